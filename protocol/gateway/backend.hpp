@@ -1,0 +1,56 @@
+#pragma once
+// What the RPC server needs of the cluster, and nothing more: tested without actors, implemented by
+// actors/kj_mailbox. Thread: one KJ loop's; every promise resolves on it.
+#include "actors/core/calls.hpp"
+
+#include <kj/async.h>
+#include <kj/memory.h>
+
+#include <array>
+#include <memory>
+#include <string>
+
+namespace parley::gateway {
+
+/// What the cluster sends to one connection. Called on the KJ thread; must not block.
+class connection_sink {
+public:
+  virtual ~connection_sink() noexcept(false) = default;
+  /// The connection's outbox has rows: take them with `session::take`.
+  virtual void outbox_ready() = 0;
+  /// The session is over (fenced, draining, outbox trouble …): tell the client, then close.
+  virtual void close(ec why, std::uint32_t reconnect_after_ms) = 0;
+};
+
+/// One logged-in device's connection. Destroying it detaches the connection everywhere.
+class session {
+public:
+  virtual ~session() noexcept(false) = default;
+  /// Any call whose answer belongs to this user. Always resolves (`timed_out` at the latest); rejects never.
+  virtual kj::Promise<core::answer> ask(core::call what) = 0;
+  /// Start (or restart) streaming the inbox after `after` into the outbox.
+  virtual void start_receiving(inbox_pos after) = 0;
+  /// Takes rows from the outbox, at most `rows_max` and `bytes_max` (one row at least, if there is any).
+  /// The space is free again at once, and what did not fit before is fetched from the inbox.
+  virtual std::vector<core::inbox_row> take(std::size_t rows_max, std::size_t bytes_max) = 0;
+  /// The user's other devices want copies of what this one sends.
+  virtual bool copies_own() const = 0;
+};
+
+struct login_result {
+  ec error{};
+  std::uint32_t retry_after_ms = 0;
+  kj::Own<session> it; ///< null on error
+  inbox_pos acknowledged{};
+};
+
+class backend {
+public:
+  virtual ~backend() noexcept(false) = default;
+  /// Calls that need no session: request_code, confirm_code, add_device, find_device, find_phone.
+  virtual kj::Promise<core::answer> ask(core::call what) = 0;
+  /// The gateway has verified the device's signature. `sink` outlives the session.
+  virtual kj::Promise<login_result> open_session(user_id user, device_id device, connection_sink& sink) = 0;
+};
+
+} // namespace parley::gateway

@@ -1,0 +1,168 @@
+#pragma once
+// Bytes in, bytes out: the one format of log entries, state rows and cursors. Integers are little-endian
+// in values and big-endian in keys (`key_writer`), so that keys sort as their numbers do.
+#include "protocol/values/types.hpp"
+
+#include <bit>
+#include <cstring>
+#include <string>
+#include <string_view>
+#include <type_traits>
+
+namespace parley {
+
+static_assert(std::endian::native == std::endian::little, "values are written as the machine holds them");
+
+/// Appends values to a string it owns.
+class writer {
+public:
+  writer() = default;
+  explicit writer(std::size_t bytes) { out_.reserve(bytes); }
+
+  template <class T>
+    requires std::is_integral_v<T> || std::is_enum_v<T>
+  writer& put(T v) {
+    out_.append(reinterpret_cast<const char*>(&v), sizeof v);
+    return *this;
+  }
+  writer& put(conversation_id v) { return put(v.hi).put(v.lo); }
+  writer& put(message_id v) { return put(v.hi).put(v.lo); }
+  writer& put(client_msg_id v) { return put(v.device).put(v.counter); }
+  writer& put(const body_hash& v) {
+    out_.append(reinterpret_cast<const char*>(v.data()), v.size());
+    return *this;
+  }
+  /// 32-bit length, then the bytes.
+  writer& put(std::string_view v) {
+    put(static_cast<std::uint32_t>(v.size()));
+    out_.append(v);
+    return *this;
+  }
+  writer& raw(std::string_view v) {
+    out_.append(v);
+    return *this;
+  }
+
+  std::size_t size() const { return out_.size(); }
+  const std::string& bytes() const& { return out_; }
+  std::string bytes() && { return std::move(out_); }
+
+private:
+  std::string out_;
+};
+
+/// Takes values from a view it does not own. Past the end, or after any failure, reads give zeros and
+/// `ok()` is false: check it once, after the last read.
+class reader {
+public:
+  explicit reader(std::string_view in) : in_{in} {}
+
+  template <class T>
+    requires std::is_integral_v<T> || std::is_enum_v<T>
+  T get() {
+    T v{};
+    if (in_.size() < sizeof v) {
+      fail();
+      return v;
+    }
+    std::memcpy(&v, in_.data(), sizeof v);
+    in_.remove_prefix(sizeof v);
+    return v;
+  }
+  conversation_id get_conversation() {
+    const auto hi = get<std::uint64_t>();
+    return {hi, get<std::uint64_t>()};
+  }
+  message_id get_message_id() {
+    const auto hi = get<std::uint64_t>();
+    return {hi, get<std::uint64_t>()};
+  }
+  client_msg_id get_client_msg_id() {
+    const auto device = get<device_id>();
+    return {device, get<std::uint64_t>()};
+  }
+  body_hash get_hash() {
+    body_hash h{};
+    const auto v = raw(h.size());
+    std::memcpy(h.data(), v.data(), v.size());
+    return h;
+  }
+  /// A view into the input: it lives as long as that does.
+  std::string_view get_bytes() { return raw(get<std::uint32_t>()); }
+  std::string_view raw(std::size_t n) {
+    if (in_.size() < n) {
+      fail();
+      return {};
+    }
+    const auto v = in_.substr(0, n);
+    in_.remove_prefix(n);
+    return v;
+  }
+  std::string_view rest() const { return in_; }
+  bool ok() const { return ok_; }
+  /// Everything was read, and nothing was missing.
+  bool done() const { return ok_ && in_.empty(); }
+
+private:
+  void fail() {
+    ok_ = false;
+    in_ = {};
+  }
+  std::string_view in_;
+  bool ok_ = true;
+};
+
+/// Big-endian: keys sort as their numbers do.
+class key_writer {
+public:
+  template <class T>
+    requires std::is_integral_v<T> || std::is_enum_v<T>
+  key_writer& put(T v) {
+    using U = std::make_unsigned_t<typename std::conditional_t<std::is_enum_v<T>, std::underlying_type<T>,
+                                                               std::type_identity<T>>::type>;
+    auto u = static_cast<U>(v);
+    for (int shift = 8 * (static_cast<int>(sizeof u) - 1); shift >= 0; shift -= 8)
+      out_.push_back(static_cast<char>((u >> shift) & 0xff));
+    return *this;
+  }
+  key_writer& put(conversation_id v) { return put(v.hi).put(v.lo); }
+  key_writer& raw(std::string_view v) {
+    out_.append(v);
+    return *this;
+  }
+  std::string bytes() && { return std::move(out_); }
+  const std::string& bytes() const& { return out_; }
+
+private:
+  std::string out_;
+};
+
+class key_reader {
+public:
+  explicit key_reader(std::string_view in) : in_{in} {}
+  template <class T>
+  T get() {
+    if (in_.size() < sizeof(T)) {
+      ok_ = false;
+      in_ = {};
+      return T{};
+    }
+    std::uint64_t u = 0;
+    for (std::size_t i = 0; i < sizeof(T); ++i)
+      u = (u << 8) | static_cast<std::uint8_t>(in_[i]);
+    in_.remove_prefix(sizeof(T));
+    return static_cast<T>(u);
+  }
+  conversation_id get_conversation() {
+    const auto hi = get<std::uint64_t>();
+    return {hi, get<std::uint64_t>()};
+  }
+  std::string_view rest() const { return in_; }
+  bool ok() const { return ok_; }
+
+private:
+  std::string_view in_;
+  bool ok_ = true;
+};
+
+} // namespace parley

@@ -1,0 +1,126 @@
+#pragma once
+// The disk, as everything above it sees it: ordered tables, transactions, one sync per commit.
+// Implementations: `lmdb_environment` (a node), `virtual_environment` (tests/support; crashes on command).
+#include "protocol/values/errors.hpp"
+#include "protocol/values/types.hpp"
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace parley::storage {
+
+enum class table : std::uint8_t {
+  node,  ///< identity, cluster, formation promise; one row per replica (members, term, vote, applied, slot)
+  log,   ///< Raft entries of all shards; key = node-wide sequence, so a batch touches few pages
+  state, ///< what commands left: [shard][slot][key]
+};
+inline constexpr std::size_t table_count = 3;
+
+/// What a visitor answers.
+enum class scan { more, stop };
+using visitor = std::function<scan(std::string_view key, std::string_view value)>;
+
+/// One consistent view.
+/// Thread: the one that uses it, one at a time. Views into it die with it or with its next write.
+/// Errors: a record that fails its checksum reads as absent and makes `status()` `corrupt`, which sticks.
+class read_txn {
+public:
+  virtual ~read_txn() = default;
+  virtual std::optional<std::string_view> get(table t, std::string_view key) = 0;
+  /// Keys in [from, to), ascending; an empty `to` means "to the end".
+  virtual void ascend(table t, std::string_view from, std::string_view to, const visitor& visit) = 0;
+  /// Keys in [from, to), descending.
+  virtual void descend(table t, std::string_view from, std::string_view to, const visitor& visit) = 0;
+  virtual ec status() const = 0;
+};
+
+/// Everything or nothing. Thread: the environment's one writer.
+class write_txn : public read_txn {
+public:
+  virtual void put(table t, std::string_view key, std::string_view value) = 0;
+  /// As `put`, for a key above all others of the table: cheaper.
+  virtual void append(table t, std::string_view key, std::string_view value) = 0;
+  virtual void erase(table t, std::string_view key) = 0;
+  /// Erases at most `rows_max` keys of [from, to); answers how many. A result below `rows_max` means: none is left.
+  virtual std::size_t erase_range(table t, std::string_view from, std::string_view to, std::size_t rows_max) = 0;
+  /// Durable (fdatasync) when it returns `none`. Any other answer: the process must stop, the outcome is
+  /// unknown and recovery is through Raft. (`lmdb_environment` aborts by itself unless told otherwise in a test.)
+  virtual ec commit() = 0;
+};
+
+struct space {
+  std::uint64_t bytes_free = 0; ///< what commits can still add
+  bool accepts_proposals = true; ///< false: only votes, applies and trimming, which live off the reserve
+};
+
+class environment {
+public:
+  virtual ~environment() = default;
+  virtual std::unique_ptr<write_txn> begin_write() = 0;
+  /// Sees all commits that returned before. Any thread. Keep it short: it pins pages.
+  virtual std::unique_ptr<read_txn> begin_read() = 0;
+  virtual space room() = 0;
+};
+
+/// One shard's state rows inside a transaction: what a state machine sees. Keys come without the shard and
+/// slot prefix. The slot changes when a snapshot is installed: rows are staged beside the old ones, then the
+/// replica's record flips.
+class shard_view {
+public:
+  shard_view(read_txn& txn, shard_id shard, std::uint8_t slot) : txn_{txn}, prefix_{prefix(shard, slot)} {}
+
+  static std::string prefix(shard_id shard, std::uint8_t slot) {
+    return {static_cast<char>(number(shard) >> 8), static_cast<char>(number(shard) & 0xff), static_cast<char>(slot)};
+  }
+
+  std::optional<std::string_view> get(std::string_view key) { return txn_.get(table::state, full(key)); }
+  void ascend(std::string_view from, std::string_view to, const visitor& visit) {
+    txn_.ascend(table::state, full(from), to.empty() ? above() : prefix_ + std::string{to},
+                [&](std::string_view k, std::string_view v) { return visit(k.substr(prefix_.size()), v); });
+  }
+  void descend(std::string_view from, std::string_view to, const visitor& visit) {
+    txn_.descend(table::state, full(from), to.empty() ? above() : prefix_ + std::string{to},
+                 [&](std::string_view k, std::string_view v) { return visit(k.substr(prefix_.size()), v); });
+  }
+  ec status() const { return txn_.status(); }
+
+protected:
+  std::string_view full(std::string_view key) {
+    scratch_.assign(prefix_).append(key);
+    return scratch_;
+  }
+  std::string above() const { // the first key after all of this shard's slot
+    std::string s = prefix_;
+    for (auto i = s.size(); i-- > 0;) {
+      if (static_cast<unsigned char>(s[i]) != 0xff) {
+        s[i] = static_cast<char>(s[i] + 1);
+        s.resize(i + 1);
+        return s;
+      }
+    }
+    return {};
+  }
+  read_txn& txn_;
+  std::string prefix_;
+  std::string scratch_;
+};
+
+class shard_txn : public shard_view {
+public:
+  shard_txn(write_txn& txn, shard_id shard, std::uint8_t slot) : shard_view{txn, shard, slot}, write_{txn} {}
+  void put(std::string_view key, std::string_view value) { write_.put(table::state, full(key), value); }
+  void erase(std::string_view key) { write_.erase(table::state, full(key)); }
+  std::size_t erase_range(std::string_view from, std::string_view to, std::size_t rows_max) {
+    const std::string low{full(from)};
+    return write_.erase_range(table::state, low, to.empty() ? above() : prefix_ + std::string{to}, rows_max);
+  }
+
+private:
+  write_txn& write_;
+};
+
+} // namespace parley::storage

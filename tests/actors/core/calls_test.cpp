@@ -1,0 +1,40 @@
+#include "actors/core/calls.hpp"
+
+#include <doctest/doctest.h>
+
+using namespace parley;
+
+TEST_CASE("a call survives the way to another node") {
+  core::submission s;
+  s.conversation = {1, 2};
+  s.from = user_id{3};
+  s.id = {device_id{4}, 5};
+  s.body = "ciphertext";
+  const core::call sent{std::in_place_index<0>, s};
+  const auto got = core::decode<core::call>(core::encode(sent));
+  REQUIRE(got);
+  REQUIRE(got->index() == 0);
+  CHECK(std::get<0>(*got).body == "ciphertext");
+  CHECK(std::get<0>(*got).id == s.id);
+}
+
+TEST_CASE("bytes that are too short, too long or name no call are refused") {
+  const auto bytes = core::encode(core::call{core::find_phone{"+491701234567", user_id{1}}});
+  for (std::size_t n = 0; n < bytes.size(); ++n)
+    CHECK_FALSE(core::decode<core::call>(std::string_view{bytes}.substr(0, n)));
+  CHECK_FALSE(core::decode<core::call>(bytes + "x"));
+  CHECK_FALSE(core::decode<core::call>("\xff"));
+}
+
+TEST_CASE("a direct conversation has one id, whoever opens it") {
+  CHECK(core::direct_conversation(user_id{7}, user_id{9}) == core::direct_conversation(user_id{9}, user_id{7}));
+  CHECK(core::direct_conversation(user_id{7}, user_id{9}) != core::direct_conversation(user_id{7}, user_id{8}));
+}
+
+TEST_CASE("every call can be refused with an answer of its own type") {
+  const core::call c{core::pull_inbox{}};
+  const auto a = core::refusal(c, ec::overloaded, 250);
+  CHECK(a.index() == c.index());
+  CHECK(core::error_of(a) == ec::overloaded);
+  CHECK(std::get<core::inbox_page>(a).retry_after_ms == 250);
+}
