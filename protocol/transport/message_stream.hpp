@@ -1,0 +1,181 @@
+#pragma once
+// Cap'n Proto messages straight over a non-blocking TLS socket, for both ends of a client connection.
+//
+// Why not Cap'n Proto's own stream: it reads header and body apart, writes once per message, and overruns a
+// buffer when the first bytes are ffffffff (0.9.2). Here many messages come out of one read, all messages of
+// a turn of the loop leave in one write, and the segment table is checked before Cap'n Proto's reader sees a
+// byte.
+#include "protocol/transport/tls.hpp"
+
+#include <capnp/serialize-async.h>
+#include <kj/async-unix.h>
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+typedef struct ssl_st SSL;
+typedef struct bio_st BIO;
+
+namespace parley::transport {
+
+/// Why a connection ended. The first reason is kept; later ones are consequences.
+enum class close_reason : std::uint8_t {
+  none = 0,
+  local,             ///< this end had no more to say
+  peer,              ///< the other end closed, or the network did
+  handshake_failed,  ///< no TLS 1.3, wrong certificate or name, or not TLS at all
+  wrong_protocol,    ///< TLS, but not "parley/1"
+  tls_failed,        ///< a record that does not decrypt, an alert
+  io_failed,         ///< the socket reported an error
+  bad_frame,         ///< a segment table that no message can have
+  message_too_large, ///< declared above the limit; nothing was allocated for it
+  truncated,         ///< the peer ended in the middle of a message
+  outbound_full,     ///< the peer does not read: too much is waiting for it
+  write_deadline,    ///< the peer reads too slowly
+  handshake_flood,   ///< KeyUpdates without end
+  // Given by the owner of the stream:
+  login_deadline,
+  login_bytes,
+  idle,
+  session_over, ///< fenced, logged out, draining: the session knows more
+  refused,      ///< above a cap on connections
+  rpc_failed,   ///< the peer broke the RPC protocol
+};
+inline constexpr std::size_t close_reasons = static_cast<std::size_t>(close_reason::rpc_failed) + 1;
+
+/// Kebab-case, for logs and metrics.
+std::string_view name(close_reason r);
+
+enum class side : std::uint8_t { client, server };
+
+struct stream_limits {
+  std::uint32_t segments_max = 512;
+  std::size_t message_words_max = 64 * 1024;        ///< as declared by the segment table, 512 KiB
+  std::size_t outbound_bytes_max = 4 * 1024 * 1024; ///< unsent; above: closed with `outbound_full`
+  std::size_t outbound_pause_bytes = 0; ///< unsent; above: no more messages are read. 0: never. Only
+                                        ///< one end may pause, or both could wait for each other.
+  std::size_t window_bytes = 64 * 1024; ///< of `-> stream` calls under way
+  std::chrono::milliseconds write_deadline{10'000}; ///< in which `write_progress_bytes` must leave
+  std::size_t write_progress_bytes = 4096;
+  std::uint32_t post_handshake_max = 32; ///< KeyUpdates and tickets, and one more per 16 MiB received
+
+  /// Empty, or the field that cannot be run with.
+  std::string_view objection() const;
+};
+
+/// Owns:   the socket, its TLS state, what was read but not yet taken, and what was written but not yet sent.
+/// Thread: that of the event port.
+/// Holds:  after `close`, whoever called it first, reads end, writes are dropped, and `reason()` stays.
+///         An idle stream owns no buffer: neither its own nor OpenSSL's.
+class message_stream final : public capnp::MessageStream, private kj::TaskSet::ErrorHandler {
+public:
+  /// `fd` is a connected TCP socket; it is made non-blocking. `peer_name`: what a client expects in the
+  /// server's certificate, a host name or an IP address; ignored by servers.
+  message_stream(kj::UnixEventPort& port, kj::AutoCloseFd fd, const tls_context& tls, side which,
+                 const stream_limits& limits, const std::string& peer_name = {});
+  ~message_stream() noexcept(false);
+  KJ_DISALLOW_COPY(message_stream);
+
+  /// Call once, before anything else. Rejects with DISCONNECTED; `reason()` says why.
+  kj::Promise<void> handshake();
+
+  /// 32 bytes that only the two ends of this very connection know (RFC 8446, 7.5), for the login proof.
+  std::array<std::uint8_t, 32> login_exporter() const;
+
+  /// Idempotent. What is unsent is dropped: await `flushed` first if it matters.
+  void close(close_reason why);
+  bool closed() const { return reason_ != close_reason::none; }
+  close_reason reason() const { return reason_; }
+  /// For the operator's log, of a failed handshake above all: OpenSSL's words, not to be sent to a peer.
+  const std::string& detail() const { return detail_; }
+
+  /// Everything written so far has been handed to the kernel (or the stream was closed).
+  kj::Promise<void> flushed();
+  std::size_t unsent_bytes() const { return out_.size() - out_sent_; }
+
+  /// Deadlines are kept by whoever owns the streams: call it about once a second with the time of
+  /// `port.getTimer()`. Closes the stream if its write deadline has passed.
+  void sweep(kj::TimePoint now);
+
+  /// While held, no message is read, so TCP slows the peer down. Counted: as many releases as holds.
+  void hold_reads();
+  void release_reads();
+  /// No message is read beyond this many bytes on the wire, handshake included; 0: no limit.
+  void limit_inbound(std::uint64_t bytes_total);
+  bool at_inbound_limit() const { return inbound_limit_ != 0 && bytes_in_ >= inbound_limit_; }
+
+  /// When the last complete message came in, or the handshake ended.
+  kj::TimePoint last_message_at() const { return last_message_at_; }
+  std::uint64_t bytes_in() const { return bytes_in_; }   ///< on the wire
+  std::uint64_t bytes_out() const { return bytes_out_; } ///< on the wire
+  int fd() const { return fd_.get(); }
+
+  // capnp::MessageStream. Writes never wait: `outbound_bytes_max` bounds them.
+  using capnp::MessageStream::tryReadMessage;
+  using capnp::MessageStream::writeMessage;
+  using capnp::MessageStream::writeMessages;
+  kj::Promise<kj::Maybe<capnp::MessageReaderAndFds>>
+  tryReadMessage(kj::ArrayPtr<kj::AutoCloseFd> fd_space,
+                 capnp::ReaderOptions options = capnp::ReaderOptions(),
+                 kj::ArrayPtr<capnp::word> scratch = nullptr) override;
+  kj::Promise<void> writeMessage(kj::ArrayPtr<const int> fds,
+                                 kj::ArrayPtr<const kj::ArrayPtr<const capnp::word>> segments) override;
+  kj::Promise<void>
+  writeMessages(kj::ArrayPtr<kj::ArrayPtr<const kj::ArrayPtr<const capnp::word>>> messages) override;
+  kj::Maybe<int> getSendBufferSize() override { return static_cast<int>(limits_.window_bytes); }
+  kj::Promise<void> end() override;
+
+private:
+  friend struct stream_bio;
+  using found_message = kj::Maybe<capnp::MessageReaderAndFds>;
+  enum class io : std::uint8_t { done, again, ended, failed };
+
+  kj::Promise<found_message> read_loop(capnp::ReaderOptions options);
+  found_message next_message(const capnp::ReaderOptions& options);
+  io fill();
+  bool may_read() const;
+  void open_gate();
+  void append(kj::ArrayPtr<const kj::ArrayPtr<const capnp::word>> segments);
+  void schedule_flush();
+  kj::Promise<void> flush();
+  void wake_flush_waiters();
+  void fail_handshake(const char* what);
+  kj::Exception gone() const;
+  void taskFailed(kj::Exception&& exception) override;
+  void note_peer_handshake_message();
+  static void on_tls_message(int write, int version, int type, const void* data, std::size_t size, SSL* ssl,
+                             void* self);
+
+  kj::AutoCloseFd fd_;
+  kj::UnixEventPort& port_;
+  kj::UnixEventPort::FdObserver observer_;
+  const stream_limits& limits_; ///< the owner's: shared by its streams, outlives them
+  tls_context tls_;
+  SSL* ssl_ = nullptr;
+  side side_;
+  close_reason reason_ = close_reason::none;
+  bool handshake_done_ = false;
+  bool flushing_ = false;
+  std::uint16_t holds_ = 0;
+  std::uint32_t post_handshake_ = 0;
+  std::uint64_t bytes_in_ = 0;
+  std::uint64_t bytes_out_ = 0;
+  std::uint64_t inbound_limit_ = 0;
+  std::uint64_t progress_mark_ = 0; ///< `bytes_out_` when the write deadline was last set
+  kj::TimePoint progress_since_;
+  kj::TimePoint last_message_at_;
+  std::vector<char> in_;
+  std::size_t in_taken_ = 0;
+  std::vector<char> out_;
+  std::size_t out_sent_ = 0;
+  std::string detail_;
+  kj::Maybe<kj::Own<kj::PromiseFulfiller<void>>> gate_;
+  std::vector<kj::Own<kj::PromiseFulfiller<void>>> flush_waiters_;
+  kj::TaskSet tasks_;
+};
+
+} // namespace parley::transport
