@@ -104,9 +104,10 @@ public:
   /// While held, no message is read, so TCP slows the peer down. Counted: as many releases as holds.
   void hold_reads();
   void release_reads();
-  /// No message is read beyond this many bytes on the wire, handshake included; 0: no limit.
+  /// Nothing is read beyond this many bytes of messages (complete ones that were read are still handed out);
+  /// a handshake that takes more is closed with `login_bytes`. 0: no limit.
   void limit_inbound(std::uint64_t bytes_total);
-  bool at_inbound_limit() const { return inbound_limit_ != 0 && bytes_in_ >= inbound_limit_; }
+  bool at_inbound_limit() const { return inbound_limit_ != 0 && plain_in_ >= inbound_limit_; }
 
   /// When the last complete message came in, or the handshake ended.
   kj::TimePoint last_message_at() const { return last_message_at_; }
@@ -146,7 +147,6 @@ private:
   void fail_handshake(const char* what);
   kj::Exception gone() const;
   void taskFailed(kj::Exception&& exception) override;
-  void note_peer_handshake_message();
   static void on_tls_message(int write, int version, int type, const void* data, std::size_t size, SSL* ssl,
                              void* self);
 
@@ -160,9 +160,11 @@ private:
   close_reason reason_ = close_reason::none;
   bool handshake_done_ = false;
   bool flushing_ = false;
+  bool flooded_ = false;
   std::uint16_t holds_ = 0;
   std::uint32_t post_handshake_ = 0;
   std::uint64_t bytes_in_ = 0;
+  std::uint64_t plain_in_ = 0;
   std::uint64_t bytes_out_ = 0;
   std::uint64_t inbound_limit_ = 0;
   std::uint64_t progress_mark_ = 0; ///< `bytes_out_` when the write deadline was last set

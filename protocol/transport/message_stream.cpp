@@ -1,0 +1,522 @@
+#include "protocol/transport/message_stream.hpp"
+
+#include <capnp/serialize.h>
+#include <kj/debug.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <sys/socket.h>
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+namespace parley::transport {
+
+std::string_view name(close_reason r) {
+  static constexpr std::array<std::string_view, close_reasons> names{"none",
+                                                                     "local",
+                                                                     "peer",
+                                                                     "handshake-failed",
+                                                                     "wrong-protocol",
+                                                                     "tls-failed",
+                                                                     "io-failed",
+                                                                     "bad-frame",
+                                                                     "message-too-large",
+                                                                     "truncated",
+                                                                     "outbound-full",
+                                                                     "write-deadline",
+                                                                     "handshake-flood",
+                                                                     "login-deadline",
+                                                                     "login-bytes",
+                                                                     "idle",
+                                                                     "session-over",
+                                                                     "refused",
+                                                                     "rpc-failed"};
+  return names[static_cast<std::size_t>(r)];
+}
+
+std::string_view stream_limits::objection() const {
+  if (segments_max < 1 || segments_max > 512)
+    return "segments_max";
+  if (message_words_max < 64 || message_words_max > (1u << 23))
+    return "message_words_max";
+  if (outbound_bytes_max < 64 * 1024)
+    return "outbound_bytes_max";
+  if (outbound_pause_bytes >= outbound_bytes_max)
+    return "outbound_pause_bytes";
+  if (window_bytes < 1024 || window_bytes > (1u << 30))
+    return "window_bytes";
+  if (write_deadline.count() < 1)
+    return "write_deadline";
+  if (write_progress_bytes < 1)
+    return "write_progress_bytes";
+  return {};
+}
+
+/// OpenSSL's way to the socket. Its own socket BIO raises SIGPIPE, counts nothing, and would go on reading a
+/// flood of KeyUpdates inside a single SSL_read.
+struct stream_bio {
+  static int read(BIO* bio, char* to, int size) {
+    auto& s = *static_cast<message_stream*>(BIO_get_data(bio));
+    BIO_clear_retry_flags(bio);
+    if (s.flooded_ || s.closed())
+      return -1;
+    if (!s.handshake_done_ && s.inbound_limit_ != 0 && s.bytes_in_ >= s.inbound_limit_)
+      return -1;
+    ssize_t n = 0;
+    do
+      n = ::recv(s.fd_.get(), to, static_cast<std::size_t>(size), 0);
+    while (n < 0 && errno == EINTR);
+    if (n > 0)
+      s.bytes_in_ += static_cast<std::uint64_t>(n);
+    else if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+      BIO_set_retry_read(bio);
+    return static_cast<int>(n);
+  }
+  static int write(BIO* bio, const char* from, int size) {
+    auto& s = *static_cast<message_stream*>(BIO_get_data(bio));
+    BIO_clear_retry_flags(bio);
+    ssize_t n = 0;
+    do
+      n = ::send(s.fd_.get(), from, static_cast<std::size_t>(size), MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    if (n > 0)
+      s.bytes_out_ += static_cast<std::uint64_t>(n);
+    else if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+      BIO_set_retry_write(bio);
+    return static_cast<int>(n);
+  }
+  static long ctrl(BIO*, int command, long, void*) { return command == BIO_CTRL_FLUSH ? 1 : 0; }
+  static int create(BIO* bio) {
+    BIO_set_init(bio, 1);
+    return 1;
+  }
+  static const BIO_METHOD* method() {
+    static BIO_METHOD* const it = [] {
+      auto* m = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "parley stream");
+      BIO_meth_set_read(m, read);
+      BIO_meth_set_write(m, write);
+      BIO_meth_set_ctrl(m, ctrl);
+      BIO_meth_set_create(m, create);
+      return m;
+    }();
+    return it;
+  }
+};
+
+namespace {
+
+constexpr std::size_t keep_out_bytes = 2048; ///< an output buffer this small is kept between writes
+
+/// A message and its bytes in one object. The base comes second: it reads what the member holds.
+struct message_words {
+  kj::Array<capnp::word> words;
+};
+class whole_message final : private message_words, public capnp::FlatArrayMessageReader {
+public:
+  whole_message(kj::Array<capnp::word>&& words, const capnp::ReaderOptions& options)
+      : message_words{kj::mv(words)}, capnp::FlatArrayMessageReader{message_words::words.asPtr(), options} {}
+};
+
+bool is_address(const std::string& name) {
+  auto* octets = a2i_IPADDRESS(name.c_str());
+  ASN1_OCTET_STRING_free(octets);
+  return octets != nullptr;
+}
+
+std::uint32_t load32(const char* at) {
+  std::uint32_t v = 0;
+  std::memcpy(&v, at, sizeof v);
+  return v;
+}
+
+} // namespace
+
+message_stream::message_stream(kj::UnixEventPort& port, kj::AutoCloseFd fd, const tls_context& tls,
+                               side which, const stream_limits& limits, const std::string& peer_name)
+    : fd_{kj::mv(fd)}, port_{port}, observer_{port, fd_.get(),
+                                              kj::UnixEventPort::FdObserver::OBSERVE_READ_WRITE},
+      limits_{limits}, tls_{tls}, side_{which}, progress_since_{port.getTimer().now()},
+      last_message_at_{progress_since_}, tasks_{*this} {
+  fcntl(fd_.get(), F_SETFL, fcntl(fd_.get(), F_GETFL) | O_NONBLOCK);
+  ssl_ = SSL_new(tls_.get());
+  auto* bio = BIO_new(stream_bio::method());
+  KJ_REQUIRE(ssl_ != nullptr && bio != nullptr, "out of memory");
+  BIO_set_data(bio, this);
+  SSL_set_bio(ssl_, bio, bio);
+  SSL_set_msg_callback(ssl_, on_tls_message);
+  SSL_set_msg_callback_arg(ssl_, this);
+  if (side_ == side::server) {
+    SSL_set_accept_state(ssl_);
+    return;
+  }
+  SSL_set_connect_state(ssl_);
+  if (is_address(peer_name)) {
+    X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl_), peer_name.c_str());
+  } else {
+    SSL_set_hostflags(ssl_, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    // An empty name would be no check at all.
+    SSL_set1_host(ssl_, peer_name.empty() ? "invalid." : peer_name.c_str());
+    SSL_set_tlsext_host_name(ssl_, peer_name.c_str());
+  }
+}
+
+message_stream::~message_stream() noexcept(false) {
+  SSL_free(ssl_);
+}
+
+void message_stream::on_tls_message(int write, int, int type, const void*, std::size_t, SSL*, void* self) {
+  auto& s = *static_cast<message_stream*>(self);
+  if (write != 0 || type != SSL3_RT_HANDSHAKE || !s.handshake_done_)
+    return;
+  constexpr std::uint64_t bytes_per_rekey = 16 * 1024 * 1024;
+  if (++s.post_handshake_ > s.limits_.post_handshake_max + s.bytes_in_ / bytes_per_rekey)
+    s.flooded_ = true; // closed by whoever called OpenSSL: not from inside of it
+}
+
+kj::Exception message_stream::gone() const {
+  return kj::Exception{kj::Exception::Type::DISCONNECTED, "", 0,
+                       kj::str("connection closed: ", name(reason_).data())};
+}
+
+void message_stream::fail_handshake(const char* what) {
+  const auto code = ERR_peek_last_error();
+  const char* reason = code != 0 ? ERR_reason_error_string(code) : nullptr;
+  detail_ = reason != nullptr ? reason : what;
+  if (side_ == side::client) {
+    if (const auto verdict = SSL_get_verify_result(ssl_); verdict != X509_V_OK)
+      detail_ += std::string{": "} + X509_verify_cert_error_string(verdict);
+  }
+  ERR_clear_error();
+  const bool too_long = inbound_limit_ != 0 && bytes_in_ >= inbound_limit_;
+  close(too_long ? close_reason::login_bytes : close_reason::handshake_failed);
+}
+
+kj::Promise<void> message_stream::handshake() {
+  if (closed())
+    return gone();
+  ERR_clear_error();
+  const int r = SSL_do_handshake(ssl_);
+  if (r == 1) {
+    const unsigned char* chosen = nullptr;
+    unsigned size = 0;
+    SSL_get0_alpn_selected(ssl_, &chosen, &size);
+    if (std::string_view{reinterpret_cast<const char*>(chosen), size} != alpn_protocol) {
+      close(close_reason::wrong_protocol);
+      return gone();
+    }
+    handshake_done_ = true;
+    last_message_at_ = port_.getTimer().now();
+    return kj::READY_NOW;
+  }
+  switch (SSL_get_error(ssl_, r)) {
+  case SSL_ERROR_WANT_READ:
+    return observer_.whenBecomesReadable().then([this] { return handshake(); });
+  case SSL_ERROR_WANT_WRITE:
+    return observer_.whenBecomesWritable().then([this] { return handshake(); });
+  default:
+    fail_handshake("the peer went away");
+    return gone();
+  }
+}
+
+std::array<std::uint8_t, 32> message_stream::login_exporter() const {
+  std::array<std::uint8_t, 32> value{};
+  const auto ok = SSL_export_keying_material(ssl_, value.data(), value.size(), login_exporter_label,
+                                             sizeof login_exporter_label - 1, nullptr, 0, 0);
+  KJ_REQUIRE(ok == 1, "the handshake is not done");
+  return value;
+}
+
+void message_stream::close(close_reason why) {
+  if (closed())
+    return;
+  reason_ = why == close_reason::none ? close_reason::local : why;
+  if (handshake_done_) {
+    ERR_clear_error();
+    SSL_shutdown(ssl_); // close_notify, if there is room for it
+    ERR_clear_error();
+  }
+  // Wakes the promises that wait for the socket, so that they find out.
+  ::shutdown(fd_.get(), SHUT_RDWR);
+  std::vector<char>{}.swap(out_);
+  out_sent_ = 0;
+  wake_flush_waiters();
+  open_gate();
+}
+
+// --- reading ----------------------------------------------------------------------------------------------
+
+bool message_stream::may_read() const {
+  return holds_ == 0 && (limits_.outbound_pause_bytes == 0 || unsent_bytes() <= limits_.outbound_pause_bytes);
+}
+
+void message_stream::open_gate() {
+  KJ_IF_MAYBE (gate, gate_) {
+    if (closed() || (may_read() && !at_inbound_limit())) {
+      auto fulfiller = kj::mv(*gate);
+      gate_ = nullptr;
+      fulfiller->fulfill();
+    }
+  }
+}
+
+void message_stream::hold_reads() {
+  ++holds_;
+}
+
+void message_stream::release_reads() {
+  KJ_REQUIRE(holds_ > 0);
+  if (--holds_ == 0)
+    open_gate();
+}
+
+void message_stream::limit_inbound(std::uint64_t bytes_total) {
+  inbound_limit_ = bytes_total;
+  open_gate();
+}
+
+kj::Promise<message_stream::found_message> message_stream::tryReadMessage(kj::ArrayPtr<kj::AutoCloseFd>,
+                                                                          capnp::ReaderOptions options,
+                                                                          kj::ArrayPtr<capnp::word>) {
+  return read_loop(options);
+}
+
+kj::Promise<message_stream::found_message> message_stream::read_loop(capnp::ReaderOptions options) {
+  for (;;) {
+    if (may_read()) {
+      auto found = next_message(options);
+      if (found != nullptr)
+        return kj::mv(found);
+    }
+    if (closed())
+      return found_message{nullptr};
+    if (!may_read() || at_inbound_limit()) {
+      auto gate = kj::newPromiseAndFulfiller<void>();
+      gate_ = kj::mv(gate.fulfiller);
+      return gate.promise.then([this, options] { return read_loop(options); });
+    }
+    switch (fill()) {
+    case io::done:
+      break;
+    case io::again:
+      if (in_taken_ == in_.size())
+        std::vector<char>{}.swap(in_), in_taken_ = 0;
+      return observer_.whenBecomesReadable().then([this, options] { return read_loop(options); });
+    case io::ended:
+      close(in_taken_ == in_.size() ? close_reason::peer : close_reason::truncated);
+      return found_message{nullptr};
+    case io::failed:
+      return found_message{nullptr};
+    }
+  }
+}
+
+message_stream::found_message message_stream::next_message(const capnp::ReaderOptions& options) {
+  if (closed())
+    return nullptr;
+  const char* at = in_.data() + in_taken_;
+  const auto have = in_.size() - in_taken_;
+  if (have < sizeof(capnp::word))
+    return nullptr;
+  const auto last_segment = load32(at); // the number of segments, less one
+  if (last_segment >= limits_.segments_max) {
+    close(close_reason::bad_frame);
+    return nullptr;
+  }
+  const std::size_t segments = last_segment + 1;
+  const auto table_bytes = (segments / 2 + 1) * sizeof(capnp::word);
+  if (have < table_bytes)
+    return nullptr;
+  std::uint64_t words = 0;
+  for (std::size_t i = 0; i < segments; ++i)
+    words += load32(at + 4 * (1 + i));
+  if (words > std::min<std::uint64_t>(limits_.message_words_max, options.traversalLimitInWords)) {
+    close(close_reason::message_too_large);
+    return nullptr;
+  }
+  const auto total = table_bytes + words * sizeof(capnp::word);
+  if (have < total)
+    return nullptr;
+  auto copy = kj::heapArray<capnp::word>(total / sizeof(capnp::word));
+  std::memcpy(copy.begin(), at, total);
+  in_taken_ += total;
+  if (in_taken_ == in_.size()) {
+    in_.clear();
+    in_taken_ = 0;
+  }
+  last_message_at_ = port_.getTimer().now();
+  return capnp::MessageReaderAndFds{kj::heap<whole_message>(kj::mv(copy), options), nullptr};
+}
+
+message_stream::io message_stream::fill() {
+  static thread_local std::array<char, SSL3_RT_MAX_PLAIN_LENGTH> scratch;
+  std::size_t n = 0;
+  ERR_clear_error();
+  const int r = SSL_read_ex(ssl_, scratch.data(), scratch.size(), &n);
+  if (flooded_) {
+    close(close_reason::handshake_flood);
+    return io::failed;
+  }
+  if (r == 1) {
+    if (in_taken_ != 0) {
+      in_.erase(in_.begin(), in_.begin() + static_cast<std::ptrdiff_t>(in_taken_));
+      in_taken_ = 0;
+    }
+    in_.insert(in_.end(), scratch.data(), scratch.data() + n);
+    plain_in_ += n;
+    return io::done;
+  }
+  switch (SSL_get_error(ssl_, r)) {
+  case SSL_ERROR_WANT_READ:
+    return io::again;
+  case SSL_ERROR_ZERO_RETURN: // close_notify
+  case SSL_ERROR_SYSCALL: // the connection ended without it: messages say themselves whether they are whole
+    return io::ended;
+  default:
+    ERR_clear_error();
+    close(close_reason::tls_failed);
+    return io::failed;
+  }
+}
+
+// --- writing ----------------------------------------------------------------------------------------------
+
+void message_stream::append(kj::ArrayPtr<const kj::ArrayPtr<const capnp::word>> segments) {
+  if (closed())
+    return;
+  const auto table_bytes = (segments.size() / 2 + 1) * sizeof(capnp::word);
+  auto total = table_bytes;
+  for (auto& segment : segments)
+    total += segment.size() * sizeof(capnp::word);
+  if (unsent_bytes() + total > limits_.outbound_bytes_max) {
+    close(close_reason::outbound_full);
+    return;
+  }
+  if (unsent_bytes() == 0) {
+    progress_since_ = port_.getTimer().now();
+    progress_mark_ = bytes_out_;
+  }
+  const auto base = out_.size();
+  out_.resize(base + total); // zeroes: the table's padding
+  auto* table = out_.data() + base;
+  const auto put = [table](std::size_t index, std::size_t value) {
+    const auto v = static_cast<std::uint32_t>(value);
+    std::memcpy(table + 4 * index, &v, sizeof v);
+  };
+  put(0, segments.size() - 1);
+  auto* to = table + table_bytes;
+  for (std::size_t i = 0; i < segments.size(); ++i) {
+    put(1 + i, segments[i].size());
+    const auto bytes = segments[i].asBytes();
+    std::memcpy(to, bytes.begin(), bytes.size());
+    to += bytes.size();
+  }
+}
+
+kj::Promise<void> message_stream::writeMessage(kj::ArrayPtr<const int>,
+                                               kj::ArrayPtr<const kj::ArrayPtr<const capnp::word>> segments) {
+  append(segments);
+  if (closed())
+    return gone();
+  schedule_flush();
+  return kj::READY_NOW;
+}
+
+kj::Promise<void>
+message_stream::writeMessages(kj::ArrayPtr<kj::ArrayPtr<const kj::ArrayPtr<const capnp::word>>> messages) {
+  for (auto& segments : messages)
+    append(segments);
+  if (closed())
+    return gone();
+  schedule_flush();
+  return kj::READY_NOW;
+}
+
+void message_stream::schedule_flush() {
+  if (flushing_)
+    return;
+  flushing_ = true;
+  // After everything else that is ready: what this turn writes leaves together.
+  tasks_.add(kj::evalLast([this] { return flush(); }));
+}
+
+kj::Promise<void> message_stream::flush() {
+  while (!closed() && unsent_bytes() > 0) {
+    std::size_t n = 0;
+    ERR_clear_error();
+    if (SSL_write_ex(ssl_, out_.data() + out_sent_, unsent_bytes(), &n) == 1) {
+      out_sent_ += n;
+      continue;
+    }
+    const auto error = SSL_get_error(ssl_, 0);
+    if (error == SSL_ERROR_WANT_WRITE) {
+      if (out_sent_ >= limits_.window_bytes) { // a slow peer's sent bytes do not pile up in front
+        out_.erase(out_.begin(), out_.begin() + static_cast<std::ptrdiff_t>(out_sent_));
+        out_sent_ = 0;
+      }
+      open_gate();
+      return observer_.whenBecomesWritable().then([this] { return flush(); });
+    }
+    ERR_clear_error();
+    close(error == SSL_ERROR_SYSCALL && (errno == EPIPE || errno == ECONNRESET) ? close_reason::peer
+                                                                                : close_reason::io_failed);
+  }
+  out_sent_ = 0;
+  if (out_.capacity() > keep_out_bytes)
+    std::vector<char>{}.swap(out_);
+  else
+    out_.clear();
+  flushing_ = false;
+  wake_flush_waiters();
+  open_gate();
+  return kj::READY_NOW;
+}
+
+void message_stream::wake_flush_waiters() {
+  auto waiters = std::move(flush_waiters_);
+  flush_waiters_.clear();
+  for (auto& w : waiters)
+    w->fulfill();
+}
+
+kj::Promise<void> message_stream::flushed() {
+  if (closed() || !flushing_)
+    return kj::READY_NOW;
+  auto waiter = kj::newPromiseAndFulfiller<void>();
+  flush_waiters_.push_back(kj::mv(waiter.fulfiller));
+  return kj::mv(waiter.promise);
+}
+
+kj::Promise<void> message_stream::end() {
+  return flushed().then([this] {
+    if (closed())
+      return;
+    ERR_clear_error();
+    SSL_shutdown(ssl_);
+    ERR_clear_error();
+    ::shutdown(fd_.get(), SHUT_WR);
+  });
+}
+
+void message_stream::sweep(kj::TimePoint now) {
+  if (closed() || unsent_bytes() == 0)
+    return;
+  if (now - progress_since_ < static_cast<std::int64_t>(limits_.write_deadline.count()) * kj::MILLISECONDS)
+    return;
+  if (bytes_out_ - progress_mark_ < limits_.write_progress_bytes) {
+    close(close_reason::write_deadline);
+    return;
+  }
+  progress_since_ = now;
+  progress_mark_ = bytes_out_;
+}
+
+void message_stream::taskFailed(kj::Exception&&) {
+  close(close_reason::io_failed);
+}
+
+} // namespace parley::transport

@@ -1,0 +1,86 @@
+#include "protocol/transport/tls.hpp"
+
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+
+#include <cstring>
+
+namespace parley::transport {
+namespace {
+
+/// ALPN's wire form: a length, then the name.
+constexpr unsigned char alpn_list[] = "\x08parley/1";
+constexpr unsigned alpn_size = sizeof alpn_list - 1;
+static_assert(sizeof alpn_protocol - 1 == alpn_size - 1);
+
+tls_fault fault(const std::string& what) {
+  const auto code = ERR_peek_last_error();
+  const char* reason = code != 0 ? ERR_reason_error_string(code) : nullptr;
+  ERR_clear_error();
+  return {ec::bad_config, reason != nullptr ? what + ": " + reason : what};
+}
+
+int choose_protocol(SSL*, const unsigned char** out, unsigned char* out_size, const unsigned char* offered,
+                    unsigned offered_size, void*) {
+  for (unsigned i = 0; i + 1 + offered[i] <= offered_size; i += 1u + offered[i]) {
+    if (i + alpn_size <= offered_size && std::memcmp(offered + i, alpn_list, alpn_size) == 0) {
+      *out = offered + i + 1;
+      *out_size = offered[i];
+      return SSL_TLSEXT_ERR_OK;
+    }
+    if (i + 1u + offered[i] >= offered_size)
+      break;
+  }
+  return SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+
+tls_context make(const SSL_METHOD* method) {
+  ERR_clear_error();
+  tls_context context{SSL_CTX_new(method), [](SSL_CTX* c) { SSL_CTX_free(c); }};
+  if (!context)
+    return context;
+  auto* c = context.get();
+  SSL_CTX_set_min_proto_version(c, TLS1_3_VERSION);
+  SSL_CTX_set_max_proto_version(c, TLS1_3_VERSION);
+  SSL_CTX_set_options(c, SSL_OP_NO_TICKET | SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
+  SSL_CTX_set_session_cache_mode(c, SSL_SESS_CACHE_OFF);
+  SSL_CTX_set_num_tickets(c, 0);
+  // An idle connection owns no 16 KiB buffers; out buffers may grow and move between two tries of a write.
+  SSL_CTX_set_mode(c, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
+                          SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+  // Without it every record costs two reads, of its header and of its body.
+  SSL_CTX_set_read_ahead(c, 1);
+  return context;
+}
+
+} // namespace
+
+tl::expected<tls_context, tls_fault> make_server_context(const server_tls& files) {
+  auto context = make(TLS_server_method());
+  if (!context)
+    return tl::unexpected(fault("TLS cannot be set up"));
+  auto* c = context.get();
+  if (SSL_CTX_use_certificate_chain_file(c, files.certificate_file.c_str()) != 1)
+    return tl::unexpected(fault("certificate " + files.certificate_file));
+  if (SSL_CTX_use_PrivateKey_file(c, files.key_file.c_str(), SSL_FILETYPE_PEM) != 1)
+    return tl::unexpected(fault("key " + files.key_file));
+  if (SSL_CTX_check_private_key(c) != 1)
+    return tl::unexpected(fault("key " + files.key_file + " does not belong to " + files.certificate_file));
+  SSL_CTX_set_alpn_select_cb(c, choose_protocol, nullptr);
+  return context;
+}
+
+tl::expected<tls_context, tls_fault> make_client_context(const client_tls& files) {
+  auto context = make(TLS_client_method());
+  if (!context)
+    return tl::unexpected(fault("TLS cannot be set up"));
+  auto* c = context.get();
+  if (SSL_CTX_load_verify_locations(c, files.ca_file.c_str(), nullptr) != 1)
+    return tl::unexpected(fault("certificate authority " + files.ca_file));
+  SSL_CTX_set_verify(c, SSL_VERIFY_PEER, nullptr);
+  if (SSL_CTX_set_alpn_protos(c, alpn_list, alpn_size) != 0)
+    return tl::unexpected(fault("ALPN cannot be set"));
+  return context;
+}
+
+} // namespace parley::transport
