@@ -1,0 +1,93 @@
+#pragma once
+#include "actors/core/calls.hpp"
+
+#include <chrono>
+#include <deque>
+#include <functional>
+#include <unordered_map>
+
+namespace parley::core {
+
+/// What a shard owes to others, who has it already, and what to send next.
+///
+/// Owns:   the debts in memory, in outbox order; which of their targets are under way or done.
+/// Thread: its owner's. Time is an argument.
+/// Holds:  a debt leaves only when all its targets confirmed it and every debt before it left; sending twice is
+///         harmless, since an inbox ignores what it covers and watermarks only rise.
+class debt_ledger {
+public:
+  using time_point = std::chrono::steady_clock::time_point;
+  /// Messages (after, upto] of a conversation, from the shard's log.
+  using history = std::function<std::vector<message>(conversation_id, seq_no after, seq_no upto)>;
+
+  debt_ledger(std::uint16_t shards, std::size_t debts_max, std::size_t parts_max)
+      : shards_{shards}, debts_max_{debts_max}, parts_max_{parts_max} {}
+
+  enum class source { live, outbox };
+  /// Takes a debt if it is the next one and there is room; otherwise it has to be loaded from the outbox later.
+  /// Nothing live is taken before the outbox was read once: older debts may wait there.
+  bool add(incurred debt, source from);
+  /// The number to load from, if the outbox may hold more than was added.
+  std::optional<std::uint64_t> load_from() const;
+  /// The outbox was read; `highest` is the newest debt known to exist (0: none), read or not.
+  void loaded(std::uint64_t highest);
+
+  struct call_out {
+    std::uint64_t number = 0;
+    propose what;
+  };
+  /// Everything that is neither under way nor done, in order, as calls to the shards concerned.
+  std::vector<call_out> send(time_point now);
+  /// An answer. `what` void on error: then its parts are sent again by the next `send`.
+  void answered(std::uint64_t call, ec error, const outcome& what, const history& log);
+  /// Gives up on calls sent before `deadline`.
+  void expire(time_point deadline);
+
+  /// All up to this number is with those it concerns.
+  std::uint64_t confirmed() const { return confirmed_; }
+  bool idle() const { return debts_.empty() && !behind_; }
+  std::size_t size() const { return debts_.size(); }
+  bool has_unsent() const { return unsent_ > 0; }
+
+private:
+  enum class progress : std::uint8_t { unsent, sent, done };
+  struct target {
+    progress at = progress::unsent;
+    seq_no prev{};      ///< of an inbox append; lowered when the inbox turned out to hold less
+    bool repair = false; ///< fill (prev, seq] from the log
+  };
+  struct debt {
+    incurred it;
+    std::vector<target> targets;
+    std::size_t open = 0;
+  };
+  struct ref {
+    std::uint64_t debt = 0;
+    std::uint32_t target = 0;
+  };
+  struct under_way {
+    std::vector<ref> refs;
+    time_point at{};
+  };
+
+  debt* find(std::uint64_t number);
+  const std::vector<fan_out_target>* targets_of(const owed& what) const;
+  inbox_append part(const debt& d, std::uint32_t index) const;
+  void settle(const ref& r);
+  void reopen(const ref& r);
+  void drop_settled();
+
+  std::uint16_t shards_;
+  std::size_t debts_max_;
+  std::size_t parts_max_;
+  std::deque<debt> debts_;         ///< consecutive numbers
+  std::uint64_t last_ = 0;         ///< highest number added
+  std::uint64_t confirmed_ = 0;
+  std::uint64_t last_call_ = 0;
+  std::size_t unsent_ = 0;         ///< targets
+  bool behind_ = true;             ///< the outbox may hold more: it does at the start
+  std::unordered_map<std::uint64_t, under_way> calls_;
+  std::unordered_map<std::uint64_t, std::vector<std::pair<std::uint32_t, inbox_append>>> repaired_; ///< by debt
+};
+
+} // namespace parley::core

@@ -1,0 +1,63 @@
+#pragma once
+// Does an append follow what an inbox has of one conversation? Resending from the first unconfirmed seq must
+// always be safe, and a hole must never be taken in.
+#include "actors/core/commands.hpp"
+
+namespace parley::core {
+
+/// How much of one conversation's stream one inbox has.
+struct stream_state {
+  std::uint64_t membership = 0; ///< 0: never heard of the conversation
+  seq_no covered{};
+  bool operator==(const stream_state&) const = default;
+};
+
+struct cover_verdict {
+  enum class kind {
+    accept,    ///< take items above `above`; the stream is `after` then
+    repeat,    ///< all of it is here already (watermarks are still worth a look: they are monotone)
+    gap,       ///< something before it is missing
+    stale,     ///< of an earlier membership
+    malformed, ///< contradicts itself
+  } what{};
+  seq_no above{};
+  stream_state after;
+};
+
+/// Everything about a part that does not depend on the inbox.
+inline bool well_formed(const inbox_append& part) {
+  if (part.prev > part.upto)
+    return false;
+  auto before = part.prev;
+  for (const auto& item : part.items) {
+    if (const auto* m = std::get_if<message_news>(&item)) {
+      if (m->msg.conversation != part.conversation || m->msg.seq <= before || m->msg.seq > part.upto)
+        return false;
+      before = m->msg.seq;
+    } else if (const auto* o = std::get_if<opened_news>(&item)) {
+      if (o->conversation != part.conversation)
+        return false;
+    } else if (std::get<watermark>(item).conversation != part.conversation) {
+      return false;
+    }
+  }
+  return true;
+}
+
+inline cover_verdict cover(const stream_state& has, const inbox_append& part) {
+  using kind = cover_verdict::kind;
+  if (!well_formed(part))
+    return {kind::malformed, has.covered, has};
+  if (part.membership < has.membership)
+    return {kind::stale, has.covered, has};
+  // A membership begins where its first append says: what was before is not this member's to see.
+  if (part.membership > has.membership)
+    return {kind::accept, part.prev, {part.membership, part.upto}};
+  if (part.prev > has.covered)
+    return {kind::gap, has.covered, has};
+  if (part.upto <= has.covered)
+    return {kind::repeat, has.covered, has};
+  return {kind::accept, has.covered, {has.membership, part.upto}};
+}
+
+} // namespace parley::core

@@ -1,0 +1,38 @@
+#pragma once
+// The bounds that deciding and reading obey. Applying a command must come out alike on every replica, so
+// these are part of the format of the log: a cluster's nodes run with the same values, and a change is a
+// migration.
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+
+namespace parley::core {
+
+/// Remembered ids per (conversation, sender device). The slot of a remembered id is one byte of its key.
+inline constexpr std::uint64_t dedup_ids_max = 256;
+
+struct limits {
+  // messages
+  std::size_t body_bytes_max = 64 << 10;
+
+  // accounts
+  std::size_t devices_max = 8; ///< per user; each costs a cursor in every row of the inbox's head
+  std::size_t device_name_bytes_max = 64;
+  std::size_t phone_bytes_max = 32; ///< E.164 needs 16; it is part of a key
+
+  // codes. Asking again with the code that is still valid is a retry and costs nothing. The spacing stops a
+  // double click, the hourly bound stops somebody from making us ring a stranger's phone all day; neither
+  // gets in the way of a demo that registers each of its users once.
+  std::uint32_t codes_per_hour_max = 5;
+  std::chrono::milliseconds code_spacing{1000};
+  std::uint32_t code_tries_max = 5; ///< wrong ones, before the code is void
+
+  // pages
+  std::uint32_t page_rows_max = 500;
+  std::size_t page_bytes_max = 1 << 20;
+
+  // work done by one command
+  std::size_t dropped_rows_max = 4096; ///< inbox rows erased by one acknowledgement; the next one goes on
+};
+
+} // namespace parley::core

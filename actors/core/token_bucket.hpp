@@ -1,0 +1,42 @@
+#pragma once
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+
+namespace parley::core {
+
+/// Admits `burst_max` at once, then one more each `refill_every`. Time is an argument, so a test's is
+/// virtual.
+class token_bucket {
+public:
+  using time_point = std::chrono::steady_clock::time_point;
+
+  token_bucket(std::int64_t burst_max, std::chrono::nanoseconds refill_every)
+      : burst_max_{burst_max}, left_{burst_max}, refill_every_{refill_every} {}
+
+  bool take(time_point now) {
+    refill(now);
+    return left_ > 0 && left_-- > 0;
+  }
+
+  /// How long until `take` succeeds; zero if it would now.
+  std::chrono::nanoseconds wait(time_point now) {
+    refill(now);
+    return left_ > 0 ? std::chrono::nanoseconds{0} : refilled_at_ + refill_every_ - now;
+  }
+
+private:
+  void refill(time_point now) {
+    if (auto earned = (now - refilled_at_) / refill_every_; earned > 0) {
+      left_ = earned > burst_max_ - left_ ? burst_max_ : left_ + earned;
+      refilled_at_ += earned * refill_every_;
+    }
+  }
+
+  std::int64_t burst_max_;
+  std::int64_t left_;
+  std::chrono::nanoseconds refill_every_;
+  time_point refilled_at_{};
+};
+
+} // namespace parley::core

@@ -1,0 +1,28 @@
+#pragma once
+#include "protocol/values/types.hpp"
+
+#include <algorithm>
+
+namespace parley::core {
+
+/// How far somebody got in a conversation. Both only rise, and read ≤ delivered: what was read was delivered.
+struct progress {
+  seq_no delivered{};
+  seq_no read{};
+  bool operator==(const progress&) const = default;
+};
+
+/// `has`, raised by `told`, never beyond `last`. Equal to `has` if there is nothing new.
+inline progress raise(const progress& has, const progress& told, seq_no last) {
+  progress p;
+  p.read = std::max(has.read, std::min(told.read, last));
+  p.delivered = std::max({has.delivered, std::min(told.delivered, last), p.read});
+  return p;
+}
+
+/// As above, where the conversation's end is not known: the teller has clamped.
+inline progress raise(const progress& has, const progress& told) {
+  return raise(has, told, std::max(told.delivered, told.read));
+}
+
+} // namespace parley::core

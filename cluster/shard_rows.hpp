@@ -1,0 +1,256 @@
+#pragma once
+// Every row of a shard's state, on one page. Keys stand behind the shard and slot prefix
+// (storage::shard_view); numbers in keys are big-endian, in values little-endian. A stored format: append
+// fields, never reorder.
+//
+//   key                            value                what for
+//   ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+//   c <conversation> 0             conversation_head    last seq, members and where their fan-out has got
+//   c <conversation> 1 <device>    core::sender_head    that device's dedup window: size, highest, evicted
+//   c <conversation> 2 <user>      core::progress       that member's delivered/read watermark
+//   c <conversation> 3 <dev><slot> core::remembered_id  one accepted id; slot = n mod 256
+//   m <conversation> <seq>         core::message        the log. Apart from `c`, which stays small and warm
+//   n <node>                       core::node_record    meta shard only
+//   O                              u64                  outbox: the next number, if no row is left to tell
+//   o <number>                     core::owed           outbox: what other shards have not confirmed
+//   p <phone>                      core::phone_claim    at the phone's shard
+//   u <user> 0                     inbox_head           last position, devices' cursors
+//   u <user> 1                     account              phone, devices and their keys
+//   u <user> 2 <conversation>      inbox_stream         what the inbox has of it; also the list of
+//   conversations u <user> 3 <conversation><u2>  inbox_mark           the watermark of u2 as this inbox knows
+//   it, and its row i <user> <pos>                 core::news           one inbox row
+//
+// An appended message writes: head, sender head, remembered id, log row, outbox row. The first two share a
+// page, outbox rows of a batch share another.
+#include "actors/core/commands.hpp"
+#include "actors/core/dedup_window.hpp"
+#include "actors/core/inbox_cover.hpp"
+#include "actors/core/phone_claim.hpp"
+#include "actors/core/watermarks.hpp"
+
+#include <array>
+#include <cassert>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace parley::cluster::rows {
+
+// --- keys
+// -----------------------------------------------------------------------------------------------------
+
+/// A key in place: the hot path builds a dozen per message, so none of them is allocated.
+class row_key {
+public:
+  static constexpr std::size_t bytes_max = 64;
+
+  explicit row_key(char kind) { bytes_[size_++] = kind; }
+  template <class T>
+  requires std::is_integral_v<T> || std::is_enum_v<T> row_key& put(T v) {
+    auto u = static_cast<std::uint64_t>(v);
+    assert(size_ + sizeof v <= bytes_max);
+    for (auto i = sizeof v; i-- > 0;)
+      bytes_[size_++] = static_cast<char>((u >> (8 * i)) & 0xff);
+    return *this;
+  }
+  row_key& put(conversation_id c) { return put(c.hi).put(c.lo); }
+  row_key& raw(std::string_view v) {
+    assert(size_ + v.size() <= bytes_max);
+    for (char c : v)
+      bytes_[size_++] = c;
+    return *this;
+  }
+  operator std::string_view() const { return {bytes_.data(), size_}; }
+  /// The first key behind all that begin with this one: the end of a range. A kind is a letter, so there is
+  /// one.
+  row_key past() const {
+    auto k = *this;
+    while (static_cast<unsigned char>(k.bytes_[k.size_ - 1]) == 0xff)
+      --k.size_;
+    ++k.bytes_[k.size_ - 1];
+    return k;
+  }
+
+private:
+  std::array<char, bytes_max> bytes_;
+  std::size_t size_ = 0;
+};
+
+inline row_key conversation_rows(conversation_id c) {
+  return row_key{'c'}.put(c);
+}
+inline row_key head_key(conversation_id c) {
+  return row_key{'c'}.put(c).put(std::uint8_t{0});
+}
+inline row_key sender_key(conversation_id c, device_id d) {
+  return row_key{'c'}.put(c).put(std::uint8_t{1}).put(d);
+}
+inline row_key progress_rows(conversation_id c) {
+  return row_key{'c'}.put(c).put(std::uint8_t{2});
+}
+inline row_key progress_key(conversation_id c, user_id u) {
+  return progress_rows(c).put(u);
+}
+inline row_key remembered_key(conversation_id c, device_id d, std::uint8_t slot) {
+  return row_key{'c'}.put(c).put(std::uint8_t{3}).put(d).put(slot);
+}
+inline row_key message_rows(conversation_id c) {
+  return row_key{'m'}.put(c);
+}
+inline row_key message_key(conversation_id c, seq_no s) {
+  return row_key{'m'}.put(c).put(s);
+}
+inline row_key node_key(node_id n) {
+  return row_key{'n'}.put(n);
+}
+inline row_key outbox_end_key() {
+  return row_key{'O'};
+}
+inline row_key outbox_key(std::uint64_t number) {
+  return row_key{'o'}.put(number);
+}
+/// `phone` was checked against limits::phone_bytes_max.
+inline row_key phone_key(std::string_view phone) {
+  return row_key{'p'}.raw(phone);
+}
+inline row_key inbox_head_key(user_id u) {
+  return row_key{'u'}.put(u).put(std::uint8_t{0});
+}
+inline row_key account_key(user_id u) {
+  return row_key{'u'}.put(u).put(std::uint8_t{1});
+}
+inline row_key stream_rows(user_id u) {
+  return row_key{'u'}.put(u).put(std::uint8_t{2});
+}
+inline row_key stream_key(user_id u, conversation_id c) {
+  return stream_rows(u).put(c);
+}
+inline row_key mark_key(user_id u, conversation_id c, user_id of) {
+  return row_key{'u'}.put(u).put(std::uint8_t{3}).put(c).put(of);
+}
+inline row_key inbox_rows(user_id u) {
+  return row_key{'i'}.put(u);
+}
+inline row_key inbox_key(user_id u, inbox_pos p) {
+  return row_key{'i'}.put(u).put(p);
+}
+
+// --- values
+// ---------------------------------------------------------------------------------------------------
+
+struct conversation_member {
+  user_id user{};
+  std::uint64_t membership = 0;
+  seq_no fan_out_head{}; ///< the last seq of this member's stream: the `prev` of the next
+  template <class F>
+  auto fields(F&& f) {
+    return f(user, membership, fan_out_head);
+  }
+};
+
+struct conversation_head {
+  enum class kind : std::uint8_t {
+    direct = 1, ///< members stand here. (A group's will have rows of their own.)
+  };
+  kind what = kind::direct;
+  seq_no last{};
+  unix_ms last_at{};                        ///< times of a conversation never go back
+  std::vector<conversation_member> members; ///< ascending by user
+  template <class F>
+  auto fields(F&& f) {
+    return f(what, last, last_at, members);
+  }
+
+  conversation_member* find(user_id u) {
+    for (auto& m : members)
+      if (m.user == u)
+        return &m;
+    return nullptr;
+  }
+  const conversation_member* find(user_id u) const { return const_cast<conversation_head*>(this)->find(u); }
+};
+
+struct device_cursor {
+  device_id device{};
+  inbox_pos acknowledged{};
+  template <class F>
+  auto fields(F&& f) {
+    return f(device, acknowledged);
+  }
+};
+
+struct inbox_head {
+  inbox_pos last{};
+  inbox_pos dropped{}; ///< rows at or below it are erased
+  std::vector<device_cursor> devices;
+  template <class F>
+  auto fields(F&& f) {
+    return f(last, dropped, devices);
+  }
+
+  device_cursor* find(device_id d) {
+    for (auto& x : devices)
+      if (x.device == d)
+        return &x;
+    return nullptr;
+  }
+};
+
+struct inbox_stream {
+  std::uint64_t membership = 0;
+  seq_no covered{};
+  std::vector<user_id> members; ///< empty until the opening arrived
+  template <class F>
+  auto fields(F&& f) {
+    return f(membership, covered, members);
+  }
+};
+
+struct inbox_mark {
+  inbox_pos pos{}; ///< its row, if not dropped yet
+  core::progress is;
+};
+
+struct account {
+  std::string phone;
+  std::vector<core::device_record> devices;
+  template <class F>
+  auto fields(F&& f) {
+    return f(phone, devices);
+  }
+};
+
+/// Rows that `core::encode` writes.
+template <class T>
+std::optional<T> read(std::string_view value) {
+  return core::decode<T>(value);
+}
+
+// Those of the hot path are packed by hand.
+std::string pack(const core::sender_head& x);
+std::string pack(const core::remembered_id& x);
+std::string pack(const core::progress& x);
+std::string pack(const inbox_mark& x);
+/// Conversation, seq and id are not in the value: the key has them.
+std::string pack_message(const core::message& x);
+/// An inbox row; a message's id is left out, as it follows from conversation and seq.
+std::string pack_news(const core::news& x);
+
+std::optional<core::sender_head> unpack_sender(std::string_view v);
+std::optional<core::remembered_id> unpack_remembered(std::string_view v);
+std::optional<core::progress> unpack_progress(std::string_view v);
+std::optional<inbox_mark> unpack_mark(std::string_view v);
+std::optional<core::message> unpack_message(conversation_id c, seq_no seq, std::string_view v);
+std::optional<core::news> unpack_news(std::string_view v);
+
+/// What an acknowledgement needs of an inbox row, without copying the body.
+struct news_glance {
+  bool is_message = false;
+  conversation_id conversation;
+  seq_no seq{};
+  user_id from{};
+};
+std::optional<news_glance> glance(std::string_view v);
+
+} // namespace parley::cluster::rows
