@@ -1,0 +1,140 @@
+#pragma once
+// A cluster of real `parleyd` processes on loopback, for tests that kill, stop and starve them.
+//
+// Owns:   the processes, their directory (certificates, data, logs), their ports. The destructor kills them
+// all and
+//         removes the directory unless it is to be kept; a harness that dies takes them along (PDEATHSIG).
+// Thread: one, and the one that starts nodes has to outlive them.
+#include "protocol/values/types.hpp"
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace parley::test {
+
+using milliseconds = std::chrono::milliseconds;
+
+struct process_cluster_config {
+  std::size_t nodes = 3;
+  std::string parleyd;                            ///< empty: beside the running program
+  std::string directory;                          ///< empty: a fresh one under TMPDIR, removed at the end
+  bool keep = false;                              ///< leave the directory
+  std::vector<std::string> flags;                 ///< for every node
+  std::map<std::string, std::string> environment; ///< added to the harness's own
+  milliseconds exit_deadline{5000};               ///< of a killed process
+};
+
+/// What went wrong with the harness or the cluster, as a sentence.
+struct cluster_error : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+struct address {
+  std::string host = "127.0.0.1";
+  std::uint16_t port = 0;
+  std::string text() const { return host + ":" + std::to_string(port); }
+};
+
+class process_cluster {
+public:
+  explicit process_cluster(process_cluster_config config = {});
+  ~process_cluster();
+  process_cluster(const process_cluster&) = delete;
+  process_cluster& operator=(const process_cluster&) = delete;
+
+  std::size_t size() const { return nodes_.size(); }
+  const std::string& directory() const { return directory_; }
+  void keep_directory() { config_.keep = true; }
+
+  // Nodes are numbered 1 … size(), as `--node`.
+  void start(std::size_t node);
+  void start_all();
+  /// SIGKILL, and waits until the process is gone.
+  void kill(std::size_t node);
+  /// SIGSTOP, and waits until the kernel says it is stopped.
+  void pause(std::size_t node);
+  void resume(std::size_t node);
+  /// SIGTERM; the exit status, or nothing after the deadline (it is left running then).
+  std::optional<int> terminate(std::size_t node, milliseconds deadline);
+  /// Removes the data directory of a node that does not run.
+  void wipe(std::size_t node);
+
+  bool running(std::size_t node);
+  bool paused(std::size_t node) const { return nodes_[node - 1].is_paused; }
+  /// Asks /readyz once.
+  bool ready(std::size_t node, milliseconds timeout = milliseconds{500});
+  /// Polls until every running node is ready. Throws `cluster_error` with the log's end if one has exited by
+  /// itself.
+  bool wait_ready(milliseconds deadline);
+  /// Nodes that ended though nobody killed or terminated them, with the last lines they wrote.
+  std::vector<std::string> unexpected_exits();
+
+  address client(std::size_t node) const { return nodes_[node - 1].client; }
+  address admin(std::size_t node) const { return nodes_[node - 1].admin; }
+  std::vector<std::string> client_seeds() const;
+  std::string client_ca() const { return certs() + "/client-ca.pem"; }
+  std::string certs() const { return directory_ + "/certs"; }
+  std::string data(std::size_t node) const;
+  std::string log(std::size_t node) const; ///< stderr; stdout is beside it, `.out`
+
+  /// The newest confirmation code that any node printed for `phone`.
+  std::optional<std::string> code_for(const std::string& phone);
+  /// GET from the admin port: the body of a 200, or nothing.
+  std::optional<std::string> get(std::size_t node, const std::string& path,
+                                 milliseconds timeout = milliseconds{500}) const;
+
+  /// Of the running process, since its start. 0 when it does not run.
+  std::chrono::nanoseconds cpu(std::size_t node) const;
+  std::uint64_t rss_bytes(std::size_t node) const;
+
+  /// `parleyd --dump` of a node that does not run, into `file`.
+  bool dump(std::size_t node, const std::string& file);
+
+private:
+  struct process {
+    pid_t pid = -1;
+    bool is_paused = false;
+    bool expected_gone = true;
+    int status = 0;
+    address peer, client, admin;
+    std::streamoff codes_read = 0;
+  };
+  process& at(std::size_t node);
+  bool reap(process& p, bool block);
+  pid_t spawn(const std::vector<std::string>& argv, const std::string& out, const std::string& err,
+              bool append) const;
+  std::string tail(std::size_t node) const;
+
+  process_cluster_config config_;
+  std::string directory_;
+  std::vector<process> nodes_;
+  std::map<std::string, std::string> codes_;
+};
+
+/// The folder of the running program: build/bin.
+std::string program_folder();
+/// Polls `done` every few milliseconds until it is true or the deadline has passed.
+template <class F>
+bool poll_until(milliseconds deadline, F&& done, milliseconds every = milliseconds{20});
+void nap(milliseconds time);
+
+template <class F>
+bool poll_until(milliseconds deadline, F&& done, milliseconds every) {
+  const auto end = std::chrono::steady_clock::now() + deadline;
+  for (;;) {
+    if (done())
+      return true;
+    if (std::chrono::steady_clock::now() >= end)
+      return false;
+    nap(every);
+  }
+}
+
+} // namespace parley::test
