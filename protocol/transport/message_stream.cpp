@@ -34,7 +34,8 @@ std::string_view name(close_reason r) {
                                                                      "idle",
                                                                      "session-over",
                                                                      "refused",
-                                                                     "rpc-failed"};
+                                                                     "rpc-failed",
+                                                                     "receiver-stalled"};
   return names[static_cast<std::size_t>(r)];
 }
 
@@ -54,6 +55,19 @@ std::string_view stream_limits::objection() const {
   if (write_progress_bytes < 1)
     return "write_progress_bytes";
   return {};
+}
+
+stream_limits stream_limits::for_client() {
+  stream_limits l;
+  l.message_words_max = 256 * 1024;
+  return l;
+}
+
+capnp::ReaderOptions rpc_options(int nesting_max) {
+  capnp::ReaderOptions options;
+  options.traversalLimitInWords = 512 * 1024;
+  options.nestingLimit = nesting_max;
+  return options;
 }
 
 /// OpenSSL's way to the socket. Its own socket BIO raises SIGPIPE, counts nothing, and would go on reading a
@@ -246,6 +260,8 @@ void message_stream::close(close_reason why) {
   out_sent_ = 0;
   wake_flush_waiters();
   open_gate();
+  if (watcher_ != nullptr)
+    watcher_->stream_closed();
 }
 
 // --- reading ----------------------------------------------------------------------------------------------
@@ -282,6 +298,8 @@ void message_stream::limit_inbound(std::uint64_t bytes_total) {
 kj::Promise<message_stream::found_message> message_stream::tryReadMessage(kj::ArrayPtr<kj::AutoCloseFd>,
                                                                           capnp::ReaderOptions options,
                                                                           kj::ArrayPtr<capnp::word>) {
+  options.traversalLimitInWords =
+      std::min<std::uint64_t>(options.traversalLimitInWords, limits_.message_words_max);
   return read_loop(options);
 }
 
@@ -334,7 +352,7 @@ message_stream::found_message message_stream::next_message(const capnp::ReaderOp
   std::uint64_t words = 0;
   for (std::size_t i = 0; i < segments; ++i)
     words += load32(at + 4 * (1 + i));
-  if (words > std::min<std::uint64_t>(limits_.message_words_max, options.traversalLimitInWords)) {
+  if (words > options.traversalLimitInWords) {
     close(close_reason::message_too_large);
     return nullptr;
   }
@@ -473,6 +491,8 @@ kj::Promise<void> message_stream::flush() {
   flushing_ = false;
   wake_flush_waiters();
   open_gate();
+  if (watcher_ != nullptr && !closed())
+    watcher_->stream_flushed();
   return kj::READY_NOW;
 }
 
@@ -492,14 +512,10 @@ kj::Promise<void> message_stream::flushed() {
 }
 
 kj::Promise<void> message_stream::end() {
-  return flushed().then([this] {
-    if (closed())
-      return;
-    ERR_clear_error();
-    SSL_shutdown(ssl_);
-    ERR_clear_error();
-    ::shutdown(fd_.get(), SHUT_WR);
-  });
+  // The RPC system ends a connection when it has read the end of it (the reason is known then), or when the
+  // peer broke the protocol and has been told so.
+  return flushed().then(
+      [this] { close(side_ == side::server ? close_reason::rpc_failed : close_reason::local); });
 }
 
 void message_stream::sweep(kj::TimePoint now) {

@@ -41,11 +41,12 @@ enum class close_reason : std::uint8_t {
   login_deadline,
   login_bytes,
   idle,
-  session_over, ///< fenced, logged out, draining: the session knows more
-  refused,      ///< above a cap on connections
-  rpc_failed,   ///< the peer broke the RPC protocol
+  session_over,     ///< fenced, logged out, draining: the session knows more
+  refused,          ///< above a cap on connections
+  rpc_failed,       ///< the peer broke the RPC protocol
+  receiver_stalled, ///< the client's receiver does not return
 };
-inline constexpr std::size_t close_reasons = static_cast<std::size_t>(close_reason::rpc_failed) + 1;
+inline constexpr std::size_t close_reasons = static_cast<std::size_t>(close_reason::receiver_stalled) + 1;
 
 /// Kebab-case, for logs and metrics.
 std::string_view name(close_reason r);
@@ -54,7 +55,9 @@ enum class side : std::uint8_t { client, server };
 
 struct stream_limits {
   std::uint32_t segments_max = 512;
-  std::size_t message_words_max = 64 * 1024;        ///< as declared by the segment table, 512 KiB
+  std::size_t message_words_max =
+      64 * 1024; ///< as declared by the segment table: 512 KiB. Also how much of a message
+                 ///< its reader may traverse, so that overlaps cost no more.
   std::size_t outbound_bytes_max = 4 * 1024 * 1024; ///< unsent; above: closed with `outbound_full`
   std::size_t outbound_pause_bytes = 0; ///< unsent; above: no more messages are read. 0: never. Only
                                         ///< one end may pause, or both could wait for each other.
@@ -63,8 +66,23 @@ struct stream_limits {
   std::size_t write_progress_bytes = 4096;
   std::uint32_t post_handshake_max = 32; ///< KeyUpdates and tickets, and one more per 16 MiB received
 
+  /// What a client should use: a page of `sync` holds up to 1 MiB, more than a server takes in one message.
+  static stream_limits for_client();
   /// Empty, or the field that cannot be run with.
   std::string_view objection() const;
+};
+
+/// For `capnp::TwoPartyVatNetwork`, which refuses to *send* more than it would receive: large enough for
+/// pages. What is received is bounded by the stream's `message_words_max`.
+capnp::ReaderOptions rpc_options(int nesting_max);
+
+/// Hears of what happens to a stream, without a promise per stream. Both are called from inside the stream:
+/// note it and come back later, do not destroy the stream.
+class stream_watcher {
+public:
+  virtual ~stream_watcher() noexcept(false) = default;
+  virtual void stream_closed() = 0;  ///< once
+  virtual void stream_flushed() = 0; ///< all that was written has been handed to the kernel
 };
 
 /// Owns:   the socket, its TLS state, what was read but not yet taken, and what was written but not yet sent.
@@ -93,6 +111,9 @@ public:
   /// For the operator's log, of a failed handshake above all: OpenSSL's words, not to be sent to a peer.
   const std::string& detail() const { return detail_; }
 
+  /// Null to stop watching. It outlives the stream, or the watching.
+  void watch(stream_watcher* watcher) { watcher_ = watcher; }
+
   /// Everything written so far has been handed to the kernel (or the stream was closed).
   kj::Promise<void> flushed();
   std::size_t unsent_bytes() const { return out_.size() - out_sent_; }
@@ -115,7 +136,8 @@ public:
   std::uint64_t bytes_out() const { return bytes_out_; } ///< on the wire
   int fd() const { return fd_.get(); }
 
-  // capnp::MessageStream. Writes never wait: `outbound_bytes_max` bounds them.
+  // capnp::MessageStream. Writes never wait: `outbound_bytes_max` bounds them. `end` closes both directions
+  // once all is sent: an RPC connection is of no use with one.
   using capnp::MessageStream::tryReadMessage;
   using capnp::MessageStream::writeMessage;
   using capnp::MessageStream::writeMessages;
@@ -157,6 +179,7 @@ private:
   tls_context tls_;
   SSL* ssl_ = nullptr;
   side side_;
+  stream_watcher* watcher_ = nullptr;
   close_reason reason_ = close_reason::none;
   bool handshake_done_ = false;
   bool flushing_ = false;
