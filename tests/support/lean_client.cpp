@@ -1,0 +1,133 @@
+#include "tests/support/lean_client.hpp"
+
+#include <capnp/message.h>
+
+#include <charconv>
+#include <stdexcept>
+
+namespace parley::test {
+
+namespace {
+
+constexpr kj::StringPtr refused_prefix = "refused:"_kj;
+
+rpc::Gateway::Client bootstrap(capnp::RpcSystem<capnp::rpc::twoparty::VatId>& rpc) {
+  capnp::MallocMessageBuilder message{8};
+  auto vat = message.initRoot<capnp::rpc::twoparty::VatId>();
+  vat.setSide(capnp::rpc::twoparty::Side::SERVER);
+  return rpc.bootstrap(vat).castAs<rpc::Gateway>();
+}
+
+} // namespace
+
+lean_context make_lean_context(kj::AsyncIoContext& io, const std::string& ca_file) {
+  auto tls = transport::make_client_context({ca_file});
+  if (!tls)
+    throw std::runtime_error{"cannot trust " + ca_file + ": " + tls.error().detail};
+  return {io.unixEventPort, io.provider->getTimer(), *tls, {}};
+}
+
+kj::Exception refusal(ec code, const char* what) {
+  return kj::Exception(
+      kj::Exception::Type::FAILED, __FILE__, __LINE__,
+      kj::str(refused_prefix, parley::number(code), ' ', describe(code).name.data(), " by ", what));
+}
+
+ec refusal_code(const kj::Exception& e) {
+  const auto text = e.getDescription();
+  if (!text.startsWith(refused_prefix))
+    return ec::none;
+  unsigned n = 0;
+  std::from_chars(text.begin() + refused_prefix.size(), text.end(), n);
+  return static_cast<ec>(n);
+}
+
+lean_connection::lean_connection(lean_context& context, kj::Own<transport::message_stream> stream)
+    : context_{context}, stream_{kj::mv(stream)}, network_{*stream_, capnp::rpc::twoparty::Side::CLIENT},
+      rpc_{capnp::makeRpcClient(network_)}, gateway_{bootstrap(rpc_)} {}
+
+kj::Promise<kj::Own<lean_connection>> lean_connection::open(lean_context& context,
+                                                            const transport::socket_address& to) {
+  return context.timer
+      .timeoutAfter(context.login_timeout,
+                    transport::connect(context.port, to, "127.0.0.1", context.tls, context.limits))
+      .then([&context](kj::Own<transport::message_stream> stream) {
+        return kj::heap<lean_connection>(context, kj::mv(stream));
+      });
+}
+
+kj::Promise<void> lean_connection::login(const lean_device& who) {
+  auto hello = gateway_.helloRequest();
+  hello.setVersion(rpc::PROTOCOL_VERSION);
+  auto done =
+      hello.send().then([this, who](capnp::Response<rpc::Gateway::HelloResults> r) -> kj::Promise<void> {
+        if (code(r.getError()) != ec::none)
+          return refusal(code(r.getError()), "hello");
+        node_ = node_id{r.getNode()};
+        client::login_facts facts;
+        facts.cluster_hi = r.getCluster().getHi();
+        facts.cluster_lo = r.getCluster().getLo();
+        facts.node = node_;
+        facts.challenge = bytes(r.getChallenge());
+        facts.user = who.user;
+        facts.device = who.device;
+        facts.exporter = stream_->login_exporter();
+        const auto signature = client::sign(who.key, client::login_bytes(facts));
+        auto login = gateway_.loginRequest();
+        login.setUser(parley::number(who.user));
+        login.setDevice(parley::number(who.device));
+        login.setSignature(capnp::Data::Reader{signature.data(), signature.size()});
+        return login.send().then([this](capnp::Response<rpc::Gateway::LoginResults> l) -> kj::Promise<void> {
+          if (code(l.getError()) != ec::none)
+            return refusal(code(l.getError()), "login");
+          session_ = l.getSession();
+          return kj::READY_NOW;
+        });
+      });
+  return context_.timer.timeoutAfter(context_.login_timeout, kj::mv(done));
+}
+
+kj::Promise<std::string>
+lean_connection::wait_code(std::string phone,
+                           std::function<std::optional<std::string>(const std::string&)> code_of,
+                           unsigned tries_left) {
+  if (auto found = code_of(phone))
+    return *kj::mv(found);
+  if (tries_left == 0)
+    return refusal(ec::timed_out, "the code sender");
+  return context_.timer.afterDelay(10 * kj::MILLISECONDS)
+      .then([this, phone = kj::mv(phone), code_of = kj::mv(code_of), tries_left]() mutable {
+        return wait_code(kj::mv(phone), kj::mv(code_of), tries_left - 1);
+      });
+}
+
+kj::Promise<void>
+lean_connection::enroll(lean_device& who,
+                        std::function<std::optional<std::string>(const std::string&)> code_of) {
+  auto request = gateway_.requestCodeRequest();
+  request.setPhone(who.phone);
+  return request.send()
+      .then([this, &who, code_of = kj::mv(code_of)](
+                capnp::Response<rpc::Gateway::RequestCodeResults> r) mutable -> kj::Promise<std::string> {
+        if (code(r.getError()) != ec::none)
+          return refusal(code(r.getError()), "requestCode");
+        return wait_code(who.phone, kj::mv(code_of), 400);
+      })
+      .then([this, &who](std::string digits) {
+        auto confirm = gateway_.registerRequest();
+        confirm.setPhone(who.phone);
+        confirm.setCode(digits);
+        confirm.setDeviceKey(capnp::Data::Reader{who.key.open.data(), who.key.open.size()});
+        confirm.setDeviceName("load");
+        return confirm.send();
+      })
+      .then([&who](capnp::Response<rpc::Gateway::RegisterResults> r) -> kj::Promise<void> {
+        if (code(r.getError()) != ec::none)
+          return refusal(code(r.getError()), "register");
+        who.user = user_id{r.getUser()};
+        who.device = device_id{r.getDevice()};
+        return kj::READY_NOW;
+      });
+}
+
+} // namespace parley::test
