@@ -16,7 +16,8 @@ const std::vector<fan_out_target>* debt_ledger::targets_of(const owed& what) con
 
 bool debt_ledger::add(incurred debt_in, source from) {
   const bool follows = debts_.empty() ? debt_in.number > last_ : debt_in.number == last_ + 1;
-  const bool next = from == source::outbox ? follows : !behind_ && (last_ == 0 || debt_in.number == last_ + 1);
+  const bool next =
+      from == source::outbox ? follows : !behind_ && (last_ == 0 || debt_in.number == last_ + 1);
   if (!next || debts_.size() >= debts_max_) {
     behind_ = behind_ || debt_in.number > last_;
     return false;
@@ -168,8 +169,8 @@ void debt_ledger::answered(std::uint64_t call, ec error, const outcome& what, co
     auto* d = find(refs[i].debt);
     const auto* m = d ? std::get_if<owed_message>(&d->it.what) : nullptr;
     if (m && d->targets[refs[i].target].at == progress::sent) {
-      // The inbox has less than this stream's previous append said. Earlier debts that are still open will fill it;
-      // what is missing beyond them comes from the conversation's log.
+      // The inbox has less than this stream's previous append said. Earlier debts that are still open will
+      // fill it; what is missing beyond them comes from the conversation's log.
       const auto covered = outcomes->parts[i].covered;
       const auto& to = m->to[refs[i].target];
       auto p = part(*d, refs[i].target);

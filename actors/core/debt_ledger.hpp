@@ -12,7 +12,8 @@ namespace parley::core {
 ///
 /// Owns:   the debts in memory, in outbox order; which of their targets are under way or done.
 /// Thread: its owner's. Time is an argument.
-/// Holds:  a debt leaves only when all its targets confirmed it and every debt before it left; sending twice is
+/// Holds:  a debt leaves only when all its targets confirmed it and every debt before it left; sending twice
+/// is
 ///         harmless, since an inbox ignores what it covers and watermarks only rise.
 class debt_ledger {
 public:
@@ -24,8 +25,8 @@ public:
       : shards_{shards}, debts_max_{debts_max}, parts_max_{parts_max} {}
 
   enum class source { live, outbox };
-  /// Takes a debt if it is the next one and there is room; otherwise it has to be loaded from the outbox later.
-  /// Nothing live is taken before the outbox was read once: older debts may wait there.
+  /// Takes a debt if it is the next one and there is room; otherwise it has to be loaded from the outbox
+  /// later. Nothing live is taken before the outbox was read once: older debts may wait there.
   bool add(incurred debt, source from);
   /// The number to load from, if the outbox may hold more than was added.
   std::optional<std::uint64_t> load_from() const;
@@ -53,7 +54,7 @@ private:
   enum class progress : std::uint8_t { unsent, sent, done };
   struct target {
     progress at = progress::unsent;
-    seq_no prev{};      ///< of an inbox append; lowered when the inbox turned out to hold less
+    seq_no prev{};       ///< of an inbox append; lowered when the inbox turned out to hold less
     bool repair = false; ///< fill (prev, seq] from the log
   };
   struct debt {
@@ -80,14 +81,15 @@ private:
   std::uint16_t shards_;
   std::size_t debts_max_;
   std::size_t parts_max_;
-  std::deque<debt> debts_;         ///< consecutive numbers
-  std::uint64_t last_ = 0;         ///< highest number added
+  std::deque<debt> debts_; ///< consecutive numbers
+  std::uint64_t last_ = 0; ///< highest number added
   std::uint64_t confirmed_ = 0;
   std::uint64_t last_call_ = 0;
-  std::size_t unsent_ = 0;         ///< targets
-  bool behind_ = true;             ///< the outbox may hold more: it does at the start
+  std::size_t unsent_ = 0; ///< targets
+  bool behind_ = true;     ///< the outbox may hold more: it does at the start
   std::unordered_map<std::uint64_t, under_way> calls_;
-  std::unordered_map<std::uint64_t, std::vector<std::pair<std::uint32_t, inbox_append>>> repaired_; ///< by debt
+  std::unordered_map<std::uint64_t, std::vector<std::pair<std::uint32_t, inbox_append>>>
+      repaired_; ///< by debt
 };
 
 } // namespace parley::core

@@ -7,36 +7,57 @@ namespace parley::core {
 struct forwarded_call {
   std::uint64_t number = 0;
   call what;
-  template <class F> auto fields(F&& f) { return f(number, what); }
+  template <class F>
+  auto fields(F&& f) {
+    return f(number, what);
+  }
 };
 struct forwarded_answer {
   std::uint64_t number = 0;
   answer what;
-  template <class F> auto fields(F&& f) { return f(number, what); }
+  template <class F>
+  auto fields(F&& f) {
+    return f(number, what);
+  }
 };
 struct forwarded_delivery {
   connection_ref to;
   inbox_pos after{};
   std::vector<inbox_row> rows;
   ec close{};
-  template <class F> auto fields(F&& f) { return f(to, after, rows, close); }
+  template <class F>
+  auto fields(F&& f) {
+    return f(to, after, rows, close);
+  }
 };
 struct calls_payload {
   std::vector<forwarded_call> items;
-  template <class F> auto fields(F&& f) { return f(items); }
+  template <class F>
+  auto fields(F&& f) {
+    return f(items);
+  }
 };
 struct answers_payload {
   std::vector<forwarded_answer> items;
-  template <class F> auto fields(F&& f) { return f(items); }
+  template <class F>
+  auto fields(F&& f) {
+    return f(items);
+  }
 };
 struct deliveries_payload {
   std::vector<forwarded_delivery> items;
-  template <class F> auto fields(F&& f) { return f(items); }
+  template <class F>
+  auto fields(F&& f) {
+    return f(items);
+  }
 };
 /// "I lead these now": for nodes that hold no replica of them.
 struct leads_payload {
   std::vector<shard_id> shards;
-  template <class F> auto fields(F&& f) { return f(shards); }
+  template <class F>
+  auto fields(F&& f) {
+    return f(shards);
+  }
 };
 using peer_payload = std::variant<calls_payload, answers_payload, deliveries_payload, leads_payload>;
 

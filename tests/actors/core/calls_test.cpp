@@ -27,8 +27,10 @@ TEST_CASE("bytes that are too short, too long or name no call are refused") {
 }
 
 TEST_CASE("a direct conversation has one id, whoever opens it") {
-  CHECK(core::direct_conversation(user_id{7}, user_id{9}) == core::direct_conversation(user_id{9}, user_id{7}));
-  CHECK(core::direct_conversation(user_id{7}, user_id{9}) != core::direct_conversation(user_id{7}, user_id{8}));
+  CHECK(core::direct_conversation(user_id{7}, user_id{9}) ==
+        core::direct_conversation(user_id{9}, user_id{7}));
+  CHECK(core::direct_conversation(user_id{7}, user_id{9}) !=
+        core::direct_conversation(user_id{7}, user_id{8}));
 }
 
 TEST_CASE("every call can be refused with an answer of its own type") {

@@ -1,0 +1,78 @@
+#pragma once
+// Small helpers that residents, router and connection share: answers leave as one message per receiver and
+// handler, and a call that is waiting is answered even if its actor dies.
+#include "actors/interfaces.hpp"
+
+#include <caf/send.hpp>
+
+#include <unordered_map>
+
+namespace parley {
+
+/// Collects what one handler answers. Owner: the handler's stack frame; sends when it goes.
+class answers {
+public:
+  answers() = default;
+  answers(const answers&) = delete;
+  answers& operator=(const answers&) = delete;
+  ~answers() { flush(); }
+
+  void add(const answer_sink& to, std::uint64_t number, core::answer what) {
+    if (!to) // nobody waits
+      return;
+    for (auto& [sink, batch] : groups_) { // few receivers per handler: a scan beats a map
+      if (sink == to) {
+        batch.answers.push_back({number, std::move(what)});
+        return;
+      }
+    }
+    auto& batch = groups_.emplace_back(to, answer_batch{}).second;
+    batch.answers.push_back({number, std::move(what)});
+  }
+  void refuse(const routed_call& c, ec why, std::uint32_t retry_after_ms = 0) {
+    add(c.reply_to, c.number, core::refusal(c.what, why, retry_after_ms));
+  }
+  void flush() {
+    for (auto& [sink, batch] : groups_)
+      caf::anon_send(sink, std::move(batch));
+    groups_.clear();
+  }
+
+private:
+  std::vector<std::pair<answer_sink, answer_batch>> groups_;
+};
+
+/// Calls that wait for a result of the STORE, by ticket.
+/// Holds: a call that is still here when the table dies (its actor crashed) is answered `internal`.
+class waiting_calls {
+public:
+  waiting_calls() = default;
+  waiting_calls(const waiting_calls&) = delete;
+  waiting_calls& operator=(const waiting_calls&) = delete;
+  ~waiting_calls() {
+    answers out;
+    for (auto& [ticket, c] : calls_)
+      out.refuse(c, ec::internal);
+  }
+
+  /// Keeps `c` (its body may be moved out before) and answers its ticket.
+  std::uint64_t wait(routed_call c) {
+    const auto ticket = ++last_;
+    calls_.emplace(ticket, std::move(c));
+    return ticket;
+  }
+  std::optional<routed_call> take(std::uint64_t ticket) {
+    auto node = calls_.extract(ticket);
+    if (node.empty())
+      return std::nullopt;
+    return std::move(node.mapped());
+  }
+  bool empty() const { return calls_.empty(); }
+  std::size_t size() const { return calls_.size(); }
+
+private:
+  std::uint64_t last_ = 0;
+  std::unordered_map<std::uint64_t, routed_call> calls_;
+};
+
+} // namespace parley

@@ -1,0 +1,395 @@
+#include "actors/connection.hpp"
+
+#include "actors/answers.hpp"
+#include "actors/core/token_bucket.hpp"
+
+#include <algorithm>
+#include <caf/stateful_actor.hpp>
+
+namespace parley {
+
+std::size_t outbox::weight(const core::inbox_row& row) {
+  constexpr std::size_t fixed = 96;
+  if (const auto* m = std::get_if<core::message_news>(&row.what))
+    return fixed + m->msg.body.size();
+  if (const auto* o = std::get_if<core::opened_news>(&row.what))
+    return fixed + o->members.size() * sizeof(user_id);
+  return fixed;
+}
+
+std::size_t outbox::put(std::vector<core::inbox_row>& rows) {
+  std::lock_guard guard{mutex_};
+  std::size_t taken = 0;
+  for (auto& row : rows) {
+    const auto w = weight(row);
+    const auto held = rows_.size() - first_;
+    if (held > 0 && (held >= rows_max_ || bytes_ + w > bytes_max_))
+      break;
+    bytes_ += w;
+    rows_.push_back(std::move(row));
+    ++taken;
+  }
+  return taken;
+}
+
+std::vector<core::inbox_row> outbox::take(std::size_t rows_max, std::size_t bytes_max) {
+  std::lock_guard guard{mutex_};
+  std::vector<core::inbox_row> out;
+  std::size_t bytes = 0;
+  while (first_ < rows_.size() && out.size() < rows_max) {
+    const auto w = weight(rows_[first_]);
+    if (!out.empty() && bytes + w > bytes_max)
+      break;
+    bytes += w;
+    out.push_back(std::move(rows_[first_++]));
+  }
+  bytes_ -= bytes;
+  if (first_ == rows_.size()) {
+    first_ = 0;
+    if (rows_.capacity() > 64)
+      std::vector<core::inbox_row>{}.swap(rows_); // idle connections hold nothing
+    else
+      rows_.clear();
+  }
+  return out;
+}
+
+std::size_t outbox::rows() const {
+  std::lock_guard guard{mutex_};
+  return rows_.size() - first_;
+}
+
+namespace {
+
+using clock_point = std::chrono::steady_clock::time_point;
+
+/// Numbers of the connection's own calls; the gateway's count from 1 and stay below.
+constexpr std::uint64_t own_calls = std::uint64_t{1} << 62;
+
+enum class stream { off, pulling, live, full };
+
+struct connection_state {
+  static inline const char* name = "connection";
+  connection_identity who;
+  connection_config config;
+  std::shared_ptr<connection_port> port;
+  std::shared_ptr<outbox> box;
+  router_actor router;
+  core::token_bucket bucket{1, std::chrono::seconds{1}};
+  struct open_call {
+    std::uint8_t kind = 0; ///< index in core::call
+    clock_point deadline{};
+  };
+  std::unordered_map<std::uint64_t, open_call> open;
+  std::uint64_t last_own = own_calls;
+  stream mode = stream::off;
+  inbox_pos last{}; ///< everything up to here was put into the outbox
+  bool pushed_while_pulling = false;
+  std::uint64_t pull_number = 0; ///< the pull that counts
+  std::uint64_t attach_number = 0;
+  inbox_pos acked{};
+  bool attached = false; ///< once: the session is usable
+  bool sweeping = false;
+  bool over = false;
+  clock_point attach_at{}; ///< next heartbeat
+};
+
+using self_ptr = connection_actor::stateful_pointer<connection_state>;
+
+template <std::size_t I = 0>
+core::call call_of_kind(std::size_t kind) {
+  if constexpr (I + 1 < std::variant_size_v<core::call>) {
+    if (kind != I)
+      return call_of_kind<I + 1>(kind);
+  }
+  return core::call{std::in_place_index<I>};
+}
+
+core::answer refusal_of_kind(std::uint8_t kind, ec why) {
+  return core::refusal(call_of_kind(kind), why);
+}
+
+void arm_sweep(self_ptr self, std::chrono::milliseconds in) {
+  auto& st = self->state;
+  if (st.sweeping || st.over)
+    return;
+  st.sweeping = true;
+  self->delayed_send(self, in, atom::sweep_v);
+}
+
+/// Sends one of the connection's own calls; its answer is handled here.
+std::uint64_t ask(self_ptr self, core::call what) {
+  auto& st = self->state;
+  const auto n = ++st.last_own;
+  st.open[n] = {static_cast<std::uint8_t>(what.index()), self->clock().now() + st.config.answer_within};
+  call_batch batch;
+  batch.calls.push_back({n, caf::actor_cast<answer_sink>(self), std::move(what)});
+  caf::anon_send(st.router, std::move(batch));
+  arm_sweep(self, st.config.sweep_every);
+  return n;
+}
+
+void attach(self_ptr self) {
+  auto& st = self->state;
+  st.attach_at = self->clock().now() + st.config.attach_every;
+  st.attach_number = ask(self, core::call{core::attach{st.who.user, st.who.device, st.who.ref}});
+}
+
+void pull(self_ptr self) {
+  auto& st = self->state;
+  st.mode = stream::pulling;
+  st.pushed_while_pulling = false;
+  st.pull_number = ask(self, core::call{core::pull_inbox{st.who.user, st.who.device, st.last,
+                                                         st.config.pull_rows, 1, st.who.ref}});
+}
+
+void close(self_ptr self, ec why) {
+  auto& st = self->state;
+  if (st.over)
+    return;
+  st.over = true;
+  st.mode = stream::off;
+  st.port->closed(why);
+}
+
+/// Puts rows that follow `st.last` into the outbox. False: not all fitted.
+bool put(connection_state& st, std::vector<core::inbox_row>& rows) {
+  if (rows.empty())
+    return true;
+  std::vector<inbox_pos> positions;
+  positions.reserve(rows.size());
+  for (const auto& r : rows)
+    positions.push_back(r.pos);
+  const auto n = st.box->put(rows);
+  if (n > 0) {
+    st.last = positions[n - 1];
+    st.port->outbox_filled();
+  }
+  return n == rows.size();
+}
+
+void pulled(self_ptr self, core::inbox_page& page) {
+  auto& st = self->state;
+  if (page.error == ec::fenced) {
+    close(self, ec::fenced);
+    return;
+  }
+  if (page.error != ec::none) { // no leader just now, or too busy: the sweep tries again
+    arm_sweep(self, st.config.pull_retry_after);
+    return;
+  }
+  if (!put(st, page.rows)) {
+    st.mode = stream::full; // what was taken makes room; then it is pulled from there
+    return;
+  }
+  st.last = std::max(st.last, page.next);
+  if (page.more != 0 || st.pushed_while_pulling)
+    pull(self);
+  else
+    st.mode = stream::live;
+}
+
+void attach_answered(self_ptr self, const core::attached& a) {
+  auto& st = self->state;
+  if (a.error == ec::fenced) {
+    close(self, ec::fenced);
+    return;
+  }
+  if (a.error != ec::none) {
+    if (describe(a.error).retryable && st.attached) {
+      st.attach_at = self->clock().now() + st.config.pull_retry_after;
+      arm_sweep(self, st.config.pull_retry_after);
+    } else if (st.attached) {
+      close(self, a.error);
+    }
+    return;
+  }
+  st.attached = true;
+  if (a.acknowledged < st.acked) // the leader before had it in memory only
+    ask(self, core::call{core::acknowledge{st.who.user, st.who.device, st.acked}});
+  if (st.mode == stream::live && a.last > st.last)
+    pull(self);
+}
+
+void answered(self_ptr self, answer_batch& batch) {
+  auto& st = self->state;
+  std::vector<numbered_answer> out;
+  for (auto& a : batch.answers) {
+    auto open = st.open.extract(a.number);
+    if (open.empty() || open.mapped().kind != a.what.index())
+      continue;
+    if (a.number < own_calls) {
+      out.push_back(std::move(a));
+      continue;
+    }
+    if (auto* page = std::get_if<core::inbox_page>(&a.what)) {
+      if (a.number == st.pull_number && st.mode == stream::pulling)
+        pulled(self, *page);
+    } else if (auto* state = std::get_if<core::attached>(&a.what)) {
+      if (a.number == st.attach_number) {
+        const bool first = !st.attached;
+        attach_answered(self, *state);
+        if (first || state->error == ec::none) // later ones tell how many devices the user has by now
+          out.push_back({0, *state});
+      }
+    }
+  }
+  if (!out.empty())
+    st.port->answered(std::move(out));
+}
+
+void deliver(self_ptr self, delivery_batch& batch) {
+  auto& st = self->state;
+  for (auto& d : batch.deliveries) {
+    if (d.to != st.who.ref)
+      continue;
+    if (d.close != ec::none) {
+      close(self, d.close);
+    } else if (st.mode == stream::pulling) {
+      st.pushed_while_pulling = true;
+    } else if (st.mode == stream::live) {
+      if (d.after != st.last)
+        pull(self); // something was lost between two nodes
+      else if (!put(st, d.rows))
+        st.mode = stream::full;
+    }
+  }
+}
+
+void submit(self_ptr self, call_batch& batch) {
+  auto& st = self->state;
+  const auto now = self->clock().now();
+  std::vector<numbered_answer> refused;
+  call_batch out;
+  for (auto& c : batch.calls) {
+    const bool is_send = std::holds_alternative<core::submit>(c.what);
+    if (st.open.size() >= st.config.calls_max) {
+      refused.push_back({c.number, core::refusal(c.what, ec::overloaded, 200)});
+      continue;
+    }
+    if (is_send && !st.bucket.take(now)) {
+      // The conversation would look a retry up before any limit; a connection this fast has to wait for it.
+      refused.push_back({c.number, core::refusal(c.what, ec::rate_limited, 100)});
+      continue;
+    }
+    if (auto* ack = std::get_if<core::acknowledge>(&c.what))
+      st.acked = std::max(st.acked, ack->upto);
+    st.open[c.number] = {static_cast<std::uint8_t>(c.what.index()), now + st.config.answer_within};
+    c.reply_to = caf::actor_cast<answer_sink>(self);
+    out.calls.push_back(std::move(c));
+  }
+  if (!refused.empty())
+    st.port->answered(std::move(refused));
+  if (out.calls.empty())
+    return;
+  caf::anon_send(st.router, std::move(out));
+  arm_sweep(self, st.config.sweep_every);
+}
+
+void sweep(self_ptr self) {
+  auto& st = self->state;
+  st.sweeping = false;
+  if (st.over)
+    return;
+  const auto now = self->clock().now();
+  answer_batch overdue;
+  for (const auto& [n, c] : st.open)
+    if (c.deadline <= now)
+      overdue.answers.push_back({n, refusal_of_kind(c.kind, ec::timed_out)});
+  if (!overdue.answers.empty())
+    answered(self, overdue);
+  if (st.mode == stream::pulling && !st.open.contains(st.pull_number))
+    pull(self);
+  if (number(st.who.user) != 0 && st.attached && st.attach_at <= now && !st.open.contains(st.attach_number))
+    attach(self);
+  if (!st.open.empty())
+    arm_sweep(self, st.config.sweep_every);
+  else if (number(st.who.user) != 0)
+    arm_sweep(self, std::max(st.config.pull_retry_after,
+                             std::chrono::duration_cast<std::chrono::milliseconds>(st.attach_at - now)));
+}
+
+connection_actor::behavior_type connection(self_ptr self, connection_identity who, connection_config config,
+                                           std::shared_ptr<connection_port> port, std::shared_ptr<outbox> box,
+                                           router_actor router) {
+  auto& st = self->state;
+  st.who = who;
+  st.config = config;
+  st.port = std::move(port);
+  st.box = std::move(box);
+  st.router = std::move(router);
+  st.bucket = {config.user_burst_max, config.user_refill_every};
+  if (number(who.user) != 0) {
+    caf::anon_send(st.router, atom::receive_v, who.ref.number, number(who.user),
+                   caf::actor_cast<connection_actor>(self));
+    attach(self);
+  }
+  return {
+      [self](call_batch& batch) { submit(self, batch); },
+      [self](answer_batch& batch) { answered(self, batch); },
+      [self](delivery_batch& batch) { deliver(self, batch); },
+      [self](atom::receive, std::uint64_t after) {
+        self->state.last = inbox_pos{after};
+        pull(self);
+      },
+      [self](atom::took) {
+        if (self->state.mode == stream::full)
+          pull(self);
+      },
+      [self](atom::rehome) {
+        if (!self->state.attached)
+          return;
+        attach(self);
+        if (self->state.mode == stream::live || self->state.mode == stream::pulling)
+          pull(self); // the new leader's inbox does not know that we are live
+      },
+      [self](atom::sweep) { sweep(self); },
+      [self](atom::stop) {
+        auto& st = self->state;
+        st.over = true;
+        if (number(st.who.user) != 0) {
+          caf::anon_send(st.router, atom::stop_v, st.who.ref.number);
+          call_batch bye; // nobody waits for the answer
+          bye.calls.push_back(
+              {0, answer_sink{}, core::call{core::detach{st.who.user, st.who.device, st.who.ref}}});
+          caf::anon_send(st.router, std::move(bye));
+        }
+        self->quit();
+      },
+  };
+}
+
+} // namespace
+
+caf::error validate(const connection_config& config) {
+  const auto bad = [](const char* field) {
+    return caf::make_error(caf::sec::invalid_argument, std::string{"connection: "} + field);
+  };
+  if (config.outbox_rows_max < 1)
+    return bad("outbox_rows_max");
+  if (config.outbox_bytes_max < (1 << 16) + 1024)
+    return bad("outbox_bytes_max");
+  if (config.pull_rows < 1)
+    return bad("pull_rows");
+  if (config.calls_max < 1)
+    return bad("calls_max");
+  if (config.sweep_every.count() < 1)
+    return bad("sweep_every");
+  if (config.answer_within < config.sweep_every)
+    return bad("answer_within");
+  if (config.attach_every < config.answer_within)
+    return bad("attach_every");
+  if (config.user_burst_max < 1)
+    return bad("user_burst_max");
+  if (config.user_refill_every.count() < 1)
+    return bad("user_refill_every");
+  return caf::none;
+}
+
+connection_actor spawn_connection(caf::actor_system& sys, connection_identity who, connection_config config,
+                                  std::shared_ptr<connection_port> port, std::shared_ptr<outbox> box,
+                                  router_actor router) {
+  return sys.spawn(connection, who, config, std::move(port), std::move(box), std::move(router));
+}
+
+} // namespace parley

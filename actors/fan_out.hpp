@@ -1,0 +1,25 @@
+#pragma once
+#include "actors/interfaces.hpp"
+#include "actors/state_reader.hpp"
+
+#include <chrono>
+
+namespace parley {
+
+struct fan_out_config {
+  std::uint16_t shards = 64;
+  std::size_t debts_max = 4096;     ///< in memory; the rest waits in the outbox
+  std::size_t parts_max = 256;      ///< inbox appends in one command
+  std::size_t confirm_after = 1024; ///< debts; fewer are confirmed after `confirm_every`
+  std::chrono::milliseconds confirm_every{1000};
+  std::chrono::milliseconds sweep_every{50};     ///< while anything is owed
+  std::chrono::milliseconds answer_within{2000}; ///< then it is sent again
+};
+caf::error validate(const fan_out_config& config);
+
+/// Spawns the FAN-OUT of a shard that leads here. It begins with what the outbox holds, so a failover replays
+/// what the leader before left: appends cover ranges, an inbox ignores what it has.
+fan_out_actor spawn_fan_out(caf::actor_system& sys, shard_id shard, fan_out_config config,
+                            state_reader& reader, store_actor store, router_actor router);
+
+} // namespace parley

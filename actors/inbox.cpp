@@ -1,0 +1,206 @@
+#include "actors/resident.hpp"
+
+#include <algorithm>
+#include <caf/stateful_actor.hpp>
+#include <deque>
+
+namespace parley {
+namespace {
+
+/// How many fenced connections of one device are remembered, so that a late heartbeat of one does not win
+/// again.
+constexpr std::size_t fenced_max = 8;
+
+struct live_device {
+  core::connection_ref connection;
+  bool live = false;   ///< has all that is stored: new rows are pushed
+  inbox_pos last{};    ///< pushed or paged up to here
+  inbox_pos acked{};   ///< reported by the device, not all of it written yet
+  inbox_pos written{}; ///< proposed
+  std::deque<core::connection_ref> fenced;
+};
+
+struct inbox_state : resident_state {
+  static inline const char* name = "inbox";
+  user_id user{};
+  inbox_pos arrived{}; ///< the newest row heard of; a page that ends before it was read before its commit
+  std::unordered_map<std::uint64_t, live_device> devices;
+};
+
+using self_ptr = inbox_actor::stateful_pointer<inbox_state>;
+
+bool is_live(const inbox_state& st) {
+  return std::any_of(st.devices.begin(), st.devices.end(), [](const auto& d) { return d.second.live; });
+}
+
+/// Makes `ref` the device's connection and closes the one before. False: `ref` itself was fenced earlier.
+bool take_over(inbox_state& st, device_id device, const core::connection_ref& ref) {
+  auto& d = st.devices[number(device)];
+  if (d.connection == ref)
+    return true;
+  if (std::find(d.fenced.begin(), d.fenced.end(), ref) != d.fenced.end())
+    return false;
+  if (d.connection.number != 0) {
+    d.fenced.push_back(d.connection);
+    if (d.fenced.size() > fenced_max)
+      d.fenced.pop_front();
+    delivery_batch out;
+    out.deliveries.push_back({d.connection, inbox_pos::none, {}, ec::fenced});
+    caf::anon_send(st.at.router, std::move(out));
+  }
+  d.connection = ref;
+  d.live = false;
+  return true;
+}
+
+/// First at once, then with each sweep: one write a second per device, however fast it reads.
+void write_cursors(self_ptr self, bool now) {
+  auto& st = self->state;
+  if (!now)
+    return;
+  for (auto& [device, d] : st.devices) {
+    if (d.acked <= d.written)
+      continue;
+    d.written = d.acked;
+    proposal_batch batch;
+    batch.proposals.push_back(
+        {st.at.shard, 0, result_sink{},
+         core::encode(core::command{core::advance_cursor{st.user, device_id{device}, d.acked}})});
+    caf::anon_send(st.at.store, std::move(batch));
+  }
+}
+
+void acknowledge(self_ptr self, const core::acknowledge& what, const routed_call& c, answers& out) {
+  auto& st = self->state;
+  auto& d = st.devices[number(what.device)];
+  d.acked = std::max(d.acked, what.upto);
+  out.add(c.reply_to, c.number, core::answer{std::in_place_index<5>, core::done{}});
+  write_cursors(self, !st.sweeping);
+}
+
+void handle(self_ptr self, routed_call c, answers& out) {
+  auto& st = self->state;
+  if (st.waiting.size() >= st.at.config.waiting_calls_max) {
+    out.refuse(c, ec::overloaded, 200);
+  } else if (auto* ack = std::get_if<core::acknowledge>(&c.what)) {
+    acknowledge(self, *ack, c, out);
+  } else if (auto* gone = std::get_if<core::detach>(&c.what)) {
+    auto i = st.devices.find(number(gone->device));
+    if (i != st.devices.end() && i->second.connection == gone->connection) {
+      i->second.connection = {};
+      i->second.live = false;
+    }
+    out.add(c.reply_to, c.number, core::answer{std::in_place_index<8>, core::done{}});
+  } else {
+    read_fresh(self, st, std::move(c));
+  }
+}
+
+void pull(inbox_state& st, const core::pull_inbox& ask, const routed_call& c, answers& out) {
+  if (ask.live != 0 && !take_over(st, ask.device, ask.connection)) {
+    out.refuse(c, ec::fenced);
+    return;
+  }
+  auto page = st.at.reader->inbox(st.at.shard, ask);
+  if (page.error == ec::none && page.next < st.arrived)
+    page.more = 1; // rows arrive when they are applied, a moment before readers see them
+  if (ask.live != 0 && page.error == ec::none) {
+    auto& d = st.devices[number(ask.device)];
+    d.live = page.more == 0;
+    d.last = page.next;
+  }
+  out.add(c.reply_to, c.number, std::move(page));
+}
+
+void attach(inbox_state& st, const core::attach& ask, const routed_call& c, answers& out) {
+  auto state = st.at.reader->inbox_state(st.at.shard, st.user, ask.device);
+  if (state.error == ec::none && !take_over(st, ask.device, ask.connection))
+    state.error = ec::fenced;
+  if (state.error == ec::none) {
+    auto& d = st.devices[number(ask.device)];
+    d.written = std::max(d.written, state.acknowledged);
+    if (d.live) // what was applied but not committed when this was read is pushed, not missing
+      state.last = d.last;
+  }
+  out.add(c.reply_to, c.number, state);
+}
+
+void finish(self_ptr self, result& r, answers& out) {
+  auto& st = self->state;
+  auto c = st.waiting.take(r.ticket);
+  if (!c)
+    return;
+  if (r.error != ec::none)
+    out.refuse(*c, r.error);
+  else if (auto* ask = std::get_if<core::pull_inbox>(&c->what))
+    pull(st, *ask, *c, out);
+  else if (auto* ask = std::get_if<core::attach>(&c->what))
+    attach(st, *ask, *c, out);
+  else if (auto* ask = std::get_if<core::list_conversations>(&c->what))
+    out.add(c->reply_to, c->number, st.at.reader->conversations(st.at.shard, *ask));
+}
+
+/// New rows: to every live device. A device whose page was read while these rows were being applied has some
+/// of them already; those are left out.
+void push(inbox_state& st, std::vector<core::inbox_row>& rows) {
+  if (rows.empty())
+    return;
+  st.arrived = std::max(st.arrived, rows.back().pos);
+  delivery_batch out;
+  for (auto& [device, d] : st.devices) {
+    if (!d.live || rows.back().pos <= d.last)
+      continue;
+    const auto first = std::find_if(rows.begin(), rows.end(), [&](const auto& r) { return r.pos > d.last; });
+    delivery to{d.connection, d.last, {first, rows.end()}, ec::none};
+    d.last = rows.back().pos;
+    out.deliveries.push_back(std::move(to));
+  }
+  if (!out.deliveries.empty())
+    caf::anon_send(st.at.router, std::move(out));
+}
+
+inbox_actor::behavior_type inbox(self_ptr self, residence at) {
+  auto& st = self->state;
+  st.at = std::move(at);
+  st.user = user_id{st.at.key.lo};
+  return {
+      [self](call_batch& batch) {
+        answers out;
+        self->state.last_used = self->clock().now();
+        for (auto& c : batch.calls)
+          handle(self, std::move(c), out);
+        arm_sweep(self, self->state);
+      },
+      [self](result_batch& batch) {
+        answers out;
+        for (auto& r : batch.results)
+          finish(self, r, out);
+        if (self->state.stopping && self->state.waiting.empty())
+          self->quit();
+      },
+      [self](inbox_arrival& news) {
+        self->state.last_used = self->clock().now();
+        push(self->state, news.rows);
+      },
+      [self](atom::sweep) {
+        const auto acked = std::any_of(self->state.devices.begin(), self->state.devices.end(),
+                                       [](const auto& d) { return d.second.acked > d.second.written; });
+        write_cursors(self, true);
+        passivate_if_idle(self, self->state, acked || is_live(self->state));
+      },
+      [self](atom::stop) {
+        write_cursors(self, true);
+        self->state.stopping = true;
+        if (self->state.waiting.empty())
+          self->quit();
+      },
+  };
+}
+
+} // namespace
+
+inbox_actor spawn_inbox(caf::actor_system& sys, residence at) {
+  return sys.spawn(inbox, std::move(at));
+}
+
+} // namespace parley

@@ -1,0 +1,266 @@
+#include "actors/kj_mailbox.hpp"
+
+#include <caf/send.hpp>
+#include <kj/debug.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+namespace parley {
+namespace {
+
+/// What crosses from CAF workers to one KJ thread.
+struct crossing {
+  std::uint64_t connection = 0;
+  enum class kind : std::uint8_t { answers, filled, closed } what{};
+  ec why{};
+  std::vector<numbered_answer> answers;
+};
+
+/// Owns:   the queue and the eventfd that wakes the loop.
+/// Thread: `post` from any, also after the loop has gone; the rest on the loop's thread.
+class kj_mailbox {
+public:
+  kj_mailbox() : fd_{eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)} {}
+  ~kj_mailbox() { ::close(fd_); }
+  kj_mailbox(const kj_mailbox&) = delete;
+  kj_mailbox& operator=(const kj_mailbox&) = delete;
+
+  void post(crossing c) {
+    bool was_empty = false;
+    {
+      std::lock_guard guard{mutex_};
+      was_empty = queue_.empty();
+      queue_.push_back(std::move(c));
+    }
+    if (was_empty)
+      eventfd_write(fd_, 1);
+  }
+  std::vector<crossing> take() {
+    eventfd_t ignored = 0;
+    eventfd_read(fd_, &ignored);
+    std::vector<crossing> burst;
+    std::lock_guard guard{mutex_};
+    burst.swap(queue_);
+    return burst;
+  }
+  int fd() const { return fd_; }
+
+private:
+  int fd_;
+  std::mutex mutex_;
+  std::vector<crossing> queue_;
+};
+
+class port final : public connection_port {
+public:
+  port(std::shared_ptr<kj_mailbox> mailbox, std::uint64_t connection)
+      : mailbox_{std::move(mailbox)}, connection_{connection} {}
+  void answered(std::vector<numbered_answer> answers) override {
+    mailbox_->post({connection_, crossing::kind::answers, ec::none, std::move(answers)});
+  }
+  void outbox_filled() override {
+    if (!told_.exchange(true)) // one notice until the loop has looked
+      mailbox_->post({connection_, crossing::kind::filled, ec::none, {}});
+  }
+  void closed(ec why) override { mailbox_->post({connection_, crossing::kind::closed, why, {}}); }
+  void looked() { told_.store(false); }
+
+private:
+  std::shared_ptr<kj_mailbox> mailbox_;
+  std::uint64_t connection_;
+  std::atomic<bool> told_{false};
+};
+
+class kj_backend;
+
+/// One connection actor as the gateway sees it. Owns the promises of its unanswered calls.
+class kj_session final : public gateway::session {
+public:
+  kj_session(kj_backend& owner, core::connection_ref ref, user_id user, device_id device,
+             gateway::connection_sink* sink);
+  ~kj_session() noexcept(false) override;
+
+  kj::Promise<core::answer> ask(core::call what) override;
+  void start_receiving(inbox_pos after) override {
+    caf::anon_send(actor_, atom::receive_v, static_cast<std::uint64_t>(number(after)));
+  }
+  std::vector<core::inbox_row> take(std::size_t rows_max, std::size_t bytes_max) override {
+    port_->looked();
+    auto rows = box_->take(rows_max, bytes_max);
+    if (!rows.empty() && box_->rows() == 0)
+      caf::anon_send(actor_, atom::took_v);
+    return rows;
+  }
+  bool copies_own() const override { return devices_ > 1; }
+
+  kj::Promise<core::attached> first_attach();
+  void cross(crossing& c);
+  void flush();
+
+private:
+  kj_backend& owner_;
+  std::uint64_t number_;
+  gateway::connection_sink* sink_;
+  std::shared_ptr<port> port_;
+  std::shared_ptr<outbox> box_;
+  connection_actor actor_;
+  std::uint64_t last_call_ = 0;
+  std::unordered_map<std::uint64_t, kj::Own<kj::PromiseFulfiller<core::answer>>> open_;
+  kj::Maybe<kj::Own<kj::PromiseFulfiller<core::attached>>> attaching_;
+  std::uint32_t devices_ = 1;
+  call_batch turn_;
+};
+
+class kj_backend final : public gateway::backend, private kj::TaskSet::ErrorHandler {
+public:
+  kj_backend(caf::actor_system& sys, router_actor router, kj_backend_config config,
+             std::shared_ptr<std::atomic<std::uint64_t>> numbers, kj::UnixEventPort& event_port)
+      : sys_{sys}, router_{std::move(router)}, config_{config}, numbers_{std::move(numbers)},
+        mailbox_{std::make_shared<kj_mailbox>()},
+        readable_{event_port, mailbox_->fd(), kj::UnixEventPort::FdObserver::OBSERVE_READ}, tasks_{*this} {
+    tasks_.add(listen());
+    own_ = kj::heap<kj_session>(*this, next_ref(), user_id{0}, device_id{0}, nullptr);
+  }
+
+  kj::Promise<core::answer> ask(core::call what) override { return own_->ask(std::move(what)); }
+
+  kj::Promise<gateway::login_result> open_session(user_id user, device_id device,
+                                                  gateway::connection_sink& sink) override {
+    auto session = kj::heap<kj_session>(*this, next_ref(), user, device, &sink);
+    auto attached = session->first_attach();
+    return attached.then([session = kj::mv(session)](core::attached a) mutable {
+      gateway::login_result r;
+      r.error = a.error;
+      r.retry_after_ms = a.retry_after_ms;
+      r.acknowledged = a.acknowledged;
+      if (a.error == ec::none)
+        r.it = kj::mv(session);
+      return r;
+    });
+  }
+
+  /// The session has calls for its actor: they leave when the loop has nothing else to do this turn.
+  void dirty(kj_session& s) {
+    dirty_.push_back(&s);
+    if (flushing_)
+      return;
+    flushing_ = true;
+    tasks_.add(kj::evalLast([this] {
+      flushing_ = false;
+      for (auto* each : std::exchange(dirty_, {}))
+        each->flush();
+    }));
+  }
+  void enter(std::uint64_t number, kj_session& s) { sessions_.emplace(number, &s); }
+  void leave(std::uint64_t number, kj_session& s) {
+    sessions_.erase(number);
+    std::erase(dirty_, &s);
+  }
+  caf::actor_system& system() { return sys_; }
+  const router_actor& router() const { return router_; }
+  const kj_backend_config& config() const { return config_; }
+  const std::shared_ptr<kj_mailbox>& mailbox() const { return mailbox_; }
+
+private:
+  core::connection_ref next_ref() { return {config_.node, ++*numbers_, config_.epoch}; }
+
+  kj::Promise<void> listen() {
+    return readable_.whenBecomesReadable().then([this] {
+      for (auto& c : mailbox_->take())
+        if (auto i = sessions_.find(c.connection); i != sessions_.end())
+          i->second->cross(c);
+      return listen();
+    });
+  }
+  void taskFailed(kj::Exception&& e) override { KJ_LOG(ERROR, "the gateway's mailbox failed", e.getType()); }
+
+  caf::actor_system& sys_;
+  router_actor router_;
+  kj_backend_config config_;
+  std::shared_ptr<std::atomic<std::uint64_t>> numbers_;
+  std::shared_ptr<kj_mailbox> mailbox_;
+  kj::UnixEventPort::FdObserver readable_;
+  std::unordered_map<std::uint64_t, kj_session*> sessions_;
+  std::vector<kj_session*> dirty_;
+  bool flushing_ = false;
+  kj::Own<kj_session> own_;
+  kj::TaskSet tasks_;
+};
+
+kj_session::kj_session(kj_backend& owner, core::connection_ref ref, user_id user, device_id device,
+                       gateway::connection_sink* sink)
+    : owner_{owner}, number_{ref.number}, sink_{sink}, port_{std::make_shared<port>(owner.mailbox(),
+                                                                                    ref.number)},
+      box_{std::make_shared<outbox>(owner.config().connection.outbox_rows_max,
+                                    owner.config().connection.outbox_bytes_max)},
+      actor_{spawn_connection(owner.system(), {ref, user, device}, owner.config().connection, port_, box_,
+                              owner.router())} {
+  owner_.enter(number_, *this);
+}
+
+kj_session::~kj_session() noexcept(false) {
+  owner_.leave(number_, *this);
+  caf::anon_send(actor_, atom::stop_v);
+}
+
+kj::Promise<core::attached> kj_session::first_attach() {
+  auto paf = kj::newPromiseAndFulfiller<core::attached>();
+  attaching_ = kj::mv(paf.fulfiller);
+  return kj::mv(paf.promise);
+}
+
+kj::Promise<core::answer> kj_session::ask(core::call what) {
+  const auto n = ++last_call_;
+  auto paf = kj::newPromiseAndFulfiller<core::answer>();
+  open_.emplace(n, kj::mv(paf.fulfiller));
+  if (turn_.calls.empty())
+    owner_.dirty(*this);
+  turn_.calls.push_back({n, answer_sink{}, std::move(what)});
+  return kj::mv(paf.promise);
+}
+
+void kj_session::flush() {
+  caf::anon_send(actor_, std::exchange(turn_, {}));
+}
+
+void kj_session::cross(crossing& c) {
+  switch (c.what) {
+  case crossing::kind::filled:
+    if (sink_)
+      sink_->outbox_ready();
+    else
+      port_->looked();
+    return;
+  case crossing::kind::closed:
+    if (sink_)
+      sink_->close(c.why, 0);
+    return;
+  case crossing::kind::answers:
+    for (auto& a : c.answers) {
+      if (a.number == 0) {
+        const auto& state = std::get<core::attached>(a.what);
+        if (state.error == ec::none)
+          devices_ = state.devices;
+        KJ_IF_MAYBE (f, attaching_) {
+          (*f)->fulfill(core::attached{state});
+          attaching_ = nullptr;
+        }
+        continue;
+      }
+      auto open = open_.extract(a.number);
+      if (!open.empty())
+        open.mapped()->fulfill(kj::mv(a.what));
+    }
+  }
+}
+
+} // namespace
+
+kj::Own<gateway::backend> make_kj_backend(caf::actor_system& sys, router_actor router,
+                                          kj_backend_config config,
+                                          std::shared_ptr<std::atomic<std::uint64_t>> numbers,
+                                          kj::UnixEventPort& port) {
+  return kj::heap<kj_backend>(sys, std::move(router), config, std::move(numbers), port);
+}
+
+} // namespace parley

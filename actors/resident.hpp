@@ -1,0 +1,99 @@
+#pragma once
+// What conversation, inbox and account have in common: where they live, whom they ask, when they go.
+#include "actors/answers.hpp"
+#include "actors/state_reader.hpp"
+
+#include <chrono>
+
+namespace parley {
+
+struct resident_config {
+  std::chrono::milliseconds sweep_every{
+      1000}; ///< also how often coalesced watermarks and cursors are written
+  std::chrono::milliseconds passivate_after{30'000};
+  std::size_t waiting_calls_max = 4096;       ///< per resident; above: overloaded
+  std::int64_t conversation_burst_max = 4000; ///< messages
+  std::chrono::microseconds conversation_refill_every{500};
+};
+caf::error validate(const resident_config& config);
+
+/// Which kind of resident a call wants. Part of its key in the shard's registry.
+enum class resident_kind : std::uint64_t { conversation = 1, inbox = 2, account = 3 };
+
+struct resident_key {
+  resident_kind kind{};
+  std::uint64_t hi = 0, lo = 0;
+  bool operator==(const resident_key&) const = default;
+};
+/// `nullopt`: the shard answers the call by itself.
+std::optional<resident_key> resident_of(const core::call& c);
+
+/// Everything a resident needs from its shard.
+struct residence {
+  shard_id shard{};
+  resident_key key;
+  std::uint64_t handle = 0; ///< names this incarnation towards the shard
+  resident_config config;
+  state_reader* reader = nullptr; ///< outlives every actor
+  store_actor store;
+  router_actor router;
+  shard_actor home;
+};
+
+/// Shared state of a resident's behaviour.
+struct resident_state {
+  residence at;
+  waiting_calls waiting;
+  std::chrono::steady_clock::time_point last_used{};
+  bool sweeping = false;
+  bool stopping = false;
+  bool told_idle = false;
+};
+
+/// Proposes for `self`; its answer comes back as a `result` with the call's ticket.
+template <class Self>
+std::uint64_t propose(Self* self, resident_state& st, routed_call c, const core::command& what) {
+  const auto ticket = st.waiting.wait(std::move(c));
+  proposal_batch batch;
+  batch.proposals.push_back(
+      {st.at.shard, ticket, result_sink{caf::actor_cast<result_sink>(self)}, core::encode(what)});
+  caf::anon_send(st.at.store, std::move(batch));
+  return ticket;
+}
+
+/// Keeps a call until a new read transaction shows all that was acknowledged before now.
+template <class Self>
+void read_fresh(Self* self, resident_state& st, routed_call c) {
+  const auto ticket = st.waiting.wait(std::move(c));
+  caf::anon_send(st.at.store, fresh_read{st.at.shard, ticket, caf::actor_cast<result_sink>(self)});
+}
+
+template <class Self>
+void arm_sweep(Self* self, resident_state& st) {
+  if (st.sweeping)
+    return;
+  st.sweeping = true;
+  self->delayed_send(self, st.at.config.sweep_every, atom::sweep_v);
+}
+
+/// Called by a sweep when nothing is left to do: tells the shard, which answers with `stop` in order with
+/// what it forwarded before, so no call is lost.
+template <class Self>
+void passivate_if_idle(Self* self, resident_state& st, bool busy) {
+  st.sweeping = false;
+  const auto now = self->clock().now();
+  if (!busy && st.waiting.empty() && now - st.last_used >= st.at.config.passivate_after) {
+    if (!st.told_idle) {
+      st.told_idle = true;
+      caf::anon_send(st.at.home, atom::idle_v, st.at.handle, std::uint64_t{0});
+    }
+    return;
+  }
+  arm_sweep(self, st);
+}
+
+conversation_actor spawn_conversation(caf::actor_system& sys, residence at);
+inbox_actor spawn_inbox(caf::actor_system& sys, residence at);
+account_actor spawn_account(caf::actor_system& sys, residence at);
+
+} // namespace parley

@@ -1,0 +1,340 @@
+#include "actors/router.hpp"
+
+#include "actors/answers.hpp"
+#include "actors/core/peer_payload.hpp"
+
+#include <algorithm>
+#include <caf/stateful_actor.hpp>
+#include <deque>
+
+namespace parley {
+namespace {
+
+using clock_point = std::chrono::steady_clock::time_point;
+
+/// A call of ours that another node answers.
+struct forwarded {
+  routed_call call; ///< its body may have been moved out; its kind has not
+  node_id to{};
+  clock_point deadline{};
+};
+/// A call of another node that is answered here.
+struct hosted {
+  node_id from{};
+  std::uint64_t number = 0;
+};
+struct parked {
+  routed_call call;
+  clock_point deadline{};
+};
+struct resident_connection {
+  connection_actor actor;
+  user_id user{};
+};
+
+struct router_state {
+  static inline const char* name = "router";
+  router_config config;
+  router_wiring wiring;
+  std::vector<node_id> leaders; ///< by shard; `none`: unknown
+  std::uint64_t last_number = 0;
+  std::unordered_map<std::uint64_t, forwarded> forwards;
+  std::unordered_map<std::uint64_t, hosted> guests;
+  std::deque<parked> waiting; ///< oldest first
+  std::unordered_map<std::uint64_t, resident_connection> connections;
+};
+
+using self_ptr = wired_router_actor::stateful_pointer<router_state>;
+
+/// What one handler sends to other nodes: one payload per peer and kind.
+class outgoing {
+public:
+  explicit outgoing(router_state& st) : st_{st} {}
+  ~outgoing() {
+    for (auto& [peer, p] : calls_)
+      flush_calls(peer, p);
+    for (auto& [peer, p] : answers_)
+      st_.wiring.peers->send(peer, core::encode(core::peer_payload{std::move(p)}));
+    for (auto& [peer, p] : deliveries_)
+      st_.wiring.peers->send(peer, core::encode(core::peer_payload{std::move(p)}));
+  }
+  void call(node_id to, std::uint64_t number, core::call what) {
+    calls_[to].items.push_back({number, std::move(what)});
+  }
+  void answer(node_id to, std::uint64_t number, core::answer what) {
+    answers_[to].items.push_back({number, std::move(what)});
+  }
+  void deliver(delivery d) {
+    deliveries_[d.to.node].items.push_back({d.to, d.after, std::move(d.rows), d.close});
+  }
+
+private:
+  void flush_calls(node_id peer, core::calls_payload& p) {
+    std::vector<std::uint64_t> numbers;
+    for (const auto& c : p.items)
+      numbers.push_back(c.number);
+    if (st_.wiring.peers->send(peer, core::encode(core::peer_payload{std::move(p)})))
+      return;
+    answers out;
+    for (auto n : numbers) { // it never left: certainly not stored
+      auto f = st_.forwards.extract(n);
+      if (!f.empty())
+        out.refuse(f.mapped().call, ec::unavailable, 50);
+    }
+  }
+  router_state& st_;
+  std::unordered_map<node_id, core::calls_payload> calls_;
+  std::unordered_map<node_id, core::answers_payload> answers_;
+  std::unordered_map<node_id, core::deliveries_payload> deliveries_;
+};
+
+/// Hands calls to the shards that lead here, to the nodes that lead elsewhere, or parks them.
+class dispatch {
+public:
+  explicit dispatch(self_ptr self) : self_{self}, st_{self->state}, out_{st_} {}
+  ~dispatch() {
+    for (auto& [shard, batch] : local_)
+      caf::anon_send(st_.wiring.shards.at(shard), std::move(batch));
+  }
+
+  void operator()(routed_call c) {
+    const auto shard = static_cast<std::uint16_t>(number(core::home(c.what, st_.config.shards)));
+    if (shard >= st_.leaders.size()) {
+      answers_.refuse(c, ec::bad_request);
+      return;
+    }
+    const auto leader = st_.leaders[shard];
+    if (leader == st_.config.node) {
+      local_[shard].calls.push_back(std::move(c));
+    } else if (leader != node_id::none) {
+      forward(leader, std::move(c));
+    } else if (st_.waiting.size() < st_.config.parked_max) {
+      st_.waiting.push_back({std::move(c), self_->clock().now() + st_.config.park_for});
+    } else {
+      answers_.refuse(c, ec::unavailable, 200);
+    }
+  }
+
+private:
+  void forward(node_id leader, routed_call c) {
+    if (st_.forwards.size() >= st_.config.forwarded_max) {
+      answers_.refuse(c, ec::overloaded, 200);
+      return;
+    }
+    const auto n = ++st_.last_number;
+    out_.call(leader, n,
+              std::move(c.what)); // a moved-from variant keeps its alternative, which a refusal needs
+    st_.forwards.emplace(n, forwarded{std::move(c), leader, self_->clock().now() + st_.config.answer_within});
+  }
+  self_ptr self_;
+  router_state& st_;
+  outgoing out_;
+  answers answers_;
+  std::unordered_map<std::uint16_t, call_batch> local_;
+};
+
+void deliver_here(router_state& st, std::vector<delivery> items) {
+  for (auto& d : items) {
+    if (d.to.epoch != st.config.epoch)
+      continue; // of a process before this one
+    auto i = st.connections.find(d.to.number);
+    if (i == st.connections.end())
+      continue;
+    delivery_batch one;
+    one.deliveries.push_back(std::move(d));
+    caf::anon_send(i->second.actor, std::move(one));
+  }
+}
+
+void unpark(self_ptr self) {
+  auto& st = self->state;
+  auto waiting = std::exchange(st.waiting, {});
+  dispatch to{self};
+  for (auto& p : waiting) {
+    if (st.leaders[number(core::home(p.call.what, st.config.shards))] == node_id::none)
+      st.waiting.push_back(std::move(p));
+    else
+      to(std::move(p.call));
+  }
+}
+
+void leaders_changed(self_ptr self, const std::vector<cluster::leadership>& changes) {
+  auto& st = self->state;
+  std::vector<bool> moved(st.config.shards, false);
+  core::leads_payload mine;
+  for (const auto& c : changes) {
+    const auto shard = number(c.shard);
+    if (shard >= st.leaders.size())
+      continue;
+    // Calls go to this node only when it can serve; until then they wait here instead of being refused there.
+    const auto leader = c.leader == st.config.node && !c.ready ? node_id::none : c.leader;
+    if (st.leaders[shard] == leader)
+      continue;
+    st.leaders[shard] = leader;
+    moved[shard] = leader != node_id::none;
+    if (leader == st.config.node)
+      mine.shards.push_back(c.shard);
+  }
+  for (auto& [n, c] : st.connections)
+    if (moved[number(home_shard(c.user, st.config.shards))])
+      caf::anon_send(c.actor, atom::rehome_v);
+  if (!mine.shards.empty() && st.wiring.peers) {
+    std::vector<node_id> told;
+    for (const auto& nodes : st.wiring.placement)
+      for (auto n : nodes)
+        if (n != st.config.node && std::find(told.begin(), told.end(), n) == told.end()) {
+          told.push_back(n);
+          st.wiring.peers->send(n, core::encode(core::peer_payload{mine}));
+        }
+  }
+  unpark(self);
+}
+
+void from_peer(self_ptr self, node_id peer, core::peer_payload payload) {
+  auto& st = self->state;
+  if (auto* calls = std::get_if<core::calls_payload>(&payload)) {
+    outgoing back{st};
+    dispatch to{self};
+    for (auto& c : calls->items) {
+      const auto shard = number(core::home(c.what, st.config.shards));
+      if (shard >= st.leaders.size() || st.leaders[shard] != st.config.node) {
+        back.answer(peer, c.number,
+                    core::refusal(c.what, ec::not_leader, 20)); // never forwarded twice: no loops
+        continue;
+      }
+      const auto n = ++st.last_number;
+      st.guests.emplace(n, hosted{peer, c.number});
+      to(routed_call{n, caf::actor_cast<answer_sink>(self), std::move(c.what)});
+    }
+  } else if (auto* got = std::get_if<core::answers_payload>(&payload)) {
+    answers out;
+    for (auto& a : got->items) {
+      auto f = st.forwards.extract(a.number);
+      if (f.empty() || f.mapped().to != peer || f.mapped().call.what.index() != a.what.index())
+        continue;
+      out.add(f.mapped().call.reply_to, f.mapped().call.number, std::move(a.what));
+    }
+  } else if (auto* pushed = std::get_if<core::deliveries_payload>(&payload)) {
+    std::vector<delivery> items;
+    for (auto& d : pushed->items)
+      items.push_back({d.to, d.after, std::move(d.rows), d.close});
+    deliver_here(st, std::move(items));
+  } else if (auto* leads = std::get_if<core::leads_payload>(&payload)) {
+    std::vector<cluster::leadership> news;
+    for (auto s : leads->shards)
+      if (!st.wiring.shards.contains(static_cast<std::uint16_t>(number(s)))) // a local replica knows better
+        news.push_back({s, {}, 0, peer, false});
+    leaders_changed(self, news);
+  }
+}
+
+void lose_peer(self_ptr self, node_id peer) {
+  auto& st = self->state;
+  answers out;
+  for (auto i = st.forwards.begin(); i != st.forwards.end();) {
+    if (i->second.to == peer) {
+      out.refuse(i->second.call, ec::timed_out, 20);
+      i = st.forwards.erase(i);
+    } else {
+      ++i;
+    }
+  }
+  std::erase_if(st.guests, [&](const auto& g) { return g.second.from == peer; });
+  // Its leaderships stay on record: until an election says otherwise, calls to it are refused at once.
+}
+
+void sweep(self_ptr self) {
+  auto& st = self->state;
+  const auto now = self->clock().now();
+  answers out;
+  while (!st.waiting.empty() && st.waiting.front().deadline <= now) {
+    out.refuse(st.waiting.front().call, ec::unavailable, 100);
+    st.waiting.pop_front();
+  }
+  for (auto i = st.forwards.begin(); i != st.forwards.end();) {
+    if (i->second.deadline <= now) {
+      out.refuse(i->second.call, ec::timed_out);
+      i = st.forwards.erase(i);
+    } else {
+      ++i;
+    }
+  }
+}
+
+wired_router_actor::behavior_type router(self_ptr self, router_config config) {
+  auto& st = self->state;
+  st.config = config;
+  st.leaders.assign(config.shards, node_id::none);
+  self->delayed_send(self, config.sweep_every, atom::sweep_v);
+  return {
+      [self](router_wiring& wiring) { self->state.wiring = std::move(wiring); },
+      [self](call_batch& batch) {
+        dispatch to{self};
+        for (auto& c : batch.calls)
+          to(std::move(c));
+      },
+      [self](answer_batch& batch) { // of calls that other nodes asked
+        auto& st = self->state;
+        outgoing out{st};
+        for (auto& a : batch.answers) {
+          auto g = st.guests.extract(a.number);
+          if (!g.empty())
+            out.answer(g.mapped().from, g.mapped().number, std::move(a.what));
+        }
+      },
+      [self](delivery_batch& batch) {
+        auto& st = self->state;
+        std::vector<delivery> here;
+        outgoing out{st};
+        for (auto& d : batch.deliveries) {
+          if (d.to.node == st.config.node)
+            here.push_back(std::move(d));
+          else
+            out.deliver(std::move(d));
+        }
+        deliver_here(st, std::move(here));
+      },
+      [self](peer_payloads& p) {
+        for (const auto& bytes : p.payloads)
+          if (auto payload = core::decode<core::peer_payload>(bytes))
+            from_peer(self, p.from, std::move(*payload));
+      },
+      [self](peer_lost& p) { lose_peer(self, p.peer); },
+      [self](leadership_news& news) { leaders_changed(self, news.changes); },
+      [self](atom::receive, std::uint64_t number, std::uint64_t user, const connection_actor& c) {
+        self->state.connections.insert_or_assign(number, resident_connection{c, user_id{user}});
+      },
+      [self](atom::stop, std::uint64_t number) { self->state.connections.erase(number); },
+      [self](atom::sweep) {
+        sweep(self);
+        self->delayed_send(self, self->state.config.sweep_every, atom::sweep_v);
+      },
+  };
+}
+
+} // namespace
+
+caf::error validate(const router_config& config) {
+  const auto bad = [](const char* field) {
+    return caf::make_error(caf::sec::invalid_argument, std::string{"router: "} + field);
+  };
+  if (config.node == node_id::none)
+    return bad("node");
+  if (config.shards < 1)
+    return bad("shards");
+  if (config.forwarded_max < 1)
+    return bad("forwarded_max");
+  if (config.sweep_every.count() < 1)
+    return bad("sweep_every");
+  if (config.park_for < config.sweep_every)
+    return bad("park_for");
+  if (config.answer_within < config.sweep_every)
+    return bad("answer_within");
+  return caf::none;
+}
+
+wired_router_actor spawn_router(caf::actor_system& sys, router_config config) {
+  return sys.spawn(router, config);
+}
+
+} // namespace parley

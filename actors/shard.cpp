@@ -1,0 +1,216 @@
+#include "actors/shard.hpp"
+
+#include <caf/stateful_actor.hpp>
+
+namespace parley {
+namespace {
+
+struct key_hash {
+  std::size_t operator()(const resident_key& k) const {
+    return mix64(k.lo ^ mix64(k.hi ^ static_cast<std::uint64_t>(k.kind)));
+  }
+};
+
+struct resident_entry {
+  resident_actor actor;
+  std::uint64_t handle = 0;
+  caf::actor_addr address;
+};
+
+struct shard_state {
+  static inline const char* name = "shard";
+  shard_id id{};
+  shard_config config;
+  state_reader* reader = nullptr;
+  store_actor store;
+  router_actor router;
+  bool leading = false;
+  std::uint64_t term = 0; ///< in which it leads
+  std::uint64_t last_handle = 0;
+  std::unordered_map<resident_key, resident_entry, key_hash> residents;
+  std::unordered_map<std::uint64_t, resident_key> by_handle;
+  fan_out_actor fan_out;
+  waiting_calls waiting; ///< calls the shard answers by itself
+};
+
+using self_ptr = shard_actor::stateful_pointer<shard_state>;
+
+resident_actor* resident(self_ptr self, const resident_key& key) {
+  auto& st = self->state;
+  if (auto i = st.residents.find(key); i != st.residents.end())
+    return &i->second.actor;
+  if (st.residents.size() >= st.config.residents_max)
+    return nullptr;
+  const residence at{st.id,     key,      ++st.last_handle, st.config.resident,
+                     st.reader, st.store, st.router,        caf::actor_cast<shard_actor>(self)};
+  resident_actor it;
+  switch (key.kind) {
+  case resident_kind::conversation:
+    it = spawn_conversation(self->system(), at);
+    break;
+  case resident_kind::inbox:
+    it = spawn_inbox(self->system(), at);
+    break;
+  case resident_kind::account:
+    it = spawn_account(self->system(), at);
+    break;
+  }
+  self->monitor(it);
+  st.by_handle.emplace(at.handle, key);
+  return &st.residents.emplace(key, resident_entry{it, at.handle, it.address()}).first->second.actor;
+}
+
+void forget(shard_state& st, std::uint64_t handle) {
+  auto i = st.by_handle.find(handle);
+  if (i == st.by_handle.end())
+    return;
+  auto r = st.residents.find(i->second);
+  if (r != st.residents.end() && r->second.handle == handle)
+    st.residents.erase(r);
+  st.by_handle.erase(i);
+}
+
+void lead(self_ptr self) {
+  auto& st = self->state;
+  st.leading = true;
+  st.fan_out = spawn_fan_out(self->system(), st.id, st.config.fan_out, *st.reader, st.store, st.router);
+}
+
+void step_down(self_ptr self) {
+  auto& st = self->state;
+  st.leading = false;
+  for (auto& [key, r] : st.residents)
+    caf::anon_send(r.actor,
+                   atom::stop_v); // what they wait for is answered by the store, one way or the other
+  st.residents.clear();
+  st.by_handle.clear();
+  if (st.fan_out)
+    caf::anon_send(st.fan_out, atom::stop_v);
+  st.fan_out = nullptr;
+}
+
+/// Calls without a resident: commands that other shards' fan-outs owe to this one, and the node list.
+void serve(self_ptr self, routed_call c, proposal_batch& proposals) {
+  auto& st = self->state;
+  if (auto* p = std::get_if<core::propose>(&c.what)) {
+    auto bytes = core::encode(p->what);
+    p->what = {};
+    const auto ticket = st.waiting.wait(std::move(c));
+    proposals.proposals.push_back({st.id, ticket, caf::actor_cast<result_sink>(self), std::move(bytes)});
+  } else {
+    const auto ticket = st.waiting.wait(std::move(c));
+    caf::anon_send(st.store, fresh_read{st.id, ticket, caf::actor_cast<result_sink>(self)});
+  }
+}
+
+void route(self_ptr self, call_batch& batch) {
+  auto& st = self->state;
+  answers out;
+  proposal_batch proposals;
+  // Calls of one turn mostly go to different residents, but a burst of one conversation stays together.
+  std::vector<std::pair<resident_actor*, call_batch>> groups;
+  for (auto& c : batch.calls) {
+    const auto key = resident_of(c.what);
+    if (!st.leading) {
+      out.refuse(c, ec::not_leader);
+    } else if (!key) {
+      serve(self, std::move(c), proposals);
+    } else if (auto* to = resident(self, *key)) {
+      if (groups.empty() || groups.back().first != to)
+        groups.emplace_back(to, call_batch{});
+      groups.back().second.calls.push_back(std::move(c));
+    } else {
+      out.refuse(c, ec::overloaded, 1000);
+    }
+  }
+  for (auto& [to, calls] : groups)
+    caf::anon_send(*to, std::move(calls));
+  if (!proposals.proposals.empty())
+    caf::anon_send(st.store, std::move(proposals));
+}
+
+shard_actor::behavior_type shard(self_ptr self, shard_id id, shard_config config, state_reader* reader,
+                                 store_actor store, router_actor router) {
+  auto& st = self->state;
+  st.id = id;
+  st.config = config;
+  st.reader = reader;
+  st.store = std::move(store);
+  st.router = std::move(router);
+  self->set_down_handler([self](const caf::down_msg& down) {
+    auto& st = self->state; // a crashed resident starts again from storage with the next call
+    for (auto i = st.residents.begin(); i != st.residents.end(); ++i) {
+      if (i->second.address == down.source) {
+        st.by_handle.erase(i->second.handle);
+        st.residents.erase(i);
+        return;
+      }
+    }
+  });
+  return {
+      [self](call_batch& batch) { route(self, batch); },
+      [self](const cluster::leadership& news) {
+        auto& st = self->state;
+        if (news.ready == st.leading && (!news.ready || news.term == st.term))
+          return;
+        if (st.leading) // lost, or lost and won again: effects in between went to nobody, so start afresh
+          step_down(self);
+        if (news.ready)
+          lead(self);
+        st.term = news.term;
+      },
+      [self](shard_effects& effects) {
+        auto& st = self->state;
+        if (!st.leading)
+          return;
+        if (!effects.debts.empty())
+          caf::anon_send(st.fan_out, debt_batch{std::move(effects.debts)});
+        for (auto& a : effects.arrivals) {
+          auto i = st.residents.find({resident_kind::inbox, 0, number(a.user)});
+          if (i != st.residents.end()) // no resident: nobody is connected
+            caf::anon_send(i->second.actor, inbox_arrival{std::move(a.rows)});
+        }
+      },
+      [self](result_batch& batch) {
+        auto& st = self->state;
+        answers out;
+        for (auto& r : batch.results) {
+          auto c = st.waiting.take(r.ticket);
+          if (!c)
+            continue;
+          if (r.error != ec::none)
+            out.refuse(*c, r.error);
+          else if (r.fresh)
+            out.add(c->reply_to, c->number, st.reader->nodes(st.id));
+          else
+            out.add(c->reply_to, c->number, core::proposed{ec::none, std::move(r.what)});
+        }
+      },
+      [self](atom::idle, std::uint64_t handle, std::uint64_t) {
+        auto& st = self->state;
+        auto i = st.by_handle.find(handle);
+        if (i == st.by_handle.end())
+          return;
+        if (auto r = st.residents.find(i->second); r != st.residents.end() && r->second.handle == handle)
+          caf::anon_send(r->second.actor, atom::stop_v);
+        forget(st, handle);
+      },
+  };
+}
+
+} // namespace
+
+caf::error validate(const shard_config& config) {
+  if (config.residents_max < 1)
+    return caf::make_error(caf::sec::invalid_argument, std::string{"shard: residents_max"});
+  if (auto objection = validate(config.resident))
+    return objection;
+  return validate(config.fan_out);
+}
+
+shard_actor spawn_shard(caf::actor_system& sys, shard_id id, shard_config config, state_reader& reader,
+                        store_actor store, router_actor router) {
+  return sys.spawn(shard, id, config, &reader, std::move(store), std::move(router));
+}
+
+} // namespace parley

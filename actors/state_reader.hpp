@@ -1,0 +1,34 @@
+#pragma once
+// What a shard's residents read of its stored state. Implemented over LMDB in cluster/; a test's is a map.
+#include "actors/core/calls.hpp"
+
+namespace parley {
+
+struct conversation_head {
+  bool exists = false;
+  std::vector<user_id> members;
+  seq_no last{};
+};
+
+/// Reads see what commits before them wrote, not what is being applied right now: after a fresh read (STORE)
+/// was answered, they see everything acknowledged before it was asked. Thread: any. Errors inside the
+/// answers; `corrupt` where a record fails its checksum.
+class state_reader {
+public:
+  virtual ~state_reader() = default;
+  /// The first answer to a message that was sent before.
+  virtual std::optional<core::placement> find_retry(shard_id s, const core::submission& what) = 0;
+  virtual conversation_head head(shard_id s, conversation_id c) = 0;
+  virtual core::conversation_page page(shard_id s, const core::sync_conversation& ask) = 0;
+  virtual std::vector<core::message> messages(shard_id s, conversation_id c, seq_no after, seq_no upto) = 0;
+  virtual core::inbox_page inbox(shard_id s, const core::pull_inbox& ask) = 0;
+  virtual core::attached inbox_state(shard_id s, user_id user, device_id device) = 0;
+  virtual core::conversation_list conversations(shard_id s, const core::list_conversations& ask) = 0;
+  virtual core::found_device device(shard_id s, user_id user, device_id device) = 0;
+  virtual core::found_phone phone(shard_id s, const std::string& phone) = 0;
+  /// The outbox from number `from` on, oldest first, bodies loaded.
+  virtual std::vector<core::incurred> debts(shard_id s, std::uint64_t from, std::size_t rows_max) = 0;
+  virtual core::node_list nodes(shard_id s) = 0;
+};
+
+} // namespace parley
