@@ -1,0 +1,269 @@
+#include "storage/data_directory.hpp"
+
+#include "protocol/values/codec.hpp"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <utility>
+
+namespace parley::storage {
+namespace {
+
+constexpr std::string_view layout_text = "parley-data 1\n";
+constexpr std::string_view identity_key = "i/identity";
+constexpr std::string_view promise_key = "i/promise";
+constexpr std::uint8_t row_version = 1;
+
+tl::unexpected<failure> objection(ec code, std::string what) {
+  return tl::make_unexpected(failure{code, std::move(what)});
+}
+
+tl::unexpected<failure> os_objection(const std::string& doing, const std::string& path, int error) {
+  std::string what = "cannot " + doing + " " + path + ": " + std::strerror(error);
+  if (error == EACCES || error == EPERM)
+    what += ". Run the node as the user who owns its data directory";
+  return objection(error == ENOSPC ? ec::disk_full : ec::storage_failed, std::move(what));
+}
+
+std::string hex(cluster_id id) {
+  char text[33];
+  std::snprintf(text, sizeof text, "%016llx%016llx", static_cast<unsigned long long>(id.hi),
+                static_cast<unsigned long long>(id.lo));
+  return text;
+}
+
+std::uint64_t random_number() {
+  std::uint64_t n = 0;
+  while (n == 0) {
+    if (::getrandom(&n, sizeof n, 0) != sizeof n)
+      n = 0; // interrupted before the generator was ready
+  }
+  return n;
+}
+
+/// What a small file holds, or nothing.
+std::optional<std::string> slurp(const std::string& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0)
+    return std::nullopt;
+  char bytes[256];
+  const auto n = ::read(fd, bytes, sizeof bytes);
+  ::close(fd);
+  return n < 0 ? std::nullopt : std::optional<std::string>{std::in_place, bytes, static_cast<std::size_t>(n)};
+}
+
+int write_durably(const std::string& directory, const std::string& path, std::string_view bytes) {
+  const auto fresh = path + ".new";
+  const int fd = ::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  if (fd < 0)
+    return errno;
+  int error = 0;
+  errno = ENOSPC; // what a short write means
+  if (::write(fd, bytes.data(), bytes.size()) != static_cast<ssize_t>(bytes.size()) || ::fsync(fd) != 0)
+    error = errno;
+  ::close(fd);
+  if (error == 0 && ::rename(fresh.c_str(), path.c_str()) != 0)
+    error = errno;
+  if (error != 0)
+    return error;
+  const int dir = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (dir < 0)
+    return errno;
+  if (::fsync(dir) != 0)
+    error = errno;
+  ::close(dir);
+  return error;
+}
+
+tl::expected<void, failure> check_layout(const std::string& directory, bool make) {
+  const auto path = directory + "/layout";
+  const auto found = slurp(path);
+  if (!found && make) {
+    if (const int error = write_durably(directory, path, layout_text); error != 0)
+      return os_objection("write", path, error);
+    return {};
+  }
+  if (!found)
+    return objection(ec::bad_config, directory + " is no data directory of a node: it has no layout file");
+  if (*found != layout_text)
+    return objection(ec::unsupported_version,
+                     directory +
+                         " was laid out by another version of parleyd (its layout file does not say \"" +
+                         std::string{layout_text.substr(0, layout_text.size() - 1)} +
+                         "\"): start that version, or give this node another data directory");
+  return {};
+}
+
+/// The lock file's descriptor, locked.
+tl::expected<int, failure> take_lock(const std::string& directory, int flags) {
+  const auto path = directory + "/lock";
+  const int fd = ::open(path.c_str(), O_RDWR | O_CLOEXEC | flags, 0600);
+  if (fd < 0)
+    return os_objection("open", path, errno);
+  while (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    const int error = errno;
+    if (error == EINTR)
+      continue;
+    ::close(fd);
+    if (error != EWOULDBLOCK)
+      return os_objection("lock", path, error);
+    auto pid = slurp(path).value_or("");
+    while (!pid.empty() && pid.back() == '\n')
+      pid.pop_back();
+    return objection(ec::storage_failed,
+                     directory + " is in use by process " + (pid.empty() ? "?" : pid) +
+                         ": stop that one first, or give this node another data directory");
+  }
+  // The pid is for people only, so a disk too full to take it is no reason to stop.
+  const auto pid = std::to_string(::getpid()) + "\n";
+  if (::ftruncate(fd, 0) == 0)
+    (void)!::pwrite(fd, pid.data(), pid.size(), 0);
+  return fd;
+}
+
+std::string encode(const identity& id) {
+  return writer{}.put(row_version).put(id.node).put(id.disk).put(id.cluster.hi).put(id.cluster.lo).bytes();
+}
+
+} // namespace
+
+tl::expected<data_directory, failure> data_directory::lock(const std::string& path) {
+  std::error_code error;
+  std::filesystem::create_directories(std::filesystem::path{path}.parent_path(), error);
+  if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
+    return os_objection("make", path, errno);
+  auto fd = take_lock(path, O_CREAT);
+  if (!fd)
+    return tl::make_unexpected(std::move(fd.error()));
+  data_directory locked{path, *fd};
+  if (auto ok = check_layout(path, true); !ok)
+    return tl::make_unexpected(std::move(ok.error()));
+  return locked;
+}
+
+tl::expected<data_directory, failure> data_directory::lock_existing(const std::string& path) {
+  if (::access((path + "/layout").c_str(), F_OK) != 0)
+    return objection(ec::bad_config, path + " is no data directory of a node: it has no layout file");
+  auto fd = take_lock(path, O_CREAT); // a copy of a directory may lack it
+  if (!fd)
+    return tl::make_unexpected(std::move(fd.error()));
+  data_directory locked{path, *fd};
+  if (auto ok = check_layout(path, false); !ok)
+    return tl::make_unexpected(std::move(ok.error()));
+  return locked;
+}
+
+data_directory::data_directory(data_directory&& other) noexcept
+    : path_{std::move(other.path_)}, fd_{std::exchange(other.fd_, -1)} {}
+
+data_directory& data_directory::operator=(data_directory&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(fd_, other.fd_);
+  return *this;
+}
+
+data_directory::~data_directory() {
+  if (fd_ >= 0)
+    ::close(fd_);
+}
+
+tl::expected<std::optional<identity>, failure> read_identity(read_txn& txn) {
+  const auto row = txn.get(table::node, identity_key);
+  if (!row) {
+    if (txn.status() != ec::none)
+      return objection(txn.status(), "this node's identity cannot be read from its data directory");
+    return std::nullopt;
+  }
+  reader in{*row};
+  const auto version = in.get<std::uint8_t>();
+  identity id;
+  id.node = in.get<node_id>();
+  id.disk = in.get<disk_id>();
+  id.cluster.hi = in.get<std::uint64_t>();
+  id.cluster.lo = in.get<std::uint64_t>();
+  if (version != row_version || !in.done())
+    return objection(ec::corrupt, "this node's identity in its data directory is of an unknown form");
+  return id;
+}
+
+tl::expected<identity, failure> claim_identity(write_txn& txn, node_id node) {
+  auto found = read_identity(txn);
+  if (!found)
+    return tl::make_unexpected(std::move(found.error()));
+  if (*found) {
+    if ((*found)->node != node)
+      return objection(ec::bad_config, "the data directory belongs to node " +
+                                           std::to_string(number((*found)->node)) + ", and this is node " +
+                                           std::to_string(number(node)) +
+                                           ": correct the node's id, or give it another data directory");
+    return **found;
+  }
+  const identity fresh{node, disk_id{random_number()}, {}};
+  txn.put(table::node, identity_key, encode(fresh));
+  return fresh;
+}
+
+tl::expected<void, failure> join_cluster(write_txn& txn, cluster_id cluster) {
+  auto found = read_identity(txn);
+  if (!found)
+    return tl::make_unexpected(std::move(found.error()));
+  if (!*found)
+    return objection(ec::internal, "a node without an identity cannot join a cluster");
+  auto id = **found;
+  if (id.cluster == cluster)
+    return {};
+  if (id.cluster.is_set())
+    return objection(ec::wrong_cluster, "the data directory belongs to cluster " + hex(id.cluster) +
+                                            ", and the others are cluster " + hex(cluster) +
+                                            ": correct the seeds, or give this node another data directory");
+  if (const auto promised = read_promise(txn); promised && *promised != cluster)
+    return objection(ec::wrong_cluster,
+                     "this node promised to form cluster " + hex(*promised) +
+                         ", and the others are cluster " + hex(cluster) +
+                         ": if that formation was given up, start it with an empty data directory");
+  id.cluster = cluster;
+  txn.put(table::node, identity_key, encode(id));
+  return {};
+}
+
+std::optional<cluster_id> read_promise(read_txn& txn) {
+  const auto row = txn.get(table::node, promise_key);
+  if (!row)
+    return std::nullopt;
+  reader in{*row};
+  const auto version = in.get<std::uint8_t>();
+  cluster_id id;
+  id.hi = in.get<std::uint64_t>();
+  id.lo = in.get<std::uint64_t>();
+  return version == row_version && in.done() ? std::optional{id} : std::nullopt;
+}
+
+tl::expected<void, failure> promise_cluster(write_txn& txn, cluster_id cluster, earlier_promise policy) {
+  auto found = read_identity(txn);
+  if (!found)
+    return tl::make_unexpected(std::move(found.error()));
+  if (*found && (*found)->cluster.is_set() && (*found)->cluster != cluster)
+    return objection(ec::wrong_cluster, "this node already belongs to cluster " + hex((*found)->cluster));
+  const auto promised = read_promise(txn);
+  if (promised == cluster)
+    return {};
+  if (promised && policy == earlier_promise::binds)
+    return objection(ec::wrong_cluster, "this node already promised to form cluster " + hex(*promised));
+  txn.put(table::node, promise_key, writer{}.put(row_version).put(cluster.hi).put(cluster.lo).bytes());
+  return {};
+}
+
+cluster_id random_cluster_id() {
+  return {random_number(), random_number()};
+}
+
+} // namespace parley::storage

@@ -1,0 +1,15 @@
+#pragma once
+#include "protocol/values/errors.hpp"
+
+#include <string>
+
+namespace parley::storage {
+
+/// Why something on this disk cannot be used. `what` is a sentence for the operator: what happened, what to
+/// do next.
+struct failure {
+  ec code{};
+  std::string what;
+};
+
+} // namespace parley::storage

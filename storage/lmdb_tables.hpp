@@ -1,0 +1,71 @@
+#pragma once
+// Records and scans inside one LMDB transaction: what readers and the writer share. Internal to storage/.
+#include "storage/environment.hpp"
+
+#include <lmdb.h>
+
+#include <array>
+#include <string>
+#include <vector>
+
+namespace parley::storage {
+
+/// Owns:   its cursors; not the transaction.
+/// Thread: the transaction's.
+/// Holds:  the first thing that goes wrong makes `status()`; from then on writes do nothing.
+class lmdb_tables {
+public:
+  using handles = std::array<MDB_dbi, table_count>;
+  static constexpr std::size_t key_bytes_max = 511; ///< LMDB's own, as Debian builds it
+  static constexpr std::size_t trailer_bytes = 4;
+
+  /// Reads in a transaction. With `scratch`, writes too: where `put` builds its records, kept by the
+  /// environment from batch to batch, so that a row costs no allocation.
+  lmdb_tables(MDB_txn* txn, const handles& tables, std::string* scratch)
+      : txn_{txn}, tables_{tables}, scratch_{scratch} {}
+  lmdb_tables(const lmdb_tables&) = delete;
+  lmdb_tables& operator=(const lmdb_tables&) = delete;
+
+  std::optional<std::string_view> get(table t, std::string_view key);
+  void ascend(table t, std::string_view from, std::string_view to, const visitor& visit);
+  void descend(table t, std::string_view from, std::string_view to, const visitor& visit);
+
+  void put(table t, std::string_view key, std::string_view value);
+  void append(table t, std::string_view key, std::string_view value);
+  void erase(table t, std::string_view key);
+  std::size_t erase_range(table t, std::string_view from, std::string_view to, std::size_t rows_max);
+
+  ec status() const { return status_; }
+  /// For the log line: which call failed, and how. Empty while `status()` is `none`.
+  const std::string& objection() const { return objection_; }
+  std::uint64_t rows_written() const { return rows_written_; }
+  MDB_txn* txn() const { return txn_; }
+
+  /// The (read) transaction was reset and renewed: a clean slate, with the old cursors used again.
+  void renewed();
+  /// Before the transaction ends for good.
+  void close_cursors();
+  void fail(ec why, std::string objection);
+
+private:
+  struct idle_cursor {
+    MDB_cursor* cursor;
+    std::uint64_t life; ///< `life_` when it was last bound to the transaction
+  };
+  class lease;
+
+  bool may_write();
+  bool fault(int rc, const char* call, table t); ///< true if `rc` is a fault; "not found" is none
+  std::optional<std::string_view> checked(table t, std::string_view key, const MDB_val& record);
+
+  MDB_txn* txn_;
+  const handles& tables_;
+  std::string* scratch_;
+  std::array<std::vector<idle_cursor>, table_count> idle_;
+  std::uint64_t life_ = 0;
+  ec status_ = ec::none;
+  std::string objection_;
+  std::uint64_t rows_written_ = 0;
+};
+
+} // namespace parley::storage

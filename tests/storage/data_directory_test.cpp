@@ -1,0 +1,167 @@
+#include "storage/data_directory.hpp"
+#include "tests/storage/scratch.hpp"
+
+#include <doctest/doctest.h>
+
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <fstream>
+
+using namespace parley;
+using namespace parley::storage;
+using parley::test::open;
+using parley::test::scratch_directory;
+
+namespace {
+
+constexpr cluster_id ours{1, 2}, theirs{3, 4};
+
+/// One write transaction, committed.
+template <class Step>
+auto durably(environment& env, Step step) {
+  auto txn = env.begin_write();
+  auto result = step(*txn);
+  REQUIRE(txn->commit() == ec::none);
+  return result;
+}
+
+} // namespace
+
+TEST_CASE("a second process is refused, and told who has the directory") {
+  scratch_directory dir;
+  const auto path = dir.file("node");
+  int ends[2];
+  REQUIRE(::pipe(ends) == 0);
+  const auto pid = ::fork();
+  REQUIRE(pid >= 0);
+  if (pid == 0) {
+    auto mine = data_directory::lock(path);
+    const char locked = mine ? 'y' : 'n';
+    (void)!::write(ends[1], &locked, 1);
+    ::pause();
+    ::_exit(0);
+  }
+  char locked = 0;
+  REQUIRE(::read(ends[0], &locked, 1) == 1);
+  REQUIRE(locked == 'y');
+  auto refused = data_directory::lock(path);
+  REQUIRE_FALSE(refused.has_value());
+  CHECK(refused.error().code == ec::storage_failed);
+  CHECK(refused.error().what.find("process " + std::to_string(pid) + ":") != std::string::npos);
+  CHECK_FALSE(data_directory::lock_existing(path).has_value());
+
+  ::kill(pid, SIGKILL);
+  ::waitpid(pid, nullptr, 0);
+  ::close(ends[0]);
+  ::close(ends[1]);
+  CHECK(data_directory::lock(path).has_value()); // a killed process leaves no lock behind
+}
+
+TEST_CASE("within one process, too, a directory has one user") {
+  scratch_directory dir;
+  auto first = data_directory::lock(dir.file("node"));
+  REQUIRE(first.has_value());
+  CHECK_FALSE(data_directory::lock(dir.file("node")).has_value());
+  {
+    const auto moved = std::move(*first);
+    CHECK_FALSE(data_directory::lock(dir.file("node")).has_value());
+  }
+  CHECK(data_directory::lock(dir.file("node")).has_value());
+}
+
+TEST_CASE("a directory of another layout is left alone") {
+  scratch_directory dir;
+  std::ofstream{dir.file("layout")} << "parley-data 99\n";
+  auto refused = data_directory::lock(dir.path());
+  REQUIRE_FALSE(refused.has_value());
+  CHECK(refused.error().code == ec::unsupported_version);
+}
+
+TEST_CASE("a tool does not make a data directory of what is none") {
+  scratch_directory dir;
+  auto refused = data_directory::lock_existing(dir.path());
+  REQUIRE_FALSE(refused.has_value());
+  CHECK(refused.error().code == ec::bad_config);
+  CHECK(std::filesystem::is_empty(dir.path()));
+  CHECK_FALSE(data_directory::lock_existing(dir.file("nowhere")).has_value());
+}
+
+TEST_CASE("a new directory is for its user's eyes only") {
+  scratch_directory dir;
+  auto locked = data_directory::lock(dir.file("a/b/node"));
+  REQUIRE(locked.has_value());
+  struct stat st {};
+  REQUIRE(::stat(locked->path().c_str(), &st) == 0);
+  CHECK((st.st_mode & 0777) == 0700);
+}
+
+TEST_CASE("a directory stays its node's, with the disk id it drew first") {
+  scratch_directory dir;
+  disk_id disk{};
+  {
+    auto env = open(dir);
+    CHECK_FALSE(read_identity(*env->begin_read())->has_value());
+    const auto id = durably(*env, [](auto& txn) { return claim_identity(txn, node_id{2}); });
+    REQUIRE(id.has_value());
+    CHECK(id->node == node_id{2});
+    CHECK(id->disk != disk_id::none);
+    CHECK_FALSE(id->cluster.is_set());
+    disk = id->disk;
+  }
+  auto env = open(dir);
+  const auto other = durably(*env, [](auto& txn) { return claim_identity(txn, node_id{3}); });
+  REQUIRE_FALSE(other.has_value());
+  CHECK(other.error().code == ec::bad_config);
+  CHECK(other.error().what.find("belongs to node 2") != std::string::npos);
+  const auto same = durably(*env, [](auto& txn) { return claim_identity(txn, node_id{2}); });
+  REQUIRE(same.has_value());
+  CHECK(same->disk == disk);
+
+  scratch_directory elsewhere;
+  auto fresh = open(elsewhere);
+  CHECK(durably(*fresh, [](auto& txn) { return claim_identity(txn, node_id{2}); })->disk != disk);
+}
+
+TEST_CASE("a node that is in a cluster joins no other") {
+  scratch_directory dir;
+  auto env = open(dir);
+  CHECK_FALSE(durably(*env, [](auto& txn) { return join_cluster(txn, ours); }).has_value()); // nobody yet
+  durably(*env, [](auto& txn) { return claim_identity(txn, node_id{1}); });
+  CHECK(durably(*env, [](auto& txn) { return join_cluster(txn, ours); }).has_value());
+  CHECK(durably(*env, [](auto& txn) { return join_cluster(txn, ours); }).has_value());
+  const auto refused = durably(*env, [](auto& txn) { return join_cluster(txn, theirs); });
+  REQUIRE_FALSE(refused.has_value());
+  CHECK(refused.error().code == ec::wrong_cluster);
+  CHECK_FALSE(durably(*env, [](auto& txn) {
+                return promise_cluster(txn, theirs, earlier_promise::is_void);
+              }).has_value());
+  CHECK((*read_identity(*env->begin_read()))->cluster == ours);
+}
+
+TEST_CASE("nobody promises twice, unless the operator says so") {
+  scratch_directory dir;
+  {
+    auto env = open(dir);
+    durably(*env, [](auto& txn) { return claim_identity(txn, node_id{1}); });
+    CHECK(durably(*env, [](auto& txn) { return promise_cluster(txn, ours); }).has_value());
+  }
+  auto env = open(dir);
+  CHECK(read_promise(*env->begin_read()) == ours);
+  CHECK(durably(*env, [](auto& txn) { return promise_cluster(txn, ours); }).has_value());
+  CHECK(durably(*env, [](auto& txn) { return promise_cluster(txn, theirs); }).error().code ==
+        ec::wrong_cluster);
+  CHECK(durably(*env, [](auto& txn) { return join_cluster(txn, theirs); }).error().code == ec::wrong_cluster);
+  CHECK(durably(*env, [](auto& txn) {
+          return promise_cluster(txn, theirs, earlier_promise::is_void);
+        }).has_value());
+  CHECK(durably(*env, [](auto& txn) { return join_cluster(txn, theirs); }).has_value());
+}
+
+TEST_CASE("cluster ids are drawn, not counted") {
+  const auto a = random_cluster_id(), b = random_cluster_id();
+  CHECK(a.is_set());
+  CHECK(a != b);
+}

@@ -1,0 +1,35 @@
+#include "tests/storage/faults.hpp"
+
+#include <sys/syscall.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstddef>
+
+namespace parley::test {
+
+disk_faults& faults() {
+  static disk_faults f;
+  return f;
+}
+
+} // namespace parley::test
+
+extern "C" int fdatasync(int fd) {
+  auto& f = parley::test::faults();
+  ++f.fdatasyncs;
+  if (const int e = f.fdatasync_errno; e != 0) {
+    errno = e;
+    return -1;
+  }
+  return static_cast<int>(::syscall(SYS_fdatasync, fd));
+}
+
+extern "C" ssize_t pwrite(int fd, const void* bytes, size_t n, off_t at) {
+  if (const int e = parley::test::faults().pwrite_errno; e != 0) {
+    errno = e;
+    return -1;
+  }
+  return ::syscall(SYS_pwrite64, fd, bytes, n, at);
+}
