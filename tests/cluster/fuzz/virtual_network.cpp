@@ -1,0 +1,125 @@
+#include "tests/cluster/fuzz/virtual_network.hpp"
+
+#include <algorithm>
+
+namespace parley::fuzz {
+
+void virtual_network::send(node_id from, node_id to, std::string bytes) {
+  auto& c = between(from, to);
+  auto& p = one_way(from, to);
+  if (!c.open || (!p.ready && !profile_.late_frames_cross_over))
+    return;
+  micros latency = sim_.luck.between(50, profile_.latency_max);
+  if (!calm_ && sim_.luck.one_in(profile_.spike_one_in))
+    latency += sim_.luck.between(0, profile_.latency_spike_max);
+  p.last_arrival = std::max(p.last_arrival, sim_.time.now() + latency);
+  p.under_way.emplace_back(p.last_arrival, std::move(bytes));
+  pump(from, to);
+}
+
+// Delivers what is due, and comes back for the rest.
+void virtual_network::pump(node_id from, node_id to) {
+  auto& p = one_way(from, to);
+  while (!p.under_way.empty() && p.how != blocked::stalls) {
+    auto& [arrival, bytes] = p.under_way.front();
+    if (arrival > sim_.time.now()) {
+      if (!p.pumping) {
+        p.pumping = true;
+        sim_.time.at(arrival, [this, from, to] {
+          one_way(from, to).pumping = false;
+          pump(from, to);
+        });
+      }
+      return;
+    }
+    auto frame = std::move(bytes);
+    p.under_way.pop_front();
+    if (p.how == blocked::drops)
+      p.lost_some = true;
+    else if (user_.is_up(to))
+      user_.frame_arrived(to, from, std::move(frame));
+  }
+}
+
+void virtual_network::block(node_id from, node_id to, blocked how) {
+  auto& p = one_way(from, to);
+  const auto was = p.how;
+  p.how = how;
+  sim_.note("block", number(from), number(to), static_cast<std::uint64_t>(how));
+  if (how == blocked::no) {
+    if (was != blocked::no && p.lost_some)
+      break_connection(from, to); // a gap in the stream never heals
+    else
+      pump(from, to);
+    return;
+  }
+  if (was == blocked::no) {
+    p.blocked_since = sim_.time.now();
+    watch(from, to);
+  }
+}
+
+// Keep-alive: a direction that has been blocked for too long ends the connection.
+void virtual_network::watch(node_id from, node_id to) {
+  const auto since = one_way(from, to).blocked_since;
+  sim_.time.in(profile_.keepalive, [this, from, to, since] {
+    auto& p = one_way(from, to);
+    if (p.how != blocked::no && p.blocked_since == since && between(from, to).open)
+      break_connection(from, to);
+  });
+}
+
+void virtual_network::unblock_all() {
+  std::vector<std::pair<node_id, node_id>> all;
+  for (auto& [ends, p] : pipes_)
+    if (p.how != blocked::no)
+      all.push_back(ends);
+  for (auto [from, to] : all)
+    block(from, to, blocked::no);
+}
+
+void virtual_network::break_connection(node_id a, node_id b) {
+  auto& c = between(a, b);
+  for (auto [from, to] : {std::pair{a, b}, std::pair{b, a}}) {
+    auto& p = one_way(from, to);
+    p.under_way.clear();
+    p.lost_some = false;
+    p.last_arrival = sim_.time.now();
+    p.ready = false;
+  }
+  ++c.epoch;
+  if (c.open)
+    for (auto [at, peer] : {std::pair{a, b}, std::pair{b, a}})
+      sim_.time.in(sim_.luck.between(0, profile_.notice_max), [this, at, peer, epoch = c.epoch] {
+        // A connection that came back first has told of the loss already.
+        if (auto& now = between(at, peer); !now.open && now.epoch == epoch && user_.is_up(at))
+          user_.connection_reset(at, peer);
+      });
+  c.open = false;
+  ++sim_.count.resets;
+  sim_.note("break", number(a), number(b));
+  if (!c.reconnecting)
+    reconnect(a, b);
+}
+
+void virtual_network::reconnect(node_id a, node_id b) {
+  between(a, b).reconnecting = true;
+  sim_.time.in(sim_.luck.between(one_ms, profile_.reconnect_max), [this, a, b] {
+    auto& c = between(a, b);
+    if (is_blocked(a, b) || is_blocked(b, a) || !user_.is_up(a) || !user_.is_up(b))
+      return reconnect(a, b);
+    c.reconnecting = false;
+    c.open = true;
+    sim_.note("connect", number(a), number(b));
+    user_.connection_reset(a, b);
+    user_.connection_reset(b, a);
+  });
+}
+
+void virtual_network::break_all_of(node_id node, std::size_t nodes) {
+  for (std::size_t n = 1; n <= nodes; ++n)
+    if (node_id{n} != node)
+      break_connection(node, node_id{n});
+}
+
+} // namespace parley::fuzz

@@ -1,0 +1,88 @@
+#pragma once
+// The network between nodes: one connection per pair, FIFO while it lasts. Frames are late, get stuck behind
+// a partition, or are gone from some point on; then the connection breaks, everything under way is dropped,
+// and both ends hear a reset before anything of the next connection.
+#include "tests/cluster/fuzz/simulation.hpp"
+
+#include <deque>
+#include <map>
+#include <string>
+
+namespace parley::fuzz {
+
+/// Who takes what arrives.
+class network_user {
+public:
+  virtual ~network_user() = default;
+  virtual bool is_up(node_id node) const = 0;
+  virtual void frame_arrived(node_id at, node_id from, std::string bytes) = 0;
+  virtual void connection_reset(node_id at, node_id peer) = 0;
+};
+
+struct network_profile {
+  micros latency_max = 3 * one_ms;
+  micros latency_spike_max = 100 * one_ms;
+  std::uint64_t spike_one_in = 50;
+  micros notice_max = 50 * one_ms; ///< until an end hears that its connection is gone
+  micros reconnect_max = 200 * one_ms;
+  micros keepalive = 2 * one_second; ///< a stalled connection breaks after this
+  /// A sender that has not heard of a reset yet: its frames travel on the next connection. Else they are
+  /// lost.
+  bool late_frames_cross_over = true;
+};
+
+enum class blocked { no, stalls, drops };
+
+class virtual_network {
+public:
+  virtual_network(simulation& sim, network_user& user, network_profile profile)
+      : sim_{sim}, user_{user}, profile_{profile} {}
+
+  void send(node_id from, node_id to, std::string bytes);
+  void block(node_id from, node_id to, blocked how);
+  void unblock_all();
+  void break_connection(node_id a, node_id b);
+  /// Its process is gone, or new.
+  void break_all_of(node_id node, std::size_t nodes);
+  /// No spikes any more.
+  void calm(bool on) { calm_ = on; }
+  bool is_blocked(node_id from, node_id to) { return one_way(from, to).how != blocked::no; }
+
+private:
+  struct pipe {
+    blocked how = blocked::no;
+    std::deque<std::pair<micros, std::string>> under_way;
+    micros last_arrival = 0;
+    micros blocked_since = 0;
+    bool lost_some = false;
+    bool pumping = false;
+    bool ready = true; ///< its sender has processed the reset that opened this connection
+  };
+  struct connection {
+    bool open = true;
+    std::uint64_t epoch = 0;
+    bool reconnecting = false;
+  };
+  static std::pair<node_id, node_id> pair_of(node_id a, node_id b) {
+    return a < b ? std::pair{a, b} : std::pair{b, a};
+  }
+  connection& between(node_id a, node_id b) { return connections_[pair_of(a, b)]; }
+  pipe& one_way(node_id from, node_id to) { return pipes_[{from, to}]; }
+  void pump(node_id from, node_id to);
+  void reconnect(node_id a, node_id b);
+  void watch(node_id from, node_id to);
+
+public:
+  /// The node's engine has been told of the reset: what it sends from now on belongs to the open connection.
+  void reset_processed(node_id at, node_id peer) { one_way(at, peer).ready = between(at, peer).open; }
+
+private:
+  simulation& sim_;
+  network_user& user_;
+  network_profile profile_;
+  std::map<std::pair<node_id, node_id>, connection> connections_;
+  std::map<std::pair<node_id, node_id>, pipe> pipes_;
+  bool calm_ = false;
+};
+
+} // namespace parley::fuzz

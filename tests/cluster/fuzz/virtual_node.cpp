@@ -1,0 +1,261 @@
+#include "tests/cluster/fuzz/virtual_node.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace parley::fuzz {
+
+virtual_node::virtual_node(simulation& sim, oracle& judge, virtual_network& net, node_user& user,
+                           cluster::replication_config config, disk_profile disk)
+    : sim_{sim}, judge_{judge}, net_{net}, user_{user}, config_{config}, disk_{disk},
+      env_{test::durability::on_synced, sim.luck.next()}, clock_ahead_{
+                                                              sim.luck.between(0, 100 * one_second)} {}
+
+void virtual_node::start() {
+  ++life_;
+  sim_.note("start", number(id()), number(config_.disk));
+  config_.seed = sim_.luck.next();
+  machine_ = std::make_unique<history_machine>(sim_, judge_, id());
+  replacements_seen_ = 0;
+  engine_ = std::make_unique<cluster::replication>(config_, *machine_);
+  if (auto answer = engine_->open(env_, clock()); answer != ec::none)
+    return sim_.violate(fmt::format("node {}: open answers {}", number(id()), number(answer)));
+  check_all_states();
+  wake(0);
+  schedule_tick();
+}
+
+void virtual_node::crash(test::unsynced what) {
+  if (!is_up())
+    return;
+  ++life_;
+  ++sim_.count.crashes;
+  const auto in_sync = env_.unsynced_commits();
+  engine_.reset();
+  machine_.reset();
+  mailbox_.clear();
+  const auto kept = env_.crash(what);
+  sim_.count.lost_batches += in_sync - kept;
+  sim_.note("crash", number(id()), in_sync, kept);
+  busy_ = woken_ = false;
+  tick_at_ = -1;
+  paused_until_ = 0;
+  judge_.crashed(id());
+}
+
+void virtual_node::lose_disk(disk_id next) {
+  env_.wipe();
+  config_.disk = next;
+  ++sim_.count.disk_losses;
+  sim_.note("disk-lost", number(id()), number(next));
+}
+
+void virtual_node::pause(micros until) {
+  paused_until_ = until;
+}
+
+cluster::mono_ms virtual_node::clock() const {
+  return cluster::mono_ms{(sim_.time.now() * clock_rate_ / 1000 + clock_ahead_) / one_ms};
+}
+
+void virtual_node::give(input what) {
+  if (!is_up())
+    return;
+  mailbox_.push_back(std::move(what));
+  wake(sim_.luck.between(0, 300));
+}
+
+void virtual_node::wake(micros delay) {
+  if (!is_up() || busy_ || woken_)
+    return;
+  woken_ = true;
+  sim_.time.in(delay, [this, life = life_] {
+    if (life == life_) {
+      woken_ = false;
+      turn();
+    }
+  });
+}
+
+void virtual_node::schedule_tick() {
+  const auto due = static_cast<std::int64_t>(engine_->next_tick()) - static_cast<std::int64_t>(clock());
+  // A real timer is late, never early; and a tick in the past must not stop time.
+  const auto when = sim_.time.now() + std::max<micros>(due * one_ms * 1000 / clock_rate_, one_ms) +
+                    sim_.luck.between(0, 2 * one_ms);
+  if (tick_at_ >= 0 && tick_at_ <= when)
+    return;
+  tick_at_ = when;
+  sim_.time.at(when, [this, when, life = life_] {
+    if (life != life_ || tick_at_ != when)
+      return;
+    tick_at_ = -1;
+    wake(0);
+    if (busy_)
+      schedule_tick();
+  });
+}
+
+void virtual_node::turn() {
+  if (!is_up() || busy_)
+    return;
+  if (sim_.time.now() < paused_until_)
+    return wake(paused_until_ - sim_.time.now());
+  ++sim_.count.turns;
+  if (clock() >= engine_->next_tick())
+    engine_->tick(clock());
+  // Usually everything; now and then a part, so that batches end anywhere.
+  auto take = mailbox_.size();
+  if (sim_.luck.one_in(5))
+    take = sim_.luck.below(take + 1);
+  while (take-- > 0 && !sim_.failed()) {
+    auto what = std::move(mailbox_.front());
+    mailbox_.pop_front();
+    process(std::move(what));
+  }
+  handle(engine_->begin_turn(clock()));
+  if (sim_.failed())
+    return;
+  if (!engine_->wants_write())
+    return finish();
+  {
+    auto txn = env_.begin_write();
+    engine_->write(*txn, env_.room());
+    if (sim_.failed())
+      return;
+    if (txn->commit() != ec::none)
+      return sim_.violate("harness: a commit failed");
+  }
+  busy_ = true;
+  micros sync = sim_.luck.between(100, disk_.sync_max);
+  if (faults_ && (slow_ || sim_.luck.one_in(disk_.slow_one_in)))
+    sync += sim_.luck.between(0, disk_.slow_sync_max);
+  if (faults_ && sim_.luck.one_in(disk_.crash_in_sync_one_in))
+    sim_.time.in(sim_.luck.between(0, sync - 1), [this, life = life_] {
+      if (life == life_)
+        user_.died(id());
+    });
+  sim_.time.in(sync, [this, life = life_] {
+    if (life == life_ && !sim_.failed())
+      finish();
+  });
+}
+
+void virtual_node::finish() {
+  env_.synced();
+  busy_ = false;
+  handle(engine_->end_turn(clock()));
+  if (sim_.failed())
+    return;
+  for (const auto& replica : engine_->status())
+    judge_.durable_status(id(), config_.disk, replica);
+  if (!mailbox_.empty() || engine_->wants_write())
+    wake(sim_.luck.between(0, 200));
+  schedule_tick();
+}
+
+void virtual_node::process(input what) {
+  switch (what.what) {
+  case input::kind::frame:
+    sim_.note("receive", number(id()), number(what.peer), hash_bytes(what.bytes));
+    engine_->receive(what.peer, what.bytes, clock());
+    break;
+  case input::kind::reset:
+    engine_->peer_reset(what.peer);
+    net_.reset_processed(id(), what.peer);
+    break;
+  case input::kind::propose:
+    judge_.proposed(id(), what.shard, what.ticket);
+    engine_->propose(what.shard, what.ticket, std::move(what.bytes));
+    break;
+  case input::kind::read:
+    judge_.read_asked(id(), what.shard, what.ticket);
+    engine_->read(what.shard, what.ticket);
+    break;
+  case input::kind::transfer:
+    sim_.note("transfer", number(id()), number(what.shard), number(what.peer));
+    engine_->transfer_leadership(what.shard, what.peer);
+    break;
+  case input::kind::seal: {
+    if (!user_.may_seal(what.next))
+      break;
+    const auto now = engine_->status(what.shard);
+    judge_.seal_asked(id(), what.shard, now ? now->gen : generation::none, what.next, what.ticket);
+    sim_.note("seal", number(id()), number(what.shard), what.next.size(), what.ticket);
+    engine_->seal(what.shard, std::move(what.next), what.ticket);
+    break;
+  }
+  }
+}
+
+void virtual_node::handle(cluster::turn result) {
+  for (auto& frame : result.frames) {
+    ++sim_.count.frames;
+    if (frame.to == id())
+      return sim_.violate(fmt::format("node {}: a frame to itself", number(id())));
+    net_.send(id(), frame.to, std::move(frame.bytes));
+  }
+  for (const auto& news : result.news.leaderships)
+    judge_.led(id(), news);
+  for (const auto& answer : result.news.refusals)
+    judge_.refused(id(), answer);
+  for (const auto& answer : result.news.reads)
+    if (auto shard = judge_.shard_of(answer.ticket))
+      judge_.read_ready(id(), answer.ticket, state_of(*shard));
+    else
+      judge_.read_ready(id(), answer.ticket, std::nullopt);
+  for (const auto& seal : result.news.seals) {
+    const auto state = state_of(seal.shard);
+    judge_.sealed(id(), seal, state ? state->count : 0);
+  }
+  if (machine_->replacements() != replacements_seen_ && !busy_) {
+    replacements_seen_ = machine_->replacements();
+    check_all_states();
+  }
+}
+
+std::optional<cluster::replica_status> virtual_node::status(shard_id shard) const {
+  return is_up() ? engine_->status(shard) : std::nullopt;
+}
+
+std::optional<summary> virtual_node::state_of(shard_id shard) {
+  auto txn = env_.begin_read();
+  const auto slot = cluster::replication::state_slot(*txn, shard);
+  if (!slot)
+    return std::nullopt;
+  storage::shard_view state{*txn, shard, *slot};
+  return read_summary(state).value_or(summary{});
+}
+
+void virtual_node::check_state(shard_id shard) {
+  auto txn = env_.begin_read();
+  const auto slot = cluster::replication::state_slot(*txn, shard);
+  if (!slot)
+    return;
+  storage::shard_view state{*txn, shard, *slot};
+  judge_.state_found(id(), shard, read_summary(state).value_or(summary{}), digest_rows(state));
+}
+
+void virtual_node::check_all_states() {
+  for (const auto& replica : engine_->status())
+    check_state(replica.shard);
+}
+
+std::string virtual_node::describe() const {
+  static constexpr const char* roles[] = {"follower",   "candidate", "leader",
+                                          "installing", "sealed",    "waiting"};
+  std::string out =
+      fmt::format("node {} disk {}{}:", number(id()), number(config_.disk), is_up() ? "" : " (down)");
+  if (is_up())
+    for (const auto& r : engine_->status()) {
+      out += fmt::format(" [shard {} gen {} {} term {} log {}/{}/{} leader {} of", number(r.shard),
+                         number(r.gen), roles[static_cast<std::size_t>(r.as)], r.term, r.applied_index,
+                         r.commit_index, r.last_index, number(r.leader));
+      for (auto m : r.members)
+        out += fmt::format(" {}.{}", number(m.node), number(m.disk));
+      out += "]";
+    }
+  return out;
+}
+
+} // namespace parley::fuzz

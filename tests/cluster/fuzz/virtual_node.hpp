@@ -1,0 +1,110 @@
+#pragma once
+// One node: a disk, a clock of its own, a mailbox, and the engine that runs on them turn by turn, as the
+// store's thread runs it.
+#include "cluster/replication.hpp"
+#include "tests/cluster/fuzz/history_machine.hpp"
+#include "tests/cluster/fuzz/oracle.hpp"
+#include "tests/cluster/fuzz/virtual_network.hpp"
+#include "tests/support/virtual_environment.hpp"
+
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace parley::fuzz {
+
+struct disk_profile {
+  micros sync_max = 4 * one_ms;
+  micros slow_sync_max = 150 * one_ms;
+  std::uint64_t slow_one_in = 60;
+  std::uint64_t crash_in_sync_one_in = 400; ///< while there are faults at all
+};
+
+struct input {
+  enum class kind { frame, reset, propose, read, transfer, seal } what{};
+  node_id peer{};
+  shard_id shard{};
+  std::uint64_t ticket = 0;
+  std::string bytes;
+  std::vector<cluster::member> next;
+};
+
+/// Whom a node needs around it.
+class node_user {
+public:
+  virtual ~node_user() = default;
+  /// The process died in the middle of a sync.
+  virtual void died(node_id node) = 0;
+  /// An operator checks once more before sealing: a disk may have been lost since he decided.
+  virtual bool may_seal(const std::vector<cluster::member>& next) = 0;
+};
+
+class virtual_node {
+public:
+  virtual_node(simulation& sim, oracle& judge, virtual_network& net, node_user& user,
+               cluster::replication_config config, disk_profile disk);
+
+  // --- the process ---------------------------------------------------------------------------------------
+  void start();
+  void crash(test::unsynced what);
+  /// The disk is replaced by an empty one. Only while down.
+  void lose_disk(disk_id next);
+  void pause(micros until);
+  bool is_up() const { return engine_ != nullptr; }
+  void give(input what);
+
+  // --- the world it runs in
+  // ----------------------------------------------------------------------------------
+  void clock_jump(micros forward) { clock_ahead_ += forward; }
+  void set_clock_rate(std::int64_t per_mille) { clock_rate_ = per_mille; }
+  void set_room(storage::space room) { env_.set_room(room); }
+  void set_slow(bool on) { slow_ = on; }
+  void set_faults(bool on) { faults_ = on; }
+
+  // --- what stands on it
+  // ----------------------------------------------------------------------------------------
+  node_id id() const { return config_.node; }
+  cluster::member self() const { return {config_.node, config_.disk}; }
+  test::virtual_environment& env() { return env_; }
+  std::optional<cluster::replica_status> status(shard_id shard) const;
+  /// None: no state of that shard here.
+  std::optional<summary> state_of(shard_id shard);
+  /// Compares all rows with their summary, and the summary with the others'.
+  void check_state(shard_id shard);
+  void check_all_states();
+  std::string describe() const;
+
+private:
+  cluster::mono_ms clock() const;
+  void wake(micros delay);
+  void turn();
+  void finish();
+  void process(input what);
+  void handle(cluster::turn result);
+  void schedule_tick();
+
+  simulation& sim_;
+  oracle& judge_;
+  virtual_network& net_;
+  node_user& user_;
+  cluster::replication_config config_;
+  disk_profile disk_;
+  test::virtual_environment env_;
+  std::unique_ptr<history_machine> machine_;
+  std::unique_ptr<cluster::replication> engine_;
+  std::deque<input> mailbox_;
+  std::uint64_t life_ = 0;
+  std::uint64_t replacements_seen_ = 0;
+  micros paused_until_ = 0;
+  micros tick_at_ = -1;
+  micros clock_ahead_ = 0;
+  std::int64_t clock_rate_ = 1000;
+  bool busy_ = false; ///< in the sync
+  bool woken_ = false;
+  bool slow_ = false;
+  bool faults_ = true;
+};
+
+} // namespace parley::fuzz

@@ -1,0 +1,116 @@
+#pragma once
+// One run: a cluster, its clients and operator, and everything that goes wrong.
+//
+//   storm (faults of the seed's kinds, load)  ─►  calm: all heals; each shard must acknowledge a new command
+//   within `progress_within`, replicas must be equal and every question answered within `agree_within`  ─►
+//   next storm …
+#include "tests/cluster/fuzz/virtual_node.hpp"
+
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace parley::fuzz {
+
+struct run_options {
+  std::uint64_t seed = 1;
+  int nodes = 0;    ///< 3 or 5; 0: the seed decides
+  int seconds = 10; ///< virtual, of storms; calms come on top
+  bool print_trace = false;
+};
+
+struct outcome {
+  std::string violation; ///< empty: none
+  counts count;
+  std::uint64_t trace_hash = 0;
+};
+
+outcome run(const run_options& options);
+
+/// What the seed decided about this run: each has other faults, or none of a kind, so that some go deep.
+struct profile {
+  std::size_t nodes = 3;
+  std::uint16_t shards = 1;
+  micros propose_every = 10 * one_ms; ///< per shard, on average
+  micros read_every = 50 * one_ms;
+  micros fault_every = 300 * one_ms;
+  micros storm = 4 * one_second;
+  std::size_t command_bytes_max = 64;
+  micros down_max = 2 * one_second;
+  network_profile network;
+  disk_profile disk;
+  cluster::replication_config engine;
+  std::vector<int> weights; ///< of each fault
+};
+profile draw_profile(const run_options& options, chance& luck);
+
+class world : public network_user, public node_user {
+public:
+  explicit world(const run_options& options);
+  outcome run(const run_options& options);
+
+private:
+  // --- what goes wrong (world_faults.cpp)
+  // -------------------------------------------------------------------
+  void next_fault();
+  void crash(virtual_node& node, micros down);
+  void power_loss();
+  void partition();
+  void cut_one_way();
+  void isolate_leader();
+  void flap();
+  void pause(virtual_node& node);
+  void fill_disk(virtual_node& node);
+  void slow_disk(virtual_node& node);
+  void lose_disk();
+  void transfer();
+  void burst(virtual_node& node);
+  bool may_lose(const virtual_node& node) const;
+
+  // --- who uses it
+  // ---------------------------------------------------------------------------------------------
+  void found();
+  void client_proposes(shard_id shard);
+  void client_reads(shard_id shard);
+  void operator_seals(shard_id shard);
+  std::vector<cluster::member> next_members(const std::vector<cluster::member>& now);
+  std::uint64_t propose(virtual_node& on, shard_id shard, std::size_t bytes);
+
+  // --- the course
+  // ---------------------------------------------------------------------------------------------
+  void storm(micros until);
+  void calm();
+  void until(micros deadline, const std::function<bool()>& reached);
+  bool agreed(shard_id shard) const;
+  void keep_probing(shard_id shard);
+  std::string describe(shard_id shard) const;
+
+  void died(node_id node) override;
+  bool may_seal(const std::vector<cluster::member>& next) override;
+  bool is_up(node_id node) const override;
+  void frame_arrived(node_id at, node_id from, std::string bytes) override;
+  void connection_reset(node_id at, node_id peer) override;
+
+  virtual_node& node(node_id id) { return *nodes_.at(number(id) - 1); }
+  const virtual_node& node(node_id id) const { return *nodes_.at(number(id) - 1); }
+  virtual_node& any_node() { return *nodes_[sim_.luck.below(nodes_.size())]; }
+  shard_id any_shard() { return shard_id{static_cast<std::uint16_t>(sim_.luck.below(profile_.shards))}; }
+  /// Who leads as far as one can see from outside; none if nobody says so.
+  virtual_node* leader_of(shard_id shard);
+  void every(micros mean, std::function<void()> what);
+
+  simulation sim_;
+  profile profile_;
+  oracle judge_{sim_};
+  virtual_network net_;
+  std::vector<std::unique_ptr<virtual_node>> nodes_;
+  std::uint64_t next_ticket_ = 1;
+  std::uint64_t next_disk_ = 1;
+  std::uint64_t storm_ = 0; ///< number of the storm that is on; what an older one scheduled does nothing
+  bool storming_ = false;
+  std::map<shard_id, std::uint64_t> probed_; ///< a ticket acknowledged since the calm began
+  std::map<shard_id, std::vector<std::uint64_t>> probes_;
+};
+
+} // namespace parley::fuzz
