@@ -1,0 +1,219 @@
+#include "cluster/links.hpp"
+
+#include "cluster/link_actors.hpp"
+
+#include <caf/io/middleman.hpp>
+#include <caf/openssl/all.hpp>
+#include <fmt/format.h>
+#include <openssl/bio.h>
+#include <openssl/conf.h>
+
+#include <shared_mutex>
+
+namespace parley::cluster {
+namespace {
+
+/// CAF negotiates the best version both sides have and offers no setting; a process-wide OpenSSL default
+/// does.
+void require_tls_1_3() {
+  static constexpr std::string_view text =
+      "openssl_conf = parley\n[parley]\nssl_conf = parley_ssl\n[parley_ssl]\n"
+      "system_default = parley_tls\n[parley_tls]\nMinProtocol = TLSv1.3\n";
+  OPENSSL_init_crypto(OPENSSL_INIT_LOAD_CONFIG,
+                      nullptr); // the machine's own settings first, so that ours stay
+  CONF* conf = NCONF_new(nullptr);
+  BIO* in = BIO_new_mem_buf(text.data(), static_cast<int>(text.size()));
+  long line = 0;
+  if (NCONF_load_bio(conf, in, &line) != 1 || CONF_modules_load(conf, nullptr, 0) != 1)
+    log::warn("tls-1.3-not-enforced-between-nodes");
+  BIO_free(in);
+  NCONF_free(conf);
+}
+
+} // namespace
+
+links_config make_links_config(const node_config& c) {
+  links_config out;
+  out.node = c.node;
+  out.listen = c.peer_listen;
+  out.cert_file = c.peer_cert();
+  out.key_file = c.peer_key();
+  out.ca_file = c.peer_ca();
+  out.sign_of_life = out.caf_heartbeat = c.link_heartbeat;
+  out.caf_timeout = c.link_timeout;
+  out.silence_max = c.link_timeout + c.link_heartbeat;
+  return out;
+}
+
+void configure_links(caf::actor_system_config& caf_config, const links_config& config) {
+  require_tls_1_3();
+  caf_config.load<caf::io::middleman>();
+  caf_config.load<caf::openssl::manager>();
+  caf_config.openssl_certificate = config.cert_file;
+  caf_config.openssl_key = config.key_file;
+  caf_config.openssl_cafile = config.ca_file;
+  caf_config.set("middleman.heartbeat-interval", caf::timespan{config.caf_heartbeat});
+  caf_config.set("middleman.connection-timeout", caf::timespan{config.caf_timeout});
+  caf_config.add_message_types<caf::id_block::parley_links>();
+}
+
+class links::impl {
+public:
+  impl(caf::actor_system& s, links_config c, link_events& e)
+      : system{s}, context{std::make_shared<link_context>(std::move(c), e)} {}
+
+  caf::actor_system& system;
+  link_context_ptr context;
+  door_actor door_handle;
+  bool started = false;
+
+  /// For senders: a copy of the peers that only `set_peer` and `forget_peer` lock out.
+  mutable std::shared_mutex senders_mutex;
+  std::map<node_id, link_entry> senders;
+
+  std::optional<link_entry> sender_of(node_id peer) const {
+    std::shared_lock guard{senders_mutex};
+    const auto i = senders.find(peer);
+    return i == senders.end() ? std::nullopt : std::optional{i->second};
+  }
+};
+
+links::links(caf::actor_system& system, links_config config, link_events& events)
+    : impl_{std::make_unique<impl>(system, std::move(config), events)} {}
+
+links::~links() {
+  stop();
+}
+
+void links::on_query(query_handler handler) {
+  impl_->context->answer_query = std::move(handler);
+}
+
+std::optional<std::string> links::start() {
+  auto& context = *impl_->context;
+  const auto& c = context.config;
+  auto self = identity::load(c.node, c.cert_file, c.key_file, c.ca_file);
+  if (!self)
+    return self.error();
+  // CAF aborts on files that it cannot use, and without any it would talk to everybody: so they are read here
+  // first, and have to be the same that it was given.
+  const auto& theirs = impl_->system.config();
+  if (theirs.openssl_certificate != c.cert_file || theirs.openssl_key != c.key_file ||
+      theirs.openssl_cafile != c.ca_file)
+    return "links: the actor system was not prepared with configure_links";
+  context.self.emplace(std::move(*self));
+  context.dialer = spawn_dialer(impl_->system, c);
+  impl_->door_handle = spawn_door(impl_->system, impl_->context);
+  const auto port = caf::openssl::publish(
+      impl_->door_handle, c.listen.port,
+      c.listen.host == "0.0.0.0" || c.listen.host == "::" ? nullptr : c.listen.host.c_str(), true);
+  impl_->started = true;
+  if (!port) {
+    stop();
+    return fmt::format("cannot listen for other nodes at {}: is the port taken?", to_string(c.listen));
+  }
+  std::lock_guard guard{context.mutex};
+  context.port = *port;
+  return std::nullopt;
+}
+
+std::uint16_t links::port() const {
+  std::lock_guard guard{impl_->context->mutex};
+  return impl_->context->port;
+}
+
+void links::stop() {
+  if (!std::exchange(impl_->started, false))
+    return;
+  auto& context = *impl_->context;
+  caf::scoped_actor self{impl_->system};
+  if (const auto at = port(); at != 0) {
+    // Unpublishing only removes the actor from the port; closing frees the port too.
+    self->request(impl_->system.openssl_manager().actor_handle(), std::chrono::seconds{2},
+                  caf::close_atom::value, at)
+        .receive([] {}, [](caf::error&) {});
+  }
+  {
+    std::unique_lock guard{impl_->senders_mutex};
+    impl_->senders.clear();
+  }
+  std::map<node_id, link_entry> ending;
+  {
+    std::lock_guard guard{context.mutex};
+    ending.swap(context.peers);
+  }
+  for (auto& [peer, entry] : ending) {
+    self->send_exit(entry.actor, caf::exit_reason::user_shutdown);
+    self->wait_for(entry.actor);
+  }
+  self->send_exit(impl_->door_handle, caf::exit_reason::user_shutdown);
+  self->wait_for(impl_->door_handle);
+  self->send_exit(context.dialer, caf::exit_reason::user_shutdown);
+  self->wait_for(context.dialer);
+  impl_->door_handle = nullptr;
+  context.dialer = nullptr;
+}
+
+void links::set_peer(node_id peer, std::string host, std::uint16_t port) {
+  auto& context = *impl_->context;
+  if (!impl_->started || peer == context.config.node)
+    return;
+  std::lock_guard guard{context.mutex};
+  if (const auto i = context.peers.find(peer); i != context.peers.end()) {
+    caf::anon_send(i->second.actor, caf::update_atom::value, std::move(host), port);
+    return;
+  }
+  auto out = std::make_shared<outlet>(context.config.outlet);
+  link_entry entry{spawn_link(impl_->system, impl_->context, peer, out, std::move(host), port), out};
+  context.peers.emplace(peer, entry);
+  std::unique_lock senders_guard{impl_->senders_mutex};
+  impl_->senders.emplace(peer, std::move(entry));
+}
+
+void links::forget_peer(node_id peer) {
+  auto& context = *impl_->context;
+  std::lock_guard guard{context.mutex};
+  const auto i = context.peers.find(peer);
+  if (i == context.peers.end())
+    return;
+  caf::anon_send_exit(i->second.actor, caf::exit_reason::user_shutdown);
+  context.peers.erase(i);
+  std::unique_lock senders_guard{impl_->senders_mutex};
+  impl_->senders.erase(peer);
+}
+
+bool links::send(node_id peer, lane on, std::string_view payload) {
+  std::shared_lock guard{impl_->senders_mutex};
+  const auto i = impl_->senders.find(peer);
+  if (i == impl_->senders.end())
+    return false;
+  const auto result = i->second.out->put(on, payload);
+  if (result == outlet::put_result::wake)
+    caf::anon_send(i->second.actor, caf::flush_atom::value);
+  return result != outlet::put_result::refused;
+}
+
+bool links::connected(node_id peer) const {
+  const auto entry = impl_->sender_of(peer);
+  return entry && entry->out->connected.load(std::memory_order_acquire);
+}
+
+void links::query(std::string host, std::uint16_t port, std::string question, query_done done) {
+  auto& context = *impl_->context;
+  if (!impl_->started || ++context.queries_waiting > context.config.queries_waiting_max) {
+    if (impl_->started)
+      --context.queries_waiting;
+    return done(tl::unexpected(std::string{"too many questions at once"}));
+  }
+  spawn_asker(impl_->system, impl_->context, std::move(host), port, std::move(question), std::move(done));
+}
+
+std::vector<link_status> links::status() const {
+  std::shared_lock guard{impl_->senders_mutex};
+  std::vector<link_status> out;
+  for (const auto& [peer, entry] : impl_->senders)
+    out.push_back(entry.out->status(peer));
+  return out;
+}
+
+} // namespace parley::cluster
