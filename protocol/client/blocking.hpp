@@ -1,0 +1,48 @@
+#pragma once
+#include "protocol/client/device.hpp"
+#include "protocol/client/sqlite_store.hpp"
+
+#include <kj/async-io.h>
+
+#include <filesystem>
+#include <string>
+
+namespace parley::client {
+
+/// One device on a loop of its own, for programs that do one thing after another.
+///
+/// Owns:   the loop, the profile and the device. One per thread.
+/// Holds:  deliveries and resends happen only while a `wait` is under way.
+class blocking_device {
+public:
+  /// Throws store_error, or std::invalid_argument with a sentence for a person.
+  blocking_device(const std::filesystem::path& profile, const std::string& ca_file, config settings,
+                  observer& hears);
+
+  device& it() { return device_; }
+  client_store& store() { return store_; }
+  kj::AsyncIoContext& io() { return io_; }
+  kj::Timer& timer() { return io_.provider->getTimer(); }
+
+  template <class T>
+  T wait(kj::Promise<T>&& promise) {
+    return promise.wait(io_.waitScope);
+  }
+  /// Gives up after `limit` with `timed_out`; what was kept stays kept.
+  template <class T>
+  result<T> wait(kj::Promise<result<T>>&& promise, std::chrono::milliseconds limit) {
+    return timer()
+        .afterDelay(limit.count() * kj::MILLISECONDS)
+        .then([]() -> result<T> { return tl::unexpected{refuse(ec::timed_out)}; })
+        .exclusiveJoin(kj::mv(promise))
+        .wait(io_.waitScope);
+  }
+
+private:
+  kj::AsyncIoContext io_;
+  sqlite_store store_;
+  tls_dialer dialer_;
+  device device_;
+};
+
+} // namespace parley::client

@@ -1,0 +1,119 @@
+#pragma once
+// What a client talks about, as values: no library, no wire format.
+#include "protocol/values/errors.hpp"
+#include "protocol/values/types.hpp"
+
+#include <tl/expected.hpp>
+
+#include <array>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace parley::client {
+
+inline constexpr std::size_t body_bytes_max = 65'536;
+
+/// Why something did not happen. `sentence` is for a person and says what to do next.
+struct failure {
+  ec code = ec::internal;
+  std::string sentence;
+  std::chrono::milliseconds retry_after{0}; ///< 0: no advice
+};
+
+/// A failure with the table's own words.
+inline failure refuse(ec code) {
+  return {code, std::string{describe(code).sentence}, {}};
+}
+
+template <class T>
+using result = tl::expected<T, failure>;
+struct nothing {};
+
+/// Ed25519 private key (seed) and its public half.
+struct key_pair {
+  std::array<std::uint8_t, 32> secret{};
+  std::array<std::uint8_t, 32> open{};
+  bool operator==(const key_pair&) const = default;
+};
+
+/// Who this device is. `user` is 0 until the registration is complete; the key exists before it, so
+/// that a registration cut off half-way can be repeated with the same key.
+struct identity {
+  user_id user{};
+  device_id device{};
+  key_pair key;
+  std::string phone;
+  bool registered() const { return number(user) != 0; }
+};
+
+struct message {
+  conversation_id conversation;
+  seq_no seq{};
+  message_id id;
+  user_id sender{};
+  client_msg_id client_id;
+  unix_ms at{};
+  std::string body;
+  bool operator==(const message&) const = default;
+};
+
+/// How far `user` has got in a conversation; one covers all before it.
+struct watermark {
+  conversation_id conversation;
+  user_id user{};
+  seq_no delivered{};
+  seq_no read{};
+  bool operator==(const watermark&) const = default;
+};
+
+struct conversation_info {
+  conversation_id conversation;
+  std::vector<user_id> members;
+  seq_no last{};
+  bool operator==(const conversation_info&) const = default;
+};
+
+/// A message on its way out. The body is shared: the outbox and the call in flight hold the same bytes.
+struct outgoing {
+  std::uint64_t counter = 0; ///< with the device, its client_msg_id: the same in every attempt
+  conversation_id conversation;
+  std::shared_ptr<const std::string> body;
+};
+
+/// The cluster has it: on disk at a majority.
+struct sent {
+  std::uint64_t counter = 0;
+  conversation_id conversation;
+  seq_no seq{};
+  message_id id;
+  unix_ms at{};
+  bool duplicate = false; ///< an earlier attempt had stored it
+};
+
+struct conversation_page {
+  std::vector<message> messages;
+  seq_no last{};
+  std::vector<watermark> marks;
+  bool more = false;
+};
+
+struct conversation_list {
+  std::vector<conversation_info> items;
+  bool more = false;
+};
+
+struct opened_direct {
+  conversation_id conversation;
+  user_id with{};
+};
+
+/// Opaque place in the inbox.
+using cursor = std::string;
+
+/// What people see of a 128-bit id: 32 hex digits.
+std::string text(conversation_id id);
+std::string text(message_id id);
+result<conversation_id> parse_conversation(std::string_view hex);
+
+} // namespace parley::client
