@@ -36,7 +36,7 @@ using link_actor = wire_actor::extend<
 
 /// The DOOR answers hellos; the ASKER asks one question and ends.
 using door_actor = wire_actor::extend<caf::reacts_to<caf::tick_atom>>;
-using asker_actor = wire_actor::extend<caf::reacts_to<caf::timeout_atom>>;
+using asker_actor = wire_actor::extend<caf::reacts_to<caf::tick_atom>, caf::reacts_to<caf::timeout_atom>>;
 
 /// The DIALER connects: it alone may block, for `dial_timeout`.
 using dialer_actor = caf::typed_actor<

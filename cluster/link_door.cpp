@@ -122,6 +122,8 @@ struct asker_state {
   static inline const char* name = "asker";
   asker_actor::pointer self{};
   link_context_ptr context;
+  std::string host;
+  std::uint16_t port = 0;
   std::string question;
   query_done done;
   std::optional<outgoing_call> call;
@@ -140,6 +142,24 @@ struct asker_state {
   void say(Message m) {
     self->send(caf::actor_cast<wire_actor>(door), std::move(m));
   }
+
+  void dial() {
+    call.emplace(*context->self, outgoing_call::purpose::query, node_id::none);
+    self->request(context->dialer, context->config.query_timeout, caf::connect_atom::value, host, port)
+        .then(
+            [this](caf::strong_actor_ptr& found) {
+              door = std::move(found);
+              self->monitor(door);
+              say(call->hello());
+            },
+            [this](caf::error&) { fail("nobody answers at this address"); });
+  }
+  /// When two nodes connect to each other at the same moment, CAF may close both connections: until the
+  /// deadline, try again at another moment.
+  void lost() {
+    door = nullptr;
+    self->delayed_send(self, std::chrono::milliseconds{20 + random_number() % 150}, caf::tick_atom::value);
+  }
 };
 
 static asker_actor::behavior_type asker(asker_actor::stateful_pointer<asker_state> self,
@@ -150,22 +170,18 @@ static asker_actor::behavior_type asker(asker_actor::stateful_pointer<asker_stat
   st.context = std::move(context);
   st.question = std::move(question);
   st.done = std::move(done);
-  st.call.emplace(*st.context->self, outgoing_call::purpose::query, node_id::none);
-  self->set_down_handler([&st](caf::down_msg&) { st.fail("the connection was lost"); });
+  st.host = std::move(host);
+  st.port = port;
+  self->set_down_handler([&st](caf::down_msg& m) {
+    if (st.door && st.door->address() == m.source)
+      st.lost();
+  });
   self->set_exit_handler([&st, self](caf::exit_msg& m) {
     st.fail("this node stops");
     self->quit(m.reason);
   });
   self->delayed_send(self, st.context->config.query_timeout, caf::timeout_atom::value);
-  self->request(st.context->dialer, st.context->config.query_timeout, caf::connect_atom::value,
-                std::move(host), port)
-      .then(
-          [&st, self](caf::strong_actor_ptr& door) {
-            st.door = std::move(door);
-            self->monitor(st.door);
-            st.say(st.call->hello());
-          },
-          [&st](caf::error&) { st.fail("nobody answers at this address"); });
+  st.dial();
   return {
       [](link_hello&) {},
       [&st](link_challenge& m) {
@@ -174,7 +190,7 @@ static asker_actor::behavior_type asker(asker_actor::stateful_pointer<asker_stat
         auto proof = st.call->answer(*st.context->self, m);
         if (!proof)
           return st.fail(proof.error());
-        proof->query = std::move(st.question);
+        proof->query = st.question; // kept: it may have to be asked again
         st.say(std::move(*proof));
       },
       [](link_proof&) {},
@@ -189,6 +205,10 @@ static asker_actor::behavior_type asker(asker_actor::stateful_pointer<asker_stat
       [](link_batch&) {},
       [](link_ack&) {},
       [](link_goodbye&) {},
+      [&st](caf::tick_atom) {
+        if (st.done)
+          st.dial();
+      },
       [&st](caf::timeout_atom) { st.fail("no answer in time"); },
   };
 }
