@@ -1,0 +1,125 @@
+#include <doctest/doctest.h>
+
+#include "tests/cluster/machine/machine_fixture.hpp"
+
+using namespace parley;
+using test::machine_fixture;
+
+namespace {
+
+const std::string phone = "+4917012345";
+
+core::issue_code ask(std::uint8_t code, std::int64_t at) {
+  return {phone, body_hash{code}, unix_ms{at}, unix_ms{at + 600'000}};
+}
+core::redeem_code guess(std::uint8_t code, std::uint64_t candidate, std::int64_t at) {
+  return {phone, body_hash{code}, user_id{candidate}, unix_ms{at}};
+}
+
+} // namespace
+
+TEST_CASE_FIXTURE(machine_fixture, "a phone that is none, or too long for a key, is refused") {
+  auto c = ask(1, 0);
+  for (const auto& bad : {std::string{}, std::string(33, '1')}) {
+    c.phone = bad;
+    CHECK(done(c) == ec::bad_phone);
+    auto g = guess(1, 5, 0);
+    g.phone = bad;
+    CHECK(std::get<core::redeemed>(apply(g)).error == ec::bad_phone);
+    CHECK(read([&](auto& v) { return cluster::queries::find_phone(v, bad); }).error == ec::bad_phone);
+  }
+  CHECK(disk.rows(storage::table::state) == 0);
+}
+
+TEST_CASE_FIXTURE(machine_fixture, "wrong codes are counted over a restart, then the code is void") {
+  CHECK(done(ask(1, 0)) == ec::none);
+  for (int i = 0; i < 5; ++i) {
+    restart();
+    CHECK(std::get<core::redeemed>(apply(guess(2, 5, 1))).error ==
+          (i < 4 ? ec::code_wrong : ec::code_expired));
+  }
+  CHECK(std::get<core::redeemed>(apply(guess(1, 5, 1))).error == ec::code_expired);
+  CHECK(read([&](auto& v) { return cluster::queries::find_phone(v, phone); }).error == ec::no_such_user);
+}
+
+TEST_CASE_FIXTURE(machine_fixture, "codes are rate limited per phone") {
+  CHECK(done(ask(1, 10'000)) == ec::none);
+  const auto d = std::get<core::done>(apply(ask(2, 10'100)));
+  CHECK(d.error == ec::rate_limited);
+  CHECK(d.retry_after_ms == 900);
+}
+
+TEST_CASE_FIXTURE(machine_fixture, "a phone belongs to the user who redeemed its first code") {
+  done(ask(1, 0));
+  auto r = std::get<core::redeemed>(apply(guess(1, 5, 1)));
+  CHECK(r.error == ec::none);
+  CHECK(r.user == user_id{5});
+  CHECK(r.is_new == 1);
+  restart();
+  r = std::get<core::redeemed>(apply(guess(1, 6, 2))); // the answer was lost, another candidate comes
+  CHECK(r.user == user_id{5});
+  CHECK(r.is_new == 1);
+  CHECK(read([&](auto& v) { return cluster::queries::find_phone(v, phone); }).user == user_id{5});
+}
+
+TEST_CASE_FIXTURE(machine_fixture, "a device's key never changes, and a ninth device is refused") {
+  CHECK(done(device(alice, alices, 1)) == ec::none);
+  const auto before = disk.dump(storage::table::state);
+  CHECK(done(device(alice, alices, 1)) == ec::none);
+  CHECK(done(device(alice, alices, 2)) == ec::conflict);
+  CHECK(disk.dump(storage::table::state) == before);
+  for (std::uint64_t d = 1; d < 8; ++d)
+    CHECK(done(device(alice, device_id{1000 + d})) == ec::none);
+  CHECK(done(device(alice, device_id{2000})) == ec::too_large);
+  CHECK(done(device(alice, alices, 1)) == ec::none); // known: still fine
+  auto long_name = device(bob, bobs);
+  long_name.device.name = std::string(65, 'n');
+  CHECK(done(long_name) == ec::too_large);
+  auto other_phone = device(alice, device_id{1001});
+  other_phone.phone = "+4999";
+  CHECK(done(other_phone) == ec::conflict);
+}
+
+TEST_CASE_FIXTURE(machine_fixture, "devices are found by their user, with how many there are") {
+  CHECK(read([&](auto& v) { return cluster::queries::find_device(v, alice, alices); }).error ==
+        ec::no_such_user);
+  done(device(alice, alices, 7));
+  done(device(alice, alices_tablet, 8));
+  const auto found = read([&](auto& v) { return cluster::queries::find_device(v, alice, alices); });
+  CHECK(found.error == ec::none);
+  CHECK(found.device.key[0] == 7);
+  CHECK(found.devices == 2);
+  CHECK(read([&](auto& v) { return cluster::queries::find_device(v, alice, bobs); }).error ==
+        ec::no_such_user);
+}
+
+TEST_CASE_FIXTURE(machine_fixture,
+                  "the first device sees what came before it, a later one what comes from now on") {
+  deliver(part(alice, 0, 2, {stored(0, 1, bob), stored(1, 2, bob)}));
+  done(device(alice, alices));
+  done(device(alice, alices_tablet));
+  const auto at = [&](device_id d) {
+    return read([&](auto& v) { return cluster::queries::read_attachment(v, alice, d); }).acknowledged;
+  };
+  CHECK(at(alices) == inbox_pos::none);
+  CHECK(at(alices_tablet) == inbox_pos{2});
+  acknowledge(alice, alices, 1);
+  CHECK(inbox(alice).rows.size() == 1);
+}
+
+TEST_CASE_FIXTURE(machine_fixture, "nodes are listed in the meta shard only, the newest record of each") {
+  core::put_node c{{node_id{2}, disk_id{7}, "a:1", "a:2"}};
+  CHECK(done(c) == ec::bad_request);
+  CHECK(done(core::put_node{{node_id::none, disk_id{7}, "a:1", "a:2"}}, core::meta_shard) == ec::bad_request);
+  CHECK(done(c, core::meta_shard) == ec::none);
+  c.node.disk = disk_id{8};
+  CHECK(done(c, core::meta_shard) == ec::none);
+  c.node.id = node_id{1};
+  CHECK(done(c, core::meta_shard) == ec::none);
+  auto txn = disk.begin_read();
+  storage::shard_view view{*txn, core::meta_shard, 0};
+  const auto list = cluster::queries::list_nodes(view);
+  REQUIRE(list.nodes.size() == 2);
+  CHECK(list.nodes[0].id == node_id{1});
+  CHECK(list.nodes[1].disk == disk_id{8});
+}

@@ -1,0 +1,208 @@
+#include <doctest/doctest.h>
+
+#include "tests/cluster/machine/machine_fixture.hpp"
+
+using namespace parley;
+using test::machine_fixture;
+
+namespace {
+
+core::opened_news opened(conversation_id c) {
+  return {c, {machine_fixture::alice, machine_fixture::bob}, unix_ms{1}};
+}
+std::vector<std::uint64_t> positions(const core::inbox_page& p) {
+  std::vector<std::uint64_t> out;
+  for (const auto& r : p.rows)
+    out.push_back(number(r.pos));
+  return out;
+}
+
+} // namespace
+
+TEST_CASE_FIXTURE(machine_fixture, "an inbox refuses a gap and says what it has") {
+  CHECK(deliver(part(bob, 0, 0, {opened(room)})).error == ec::none);
+  CHECK(deliver(part(bob, 0, 1, {stored(0, 1)})).covered == seq_no{1});
+  const auto before = disk.dump(storage::table::state);
+  const auto o = deliver(part(bob, 2, 3, {stored(2, 3)}));
+  CHECK(o.error == ec::gap);
+  CHECK(o.covered == seq_no{1});
+  CHECK(news.arrivals.empty());
+  CHECK(disk.dump(storage::table::state) == before);
+}
+
+TEST_CASE_FIXTURE(machine_fixture, "a repeat is ignored, of an overlap only the new part is added") {
+  deliver(part(bob, 0, 0, {opened(room)}));
+  deliver(part(bob, 0, 2, {stored(0, 1), stored(1, 2)}));
+  const auto before = disk.dump(storage::table::state);
+  CHECK(deliver(part(bob, 0, 0, {opened(room)})).error == ec::none);
+  CHECK(deliver(part(bob, 0, 2, {stored(0, 1), stored(1, 2)})).covered == seq_no{2});
+  CHECK(news.arrivals.empty());
+  CHECK(disk.dump(storage::table::state) == before);
+  CHECK(deliver(part(bob, 1, 4, {stored(1, 2), stored(2, 4)})).covered == seq_no{4});
+  REQUIRE(news.arrivals.size() == 1);
+  REQUIRE(news.arrivals[0].rows.size() == 1);
+  CHECK(news.arrivals[0].user == bob);
+  CHECK(news.arrivals[0].rows[0].pos == inbox_pos{4});
+  CHECK(std::get<core::message_news>(news.arrivals[0].rows[0].what).msg.seq == seq_no{4});
+  CHECK(positions(inbox(bob)) == std::vector<std::uint64_t>{1, 2, 3, 4});
+}
+
+TEST_CASE_FIXTURE(machine_fixture, "an earlier membership is stale, a higher one begins anew") {
+  deliver(part(bob, 4, 5, {stored(4, 5)}, 5));
+  CHECK(deliver(part(bob, 5, 6, {stored(5, 6)}, 4)).error == ec::stale);
+  CHECK(deliver(part(bob, 8, 9, {stored(8, 9)}, 9)).covered == seq_no{9});
+  CHECK(deliver(part(bob, 5, 6, {stored(5, 6)}, 5)).error == ec::stale);
+  CHECK(inbox(bob).rows.size() == 2);
+}
+
+TEST_CASE_FIXTURE(machine_fixture, "a part that contradicts itself is refused, its neighbours are not") {
+  const auto o = std::get<core::inbox_outcomes>(apply(core::append_inbox{{
+      part(bob, 0, 1, {stored(0, 1)}),
+      part(bob, 1, 2, {stored(1, 7)}),
+      part(bob, 1, 2, {stored(1, 2)}),
+      part(alice, 0, 2, {stored(0, 2, bob)}),
+  }}));
+  REQUIRE(o.parts.size() == 4);
+  CHECK(o.parts[0].error == ec::none);
+  CHECK(o.parts[1].error == ec::bad_request);
+  CHECK(o.parts[2].error == ec::none);
+  CHECK(o.parts[2].covered == seq_no{2});
+  CHECK(o.parts[3].error == ec::none);
+  CHECK(positions(inbox(bob)) == std::vector<std::uint64_t>{1, 2});
+  CHECK(positions(inbox(alice)) == std::vector<std::uint64_t>{1});
+  CHECK(news.arrivals.size() == 2);
+}
+
+TEST_CASE_FIXTURE(machine_fixture, "a newer watermark takes the place of the older row") {
+  deliver(part(alice, 0, 0, {opened(room)}));
+  const auto mark = [&](std::uint64_t delivered, std::uint64_t seen) {
+    return deliver(part(alice, 0, 0, {core::watermark{room, bob, seq_no{delivered}, seq_no{seen}}}));
+  };
+  mark(1, 0);
+  CHECK(positions(inbox(alice)) == std::vector<std::uint64_t>{1, 2});
+  mark(1, 0);
+  CHECK(news.arrivals.empty());
+  mark(3, 2);
+  CHECK(positions(inbox(alice)) == std::vector<std::uint64_t>{1, 3});
+  mark(2, 1); // late
+  CHECK(news.arrivals.empty());
+  const auto rows = inbox(alice).rows;
+  CHECK(std::get<core::watermark>(rows.at(1).what) == core::watermark{room, bob, seq_no{3}, seq_no{2}});
+}
+
+TEST_CASE_FIXTURE(machine_fixture, "watermarks of two people stand side by side") {
+  deliver(part(carol, 0, 0,
+               {core::watermark{room, alice, seq_no{1}, {}}, core::watermark{room, bob, seq_no{2}, {}}}));
+  CHECK(inbox(carol).rows.size() == 2);
+}
+
+TEST_CASE_FIXTURE(machine_fixture, "a watermark behind a missing message waits for it") {
+  deliver(part(alice, 0, 0, {opened(room)}));
+  CHECK(deliver(part(alice, 2, 2, {core::watermark{room, bob, seq_no{1}, {}}})).error == ec::gap);
+  CHECK(inbox(alice).rows.size() == 1);
+}
+
+TEST_CASE_FIXTURE(machine_fixture, "only a device of the user moves a cursor") {
+  CHECK(acknowledge(bob, bobs, 1) == ec::no_such_user);
+  done(device(bob, bobs));
+  CHECK(acknowledge(bob, alices, 1) == ec::no_such_user);
+}
+
+TEST_CASE_FIXTURE(machine_fixture, "a cursor only rises and stops at the end") {
+  done(device(bob, bobs));
+  deliver(part(bob, 0, 3, {stored(0, 1), stored(1, 2), stored(2, 3)}));
+  CHECK(acknowledge(bob, bobs, 2) == ec::none);
+  CHECK(acknowledge(bob, bobs, 1) == ec::none);
+  const auto state = [&] {
+    return read([&](auto& v) { return cluster::queries::read_attachment(v, bob, bobs); });
+  };
+  CHECK(state().acknowledged == inbox_pos{2});
+  CHECK(positions(inbox(bob, 2)) == std::vector<std::uint64_t>{3});
+  CHECK(acknowledge(bob, bobs, UINT64_MAX) == ec::none);
+  CHECK(state().acknowledged == inbox_pos{3});
+  CHECK(state().last == inbox_pos{3});
+  CHECK(state().devices == 1);
+  CHECK(inbox(bob).rows.empty());
+  deliver(part(bob, 3, 4, {stored(3, 4)}));
+  CHECK(positions(inbox(bob)) == std::vector<std::uint64_t>{4});
+}
+
+TEST_CASE_FIXTURE(machine_fixture,
+                  "what was acknowledged is owed to its conversation once, own messages are not") {
+  done(device(bob, bobs));
+  deliver(part(bob, 0, 3, {stored(0, 1), stored(1, 2), stored(2, 3, bob)}));
+  CHECK(acknowledge(bob, bobs, 3) == ec::none);
+  REQUIRE(news.debts.size() == 1);
+  CHECK(std::get<core::owed_watermark>(news.debts[0].what).mark == core::watermark{room, bob, seq_no{2}, {}});
+  CHECK(acknowledge(bob, bobs, 3) == ec::none);
+  CHECK(news.debts.empty());
+  CHECK(outbox().size() == 1);
+}
+
+TEST_CASE_FIXTURE(machine_fixture,
+                  "rows stay until all devices have them, and only the first tells the conversation") {
+  done(device(alice, alices));
+  done(device(alice, alices_tablet));
+  deliver(part(alice, 0, 2, {stored(0, 1, bob), stored(1, 2, bob)}));
+  acknowledge(alice, alices, 2);
+  CHECK(news.debts.size() == 1);
+  CHECK(inbox(alice).rows.size() == 2);
+  acknowledge(alice, alices_tablet, 1);
+  CHECK(news.debts.empty());
+  CHECK(positions(inbox(alice)) == std::vector<std::uint64_t>{2});
+  acknowledge(alice, alices_tablet, 2);
+  CHECK(inbox(alice).rows.empty());
+}
+
+TEST_CASE("one acknowledgement drops a bounded number of rows, later ones the rest") {
+  core::limits l;
+  l.dropped_rows_max = 4;
+  machine_fixture f{l};
+  f.done(f.device(f.bob, f.bobs));
+  for (std::uint64_t n = 1; n <= 12; ++n)
+    f.deliver(f.part(f.bob, n - 1, n, {f.stored(n - 1, n)}));
+  f.acknowledge(f.bob, f.bobs, 11);
+  CHECK(positions(f.inbox(f.bob)) == std::vector<std::uint64_t>{5, 6, 7, 8, 9, 10, 11, 12});
+  f.acknowledge(f.bob, f.bobs, 12);
+  CHECK(positions(f.inbox(f.bob)) == std::vector<std::uint64_t>{9, 10, 11, 12});
+  f.deliver(f.part(f.bob, 12, 13, {f.stored(12, 13)}));
+  f.acknowledge(f.bob, f.bobs, 13);
+  CHECK(positions(f.inbox(f.bob)) == std::vector<std::uint64_t>{13});
+}
+
+TEST_CASE_FIXTURE(machine_fixture, "an inbox is read in pages, and a cursor from nowhere is refused") {
+  CHECK(inbox(bob).rows.empty());
+  CHECK(inbox(bob, 1).error == ec::bad_cursor);
+  for (std::uint64_t n = 1; n <= 501; ++n)
+    deliver(part(bob, n - 1, n, {stored(n - 1, n)}));
+  CHECK(inbox(bob, 502).error == ec::bad_cursor);
+  const auto first = inbox(bob, 0, UINT32_MAX);
+  CHECK(first.rows.size() == 500);
+  CHECK(first.more == 1);
+  CHECK(first.next == inbox_pos{500});
+  const auto last = inbox(bob, 500);
+  CHECK(last.rows.size() == 1);
+  CHECK(last.more == 0);
+  CHECK(last.next == inbox_pos{501});
+  CHECK(inbox(bob, 501).next == inbox_pos{501});
+  CHECK(inbox(bob, 3, 2).next == inbox_pos{5});
+}
+
+TEST_CASE_FIXTURE(machine_fixture, "a user's conversations are listed in pages") {
+  for (std::uint64_t u = 100; u < 105; ++u) {
+    const auto c = core::direct_conversation(bob, user_id{u});
+    core::inbox_append a{bob, c, 1, {}, {}, {core::opened_news{c, {bob, user_id{u}}, unix_ms{1}}}};
+    deliver(a);
+  }
+  core::list_conversations ask{bob, {}, 2};
+  std::size_t seen = 0;
+  for (int i = 0; i < 3; ++i) {
+    const auto list = read([&](auto& v) { return cluster::queries::list_conversations(v, ask); });
+    CHECK(list.more == (i < 2));
+    seen += list.items.size();
+    for (const auto& item : list.items)
+      CHECK(item.members.size() == 2);
+    ask.after = list.items.back().conversation;
+  }
+  CHECK(seen == 5);
+}
