@@ -131,6 +131,23 @@ void checker::impl::take_item(const event& e, int rule, number_interner& keys, s
   covered = std::max(covered, seq);
 }
 
+/// What a person was shown: never twice, never backwards, whatever connections came and went.
+void checker::impl::take_applied(const event& e) {
+  const auto c = conversation_of(e.conversation);
+  const auto seq = parley::number(e.seq);
+  observe(c, message_of(c, e.sender, e.counter), seq, e.msg, &e.hash, "client");
+  const auto d = devices_.find(parley::number(process_of(e.process).device));
+  const auto k = applied_keys_.of(pair_key(d, c));
+  if (k == applied_.size())
+    applied_.push_back(0);
+  auto& last = applied_[k];
+  if (seq <= last)
+    report(8, seq == last ? harm::duplicated : harm::reordered,
+           "client: process %u showed seq %llu of %s after %llu", e.process,
+           static_cast<unsigned long long>(seq), name(c), static_cast<unsigned long long>(last));
+  last = std::max(last, seq);
+}
+
 /// Rule 7 for one conversation's sync, and what rule 3 needs of it.
 void checker::impl::take_read(const event& e) {
   const auto c = conversation_of(e.conversation);
@@ -199,6 +216,9 @@ void checker::impl::take(const event& e) {
     break;
   case action::inbox:
     take_item(e, 7, inbox_keys_, inboxes_, process.inbox_epoch, "inbox");
+    break;
+  case action::applied:
+    take_applied(e);
     break;
   case action::read:
   case action::read_item:

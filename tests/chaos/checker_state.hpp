@@ -150,6 +150,7 @@ private:
   void take_send(const event& e);
   void take_item(const event& e, int rule, interner<std::uint64_t, number_hash>& keys,
                  std::vector<run_record>& runs, std::uint32_t epoch, const char* where);
+  void take_applied(const event& e);
   void take_read(const event& e);
   void check_inboxes();
   void check_places();
@@ -171,6 +172,8 @@ private:
   std::vector<std::uint64_t> covered_;
   number_interner push_keys_, inbox_keys_; ///< (process, conversation)
   std::vector<run_record> pushes_, inboxes_;
+  number_interner applied_keys_; ///< (device, conversation) → the last seq that its person was shown
+  std::vector<std::uint64_t> applied_;
   number_interner reading_keys_; ///< (process, conversation)
   std::vector<reading> readings_;
   number_interner synced_keys_; ///< (user, conversation) → seq up to which syncs showed everything

@@ -293,6 +293,15 @@ TEST_CASE("rule 8: a new connection goes on beyond what the device has got") {
   rejects(8, s.judge(acks_only()));
 }
 
+TEST_CASE("rule 8: a client shows a message again after a reconnect") {
+  story s;
+  s.send(alices, 1, 1);
+  s.item(action::applied, b, alices, 1, 0, 1);
+  s.connect(2, bob, bobs);
+  s.item(action::applied, 2, alices, 1, 0, 1);
+  rejects(8, s.judge(acks_only()));
+}
+
 TEST_CASE("rule 11: two replicas that applied the same differ") {
   story s;
   s.send(alices, 1, 1);

@@ -25,12 +25,13 @@ enum class action : std::uint8_t {
   resync,  ///< ok: the connection was told to start over: its next push may begin anywhere it has covered.
   inbox_begin, ///< ok: a sync of the inbox begins at the place the device had reached.
   inbox,       ///< ok: one message of its pages; covers (prev, seq].
-  read,        ///< invoke: a sync of `conversation` after `prev`. ok: it reached its end. info: it broke off.
-  read_item,   ///< ok: one message of it.
-  caught_up,   ///< ok: by now every inbox must have everything that was acknowledged.
-  kill,        ///< ok: node `node` was killed, and seen to be gone.
-  pause,       ///< ok: node `node` was stopped (SIGSTOP), and seen to be.
-  disk_loss,   ///< ok: the disk of `node` was wiped while the others were whole.
+  applied,   ///< ok: the device's store has kept it, for the first time: rule 8 over all lives of the device.
+  read,      ///< invoke: a sync of `conversation` after `prev`. ok: it reached its end. info: it broke off.
+  read_item, ///< ok: one message of it.
+  caught_up, ///< ok: by now every inbox must have everything that was acknowledged.
+  kill,      ///< ok: node `node` was killed, and seen to be gone.
+  pause,     ///< ok: node `node` was stopped (SIGSTOP), and seen to be.
+  disk_loss, ///< ok: the disk of `node` was wiped while the others were whole.
   client_kill, ///< ok: `process` ended mid-send; its sends without an answer get an `info`.
   healed,      ///< ok: every node runs and answers.
 };

@@ -1,6 +1,10 @@
 #include "tests/support/lean_client.hpp"
 
+#include <arpa/inet.h>
 #include <capnp/message.h>
+#include <kj/debug.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 
 #include <charconv>
 #include <stdexcept>
@@ -46,12 +50,27 @@ lean_connection::lean_connection(lean_context& context, kj::Own<transport::messa
     : context_{context}, stream_{kj::mv(stream)}, network_{*stream_, capnp::rpc::twoparty::Side::CLIENT},
       rpc_{capnp::makeRpcClient(network_)}, gateway_{bootstrap(rpc_)} {}
 
-kj::Promise<kj::Own<lean_connection>> lean_connection::open(lean_context& context,
-                                                            const transport::socket_address& to) {
-  return context.timer
-      .timeoutAfter(context.login_timeout,
-                    transport::connect(context.port, to, "127.0.0.1", context.tls, context.limits))
-      .then([&context](kj::Own<transport::message_stream> stream) {
+kj::Promise<kj::Own<lean_connection>>
+lean_connection::open(lean_context& context, const transport::socket_address& to, unsigned from) {
+  kj::AutoCloseFd fd{socket(to.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+  if (from != 0) {
+    sockaddr_in me{};
+    me.sin_family = AF_INET;
+    me.sin_addr.s_addr = htonl(0x7f010000 + from / 250 * 256 + from % 250 + 1);
+    const int later = 1; // the port is chosen by `connect`, so one address has room for as many connections
+                         // as nodes × ports
+    setsockopt(fd.get(), IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &later, sizeof later);
+    if (bind(fd.get(), reinterpret_cast<const sockaddr*>(&me), sizeof me) != 0)
+      return KJ_EXCEPTION(DISCONNECTED, "no such loopback address");
+  }
+  if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&to.storage), to.size) != 0)
+    return KJ_EXCEPTION(DISCONNECTED, "nobody listens");
+  transport::tune(fd.get(), {});
+  auto stream = kj::heap<transport::message_stream>(context.port, kj::mv(fd), context.tls,
+                                                    transport::side::client, context.limits, "127.0.0.1");
+  auto& it = *stream;
+  return context.timer.timeoutAfter(context.login_timeout, it.handshake())
+      .then([&context, stream = kj::mv(stream)]() mutable {
         return kj::heap<lean_connection>(context, kj::mv(stream));
       });
 }

@@ -46,9 +46,11 @@ public:
   lean_connection(lean_context& context, kj::Own<transport::message_stream> stream);
   KJ_DISALLOW_COPY(lean_connection);
 
-  /// TCP, TLS, nothing said yet. Rejects with DISCONNECTED.
+  /// TCP, TLS, nothing said yet. Rejects with DISCONNECTED. `from`: which loopback address to call from, 0
+  /// any: limits per address are there for strangers, and a load generator plays many. Connecting blocks:
+  /// loopback only.
   static kj::Promise<kj::Own<lean_connection>> open(lean_context& context,
-                                                    const transport::socket_address& to);
+                                                    const transport::socket_address& to, unsigned from = 0);
 
   rpc::Gateway::Client gateway() { return gateway_; }
   rpc::Session::Client session() { return KJ_ASSERT_NONNULL(session_); }

@@ -1,0 +1,33 @@
+#pragma once
+// `parley chaos`: torments a cluster of its own and tells whether any acknowledged message was lost, repeated
+// or reordered.
+#include <cstdint>
+#include <map>
+#include <string>
+
+namespace CLI {
+class App;
+}
+
+namespace parley::chaos {
+
+struct chaos_options {
+  std::size_t nodes = 3;
+  unsigned seconds = 60;
+  double rate = 500; ///< messages a second
+  std::uint64_t seed = 1;
+  std::size_t users = 56;
+  bool disk_losses = true;
+  bool json_only = false;                         ///< the last line alone
+  std::string keep;                               ///< logs, history and dumps are left here, whatever happens
+  std::string parleyd;                            ///< empty: beside the running program
+  std::map<std::string, std::string> environment; ///< for the nodes: planted bugs
+};
+
+/// 0: clean; 1: a rule was broken, or the run does not count; 2: the harness could not do its work.
+int run_chaos(const chaos_options& options);
+
+/// Registers `chaos`; its exit code comes from running it.
+void add_chaos(CLI::App& app);
+
+} // namespace parley::chaos

@@ -1,0 +1,37 @@
+#include "tests/chaos/chaos.hpp"
+
+#include <CLI/CLI.hpp>
+
+#include <memory>
+
+namespace parley::chaos {
+
+void add_chaos(CLI::App& app) {
+  auto* sub = app.add_subcommand("chaos", "Start a cluster of its own, kill, stop and wipe its nodes under "
+                                          "load, and check that no message suffered");
+  const auto o = std::make_shared<chaos_options>();
+  sub->add_option("--nodes", o->nodes, "Nodes of the cluster")
+      ->check(CLI::Range(1, 9))
+      ->capture_default_str();
+  sub->add_option("--seconds", o->seconds, "How long faults are injected")
+      ->check(CLI::Range(1, 86'400))
+      ->capture_default_str();
+  sub->add_option("--rate", o->rate, "Messages a second, all clients together")
+      ->check(CLI::Range(1.0, 100'000.0))
+      ->capture_default_str();
+  sub->add_option("--seed", o->seed, "Decides which faults come when")->capture_default_str();
+  sub->add_option("--users", o->users, "Users that chat; some have two devices")
+      ->check(CLI::Range(10, 2'000))
+      ->capture_default_str();
+  sub->add_option("--keep", o->keep,
+                  "Directory for data, logs, history and dumps, which are then left there");
+  sub->add_option("--parleyd", o->parleyd, "The node's program, if it is not beside this one");
+  sub->add_flag("!--no-disk-losses", o->disk_losses, "Leave the disks alone");
+  sub->add_flag("--json", o->json_only, "Print the last line only");
+  sub->callback([o] {
+    if (const int status = run_chaos(*o); status != 0)
+      throw CLI::RuntimeError(status);
+  });
+}
+
+} // namespace parley::chaos
