@@ -1,8 +1,11 @@
 #include "protocol/client/engine.hpp"
 
+#include "protocol/transport/login_proof.hpp"
+
 #include <fmt/format.h>
 #include <openssl/rand.h>
 
+#include <algorithm>
 #include <stdexcept>
 
 namespace parley::client {
@@ -209,16 +212,18 @@ kj::Promise<kj::Own<wire>> engine::establish(endpoint to) {
               halt(link_state::refused, f);
             lose(f.sentence);
           }
-          login_facts facts;
-          facts.cluster_hi = hello.getCluster().getHi();
-          facts.cluster_lo = hello.getCluster().getLo();
-          facts.node = node_id{hello.getNode()};
-          facts.challenge = bytes(hello.getChallenge());
-          facts.user = who_.user;
-          facts.device = who_.device;
-          facts.exporter = it.exporter();
-          state_.node = facts.node;
-          return log_in(it, login_bytes(facts));
+          transport::login_claim claim;
+          if (hello.getChallenge().size() != claim.challenge.size())
+            lose("the node's challenge cannot be signed");
+          claim.cluster_hi = hello.getCluster().getHi();
+          claim.cluster_lo = hello.getCluster().getLo();
+          claim.node = node_id{hello.getNode()};
+          std::copy(hello.getChallenge().begin(), hello.getChallenge().end(), claim.challenge.begin());
+          claim.user = who_.user;
+          claim.device = who_.device;
+          claim.exporter = it.exporter();
+          state_.node = claim.node;
+          return log_in(it, transport::login_proof_bytes(claim));
         })
         .exclusiveJoin(kj::mv(lost))
         .then([w = kj::mv(w)]() mutable { return kj::mv(w); });

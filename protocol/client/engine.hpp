@@ -67,7 +67,7 @@ private:
   kj::Promise<void> round(std::size_t tried);
   kj::Promise<void> connect(endpoint to, std::size_t tried);
   kj::Promise<kj::Own<wire>> establish(endpoint to);
-  kj::Promise<void> log_in(wire& w, std::string challenge);
+  kj::Promise<void> log_in(wire& w, std::string signed_bytes);
   void go_online(kj::Own<wire> w, const endpoint& to);
   void drop_wire();
   void halt(link_state final_state, failure why);

@@ -1,7 +1,5 @@
 #include "protocol/client/keys.hpp"
 
-#include "protocol/values/codec.hpp"
-
 #include <openssl/evp.h>
 #include <openssl/rand.h>
 
@@ -55,20 +53,6 @@ body_hash hash(std::string_view body) {
   if (EVP_Digest(body.data(), body.size(), out.data(), &size, EVP_sha256(), nullptr) != 1)
     throw std::runtime_error{"Hashing failed."};
   return out;
-}
-
-std::string login_bytes(const login_facts& facts) {
-  using namespace std::string_view_literals;
-  return key_writer{}
-      .raw("parley login v1\0"sv)
-      .put(facts.cluster_hi)
-      .put(facts.cluster_lo)
-      .put(facts.node)
-      .raw(facts.challenge)
-      .put(facts.user)
-      .put(facts.device)
-      .raw({reinterpret_cast<const char*>(facts.exporter.data()), facts.exporter.size()})
-      .bytes();
 }
 
 } // namespace parley::client

@@ -1,0 +1,413 @@
+#include "tests/protocol/client/fake_cluster.hpp"
+
+#include "protocol/transport/login_proof.hpp"
+
+#include <capnp/rpc-twoparty.h>
+#include <kj/async-io.h>
+#include <openssl/evp.h>
+
+#include <algorithm>
+
+namespace parley::test {
+namespace {
+
+constexpr std::uint64_t cluster_hi = 0xc1, cluster_lo = 0xc2;
+constexpr std::array<std::uint8_t, 32> challenge{3, 1, 4, 1, 5};
+const std::array<std::uint8_t, 32> exporter{7, 7, 7};
+
+bool verified(const std::array<std::uint8_t, 32>& key, const std::string& bytes,
+              const std::string& signature) {
+  auto* k = EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, nullptr, key.data(), key.size());
+  auto* context = EVP_MD_CTX_new();
+  EVP_DigestVerifyInit(context, nullptr, nullptr, nullptr, k);
+  const auto* data = reinterpret_cast<const unsigned char*>(bytes.data());
+  const auto* proof = reinterpret_cast<const unsigned char*>(signature.data());
+  const bool good = EVP_DigestVerify(context, proof, signature.size(), data, bytes.size()) == 1;
+  EVP_MD_CTX_free(context);
+  EVP_PKEY_free(k);
+  return good;
+}
+
+void write(rpc::Error::Builder to, ec code) {
+  to.setCode(number(code));
+  to.setName(std::string{describe(code).name}.c_str());
+  to.setSentence(std::string{describe(code).sentence}.c_str());
+}
+
+void write(rpc::Message::Builder to, const client::message& m) {
+  client::fill(to.initConversation(), m.conversation);
+  to.setSeq(number(m.seq));
+  to.initMsgId().setHi(m.id.hi);
+  to.getMsgId().setLo(m.id.lo);
+  to.setSender(number(m.sender));
+  to.setSenderDevice(number(m.client_id.device));
+  to.setClientCounter(m.client_id.counter);
+  to.setServerTimeMs(static_cast<std::int64_t>(m.at));
+  to.setBody(client::as_data(m.body));
+}
+
+void write(rpc::InboxItem::Builder to, const client::inbox_row& row) {
+  if (const auto* m = std::get_if<client::message_row>(&row)) {
+    auto it = to.initMessage();
+    it.setPrevSeq(number(m->prev));
+    write(it.initIt(), m->msg);
+  } else if (const auto* o = std::get_if<client::conversation_info>(&row)) {
+    auto it = to.initOpened();
+    client::fill(it.initConversation(), o->conversation);
+    auto members = it.initMembers(static_cast<unsigned>(o->members.size()));
+    for (unsigned i = 0; i < members.size(); ++i)
+      members.set(i, number(o->members[i]));
+  } else {
+    const auto& w = std::get<client::watermark>(row);
+    auto it = to.initWatermark();
+    client::fill(it.initConversation(), w.conversation);
+    it.setUser(number(w.user));
+    it.setDelivered(number(w.delivered));
+    it.setRead(number(w.read));
+  }
+}
+
+class pipe_line final : public client::line {
+public:
+  explicit pipe_line(kj::Own<kj::AsyncIoStream> end) : end_{kj::mv(end)}, stream_{*end_} {}
+  capnp::MessageStream& messages() override { return stream_; }
+  std::array<std::uint8_t, 32> exporter() const override { return parley::test::exporter; }
+
+private:
+  kj::Own<kj::AsyncIoStream> end_;
+  capnp::AsyncIoMessageStream stream_;
+};
+
+std::size_t index_of(capnp::Data::Reader cursor) {
+  const auto text = client::bytes(cursor);
+  return text.empty() ? 0 : std::stoul(text);
+}
+
+} // namespace
+
+/// The node's end of one connection.
+class fake_link {
+public:
+  fake_link(fake_cluster& cluster, kj::Own<kj::AsyncIoStream> end, std::uint16_t port,
+            rpc::Gateway::Client gateway)
+      : cluster{cluster}, port{port}, end_{kj::mv(end)}, stream_{*end_},
+        network_{stream_, capnp::rpc::twoparty::Side::SERVER}, system_{capnp::makeRpcServer(
+                                                                   network_, kj::mv(gateway))} {}
+  kj::Promise<void> gone() { return network_.onDisconnect(); }
+
+  void stream_rows() {
+    auto& rows = cluster.inboxes_[user];
+    KJ_IF_MAYBE (r, receiver)
+      while (sent_upto < rows.size()) {
+        const auto at = sent_upto++;
+        if (const auto* m = std::get_if<client::message_row>(&rows[at]);
+            m && cluster.lost_seqs.count(number(m->msg.seq)))
+          continue;
+        for (unsigned n = 0; n < cluster.deliver_times; ++n) {
+          auto call = r->deliverRequest();
+          write(call.initItems(1)[0], rows[at]);
+          const auto cursor = std::to_string(at + 1);
+          call.setCursor(client::as_data(cursor));
+          cluster.tasks_.add(call.send());
+        }
+      }
+  }
+
+  fake_cluster& cluster;
+  std::uint16_t port;
+  user_id user{};
+  device_id device{};
+  std::size_t sent_upto = 0;
+  kj::Maybe<rpc::Receiver::Client> receiver;
+
+private:
+  kj::Own<kj::AsyncIoStream> end_;
+  capnp::AsyncIoMessageStream stream_;
+  capnp::TwoPartyVatNetwork network_;
+  capnp::RpcSystem<capnp::rpc::twoparty::VatId> system_;
+};
+
+class fake_session final : public rpc::Session::Server {
+public:
+  explicit fake_session(fake_link& l) : link_{l}, cluster_{l.cluster} {}
+
+  kj::Promise<void> send(SendContext context) override {
+    const auto c = client::to_conversation(context.getParams().getConversation());
+    const auto counter = context.getParams().getId().getCounter();
+    const auto body = client::bytes(context.getParams().getBody());
+    cluster_.attempts.push_back({counter, body, link_.port});
+    auto results = context.getResults();
+    if (!cluster_.send_refusals.empty()) {
+      write(results.initError(), cluster_.send_refusals.front());
+      cluster_.send_refusals.erase(cluster_.send_refusals.begin());
+      return kj::READY_NOW;
+    }
+    const auto& talk = cluster_.talks_[c];
+    const client_msg_id id{link_.device, counter};
+    auto found = std::find_if(talk.begin(), talk.end(), [&](const auto& m) { return m.client_id == id; });
+    const bool duplicate = found != talk.end();
+    if (!duplicate) {
+      client::message m;
+      m.conversation = c;
+      m.sender = link_.user;
+      m.client_id = id;
+      m.body = body;
+      cluster_.place(std::move(m));
+      found = talk.end() - 1;
+    } else if (found->body != body) {
+      write(results.initError(), ec::conflict);
+    }
+    if (cluster_.store_then_silence > 0) {
+      --cluster_.store_then_silence;
+      return kj::NEVER_DONE;
+    }
+    if (cluster_.store_then_cut > 0) {
+      --cluster_.store_then_cut;
+      cluster_.drop(link_);
+      return kj::NEVER_DONE;
+    }
+    results.setSeq(number(found->seq));
+    results.initMsgId().setHi(found->id.hi);
+    results.getMsgId().setLo(found->id.lo);
+    results.setDuplicate(duplicate);
+    return kj::READY_NOW;
+  }
+
+  kj::Promise<void> sync(SyncContext context) override {
+    const auto from = index_of(context.getParams().getCursor());
+    const auto& rows = cluster_.inboxes_[link_.user];
+    const auto n =
+        std::min<std::size_t>(rows.size() - std::min(from, rows.size()), context.getParams().getLimit());
+    auto results = context.getResults();
+    auto items = results.initItems(static_cast<unsigned>(n));
+    for (unsigned i = 0; i < n; ++i)
+      write(items[i], rows[from + i]);
+    const auto next = std::to_string(from + n);
+    results.setNext(client::as_data(next));
+    results.setMore(from + n < rows.size());
+    return kj::READY_NOW;
+  }
+
+  kj::Promise<void> syncConversation(SyncConversationContext context) override {
+    ++cluster_.syncs;
+    auto results = context.getResults();
+    if (cluster_.sync_refusals > 0) {
+      --cluster_.sync_refusals;
+      write(results.initError(), ec::unavailable);
+      return kj::READY_NOW;
+    }
+    const auto& talk = cluster_.talks_[client::to_conversation(context.getParams().getConversation())];
+    const auto after = std::min<std::size_t>(context.getParams().getAfter(), talk.size());
+    const auto n =
+        std::min<std::size_t>({talk.size() - after, context.getParams().getLimit(), 3}); // short pages
+    auto messages = results.initMessages(static_cast<unsigned>(n));
+    for (unsigned i = 0; i < n; ++i)
+      write(messages[i], talk[after + i]);
+    results.setLast(talk.size());
+    results.setMore(after + n < talk.size());
+    return kj::READY_NOW;
+  }
+
+  kj::Promise<void> ackDelivered(AckDeliveredContext context) override {
+    cluster_.acks.push_back(client::bytes(context.getParams().getCursor()));
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> ackRead(AckReadContext context) override {
+    auto& seq = cluster_.reads[link_.user];
+    seq = std::max(seq, context.getParams().getSeq());
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> openDirect(OpenDirectContext context) override {
+    const auto params = context.getParams();
+    const auto with = params.getUser() ? user_id{params.getUser()} : cluster_.user_of(params.getPhone());
+    auto results = context.getResults();
+    client::fill(results.initConversation(), cluster_.direct(link_.user, with));
+    results.setUser(number(with));
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> receive(ReceiveContext context) override {
+    if (cluster_.cursor_refusals > 0 && context.getParams().getCursor().size() > 0) {
+      --cluster_.cursor_refusals;
+      write(context.getResults().initError(), ec::bad_cursor);
+      return kj::READY_NOW;
+    }
+    link_.receiver = context.getParams().getReceiver();
+    link_.sent_upto = index_of(context.getParams().getCursor());
+    link_.stream_rows();
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> ping(PingContext) override {
+    ++cluster_.pings;
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> logout(LogoutContext) override { return kj::READY_NOW; }
+
+private:
+  fake_link& link_;
+  fake_cluster& cluster_;
+};
+
+class fake_gateway final : public rpc::Gateway::Server {
+public:
+  fake_gateway(fake_cluster& cluster, std::uint16_t port) : cluster_{cluster}, port_{port} {}
+  fake_link* link = nullptr;
+
+  kj::Promise<void> hello(HelloContext context) override {
+    auto results = context.getResults();
+    results.setVersion(rpc::PROTOCOL_VERSION);
+    results.initCluster().setHi(cluster_hi);
+    results.getCluster().setLo(cluster_lo);
+    results.setNode(port_);
+    results.setChallenge(kj::arrayPtr(challenge.data(), challenge.size()));
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> requestCode(RequestCodeContext context) override {
+    context.getResults().setExpiresInS(300);
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> register_(RegisterContext context) override {
+    const auto params = context.getParams();
+    auto results = context.getResults();
+    if (params.getCode() != "123456") {
+      write(results.initError(), ec::code_wrong);
+      return kj::READY_NOW;
+    }
+    fake_cluster::device_entry d;
+    d.user = cluster_.user_of(params.getPhone());
+    std::copy(params.getDeviceKey().begin(), params.getDeviceKey().end(), d.key.begin());
+    const device_id id{100U + d.key[0] * 256U + d.key[1]}; // of the key: repeating it is harmless
+    cluster_.devices_[id] = d;
+    results.setUser(number(d.user));
+    results.setDevice(number(id));
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> login(LoginContext context) override {
+    const auto params = context.getParams();
+    const auto user = params.getUser(), device = params.getDevice();
+    const auto signature = client::bytes(params.getSignature());
+    ++cluster_.logins;
+    return enter(context, cluster_.login_refusal, user_id{user}, device_id{device}, signature);
+  }
+  kj::Promise<void> resume(ResumeContext context) override {
+    const auto token = client::bytes(context.getParams().getResumeToken());
+    const auto signature = client::bytes(context.getParams().getSignature());
+    const device_id device{std::stoull(token)};
+    ++cluster_.resumes;
+    return enter(context, cluster_.resume_refusal, cluster_.devices_[device].user, device, signature);
+  }
+
+private:
+  template <class Context>
+  kj::Promise<void> enter(Context& context, ec refusal, user_id user, device_id device,
+                          const std::string& signature) {
+    auto results = context.getResults();
+    if (refusal == ec::none) {
+      const transport::login_claim claim{cluster_hi, cluster_lo, node_id{port_}, challenge,
+                                         user,       device,     exporter};
+      const auto known = cluster_.devices_.find(device);
+      if (known == cluster_.devices_.end() || known->second.user != user ||
+          !verified(known->second.key, transport::login_proof_bytes(claim), signature)) {
+        ++cluster_.bad_proofs;
+        refusal = ec::bad_signature;
+      }
+    }
+    if (refusal != ec::none) {
+      write(results.initError(), refusal);
+      return kj::READY_NOW;
+    }
+    link->user = user;
+    link->device = device;
+    results.setSession(kj::heap<fake_session>(*link));
+    const auto token = std::to_string(number(device));
+    results.setResumeToken(client::as_data(token));
+    return kj::READY_NOW;
+  }
+
+  fake_cluster& cluster_;
+  std::uint16_t port_;
+};
+
+fake_cluster::~fake_cluster() noexcept(false) = default;
+
+kj::Promise<kj::Own<client::line>> fake_cluster::dial(const client::endpoint& to) {
+  dialled.push_back(to.port);
+  if (dead_ports.count(to.port))
+    return KJ_EXCEPTION(DISCONNECTED, "connection refused");
+  auto pipe = kj::newTwoWayPipe();
+  auto gateway = kj::heap<fake_gateway>(*this, to.port);
+  auto& g = *gateway;
+  auto l = std::make_shared<fake_link>(*this, kj::mv(pipe.ends[1]), to.port, kj::mv(gateway));
+  g.link = l.get();
+  auto& it = *l;
+  links_.push_back(l);
+  tasks_.add(it.gone().then([this, &it] { drop(it); }));
+  return kj::Own<client::line>{kj::heap<pipe_line>(kj::mv(pipe.ends[0]))};
+}
+
+// Never at once: the caller may be a call on that very connection.
+void fake_cluster::drop(fake_link& l) {
+  tasks_.add(kj::evalLater(
+      [this, gone = &l] { std::erase_if(links_, [&](const auto& x) { return x.get() == gone; }); }));
+}
+
+void fake_cluster::cut_all() {
+  for (auto& l : links_)
+    drop(*l);
+}
+
+void fake_cluster::close_all(ec why, std::uint32_t reconnect_after_ms) {
+  for (auto& l : links_)
+    KJ_IF_MAYBE (r, l->receiver) {
+      auto call = r->closedRequest();
+      write(call.initError(), why);
+      call.setReconnectAfterMs(reconnect_after_ms);
+      tasks_.add(call.send().ignoreResult());
+    }
+}
+
+user_id fake_cluster::user_of(const std::string& phone) {
+  return phones_.try_emplace(phone, user_id{phones_.size() + 1}).first->second;
+}
+
+conversation_id fake_cluster::direct(user_id a, user_id b) {
+  const conversation_id c{number(std::min(a, b)), number(std::max(a, b))};
+  if (members_.try_emplace(c, std::vector{std::min(a, b), std::max(a, b)}).second)
+    for (auto user : members_[c])
+      append(user, client::conversation_info{c, members_[c], {}});
+  return c;
+}
+
+void fake_cluster::place(client::message m) {
+  auto& talk = talks_[m.conversation];
+  m.seq = seq_no{talk.size() + 1};
+  m.id = derive_message_id(m.conversation, m.seq);
+  talk.push_back(m);
+  for (auto user : members_[m.conversation])
+    if (user != m.sender) {
+      auto& prev = last_row_[{user, m.conversation}];
+      append(user, client::message_row{prev, m});
+      prev = m.seq;
+    }
+}
+
+void fake_cluster::say(user_id from, conversation_id c, const std::string& body) {
+  client::message m;
+  m.conversation = c;
+  m.sender = from;
+  m.client_id = {device_id{9'000'000 + number(from)}, talks_[c].size() + 1};
+  m.body = body;
+  place(std::move(m));
+}
+
+void fake_cluster::raise(user_id to, const client::watermark& mark) {
+  append(to, mark);
+}
+
+void fake_cluster::append(user_id to, client::inbox_row row) {
+  inboxes_[to].push_back(std::move(row));
+  for (auto& l : links_)
+    if (l->user == to)
+      l->stream_rows();
+}
+
+} // namespace parley::test

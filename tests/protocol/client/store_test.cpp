@@ -1,0 +1,191 @@
+#include "protocol/client/memory_store.hpp"
+#include "protocol/client/sqlite_store.hpp"
+
+#include <doctest/doctest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+using namespace parley;
+using namespace parley::client;
+
+namespace {
+
+constexpr conversation_id talk{0xffff'0000'0000'0001ULL, 2}; // beyond a signed integer on purpose
+
+struct scratch {
+  std::filesystem::path dir;
+  scratch() {
+    std::string name = (std::filesystem::temp_directory_path() / "parley-store-XXXXXX").string();
+    dir = ::mkdtemp(name.data());
+  }
+  ~scratch() { std::filesystem::remove_all(dir); }
+};
+
+message placed(std::uint64_t seq, std::uint64_t counter, std::string body = "hello") {
+  message m;
+  m.conversation = talk;
+  m.seq = seq_no{seq};
+  m.id = derive_message_id(talk, m.seq);
+  m.sender = user_id{0x8000'0000'0000'0007ULL};
+  m.client_id = {device_id{5}, counter};
+  m.at = unix_ms{1'700'000'000'000};
+  m.body = std::move(body);
+  return m;
+}
+
+/// Runs `work` in a process of its own that dies without a word, as by kill -9.
+template <class F>
+void in_a_killed_process(F&& work) {
+  const auto child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    work();
+    ::kill(::getpid(), SIGKILL);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  REQUIRE(WIFSIGNALED(status));
+}
+
+} // namespace
+
+TEST_CASE("a client killed between keeping a message and sending it finds it again, with the same id") {
+  scratch s;
+  in_a_killed_process([&] {
+    sqlite_store store{s.dir};
+    store.enqueue(talk, "first");
+    store.enqueue(talk, std::string("with a \0 in it", 14));
+  });
+  sqlite_store store{s.dir};
+  const auto waiting = store.waiting();
+  REQUIRE(waiting.size() == 2);
+  CHECK(waiting[0].counter == 1);
+  CHECK(*waiting[0].body == "first");
+  CHECK(waiting[1].counter == 2);
+  CHECK(waiting[1].body->size() == 14);
+  CHECK(waiting[1].conversation == talk);
+}
+
+TEST_CASE("a counter is never given out twice, not even when its message is long gone") {
+  scratch s;
+  in_a_killed_process([&] {
+    sqlite_store store{s.dir};
+    const auto o = store.enqueue(talk, "one");
+    store.sent(placed(1, o.counter, "one"));
+  });
+  sqlite_store store{s.dir};
+  CHECK(store.waiting().empty());
+  CHECK(store.enqueue(talk, "two").counter == 2);
+}
+
+TEST_CASE("a second process cannot take a profile that is in use") {
+  scratch s;
+  sqlite_store store{s.dir};
+  CHECK_THROWS_AS(sqlite_store{s.dir}, store_error);
+}
+
+TEST_CASE("a delivery is kept whole: messages, positions, watermarks and cursor") {
+  scratch s;
+  {
+    sqlite_store store{s.dir};
+    const auto m = placed(4, 9);
+    applied_batch batch;
+    batch.messages = {&m};
+    batch.positions = {{talk, seq_no{4}}};
+    batch.marks = {{talk, user_id{7}, seq_no{4}, seq_no{2}}};
+    batch.opened = {{talk, {user_id{7}, user_id{8}}, seq_no{4}}};
+    batch.upto = cursor{"place"};
+    store.apply(batch);
+    store.acknowledged("place before");
+  }
+  sqlite_store store{s.dir};
+  CHECK(store.where().applied == "place");
+  CHECK(store.where().acknowledged == "place before");
+  inbox_applier a;
+  store.restore(a);
+  CHECK(a.position(talk) == seq_no{4});
+  CHECK(a.marks(talk).front() == watermark{talk, user_id{7}, seq_no{4}, seq_no{2}});
+  REQUIRE(store.conversations().size() == 1);
+  CHECK(store.conversations().front().members == std::vector{user_id{7}, user_id{8}});
+  REQUIRE(store.history(talk, seq_no{0}, 10).size() == 1);
+  CHECK(store.history(talk, seq_no{0}, 10).front() == placed(4, 9));
+}
+
+TEST_CASE("an identity survives, key and all") {
+  scratch s;
+  identity who;
+  who.user = user_id{~0ULL};
+  who.device = device_id{12};
+  who.key.secret.fill(1);
+  who.key.open.fill(2);
+  who.phone = "+491700000001";
+  {
+    sqlite_store store{s.dir};
+    CHECK(!store.who());
+    store.set_identity(who);
+  }
+  sqlite_store store{s.dir};
+  REQUIRE(store.who());
+  CHECK(store.who()->user == who.user);
+  CHECK(store.who()->key == who.key);
+  CHECK(store.who()->phone == who.phone);
+  CHECK((std::filesystem::status(s.dir / "parley.db").permissions() & std::filesystem::perms::others_all) ==
+        std::filesystem::perms::none);
+}
+
+TEST_CASE_TEMPLATE_DEFINE("what both stores promise", Store, both) {
+  scratch s;
+  auto make = [&]() -> std::unique_ptr<client_store> {
+    if constexpr (std::is_same_v<Store, sqlite_store>)
+      return std::make_unique<sqlite_store>(s.dir);
+    else
+      return std::make_unique<memory_store>(memory_store_config{100});
+  };
+  const auto store = make();
+
+  SUBCASE("a message that failed for good leaves the outbox and stays to be looked at") {
+    const auto o = store->enqueue(talk, "no");
+    store->failed(o.counter, ec::not_a_member);
+    CHECK(store->waiting().empty());
+    REQUIRE(store->failures().size() == 1);
+    CHECK(store->failures().front().why == ec::not_a_member);
+    store->forget(o.counter);
+    CHECK(store->failures().empty());
+  }
+  SUBCASE("one seq is one message: the first stays") {
+    store->sent(placed(1, 1, "first"));
+    const auto again = placed(1, 2, "second");
+    applied_batch batch;
+    batch.messages = {&again};
+    store->apply(batch);
+    REQUIRE(store->history(talk, seq_no{0}, 10).size() == 1);
+    CHECK(store->history(talk, seq_no{0}, 10).front().body == "first");
+  }
+  SUBCASE("positions, watermarks and reads never move back") {
+    applied_batch high, low;
+    high.positions = {{talk, seq_no{9}}};
+    high.marks = {{talk, user_id{1}, seq_no{9}, seq_no{9}}};
+    low.positions = {{talk, seq_no{3}}};
+    low.marks = {{talk, user_id{1}, seq_no{3}, seq_no{3}}};
+    store->apply(high);
+    store->apply(low);
+    inbox_applier a;
+    store->restore(a);
+    CHECK(a.position(talk) == seq_no{9});
+    CHECK(a.marks(talk).front().read == seq_no{9});
+    store->read(talk, seq_no{5});
+    store->read(talk, seq_no{4});
+    REQUIRE(store->reads_owed().size() == 1);
+    CHECK(store->reads_owed().front().upto == seq_no{5});
+    store->read_known(talk, seq_no{5});
+    CHECK(store->reads_owed().empty());
+  }
+  SUBCASE("an empty body is a body") {
+    store->enqueue(talk, "");
+    REQUIRE(store->waiting().size() == 1);
+    CHECK(store->waiting().front().body->empty());
+  }
+}
+TEST_CASE_TEMPLATE_INVOKE(both, memory_store, sqlite_store);

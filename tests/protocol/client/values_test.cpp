@@ -1,0 +1,60 @@
+#include "protocol/client/config.hpp"
+#include "protocol/client/keys.hpp"
+
+#include <doctest/doctest.h>
+#include <openssl/evp.h>
+
+using namespace parley;
+using namespace parley::client;
+
+TEST_CASE("addresses without a port, and empty lists, are refused with a sentence") {
+  CHECK(!parse_seeds(""));
+  CHECK(!parse_seeds(",,"));
+  CHECK(!parse_seeds("localhost"));
+  CHECK(!parse_seeds("127.0.0.1:70000"));
+  CHECK(parse_seeds("x").error().sentence.find("host:port") != std::string::npos);
+}
+
+TEST_CASE("a seed list keeps its order") {
+  const auto seeds = parse_seeds("127.0.0.1:7401,localhost:7402");
+  REQUIRE(seeds);
+  REQUIRE(seeds->size() == 2);
+  CHECK((*seeds)[1].host == "localhost");
+  CHECK((*seeds)[1].port == 7402);
+}
+
+TEST_CASE("a config that cannot be run with names its field") {
+  config c;
+  CHECK(c.objection() == "seeds");
+  c.seeds = *parse_seeds("127.0.0.1:1");
+  CHECK(c.objection().empty());
+  c.window = 1'000;
+  CHECK(c.objection() == "window");
+}
+
+TEST_CASE("a conversation's text is its id, and nothing else is taken for one") {
+  const conversation_id c{0x0123456789abcdefULL, 0xfedcba9876543210ULL};
+  CHECK(text(c) == "0123456789abcdeffedcba9876543210");
+  CHECK(*parse_conversation(text(c)) == c);
+  CHECK(!parse_conversation("0123"));
+  CHECK(!parse_conversation("0123456789abcdeffedcba987654321x"));
+}
+
+TEST_CASE("a signature is good for its key and bytes only") {
+  const auto key = make_key();
+  CHECK(key.open != make_key().open);
+  const auto signature = sign(key, "hello");
+  const auto verifies = [&](std::string_view bytes) {
+    auto* k = EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, nullptr, key.open.data(), key.open.size());
+    auto* context = EVP_MD_CTX_new();
+    EVP_DigestVerifyInit(context, nullptr, nullptr, nullptr, k);
+    const bool good =
+        EVP_DigestVerify(context, signature.data(), signature.size(),
+                         reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size()) == 1;
+    EVP_MD_CTX_free(context);
+    EVP_PKEY_free(k);
+    return good;
+  };
+  CHECK(verifies("hello"));
+  CHECK(!verifies("hello!"));
+}
