@@ -181,30 +181,34 @@ void oracle::led(node_id on, const cluster::leadership& news) {
         fmt::format("{}: ready although node {} leads", where(on, news.shard), number(news.leader)));
   auto& shard = shards_[news.shard];
   shard.served = std::max(shard.served, news.gen);
-  std::erase_if(shard.attempts, [&](const attempt& a) { return a.gen < shard.served; });
+}
+
+// From a seal, or from a member: a node may have crashed between applying a seal and telling of it.
+void oracle::knows_members(node_id on, shard_id id, generation gen,
+                           const std::vector<cluster::member>& members) {
+  auto& shard = shards_[id];
+  auto [i, is_new] = shard.members.emplace(gen, members);
+  if (!is_new) {
+    if (i->second != members)
+      sim_.violate(fmt::format("{}: generation {} has two sets of members", where(on, id), number(gen)));
+    return;
+  }
+  const auto asked = std::ranges::any_of(shard.attempts, [&](const attempt& a) {
+    return number(a.gen) + 1 == number(gen) && a.next == members;
+  });
+  if (!asked)
+    sim_.violate(
+        fmt::format("{}: generation {} has members that nobody asked for", where(on, id), number(gen)));
 }
 
 void oracle::sealed(node_id on, const cluster::generation_sealed& news, std::uint64_t count) {
   auto& shard = shards_[news.shard];
-  auto [i, is_new] = shard.members.emplace(news.next_gen, news.next);
   const auto gone = generation{static_cast<std::uint32_t>(number(news.next_gen)) - 1};
-  if (is_new) {
+  if (!shard.ended_at.contains(gone)) {
     ++sim_.count.seals;
     sim_.note("sealed", number(on), number(news.shard), number(news.next_gen), news.next.size());
-    const auto asked = std::ranges::any_of(shard.attempts, [&](const attempt& a) {
-      auto next = a.next;
-      auto got = news.next;
-      std::ranges::sort(next);
-      std::ranges::sort(got);
-      return a.gen == gone && next == got;
-    });
-    if (!asked)
-      return sim_.violate(fmt::format("{}: a seal of generation {} that nobody asked for",
-                                      where(on, news.shard), number(gone)));
-  } else if (i->second != news.next) {
-    return sim_.violate(fmt::format("{}: generation {} has two sets of members", where(on, news.shard),
-                                    number(news.next_gen)));
   }
+  knows_members(on, news.shard, news.next_gen, news.next);
   std::erase_if(pending_, [&](std::uint64_t ticket) {
     auto& q = questions_.at(ticket);
     if (q.what != kind::seal || q.on != on || q.shard != news.shard || q.next != news.next)
@@ -232,6 +236,8 @@ void oracle::ended(node_id on, shard_id id, generation gen, std::uint64_t count)
 
 void oracle::durable_status(node_id on, disk_id disk, const cluster::replica_status& now) {
   using role = cluster::replica_status::role;
+  if (!now.members.empty())
+    knows_members(on, now.shard, now.gen, now.members);
   if (now.as == role::leader)
     leads(on, now.shard, now.gen, now.term, on);
   if (now.applied_index > now.commit_index)
@@ -310,7 +316,9 @@ std::vector<std::vector<cluster::member>> oracle::members_that_matter(shard_id i
   for (auto i = shard.members.lower_bound(shard.served); i != shard.members.end(); ++i)
     out.push_back(i->second);
   for (const auto& a : shard.attempts)
-    out.push_back(a.next);
+    if (a.gen >= shard.served &&
+        !shard.members.contains(generation{static_cast<std::uint32_t>(number(a.gen) + 1)}))
+      out.push_back(a.next);
   return out;
 }
 

@@ -106,6 +106,7 @@ private:
   question* ask(std::uint64_t ticket, question q);
   question* answer(node_id on, std::uint64_t ticket, kind expected, const char* with);
   std::string where(node_id on, shard_id shard) const;
+  void knows_members(node_id on, shard_id shard, generation gen, const std::vector<cluster::member>& members);
   void ended(node_id on, shard_id shard, generation gen, std::uint64_t count);
   void leads(node_id on, shard_id shard, generation gen, std::uint64_t term, node_id leader);
 
