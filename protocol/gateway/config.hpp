@@ -1,0 +1,75 @@
+#pragma once
+// Settings of a gateway. Filled once by the process that runs it; every server of the process has the same.
+#include "protocol/transport/message_stream.hpp"
+#include "protocol/transport/socket.hpp"
+#include "protocol/values/types.hpp"
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace parley::gateway {
+
+/// Which cluster this is: random, promised by every seed at formation.
+struct cluster_id {
+  std::uint64_t hi = 0;
+  std::uint64_t lo = 0;
+  bool operator==(const cluster_id&) const = default;
+};
+
+/// `server_limits()`: what a gateway allows each peer.
+transport::stream_limits server_limits();
+
+struct gateway_config {
+  transport::endpoint listen{"127.0.0.1", 7400};
+  cluster_id cluster;
+  node_id node{};
+
+  // before login
+  std::chrono::milliseconds login_deadline{5'000};
+  std::uint64_t login_bytes_max = 16 * 1024;
+  std::uint32_t login_attempts_max = 3; ///< per connection
+
+  // connections, per server (one server per thread)
+  std::size_t connections_max = 200'000;
+  std::size_t pre_login_max = 2'000; ///< each may hold a TLS handshake's memory
+  std::size_t pre_login_per_address_max =
+      1'000;                             ///< below `pre_login_max`, so that one address cannot take it all
+  std::int64_t handshakes_burst = 1'000; ///< accepted at once; others wait in the kernel's backlog
+  std::chrono::microseconds handshake_every{500}; ///< one more each: 2,000/s is all that a core can do
+  int backlog = 4'096;
+
+  // codes and registrations, per address and server; per phone: the account
+  std::int64_t codes_burst = 30;
+  std::chrono::milliseconds code_every{10'000};
+  std::int64_t registrations_burst = 60;
+  std::chrono::milliseconds registration_every{2'000};
+  std::size_t addresses_max = 20'000;       ///< remembered; the least recently seen are forgotten
+  std::chrono::seconds code_valid_for{600}; ///< told to clients; as long as the account says
+
+  // each connection
+  transport::stream_limits stream = server_limits();
+  transport::tcp_options tcp;
+  int nesting_max = 16;
+  std::size_t flow_words_max = 256 * 1024; ///< of calls that have not returned; above: no more are read
+  std::uint32_t calls_max = 256;           ///< under way; at it: no more are read
+  std::uint32_t pages_max = 4; ///< sync calls under way; above: `overloaded`, for a page is up to 1 MiB
+  std::uint32_t page_items_max = 500;
+  std::size_t page_bytes_max = 1024 * 1024;
+  std::size_t body_bytes_max = 64 * 1024;
+  std::size_t deliver_rows_max = 64;         ///< taken from the outbox per `deliver`; what is under way is
+  std::size_t deliver_bytes_max = 32 * 1024; ///< bounded by the stream's window and one such call
+  std::chrono::milliseconds receiver_deadline{60'000}; ///< for a receiver to take what fills its window
+  std::chrono::milliseconds idle_deadline{90'000};
+  std::chrono::milliseconds close_grace{2'000}; ///< for `Receiver.closed` to be heard
+  std::chrono::seconds resume_valid_for{300};
+
+  std::chrono::milliseconds drain_spread{30'000}; ///< clients reconnect within it, evenly
+  std::chrono::milliseconds sweep_every{500};     ///< all deadlines are kept to this precision
+
+  /// Empty, or the field that cannot be run with.
+  std::string_view validate() const;
+};
+
+} // namespace parley::gateway

@@ -1,0 +1,303 @@
+#include "protocol/gateway/connection.hpp"
+
+#include "protocol/gateway/crypto.hpp"
+#include "protocol/gateway/rpc_objects.hpp"
+#include "protocol/gateway/tokens.hpp"
+#include "protocol/gateway/wire.hpp"
+
+namespace parley::gateway {
+namespace {
+
+kj::Duration span(std::chrono::milliseconds d) {
+  return static_cast<std::int64_t>(d.count()) * kj::MILLISECONDS;
+}
+
+/// What a client is told on resuming when its stream was closed for `r` by us; none: it knows, or closed it
+/// itself.
+ec told_as(transport::close_reason r) {
+  using transport::close_reason;
+  switch (r) {
+  case close_reason::outbound_full:
+  case close_reason::write_deadline:
+  case close_reason::receiver_stalled:
+    return ec::overloaded;
+  case close_reason::idle:
+    return ec::session_closed;
+  case close_reason::bad_frame:
+  case close_reason::message_too_large:
+  case close_reason::handshake_flood:
+  case close_reason::rpc_failed:
+    return ec::bad_request;
+  default:
+    return ec::none;
+  }
+}
+
+} // namespace
+
+struct connection::rpc_side {
+  capnp::TwoPartyVatNetwork network;
+  capnp::RpcSystem<capnp::rpc::twoparty::VatId> system;
+  rpc_side(transport::message_stream& stream, const gateway_config& config, rpc::Gateway::Client door)
+      : network{stream, capnp::rpc::twoparty::Side::SERVER, transport::rpc_options(config.nesting_max)},
+        system{capnp::makeRpcServer(network, kj::mv(door))} {
+    system.setFlowLimit(config.flow_words_max);
+  }
+};
+
+connection::connection(kj::Own<server_parts> parts, kj::AutoCloseFd fd, const transport::tls_context& tls,
+                       address_key from)
+    : parts_{kj::mv(parts)}, stream_{kj::heap<transport::message_stream>(parts_->port, kj::mv(fd), tls,
+                                                                         transport::side::server,
+                                                                         parts_->config.stream)},
+      from_{from}, opened_at_{parts_->port.getTimer().now()}, closing_since_{opened_at_},
+      waiting_since_{opened_at_}, taken_at_{opened_at_},
+      tasks_{kj::heap<kj::TaskSet>(static_cast<kj::TaskSet::ErrorHandler&>(*this))} {
+  stream_->limit_inbound(parts_->config.login_bytes_max);
+  stream_->watch(this);
+}
+
+connection::~connection() noexcept(false) = default;
+
+void connection::start() {
+  tasks_->add(
+      stream_->handshake().then([this] { start_rpc(); },
+                                [this](kj::Exception&&) {
+                                  add(parts_->metrics.handshakes_failed); // the stream has closed itself
+                                }));
+}
+
+void connection::start_rpc() {
+  rpc_ = kj::heap<rpc_side>(*stream_, parts_->config, make_door(kj::addRef(*this)));
+}
+
+void connection::sweep(kj::TimePoint now) {
+  if (retired_)
+    return;
+  add(parts_->metrics.bytes_in, stream_->bytes_in() - counted_in_);
+  add(parts_->metrics.bytes_out, stream_->bytes_out() - counted_out_);
+  counted_in_ = stream_->bytes_in();
+  counted_out_ = stream_->bytes_out();
+  using transport::close_reason;
+  const auto& config = parts_->config;
+  if (closing_for_ != ec::none) {
+    if (now - closing_since_ >= span(config.close_grace))
+      stream_->close(close_reason::session_over);
+    return;
+  }
+  stream_->sweep(now);
+  if (!logged_in_) {
+    // A call under way (a code being sent, an election) is our own slowness: it gets a little longer.
+    const auto age = now - opened_at_;
+    const auto deadline = span(config.login_deadline);
+    if (age >= deadline * 3 || (age >= deadline && calls_ == 0))
+      stream_->close(close_reason::login_deadline);
+    else if (stream_->at_inbound_limit() && calls_ == 0)
+      stream_->close(close_reason::login_bytes);
+    return;
+  }
+  if (waiting_ && now - waiting_since_ >= span(config.receiver_deadline))
+    stream_->close(close_reason::receiver_stalled);
+  else if (now - stream_->last_message_at() >= span(config.idle_deadline))
+    stream_->close(close_reason::idle);
+}
+
+void connection::tear_down() {
+  retired_ = true;
+  stream_->watch(nullptr);
+  add(parts_->metrics.bytes_in, stream_->bytes_in() - counted_in_);
+  add(parts_->metrics.bytes_out, stream_->bytes_out() - counted_out_);
+  add(parts_->metrics.closes[static_cast<std::size_t>(stream_->reason())]);
+  note_closed(told_as(stream_->reason()));
+  if (session_.get() != nullptr)
+    parts_->metrics.sessions.fetch_sub(1, std::memory_order_relaxed);
+  session_ = nullptr;
+  receiver_ = nullptr;
+  tasks_ = nullptr;
+  rpc_ = nullptr;
+  stream_ = nullptr;
+}
+
+void connection::note_closed(ec why) {
+  // The first reason is the one: a fenced session's stream closes too.
+  if (logged_in_ && closing_for_ == ec::none && why != ec::none)
+    parts_->closed.note(user_, device_, why);
+}
+
+void connection::stream_closed() {
+  if (parts_->server != nullptr)
+    parts_->server->retire(*this);
+}
+
+void connection::stream_flushed() {
+  if (!taken_)
+    return;
+  taken_ = false;
+  const auto took = kj::systemPreciseMonotonicClock().now() - taken_at_;
+  parts_->metrics.taken_to_written.observe(std::chrono::nanoseconds{took / kj::NANOSECONDS});
+}
+
+void connection::taskFailed(kj::Exception&&) {
+  add(parts_->metrics.internal_errors);
+  if (stream_.get() != nullptr)
+    stream_->close(transport::close_reason::rpc_failed);
+}
+
+// --- before login -----------------------------------------------------------------------------------------
+
+ec connection::refusal() const {
+  if (closing_for_ != ec::none)
+    return closing_for_ == ec::fenced || closing_for_ == ec::draining ? closing_for_ : ec::session_closed;
+  return retired_ || (logged_in_ && session_.get() == nullptr) ? ec::session_closed : ec::none;
+}
+
+const std::array<std::uint8_t, 32>& connection::challenge() {
+  if (!challenge_)
+    fill_random(challenge_.emplace());
+  return *challenge_;
+}
+
+bool connection::begin_login() {
+  if (login_under_way_ || ++login_attempts_ > parts_->config.login_attempts_max)
+    return false;
+  login_under_way_ = true;
+  return true;
+}
+
+void connection::login_refused() {
+  login_under_way_ = false;
+  add(parts_->metrics.logins_failed);
+}
+
+void connection::admit(user_id user, device_id device, inbox_pos acknowledged,
+                       kj::Own<gateway::session> session) {
+  login_under_way_ = false;
+  logged_in_ = true;
+  user_ = user;
+  device_ = device;
+  acknowledged_ = acknowledged;
+  session_ = kj::mv(session);
+  challenge_.reset();
+  stream_->limit_inbound(0);
+  add(parts_->metrics.logins);
+  add(parts_->metrics.sessions);
+  if (parts_->server != nullptr)
+    parts_->server->promoted(*this);
+}
+
+// --- calls under way --------------------------------------------------------------------------------------
+
+void connection::begin_call() {
+  add(parts_->metrics.calls);
+  if (++calls_ < parts_->config.calls_max || holding_ || stream_.get() == nullptr)
+    return;
+  holding_ = true;
+  stream_->hold_reads();
+}
+
+void connection::end_call() {
+  if (--calls_ >= parts_->config.calls_max || !holding_)
+    return;
+  holding_ = false;
+  if (stream_.get() != nullptr)
+    stream_->release_reads();
+}
+
+bool connection::begin_page() {
+  if (pages_ >= parts_->config.pages_max)
+    return false;
+  ++pages_;
+  return true;
+}
+
+// --- towards the client -----------------------------------------------------------------------------------
+
+void connection::receive(rpc::Receiver::Client receiver, inbox_pos after) {
+  receiver_ = kj::mv(receiver);
+  session_->start_receiving(after);
+  schedule_pump();
+}
+
+void connection::outbox_ready() {
+  schedule_pump();
+}
+
+void connection::schedule_pump() {
+  if (pumping_ || retired_ || receiver_ == nullptr || session_.get() == nullptr)
+    return;
+  pumping_ = true;
+  tasks_->add(kj::evalLater([this] { return pump(); }));
+}
+
+kj::Promise<void> connection::pump() {
+  waiting_ = false;
+  std::vector<core::inbox_row> rows;
+  if (session_.get() != nullptr && receiver_ != nullptr && closing_for_ == ec::none)
+    rows = session_->take(parts_->config.deliver_rows_max, parts_->config.deliver_bytes_max);
+  if (rows.empty()) {
+    pumping_ = false;
+    return kj::READY_NOW;
+  }
+  if (!taken_) {
+    taken_ = true;
+    taken_at_ = kj::systemPreciseMonotonicClock().now();
+  }
+  constexpr std::uint64_t around = 16; // params, list tag, cursor
+  std::uint64_t words = around;
+  for (const auto& r : rows)
+    words += words_of(r);
+  auto request = KJ_ASSERT_NONNULL(receiver_).deliverRequest(capnp::MessageSize{words, 0});
+  auto items = request.initItems(static_cast<unsigned>(rows.size()));
+  for (unsigned i = 0; i < items.size(); ++i)
+    write(items[i], rows[i]);
+  request.setCursor(as_data(encode_cursor(parts_->config.cluster, user_, rows.back().pos)));
+  add(parts_->metrics.rows_delivered, rows.size());
+  waiting_ = true;
+  waiting_since_ = parts_->port.getTimer().now();
+  // Resolves when the window has room again, at once while it has.
+  return request.send().then([this] { return pump(); },
+                             [this](kj::Exception&&) {
+                               // Either the connection is gone, or the receiver threw: no deliver after that
+                               // one would be accepted, so the client starts anew.
+                               waiting_ = false;
+                               pumping_ = false;
+                               stream_->close(transport::close_reason::rpc_failed);
+                               return kj::Promise<void>{kj::READY_NOW};
+                             });
+}
+
+void connection::close(ec why, std::uint32_t reconnect_after_ms) {
+  if (retired_ || closing_for_ != ec::none || stream_->closed())
+    return;
+  note_closed(why);
+  closing_for_ = why == ec::none ? ec::session_closed : why;
+  closing_since_ = parts_->port.getTimer().now();
+  kj::Promise<void> heard = kj::READY_NOW;
+  KJ_IF_MAYBE (receiver, receiver_) {
+    auto request = receiver->closedRequest(capnp::MessageSize{8 + error_words, 0});
+    write(request.initError(), closing_for_, reconnect_after_ms);
+    request.setReconnectAfterMs(reconnect_after_ms);
+    heard = request.send().ignoreResult().catch_([](kj::Exception&&) {});
+  }
+  // Answers of this turn leave too; a client that does not read is cut off by the sweep.
+  tasks_->add(
+      heard.then([] { return kj::evalLast([] {}); }).then([this] { return stream_->flushed(); }).then([this] {
+        stream_->close(transport::close_reason::session_over);
+      }));
+}
+
+void connection::log_out() {
+  receiver_ = nullptr;
+  if (session_.get() != nullptr) {
+    parts_->metrics.sessions.fetch_sub(1, std::memory_order_relaxed);
+    session_ = nullptr;
+  }
+  logged_in_ = true;
+  closing_for_ = ec::session_closed;
+  closing_since_ = parts_->port.getTimer().now();
+  tasks_->add(kj::evalLast([] {}).then([this] { return stream_->flushed(); }).then([this] {
+    stream_->close(transport::close_reason::session_over);
+  }));
+}
+
+} // namespace parley::gateway

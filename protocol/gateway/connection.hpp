@@ -1,0 +1,152 @@
+#pragma once
+// One client's connection: its stream, its RPC system, its session once it has logged in, and the pump that
+// moves rows from the session's outbox to the client's receiver.
+#include "protocol/gateway/address_limits.hpp"
+#include "protocol/gateway/backend.hpp"
+#include "protocol/gateway/clock.hpp"
+#include "protocol/gateway/closed_sessions.hpp"
+#include "protocol/gateway/code_sender.hpp"
+#include "protocol/gateway/config.hpp"
+#include "protocol/gateway/metrics.hpp"
+#include "protocol/schema/parley.capnp.h"
+#include "protocol/transport/message_stream.hpp"
+
+#include <capnp/rpc-twoparty.h>
+#include <kj/refcount.h>
+
+#include <algorithm>
+#include <optional>
+
+namespace parley::gateway {
+
+class connection;
+
+/// What a connection tells its server.
+class server_hooks {
+public:
+  virtual ~server_hooks() noexcept(false) = default;
+  /// The connection's stream has closed: tear it down soon, but not from here.
+  virtual void retire(connection& c) = 0;
+  /// It has logged in: it no longer counts as a stranger.
+  virtual void promoted(connection& c) = 0;
+};
+
+/// What the connections of one server share. Calls that are still under way when the server goes hold it.
+struct server_parts final : public kj::Refcounted {
+  server_parts(const gateway_config& settings, kj::UnixEventPort& event_port, backend& b, code_sender& s,
+               const wall_clock& w, gateway_metrics& m, closed_sessions& c)
+      : config{settings}, port{event_port}, cluster{b}, codes{s}, clock{w}, metrics{m}, closed{c},
+        code_limits{settings.codes_burst, settings.code_every, settings.addresses_max},
+        registration_limits{settings.registrations_burst, settings.registration_every,
+                            settings.addresses_max} {}
+
+  const gateway_config config;
+  kj::UnixEventPort& port;
+  backend& cluster;
+  code_sender& codes;
+  const wall_clock& clock;
+  gateway_metrics& metrics;
+  closed_sessions& closed;
+  address_limits code_limits;
+  address_limits registration_limits;
+  server_hooks* server = nullptr; ///< null when it has gone
+  bool draining = false;
+};
+
+/// Owns:   stream, RPC system, session, receiver.
+/// Thread: its server's.
+/// Holds:  once retired it stays closed; calls that are still under way keep the object, not the connection.
+class connection final : public kj::Refcounted,
+                         public connection_sink,
+                         private transport::stream_watcher,
+                         private kj::TaskSet::ErrorHandler {
+public:
+  connection(kj::Own<server_parts> parts, kj::AutoCloseFd fd, const transport::tls_context& tls,
+             address_key from);
+  ~connection() noexcept(false) override;
+
+  void start();
+  /// Deadlines; also brings the byte counters up to date.
+  void sweep(kj::TimePoint now);
+  /// Releases all that it owns. Called by the server from the loop, never from inside the connection.
+  void tear_down();
+
+  // connection_sink
+  void outbox_ready() override;
+  void close(ec why, std::uint32_t reconnect_after_ms) override;
+
+  // what the RPC objects see
+  server_parts& parts() { return *parts_; }
+  const server_parts& parts() const { return *parts_; }
+  address_key from() const { return from_; }
+  bool logged_in() const { return logged_in_; }
+  /// None while calls are answered; else why not.
+  ec refusal() const;
+  gateway::session& session() { return *session_; }
+  user_id user() const { return user_; }
+  device_id device() const { return device_; }
+
+  /// Made by the first call; the same for all of the connection.
+  const std::array<std::uint8_t, 32>& challenge();
+  bool greeted() const { return challenge_.has_value(); }
+  std::array<std::uint8_t, 32> exporter() const { return stream_->login_exporter(); }
+  /// Counts. False: too many, or one is under way already.
+  bool begin_login();
+  void login_refused();
+  /// The session is this connection's now.
+  void admit(user_id user, device_id device, inbox_pos acknowledged, kj::Own<gateway::session> session);
+
+  inbox_pos acknowledged() const { return acknowledged_; }
+  void note_acknowledged(inbox_pos upto) { acknowledged_ = std::max(acknowledged_, upto); }
+  void receive(rpc::Receiver::Client receiver, inbox_pos after);
+  void log_out();
+
+  void begin_call();
+  void end_call();
+  bool begin_page(); ///< false: too many under way
+  void end_page() { --pages_; }
+
+  std::size_t slot = 0; ///< in the server's table
+
+private:
+  struct rpc_side;
+
+  void start_rpc();
+  kj::Promise<void> pump();
+  void schedule_pump();
+  void note_closed(ec why);
+  void stream_closed() override;
+  void stream_flushed() override;
+  void taskFailed(kj::Exception&&) override;
+
+  kj::Own<server_parts> parts_;
+  kj::Own<transport::message_stream> stream_;
+  kj::Own<rpc_side> rpc_;
+  kj::Own<gateway::session> session_;
+  kj::Maybe<rpc::Receiver::Client> receiver_;
+  user_id user_{};
+  device_id device_{};
+  inbox_pos acknowledged_{}; ///< by the device, as far as this session knows
+  address_key from_{};
+  std::optional<std::array<std::uint8_t, 32>> challenge_;
+  kj::TimePoint opened_at_;
+  kj::TimePoint closing_since_;
+  kj::TimePoint waiting_since_; ///< the pump for its receiver
+  kj::TimePoint taken_at_;      ///< the oldest row not yet written; by a finer clock than the timer's
+  std::uint64_t counted_in_ = 0;
+  std::uint64_t counted_out_ = 0;
+  std::uint32_t calls_ = 0;
+  std::uint32_t pages_ = 0;
+  std::uint32_t login_attempts_ = 0;
+  ec closing_for_ = ec::none;
+  bool logged_in_ = false; ///< stays when the session ends
+  bool login_under_way_ = false;
+  bool retired_ = false;
+  bool pumping_ = false;
+  bool waiting_ = false;
+  bool taken_ = false;
+  bool holding_ = false;
+  kj::Own<kj::TaskSet> tasks_;
+};
+
+} // namespace parley::gateway

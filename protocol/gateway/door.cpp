@@ -1,0 +1,280 @@
+// The `Gateway` of the schema: what a connection can do before it has logged in.
+#include "protocol/gateway/crypto.hpp"
+#include "protocol/gateway/rpc_objects.hpp"
+#include "protocol/gateway/text.hpp"
+#include "protocol/gateway/tokens.hpp"
+#include "protocol/transport/login_proof.hpp"
+
+namespace parley::gateway {
+namespace {
+
+constexpr std::size_t device_name_bytes_max = 64;
+constexpr std::size_t signature_bytes = 64;
+
+std::uint32_t milliseconds(std::chrono::nanoseconds d) {
+  return static_cast<std::uint32_t>(std::chrono::ceil<std::chrono::milliseconds>(d).count());
+}
+
+/// Who wants in, with a proof that is still to be checked.
+struct applicant {
+  user_id user{};
+  device_id device{};
+  std::string signature;
+};
+struct verdict {
+  ec error{};
+  std::uint32_t retry_after_ms = 0;
+  inbox_pos acknowledged{};
+};
+
+class door final : public rpc::Gateway::Server {
+public:
+  explicit door(kj::Own<connection> c) : c_{kj::mv(c)} {}
+
+  kj::Promise<void> hello(HelloContext context) override {
+    return at_edge(*c_, context, [this, context]() mutable -> kj::Promise<void> {
+      const auto& config = c_->parts().config;
+      const auto version = read_params([&] { return context.getParams().getVersion(); });
+      if (!version)
+        return refuse(context, version.error());
+      auto results = context.getResults(capnp::MessageSize{32, 0});
+      results.setVersion(rpc::PROTOCOL_VERSION);
+      if (*version != rpc::PROTOCOL_VERSION) {
+        write(results.initError(), ec::unsupported_version, 0);
+        return kj::READY_NOW;
+      }
+      write(results.initCluster(), config.cluster);
+      results.setNode(number(config.node));
+      const auto& challenge = c_->challenge();
+      results.setChallenge({challenge.data(), challenge.size()});
+      return kj::READY_NOW;
+    });
+  }
+
+  kj::Promise<void> requestCode(RequestCodeContext context) override {
+    return at_edge(*c_, context, [this, context]() mutable -> kj::Promise<void> {
+      auto& parts = c_->parts();
+      auto phone = read_params([&] { return std::string{view(context.getParams().getPhone())}; });
+      context.releaseParams();
+      if (!phone)
+        return refuse(context, phone.error());
+      if (const auto objection = check_phone(*phone); objection != ec::none)
+        return refuse(context, objection);
+      if (const auto wait = parts.code_limits.admit(c_->from(), std::chrono::steady_clock::now());
+          wait.count() > 0)
+        return limited(context, wait);
+      auto code = random_code();
+      core::request_code call{*phone, hash_of_code(*phone, code), parts.clock.now()};
+      return parts.cluster.ask(std::move(call))
+          .then([this, context, phone = std::move(*phone),
+                 code = std::move(code)](core::answer answer) mutable -> kj::Promise<void> {
+            const auto& issued = answer_to<core::request_code>(answer);
+            if (issued.error != ec::none)
+              return refuse(context, issued.error, issued.retry_after_ms);
+            return c_->parts()
+                .codes.send(std::move(phone), std::move(code))
+                .then([this, context](ec sent) mutable -> kj::Promise<void> {
+                  if (sent != ec::none)
+                    return refuse(context, sent);
+                  add(c_->parts().metrics.codes_sent);
+                  auto results = context.getResults(capnp::MessageSize{4, 0});
+                  results.setExpiresInS(
+                      static_cast<std::uint32_t>(c_->parts().config.code_valid_for.count()));
+                  return kj::READY_NOW;
+                });
+          });
+    });
+  }
+
+  // "register" is a keyword: the generated name has an underscore.
+  kj::Promise<void> register_(RegisterContext context) override {
+    return at_edge(*c_, context, [this, context]() mutable -> kj::Promise<void> {
+      auto& parts = c_->parts();
+      struct request {
+        std::string phone, code, key, name;
+      };
+      auto r = read_params([&] {
+        const auto params = context.getParams();
+        return request{std::string{view(params.getPhone())}, std::string{view(params.getCode())},
+                       std::string{view(params.getDeviceKey())}, std::string{view(params.getDeviceName())}};
+      });
+      context.releaseParams();
+      if (!r)
+        return refuse(context, r.error());
+      if (const auto objection = check_phone(r->phone); objection != ec::none)
+        return refuse(context, objection);
+      if (!is_utf8(r->name) || !is_utf8(r->code))
+        return refuse(context, ec::bad_text);
+      if (r->name.size() > device_name_bytes_max)
+        return refuse(context, ec::too_large);
+      core::device_record device;
+      if (r->key.size() != device.key.size())
+        return refuse(context, ec::bad_request);
+      if (!is_code(r->code))
+        return refuse(context, ec::code_wrong);
+      if (const auto wait = parts.registration_limits.admit(c_->from(), std::chrono::steady_clock::now());
+          wait.count() > 0)
+        return limited(context, wait);
+      std::memcpy(device.key.data(), r->key.data(), device.key.size());
+      device.id = device_of_key(device.key);
+      device.name = std::move(r->name);
+      device.since = parts.clock.now();
+      core::confirm_code call{r->phone, hash_of_code(r->phone, r->code), user_id{random_nonzero()},
+                              device.since};
+      return parts.cluster.ask(std::move(call))
+          .then([this, context, phone = std::move(r->phone),
+                 device = std::move(device)](core::answer answer) mutable -> kj::Promise<void> {
+            const auto confirmed = answer_to<core::confirm_code>(answer);
+            if (confirmed.error != ec::none)
+              return refuse(context, confirmed.error);
+            const auto id = device.id;
+            return c_->parts()
+                .cluster.ask(core::add_device{confirmed.user, std::move(phone), std::move(device)})
+                .then([this, context, user = confirmed.user,
+                       id](core::answer added) mutable -> kj::Promise<void> {
+                  const auto& done = answer_to<core::add_device>(added);
+                  if (done.error != ec::none)
+                    return refuse(context, done.error, done.retry_after_ms);
+                  add(c_->parts().metrics.registrations);
+                  auto results = context.getResults(capnp::MessageSize{6, 0});
+                  results.setUser(number(user));
+                  results.setDevice(number(id));
+                  return kj::READY_NOW;
+                });
+          });
+    });
+  }
+
+  kj::Promise<void> login(LoginContext context) override {
+    return at_edge(*c_, context, [this, context]() mutable -> kj::Promise<void> {
+      auto who = read_params([&] {
+        const auto params = context.getParams();
+        return applicant{user_id{params.getUser()}, device_id{params.getDevice()},
+                         std::string{view(params.getSignature())}};
+      });
+      context.releaseParams();
+      if (!who)
+        return refuse(context, who.error());
+      return enter(std::move(*who)).then([this, context](verdict v) mutable { return welcome(context, v); });
+    });
+  }
+
+  kj::Promise<void> resume(ResumeContext context) override {
+    return at_edge(*c_, context, [this, context]() mutable -> kj::Promise<void> {
+      struct request {
+        std::string token, signature;
+      };
+      auto r = read_params([&] {
+        const auto params = context.getParams();
+        return request{std::string{view(params.getResumeToken())}, std::string{view(params.getSignature())}};
+      });
+      context.releaseParams();
+      if (!r)
+        return refuse(context, r.error());
+      const auto& parts = c_->parts();
+      const auto token =
+          decode_token(parts.config.cluster, r->token, parts.clock.now(), parts.config.resume_valid_for);
+      if (!token)
+        return refuse(context, token.error());
+      applicant who{token->user, token->device, std::move(r->signature)};
+      return enter(std::move(who)).then([this, context](verdict v) mutable {
+        // Told only to who has proved to be the device.
+        const auto last = v.error == ec::none ? c_->parts().closed.take(c_->user(), c_->device()) : ec::none;
+        auto done = welcome(context, v);
+        context.getResults().setLastReason(static_cast<std::uint16_t>(last));
+        return done;
+      });
+    });
+  }
+
+private:
+  static ec check_phone(std::string_view phone) {
+    if (!is_utf8(phone))
+      return ec::bad_text;
+    return is_phone(phone) ? ec::none : ec::bad_phone;
+  }
+
+  template <class Context>
+  kj::Promise<void> limited(Context& context, std::chrono::nanoseconds wait) {
+    add(c_->parts().metrics.limited);
+    return refuse(context, ec::rate_limited, milliseconds(wait));
+  }
+
+  /// Checks the proof, then opens the session.
+  kj::Promise<verdict> enter(applicant who) {
+    auto& parts = c_->parts();
+    if (parts.draining)
+      return verdict{ec::draining};
+    if (c_->logged_in() || !c_->greeted())
+      return verdict{ec::bad_request};
+    if (who.signature.size() != signature_bytes) {
+      add(parts.metrics.logins_failed);
+      return verdict{ec::bad_signature};
+    }
+    if (!c_->begin_login())
+      return verdict{ec::rate_limited};
+    const core::find_device call{who.user, who.device};
+    return parts.cluster.ask(call)
+        .then([this, who = std::move(who)](core::answer answer) mutable -> kj::Promise<verdict> {
+          const auto& found = answer_to<core::find_device>(answer);
+          if (c_->refusal() != ec::none)
+            return verdict{ec::session_closed};
+          if (found.error == ec::no_such_user) // who is registered is not for strangers to find out
+            return verdict{ec::bad_signature};
+          if (found.error != ec::none)
+            return verdict{found.error, found.retry_after_ms};
+          const auto proof =
+              transport::login_proof_bytes({parts_cluster().hi, parts_cluster().lo, c_->parts().config.node,
+                                            c_->challenge(), who.user, who.device, c_->exporter()});
+          const std::span signature{reinterpret_cast<const std::uint8_t*>(who.signature.data()),
+                                    who.signature.size()};
+          if (!verify_ed25519(found.device.key, proof, signature))
+            return verdict{ec::bad_signature};
+          return c_->parts()
+              .cluster.open_session(who.user, who.device, *c_)
+              .then([this, user = who.user, device = who.device](login_result opened) mutable -> verdict {
+                if (opened.error == ec::none && (c_->refusal() != ec::none || opened.it.get() == nullptr))
+                  return verdict{ec::session_closed};
+                if (opened.error != ec::none)
+                  return verdict{opened.error, opened.retry_after_ms};
+                c_->admit(user, device, opened.acknowledged, kj::mv(opened.it));
+                return verdict{ec::none, 0, opened.acknowledged};
+              });
+        })
+        .then(
+            [this](verdict v) {
+              if (v.error != ec::none)
+                c_->login_refused();
+              return v;
+            },
+            [this](kj::Exception&&) {
+              c_->login_refused();
+              add(c_->parts().metrics.internal_errors);
+              return verdict{ec::internal};
+            });
+  }
+
+  const cluster_id& parts_cluster() const { return c_->parts().config.cluster; }
+
+  template <class Context>
+  kj::Promise<void> welcome(Context& context, const verdict& v) {
+    if (v.error != ec::none)
+      return refuse(context, v.error, v.retry_after_ms);
+    const auto token =
+        encode_token(parts_cluster(), {c_->user(), c_->device(), v.acknowledged, c_->parts().clock.now()});
+    auto results = context.getResults(capnp::MessageSize{24, 1});
+    results.setSession(make_session(kj::addRef(*c_)));
+    results.setResumeToken(as_data(token));
+    return kj::READY_NOW;
+  }
+
+  kj::Own<connection> c_;
+};
+
+} // namespace
+
+rpc::Gateway::Client make_door(kj::Own<connection> c) {
+  return kj::heap<door>(kj::mv(c));
+}
+
+} // namespace parley::gateway

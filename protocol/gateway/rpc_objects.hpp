@@ -1,0 +1,65 @@
+#pragma once
+// The capabilities a client holds, and the edge at which calls enter: nothing thrown behind it reaches the
+// peer.
+#include "protocol/gateway/connection.hpp"
+#include "protocol/gateway/wire.hpp"
+
+#include <tl/expected.hpp>
+
+namespace parley::gateway {
+
+rpc::Gateway::Client make_door(kj::Own<connection> c);
+rpc::Session::Client make_session(kj::Own<connection> c);
+
+/// Fills in the refusal.
+template <class Context>
+kj::Promise<void> refuse(Context& context, ec why, std::uint32_t retry_after_ms = 0) {
+  auto results = context.getResults(capnp::MessageSize{error_words + 16, 1});
+  write(results.initError(), why, retry_after_ms);
+  return kj::READY_NOW;
+}
+
+/// Takes values out of a call's parameters. Pointers that point nowhere, cycles and overlaps throw on the
+/// way.
+template <class Read>
+auto read_params(Read&& body) -> tl::expected<decltype(body()), ec> {
+  try {
+    return body();
+  } catch (const kj::Exception&) {
+    return tl::unexpected(ec::bad_request);
+  }
+}
+
+/// Counts the call while it is under way, and turns whatever is thrown into `internal`: an exception's text
+/// and its file and line would travel to the peer.
+template <class Context, class Body>
+kj::Promise<void> at_edge(connection& c, Context context, Body&& body) {
+  c.begin_call();
+  return kj::evalNow(kj::fwd<Body>(body))
+      .catch_([&c, context](kj::Exception&&) mutable -> kj::Promise<void> {
+        add(c.parts().metrics.internal_errors);
+        return refuse(context, ec::internal);
+      })
+      .attach(kj::defer([held = kj::addRef(c)]() mutable { held->end_call(); }));
+}
+
+template <class T, class Variant>
+struct index_in;
+template <class T, class... Ts>
+struct index_in<T, std::variant<Ts...>> {
+  static constexpr std::size_t value = [] {
+    std::size_t i = 0;
+    (void)((std::is_same_v<T, Ts> || (++i, false)) || ...);
+    return i;
+  }();
+};
+
+/// The answer to a `Call`. An answer of another kind is a bug behind the backend: `internal`.
+template <class Call>
+const auto& answer_to(const core::answer& a) {
+  const auto* it = std::get_if<index_in<Call, core::call>::value>(&a);
+  KJ_REQUIRE(it != nullptr, "the answer is of another kind than the call");
+  return *it;
+}
+
+} // namespace parley::gateway
