@@ -174,6 +174,10 @@ void pulled(self_ptr self, core::inbox_page& page) {
     close(self, ec::fenced);
     return;
   }
+  if (page.error != ec::none && !describe(page.error).retryable) {
+    close(self, page.error); // a cursor that is not this inbox's
+    return;
+  }
   if (page.error != ec::none) { // no leader just now, or too busy: the sweep tries again
     arm_sweep(self, st.config.pull_retry_after);
     return;

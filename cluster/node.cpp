@@ -1,0 +1,346 @@
+#include "cluster/node.hpp"
+
+#include "actors/kj_mailbox.hpp"
+#include "cluster/directory.hpp"
+#include "cluster/state_reader.hpp"
+#include "protocol/gateway/server.hpp"
+#include "protocol/gateway/webhook_code_sender.hpp"
+
+#include <caf/send.hpp>
+#include <kj/async-io.h>
+#include <spdlog/spdlog.h>
+
+#include <condition_variable>
+#include <future>
+#include <random>
+#include <thread>
+
+namespace parley::cluster {
+namespace {
+
+std::uint64_t random_epoch() {
+  std::random_device chance;
+  return (std::uint64_t{chance()} << 32) | chance() | 1;
+}
+
+resident_config residents(const node_config& c) {
+  resident_config r;
+  r.passivate_after = c.passivate_after;
+  r.conversation_burst_max = c.conversation_sends_burst;
+  r.conversation_refill_every = std::chrono::microseconds{1'000'000 / c.conversation_sends_per_second};
+  return r;
+}
+
+connection_config connections(const node_config& c) {
+  connection_config r;
+  r.outbox_rows_max = c.outbox_messages_max;
+  r.outbox_bytes_max = c.outbox_bytes_max;
+  r.user_burst_max = c.user_sends_burst;
+  r.user_refill_every = std::chrono::microseconds{1'000'000 / c.user_sends_per_second};
+  return r;
+}
+
+gateway::gateway_config gateways(const node_config& c, const founding& f) {
+  gateway::gateway_config g;
+  g.listen = {c.client_listen.host, c.client_listen.port};
+  g.cluster = {f.cluster.hi, f.cluster.lo};
+  g.node = c.node;
+  g.login_deadline = c.login_deadline;
+  g.connections_max = c.connections_max;
+  g.pre_login_max = c.connections_before_login_max;
+  g.pre_login_per_address_max = std::min<std::size_t>(g.pre_login_per_address_max, c.connections_before_login_max);
+  g.codes_burst = c.codes_per_address_burst;
+  g.registrations_burst = c.codes_per_address_burst;
+  g.code_valid_for = std::chrono::duration_cast<std::chrono::seconds>(c.code_life);
+  g.resume_valid_for = std::chrono::duration_cast<std::chrono::seconds>(c.resume_token_life);
+  g.drain_spread = c.drain_spread;
+  return g;
+}
+
+/// One KJ loop with its gateway. Born on its own thread, and told things through its executor.
+class gateway_thread {
+public:
+  struct parts {
+    caf::actor_system& system;
+    router_actor router;
+    kj_backend_config backend;
+    gateway::gateway_config config;
+    transport::tls_context tls;
+    std::string code_sender;
+    std::shared_ptr<std::atomic<std::uint64_t>> numbers;
+    gateway::gateway_shared& shared;
+  };
+
+  explicit gateway_thread(parts p) : thread_{[this, p = std::move(p)]() mutable { run(std::move(p)); }} {}
+  ~gateway_thread() {
+    stop();
+    thread_.join();
+  }
+  /// `none` once it listens, or why not.
+  std::optional<std::string> started() { return started_.get_future().get(); }
+  void drain() {
+    tell([this] { server_->drain(); });
+  }
+  std::size_t connections() {
+    std::size_t n = 0;
+    tell([&] { n = server_->connections(); });
+    return n;
+  }
+
+private:
+  template <class F>
+  void tell(F f) {
+    std::lock_guard guard{mutex_};
+    KJ_IF_MAYBE (e, executor_)
+      (*e)->executeSync(f);
+  }
+  void stop() {
+    tell([this] { stop_->fulfill(); });
+  }
+
+  void run(parts p) {
+    auto io = kj::setupAsyncIo();
+    auto stopped = kj::newPromiseAndFulfiller<void>();
+    stop_ = kj::mv(stopped.fulfiller);
+    gateway::system_wall_clock clock;
+    auto cluster = make_kj_backend(p.system, p.router, p.backend, p.numbers, io.unixEventPort);
+    kj::Own<gateway::code_sender> codes;
+    if (p.code_sender == "console") {
+      codes = kj::heap<gateway::console_code_sender>();
+    } else {
+      auto hook = gateway::make_webhook_code_sender(io.unixEventPort, {p.code_sender});
+      if (!hook) {
+        started_.set_value("code_sender: " + hook.error());
+        return;
+      }
+      codes = kj::mv(*hook);
+    }
+    auto server =
+        gateway::make_gateway_server(io.unixEventPort, p.config, p.tls, *cluster, *codes, clock, p.shared);
+    if (!server) {
+      started_.set_value("the gateway cannot start: " + server.error().detail);
+      return;
+    }
+    server_ = server->get();
+    {
+      std::lock_guard guard{mutex_};
+      executor_ = kj::getCurrentThreadExecutor().addRef();
+    }
+    started_.set_value(std::nullopt);
+    stopped.promise.wait(io.waitScope);
+    std::lock_guard guard{mutex_};
+    executor_ = nullptr;
+  }
+
+  std::promise<std::optional<std::string>> started_;
+  std::mutex mutex_;
+  kj::Maybe<kj::Own<const kj::Executor>> executor_;
+  gateway::gateway_server* server_ = nullptr;
+  kj::Own<kj::PromiseFulfiller<void>> stop_;
+  std::thread thread_; // last: it uses all of the above
+};
+
+} // namespace
+
+class node::impl final : public link_events, public raft_port, public peer_port {
+public:
+  impl(caf::actor_system& system, const node_config& config, const storage::identity& identity, const founding& f,
+       storage::lmdb_environment& env)
+      : system_{system}, config_{config}, founding_{f}, env_{env}, epoch_{random_epoch()},
+        reader_{make_state_reader(env)} {
+    router_config rc;
+    rc.node = config.node;
+    rc.epoch = epoch_;
+    rc.shards = f.shards;
+    wired_router_ = spawn_router(system, rc);
+    router_ = caf::actor_cast<router_actor>(wired_router_);
+
+    store_config sc;
+    sc.replication.node = config.node;
+    sc.replication.disk = identity.disk;
+    sc.replication.seed = epoch_;
+    sc.replication.election_timeout = config.election_timeout;
+    sc.replication.heartbeat_every = config.raft_heartbeat;
+    wired_store_ = spawn_store(system, sc, env);
+    store_ = caf::actor_cast<store_actor>(wired_store_);
+  }
+
+  ~impl() override { stop(); }
+
+  std::optional<std::string> start(links& transport) {
+    links_ = &transport;
+    router_wiring rw;
+    store_wiring sw;
+    shard_config each;
+    each.resident = residents(config_);
+    each.fan_out.shards = founding_.shards;
+    for (std::uint16_t s = 0; s < founding_.shards; ++s) {
+      auto shard = spawn_shard(system_, shard_id{s}, each, *reader_, store_, router_);
+      rw.shards.emplace(s, shard);
+      sw.shards.emplace(s, shard);
+      std::vector<node_id> nodes;
+      for (const auto& m : first_members(founding_, shard_id{s}))
+        nodes.push_back(m.node);
+      rw.placement.push_back(std::move(nodes));
+    }
+    rw.peers = this;
+    sw.router = router_;
+    sw.peers = this;
+    caf::anon_send(wired_router_, std::move(rw));
+    caf::anon_send(wired_store_, std::move(sw));
+    for (const auto& n : founding_.nodes)
+      learn(n);
+    directory_ = spawn_directory(system_, directory_settings(), router_, store_);
+
+    gateway_thread::parts parts{system_,
+                                router_,
+                                {config_.node, epoch_, connections(config_)},
+                                gateways(config_, founding_),
+                                nullptr,
+                                config_.code_sender,
+                                std::make_shared<std::atomic<std::uint64_t>>(0),
+                                shared_};
+    auto tls = transport::make_server_context({config_.client_cert(), config_.client_key()});
+    if (!tls)
+      return "client-facing TLS: " + tls.error().detail;
+    parts.tls = *tls;
+    for (std::uint32_t i = 0; i < config_.kj_threads; ++i) {
+      gateways_.push_back(std::make_unique<gateway_thread>(parts));
+      if (auto why = gateways_.back()->started())
+        return why;
+    }
+    return std::nullopt;
+  }
+
+  void drain() {
+    for (auto& g : gateways_)
+      g->drain();
+    caf::anon_send(store_, atom::drain_v);
+    const auto deadline = std::chrono::steady_clock::now() + config_.drain_deadline;
+    while (std::chrono::steady_clock::now() < deadline) {
+      std::size_t left = 0;
+      for (auto& g : gateways_)
+        left += g->connections();
+      const auto now = snapshot();
+      const auto leads = std::count_if(now.replicas.begin(), now.replicas.end(), [&](const auto& r) {
+        return r.as == replica_status::role::leader && r.members.size() > 1;
+      });
+      if (left == 0 && leads == 0)
+        return;
+      std::this_thread::sleep_for(std::chrono::milliseconds{50});
+    }
+  }
+
+  void stop() {
+    gateways_.clear();
+    if (directory_)
+      caf::anon_send_exit(directory_, caf::exit_reason::user_shutdown);
+    directory_ = nullptr;
+  }
+
+  node_snapshot snapshot() {
+    node_snapshot s;
+    s.replicas = ask_report();
+    if (links_)
+      s.links = links_->status();
+    s.storage = env_.stats();
+    s.serving = !s.replicas.empty() && std::all_of(s.replicas.begin(), s.replicas.end(), [](const auto& r) {
+      return r.leader != node_id::none || r.as == replica_status::role::sealed;
+    });
+    return s;
+  }
+
+  void learn(const core::node_record& peer) {
+    if (peer.id == config_.node || !links_)
+      return;
+    if (const auto at = parse_endpoint(peer.peer_address))
+      links_->set_peer(peer.id, at->host, at->port);
+  }
+
+  // --- link_events
+  void received(node_id from, lane on, std::vector<std::string> payloads) override {
+    if (on == lane::raft)
+      caf::anon_send(store_, raft_payloads{from, std::move(payloads)});
+    else
+      caf::anon_send(router_, peer_payloads{from, std::move(payloads)});
+  }
+  void reset(node_id peer) override {
+    caf::anon_send(store_, peer_lost{peer});
+    caf::anon_send(router_, peer_lost{peer});
+  }
+  // --- raft_port, peer_port
+  void send_raft(node_id to, std::string frame) override { links_->send(to, lane::raft, frame); }
+  bool send(node_id to, std::string payload) override { return links_->send(to, lane::calls, payload); }
+
+  gateway::gateway_shared shared_;
+
+private:
+  directory_config directory_settings() {
+    directory_config d;
+    d.self = own_record();
+    d.replicas = founding_.replicas;
+    d.learn = [this](const core::node_record& n) { learn(n); };
+    return d;
+  }
+  core::node_record own_record() const {
+    for (const auto& n : founding_.nodes)
+      if (n.id == config_.node)
+        return {n.id, n.disk, to_string(config_.peer_advertise), to_string(config_.client_advertise)};
+    return {config_.node, {}, to_string(config_.peer_advertise), to_string(config_.client_advertise)};
+  }
+  std::vector<replica_status> ask_report() {
+    auto promise = std::make_shared<std::promise<std::vector<replica_status>>>();
+    auto future = promise->get_future();
+    auto sink = system_.spawn([promise](report_sink::pointer self) -> report_sink::behavior_type {
+      return {[self, promise](replica_report& r) {
+        promise->set_value(std::move(r.replicas));
+        self->quit();
+      }};
+    });
+    caf::anon_send(store_, atom::report_v, sink);
+    if (future.wait_for(std::chrono::seconds{2}) != std::future_status::ready) {
+      caf::anon_send_exit(sink, caf::exit_reason::user_shutdown);
+      return {}; // the store is in a long sync: not ready is the truth
+    }
+    return future.get();
+  }
+
+  caf::actor_system& system_;
+  node_config config_;
+  founding founding_;
+  storage::lmdb_environment& env_;
+  std::uint64_t epoch_;
+  std::unique_ptr<state_reader> reader_;
+  links* links_ = nullptr;
+  wired_router_actor wired_router_;
+  router_actor router_;
+  wired_store_actor wired_store_;
+  store_actor store_;
+  caf::actor directory_;
+  std::vector<std::unique_ptr<gateway_thread>> gateways_;
+};
+
+node::node(caf::actor_system& system, const node_config& config, const storage::identity& identity,
+           const founding& f, storage::lmdb_environment& env)
+    : impl_{std::make_unique<impl>(system, config, identity, f, env)} {}
+node::~node() = default;
+link_events& node::events() {
+  return *impl_;
+}
+std::optional<std::string> node::start(links& transport) {
+  return impl_->start(transport);
+}
+void node::drain() {
+  impl_->drain();
+}
+node_snapshot node::snapshot() {
+  return impl_->snapshot();
+}
+const gateway::gateway_metrics& node::metrics() const {
+  return impl_->shared_.metrics;
+}
+void node::learn(const core::node_record& peer) {
+  impl_->learn(peer);
+}
+
+} // namespace parley::cluster

@@ -1,0 +1,55 @@
+#pragma once
+// One node of a cluster that exists: everything that runs in a parleyd between formation and drain.
+#include "actors/connection.hpp"
+#include "actors/router.hpp"
+#include "actors/shard.hpp"
+#include "cluster/founding.hpp"
+#include "cluster/links.hpp"
+#include "cluster/node_config.hpp"
+#include "cluster/store.hpp"
+#include "protocol/gateway/metrics.hpp"
+#include "storage/data_directory.hpp"
+#include "storage/lmdb_environment.hpp"
+
+#include <memory>
+#include <optional>
+#include <string>
+
+namespace parley::cluster {
+
+/// What the admin port shows. Read from any thread.
+struct node_snapshot {
+  std::vector<replica_status> replicas;
+  std::vector<link_status> links;
+  storage::lmdb_stats storage;
+  bool serving = false; ///< every replica here knows a leader
+};
+
+/// Owns:   the actors, the gateway threads and their order of birth and death.
+/// Thread: main's. `links`, `env` and the actor system outlive it; `links` is started by it.
+class node {
+public:
+  node(caf::actor_system& system, const node_config& config, const storage::identity& identity,
+       const founding& cluster, storage::lmdb_environment& env);
+  ~node();
+  node(const node&) = delete;
+  node& operator=(const node&) = delete;
+
+  /// What links call. Give it to their constructor.
+  link_events& events();
+  /// Everything up, gateways last. `none`, or a sentence for the operator.
+  std::optional<std::string> start(links& transport);
+  /// Stops accepting, hands leaderships over, tells clients to reconnect spread in time; returns when they are
+  /// gone or the deadline has passed.
+  void drain();
+  node_snapshot snapshot();
+  const gateway::gateway_metrics& metrics() const;
+  /// Another node of the cluster was learned of: keep a link to it.
+  void learn(const core::node_record& peer);
+
+private:
+  class impl;
+  std::unique_ptr<impl> impl_;
+};
+
+} // namespace parley::cluster

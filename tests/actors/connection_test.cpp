@@ -1,0 +1,200 @@
+#include "actors/connection.hpp"
+#include "tests/support/actor_fixture.hpp"
+
+#include <doctest/doctest.h>
+
+using namespace parley;
+using namespace std::chrono_literals;
+
+namespace {
+
+struct recording_port final : connection_port {
+  std::vector<numbered_answer> answers;
+  int filled = 0;
+  std::vector<ec> closes;
+  void answered(std::vector<numbered_answer> a) override {
+    for (auto& each : a)
+      answers.push_back(std::move(each));
+  }
+  void outbox_filled() override { ++filled; }
+  void closed(ec why) override { closes.push_back(why); }
+};
+
+core::inbox_row row(std::uint64_t pos, std::size_t bytes = 10) {
+  core::message m;
+  m.seq = seq_no{pos};
+  m.body.assign(bytes, 'x');
+  return {inbox_pos{pos}, core::message_news{seq_no{pos - 1}, m}};
+}
+
+struct fixture : test::actor_fixture {
+  fake_router router = make_router();
+  std::shared_ptr<recording_port> port = std::make_shared<recording_port>();
+  std::shared_ptr<outbox> box;
+  connection_config config;
+  connection_actor it;
+  const core::connection_ref ref{node_id{1}, 5, 77};
+
+  ~fixture() { caf::anon_send_exit(it, caf::exit_reason::user_shutdown); }
+
+  void open() {
+    box = std::make_shared<outbox>(config.outbox_rows_max, config.outbox_bytes_max);
+    it = spawn_connection(sys, {ref, user_id{1}, device_id{2}}, config, port, box, router.handle);
+    run();
+  }
+  void answer(const routed_call& c, core::answer what) {
+    answer_batch b;
+    b.answers.push_back({c.number, std::move(what)});
+    caf::anon_send(c.reply_to, std::move(b));
+    run();
+  }
+  template <class T>
+  routed_call expect() {
+    for (auto& c : router.calls.take())
+      if (std::holds_alternative<T>(c.what))
+        return c;
+    FAIL("no such call left");
+    return {};
+  }
+  void attach(core::attached state = {}) {
+    open();
+    answer(expect<core::attach>(), state);
+  }
+  void go_live(inbox_pos last = inbox_pos::none) {
+    attach();
+    caf::anon_send(it, atom::receive_v, static_cast<std::uint64_t>(number(last)));
+    run();
+    core::inbox_page page;
+    page.next = last;
+    answer(expect<core::pull_inbox>(), page);
+  }
+  void push(std::uint64_t after, std::vector<core::inbox_row> rows, ec close = ec::none) {
+    delivery_batch b;
+    b.deliveries.push_back({ref, inbox_pos{after}, std::move(rows), close});
+    caf::anon_send(it, std::move(b));
+    run();
+  }
+  void submit(std::uint64_t n) {
+    call_batch b;
+    b.calls.push_back({n, answer_sink{}, core::call{std::in_place_index<0>}});
+    caf::anon_send(it, std::move(b));
+    run();
+  }
+};
+
+} // namespace
+
+TEST_CASE_FIXTURE(fixture, "a call that nobody answers is told so in the end") {
+  attach();
+  submit(1);
+  for (int i = 0; i < 20; ++i)
+    advance(500ms);
+  REQUIRE_FALSE(port->answers.empty());
+  CHECK(port->answers.back().number == 1);
+  CHECK(core::error_of(port->answers.back().what) == ec::timed_out);
+}
+
+TEST_CASE_FIXTURE(fixture, "too many sends of one connection are refused, and none of them travels") {
+  config.user_burst_max = 2;
+  config.user_refill_every = std::chrono::microseconds{10'000'000};
+  attach();
+  port->answers.clear();
+  for (std::uint64_t n = 1; n <= 3; ++n)
+    submit(n);
+  CHECK(router.calls.take().size() == 2);
+  REQUIRE(port->answers.size() == 1);
+  CHECK(core::error_of(port->answers[0].what) == ec::rate_limited);
+}
+
+TEST_CASE_FIXTURE(fixture, "a full outbox loses nothing: what did not fit is fetched when there is room") {
+  config.outbox_rows_max = 2;
+  go_live();
+  push(0, {row(1), row(2), row(3)});
+  CHECK(box->rows() == 2);
+  push(3, {row(4)}); // while full: the inbox has it
+  CHECK(box->rows() == 2);
+  CHECK(box->take(10, 1 << 20).size() == 2);
+  caf::anon_send(it, atom::took_v);
+  run();
+  const auto pull = expect<core::pull_inbox>();
+  CHECK(std::get<core::pull_inbox>(pull.what).after == inbox_pos{2});
+}
+
+TEST_CASE_FIXTURE(fixture, "a push that does not follow the last one makes it fetch what is missing") {
+  go_live(inbox_pos{4});
+  push(5, {row(6)});
+  CHECK(box->rows() == 0);
+  CHECK(std::get<core::pull_inbox>(expect<core::pull_inbox>().what).after == inbox_pos{4});
+}
+
+TEST_CASE_FIXTURE(fixture, "what is pushed while a page is under way is not missed") {
+  attach();
+  caf::anon_send(it, atom::receive_v, std::uint64_t{0});
+  run();
+  const auto first = expect<core::pull_inbox>();
+  push(1, {row(2)});
+  core::inbox_page page;
+  page.rows.push_back(row(1));
+  page.next = inbox_pos{1};
+  answer(first, page);
+  CHECK(box->rows() == 1);
+  CHECK(std::get<core::pull_inbox>(expect<core::pull_inbox>().what).after == inbox_pos{1});
+}
+
+TEST_CASE_FIXTURE(fixture, "a new leader is told who is here, and asked from where the stream stopped") {
+  go_live(inbox_pos{9});
+  caf::anon_send(it, atom::rehome_v);
+  run();
+  bool attached = false;
+  bool pulled = false;
+  for (const auto& c : router.calls.take()) {
+    attached = attached || std::holds_alternative<core::attach>(c.what);
+    if (auto* p = std::get_if<core::pull_inbox>(&c.what))
+      pulled = p->after == inbox_pos{9};
+  }
+  CHECK(attached);
+  CHECK(pulled);
+}
+
+TEST_CASE_FIXTURE(fixture, "an acknowledgement that a dead leader took with it is repeated to the next") {
+  attach();
+  call_batch b;
+  b.calls.push_back({1, answer_sink{}, core::call{core::acknowledge{user_id{1}, device_id{2}, inbox_pos{7}}}});
+  caf::anon_send(it, std::move(b));
+  run();
+  router.calls.take();
+  caf::anon_send(it, atom::rehome_v);
+  run();
+  core::attached state;
+  state.acknowledged = inbox_pos{3};
+  answer(expect<core::attach>(), state);
+  CHECK(std::get<core::acknowledge>(expect<core::acknowledge>().what).upto == inbox_pos{7});
+}
+
+TEST_CASE_FIXTURE(fixture, "a fenced connection closes once, with the reason") {
+  go_live();
+  push(0, {}, ec::fenced);
+  push(0, {}, ec::fenced);
+  REQUIRE(port->closes.size() == 1);
+  CHECK(port->closes[0] == ec::fenced);
+}
+
+TEST_CASE_FIXTURE(fixture, "live rows reach the outbox in order, with one notice each") {
+  go_live();
+  push(0, {row(1), row(2)});
+  push(2, {row(3)});
+  const auto rows = box->take(10, 1 << 20);
+  REQUIRE(rows.size() == 3);
+  CHECK(rows[2].pos == inbox_pos{3});
+  CHECK(port->filled == 2);
+}
+
+TEST_CASE("an outbox takes a lone row however big, and otherwise keeps its bounds") {
+  outbox box{10, 70'000};
+  std::vector<core::inbox_row> rows;
+  rows.push_back(row(1, 65'536));
+  rows.push_back(row(2, 65'536));
+  CHECK(box.put(rows) == 1);
+  CHECK(box.take(10, 1000).size() == 1);
+  CHECK(box.take(10, 1000).empty());
+}

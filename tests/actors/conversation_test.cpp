@@ -1,0 +1,165 @@
+#include "actors/resident.hpp"
+#include "tests/support/actor_fixture.hpp"
+#include "tests/support/fake_reader.hpp"
+
+#include <doctest/doctest.h>
+
+using namespace parley;
+using namespace std::chrono_literals;
+
+namespace {
+
+struct fixture : test::actor_fixture {
+  const user_id alice{1}, bob{2}, eve{3};
+  const conversation_id id = core::direct_conversation(alice, bob);
+  test::fake_reader reader;
+  fake_store store = make_store();
+  fake_router router = make_router();
+  sink asker = make_sink();
+  std::shared_ptr<int> idles = std::make_shared<int>(0);
+  resident_config config;
+  conversation_actor room;
+
+  fixture() { reader.heads[id] = {true, {alice, bob}, seq_no{0}}; }
+  ~fixture() { caf::anon_send_exit(room, caf::exit_reason::user_shutdown); }
+  void open() {
+    room = spawn_conversation(sys, {shard_id{1}, {resident_kind::conversation, id.hi, id.lo}, 7, config, &reader,
+                                    store.handle, router.handle, make_silent_shard(idles)});
+  }
+  core::call message(user_id from, std::uint64_t counter = 1) {
+    core::submission s;
+    s.conversation = id;
+    s.from = from;
+    s.id = {device_id{number(from)}, counter};
+    s.body = "x";
+    return core::call{std::in_place_index<0>, s};
+  }
+};
+
+} // namespace
+
+TEST_CASE_FIXTURE(fixture, "a lost leadership becomes an error of the sender's own call") {
+  open();
+  call(room, asker.handle, 5, message(alice));
+  run();
+  const auto proposals = store.proposals.take();
+  REQUIRE(proposals.size() == 1);
+  store.refuse(proposals[0], ec::timed_out);
+  run();
+  const auto answers = asker.answers.take();
+  REQUIRE(answers.size() == 1);
+  CHECK(answers[0].number == 5);
+  CHECK(core::error_of(answers[0].what) == ec::timed_out);
+}
+
+TEST_CASE_FIXTURE(fixture, "who waits when the actor dies is told so") {
+  open();
+  call(room, asker.handle, 5, message(alice));
+  run();
+  caf::anon_send_exit(room, caf::exit_reason::kill);
+  run();
+  const auto answers = asker.answers.take();
+  REQUIRE(answers.size() == 1);
+  CHECK(core::error_of(answers[0].what) == ec::internal);
+}
+
+TEST_CASE_FIXTURE(fixture, "a stranger is refused, after a fresh look and without a log entry") {
+  open();
+  call(room, asker.handle, 1, message(eve));
+  run();
+  CHECK(asker.answers.take().empty());
+  const auto reads = store.reads.take();
+  REQUIRE(reads.size() == 1);
+  store.answer(reads[0]);
+  run();
+  const auto answers = asker.answers.take();
+  REQUIRE(answers.size() == 1);
+  CHECK(core::error_of(answers[0].what) == ec::not_a_member);
+  CHECK(store.proposals.take().empty());
+}
+
+TEST_CASE_FIXTURE(fixture, "an unknown conversation is only unknown if a fresh look agrees") {
+  reader.heads.clear();
+  open();
+  call(room, asker.handle, 1, message(alice));
+  run();
+  reader.heads[id] = {true, {alice, bob}, seq_no{0}}; // it had been opened at another node a moment ago
+  store.answer(store.reads.take().at(0));
+  run();
+  CHECK(asker.answers.take().empty());
+  CHECK(store.proposals.take().size() == 1);
+}
+
+TEST_CASE_FIXTURE(fixture, "beyond the rate limit a retry is still answered, a new message is not") {
+  config.conversation_burst_max = 1;
+  config.conversation_refill_every = std::chrono::microseconds{1'000'000};
+  open();
+  advance(2s);
+  core::placement first;
+  first.seq = seq_no{9};
+  first.duplicate = 1;
+  reader.retries[{id, 2}] = first;
+  call(room, asker.handle, 1, message(alice, 1));
+  call(room, asker.handle, 2, message(alice, 2));
+  call(room, asker.handle, 3, message(alice, 3));
+  run();
+  const auto answers = asker.answers.take();
+  REQUIRE(answers.size() == 2);
+  CHECK(std::get<0>(answers[0].what).seq == seq_no{9});
+  CHECK(core::error_of(answers[1].what) == ec::rate_limited);
+}
+
+TEST_CASE_FIXTURE(fixture, "the number a message got is its sender's answer") {
+  open();
+  call(room, asker.handle, 8, message(bob));
+  run();
+  core::placement placed;
+  placed.seq = seq_no{3};
+  store.answer(store.proposals.take().at(0), placed);
+  run();
+  const auto answers = asker.answers.take();
+  REQUIRE(answers.size() == 1);
+  CHECK(answers[0].number == 8);
+  CHECK(std::get<0>(answers[0].what).seq == seq_no{3});
+}
+
+TEST_CASE_FIXTURE(fixture, "the first read mark is written at once, those of the next second together") {
+  open();
+  call(room, asker.handle, 1, core::call{core::mark_read{id, alice, seq_no{1}}});
+  run();
+  auto first = store.proposals.take();
+  REQUIRE(first.size() == 1);
+  store.answer(first[0], core::done{});
+  run();
+  CHECK(asker.answers.take().size() == 1);
+  call(room, asker.handle, 2, core::call{core::mark_read{id, alice, seq_no{2}}});
+  call(room, asker.handle, 3, core::call{core::mark_read{id, alice, seq_no{5}}});
+  run();
+  CHECK(store.proposals.take().empty());
+  advance(1s);
+  const auto second = store.proposals.take();
+  REQUIRE(second.size() == 1);
+  const auto command = core::decode<core::command>(second[0].command);
+  REQUIRE(command);
+  CHECK(std::get<core::raise_watermarks>(*command).marks.at(0).read == seq_no{5});
+  store.answer(second[0], core::done{});
+  run();
+  CHECK(asker.answers.take().size() == 2);
+}
+
+TEST_CASE_FIXTURE(fixture, "an idle conversation tells its shard, and stops when the shard says so") {
+  config.passivate_after = 3s;
+  open();
+  call(room, asker.handle, 1, message(alice));
+  run();
+  store.answer(store.proposals.take().at(0), core::placement{});
+  run();
+  for (int i = 0; i < 5; ++i)
+    advance(1s);
+  CHECK(*idles == 1);
+  caf::anon_send(room, atom::stop_v);
+  run();
+  call(room, asker.handle, 2, message(alice, 2));
+  run();
+  CHECK(store.proposals.take().empty());
+}

@@ -1,0 +1,130 @@
+#include "actors/core/debt_ledger.hpp"
+
+#include <doctest/doctest.h>
+
+using namespace parley;
+using namespace parley::core;
+using namespace std::chrono_literals;
+
+namespace {
+
+const conversation_id room{1, 2};
+const debt_ledger::time_point t0{};
+const debt_ledger::history no_log = [](conversation_id, seq_no, seq_no) { return std::vector<message>{}; };
+
+message text(std::uint64_t seq, user_id from = user_id{1}) {
+  return {room, seq_no{seq}, {}, from, {}, {}, "body"};
+}
+incurred owed_text(std::uint64_t number, std::uint64_t seq, user_id to = user_id{2}) {
+  return {shard_id{0}, number, owed_message{room, seq_no{seq}, {{to, 1, seq_no{seq - 1}}}}, text(seq)};
+}
+outcome outcomes(std::vector<inbox_outcome> parts) {
+  return inbox_outcomes{std::move(parts)};
+}
+debt_ledger ready_ledger(std::size_t debts_max = 100) {
+  debt_ledger l{4, debts_max, 100};
+  l.loaded(0); // the outbox was read and is empty
+  return l;
+}
+const append_inbox& appends(const debt_ledger::call_out& c) {
+  return std::get<append_inbox>(c.what.what);
+}
+
+} // namespace
+
+TEST_CASE("nothing live is taken before the outbox was read, for older debts may wait there") {
+  debt_ledger l{4, 100, 100};
+  CHECK_FALSE(l.add(owed_text(7, 7), debt_ledger::source::live));
+  REQUIRE(l.load_from());
+  CHECK(l.add(owed_text(6, 6), debt_ledger::source::outbox));
+  CHECK(l.add(owed_text(7, 7), debt_ledger::source::outbox));
+  l.loaded(7);
+  CHECK(l.add(owed_text(8, 8), debt_ledger::source::live));
+  const auto calls = l.send(t0);
+  REQUIRE(calls.size() == 1);
+  CHECK(appends(calls[0]).parts.size() == 3);
+  CHECK(appends(calls[0]).parts[0].upto == seq_no{6});
+}
+
+TEST_CASE("a full ledger leaves the rest in the outbox and asks for it when there is room") {
+  auto l = ready_ledger(2);
+  CHECK(l.add(owed_text(1, 1), debt_ledger::source::live));
+  CHECK(l.add(owed_text(2, 2), debt_ledger::source::live));
+  CHECK_FALSE(l.add(owed_text(3, 3), debt_ledger::source::live));
+  CHECK_FALSE(l.load_from());
+  const auto calls = l.send(t0);
+  l.answered(calls[0].number, ec::none, outcomes({{}, {}}), no_log);
+  REQUIRE(l.load_from());
+  CHECK(*l.load_from() == 3);
+}
+
+TEST_CASE("a debt is confirmed only when all before it are") {
+  auto l = ready_ledger();
+  l.add(owed_text(1, 1, user_id{2}), debt_ledger::source::live);
+  const auto first = l.send(t0);
+  l.add(owed_text(2, 2, user_id{2}), debt_ledger::source::live);
+  const auto second = l.send(t0);
+  l.answered(second[0].number, ec::none, outcomes({{}}), no_log);
+  CHECK(l.confirmed() == 0);
+  l.answered(first[0].number, ec::none, outcomes({{}}), no_log);
+  CHECK(l.confirmed() == 2);
+  CHECK(l.idle());
+}
+
+TEST_CASE("an append that got no answer is sent again, and so is one that was refused") {
+  auto l = ready_ledger();
+  l.add(owed_text(1, 1), debt_ledger::source::live);
+  const auto first = l.send(t0);
+  CHECK(l.send(t0 + 1s).empty());
+  l.expire(t0);
+  const auto second = l.send(t0 + 2s);
+  REQUIRE(second.size() == 1);
+  l.answered(first[0].number, ec::none, outcomes({{}}), no_log); // too late, and harmless
+  CHECK_FALSE(l.idle());
+  l.answered(second[0].number, ec::unavailable, {}, no_log);
+  const auto third = l.send(t0 + 3s);
+  REQUIRE(third.size() == 1);
+  l.answered(third[0].number, ec::none, outcomes({{}}), no_log);
+  CHECK(l.idle());
+}
+
+TEST_CASE("an inbox that lacks an earlier message gets it from the log, without the member's own") {
+  auto l = ready_ledger();
+  l.add(owed_text(9, 4), debt_ledger::source::live);
+  const auto calls = l.send(t0);
+  const debt_ledger::history log = [](conversation_id, seq_no after, seq_no upto) {
+    CHECK(after == seq_no{1});
+    CHECK(upto == seq_no{4});
+    return std::vector{text(2), text(3, user_id{2}), text(4)};
+  };
+  l.answered(calls[0].number, ec::none, outcomes({{ec::gap, seq_no{1}}}), log);
+  const auto again = l.send(t0);
+  REQUIRE(again.size() == 1);
+  const auto& part = appends(again[0]).parts.at(0);
+  CHECK(part.prev == seq_no{1});
+  CHECK(part.upto == seq_no{4});
+  REQUIRE(part.items.size() == 2);
+  CHECK(std::get<message_news>(part.items[0]).msg.seq == seq_no{2});
+  CHECK(std::get<message_news>(part.items[1]).prev == seq_no{2});
+  CHECK(std::get<message_news>(part.items[1]).msg.seq == seq_no{4});
+}
+
+TEST_CASE("an append for an ended membership is settled, not repeated") {
+  auto l = ready_ledger();
+  l.add(owed_text(1, 1), debt_ledger::source::live);
+  const auto calls = l.send(t0);
+  l.answered(calls[0].number, ec::none, outcomes({{ec::stale, seq_no{0}}}), no_log);
+  CHECK(l.idle());
+}
+
+TEST_CASE("a device's progress goes to its conversation's shard") {
+  auto l = ready_ledger();
+  const watermark mark{room, user_id{2}, seq_no{5}, seq_no{0}};
+  l.add({shard_id{0}, 1, owed_watermark{mark}, std::nullopt}, debt_ledger::source::live);
+  const auto calls = l.send(t0);
+  REQUIRE(calls.size() == 1);
+  CHECK(calls[0].what.shard == home_shard(room, 4));
+  CHECK(std::get<raise_watermarks>(calls[0].what.what).marks.at(0) == mark);
+  l.answered(calls[0].number, ec::none, done{}, no_log);
+  CHECK(l.idle());
+}

@@ -1,0 +1,48 @@
+#pragma once
+#include "actors/state_reader.hpp"
+
+#include <map>
+
+namespace parley::test {
+
+/// Answers from maps that the test fills.
+struct fake_reader final : state_reader {
+  std::map<conversation_id, conversation_head> heads;
+  std::map<std::pair<conversation_id, std::uint64_t>, core::placement> retries; ///< by client counter
+  core::inbox_page next_page;
+  core::attached next_attached;
+  std::vector<core::message> log;
+  std::vector<core::incurred> outbox;
+
+  std::optional<core::placement> find_retry(shard_id, const core::submission& w) override {
+    auto i = retries.find({w.conversation, w.id.counter});
+    return i == retries.end() ? std::nullopt : std::optional{i->second};
+  }
+  conversation_head head(shard_id, conversation_id c) override {
+    auto i = heads.find(c);
+    return i == heads.end() ? conversation_head{} : i->second;
+  }
+  core::conversation_page page(shard_id, const core::sync_conversation&) override { return {}; }
+  std::vector<core::message> messages(shard_id, conversation_id c, seq_no after, seq_no upto) override {
+    std::vector<core::message> out;
+    for (const auto& m : log)
+      if (m.conversation == c && m.seq > after && m.seq <= upto)
+        out.push_back(m);
+    return out;
+  }
+  core::inbox_page inbox(shard_id, const core::pull_inbox&) override { return next_page; }
+  core::attached inbox_state(shard_id, user_id, device_id) override { return next_attached; }
+  core::conversation_list conversations(shard_id, const core::list_conversations&) override { return {}; }
+  core::found_device device(shard_id, user_id, device_id) override { return {}; }
+  core::found_phone phone(shard_id, const std::string&) override { return {}; }
+  std::vector<core::incurred> debts(shard_id, std::uint64_t from, std::size_t rows_max) override {
+    std::vector<core::incurred> out;
+    for (const auto& d : outbox)
+      if (d.number >= from && out.size() < rows_max)
+        out.push_back(d);
+    return out;
+  }
+  core::node_list nodes(shard_id) override { return {}; }
+};
+
+} // namespace parley::test
