@@ -69,7 +69,8 @@ caf::behavior directory(self_ptr self, directory_config config, router_actor rou
   st.router = std::move(router);
   st.store = std::move(store);
   const auto me = caf::actor_cast<caf::actor>(self);
-  // Untyped, because it is nobody's to call; what it asks for comes through two typed relays that end with it.
+  // Untyped, because it is nobody's to call; what it asks for comes through two typed relays that end with
+  // it.
   st.answers = self->spawn<caf::linked>([me](answer_sink::pointer) -> answer_sink::behavior_type {
     return {[me](answer_batch& b) { caf::anon_send(me, std::move(b)); }};
   });

@@ -48,7 +48,8 @@ gateway::gateway_config gateways(const node_config& c, const founding& f) {
   g.login_deadline = c.login_deadline;
   g.connections_max = c.connections_max;
   g.pre_login_max = c.connections_before_login_max;
-  g.pre_login_per_address_max = std::min<std::size_t>(g.pre_login_per_address_max, c.connections_before_login_max);
+  g.pre_login_per_address_max =
+      std::min<std::size_t>(g.pre_login_per_address_max, c.connections_before_login_max);
   g.codes_burst = c.codes_per_address_burst;
   g.registrations_burst = c.codes_per_address_burst;
   g.code_valid_for = std::chrono::duration_cast<std::chrono::seconds>(c.code_life);
@@ -144,8 +145,8 @@ private:
 
 class node::impl final : public link_events, public raft_port, public peer_port {
 public:
-  impl(caf::actor_system& system, const node_config& config, const storage::identity& identity, const founding& f,
-       storage::lmdb_environment& env)
+  impl(caf::actor_system& system, const node_config& config, const storage::identity& identity,
+       const founding& f, storage::lmdb_environment& env)
       : system_{system}, config_{config}, founding_{f}, env_{env}, epoch_{random_epoch()},
         reader_{make_state_reader(env)} {
     router_config rc;

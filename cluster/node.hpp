@@ -39,8 +39,8 @@ public:
   link_events& events();
   /// Everything up, gateways last. `none`, or a sentence for the operator.
   std::optional<std::string> start(links& transport);
-  /// Stops accepting, hands leaderships over, tells clients to reconnect spread in time; returns when they are
-  /// gone or the deadline has passed.
+  /// Stops accepting, hands leaderships over, tells clients to reconnect spread in time; returns when they
+  /// are gone or the deadline has passed.
   void drain();
   node_snapshot snapshot();
   const gateway::gateway_metrics& metrics() const;

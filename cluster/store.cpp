@@ -74,7 +74,7 @@ void queue_turn(self_ptr self) {
 
 void hand_out(store_state& st, std::vector<frame>& frames) {
   for (auto& f : frames)
-    st.wiring.peers->send(f.to, std::move(f.bytes));
+    st.wiring.peers->send_raft(f.to, std::move(f.bytes));
 }
 
 void hand_out(store_state& st, events& news) {

@@ -14,7 +14,7 @@ namespace parley::cluster {
 class raft_port {
 public:
   virtual ~raft_port() = default;
-  virtual void send(node_id to, std::string frame) = 0;
+  virtual void send_raft(node_id to, std::string frame) = 0;
 };
 
 /// What the store tells metrics, from its own thread.

@@ -45,15 +45,18 @@ public:
   /// As `put`, for a key above all others of the table: cheaper.
   virtual void append(table t, std::string_view key, std::string_view value) = 0;
   virtual void erase(table t, std::string_view key) = 0;
-  /// Erases at most `rows_max` keys of [from, to); answers how many. A result below `rows_max` means: none is left.
-  virtual std::size_t erase_range(table t, std::string_view from, std::string_view to, std::size_t rows_max) = 0;
+  /// Erases at most `rows_max` keys of [from, to); answers how many. A result below `rows_max` means: none is
+  /// left.
+  virtual std::size_t erase_range(table t, std::string_view from, std::string_view to,
+                                  std::size_t rows_max) = 0;
   /// Durable (fdatasync) when it returns `none`. Any other answer: the process must stop, the outcome is
-  /// unknown and recovery is through Raft. (`lmdb_environment` aborts by itself unless told otherwise in a test.)
+  /// unknown and recovery is through Raft. (`lmdb_environment` aborts by itself unless told otherwise in a
+  /// test.)
   virtual ec commit() = 0;
 };
 
 struct space {
-  std::uint64_t bytes_free = 0; ///< what commits can still add
+  std::uint64_t bytes_free = 0;  ///< what commits can still add
   bool accepts_proposals = true; ///< false: only votes, applies and trimming, which live off the reserve
 };
 
@@ -74,7 +77,8 @@ public:
   shard_view(read_txn& txn, shard_id shard, std::uint8_t slot) : txn_{txn}, prefix_{prefix(shard, slot)} {}
 
   static std::string prefix(shard_id shard, std::uint8_t slot) {
-    return {static_cast<char>(number(shard) >> 8), static_cast<char>(number(shard) & 0xff), static_cast<char>(slot)};
+    return {static_cast<char>(number(shard) >> 8), static_cast<char>(number(shard) & 0xff),
+            static_cast<char>(slot)};
   }
 
   std::optional<std::string_view> get(std::string_view key) { return txn_.get(table::state, full(key)); }

@@ -55,7 +55,7 @@ struct saver {
     std::visit([this](const auto& v) { save(v); }, x);
   }
   template <class T>
-    requires requires(T& x, saver& s) { x.fields(s); }
+  requires requires(T& x, saver& s) { x.fields(s); }
   void save(const T& x) {
     const_cast<T&>(x).fields(*this); // `fields` serves both ways; saving never writes
   }
@@ -104,10 +104,8 @@ struct loader {
       good = false;
   }
   template <class T>
-    requires requires(T& x, loader& l) { x.fields(l); }
-  void load(T& x) {
-    x.fields(*this);
-  }
+  requires requires(T& x, loader& l) { x.fields(l); }
+  void load(T& x) { x.fields(*this); }
 };
 
 } // namespace detail

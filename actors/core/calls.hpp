@@ -1,6 +1,7 @@
 #pragma once
 // What gateways ask of conversations, inboxes and accounts, and what these answer. Calls cross nodes as bytes
-// (archive.hpp); every call goes to the leader of `home(call)`, every answer has the call's own index in `answer`.
+// (archive.hpp); every call goes to the leader of `home(call)`, every answer has the call's own index in
+// `answer`.
 #include "actors/core/commands.hpp"
 
 namespace parley::core {
@@ -10,7 +11,10 @@ struct connection_ref {
   node_id node{};
   std::uint64_t number = 0; ///< never reused by a node's process
   std::uint64_t epoch = 0;  ///< of the node's process: random
-  template <class F> auto fields(F&& f) { return f(node, number, epoch); }
+  template <class F>
+  auto fields(F&& f) {
+    return f(node, number, epoch);
+  }
   auto operator<=>(const connection_ref&) const = default;
 };
 
@@ -20,13 +24,19 @@ using submit = submission; // answer: placement
 struct open_conversation {
   user_id by{}, with{};
   unix_ms at{};
-  template <class F> auto fields(F&& f) { return f(by, with, at); }
+  template <class F>
+  auto fields(F&& f) {
+    return f(by, with, at);
+  }
 };
 struct opened {
   ec error{};
   conversation_id conversation;
   std::uint32_t retry_after_ms = 0;
-  template <class F> auto fields(F&& f) { return f(error, conversation, retry_after_ms); }
+  template <class F>
+  auto fields(F&& f) {
+    return f(error, conversation, retry_after_ms);
+  }
 };
 
 /// Fresh: reaches all that was acknowledged before it was asked.
@@ -35,7 +45,10 @@ struct sync_conversation {
   user_id by{};
   seq_no after{};
   std::uint32_t limit = 0;
-  template <class F> auto fields(F&& f) { return f(conversation, by, after, limit); }
+  template <class F>
+  auto fields(F&& f) {
+    return f(conversation, by, after, limit);
+  }
 };
 struct conversation_page {
   ec error{};
@@ -44,19 +57,25 @@ struct conversation_page {
   std::vector<watermark> marks;  ///< of every member
   std::uint8_t more = 0;
   std::uint32_t retry_after_ms = 0;
-  template <class F> auto fields(F&& f) { return f(error, messages, last, marks, more, retry_after_ms); }
+  template <class F>
+  auto fields(F&& f) {
+    return f(error, messages, last, marks, more, retry_after_ms);
+  }
 };
 
 struct mark_read {
   conversation_id conversation;
   user_id by{};
   seq_no upto{};
-  template <class F> auto fields(F&& f) { return f(conversation, by, upto); }
+  template <class F>
+  auto fields(F&& f) {
+    return f(conversation, by, upto);
+  }
 };
 
 // --- to an inbox ------------------------------------------------------------------------------------------
-/// Rows after `after`; with `live`, whatever comes after the last page is pushed to `connection`, and an older
-/// connection of the device is fenced.
+/// Rows after `after`; with `live`, whatever comes after the last page is pushed to `connection`, and an
+/// older connection of the device is fenced.
 struct pull_inbox {
   user_id user{};
   device_id device{};
@@ -64,42 +83,60 @@ struct pull_inbox {
   std::uint32_t limit = 0;
   std::uint8_t live = 0;
   connection_ref connection;
-  template <class F> auto fields(F&& f) { return f(user, device, after, limit, live, connection); }
+  template <class F>
+  auto fields(F&& f) {
+    return f(user, device, after, limit, live, connection);
+  }
 };
 struct inbox_page {
   ec error{};
   std::vector<inbox_row> rows;
-  inbox_pos next{};         ///< ask on from here
-  std::uint8_t more = 0;    ///< 1: not yet live, there is more stored
+  inbox_pos next{};      ///< ask on from here
+  std::uint8_t more = 0; ///< 1: not yet live, there is more stored
   std::uint32_t retry_after_ms = 0;
-  template <class F> auto fields(F&& f) { return f(error, rows, next, more, retry_after_ms); }
+  template <class F>
+  auto fields(F&& f) {
+    return f(error, rows, next, more, retry_after_ms);
+  }
 };
 
 struct acknowledge { ///< these rows are on the device
   user_id user{};
   device_id device{};
   inbox_pos upto{};
-  template <class F> auto fields(F&& f) { return f(user, device, upto); }
+  template <class F>
+  auto fields(F&& f) {
+    return f(user, device, upto);
+  }
 };
 
 struct list_conversations {
   user_id user{};
   conversation_id after;
   std::uint32_t limit = 0;
-  template <class F> auto fields(F&& f) { return f(user, after, limit); }
+  template <class F>
+  auto fields(F&& f) {
+    return f(user, after, limit);
+  }
 };
 struct conversation_summary {
   conversation_id conversation;
   std::vector<user_id> members;
   seq_no last{}; ///< as far as this inbox has heard
-  template <class F> auto fields(F&& f) { return f(conversation, members, last); }
+  template <class F>
+  auto fields(F&& f) {
+    return f(conversation, members, last);
+  }
 };
 struct conversation_list {
   ec error{};
   std::vector<conversation_summary> items;
   std::uint8_t more = 0;
   std::uint32_t retry_after_ms = 0;
-  template <class F> auto fields(F&& f) { return f(error, items, more, retry_after_ms); }
+  template <class F>
+  auto fields(F&& f) {
+    return f(error, items, more, retry_after_ms);
+  }
 };
 
 /// A device's session begins: the inbox fences the device's older connection. Repeated as a heartbeat
@@ -108,21 +145,30 @@ struct attach {
   user_id user{};
   device_id device{};
   connection_ref connection;
-  template <class F> auto fields(F&& f) { return f(user, device, connection); }
+  template <class F>
+  auto fields(F&& f) {
+    return f(user, device, connection);
+  }
 };
 struct attached {
-  ec error{}; ///< none; fenced: a newer connection is known
+  ec error{};               ///< none; fenced: a newer connection is known
   inbox_pos acknowledged{}; ///< the device's cursor
   inbox_pos last{};
   std::uint32_t devices = 0; ///< of the user: more than one wants copies of own messages
   std::uint32_t retry_after_ms = 0;
-  template <class F> auto fields(F&& f) { return f(error, acknowledged, last, devices, retry_after_ms); }
+  template <class F>
+  auto fields(F&& f) {
+    return f(error, acknowledged, last, devices, retry_after_ms);
+  }
 };
 struct detach {
   user_id user{};
   device_id device{};
   connection_ref connection;
-  template <class F> auto fields(F&& f) { return f(user, device, connection); }
+  template <class F>
+  auto fields(F&& f) {
+    return f(user, device, connection);
+  }
 };
 
 // --- to an account -----------------------------------------------------------------------------------------
@@ -130,71 +176,106 @@ struct request_code { ///< at the phone's shard
   std::string phone;
   body_hash code_hash{};
   unix_ms at{};
-  template <class F> auto fields(F&& f) { return f(phone, code_hash, at); }
+  template <class F>
+  auto fields(F&& f) {
+    return f(phone, code_hash, at);
+  }
 };
 struct confirm_code { ///< at the phone's shard; the gateway then adds the device at the user's
   std::string phone;
   body_hash code_hash{};
   user_id candidate{};
   unix_ms at{};
-  template <class F> auto fields(F&& f) { return f(phone, code_hash, candidate, at); }
+  template <class F>
+  auto fields(F&& f) {
+    return f(phone, code_hash, candidate, at);
+  }
 };
 struct add_device {
   user_id user{};
   std::string phone;
   device_record device;
-  template <class F> auto fields(F&& f) { return f(user, phone, device); }
+  template <class F>
+  auto fields(F&& f) {
+    return f(user, phone, device);
+  }
 };
 struct find_device { ///< fresh
   user_id user{};
   device_id device{};
-  template <class F> auto fields(F&& f) { return f(user, device); }
+  template <class F>
+  auto fields(F&& f) {
+    return f(user, device);
+  }
 };
 struct found_device {
   ec error{};
   device_record device;
   std::uint32_t devices = 0;
   std::uint32_t retry_after_ms = 0;
-  template <class F> auto fields(F&& f) { return f(error, device, devices, retry_after_ms); }
+  template <class F>
+  auto fields(F&& f) {
+    return f(error, device, devices, retry_after_ms);
+  }
 };
 struct find_phone { ///< fresh, at the phone's shard
   std::string phone;
   user_id by{};
-  template <class F> auto fields(F&& f) { return f(phone, by); }
+  template <class F>
+  auto fields(F&& f) {
+    return f(phone, by);
+  }
 };
 struct found_phone {
   ec error{};
   user_id user{};
   std::uint32_t retry_after_ms = 0;
-  template <class F> auto fields(F&& f) { return f(error, user, retry_after_ms); }
+  template <class F>
+  auto fields(F&& f) {
+    return f(error, user, retry_after_ms);
+  }
 };
 
-// --- between shards (fan-out) and to the meta shard -------------------------------------------------------------
+// --- between shards (fan-out) and to the meta shard
+// -------------------------------------------------------------
 struct propose { ///< a command for `shard` as it is
   shard_id shard{};
   command what;
-  template <class F> auto fields(F&& f) { return f(shard, what); }
+  template <class F>
+  auto fields(F&& f) {
+    return f(shard, what);
+  }
 };
 struct proposed {
   ec error{};
   outcome what;
-  template <class F> auto fields(F&& f) { return f(error, what); }
+  template <class F>
+  auto fields(F&& f) {
+    return f(error, what);
+  }
 };
 struct list_nodes { ///< fresh, at the meta shard
   std::uint8_t unused = 0;
-  template <class F> auto fields(F&& f) { return f(unused); }
+  template <class F>
+  auto fields(F&& f) {
+    return f(unused);
+  }
 };
 struct node_list {
   ec error{};
   std::vector<node_record> nodes;
-  template <class F> auto fields(F&& f) { return f(error, nodes); }
+  template <class F>
+  auto fields(F&& f) {
+    return f(error, nodes);
+  }
 };
 
 using call = std::variant<submit, open_conversation, sync_conversation, mark_read, pull_inbox, acknowledge,
-                          list_conversations, attach, detach, request_code, confirm_code, add_device, find_device,
-                          find_phone, propose, list_nodes>;
-using answer = std::variant<placement, opened, conversation_page, done, inbox_page, done, conversation_list,
-                            attached, done, done, redeemed, done, found_device, found_phone, proposed, node_list>;
+                          list_conversations, attach, detach, request_code, confirm_code, add_device,
+                          find_device, find_phone, propose, list_nodes>;
+using answer =
+    std::variant<placement, opened, conversation_page, done, inbox_page, done, conversation_list, attached,
+                 done, done, redeemed, done, found_device, found_phone, proposed, node_list>;
 static_assert(std::variant_size_v<call> == std::variant_size_v<answer>);
 
 inline constexpr shard_id meta_shard{0};
@@ -207,7 +288,8 @@ constexpr std::uint64_t phone_hash(std::string_view phone) {
   return mix64(h);
 }
 
-/// Id of the direct conversation of two users: the first 128 bits of SHA-256 over a domain and the ordered pair.
+/// Id of the direct conversation of two users: the first 128 bits of SHA-256 over a domain and the ordered
+/// pair.
 conversation_id direct_conversation(user_id a, user_id b);
 
 /// Where a call is answered.

@@ -20,8 +20,7 @@ public:
   explicit writer(std::size_t bytes) { out_.reserve(bytes); }
 
   template <class T>
-    requires std::is_integral_v<T> || std::is_enum_v<T>
-  writer& put(T v) {
+  requires std::is_integral_v<T> || std::is_enum_v<T> writer& put(T v) {
     out_.append(reinterpret_cast<const char*>(&v), sizeof v);
     return *this;
   }
@@ -58,8 +57,7 @@ public:
   explicit reader(std::string_view in) : in_{in} {}
 
   template <class T>
-    requires std::is_integral_v<T> || std::is_enum_v<T>
-  T get() {
+  requires std::is_integral_v<T> || std::is_enum_v<T> T get() {
     T v{};
     if (in_.size() < sizeof v) {
       fail();
@@ -116,10 +114,9 @@ private:
 class key_writer {
 public:
   template <class T>
-    requires std::is_integral_v<T> || std::is_enum_v<T>
-  key_writer& put(T v) {
-    using U = std::make_unsigned_t<typename std::conditional_t<std::is_enum_v<T>, std::underlying_type<T>,
-                                                               std::type_identity<T>>::type>;
+  requires std::is_integral_v<T> || std::is_enum_v<T> key_writer& put(T v) {
+    using U = std::make_unsigned_t<
+        typename std::conditional_t<std::is_enum_v<T>, std::underlying_type<T>, std::type_identity<T>>::type>;
     auto u = static_cast<U>(v);
     for (int shift = 8 * (static_cast<int>(sizeof u) - 1); shift >= 0; shift -= 8)
       out_.push_back(static_cast<char>((u >> shift) & 0xff));

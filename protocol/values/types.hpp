@@ -1,5 +1,6 @@
 #pragma once
-// The words of Parley as values: a type for each thing, standard library only, so that clients drag nothing in.
+// The words of Parley as values: a type for each thing, standard library only, so that clients drag nothing
+// in.
 #include <array>
 #include <chrono>
 #include <compare>
@@ -59,13 +60,12 @@ enum class unix_ms : std::int64_t { none = 0 };
 /// Position in one user's inbox. 1-based; `none` means "before the first".
 enum class inbox_pos : std::uint64_t { none = 0 };
 
-constexpr std::uint64_t number(auto e)
-  requires std::is_enum_v<decltype(e)>
-{
+constexpr std::uint64_t number(auto e) requires std::is_enum_v<decltype(e)> {
   return static_cast<std::uint64_t>(e);
 }
 
-/// A finaliser with full avalanche (Stafford's variant 13 of MurmurHash3's): the placement hash. Never change it.
+/// A finaliser with full avalanche (Stafford's variant 13 of MurmurHash3's): the placement hash. Never change
+/// it.
 constexpr std::uint64_t mix64(std::uint64_t x) {
   x ^= x >> 30;
   x *= 0xbf58476d1ce4e5b9ULL;

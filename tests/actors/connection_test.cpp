@@ -159,7 +159,8 @@ TEST_CASE_FIXTURE(fixture, "a new leader is told who is here, and asked from whe
 TEST_CASE_FIXTURE(fixture, "an acknowledgement that a dead leader took with it is repeated to the next") {
   attach();
   call_batch b;
-  b.calls.push_back({1, answer_sink{}, core::call{core::acknowledge{user_id{1}, device_id{2}, inbox_pos{7}}}});
+  b.calls.push_back(
+      {1, answer_sink{}, core::call{core::acknowledge{user_id{1}, device_id{2}, inbox_pos{7}}}});
   caf::anon_send(it, std::move(b));
   run();
   router.calls.take();

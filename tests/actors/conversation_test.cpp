@@ -23,8 +23,14 @@ struct fixture : test::actor_fixture {
   fixture() { reader.heads[id] = {true, {alice, bob}, seq_no{0}}; }
   ~fixture() { caf::anon_send_exit(room, caf::exit_reason::user_shutdown); }
   void open() {
-    room = spawn_conversation(sys, {shard_id{1}, {resident_kind::conversation, id.hi, id.lo}, 7, config, &reader,
-                                    store.handle, router.handle, make_silent_shard(idles)});
+    room = spawn_conversation(sys, {shard_id{1},
+                                    {resident_kind::conversation, id.hi, id.lo},
+                                    7,
+                                    config,
+                                    &reader,
+                                    store.handle,
+                                    router.handle,
+                                    make_silent_shard(idles)});
   }
   core::call message(user_id from, std::uint64_t counter = 1) {
     core::submission s;

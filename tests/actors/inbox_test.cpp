@@ -17,8 +17,14 @@ struct fixture : test::actor_fixture {
   fake_router router = make_router();
   sink asker = make_sink();
   resident_config config;
-  inbox_actor it = spawn_inbox(sys, {shard_id{1}, {resident_kind::inbox, 0, 1}, 7, config, &reader, store.handle,
-                                     router.handle, make_silent_shard()});
+  inbox_actor it = spawn_inbox(sys, {shard_id{1},
+                                     {resident_kind::inbox, 0, 1},
+                                     7,
+                                     config,
+                                     &reader,
+                                     store.handle,
+                                     router.handle,
+                                     make_silent_shard()});
   ~fixture() { caf::anon_send_exit(it, caf::exit_reason::user_shutdown); }
 
   void read_all() {

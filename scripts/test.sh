@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# The whole gate: installs what is missing, builds, tests, checks the format. `scripts/test.sh -L unit` passes its
+# arguments to ctest. The last lines are ctest's summary.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+scripts/setup.sh
+
+werror=OFF
+[ -z "${CI:-}" ] || werror=ON
+cmake -S . -B build -G Ninja -DPARLEY_WERROR=$werror >build.log 2>&1 || { cat build.log; exit 1; }
+cmake --build build -j 2 >>build.log 2>&1 || { grep -E -A8 'error|warning' build.log | head -80; tail -20 build.log; exit 1; }
+
+git ls-files '*.cpp' '*.hpp' '*.c' '*.h' | xargs clang-format --dry-run -Werror
+
+# Tests with real processes, real time and real disks share two cores badly: those run alone.
+cd build
+exec ctest --output-on-failure -j 2 "$@"
