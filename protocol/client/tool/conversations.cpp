@@ -1,0 +1,57 @@
+// `parley conversations`: who this user talks with.
+#include "protocol/client/tool/commands.hpp"
+#include "protocol/client/tool/output.hpp"
+
+#include <fmt/format.h>
+
+#include <iostream>
+#include <memory>
+
+namespace parley::tool {
+namespace {
+
+void run(context& shared, std::chrono::seconds limit) {
+  client::observer silent;
+  auto settings = shared.settings();
+  settings.how = client::intake::pull;
+  settings.ask_timeout = limit;
+  client::blocking_device device{shared.directory(), shared.ca_file(), settings, silent};
+  connect(device, limit);
+  conversation_id after;
+  for (bool more = true; more;) {
+    const auto page = device.wait(device.it().conversations(after));
+    if (!page)
+      stop_with(page.error());
+    for (const auto& c : page->items) {
+      after = c.conversation;
+      std::string members;
+      for (auto user : c.members)
+        members += fmt::format("{}\"{}\"", members.empty() ? "" : ",", number(user));
+      if (shared.json) {
+        json_line{}
+            .put("conversation", client::text(c.conversation))
+            .raw("members", "[" + members + "]")
+            .put("last", number(c.last))
+            .print();
+        continue;
+      }
+      std::erase(members, '"');
+      std::cout << fmt::format("{}  {:>6} messages  {}\n", client::text(c.conversation), number(c.last),
+                               members);
+    }
+    more = page->more && !page->items.empty();
+  }
+  device.wait(device.it().stop());
+}
+
+} // namespace
+
+void add_conversations(CLI::App& app, context& shared) {
+  auto* sub = app.add_subcommand("conversations", "List the conversations of this user");
+  sub->fallthrough();
+  const auto seconds = std::make_shared<int>(30);
+  sub->add_option("--seconds", *seconds, "Give up after")->capture_default_str()->check(CLI::Range(1, 600));
+  sub->callback([seconds, &shared] { run(shared, std::chrono::seconds{*seconds}); });
+}
+
+} // namespace parley::tool

@@ -1,0 +1,48 @@
+#pragma once
+// What goes to the terminal, to a pipe, and to a program that reads JSON.
+#include "protocol/client/values.hpp"
+
+#include <concepts>
+#include <string>
+#include <string_view>
+
+namespace parley::tool {
+
+bool is_utf8(std::string_view bytes);
+/// For a terminal: control characters cannot move its cursor.
+std::string printable(std::string_view body);
+
+/// One object, one line.
+class json_line {
+public:
+  json_line& put(std::string_view key, std::string_view text);
+  json_line& put(std::string_view key, const char* text) { return put(key, std::string_view{text}); }
+  json_line& put(std::string_view key, std::integral auto n) {
+    if constexpr (std::same_as<decltype(n), bool>)
+      return raw(key, n ? "true" : "false");
+    else
+      return raw(key, std::to_string(n));
+  }
+  /// Ids use all 64 bits, more than most readers of JSON numbers keep: they travel as text.
+  json_line& id(std::string_view key, std::uint64_t n) {
+    return put(key, std::string_view{std::to_string(n)});
+  }
+  json_line& raw(std::string_view key, std::string_view value);
+  /// `key` if it is text, else `key`_base64.
+  json_line& body(std::string_view key, std::string_view bytes);
+  std::string text() const { return out_ + "}"; }
+  void print() const; ///< with a newline, flushed
+
+private:
+  std::string out_ = "{";
+};
+
+/// Escape sequences, empty unless standard output is a terminal and NO_COLOR is not set.
+struct palette {
+  std::string_view dim, bold, green, blue, red, reset;
+  static palette for_stdout();
+};
+
+std::string clock_text(unix_ms at); ///< hours and minutes here
+
+} // namespace parley::tool

@@ -1,0 +1,144 @@
+// `parley register`: a phone number, confirmed by a code, becomes this profile's.
+#include "protocol/client/tool/commands.hpp"
+#include "protocol/client/tool/output.hpp"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <iostream>
+#include <memory>
+#include <optional>
+
+namespace parley::tool {
+namespace {
+
+using namespace std::chrono_literals;
+
+struct options {
+  std::string phone;
+  std::string code;                   ///< empty: ask; "-": standard input
+  std::vector<std::string> code_from; ///< files that a node's console is written to
+  std::string name = "parley tool";
+  bool request_only = false;
+  int seconds = 30;
+};
+
+bool six_digits(std::string_view s) {
+  return s.size() == 6 && s.find_first_not_of("0123456789") == std::string_view::npos;
+}
+
+std::uintmax_t size_of(const std::string& file) {
+  std::error_code ignored;
+  const auto size = std::filesystem::file_size(file, ignored);
+  return ignored ? 0 : size;
+}
+
+/// The last "code for …: 123456" written after `from`. Consoles show only parts of a number, so the first
+/// three and last two characters have to do.
+std::optional<std::string> code_in(const std::string& file, std::uintmax_t from, const std::string& phone) {
+  std::ifstream in{file};
+  in.seekg(static_cast<std::streamoff>(from));
+  std::optional<std::string> found;
+  for (std::string line; std::getline(in, line);) {
+    const auto colon = line.rfind(": ");
+    const auto word = line.find("code for " + phone.substr(0, 3));
+    if (word == std::string::npos || colon == std::string::npos || colon < 2 || colon < word)
+      continue;
+    const auto code = line.substr(colon + 2, 6);
+    if (six_digits(code) && line.substr(colon - 2, 2) == phone.substr(phone.size() - 2))
+      found = code;
+  }
+  return found;
+}
+
+std::string ask_for_code(const std::string& phone, std::chrono::seconds good_for) {
+  if (::isatty(STDIN_FILENO))
+    std::cerr << fmt::format("A code was sent to {}; it is good for {} min.\nCode: ", phone,
+                             good_for.count() / 60);
+  std::string code;
+  if (!std::getline(std::cin, code))
+    throw stop{status::usage, "No code was given: read it from the phone, or from the node's console."};
+  while (!code.empty() && (code.back() == ' ' || code.back() == '\r'))
+    code.pop_back();
+  return code;
+}
+
+void run(const options& o, context& shared) {
+  client::observer silent;
+  const auto limit = std::chrono::seconds{o.seconds};
+  auto settings = shared.settings();
+  settings.ask_timeout = limit;
+  client::blocking_device device{shared.directory(), shared.ca_file(), settings, silent};
+  auto code = o.code == "-" ? std::string{} : o.code;
+  if (code.empty()) {
+    std::vector<std::uintmax_t> from;
+    for (const auto& file : o.code_from)
+      from.push_back(size_of(file));
+    const auto asked = device.wait(device.it().request_code(o.phone));
+    if (!asked)
+      stop_with(asked.error());
+    if (o.request_only) {
+      if (shared.json)
+        json_line{}
+            .put("event", "code-sent")
+            .put("phone", o.phone)
+            .put("expires_in_s", asked->count())
+            .print();
+      else
+        std::cout << fmt::format("A code was sent to {}. Now: parley register --phone {} --code CODE\n",
+                                 o.phone, o.phone);
+      shared.remember();
+      return;
+    }
+    if (o.code_from.empty())
+      code = ask_for_code(o.phone, *asked);
+    const auto deadline = std::chrono::steady_clock::now() + limit;
+    while (code.empty()) {
+      for (std::size_t i = 0; i < o.code_from.size() && code.empty(); ++i)
+        code = code_in(o.code_from[i], from[i], o.phone).value_or("");
+      if (code.empty() && std::chrono::steady_clock::now() > deadline)
+        throw stop{status::local, "No code for that number appeared in the files of --code-from."};
+      if (code.empty())
+        device.timer().afterDelay(50 * kj::MILLISECONDS).wait(device.io().waitScope);
+    }
+  }
+  const auto who = device.wait(device.it().register_device(o.phone, code, o.name));
+  if (!who)
+    stop_with(who.error());
+  shared.remember();
+  if (shared.json)
+    json_line{}
+        .put("event", "registered")
+        .put("phone", o.phone)
+        .id("user", number(who->user))
+        .id("device", number(who->device))
+        .put("profile", shared.directory().string())
+        .print();
+  else
+    std::cout << fmt::format("{} is registered; profile {}.\n", o.phone, shared.directory().string());
+}
+
+} // namespace
+
+void add_register(CLI::App& app, context& shared) {
+  auto* sub = app.add_subcommand("register", "Make this profile a device of a phone number");
+  sub->fallthrough();
+  const auto o = std::make_shared<options>();
+  sub->add_option("--phone", o->phone, "+ and 7 to 15 digits")->required();
+  sub->add_option("--code", o->code, "The code, if it was sent before; - reads it from standard input");
+  sub->add_option("--code-from", o->code_from, "Files with a node's console, where the code will appear");
+  sub->add_flag("--request-only", o->request_only, "Have the code sent, and leave the rest to --code");
+  sub->add_option("--device-name", o->name, "What the owner sees in a list of devices")
+      ->capture_default_str();
+  sub->add_option("--seconds", o->seconds, "Give up after")->capture_default_str()->check(CLI::Range(1, 600));
+  sub->footer("Example:\n  parley register --profile alice --phone +491700000001 --seeds 127.0.0.1:7001 "
+              "--ca certs/client-ca.pem");
+  sub->callback([o, &shared] {
+    if (o->phone.size() < 8 || o->phone.front() != '+')
+      throw stop{status::usage, "A phone number is + and 7 to 15 digits."};
+    run(*o, shared);
+  });
+}
+
+} // namespace parley::tool

@@ -1,0 +1,172 @@
+// `parley send`: one message, or one for each line of standard input.
+#include "protocol/client/tool/commands.hpp"
+#include "protocol/client/tool/output.hpp"
+
+#include <fmt/format.h>
+
+#include <iostream>
+#include <memory>
+#include <set>
+
+namespace parley::tool {
+namespace {
+
+struct options {
+  std::string to;
+  std::vector<std::string> words;
+  std::string wait = "sent";
+  int seconds = 30;
+};
+
+/// Prints a tick as it is earned.
+class ticks final : public client::observer {
+public:
+  ticks(const context& shared, const palette& colours) : shared_{shared}, colours_{colours} {}
+
+  void on_sent(const client::sent& s) override {
+    outstanding_.insert(s.seq);
+    talk_ = s.conversation;
+    last_ = std::max(last_, s.seq);
+    if (shared_.json)
+      json_line{}
+          .put("event", "sent")
+          .put("conversation", client::text(s.conversation))
+          .put("seq", number(s.seq))
+          .put("msg_id", client::text(s.id))
+          .put("counter", s.counter)
+          .put("server_time_ms", static_cast<std::int64_t>(s.at))
+          .put("duplicate", s.duplicate)
+          .print();
+    else
+      say(fmt::format("{}✓{} sent       {}", colours_.dim, colours_.reset, number(s.seq)));
+    raise();
+  }
+  void on_delivered(conversation_id c, user_id who, seq_no upto) override {
+    if (c == talk_)
+      delivered_ = std::max(delivered_, upto);
+    remember(c, who, upto, delivered_by_);
+    raise();
+  }
+  void on_read(conversation_id c, user_id who, seq_no upto) override {
+    remember(c, who, upto, read_by_);
+    raise();
+  }
+  /// The conversation was known before: watermarks may be too.
+  void begin(conversation_id c, user_id own) {
+    talk_ = c;
+    own_ = own;
+  }
+  seq_no delivered() const { return delivered_told_; }
+  seq_no read() const { return read_told_; }
+  seq_no last() const { return last_; }
+
+private:
+  struct mark {
+    conversation_id conversation;
+    seq_no upto{};
+  };
+  // Marks may come before the answer to the send they are about.
+  void remember(conversation_id c, user_id who, seq_no upto, std::vector<mark>& into) {
+    if (who != own_)
+      into.push_back({c, upto});
+  }
+  void raise() {
+    tell(delivered_by_, delivered_told_, "delivered", colours_.dim);
+    tell(read_by_, read_told_, "read", colours_.blue);
+  }
+  void tell(std::vector<mark>& marks, seq_no& told, const char* what, std::string_view colour) {
+    for (const auto& m : marks) {
+      const auto upto = std::min(m.upto, last_);
+      if (m.conversation != talk_ || upto <= told || outstanding_.empty() || upto < *outstanding_.begin())
+        continue;
+      told = upto;
+      if (shared_.json)
+        json_line{}
+            .put("event", what)
+            .put("conversation", client::text(talk_))
+            .put("seq", number(upto))
+            .print();
+      else
+        say(fmt::format("{}✓✓{} {:<9} {}", colour, colours_.reset, what, number(upto)));
+    }
+    if (last_ != seq_no::none)
+      std::erase_if(marks, [&](const mark& m) { return m.upto <= last_; });
+  }
+  void say(const std::string& line) { std::cout << line << std::endl; }
+
+  const context& shared_;
+  const palette& colours_;
+  conversation_id talk_;
+  user_id own_{};
+  std::set<seq_no> outstanding_;
+  seq_no last_{}, delivered_{}, delivered_told_{}, read_told_{};
+  std::vector<mark> delivered_by_, read_by_;
+};
+
+void run(const options& o, context& shared) {
+  const auto colours = palette::for_stdout();
+  ticks shown{shared, colours};
+  auto settings = shared.settings();
+  if (o.wait == "sent")
+    settings.how = client::intake::pull; // nothing is fetched: `sync` and `chat` are for that
+  const auto limit = std::chrono::seconds{o.seconds};
+  const auto end = std::chrono::steady_clock::now() + limit;
+  const auto left = [&] {
+    return std::max(std::chrono::milliseconds{1}, std::chrono::duration_cast<std::chrono::milliseconds>(
+                                                      end - std::chrono::steady_clock::now()));
+  };
+  client::blocking_device device{shared.directory(), shared.ca_file(), settings, shown};
+  connect(device, limit);
+  const auto talk = find_talk(device, o.to, left());
+  shown.begin(talk, device.it().who().user);
+
+  const auto send = [&](const std::string& body) {
+    const auto r = device.wait(device.it().send(talk, body), left());
+    if (!r && r.error().code == ec::timed_out)
+      throw stop{status::unreachable,
+                 "No answer in time. The message is kept and will be sent by the next command."};
+    if (!r) {
+      for (const auto& f : device.store().failures())
+        device.store().forget(f.it.counter); // told here, and nowhere else to be looked at
+      stop_with(r.error());
+    }
+  };
+  if (o.words.size() == 1 && o.words[0] == "-") {
+    for (std::string line; std::getline(std::cin, line);)
+      send(line);
+  } else {
+    send(fmt::format("{}", fmt::join(o.words, " ")));
+  }
+
+  if (o.wait != "sent") {
+    const auto reached = [&] {
+      return (o.wait == "read" ? shown.read() : shown.delivered()) >= shown.last();
+    };
+    while (!reached() && std::chrono::steady_clock::now() < end && !device.it().state().final())
+      device.timer().afterDelay(5 * kj::MILLISECONDS).wait(device.io().waitScope);
+    if (!reached())
+      throw stop{status::unreachable, fmt::format("Sent, but not {} within {} s.", o.wait, o.seconds)};
+  }
+  device.wait(device.it().stop());
+}
+
+} // namespace
+
+void add_send(CLI::App& app, context& shared) {
+  auto* sub = app.add_subcommand("send", "Send a message");
+  sub->fallthrough();
+  const auto o = std::make_shared<options>();
+  sub->add_option("--to", o->to, "A phone number (+49…) or a conversation (32 hex digits)")->required();
+  sub->add_option("body", o->words, "The words; - sends each line of standard input")->required();
+  sub->add_option("--wait", o->wait, "Return when the message is …")
+      ->check(CLI::IsMember({"sent", "delivered", "read"}))
+      ->capture_default_str();
+  sub->add_option("--seconds", o->seconds, "Give up after")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 86'400));
+  sub->footer("Messages are not yet end-to-end encrypted.\n\nExample:\n"
+              "  parley send --profile alice --to +491700000002 --wait read \"Are you there?\"");
+  sub->callback([o, &shared] { run(*o, shared); });
+}
+
+} // namespace parley::tool
