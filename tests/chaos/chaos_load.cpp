@@ -296,7 +296,7 @@ void chaos_load::loop::set_up() {
     clients.push_back(std::make_unique<person>(*this, i));
     auto& c = *clients.back();
     c.who.key = client::make_key();
-    char phone[24];
+    char phone[32];
     std::snprintf(phone, sizeof phone, "+4915%08zu", i < config.users ? i : i - config.users);
     c.who.phone = phone;
     c.pulls = i % 7 == 6 && i / 7 < config.pullers;

@@ -1,11 +1,14 @@
 #include "tests/support/lean_client.hpp"
 
+#include "protocol/transport/login_proof.hpp"
+
 #include <arpa/inet.h>
 #include <capnp/message.h>
 #include <kj/debug.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <charconv>
 #include <stdexcept>
 
@@ -83,15 +86,17 @@ kj::Promise<void> lean_connection::login(const lean_device& who) {
         if (code(r.getError()) != ec::none)
           return refusal(code(r.getError()), "hello");
         node_ = node_id{r.getNode()};
-        client::login_facts facts;
-        facts.cluster_hi = r.getCluster().getHi();
-        facts.cluster_lo = r.getCluster().getLo();
-        facts.node = node_;
-        facts.challenge = bytes(r.getChallenge());
-        facts.user = who.user;
-        facts.device = who.device;
-        facts.exporter = stream_->login_exporter();
-        const auto signature = client::sign(who.key, client::login_bytes(facts));
+        transport::login_claim claim;
+        claim.cluster_hi = r.getCluster().getHi();
+        claim.cluster_lo = r.getCluster().getLo();
+        claim.node = node_;
+        if (r.getChallenge().size() != claim.challenge.size())
+          return refusal(ec::bad_request, "hello's challenge");
+        std::copy(r.getChallenge().begin(), r.getChallenge().end(), claim.challenge.begin());
+        claim.user = who.user;
+        claim.device = who.device;
+        claim.exporter = stream_->login_exporter();
+        const auto signature = client::sign(who.key, transport::login_proof_bytes(claim));
         auto login = gateway_.loginRequest();
         login.setUser(parley::number(who.user));
         login.setDevice(parley::number(who.device));
