@@ -60,11 +60,8 @@ connection::connection(kj::Own<server_parts> parts, kj::AutoCloseFd fd, const tr
 connection::~connection() noexcept(false) = default;
 
 void connection::start() {
-  tasks_->add(
-      stream_->handshake().then([this] { start_rpc(); },
-                                [this](kj::Exception&&) {
-                                  add(parts_->metrics.handshakes_failed); // the stream has closed itself
-                                }));
+  // A handshake that fails has closed the stream, and is counted when that is buried.
+  tasks_->add(stream_->handshake().then([this] { start_rpc(); }, [](kj::Exception&&) {}));
 }
 
 void connection::start_rpc() {
@@ -108,6 +105,8 @@ void connection::tear_down() {
   add(parts_->metrics.bytes_in, stream_->bytes_in() - counted_in_);
   add(parts_->metrics.bytes_out, stream_->bytes_out() - counted_out_);
   add(parts_->metrics.closes[static_cast<std::size_t>(stream_->reason())]);
+  if (rpc_.get() == nullptr)
+    add(parts_->metrics.handshakes_failed);
   note_closed(told_as(stream_->reason()));
   if (session_.get() != nullptr)
     parts_->metrics.sessions.fetch_sub(1, std::memory_order_relaxed);

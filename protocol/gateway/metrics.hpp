@@ -34,12 +34,12 @@ struct duration_histogram {
 };
 
 struct gateway_metrics {
-  counter accepted{0};    ///< connections
-  counter refused{0};     ///< above a cap
-  counter connections{0}; ///< now
-  counter sessions{0};    ///< logged in, now
-  counter handshakes_failed{0};
-  counter accepts_paused{0}; ///< handshakes came too fast, or descriptors ran out
+  counter accepted{0};          ///< connections
+  counter refused{0};           ///< above a cap
+  counter connections{0};       ///< now
+  counter sessions{0};          ///< logged in, now
+  counter handshakes_failed{0}; ///< refused, given up, or not in time
+  counter accepts_paused{0};    ///< handshakes came too fast, or descriptors ran out
   counter logins{0};
   counter logins_failed{0};
   counter codes_sent{0};

@@ -1,0 +1,525 @@
+// Peers that call, but not as they should.
+#include "tests/protocol/gateway/fixture.hpp"
+
+#include "protocol/gateway/tokens.hpp"
+
+#include <capnp/rpc.capnp.h>
+#include <capnp/schema.h>
+#include <capnp/serialize.h>
+#include <doctest/doctest.h>
+
+using namespace parley;
+using namespace parley::test;
+using namespace std::chrono_literals;
+using transport::close_reason;
+
+namespace {
+
+capnp::Data::Reader bytes_of(std::string_view s) {
+  return {reinterpret_cast<const kj::byte*>(s.data()), s.size()};
+}
+
+std::string flat(capnp::MessageBuilder& m) {
+  const auto array = capnp::messageToFlatArray(m);
+  return {reinterpret_cast<const char*>(array.begin()), array.size() * sizeof(capnp::word)};
+}
+
+std::string bootstrap_message() {
+  capnp::MallocMessageBuilder m;
+  m.initRoot<capnp::rpc::Message>().initBootstrap().setQuestionId(0);
+  return flat(m);
+}
+
+/// A requestCode whose pointer to the phone's text is `pointer` instead.
+std::string call_with_pointer(std::uint64_t pointer) {
+  capnp::MallocMessageBuilder m;
+  auto call = m.initRoot<capnp::rpc::Message>().initCall();
+  call.setQuestionId(1);
+  call.initTarget().initPromisedAnswer().setQuestionId(0);
+  call.setInterfaceId(capnp::typeId<rpc::Gateway>());
+  call.setMethodId(1);
+  const std::string marker = "+49000000000";
+  call.initParams().getContent().initAs<rpc::Gateway::RequestCodeParams>().setPhone(marker.c_str());
+  auto bytes = flat(m);
+  // The text's pointer is the word before the text: a list of 13 bytes, right behind.
+  const auto at = bytes.find(marker) - 8;
+  std::memcpy(bytes.data() + at, &pointer, sizeof pointer);
+  return bytes;
+}
+
+/// What the answer to question 1 says.
+struct verdict {
+  bool answered = false;
+  bool exception = false;
+  std::uint16_t code = 0;
+};
+verdict answer_of(std::string_view received) {
+  verdict v;
+  while (received.size() >= 8) {
+    std::vector<capnp::word> copy(received.size() / 8);
+    std::memcpy(copy.data(), received.data(), copy.size() * 8);
+    kj::ArrayPtr<const capnp::word> rest{copy.data(), copy.size()};
+    if (capnp::expectedSizeInWordsFromPrefix(rest) > rest.size())
+      break;
+    capnp::FlatArrayMessageReader reader{rest};
+    const auto message = reader.getRoot<capnp::rpc::Message>();
+    if (message.isReturn() && message.getReturn().getAnswerId() == 1) {
+      v.answered = true;
+      v.exception = message.getReturn().isException();
+      if (message.getReturn().isResults())
+        v.code = message.getReturn()
+                     .getResults()
+                     .getContent()
+                     .getAs<rpc::Gateway::RequestCodeResults>()
+                     .getError()
+                     .getCode();
+    }
+    received.remove_prefix(static_cast<std::size_t>(reader.getEnd() - rest.begin()) * 8);
+  }
+  return v;
+}
+
+/// The code that a requestCode with that pointer is answered with.
+ec asked_with(fixture& f, std::uint64_t pointer) {
+  raw_client hostile{f};
+  REQUIRE(hostile.handshake());
+  hostile.send(bootstrap_message() + call_with_pointer(pointer));
+  verdict v;
+  REQUIRE(f.until([&] {
+    hostile.ended();
+    v = answer_of(hostile.received);
+    return v.answered;
+  }));
+  CHECK_FALSE(v.exception);
+  return ec{static_cast<std::uint8_t>(v.code)};
+}
+
+constexpr std::uint64_t list_pointer(std::int32_t offset, std::uint32_t element, std::uint32_t count) {
+  return (static_cast<std::uint64_t>(element | count << 3) << 32) |
+         (static_cast<std::uint32_t>(offset) << 2 | 1u);
+}
+constexpr std::uint64_t struct_pointer(std::int32_t offset, std::uint16_t data, std::uint16_t pointers) {
+  return (static_cast<std::uint64_t>(data | static_cast<std::uint32_t>(pointers) << 16) << 32) |
+         (static_cast<std::uint32_t>(offset) << 2);
+}
+
+core::answer placed(core::placement p) {
+  return core::answer{std::in_place_index<0>, p};
+}
+
+} // namespace
+
+TEST_CASE_FIXTURE(fixture, "pointers out of bounds are a bad request") {
+  start();
+  CHECK(asked_with(*this, list_pointer(0x0fffffff, 2, 13)) == ec::bad_request);
+  CHECK(asked_with(*this, list_pointer(-0x10000000, 2, 13)) == ec::bad_request);
+  CHECK(asked_with(*this, list_pointer(0, 2, 0x1fffffff)) == ec::bad_request);
+  CHECK(asked_with(*this, 0x00000007'00000012ULL) == ec::bad_request); // a segment that does not exist
+  test_client decent{*this};
+  CHECK(decent.hello().claim.node == config.node);
+}
+
+TEST_CASE_FIXTURE(fixture, "a pointer to itself is a bad request") {
+  start();
+  CHECK(asked_with(*this, struct_pointer(-1, 0, 1)) == ec::bad_request);
+  CHECK(asked_with(*this, list_pointer(-1, 6, 1)) == ec::bad_request);
+}
+
+TEST_CASE_FIXTURE(fixture, "text that overlaps the message around it is a bad request") {
+  start();
+  CHECK(asked_with(*this, list_pointer(-8, 2, 60)) == ec::bad_request);
+}
+
+TEST_CASE_FIXTURE(fixture, "2^29 structs of no size are a bad request") {
+  start();
+  CHECK(asked_with(*this, list_pointer(0, 0, 0x1fffffff)) == ec::bad_request);
+  CHECK(asked_with(*this, list_pointer(0, 7, 0)) == ec::bad_request);
+}
+
+TEST_CASE_FIXTURE(fixture, "every flipped bit of a call gives an answer or a closed connection") {
+  start();
+  const auto good = call_with_pointer(list_pointer(0, 2, 13));
+  for (std::size_t i = 0; i < 100; ++i) {
+    auto bad = good;
+    const auto bit = mix64(i) % (bad.size() * 8);
+    bad[bit / 8] = static_cast<char>(bad[bit / 8] ^ (1 << bit % 8));
+    raw_client hostile{*this};
+    REQUIRE(hostile.handshake());
+    hostile.send(bootstrap_message() + bad);
+  }
+  test_client decent{*this};
+  CHECK(decent.hello().claim.node == config.node);
+  CHECK(until([&] { return server->connections() == 1; }));
+}
+
+TEST_CASE_FIXTURE(fixture, "text that is not UTF-8 is refused as such") {
+  start();
+  test_client c{*this};
+  auto request = c.door.registerRequest();
+  request.setPhone("+491234567");
+  request.setCode("123456");
+  request.setDeviceKey(bytes_of(std::string(32, 'k')));
+  request.setDeviceName("\xc3\x28");
+  CHECK(get(request.send()).getError().getCode() == static_cast<int>(ec::bad_text));
+  auto code = c.door.requestCodeRequest();
+  code.setPhone("+49\xff\xfe 1234567");
+  CHECK(get(code.send()).getError().getCode() == static_cast<int>(ec::bad_text));
+  CHECK(cluster.calls.empty());
+}
+
+TEST_CASE_FIXTURE(fixture, "phones, codes and keys of the wrong shape are refused") {
+  start();
+  test_client c{*this};
+  for (const auto* phone : {"", "491234567", "+123456", "+1234567890123456", "+12345x78"}) {
+    auto code = c.door.requestCodeRequest();
+    code.setPhone(phone);
+    CHECK(get(code.send()).getError().getCode() == static_cast<int>(ec::bad_phone));
+  }
+  const auto registered = [&](const char* code, std::size_t key_bytes, std::size_t name_bytes) {
+    auto request = c.door.registerRequest();
+    request.setPhone("+491234567");
+    request.setCode(code);
+    request.setDeviceKey(bytes_of(std::string(key_bytes, 'k')));
+    request.setDeviceName(std::string(name_bytes, 'n').c_str());
+    return ec{static_cast<std::uint8_t>(get(request.send()).getError().getCode())};
+  };
+  CHECK(registered("12345", 32, 1) == ec::code_wrong);
+  CHECK(registered("123456", 31, 1) == ec::bad_request);
+  CHECK(registered("123456", 32, 65) == ec::too_large);
+  CHECK(cluster.calls.empty());
+}
+
+TEST_CASE_FIXTURE(fixture, "a method that does not exist is unimplemented, and the connection goes on") {
+  start();
+  test_client c{*this};
+  auto request = c.door.typelessRequest(capnp::typeId<rpc::Gateway>(), 99, nullptr);
+  request.initAs<rpc::Gateway::HelloParams>();
+  try {
+    get(request.send().ignoreResult());
+    FAIL("a method that does not exist answered");
+  } catch (const kj::Exception& e) {
+    CHECK(e.getType() == kj::Exception::Type::UNIMPLEMENTED);
+  }
+  CHECK(c.hello().claim.node == config.node);
+}
+
+TEST_CASE_FIXTURE(fixture, "calls above the cap are not read until others are answered") {
+  config.calls_max = 8;
+  start();
+  test_client c{*this};
+  auto session = c.login();
+  std::deque<kj::Own<kj::PromiseFulfiller<core::answer>>> waiting;
+  std::size_t asked = 0;
+  cluster.on_session_call = [&](core::call) -> kj::Promise<core::answer> {
+    ++asked;
+    auto answer = kj::newPromiseAndFulfiller<core::answer>();
+    waiting.push_back(kj::mv(answer.fulfiller));
+    return kj::mv(answer.promise);
+  };
+  constexpr std::size_t calls = 300;
+  std::size_t answered = 0;
+  kj::Vector<kj::Promise<void>> sends;
+  for (std::size_t i = 1; i <= calls; ++i) {
+    auto request = session.sendRequest();
+    request.initId().setCounter(i);
+    sends.add(request.send().then([&answered](auto&&) { ++answered; }).eagerlyEvaluate(nullptr));
+  }
+  REQUIRE(until([&] { return asked >= config.calls_max; }));
+  std::size_t most = 0;
+  REQUIRE(until([&] {
+    most = std::max(most, waiting.size());
+    if (!waiting.empty()) {
+      waiting.front()->fulfill(placed({ec::none, seq_no{1}}));
+      waiting.pop_front();
+    }
+    return answered == calls;
+  }));
+  CHECK(asked == calls);
+  CHECK(most <= config.calls_max + 2); // what was read in the same turn still starts
+}
+
+TEST_CASE_FIXTURE(fixture,
+                  "a client that stops reading is closed, and keeps what it has not got in its inbox") {
+  config.receiver_deadline = 100ms;
+  start();
+  test_client c{*this};
+  auto session = c.login();
+  test_receiver::record got;
+  auto request = session.receiveRequest();
+  request.setReceiver(kj::heap<test_receiver>(got));
+  get(request.send());
+  c.stream->hold_reads();
+  for (std::uint64_t i = 1; i <= 200; ++i)
+    cluster.outbox.push_back(row(i, 4096));
+  cluster.sinks.front()->outbox_ready();
+  CHECK(closed_for(close_reason::receiver_stalled));
+  CHECK(cluster.live_sessions == 0);
+  CHECK(cluster.outbox.size() > 150); // about a window was taken, not all
+}
+
+TEST_CASE_FIXTURE(fixture, "a receiver that never returns is closed") {
+  config.receiver_deadline = 100ms;
+  start();
+  test_client c{*this};
+  auto session = c.login();
+  test_receiver::record got;
+  got.hangs = true;
+  auto request = session.receiveRequest();
+  request.setReceiver(kj::heap<test_receiver>(got));
+  get(request.send());
+  for (std::uint64_t i = 1; i <= 100; ++i)
+    cluster.outbox.push_back(row(i, 4096));
+  cluster.sinks.front()->outbox_ready();
+  CHECK(closed_for(close_reason::receiver_stalled));
+}
+
+TEST_CASE_FIXTURE(fixture, "answers to a client that does not read are bounded, then it is closed") {
+  config.stream.outbound_pause_bytes = 128 * 1024;
+  config.stream.outbound_bytes_max = 8 * 1024 * 1024;
+  config.stream.write_deadline = 200ms;
+  start();
+  test_client c{*this};
+  auto session = c.login();
+  cluster.on_session_call = [](core::call) -> kj::Promise<core::answer> {
+    core::inbox_page page;
+    for (std::uint64_t i = 1; i <= 15; ++i)
+      page.rows.push_back(row(i, 60'000));
+    page.next = inbox_pos{15};
+    return core::answer{std::in_place_index<4>, std::move(page)};
+  };
+  c.stream->hold_reads();
+  kj::Vector<kj::Promise<void>> pages;
+  CHECK(until([&] {
+    if (pages.size() < 40)
+      pages.add(session.syncRequest()
+                    .send()
+                    .ignoreResult()
+                    .catch_([](kj::Exception&&) {})
+                    .eagerlyEvaluate(nullptr));
+    return closes(close_reason::write_deadline) == 1;
+  }));
+}
+
+TEST_CASE_FIXTURE(fixture, "what is thrown inside reaches the peer as a code only") {
+  start();
+  test_client c{*this};
+  auto session = c.login();
+  const auto check = [&] {
+    auto request = session.sendRequest();
+    request.initId().setCounter(1);
+    auto answer = get(request.send());
+    CHECK(answer.getError().getCode() == static_cast<int>(ec::internal));
+    const std::string sentence = answer.getError().getSentence().cStr();
+    CHECK(sentence.find("secret") == std::string::npos);
+    CHECK(sentence.find(".cpp") == std::string::npos);
+  };
+  cluster.on_session_call = [](core::call) -> kj::Promise<core::answer> {
+    throw std::runtime_error("secret");
+  };
+  check();
+  cluster.on_session_call = [](core::call) -> kj::Promise<core::answer> {
+    return KJ_EXCEPTION(FAILED, "secret");
+  };
+  check();
+  // An answer of another kind than the call.
+  cluster.on_session_call = [](core::call) -> kj::Promise<core::answer> {
+    return core::answer{std::in_place_index<4>, core::inbox_page{}};
+  };
+  check();
+  CHECK(shared.metrics.internal_errors == 3);
+}
+
+TEST_CASE_FIXTURE(fixture, "a login proof made for another connection is refused") {
+  start();
+  test_client first{*this};
+  cluster.devices[{user_id{1}, device_id{2}}] = first.key.public_half;
+  const auto proof = first.proof(first.key, user_id{1}, device_id{2});
+  test_client second{*this};
+  second.hello();
+  auto request = second.door.loginRequest();
+  request.setUser(1);
+  request.setDevice(2);
+  request.setSignature(bytes_of(proof));
+  auto answer = get(request.send());
+  CHECK(answer.getError().getCode() == static_cast<int>(ec::bad_signature));
+  CHECK(shared.metrics.logins_failed == 1);
+  CHECK(cluster.live_sessions == 0);
+}
+
+TEST_CASE_FIXTURE(fixture, "another device's key does not open this device's session") {
+  start();
+  test_client c{*this};
+  cluster.devices[{user_id{1}, device_id{2}}] = c.key.public_half;
+  device_key other;
+  cluster.devices[{user_id{1}, device_id{3}}] = other.public_half;
+  const auto attempt = [&](std::uint64_t user, std::uint64_t device, const std::string& proof) {
+    auto request = c.door.loginRequest();
+    request.setUser(user);
+    request.setDevice(device);
+    request.setSignature(bytes_of(proof));
+    return ec{static_cast<std::uint8_t>(get(request.send()).getError().getCode())};
+  };
+  CHECK(attempt(1, 2, c.proof(other, user_id{1}, device_id{2})) == ec::bad_signature);
+  CHECK(attempt(1, 2, c.proof(c.key, user_id{1}, device_id{3})) == ec::bad_signature);
+  // Nobody learns who is registered.
+  CHECK(attempt(99, 2, c.proof(c.key, user_id{99}, device_id{2})) == ec::bad_signature);
+  // The attempts of one connection are counted.
+  CHECK(attempt(1, 2, c.proof(c.key, user_id{1}, device_id{2})) == ec::rate_limited);
+}
+
+TEST_CASE_FIXTURE(fixture, "login without hello, with a short signature, or twice is refused") {
+  start();
+  test_client c{*this};
+  const auto attempt = [&](std::size_t bytes) {
+    auto request = c.door.loginRequest();
+    request.setSignature(bytes_of(std::string(bytes, 's')));
+    return ec{static_cast<std::uint8_t>(get(request.send()).getError().getCode())};
+  };
+  CHECK(attempt(64) == ec::bad_request);
+  c.hello();
+  CHECK(attempt(63) == ec::bad_signature);
+  auto session = c.login();
+  CHECK(attempt(64) == ec::bad_request);
+}
+
+TEST_CASE_FIXTURE(fixture, "a body above 64 KiB is too large, one of 64 KiB is not") {
+  start();
+  test_client c{*this};
+  auto session = c.login();
+  cluster.on_session_call = [](core::call) -> kj::Promise<core::answer> {
+    return placed({ec::none, seq_no{5}});
+  };
+  const auto send = [&](std::size_t bytes, std::uint64_t counter) {
+    auto request = session.sendRequest();
+    request.initId().setCounter(counter);
+    request.setBody(bytes_of(std::string(bytes, 'b')));
+    return ec{static_cast<std::uint8_t>(get(request.send()).getError().getCode())};
+  };
+  CHECK(send(65'537, 1) == ec::too_large);
+  CHECK(send(65'536, 1) == ec::none);
+  CHECK(send(1, 0) == ec::bad_request); // counters begin at 1
+}
+
+TEST_CASE_FIXTURE(fixture,
+                  "refusals of the conversation reach the sender, a conflict with its first answer") {
+  start();
+  test_client c{*this};
+  auto session = c.login();
+  core::placement answer{ec::retry_too_old};
+  cluster.on_session_call = [&](core::call) -> kj::Promise<core::answer> { return placed(answer); };
+  const auto send = [&] {
+    auto request = session.sendRequest();
+    request.initId().setCounter(1);
+    return get(request.send());
+  };
+  auto old = send();
+  CHECK(old.getError().getCode() == static_cast<int>(ec::retry_too_old));
+  CHECK(old.getSeq() == 0);
+  answer = {ec::conflict, seq_no{9}, {1, 2}, unix_ms{5}, 1};
+  auto conflict = send();
+  CHECK(conflict.getError().getCode() == static_cast<int>(ec::conflict));
+  CHECK(conflict.getSeq() == 9);
+  CHECK(conflict.getMsgId().getLo() == 2);
+  answer = {ec::rate_limited, {}, {}, {}, 0, 1500};
+  CHECK(send().getError().getRetryAfterMs() == 1500);
+  CHECK(shared.metrics.send_errors[static_cast<std::size_t>(ec::rate_limited)] == 1);
+}
+
+TEST_CASE_FIXTURE(fixture, "cursors of others, and what is no cursor, are refused; huge limits are capped") {
+  start();
+  test_client c{*this};
+  auto session = c.login();
+  cluster.on_session_call = [](core::call) -> kj::Promise<core::answer> {
+    return core::answer{std::in_place_index<4>, core::inbox_page{}};
+  };
+  const auto sync = [&](const std::string& cursor, std::uint32_t limit) {
+    auto request = session.syncRequest();
+    request.setCursor(bytes_of(cursor));
+    request.setLimit(limit);
+    return ec{static_cast<std::uint8_t>(get(request.send()).getError().getCode())};
+  };
+  const auto mine = gateway::encode_cursor(config.cluster, user_id{1}, inbox_pos{7});
+  CHECK(sync(gateway::encode_cursor(config.cluster, user_id{2}, inbox_pos{7}), 10) == ec::bad_cursor);
+  CHECK(sync(gateway::encode_cursor({1, 1}, user_id{1}, inbox_pos{7}), 10) == ec::bad_cursor);
+  CHECK(sync(std::string(1000, 'c'), 10) == ec::bad_cursor);
+  CHECK(sync(mine.substr(1), 10) == ec::bad_cursor);
+  cluster.calls.clear();
+  CHECK(sync(mine, 0xffffffff) == ec::none);
+  const auto asked = std::get<core::pull_inbox>(cluster.calls.at(0));
+  CHECK(asked.limit == config.page_items_max);
+  CHECK(asked.after == inbox_pos{7});
+}
+
+TEST_CASE_FIXTURE(fixture,
+                  "an acknowledgement beyond the end gets the inbox's answer, an empty one is a no-op") {
+  start();
+  test_client c{*this};
+  auto session = c.login();
+  cluster.on_session_call = [](core::call) -> kj::Promise<core::answer> {
+    return core::answer{std::in_place_index<5>, core::done{ec::bad_cursor}};
+  };
+  cluster.calls.clear();
+  auto request = session.ackDeliveredRequest();
+  request.setCursor(bytes_of(gateway::encode_cursor(config.cluster, user_id{1}, inbox_pos{1ull << 60})));
+  CHECK(get(request.send()).getError().getCode() == static_cast<int>(ec::bad_cursor));
+  CHECK(cluster.calls.size() == 1);
+  CHECK(get(session.ackDeliveredRequest().send()).getError().getCode() == 0);
+  CHECK(cluster.calls.size() == 1);
+}
+
+TEST_CASE_FIXTURE(fixture, "a session that has ended refuses calls") {
+  start();
+  test_client c{*this};
+  auto session = c.login();
+  auto logout = session.logoutRequest().send();
+  auto late = session.sendRequest();
+  late.initId().setCounter(1);
+  auto answer = late.send();
+  get(kj::mv(logout));
+  CHECK(get(kj::mv(answer)).getError().getCode() == static_cast<int>(ec::session_closed));
+  CHECK(cluster.live_sessions == 0);
+  CHECK(closed_for(close_reason::session_over));
+}
+
+TEST_CASE_FIXTURE(fixture, "pages under way are capped") {
+  config.pages_max = 2;
+  start();
+  test_client c{*this};
+  auto session = c.login();
+  kj::Vector<kj::Own<kj::PromiseFulfiller<core::answer>>> waiting;
+  cluster.on_session_call = [&](core::call) -> kj::Promise<core::answer> {
+    auto answer = kj::newPromiseAndFulfiller<core::answer>();
+    waiting.add(kj::mv(answer.fulfiller));
+    return kj::mv(answer.promise);
+  };
+  auto first = session.syncRequest().send();
+  auto second = session.syncRequest().send();
+  auto third = get(session.syncRequest().send());
+  CHECK(third.getError().getCode() == static_cast<int>(ec::overloaded));
+  CHECK(third.getError().getRetryAfterMs() > 0);
+  for (auto& w : waiting)
+    w->fulfill(core::answer{std::in_place_index<4>, core::inbox_page{}});
+  CHECK(get(kj::mv(first)).getError().getCode() == 0);
+  CHECK(get(kj::mv(second)).getError().getCode() == 0);
+}
+
+TEST_CASE_FIXTURE(fixture, "an address that asks for too many codes waits") {
+  config.codes_burst = 2;
+  config.code_every = 1h;
+  start();
+  cluster.on_call = [](core::call) -> kj::Promise<core::answer> {
+    return core::answer{std::in_place_index<9>, core::done{}};
+  };
+  test_client c{*this};
+  const auto ask = [&] {
+    auto request = c.door.requestCodeRequest();
+    request.setPhone("+491234567");
+    return get(request.send());
+  };
+  CHECK(ask().getError().getCode() == 0);
+  CHECK(ask().getError().getCode() == 0);
+  auto limited = ask();
+  CHECK(limited.getError().getCode() == static_cast<int>(ec::rate_limited));
+  CHECK(limited.getError().getRetryAfterMs() > 1'000'000);
+  CHECK(codes.sent.size() == 2);
+}

@@ -1,0 +1,419 @@
+// What a decent client does, and what it is told when the server ends it.
+#include "tests/protocol/gateway/fixture.hpp"
+
+#include "protocol/gateway/crypto.hpp"
+#include "protocol/gateway/tokens.hpp"
+
+#include <doctest/doctest.h>
+
+using namespace parley;
+using namespace parley::test;
+using namespace std::chrono_literals;
+using transport::close_reason;
+
+namespace {
+
+capnp::Data::Reader bytes_of(std::string_view s) {
+  return {reinterpret_cast<const kj::byte*>(s.data()), s.size()};
+}
+
+ec receive(fixture& f, rpc::Session::Client& session, test_receiver::record& got,
+           const std::string& cursor = {}) {
+  auto request = session.receiveRequest();
+  request.setReceiver(kj::heap<test_receiver>(got));
+  request.setCursor(bytes_of(cursor));
+  return ec{static_cast<std::uint8_t>(f.get(request.send()).getError().getCode())};
+}
+
+} // namespace
+
+TEST_CASE_FIXTURE(fixture, "another protocol version is refused, ours is named") {
+  start();
+  test_client c{*this};
+  auto request = c.door.helloRequest();
+  request.setVersion(99);
+  auto answer = get(request.send());
+  CHECK(answer.getError().getCode() == static_cast<int>(ec::unsupported_version));
+  CHECK(answer.getVersion() == rpc::PROTOCOL_VERSION);
+}
+
+TEST_CASE_FIXTURE(fixture, "a code that could not be sent is an error, one that was refused is not sent") {
+  start();
+  core::done issued{};
+  cluster.on_call = [&](core::call) -> kj::Promise<core::answer> {
+    return core::answer{std::in_place_index<9>, issued};
+  };
+  test_client c{*this};
+  const auto ask = [&] {
+    auto request = c.door.requestCodeRequest();
+    request.setPhone("+491234567");
+    return get(request.send());
+  };
+  codes.outcome = ec::code_send_failed;
+  CHECK(ask().getError().getCode() == static_cast<int>(ec::code_send_failed));
+  issued = {ec::rate_limited, 700};
+  auto limited = ask();
+  CHECK(limited.getError().getCode() == static_cast<int>(ec::rate_limited));
+  CHECK(limited.getError().getRetryAfterMs() == 700);
+  CHECK(codes.sent.size() == 1);
+}
+
+TEST_CASE_FIXTURE(fixture, "a phone confirmed by its code makes a device, the same one when repeated") {
+  start();
+  body_hash issued{};
+  cluster.on_call = [&](core::call what) -> kj::Promise<core::answer> {
+    if (const auto* r = std::get_if<core::request_code>(&what)) {
+      issued = r->code_hash;
+      return core::answer{std::in_place_index<9>, core::done{}};
+    }
+    if (const auto* r = std::get_if<core::confirm_code>(&what))
+      return core::answer{std::in_place_index<10>,
+                          core::redeemed{r->code_hash == issued ? ec::none : ec::code_wrong, user_id{77}, 1}};
+    return core::answer{std::in_place_index<11>, core::done{}};
+  };
+  test_client c{*this};
+  auto code = c.door.requestCodeRequest();
+  code.setPhone("+491234567");
+  auto sent = get(code.send());
+  CHECK(sent.getError().getCode() == 0);
+  CHECK(sent.getExpiresInS() == 600);
+  REQUIRE(codes.sent.size() == 1);
+  CHECK(codes.sent[0].first == "+491234567");
+  const auto attempt = [&](const std::string& digits) {
+    auto request = c.door.registerRequest();
+    request.setPhone("+491234567");
+    request.setCode(digits.c_str());
+    request.setDeviceKey({c.key.public_half.data(), c.key.public_half.size()});
+    request.setDeviceName("phone");
+    return get(request.send());
+  };
+  const auto right = codes.sent[0].second;
+  const std::string wrong = right == "000000" ? "000001" : "000000";
+  CHECK(attempt(wrong).getError().getCode() == static_cast<int>(ec::code_wrong));
+  auto first = attempt(right);
+  CHECK(first.getError().getCode() == 0);
+  CHECK(first.getUser() == 77);
+  CHECK(first.getDevice() != 0);
+  auto again = attempt(right);
+  CHECK(again.getDevice() == first.getDevice());
+  const auto added = std::get<core::add_device>(cluster.calls.back());
+  CHECK(added.user == user_id{77});
+  CHECK(added.device.name == "phone");
+  CHECK(added.device.key == c.key.public_half);
+}
+
+TEST_CASE_FIXTURE(fixture, "a session that the cluster does not open is refused with its reason") {
+  start();
+  cluster.open_error = ec::unavailable;
+  test_client c{*this};
+  cluster.devices[{user_id{1}, device_id{2}}] = c.key.public_half;
+  const auto proof = c.proof(c.key, user_id{1}, device_id{2});
+  auto request = c.door.loginRequest();
+  request.setUser(1);
+  request.setDevice(2);
+  request.setSignature(bytes_of(proof));
+  CHECK(get(request.send()).getError().getCode() == static_cast<int>(ec::unavailable));
+  cluster.open_error = ec::none;
+  auto session = c.login(); // the same connection may try again
+  CHECK(cluster.live_sessions == 1);
+}
+
+TEST_CASE_FIXTURE(fixture, "a send that lost its answer to a reset gets the same answer when repeated") {
+  start();
+  std::map<std::uint64_t, std::uint64_t> stored;
+  std::vector<core::submission> asked;
+  cluster.on_session_call = [&](core::call what) -> kj::Promise<core::answer> {
+    const auto s = std::get<core::submission>(what);
+    asked.push_back(s);
+    const auto known = stored.contains(s.id.counter);
+    const auto seq = stored.try_emplace(s.id.counter, stored.size() + 1).first->second;
+    core::placement p;
+    p.seq = seq_no{seq};
+    p.duplicate = known ? 1 : 0;
+    return core::answer{std::in_place_index<0>, p};
+  };
+  device_key key;
+  cluster.devices[{user_id{1}, device_id{2}}] = key.public_half;
+  const auto send = [](rpc::Session::Client& session) {
+    auto request = session.sendRequest();
+    request.initConversation().setHi(3);
+    request.initId().setCounter(41);
+    request.setBody(bytes_of("hello"));
+    return request.send();
+  };
+  {
+    test_client c{*this};
+    auto session = c.login(key, user_id{1}, device_id{2});
+    auto lost = send(session);
+    REQUIRE(until([&] { return asked.size() == 1; }));
+    c.stream->close(close_reason::local);
+  }
+  REQUIRE(until([&] { return server->connections() == 0; }));
+  CHECK(cluster.live_sessions == 0);
+  test_client c{*this};
+  auto session = c.login(key, user_id{1}, device_id{2});
+  auto answer = get(send(session));
+  CHECK(answer.getSeq() == 1);
+  CHECK(answer.getDuplicate());
+  REQUIRE(asked.size() == 2);
+  CHECK(asked[0].id == asked[1].id);
+  CHECK(asked[0].hash == asked[1].hash);
+  CHECK(asked[1].hash == gateway::sha256({"hello"}));
+  CHECK(asked[1].from == user_id{1});
+  CHECK(asked[1].id.device == device_id{2});
+  CHECK(asked[1].at == clock.at);
+}
+
+TEST_CASE_FIXTURE(fixture, "a page is cut at its bytes, and goes on where it was cut") {
+  config.page_bytes_max = 10'000;
+  start();
+  test_client c{*this};
+  auto session = c.login();
+  cluster.on_session_call = [](core::call what) -> kj::Promise<core::answer> {
+    core::inbox_page page;
+    for (auto i = number(std::get<core::pull_inbox>(what).after) + 1; i <= 10; ++i)
+      page.rows.push_back(row(i, 3000));
+    page.next = inbox_pos{10};
+    return core::answer{std::in_place_index<4>, std::move(page)};
+  };
+  std::vector<std::uint64_t> seqs;
+  std::string cursor;
+  std::size_t pages = 0;
+  for (bool more = true; more && pages < 20; ++pages) {
+    auto request = session.syncRequest();
+    request.setCursor(bytes_of(cursor));
+    auto page = get(request.send());
+    REQUIRE(page.getError().getCode() == 0);
+    for (const auto item : page.getItems())
+      seqs.push_back(item.getMessage().getIt().getSeq());
+    cursor.assign(reinterpret_cast<const char*>(page.getNext().begin()), page.getNext().size());
+    more = page.getMore();
+  }
+  CHECK(pages == 4);
+  CHECK(seqs == std::vector<std::uint64_t>{1, 2, 3, 4, 5, 6, 7, 8, 9, 10});
+}
+
+TEST_CASE_FIXTURE(fixture, "a page of a megabyte arrives") {
+  start();
+  test_client c{*this};
+  auto session = c.login();
+  cluster.on_session_call = [](core::call) -> kj::Promise<core::answer> {
+    core::inbox_page page;
+    for (std::uint64_t i = 1; i <= 20; ++i)
+      page.rows.push_back(row(i, 60'000));
+    return core::answer{std::in_place_index<4>, std::move(page)};
+  };
+  auto page = get(session.syncRequest().send());
+  CHECK(page.getItems().size() == 17);
+  CHECK(page.getMore());
+}
+
+TEST_CASE_FIXTURE(fixture, "deliveries keep their order, and begin where the device acknowledged") {
+  cluster.acknowledged = inbox_pos{5};
+  start();
+  test_client c{*this};
+  auto session = c.login();
+  test_receiver::record got;
+  REQUIRE(receive(*this, session, got) == ec::none);
+  CHECK(cluster.receiving_from == std::vector<inbox_pos>{inbox_pos{5}});
+  for (std::uint64_t i = 6; i <= 1005; ++i)
+    cluster.outbox.push_back(row(i, 200));
+  cluster.sinks.front()->outbox_ready();
+  REQUIRE(until([&] { return got.seqs.size() == 1000; }));
+  for (std::size_t i = 0; i < got.seqs.size(); ++i)
+    REQUIRE(got.seqs[i] == i + 6);
+  CHECK(got.delivers < 100); // several rows per call
+  CHECK(gateway::decode_cursor(config.cluster, user_id{1}, got.cursor) == inbox_pos{1005});
+  CHECK(shared.metrics.rows_delivered == 1000);
+  CHECK(shared.metrics.taken_to_written.count > 0);
+}
+
+TEST_CASE_FIXTURE(fixture, "a second receiver replaces the first") {
+  start();
+  test_client c{*this};
+  auto session = c.login();
+  test_receiver::record first, second;
+  REQUIRE(receive(*this, session, first) == ec::none);
+  REQUIRE(receive(*this, session, second, gateway::encode_cursor(config.cluster, user_id{1}, inbox_pos{3})) ==
+          ec::none);
+  CHECK(cluster.receiving_from.back() == inbox_pos{3});
+  cluster.outbox.push_back(row(4, 10));
+  cluster.sinks.front()->outbox_ready();
+  REQUIRE(until([&] { return second.seqs.size() == 1; }));
+  CHECK(first.seqs.empty());
+}
+
+TEST_CASE_FIXTURE(fixture, "receiving again without a cursor begins after what was acknowledged meanwhile") {
+  start();
+  test_client c{*this};
+  auto session = c.login();
+  test_receiver::record got;
+  REQUIRE(receive(*this, session, got) == ec::none);
+  cluster.on_session_call = [](core::call) -> kj::Promise<core::answer> {
+    return core::answer{std::in_place_index<5>, core::done{}};
+  };
+  auto ack = session.ackDeliveredRequest();
+  ack.setCursor(bytes_of(gateway::encode_cursor(config.cluster, user_id{1}, inbox_pos{9})));
+  CHECK(get(ack.send()).getError().getCode() == 0);
+  REQUIRE(receive(*this, session, got) == ec::none);
+  CHECK(cluster.receiving_from.back() == inbox_pos{9});
+}
+
+TEST_CASE_FIXTURE(fixture, "a fenced session's receiver hears so, and the connection is closed") {
+  start();
+  test_client c{*this};
+  std::string token;
+  cluster.devices[{user_id{1}, device_id{2}}] = c.key.public_half;
+  auto session = c.login(c.key, user_id{1}, device_id{2}, &token);
+  test_receiver::record got;
+  REQUIRE(receive(*this, session, got) == ec::none);
+  auto* sink = cluster.sinks.front();
+  sink->close(ec::fenced, 0);
+  sink->close(ec::draining, 5); // the first reason counts
+  REQUIRE(closed_for(close_reason::session_over));
+  CHECK(got.closed == ec::fenced);
+  // Resuming tells the reason again, once.
+  for (const auto expected : {ec::fenced, ec::none}) {
+    test_client next{*this};
+    const auto proof = next.proof(c.key, user_id{1}, device_id{2});
+    auto request = next.door.resumeRequest();
+    request.setResumeToken(bytes_of(token));
+    request.setSignature(bytes_of(proof));
+    auto answer = get(request.send());
+    CHECK(answer.getError().getCode() == 0);
+    CHECK(answer.getLastReason() == static_cast<int>(expected));
+    CHECK(answer.hasSession());
+  }
+}
+
+TEST_CASE_FIXTURE(fixture,
+                  "a resume token of another cluster, a stale one, and one without a proof are refused") {
+  start();
+  device_key key;
+  cluster.devices[{user_id{1}, device_id{2}}] = key.public_half;
+  const auto resume = [&](const std::string& token, const device_key& signer) {
+    test_client c{*this};
+    const auto proof = c.proof(signer, user_id{1}, device_id{2});
+    auto request = c.door.resumeRequest();
+    request.setResumeToken(bytes_of(token));
+    request.setSignature(bytes_of(proof));
+    return ec{static_cast<std::uint8_t>(get(request.send()).getError().getCode())};
+  };
+  const gateway::resume_token t{user_id{1}, device_id{2}, inbox_pos{3}, clock.at};
+  CHECK(resume(gateway::encode_token({9, 9}, t), key) == ec::wrong_cluster);
+  CHECK(resume("rubbish", key) == ec::bad_request);
+  device_key other;
+  CHECK(resume(gateway::encode_token(config.cluster, t), other) == ec::bad_signature);
+  CHECK(resume(gateway::encode_token(config.cluster, t), key) == ec::none);
+  clock.at = unix_ms{static_cast<std::int64_t>(clock.at) + 400'000};
+  CHECK(resume(gateway::encode_token(config.cluster, t), key) == ec::not_authenticated);
+}
+
+TEST_CASE_FIXTURE(fixture, "a session that is silent too long is closed, one that pings is not") {
+  config.idle_deadline = 300ms;
+  start();
+  test_client silent{*this};
+  auto session = silent.login();
+  test_client lively{*this};
+  auto other = lively.login();
+  CHECK(until([&] {
+    get(other.pingRequest().send());
+    return closes(close_reason::idle) == 1;
+  }));
+  CHECK(server->connections() == 1);
+}
+
+TEST_CASE_FIXTURE(fixture, "draining tells every session when to come back, and ends when all have gone") {
+  start();
+  test_client c{*this};
+  auto session = c.login();
+  test_receiver::record got;
+  REQUIRE(receive(*this, session, got) == ec::none);
+  raw_client stranger{*this};
+  REQUIRE(until([&] { return server->connections() == 2; }));
+  server->drain();
+  server->drain();
+  get(server->drained());
+  CHECK(server->connections() == 0);
+  CHECK(until([&] { return got.closed == ec::draining; }));
+  CHECK(got.reconnect_after_ms <= 50);
+  CHECK(cluster.live_sessions == 0);
+}
+
+TEST_CASE_FIXTURE(fixture, "a server that goes while calls are under way takes nobody with it") {
+  start();
+  auto c = kj::heap<test_client>(*this);
+  auto session = c->login();
+  kj::Vector<kj::Own<kj::PromiseFulfiller<core::answer>>> waiting;
+  cluster.on_session_call = [&](core::call) -> kj::Promise<core::answer> {
+    auto answer = kj::newPromiseAndFulfiller<core::answer>();
+    waiting.add(kj::mv(answer.fulfiller));
+    return kj::mv(answer.promise);
+  };
+  auto page =
+      session.syncRequest().send().ignoreResult().catch_([](kj::Exception&&) {}).eagerlyEvaluate(nullptr);
+  REQUIRE(until([&] { return waiting.size() == 1; }));
+  server = nullptr;
+  waiting[0]->fulfill(core::answer{std::in_place_index<4>, core::inbox_page{}});
+  get(kj::mv(page));
+  CHECK(cluster.live_sessions == 0);
+  CHECK(shared.metrics.sessions == 0);
+  CHECK(shared.metrics.connections == 0);
+}
+
+TEST_CASE_FIXTURE(fixture, "a conversation is opened with a user or a phone, not with oneself") {
+  start();
+  test_client c{*this};
+  auto session = c.login();
+  cluster.on_session_call = [](core::call what) -> kj::Promise<core::answer> {
+    if (std::holds_alternative<core::find_phone>(what))
+      return core::answer{std::in_place_index<13>, core::found_phone{ec::none, user_id{8}, 0}};
+    return core::answer{std::in_place_index<1>, core::opened{ec::none, {5, 6}, 0}};
+  };
+  auto by_phone = session.openDirectRequest();
+  by_phone.setPhone("+491234567");
+  auto opened = get(by_phone.send());
+  CHECK(opened.getError().getCode() == 0);
+  CHECK(opened.getUser() == 8);
+  CHECK(opened.getConversation().getLo() == 6);
+  auto self = session.openDirectRequest();
+  self.setUser(1);
+  CHECK(get(self.send()).getError().getCode() == static_cast<int>(ec::bad_request));
+  CHECK(get(session.openDirectRequest().send()).getError().getCode() == static_cast<int>(ec::bad_phone));
+}
+
+TEST_CASE_FIXTURE(fixture, "a conversation's page carries messages, marks and its last number") {
+  start();
+  test_client c{*this};
+  auto session = c.login();
+  cluster.on_session_call = [](core::call what) -> kj::Promise<core::answer> {
+    if (std::holds_alternative<core::list_conversations>(what)) {
+      core::conversation_list list;
+      list.items.push_back({{3, 4}, {user_id{1}, user_id{8}}, seq_no{2}});
+      return core::answer{std::in_place_index<6>, std::move(list)};
+    }
+    core::conversation_page page;
+    page.messages.push_back(std::get<core::message_news>(row(1, 5).what).msg);
+    page.messages.push_back(std::get<core::message_news>(row(2, 5).what).msg);
+    page.last = seq_no{2};
+    page.marks.push_back({{3, 4}, user_id{8}, seq_no{2}, seq_no{1}});
+    return core::answer{std::in_place_index<2>, std::move(page)};
+  };
+  auto request = session.syncConversationRequest();
+  auto page = get(request.send());
+  CHECK(page.getMessages().size() == 2);
+  CHECK(page.getMessages()[1].getSeq() == 2);
+  CHECK(page.getLast() == 2);
+  CHECK(page.getWatermarks()[0].getRead() == 1);
+  CHECK_FALSE(page.getMore());
+  auto list = get(session.conversationsRequest().send());
+  CHECK(list.getItems()[0].getMembers()[1] == 8);
+}
+
+TEST_CASE_FIXTURE(fixture, "a config that cannot be run with names its field") {
+  config.sweep_every = 0ms;
+  const auto made = gateway::make_gateway_server(io.unixEventPort, config, {}, cluster, codes, clock, shared);
+  REQUIRE_FALSE(made.has_value());
+  CHECK(made.error().code == ec::bad_config);
+  CHECK(made.error().detail == "sweep_every");
+}

@@ -1,0 +1,91 @@
+#include "protocol/gateway/address_limits.hpp"
+#include "protocol/gateway/closed_sessions.hpp"
+#include "protocol/gateway/code_sender.hpp"
+#include "protocol/gateway/config.hpp"
+#include "protocol/gateway/crypto.hpp"
+#include "protocol/gateway/text.hpp"
+#include "protocol/transport/socket.hpp"
+
+#include <doctest/doctest.h>
+
+#include <set>
+
+using namespace parley;
+using namespace std::chrono_literals;
+
+TEST_CASE("overlong, surrogate, truncated and too high sequences are not UTF-8") {
+  for (const std::string_view bad :
+       {"\xc0\x80", "\xc1\xbf", "\xe0\x80\x80", "\xed\xa0\x80", "\xf0\x80\x80\x80", "\xf4\x90\x80\x80",
+        "\xf5\x80\x80\x80", "\x80", "a\xe2\x82", "\xff"})
+    CHECK_FALSE(gateway::is_utf8(bad));
+  for (const std::string_view good : {"", "plain", "grüße", "日本", "\xf4\x8f\xbf\xbf", "\xed\x9f\xbf", "👍"})
+    CHECK(gateway::is_utf8(good));
+}
+
+TEST_CASE("endpoints need a host and a port") {
+  for (const auto* bad : {"", "host", "host:", ":1", "host:x", "host:70000", "::1:80", "[]:1", "host:1x"})
+    CHECK_FALSE(transport::parse_endpoint(bad).has_value());
+  const auto v6 = transport::parse_endpoint("[::1]:7400");
+  REQUIRE(v6.has_value());
+  CHECK(*v6 == transport::endpoint{"::1", 7400});
+  CHECK(to_string(*v6) == "[::1]:7400");
+  CHECK(transport::parse_endpoint("chat.example:1")->host == "chat.example");
+}
+
+TEST_CASE("an address out of tokens is told how long to wait, others are not concerned") {
+  gateway::address_limits limits{2, 10s, 100};
+  const auto now = core::token_bucket::time_point{} + 1h;
+  const gateway::address_key a{1}, b{2};
+  CHECK(limits.admit(a, now) == 0ns);
+  CHECK(limits.admit(a, now) == 0ns);
+  CHECK(limits.admit(a, now) > 0ns);
+  CHECK(limits.admit(b, now) == 0ns);
+  CHECK(limits.admit(a, now + 10s) == 0ns);
+}
+
+TEST_CASE("addresses are forgotten before they fill the memory, recent ones last") {
+  gateway::address_limits limits{1, 1h, 10};
+  const auto now = core::token_bucket::time_point{} + 100h;
+  const gateway::address_key busy{1};
+  CHECK(limits.admit(busy, now) == 0ns);
+  for (std::uint64_t i = 2; i < 1000; ++i) {
+    CHECK(limits.admit(gateway::address_key{i}, now) == 0ns);
+    REQUIRE(limits.admit(busy, now) > 0ns); // seen all the time, so remembered
+  }
+}
+
+TEST_CASE("reasons of closed sessions are told once and bounded") {
+  gateway::closed_sessions closed{10};
+  closed.note(user_id{1}, device_id{1}, ec::fenced);
+  CHECK(closed.take(user_id{1}, device_id{2}) == ec::none);
+  CHECK(closed.take(user_id{1}, device_id{1}) == ec::fenced);
+  CHECK(closed.take(user_id{1}, device_id{1}) == ec::none);
+  closed.note(user_id{1}, device_id{1}, ec::fenced);
+  for (std::uint64_t i = 2; i < 100; ++i)
+    closed.note(user_id{i}, device_id{1}, ec::draining);
+  CHECK(closed.take(user_id{1}, device_id{1}) == ec::none);
+}
+
+TEST_CASE("codes are six digits and differ") {
+  std::set<std::string> seen;
+  for (int i = 0; i < 100; ++i) {
+    const auto code = gateway::random_code();
+    REQUIRE(gateway::is_code(code));
+    seen.insert(code);
+  }
+  CHECK(seen.size() > 90);
+}
+
+TEST_CASE("a phone is shown to the operator by its ends only") {
+  CHECK(gateway::veiled("+4915112345612") == "+49…12");
+  CHECK(gateway::veiled("+1") == "…");
+}
+
+TEST_CASE("the default config lacks only what no default can know") {
+  gateway::gateway_config config;
+  CHECK(config.validate() == "cluster");
+  config.cluster = {1, 2};
+  CHECK(config.validate() == "node");
+  config.node = node_id{1};
+  CHECK(config.validate().empty());
+}
