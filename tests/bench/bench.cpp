@@ -158,7 +158,7 @@ void add_bench(CLI::App& app) {
   };
   const auto talk = [](CLI::App* sub, const std::shared_ptr<bench_options>& o) {
     sub->add_option("--pairs", o->pairs, "Pairs of users; one of each writes")
-        ->check(CLI::Range(1, 20'000))
+        ->check(CLI::Range(1, 4'000))
         ->capture_default_str();
     sub->add_option("--warm-up", o->warm_up_seconds, "Seconds before measuring")->capture_default_str();
     sub->add_option("--ack-every", o->ack_every_ms, "Recipients confirm once in so many ms")
@@ -185,13 +185,13 @@ void add_bench(CLI::App& app) {
     const auto [sub, o] =
         add("idle", "Memory of logged-in connections that do nothing", bench_options::what::idle);
     sub->add_option("--connections", o->connections, "How many")
-        ->check(CLI::Range(1, 15'000))
+        ->check(CLI::Range(1, 9'000))
         ->capture_default_str();
   }
   {
     const auto [sub, o] =
         add("drain", "Messages a second fetched by users who were away", bench_options::what::drain);
-    sub->add_option("--users", o->users, "How many")->check(CLI::Range(1, 5'000))->capture_default_str();
+    sub->add_option("--users", o->users, "How many")->check(CLI::Range(1, 4'000))->capture_default_str();
     sub->add_option("--messages", o->messages, "Stored for all of them together")->capture_default_str();
   }
 }

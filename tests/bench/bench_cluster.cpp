@@ -112,9 +112,7 @@ std::vector<std::unique_ptr<user>> bench_cluster::register_users(std::size_t cou
   std::vector<std::unique_ptr<user>> users;
   for (std::size_t i = 0; i < count; ++i) {
     auto u = std::make_unique<user>();
-    char phone[32];
-    std::snprintf(phone, sizeof phone, "+4916%08zu", i);
-    u->who.phone = phone;
+    u->who.phone = test::test_phone(i);
     u->who.key = client::make_key();
     u->number = static_cast<unsigned>(i);
     u->node = i % cluster.size() + 1;

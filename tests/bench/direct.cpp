@@ -131,9 +131,8 @@ kj::Promise<void> traffic::keep_confirming() {
     call.setCursor(test::data(cursor));
     tasks.add(call.send().ignoreResult());
   }
-  return bench.timer.afterDelay(std::max<std::int64_t>(1, options.ack_every_ms / slices) * kj::MILLISECONDS).then([this] {
-    return keep_confirming();
-  });
+  return bench.timer.afterDelay(std::max<std::int64_t>(1, options.ack_every_ms / slices) * kj::MILLISECONDS)
+      .then([this] { return keep_confirming(); });
 }
 
 } // namespace

@@ -228,7 +228,7 @@ verdict chaos_run::judge() {
         throw test::cluster_error{"a line of a dump makes no sense: " + line.substr(0, 200)};
       if (head)
         judge.take(n - 1, *head);
-      else
+      if (message)
         judge.take(n - 1, *message);
     }
   }

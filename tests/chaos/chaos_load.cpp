@@ -2,6 +2,7 @@
 
 #include "protocol/client/client.hpp"
 #include "tests/support/lean_client.hpp"
+#include "tests/support/process_cluster.hpp"
 
 #include <kj/async-io.h>
 
@@ -296,9 +297,7 @@ void chaos_load::loop::set_up() {
     clients.push_back(std::make_unique<person>(*this, i));
     auto& c = *clients.back();
     c.who.key = client::make_key();
-    char phone[32];
-    std::snprintf(phone, sizeof phone, "+4915%08zu", i < config.users ? i : i - config.users);
-    c.who.phone = phone;
+    c.who.phone = test::test_phone(i < config.users ? i : i - config.users);
     c.pulls = i % 7 == 6 && i / 7 < config.pullers;
   }
   const auto enroll = [this](std::size_t first, std::size_t last) {

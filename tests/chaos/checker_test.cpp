@@ -467,6 +467,12 @@ TEST_CASE("the lines of a dump are understood, and other lines are not taken for
   CHECK(message->seq == seq_no{5});
   CHECK(message->sender == device_id{~0ull});
   CHECK(message->hash == hash_of(1));
+  CHECK(parse_dump_line(R"({"shard":3,"generation":2,"life":"waiting"})", head, message));
+  CHECK_FALSE(head);
+  CHECK(parse_dump_line(
+      R"({"shard":3,"conversation":"00000000000000110000000000000022","user":"7","delivered":5,"read":4})",
+      head, message));
+  CHECK_FALSE(message);
   CHECK_FALSE(parse_dump_line("warning: something else", head, message));
   CHECK_FALSE(parse_dump_line(R"({"shard":3,"conversation":"12"})", head, message));
 }

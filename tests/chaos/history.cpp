@@ -125,6 +125,9 @@ bool parse_dump_line(std::string_view line, std::optional<replica_head>& head,
                      std::optional<replica_message>& message) {
   head.reset();
   message.reset();
+  if (!field(line, "delivered").empty() ||
+      (!field(line, "life").empty() && field(line, "applied_index").empty()))
+    return !field(line, "shard").empty();
   if (!field(line, "conversation").empty()) {
     replica_message m;
     std::uint64_t seq = 0, device = 0;

@@ -101,7 +101,8 @@ private:
   bool ok_ = false;
 };
 
-/// One line of `parleyd --dump`. Lines of neither kind give false.
+/// One line of `parleyd --dump`: a replica with state, a message, or something else that a dump holds
+/// (watermarks, a replica without state). False: no line of a dump.
 bool parse_dump_line(std::string_view line, std::optional<replica_head>& head,
                      std::optional<replica_message>& message);
 

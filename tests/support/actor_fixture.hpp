@@ -26,7 +26,8 @@ struct actor_fixture {
     sched.run();
   }
 
-  /// An actor of interface `Handle` whose every message lands in a vector. `Messages` in the interface's order.
+  /// An actor of interface `Handle` whose every message lands in a vector. `Messages` in the interface's
+  /// order.
   template <class Message>
   struct heard {
     std::shared_ptr<std::vector<Message>> all = std::make_shared<std::vector<Message>>();
@@ -100,8 +101,8 @@ struct actor_fixture {
   };
   fake_router make_router() {
     fake_router r;
-    r.handle =
-        sys.spawn([c = r.calls.all, d = r.deliveries.all](router_actor::pointer) -> router_actor::behavior_type {
+    r.handle = sys.spawn(
+        [c = r.calls.all, d = r.deliveries.all](router_actor::pointer) -> router_actor::behavior_type {
           return {
               [c](call_batch& b) {
                 for (auto& each : b.calls)
@@ -126,8 +127,10 @@ struct actor_fixture {
   shard_actor make_silent_shard(std::shared_ptr<int> idles = std::make_shared<int>(0)) {
     return sys.spawn([idles](shard_actor::pointer) -> shard_actor::behavior_type {
       return {
-          [](call_batch&) {},         [](const cluster::leadership&) {},
-          [](shard_effects&) {},      [](result_batch&) {},
+          [](call_batch&) {},
+          [](const cluster::leadership&) {},
+          [](shard_effects&) {},
+          [](result_batch&) {},
           [idles](atom::idle, std::uint64_t, std::uint64_t) { ++*idles; },
       };
     });

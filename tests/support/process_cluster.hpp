@@ -84,7 +84,8 @@ public:
   std::string data(std::size_t node) const;
   std::string log(std::size_t node) const; ///< stderr; stdout is beside it, `.out`
 
-  /// The newest confirmation code that any node printed for `phone`.
+  /// The newest confirmation code that any node printed for `phone`, once: consoles show only the ends of a
+  /// number, so use `test_phone`s.
   std::optional<std::string> code_for(const std::string& phone);
   /// GET from the admin port: the body of a 200, or nothing.
   std::optional<std::string> get(std::size_t node, const std::string& path,
@@ -118,6 +119,8 @@ private:
   std::map<std::string, std::string> codes_;
 };
 
+/// Up to 9,000 numbers that can be told apart by what a console shows of them.
+std::string test_phone(std::size_t n);
 /// The folder of the running program: build/bin.
 std::string program_folder();
 /// Polls `done` every few milliseconds until it is true or the deadline has passed.
