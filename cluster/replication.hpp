@@ -6,8 +6,9 @@
 // saves two hand-overs per entry, and the fuzzer runs exactly this code (virtual time, network and disk).
 //
 //   inputs: tick, receive, propose, read, seal, transfer …    (any number, in any order)
-//   begin_turn(now) ─► frames that may leave before the sync (AppendEntries: the followers' syncs overlap ours)
-//   write(txn)      ─► applies what is committed, appends what is new; the machine's answers may leave now:
+//   begin_turn(now) ─► frames that may leave before the sync (AppendEntries: the followers' syncs overlap
+//   ours) write(txn)      ─► applies what is committed, appends what is new; the machine's answers may leave
+//   now:
 //                      the entries behind them are on a majority's disks
 //   txn.commit()       one sync for everything
 //   end_turn()      ─► frames that had to wait (votes, acknowledgements), and events
@@ -40,19 +41,25 @@ struct member {
 struct replication_config {
   node_id node{};
   disk_id disk{};
-  std::uint64_t seed = 1;                       ///< election jitter only
-  milliseconds election_timeout{500};           ///< libraft draws from [t, 2t)
+  std::uint64_t seed = 1;             ///< election jitter only
+  milliseconds election_timeout{500}; ///< libraft draws from [t, 2t)
   milliseconds heartbeat_every{100};
-  milliseconds read_round_timeout{1000};        ///< a ReadIndex round without a majority answers `unavailable`
+  milliseconds read_round_timeout{1000}; ///< a ReadIndex round without a majority answers `unavailable`
   milliseconds snapshot_retry_after{2000};
-  std::uint32_t inflight_entries_max = 4096;    ///< per follower
-  std::size_t frame_bytes_max = 256 << 10;      ///< bulk ahead of a heartbeat
+  std::uint32_t inflight_entries_max = 4096; ///< per follower
+  std::size_t frame_bytes_max = 256 << 10;   ///< bulk ahead of a heartbeat
   std::size_t snapshot_chunk_bytes = 128 << 10;
-  std::size_t pending_proposals_max = 8192;     ///< per shard; above: `overloaded`
-  std::size_t entry_bytes_max = 256 << 10;      ///< commands of one turn share an entry up to this
-  std::size_t log_entries_kept = 2048;          ///< per shard, behind the applied index, for slow followers
+  std::size_t pending_proposals_max = 8192; ///< per shard; above: `overloaded`
+  std::size_t entry_bytes_max = 256 << 10;  ///< commands of one turn share an entry up to this
+  std::size_t log_entries_kept = 2048;      ///< per shard, behind the applied index, for slow followers
   std::size_t log_bytes_kept = 8 << 20;
-  std::size_t trim_rows_max = 4096;             ///< per turn and shard, of log or of an abandoned slot
+  std::size_t log_cache_bytes = 512 << 10; ///< per shard, of applied entries held in memory for followers
+  std::size_t apply_entries_max = 4096;    ///< per turn and shard
+  std::uint32_t transfers_max = 4;         ///< state transfers out at a time: each pins a read transaction
+  std::uint32_t transfer_chunks_max = 2;   ///< of one transfer on their way
+  milliseconds transfer_time_max{30'000};  ///< then it starts again, from a newer state
+  milliseconds announce_every{1000};       ///< how often successors that did not confirm are told
+  std::size_t trim_rows_max = 4096;        ///< per turn and shard, of log or of an abandoned slot
 };
 /// `none`, or which field cannot be run with.
 std::optional<std::string> validate(const replication_config& config);
@@ -94,9 +101,9 @@ struct leadership {
 /// A proposal or read that will not be answered by `apply`/`read_ready`.
 struct refused {
   std::uint64_t ticket = 0;
-  ec why{};            ///< not_leader, overloaded, sealed, disk_full, too_large: certainly not stored;
-                       ///< timed_out: it may still be applied (leadership was lost with it in the log)
-  node_id leader{};    ///< a hint, or `none`
+  ec why{};         ///< not_leader, overloaded, sealed, disk_full, too_large: certainly not stored;
+                    ///< timed_out: it may still be applied (leadership was lost with it in the log)
+  node_id leader{}; ///< a hint, or `none`
 };
 /// All that was acknowledged anywhere before `read` was called is visible to new read transactions.
 struct read_ready {
@@ -159,7 +166,8 @@ public:
   /// ReadIndex: answered by `read_ready` or `refused`, after a round begun after this call.
   void read(shard_id shard, std::uint64_t ticket);
   void transfer_leadership(shard_id shard, node_id to);
-  /// Ends this generation; `next` goes on. Leader only. `ticket` is refused, or answered by `generation_sealed`.
+  /// Ends this generation; `next` goes on. Leader only. `ticket` is refused, or answered by
+  /// `generation_sealed`.
   void seal(shard_id shard, std::vector<member> next, std::uint64_t ticket);
 
   // --- one turn -----------------------------------------------------------------------------------------
