@@ -54,6 +54,8 @@ std::string_view gateway_config::validate() const {
     return "flow_words_max";
   if (calls_max < 1)
     return "calls_max";
+  if (questions_max < calls_max)
+    return "questions_max";
   if (pages_max < 1)
     return "pages_max";
   if (page_items_max < 1)

@@ -54,6 +54,8 @@ struct gateway_config {
   int nesting_max = 16;
   std::size_t flow_words_max = 256 * 1024; ///< of calls that have not returned; above: no more are read
   std::uint32_t calls_max = 256;           ///< under way; at it: no more are read
+  std::uint32_t questions_max =
+      2'048;                   ///< answered or not, but not finished: each keeps its answer; above: closed
   std::uint32_t pages_max = 4; ///< sync calls under way; above: `overloaded`, for a page is up to 1 MiB
   std::uint32_t page_items_max = 500;
   std::size_t page_bytes_max = 1024 * 1024;

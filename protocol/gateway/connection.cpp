@@ -5,6 +5,8 @@
 #include "protocol/gateway/tokens.hpp"
 #include "protocol/gateway/wire.hpp"
 
+#include <capnp/rpc.capnp.h>
+
 namespace parley::gateway {
 namespace {
 
@@ -134,6 +136,24 @@ void connection::stream_flushed() {
   taken_ = false;
   const auto took = kj::systemPreciseMonotonicClock().now() - taken_at_;
   parts_->metrics.taken_to_written.observe(std::chrono::nanoseconds{took / kj::NANOSECONDS});
+}
+
+void connection::message_read(capnp::MessageReader& message) {
+  // The RPC system keeps an answer until the peer says that it is finished with it, and has no bound of its
+  // own.
+  switch (message.getRoot<capnp::rpc::Message>().which()) {
+  case capnp::rpc::Message::BOOTSTRAP:
+  case capnp::rpc::Message::CALL:
+    if (++questions_ > parts_->config.questions_max)
+      stream_->close(transport::close_reason::rpc_failed);
+    break;
+  case capnp::rpc::Message::FINISH:
+    if (questions_ > 0)
+      --questions_;
+    break;
+  default:
+    break;
+  }
 }
 
 void connection::taskFailed(kj::Exception&&) {

@@ -117,6 +117,7 @@ private:
   void note_closed(ec why);
   void stream_closed() override;
   void stream_flushed() override;
+  void message_read(capnp::MessageReader& message) override;
   void taskFailed(kj::Exception&&) override;
 
   kj::Own<server_parts> parts_;
@@ -137,6 +138,7 @@ private:
   std::uint64_t counted_out_ = 0;
   std::uint32_t calls_ = 0;
   std::uint32_t pages_ = 0;
+  std::uint32_t questions_ = 0; ///< asked and not finished
   std::uint32_t login_attempts_ = 0;
   ec closing_for_ = ec::none;
   bool logged_in_ = false; ///< stays when the session ends

@@ -59,7 +59,7 @@ std::string_view stream_limits::objection() const {
 
 stream_limits stream_limits::for_client() {
   stream_limits l;
-  l.message_words_max = 256 * 1024;
+  l.message_words_max = 512 * 1024;
   return l;
 }
 
@@ -367,7 +367,17 @@ message_stream::found_message message_stream::next_message(const capnp::ReaderOp
     in_taken_ = 0;
   }
   last_message_at_ = port_.getTimer().now();
-  return capnp::MessageReaderAndFds{kj::heap<whole_message>(kj::mv(copy), options), nullptr};
+  auto message = kj::heap<whole_message>(kj::mv(copy), options);
+  if (watcher_ != nullptr) {
+    try {
+      watcher_->message_read(*message);
+    } catch (const kj::Exception&) {
+      close(close_reason::bad_frame);
+    }
+    if (closed())
+      return nullptr;
+  }
+  return capnp::MessageReaderAndFds{kj::mv(message), nullptr};
 }
 
 message_stream::io message_stream::fill() {

@@ -83,6 +83,9 @@ public:
   virtual ~stream_watcher() noexcept(false) = default;
   virtual void stream_closed() = 0;  ///< once
   virtual void stream_flushed() = 0; ///< all that was written has been handed to the kernel
+  /// A message is about to be handed out; the stream may be closed instead. What it throws counts as an
+  /// impossible message.
+  virtual void message_read(capnp::MessageReader&) {}
 };
 
 /// Owns:   the socket, its TLS state, what was read but not yet taken, and what was written but not yet sent.

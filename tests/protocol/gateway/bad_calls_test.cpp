@@ -152,6 +152,35 @@ TEST_CASE_FIXTURE(fixture, "every flipped bit of a call gives an answer or a clo
   CHECK(until([&] { return server->connections() == 1; }));
 }
 
+TEST_CASE_FIXTURE(fixture, "a client that never finishes its questions is closed at the cap") {
+  config.calls_max = 16;
+  config.questions_max = 32;
+  start();
+  raw_client hoarder{*this};
+  REQUIRE(hoarder.handshake());
+  hoarder.send(bootstrap_message());
+  for (std::uint32_t i = 1; i <= 40; ++i) {
+    capnp::MallocMessageBuilder m;
+    auto call = m.initRoot<capnp::rpc::Message>().initCall();
+    call.setQuestionId(i);
+    call.initTarget().initPromisedAnswer().setQuestionId(0);
+    call.setInterfaceId(capnp::typeId<rpc::Gateway>());
+    call.initParams().getContent().initAs<rpc::Gateway::HelloParams>().setVersion(rpc::PROTOCOL_VERSION);
+    hoarder.send(flat(m));
+  }
+  CHECK(closed_for(close_reason::rpc_failed));
+}
+
+TEST_CASE_FIXTURE(fixture, "a client that finishes its questions may ask for ever") {
+  config.calls_max = 16;
+  config.questions_max = 32;
+  start();
+  test_client c{*this};
+  for (int i = 0; i < 100; ++i)
+    c.hello();
+  CHECK(server->connections() == 1);
+}
+
 TEST_CASE_FIXTURE(fixture, "text that is not UTF-8 is refused as such") {
   start();
   test_client c{*this};
