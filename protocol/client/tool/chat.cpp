@@ -1,0 +1,200 @@
+// `parley chat`: a conversation, live. Works on a terminal and in a pipe.
+#include "protocol/client/tool/commands.hpp"
+#include "protocol/client/tool/line_input.hpp"
+#include "protocol/client/tool/screen.hpp"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <memory>
+
+namespace parley::tool {
+namespace {
+
+struct options {
+  std::string with;
+  unsigned lines = 20;
+  std::string wait = "sent";
+  int seconds = 30;
+};
+
+class chat final : public client::observer {
+public:
+  chat(const options& o, context& shared)
+      : options_{o}, shared_{shared}, device_{shared.directory(), shared.ca_file(), settings(shared), *this},
+        input_{device_.io().unixEventPort}, screen_{input_.is_terminal() && ::isatty(STDOUT_FILENO) != 0,
+                                                    shared.json, [this] { return input_.typed(); }} {
+    input_.on_change([this] { screen_.prompt(); });
+  }
+
+  void run() {
+    screen_.note("messages are not yet end-to-end encrypted");
+    const auto limit = std::chrono::seconds{options_.seconds};
+    connect(device_, limit);
+    talk_ = find_talk(device_, options_.with, limit);
+    show_history();
+    open_ = true;
+    for (const auto& m : early_)
+      show(m);
+    early_.clear();
+    screen_.prompt();
+    type().exclusiveJoin(over()).wait(device_.io().waitScope);
+    finish();
+  }
+
+private:
+  static client::config settings(const context& shared) {
+    auto c = shared.settings();
+    c.reconnect.max = std::chrono::milliseconds{5'000}; // a person is waiting
+    return c;
+  }
+
+  void show_history() {
+    const auto& own = device_.it().who();
+    auto past = device_.store().history(talk_, seq_no::none, 100'000);
+    if (past.size() > options_.lines)
+      past.erase(past.begin(), past.end() - options_.lines);
+    for (const auto& mark : device_.it().marks(talk_))
+      if (mark.user != own.user) {
+        screen_.raise(mark.delivered, tick::delivered);
+        screen_.raise(mark.read, tick::read);
+      }
+    for (const auto& m : past) {
+      if (m.sender == own.user)
+        screen_.own(0, m.seq, m.body, tick::sent);
+      else
+        screen_.theirs(m, options_.with);
+      shown_ = std::max(shown_, m.seq);
+      if (m.sender != own.user)
+        device_.it().ack_read(talk_, m.seq);
+    }
+    for (const auto& o : device_.store().waiting())
+      if (o.conversation == talk_)
+        screen_.own(o.counter, seq_no::none, *o.body, tick::waiting);
+  }
+
+  kj::Promise<void> type() {
+    return input_.next().then([this](std::optional<std::string>&& line) -> kj::Promise<void> {
+      if (!line)
+        return kj::READY_NOW;
+      if (line->empty()) {
+        screen_.prompt();
+        return type();
+      }
+      const auto counter = device_.it().post(talk_, *line);
+      if (counter)
+        screen_.own(*counter, seq_no::none, *line, tick::waiting);
+      else
+        screen_.failed(0, counter.error().sentence);
+      // A pipe brings lines faster than a cluster takes them: no more than a few wait.
+      if (device_.it().unsettled() < 64)
+        return type();
+      return device_.timer().afterDelay(5 * kj::MILLISECONDS).then([this] { return type(); });
+    });
+  }
+
+  /// Resolves when the device will never be online again.
+  kj::Promise<void> over() {
+    return device_.timer().afterDelay(100 * kj::MILLISECONDS).then([this]() -> kj::Promise<void> {
+      return device_.it().state().final() ? kj::Promise<void>{kj::READY_NOW} : over();
+    });
+  }
+
+  void finish() {
+    const auto wanted = options_.wait == "read"        ? tick::read
+                        : options_.wait == "delivered" ? tick::delivered
+                                                       : tick::sent;
+    const auto end = device_.timer().now() + options_.seconds * kj::SECONDS;
+    const auto& state = device_.it().state();
+    while (!state.final() && (screen_.lowest() < wanted || device_.it().unsettled() > 0) &&
+           device_.timer().now() < end)
+      device_.timer().afterDelay(5 * kj::MILLISECONDS).wait(device_.io().waitScope);
+    const bool reached = screen_.lowest() >= wanted;
+    screen_.end();
+    if (state.final())
+      stop_with({state.why, state.sentence, {}});
+    device_.wait(device_.timer().afterDelay(2 * kj::SECONDS).exclusiveJoin(device_.it().settled()));
+    device_.wait(device_.it().stop());
+    if (!reached)
+      throw stop{status::unreachable,
+                 fmt::format("Not all messages were {} within {} s; what is not sent is kept.", options_.wait,
+                             options_.seconds)};
+  }
+
+  void show(const client::message& m) {
+    if (m.conversation != talk_ || m.seq <= shown_)
+      return;
+    shown_ = m.seq;
+    if (m.sender == device_.it().who().user) // typed on another of this user's devices
+      screen_.own(0, m.seq, m.body, tick::sent);
+    else
+      screen_.theirs(m, options_.with);
+    device_.it().ack_read(talk_, m.seq);
+  }
+
+  void on_message(const client::message& m) override {
+    if (open_)
+      show(m);
+    else
+      early_.push_back(m); // before the history is shown
+  }
+  void on_sent(const client::sent& s) override {
+    if (s.conversation == talk_)
+      screen_.sent(s);
+  }
+  void on_failed(const client::outgoing& o, const client::failure& why) override {
+    screen_.failed(o.counter, why.sentence);
+    device_.store().forget(o.counter);
+  }
+  void on_delivered(conversation_id c, user_id who, seq_no upto) override {
+    if (c == talk_ && who != device_.it().who().user)
+      screen_.raise(upto, tick::delivered);
+  }
+  void on_read(conversation_id c, user_id who, seq_no upto) override {
+    if (c == talk_ && who != device_.it().who().user)
+      screen_.raise(upto, tick::read);
+  }
+  void on_state(const client::connection_state& s) override {
+    if (s.state == client::link_state::online)
+      screen_.note(fmt::format("connected to node {} at {}", number(s.node), transport::to_string(s.at)));
+    else if (s.state == client::link_state::offline && was_online_)
+      screen_.note("not connected; what you type is kept and sent as soon as possible");
+    if (s.state == client::link_state::online || s.state == client::link_state::offline)
+      was_online_ = s.state == client::link_state::online;
+  }
+
+  const options& options_;
+  context& shared_;
+  client::blocking_device device_;
+  line_input input_;
+  screen screen_;
+  conversation_id talk_;
+  seq_no shown_{};
+  bool open_ = false;
+  bool was_online_ = false;
+  std::vector<client::message> early_;
+};
+
+} // namespace
+
+void add_chat(CLI::App& app, context& shared) {
+  auto* sub = app.add_subcommand("chat", "Talk: · kept, ✓ sent, ✓✓ delivered, blue ✓✓ read");
+  sub->fallthrough();
+  const auto o = std::make_shared<options>();
+  sub->add_option("--with", o->with, "A phone number (+49…) or a conversation (32 hex digits)")->required();
+  sub->add_option("--lines", o->lines, "So much of what was said before is shown")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 10'000));
+  sub->add_option("--wait", o->wait, "At the end of the input, return when all is …")
+      ->check(CLI::IsMember({"sent", "delivered", "read"}))
+      ->capture_default_str();
+  sub->add_option("--seconds", o->seconds, "… or after; also for the first connection")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 86'400));
+  sub->footer(
+      "Ctrl-D ends. Input may be a pipe.\n\nExample:\n  parley chat --profile alice --with +491700000002");
+  sub->callback([o, &shared] { chat{*o, shared}.run(); });
+}
+
+} // namespace parley::tool

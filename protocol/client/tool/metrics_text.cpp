@@ -1,0 +1,31 @@
+#include "protocol/client/tool/metrics_text.hpp"
+
+#include <cstdlib>
+
+namespace parley::tool {
+
+metrics_text::metrics_text(std::string_view page) {
+  while (!page.empty()) {
+    const auto end = page.find('\n');
+    const auto line = page.substr(0, end);
+    page = end == std::string_view::npos ? std::string_view{} : page.substr(end + 1);
+    if (line.empty() || line.front() == '#')
+      continue;
+    const auto name = line.substr(0, line.find_first_of("{ "));
+    // A label's value may hold braces and spaces; what follows the last brace cannot.
+    const auto brace = line.rfind('}');
+    const auto rest = brace == std::string_view::npos ? line.substr(name.size()) : line.substr(brace + 1);
+    const std::string number{rest};
+    char* stopped = nullptr;
+    const double value = std::strtod(number.c_str(), &stopped);
+    if (stopped != number.c_str() && !name.empty())
+      sums_[std::string{name}] += value;
+  }
+}
+
+std::optional<double> metrics_text::sum(const std::string& metric) const {
+  const auto i = sums_.find(metric);
+  return i == sums_.end() ? std::nullopt : std::optional{i->second};
+}
+
+} // namespace parley::tool

@@ -1,0 +1,22 @@
+#pragma once
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace parley::tool {
+
+/// A page of /metrics, as Prometheus defines its text.
+class metrics_text {
+public:
+  metrics_text() = default;
+  /// Lines that cannot be understood are passed over.
+  explicit metrics_text(std::string_view page);
+  /// All series of a metric together; nothing if there is none.
+  std::optional<double> sum(const std::string& metric) const;
+
+private:
+  std::map<std::string, double> sums_;
+};
+
+} // namespace parley::tool

@@ -1,0 +1,196 @@
+#include "protocol/client/tool/screen.hpp"
+
+#include <fmt/format.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+
+namespace parley::tool {
+namespace {
+
+winsize window() {
+  winsize w{};
+  if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) != 0 || w.ws_col == 0 || w.ws_row == 0)
+    w = {24, 80, 0, 0};
+  return w;
+}
+
+/// Columns, taking every character for one; wide ones only cost a tick that stays where it was.
+std::size_t columns(std::string_view s) {
+  return static_cast<std::size_t>(std::count_if(
+      s.begin(), s.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
+}
+
+void put(const std::string& s) {
+  std::fwrite(s.data(), 1, s.size(), stdout);
+  std::fflush(stdout);
+}
+
+std::string_view word(tick t) {
+  switch (t) {
+  case tick::waiting:
+    return "waiting";
+  case tick::sent:
+    return "sent";
+  case tick::delivered:
+    return "delivered";
+  case tick::read:
+    return "read";
+  }
+  return "";
+}
+
+} // namespace
+
+screen::screen(bool in_place, bool json, std::function<std::string()> typed)
+    : in_place_{in_place && !json}, json_{json}, typed_{std::move(typed)}, colours_{palette::for_stdout()} {}
+
+std::string screen::mark(tick t) const {
+  switch (t) {
+  case tick::waiting:
+    return fmt::format("{}· {}", colours_.dim, colours_.reset);
+  case tick::sent:
+    return fmt::format("{}✓ {}", colours_.dim, colours_.reset);
+  case tick::delivered:
+    return fmt::format("{}✓✓{}", colours_.dim, colours_.reset);
+  case tick::read:
+    return fmt::format("{}✓✓{}", colours_.blue, colours_.reset);
+  }
+  return "";
+}
+
+void screen::prompt() {
+  if (!in_place_)
+    return;
+  // Only the end of a long line fits: one row, so that the rows above can be counted.
+  auto text = printable(typed_());
+  const std::size_t room = window().ws_col > 6 ? window().ws_col - 4U : 2U;
+  while (columns(text) > room)
+    text.erase(0, 1);
+  while (!text.empty() && (static_cast<unsigned char>(text.front()) & 0xc0) == 0x80)
+    text.erase(0, 1);
+  put("\r\x1b[K" + fmt::format("{}>{} ", colours_.bold, colours_.reset) + text);
+}
+
+void screen::line(const std::string& text, std::size_t width) {
+  if (!in_place_) {
+    put(text + "\n");
+    return;
+  }
+  put("\r\x1b[K" + text + "\r\n");
+  rows_ += std::max<std::size_t>(1, (width + window().ws_col - 1) / window().ws_col);
+  prompt();
+}
+
+void screen::note(const std::string& text) {
+  if (json_) {
+    json_line{}.put("event", "note").put("text", text).print();
+    return;
+  }
+  line(fmt::format("{}— {}{}", colours_.dim, text, colours_.reset), columns(text) + 2);
+}
+
+void screen::theirs(const client::message& m, const std::string& who) {
+  if (json_) {
+    json_line{}
+        .put("event", "message")
+        .put("conversation", client::text(m.conversation))
+        .put("seq", number(m.seq))
+        .id("sender", number(m.sender))
+        .put("server_time_ms", static_cast<std::int64_t>(m.at))
+        .body("body", m.body)
+        .print();
+    return;
+  }
+  const auto head = fmt::format("{} {}: ", clock_text(m.at), who);
+  const auto body = printable(m.body);
+  line(fmt::format("{}{}{}{}", colours_.green, head, colours_.reset, body), columns(head) + columns(body));
+}
+
+void screen::own(std::uint64_t counter, seq_no seq, const std::string& body, tick t) {
+  own_line l{counter, seq, t, rows_};
+  if (seq != seq_no::none && seq <= read_)
+    l.state = tick::read;
+  else if (seq != seq_no::none && seq <= delivered_)
+    l.state = std::max(l.state, tick::delivered);
+  if (own_.size() == own_max)
+    own_.pop_front();
+  own_.push_back(l);
+  if (json_) {
+    json_line{}.put("event", "kept").put("counter", counter).put("seq", number(seq)).print();
+    return;
+  }
+  const auto text = printable(body);
+  if (in_place_)
+    line(fmt::format("{} {}", mark(l.state), text), 3 + columns(text));
+}
+
+void screen::change(own_line& l, tick t) {
+  if (t <= l.state)
+    return;
+  l.state = t;
+  if (json_ || !in_place_) {
+    if (l.counter == 0)
+      return; // from the history: nobody waits for it
+    if (json_)
+      json_line{}.put("event", word(t)).put("counter", l.counter).put("seq", number(l.seq)).print();
+    else
+      line(fmt::format("{} {:<9} {}", mark(t), word(t), number(l.seq)), 0);
+    return;
+  }
+  redraw(l);
+}
+
+/// Up to the line, over its first two columns, and back down.
+void screen::redraw(const own_line& l) {
+  const auto up = rows_ - l.row;
+  if (up + 1 >= window().ws_row)
+    return; // scrolled away
+  put(fmt::format("\x1b[{0}A\r{1}\x1b[{0}B", up, mark(l.state)));
+  prompt();
+}
+
+void screen::sent(const client::sent& s) {
+  for (auto& l : own_)
+    if (l.counter == s.counter && l.counter != 0) {
+      l.seq = s.seq;
+      change(l, tick::sent);
+      if (s.seq <= delivered_)
+        change(l, tick::delivered);
+      if (s.seq <= read_)
+        change(l, tick::read);
+    }
+}
+
+void screen::failed(std::uint64_t counter, const std::string& why) {
+  std::erase_if(own_, [&](const own_line& l) { return l.counter == counter; });
+  if (json_)
+    json_line{}.put("event", "failed").put("counter", counter).put("text", why).print();
+  else
+    line(fmt::format("{}✗ {}{}", colours_.red, why, colours_.reset), columns(why) + 2);
+}
+
+void screen::raise(seq_no upto, tick t) {
+  auto& known = t == tick::read ? read_ : delivered_;
+  known = std::max(known, upto);
+  for (auto& l : own_)
+    if (l.seq != seq_no::none && l.seq <= upto)
+      change(l, t);
+}
+
+tick screen::lowest() const {
+  auto t = tick::read;
+  for (const auto& l : own_)
+    if (l.counter != 0)
+      t = std::min(t, l.state);
+  return t;
+}
+
+void screen::end() {
+  if (in_place_)
+    put("\r\x1b[K");
+}
+
+} // namespace parley::tool
