@@ -1,0 +1,139 @@
+#include "tests/e2e/people.hpp"
+
+#include <doctest/doctest.h>
+
+#include <fstream>
+
+using namespace parley;
+using namespace parley::test;
+
+namespace {
+
+/// Hands in `count` messages one after the other, without waiting for answers.
+std::vector<std::string> write(person& from, conversation_id c, const std::string& what, std::size_t count) {
+  std::vector<std::string> out;
+  for (std::size_t i = 0; i < count; ++i) {
+    out.push_back(what + " " + std::to_string(i));
+    REQUIRE(from.device->post(c, out.back()));
+  }
+  return out;
+}
+
+std::size_t node_of(const person& p) {
+  return static_cast<std::size_t>(number(p.device->state().node));
+}
+
+} // namespace
+
+TEST_CASE("sends go on, once each and in order, while one node after the other is killed") {
+  town t;
+  person alice{t, 1}, bob{t, 2};
+  const auto c = alice.chat_with(bob);
+  std::vector<std::string> all;
+  for (std::size_t node = 1; node <= 3; ++node) {
+    CAPTURE(node);
+    for (const auto& b : write(alice, c, "before " + std::to_string(node), 20))
+      all.push_back(b);
+    t.cluster.kill(node); // some of them are under way
+    for (const auto& b : write(alice, c, "without " + std::to_string(node), 5))
+      all.push_back(b);
+    CHECK(t.until(15s, [&] { return alice.device->unsettled() == 0; }));
+    t.cluster.start(node);
+    REQUIRE(t.cluster.wait_ready(20s));
+  }
+  CHECK(t.until(10s, [&] { return bob.heard.size() >= all.size(); }));
+  CHECK(bob.heard == all);
+  CHECK(bob.bodies(c) == all);
+}
+
+TEST_CASE("two people whose node is killed go on chatting at another") {
+  town t;
+  t.settings.first_seed = 0;
+  person alice{t, 1}, bob{t, 2};
+  const auto c = alice.chat_with(bob);
+  REQUIRE(node_of(alice) == 1);
+  REQUIRE(node_of(bob) == 1);
+  t.cluster.kill(1);
+  REQUIRE(alice.device->post(c, "still there?"));
+  CHECK(t.until(15s, [&] { return !bob.heard.empty(); }));
+  CHECK(node_of(alice) != 1);
+  CHECK(node_of(bob) != 1);
+  REQUIRE(bob.device->post(c, "yes"));
+  CHECK(t.until(15s, [&] { return !alice.heard.empty(); }));
+}
+
+TEST_CASE("a cluster killed as a whole keeps what it acknowledged") {
+  town t;
+  person alice{t, 1}, bob{t, 2};
+  const auto c = alice.chat_with(bob);
+  const auto all = write(alice, c, "kept", 50);
+  REQUIRE(t.until(15s, [&] { return alice.device->unsettled() == 0; }));
+  for (std::size_t node = 1; node <= 3; ++node)
+    t.cluster.kill(node);
+  t.cluster.start_all();
+  REQUIRE(t.cluster.wait_ready(30s));
+  bob.restart();
+  CHECK(t.until(15s, [&] { return bob.device->state().state == client::link_state::online; }));
+  CHECK(bob.bodies(c) == all);
+  CHECK(t.until(10s, [&] { return bob.heard.size() >= all.size(); }));
+  CHECK(bob.heard == all); // once each, before and after
+}
+
+TEST_CASE("a node whose disk was lost is given new replicas by itself") {
+  town t;
+  person alice{t, 1}, bob{t, 2};
+  const auto c = alice.chat_with(bob);
+  auto all = write(alice, c, "before", 30);
+  REQUIRE(t.until(15s, [&] { return alice.device->unsettled() == 0; }));
+  t.cluster.kill(3);
+  t.cluster.wipe(3);
+  for (const auto& b : write(alice, c, "meanwhile", 10))
+    all.push_back(b);
+  t.cluster.start(3);
+  REQUIRE(t.cluster.wait_ready(60s));
+  CHECK(t.until(20s, [&] { return alice.device->unsettled() == 0; }));
+  // It counts again: with another node gone, it and the third are the majority.
+  t.cluster.kill(1);
+  for (const auto& b : write(alice, c, "after", 10))
+    all.push_back(b);
+  CHECK(t.until(20s, [&] { return alice.device->unsettled() == 0; }));
+  CHECK(bob.bodies(c) == all);
+}
+
+TEST_CASE("SIGTERM drains: clients go elsewhere, no send fails, the node exits with 0") {
+  town t;
+  t.settings.first_seed = 1;
+  person alice{t, 1}, bob{t, 2};
+  const auto c = alice.chat_with(bob);
+  auto all = write(alice, c, "before", 20);
+  CHECK(t.cluster.terminate(2, 15s) == 0);
+  for (const auto& b : write(alice, c, "after", 20))
+    all.push_back(b);
+  CHECK(t.until(15s, [&] { return alice.device->unsettled() == 0; }));
+  CHECK(t.until(10s, [&] { return bob.heard.size() >= all.size(); }));
+  CHECK(bob.heard == all);
+}
+
+TEST_CASE("a phone that dies mid-send sends again when it is back, and nothing arrives twice") {
+  town t;
+  person alice{t, 1}, bob{t, 2};
+  const auto c = alice.chat_with(bob);
+  const auto all = write(alice, c, "once", 40);
+  alice.restart(); // none was answered yet
+  CHECK(t.until(15s, [&] { return alice.device->unsettled() == 0 && bob.heard.size() >= all.size(); }));
+  CHECK(bob.heard == all);
+}
+
+TEST_CASE("what one sends, the other receives, and both ticks come back") {
+  town t;
+  person alice{t, 1}, bob{t, 2};
+  const auto c = alice.chat_with(bob);
+  CHECK(bob.chat_with(alice) == c);
+  const auto sent = alice.device->send(c, "hello").wait(t.io.waitScope);
+  REQUIRE(sent);
+  CHECK(sent->seq == seq_no{1});
+  CHECK(t.until(5s, [&] { return bob.heard == std::vector<std::string>{"hello"}; }));
+  CHECK(t.until(5s, [&] { return alice.delivered == seq_no{1}; }));
+  bob.device->ack_read(c, seq_no{1});
+  CHECK(t.until(5s, [&] { return alice.read == seq_no{1}; }));
+}
