@@ -97,6 +97,14 @@ void replica::absorb(const raft_group::update& u) {
       broken("a snapshot goes back", shard_, record_.gen, u.snapshot_index, record_.applied_index);
     mark();
   }
+  if (u.has_entries && u.entries_index + u.entries_n > log_.last() + 1) {
+    // A new leader with uncommitted entries appends one of its own by itself. Its callers wrote all others.
+    if (!leads_now || u.entries_n != 1 || u.entries_index != log_.last() + 1)
+      broken("entries nobody handed in", shard_, record_.gen, u.entries_index, u.entries_n);
+    led_from_ = u.entries_index;
+    log_.append(shard_, record_.gen, entry_kind::barrier, raft_->term(), std::string(row_header_bytes, '\0'));
+    mark();
+  }
   if (u.messages_n != 0)
     send_messages(u.messages_n);
   if (raft_->commit() > record_.applied_index || u.state_changed || leader_node() != told_.leader)
@@ -181,11 +189,12 @@ void replica::send_append(const raft_group::message& m) {
 
 void replica::lead() {
   was_leading_ = true;
-  // libraft adds no entry of the new term by itself, and only such an entry commits what came before.
-  std::string row(row_header_bytes, '\0');
-  led_from_ = log_.last() + 1;
-  submit_one(entry_kind::barrier, std::move(row), 0);
   mark();
+  if (led_from_ != 0)
+    return;
+  // Only an entry of the new term proves what is committed: libraft adds one only if something is open.
+  led_from_ = log_.last() + 1;
+  submit_one(entry_kind::barrier, std::string(row_header_bytes, '\0'), 0);
 }
 
 void replica::step_down() {
