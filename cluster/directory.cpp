@@ -1,5 +1,6 @@
 #include "cluster/directory.hpp"
 
+#include "cluster/logging.hpp"
 #include "cluster/reconfiguration.hpp"
 
 #include <algorithm>
@@ -39,9 +40,7 @@ void listed(self_ptr self, const core::node_list& list) {
   if (list.error != ec::none)
     return;
   st.nodes = list.nodes;
-  for (const auto& n : st.nodes)
-    if (n.id != st.config.self.id)
-      st.config.learn(n);
+  st.config.learn(st.nodes);
   const auto own = std::find_if(st.nodes.begin(), st.nodes.end(),
                                 [&](const auto& n) { return n.id == st.config.self.id; });
   if (own == st.nodes.end() || *own != st.config.self)
@@ -51,14 +50,26 @@ void listed(self_ptr self, const core::node_list& list) {
 }
 
 /// Shards that are led here: one with a member whose disk is gone goes on with another.
-void reconfigure(self_ptr self, const replica_report& report) {
+void look_after(self_ptr self, const replica_report& report) {
   auto& st = self->state;
+  reconfiguration_facts facts;
+  facts.nodes = st.nodes;
+  facts.self = st.config.self.id;
+  facts.replicas = st.config.replicas;
+  for (const auto& n : st.nodes)
+    if (st.config.reachable(n.id))
+      facts.reachable.insert(n.id);
+  std::size_t seals = 0;
   for (const auto& r : report.replicas) {
     if (r.as != replica_status::role::leader)
       continue;
-    if (auto next = next_members(r.shard, r.members, st.nodes, st.config.replicas)) {
+    facts.shard = r.shard;
+    facts.members = r.members;
+    if (auto next = reconfigure(facts)) {
+      log::info("shard-reconfigured", {{"shard", r.shard}, {"generation", r.gen}, {"members", next->size()}});
       caf::anon_send(st.store, seal_request{r.shard, std::move(*next)});
-      return; // one change at a time: the next look goes on
+      if (++seals >= st.config.seals_max)
+        return; // the next look goes on: state transfers share the links with messages
     }
   }
 }
@@ -89,7 +100,10 @@ caf::behavior directory(self_ptr self, directory_config config, router_actor rou
             listed(self, *list);
         }
       },
-      [self](replica_report& report) { reconfigure(self, report); },
+      [self](const core::node_record& joined) {
+        ask(self, core::call{core::propose{core::meta_shard, core::command{core::put_node{joined}}}});
+      },
+      [self](replica_report& report) { look_after(self, report); },
       [self](atom::sweep) {
         auto& st = self->state;
         if (self->clock().now() - st.asked_at >= st.config.answer_within)

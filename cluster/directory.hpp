@@ -12,11 +12,17 @@ struct directory_config {
   core::node_record self;
   std::uint16_t replicas = 3;
   std::chrono::milliseconds look_every{2000};
-  std::chrono::milliseconds answer_within{5000};       ///< then the question is asked anew
-  std::function<void(const core::node_record&)> learn; ///< called for every other node; any thread
+  std::size_t seals_max = 8;                     ///< shards reconfigured per look
+  std::chrono::milliseconds answer_within{5000}; ///< then the question is asked anew
+  /// Called with all nodes whenever they were read; any thread.
+  std::function<void(const std::vector<core::node_record>&)> learn;
+  /// Whether a node can be reached from here; any thread.
+  std::function<bool(node_id)> reachable;
 };
 
+/// Also takes a `core::node_record` that wants to be listed: a node that just joined.
 caf::actor spawn_directory(caf::actor_system& sys, directory_config config, router_actor router,
                            store_actor store);
 
 } // namespace parley::cluster
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::core::node_record)

@@ -8,9 +8,7 @@
 
 #include <caf/send.hpp>
 #include <kj/async-io.h>
-#include <spdlog/spdlog.h>
 
-#include <condition_variable>
 #include <future>
 #include <random>
 #include <thread>
@@ -109,12 +107,13 @@ private:
     if (p.code_sender == "console") {
       codes = kj::heap<gateway::console_code_sender>();
     } else {
-      auto hook = gateway::make_webhook_code_sender(io.unixEventPort, {p.code_sender});
-      if (!hook) {
-        started_.set_value("code_sender: " + hook.error());
+      gateway::webhook_config hook;
+      hook.url = p.code_sender;
+      if (const auto field = hook.validate(); !field.empty()) {
+        started_.set_value("code_sender: the webhook cannot be used: " + std::string{field});
         return;
       }
-      codes = kj::mv(*hook);
+      codes = kj::heap<gateway::webhook_code_sender>(io.unixEventPort, hook);
     }
     auto server =
         gateway::make_gateway_server(io.unixEventPort, p.config, p.tls, *cluster, *codes, clock, p.shared);
@@ -146,13 +145,13 @@ private:
 class node::impl final : public link_events, public raft_port, public peer_port {
 public:
   impl(caf::actor_system& system, const node_config& config, const storage::identity& identity,
-       const founding& f, storage::lmdb_environment& env)
-      : system_{system}, config_{config}, founding_{f}, env_{env}, epoch_{random_epoch()},
-        reader_{make_state_reader(env)} {
+       const membership& m, storage::lmdb_environment& env)
+      : system_{system}, config_{config}, founding_{m.cluster}, nodes_{m.nodes}, disk_{identity.disk},
+        env_{env}, epoch_{random_epoch()}, reader_{make_state_reader(env)} {
     router_config rc;
     rc.node = config.node;
     rc.epoch = epoch_;
-    rc.shards = f.shards;
+    rc.shards = founding_.shards;
     wired_router_ = spawn_router(system, rc);
     router_ = caf::actor_cast<router_actor>(wired_router_);
 
@@ -189,8 +188,7 @@ public:
     sw.peers = this;
     caf::anon_send(wired_router_, std::move(rw));
     caf::anon_send(wired_store_, std::move(sw));
-    for (const auto& n : founding_.nodes)
-      learn(n);
+    learn(nodes());
     directory_ = spawn_directory(system_, directory_settings(), router_, store_);
 
     gateway_thread::parts parts{system_,
@@ -251,11 +249,23 @@ public:
     return s;
   }
 
-  void learn(const core::node_record& peer) {
-    if (peer.id == config_.node || !links_)
-      return;
-    if (const auto at = parse_endpoint(peer.peer_address))
-      links_->set_peer(peer.id, at->host, at->port);
+  void learn(const std::vector<core::node_record>& nodes) {
+    for (const auto& n : nodes) {
+      if (n.id == config_.node)
+        continue;
+      if (const auto at = parse_endpoint(n.peer_address))
+        links_->set_peer(n.id, at->host, at->port);
+    }
+    std::lock_guard guard{nodes_mutex_};
+    nodes_ = nodes;
+  }
+  std::vector<core::node_record> nodes() const {
+    std::lock_guard guard{nodes_mutex_};
+    return nodes_;
+  }
+  void admit(const core::node_record& newcomer) {
+    if (directory_)
+      caf::anon_send(directory_, newcomer);
   }
 
   // --- link_events
@@ -278,16 +288,14 @@ public:
 private:
   directory_config directory_settings() {
     directory_config d;
-    d.self = own_record();
+    d.self = {config_.node, disk_, to_string(config_.peer_advertise), to_string(config_.client_advertise)};
     d.replicas = founding_.replicas;
-    d.learn = [this](const core::node_record& n) { learn(n); };
+    d.learn = [this](const std::vector<core::node_record>& nodes) {
+      if (!nodes.empty())
+        learn(nodes);
+    };
+    d.reachable = [this](node_id n) { return links_->connected(n); };
     return d;
-  }
-  core::node_record own_record() const {
-    for (const auto& n : founding_.nodes)
-      if (n.id == config_.node)
-        return {n.id, n.disk, to_string(config_.peer_advertise), to_string(config_.client_advertise)};
-    return {config_.node, {}, to_string(config_.peer_advertise), to_string(config_.client_advertise)};
   }
   std::vector<replica_status> ask_report() {
     auto promise = std::make_shared<std::promise<std::vector<replica_status>>>();
@@ -309,6 +317,9 @@ private:
   caf::actor_system& system_;
   node_config config_;
   founding founding_;
+  mutable std::mutex nodes_mutex_;
+  std::vector<core::node_record> nodes_;
+  disk_id disk_;
   storage::lmdb_environment& env_;
   std::uint64_t epoch_;
   std::unique_ptr<state_reader> reader_;
@@ -322,8 +333,8 @@ private:
 };
 
 node::node(caf::actor_system& system, const node_config& config, const storage::identity& identity,
-           const founding& f, storage::lmdb_environment& env)
-    : impl_{std::make_unique<impl>(system, config, identity, f, env)} {}
+           const membership& m, storage::lmdb_environment& env)
+    : impl_{std::make_unique<impl>(system, config, identity, m, env)} {}
 node::~node() = default;
 link_events& node::events() {
   return *impl_;
@@ -340,8 +351,11 @@ node_snapshot node::snapshot() {
 const gateway::gateway_metrics& node::metrics() const {
   return impl_->shared_.metrics;
 }
-void node::learn(const core::node_record& peer) {
-  impl_->learn(peer);
+std::vector<core::node_record> node::nodes() const {
+  return impl_->nodes();
+}
+void node::admit(const core::node_record& newcomer) {
+  impl_->admit(newcomer);
 }
 
 } // namespace parley::cluster

@@ -3,7 +3,7 @@
 #include "actors/connection.hpp"
 #include "actors/router.hpp"
 #include "actors/shard.hpp"
-#include "cluster/founding.hpp"
+#include "cluster/formation_service.hpp"
 #include "cluster/links.hpp"
 #include "cluster/node_config.hpp"
 #include "cluster/store.hpp"
@@ -30,7 +30,7 @@ struct node_snapshot {
 class node {
 public:
   node(caf::actor_system& system, const node_config& config, const storage::identity& identity,
-       const founding& cluster, storage::lmdb_environment& env);
+       const membership& cluster, storage::lmdb_environment& env);
   ~node();
   node(const node&) = delete;
   node& operator=(const node&) = delete;
@@ -44,8 +44,10 @@ public:
   void drain();
   node_snapshot snapshot();
   const gateway::gateway_metrics& metrics() const;
-  /// Another node of the cluster was learned of: keep a link to it.
-  void learn(const core::node_record& peer);
+  /// Nodes of the cluster, as far as this one has heard. Any thread.
+  std::vector<core::node_record> nodes() const;
+  /// Wants `newcomer` listed in the meta shard; returns at once. Any thread.
+  void admit(const core::node_record& newcomer);
 
 private:
   class impl;

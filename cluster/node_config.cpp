@@ -207,6 +207,8 @@ const std::vector<setting>& settings() {
       {"limits.user_sends_per_second", "Limits", "N", "of one user [200]",
        into_number(&c::user_sends_per_second)},
       {"limits.user_sends_burst", "Limits", "N", "at once [400]", into_number(&c::user_sends_burst)},
+      {"limits.codes_per_address", "Limits", "N", "registrations from one address at once [30]",
+       into_number(&c::codes_per_address_burst)},
       {"limits.conversation_sends_per_second", "Limits", "N", "into one conversation [500]",
        into_number(&c::conversation_sends_per_second)},
       {"limits.conversation_sends_burst", "Limits", "N", "at once [1000]",

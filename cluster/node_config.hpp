@@ -79,6 +79,7 @@ struct node_config {
                                 << 40; ///< address space for one LMDB environment, not memory
 
   // registration
+  std::uint32_t codes_per_address_burst = 30; ///< codes and registrations from one address at once
   std::string code_sender = "console"; ///< or a webhook's URL, http(s)://…
   milliseconds code_life{600'000};
 

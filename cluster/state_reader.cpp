@@ -10,6 +10,14 @@ constexpr std::size_t history_rows_max = 512;
 constexpr std::size_t debts_bytes_max = 4 << 20;
 
 class environment_reader final : public state_reader {
+  /// A shard without a replica here reads as empty.
+  template <class F>
+  auto view(shard_id s, F ask) {
+    const auto txn = env_.begin_read();
+    storage::shard_view v{*txn, s, replication::state_slot(*txn, s).value_or(0)};
+    return ask(v);
+  }
+
 public:
   explicit environment_reader(storage::environment& env) : env_{env} {}
 
@@ -57,13 +65,6 @@ public:
   }
 
 private:
-  /// A shard without a replica here reads as empty.
-  template <class F>
-  auto view(shard_id s, F ask) {
-    const auto txn = env_.begin_read();
-    storage::shard_view v{*txn, s, replication::state_slot(*txn, s).value_or(0)};
-    return ask(v);
-  }
   storage::environment& env_;
 };
 

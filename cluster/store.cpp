@@ -222,7 +222,7 @@ wired_store_actor::behavior_type store(self_ptr self, store_config config, stora
         auto& st = self->state;
         if (!st.open)
           return;
-        st.engine->seal(r.shard, r.next, remember(st, nullptr, 0));
+        st.engine->seal(r.shard, r.next, remember(st, result_sink{}, 0));
         queue_turn(self);
       },
       [self](const transfer_request& r) {
