@@ -271,7 +271,7 @@ bool replication::wants_write() const {
 turn replication::begin_turn(mono_ms now) {
   auto& i = *impl_;
   i.advance(now);
-  // While proposals are refused nothing needs writing, and `write` would never learn that there is room again.
+  // While proposals are refused nothing needs writing, and `write` would never learn that there is room.
   if (!i.accepts_proposals)
     i.accepts_proposals = i.host.env->room().accepts_proposals;
   // By index: what one replica does here may make another dirty.

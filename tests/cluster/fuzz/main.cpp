@@ -28,6 +28,7 @@ struct settings {
   int jobs = 1;
   bool repeat = false;
   bool keep_going = false;
+  bool here = false;
   std::string plant;
   std::uint64_t hunt = 0;
 };
@@ -38,80 +39,114 @@ struct result {
   std::uint64_t seeds = 0;
   std::uint64_t bad = 0;
   std::uint64_t first_bad = 0;
+  std::uint64_t last = 0; ///< the seed that ran last
   std::uint64_t trace_hash = 0;
+  bool aborted = false;
 };
 
-volatile std::sig_atomic_t seed_high = 0; // for the handler: the engine stops a node by aborting the process
-volatile std::sig_atomic_t seed_low = 0;
+// The engine stops a node by aborting the process: the handler hands over what was found until then.
+result found_here;
+int answer_fd = -1;
+
+void found_bad(std::uint64_t seed) {
+  if (found_here.bad++ == 0)
+    found_here.first_bad = seed;
+}
 
 void on_abort(int signal) {
   char line[96];
-  const auto n = std::snprintf(
-      line, sizeof line, "seed %llu: the engine aborted (signal %d)\n",
-      static_cast<unsigned long long>(seed_high) << 31 | static_cast<unsigned>(seed_low), signal);
-  if (write(STDOUT_FILENO, line, static_cast<std::size_t>(n)) < 0)
-    _exit(4);
-  _exit(3);
+  const auto n = std::snprintf(line, sizeof line, "seed %llu: the engine stopped itself (signal %d)\n",
+                               static_cast<unsigned long long>(found_here.last), signal);
+  found_bad(found_here.last);
+  found_here.aborted = true;
+  const bool told = write(STDOUT_FILENO, line, static_cast<std::size_t>(n)) > 0 &&
+                    write(answer_fd, &found_here, sizeof found_here) == sizeof found_here;
+  _exit(told ? 3 : 4);
 }
 
-result run_seeds(const settings& s, std::uint64_t first, std::uint64_t step) {
-  result r;
+void run_seeds(const settings& s, std::uint64_t first, std::uint64_t step) {
   for (auto seed = first; seed <= s.to; seed += step) {
-    seed_high = static_cast<std::sig_atomic_t>(seed >> 31);
-    seed_low = static_cast<std::sig_atomic_t>(seed & 0x7fffffff);
+    auto& r = found_here;
+    r.last = seed;
+    ++r.seeds;
     auto options = s.run;
     options.seed = seed;
     auto found = run(options);
     if (s.repeat && found.violation.empty())
       if (auto again = run(options); again.trace_hash != found.trace_hash)
         found.violation = "the same seed made another trace";
-    ++r.seeds;
     r.count.add(found.count);
     r.trace_hash = parley::mix64(r.trace_hash ^ found.trace_hash ^ seed);
     if (found.violation.empty())
       continue;
-    if (r.bad++ == 0)
-      r.first_bad = seed;
+    found_bad(seed);
     std::printf("seed %llu: %s\n", static_cast<unsigned long long>(seed), found.violation.c_str());
     std::fflush(stdout);
     if (!s.keep_going)
       break;
   }
-  return r;
 }
 
-/// Runs in a child, because the engine ends the process where it cannot go on, and reads its planted bugs
-/// once. `status`: as `wait` tells it.
-result in_child(const settings& s, std::uint64_t first, std::uint64_t step, int& fd, pid_t& child) {
+/// One of `jobs`, in a process of its own, because the engine ends the process where it cannot go on, and
+/// because it reads once which planted bugs are on.
+struct worker {
+  std::uint64_t next = 0;
+  int fd = -1;
+  pid_t child = -1;
+};
+
+void begin(worker& w, const settings& s) {
   int ends[2];
   if (pipe(ends) != 0)
     std::exit(2);
   std::fflush(stdout);
-  child = fork();
-  if (child == 0) {
+  w.child = fork();
+  if (w.child == 0) {
     close(ends[0]);
+    answer_fd = ends[1];
     for (int signal : {SIGABRT, SIGSEGV, SIGBUS, SIGFPE})
       std::signal(signal, on_abort);
-    const auto r = run_seeds(s, first, step);
+    run_seeds(s, w.next, static_cast<std::uint64_t>(s.jobs));
     std::fflush(stdout);
-    if (write(ends[1], &r, sizeof r) != sizeof r)
-      _exit(2);
-    _exit(0);
+    _exit(write(answer_fd, &found_here, sizeof found_here) == sizeof found_here ? 0 : 2);
   }
   close(ends[1]);
-  fd = ends[0];
-  return {};
+  w.fd = ends[0];
 }
 
-result collect(int fd, pid_t child, bool& aborted) {
+result collect(worker& w) {
   result r;
-  if (read(fd, &r, sizeof r) != sizeof r)
-    r = {};
-  close(fd);
-  int status = 0;
-  waitpid(child, &status, 0);
-  aborted = !WIFEXITED(status) || WEXITSTATUS(status) != 0;
+  if (read(w.fd, &r, sizeof r) != sizeof r) {
+    std::printf("a worker died without a word\n");
+    std::exit(2);
+  }
+  close(w.fd);
+  waitpid(w.child, nullptr, 0);
   return r;
+}
+
+result run_all(const settings& s) {
+  std::vector<worker> workers(static_cast<std::size_t>(s.jobs));
+  for (std::size_t j = 0; j < workers.size(); ++j) {
+    workers[j].next = s.from + j;
+    begin(workers[j], s);
+  }
+  result all;
+  for (auto& w : workers)
+    for (bool again = true; again;) {
+      const auto r = collect(w);
+      all.count.add(r.count);
+      all.seeds += r.seeds;
+      all.bad += r.bad;
+      if (r.bad > 0 && (all.first_bad == 0 || r.first_bad < all.first_bad))
+        all.first_bad = r.first_bad;
+      all.trace_hash ^= r.trace_hash;
+      w.next = r.last + static_cast<std::uint64_t>(s.jobs);
+      again = r.aborted && s.keep_going && w.next <= s.to;
+      if (again)
+        begin(w, s);
+    }
+  return all;
 }
 
 void print(const result& r, double seconds) {
@@ -138,50 +173,35 @@ bool covers_all(const counts& c) {
 
 int fuzz(const settings& s) {
   const auto began = std::chrono::steady_clock::now();
-  std::vector<int> fds(static_cast<std::size_t>(s.jobs));
-  std::vector<pid_t> children(fds.size());
-  for (std::size_t j = 0; j < fds.size(); ++j)
-    in_child(s, s.from + j, fds.size(), fds[j], children[j]);
-  result all;
-  bool any_aborted = false;
-  for (std::size_t j = 0; j < fds.size(); ++j) {
-    bool aborted = false;
-    const auto r = collect(fds[j], children[j], aborted);
-    all.count.add(r.count);
-    all.seeds += r.seeds;
-    all.bad += r.bad;
-    all.trace_hash ^= r.trace_hash;
-    any_aborted = any_aborted || aborted;
-  }
+  if (s.here)
+    run_seeds(s, s.from, 1);
+  const auto all = s.here ? found_here : run_all(s);
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
   print(all, took.count());
-  if (all.seeds >= 100 && !covers_all(all.count)) {
-    std::printf("nothing of one kind happened in %llu seeds: the figures above mean nothing\n",
+  if (all.bad == 0 && all.seeds >= 100 && !covers_all(all.count)) {
+    std::printf("nothing of one kind happened in %llu seeds: they prove nothing\n",
                 (unsigned long long)all.seeds);
     return 1;
   }
-  return all.bad == 0 && !any_aborted ? 0 : 1;
+  return all.bad == 0 ? 0 : 1;
 }
 
 /// Each planted bug, until it is found. A table, and 1 if one was not.
 int hunt(settings s) {
   int missed = 0;
-  std::printf("%-28s %s\n", "planted bug", "seeds until it was found");
+  s.jobs = 1;
+  s.keep_going = false;
+  s.to = s.from + s.hunt - 1;
+  std::string table = "planted bug                  seeds until it was found\n";
   for (const char* bug : bugs) {
     setenv("PARLEY_PLANT", bug, 1);
-    s.to = s.from + s.hunt - 1;
-    int fd = 0;
-    pid_t child = 0;
-    in_child(s, s.from, 1, fd, child);
-    bool aborted = false;
-    const auto r = collect(fd, child, aborted);
-    if (r.bad > 0)
-      std::printf("%-28s %llu\n", bug, (unsigned long long)(r.first_bad - s.from + 1));
-    else
-      std::printf("%-28s %s\n", bug, aborted ? "the engine's own check stopped it" : "NOT FOUND");
-    missed += r.bad == 0 && !aborted;
-    std::fflush(stdout);
+    std::printf("%s:\n", bug);
+    const auto r = run_all(s);
+    table +=
+        fmt::format("{:28} {}\n", bug, r.bad > 0 ? std::to_string(r.first_bad - s.from + 1) : "NOT FOUND");
+    missed += r.bad == 0;
   }
+  std::printf("\n%s", table.c_str());
   return missed == 0 ? 0 : 1;
 }
 
@@ -201,6 +221,7 @@ int main(int argc, char** argv) {
   app.add_flag("--trace", s.run.print_trace, "print what happens");
   app.add_flag("--repeat", s.repeat, "run each seed twice and compare the traces");
   app.add_flag("--keep-going", s.keep_going, "do not stop at the first bad seed");
+  app.add_flag("--here", s.here, "in this process, for a debugger");
   CLI11_PARSE(app, argc, argv);
   s.to = std::max(s.to, s.from);
   if (!s.plant.empty())

@@ -172,7 +172,8 @@ void oracle::leads(node_id on, shard_id shard, generation gen, std::uint64_t ter
 }
 
 void oracle::led(node_id on, const cluster::leadership& news) {
-  if (news.leader != node_id::none)
+  // Only what a node says of itself binds: of others, it knows what it last heard.
+  if (news.leader == on)
     leads(on, news.shard, news.gen, news.term, news.leader);
   if (!news.ready)
     return;

@@ -46,11 +46,18 @@ profile draw_profile(const run_options& options, chance& luck) {
   e.snapshot_retry_after = std::chrono::milliseconds{luck.between(200, 2000)};
   e.inflight_entries_max = static_cast<std::uint32_t>(luck.between(8, luck.percent(50) ? 64 : 4096));
   e.frame_bytes_max = static_cast<std::size_t>(luck.between(2, luck.percent(50) ? 16 : 256)) << 10;
-  e.snapshot_chunk_bytes = static_cast<std::size_t>(luck.between(100, luck.percent(50) ? 400 : 8000));
+  e.snapshot_chunk_bytes =
+      std::min(static_cast<std::size_t>(luck.between(100, luck.percent(50) ? 400 : 8000)), e.frame_bytes_max);
   e.pending_proposals_max = static_cast<std::size_t>(luck.between(16, luck.percent(50) ? 100 : 8192));
   e.entry_bytes_max = static_cast<std::size_t>(luck.between(2, luck.percent(50) ? 4 : 256)) << 10;
   e.log_entries_kept = static_cast<std::size_t>(luck.between(2, luck.percent(70) ? 20 : 300));
   e.log_bytes_kept = static_cast<std::size_t>(luck.between(1, luck.percent(50) ? 8 : 1000)) << 10;
+  e.log_cache_bytes = static_cast<std::size_t>(luck.between(0, luck.percent(50) ? 2 : 512)) << 10;
+  e.apply_entries_max = static_cast<std::size_t>(luck.between(1, luck.percent(50) ? 10 : 4096));
+  e.transfers_max = static_cast<std::uint32_t>(luck.between(1, 4));
+  e.transfer_chunks_max = static_cast<std::uint32_t>(luck.between(1, 4));
+  e.transfer_time_max = std::chrono::milliseconds{luck.between(500, 5000)};
+  e.announce_every = std::chrono::milliseconds{luck.between(100, 1000)};
   e.trim_rows_max = static_cast<std::size_t>(luck.between(4, luck.percent(50) ? 12 : 400));
   return p;
 }
