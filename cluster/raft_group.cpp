@@ -34,12 +34,10 @@ const raft_group::update& raft_group::checked(int code, std::string_view step) {
   }
   if (term() < term_seen_)
     broken("the term went back", shard_, gen_, term_seen_, term());
-  if (commit() < commit_seen_)
-    broken("the commit index went back", shard_, gen_, commit_seen_, commit());
-  if (commit() > last())
-    broken("committed beyond the log", shard_, gen_, commit(), last());
+  if (library_commit() > last())
+    broken("committed beyond the log", shard_, gen_, library_commit(), last());
   term_seen_ = term();
-  commit_seen_ = commit();
+  commit_seen_ = std::max(commit_seen_, library_commit());
   return update_;
 }
 

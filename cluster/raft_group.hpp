@@ -55,7 +55,10 @@ public:
 
   std::uint64_t term() const { return raft_core_term(core_.get()); }
   std::uint64_t vote() const { return raft_core_vote(core_.get()); }
-  std::uint64_t commit() const { return raft_core_commit(core_.get()); }
+  /// Never falls, as the library's own may: a late probe that ends below it, of a leader whose commit index
+  /// is above, sets it back to the probe's end.
+  std::uint64_t commit() const { return commit_seen_; }
+  std::uint64_t library_commit() const { return raft_core_commit(core_.get()); }
   std::uint64_t last() const { return raft_core_last(core_.get()); }
   std::uint64_t stored() const { return raft_core_stored(core_.get()); }
   std::uint64_t first() const { return raft_core_first(core_.get()); }

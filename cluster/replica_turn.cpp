@@ -155,8 +155,8 @@ void replica::apply_seal(storage::write_txn& txn, std::string_view payload, std:
 void replica::maybe_mark_snapshot() {
   const auto& c = host_.config;
   const auto applied = record_.applied_index;
-  if (!raft_ || marker_ || installing_ || raft_->commit() < applied || applied <= record_.snapshot_index ||
-      applied < log_.first() || restart_)
+  if (!raft_ || marker_ || installing_ || raft_->library_commit() < applied ||
+      applied <= record_.snapshot_index || applied < log_.first() || restart_)
     return;
   if (applied - log_.first() + 1 <= c.log_entries_kept && log_.bytes() <= c.log_bytes_kept)
     return;
