@@ -2,6 +2,7 @@
 
 #include "actors/kj_mailbox.hpp"
 #include "cluster/directory.hpp"
+#include "cluster/metrics.hpp"
 #include "cluster/state_reader.hpp"
 #include "protocol/gateway/server.hpp"
 #include "protocol/gateway/webhook_code_sender.hpp"
@@ -186,6 +187,7 @@ public:
     rw.peers = this;
     sw.router = router_;
     sw.peers = this;
+    sw.observer = &commits_;
     caf::anon_send(wired_router_, std::move(rw));
     caf::anon_send(wired_store_, std::move(sw));
     learn(nodes());
@@ -284,6 +286,7 @@ public:
   bool send(node_id to, std::string payload) override { return links_->send(to, lane::calls, payload); }
 
   gateway::gateway_shared shared_;
+  commit_metrics commits_;
 
 private:
   directory_config directory_settings() {
@@ -350,6 +353,9 @@ node_snapshot node::snapshot() {
 }
 const gateway::gateway_metrics& node::metrics() const {
   return impl_->shared_.metrics;
+}
+const commit_metrics& node::commits() const {
+  return impl_->commits_;
 }
 std::vector<core::node_record> node::nodes() const {
   return impl_->nodes();

@@ -44,6 +44,7 @@ public:
   void drain();
   node_snapshot snapshot();
   const gateway::gateway_metrics& metrics() const;
+  const class commit_metrics& commits() const;
   /// Nodes of the cluster, as far as this one has heard. Any thread.
   std::vector<core::node_record> nodes() const;
   /// Wants `newcomer` listed in the meta shard; returns at once. Any thread.

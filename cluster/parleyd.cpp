@@ -1,4 +1,5 @@
 // parleyd: one node. Settings, data directory, formation, node, and a polite end.
+#include "cluster/admin_server.hpp"
 #include "cluster/dump.hpp"
 #include "cluster/formation_service.hpp"
 #include "cluster/logging.hpp"
@@ -159,6 +160,9 @@ int run(const node_config& config) {
   if (const auto why = it.start(transport))
     return fail(*why);
   forming.serve([&] { return it.nodes(); }, [&](const core::node_record& n) { it.admit(n); });
+  const auto admin = start_admin_server(config.admin_listen, it);
+  if (!admin)
+    return fail(admin.error());
   log::info("serving", {{"node", config.node},
                         {"clients", to_string(config.client_listen)},
                         {"admin", to_string(config.admin_listen)}});

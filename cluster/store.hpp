@@ -22,7 +22,6 @@ class store_observer {
 public:
   virtual ~store_observer() = default;
   virtual void committed(std::size_t commands, std::chrono::nanoseconds sync) = 0;
-  virtual void applied(shard_id shard, std::size_t commands) = 0;
 };
 
 struct store_config {
