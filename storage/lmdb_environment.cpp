@@ -99,6 +99,7 @@ private:
   std::unique_ptr<slot> take_slot(if_full policy, ec& why);
   void give_back(std::unique_ptr<slot> s);
   void grow_if_needed();
+  void prepare_file();
   /// Ends the process, unless a test said otherwise; then every transaction from now on is dead.
   ec stop(ec why, const std::string& objection);
   void committed(std::uint64_t rows, std::chrono::microseconds took);
@@ -118,10 +119,13 @@ private:
   std::string scratch_;
   bool writing_ = false;
   steady::time_point grow_again_at_{};
+  int file_descriptor_ = -1; ///< LMDB's
+  bool prepares_ = true;
 
   std::atomic<bool> failed_{false};
   std::atomic<std::uint64_t> map_bytes_{0};
   std::atomic<std::uint64_t> used_bytes_{0};
+  std::atomic<std::uint64_t> prepared_bytes_{0}; ///< the file's size
   std::atomic<std::uint64_t> commits_{0};
 
   // The gate, and the pool behind it.
@@ -279,6 +283,11 @@ std::optional<failure> lmdb_environment::impl::open() {
   MDB_stat whole{};
   mdb_env_stat(env_, &whole);
   page_bytes_ = whole.ms_psize;
+  mdb_env_get_fd(env_, &file_descriptor_);
+  if (struct stat has{}; ::fstat(file_descriptor_, &has) == 0)
+    prepared_bytes_ = round_up(static_cast<std::uint64_t>(has.st_size), page_bytes_);
+  else
+    prepares_ = false;
   measure();
   return std::nullopt;
 }
@@ -300,6 +309,7 @@ std::unique_ptr<write_txn> lmdb_environment::impl::begin_write() {
   MDB_txn* txn = nullptr;
   if (!failed_) {
     grow_if_needed();
+    prepare_file();
     if (const int rc = mdb_txn_begin(env_, nullptr, 0, &txn); rc != 0) {
       txn = nullptr;
       stop(ec::storage_failed, std::string{"begin: "} + mdb_strerror(rc));
@@ -379,6 +389,23 @@ void lmdb_environment::impl::grow_if_needed() {
     grow_again_at_ = now + config_.grow_retry_every;
   std::lock_guard guard{stats_mutex_};
   ++(alone ? stats_.growths : stats_.growths_put_off);
+}
+
+void lmdb_environment::impl::prepare_file() {
+  // A sync is cheaper when it has no new blocks and no new file size to write down. Measured with 32 KiB and
+  // a meta page per commit: 560 us where the file grows, 475 where fallocate went ahead (the extents change
+  // still), 370 where zeros did. And what the file has, nobody else can take: it adds to the reserve.
+  static constexpr std::size_t step = 1 << 20;
+  static const std::string zeros(step, '\0');
+  const auto from = std::max(prepared_bytes_.load(), used_bytes_.load());
+  const auto end = std::min(from + step, map_bytes_.load());
+  if (!prepares_ || end <= from || from >= used_bytes_ + config_.prepare_bytes)
+    return;
+  // Beyond the file's end, so never over one of LMDB's pages; synced by the next commit.
+  const auto n = ::pwrite(file_descriptor_, zeros.data(), end - from, static_cast<off_t>(from));
+  prepares_ = n == static_cast<ssize_t>(end - from); // if not, commits go on as they can
+  if (n > 0)
+    prepared_bytes_ = from + static_cast<std::uint64_t>(n);
 }
 
 // --- reading ----------------------------------------------------------------------------------------------
@@ -487,8 +514,8 @@ std::uint64_t lmdb_environment::impl::disk_bytes_free() const {
 space lmdb_environment::impl::room() {
   const auto used = used_bytes_.load();
   const auto map = map_bytes_.load();
-  const auto disk = disk_bytes_free();
   const auto below = [](std::uint64_t limit, std::uint64_t n) { return limit > n ? limit - n : 0; };
+  const auto disk = disk_bytes_free() + below(prepared_bytes_, used);
   const auto until_map_ends = std::min(disk, below(map, used));
   const auto until_limit = std::min(disk, below(std::max(map, config_.map_bytes_max), used));
   const auto resume_at = config_.reserve_bytes + config_.resume_bytes;

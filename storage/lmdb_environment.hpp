@@ -33,15 +33,16 @@ struct lmdb_config {
   std::uint64_t map_bytes_initial = 16ULL << 30; ///< addresses, not memory or disk: generous costs nothing
   std::uint64_t map_bytes_step = 16ULL << 30;
   std::uint64_t map_bytes_max = 1ULL << 40; ///< no file above this
-  std::uint64_t reserve_bytes = 256ULL
-                                << 20;      ///< below: no proposals; votes, applies and trimming live off it
-  std::uint64_t resume_bytes = 64ULL << 20; ///< above the reserve, until proposals are accepted again
-  std::uint32_t readers_max = 128;          ///< read transactions open at a time
+  /// Less room than this: no proposals. Votes, applies and trimming live off it.
+  std::uint64_t reserve_bytes = 256ULL << 20;
+  std::uint64_t resume_bytes = 64ULL << 20;    ///< above the reserve, until proposals are accepted again
+  std::uint64_t prepare_bytes = 4ULL << 20;    ///< of the file, filled with zeros ahead of their use; 0: none
+  std::uint32_t readers_max = 128;             ///< read transactions open at a time
   std::chrono::milliseconds reader_wait{1000}; ///< for one of them to end; then `begin_read` is `overloaded`
   std::chrono::milliseconds grow_wait{20};     ///< for the readers to leave, with the next ones held back
   std::chrono::milliseconds grow_retry_every{1000};
-  bool read_ahead =
-      true; ///< the kernel's; it stops by itself where reads are random, and the log is scanned at start
+  /// The kernel's. It stops by itself where reads are random, and the log is scanned at start.
+  bool read_ahead = true;
   bool read_only = false;       ///< for tools, on a stopped node; leaves no trace
   bool abort_on_failure = true; ///< false: tests only
 };
