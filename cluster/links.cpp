@@ -4,11 +4,51 @@
 
 #include <caf/io/middleman.hpp>
 #include <caf/openssl/all.hpp>
+#include <dlfcn.h>
 #include <fmt/format.h>
 #include <openssl/bio.h>
 #include <openssl/conf.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
 
 #include <shared_mutex>
+
+// CAF 0.17.6 calls OpenSSL without emptying the thread's error queue first, and SSL_get_error believes what
+// it finds there: one connection that fails (a probe that only looks whether somebody listens is enough)
+// makes the next harmless "try again" of every other connection look fatal, and a node that cannot reach one
+// peer keeps losing the others. So the four calls that CAF makes come here first: a definition in the program
+// goes before the library's.
+namespace {
+
+template <class F>
+F next_definition(const char* name) {
+  return reinterpret_cast<F>(dlsym(RTLD_NEXT, name));
+}
+
+} // namespace
+
+extern "C" {
+int SSL_accept(SSL* ssl) {
+  static const auto real = next_definition<int (*)(SSL*)>("SSL_accept");
+  ERR_clear_error();
+  return real(ssl);
+}
+int SSL_connect(SSL* ssl) {
+  static const auto real = next_definition<int (*)(SSL*)>("SSL_connect");
+  ERR_clear_error();
+  return real(ssl);
+}
+int SSL_read(SSL* ssl, void* to, int size) {
+  static const auto real = next_definition<int (*)(SSL*, void*, int)>("SSL_read");
+  ERR_clear_error();
+  return real(ssl, to, size);
+}
+int SSL_write(SSL* ssl, const void* from, int size) {
+  static const auto real = next_definition<int (*)(SSL*, const void*, int)>("SSL_write");
+  ERR_clear_error();
+  return real(ssl, from, size);
+}
+}
 
 namespace parley::cluster {
 namespace {
