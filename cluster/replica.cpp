@@ -115,7 +115,11 @@ void replica::absorb(const raft_group::update& u) {
 
 void replica::send_messages(std::uint32_t n) {
   for (std::uint32_t i = 0; i < n; ++i) {
-    const auto m = raft_->message_at(i);
+    auto m = raft_->message_at(i);
+    // libraft refuses a pre-vote with the asker's own term. One with a longer log and a lower term would
+    // never learn ours, nor we get its vote: neither could ever lead.
+    if (m.type == RAFT_CORE_VOTE_RESULT && m.pre_vote && !m.granted && m.term < raft_->term())
+      m.term = raft_->term();
     if (m.type == RAFT_CORE_APPEND) {
       send_append(m);
       continue;

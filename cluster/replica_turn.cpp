@@ -358,7 +358,8 @@ void replica::end_generation(succession s, state_at_seal state) {
   } else {
     record_.as = here ? life::sealed : life::tombstone;
     if (!here) {
-      record_.gen = s.ended;
+      record_.gen = s.ended; // perhaps later than the one it lived in
+      record_.members = s.before;
       cleaning_ = record_.other_slot_dirty = true;
       host_.machine.replaced(shard_);
     }
