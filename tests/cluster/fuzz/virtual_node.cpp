@@ -1,10 +1,34 @@
 #include "tests/cluster/fuzz/virtual_node.hpp"
 
+#include "cluster/peer_frames.hpp"
+
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdio>
+#include <cstring>
 
 namespace parley::fuzz {
+
+namespace {
+
+/// For a person who reads a trace: what the frame says. The check itself knows nothing of frames.
+void print_frame(node_id at, node_id from, std::string_view bytes) {
+  cluster::frame_reader frame{bytes};
+  cluster::message_view m;
+  while (frame.next(m)) {
+    std::string body;
+    for (std::size_t i = 0; i + 8 <= m.body.size() && i < 40; i += 8) {
+      std::uint64_t n = 0;
+      std::memcpy(&n, m.body.data() + i, sizeof n);
+      body += fmt::format(" {}", n);
+    }
+    fmt::print("             {} <- {}: type {} shard {} gen {}:{} ({} bytes)\n", number(at), number(from),
+               number(m.header.type), number(m.header.shard), number(m.header.gen), body, m.body.size());
+  }
+}
+
+} // namespace
 
 virtual_node::virtual_node(simulation& sim, oracle& judge, virtual_network& net, node_user& user,
                            cluster::replication_config config, disk_profile disk)
@@ -22,6 +46,7 @@ void virtual_node::start() {
   if (auto answer = engine_->open(env_, clock()); answer != ec::none)
     return sim_.violate(fmt::format("node {}: open answers {}", number(id()), number(answer)));
   check_all_states();
+  terms_.clear();
   wake(0);
   schedule_tick();
 }
@@ -128,12 +153,20 @@ void virtual_node::turn() {
   }
   busy_ = true;
   micros sync = sim_.luck.between(100, disk_.sync_max);
+  if (faults_ && term_rose() && sim_.luck.percent(disk_.crash_in_election_percent)) {
+    // What may leave before the sync has time to arrive; then all that the sync would have kept is lost.
+    sync += disk_.election_sync;
+    sim_.time.in(sync - 1, [this, life = life_] {
+      if (life == life_)
+        user_.died(id(), death::in_election);
+    });
+  }
   if (faults_ && (slow_ || sim_.luck.one_in(disk_.slow_one_in)))
     sync += sim_.luck.between(0, disk_.slow_sync_max);
   if (faults_ && sim_.luck.one_in(disk_.crash_in_sync_one_in))
     sim_.time.in(sim_.luck.between(0, sync - 1), [this, life = life_] {
       if (life == life_)
-        user_.died(id());
+        user_.died(id(), death::in_sync);
     });
   sim_.time.in(sync, [this, life = life_] {
     if (life == life_ && !sim_.failed())
@@ -147,17 +180,29 @@ void virtual_node::finish() {
   handle(engine_->end_turn(clock()));
   if (sim_.failed())
     return;
-  for (const auto& replica : engine_->status())
+  for (const auto& replica : engine_->status()) {
     judge_.durable_status(id(), config_.disk, replica);
+    terms_[replica.shard] = {replica.gen, replica.term};
+  }
   if (!mailbox_.empty() || engine_->wants_write())
     wake(sim_.luck.between(0, 200));
   schedule_tick();
+}
+
+bool virtual_node::term_rose() const {
+  for (const auto& replica : engine_->status())
+    if (auto was = terms_.find(replica.shard);
+        was != terms_.end() && was->second.first == replica.gen && was->second.second < replica.term)
+      return true;
+  return false;
 }
 
 void virtual_node::process(input what) {
   switch (what.what) {
   case input::kind::frame:
     sim_.note("receive", number(id()), number(what.peer), hash_bytes(what.bytes));
+    if (sim_.prints())
+      print_frame(id(), what.peer, what.bytes);
     engine_->receive(what.peer, what.bytes, clock());
     break;
   case input::kind::reset:

@@ -19,7 +19,9 @@ struct disk_profile {
   micros sync_max = 4 * one_ms;
   micros slow_sync_max = 150 * one_ms;
   std::uint64_t slow_one_in = 60;
-  std::uint64_t crash_in_sync_one_in = 400; ///< while there are faults at all
+  std::uint64_t crash_in_sync_one_in = 400;    ///< while there are faults at all
+  std::uint64_t crash_in_election_percent = 5; ///< of the batches with a new term
+  micros election_sync = 20 * one_ms;          ///< how much longer such a batch takes
 };
 
 struct input {
@@ -31,12 +33,14 @@ struct input {
   std::vector<cluster::member> next;
 };
 
+enum class death { in_sync, in_election };
+
 /// Whom a node needs around it.
 class node_user {
 public:
   virtual ~node_user() = default;
   /// The process died in the middle of a sync.
-  virtual void died(node_id node) = 0;
+  virtual void died(node_id node, death how) = 0;
   /// An operator checks once more before sealing: a disk may have been lost since he decided.
   virtual bool may_seal(const std::vector<cluster::member>& next) = 0;
 };
@@ -84,6 +88,8 @@ private:
   void process(input what);
   void handle(cluster::turn result);
   void schedule_tick();
+  /// In the turn that is on, somewhere.
+  bool term_rose() const;
 
   simulation& sim_;
   oracle& judge_;
@@ -95,6 +101,7 @@ private:
   std::unique_ptr<history_machine> machine_;
   std::unique_ptr<cluster::replication> engine_;
   std::deque<input> mailbox_;
+  std::map<shard_id, std::pair<generation, std::uint64_t>> terms_; ///< as last synced
   std::uint64_t life_ = 0;
   std::uint64_t replacements_seen_ = 0;
   micros paused_until_ = 0;

@@ -37,6 +37,9 @@ profile draw_profile(const run_options& options, chance& luck) {
   p.disk.sync_max = luck.between(1, luck.percent(70) ? 5 : 30) * one_ms;
   p.disk.slow_sync_max = luck.between(20, 300) * one_ms;
   p.disk.slow_one_in = static_cast<std::uint64_t>(luck.between(20, 200));
+  p.disk.crash_in_election_percent =
+      static_cast<std::uint64_t>(luck.percent(50) ? luck.between(0, 10) : luck.between(20, 60));
+  p.disk.election_sync = 2 * p.network.latency_max;
   p.disk.crash_in_sync_one_in = static_cast<std::uint64_t>(luck.between(100, 2000));
 
   auto& e = p.engine;
@@ -332,9 +335,24 @@ std::string world::describe(shard_id shard) const {
   return out;
 }
 
-void world::died(node_id id) {
-  if (storming_)
-    crash(node(id), sim_.luck.between(0, profile_.down_max));
+// A vote that was told and then forgotten does harm only if another candidate asks before it hears of the
+// first: so the candidates are kept apart for a while, and the voter is back at once.
+void world::died(node_id id, death how) {
+  if (!storming_)
+    return;
+  if (how == death::in_sync)
+    return crash(node(id), sim_.luck.between(0, profile_.down_max));
+  crash(node(id), sim_.luck.between(0, 20 * one_ms), test::unsynced::lost);
+  const auto a = any_node().id();
+  const auto b = any_node().id();
+  if (a == b || a == id || b == id)
+    return;
+  net_.block(a, b, blocked::drops);
+  net_.block(b, a, blocked::drops);
+  sim_.time.in(sim_.luck.between(100 * one_ms, 2 * one_second), [this, a, b] {
+    net_.block(a, b, blocked::no);
+    net_.block(b, a, blocked::no);
+  });
 }
 
 bool world::may_seal(const std::vector<cluster::member>& next) {

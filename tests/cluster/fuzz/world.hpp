@@ -54,7 +54,7 @@ private:
   // --- what goes wrong (world_faults.cpp)
   // -------------------------------------------------------------------
   void next_fault();
-  void crash(virtual_node& node, micros down);
+  void crash(virtual_node& node, micros down, test::unsynced what = test::unsynced::seeded);
   void power_loss();
   void partition();
   void cut_one_way();
@@ -86,7 +86,7 @@ private:
   void keep_probing(shard_id shard);
   std::string describe(shard_id shard) const;
 
-  void died(node_id node) override;
+  void died(node_id node, death how) override;
   bool may_seal(const std::vector<cluster::member>& next) override;
   bool is_up(node_id node) const override;
   void frame_arrived(node_id at, node_id from, std::string bytes) override;

@@ -54,10 +54,10 @@ void world::next_fault() {
   }
 }
 
-void world::crash(virtual_node& node, micros down) {
+void world::crash(virtual_node& node, micros down, test::unsynced what) {
   if (!node.is_up())
     return;
-  node.crash(test::unsynced::seeded);
+  node.crash(what);
   net_.break_all_of(node.id(), nodes_.size());
   sim_.time.in(down, [this, &node, storm = storm_] {
     if (storming_ && storm == storm_ && !node.is_up() && !sim_.failed())
