@@ -8,7 +8,7 @@ device::device(kj::Timer& timer, dialer& dial, config settings, client_store& st
                recorder* records)
     : engine_{std::make_unique<engine>(timer, dial, std::move(settings), store, hears, records)} {}
 
-device::~device() noexcept(false) = default;
+device::~device() = default;
 
 kj::Promise<result<std::chrono::seconds>> device::request_code(std::string phone) {
   return engine_->request_code(std::move(phone));

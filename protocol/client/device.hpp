@@ -28,7 +28,7 @@ public:
   /// std::invalid_argument for a config that cannot be run with.
   device(kj::Timer& timer, dialer& dial, config settings, client_store& store, observer& hears,
          recorder* records = nullptr);
-  ~device() noexcept(false);
+  ~device(); ///< does not throw: whoever hears it may own it
   KJ_DISALLOW_COPY(device);
 
   // --- becoming somebody; needs no `start` ---------------------------------------------------------------

@@ -29,7 +29,7 @@ struct connection_state {
 /// Hears what happens, on the loop's thread, in order. Calls must not block, throw, or destroy the device.
 class observer {
 public:
-  virtual ~observer() noexcept(false) = default; // who hears may own the device it hears
+  virtual ~observer() = default;
   virtual void on_state(const connection_state&) {}
   /// News from others, or from another device of this user: once, in order of seq within a conversation,
   /// after the store has it.

@@ -22,9 +22,12 @@ struct options {
 class chat final : public client::observer {
 public:
   chat(const options& o, context& shared)
-      : options_{o}, shared_{shared}, device_{shared.directory(), shared.ca_file(), settings(shared), *this},
-        input_{device_.io().unixEventPort}, screen_{input_.is_terminal() && ::isatty(STDOUT_FILENO) != 0,
-                                                    shared.json, [this] { return input_.typed(); }} {
+      : options_{o}, shared_{shared}, owned_{std::make_unique<client::blocking_device>(
+                                          shared.directory(), shared.ca_file(), settings(shared), *this)},
+        device_{*owned_}, input_{device_.io().unixEventPort}, screen_{input_.is_terminal() &&
+                                                                          ::isatty(STDOUT_FILENO) != 0,
+                                                                      shared.json,
+                                                                      [this] { return input_.typed(); }} {
     input_.on_change([this] { screen_.prompt(); });
   }
 
@@ -166,7 +169,8 @@ private:
 
   const options& options_;
   context& shared_;
-  client::blocking_device device_;
+  std::unique_ptr<client::blocking_device> owned_;
+  client::blocking_device& device_;
   line_input input_;
   screen screen_;
   conversation_id talk_;

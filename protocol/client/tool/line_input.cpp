@@ -47,7 +47,7 @@ line_input::line_input(kj::UnixEventPort& port)
                                                         kj::UnixEventPort::FdObserver::OBSERVE_READ);
 }
 
-line_input::~line_input() = default;
+line_input::~line_input() noexcept = default;
 
 kj::Promise<std::optional<std::string>> line_input::next() {
   // The observer tells of edges: read until there is nothing, or enough.

@@ -17,7 +17,7 @@ namespace parley::tool {
 class line_input {
 public:
   explicit line_input(kj::UnixEventPort& port);
-  ~line_input();
+  ~line_input() noexcept;
   line_input(const line_input&) = delete;
   line_input& operator=(const line_input&) = delete;
 

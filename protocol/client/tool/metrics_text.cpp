@@ -18,8 +18,11 @@ metrics_text::metrics_text(std::string_view page) {
     const std::string number{rest};
     char* stopped = nullptr;
     const double value = std::strtod(number.c_str(), &stopped);
-    if (stopped != number.c_str() && !name.empty())
-      sums_[std::string{name}] += value;
+    if (stopped == number.c_str() || name.empty())
+      continue;
+    sums_[std::string{name}] += value;
+    if (brace != std::string_view::npos)
+      sums_[std::string{line.substr(0, brace + 1)}] += value;
   }
 }
 

@@ -12,7 +12,8 @@ public:
   metrics_text() = default;
   /// Lines that cannot be understood are passed over.
   explicit metrics_text(std::string_view page);
-  /// All series of a metric together; nothing if there is none.
+  /// All series of a metric together, or one of them, named with its labels as the page has them; nothing if
+  /// there is none.
   std::optional<double> sum(const std::string& metric) const;
 
 private:

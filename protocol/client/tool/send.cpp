@@ -42,8 +42,6 @@ public:
     raise();
   }
   void on_delivered(conversation_id c, user_id who, seq_no upto) override {
-    if (c == talk_)
-      delivered_ = std::max(delivered_, upto);
     remember(c, who, upto, delivered_by_);
     raise();
   }
@@ -56,7 +54,7 @@ public:
     talk_ = c;
     own_ = own;
   }
-  seq_no delivered() const { return delivered_told_; }
+  seq_no delivered() const { return std::max(delivered_told_, read_told_); }
   seq_no read() const { return read_told_; }
   seq_no last() const { return last_; }
 
@@ -99,7 +97,7 @@ private:
   conversation_id talk_;
   user_id own_{};
   std::set<seq_no> outstanding_;
-  seq_no last_{}, delivered_{}, delivered_told_{}, read_told_{};
+  seq_no last_{}, delivered_told_{}, read_told_{};
   std::vector<mark> delivered_by_, read_by_;
 };
 

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <iostream>
+#include <map>
 #include <memory>
 
 namespace parley::tool {
@@ -36,7 +37,7 @@ public:
       std::cout << fmt::format("{} {} {:>5} {}  {}\n", clock_text(m.at),
                                client::text(m.conversation).substr(0, 8), number(m.seq), number(m.sender),
                                printable(m.body));
-    last.emplace_back(m.conversation, m.seq);
+    last[m.conversation] = m.seq;
   }
   void on_opened(const client::conversation_info& c) override {
     if (shared_.json)
@@ -54,7 +55,7 @@ public:
   void on_delivered(conversation_id c, user_id who, seq_no upto) override { tick("delivered", c, who, upto); }
   void on_read(conversation_id c, user_id who, seq_no upto) override { tick("read", c, who, upto); }
 
-  std::vector<std::pair<conversation_id, seq_no>> last;
+  std::map<conversation_id, seq_no> last; ///< shown of each conversation
 
 private:
   const context& shared_;

@@ -46,7 +46,7 @@ std::optional<std::string> fetch(const std::string& url) {
   return text;
 }
 
-/// A column shows the sum of a metric's series; `per_second` its growth.
+/// A column shows the sum of a metric's series, or one of them; `per_second` its growth.
 struct column {
   const char* title;
   const char* json;
@@ -56,14 +56,15 @@ struct column {
 };
 constexpr column columns[] = {
     {"conns", "connections", "parley_connections"},
+    {"leads", "shards_led", "parley_replicas{role=\"leader\"}"},
+    {"peers", "peers_up", "parley_link_up"},
     {"sends/s", "sends_per_s", "parley_sends_total", true},
-    {"deliver/s", "deliveries_per_s", "parley_deliveries_total", true},
-    {"errors/s", "errors_per_s", "parley_send_errors_total", true},
-    {"outbox", "outbox_messages", "parley_outbox_messages"},
-    {"leads", "shards_led", "parley_raft_leader"},
-    {"commits/s", "commits_per_s", "parley_lmdb_commit_seconds_count", true},
-    {"cpu %", "cpu_percent", "process_cpu_seconds_total", true, 100},
-    {"rss MiB", "rss_mib", "process_resident_memory_bytes", false, 1.0 / (1 << 20)},
+    {"errors/s", "send_errors_per_s", "parley_send_errors_total", true},
+    {"rows/s", "rows_delivered_per_s", "parley_rows_delivered_total", true},
+    {"cmds/s", "commands_per_s", "parley_commands_applied_total", true},
+    {"commits/s", "commits_per_s", "parley_storage_commits_total", true},
+    {"sync %", "sync_percent", "parley_commit_seconds_sum", true, 100},
+    {"used MiB", "storage_used_mib", "parley_storage_bytes{part=\"used\"}", false, 1.0 / (1 << 20)},
 };
 
 struct node {

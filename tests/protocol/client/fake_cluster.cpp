@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::uint64_t cluster_hi = 0xc1, cluster_lo = 0xc2;
 constexpr std::array<std::uint8_t, 32> challenge{3, 1, 4, 1, 5};
-const std::array<std::uint8_t, 32> exporter{7, 7, 7};
+constexpr std::array<std::uint8_t, 32> pipe_exporter{7, 7, 7};
 
 bool verified(const std::array<std::uint8_t, 32>& key, const std::string& bytes,
               const std::string& signature) {
@@ -71,7 +71,7 @@ class pipe_line final : public client::line {
 public:
   explicit pipe_line(kj::Own<kj::AsyncIoStream> end) : end_{kj::mv(end)}, stream_{*end_} {}
   capnp::MessageStream& messages() override { return stream_; }
-  std::array<std::uint8_t, 32> exporter() const override { return parley::test::exporter; }
+  std::array<std::uint8_t, 32> exporter() const override { return pipe_exporter; }
 
 private:
   kj::Own<kj::AsyncIoStream> end_;
@@ -88,11 +88,11 @@ std::size_t index_of(capnp::Data::Reader cursor) {
 /// The node's end of one connection.
 class fake_link {
 public:
-  fake_link(fake_cluster& cluster, kj::Own<kj::AsyncIoStream> end, std::uint16_t port,
-            rpc::Gateway::Client gateway)
-      : cluster{cluster}, port{port}, end_{kj::mv(end)}, stream_{*end_},
-        network_{stream_, capnp::rpc::twoparty::Side::SERVER}, system_{capnp::makeRpcServer(
-                                                                   network_, kj::mv(gateway))} {}
+  fake_link(fake_cluster& cluster, kj::Own<capnp::MessageStream> stream,
+            std::array<std::uint8_t, 32> exporter, std::uint16_t port, rpc::Gateway::Client gateway)
+      : cluster{cluster}, port{port}, exporter{exporter}, stream_{kj::mv(stream)},
+        network_{*stream_, capnp::rpc::twoparty::Side::SERVER}, system_{capnp::makeRpcServer(
+                                                                    network_, kj::mv(gateway))} {}
   kj::Promise<void> gone() { return network_.onDisconnect(); }
 
   void stream_rows() {
@@ -115,14 +115,14 @@ public:
 
   fake_cluster& cluster;
   std::uint16_t port;
+  std::array<std::uint8_t, 32> exporter;
   user_id user{};
   device_id device{};
   std::size_t sent_upto = 0;
   kj::Maybe<rpc::Receiver::Client> receiver;
 
 private:
-  kj::Own<kj::AsyncIoStream> end_;
-  capnp::AsyncIoMessageStream stream_;
+  kj::Own<capnp::MessageStream> stream_;
   capnp::TwoPartyVatNetwork network_;
   capnp::RpcSystem<capnp::rpc::twoparty::VatId> system_;
 };
@@ -209,12 +209,39 @@ public:
   }
 
   kj::Promise<void> ackDelivered(AckDeliveredContext context) override {
-    cluster_.acks.push_back(client::bytes(context.getParams().getCursor()));
+    const auto cursor = client::bytes(context.getParams().getCursor());
+    cluster_.acks.push_back(cursor);
+    const auto upto =
+        std::min(index_of(context.getParams().getCursor()), cluster_.inboxes_[link_.user].size());
+    for (std::size_t i = 0; i < upto && cluster_.receipts; ++i)
+      if (const auto* m = std::get_if<client::message_row>(&cluster_.inboxes_[link_.user][i]))
+        cluster_.raise(m->msg.sender, {m->msg.conversation, link_.user, m->msg.seq, seq_no::none});
     return kj::READY_NOW;
   }
   kj::Promise<void> ackRead(AckReadContext context) override {
     auto& seq = cluster_.reads[link_.user];
     seq = std::max(seq, context.getParams().getSeq());
+    const auto c = client::to_conversation(context.getParams().getConversation());
+    if (cluster_.receipts)
+      for (auto user : cluster_.members_[c])
+        if (user != link_.user)
+          cluster_.raise(user, {c, link_.user, seq_no{seq}, seq_no{seq}});
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> conversations(ConversationsContext context) override {
+    std::vector<conversation_id> mine;
+    for (const auto& [c, members] : cluster_.members_)
+      if (std::count(members.begin(), members.end(), link_.user))
+        mine.push_back(c);
+    auto items = context.getResults().initItems(static_cast<unsigned>(mine.size()));
+    for (unsigned i = 0; i < mine.size(); ++i) {
+      client::fill(items[i].initConversation(), mine[i]);
+      const auto& members = cluster_.members_[mine[i]];
+      auto list = items[i].initMembers(static_cast<unsigned>(members.size()));
+      for (unsigned j = 0; j < members.size(); ++j)
+        list.set(j, number(members[j]));
+      items[i].setLast(cluster_.talks_[mine[i]].size());
+    }
     return kj::READY_NOW;
   }
   kj::Promise<void> openDirect(OpenDirectContext context) override {
@@ -262,6 +289,8 @@ public:
     return kj::READY_NOW;
   }
   kj::Promise<void> requestCode(RequestCodeContext context) override {
+    if (cluster_.on_code)
+      cluster_.on_code(context.getParams().getPhone(), "123456");
     context.getResults().setExpiresInS(300);
     return kj::READY_NOW;
   }
@@ -303,7 +332,7 @@ private:
     auto results = context.getResults();
     if (refusal == ec::none) {
       const transport::login_claim claim{cluster_hi, cluster_lo, node_id{port_}, challenge,
-                                         user,       device,     exporter};
+                                         user,       device,     link->exporter};
       const auto known = cluster_.devices_.find(device);
       if (known == cluster_.devices_.end() || known->second.user != user ||
           !verified(known->second.key, transport::login_proof_bytes(claim), signature)) {
@@ -334,14 +363,52 @@ kj::Promise<kj::Own<client::line>> fake_cluster::dial(const client::endpoint& to
   if (dead_ports.count(to.port))
     return KJ_EXCEPTION(DISCONNECTED, "connection refused");
   auto pipe = kj::newTwoWayPipe();
-  auto gateway = kj::heap<fake_gateway>(*this, to.port);
-  auto& g = *gateway;
-  auto l = std::make_shared<fake_link>(*this, kj::mv(pipe.ends[1]), to.port, kj::mv(gateway));
-  g.link = l.get();
-  auto& it = *l;
-  links_.push_back(l);
-  tasks_.add(it.gone().then([this, &it] { drop(it); }));
+  auto stream = kj::heap<capnp::AsyncIoMessageStream>(*pipe.ends[1]);
+  welcome(stream.attach(kj::mv(pipe.ends[1])), pipe_exporter, to.port);
   return kj::Own<client::line>{kj::heap<pipe_line>(kj::mv(pipe.ends[0]))};
+}
+
+void fake_cluster::welcome(kj::Own<capnp::MessageStream> stream, std::array<std::uint8_t, 32> exporter,
+                           std::uint16_t port) {
+  auto gateway = kj::heap<fake_gateway>(*this, port);
+  auto& g = *gateway;
+  auto l = std::make_shared<fake_link>(*this, kj::mv(stream), exporter, port, kj::mv(gateway));
+  g.link = l.get();
+  links_.push_back(l);
+  tasks_.add(l->gone().then([this, it = l.get()] { drop(*it); }));
+}
+
+std::uint16_t fake_cluster::listen(kj::UnixEventPort& port, transport::tls_context tls) {
+  const auto at = transport::resolve({"127.0.0.1", 0});
+  auto listening = transport::listen_on(*at, 64);
+  KJ_REQUIRE(listening.has_value());
+  auto fd = kj::mv(*listening);
+  const auto number = transport::local_port(fd.get());
+  const int listener = fd.get();
+  auto ready =
+      kj::heap<kj::UnixEventPort::FdObserver>(port, listener, kj::UnixEventPort::FdObserver::OBSERVE_READ);
+  auto& observer = *ready;
+  tasks_.add(accept(port, listener, observer, kj::mv(tls), number).attach(kj::mv(ready)).attach(kj::mv(fd)));
+  return number;
+}
+
+kj::Promise<void> fake_cluster::accept(kj::UnixEventPort& port, int listener,
+                                       kj::UnixEventPort::FdObserver& ready, transport::tls_context tls,
+                                       std::uint16_t number) {
+  for (;;) {
+    kj::AutoCloseFd fd{::accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC)};
+    if (fd.get() < 0)
+      break;
+    auto stream =
+        kj::heap<transport::message_stream>(port, kj::mv(fd), tls, transport::side::server, limits_);
+    auto shaken = stream->handshake();
+    tasks_.add(shaken.then([this, number, stream = kj::mv(stream)]() mutable {
+      const auto exporter = stream->login_exporter();
+      welcome(kj::mv(stream), exporter, number);
+    }));
+  }
+  return ready.whenBecomesReadable().then(
+      [this, &port, listener, &ready, tls, number] { return accept(port, listener, ready, tls, number); });
 }
 
 // Never at once: the caller may be a call on that very connection.

@@ -3,6 +3,7 @@
 #include "protocol/client/client.hpp"
 #include "protocol/client/convert.hpp"
 
+#include <functional>
 #include <map>
 #include <set>
 
@@ -18,6 +19,11 @@ public:
   /// A dead port refuses; every other is a node of this cluster, numbered by its port.
   kj::Promise<kj::Own<client::line>> dial(const client::endpoint& to) override;
 
+  /// The same over real TLS, for programs: listens on a free port of 127.0.0.1 and answers it.
+  std::uint16_t listen(kj::UnixEventPort& port, transport::tls_context tls);
+  /// What a node prints on its console.
+  std::function<void(const std::string& phone, const std::string& code)> on_code;
+
   // --- misbehaviour, counted down as it happens ---------------------------------------------------------
   std::set<std::uint16_t> dead_ports;
   unsigned store_then_cut = 0;       ///< sends that are stored; the connection ends before the answer
@@ -27,6 +33,7 @@ public:
   std::set<std::uint64_t> lost_seqs; ///< messages whose row never arrives, though rows after it do
   unsigned sync_refusals = 0;
   unsigned cursor_refusals = 0;
+  bool receipts = false;        ///< acknowledgements become the senders' ticks
   ec login_refusal = ec::none;  ///< until changed
   ec resume_refusal = ec::none; ///< until changed
 
@@ -65,6 +72,10 @@ private:
   void place(client::message m);
   void append(user_id to, client::inbox_row row);
   void drop(fake_link& l);
+  void welcome(kj::Own<capnp::MessageStream> stream, std::array<std::uint8_t, 32> exporter,
+               std::uint16_t port);
+  kj::Promise<void> accept(kj::UnixEventPort& port, int listener, kj::UnixEventPort::FdObserver& ready,
+                           transport::tls_context tls, std::uint16_t number);
 
   kj::Timer& timer_;
   std::map<std::string, user_id> phones_;
@@ -74,6 +85,7 @@ private:
   std::map<conversation_id, std::vector<client::message>> talks_;
   std::map<conversation_id, std::vector<user_id>> members_;
   std::vector<std::shared_ptr<fake_link>> links_;
+  transport::stream_limits limits_;
   kj::TaskSet tasks_;
 };
 

@@ -1,0 +1,152 @@
+// `parley` as a person and a script run it, against a node in this process, over TLS.
+#include "tests/protocol/client/fake_cluster.hpp"
+
+#include <doctest/doctest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <thread>
+
+using namespace parley;
+
+namespace {
+
+struct output {
+  int status = -1;
+  std::string text;
+};
+
+output run(const std::string& command) {
+  output o;
+  FILE* pipe = ::popen((command + " 2>&1").c_str(), "r");
+  REQUIRE(pipe);
+  char buffer[4096];
+  while (const auto n = std::fread(buffer, 1, sizeof buffer, pipe))
+    o.text.append(buffer, n);
+  const int status = ::pclose(pipe);
+  o.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128;
+  return o;
+}
+
+std::size_t count(const std::string& text, const std::string& what) {
+  std::size_t n = 0;
+  for (auto at = text.find(what); at != std::string::npos; at = text.find(what, at + what.size()))
+    ++n;
+  return n;
+}
+
+/// A node on a thread of its own, with fresh certificates.
+struct node {
+  std::string dir;
+  std::thread thread;
+  std::atomic<std::uint16_t> port{0};
+  std::atomic<bool> done{false};
+
+  node() {
+    std::string name = (std::filesystem::temp_directory_path() / "parley-cli-XXXXXX").string();
+    dir = ::mkdtemp(name.data());
+    REQUIRE(run(std::string{PARLEY_SOURCE_DIR} + "/scripts/make_certs.sh " + dir + "/certs 1").status == 0);
+    thread = std::thread{[this] {
+      auto io = kj::setupAsyncIo();
+      test::fake_cluster cluster{io.provider->getTimer()};
+      cluster.receipts = true;
+      cluster.on_code = [this](const std::string& phone, const std::string& code) {
+        std::ofstream{dir + "/console", std::ios::app} << "code for " << phone.substr(0, 3) << "…"
+                                                       << phone.substr(phone.size() - 2) << ": " << code
+                                                       << "\n";
+      };
+      auto tls = transport::make_server_context(
+          {dir + "/certs/node-1/client.pem", dir + "/certs/node-1/client.key"});
+      if (tls)
+        port = cluster.listen(io.unixEventPort, *tls);
+      while (!done)
+        io.provider->getTimer().afterDelay(5 * kj::MILLISECONDS).wait(io.waitScope);
+    }};
+    while (port == 0)
+      std::this_thread::yield();
+  }
+  ~node() {
+    done = true;
+    thread.join();
+    std::filesystem::remove_all(dir);
+  }
+  output parley(const std::string& who, const std::string& rest, const std::string& before = "",
+                const std::string& ca = "client-ca.pem") {
+    return run(before + " NO_COLOR=1 " + PARLEY_TOOL + " --profile " + dir + "/" + who +
+               " --seeds 127.0.0.1:" + std::to_string(port) + " --ca " + dir + "/certs/" + ca + " " + rest);
+  }
+};
+
+} // namespace
+
+TEST_CASE("strangers, wrong codes and wrong authorities are refused with a sentence and a status") {
+  node n;
+  auto o = n.parley("alice", "send --to +4922222222 hello");
+  CHECK(o.status == 4);
+  CHECK(o.text.find("parley register") != std::string::npos);
+  o = n.parley("alice", "register --phone +4911111111 --code 000000");
+  CHECK(o.status == 1);
+  CHECK(o.text.find("code is wrong") != std::string::npos);
+  o = n.parley("alice", "register --phone 11 --code 123456");
+  CHECK(o.status == 2);
+  o = n.parley("alice", "register --phone +4911111111 --seconds 1 --code 123456", "", "node-ca.pem");
+  CHECK(o.status == 3); // a certificate of an authority that was not asked for
+  o = n.parley("alice", "nonsense");
+  CHECK(o.status == 2);
+}
+
+TEST_CASE("two people register, write, read and see each tick") {
+  node n;
+  auto o = n.parley("alice", "register --phone +4911111111 --code -", "echo 123456 |");
+  CAPTURE(o.text);
+  REQUIRE(o.status == 0);
+  o = n.parley("bob", "--json register --phone +4922222222 --code-from " + n.dir + "/console");
+  CAPTURE(o.text);
+  REQUIRE(o.status == 0);
+  CHECK(o.text.find("\"event\":\"registered\"") != std::string::npos);
+
+  o = n.parley("alice", "send --to +4922222222 'are you' there?");
+  CHECK(o.status == 0);
+  CHECK(o.text.find("✓ sent") != std::string::npos);
+  o = n.parley("alice", "send --to +4922222222 --json -", "printf 'one\\ntwo\\n' |");
+  CHECK(o.status == 0);
+  CHECK(count(o.text, "\"event\":\"sent\"") == 2);
+
+  o = n.parley("bob", "sync --json --read");
+  CAPTURE(o.text);
+  CHECK(o.status == 0);
+  CHECK(o.text.find("\"body\":\"are you there?\"") != std::string::npos);
+  CHECK(count(o.text, "\"event\":\"message\"") == 3);
+  o = n.parley("bob", "sync");
+  CHECK(o.text == "Nothing new.\n");
+  o = n.parley("bob", "sync --conversation +4911111111 --after 1");
+  CHECK(count(o.text, "\n") == 2);
+  o = n.parley("alice", "--json conversations");
+  CHECK(o.text.find("\"last\":3") != std::string::npos);
+
+  SUBCASE("in a chat") {
+    // Bob stays for a while; Alice's chat ends once all she wrote was read.
+    std::thread bob{[&] { o = n.parley("bob", "chat --with +4911111111", "(sleep 2; echo yes) |"); }};
+    const auto alice = n.parley("alice", "chat --with +4922222222 --wait read", "printf 'hello\\nbob\\n' |");
+    bob.join();
+    CAPTURE(alice.text);
+    CAPTURE(o.text);
+    CHECK(alice.status == 0);
+    CHECK(o.status == 0);
+    CHECK(alice.text.find("not yet end-to-end encrypted") != std::string::npos);
+    CHECK(count(alice.text, "✓ ") >= 2);
+    CHECK(alice.text.find("✓✓ read") != std::string::npos);
+    CHECK(o.text.find("hello") != std::string::npos);
+  }
+  SUBCASE("a profile in use is not shared") {
+    client::sqlite_store taken{n.dir + "/alice"};
+    o = n.parley("alice", "sync");
+    CHECK(o.status == 4);
+    CHECK(o.text.find("in use") != std::string::npos);
+  }
+}
