@@ -7,6 +7,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <atomic>
 #include <fstream>
 
 using namespace parley;
@@ -310,6 +311,64 @@ TEST_CASE("a peer that stops reading costs one window, then the session") {
   REQUIRE(both_up(a, b));
   CHECK(eventually([&] { return b.events.resets_of(one) >= 2; }));
   CHECK(a.transport->send(two, lane::raft, "again"));
+}
+
+TEST_CASE("a peer that falls silent loses its session though its connection stands, and gets a new one") {
+  auto config = test_links(1);
+  config.silence_max = 600ms;
+  test_node a{config}, b{2};
+  REQUIRE_FALSE(a.transport->start());
+  REQUIRE_FALSE(b.transport->start());
+  introduce(a, b);
+  REQUIRE(both_up(a, b));
+  {
+    std::unique_lock stuck{b.events.mutex};
+    a.transport->send(two, lane::raft, "into the silence");
+    CHECK(eventually([&] { return !a.transport->connected(two); }));
+  }
+  REQUIRE(eventually([&] { return b.events.resets_of(one) >= 2; }));
+  REQUIRE(both_up(a, b));
+  send_patiently(*a.transport, two, lane::raft, "after");
+  CHECK(eventually([&] { return b.events.latest(one, lane::raft) == std::vector<std::string>{"after"}; }));
+  // Each side was told before anything of the new session.
+  std::lock_guard guard{b.events.mutex};
+  CHECK(b.events.entries.front().is_reset);
+  CHECK(b.events.entries[b.events.entries.size() - 2].is_reset);
+}
+
+TEST_CASE("connections that fail beside it cost a session nothing") {
+  test_node a{1}, b{2};
+  REQUIRE_FALSE(a.transport->start());
+  REQUIRE_FALSE(b.transport->start());
+  introduce(a, b);
+  REQUIRE(both_up(a, b));
+  a.transport->set_peer(three, "127.0.0.1", 1); // nobody
+  std::atomic<bool> done{false};
+  std::thread stranger{[&] {
+    for (int i = 0; i < 300; ++i)
+      for (auto port : {a.transport->port(), b.transport->port()}) {
+        is_hung_up_on(port, "no TLS at all");
+        const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        sockaddr_in to{};
+        to.sin_family = AF_INET;
+        to.sin_port = htons(port);
+        to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        ::connect(fd, reinterpret_cast<sockaddr*>(&to), sizeof to);
+        ::close(fd); // only looked whether somebody listens
+      }
+    done = true;
+  }};
+  std::size_t n = 0;
+  for (; !done; ++n) {
+    send_patiently(*a.transport, two, lane::raft, std::to_string(n));
+    send_patiently(*b.transport, one, lane::raft, std::to_string(n));
+    std::this_thread::sleep_for(100us);
+  }
+  stranger.join();
+  CHECK(eventually([&] { return b.events.latest(one, lane::raft) == numbered(n); }));
+  CHECK(eventually([&] { return a.events.latest(two, lane::raft) == numbered(n); }));
+  CHECK(a.events.resets_of(two) == 1);
+  CHECK(b.events.resets_of(one) == 1);
 }
 
 TEST_CASE("a question is answered to whoever proves its certificate, known or not") {
