@@ -114,9 +114,10 @@ struct caf_settings : caf::actor_system_config {
 };
 
 int run(const node_config& config) {
+  signals signals; // before any thread begins: a thread that does not block SIGTERM would die of it, and all
+                   // with it
   log::start({log::level_named(config.log_level),
               config.log_format == "json" ? log::format::json : log::format::text});
-  signals signals;
   signals.watch();
   raise_descriptor_limit();
 

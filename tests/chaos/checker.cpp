@@ -123,7 +123,7 @@ void checker::impl::take_item(const event& e, int rule, number_interner& keys, s
   };
   if (run.last != 0 && seq <= run.last)
     complain(seq == run.last ? harm::duplicated : harm::reordered, "after it had got");
-  else if (run.last != 0 ? prev != run.last : prev > covered || prev >= seq)
+  else if (prev >= seq || prev > (run.last != 0 ? run.last : covered))
     complain(harm::gap, "though it had got up to");
   else if (seq - prev > 1)
     skips_.push_back({c, reader.user, prev + 1, seq - 1, rule});
