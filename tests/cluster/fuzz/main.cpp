@@ -17,9 +17,10 @@ namespace {
 
 using namespace parley::fuzz;
 
-/// What the planted bugs are called; `cluster/` has them under these names.
-constexpr const char* bugs[] = {"vote-not-persisted", "message-before-persist", "ack-before-sync",
-                                "apply-after-seal", "successor-before-majority"};
+/// What the planted bugs are called: `cluster/` has them under these names, but for the disk's own.
+constexpr std::string_view torn_batch = "torn-batch";
+constexpr const char* bugs[] = {"vote-not-persisted", "message-before-persist",    "ack-before-sync",
+                                "apply-after-seal",   "successor-before-majority", torn_batch.data()};
 
 struct settings {
   run_options run;
@@ -195,6 +196,7 @@ int hunt(settings s) {
   std::string table = "planted bug                  seeds until it was found\n";
   for (const char* bug : bugs) {
     setenv("PARLEY_PLANT", bug, 1);
+    s.run.tear = bug == torn_batch;
     std::printf("%s:\n", bug);
     const auto r = run_all(s);
     table +=
@@ -226,5 +228,6 @@ int main(int argc, char** argv) {
   s.to = std::max(s.to, s.from);
   if (!s.plant.empty())
     setenv("PARLEY_PLANT", s.plant.c_str(), 1);
+  s.run.tear = s.plant.find(torn_batch) != std::string::npos;
   return s.hunt > 0 ? hunt(s) : fuzz(s);
 }

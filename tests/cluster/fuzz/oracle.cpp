@@ -202,10 +202,10 @@ void oracle::knows_members(node_id on, shard_id id, generation gen,
         fmt::format("{}: generation {} has members that nobody asked for", where(on, id), number(gen)));
 }
 
-void oracle::sealed(node_id on, const cluster::generation_sealed& news, std::uint64_t count) {
+void oracle::sealed(node_id on, const cluster::generation_sealed& news, const std::optional<summary>& state) {
   auto& shard = shards_[news.shard];
   const auto gone = generation{static_cast<std::uint32_t>(number(news.next_gen)) - 1};
-  if (!shard.ended_at.contains(gone)) {
+  if (!shard.members.contains(news.next_gen)) {
     ++sim_.count.seals;
     sim_.note("sealed", number(on), number(news.shard), number(news.next_gen), news.next.size());
   }
@@ -217,11 +217,12 @@ void oracle::sealed(node_id on, const cluster::generation_sealed& news, std::uin
     q.answer = fate::acked;
     return true;
   });
-  ended(on, news.shard, gone, count);
+  if (state)
+    ended(on, news.shard, gone, state->count);
 }
 
-// The first to report a seal has applied it, so its count is where the generation ended. Later ones may have
-// been told by others and lag; none may be ahead.
+// The first to report a seal and still have a state has applied it, so its count is where the generation
+// ended. Later ones may lag; none may be ahead.
 void oracle::ended(node_id on, shard_id id, generation gen, std::uint64_t count) {
   auto& shard = shards_[id];
   count = std::min<std::uint64_t>(count, shard.history.size());

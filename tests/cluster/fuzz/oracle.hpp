@@ -45,8 +45,8 @@ public:
   /// `seen`: what a read transaction begun now shows; none: the shard has no state here.
   void read_ready(node_id on, std::uint64_t ticket, const std::optional<summary>& seen);
   void led(node_id on, const cluster::leadership& news);
-  /// `count`: commands in the state on this node, after the turn that said so.
-  void sealed(node_id on, const cluster::generation_sealed& news, std::uint64_t count);
+  /// `state`: on this node, after the turn that said so; none: it was told by others and has lost its own.
+  void sealed(node_id on, const cluster::generation_sealed& news, const std::optional<summary>& state);
   /// After a turn whose batch is synced.
   void durable_status(node_id on, disk_id disk, const cluster::replica_status& now);
   /// A whole state as it stands on a disk.

@@ -249,10 +249,8 @@ void virtual_node::handle(cluster::turn result) {
       judge_.read_ready(id(), answer.ticket, state_of(*shard));
     else
       judge_.read_ready(id(), answer.ticket, std::nullopt);
-  for (const auto& seal : result.news.seals) {
-    const auto state = state_of(seal.shard);
-    judge_.sealed(id(), seal, state ? state->count : 0);
-  }
+  for (const auto& seal : result.news.seals)
+    judge_.sealed(id(), seal, state_of(seal.shard));
   if (machine_->replacements() != replacements_seen_ && !busy_) {
     replacements_seen_ = machine_->replacements();
     check_all_states();

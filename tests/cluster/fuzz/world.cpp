@@ -79,6 +79,7 @@ world::world(const run_options& options)
     if (auto objection = cluster::validate(config))
       sim_.violate("harness: " + *objection);
     nodes_.push_back(std::make_unique<virtual_node>(sim_, judge_, net_, *this, config, profile_.disk));
+    nodes_.back()->env().tear_batches(options.tear);
     nodes_.back()->set_clock_rate(sim_.luck.between(950, 1050));
   }
 }

@@ -16,8 +16,9 @@ namespace parley::fuzz {
 struct run_options {
   std::uint64_t seed = 1;
   int nodes = 0;    ///< 3 or 5; 0: the seed decides
-  int seconds = 10; ///< virtual, of storms; calms come on top
+  int seconds = 30; ///< virtual, of storms; calms come on top
   bool print_trace = false;
+  bool tear = false; ///< planted in the disk: a crash keeps part of a batch
 };
 
 struct outcome {
