@@ -62,7 +62,7 @@ std::string screen::mark(tick t) const {
 }
 
 void screen::prompt() {
-  if (!in_place_)
+  if (!in_place_ || !is_utf8(typed_())) // half of a character: the other half is on its way
     return;
   // Only the end of a long line fits: one row, so that the rows above can be counted.
   auto text = printable(typed_());
