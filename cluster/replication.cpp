@@ -161,6 +161,8 @@ void replication::tick(mono_ms now) {
   }
   if (i.host.now < i.next_common)
     return;
+  if (!i.accepts_proposals) // nothing may be written while all is refused: ask, or it would stay so
+    i.accepts_proposals = i.host.env->room().accepts_proposals;
   const auto every = i.host.config.heartbeat_every.count();
   i.next_common += every;
   if (i.next_common <= i.host.now)

@@ -238,6 +238,10 @@ TEST_CASE_FIXTURE(test_cluster, "a full disk refuses proposals and goes on apply
   step();
   CHECK(n.refused[t] == ec::disk_full);
   CHECK(n.rows(s0) == std::vector<std::string>{"last"});
+  n.env.set_room({1 << 30, true}); // nothing was written meanwhile
+  for (int i = 0; i < 200; ++i)
+    step();
+  commit("again");
 }
 
 TEST_CASE_FIXTURE(test_cluster, "more proposals than may wait are overloaded, too large ones are told so") {
