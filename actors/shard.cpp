@@ -25,6 +25,7 @@ struct shard_state {
   store_actor store;
   router_actor router;
   bool leading = false;
+  generation gen{};       ///< in which it leads
   std::uint64_t term = 0; ///< in which it leads
   std::uint64_t last_handle = 0;
   std::unordered_map<resident_key, resident_entry, key_hash> residents;
@@ -151,12 +152,13 @@ shard_actor::behavior_type shard(self_ptr self, shard_id id, shard_config config
       [self](call_batch& batch) { route(self, batch); },
       [self](const cluster::leadership& news) {
         auto& st = self->state;
-        if (news.ready == st.leading && (!news.ready || news.term == st.term))
+        if (news.ready == st.leading && (!news.ready || (news.term == st.term && news.gen == st.gen)))
           return;
         if (st.leading) // lost, or lost and won again: effects in between went to nobody, so start afresh
           step_down(self);
         if (news.ready)
           lead(self);
+        st.gen = news.gen;
         st.term = news.term;
       },
       [self](shard_effects& effects) {

@@ -177,7 +177,7 @@ const std::vector<setting>& settings() {
       {"caf.workers", "Threads", "N", "actor scheduler threads [1]", into_number(&c::caf_workers)},
       {"caf.policy", "Threads", "stealing|sharing", "how workers share work [stealing]",
        into_text(&c::caf_policy)},
-      {"caf.polling", "Threads", "BOOL", "idle workers poll before they sleep [true]",
+      {"caf.polling", "Threads", "BOOL", "idle workers poll before they sleep [false]",
        into_bool(&c::caf_polling)},
       {"stores", "Threads", "N", "LMDB environments, one writer thread each [1]", into_number(&c::stores)},
 

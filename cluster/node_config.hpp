@@ -49,7 +49,7 @@ struct node_config {
   std::uint32_t kj_threads = 1; ///< gateway loops
   std::uint32_t caf_workers = 1;
   std::string caf_policy = "stealing"; ///< or sharing
-  bool caf_polling = true;  ///< false: idle workers sleep at once (less delay at low load, see findings)
+  bool caf_polling = false; ///< true: idle workers poll: 16 % of a core per idle node here, and no faster
   std::uint32_t stores = 1; ///< LMDB environments
 
   // timing
