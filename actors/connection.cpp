@@ -90,6 +90,7 @@ struct connection_state {
   inbox_pos acked{};
   bool attached = false; ///< once: the session is usable
   bool sweeping = false;
+  clock_point sweep_at{}; ///< when it is due; an idle connection's is far away
   bool over = false;
   clock_point attach_at{}; ///< next heartbeat
 };
@@ -111,9 +112,13 @@ core::answer refusal_of_kind(std::uint8_t kind, ec why) {
 
 void arm_sweep(self_ptr self, std::chrono::milliseconds in) {
   auto& st = self->state;
-  if (st.sweeping || st.over)
+  const auto at = self->clock().now() + in;
+  if (st.over || (st.sweeping && st.sweep_at <= at))
     return;
+  // Earlier than the one that is armed: a call must not wait for the heartbeat to be found overdue. The later
+  // one fires in vain.
   st.sweeping = true;
+  st.sweep_at = at;
   self->delayed_send(self, in, atom::sweep_v);
 }
 
@@ -121,7 +126,7 @@ void arm_sweep(self_ptr self, std::chrono::milliseconds in) {
 std::uint64_t ask(self_ptr self, core::call what) {
   auto& st = self->state;
   const auto n = ++st.last_own;
-  st.open[n] = {static_cast<std::uint8_t>(what.index()), self->clock().now() + st.config.answer_within};
+  st.open[n] = {static_cast<std::uint8_t>(what.index()), self->clock().now() + st.config.own_answer_within};
   call_batch batch;
   batch.calls.push_back({n, caf::actor_cast<answer_sink>(self), std::move(what)});
   caf::anon_send(st.router, std::move(batch));
@@ -292,10 +297,12 @@ void submit(self_ptr self, call_batch& batch) {
 
 void sweep(self_ptr self) {
   auto& st = self->state;
+  const auto now = self->clock().now();
+  if (!st.sweeping || now < st.sweep_at)
+    return;
   st.sweeping = false;
   if (st.over)
     return;
-  const auto now = self->clock().now();
   answer_batch overdue;
   for (const auto& [n, c] : st.open)
     if (c.deadline <= now)
@@ -381,6 +388,8 @@ caf::error validate(const connection_config& config) {
     return bad("sweep_every");
   if (config.answer_within < config.sweep_every)
     return bad("answer_within");
+  if (config.own_answer_within < config.sweep_every)
+    return bad("own_answer_within");
   if (config.attach_every < config.answer_within)
     return bad("attach_every");
   if (config.user_burst_max < 1)

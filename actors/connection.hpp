@@ -11,10 +11,12 @@ namespace parley {
 struct connection_config {
   std::size_t outbox_rows_max = 256;
   std::size_t outbox_bytes_max = 512 << 10;
-  std::uint32_t pull_rows = 128;                  ///< per page of a catch-up
-  std::size_t calls_max = 1024;                   ///< unanswered; above: overloaded
-  std::chrono::milliseconds answer_within{5000};  ///< then `timed_out`: the outcome is unknown
-  std::chrono::milliseconds sweep_every{500};     ///< while calls are unanswered
+  std::uint32_t pull_rows = 128;                 ///< per page of a catch-up
+  std::size_t calls_max = 1024;                  ///< unanswered; above: overloaded
+  std::chrono::milliseconds answer_within{5000}; ///< then `timed_out`: the outcome is unknown
+  std::chrono::milliseconds own_answer_within{
+      1500};                                  ///< the connection's own calls, which change nothing: ask again
+  std::chrono::milliseconds sweep_every{500}; ///< while calls are unanswered
   std::chrono::milliseconds attach_every{30'000}; ///< heartbeat to the inbox
   std::chrono::milliseconds pull_retry_after{100};
   std::int64_t user_burst_max = 4000; ///< messages of one connection
