@@ -9,6 +9,9 @@ namespace {
 
 using life = replica_record::life;
 
+/// Doublings of `transfer_time_max`: 16 times, at most.
+constexpr unsigned slowness_max = 4;
+
 /// Rows of a chunk: length of the key u16, of the value u32, then both. False: not exactly that.
 template <class F>
 bool each_row(std::string_view rows, F row) {
@@ -144,6 +147,8 @@ void state_transfers::on_ack(node_id from, const message_header& h, std::string_
     auto& t = out_[i];
     if (t.id != id || t.to != from || t.header.shard != h.shard || next > t.chunks)
       continue;
+    if (what == verdict::finished)
+      slow_.erase({t.header.shard, t.header.to});
     if (what != verdict::go_on)
       return drop(i);
     t.open = true;
@@ -347,10 +352,14 @@ void state_transfers::tick() {
   const auto& c = node_.host.config;
   for (std::size_t i = out_.size(); i-- > 0;) {
     auto& t = out_[i];
-    const bool late =
-        now - t.progress > c.snapshot_retry_after.count() || now - t.began > c.transfer_time_max.count();
-    if (!late && pump(t))
+    const auto known = slow_.find({t.header.shard, t.header.to});
+    const auto slowness = known == slow_.end() ? 0U : known->second;
+    const bool old = now - t.began > c.transfer_time_max.count() << slowness;
+    if (now - t.progress <= c.snapshot_retry_after.count() && !old && pump(t))
       continue;
+    if (old && slowness < slowness_max)
+      slow_[{t.header.shard, t.header.to}] =
+          slowness + 1; // a receiver this slow would never get to the end: twice the time for the next
     auto header = t.header;
     header.type = message_type::transfer_stop;
     put_raw(node_.host.out.start(t.to, outbox::leaves::early, header), t.id);

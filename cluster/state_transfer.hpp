@@ -16,6 +16,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace parley::cluster {
@@ -24,7 +25,7 @@ class replica;
 class replication_parts;
 
 /// Thread: the store's. Bounds: `transfers_max` out at a time, each `transfer_chunks_max` chunks ahead and
-/// `transfer_time_max` old; one in per shard.
+/// `transfer_time_max` old (more for a receiver that was too slow); one in per shard.
 class state_transfers {
 public:
   explicit state_transfers(replication_parts& node) : node_{node} {}
@@ -88,6 +89,8 @@ private:
   std::vector<outgoing> out_;
   std::map<shard_id, incoming> in_;
   std::map<shard_id, asking> asking_;
+  std::map<std::pair<shard_id, std::uint64_t>, unsigned>
+      slow_; // receivers that needed more time, until one finishes
   std::uint64_t ids_ = 0;
 };
 
