@@ -36,6 +36,11 @@ const member* find_member(const std::vector<member>& members, shard_id shard, ge
   return nullptr;
 }
 
+/// A tombstone still has its generation's number, but no slot to stage in: it empties both.
+bool takes_state(const replica& r) {
+  return r.record().as == life::live || r.record().as == life::waiting;
+}
+
 } // namespace
 
 void state_transfers::receive(node_id from, const message_header& h, std::string_view body) {
@@ -44,7 +49,7 @@ void state_transfers::receive(node_id from, const message_header& h, std::string
   if (h.type == message_type::transfer_ack)
     return on_ack(from, h, body);
   auto* r = node_.find(h.shard);
-  if (!r || h.gen != r->record().gen || h.to != r->self())
+  if (!r || !takes_state(*r) || h.gen != r->record().gen || h.to != r->self())
     return;
   if (h.type == message_type::transfer_begin)
     on_begin(*r, from, h, body);
@@ -281,7 +286,7 @@ void state_transfers::write(storage::write_txn& txn) {
   for (auto& [shard, t] : in_) {
     const auto* r = node_.find(shard);
     const auto staged = std::exchange(t.staged, {});
-    if (staged.empty() || !r || r->record().gen != t.gen)
+    if (staged.empty() || !r || !takes_state(*r) || r->record().gen != t.gen)
       continue;
     storage::shard_txn state{txn, shard, static_cast<std::uint8_t>(1 - r->record().slot)};
     for (const auto& rows : staged)
@@ -369,8 +374,8 @@ void state_transfers::tick() {
   std::vector<shard_id> stale;
   for (auto& [shard, t] : in_) {
     const auto* r = node_.find(shard);
-    if (!t.complete &&
-        (!r || r->record().gen != t.gen || now - t.progress > 2 * c.snapshot_retry_after.count()))
+    if (!t.complete && (!r || !takes_state(*r) || r->record().gen != t.gen ||
+                        now - t.progress > 2 * c.snapshot_retry_after.count()))
       stale.push_back(shard);
     else
       open_if_clean(shard, t);
