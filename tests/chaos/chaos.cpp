@@ -238,8 +238,8 @@ verdict chaos_run::judge() {
 void chaos_run::report(const verdict& v) const {
   if (!options_.json_only) {
     std::printf("messages   sent %" PRIu64 "  attempts %" PRIu64 "  acked %" PRIu64
-                "  outcome unknown %" PRIu64 "\n",
-                v.messages, v.attempts, v.acked, v.info);
+                "  outcome unknown %" PRIu64 "  attempts without answer %" PRIu64 "\n",
+                v.messages, v.attempts, v.acked, v.info, v.unanswered);
     std::printf("harm       lost %" PRIu64 "  duplicated %" PRIu64 "  reordered %" PRIu64 "  gaps %" PRIu64
                 "\n",
                 v.lost, v.duplicated, v.reordered, v.gaps);
@@ -263,11 +263,11 @@ void chaos_run::report(const verdict& v) const {
   }
   std::printf("{\"acked\":%" PRIu64 ",\"lost\":%" PRIu64 ",\"duplicated\":%" PRIu64 ",\"reordered\":%" PRIu64
               ",\"gaps\":%" PRIu64 ",\"info\":%" PRIu64 ",\"kills\":%" PRIu64 ",\"pauses\":%" PRIu64
-              ",\"disk_losses\":%" PRIu64 ",\"client_kills\":%" PRIu64
+              ",\"disk_losses\":%" PRIu64 ",\"client_kills\":%" PRIu64 ",\"unanswered\":%" PRIu64
               ",\"failover_p99_ms\":%.0f,\"first_ack_max_ms\":%.0f,\"catch_up_ms\":%" PRId64
               ",\"seed\":%" PRIu64 "}\n",
               v.acked, v.lost, v.duplicated, v.reordered, v.gaps, v.info, v.kills, v.pauses, v.disk_losses,
-              v.client_kills, v.failover_p99_ms, v.first_ack_max_ms,
+              v.client_kills, v.unanswered, v.failover_p99_ms, v.first_ack_max_ms,
               static_cast<std::int64_t>(load_.catch_up_took().count()), options_.seed);
   std::fflush(stdout);
 }

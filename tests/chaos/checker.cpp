@@ -73,7 +73,7 @@ void checker::impl::take_send(const event& e) {
     return;
   }
   if (e.is == phase::info) {
-    ++v_.info;
+    ++v_.unanswered;
     return;
   }
   const auto waited = [&](std::int64_t since) { return static_cast<double>(e.t_mono_ns - since) / 1e6; };

@@ -34,7 +34,7 @@ struct checker_config {
   bool expects_inboxes = true; ///< every device's stream is judged at the end too
   std::chrono::milliseconds first_ack_max{5000};   ///< after healing
   std::chrono::milliseconds failover_window{2000}; ///< sends begun this soon after a kill count as disturbed
-  double info_share_max = 0.05; ///< of attempts without a known outcome; above, the run is void
+  double info_share_max = 0.05; ///< of messages without a known outcome; above, the run is void
   std::uint64_t kills_min = 0, pauses_min = 0, disk_losses_min = 0, client_kills_min = 0;
   std::size_t explained_max = 100; ///< violations kept with words; all are counted
 };
@@ -49,7 +49,10 @@ struct verdict {
   std::uint64_t attempts = 0; ///< a message is handed in again by a restarted client
   std::uint64_t acked = 0;
   std::uint64_t lost = 0, duplicated = 0, reordered = 0, gaps = 0;
-  std::uint64_t info = 0; ///< attempts whose outcome stayed unknown
+  std::uint64_t info =
+      0; ///< messages whose outcome stayed unknown: neither acknowledged, nor read, nor always refused
+  std::uint64_t unanswered =
+      0; ///< attempts that got no answer, or one that promises nothing; they were made again
   std::uint64_t kills = 0, pauses = 0, disk_losses = 0, client_kills = 0;
   std::uint64_t events = 0, replica_rows = 0;
   double failover_p99_ms = 0, failover_max_ms = 0; ///< how long sends disturbed by a kill took after it

@@ -176,10 +176,11 @@ void checker::impl::check_run() {
   if (v_.first_ack_max_ms > limit)
     report(13, harm::none, "the first ack after a healing took %.0f ms, not %.0f", v_.first_ack_max_ms,
            limit);
-  if (v_.attempts > 0 &&
-      static_cast<double>(v_.info) > config_.info_share_max * static_cast<double>(v_.attempts))
-    report(13, harm::none, "the run is void: %llu of %llu attempts have no known outcome",
-           static_cast<unsigned long long>(v_.info), static_cast<unsigned long long>(v_.attempts));
+  for (const auto& it : messages_)
+    v_.info += it.invoked && !it.acked && !it.seen && it.failed < it.attempts;
+  if (static_cast<double>(v_.info) > config_.info_share_max * static_cast<double>(v_.messages))
+    report(13, harm::none, "the run is void: %llu of %llu messages have no known outcome",
+           static_cast<unsigned long long>(v_.info), static_cast<unsigned long long>(v_.messages));
   const auto proved = [this](const char* what, std::uint64_t seen, std::uint64_t wanted) {
     if (seen < wanted)
       report(13, harm::none, "the run is void: %llu %s happened, %llu were to",
