@@ -86,7 +86,7 @@ say() { # from, to, words
   parley "$from" send --to "${phone[$to]}" --wait read --seconds 30 "$*" &
   sender=$!
   while kill -0 $sender 2>/dev/null; do
-    parley "$to" sync --read --seconds 10
+    parley "$to" sync --read --seconds 10 | grep -v "new\.$" || true
   done
   wait $sender || { echo "not read: $*"; exit 1; }
 }

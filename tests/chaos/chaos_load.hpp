@@ -65,6 +65,9 @@ public:
 
   /// One of the clients dies mid-send, and comes back a little later.
   void kill_client() { ++kills_wanted_; }
+  /// From now on half of the conversations stay silent, so that nothing later can mend what a fault left
+  /// undone there.
+  void hush() { hush_ = true; }
   /// Set up: the clients chat. From here on nobody asks for codes.
   bool ready() const { return ready_; }
   /// The cluster is whole: chat a little longer, wait for all answers, and read everything.
@@ -84,7 +87,7 @@ private:
   shared_history& history_;
   std::function<std::optional<std::string>(const std::string&)> code_of_;
   std::atomic<unsigned> kills_wanted_{0};
-  std::atomic<bool> ready_{false}, finish_{false}, finished_{false};
+  std::atomic<bool> ready_{false}, hush_{false}, finish_{false}, finished_{false};
   load_counters counters_;
   std::vector<std::string> complaints_;
   milliseconds catch_up_took_{0};
