@@ -177,11 +177,19 @@ void debt_ledger::answered(std::uint64_t call, ec error, const outcome& what, co
       p.prev = covered;
       p.items.clear();
       auto prev = covered;
+      auto expected = next(covered);
       for (auto& msg : log(m->conversation, covered, m->seq)) {
+        if (msg.seq != expected)
+          break;
+        expected = next(expected);
         if (msg.from == to.user && msg.seq != m->seq)
           continue;
         p.items.emplace_back(message_news{prev, msg});
         prev = msg.seq;
+      }
+      if (expected != next(m->seq)) { // readers do not see all of it yet: an append must never cover a hole
+        reopen(refs[i]);
+        continue;
       }
       auto& t = d->targets[refs[i].target];
       t.repair = true;

@@ -109,6 +109,19 @@ TEST_CASE("an inbox that lacks an earlier message gets it from the log, without 
   CHECK(std::get<message_news>(part.items[1]).msg.seq == seq_no{4});
 }
 
+TEST_CASE("a log that readers do not see whole yet repairs nothing: no append covers a hole") {
+  auto l = ready_ledger();
+  l.add(owed_text(9, 4), debt_ledger::source::live);
+  const auto calls = l.send(t0);
+  const debt_ledger::history early = [](conversation_id, seq_no, seq_no) {
+    return std::vector{text(2), text(4)};
+  };
+  l.answered(calls[0].number, ec::none, outcomes({{ec::gap, seq_no{1}}}), early);
+  const auto again = l.send(t0);
+  REQUIRE(again.size() == 1);
+  CHECK(appends(again[0]).parts.at(0).prev == seq_no{3});
+}
+
 TEST_CASE("an append for an ended membership is settled, not repeated") {
   auto l = ready_ledger();
   l.add(owed_text(1, 1), debt_ledger::source::live);
