@@ -9,8 +9,7 @@ namespace parley::cluster {
 
 bool replica::wants_write() const {
   return record_dirty_ || hold_ || !built_.empty() || !log_.all_written() || installing_ || cleaning_ ||
-         !erase_now_.empty() || !erase_later_.empty() ||
-         (record_.as == life::live && commit_index() > record_.applied_index);
+         !erase_now_.empty() || !erase_later_.empty() || (wants_apply() && host_.now >= host_.apply_at);
 }
 
 void replica::submit_built() {
@@ -69,7 +68,8 @@ void replica::write(storage::write_txn& txn) {
     log_.written(i, sequence);
   }
   if (record_.as == life::live && !restart_) {
-    apply_committed(txn);
+    if (host_.apply_now)
+      apply_committed(txn);
     maybe_mark_snapshot();
   }
   erase_left_overs(txn);
@@ -94,6 +94,7 @@ void replica::apply_committed(storage::write_txn& txn) {
       row = *found;
     }
     apply_entry(txn, index, row.substr(row_header_bytes));
+    host_.applied = true;
   }
 }
 
@@ -229,7 +230,8 @@ void replica::end_turn(bool committed) {
     reads_.take_ready(visible_, ids_.size() / 2,
                       [this](std::uint64_t ticket) { host_.news.reads.push_back({ticket}); });
   report_leadership();
-  if (wants_write() || (was_leading_ && reads_.has_fresh() && led_from_ != 0 && visible_ >= led_from_))
+  if (wants_write() || wants_apply() ||
+      (was_leading_ && reads_.has_fresh() && led_from_ != 0 && visible_ >= led_from_))
     mark();
 }
 

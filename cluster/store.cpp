@@ -37,6 +37,7 @@ struct store_state {
   std::uint64_t last_ticket = 0;
   std::unordered_map<std::uint64_t, waiting> proposals; ///< by the engine's ticket; reads too
   bool turn_queued = false;
+  mono_ms wakes_at{}; ///< for what `deferred_until` says
   bool open = false;
 };
 
@@ -134,6 +135,11 @@ void run_turn(self_ptr self) {
   hand_out(st, late.news);
   if (st.engine->wants_write())
     queue_turn(self);
+  else if (const auto due = st.engine->deferred_until(); due && *due != st.wakes_at) {
+    st.wakes_at = *due;
+    const auto in = static_cast<std::int64_t>(*due) - static_cast<std::int64_t>(now());
+    self->delayed_send(self, std::chrono::milliseconds{std::max<std::int64_t>(in, 1)}, atom::turn_v);
+  }
 }
 
 void arm_tick(self_ptr self) {
