@@ -34,6 +34,8 @@ public:
 
   int go();
   void keep() {
+    if (!options_.leave_evidence)
+      return;
     cluster_.keep_directory();
     std::fprintf(stderr, "logs and history: %s\n", cluster_.directory().c_str());
   }

@@ -18,9 +18,10 @@ struct chaos_options {
   std::uint64_t seed = 1;
   std::size_t users = 56;
   bool disk_losses = true;
-  bool json_only = false;                         ///< the last line alone
-  std::string keep;                               ///< logs, history and dumps are left here, whatever happens
-  std::string parleyd;                            ///< empty: beside the running program
+  bool json_only = false;     ///< the last line alone
+  std::string keep;           ///< logs, history and dumps are left here, whatever happens
+  bool leave_evidence = true; ///< logs, history and dumps of a run with harm stay in the temporary directory
+  std::string parleyd;        ///< empty: beside the running program
   std::map<std::string, std::string> environment; ///< for the nodes: planted bugs
 };
 

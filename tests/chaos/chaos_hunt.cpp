@@ -28,6 +28,7 @@ int main(int argc, char** argv) {
 
   options.parleyd = test::program_folder() + "/parleyd_planted";
   options.disk_losses = false;
+  options.leave_evidence = false;
   unsigned missed = 0;
   std::string table;
   for (const auto& bug : bugs) {
