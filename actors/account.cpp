@@ -11,15 +11,12 @@ struct account_state : resident_state {
 
 using self_ptr = account_actor::stateful_pointer<account_state>;
 
-/// How long a registration code can be used.
-constexpr std::int64_t code_valid_ms = 10 * 60 * 1000;
-
 void handle(self_ptr self, routed_call c, answers& out) {
   auto& st = self->state;
   if (st.waiting.size() >= st.at.config.waiting_calls_max) {
     out.refuse(c, ec::overloaded, 200);
   } else if (auto* code = std::get_if<core::request_code>(&c.what)) {
-    const auto expires = unix_ms{static_cast<std::int64_t>(code->at) + code_valid_ms};
+    const auto expires = unix_ms{static_cast<std::int64_t>(code->at) + st.at.config.code_valid.count()};
     const core::command command{core::issue_code{code->phone, code->code_hash, code->at, expires}};
     propose(self, st, std::move(c), command);
   } else if (auto* code = std::get_if<core::confirm_code>(&c.what)) {

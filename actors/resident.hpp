@@ -11,8 +11,9 @@ struct resident_config {
   std::chrono::milliseconds sweep_every{
       1000}; ///< also how often coalesced watermarks and cursors are written
   std::chrono::milliseconds passivate_after{30'000};
-  std::size_t waiting_calls_max = 4096;       ///< per resident; above: overloaded
-  std::int64_t conversation_burst_max = 4000; ///< messages
+  std::chrono::milliseconds code_valid{600'000}; ///< of a registration code
+  std::size_t waiting_calls_max = 4096;          ///< per resident; above: overloaded
+  std::int64_t conversation_burst_max = 4000;    ///< messages
   std::chrono::microseconds conversation_refill_every{500};
 };
 caf::error validate(const resident_config& config);

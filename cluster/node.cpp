@@ -25,6 +25,7 @@ std::uint64_t random_epoch() {
 resident_config residents(const node_config& c) {
   resident_config r;
   r.passivate_after = c.passivate_after;
+  r.code_valid = c.code_life;
   r.conversation_burst_max = c.conversation_sends_burst;
   r.conversation_refill_every = std::chrono::microseconds{1'000'000 / c.conversation_sends_per_second};
   return r;
@@ -34,6 +35,7 @@ connection_config connections(const node_config& c) {
   connection_config r;
   r.outbox_rows_max = c.outbox_messages_max;
   r.outbox_bytes_max = c.outbox_bytes_max;
+  r.answer_within = c.call_timeout;
   r.user_burst_max = c.user_sends_burst;
   r.user_refill_every = std::chrono::microseconds{1'000'000 / c.user_sends_per_second};
   return r;
@@ -45,6 +47,7 @@ gateway::gateway_config gateways(const node_config& c, const founding& f) {
   g.cluster = {f.cluster.hi, f.cluster.lo};
   g.node = c.node;
   g.login_deadline = c.login_deadline;
+  g.stream.write_deadline = c.write_deadline;
   g.connections_max = c.connections_max;
   g.pre_login_max = c.connections_before_login_max;
   g.pre_login_per_address_max =
@@ -170,6 +173,8 @@ public:
 
   std::optional<std::string> start(links& transport) {
     links_ = &transport;
+    if (auto objection = refuse_settings())
+      return objection;
     router_wiring rw;
     store_wiring sw;
     shard_config each;
@@ -289,6 +294,18 @@ public:
   commit_metrics commits_;
 
 private:
+  /// What the operator chose may not fit what an actor can run with.
+  std::optional<std::string> refuse_settings() const {
+    shard_config each;
+    each.resident = residents(config_);
+    each.fan_out.shards = founding_.shards;
+    for (const auto& objection : {validate(each), validate(connections(config_))})
+      if (objection)
+        return "settings: " + caf::to_string(objection.context());
+    if (const auto field = gateways(config_, founding_).validate(); !field.empty())
+      return "settings of the gateway: " + std::string{field};
+    return std::nullopt;
+  }
   directory_config directory_settings() {
     directory_config d;
     d.self = {config_.node, disk_, to_string(config_.peer_advertise), to_string(config_.client_advertise)};

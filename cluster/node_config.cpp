@@ -179,7 +179,6 @@ const std::vector<setting>& settings() {
        into_text(&c::caf_policy)},
       {"caf.polling", "Threads", "BOOL", "idle workers poll before they sleep [false]",
        into_bool(&c::caf_polling)},
-      {"stores", "Threads", "N", "LMDB environments, one writer thread each [1]", into_number(&c::stores)},
 
       {"timing.election", "Timing", "TIME", "a follower stands for election after 1 to 2 times this [500ms]",
        into_time(&c::election_timeout)},
@@ -187,14 +186,13 @@ const std::vector<setting>& settings() {
       {"timing.link_heartbeat", "Timing", "TIME", "between nodes [500ms]", into_time(&c::link_heartbeat)},
       {"timing.link_timeout", "Timing", "TIME", "a silent node's connection is closed [2s]",
        into_time(&c::link_timeout)},
-      {"timing.client_heartbeat", "Timing", "TIME", "an idle client is asked for a sign of life [30s]",
-       into_time(&c::client_heartbeat)},
       {"timing.login", "Timing", "TIME", "a client logs in within this, or is closed [5s]",
        into_time(&c::login_deadline)},
       {"timing.write", "Timing", "TIME", "a client takes what is written within this, or is closed [10s]",
        into_time(&c::write_deadline)},
       {"timing.resume", "Timing", "TIME", "life of a resume token [300s]", into_time(&c::resume_token_life)},
-      {"timing.call", "Timing", "TIME", "a call to another node's shard [3s]", into_time(&c::call_timeout)},
+      {"timing.call", "Timing", "TIME", "a client's call; then its outcome is unknown [5s]",
+       into_time(&c::call_timeout)},
       {"timing.passivate", "Timing", "TIME", "an idle conversation leaves memory [60s]",
        into_time(&c::passivate_after)},
 
@@ -443,16 +441,13 @@ std::optional<std::string> validate(const node_config& c) {
     return "kj.threads, caf.workers: from 1 to 64";
   if (c.caf_policy != "stealing" && c.caf_policy != "sharing")
     return "caf.policy: stealing or sharing";
-  if (!in(c.stores, 1u, 16u))
-    return "stores: from 1 to 16";
   if (c.election_timeout.count() < 50 || c.election_timeout.count() > 60'000)
     return "timing.election: from 50ms to 60s";
   if (c.raft_heartbeat.count() < 5 || c.raft_heartbeat * 2 > c.election_timeout)
     return "timing.raft_heartbeat: from 5ms to half of timing.election";
   if (c.link_heartbeat.count() < 50 || c.link_heartbeat * 2 > c.link_timeout)
     return "timing.link_heartbeat: from 50ms to half of timing.link_timeout";
-  for (auto [name, value] : {std::pair{"timing.client_heartbeat", c.client_heartbeat},
-                             {"timing.login", c.login_deadline},
+  for (auto [name, value] : {std::pair{"timing.login", c.login_deadline},
                              {"timing.write", c.write_deadline},
                              {"timing.resume", c.resume_token_life},
                              {"timing.call", c.call_timeout},

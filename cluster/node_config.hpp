@@ -50,18 +50,16 @@ struct node_config {
   std::uint32_t caf_workers = 1;
   std::string caf_policy = "stealing"; ///< or sharing
   bool caf_polling = false; ///< true: idle workers poll: 16 % of a core per idle node here, and no faster
-  std::uint32_t stores = 1; ///< LMDB environments
 
   // timing
   milliseconds election_timeout{500};
   milliseconds raft_heartbeat{100};
   milliseconds link_heartbeat{500}; ///< between nodes, on the connection
   milliseconds link_timeout{2000};  ///< a silent peer's connection is closed
-  milliseconds client_heartbeat{30'000};
   milliseconds login_deadline{5'000};
   milliseconds write_deadline{10'000};
   milliseconds resume_token_life{300'000};
-  milliseconds call_timeout{3'000};     ///< a call to another node or shard
+  milliseconds call_timeout{5'000};     ///< a client's call; then its outcome is unknown
   milliseconds passivate_after{60'000}; ///< idle conversations and inboxes leave memory
 
   // limits
@@ -80,7 +78,7 @@ struct node_config {
 
   // registration
   std::uint32_t codes_per_address_burst = 30; ///< codes and registrations from one address at once
-  std::string code_sender = "console"; ///< or a webhook's URL, http(s)://…
+  std::string code_sender = "console";        ///< or a webhook's URL, http(s)://…
   milliseconds code_life{600'000};
 
   // operations
