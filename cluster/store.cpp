@@ -137,7 +137,8 @@ void run_turn(self_ptr self) {
     queue_turn(self);
   else if (const auto due = st.engine->deferred_until(); due && *due != st.wakes_at) {
     st.wakes_at = *due;
-    const auto in = static_cast<std::int64_t>(*due) - static_cast<std::int64_t>(now());
+    // One more: `now` is cut to whole milliseconds, and a turn that comes early would wait for the next tick.
+    const auto in = static_cast<std::int64_t>(*due) - static_cast<std::int64_t>(now()) + 1;
     self->delayed_send(self, std::chrono::milliseconds{std::max<std::int64_t>(in, 1)}, atom::turn_v);
   }
 }
