@@ -26,11 +26,18 @@ public:
   }
 
 private:
+  /// A full bucket earns nothing: its next refill counts from the take that opens it, not from the clock's
+  /// zero.
   void refill(time_point now) {
-    if (auto earned = (now - refilled_at_) / refill_every_; earned > 0) {
+    if (left_ < burst_max_) {
+      const auto earned = (now - refilled_at_) / refill_every_;
+      if (earned <= 0)
+        return;
       left_ = earned > burst_max_ - left_ ? burst_max_ : left_ + earned;
       refilled_at_ += earned * refill_every_;
     }
+    if (left_ == burst_max_)
+      refilled_at_ = now;
   }
 
   std::int64_t burst_max_;
