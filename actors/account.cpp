@@ -59,26 +59,14 @@ account_actor::behavior_type account(self_ptr self, residence at) {
   self->state.at = std::move(at);
   return {
       [self](call_batch& batch) {
-        answers out;
-        self->state.last_used = self->clock().now();
-        for (auto& c : batch.calls)
-          handle(self, std::move(c), out);
-        arm_sweep(self, self->state);
+        take_calls(self, batch, [self](routed_call c, answers& out) { handle(self, std::move(c), out); });
       },
       [self](result_batch& batch) {
-        answers out;
-        for (auto& r : batch.results)
-          finish(self->state, r, out);
-        if (self->state.stopping && self->state.waiting.empty())
-          self->quit();
+        take_results(self, batch, [self](result& r, answers& out) { finish(self->state, r, out); });
       },
       [](inbox_arrival&) {}, // inboxes' alone
       [self](atom::sweep) { passivate_if_idle(self, self->state, false); },
-      [self](atom::stop) {
-        self->state.stopping = true;
-        if (self->state.waiting.empty())
-          self->quit();
-      },
+      [self](atom::stop) { stop(self); },
   };
 }
 

@@ -176,18 +176,10 @@ conversation_actor::behavior_type conversation(self_ptr self, residence at) {
   st.bucket = {st.at.config.conversation_burst_max, st.at.config.conversation_refill_every};
   return {
       [self](call_batch& batch) {
-        answers out;
-        self->state.last_used = self->clock().now();
-        for (auto& c : batch.calls)
-          handle(self, std::move(c), out);
-        arm_sweep(self, self->state);
+        take_calls(self, batch, [self](routed_call c, answers& out) { handle(self, std::move(c), out); });
       },
       [self](result_batch& batch) {
-        answers out;
-        for (auto& r : batch.results)
-          finish(self, r, out);
-        if (self->state.stopping && self->state.waiting.empty())
-          self->quit();
+        take_results(self, batch, [self](result& r, answers& out) { finish(self, r, out); });
       },
       [](inbox_arrival&) {}, // inboxes' alone
       [self](atom::sweep) {
@@ -196,9 +188,7 @@ conversation_actor::behavior_type conversation(self_ptr self, residence at) {
       },
       [self](atom::stop) {
         write_marks(self);
-        self->state.stopping = true;
-        if (self->state.waiting.empty())
-          self->quit();
+        stop(self);
       },
   };
 }

@@ -54,10 +54,8 @@ bool take_over(inbox_state& st, device_id device, const core::connection_ref& re
 }
 
 /// First at once, then with each sweep: one write a second per device, however fast it reads.
-void write_cursors(self_ptr self, bool now) {
+void write_cursors(self_ptr self) {
   auto& st = self->state;
-  if (!now)
-    return;
   for (auto& [device, d] : st.devices) {
     if (d.acked <= d.written)
       continue;
@@ -75,7 +73,8 @@ void acknowledge(self_ptr self, const core::acknowledge& what, const routed_call
   auto& d = st.devices[number(what.device)];
   d.acked = std::max(d.acked, what.upto);
   out.add(c.reply_to, c.number, core::answer{std::in_place_index<5>, core::done{}});
-  write_cursors(self, !st.sweeping);
+  if (!st.sweeping)
+    write_cursors(self);
 }
 
 void handle(self_ptr self, routed_call c, answers& out) {
@@ -165,18 +164,10 @@ inbox_actor::behavior_type inbox(self_ptr self, residence at) {
   st.user = user_id{st.at.key.lo};
   return {
       [self](call_batch& batch) {
-        answers out;
-        self->state.last_used = self->clock().now();
-        for (auto& c : batch.calls)
-          handle(self, std::move(c), out);
-        arm_sweep(self, self->state);
+        take_calls(self, batch, [self](routed_call c, answers& out) { handle(self, std::move(c), out); });
       },
       [self](result_batch& batch) {
-        answers out;
-        for (auto& r : batch.results)
-          finish(self, r, out);
-        if (self->state.stopping && self->state.waiting.empty())
-          self->quit();
+        take_results(self, batch, [self](result& r, answers& out) { finish(self, r, out); });
       },
       [self](inbox_arrival& news) {
         self->state.last_used = self->clock().now();
@@ -185,14 +176,12 @@ inbox_actor::behavior_type inbox(self_ptr self, residence at) {
       [self](atom::sweep) {
         const auto acked = std::any_of(self->state.devices.begin(), self->state.devices.end(),
                                        [](const auto& d) { return d.second.acked > d.second.written; });
-        write_cursors(self, true);
+        write_cursors(self);
         passivate_if_idle(self, self->state, acked || is_live(self->state));
       },
       [self](atom::stop) {
-        write_cursors(self, true);
-        self->state.stopping = true;
-        if (self->state.waiting.empty())
-          self->quit();
+        write_cursors(self);
+        stop(self);
       },
   };
 }

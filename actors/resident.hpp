@@ -93,6 +93,38 @@ void passivate_if_idle(Self* self, resident_state& st, bool busy) {
   arm_sweep(self, st);
 }
 
+/// One turn's calls: `handle(call, out)` for each.
+template <class Self, class F>
+void take_calls(Self* self, call_batch& batch, F handle) {
+  answers out;
+  self->state.last_used = self->clock().now();
+  for (auto& c : batch.calls)
+    handle(std::move(c), out);
+  arm_sweep(self, self->state);
+}
+
+/// After `stop`: quits once nobody waits any more.
+template <class Self>
+void quit_if_done(Self* self) {
+  if (self->state.stopping && self->state.waiting.empty())
+    self->quit();
+}
+
+/// One turn's results: `finish(result, out)` for each.
+template <class Self, class F>
+void take_results(Self* self, result_batch& batch, F finish) {
+  answers out;
+  for (auto& r : batch.results)
+    finish(r, out);
+  quit_if_done(self);
+}
+
+template <class Self>
+void stop(Self* self) {
+  self->state.stopping = true;
+  quit_if_done(self);
+}
+
 conversation_actor spawn_conversation(caf::actor_system& sys, residence at);
 inbox_actor spawn_inbox(caf::actor_system& sys, residence at);
 account_actor spawn_account(caf::actor_system& sys, residence at);

@@ -308,22 +308,24 @@ core::node_list list_nodes(shard_view& view) {
 // --- everything, for the dump
 // -------------------------------------------------------------------------------------
 
-ec for_each_conversation(shard_view& view,
-                         const std::function<scan(conversation_id, const rows::conversation_head&)>& visit) {
-  // A conversation's head is the first of its rows: seek from head to head, past what stands between.
-  const std::string end{rows::row_key{'c'}.past()};
-  std::string from{rows::row_key{'c'}};
+namespace {
+
+/// The head rows of one kind: those whose key is the kind, an id that `read_id` takes, and a zero.
+template <class Head, class Id, class ReadId, class Visit>
+ec for_each_head(shard_view& view, char kind, ReadId read_id, const Visit& visit) {
+  const std::string end{rows::row_key{kind}.past()};
+  std::string from{rows::row_key{kind}};
   auto error = ec::none;
   for (bool more = true; more;) {
     bool found = false;
-    conversation_id c{};
-    std::optional<rows::conversation_head> head;
+    Id id{};
+    std::optional<Head> head;
     view.ascend(from, end, [&](std::string_view key, std::string_view v) {
       key_reader in{key.substr(1)};
-      c = in.get_conversation();
+      id = read_id(in);
       found = true;
       if (in.get<std::uint8_t>() == 0)
-        head = rows::read<rows::conversation_head>(v);
+        head = rows::read<Head>(v);
       return scan::stop;
     });
     if (!found)
@@ -331,10 +333,18 @@ ec for_each_conversation(shard_view& view,
     if (!head)
       error = ec::corrupt; // say so, but go on with the others
     else
-      more = visit(c, *head) == scan::more; // outside of `ascend`: visitors read, too
-    from = rows::row_key{'c'}.put(c).past();
+      more = visit(id, *head) == scan::more; // outside of `ascend`: visitors read, too
+    from = rows::row_key{kind}.put(id).past();
   }
   return view.status() != ec::none ? view.status() : error;
+}
+
+} // namespace
+
+ec for_each_conversation(shard_view& view,
+                         const std::function<scan(conversation_id, const rows::conversation_head&)>& visit) {
+  return for_each_head<rows::conversation_head, conversation_id>(
+      view, 'c', [](key_reader& in) { return in.get_conversation(); }, visit);
 }
 
 ec for_each_message(shard_view& view, conversation_id c,
@@ -354,30 +364,8 @@ ec for_each_message(shard_view& view, conversation_id c,
 }
 
 ec for_each_inbox(shard_view& view, const std::function<scan(user_id, const rows::inbox_head&)>& visit) {
-  const std::string end{rows::row_key{'u'}.past()};
-  std::string from{rows::row_key{'u'}};
-  auto error = ec::none;
-  for (bool more = true; more;) {
-    bool found = false;
-    user_id u{};
-    std::optional<rows::inbox_head> head;
-    view.ascend(from, end, [&](std::string_view key, std::string_view v) {
-      key_reader in{key.substr(1)};
-      u = in.get<user_id>();
-      found = true;
-      if (in.get<std::uint8_t>() == 0)
-        head = rows::read<rows::inbox_head>(v);
-      return scan::stop;
-    });
-    if (!found)
-      break;
-    if (!head)
-      error = ec::corrupt; // say so, but go on with the others
-    else
-      more = visit(u, *head) == scan::more; // outside of `ascend`: visitors read, too
-    from = rows::row_key{'u'}.put(u).past();
-  }
-  return view.status() != ec::none ? view.status() : error;
+  return for_each_head<rows::inbox_head, user_id>(
+      view, 'u', [](key_reader& in) { return in.get<user_id>(); }, visit);
 }
 
 ec for_each_inbox_row(shard_view& view, user_id user,
