@@ -1,6 +1,7 @@
 #pragma once
 // The disk, as everything above it sees it: ordered tables, transactions, one sync per commit.
-// Implementations: `lmdb_environment` (a node), `virtual_environment` (tests/support; crashes on command).
+// Implementations: `journaled_environment` over `lmdb_environment` (a node), `virtual_environment`
+// (tests/support; crashes on command).
 #include "protocol/values/errors.hpp"
 #include "protocol/values/types.hpp"
 
@@ -38,6 +39,12 @@ public:
   virtual ec status() const = 0;
 };
 
+/// When a commit has to survive a power failure.
+enum class durable {
+  now,      ///< when `commit` returns
+  with_next ///< with the next commit that is synced; a crash before that may lose it, and all after it
+};
+
 /// Everything or nothing. Thread: the environment's one writer.
 class write_txn : public read_txn {
 public:
@@ -49,10 +56,11 @@ public:
   /// left.
   virtual std::size_t erase_range(table t, std::string_view from, std::string_view to,
                                   std::size_t rows_max) = 0;
-  /// Durable (fdatasync) when it returns `none`. Any other answer: the process must stop, the outcome is
-  /// unknown and recovery is through Raft. (`lmdb_environment` aborts by itself unless told otherwise in a
-  /// test.)
-  virtual ec commit() = 0;
+  /// Durable (fdatasync) as asked when it returns `none`. Any other answer: the process must stop, the
+  /// outcome is unknown and recovery is through Raft. (A node's environment aborts by itself unless told
+  /// otherwise in a test.)
+  virtual ec commit(durable when) = 0;
+  ec commit() { return commit(durable::now); }
 };
 
 struct space {
@@ -64,9 +72,17 @@ class environment {
 public:
   virtual ~environment() = default;
   virtual std::unique_ptr<write_txn> begin_write() = 0;
-  /// Sees all commits that returned before. Any thread. Keep it short: it pins pages.
+  /// Sees all commits that returned before. Any thread. Keep it short: it pins pages. May wait for `publish`.
   virtual std::unique_ptr<read_txn> begin_read() = 0;
   virtual space room() = 0;
+
+  /// The writer's, between its transactions: what is committed becomes what readers see. Called when it
+  /// expects readers, when one waits, and with `if_due` now and then. After it, another thread may become the
+  /// writer.
+  enum class publishing { now, if_due };
+  virtual ec publish(publishing) { return ec::none; }
+  /// `wake` is called, on any thread, when a reader waits for `publish`. Set before there are readers.
+  virtual void when_reader_waits(std::function<void()> /*wake*/) {}
 };
 
 /// One shard's state rows inside a transaction: what a state machine sees. Keys come without the shard and

@@ -202,7 +202,7 @@ public:
   }
   ec status() const override { return tables_.status(); }
 
-  ec commit() override {
+  ec commit(durable /*LMDB knows but one way*/) override {
     if (tables_.status() != ec::none) {
       abandon();
       return env_.stop(tables_.status(), tables_.objection());

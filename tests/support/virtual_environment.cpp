@@ -181,7 +181,7 @@ public:
     return doomed.size();
   }
 
-  ec commit() override {
+  ec commit(storage::durable /*the test decides*/) override {
     if (!close())
       throw std::logic_error{"virtual_environment: a transaction commits once"};
     return env_.commit(changes_, life_);

@@ -1,0 +1,202 @@
+#include "storage/journal.hpp"
+
+#include "storage/crc32c.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <utility>
+
+namespace parley::storage {
+namespace {
+
+constexpr std::uint32_t magic = 0x314a4c50; // "PLJ1"
+
+struct record_header {
+  std::uint32_t magic = 0;
+  std::uint32_t crc = 0;
+  std::uint64_t salt = 0;
+  std::uint64_t sequence = 0;
+  std::uint32_t payload_bytes = 0;
+  std::uint32_t zero = 0;
+};
+constexpr std::size_t unsummed_bytes = 8; // magic and the checksum itself
+constexpr std::size_t header_bytes = sizeof(record_header);
+static_assert(header_bytes == 32);
+
+std::uint64_t whole_blocks(std::uint64_t n) {
+  return (n + journal::block_bytes - 1) / journal::block_bytes * journal::block_bytes;
+}
+
+std::string path_in(const std::string& directory) {
+  return directory + "/store.journal";
+}
+
+tl::unexpected<failure> objection(ec code, const char* doing, const std::string& path, int error) {
+  std::string what = std::string{"cannot "} + doing + " " + path + ": " + std::strerror(error);
+  if (error == EACCES || error == EPERM)
+    what += ". Run the node as the user who owns its data directory";
+  return tl::make_unexpected(failure{error == ENOSPC ? ec::disk_full : code, std::move(what)});
+}
+
+tl::unexpected<failure> damaged(const std::string& path, const char* how) {
+  return tl::make_unexpected(failure{
+      ec::corrupt, path + ": " + how +
+                       ". Set the data directory aside, start this node with an empty one, and let the other "
+                       "replicas fill it"});
+}
+
+int fill_with_zeros(int fd, std::uint64_t from, std::uint64_t end) {
+  static constexpr std::size_t step = 1 << 20;
+  const std::string zeros(step, '\0');
+  while (from < end) {
+    const auto n =
+        ::pwrite(fd, zeros.data(), std::min<std::uint64_t>(step, end - from), static_cast<off_t>(from));
+    if (n < 0 && errno != EINTR)
+      return errno;
+    from += n > 0 ? static_cast<std::uint64_t>(n) : 0;
+  }
+  return 0;
+}
+
+/// Directory entries have their own sync.
+int sync_directory(const std::string& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0)
+    return errno;
+  const int rc = ::fsync(fd) == 0 ? 0 : errno;
+  ::close(fd);
+  return rc;
+}
+
+} // namespace
+
+journal_record::journal_record() : bytes_(header_bytes, '\0') {}
+std::string_view journal_record::payload() const {
+  return std::string_view{bytes_}.substr(header_bytes);
+}
+void journal_record::clear() {
+  bytes_.resize(header_bytes);
+}
+
+bool journal::exists(const std::string& directory) {
+  return ::access(path_in(directory).c_str(), F_OK) == 0;
+}
+
+tl::expected<journal, failure> journal::open(const std::string& directory, std::uint64_t bytes) {
+  auto path = path_in(directory);
+  const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (fd < 0)
+    return objection(ec::storage_failed, "open", path, errno);
+  journal j{path, fd, 0};
+  struct stat has {};
+  if (::fstat(fd, &has) != 0)
+    return objection(ec::storage_failed, "look at", path, errno);
+  const auto size = static_cast<std::uint64_t>(has.st_size);
+  j.bytes_ = std::max(size / block_bytes * block_bytes, whole_blocks(bytes));
+  if (size < j.bytes_) {
+    if (const int error = fill_with_zeros(fd, size, j.bytes_); error != 0)
+      return objection(ec::storage_failed, "fill", path, error);
+    if (::fsync(fd) != 0)
+      return objection(ec::storage_failed, "sync", path, errno);
+    if (const int error = sync_directory(directory); error != 0)
+      return objection(ec::storage_failed, "sync", directory, error);
+  }
+  return j;
+}
+
+journal::journal(journal&& other) noexcept {
+  *this = std::move(other);
+}
+journal& journal::operator=(journal&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(fd_, other.fd_);
+  std::swap(bytes_, other.bytes_);
+  std::swap(at_, other.at_);
+  std::swap(last_, other.last_);
+  return *this;
+}
+journal::~journal() {
+  if (fd_ >= 0)
+    ::close(fd_);
+}
+
+tl::expected<std::uint64_t, failure> journal::read(journal_mark after,
+                                                   const std::function<bool(std::string_view)>& take) const {
+  std::string file(bytes_, '\0');
+  for (std::size_t got = 0; got < file.size();) {
+    const auto n = ::pread(fd_, file.data() + got, file.size() - got, static_cast<off_t>(got));
+    if (n < 0 && errno == EINTR)
+      continue;
+    if (n <= 0)
+      return objection(ec::storage_failed, "read", path_, n < 0 ? errno : EIO);
+    got += static_cast<std::size_t>(n);
+  }
+  record_header h;
+  const auto whole_at = [&](std::uint64_t at) {
+    if (file.size() - at < header_bytes)
+      return false;
+    std::memcpy(&h, file.data() + at, header_bytes);
+    if (h.magic != magic || h.salt != after.salt || h.sequence <= after.sequence ||
+        h.payload_bytes > file.size() - at - header_bytes)
+      return false;
+    return crc32c({file.data() + at + unsummed_bytes, header_bytes - unsummed_bytes + h.payload_bytes}) ==
+           h.crc;
+  };
+  auto last = after.sequence;
+  std::uint64_t at = 0;
+  while (whole_at(at) && h.sequence == last + 1) {
+    if (!take({file.data() + at + header_bytes, h.payload_bytes}))
+      return damaged(path_, "a record that is whole cannot be understood");
+    last = h.sequence;
+    at += whole_blocks(header_bytes + h.payload_bytes);
+  }
+  for (; at < file.size(); at += block_bytes)
+    if (whole_at(at) && h.sequence > last)
+      return damaged(path_, "a record is damaged, and whole ones follow it");
+  return last;
+}
+
+void journal::rewind(journal_mark mark) {
+  last_ = mark;
+  at_ = 0;
+}
+
+bool journal::has_room_for(const journal_record& r) const {
+  return whole_blocks(r.bytes_.size()) <= bytes_ - at_ && r.payload_bytes() <= UINT32_MAX;
+}
+
+int journal::append(journal_record& r) {
+  record_header h;
+  h.magic = magic;
+  h.salt = last_.salt;
+  h.sequence = last_.sequence + 1;
+  h.payload_bytes = static_cast<std::uint32_t>(r.payload_bytes());
+  auto& bytes = r.bytes_;
+  std::memcpy(bytes.data(), &h, header_bytes);
+  h.crc = crc32c(std::string_view{bytes}.substr(unsummed_bytes));
+  std::memcpy(bytes.data() + offsetof(record_header, crc), &h.crc, sizeof h.crc);
+  bytes.resize(whole_blocks(bytes.size()), '\0');
+  for (std::size_t put = 0; put < bytes.size();) {
+    const auto n = ::pwrite(fd_, bytes.data() + put, bytes.size() - put, static_cast<off_t>(at_ + put));
+    if (n < 0 && errno == EINTR)
+      continue;
+    if (n < 0)
+      return errno;
+    put += static_cast<std::size_t>(n);
+  }
+  if (::fdatasync(fd_) != 0)
+    return errno;
+  at_ += bytes.size();
+  last_.sequence = h.sequence;
+  return 0;
+}
+
+} // namespace parley::storage

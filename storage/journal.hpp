@@ -1,0 +1,85 @@
+#pragma once
+// The redo journal: what was committed but does not stand in the tables yet, in one file that is written from
+// its beginning again and again.
+//
+// A record is one or more commits, whole or absent, and begins at a block's start:
+//
+//   u32 magic, u32 crc (of all that follows), u64 salt, u64 sequence, u32 payload bytes, u32 zero, payload,
+//   zeros to the block's end
+//
+// `sequence` rises by one per record and never falls; `salt` is drawn at each opening, so that bytes of an
+// earlier life, or of a message that looks like a record, are none. The tables name the last record that they
+// contain (`journal_mark`): what follows it is read again after a crash, up to the first record that is not
+// whole. That one was torn by the crash and never acknowledged, unless a later record is whole: then
+// the file is damaged, for a record is written only after the one before it was synced.
+//
+// Why not LMDB alone: its commit syncs twice and writes every page that a row touched. Measured on the
+// reference machine with three writers: 1.9 ms for eight scattered pages and the meta page, 0.5 ms for a
+// block of a file whose blocks exist already.
+#include "storage/failure.hpp"
+
+#include <tl/expected.hpp>
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+
+namespace parley::storage {
+
+struct journal_mark {
+  std::uint64_t salt = 0;
+  std::uint64_t sequence = 0;
+};
+
+/// What the next record will be, built by its writer behind a place for the header.
+class journal_record {
+public:
+  journal_record();
+  std::string& bytes() { return bytes_; }
+  std::string_view payload() const;
+  std::size_t payload_bytes() const { return payload().size(); }
+  bool empty() const { return payload_bytes() == 0; }
+  void clear();
+
+private:
+  friend class journal;
+  std::string bytes_;
+};
+
+/// Owns:   the file `<directory>/store.journal`.
+/// Thread: one.
+class journal {
+public:
+  static constexpr std::size_t block_bytes = 4096;
+
+  /// Makes the file, of zeros, if there is none: a sync is cheap only where the blocks exist.
+  static tl::expected<journal, failure> open(const std::string& directory, std::uint64_t bytes);
+  static bool exists(const std::string& directory);
+
+  journal(journal&& other) noexcept;
+  journal& operator=(journal&& other) noexcept;
+  ~journal();
+
+  /// Hands over the payloads that follow `after`, in order, and answers the last one's sequence.
+  /// `corrupt`: a record is damaged; or `take` refused one.
+  tl::expected<std::uint64_t, failure> read(journal_mark after,
+                                            const std::function<bool(std::string_view)>& take) const;
+
+  /// The tables contain all up to `mark`: the next record begins the file anew.
+  void rewind(journal_mark mark);
+  bool has_room_for(const journal_record& r) const;
+  /// Durable (fdatasync) when it answers 0; any other answer is an errno, and the outcome is unknown.
+  int append(journal_record& r);
+  journal_mark last() const { return last_; }
+
+private:
+  journal(std::string path, int fd, std::uint64_t bytes) : path_{std::move(path)}, fd_{fd}, bytes_{bytes} {}
+  std::string path_;
+  int fd_ = -1;
+  std::uint64_t bytes_ = 0; ///< the file's
+  std::uint64_t at_ = 0;    ///< where the next record goes
+  journal_mark last_;
+};
+
+} // namespace parley::storage

@@ -1,0 +1,448 @@
+#include "storage/journaled_environment.hpp"
+
+#include "protocol/values/codec.hpp"
+
+#include <sys/random.h>
+
+#include <atomic>
+#include <cassert>
+#include <condition_variable>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <mutex>
+#include <thread>
+
+namespace parley::storage {
+namespace {
+
+using steady = std::chrono::steady_clock;
+
+constexpr std::string_view mark_key = "j/journal"; // u8 version, u64 salt, u64 sequence
+constexpr std::uint8_t mark_version = 1;
+
+std::string encode(journal_mark m) {
+  return writer{}.put(mark_version).put(m.salt).put(m.sequence).bytes();
+}
+
+std::uint64_t random_salt() {
+  std::uint64_t n = 0;
+  while (n == 0)
+    if (::getrandom(&n, sizeof n, 0) != sizeof n)
+      n = 0; // interrupted before the generator was ready
+  return n;
+}
+
+// --- rows in a record: u8 what, u8 table, bytes key, then put and append: bytes value; erase_range: bytes
+// to, u64 rows_max
+// -------------------------------------------------------------------------------------------
+
+enum class op : std::uint8_t { put = 1, append, erase, erase_range };
+
+template <class T>
+void put_number(std::string& out, T v) {
+  out.append(reinterpret_cast<const char*>(&v), sizeof v);
+}
+void put_bytes(std::string& out, std::string_view v) {
+  put_number(out, static_cast<std::uint32_t>(v.size()));
+  out.append(v);
+}
+void put_op(std::string& out, op what, table t, std::string_view key) {
+  put_number(out, what);
+  put_number(out, t);
+  put_bytes(out, key);
+}
+
+bool redo(write_txn& txn, std::string_view payload) {
+  reader in{payload};
+  while (in.ok() && !in.rest().empty()) {
+    const auto what = in.get<op>();
+    const auto t = in.get<table>();
+    const auto key = in.get_bytes();
+    if (!in.ok() || static_cast<std::size_t>(t) >= table_count)
+      return false;
+    switch (what) {
+    case op::put:
+      txn.put(t, key, in.get_bytes());
+      break;
+    case op::append:
+      txn.append(t, key, in.get_bytes());
+      break;
+    case op::erase:
+      txn.erase(t, key);
+      break;
+    case op::erase_range: {
+      const auto to = in.get_bytes();
+      txn.erase_range(t, key, to, static_cast<std::size_t>(in.get<std::uint64_t>()));
+      break;
+    }
+    default:
+      return false;
+    }
+  }
+  return in.done();
+}
+
+/// What a reader gets that could not be served.
+class unreadable final : public read_txn {
+public:
+  explicit unreadable(ec why) : why_{why} {}
+  std::optional<std::string_view> get(table, std::string_view) override { return std::nullopt; }
+  void ascend(table, std::string_view, std::string_view, const visitor&) override {}
+  void descend(table, std::string_view, std::string_view, const visitor&) override {}
+  ec status() const override { return why_; }
+
+private:
+  ec why_;
+};
+
+} // namespace
+
+std::optional<std::string> validate(const journal_config& c) {
+  if (c.bytes < 4 * journal::block_bytes || c.bytes > 1ULL << 30)
+    return "journal bytes";
+  if (c.rows_max == 0)
+    return "rows_max";
+  if (c.publish_every.count() < 1)
+    return "publish_every";
+  if (c.reader_wait.count() < 0)
+    return "reader_wait of the journal";
+  return std::nullopt;
+}
+
+class journaled_environment::impl {
+public:
+  impl(std::unique_ptr<lmdb_environment> tables, class journal file, journal_config config, bool aborts)
+      : tables{std::move(tables)}, file_{std::move(file)}, config_{config}, aborts_{aborts} {}
+  ~impl() { assert(!in_turn_); }
+
+  std::optional<failure> recover(journal_mark was);
+  std::unique_ptr<write_txn> begin_write();
+  std::unique_ptr<read_txn> begin_read();
+  ec publish(publishing when);
+
+  std::unique_ptr<lmdb_environment> tables;
+  std::function<void()> wake;
+  std::atomic<std::uint64_t> syncs{0}, bytes{0}, sync_last_us{0}, sync_total_us{0}, commits{0},
+      readers_held{0};
+
+private:
+  class turn;
+  ec commit(durable when);
+  ec write_record();
+  void abandon();
+  ec stop(const char* doing, int error);
+
+  class journal file_;
+  const journal_config config_;
+  const bool aborts_; ///< on failure, as the tables do
+
+  // The writer's own.
+  std::unique_ptr<write_txn> open_; ///< LMDB's, since the last publish
+  journal_record pending_;          ///< committed, but not synced; then the open turn's rows
+  std::size_t turn_began_at_ = 0;   ///< in it
+  std::uint64_t rows_ = 0;          ///< in `open_`
+  std::uint64_t published_sequence_ = 0;
+  steady::time_point due_{};
+  bool in_turn_ = false;
+  bool failed_ = false;
+
+  std::mutex mutex_;
+  std::condition_variable published_moved_;
+  std::thread::id writer_;      ///< who holds `open_`
+  std::uint64_t committed_ = 0; ///< turns
+  std::uint64_t published_ = 0; ///< the last turn that readers see
+  bool asked_ = false;          ///< `wake` was called since the last publish
+};
+
+/// A transaction as its user sees it: LMDB's, with its rows copied for the journal.
+class journaled_environment::impl::turn final : public write_txn {
+public:
+  explicit turn(impl& env) : env_{env}, in_{*env.open_}, out_{env.pending_.bytes()} {}
+  ~turn() override {
+    if (!done_)
+      env_.abandon();
+  }
+  std::optional<std::string_view> get(table t, std::string_view key) override { return in_.get(t, key); }
+  void ascend(table t, std::string_view from, std::string_view to, const visitor& visit) override {
+    in_.ascend(t, from, to, visit);
+  }
+  void descend(table t, std::string_view from, std::string_view to, const visitor& visit) override {
+    in_.descend(t, from, to, visit);
+  }
+  ec status() const override { return in_.status(); }
+
+  // The journal first: views into LMDB's pages may die with the write.
+  void put(table t, std::string_view key, std::string_view value) override {
+    note(op::put, t, key, value);
+    in_.put(t, key, value);
+  }
+  void append(table t, std::string_view key, std::string_view value) override {
+    note(op::append, t, key, value);
+    in_.append(t, key, value);
+  }
+  void erase(table t, std::string_view key) override {
+    put_op(out_, op::erase, t, key);
+    ++env_.rows_;
+    in_.erase(t, key);
+  }
+  std::size_t erase_range(table t, std::string_view from, std::string_view to,
+                          std::size_t rows_max) override {
+    put_op(out_, op::erase_range, t, from);
+    put_bytes(out_, to);
+    put_number(out_, static_cast<std::uint64_t>(rows_max));
+    const auto erased = in_.erase_range(t, from, to, rows_max);
+    env_.rows_ += erased;
+    return erased;
+  }
+  ec commit(durable when) override {
+    assert(!done_);
+    done_ = true;
+    return env_.commit(when);
+  }
+
+private:
+  void note(op what, table t, std::string_view key, std::string_view value) {
+    put_op(out_, what, t, key);
+    put_bytes(out_, value);
+    ++env_.rows_;
+  }
+
+  impl& env_;
+  write_txn& in_;
+  std::string& out_;
+  bool done_ = false;
+};
+
+// --- opening ----------------------------------------------------------------------------------------------
+
+std::optional<failure> journaled_environment::impl::recover(journal_mark was) {
+  auto txn = tables->begin_write();
+  journal_mark now{random_salt(), was.sequence};
+  if (was.salt != 0) {
+    auto last = file_.read(was, [&](std::string_view payload) { return redo(*txn, payload); });
+    if (!last)
+      return std::move(last.error());
+    now.sequence = *last;
+  }
+  txn->put(table::node, mark_key, encode(now));
+  if (const auto error = txn->commit(); error != ec::none)
+    return failure{error, "the journal's rows could not be put into the tables"};
+  file_.rewind(now);
+  published_sequence_ = now.sequence;
+  return std::nullopt;
+}
+
+tl::expected<std::unique_ptr<journaled_environment>, failure>
+journaled_environment::open(const std::string& directory, const lmdb_config& tables,
+                            const journal_config& config) {
+  if (auto field = validate(config))
+    return tl::make_unexpected(failure{ec::bad_config, "storage cannot be run with this " + *field});
+  auto inside = lmdb_environment::open(directory, tables);
+  if (!inside)
+    return tl::make_unexpected(std::move(inside.error()));
+  journal_mark mark;
+  {
+    const auto txn = (*inside)->begin_read();
+    if (const auto row = txn->get(table::node, mark_key)) {
+      reader in{*row};
+      const auto version = in.get<std::uint8_t>();
+      mark.salt = in.get<std::uint64_t>();
+      mark.sequence = in.get<std::uint64_t>();
+      if (!in.done() || version != mark_version)
+        return tl::make_unexpected(
+            failure{ec::corrupt, "the data directory's journal is of another version of parleyd"});
+    } else if (txn->status() != ec::none) {
+      return tl::make_unexpected(failure{txn->status(), "what the journal follows cannot be read"});
+    }
+  }
+  if (mark.salt != 0 && !journal::exists(directory))
+    return tl::make_unexpected(failure{
+        ec::corrupt, directory + "/store.journal is missing: what was acknowledged last stood there. Bring "
+                                 "it back, or start this node with an empty data directory"});
+  auto file = journal::open(directory, config.bytes);
+  if (!file)
+    return tl::make_unexpected(std::move(file.error()));
+  auto it = std::make_unique<impl>(std::move(*inside), std::move(*file), config, tables.abort_on_failure);
+  if (auto objection = it->recover(mark))
+    return tl::make_unexpected(std::move(*objection));
+  return std::unique_ptr<journaled_environment>{new journaled_environment{std::move(it)}};
+}
+
+// --- writing ----------------------------------------------------------------------------------------------
+
+std::unique_ptr<write_txn> journaled_environment::impl::begin_write() {
+  assert(!in_turn_);
+  if (!open_) {
+    open_ = tables->begin_write();
+    due_ = steady::now() + config_.publish_every;
+    std::lock_guard guard{mutex_};
+    writer_ = std::this_thread::get_id();
+  }
+  assert(writer_ == std::this_thread::get_id());
+  in_turn_ = true;
+  turn_began_at_ = pending_.bytes().size();
+  return std::make_unique<turn>(*this);
+}
+
+ec journaled_environment::impl::commit(durable when) {
+  in_turn_ = false;
+  if (failed_)
+    return ec::storage_failed;
+  if (open_->status() != ec::none)
+    return open_->commit(); // which says what is wrong with it, and stops
+  bool readers_wait = false;
+  {
+    std::lock_guard guard{mutex_};
+    ++committed_;
+    readers_wait = asked_;
+  }
+  ++commits;
+  // A publish makes durable too: no record where one comes anyway.
+  if (rows_ >= config_.rows_max || readers_wait || !file_.has_room_for(pending_))
+    return publish(publishing::now);
+  return when == durable::now ? write_record() : ec::none;
+}
+
+ec journaled_environment::impl::write_record() {
+  if (pending_.empty())
+    return ec::none;
+  const auto began = steady::now();
+  if (const int error = file_.append(pending_); error != 0)
+    return stop("write the journal", error);
+  const auto took = std::chrono::duration_cast<std::chrono::microseconds>(steady::now() - began);
+  ++syncs;
+  bytes += pending_.bytes().size();
+  sync_last_us = static_cast<std::uint64_t>(took.count());
+  sync_total_us += static_cast<std::uint64_t>(took.count());
+  pending_.clear();
+  return ec::none;
+}
+
+ec journaled_environment::impl::publish(publishing when) {
+  assert(!in_turn_);
+  if (!open_)
+    return ec::none;
+  if (failed_)
+    return ec::storage_failed;
+  if (when == publishing::if_due && steady::now() < due_)
+    return ec::none;
+  if (rows_ != 0) {
+    open_->put(table::node, mark_key, encode(file_.last()));
+    if (const auto error = open_->commit(); error != ec::none) {
+      failed_ = true;
+      return error;
+    }
+  }
+  open_.reset();
+  rows_ = 0;
+  pending_.clear();
+  file_.rewind(file_.last());
+  published_sequence_ = file_.last().sequence;
+  {
+    std::lock_guard guard{mutex_};
+    published_ = committed_;
+    asked_ = false;
+    writer_ = {};
+  }
+  published_moved_.notify_all();
+  return ec::none;
+}
+
+/// LMDB can only forget all since the last publish: what was committed since then is done again.
+void journaled_environment::impl::abandon() {
+  in_turn_ = false;
+  auto& bytes = pending_.bytes();
+  if (bytes.size() == turn_began_at_)
+    return;
+  bytes.resize(turn_began_at_);
+  open_.reset();
+  open_ = tables->begin_write();
+  rows_ = 0;
+  const auto count = [&](std::string_view payload) {
+    rows_ += payload.size() / 16; // more than there are, so that a publish comes rather too early
+    return redo(*open_, payload);
+  };
+  const journal_mark from{file_.last().salt, published_sequence_};
+  const auto last = file_.read(from, count);
+  if (!last || *last != file_.last().sequence || !count(pending_.payload()))
+    failed_ = stop("read back the journal", EIO) != ec::none;
+}
+
+ec journaled_environment::impl::stop(const char* doing, int error) {
+  failed_ = true;
+  if (aborts_) {
+    std::fprintf(
+        stderr,
+        "parley: storage failed: cannot %s: %s. The process stops here: whether the last batch is on "
+        "disk is unknown, and none of it was acknowledged. Look at the disk, then start the node "
+        "again; if this repeats, give it an empty data directory.\n",
+        doing, std::strerror(error));
+    std::fflush(stderr);
+    std::abort();
+  }
+  return ec::storage_failed;
+}
+
+// --- reading ----------------------------------------------------------------------------------------------
+
+std::unique_ptr<read_txn> journaled_environment::impl::begin_read() {
+  std::unique_lock lock{mutex_};
+  if (published_ != committed_ && writer_ == std::this_thread::get_id()) {
+    lock.unlock();
+    if (in_turn_)
+      return std::make_unique<unreadable>(ec::internal); // would wait for itself
+    if (const auto error = publish(publishing::now); error != ec::none)
+      return std::make_unique<unreadable>(error);
+    return tables->begin_read();
+  }
+  if (const auto wanted = committed_; published_ < wanted) {
+    ++readers_held;
+    if (!std::exchange(asked_, true) && wake) {
+      lock.unlock();
+      wake();
+      lock.lock();
+    }
+    if (!published_moved_.wait_for(lock, config_.reader_wait, [&] { return published_ >= wanted; }))
+      return std::make_unique<unreadable>(ec::overloaded);
+  }
+  lock.unlock();
+  return tables->begin_read();
+}
+
+// --- the outside ------------------------------------------------------------------------------------------
+
+journaled_environment::journaled_environment(std::unique_ptr<impl> impl) : impl_{std::move(impl)} {}
+journaled_environment::~journaled_environment() = default;
+
+std::unique_ptr<write_txn> journaled_environment::begin_write() {
+  return impl_->begin_write();
+}
+std::unique_ptr<read_txn> journaled_environment::begin_read() {
+  return impl_->begin_read();
+}
+space journaled_environment::room() {
+  return impl_->tables->room();
+}
+ec journaled_environment::publish(publishing when) {
+  return impl_->publish(when);
+}
+void journaled_environment::when_reader_waits(std::function<void()> wake) {
+  impl_->wake = std::move(wake);
+}
+lmdb_stats journaled_environment::stats() {
+  return impl_->tables->stats();
+}
+
+journal_stats journaled_environment::journal() {
+  journal_stats s;
+  s.syncs = impl_->syncs;
+  s.bytes = impl_->bytes;
+  s.sync_last = std::chrono::microseconds{impl_->sync_last_us.load()};
+  s.sync_total = std::chrono::microseconds{impl_->sync_total_us.load()};
+  s.commits = impl_->commits;
+  s.readers_held = impl_->readers_held;
+  return s;
+}
+
+} // namespace parley::storage

@@ -1,0 +1,365 @@
+// The journal in front of LMDB: what a crash at any moment leaves, and what readers see meanwhile.
+#include "storage/journaled_environment.hpp"
+
+#include "tests/storage/faults.hpp"
+#include "tests/storage/scratch.hpp"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <fstream>
+#include <future>
+#include <map>
+#include <random>
+#include <thread>
+
+using namespace parley;
+using namespace parley::storage;
+using namespace parley::test;
+
+namespace {
+
+journal_config small_journal() {
+  journal_config c;
+  c.bytes = 1 << 20;
+  c.publish_every = std::chrono::hours{1}; // only when a test says so
+  c.reader_wait = std::chrono::milliseconds{50};
+  return c;
+}
+
+std::unique_ptr<journaled_environment> open_journaled(const std::string& path,
+                                                      const journal_config& config = small_journal()) {
+  auto env = journaled_environment::open(path, small_config(), config);
+  REQUIRE_MESSAGE(env.has_value(), (env ? std::string{} : env.error().what));
+  return std::move(*env);
+}
+
+void put_row(environment& env, std::string_view key, std::string_view value, durable when = durable::now) {
+  auto txn = env.begin_write();
+  txn->put(table::state, key, value);
+  REQUIRE(txn->commit(when) == ec::none);
+}
+
+std::map<std::string, std::string> rows(environment& env) {
+  std::map<std::string, std::string> all;
+  auto txn = env.begin_read();
+  txn->ascend(table::state, {}, {}, [&](std::string_view k, std::string_view v) {
+    all.emplace(k, v);
+    return scan::more;
+  });
+  REQUIRE(txn->status() == ec::none);
+  return all;
+}
+
+/// What the disk holds at this moment: the files of a process that was killed now.
+void copy_disk(const scratch_directory& from, const scratch_directory& to) {
+  for (const char* name : {"store.mdb", "store.journal"})
+    std::filesystem::copy_file(from.file(name), to.file(name),
+                               std::filesystem::copy_options::overwrite_existing);
+}
+
+void scribble(const std::string& path, std::uint64_t at, std::string_view bytes) {
+  std::fstream file{path, std::ios::in | std::ios::out | std::ios::binary};
+  file.seekp(static_cast<std::streamoff>(at));
+  file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  REQUIRE(file.good());
+}
+
+} // namespace
+
+TEST_CASE("a commit that a killed process had answered is there when the directory is opened again") {
+  scratch_directory dir, image;
+  auto env = open_journaled(dir.path());
+  put_row(*env, "a", "1");
+  put_row(*env, "b", "2");
+  copy_disk(dir, image);
+  CHECK(rows(*open_journaled(image.path())) == std::map<std::string, std::string>{{"a", "1"}, {"b", "2"}});
+}
+
+TEST_CASE("a commit that may wait is lost with the process, or kept by the next that may not") {
+  scratch_directory dir, image;
+  auto env = open_journaled(dir.path());
+  put_row(*env, "a", "1");
+  put_row(*env, "b", "2", durable::with_next);
+  copy_disk(dir, image);
+  CHECK(rows(*open_journaled(image.path())) == std::map<std::string, std::string>{{"a", "1"}});
+  put_row(*env, "c", "3");
+  copy_disk(dir, image);
+  CHECK(rows(*open_journaled(image.path())).size() == 3);
+}
+
+TEST_CASE("a commit that may wait costs no sync, one that may not costs one") {
+  scratch_directory dir;
+  auto env = open_journaled(dir.path());
+  put_row(*env, "a", "1");
+  const auto before = faults().fdatasyncs.load();
+  put_row(*env, "b", "2", durable::with_next);
+  CHECK(faults().fdatasyncs == before);
+  put_row(*env, "c", "3");
+  CHECK(faults().fdatasyncs == before + 1);
+}
+
+TEST_CASE("a record that a power failure tore ends the journal: what came before it is there") {
+  for (const std::uint64_t torn_at : {0ULL, 5ULL, 40ULL, 4000ULL, 4096ULL, 8000ULL}) {
+    scratch_directory dir, image;
+    auto env = open_journaled(dir.path());
+    put_row(*env, "a", "1");
+    put_row(*env, "b", std::string(9000, 'b')); // three blocks, from the second on
+    copy_disk(dir, image);
+    scribble(image.file("store.journal"), 4096 + torn_at, std::string(16, '\0'));
+    CHECK(rows(*open_journaled(image.path())) == std::map<std::string, std::string>{{"a", "1"}});
+  }
+}
+
+TEST_CASE("a damaged record with whole ones behind it is no torn one: the directory is refused") {
+  scratch_directory dir, image;
+  auto env = open_journaled(dir.path());
+  put_row(*env, "a", "1");
+  put_row(*env, "b", "2");
+  put_row(*env, "c", "3");
+  copy_disk(dir, image);
+  scribble(image.file("store.journal"), 4096 + 40, "?");
+  const auto opened = journaled_environment::open(image.path(), small_config(), small_journal());
+  REQUIRE_FALSE(opened.has_value());
+  CHECK(opened.error().code == ec::corrupt);
+}
+
+TEST_CASE("without the journal that its tables name, a directory is refused") {
+  scratch_directory dir;
+  { put_row(*open_journaled(dir.path()), "a", "1"); }
+  std::filesystem::remove(dir.file("store.journal"));
+  const auto opened = journaled_environment::open(dir.path(), small_config(), small_journal());
+  REQUIRE_FALSE(opened.has_value());
+  CHECK(opened.error().code == ec::corrupt);
+}
+
+TEST_CASE("records that the tables contain already are not applied again") {
+  scratch_directory dir, image;
+  auto env = open_journaled(dir.path());
+  put_row(*env, "a", "1");
+  put_row(*env, "b", "2");
+  put_row(*env, "c", "3");
+  REQUIRE(env->publish(environment::publishing::now) == ec::none);
+  copy_disk(dir, image);
+  CHECK(rows(*open_journaled(image.path())).size() == 3);
+  { // over the first record; the older second and third stand behind it
+    auto txn = env->begin_write();
+    txn->erase(table::state, "b");
+    txn->erase(table::state, "c");
+    REQUIRE(txn->commit() == ec::none);
+  }
+  copy_disk(dir, image);
+  CHECK(rows(*open_journaled(image.path())) == std::map<std::string, std::string>{{"a", "1"}});
+}
+
+TEST_CASE("bytes of an earlier life of the journal are no records of this one") {
+  scratch_directory dir, image;
+  for (int life = 0; life < 3; ++life) {
+    auto env = open_journaled(dir.path());
+    put_row(*env, "life " + std::to_string(life), "x");
+    put_row(*env, "again", std::to_string(life));
+  }
+  auto env = open_journaled(dir.path()); // takes the last life's into the tables
+  copy_disk(dir, image);
+  const auto all = rows(*open_journaled(image.path()));
+  CHECK(all.size() == 4);
+  CHECK(all.at("again") == "2");
+}
+
+TEST_CASE("a transaction that is given up leaves the commits before it as they were") {
+  scratch_directory dir, image;
+  auto env = open_journaled(dir.path());
+  put_row(*env, "published", "0");
+  REQUIRE(env->publish(environment::publishing::now) == ec::none);
+  put_row(*env, "a", "1");
+  put_row(*env, "b", "2", durable::with_next);
+  {
+    auto txn = env->begin_write();
+    txn->put(table::state, "a", "wrong");
+    txn->erase(table::state, "published");
+  }
+  put_row(*env, "c", "3");
+  const std::map<std::string, std::string> expected{{"a", "1"}, {"b", "2"}, {"c", "3"}, {"published", "0"}};
+  copy_disk(dir, image);
+  CHECK(rows(*open_journaled(image.path())) == expected);
+  CHECK(rows(*env) == expected);
+}
+
+TEST_CASE("the writer's own reader sees what it committed") {
+  scratch_directory dir;
+  auto env = open_journaled(dir.path());
+  put_row(*env, "a", "1");
+  CHECK(rows(*env).size() == 1);
+}
+
+TEST_CASE("a reader on another thread waits for the publish that shows it what was committed") {
+  scratch_directory dir;
+  auto config = small_journal();
+  config.reader_wait = std::chrono::seconds{20};
+  auto env = open_journaled(dir.path(), config);
+  std::promise<void> woken;
+  env->when_reader_waits([&] { woken.set_value(); });
+  put_row(*env, "a", "1");
+  auto read = std::async(std::launch::async, [&] { return rows(*env).size(); });
+  woken.get_future().wait();
+  REQUIRE(env->publish(environment::publishing::now) == ec::none);
+  CHECK(read.get() == 1);
+  CHECK(env->journal().readers_held == 1);
+}
+
+TEST_CASE("a reader whose publish never comes is told that the store is overloaded") {
+  scratch_directory dir;
+  auto env = open_journaled(dir.path());
+  put_row(*env, "a", "1");
+  const auto status = std::async(std::launch::async, [&] { return env->begin_read()->status(); }).get();
+  CHECK(status == ec::overloaded);
+}
+
+TEST_CASE("a reader that nothing newer concerns does not wait, not even while a transaction is open") {
+  scratch_directory dir;
+  auto env = open_journaled(dir.path());
+  put_row(*env, "a", "1");
+  REQUIRE(env->publish(environment::publishing::now) == ec::none);
+  auto txn = env->begin_write();
+  txn->put(table::state, "b", "2");
+  const auto seen = std::async(std::launch::async, [&] { return rows(*env).size(); }).get();
+  CHECK(seen == 1);
+  REQUIRE(txn->commit() == ec::none);
+}
+
+TEST_CASE("a full journal, too many rows and a batch larger than the journal end in a publish") {
+  scratch_directory dir, image;
+  auto config = small_journal();
+  config.bytes = 64 << 10;
+  config.rows_max = 50;
+  auto env = open_journaled(dir.path(), config);
+  const auto publishes = [&] { return env->stats().commits; };
+  auto before = publishes();
+  for (int i = 0; i < 40; ++i) // 4 KiB each
+    put_row(*env, "row " + std::to_string(i), std::string(100, 'x'));
+  CHECK(publishes() > before);
+  before = publishes();
+  put_row(*env, "large", std::string(200'000, 'y'));
+  CHECK(publishes() == before + 1);
+  {
+    auto txn = env->begin_write();
+    for (int i = 0; i < 60; ++i)
+      txn->put(table::state, "many " + std::to_string(i), "z");
+    REQUIRE(txn->commit(durable::with_next) == ec::none);
+  }
+  CHECK(publishes() == before + 2);
+  copy_disk(dir, image);
+  CHECK(rows(*open_journaled(image.path(), config)).size() == 101);
+}
+
+TEST_CASE("a journal that cannot be synced ends the process before anybody is answered") {
+  scratch_directory dir;
+  { open_journaled(dir.path()); }
+  const auto pid = ::fork();
+  REQUIRE(pid >= 0);
+  if (pid == 0) {
+    auto tables = small_config();
+    tables.abort_on_failure = true;
+    auto env = journaled_environment::open(dir.path(), tables, small_journal());
+    auto txn = (*env)->begin_write();
+    txn->put(table::state, "k", "v");
+    faults().fdatasync_errno = EIO;
+    ::close(2);
+    ::signal(SIGABRT, SIG_DFL); // not the test program's handler
+    txn->commit();
+    ::_exit(0);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(pid, &status, 0) == pid);
+  CHECK(WIFSIGNALED(status));
+  CHECK(WTERMSIG(status) == SIGABRT);
+}
+
+TEST_CASE("after a failed sync everything is refused, until the store is opened again") {
+  scratch_directory dir;
+  auto env = open_journaled(dir.path());
+  put_row(*env, "k", "old");
+  {
+    auto txn = env->begin_write();
+    txn->put(table::state, "k", "new");
+    faults().fdatasync_errno = EIO;
+    CHECK(txn->commit() == ec::storage_failed);
+    faults().fdatasync_errno = 0;
+  }
+  auto txn = env->begin_write();
+  txn->put(table::state, "k", "newer");
+  CHECK(txn->commit() == ec::storage_failed);
+}
+
+TEST_CASE("whatever is done and whenever it crashes, what is found is a prefix of the commits with all that "
+          "was promised") {
+  for (std::uint32_t seed = 1; seed <= 12; ++seed) {
+    CAPTURE(seed);
+    std::mt19937 luck{seed};
+    const auto below = [&](std::uint32_t n) { return luck() % n; };
+    scratch_directory dir;
+    using model = std::map<std::string, std::string>;
+    std::vector<model> history{{}};
+    std::size_t promised = 0;
+    auto config = small_journal();
+    config.bytes = 32 << 10;
+    auto env = open_journaled(dir.path(), config);
+    for (int step = 0; step < 150; ++step) {
+      auto now = history.back();
+      auto txn = env->begin_write();
+      for (auto n = below(6); n > 0; --n) {
+        const auto key = "key " + std::to_string(below(40));
+        switch (below(4)) {
+        case 0:
+          txn->erase(table::state, key);
+          now.erase(key);
+          break;
+        case 1: {
+          const auto most = below(5);
+          std::size_t erased = 0;
+          for (auto i = now.lower_bound(key); i != now.end() && erased < most; ++erased)
+            i = now.erase(i);
+          CHECK(txn->erase_range(table::state, key, {}, most) == erased);
+          break;
+        }
+        default: {
+          const auto value = std::to_string(luck()) + std::string(below(300), '.');
+          txn->put(table::state, key, value);
+          now.insert_or_assign(key, value);
+        }
+        }
+      }
+      if (below(10) == 0) {
+        txn.reset(); // given up
+        continue;
+      }
+      const auto when = below(3) == 0 ? durable::with_next : durable::now;
+      REQUIRE(txn->commit(when) == ec::none);
+      history.push_back(std::move(now));
+      if (when == durable::now)
+        promised = history.size() - 1;
+      if (below(15) == 0) {
+        REQUIRE(env->publish(environment::publishing::now) == ec::none);
+        promised = history.size() - 1;
+      }
+      if (below(8) != 0)
+        continue;
+      scratch_directory image;
+      copy_disk(dir, image);
+      const auto found = rows(*open_journaled(image.path(), config));
+      bool is_prefix = false;
+      for (auto i = promised; i < history.size(); ++i)
+        is_prefix = is_prefix || history[i] == found;
+      CHECK(is_prefix);
+      if (below(2) == 0) { // the life goes on from there
+        env.reset();
+        std::filesystem::copy(image.path(), dir.path(), std::filesystem::copy_options::overwrite_existing);
+        env = open_journaled(dir.path(), config);
+        history = {found};
+        promised = 0;
+      }
+    }
+  }
+}
