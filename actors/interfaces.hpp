@@ -164,6 +164,7 @@ CAF_ADD_ATOM(parley, parley::atom, turn, "turn")   // everything queued before i
 CAF_ADD_ATOM(parley, parley::atom, stop, "stop")   // finish what is pending, then quit
 CAF_ADD_ATOM(parley, parley::atom, idle, "idle")   // the sender has nothing to do
 CAF_ADD_ATOM(parley, parley::atom, report, "report")
+CAF_ADD_ATOM(parley, parley::atom, publish, "publish") // a reader waits for what is committed
 CAF_ADD_ATOM(parley, parley::atom, drain, "drain")     // hand leaderships over
 CAF_ADD_ATOM(parley, parley::atom, rehome, "rehome")   // the user's shard has a new leader
 CAF_ADD_ATOM(parley, parley::atom, receive, "receive") // start streaming the inbox
@@ -174,12 +175,12 @@ namespace parley {
 
 /// The STORE is the only writer of one LMDB environment and steps the Raft groups in it.
 /// Detached: it blocks in the sync. Everything that arrived during one sync shares the next.
-using store_actor = caf::typed_actor<caf::reacts_to<proposal_batch>, caf::reacts_to<fresh_read>,
-                                     caf::reacts_to<raft_payloads>, caf::reacts_to<peer_lost>,
-                                     caf::reacts_to<seal_request>, caf::reacts_to<transfer_request>,
-                                     // Hands every leadership held here to another replica.
-                                     caf::reacts_to<atom::drain>, caf::reacts_to<atom::report, report_sink>,
-                                     caf::reacts_to<atom::tick>, caf::reacts_to<atom::turn>>;
+using store_actor = caf::typed_actor<
+    caf::reacts_to<proposal_batch>, caf::reacts_to<fresh_read>, caf::reacts_to<raft_payloads>,
+    caf::reacts_to<peer_lost>, caf::reacts_to<seal_request>, caf::reacts_to<transfer_request>,
+    // Hands every leadership held here to another replica.
+    caf::reacts_to<atom::drain>, caf::reacts_to<atom::publish>, caf::reacts_to<atom::report, report_sink>,
+    caf::reacts_to<atom::tick>, caf::reacts_to<atom::turn>>;
 
 /// A CONVERSATION, an INBOX or an ACCOUNT: the door of one thing that its shard's leader holds.
 /// Answers every call; passivates when idle; restarts from storage.

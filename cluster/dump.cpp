@@ -3,7 +3,7 @@
 #include "cluster/replica_record.hpp"
 #include "cluster/shard_rows.hpp"
 #include "storage/data_directory.hpp"
-#include "storage/lmdb_environment.hpp"
+#include "storage/journaled_environment.hpp"
 
 #include <fmt/format.h>
 #include <openssl/evp.h>
@@ -196,9 +196,10 @@ tl::expected<dump_totals, storage::failure> dump_node(const std::string& data_di
   auto directory = storage::data_directory::lock_existing(data_dir);
   if (!directory)
     return tl::make_unexpected(std::move(directory.error()));
+  // As the node's own next start: what stands in its journal goes into the tables first.
   storage::lmdb_config config;
-  config.read_only = true;
-  auto env = storage::lmdb_environment::open(data_dir, config);
+  config.abort_on_failure = false;
+  auto env = storage::journaled_environment::open(data_dir, config, {});
   if (!env)
     return tl::make_unexpected(std::move(env.error()));
 

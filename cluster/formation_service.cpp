@@ -154,7 +154,7 @@ tl::expected<void, std::string> formation_service::persist(const formation_step&
     if (step.as == kind::found && found)
       found(*txn, record);
   }
-  if (txn->commit() != ec::none)
+  if (txn->commit() != ec::none || env_.publish(storage::environment::publishing::now) != ec::none)
     return tl::unexpected(std::string{"the disk failed while the cluster formed"});
   return {};
 }

@@ -149,7 +149,7 @@ private:
 class node::impl final : public link_events, public raft_port, public peer_port {
 public:
   impl(caf::actor_system& system, const node_config& config, const storage::identity& identity,
-       const membership& m, storage::lmdb_environment& env)
+       const membership& m, storage::journaled_environment& env)
       : system_{system}, config_{config}, founding_{m.cluster}, nodes_{m.nodes}, disk_{identity.disk},
         env_{env}, epoch_{random_epoch()}, reader_{make_state_reader(env)} {
     router_config rc;
@@ -340,7 +340,7 @@ private:
   mutable std::mutex nodes_mutex_;
   std::vector<core::node_record> nodes_;
   disk_id disk_;
-  storage::lmdb_environment& env_;
+  storage::journaled_environment& env_;
   std::uint64_t epoch_;
   std::unique_ptr<state_reader> reader_;
   links* links_ = nullptr;
@@ -353,7 +353,7 @@ private:
 };
 
 node::node(caf::actor_system& system, const node_config& config, const storage::identity& identity,
-           const membership& m, storage::lmdb_environment& env)
+           const membership& m, storage::journaled_environment& env)
     : impl_{std::make_unique<impl>(system, config, identity, m, env)} {}
 node::~node() = default;
 link_events& node::events() {

@@ -9,7 +9,7 @@
 #include "cluster/store.hpp"
 #include "protocol/gateway/metrics.hpp"
 #include "storage/data_directory.hpp"
-#include "storage/lmdb_environment.hpp"
+#include "storage/journaled_environment.hpp"
 
 #include <memory>
 #include <optional>
@@ -30,7 +30,7 @@ struct node_snapshot {
 class node {
 public:
   node(caf::actor_system& system, const node_config& config, const storage::identity& identity,
-       const membership& cluster, storage::lmdb_environment& env);
+       const membership& cluster, storage::journaled_environment& env);
   ~node();
   node(const node&) = delete;
   node& operator=(const node&) = delete;

@@ -88,7 +88,7 @@ tl::expected<storage::identity, std::string> claim(storage::environment& env, no
   auto identity = storage::claim_identity(*txn, node);
   if (!identity)
     return tl::unexpected{identity.error().what};
-  if (txn->commit() != ec::none)
+  if (txn->commit() != ec::none || env.publish(storage::environment::publishing::now) != ec::none)
     return tl::unexpected{std::string{"the data directory cannot be written"}};
   return *identity;
 }
@@ -128,7 +128,7 @@ int run(const node_config& config) {
   disk.reserve_bytes = config.disk_reserve_bytes;
   disk.map_bytes_max = config.map_bytes_max;
   disk.map_bytes_initial = std::min(disk.map_bytes_initial, disk.map_bytes_max);
-  auto env = storage::lmdb_environment::open(config.data_dir, disk);
+  auto env = storage::journaled_environment::open(config.data_dir, disk, {});
   if (!env)
     return fail(env.error().what);
   const auto identity = claim(**env, config.node);

@@ -145,6 +145,8 @@ void replica::send_messages(std::uint32_t n) {
 
 void replica::send_append(const raft_group::message& m) {
   const auto to = node_of(m.peer);
+  if (was_leading_)
+    contacts_[place_of(m.peer)].sent_at = host_.now;
   const auto last = m.log_index + m.n_entries;
   if (m.n_entries != 0 && (!log_.has(m.log_index + 1) || !log_.has(last)))
     broken("a message refers to entries that are not here", shard_, record_.gen, m.log_index, last);
@@ -193,6 +195,8 @@ void replica::send_append(const raft_group::message& m) {
 
 void replica::lead() {
   was_leading_ = true;
+  contacts_.assign(ids_.size(), {host_.now, host_.now});
+  contacts_[place_of(self_)] = {INT64_MAX, INT64_MAX};
   mark();
   if (led_from_ != 0)
     return;
@@ -315,6 +319,8 @@ void replica::receive_raft(const message_header& h, std::string_view body) {
         return;
     }
   }
+  if (h.type == message_type::append_result && was_leading_)
+    contacts_[place_of(h.from)].heard_at = host_.now;
   if (h.type == message_type::append_result && m.rejected != 0 &&
       std::find(transfers_to_.begin(), transfers_to_.end(), h.from) != transfers_to_.end()) {
     m.rejected = 0; // its state is on the way: alive, and no more than that
@@ -366,8 +372,7 @@ void replica::receive_read(node_id from, const message_header& h, std::string_vi
   }
   if (!was_leading_ || term != raft_->term())
     return;
-  const auto i = std::find(ids_.begin(), ids_.end(), h.from) - ids_.begin();
-  reads_.answered(static_cast<std::size_t>(i), round);
+  reads_.answered(place_of(h.from), round);
   mark();
 }
 
@@ -441,13 +446,31 @@ void replica::timeout() {
 }
 
 void replica::common_tick() {
-  if (was_leading_)
+  if (was_leading_ && wants_timeout()) {
+    timed_out_at_ = host_.now;
     timeout();
+  }
   const auto since = host_.now - host_.config.read_round_timeout.count();
   if (reads_.size() != 0)
     reads_.take_late(since, [this](std::uint64_t ticket) { refuse(ticket, ec::unavailable); });
   if (was_leading_ && reads_.asking())
     ask_round(); // its messages may be lost
+}
+
+/// At each time-out libraft sends heartbeats to those who got nothing for a while, and takes a follower that
+/// was silent since the last time-out for lost: it gets new entries only with heartbeats then, for up to
+/// 100 ms. So: when heartbeats are due, which makes everybody answer before the next; and otherwise only if
+/// somebody is silent for long.
+bool replica::wants_timeout() const {
+  const auto heartbeat_due = host_.now - host_.config.heartbeat_every.count() * 4 / 5;
+  const auto long_ago = host_.now - host_.config.election_timeout.count();
+  bool silent = false;
+  for (const auto& c : contacts_) {
+    if (c.sent_at <= heartbeat_due)
+      return true;
+    silent |= c.heard_at <= long_ago;
+  }
+  return silent && timed_out_at_ <= long_ago;
 }
 
 void replica::mark() {
@@ -496,11 +519,13 @@ std::uint64_t replica::term_at(std::uint64_t index) const {
   return index == record_.snapshot_index ? record_.snapshot_term : 0;
 }
 
+std::size_t replica::place_of(std::uint64_t id) const {
+  return static_cast<std::size_t>(std::find(ids_.begin(), ids_.end(), id) - ids_.begin());
+}
+
 node_id replica::node_of(std::uint64_t id) const {
-  for (std::size_t i = 0; i < ids_.size(); ++i)
-    if (ids_[i] == id)
-      return record_.members[i].node;
-  return node_id::none;
+  const auto i = place_of(id);
+  return i < ids_.size() ? record_.members[i].node : node_id::none;
 }
 
 std::uint64_t replica::id_of(node_id node) const {

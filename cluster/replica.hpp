@@ -78,7 +78,8 @@ public:
   /// Committed, but not applied yet.
   bool wants_apply() const { return record_.as == life::live && commit_index() > record_.applied_index; }
   void begin_turn();
-  void write(storage::write_txn& txn);
+  /// True if messages will follow from it that promise what it wrote.
+  bool write(storage::write_txn& txn);
   /// `committed`: `write` was called and its transaction is durable.
   void end_turn(bool committed);
 
@@ -155,6 +156,8 @@ private:
   outbox::leaves leaving() const;
   std::uint64_t commit_index() const;
   std::uint64_t term_at(std::uint64_t index) const;
+  bool wants_timeout() const;
+  std::size_t place_of(std::uint64_t id) const; ///< in `ids_`; its size if it is none of them
   bool sane(const raft_group::message& m, std::size_t entries) const;
 
   replica_host& host_;
@@ -162,6 +165,12 @@ private:
   replica_record record_;
   std::uint64_t self_ = 0;
   std::vector<std::uint64_t> ids_; // of record_.members, in their order
+  struct contact {
+    std::int64_t sent_at = 0;  // an append
+    std::int64_t heard_at = 0; // its result
+  };
+  std::vector<contact> contacts_; // of `ids_`, while leading
+  std::int64_t timed_out_at_ = 0;
   std::unique_ptr<raft_group> raft_;
   entry_log log_;
 

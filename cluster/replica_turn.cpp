@@ -55,8 +55,10 @@ void replica::begin_turn() {
   }
 }
 
-void replica::write(storage::write_txn& txn) {
+bool replica::write(storage::write_txn& txn) {
   wrote_ = true;
+  const bool appends = !log_.all_written();
+  const bool promised = record_dirty_ || hold_ || restart_ || installing_ || appends;
   for (const auto sequence : erase_now_)
     txn.erase(storage::table::log, log_key(sequence));
   erase_now_.clear();
@@ -75,6 +77,7 @@ void replica::write(storage::write_txn& txn) {
   erase_left_overs(txn);
   if (std::exchange(record_dirty_, false))
     txn.put(storage::table::node, record_key(shard_), encode(record_));
+  return promised || hold_ || restart_; // a seal that was applied is news for others
 }
 
 void replica::apply_committed(storage::write_txn& txn) {

@@ -288,13 +288,15 @@ turn replication::begin_turn(mono_ms now) {
   return t;
 }
 
-void replication::write(storage::write_txn& txn, const storage::space& room) {
+storage::durable replication::write(storage::write_txn& txn, const storage::space& room) {
   auto& i = *impl_;
   i.accepts_proposals = room.accepts_proposals;
+  bool promises = i.transfers.wants_write();
   i.transfers.write(txn);
   for (std::size_t n = 0; n < i.host.dirty.size(); ++n)
-    i.host.dirty[n]->write(txn);
+    promises |= i.host.dirty[n]->write(txn);
   i.wrote = true;
+  return promises ? storage::durable::now : storage::durable::with_next;
 }
 
 turn replication::end_turn(mono_ms now) {

@@ -10,7 +10,7 @@
 //   ours) write(txn)      ─► applies what is committed, appends what is new; the machine's answers may leave
 //   now:
 //                      the entries behind them are on a majority's disks
-//   txn.commit()       one sync for everything
+//   txn.commit()       one sync for everything, or none if it only applied
 //   end_turn()      ─► frames that had to wait (votes, acknowledgements), and events
 //
 // Thread: the store's, for everything. Deterministic: no clock, no threads, no randomness but `config.seed`.
@@ -178,7 +178,9 @@ public:
   /// Anything for `write` to do? If not, `begin_turn`'s and `end_turn`'s frames can go without a transaction.
   bool wants_write() const;
   turn begin_turn(mono_ms now);
-  void write(storage::write_txn& txn, const storage::space& room);
+  /// Answers when its commit has to be durable: a turn that only applied can be lost again, for what it
+  /// applied is on a majority's disks.
+  storage::durable write(storage::write_txn& txn, const storage::space& room);
   turn end_turn(mono_ms now);
 
   /// Applying waits until then, though nothing else wants to be written: run a turn at that time.

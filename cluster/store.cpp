@@ -65,6 +65,8 @@ private:
   std::vector<std::pair<result_sink, result_batch>> groups_;
 };
 
+using publishing = storage::environment::publishing;
+
 void queue_turn(self_ptr self) {
   auto& st = self->state;
   if (st.turn_queued || !st.open)
@@ -114,6 +116,11 @@ std::size_t hand_out_results(store_state& st) {
   return left.answers.size();
 }
 
+void publish(store_state& st, publishing when) {
+  if (const auto error = st.env->publish(when); error != ec::none)
+    stop_process("what is committed could not be published", error);
+}
+
 void run_turn(self_ptr self) {
   auto& st = self->state;
   st.turn_queued = false;
@@ -122,16 +129,19 @@ void run_turn(self_ptr self) {
   hand_out(st, early.news);
   if (st.engine->wants_write()) {
     auto txn = st.env->begin_write();
-    st.engine->write(*txn, st.env->room());
+    const auto when = st.engine->write(*txn, st.env->room());
     const auto commands = hand_out_results(st); // what is behind them is on a majority's disks already
     const auto begun = std::chrono::steady_clock::now();
-    if (const auto error = txn->commit(); error != ec::none)
+    if (const auto error = txn->commit(when); error != ec::none)
       stop_process("a commit failed", error);
     if (st.wiring.observer)
       st.wiring.observer->committed(commands, std::chrono::steady_clock::now() - begun);
   }
   auto late = st.engine->end_turn(now());
   hand_out(st, late.frames);
+  // Those who are told that they can read would wait for it one by one; frames do not.
+  const bool readers_come = !late.news.reads.empty() || !late.news.leaderships.empty();
+  publish(st, readers_come ? publishing::now : publishing::if_due);
   hand_out(st, late.news);
   if (st.engine->wants_write())
     queue_turn(self);
@@ -190,6 +200,8 @@ wired_store_actor::behavior_type store(self_ptr self, store_config config, stora
         if (const auto error = st.engine->open(*st.env, now()); error != ec::none)
           stop_process("the store does not open", error);
         st.open = true;
+        st.env->when_reader_waits(
+            [me = caf::actor_cast<store_actor>(self)] { caf::anon_send(me, atom::publish_v); });
         self->send(self, atom::tick_v);
       },
       [self](proposal_batch& batch) {
@@ -253,6 +265,10 @@ wired_store_actor::behavior_type store(self_ptr self, store_config config, stora
         arm_tick(self);
       },
       [self](atom::turn) { run_turn(self); },
+      [self](atom::publish) {
+        if (self->state.open)
+          publish(self->state, publishing::now);
+      },
   };
 }
 

@@ -57,6 +57,7 @@ struct test_node {
   std::map<std::uint64_t, ec> refused;
   std::vector<generation_sealed> seals;
   std::map<shard_id, leadership> leads;
+  std::vector<storage::durable> syncs; // what its turns asked for
 
   std::vector<std::string> rows(shard_id shard) {
     auto txn = env.begin_read();
@@ -132,8 +133,9 @@ struct test_cluster {
     take(n, n.engine->begin_turn(mono_ms{now}));
     if (n.engine->wants_write()) {
       auto txn = n.env.begin_write();
-      n.engine->write(*txn, n.env.room());
-      REQUIRE(txn->commit() == ec::none);
+      const auto when = n.engine->write(*txn, n.env.room());
+      n.syncs.push_back(when);
+      REQUIRE(txn->commit(when) == ec::none);
     }
     take(n, n.engine->end_turn(mono_ms{now}));
   }
@@ -305,6 +307,27 @@ TEST_CASE_FIXTURE(three_nodes, "three nodes elect, replicate and agree") {
   for (int i = 0; i < 50; ++i)
     commit("c" + std::to_string(i));
   CHECK(until([&] { return same(50); }));
+}
+
+TEST_CASE_FIXTURE(three_nodes, "at no time does a proposal wait for a heartbeat") {
+  settle();
+  for (int i = 0; i < 400; ++i) {
+    auto& l = settle();
+    const auto t = propose(l, "x");
+    REQUIRE(until([&] { return l.machine->answered.contains(t); }, 5));
+    for (int gap = i * 37 % 131; gap > 0; --gap)
+      step();
+  }
+}
+
+TEST_CASE_FIXTURE(three_nodes, "appending has to be synced, applying alone has not") {
+  auto& l = settle();
+  commit("a");
+  REQUIRE(until([&] { return same(1); }));
+  l.syncs.clear();
+  propose(l, "b");
+  REQUIRE(until([&] { return same(2); }));
+  CHECK(l.syncs == std::vector<storage::durable>{storage::durable::now, storage::durable::with_next});
 }
 
 TEST_CASE_FIXTURE(three_nodes, "many shards of a node share frames and each has a leader") {

@@ -86,6 +86,7 @@ struct actor_fixture {
           [seals](seal_request& s) { seals->push_back(s); },
           [](transfer_request&) {},
           [](atom::drain) {},
+          [](atom::publish) {},
           [](atom::report, const report_sink&) {},
           [](atom::tick) {},
           [](atom::turn) {},

@@ -143,14 +143,17 @@ void virtual_node::turn() {
     return;
   if (!engine_->wants_write())
     return finish();
+  auto when = storage::durable::now;
   {
     auto txn = env_.begin_write();
-    engine_->write(*txn, env_.room());
+    when = engine_->write(*txn, env_.room());
     if (sim_.failed())
       return;
-    if (txn->commit() != ec::none)
+    if (txn->commit(when) != ec::none)
       return sim_.violate("harness: a commit failed");
   }
+  if (when == storage::durable::with_next)
+    return finish(); // a crash before the next sync may lose it
   busy_ = true;
   micros sync = sim_.luck.between(100, disk_.sync_max);
   if (faults_ && term_rose() && sim_.luck.percent(disk_.crash_in_election_percent)) {
@@ -169,19 +172,21 @@ void virtual_node::turn() {
         user_.died(id(), death::in_sync);
     });
   sim_.time.in(sync, [this, life = life_] {
-    if (life == life_ && !sim_.failed())
-      finish();
+    if (life != life_ || sim_.failed())
+      return;
+    env_.synced();
+    finish();
   });
 }
 
 void virtual_node::finish() {
-  env_.synced();
   busy_ = false;
   handle(engine_->end_turn(clock()));
   if (sim_.failed())
     return;
   for (const auto& replica : engine_->status()) {
-    judge_.durable_status(id(), config_.disk, replica);
+    if (env_.unsynced_commits() == 0) // what only applied may be lost, and applied again
+      judge_.durable_status(id(), config_.disk, replica);
     terms_[replica.shard] = {replica.gen, replica.term};
   }
   if (!mailbox_.empty() || engine_->wants_write())
