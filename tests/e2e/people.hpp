@@ -2,6 +2,7 @@
 // Real clients against real nodes, for end-to-end tests: everything waits with a deadline, nothing sleeps for
 // luck.
 #include "protocol/client/client.hpp"
+#include "tests/support/patience.hpp"
 #include "tests/support/process_cluster.hpp"
 
 #include <kj/async-io.h>
@@ -40,7 +41,7 @@ struct town {
   /// Lets the loop run until `done`; false after the deadline.
   template <class F>
   bool until(milliseconds deadline, F&& done) {
-    const auto end = std::chrono::steady_clock::now() + deadline;
+    const auto end = std::chrono::steady_clock::now() + patient(deadline);
     while (!done()) {
       if (std::chrono::steady_clock::now() > end)
         return false;

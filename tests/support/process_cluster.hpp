@@ -6,6 +6,7 @@
 //         removes the directory unless it is to be kept; a harness that dies takes them along (PDEATHSIG).
 // Thread: one, and the one that starts nodes has to outlive them.
 #include "protocol/values/types.hpp"
+#include "tests/support/patience.hpp"
 
 #include <sys/types.h>
 
@@ -130,7 +131,7 @@ void nap(milliseconds time);
 
 template <class F>
 bool poll_until(milliseconds deadline, F&& done, milliseconds every) {
-  const auto end = std::chrono::steady_clock::now() + deadline;
+  const auto end = std::chrono::steady_clock::now() + patient(deadline);
   for (;;) {
     if (done())
       return true;

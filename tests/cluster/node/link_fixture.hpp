@@ -1,6 +1,7 @@
 #pragma once
 // Nodes for tests: each an actor system of its own, in this process, over real TLS on loopback.
 #include "cluster/links.hpp"
+#include "tests/support/patience.hpp"
 
 #include <caf/all.hpp>
 #include <caf/io/all.hpp>
@@ -46,7 +47,7 @@ inline const std::string& certificates(const std::string& authority = "ours") {
 /// Waits for a state, not for a time.
 template <class Condition>
 bool eventually(Condition condition, std::chrono::milliseconds deadline = std::chrono::seconds{15}) {
-  const auto until = std::chrono::steady_clock::now() + deadline;
+  const auto until = std::chrono::steady_clock::now() + test::patient(deadline);
   while (!condition()) {
     if (std::chrono::steady_clock::now() > until)
       return false;

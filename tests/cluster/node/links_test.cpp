@@ -166,7 +166,7 @@ TEST_CASE("a valid certificate is no licence to be another node") {
     self->send(door, std::move(h));
     std::string why;
     self->receive([&](link_refused& r) { why = r.why; }, [&](link_challenge&) { why = "challenged"; },
-                  caf::after(5s) >> [&] { why = "silence"; });
+                  caf::after(test::patient(5s)) >> [&] { why = "silence"; });
     return why;
   };
   const auto nonce = random_nonce();
@@ -185,11 +185,13 @@ TEST_CASE("a valid certificate is no licence to be another node") {
   std::uint64_t session = 0;
   std::string door_nonce;
   self->receive([&](link_challenge& c) { session = c.session, door_nonce = c.nonce; },
-                [&](link_refused& r) { FAIL(r.why); }, caf::after(5s) >> [] { FAIL("silence"); });
+                [&](link_refused& r) { FAIL(r.why); },
+                caf::after(test::patient(5s)) >> [] { FAIL("silence"); });
   const handshake_facts facts{false, 2, 1, nonce, door_nonce, session};
   self->send(door, link_proof{session, liar.me->sign(facts.for_caller()), {}});
   self->receive([&](link_refused& r) { CHECK(r.why == "your signature is wrong"); },
-                [&](link_accepted&) { FAIL("accepted a liar"); }, caf::after(5s) >> [] { FAIL("silence"); });
+                [&](link_accepted&) { FAIL("accepted a liar"); },
+                caf::after(test::patient(5s)) >> [] { FAIL("silence"); });
 
   // Batches to the door, or before any session: nothing arrives, nobody is disturbed.
   self->send(door, link_batch{session, 1, 0, std::string{"\0\1\0\0\0x", 6}});

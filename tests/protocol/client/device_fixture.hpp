@@ -1,5 +1,6 @@
 #pragma once
 #include "tests/protocol/client/fake_cluster.hpp"
+#include "tests/support/patience.hpp"
 
 #include <doctest/doctest.h>
 
@@ -75,16 +76,16 @@ struct device_fixture {
     talk = opened->conversation;
     return *alice;
   }
-  /// Lets the loop turn until `done`, for at most five seconds.
+  /// Lets the loop turn until `done`, for at most five seconds (of an optimised build).
   bool until(const std::function<bool()>& done) {
-    const auto deadline = timer.now() + 5 * kj::SECONDS;
+    const auto deadline = timer.now() + patient(5 * kj::SECONDS);
     while (!done() && timer.now() < deadline)
       timer.afterDelay(1 * kj::MILLISECONDS).wait(io.waitScope);
     return done();
   }
   void settle() {
     alice->settled()
-        .exclusiveJoin(timer.afterDelay(5 * kj::SECONDS).then([] { FAIL("never settled"); }))
+        .exclusiveJoin(timer.afterDelay(patient(5 * kj::SECONDS)).then([] { FAIL("never settled"); }))
         .wait(io.waitScope);
   }
   std::size_t count(client::history_event::kind kind, client::history_event::what what) const {

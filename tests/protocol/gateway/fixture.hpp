@@ -5,6 +5,7 @@
 #include "protocol/schema/parley.capnp.h"
 #include "protocol/transport/login_proof.hpp"
 #include "protocol/transport/socket.hpp"
+#include "tests/support/patience.hpp"
 
 #include <capnp/rpc-twoparty.h>
 #include <kj/async-io.h>
@@ -97,7 +98,7 @@ struct fixture {
   }
   template <class Condition>
   bool until(Condition condition) {
-    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds{10};
+    const auto end = std::chrono::steady_clock::now() + patient(std::chrono::seconds{10});
     while (!condition()) {
       if (std::chrono::steady_clock::now() > end)
         return false;
@@ -110,7 +111,9 @@ struct fixture {
   }
   template <class T>
   auto get(T&& promise) {
-    return io.provider->getTimer().timeoutAfter(10 * kj::SECONDS, kj::fwd<T>(promise)).wait(io.waitScope);
+    return io.provider->getTimer()
+        .timeoutAfter(patient(10 * kj::SECONDS), kj::fwd<T>(promise))
+        .wait(io.waitScope);
   }
 };
 

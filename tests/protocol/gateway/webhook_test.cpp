@@ -1,4 +1,5 @@
 #include "protocol/gateway/webhook_code_sender.hpp"
+#include "tests/support/patience.hpp"
 
 #include <doctest/doctest.h>
 #include <kj/async-io.h>
@@ -71,7 +72,7 @@ struct webhook_fixture {
   kj::AsyncIoContext io = kj::setupAsyncIo();
   ec send(gateway::code_sender& sender) {
     return io.provider->getTimer()
-        .timeoutAfter(10 * kj::SECONDS, sender.send("+491234567", "123456"))
+        .timeoutAfter(test::patient(10 * kj::SECONDS), sender.send("+491234567", "123456"))
         .wait(io.waitScope);
   }
 };
