@@ -30,9 +30,6 @@ struct replica_host {
   events news;
   std::int64_t now = 0;
   std::uint64_t next_sequence = 1;
-  std::int64_t apply_at = 0;       ///< not before; see `apply_defer_max`
-  bool apply_now = true;           ///< decided once a turn
-  bool applied = false;            ///< something, in this turn
   bool succession_changed = false; ///< somebody has to be told that a generation ended
   bool ending_turn = false;        ///< after the sync: everything leaves with this turn's last frames
   std::vector<replica*> dirty;     ///< has something to do in this turn

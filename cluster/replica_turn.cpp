@@ -9,7 +9,7 @@ namespace parley::cluster {
 
 bool replica::wants_write() const {
   return record_dirty_ || hold_ || !built_.empty() || !log_.all_written() || installing_ || cleaning_ ||
-         !erase_now_.empty() || !erase_later_.empty() || (wants_apply() && host_.now >= host_.apply_at);
+         !erase_now_.empty() || !erase_later_.empty() || wants_apply();
 }
 
 void replica::submit_built() {
@@ -70,8 +70,7 @@ bool replica::write(storage::write_txn& txn) {
     log_.written(i, sequence);
   }
   if (record_.as == life::live && !restart_) {
-    if (host_.apply_now)
-      apply_committed(txn);
+    apply_committed(txn);
     maybe_mark_snapshot();
   }
   erase_left_overs(txn);
@@ -97,7 +96,6 @@ void replica::apply_committed(storage::write_txn& txn) {
       row = *found;
     }
     apply_entry(txn, index, row.substr(row_header_bytes));
-    host_.applied = true;
   }
 }
 
@@ -233,7 +231,7 @@ void replica::end_turn(bool committed) {
     reads_.take_ready(visible_, ids_.size() / 2,
                       [this](std::uint64_t ticket) { host_.news.reads.push_back({ticket}); });
   report_leadership();
-  if (wants_write() || wants_apply() ||
+  if (wants_write() ||
       (was_leading_ && reads_.has_fresh() && led_from_ != 0 && visible_ >= led_from_))
     mark();
 }

@@ -276,9 +276,6 @@ turn replication::begin_turn(mono_ms now) {
   // While proposals are refused nothing needs writing, and `write` would never learn that there is room.
   if (!i.accepts_proposals)
     i.accepts_proposals = i.host.env->room().accepts_proposals;
-  i.turn_began = i.host.now;
-  i.host.apply_now = i.host.now >= i.host.apply_at;
-  i.host.applied = false;
   // By index: what one replica does here may make another dirty.
   for (std::size_t n = 0; n < i.host.dirty.size(); ++n)
     i.host.dirty[n]->begin_turn();
@@ -303,10 +300,6 @@ turn replication::end_turn(mono_ms now) {
   auto& i = *impl_;
   i.advance(now);
   const bool committed = std::exchange(i.wrote, false);
-  if (committed && i.host.applied) {
-    const auto took = i.host.now - i.turn_began;
-    i.host.apply_at = i.host.now + std::min<std::int64_t>(took, i.host.config.apply_defer_max.count());
-  }
   i.host.ending_turn = true;
   auto done = std::exchange(i.host.dirty, {});
   for (auto* r : done) {
@@ -324,20 +317,9 @@ turn replication::end_turn(mono_ms now) {
   return t;
 }
 
-std::optional<mono_ms> replication::deferred_until() const {
-  const auto& h = impl_->host;
-  if (h.now < h.apply_at &&
-      std::any_of(h.dirty.begin(), h.dirty.end(), [](const replica* r) { return r->wants_apply(); }))
-    return mono_ms{h.apply_at};
-  return std::nullopt;
-}
-
 mono_ms replication::next_tick() const {
   const auto& i = *impl_;
-  auto next = i.timers.empty() ? i.next_common : std::min(i.next_common, i.timers.front().first);
-  if (const auto apply = deferred_until())
-    next = std::min(next, static_cast<std::int64_t>(*apply));
-  return mono_ms{next};
+  return mono_ms{i.timers.empty() ? i.next_common : std::min(i.next_common, i.timers.front().first)};
 }
 
 std::vector<replica_status> replication::status() const {

@@ -55,15 +55,11 @@ struct replication_config {
   std::size_t log_bytes_kept = 8 << 20;
   std::size_t log_cache_bytes = 512 << 10; ///< per shard, of applied entries held in memory for followers
   std::size_t apply_entries_max = 4096;    ///< per turn and shard
-  /// Under load, applying waits as long after a turn that applied as that turn took, at most this long: state
-  /// rows are scattered over many pages, log rows are not, so turns in between sync little, and one that
-  /// applies writes each page once for many commands. 0: every turn applies.
-  milliseconds apply_defer_max{50};
-  std::uint32_t transfers_max = 4;        ///< state transfers out at a time: each pins a read transaction
-  std::uint32_t transfer_chunks_max = 2;  ///< of one transfer on their way
-  milliseconds transfer_time_max{30'000}; ///< then it starts again, from a newer state
-  milliseconds announce_every{1000};      ///< how often successors that did not confirm are told
-  std::size_t trim_rows_max = 4096;       ///< per turn and shard, of log or of an abandoned slot
+  std::uint32_t transfers_max = 4;         ///< state transfers out at a time: each pins a read transaction
+  std::uint32_t transfer_chunks_max = 2;   ///< of one transfer on their way
+  milliseconds transfer_time_max{30'000};  ///< then it starts again, from a newer state
+  milliseconds announce_every{1000};       ///< how often successors that did not confirm are told
+  std::size_t trim_rows_max = 4096;        ///< per turn and shard, of log or of an abandoned slot
 };
 /// `none`, or which field cannot be run with.
 std::optional<std::string> validate(const replication_config& config);
@@ -183,8 +179,6 @@ public:
   storage::durable write(storage::write_txn& txn, const storage::space& room);
   turn end_turn(mono_ms now);
 
-  /// Applying waits until then, though nothing else wants to be written: run a turn at that time.
-  std::optional<mono_ms> deferred_until() const;
   /// When `tick` wants to be called next.
   mono_ms next_tick() const;
   std::vector<replica_status> status() const;

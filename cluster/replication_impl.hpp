@@ -33,7 +33,6 @@ public:
   std::int64_t next_common = 0;
   bool accepts_proposals = true;
   bool wrote = false;
-  std::int64_t turn_began = 0;
 };
 
 class replication::impl : public replication_parts {

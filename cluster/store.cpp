@@ -37,7 +37,6 @@ struct store_state {
   std::uint64_t last_ticket = 0;
   std::unordered_map<std::uint64_t, waiting> proposals; ///< by the engine's ticket; reads too
   bool turn_queued = false;
-  mono_ms wakes_at{}; ///< for what `deferred_until` says
   bool open = false;
 };
 
@@ -145,12 +144,6 @@ void run_turn(self_ptr self) {
   hand_out(st, late.news);
   if (st.engine->wants_write())
     queue_turn(self);
-  else if (const auto due = st.engine->deferred_until(); due && *due != st.wakes_at) {
-    st.wakes_at = *due;
-    // One more: `now` is cut to whole milliseconds, and a turn that comes early would wait for the next tick.
-    const auto in = static_cast<std::int64_t>(*due) - static_cast<std::int64_t>(now()) + 1;
-    self->delayed_send(self, std::chrono::milliseconds{std::max<std::int64_t>(in, 1)}, atom::turn_v);
-  }
 }
 
 void arm_tick(self_ptr self) {
