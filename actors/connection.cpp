@@ -17,7 +17,12 @@ std::size_t outbox::weight(const core::inbox_row& row) {
   return fixed;
 }
 
-std::size_t outbox::put(std::vector<core::inbox_row>& rows) {
+outbox::~outbox() {
+  if (depth_)
+    depth_->fetch_sub(rows_.size() - first_, std::memory_order_relaxed);
+}
+
+std::size_t outbox::put(std::vector<core::inbox_row>& rows, core::moment applied_at) {
   std::lock_guard guard{mutex_};
   std::size_t taken = 0;
   for (auto& row : rows) {
@@ -26,28 +31,32 @@ std::size_t outbox::put(std::vector<core::inbox_row>& rows) {
     if (held > 0 && (held >= rows_max_ || bytes_ + w > bytes_max_))
       break;
     bytes_ += w;
-    rows_.push_back(std::move(row));
+    rows_.push_back({std::move(row), applied_at});
     ++taken;
   }
+  if (depth_)
+    depth_->fetch_add(taken, std::memory_order_relaxed);
   return taken;
 }
 
-std::vector<core::inbox_row> outbox::take(std::size_t rows_max, std::size_t bytes_max) {
+std::vector<core::outgoing_row> outbox::take(std::size_t rows_max, std::size_t bytes_max) {
   std::lock_guard guard{mutex_};
-  std::vector<core::inbox_row> out;
+  std::vector<core::outgoing_row> out;
   std::size_t bytes = 0;
   while (first_ < rows_.size() && out.size() < rows_max) {
-    const auto w = weight(rows_[first_]);
+    const auto w = weight(rows_[first_].row);
     if (!out.empty() && bytes + w > bytes_max)
       break;
     bytes += w;
     out.push_back(std::move(rows_[first_++]));
   }
   bytes_ -= bytes;
+  if (depth_)
+    depth_->fetch_sub(out.size(), std::memory_order_relaxed);
   if (first_ == rows_.size()) {
     first_ = 0;
     if (rows_.capacity() > 64)
-      std::vector<core::inbox_row>{}.swap(rows_); // idle connections hold nothing
+      std::vector<core::outgoing_row>{}.swap(rows_); // idle connections hold nothing
     else
       rows_.clear();
   }
@@ -158,14 +167,14 @@ void close(self_ptr self, ec why) {
 }
 
 /// Puts rows that follow `st.last` into the outbox. False: not all fitted.
-bool put(connection_state& st, std::vector<core::inbox_row>& rows) {
+bool put(connection_state& st, std::vector<core::inbox_row>& rows, core::moment applied_at = {}) {
   if (rows.empty())
     return true;
   std::vector<inbox_pos> positions;
   positions.reserve(rows.size());
   for (const auto& r : rows)
     positions.push_back(r.pos);
-  const auto n = st.box->put(rows);
+  const auto n = st.box->put(rows, applied_at);
   if (n > 0) {
     st.last = positions[n - 1];
     st.port->outbox_filled();
@@ -259,7 +268,7 @@ void deliver(self_ptr self, delivery_batch& batch) {
     } else if (st.mode == stream::live) {
       if (d.after != st.last)
         pull(self); // something was lost between two nodes
-      else if (!put(st, d.rows))
+      else if (!put(st, d.rows, d.applied_at))
         st.mode = stream::full;
     }
   }

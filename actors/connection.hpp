@@ -30,21 +30,27 @@ caf::error validate(const connection_config& config);
 /// Thread: any; short critical sections.
 class outbox {
 public:
-  outbox(std::size_t rows_max, std::size_t bytes_max) : rows_max_{rows_max}, bytes_max_{bytes_max} {}
+  /// `depth`: what all outboxes of the process hold together; outlives this one, may be null.
+  outbox(std::size_t rows_max, std::size_t bytes_max, std::atomic<std::uint64_t>* depth = nullptr)
+      : rows_max_{rows_max}, bytes_max_{bytes_max}, depth_{depth} {}
+  ~outbox();
+  outbox(const outbox&) = delete;
+  outbox& operator=(const outbox&) = delete;
 
   /// Takes as many rows as fit (a lone row always does). Answers how many.
-  std::size_t put(std::vector<core::inbox_row>& rows);
-  std::vector<core::inbox_row> take(std::size_t rows_max, std::size_t bytes_max);
+  std::size_t put(std::vector<core::inbox_row>& rows, core::moment applied_at = {});
+  std::vector<core::outgoing_row> take(std::size_t rows_max, std::size_t bytes_max);
   std::size_t rows() const;
   /// What one row costs.
   static std::size_t weight(const core::inbox_row& row);
 
 private:
   mutable std::mutex mutex_;
-  std::vector<core::inbox_row> rows_;
+  std::vector<core::outgoing_row> rows_;
   std::size_t first_ = 0; ///< taken before
   std::size_t bytes_ = 0;
   std::size_t rows_max_, bytes_max_;
+  std::atomic<std::uint64_t>* depth_;
 };
 
 /// The KJ side of a connection. Called from CAF workers: posts to its loop and returns.

@@ -11,6 +11,8 @@
 namespace parley {
 namespace {
 
+using clock_point = std::chrono::steady_clock::time_point;
+
 struct fan_out_state {
   static inline const char* name = "fan-out";
   shard_id shard{};
@@ -20,9 +22,21 @@ struct fan_out_state {
   router_actor router;
   core::debt_ledger ledger{1, 1, 1};
   std::uint64_t highest_heard = 0;
-  std::uint64_t confirm_proposed = 0;
-  std::chrono::steady_clock::time_point confirmed_at{};
+  std::uint64_t confirm_proposed = 0; ///< and not refused
+  std::uint64_t confirm_done = 0;
+  std::optional<clock_point>
+      unconfirmed_since;                    ///< the first that is delivered and not proposed to be forgotten
+  std::chrono::milliseconds load_backoff{}; ///< zero: the outbox could be read
+  clock_point load_at{};
   bool sweeping = false;
+  std::size_t counted = 0; ///< of `config.depth`
+
+  ~fan_out_state() { count(0); }
+  void count(std::size_t owed) {
+    if (config.depth) // unsigned arithmetic wraps: adding the difference is right in both directions
+      config.depth->fetch_add(std::uint64_t{owed} - counted, std::memory_order_relaxed);
+    counted = owed;
+  }
 };
 
 using self_ptr = fan_out_actor::stateful_pointer<fan_out_state>;
@@ -35,35 +49,73 @@ void arm_sweep(self_ptr self) {
   self->delayed_send(self, st.config.sweep_every, atom::sweep_v);
 }
 
-void load(fan_out_state& st) {
-  while (auto from = st.ledger.load_from()) {
-    auto rows = st.reader->debts(st.shard, *from, st.config.debts_max - st.ledger.size());
+core::outbox_page read_outbox(fan_out_state& st, std::uint64_t from) {
 #ifdef PARLEY_PLANTED_BUGS // a harness proves that it would notice: see tests/chaos
-    if (const char* bug = std::getenv("PARLEY_PLANT"); bug && std::string_view{bug} == "outbox-not-replayed")
-      rows.clear();
+  if (const char* bug = std::getenv("PARLEY_PLANT"); bug && std::string_view{bug} == "outbox-not-replayed")
+    return {};
 #endif
-    const auto last = rows.empty() ? 0 : rows.back().number;
-    for (auto& row : rows)
+  return st.reader->debts(st.shard, from, st.config.debts_max - st.ledger.size());
+}
+
+/// Takes from the outbox what the ledger has room for. Only a page that was read, and that says it is the
+/// last, proves that nothing else is owed.
+void load(self_ptr self) {
+  auto& st = self->state;
+  const auto now = self->clock().now();
+  if (now < st.load_at)
+    return;
+  while (auto from = st.ledger.load_from()) {
+    auto page = read_outbox(st, *from);
+    if (page.error != ec::none) {
+      st.load_backoff = std::clamp(st.load_backoff * 2, st.config.load_retry_min, st.config.load_retry_max);
+      st.load_at = now + st.load_backoff;
+      return;
+    }
+    st.load_backoff = {};
+    const auto last = page.rows.empty() ? 0 : page.rows.back().number;
+    for (auto& row : page.rows)
       st.ledger.add(std::move(row), core::debt_ledger::source::outbox);
+    if (page.more && last != 0)
+      continue;
     st.ledger.loaded(std::max(last, st.highest_heard));
     if (last < st.highest_heard)
       return; // the rest is applied but not committed yet: the next sweep finds it
   }
 }
 
-/// Forgetting costs a log entry: seldom is enough.
-void confirm(self_ptr self, fan_out_state& st) {
+bool unconfirmed(const fan_out_state& st) {
+  return st.ledger.confirmed() > std::max(st.confirm_proposed, st.ledger.begun());
+}
+
+/// Proposes to forget what is delivered, if that is due.
+void confirm(self_ptr self) {
+  auto& st = self->state;
+  if (!unconfirmed(st))
+    return;
   const auto upto = st.ledger.confirmed();
+  const auto before = std::max(st.confirm_proposed, st.ledger.begun());
   const auto now = self->clock().now();
-  if (upto <= st.confirm_proposed || (upto < st.confirm_proposed + st.config.confirm_after &&
-                                      now < st.confirmed_at + st.config.confirm_every))
+  if (!st.unconfirmed_since)
+    st.unconfirmed_since = now;
+  if (upto < before + st.config.confirm_after && now < *st.unconfirmed_since + st.config.confirm_within)
     return;
   st.confirm_proposed = upto;
-  st.confirmed_at = now;
+  st.unconfirmed_since.reset();
   proposal_batch batch;
-  batch.proposals.push_back(
-      {st.shard, 0, result_sink{}, core::encode(core::command{core::confirm_outbox{upto}})});
+  batch.proposals.push_back({st.shard, upto, caf::actor_cast<result_sink>(self),
+                             core::encode(core::command{core::confirm_outbox{upto}})});
   caf::anon_send(st.store, std::move(batch));
+}
+
+/// Answers to those proposals; their tickets are the numbers.
+void confirmed(self_ptr self, const result_batch& batch) {
+  auto& st = self->state;
+  for (const auto& r : batch.results) {
+    if (r.error == ec::none)
+      st.confirm_done = std::max(st.confirm_done, r.ticket);
+    else if (st.confirm_proposed == r.ticket)
+      st.confirm_proposed = st.confirm_done; // later again, with what is delivered by then
+  }
 }
 
 void send(self_ptr self) {
@@ -95,6 +147,7 @@ fan_out_actor::behavior_type fan_out(self_ptr self, shard_id shard, fan_out_conf
           st.highest_heard = std::max(st.highest_heard, d.number);
           st.ledger.add(std::move(d), core::debt_ledger::source::live);
         }
+        st.count(st.ledger.size());
         send(self);
         arm_sweep(self);
       },
@@ -106,17 +159,23 @@ fan_out_actor::behavior_type fan_out(self_ptr self, shard_id shard, fan_out_conf
         for (auto& a : batch.answers)
           if (auto* p = std::get_if<core::proposed>(&a.what))
             st.ledger.answered(a.number, p->error, p->what, log);
-        confirm(self, st);
+        st.count(st.ledger.size());
+        confirm(self);
       },
-      [](result_batch&) {}, // confirmations are repeated by what follows them
+      [self](result_batch& batch) {
+        confirmed(self, batch);
+        if (unconfirmed(self->state))
+          arm_sweep(self);
+      },
       [self](atom::sweep) {
         auto& st = self->state;
         st.sweeping = false;
         st.ledger.expire(self->clock().now() - st.config.answer_within);
-        load(st);
+        load(self);
+        st.count(st.ledger.size());
         send(self);
-        confirm(self, st);
-        if (!st.ledger.idle() || st.ledger.confirmed() > st.confirm_proposed)
+        confirm(self);
+        if (!st.ledger.idle() || unconfirmed(st))
           arm_sweep(self);
       },
       [self](atom::stop) { self->quit(); },
@@ -139,6 +198,14 @@ caf::error validate(const fan_out_config& config) {
     return bad("sweep_every");
   if (config.answer_within <= config.sweep_every)
     return bad("answer_within");
+  if (config.confirm_after < 1)
+    return bad("confirm_after");
+  if (config.confirm_within.count() < 0)
+    return bad("confirm_within");
+  if (config.load_retry_min.count() < 1)
+    return bad("load_retry_min");
+  if (config.load_retry_max < config.load_retry_min)
+    return bad("load_retry_max");
   return caf::none;
 }
 

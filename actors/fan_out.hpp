@@ -2,18 +2,25 @@
 #include "actors/interfaces.hpp"
 #include "actors/state_reader.hpp"
 
+#include <atomic>
 #include <chrono>
 
 namespace parley {
 
 struct fan_out_config {
   std::uint16_t shards = 64;
-  std::size_t debts_max = 4096;     ///< in memory; the rest waits in the outbox
-  std::size_t parts_max = 256;      ///< inbox appends in one command
-  std::size_t confirm_after = 1024; ///< debts; fewer are confirmed after `confirm_every`
-  std::chrono::milliseconds confirm_every{1000};
-  std::chrono::milliseconds sweep_every{50};     ///< while anything is owed
-  std::chrono::milliseconds answer_within{2000}; ///< then it is sent again
+  std::size_t debts_max = 4096; ///< in memory; the rest waits in the outbox
+  std::size_t parts_max = 256;  ///< inbox appends in one command
+  /// Forgetting what was delivered costs a log entry and its syncs, for which nobody waits; a failover only
+  /// sends again what is not forgotten. So: when this many debts are delivered, …
+  std::size_t confirm_after = 256;
+  std::chrono::milliseconds confirm_within{5000}; ///< … or this long after the first of them
+  std::chrono::milliseconds sweep_every{50};      ///< while anything is owed
+  std::chrono::milliseconds answer_within{2000};  ///< then it is sent again
+  std::chrono::milliseconds load_retry_min{50};   ///< after the outbox could not be read; doubles, up to …
+  std::chrono::milliseconds load_retry_max{2000};
+  std::atomic<std::uint64_t>* depth =
+      nullptr; ///< debts in memory, of all shards led here; outlives the actor
 };
 caf::error validate(const fan_out_config& config);
 

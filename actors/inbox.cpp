@@ -45,7 +45,7 @@ bool take_over(inbox_state& st, device_id device, const core::connection_ref& re
     if (d.fenced.size() > fenced_max)
       d.fenced.pop_front();
     delivery_batch out;
-    out.deliveries.push_back({d.connection, inbox_pos::none, {}, ec::fenced});
+    out.deliveries.push_back({d.connection, inbox_pos::none, {}, ec::fenced, {}});
     caf::anon_send(st.at.router, std::move(out));
   }
   d.connection = ref;
@@ -141,7 +141,8 @@ void finish(self_ptr self, result& r, answers& out) {
 
 /// New rows: to every live device. A device whose page was read while these rows were being applied has some
 /// of them already; those are left out.
-void push(inbox_state& st, std::vector<core::inbox_row>& rows) {
+void push(inbox_state& st, inbox_arrival& news) {
+  auto& rows = news.rows;
   if (rows.empty())
     return;
   st.arrived = std::max(st.arrived, rows.back().pos);
@@ -150,7 +151,7 @@ void push(inbox_state& st, std::vector<core::inbox_row>& rows) {
     if (!d.live || rows.back().pos <= d.last)
       continue;
     const auto first = std::find_if(rows.begin(), rows.end(), [&](const auto& r) { return r.pos > d.last; });
-    delivery to{d.connection, d.last, {first, rows.end()}, ec::none};
+    delivery to{d.connection, d.last, {first, rows.end()}, ec::none, news.applied_at};
     d.last = rows.back().pos;
     out.deliveries.push_back(std::move(to));
   }
@@ -171,7 +172,7 @@ inbox_actor::behavior_type inbox(self_ptr self, residence at) {
       },
       [self](inbox_arrival& news) {
         self->state.last_used = self->clock().now();
-        push(self->state, news.rows);
+        push(self->state, news);
       },
       [self](atom::sweep) {
         const auto acked = std::any_of(self->state.devices.begin(), self->state.devices.end(),

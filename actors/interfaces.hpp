@@ -15,6 +15,7 @@
 //
 // All messages below stay inside one process (what crosses nodes is bytes: link.hpp, core/calls.hpp).
 #include "actors/core/calls.hpp"
+#include "actors/core/outgoing_row.hpp"
 #include "cluster/replication.hpp"
 
 #include <caf/actor_system.hpp>
@@ -92,6 +93,7 @@ struct delivery {
   inbox_pos after{};
   std::vector<core::inbox_row> rows;
   ec close = ec::none; ///< not none: end the session for this reason instead
+  core::moment applied_at{};
 };
 struct delivery_batch {
   std::vector<delivery> deliveries;
@@ -104,6 +106,8 @@ struct leadership_news {
 struct shard_effects {
   std::vector<core::incurred> debts;
   std::vector<core::arrived> arrivals;
+  /// The store makes it as soon as a turn has applied: the start of "from commit to socket".
+  core::moment applied_at = std::chrono::steady_clock::now();
 };
 
 struct peer_payloads { ///< from the node transport, calls lane
@@ -121,6 +125,7 @@ struct peer_lost {
 /// One inbox has news (to the inbox actor itself).
 struct inbox_arrival {
   std::vector<core::inbox_row> rows;
+  core::moment applied_at{};
 };
 struct debt_batch {
   std::vector<core::incurred> debts;

@@ -84,7 +84,7 @@ public:
   void start_receiving(inbox_pos after) override {
     caf::anon_send(actor_, atom::receive_v, static_cast<std::uint64_t>(number(after)));
   }
-  std::vector<core::inbox_row> take(std::size_t rows_max, std::size_t bytes_max) override {
+  std::vector<core::outgoing_row> take(std::size_t rows_max, std::size_t bytes_max) override {
     port_->looked();
     auto rows = box_->take(rows_max, bytes_max);
     if (!rows.empty() && box_->rows() == 0)
@@ -192,7 +192,7 @@ kj_session::kj_session(kj_backend& owner, core::connection_ref ref, user_id user
     : owner_{owner}, number_{ref.number}, sink_{sink}, port_{std::make_shared<port>(owner.mailbox(),
                                                                                     ref.number)},
       box_{std::make_shared<outbox>(owner.config().connection.outbox_rows_max,
-                                    owner.config().connection.outbox_bytes_max)},
+                                    owner.config().connection.outbox_bytes_max, owner.config().outbox_depth)},
       actor_{spawn_connection(owner.system(), {ref, user, device}, owner.config().connection, port_, box_,
                               owner.router())} {
   owner_.enter(number_, *this);

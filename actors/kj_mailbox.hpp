@@ -18,6 +18,7 @@ struct kj_backend_config {
   node_id node{};
   std::uint64_t epoch = 0; ///< of this process; as the router's
   connection_config connection;
+  std::atomic<std::uint64_t>* outbox_depth = nullptr; ///< rows in all outboxes; outlives the backend
 };
 
 /// A gateway::backend for one KJ thread. Construct and destroy on that thread, inside its event loop's life.

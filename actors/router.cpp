@@ -65,7 +65,8 @@ public:
     answers_[to].items.push_back({number, std::move(what)});
   }
   void deliver(delivery d) {
-    deliveries_[d.to.node].items.push_back({d.to, d.after, std::move(d.rows), d.close});
+    deliveries_[d.to.node].items.push_back({d.to, d.after, std::move(d.rows), d.close,
+                                            core::age_us(d.applied_at, std::chrono::steady_clock::now())});
   }
 
 private:
@@ -216,8 +217,9 @@ void from_peer(self_ptr self, node_id peer, core::peer_payload payload) {
     }
   } else if (auto* pushed = std::get_if<core::deliveries_payload>(&payload)) {
     std::vector<delivery> items;
+    const auto now = std::chrono::steady_clock::now();
     for (auto& d : pushed->items)
-      items.push_back({d.to, d.after, std::move(d.rows), d.close});
+      items.push_back({d.to, d.after, std::move(d.rows), d.close, core::aged(d.age_us, now)});
     deliver_here(st, std::move(items));
   } else if (auto* leads = std::get_if<core::leads_payload>(&payload)) {
     std::vector<cluster::leadership> news;

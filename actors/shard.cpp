@@ -170,7 +170,7 @@ shard_actor::behavior_type shard(self_ptr self, shard_id id, shard_config config
         for (auto& a : effects.arrivals) {
           auto i = st.residents.find({resident_kind::inbox, 0, number(a.user)});
           if (i != st.residents.end()) // no resident: nobody is connected
-            caf::anon_send(i->second.actor, inbox_arrival{std::move(a.rows)});
+            caf::anon_send(i->second.actor, inbox_arrival{std::move(a.rows), effects.applied_at});
         }
       },
       [self](result_batch& batch) {

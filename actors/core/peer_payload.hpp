@@ -25,9 +25,10 @@ struct forwarded_delivery {
   inbox_pos after{};
   std::vector<inbox_row> rows;
   ec close{};
+  std::uint64_t age_us = 0; ///< of the rows when they left: since they were applied
   template <class F>
   auto fields(F&& f) {
-    return f(to, after, rows, close);
+    return f(to, after, rows, close, age_us);
   }
 };
 struct calls_payload {

@@ -1,7 +1,7 @@
 #pragma once
 // What the RPC server needs of the cluster, and nothing more: tested without actors, implemented by
 // actors/kj_mailbox. Thread: one KJ loop's; every promise resolves on it.
-#include "actors/core/calls.hpp"
+#include "actors/core/outgoing_row.hpp"
 
 #include <kj/async.h>
 #include <kj/memory.h>
@@ -32,7 +32,7 @@ public:
   virtual void start_receiving(inbox_pos after) = 0;
   /// Takes rows from the outbox, at most `rows_max` and `bytes_max` (one row at least, if there is any).
   /// The space is free again at once, and what did not fit before is fetched from the inbox.
-  virtual std::vector<core::inbox_row> take(std::size_t rows_max, std::size_t bytes_max) = 0;
+  virtual std::vector<core::outgoing_row> take(std::size_t rows_max, std::size_t bytes_max) = 0;
   /// The user's other devices want copies of what this one sends.
   virtual bool copies_own() const = 0;
 };

@@ -1,5 +1,6 @@
 #include "protocol/gateway/connection.hpp"
 
+#include "protocol/gateway/call_shape.hpp"
 #include "protocol/gateway/crypto.hpp"
 #include "protocol/gateway/rpc_objects.hpp"
 #include "protocol/gateway/tokens.hpp"
@@ -136,12 +137,24 @@ void connection::stream_flushed() {
   taken_ = false;
   const auto took = kj::systemPreciseMonotonicClock().now() - taken_at_;
   parts_->metrics.taken_to_written.observe(std::chrono::nanoseconds{took / kj::NANOSECONDS});
+  const auto now = std::chrono::steady_clock::now();
+  for (const auto at : unwritten_)
+    parts_->metrics.applied_to_written.observe(now - at);
+  if (unwritten_.capacity() > 64)
+    std::vector<core::moment>{}.swap(unwritten_); // idle connections hold nothing
+  else
+    unwritten_.clear();
 }
 
 void connection::message_read(capnp::MessageReader& message) {
   // The RPC system keeps an answer until the peer says that it is finished with it, and has no bound of its
   // own.
-  switch (message.getRoot<capnp::rpc::Message>().which()) {
+  const auto m = message.getRoot<capnp::rpc::Message>();
+  if (!is_modest(m, parts_->config)) {
+    stream_->close(transport::close_reason::rpc_failed);
+    return;
+  }
+  switch (m.which()) {
   case capnp::rpc::Message::BOOTSTRAP:
   case capnp::rpc::Message::CALL:
     if (++questions_ > parts_->config.questions_max)
@@ -250,7 +263,7 @@ void connection::schedule_pump() {
 
 kj::Promise<void> connection::pump() {
   waiting_ = false;
-  std::vector<core::inbox_row> rows;
+  std::vector<core::outgoing_row> rows;
   if (session_.get() != nullptr && receiver_ != nullptr && closing_for_ == ec::none)
     rows = session_->take(parts_->config.deliver_rows_max, parts_->config.deliver_bytes_max);
   if (rows.empty()) {
@@ -264,12 +277,15 @@ kj::Promise<void> connection::pump() {
   constexpr std::uint64_t around = 16; // params, list tag, cursor
   std::uint64_t words = around;
   for (const auto& r : rows)
-    words += words_of(r);
+    words += words_of(r.row);
   auto request = KJ_ASSERT_NONNULL(receiver_).deliverRequest(capnp::MessageSize{words, 0});
   auto items = request.initItems(static_cast<unsigned>(rows.size()));
   for (unsigned i = 0; i < items.size(); ++i)
-    write(items[i], rows[i]);
-  request.setCursor(as_data(encode_cursor(parts_->config.cluster, user_, rows.back().pos)));
+    write(items[i], rows[i].row);
+  for (const auto& r : rows) // bounded by what the stream takes
+    if (r.applied_at != core::moment{})
+      unwritten_.push_back(r.applied_at);
+  request.setCursor(as_data(encode_cursor(parts_->config.cluster, user_, rows.back().row.pos)));
   add(parts_->metrics.rows_delivered, rows.size());
   waiting_ = true;
   waiting_since_ = parts_->port.getTimer().now();

@@ -132,8 +132,9 @@ private:
   std::optional<std::array<std::uint8_t, 32>> challenge_;
   kj::TimePoint opened_at_;
   kj::TimePoint closing_since_;
-  kj::TimePoint waiting_since_; ///< the pump for its receiver
-  kj::TimePoint taken_at_;      ///< the oldest row not yet written; by a finer clock than the timer's
+  kj::TimePoint waiting_since_;         ///< the pump for its receiver
+  kj::TimePoint taken_at_;              ///< the oldest row not yet written; by a finer clock than the timer's
+  std::vector<core::moment> unwritten_; ///< rows taken whose bytes the kernel does not have yet
   std::uint64_t counted_in_ = 0;
   std::uint64_t counted_out_ = 0;
   std::uint32_t calls_ = 0;

@@ -53,7 +53,8 @@ struct gateway_metrics {
   counter bytes_in{0}; ///< on the wire; brought up to date by the sweep
   counter bytes_out{0};
   std::array<counter, transport::close_reasons> closes{};
-  duration_histogram taken_to_written; ///< from `session::take` until the kernel has it
+  duration_histogram taken_to_written;   ///< from `session::take` until the kernel has it
+  duration_histogram applied_to_written; ///< of each pushed row, from when its inbox's leader applied it
 };
 
 } // namespace parley::gateway

@@ -186,7 +186,7 @@ TEST_CASE_FIXTURE(fixture, "live rows reach the outbox in order, with one notice
   push(2, {row(3)});
   const auto rows = box->take(10, 1 << 20);
   REQUIRE(rows.size() == 3);
-  CHECK(rows[2].pos == inbox_pos{3});
+  CHECK(rows[2].row.pos == inbox_pos{3});
   CHECK(port->filled == 2);
 }
 
@@ -198,4 +198,44 @@ TEST_CASE("an outbox takes a lone row however big, and otherwise keeps its bound
   CHECK(box.put(rows) == 1);
   CHECK(box.take(10, 1000).size() == 1);
   CHECK(box.take(10, 1000).empty());
+}
+
+TEST_CASE("the depth of all outboxes is what they hold, also when one goes with rows in it") {
+  std::atomic<std::uint64_t> depth{0};
+  outbox stays{10, 70'000, &depth};
+  std::vector<core::inbox_row> rows{row(1), row(2), row(3)};
+  {
+    outbox goes{2, 70'000, &depth};
+    CHECK(goes.put(rows) == 2);
+    CHECK(stays.put(rows) == 3);
+    CHECK(depth == 5);
+    CHECK(stays.take(1, 1000).size() == 1);
+    CHECK(depth == 4);
+  }
+  CHECK(depth == 2);
+}
+
+TEST_CASE_FIXTURE(fixture, "pushed rows keep the moment of their commit; fetched ones have none") {
+  go_live();
+  const auto at = std::chrono::steady_clock::now() - 1h;
+  delivery d{ref, inbox_pos{0}, {row(1)}, ec::none, at};
+  delivery_batch b;
+  b.deliveries.push_back(std::move(d));
+  caf::anon_send(it, std::move(b));
+  run();
+  auto rows = box->take(10, 1 << 20);
+  REQUIRE(rows.size() == 1);
+  CHECK(rows[0].applied_at == at);
+  std::vector<core::inbox_row> fetched{row(2)};
+  CHECK(box->put(fetched) == 1);
+  CHECK(box->take(10, 1 << 20).at(0).applied_at == core::moment{});
+}
+
+TEST_CASE("between nodes an age travels, and a peer's nonsense is bounded") {
+  const auto now = std::chrono::steady_clock::now();
+  CHECK(core::age_us({}, now) == 0);
+  CHECK(core::age_us(now + 1s, now) == 0);
+  CHECK(core::age_us(now - 3ms, now) == 3000);
+  CHECK(core::aged(3000, now) == now - 3ms);
+  CHECK(core::aged(~0ULL, now) == now - 1h);
 }

@@ -86,13 +86,13 @@ struct fake_cluster::its_session final : gateway::session {
     return c.on_session_call(std::move(what));
   }
   void start_receiving(inbox_pos after) override { c.receiving_from.push_back(after); }
-  std::vector<core::inbox_row> take(std::size_t rows_max, std::size_t bytes_max) override {
-    std::vector<core::inbox_row> rows;
+  std::vector<core::outgoing_row> take(std::size_t rows_max, std::size_t bytes_max) override {
+    std::vector<core::outgoing_row> rows;
     std::size_t bytes = 0;
     while (!c.outbox.empty() && rows.size() < rows_max && (rows.empty() || bytes < bytes_max)) {
       if (const auto* m = std::get_if<core::message_news>(&c.outbox.front().what))
         bytes += m->msg.body.size();
-      rows.push_back(std::move(c.outbox.front()));
+      rows.push_back({std::move(c.outbox.front()), c.applied_at});
       c.outbox.pop_front();
     }
     return rows;
@@ -287,6 +287,8 @@ void raw_client::send(std::string_view bytes) {
 }
 
 bool raw_client::ended() {
+  if (fd_ < 0)
+    return true;
   char buffer[4096];
   if (!SSL_is_init_finished(ssl_)) {
     const auto n = ::recv(fd_, buffer, sizeof buffer, 0);
@@ -305,6 +307,12 @@ void raw_client::reset() {
   setsockopt(fd_, SOL_SOCKET, SO_LINGER, &now, sizeof now);
   ::close(fd_);
   fd_ = -1;
+}
+
+void raw_client::finish() {
+  if (SSL_is_init_finished(ssl_))
+    SSL_shutdown(ssl_);
+  ::shutdown(fd_, SHUT_WR);
 }
 
 std::string words(std::initializer_list<std::uint32_t> halves) {

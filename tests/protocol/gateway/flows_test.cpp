@@ -226,6 +226,22 @@ TEST_CASE_FIXTURE(fixture, "deliveries keep their order, and begin where the dev
   CHECK(gateway::decode_cursor(config.cluster, user_id{1}, got.cursor) == inbox_pos{1005});
   CHECK(shared.metrics.rows_delivered == 1000);
   CHECK(shared.metrics.taken_to_written.count > 0);
+  CHECK(shared.metrics.applied_to_written.count == 0); // fetched from storage: since when says nothing
+}
+
+TEST_CASE_FIXTURE(fixture,
+                  "the time from commit to socket is that of each pushed row, its way here included") {
+  start();
+  test_client c{*this};
+  auto session = c.login();
+  test_receiver::record got;
+  REQUIRE(receive(*this, session, got) == ec::none);
+  cluster.applied_at = std::chrono::steady_clock::now() - std::chrono::hours{1};
+  for (std::uint64_t i = 1; i <= 10; ++i)
+    cluster.outbox.push_back(row(i, 200));
+  cluster.sinks.front()->outbox_ready();
+  REQUIRE(until([&] { return shared.metrics.applied_to_written.count == 10; }));
+  CHECK(shared.metrics.applied_to_written.sum_us >= 36'000'000'000ULL);
 }
 
 TEST_CASE_FIXTURE(fixture, "a second receiver replaces the first") {
