@@ -56,6 +56,10 @@ std::string_view gateway_config::validate() const {
     return "calls_max";
   if (questions_max < calls_max)
     return "questions_max";
+  if (capabilities_max < 1)
+    return "capabilities_max";
+  if (path_steps_max < 1)
+    return "path_steps_max";
   if (pages_max < 1)
     return "pages_max";
   if (page_items_max < 1)

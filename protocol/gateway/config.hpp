@@ -55,7 +55,10 @@ struct gateway_config {
   std::size_t flow_words_max = 256 * 1024; ///< of calls that have not returned; above: no more are read
   std::uint32_t calls_max = 256;           ///< under way; at it: no more are read
   std::uint32_t questions_max =
-      2'048;                   ///< answered or not, but not finished: each keeps its answer; above: closed
+      2'048; ///< answered or not, but not finished: each keeps its answer; above: closed
+  std::uint32_t capabilities_max = 8; ///< handed over in one message: `receive` has one; above: closed
+  std::uint32_t path_steps_max =
+      8;                       ///< into an answer that is still to come: a session is one away; above: closed
   std::uint32_t pages_max = 4; ///< sync calls under way; above: `overloaded`, for a page is up to 1 MiB
   std::uint32_t page_items_max = 500;
   std::size_t page_bytes_max = 1024 * 1024;
