@@ -48,6 +48,12 @@ public:
   tl::expected<membership, std::string> run(links& transport, const std::atomic<bool>& stop,
                                             const found_shards& found);
 
+  /// What `run` waits for, as it was last logged; empty before. Any thread.
+  std::string waits_for() const {
+    std::lock_guard guard{mutex_};
+    return said_;
+  }
+
   /// From now on members answer with these. `admit`: a node wants to be listed in the meta shard: propose it,
   /// and return at once; it asks again until `nodes` lists it.
   void serve(std::function<std::vector<core::node_record>()> nodes,

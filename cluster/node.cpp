@@ -1,14 +1,14 @@
 #include "cluster/node.hpp"
 
+#include "actors/alarm.hpp"
 #include "actors/kj_mailbox.hpp"
 #include "cluster/directory.hpp"
-#include "cluster/metrics.hpp"
+#include "cluster/kj_thread.hpp"
 #include "cluster/state_reader.hpp"
 #include "protocol/gateway/server.hpp"
 #include "protocol/gateway/webhook_code_sender.hpp"
 
 #include <caf/send.hpp>
-#include <kj/async-io.h>
 
 #include <future>
 #include <random>
@@ -60,7 +60,7 @@ gateway::gateway_config gateways(const node_config& c, const founding& f) {
   return g;
 }
 
-/// One KJ loop with its gateway. Born on its own thread, and told things through its executor.
+/// One KJ loop with its gateway.
 class gateway_thread {
 public:
   struct parts {
@@ -74,74 +74,44 @@ public:
     gateway::gateway_shared& shared;
   };
 
-  explicit gateway_thread(parts p) : thread_{[this, p = std::move(p)]() mutable { run(std::move(p)); }} {}
-  ~gateway_thread() {
-    stop();
-    thread_.join();
-  }
+  explicit gateway_thread(parts p)
+      : thread_{[this, p = std::move(p)](kj_thread::loop& here) { return run(here, p); }} {}
   /// `none` once it listens, or why not.
-  std::optional<std::string> started() { return started_.get_future().get(); }
+  std::optional<std::string> started() { return thread_.started(); }
   void drain() {
-    tell([this] { server_->drain(); });
+    thread_.tell([this] { server_->drain(); });
   }
   std::size_t connections() {
     std::size_t n = 0;
-    tell([&] { n = server_->connections(); });
+    thread_.tell([&] { n = server_->connections(); });
     return n;
   }
 
 private:
-  template <class F>
-  void tell(F f) {
-    std::lock_guard guard{mutex_};
-    KJ_IF_MAYBE (e, executor_)
-      (*e)->executeSync(f);
-  }
-  void stop() {
-    tell([this] { stop_->fulfill(); });
-  }
-
-  void run(parts p) {
-    auto io = kj::setupAsyncIo();
-    auto stopped = kj::newPromiseAndFulfiller<void>();
-    stop_ = kj::mv(stopped.fulfiller);
+  std::optional<std::string> run(kj_thread::loop& here, const parts& p) {
+    auto& port = here.io.unixEventPort;
     gateway::system_wall_clock clock;
-    auto cluster = make_kj_backend(p.system, p.router, p.backend, p.numbers, io.unixEventPort);
+    auto cluster = make_kj_backend(p.system, p.router, p.backend, p.numbers, port);
     kj::Own<gateway::code_sender> codes;
     if (p.code_sender == "console") {
       codes = kj::heap<gateway::console_code_sender>();
     } else {
       gateway::webhook_config hook;
       hook.url = p.code_sender;
-      if (const auto field = hook.validate(); !field.empty()) {
-        started_.set_value("code_sender: the webhook cannot be used: " + std::string{field});
-        return;
-      }
-      codes = kj::heap<gateway::webhook_code_sender>(io.unixEventPort, hook);
+      if (const auto field = hook.validate(); !field.empty())
+        return "code.sender: the webhook cannot be used: " + std::string{field};
+      codes = kj::heap<gateway::webhook_code_sender>(port, hook);
     }
-    auto server =
-        gateway::make_gateway_server(io.unixEventPort, p.config, p.tls, *cluster, *codes, clock, p.shared);
-    if (!server) {
-      started_.set_value("the gateway cannot start: " + server.error().detail);
-      return;
-    }
+    auto server = gateway::make_gateway_server(port, p.config, p.tls, *cluster, *codes, clock, p.shared);
+    if (!server)
+      return "clients cannot be served: " + server.error().detail;
     server_ = server->get();
-    {
-      std::lock_guard guard{mutex_};
-      executor_ = kj::getCurrentThreadExecutor().addRef();
-    }
-    started_.set_value(std::nullopt);
-    stopped.promise.wait(io.waitScope);
-    std::lock_guard guard{mutex_};
-    executor_ = nullptr;
+    here.serve();
+    return std::nullopt;
   }
 
-  std::promise<std::optional<std::string>> started_;
-  std::mutex mutex_;
-  kj::Maybe<kj::Own<const kj::Executor>> executor_;
   gateway::gateway_server* server_ = nullptr;
-  kj::Own<kj::PromiseFulfiller<void>> stop_;
-  std::thread thread_; // last: it uses all of the above
+  kj_thread thread_; // last: it uses all of the above
 };
 
 } // namespace
@@ -156,6 +126,7 @@ public:
     rc.node = config.node;
     rc.epoch = epoch_;
     rc.shards = founding_.shards;
+    start_alarm(system);
     wired_router_ = spawn_router(system, rc);
     router_ = caf::actor_cast<router_actor>(wired_router_);
 
@@ -180,6 +151,7 @@ public:
     shard_config each;
     each.resident = residents(config_);
     each.fan_out.shards = founding_.shards;
+    each.fan_out.depth = &waiting_.owed;
     for (std::uint16_t s = 0; s < founding_.shards; ++s) {
       auto shard = spawn_shard(system_, shard_id{s}, each, *reader_, store_, router_);
       rw.shards.emplace(s, shard);
@@ -200,7 +172,7 @@ public:
 
     gateway_thread::parts parts{system_,
                                 router_,
-                                {config_.node, epoch_, connections(config_)},
+                                {config_.node, epoch_, connections(config_), &waiting_.outbox_rows},
                                 gateways(config_, founding_),
                                 nullptr,
                                 config_.code_sender,
@@ -218,23 +190,29 @@ public:
     return std::nullopt;
   }
 
-  void drain() {
+  leftovers drain() {
     for (auto& g : gateways_)
       g->drain();
-    caf::anon_send(store_, atom::drain_v);
-    const auto deadline = std::chrono::steady_clock::now() + config_.drain_deadline;
-    while (std::chrono::steady_clock::now() < deadline) {
-      std::size_t left = 0;
-      for (auto& g : gateways_)
-        left += g->connections();
-      const auto now = snapshot();
-      const auto leads = std::count_if(now.replicas.begin(), now.replicas.end(), [&](const auto& r) {
-        return r.as == replica_status::role::leader && r.members.size() > 1;
-      });
-      if (left == 0 && leads == 0)
-        return;
+    using clock = std::chrono::steady_clock;
+    const auto deadline = clock::now() + config_.drain_deadline;
+    auto ask_again = clock::now();
+    leftovers left;
+    do {
+      if (clock::now() >= ask_again) { // a transfer may fail, and a leadership may come in meanwhile
+        caf::anon_send(store_, atom::drain_v);
+        ask_again = clock::now() + std::chrono::seconds{1};
+      }
       std::this_thread::sleep_for(std::chrono::milliseconds{50});
-    }
+      left = {};
+      for (auto& g : gateways_)
+        left.clients += g->connections();
+      const auto replicas = ask_report();
+      left.leaderships =
+          static_cast<std::size_t>(std::count_if(replicas.begin(), replicas.end(), [](const auto& r) {
+            return r.as == replica_status::role::leader && r.members.size() > 1;
+          }));
+    } while ((left.clients > 0 || left.leaderships > 0) && clock::now() < deadline);
+    return left;
   }
 
   void stop() {
@@ -250,6 +228,7 @@ public:
     if (links_)
       s.links = links_->status();
     s.storage = env_.stats();
+    s.journal = env_.journal();
     s.serving = !s.replicas.empty() && std::all_of(s.replicas.begin(), s.replicas.end(), [](const auto& r) {
       return r.leader != node_id::none || r.as == replica_status::role::sealed;
     });
@@ -292,6 +271,7 @@ public:
 
   gateway::gateway_shared shared_;
   commit_metrics commits_;
+  depths waiting_;
 
 private:
   /// What the operator chose may not fit what an actor can run with.
@@ -362,8 +342,8 @@ link_events& node::events() {
 std::optional<std::string> node::start(links& transport) {
   return impl_->start(transport);
 }
-void node::drain() {
-  impl_->drain();
+node::leftovers node::drain() {
+  return impl_->drain();
 }
 node_snapshot node::snapshot() {
   return impl_->snapshot();
@@ -373,6 +353,9 @@ const gateway::gateway_metrics& node::metrics() const {
 }
 const commit_metrics& node::commits() const {
   return impl_->commits_;
+}
+const depths& node::waiting() const {
+  return impl_->waiting_;
 }
 std::vector<core::node_record> node::nodes() const {
   return impl_->nodes();

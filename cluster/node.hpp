@@ -5,6 +5,7 @@
 #include "actors/shard.hpp"
 #include "cluster/formation_service.hpp"
 #include "cluster/links.hpp"
+#include "cluster/metrics.hpp"
 #include "cluster/node_config.hpp"
 #include "cluster/store.hpp"
 #include "protocol/gateway/metrics.hpp"
@@ -16,14 +17,6 @@
 #include <string>
 
 namespace parley::cluster {
-
-/// What the admin port shows. Read from any thread.
-struct node_snapshot {
-  std::vector<replica_status> replicas;
-  std::vector<link_status> links;
-  storage::lmdb_stats storage;
-  bool serving = false; ///< every replica here knows a leader
-};
 
 /// Owns:   the actors, the gateway threads and their order of birth and death.
 /// Thread: main's. `links`, `env` and the actor system outlive it; `links` is started by it.
@@ -39,12 +32,17 @@ public:
   link_events& events();
   /// Everything up, gateways last. `none`, or a sentence for the operator.
   std::optional<std::string> start(links& transport);
+  /// What a drain left behind when its time was over.
+  struct leftovers {
+    std::size_t clients = 0, leaderships = 0;
+  };
   /// Stops accepting, hands leaderships over, tells clients to reconnect spread in time; returns when they
   /// are gone or the deadline has passed.
-  void drain();
+  leftovers drain();
   node_snapshot snapshot();
   const gateway::gateway_metrics& metrics() const;
-  const class commit_metrics& commits() const;
+  const commit_metrics& commits() const;
+  const depths& waiting() const;
   /// Nodes of the cluster, as far as this one has heard. Any thread.
   std::vector<core::node_record> nodes() const;
   /// Wants `newcomer` listed in the meta shard; returns at once. Any thread.

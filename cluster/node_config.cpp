@@ -166,7 +166,7 @@ const std::vector<setting>& settings() {
       {"client.advertise", "Identity and place", "HOST:PORT", "how clients reach it [as client.listen]",
        into_endpoint(&c::client_advertise)},
       {"admin.listen", "Identity and place", "HOST:PORT",
-       "/metrics, /healthz, /readyz (plain HTTP: keep it on loopback) [127.0.0.1:7200]",
+       "/metrics, /healthz, /readyz; off loopback TLS for admin certificates [127.0.0.1:7200]",
        into_endpoint(&c::admin_listen)},
 
       {"shards", "Shape of a new cluster", "N", "fixed at formation; 16 for each node ever expected [64]",
@@ -331,7 +331,9 @@ problem apply_environment(node_config& config, const environment_variables& env)
 }
 
 std::vector<std::string> strangers(const environment_variables& env) {
-  words known{"PARLEY_CONFIG"};
+  // Those of `parley`, which may run from the same shell, are no mistakes here. PARLEY_SEEDS is read by both:
+  // clients' addresses there, nodes' here; but a command line that names its seeds beats it.
+  words known{"PARLEY_CONFIG", "PARLEY_CA", "PARLEY_PROFILE", "PARLEY_ADMIN"};
   for (const auto& s : settings())
     known.push_back(variable_name(s));
   std::vector<std::string> out;
@@ -388,20 +390,8 @@ std::optional<endpoint> parse_endpoint(std::string_view text) {
   return endpoint{std::string{host}, *port};
 }
 
-std::string node_config::peer_cert() const {
-  return fmt::format("{}/node-{}/node.pem", certs_dir, number(node));
-}
-std::string node_config::peer_key() const {
-  return fmt::format("{}/node-{}/node.key", certs_dir, number(node));
-}
-std::string node_config::peer_ca() const {
-  return fmt::format("{}/node-ca.pem", certs_dir);
-}
-std::string node_config::client_cert() const {
-  return fmt::format("{}/node-{}/client.pem", certs_dir, number(node));
-}
-std::string node_config::client_key() const {
-  return fmt::format("{}/node-{}/client.key", certs_dir, number(node));
+std::string node_config::own_file(const char* name) const {
+  return fmt::format("{}/node-{}/{}", certs_dir, number(node), name);
 }
 
 std::optional<std::string> validate(const node_config& c) {
@@ -564,7 +554,7 @@ startup read_startup(int argc, const char* const* argv, const environment_variab
   if (config.client_advertise.host.empty())
     config.client_advertise = config.client_listen;
   if (const auto p = validate(config))
-    return print("parleyd: " + *p + "\n", 2);
+    return print("parleyd: " + *p + (argc < 2 ? "; `parleyd --help` shows a whole command\n" : "\n"), 2);
   result.warnings = strangers(env);
   return result;
 }

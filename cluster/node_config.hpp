@@ -87,11 +87,15 @@ struct node_config {
   milliseconds drain_spread{30'000};   ///< clients of a stopping node come back elsewhere spread over this
   milliseconds drain_deadline{10'000}; ///< leaderships are handed over within this, or not at all
 
-  std::string peer_cert() const; ///< files under `certs_dir`
-  std::string peer_key() const;
-  std::string peer_ca() const;
-  std::string client_cert() const;
-  std::string client_key() const;
+  std::string own_file(const char* name) const;
+  std::string peer_cert() const { return own_file("node.pem"); } ///< files under `certs_dir`
+  std::string peer_key() const { return own_file("node.key"); }
+  std::string peer_ca() const { return certs_dir + "/node-ca.pem"; }
+  std::string client_cert() const { return own_file("client.pem"); }
+  std::string client_key() const { return own_file("client.key"); }
+  std::string admin_cert() const { return own_file("admin.pem"); }
+  std::string admin_key() const { return own_file("admin.key"); }
+  std::string admin_ca() const { return certs_dir + "/admin-ca.pem"; }
 };
 
 /// `none`, or a sentence: which field cannot be run with, and what would do.

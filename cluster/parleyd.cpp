@@ -3,8 +3,9 @@
 #include "cluster/dump.hpp"
 #include "cluster/formation_service.hpp"
 #include "cluster/logging.hpp"
-#include "cluster/node.hpp"
 #include "cluster/node_config.hpp"
+#include "cluster/node_pages.hpp"
+#include "cluster/preflight.hpp"
 
 #include <caf/actor_system.hpp>
 #include <caf/actor_system_config.hpp>
@@ -83,6 +84,12 @@ int fail(std::string_view what) {
   return 1;
 }
 
+/// Once there are actors, an end is abrupt: they hold what an orderly one would take from under them.
+[[noreturn]] void leave(int status) {
+  std::fflush(stdout);
+  std::_Exit(status);
+}
+
 tl::expected<storage::identity, std::string> claim(storage::environment& env, node_id node) {
   auto txn = env.begin_write();
   auto identity = storage::claim_identity(*txn, node);
@@ -121,9 +128,13 @@ int run(const node_config& config) {
   signals.watch();
   raise_descriptor_limit();
 
+  if (const auto why = objection(config))
+    return fail(*why);
+  for (const auto& doubt : doubts(config))
+    log::warn("start-doubt", {{"why", doubt}});
   auto directory = storage::data_directory::lock(config.data_dir);
   if (!directory)
-    return fail(directory.error().what);
+    return fail(directory.error().what + " (--data-dir names it)");
   storage::lmdb_config disk;
   disk.reserve_bytes = config.disk_reserve_bytes;
   disk.map_bytes_max = config.map_bytes_max;
@@ -133,7 +144,17 @@ int run(const node_config& config) {
     return fail(env.error().what);
   const auto identity = claim(**env, config.node);
   if (!identity)
-    return fail(identity.error());
+    return fail(identity.error() + " (--node, --data-dir)");
+
+  node_pages pages{config.node};
+  admin_config admin_settings;
+  admin_settings.listen = config.admin_listen;
+  admin_settings.certificate_file = config.admin_cert();
+  admin_settings.key_file = config.admin_key();
+  admin_settings.ca_file = config.admin_ca();
+  const auto admin = start_admin_server(admin_settings, pages);
+  if (!admin)
+    return fail(admin.error());
 
   const auto links_settings = make_links_config(config);
   caf_settings caf_config{config, links_settings};
@@ -141,9 +162,10 @@ int run(const node_config& config) {
   events_relay relay;
   links transport{system, links_settings, relay};
   formation_service forming{make_formation_config(config, identity->disk), **env};
+  pages.starts([&] { return forming.waits_for(); });
   transport.on_query([&](node_id from, std::string_view question) { return forming.answer(from, question); });
   if (const auto why = transport.start())
-    return fail(*why);
+    leave(fail(*why + " (--node, --certs-dir and --peer-listen decide this)"));
 
   const member self{config.node, identity->disk};
   const auto cluster = forming.run(transport, signals.stop, [&](storage::write_txn& txn, const founding& f) {
@@ -151,32 +173,31 @@ int run(const node_config& config) {
   });
   if (!cluster) {
     if (!signals.stop)
-      return fail(cluster.error());
+      leave(fail(cluster.error()));
     log::stop();
-    std::_Exit(0);
+    leave(0);
   }
 
   node it{system, config, *identity, *cluster, **env};
   relay.to(&it.events());
   if (const auto why = it.start(transport))
-    return fail(*why);
+    leave(fail(*why));
   forming.serve([&] { return it.nodes(); }, [&](const core::node_record& n) { it.admit(n); });
-  const auto admin = start_admin_server(config.admin_listen, it);
-  if (!admin)
-    return fail(admin.error());
+  pages.is(it);
   log::info("serving", {{"node", config.node},
                         {"clients", to_string(config.client_listen)},
-                        {"admin", to_string(config.admin_listen)}});
+                        {"admin", to_string({config.admin_listen.host, (*admin)->port()})}});
 
   signals.wait();
-  it.drain();
+  pages.drains();
+  const auto left = it.drain();
+  log::info("drained", {{"clients", left.clients}, {"leaderships", left.leaderships}});
   forming.remember(it.nodes());
   log::info("stopped");
   log::stop();
   // Nothing durable hangs on an orderly end: what is acknowledged is on disk, the rest is on other nodes or
   // is sent again. So there is nothing to wait for.
-  std::fflush(stdout);
-  std::_Exit(0);
+  leave(0);
 }
 
 } // namespace

@@ -34,8 +34,8 @@ struct town {
     settings.ack_every = 50ms;
   }
   static process_cluster_config with_flags(process_cluster_config c) {
-    for (const auto* word : {"--drain-spread", "500ms", "--drain-deadline", "3s"})
-      c.flags.emplace_back(word);
+    if (c.flags.empty())
+      c.flags = {"--drain-spread", "500ms", "--drain-deadline", "3s"};
     return c;
   }
   /// Lets the loop run until `done`; false after the deadline.
