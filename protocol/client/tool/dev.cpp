@@ -101,6 +101,8 @@ void add_dev(CLI::App& app, context& shared) {
   sub->add_option("--nodes", o->nodes, "How many")->check(CLI::Range(1, 9))->capture_default_str();
   sub->add_option("--directory", o->directory,
                   "Keep data, certificates and logs here; default: nowhere for long");
+  sub->footer("Prints what to type in other terminals, and the codes of who registers. Ctrl-C ends it.\n\n"
+              "Example:\n  parley dev --nodes 3");
   sub->callback([o, &shared] {
     try {
       run(*o, shared);

@@ -33,7 +33,6 @@ int main(int argc, char** argv) {
   using namespace parley::tool;
   std::signal(SIGPIPE, SIG_IGN);
   CLI::App app{"Parley: chats, scripts, measures and torments a cluster."};
-  app.footer(footer);
   app.require_subcommand(1);
   app.set_help_all_flag("--help-all", "Help of all commands");
   context shared;
@@ -62,6 +61,10 @@ int main(int argc, char** argv) {
 #ifdef PARLEY_HAS_CHAOS
   parley::chaos::add_chaos(app);
 #endif
+  app.footer(footer); // after the commands, which would inherit it
+  for (auto* sub : app.get_subcommands({}))
+    sub->footer(sub->get_footer() + (sub->get_footer().empty() ? "" : "\n\n") +
+                "--profile, --seeds, --ca and --json go with every command: parley --help");
 
   try {
     app.parse(argc, argv);

@@ -15,6 +15,9 @@ public:
   /// All series of a metric together, or one of them, named with its labels as the page has them; nothing if
   /// there is none.
   std::optional<double> sum(const std::string& metric) const;
+  /// Of a histogram without labels, what has come since `before` (a page of the same process): below which
+  /// value a share of `q` lies, as exactly as its buckets tell. Nothing if nothing has come.
+  std::optional<double> quantile(const std::string& metric, double q, const metrics_text& before) const;
 
 private:
   std::map<std::string, double> sums_;

@@ -7,6 +7,8 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdio>
 #include <memory>
@@ -18,6 +20,7 @@ namespace {
 
 struct options {
   std::string admin = "127.0.0.1:7200";
+  std::string ca, certificate, key; ///< of the admin authority; empty: plain HTTP
   double every = 1;
   unsigned times = 0;
 };
@@ -31,128 +34,236 @@ std::size_t collect(char* data, std::size_t size, std::size_t n, void* into) {
   return size * n;
 }
 
-std::optional<std::string> fetch(const std::string& url) {
+/// The page, or why there is none.
+struct look {
+  std::optional<metrics_text> page;
+  std::string why;
+  std::chrono::steady_clock::time_point at{};
+};
+
+look fetch(const std::string& address, const options& o) {
   const std::unique_ptr<CURL, void (*)(CURL*)> curl{curl_easy_init(), curl_easy_cleanup};
   std::string text;
+  const auto url = fmt::format("{}://{}/metrics", o.ca.empty() ? "http" : "https", address);
   curl_easy_setopt(curl.get(), CURLOPT_URL, url.c_str());
   curl_easy_setopt(curl.get(), CURLOPT_TIMEOUT_MS, 1'000L);
   curl_easy_setopt(curl.get(), CURLOPT_NOPROXY, "*"); // a node beside us is no business of a proxy's
   curl_easy_setopt(curl.get(), CURLOPT_WRITEFUNCTION, collect);
   curl_easy_setopt(curl.get(), CURLOPT_WRITEDATA, &text);
+  if (!o.ca.empty()) {
+    curl_easy_setopt(curl.get(), CURLOPT_CAINFO, o.ca.c_str());
+    curl_easy_setopt(curl.get(), CURLOPT_SSLCERT, o.certificate.c_str());
+    curl_easy_setopt(curl.get(), CURLOPT_SSLKEY, o.key.c_str());
+  }
   long code = 0;
-  if (curl_easy_perform(curl.get()) != CURLE_OK ||
-      curl_easy_getinfo(curl.get(), CURLINFO_RESPONSE_CODE, &code) != CURLE_OK || code != 200)
-    return std::nullopt;
-  return text;
+  const auto result = curl_easy_perform(curl.get());
+  curl_easy_getinfo(curl.get(), CURLINFO_RESPONSE_CODE, &code);
+  look l;
+  l.at = std::chrono::steady_clock::now();
+  if (result != CURLE_OK)
+    l.why =
+        result == CURLE_OPERATION_TIMEDOUT ? "does not answer within a second" : curl_easy_strerror(result);
+  else if (code != 200)
+    l.why = fmt::format("answers with status {}: is this an admin port?", code);
+  else
+    l.page = metrics_text{text};
+  return l;
 }
 
-/// A column shows the sum of a metric's series, or one of them; `per_second` its growth.
+/// How a column comes from a metric: its sum now, its growth a second, or a quantile of what has come since.
+enum class how : std::uint8_t { now, per_second, p50, p99 };
 struct column {
   const char* title;
   const char* json;
   const char* metric;
-  bool per_second = false;
+  how from = how::now;
   double scale = 1;
+  bool total = true; ///< means something for all nodes together
 };
-constexpr column columns[] = {
-    {"conns", "connections", "parley_connections"},
-    {"leads", "shards_led", "parley_replicas{role=\"leader\"}"},
-    {"peers", "peers_up", "parley_link_up"},
-    {"sends/s", "sends_per_s", "parley_sends_total", true},
-    {"errors/s", "send_errors_per_s", "parley_send_errors_total", true},
-    {"rows/s", "rows_delivered_per_s", "parley_rows_delivered_total", true},
-    {"cmds/s", "commands_per_s", "parley_commands_applied_total", true},
-    {"commits/s", "commits_per_s", "parley_storage_commits_total", true},
-    {"sync %", "sync_percent", "parley_commit_seconds_sum", true, 100},
-    {"used MiB", "storage_used_mib", "parley_storage_bytes{part=\"used\"}", false, 1.0 / (1 << 20)},
+constexpr std::array columns{
+    column{"devices", "sessions", "parley_sessions"},
+    column{"leads", "shards_led", "parley_replicas{role=\"leader\"}"},
+    column{"peers", "peers_up", "parley_link_up", how::now, 1, false},
+    column{"sends/s", "sends_per_s", "parley_sends_total", how::per_second},
+    column{"errs/s", "send_errors_per_s", "parley_send_errors_total", how::per_second},
+    column{"rows/s", "rows_delivered_per_s", "parley_rows_delivered_total", how::per_second},
+    column{"waiting", "outbox_rows", "parley_outbox_rows"},
+    column{"out50", "commit_to_socket_p50_ms", "parley_commit_to_socket_seconds", how::p50, 1e3, false},
+    column{"out99", "commit_to_socket_p99_ms", "parley_commit_to_socket_seconds", how::p99, 1e3, false},
+    column{"batch/s", "commits_per_s", "parley_commit_seconds_count", how::per_second},
+    column{"batch99", "commit_p99_ms", "parley_commit_seconds", how::p99, 1e3, false},
+    column{"MiB", "storage_used_mib", "parley_storage_bytes{part=\"used\"}", how::now, 1.0 / (1 << 20)},
 };
+
+std::optional<double> value(const column& c, const look& now, const look& before) {
+  const metrics_text none;
+  const auto& page = *now.page;
+  const auto& old = before.page ? *before.page : none;
+  const auto sum = page.sum(c.metric);
+  switch (c.from) {
+  case how::now:
+    return sum ? std::optional{*sum * c.scale} : std::nullopt;
+  case how::per_second: {
+    const auto was = old.sum(c.metric);
+    const auto seconds = std::chrono::duration<double>(now.at - before.at).count();
+    // A metric whose series appear when something happens may not have been there; a restart counts from 0.
+    if (!before.page || !sum || seconds <= 0 || *sum < was.value_or(0))
+      return before.page && !sum ? std::optional{0.0} : std::nullopt;
+    return (*sum - was.value_or(0)) / seconds * c.scale;
+  }
+  case how::p50:
+  case how::p99: {
+    const auto q = page.quantile(c.metric, c.from == how::p50 ? 0.5 : 0.99, old);
+    return q ? std::optional{*q * c.scale} : std::nullopt;
+  }
+  }
+  return std::nullopt;
+}
+
+std::string text(const column& c, const std::optional<double>& v) {
+  if (!v)
+    return "–";
+  const bool whole = c.from == how::now && c.scale == 1;
+  return !whole && *v > 0 && *v < 9.95 ? fmt::format("{:.1f}", *v) : fmt::format("{:.0f}", *v);
+}
+
+constexpr std::size_t state_width = 7;
+
+/// Right-aligned under its title; the dash is one character and three bytes.
+std::string cell(const column& c, const std::string& t) {
+  const auto width = std::string_view{c.title}.size() + 2;
+  const auto used = t == "–" ? 1 : t.size();
+  return std::string(width > used ? width - used : 1, ' ') + t;
+}
 
 struct node {
   std::string address;
-  metrics_text before;
-  std::chrono::steady_clock::time_point at{};
+  look before;
 };
 
-std::string cell(const column& c, const node& n, const metrics_text& now, double seconds) {
-  const auto value = now.sum(c.metric);
-  if (!value)
-    return "–";
-  if (!c.per_second)
-    return fmt::format("{:.0f}", *value * c.scale);
-  const auto old = n.before.sum(c.metric);
-  if (!old || seconds <= 0 || *value < *old) // its first look, or a restart
-    return "–";
-  return fmt::format("{:.0f}", (*value - *old) / seconds * c.scale);
-}
+class watch {
+public:
+  watch(const options& o, const context& shared) : options_{o}, json_{shared.json} {
+    auto addresses = client::parse_seeds(o.admin);
+    if (!addresses)
+      throw stop{status::usage, addresses.error().sentence};
+    if (!o.ca.empty() && (o.certificate.empty() || o.key.empty()))
+      throw stop{status::usage, "With --admin-ca, give --admin-cert and --admin-key too."};
+    for (const auto& a : *addresses)
+      nodes_.push_back({transport::to_string(a), {}});
+    for (const auto& n : nodes_)
+      address_width_ = std::max(address_width_, n.address.size() + 2);
+  }
 
-void run(const options& o, const context& shared) {
-  auto addresses = client::parse_seeds(o.admin);
-  if (!addresses)
-    throw stop{status::usage, addresses.error().sentence};
-  std::vector<node> nodes;
-  for (const auto& a : *addresses)
-    nodes.push_back({transport::to_string(a), {}, {}});
-  const auto colours = palette::for_stdout();
-  const bool terminal = ::isatty(STDOUT_FILENO) != 0 && !shared.json;
-  for (unsigned round = 0; o.times == 0 || round < o.times; ++round) {
-    if (round > 0)
-      std::this_thread::sleep_for(std::chrono::duration<double>{o.every});
-    std::string table = terminal ? "\x1b[H\x1b[2J" : "";
-    table += fmt::format("{}{:<22}", colours.bold, "node");
-    for (const auto& c : columns)
-      table += fmt::format("{:>11}", c.title);
-    table += fmt::format("{}\n", colours.reset);
+  void run() {
+    for (auto& n : nodes_) // rates need a first look to compare with
+      n.before = fetch(n.address, options_);
+    for (unsigned round = 1; options_.times == 0 || round <= options_.times; ++round) {
+      std::this_thread::sleep_for(
+          std::chrono::duration<double>{round == 1 ? std::min(1.0, options_.every) : options_.every});
+      if (show() == 0 && round == options_.times)
+        throw stop{status::unreachable,
+                   "No node answers. Are these the admin ports (--admin-listen of parleyd)?"};
+    }
+  }
+
+private:
+  /// Answers how many nodes did.
+  unsigned show() {
+    std::vector<std::string> lines;
+    lines.push_back(head());
+    std::array<std::optional<double>, columns.size()> totals;
     unsigned answered = 0;
-    for (auto& n : nodes) {
-      const auto text = fetch(fmt::format("http://{}/metrics", n.address));
-      const auto at = std::chrono::steady_clock::now();
+    for (auto& n : nodes_) {
+      auto now = fetch(n.address, options_);
       json_line json;
-      json.put("node", n.address).put("up", text.has_value());
-      table += fmt::format("{:<22}", n.address);
-      if (text) {
+      json.put("node", n.address).put("up", now.page.has_value());
+      auto line = fmt::format("{:<{}}", n.address, address_width_);
+      if (now.page) {
         ++answered;
-        metrics_text now{*text};
-        const auto seconds = std::chrono::duration<double>(at - n.at).count();
-        for (const auto& c : columns) {
-          const auto value = cell(c, n, now, seconds);
-          table += std::string(11 - std::min<std::size_t>(11, value == "–" ? 1 : value.size()), ' ') + value;
-          json.raw(c.json, value == "–" ? "null" : value);
+        const bool ready = now.page->sum("parley_ready") == 1;
+        json.put("ready", ready);
+        line += fmt::format("{}{:<{}}{}", ready ? colours_.green : colours_.red, ready ? "ready" : "not yet",
+                            state_width, colours_.reset);
+        for (std::size_t i = 0; i < columns.size(); ++i) {
+          const auto v = value(columns[i], now, n.before);
+          line += cell(columns[i], text(columns[i], v));
+          json.raw(columns[i].json, v ? fmt::format("{:.3g}", *v) : "null");
+          if (v && columns[i].total)
+            totals[i] = totals[i].value_or(0) + *v;
         }
-        n.before = std::move(now);
-        n.at = at;
       } else {
-        table += fmt::format("{}  does not answer{}", colours.red, colours.reset);
-        n.before = {};
+        line += fmt::format("{}{}{}", colours_.red, now.why, colours_.reset);
+        json.put("why", now.why);
       }
-      table += '\n';
-      if (shared.json)
+      n.before = std::move(now);
+      lines.push_back(std::move(line));
+      if (json_)
         json.print();
     }
-    if (!shared.json) {
-      std::fwrite(table.data(), 1, table.size(), stdout);
-      std::fflush(stdout);
+    if (nodes_.size() > 1) {
+      auto line = fmt::format("{}{:<{}}", colours_.bold, "all", address_width_ + state_width);
+      for (std::size_t i = 0; i < columns.size(); ++i)
+        line += cell(columns[i], columns[i].total ? text(columns[i], totals[i]) : "");
+      lines.push_back(line + std::string{colours_.reset});
     }
-    if (o.times != 0 && round + 1 == o.times && answered == 0)
-      throw stop{status::unreachable,
-                 "No node answers. Are these the admin ports (--admin-listen of parleyd)?"};
+    if (!json_)
+      draw(lines);
+    return answered;
   }
-}
+
+  std::string head() const {
+    auto line = fmt::format("{}{:<{}}", colours_.bold, "node", address_width_ + state_width);
+    for (const auto& c : columns)
+      line += cell(c, c.title);
+    return line + std::string{colours_.reset};
+  }
+
+  void draw(const std::vector<std::string>& lines) const {
+    std::string out = terminal_ ? "\x1b[H" : ""; // drawn over: clearing first would flicker
+    for (const auto& l : lines)
+      out += l + (terminal_ ? "\x1b[K\n" : "\n");
+    if (terminal_)
+      out += fmt::format("\x1b[K\n{}waiting: rows for clients · out50, out99: ms from commit to socket · "
+                         "batch99: ms of a commit, its sync included · Ctrl-C ends{}\x1b[K\n\x1b[J",
+                         colours_.dim, colours_.reset);
+    std::fwrite(out.data(), 1, out.size(), stdout);
+    std::fflush(stdout);
+  }
+
+  const options& options_;
+  bool json_;
+  bool terminal_ = ::isatty(STDOUT_FILENO) != 0;
+  palette colours_ = palette::for_stdout();
+  std::size_t address_width_ = 6; ///< of the longest, and a gap
+  std::vector<node> nodes_;
+};
 
 } // namespace
 
 void add_top(CLI::App& app, context& shared) {
-  auto* sub = app.add_subcommand("top", "Watch the nodes: connections, traffic, leaderships, commits");
+  auto* sub = app.add_subcommand("top", "Watch the nodes: devices, traffic, leaderships, commits, delays");
   sub->fallthrough();
   const auto o = std::make_shared<options>();
   sub->add_option("--admin", o->admin, "Admin ports: host:port,host:port")
       ->envname("PARLEY_ADMIN")
       ->capture_default_str();
+  sub->add_option("--admin-ca", o->ca, "The admin authority, for ports that are not on loopback")
+      ->check(CLI::ExistingFile);
+  sub->add_option("--admin-cert", o->certificate, "A certificate of that authority")
+      ->check(CLI::ExistingFile);
+  sub->add_option("--admin-key", o->key, "Its key")->check(CLI::ExistingFile);
   sub->add_option("--every", o->every, "Seconds between two looks")
       ->check(CLI::Range(0.1, 3600.0))
       ->capture_default_str();
   sub->add_option("--times", o->times, "So many looks; 0: until stopped")->capture_default_str();
-  sub->footer("Example:\n  parley top --admin 127.0.0.1:7201,127.0.0.1:7202,127.0.0.1:7203");
-  sub->callback([o, &shared] { run(*o, shared); });
+  sub->footer(
+      "Columns: devices logged in; shards led; peers reachable; messages handed in, refused, and inbox rows\n"
+      "taken to clients, a second; rows waiting for clients; ms from a row's commit to its client's socket;\n"
+      "commits a second, and their ms, sync included; size of the data files.\n\n"
+      "Example:\n  parley top --admin 127.0.0.1:7201,127.0.0.1:7202,127.0.0.1:7203\n"
+      "  parley top --json --times 1        # one JSON object per node; rates over the second before");
+  sub->callback([o, &shared] { watch{*o, shared}.run(); });
 }
 
 } // namespace parley::tool

@@ -130,8 +130,14 @@ TEST_CASE("two people register, write, read and see each tick") {
   CHECK(o.text.find("\"last\":3") != std::string::npos);
 
   SUBCASE("in a chat") {
-    // Bob stays for a while; Alice's chat ends once all she wrote was read.
-    std::thread bob{[&] { o = n.parley("bob", "chat --with +4911111111", "(sleep 2; echo yes) |"); }};
+    // Bob answers when he has been shown her last word; Alice's chat ends once all she wrote was read.
+    const auto seen = n.dir + "/bob.out";
+    std::thread bob{[&] {
+      o = n.parley("bob", "chat --with +4911111111 >" + seen,
+                   "(i=0; until grep -qs ' bob$' " + seen +
+                       " || [ $((i += 1)) -gt 600 ]; do sleep 0.05; done; echo yes) |");
+      o.text += run("cat " + seen).text;
+    }};
     const auto alice = n.parley("alice", "chat --with +4922222222 --wait read", "printf 'hello\\nbob\\n' |");
     bob.join();
     CAPTURE(alice.text);
@@ -142,6 +148,7 @@ TEST_CASE("two people register, write, read and see each tick") {
     CHECK(count(alice.text, "✓ ") >= 2);
     CHECK(alice.text.find("✓✓ read") != std::string::npos);
     CHECK(o.text.find("hello") != std::string::npos);
+    CHECK(o.text.find("✓ ") != std::string::npos);
   }
   SUBCASE("a profile in use is not shared") {
     client::sqlite_store taken{n.dir + "/alice"};
