@@ -1,5 +1,6 @@
 #include "actors/connection.hpp"
 
+#include "actors/alarm.hpp"
 #include "actors/answers.hpp"
 #include "actors/core/token_bucket.hpp"
 
@@ -106,19 +107,6 @@ struct connection_state {
 
 using self_ptr = connection_actor::stateful_pointer<connection_state>;
 
-template <std::size_t I = 0>
-core::call call_of_kind(std::size_t kind) {
-  if constexpr (I + 1 < std::variant_size_v<core::call>) {
-    if (kind != I)
-      return call_of_kind<I + 1>(kind);
-  }
-  return core::call{std::in_place_index<I>};
-}
-
-core::answer refusal_of_kind(std::uint8_t kind, ec why) {
-  return core::refusal(call_of_kind(kind), why);
-}
-
 void arm_sweep(self_ptr self, std::chrono::milliseconds in) {
   auto& st = self->state;
   const auto at = self->clock().now() + in;
@@ -128,7 +116,7 @@ void arm_sweep(self_ptr self, std::chrono::milliseconds in) {
   // one fires in vain.
   st.sweeping = true;
   st.sweep_at = at;
-  self->delayed_send(self, in, atom::sweep_v);
+  sweep_later(self, in);
 }
 
 /// Sends one of the connection's own calls; its answer is handled here.
@@ -315,7 +303,7 @@ void sweep(self_ptr self) {
   answer_batch overdue;
   for (const auto& [n, c] : st.open)
     if (c.deadline <= now)
-      overdue.answers.push_back({n, refusal_of_kind(c.kind, ec::timed_out)});
+      overdue.answers.push_back({n, core::refusal_of_kind(c.kind, ec::timed_out)});
   if (!overdue.answers.empty())
     answered(self, overdue);
   if (st.mode == stream::pulling && !st.open.contains(st.pull_number))

@@ -1,5 +1,6 @@
 #include "actors/fan_out.hpp"
 
+#include "actors/alarm.hpp"
 #include "actors/core/debt_ledger.hpp"
 
 #include <algorithm>
@@ -46,7 +47,7 @@ void arm_sweep(self_ptr self) {
   if (st.sweeping)
     return;
   st.sweeping = true;
-  self->delayed_send(self, st.config.sweep_every, atom::sweep_v);
+  sweep_later(self, st.config.sweep_every);
 }
 
 core::outbox_page read_outbox(fan_out_state& st, std::uint64_t from) {

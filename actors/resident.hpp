@@ -1,5 +1,6 @@
 #pragma once
 // What conversation, inbox and account have in common: where they live, whom they ask, when they go.
+#include "actors/alarm.hpp"
 #include "actors/answers.hpp"
 #include "actors/state_reader.hpp"
 
@@ -74,7 +75,7 @@ void arm_sweep(Self* self, resident_state& st) {
   if (st.sweeping)
     return;
   st.sweeping = true;
-  self->delayed_send(self, st.at.config.sweep_every, atom::sweep_v);
+  sweep_later(self, st.at.config.sweep_every);
 }
 
 /// Called by a sweep when nothing is left to do: tells the shard, which answers with `stop` in order with
