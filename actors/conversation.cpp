@@ -36,6 +36,8 @@ bool admit(conversation_state& st, user_id user) {
 }
 
 ec refusal_of(const conversation_head& head) {
+  if (head.error != ec::none)
+    return head.error;
   return head.exists ? ec::not_a_member : ec::no_such_conversation;
 }
 

@@ -22,6 +22,8 @@ struct forwarded {
 struct hosted {
   node_id from{};
   std::uint64_t number = 0;
+  std::uint8_t kind = 0; ///< index in core::call
+  clock_point deadline{};
 };
 struct parked {
   routed_call call;
@@ -203,8 +205,13 @@ void from_peer(self_ptr self, node_id peer, core::peer_payload payload) {
                     core::refusal(c.what, ec::not_leader, 20)); // never forwarded twice: no loops
         continue;
       }
+      if (st.guests.size() >= st.config.hosted_max) {
+        back.answer(peer, c.number, core::refusal(c.what, ec::overloaded, 200));
+        continue;
+      }
       const auto n = ++st.last_number;
-      st.guests.emplace(n, hosted{peer, c.number});
+      st.guests.emplace(n, hosted{peer, c.number, static_cast<std::uint8_t>(c.what.index()),
+                                  self->clock().now() + st.config.hosted_within});
       to(routed_call{n, caf::actor_cast<answer_sink>(self), std::move(c.what)});
     }
   } else if (auto* got = std::get_if<core::answers_payload>(&payload)) {
@@ -257,6 +264,15 @@ void sweep(self_ptr self) {
     if (i->second.deadline <= now) {
       out.refuse(i->second.call, ec::timed_out);
       i = st.forwards.erase(i);
+    } else {
+      ++i;
+    }
+  }
+  outgoing back{st};
+  for (auto i = st.guests.begin(); i != st.guests.end();) {
+    if (i->second.deadline <= now) { // whoever had it died without a word
+      back.answer(i->second.from, i->second.number, core::refusal_of_kind(i->second.kind, ec::timed_out));
+      i = st.guests.erase(i);
     } else {
       ++i;
     }
@@ -332,6 +348,10 @@ caf::error validate(const router_config& config) {
     return bad("park_for");
   if (config.answer_within < config.sweep_every)
     return bad("answer_within");
+  if (config.hosted_max < 1)
+    return bad("hosted_max");
+  if (config.hosted_within < config.sweep_every)
+    return bad("hosted_within");
   return caf::none;
 }
 

@@ -22,6 +22,8 @@ struct router_config {
   std::size_t parked_max = 16'384;                 ///< calls that wait for a leader to be known
   std::chrono::milliseconds park_for{2000};        ///< then `unavailable`
   std::chrono::milliseconds answer_within{10'000}; ///< of a forwarded call; then `timed_out`
+  std::size_t hosted_max = 65'536;                 ///< calls of other nodes under way here; above: overloaded
+  std::chrono::milliseconds hosted_within{10'000}; ///< then other nodes are told `timed_out`
   std::chrono::milliseconds sweep_every{100};
   std::size_t deliveries_bytes_max = 64 << 10; ///< per payload to another node
 };

@@ -8,6 +8,7 @@ struct conversation_head {
   bool exists = false;
   std::vector<user_id> members;
   seq_no last{};
+  ec error{}; ///< not none: it could not be read, so `exists` says nothing
 };
 
 /// Reads see what commits before them wrote, not what is being applied right now: after a fresh read (STORE)
@@ -26,8 +27,8 @@ public:
   virtual core::conversation_list conversations(shard_id s, const core::list_conversations& ask) = 0;
   virtual core::found_device device(shard_id s, user_id user, device_id device) = 0;
   virtual core::found_phone phone(shard_id s, const std::string& phone) = 0;
-  /// The outbox from number `from` on, oldest first, bodies loaded.
-  virtual std::vector<core::incurred> debts(shard_id s, std::uint64_t from, std::size_t rows_max) = 0;
+  /// The outbox from number `from` on.
+  virtual core::outbox_page debts(shard_id s, std::uint64_t from, std::size_t rows_max) = 0;
   virtual core::node_list nodes(shard_id s) = 0;
 };
 

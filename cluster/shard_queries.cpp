@@ -12,13 +12,6 @@ std::uint32_t rows_of(std::uint32_t asked, const core::limits& l) {
   return asked == 0 ? l.page_rows_max : std::min(asked, l.page_rows_max);
 }
 
-/// An absent row, an unreadable one, and one whose checksum fails are three things.
-template <class T>
-struct row {
-  std::optional<T> it;
-  ec error = ec::none;
-};
-
 template <class T>
 row<T> load(shard_view& view, std::string_view key) {
   const auto v = view.get(key);
@@ -31,8 +24,8 @@ row<T> load(shard_view& view, std::string_view key) {
 
 } // namespace
 
-std::optional<rows::conversation_head> find_conversation(shard_view& view, conversation_id c) {
-  return load<rows::conversation_head>(view, rows::head_key(c)).it;
+row<rows::conversation_head> find_conversation(shard_view& view, conversation_id c) {
+  return load<rows::conversation_head>(view, rows::head_key(c));
 }
 
 std::optional<core::placement> find_retry(shard_view& view, const core::submission& what) {
@@ -107,8 +100,9 @@ core::conversation_page read_conversation(shard_view& view, const core::sync_con
 }
 
 std::vector<core::message> read_messages(shard_view& view, conversation_id c, seq_no after, seq_no upto,
-                                         std::size_t rows_max) {
+                                         std::size_t rows_max, std::size_t bytes_max) {
   std::vector<core::message> out;
+  std::size_t bytes = 0;
   if (upto <= after || rows_max == 0)
     return out;
   view.ascend(rows::message_key(c, next(after)), rows::message_rows(c).past(),
@@ -118,8 +112,9 @@ std::vector<core::message> read_messages(shard_view& view, conversation_id c, se
                 if (seq > upto)
                   return scan::stop;
                 auto m = rows::unpack_message(c, seq, v);
-                if (!m)
+                if (!m || (!out.empty() && bytes + m->body.size() > bytes_max))
                   return scan::stop;
+                bytes += m->body.size();
                 out.push_back(std::move(*m));
                 return out.size() < rows_max ? scan::more : scan::stop;
               });
@@ -139,37 +134,48 @@ std::vector<core::watermark> read_watermarks(shard_view& view, conversation_id c
   return marks;
 }
 
-std::vector<core::incurred> read_outbox(shard_view& view, shard_id shard, std::uint64_t from,
-                                        std::size_t rows_max, std::size_t bytes_max) {
-  std::vector<core::incurred> out;
-  if (rows_max == 0)
-    return out;
+core::outbox_page read_outbox(shard_view& view, shard_id shard, std::uint64_t from, std::size_t rows_max,
+                              std::size_t bytes_max) {
+  core::outbox_page page;
   view.ascend(rows::outbox_key(from), rows::row_key{'o'}.past(),
               [&](std::string_view key, std::string_view v) {
+                if (page.rows.size() >= rows_max) {
+                  page.more = true;
+                  return scan::stop;
+                }
                 key_reader in{key.substr(1)};
                 const auto number = in.get<std::uint64_t>();
                 auto what = rows::read<core::owed>(v);
-                if (!what)
+                if (!what) {
+                  page.error = ec::corrupt;
                   return scan::stop;
-                out.push_back({shard, number, std::move(*what), std::nullopt});
-                return out.size() < rows_max ? scan::more : scan::stop;
+                }
+                page.rows.push_back({shard, number, std::move(*what), std::nullopt});
+                return scan::more;
               });
   std::size_t bytes = 0;
-  for (std::size_t i = 0; i < out.size(); ++i) {
-    const auto* m = std::get_if<core::owed_message>(&out[i].what);
+  for (std::size_t i = 0; i < page.rows.size() && page.error == ec::none; ++i) {
+    const auto* m = std::get_if<core::owed_message>(&page.rows[i].what);
     if (!m)
       continue;
     const auto v = view.get(rows::message_key(m->conversation, m->seq));
     auto body = v ? rows::unpack_message(m->conversation, m->seq, *v) : std::nullopt;
-    // A debt without its body cannot be paid, and those behind it must not overtake it.
-    if (!body || (i != 0 && bytes + body->body.size() > bytes_max)) {
-      out.resize(i);
-      break;
+    if (!body) { // a debt without its body cannot be paid, and those behind it must not overtake it
+      page.error = ec::corrupt;
+    } else if (i != 0 && bytes + body->body.size() > bytes_max) {
+      page.rows.resize(i);
+      page.more = true;
+    } else {
+      bytes += body->body.size();
+      page.rows[i].full = std::move(body);
     }
-    bytes += body->body.size();
-    out[i].full = std::move(body);
   }
-  return out;
+  // One that fails its checksum reads as absent, and so does everything where no reader could be had.
+  if (view.status() != ec::none)
+    page.error = view.status();
+  if (page.error != ec::none)
+    page = {page.error, {}, false};
+  return page;
 }
 
 // --- inboxes

@@ -21,7 +21,13 @@ using storage::shard_view;
 // --- conversations
 // ------------------------------------------------------------------------------------------------
 
-std::optional<rows::conversation_head> find_conversation(shard_view& view, conversation_id c);
+/// An absent row (no value, no error), an unreadable one, and one whose checksum fails are three things.
+template <class T>
+struct row {
+  std::optional<T> it;
+  ec error = ec::none;
+};
+row<rows::conversation_head> find_conversation(shard_view& view, conversation_id c);
 
 /// The final answer to a message that was sent before (the first placement, or a conflict), or to one whose
 /// id is too old. Empty: not seen, go on. Ask before any limit: a retry must not be told `rate_limited`.
@@ -30,16 +36,18 @@ std::optional<core::placement> find_retry(shard_view& view, const core::submissi
 /// Errors: no_such_conversation, not_a_member, corrupt.
 core::conversation_page read_conversation(shard_view& view, const core::sync_conversation& ask,
                                           const core::limits& l = {});
-/// The log in (after, upto], at most `rows_max` rows.
+/// The log in (after, upto], at most `rows_max` rows and `bytes_max` of bodies (but one row, if there is
+/// any).
 std::vector<core::message> read_messages(shard_view& view, conversation_id c, seq_no after, seq_no upto,
-                                         std::size_t rows_max);
+                                         std::size_t rows_max, std::size_t bytes_max);
 /// Of every member, zeros where nothing was told.
 std::vector<core::watermark> read_watermarks(shard_view& view, conversation_id c,
                                              const rows::conversation_head& head);
 
-/// Outbox rows numbered `from` and up, bodies of messages loaded: what a fan-out actor replays.
-std::vector<core::incurred> read_outbox(shard_view& view, shard_id shard, std::uint64_t from,
-                                        std::size_t rows_max, std::size_t bytes_max);
+/// Outbox rows numbered `from` and up, bodies of messages loaded: what a fan-out actor replays. Errors: those
+/// of the view, corrupt; then there are no rows.
+core::outbox_page read_outbox(shard_view& view, shard_id shard, std::uint64_t from, std::size_t rows_max,
+                              std::size_t bytes_max);
 
 // --- inboxes
 // ------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ namespace parley::cluster {
 namespace {
 
 constexpr std::size_t history_rows_max = 512;
+constexpr std::size_t history_bytes_max = 1 << 20; ///< becomes one proposal
 constexpr std::size_t debts_bytes_max = 4 << 20;
 
 class environment_reader final : public state_reader {
@@ -27,10 +28,12 @@ public:
   conversation_head head(shard_id s, conversation_id c) override {
     return view(s, [&](auto& v) {
       conversation_head out;
-      if (auto found = queries::find_conversation(v, c)) {
+      const auto found = queries::find_conversation(v, c);
+      out.error = found.error;
+      if (found.it) {
         out.exists = true;
-        out.last = found->last;
-        for (const auto& m : found->members)
+        out.last = found.it->last;
+        for (const auto& m : found.it->members)
           out.members.push_back(m.user);
       }
       return out;
@@ -40,7 +43,9 @@ public:
     return view(s, [&](auto& v) { return queries::read_conversation(v, ask); });
   }
   std::vector<core::message> messages(shard_id s, conversation_id c, seq_no after, seq_no upto) override {
-    return view(s, [&](auto& v) { return queries::read_messages(v, c, after, upto, history_rows_max); });
+    return view(s, [&](auto& v) {
+      return queries::read_messages(v, c, after, upto, history_rows_max, history_bytes_max);
+    });
   }
   core::inbox_page inbox(shard_id s, const core::pull_inbox& ask) override {
     return view(s, [&](auto& v) { return queries::read_inbox(v, ask); });
@@ -57,7 +62,7 @@ public:
   core::found_phone phone(shard_id s, const std::string& phone) override {
     return view(s, [&](auto& v) { return queries::find_phone(v, phone); });
   }
-  std::vector<core::incurred> debts(shard_id s, std::uint64_t from, std::size_t rows_max) override {
+  core::outbox_page debts(shard_id s, std::uint64_t from, std::size_t rows_max) override {
     return view(s, [&](auto& v) { return queries::read_outbox(v, s, from, rows_max, debts_bytes_max); });
   }
   core::node_list nodes(shard_id s) override {

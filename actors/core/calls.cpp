@@ -67,6 +67,10 @@ answer refusal(const call& c, ec why, std::uint32_t retry_after_ms) {
   return make_refusal(c.index(), why, retry_after_ms);
 }
 
+answer refusal_of_kind(std::size_t index, ec why, std::uint32_t retry_after_ms) {
+  return make_refusal(index, why, retry_after_ms);
+}
+
 ec error_of(const answer& a) {
   return std::visit([](const auto& x) { return x.error; }, a);
 }

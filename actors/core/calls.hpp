@@ -298,6 +298,9 @@ shard_id home(const call& c, std::uint16_t shards);
 /// The answer to `c` that only says why not.
 answer refusal(const call& c, ec why, std::uint32_t retry_after_ms = 0);
 
+/// The same for a call of which only the place in `call` is known.
+answer refusal_of_kind(std::size_t index, ec why, std::uint32_t retry_after_ms = 0);
+
 /// What went wrong, whatever the answer's type.
 ec error_of(const answer& a);
 

@@ -331,6 +331,12 @@ struct incurred {
   owed what;
   std::optional<message> full;
 };
+/// Part of a shard's outbox, oldest first, bodies loaded. An error says nothing about what is owed.
+struct outbox_page {
+  ec error{};
+  std::vector<incurred> rows;
+  bool more = false; ///< there is more than was asked for or fits
+};
 /// New rows of one inbox: for the inbox actor, which shows them to live connections.
 struct arrived {
   shard_id shard{};

@@ -24,6 +24,8 @@ bool debt_ledger::add(incurred debt_in, source from) {
   }
   if (debts_.empty())
     confirmed_ = debt_in.number - 1;
+  if (last_ == 0)
+    begun_ = confirmed_;
   last_ = debt_in.number;
   debt d{std::move(debt_in), {}, 0};
   if (const auto* to = targets_of(d.it.what)) {

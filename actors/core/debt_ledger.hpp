@@ -46,6 +46,8 @@ public:
 
   /// All up to this number is with those it concerns.
   std::uint64_t confirmed() const { return confirmed_; }
+  /// The number before the first debt that was ever added: nothing up to it is in the outbox.
+  std::uint64_t begun() const { return begun_; }
   bool idle() const { return debts_.empty() && !behind_; }
   std::size_t size() const { return debts_.size(); }
   bool has_unsent() const { return unsent_ > 0; }
@@ -84,6 +86,7 @@ private:
   std::deque<debt> debts_; ///< consecutive numbers
   std::uint64_t last_ = 0; ///< highest number added
   std::uint64_t confirmed_ = 0;
+  std::uint64_t begun_ = 0;
   std::uint64_t last_call_ = 0;
   std::size_t unsent_ = 0; ///< targets
   bool behind_ = true;     ///< the outbox may hold more: it does at the start

@@ -96,6 +96,19 @@ TEST_CASE_FIXTURE(fixture, "an unknown conversation is only unknown if a fresh l
   CHECK(store.proposals.take().size() == 1);
 }
 
+TEST_CASE_FIXTURE(fixture, "a conversation that cannot be read just now is not an unknown one") {
+  reader.heads.clear();
+  reader.heads[id].error = ec::overloaded;
+  open();
+  call(room, asker.handle, 1, message(alice));
+  run();
+  store.answer(store.reads.take().at(0));
+  run();
+  const auto answers = asker.answers.take();
+  REQUIRE(answers.size() == 1);
+  CHECK(core::error_of(answers[0].what) == ec::overloaded);
+}
+
 TEST_CASE_FIXTURE(fixture, "beyond the rate limit a retry is still answered, a new message is not") {
   config.conversation_burst_max = 1;
   config.conversation_refill_every = std::chrono::microseconds{1'000'000};

@@ -1,6 +1,7 @@
 #pragma once
 #include "actors/state_reader.hpp"
 
+#include <algorithm>
 #include <map>
 
 namespace parley::test {
@@ -13,6 +14,9 @@ struct fake_reader final : state_reader {
   core::attached next_attached;
   std::vector<core::message> log;
   std::vector<core::incurred> outbox;
+  ec outbox_error{};
+  std::size_t outbox_rows_max = 1000; ///< of one page
+  int outbox_reads = 0;
 
   std::optional<core::placement> find_retry(shard_id, const core::submission& w) override {
     auto i = retries.find({w.conversation, w.id.counter});
@@ -35,12 +39,22 @@ struct fake_reader final : state_reader {
   core::conversation_list conversations(shard_id, const core::list_conversations&) override { return {}; }
   core::found_device device(shard_id, user_id, device_id) override { return {}; }
   core::found_phone phone(shard_id, const std::string&) override { return {}; }
-  std::vector<core::incurred> debts(shard_id, std::uint64_t from, std::size_t rows_max) override {
-    std::vector<core::incurred> out;
-    for (const auto& d : outbox)
-      if (d.number >= from && out.size() < rows_max)
-        out.push_back(d);
-    return out;
+  core::outbox_page debts(shard_id, std::uint64_t from, std::size_t rows_max) override {
+    ++outbox_reads;
+    core::outbox_page page;
+    page.error = outbox_error;
+    if (page.error != ec::none)
+      return page;
+    for (const auto& d : outbox) {
+      if (d.number < from)
+        continue;
+      if (page.rows.size() >= std::min(rows_max, outbox_rows_max)) {
+        page.more = true;
+        break;
+      }
+      page.rows.push_back(d);
+    }
+    return page;
   }
   core::node_list nodes(shard_id) override { return {}; }
 };

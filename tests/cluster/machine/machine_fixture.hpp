@@ -86,7 +86,11 @@ struct machine_fixture {
     return h;
   }
   std::vector<core::incurred> outbox(std::uint64_t from = 0) {
-    return read([&](auto& v) { return cluster::queries::read_outbox(v, shard, from, 10'000, 1 << 30); });
+    return read([&](auto& v) {
+      auto page = cluster::queries::read_outbox(v, shard, from, 10'000, 1 << 30);
+      CHECK(page.error == ec::none);
+      return std::move(page.rows);
+    });
   }
   core::conversation_page page(user_id by, std::uint64_t after = 0, std::uint32_t limit = 0) {
     return read([&](auto& v) {

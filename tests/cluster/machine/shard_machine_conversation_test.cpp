@@ -293,8 +293,9 @@ TEST_CASE_FIXTURE(machine_fixture, "a conversation is read in pages bounded by r
   const auto big = page(bob, 600);
   CHECK(big.messages.size() == 17);
   CHECK(big.more == 1);
-  const auto few =
-      read([&](auto& v) { return cluster::queries::read_messages(v, room, seq_no{10}, seq_no{14}, 100); });
+  const auto few = read([&](auto& v) {
+    return cluster::queries::read_messages(v, room, seq_no{10}, seq_no{14}, 100, 1 << 20);
+  });
   REQUIRE(few.size() == 4);
   CHECK(few[0].seq == seq_no{11});
 }

@@ -1,0 +1,230 @@
+#include "actors/fan_out.hpp"
+#include "tests/support/actor_fixture.hpp"
+#include "tests/support/fake_reader.hpp"
+
+#include <doctest/doctest.h>
+
+using namespace parley;
+using namespace std::chrono_literals;
+
+namespace {
+
+const conversation_id room{1, 2};
+const user_id bob{2};
+
+core::message text(std::uint64_t seq) {
+  return {room, seq_no{seq}, {}, user_id{1}, {}, {}, "body"};
+}
+core::incurred owed_text(std::uint64_t number) {
+  return {shard_id{1}, number, core::owed_message{room, seq_no{number}, {{bob, 1, seq_no{number - 1}}}},
+          text(number)};
+}
+
+struct fixture : test::actor_fixture {
+  test::fake_reader reader;
+  fake_store store = make_store();
+  fake_router router = make_router();
+  fan_out_config config;
+  fan_out_actor it;
+
+  ~fixture() {
+    if (it)
+      caf::anon_send_exit(it, caf::exit_reason::user_shutdown);
+  }
+  void lead() {
+    it = spawn_fan_out(sys, shard_id{1}, config, reader, store.handle, router.handle);
+    run();
+  }
+  void fail_over() {
+    caf::anon_send(it, atom::stop_v);
+    run();
+    lead();
+  }
+  void incur(std::uint64_t from, std::uint64_t upto) {
+    debt_batch b;
+    for (auto n = from; n <= upto; ++n)
+      b.debts.push_back(owed_text(n));
+    caf::anon_send(it, std::move(b));
+    run();
+  }
+  /// The seqs of all appends that left since the last look, in order.
+  std::vector<std::uint64_t> appended(const std::vector<routed_call>& calls) {
+    std::vector<std::uint64_t> out;
+    for (const auto& c : calls)
+      for (const auto& p : std::get<core::append_inbox>(std::get<core::propose>(c.what).what).parts)
+        out.push_back(number(p.upto));
+    return out;
+  }
+  void answer(const std::vector<routed_call>& calls, ec error = ec::none) {
+    for (const auto& c : calls) {
+      core::inbox_outcomes all;
+      all.parts.resize(std::get<core::append_inbox>(std::get<core::propose>(c.what).what).parts.size());
+      answer_batch b;
+      b.answers.push_back(
+          {c.number, core::proposed{error, error == ec::none ? core::outcome{all} : core::outcome{}}});
+      caf::anon_send(c.reply_to, std::move(b));
+    }
+    run();
+  }
+  /// Every append that is under way or follows from the answers is delivered. How many debts that were.
+  std::size_t deliver_all() {
+    std::size_t n = 0;
+    for (auto calls = router.calls.take(); !calls.empty(); calls = router.calls.take()) {
+      n += appended(calls).size();
+      answer(calls);
+    }
+    return n;
+  }
+  std::uint64_t confirmed_upto(const proposal& p) {
+    return std::get<core::confirm_outbox>(*core::decode<core::command>(p.command)).upto;
+  }
+};
+
+using seqs = std::vector<std::uint64_t>;
+
+} // namespace
+
+TEST_CASE_FIXTURE(fixture,
+                  "an outbox that cannot be read is not an empty one: it is read again, ever less often") {
+  reader.outbox = {owed_text(1), owed_text(2)};
+  reader.outbox_error = ec::overloaded;
+  lead();
+  advance(1s);
+  CHECK(router.calls.take().empty());
+  const auto at_first = reader.outbox_reads;
+  CHECK(at_first >= 3);
+  CHECK(at_first <= 7);
+  for (int i = 0; i < 200; ++i)
+    advance(50ms);
+  CHECK(reader.outbox_reads - at_first <= 6); // each 2 s by now
+  incur(3, 3);                                // what is new must not overtake
+  CHECK(router.calls.take().empty());
+  reader.outbox_error = ec::none;
+  reader.outbox.push_back(owed_text(3));
+  for (int i = 0; i < 41; ++i)
+    advance(50ms);
+  CHECK(appended(router.calls.take()) == seqs{1, 2, 3});
+}
+
+TEST_CASE_FIXTURE(fixture,
+                  "a page of the outbox that is full says that there is more, though nothing new comes") {
+  for (std::uint64_t n = 1; n <= 7; ++n)
+    reader.outbox.push_back(owed_text(n));
+  reader.outbox_rows_max = 3;
+  lead();
+  CHECK(appended(router.calls.take()) == seqs{1, 2, 3, 4, 5, 6, 7});
+}
+
+TEST_CASE_FIXTURE(fixture, "an outbox of more than memory holds is drained to its end") {
+  for (std::uint64_t n = 1; n <= 50; ++n)
+    reader.outbox.push_back(owed_text(n));
+  config.debts_max = 8;
+  lead();
+  std::size_t delivered = 0;
+  for (int i = 0; i < 10; ++i) {
+    const auto n = deliver_all();
+    CHECK(n <= 8);
+    delivered += n;
+    advance(50ms);
+  }
+  CHECK(delivered == 50);
+}
+
+TEST_CASE_FIXTURE(fixture, "a full memory takes no more, and fetches it when there is room") {
+  config.debts_max = 4;
+  lead();
+  for (std::uint64_t n = 1; n <= 10; ++n)
+    reader.outbox.push_back(owed_text(n));
+  incur(1, 10);
+  CHECK(deliver_all() == 4);
+  advance(50ms);
+  CHECK(appended(router.calls.take()) == seqs{5, 6, 7, 8});
+}
+
+TEST_CASE_FIXTURE(fixture, "a shard that is overloaded or without leader gets it again with the next sweep") {
+  lead();
+  incur(1, 2);
+  answer(router.calls.take(), ec::overloaded);
+  CHECK(router.calls.take().empty()); // not at once: that would be a storm
+  advance(50ms);
+  const auto again = router.calls.take();
+  CHECK(appended(again) == seqs{1, 2});
+  answer(again, ec::not_leader);
+  advance(50ms);
+  CHECK(appended(router.calls.take()) == seqs{1, 2});
+}
+
+TEST_CASE_FIXTURE(fixture, "an append without answer is sent again after its time") {
+  lead();
+  incur(1, 1);
+  CHECK(appended(router.calls.take()) == seqs{1});
+  for (int i = 0; i < 30; ++i)
+    advance(50ms);
+  CHECK(router.calls.take().empty());
+  for (int i = 0; i < 15; ++i)
+    advance(50ms);
+  CHECK(appended(router.calls.take()) == seqs{1});
+}
+
+TEST_CASE_FIXTURE(
+    fixture,
+    "a new leader sends again what the one before did not see confirmed, then what is new, in order") {
+  lead();
+  incur(1, 3);
+  router.calls.take(); // its answers are lost with the old leader
+  reader.outbox = {owed_text(1), owed_text(2), owed_text(3)};
+  fail_over();
+  CHECK(appended(router.calls.take()) == seqs{1, 2, 3});
+  incur(4, 5);
+  CHECK(appended(router.calls.take()) == seqs{4, 5});
+}
+
+TEST_CASE_FIXTURE(fixture, "a confirmation that was refused is made again") {
+  lead();
+  incur(1, 3);
+  deliver_all();
+  for (int i = 0; i < 101; ++i)
+    advance(50ms);
+  const auto first = store.proposals.take();
+  REQUIRE(first.size() == 1);
+  store.refuse(first[0], ec::overloaded);
+  run();
+  for (int i = 0; i < 101; ++i)
+    advance(50ms);
+  const auto second = store.proposals.take();
+  REQUIRE(second.size() == 1);
+  CHECK(confirmed_upto(second[0]) == 3);
+}
+
+TEST_CASE_FIXTURE(fixture, "messages that come one by one share one confirmation, some seconds later") {
+  lead();
+  for (std::uint64_t n = 1; n <= 40; ++n) {
+    incur(n, n);
+    CHECK(deliver_all() == 1);
+    advance(100ms);
+  }
+  CHECK(store.proposals.take().empty());
+  for (int i = 0; i < 25; ++i)
+    advance(50ms);
+  const auto all = store.proposals.take();
+  REQUIRE(all.size() == 1);
+  CHECK(confirmed_upto(all[0]) == 40);
+  store.answer(all[0], core::done{});
+  run();
+  for (int i = 0; i < 200; ++i)
+    advance(50ms);
+  CHECK(store.proposals.take().empty()); // nothing is left to confirm
+}
+
+TEST_CASE_FIXTURE(fixture,
+                  "many messages are confirmed in between: a failover never sends more than those again") {
+  reader.outbox = {owed_text(1'000)};
+  lead();
+  CHECK(deliver_all() == 1);
+  CHECK(store.proposals.take().empty()); // what was before the first is not this leader's to confirm
+  incur(1'001, 1'600);
+  CHECK(deliver_all() == 600);
+  const auto all = store.proposals.take();
+  REQUIRE(!all.empty());
+  CHECK(confirmed_upto(all.back()) >= 1'600 - config.confirm_after);
+}
