@@ -1,12 +1,14 @@
 #pragma once
 // One node's directory: whose it is, and that only one process uses it.
 //
-//   <data_dir>/lock             held (flock) by the process that uses the directory; its pid, for people
-//   <data_dir>/layout           "parley-data 1": what a newer or older version has to know before it looks
-//   further <data_dir>/store.mdb        the tables (storage/lmdb_environment.hpp) <data_dir>/store.mdb-lock
-//   LMDB's own; worthless when nobody runs
+//   <data_dir>/lock           held (flock) by the process that uses the directory; its pid, for people
+//   <data_dir>/layout         "parley-data 1": what another version has to know before it looks further
+//   <data_dir>/store.mdb      the tables (storage/lmdb_environment.hpp)
+//   <data_dir>/store.mdb-lock LMDB's own; worthless when nobody runs
+//   <data_dir>/store.journal  what is committed but not in the tables yet (storage/journal.hpp)
 //
-// Rows of table::node under the prefix 'i' (those of replicas are under 'r', and replication's):
+// Rows of table::node under the prefix 'i' (those of replicas are under 'r', and replication's; the journal's
+// mark is under 'j'):
 //
 //   "i/identity"   u8 version (1), u64 node, u64 disk, u64 cluster.hi, u64 cluster.lo   (cluster 0: none yet)
 //   "i/promise"    u8 version (1), u64 cluster.hi, u64 cluster.lo
