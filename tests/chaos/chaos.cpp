@@ -32,7 +32,7 @@ public:
         load_{load_config_of(options, cluster_), history_,
               [this](const std::string& phone) { return cluster_.code_for(phone); }} {}
 
-  int go();
+  int go(std::set<int>* broken);
   void keep() {
     if (!options_.leave_evidence)
       return;
@@ -47,6 +47,8 @@ private:
     c.parleyd = o.parleyd;
     c.directory = o.keep;
     c.environment = o.environment;
+    c.port_first = o.port_first;
+    c.port_last = o.port_last;
     // The drain's grace is for people; what is tested here is that it is orderly.
     c.flags = {"--drain-spread", "500ms", "--drain-deadline", "3s", "--log-level", "info"};
     return c;
@@ -208,6 +210,10 @@ bool chaos_run::heal() {
 
 void chaos_run::stop_and_dump() {
   for (std::size_t n = 1; n <= cluster_.size(); ++n) {
+    if (!options_.drain_at_end) {
+      cluster_.kill(n);
+      continue;
+    }
     const auto status = cluster_.terminate(n, std::chrono::seconds{15});
     if (!status) {
       complaints_.push_back("node " + std::to_string(n) + " did not stop within 15 s of SIGTERM");
@@ -286,7 +292,7 @@ void chaos_run::report(const verdict& v) const {
   std::fflush(stdout);
 }
 
-int chaos_run::go() {
+int chaos_run::go(std::set<int>* broken) {
   cluster_.start_all();
   if (!cluster_.wait_ready(std::chrono::seconds{30}))
     throw test::cluster_error{"the cluster did not get ready within 30 s"};
@@ -322,6 +328,9 @@ int chaos_run::go() {
     complaints_.push_back(c);
   stop_and_dump();
   const auto v = judge();
+  for (std::size_t rule = 0; broken && rule < v.by_rule.size(); ++rule)
+    if (v.by_rule[rule] != 0)
+      broken->insert(static_cast<int>(rule));
   report(v);
   const bool clean = v.clean() && complaints_.empty();
   if (!clean) {
@@ -332,11 +341,11 @@ int chaos_run::go() {
 
 } // namespace
 
-int run_chaos(const chaos_options& options) {
+int run_chaos(const chaos_options& options, std::set<int>* broken) {
   try {
     chaos_run run{options};
     try {
-      return run.go();
+      return run.go(broken);
     } catch (const std::exception&) {
       run.keep();
       throw;

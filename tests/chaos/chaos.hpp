@@ -3,6 +3,7 @@
 // or reordered.
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 
 namespace CLI {
@@ -23,10 +24,13 @@ struct chaos_options {
   bool leave_evidence = true; ///< logs, history and dumps of a run with harm stay in the temporary directory
   std::string parleyd;        ///< empty: beside the running program
   std::map<std::string, std::string> environment; ///< for the nodes: planted bugs
+  bool drain_at_end = true; ///< false: the nodes are killed before they are dumped; quicker, and as good
+  std::uint16_t port_first = 20'000, port_last = 31'000;
 };
 
 /// 0: clean; 1: a rule was broken, or the run does not count; 2: the harness could not do its work.
-int run_chaos(const chaos_options& options);
+/// `broken`: gets the numbers of the rules that were broken.
+int run_chaos(const chaos_options& options, std::set<int>* broken = nullptr);
 
 /// Registers `chaos`; its exit code comes from running it.
 void add_chaos(CLI::App& app);

@@ -28,6 +28,10 @@ void add_chaos(CLI::App& app) {
   sub->add_option("--parleyd", o->parleyd, "The node's program, if it is not beside this one");
   sub->add_flag("!--no-disk-losses", o->disk_losses, "Leave the disks alone");
   sub->add_flag("--json", o->json_only, "Print the last line only");
+  sub->footer(
+      "Prints a table and, last, one JSON line. Exit status: 0 no harm; 1 a rule was broken, or the run does "
+      "not\n"
+      "count; 2 the harness failed.\n\nExample:\n  parley chaos --nodes 3 --seconds 120 --rate 500 --seed 1");
   sub->callback([o] {
     if (const int status = run_chaos(*o); status != 0)
       throw CLI::RuntimeError(status);

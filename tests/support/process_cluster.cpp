@@ -59,14 +59,23 @@ bool is_free(std::uint16_t port) {
 }
 
 /// Below the ephemeral range: while a node is down, no outgoing connection may be given its port.
-std::uint16_t free_port() {
+std::uint16_t free_port(std::uint16_t first, std::uint16_t last) {
   static std::mt19937 random{std::random_device{}()};
   for (int tries = 0; tries < 200; ++tries) {
-    const auto port = static_cast<std::uint16_t>(20000 + random() % 11000);
+    const auto port = static_cast<std::uint16_t>(first + random() % (last - first));
     if (is_free(port))
       return port;
   }
-  throw cluster_error{"no free port between 20000 and 31000"};
+  throw cluster_error{"no free port between " + std::to_string(first) + " and " + std::to_string(last)};
+}
+
+/// Headers, and as much of a body as they promise.
+bool is_whole(const std::string& answer) {
+  constexpr std::string_view length = "\r\nContent-Length: ";
+  const auto end = answer.find("\r\n\r\n");
+  const auto at = answer.find(length);
+  return end != std::string::npos && at < end &&
+         answer.size() - end - 4 >= std::strtoul(answer.c_str() + at + length.size(), nullptr, 10);
 }
 
 std::string read_text(const std::string& path) {
@@ -116,9 +125,8 @@ process_cluster::process_cluster(process_cluster_config config) : config_{std::m
     throw cluster_error{"making certificates failed:\n" + read_text(directory_ + "/logs/make_certs.log")};
   for (std::size_t n = 0; n < config_.nodes; ++n) {
     process p;
-    p.peer.port = free_port();
-    p.client.port = free_port();
-    p.admin.port = free_port();
+    for (auto* a : {&p.peer, &p.client, &p.admin})
+      a->port = free_port(config_.port_first, config_.port_last);
     nodes_.push_back(p);
   }
 }
@@ -314,6 +322,8 @@ std::optional<std::string> process_cluster::get(std::size_t node, const std::str
     if (n <= 0)
       break;
     answer.append(buffer, static_cast<std::size_t>(n));
+    if (is_whole(answer)) // without waiting for the other end to close
+      break;
   }
   const auto body = answer.find("\r\n\r\n");
   const auto space = answer.find(' ');

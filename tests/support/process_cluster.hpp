@@ -30,6 +30,8 @@ struct process_cluster_config {
   std::vector<std::string> flags;                 ///< for every node
   std::map<std::string, std::string> environment; ///< added to the harness's own
   milliseconds exit_deadline{5000};               ///< of a killed process
+  /// Ports are taken from [first, last): clusters that begin at the same time need ranges of their own.
+  std::uint16_t port_first = 20'000, port_last = 31'000;
 };
 
 /// What went wrong with the harness or the cluster, as a sentence.
