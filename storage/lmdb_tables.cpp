@@ -36,8 +36,7 @@ public:
   key_copy() = default;
   explicit key_copy(std::string_view key) { *this = key; }
   key_copy& operator=(std::string_view key) {
-    size_ = std::min(key.size(), sizeof bytes_);
-    std::memcpy(bytes_, key.data(), size_);
+    size_ = key.copy(bytes_, sizeof bytes_);
     return *this;
   }
   std::string_view view() const { return {bytes_, size_}; }
@@ -238,7 +237,7 @@ void lmdb_tables::append(table t, std::string_view key, std::string_view value) 
   // In place: log entries are large, and each is written once.
   auto* at = static_cast<char*>(record.mv_data);
   const auto sum = checksum(t, key, value);
-  std::memcpy(at, value.data(), value.size());
+  value.copy(at, value.size());
   std::memcpy(at + value.size(), &sum, trailer_bytes);
 }
 

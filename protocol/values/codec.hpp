@@ -3,6 +3,7 @@
 // in values and big-endian in keys (`key_writer`), so that keys sort as their numbers do.
 #include "protocol/values/types.hpp"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 #include <string>
@@ -81,8 +82,7 @@ public:
   }
   body_hash get_hash() {
     body_hash h{};
-    const auto v = raw(h.size());
-    std::memcpy(h.data(), v.data(), v.size());
+    std::ranges::copy(raw(h.size()), h.begin());
     return h;
   }
   /// A view into the input: it lives as long as that does.
