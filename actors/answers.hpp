@@ -42,6 +42,16 @@ private:
   std::vector<std::pair<answer_sink, answer_batch>> groups_;
 };
 
+/// Where a call is answered, once the call itself has been handed on.
+struct asker {
+  answer_sink reply_to;
+  std::uint64_t number = 0;
+  std::size_t kind = 0; ///< index in core::call
+
+  explicit asker(const routed_call& c) : reply_to{c.reply_to}, number{c.number}, kind{c.what.index()} {}
+  void tell(answers& out, ec why) const { out.add(reply_to, number, core::refusal_of_kind(kind, why)); }
+};
+
 /// Calls that wait for a result of the STORE, by ticket.
 /// Holds: a call that is still here when the table dies (its actor crashed) is answered `internal`.
 class waiting_calls {
@@ -66,6 +76,10 @@ public:
     if (node.empty())
       return std::nullopt;
     return std::move(node.mapped());
+  }
+  const routed_call* find(std::uint64_t ticket) const {
+    const auto i = calls_.find(ticket);
+    return i == calls_.end() ? nullptr : &i->second;
   }
   bool empty() const { return calls_.empty(); }
   std::size_t size() const { return calls_.size(); }

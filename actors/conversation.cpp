@@ -18,7 +18,8 @@ struct conversation_state : resident_state {
   conversation_id id;
   conversation_head head; ///< members never leave a direct conversation, so a positive finding stays true
   core::token_bucket bucket{1, std::chrono::seconds{1}};
-  std::unordered_map<std::uint64_t, pending_mark> marks;              ///< by user
+  std::unordered_map<std::uint64_t, pending_mark> marks; ///< by user
+  std::optional<std::chrono::steady_clock::time_point> marks_written_at;
   std::unordered_map<std::uint64_t, std::vector<routed_call>> marked; ///< by ticket: written together
 };
 
@@ -73,6 +74,7 @@ void write_marks(self_ptr self) {
   st.marks.clear();
   if (command.marks.empty())
     return;
+  st.marks_written_at = self->clock().now();
   auto first = std::move(askers.back());
   askers.pop_back();
   const auto ticket = propose(self, st, std::move(first), core::command{std::move(command)});
@@ -94,7 +96,8 @@ void mark_read(self_ptr self, routed_call c, answers& out) {
   }
   mark.read = std::max(mark.read, what.upto);
   mark.askers.push_back(std::move(c));
-  if (!st.sweeping) // the first at once, then with the sweep
+  // the first at once, those that follow within a second with the sweep
+  if (!st.marks_written_at || self->clock().now() >= *st.marks_written_at + st.at.config.sweep_every)
     write_marks(self);
 }
 

@@ -17,6 +17,7 @@ struct live_device {
   inbox_pos last{};    ///< pushed or paged up to here
   inbox_pos acked{};   ///< reported by the device, not all of it written yet
   inbox_pos written{}; ///< proposed
+  std::optional<std::chrono::steady_clock::time_point> written_at;
   std::deque<core::connection_ref> fenced;
 };
 
@@ -53,13 +54,19 @@ bool take_over(inbox_state& st, device_id device, const core::connection_ref& re
   return true;
 }
 
-/// First at once, then with each sweep: one write a second per device, however fast it reads.
-void write_cursors(self_ptr self) {
+enum class when { due, now };
+
+/// The first at once, those that follow within `sweep_every` together with a later sweep: one write a second
+/// per device, however fast it reads.
+void write_cursors(self_ptr self, when how) {
   auto& st = self->state;
+  const auto now = self->clock().now();
   for (auto& [device, d] : st.devices) {
-    if (d.acked <= d.written)
+    if (d.acked <= d.written ||
+        (how == when::due && d.written_at && now < *d.written_at + st.at.config.sweep_every))
       continue;
     d.written = d.acked;
+    d.written_at = now;
     proposal_batch batch;
     batch.proposals.push_back(
         {st.at.shard, 0, result_sink{},
@@ -73,8 +80,7 @@ void acknowledge(self_ptr self, const core::acknowledge& what, const routed_call
   auto& d = st.devices[number(what.device)];
   d.acked = std::max(d.acked, what.upto);
   out.add(c.reply_to, c.number, core::answer{std::in_place_index<5>, core::done{}});
-  if (!st.sweeping)
-    write_cursors(self);
+  write_cursors(self, when::due);
 }
 
 void handle(self_ptr self, routed_call c, answers& out) {
@@ -177,11 +183,11 @@ inbox_actor::behavior_type inbox(self_ptr self, residence at) {
       [self](atom::sweep) {
         const auto acked = std::any_of(self->state.devices.begin(), self->state.devices.end(),
                                        [](const auto& d) { return d.second.acked > d.second.written; });
-        write_cursors(self);
+        write_cursors(self, when::due);
         passivate_if_idle(self, self->state, acked || is_live(self->state));
       },
       [self](atom::stop) {
-        write_cursors(self);
+        write_cursors(self, when::now);
         stop(self);
       },
   };

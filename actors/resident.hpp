@@ -94,13 +94,23 @@ void passivate_if_idle(Self* self, resident_state& st, bool busy) {
   arm_sweep(self, st);
 }
 
-/// One turn's calls: `handle(call, out)` for each.
+/// One turn's calls: `handle(call, out)` for each. If one makes the actor crash, it and those behind it are
+/// told so; who is told twice ignores the second.
 template <class Self, class F>
 void take_calls(Self* self, call_batch& batch, F handle) {
   answers out;
   self->state.last_used = self->clock().now();
-  for (auto& c : batch.calls)
-    handle(std::move(c), out);
+  for (auto c = batch.calls.begin(); c != batch.calls.end(); ++c) {
+    const asker who{*c};
+    try {
+      handle(std::move(*c), out);
+    } catch (...) {
+      who.tell(out, ec::internal);
+      for (++c; c != batch.calls.end(); ++c)
+        out.refuse(*c, ec::internal);
+      throw;
+    }
+  }
   arm_sweep(self, self->state);
 }
 
@@ -115,8 +125,17 @@ void quit_if_done(Self* self) {
 template <class Self, class F>
 void take_results(Self* self, result_batch& batch, F finish) {
   answers out;
-  for (auto& r : batch.results)
-    finish(r, out);
+  for (auto& r : batch.results) {
+    const auto* waiting = self->state.waiting.find(r.ticket);
+    const auto who = waiting ? std::optional<asker>{*waiting} : std::nullopt;
+    try {
+      finish(r, out);
+    } catch (...) { // the others are still in `waiting`, which answers when it dies
+      if (who)
+        who->tell(out, ec::internal);
+      throw;
+    }
+  }
   quit_if_done(self);
 }
 

@@ -65,6 +65,7 @@ private:
   core::outcome on(step&, core::open_direct& c);
   core::outcome on(step&, core::append_message& c);
   core::outcome on(step&, core::raise_watermarks& c);
+  core::outcome on(step&, core::want_copies& c);
   core::outcome on(step&, core::confirm_outbox& c);
   std::optional<core::placement> planted_retry(step&, const core::submission& s);
   void owe(step&, core::owed what, std::optional<core::message> full = std::nullopt);

@@ -60,6 +60,17 @@ core::outcome shard_machine::on(step& s, core::put_device& c) {
   account.devices.push_back(std::move(c.device));
   s.rows.put(rows::account_key(c.user), core::encode(account));
   s.rows.put(rows::inbox_head_key(c.user), core::encode(head));
+  if (account.devices.size() == 2) { // those of later devices hear it from their inboxes
+    std::vector<conversation_id> known;
+    s.rows.ascend(rows::stream_rows(c.user), rows::stream_rows(c.user).past(),
+                  [&](std::string_view key, std::string_view) {
+                    key_reader in{key.substr(10)}; // behind kind, user and 2
+                    known.push_back(in.get_conversation());
+                    return storage::scan::more;
+                  });
+    for (const auto& conversation : known)
+      owe(s, core::owed_copies{{conversation, c.user}});
+  }
   return core::done{};
 }
 

@@ -80,7 +80,7 @@ core::outcome shard_machine::on(step& s, core::open_direct& c) {
   constexpr std::uint64_t membership = 1; // began before the first message
   rows::conversation_head head;
   head.last_at = c.at;
-  head.members = {{c.low, membership, {}}, {c.high, membership, {}}};
+  head.members = {{c.low, membership}, {c.high, membership}};
   s.rows.put(rows::head_key(c.conversation), core::encode(head));
   owe(s, core::owed_opening{{c.conversation, {c.low, c.high}, c.at},
                             {{c.low, membership, {}}, {c.high, membership, {}}}});
@@ -138,7 +138,7 @@ core::outcome shard_machine::on(step& s, core::append_message& c) {
   core::owed_message debt{conversation, seq, {}};
   debt.to.reserve(head->members.size());
   for (auto& member : head->members) {
-    if (member.user == m.from && m.copy_own == 0)
+    if (member.user == m.from && m.copy_own == 0 && member.copies == 0)
       continue;
     debt.to.push_back({member.user, member.membership, member.fan_out_head});
     member.fan_out_head = seq;
@@ -197,6 +197,41 @@ core::outcome shard_machine::on(step& s, core::raise_watermarks& c) {
     }
     if (!debt.to.empty())
       owe(s, std::move(debt));
+  }
+  return core::done{};
+}
+
+// A second device has to get what the first sends, from the moment on at which it was registered. The session
+// that sends learns of it too late to be relied on, and a conversation lives on another shard than its
+// members' accounts. So:
+//
+//   put_device (user's shard) ── owed_copies ──► want_copies (conversation's shard)   for each conversation
+//   append_inbox that leaves out seqs ── gap ──► fan-out repairs from the log         once there are two
+//   devices
+//
+// What was sent in between, and not copied, lies behind the last seq that the stream was told (then this owes
+// the newest, which the inbox refuses as a gap), or before another member's message (which the inbox refuses
+// likewise).
+core::outcome shard_machine::on(step& s, core::want_copies& c) {
+  for (const auto& who : c.of) {
+    auto head = load_head(s.rows, who.conversation, s.at);
+    auto* member = head ? head->find(who.user) : nullptr;
+    if (!member || member->copies != 0)
+      continue;
+    member->copies = 1;
+    if (member->fan_out_head < head->last) {
+      std::optional<core::message> newest;
+      if (s.memory.leading) {
+        const auto v = s.rows.get(rows::message_key(who.conversation, head->last));
+        newest = must(v ? rows::unpack_message(who.conversation, head->last, *v) : std::nullopt, s.at);
+      }
+      owe(s,
+          core::owed_message{
+              who.conversation, head->last, {{who.user, member->membership, member->fan_out_head}}},
+          std::move(newest));
+      member->fan_out_head = head->last;
+    }
+    s.rows.put(rows::head_key(who.conversation), core::encode(*head));
   }
   return core::done{};
 }

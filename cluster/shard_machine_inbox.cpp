@@ -60,6 +60,10 @@ core::outcome shard_machine::on(step& s, core::append_inbox& c) {
     auto verdict = core::cover({stream.membership, stream.covered}, part);
     if (verdict.what == kind::gap && planted("inbox-accepts-gap"))
       verdict = {kind::accept, stream.covered, {part.membership, part.upto}};
+    const bool several_devices = inbox.head.devices.size() > 1;
+    if (verdict.what == kind::accept && several_devices && !core::leaves_nothing_out(part, verdict.above) &&
+        !planted("inbox-accepts-gap"))
+      verdict.what = kind::gap; // what one device sent, the others do not know
     switch (verdict.what) {
     case kind::malformed:
       out.parts.push_back({ec::bad_request, verdict.above});
@@ -76,6 +80,8 @@ core::outcome shard_machine::on(step& s, core::append_inbox& c) {
     }
     bool& changed = touched[{part.user, part.conversation}];
     if (verdict.what == kind::accept) {
+      if (stream.membership == 0 && several_devices)
+        owe(s, core::owed_copies{{part.conversation, part.user}});
       stream.membership = verdict.after.membership;
       stream.covered = verdict.after.covered;
       changed = true;

@@ -276,11 +276,11 @@ core::found_device find_device(shard_view& view, user_id user, device_id device)
   found.error = account.error != ec::none ? account.error : ec::no_such_user;
   if (!account.it)
     return found;
+  found.devices = static_cast<std::uint32_t>(account.it->devices.size());
   for (auto& d : account.it->devices)
     if (d.id == device) {
       found.error = ec::none;
       found.device = std::move(d);
-      found.devices = static_cast<std::uint32_t>(account.it->devices.size());
       break;
     }
   return found;

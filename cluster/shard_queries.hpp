@@ -62,7 +62,7 @@ core::conversation_list list_conversations(shard_view& view, const core::list_co
 // --- accounts and nodes
 // -------------------------------------------------------------------------------------------
 
-/// Errors: no_such_user, corrupt.
+/// Errors: no_such_user (no such device of this user; there is such a user if `devices` is not 0), corrupt.
 core::found_device find_device(shard_view& view, user_id user, device_id device);
 /// Errors: bad_phone, no_such_user, corrupt.
 core::found_phone find_phone(shard_view& view, std::string_view phone, const core::limits& l = {});

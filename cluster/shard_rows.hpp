@@ -142,10 +142,11 @@ inline row_key inbox_key(user_id u, inbox_pos p) {
 struct conversation_member {
   user_id user{};
   std::uint64_t membership = 0;
-  seq_no fan_out_head{}; ///< the last seq of this member's stream: the `prev` of the next
+  seq_no fan_out_head{};   ///< the last seq of this member's stream: the `prev` of the next
+  std::uint8_t copies = 0; ///< 1: its own messages belong to its stream
   template <class F>
   auto fields(F&& f) {
-    return f(user, membership, fan_out_head);
+    return f(user, membership, fan_out_head, copies);
   }
 };
 

@@ -211,7 +211,7 @@ struct find_device { ///< fresh
 struct found_device {
   ec error{};
   device_record device;
-  std::uint32_t devices = 0;
+  std::uint32_t devices = 0; ///< of the user, also when `device` is none of them
   std::uint32_t retry_after_ms = 0;
   template <class F>
   auto fields(F&& f) {

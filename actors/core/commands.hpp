@@ -19,9 +19,11 @@ struct submission {
   user_id from{};   ///< proved at login, never read from the wire
   client_msg_id id; ///< `id.device` too is proved at login
   body_hash hash{};
-  unix_ms at{};              ///< the gateway's clock; apply makes it monotone
-  std::uint8_t copy_own = 0; ///< 1: the sender has other devices, its own inbox wants a copy
-  std::string body;          ///< ciphertext; the server never looks inside
+  unix_ms at{}; ///< the gateway's clock; apply makes it monotone
+  /// 1: the sender's session knows of other devices, its own inbox wants a copy. A hint that saves a repair:
+  /// the conversation is told by the inbox (`want_copies`).
+  std::uint8_t copy_own = 0;
+  std::string body; ///< ciphertext; the server never looks inside
   template <class F>
   auto fields(F&& f) {
     return f(conversation, from, id, hash, at, copy_own, body);
@@ -147,7 +149,24 @@ struct owed_watermark { ///< from an inbox to the conversation: this user's devi
     return f(mark);
   }
 };
-using owed = std::variant<owed_message, owed_opening, owed_receipt, owed_watermark>;
+/// One member of one conversation.
+struct member_ref {
+  conversation_id conversation;
+  user_id user{};
+  template <class F>
+  auto fields(F&& f) {
+    return f(conversation, user);
+  }
+  bool operator==(const member_ref&) const = default;
+};
+struct owed_copies { ///< from an inbox to the conversation: this user has several devices now
+  member_ref who;
+  template <class F>
+  auto fields(F&& f) {
+    return f(who);
+  }
+};
+using owed = std::variant<owed_message, owed_opening, owed_receipt, owed_watermark, owed_copies>;
 
 struct device_record {
   device_id id{};
@@ -265,8 +284,18 @@ struct put_node { ///< a node joined, moved, or came back with another disk
   }
 };
 
+/// From now on these members want what they send in their own inboxes, too; and what they sent since their
+/// streams were last told something.
+struct want_copies {
+  std::vector<member_ref> of;
+  template <class F>
+  auto fields(F&& f) {
+    return f(of);
+  }
+};
+
 using command = std::variant<open_direct, append_message, raise_watermarks, confirm_outbox, append_inbox,
-                             advance_cursor, issue_code, redeem_code, put_device, put_node>;
+                             advance_cursor, issue_code, redeem_code, put_device, put_node, want_copies>;
 
 // --- what applying answers
 // ----------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ const std::vector<fan_out_target>* debt_ledger::targets_of(const owed& what) con
     return &o->to;
   if (auto* r = std::get_if<owed_receipt>(&what))
     return &r->to;
-  return nullptr; // an owed_watermark goes to its conversation
+  return nullptr; // the others go to their conversation
 }
 
 bool debt_ledger::add(incurred debt_in, source from) {
@@ -81,7 +81,8 @@ std::vector<debt_ledger::call_out> debt_ledger::send(time_point now) {
   struct open_batch {
     append_inbox appends;
     raise_watermarks marks;
-    under_way append_refs, mark_refs;
+    want_copies copies;
+    under_way append_refs, mark_refs, copies_refs;
   };
   std::unordered_map<std::uint16_t, open_batch> batches;
   const auto close_appends = [&](std::uint16_t shard, open_batch& b) {
@@ -107,6 +108,12 @@ std::vector<debt_ledger::call_out> debt_ledger::send(time_point now) {
         b.mark_refs.refs.push_back({d.it.number, i});
         continue;
       }
+      if (const auto* o = std::get_if<owed_copies>(&d.it.what)) {
+        auto& b = batches[static_cast<std::uint16_t>(number(home_shard(o->who.conversation, shards_)))];
+        b.copies.of.push_back(o->who);
+        b.copies_refs.refs.push_back({d.it.number, i});
+        continue;
+      }
       auto p = part(d, i);
       if (t.repair) {
         auto& fixes = repaired_[d.it.number];
@@ -129,6 +136,11 @@ std::vector<debt_ledger::call_out> debt_ledger::send(time_point now) {
       b.mark_refs.at = now;
       calls_.emplace(++last_call_, std::move(b.mark_refs));
       out.push_back({last_call_, {shard_id{shard}, command{std::move(b.marks)}}});
+    }
+    if (!b.copies.of.empty()) {
+      b.copies_refs.at = now;
+      calls_.emplace(++last_call_, std::move(b.copies_refs));
+      out.push_back({last_call_, {shard_id{shard}, command{std::move(b.copies)}}});
     }
   }
   return out;
@@ -164,44 +176,47 @@ void debt_ledger::answered(std::uint64_t call, ec error, const outcome& what, co
     return;
   }
   for (std::size_t i = 0; i < refs.size(); ++i) {
-    if (!outcomes || outcomes->parts[i].error != ec::gap) {
+    auto* d = find(refs[i].debt);
+    if (!d || d->targets[refs[i].target].at != progress::sent)
+      continue;
+    const auto got = outcomes ? outcomes->parts[i] : inbox_outcome{};
+    const bool lacks = got.error == ec::gap || (got.error == ec::none && d->targets[refs[i].target].partly);
+    if (!lacks) {
       settle(refs[i]); // `stale`: the membership this was for has ended
       continue;
     }
-    auto* d = find(refs[i].debt);
-    const auto* m = d ? std::get_if<owed_message>(&d->it.what) : nullptr;
-    if (m && d->targets[refs[i].target].at == progress::sent) {
-      // The inbox has less than this stream's previous append said. Earlier debts that are still open will
-      // fill it; what is missing beyond them comes from the conversation's log.
-      const auto covered = outcomes->parts[i].covered;
-      const auto& to = m->to[refs[i].target];
-      auto p = part(*d, refs[i].target);
-      p.prev = covered;
-      p.items.clear();
-      auto prev = covered;
-      auto expected = next(covered);
-      for (auto& msg : log(m->conversation, covered, m->seq)) {
-        if (msg.seq != expected)
-          break;
-        expected = next(expected);
-        if (msg.from == to.user && msg.seq != m->seq)
-          continue;
-        p.items.emplace_back(message_news{prev, msg});
-        prev = msg.seq;
-      }
-      if (expected != next(m->seq)) { // readers do not see all of it yet: an append must never cover a hole
-        reopen(refs[i]);
-        continue;
-      }
-      auto& t = d->targets[refs[i].target];
-      t.repair = true;
-      auto& fixes = repaired_[d->it.number];
-      std::erase_if(fixes, [&](const auto& x) { return x.first == refs[i].target; });
-      fixes.emplace_back(refs[i].target, std::move(p));
-    }
+    // The inbox has less than this stream's previous append said, or its user has several devices by now and
+    // wants what one of them sent. Earlier debts that are still open will fill some of it; what is missing
+    // beyond them comes from the conversation's log.
+    repair(*d, refs[i].target, got.covered, log);
     reopen(refs[i]);
   }
   drop_settled();
+}
+
+void debt_ledger::repair(debt& d, std::uint32_t index, seq_no covered, const history& log) {
+  const auto* m = std::get_if<owed_message>(&d.it.what);
+  if (!m)
+    return;
+  auto p = part(d, index);
+  p.prev = covered;
+  p.items.clear();
+  auto last = covered;
+  for (auto& msg : log(m->conversation, covered, m->seq)) {
+    if (msg.seq != next(last)) // readers do not see all of it yet: an append must never cover a hole
+      break;
+    p.items.emplace_back(message_news{last, msg});
+    last = msg.seq;
+  }
+  if (last == covered)
+    return;
+  p.upto = last;
+  auto& t = d.targets[index];
+  t.repair = true;
+  t.partly = last < m->seq;
+  auto& fixes = repaired_[d.it.number];
+  std::erase_if(fixes, [&](const auto& x) { return x.first == index; });
+  fixes.emplace_back(index, std::move(p));
 }
 
 void debt_ledger::expire(time_point deadline) {

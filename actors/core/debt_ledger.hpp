@@ -58,6 +58,7 @@ private:
     progress at = progress::unsent;
     seq_no prev{};       ///< of an inbox append; lowered when the inbox turned out to hold less
     bool repair = false; ///< fill (prev, seq] from the log
+    bool partly = false; ///< what is under way does not reach the seq: more has to follow
   };
   struct debt {
     incurred it;
@@ -76,6 +77,8 @@ private:
   debt* find(std::uint64_t number);
   const std::vector<fan_out_target>* targets_of(const owed& what) const;
   inbox_append part(const debt& d, std::uint32_t index) const;
+  /// The inbox has the stream up to `covered` only: sends what follows from the log, as far as that reaches.
+  void repair(debt& d, std::uint32_t index, seq_no covered, const history& log);
   void settle(const ref& r);
   void reopen(const ref& r);
   void drop_settled();

@@ -60,4 +60,13 @@ inline cover_verdict cover(const stream_state& has, const inbox_append& part) {
   return {kind::accept, has.covered, {has.membership, part.upto}};
 }
 
+/// Does a (well formed) part hold every seq above `above` that it covers?
+inline bool leaves_nothing_out(const inbox_append& part, seq_no above) {
+  std::uint64_t held = 0;
+  for (const auto& item : part.items)
+    if (const auto* m = std::get_if<message_news>(&item); m && m->msg.seq > above)
+      ++held;
+  return part.upto <= above || held == number(part.upto) - number(above);
+}
+
 } // namespace parley::core

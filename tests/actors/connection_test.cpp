@@ -239,3 +239,38 @@ TEST_CASE("between nodes an age travels, and a peer's nonsense is bounded") {
   CHECK(core::aged(3000, now) == now - 3ms);
   CHECK(core::aged(~0ULL, now) == now - 1h);
 }
+
+TEST_CASE_FIXTURE(fixture,
+                  "a pull that nobody answers is made again, long before a client's call would be given up") {
+  attach();
+  caf::anon_send(it, atom::receive_v, std::uint64_t{0});
+  run();
+  const auto lost = expect<core::pull_inbox>();
+  for (auto waited = 0ms; waited < config.own_answer_within + config.sweep_every; waited += 500ms)
+    advance(500ms);
+  const auto again = expect<core::pull_inbox>();
+  CHECK(again.number != lost.number);
+  core::inbox_page page;
+  page.rows.push_back(row(1));
+  page.next = inbox_pos{1};
+  answer(lost, page); // too late: it must not count twice
+  CHECK(box->rows() == 0);
+  answer(again, page);
+  CHECK(box->rows() == 1);
+}
+
+TEST_CASE_FIXTURE(fixture, "a heartbeat that nobody answers is made again") {
+  config.attach_every = 5s;
+  attach();
+  const auto beats = [&] {
+    std::size_t n = 0;
+    for (const auto& c : router.calls.take())
+      n += std::holds_alternative<core::attach>(c.what);
+    return n;
+  };
+  CHECK(beats() == 0);
+  for (auto waited = 0ms; waited < 20s; waited += 500ms)
+    advance(500ms);
+  CHECK(beats() >= 2);
+  CHECK(port->closes.empty());
+}

@@ -166,6 +166,18 @@ TEST_CASE_FIXTURE(fixture, "the first read mark is written at once, those of the
   CHECK(asker.answers.take().size() == 2);
 }
 
+TEST_CASE_FIXTURE(fixture,
+                  "a read mark in a busy conversation is written at once if none was in the last second") {
+  open();
+  call(room, asker.handle, 1, message(alice)); // from now on it sweeps
+  run();
+  store.answer(store.proposals.take().at(0), core::placement{});
+  run();
+  call(room, asker.handle, 2, core::call{core::mark_read{id, alice, seq_no{1}}});
+  run();
+  CHECK(store.proposals.take().size() == 1);
+}
+
 TEST_CASE_FIXTURE(fixture, "an idle conversation tells its shard, and stops when the shard says so") {
   config.passivate_after = 3s;
   open();

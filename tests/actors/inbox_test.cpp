@@ -112,3 +112,21 @@ TEST_CASE_FIXTURE(fixture, "a device that acknowledges a lot costs one write a s
   REQUIRE(last);
   CHECK(std::get<core::advance_cursor>(*last).upto == inbox_pos{50});
 }
+
+TEST_CASE_FIXTURE(
+    fixture, "after a quiet second the next acknowledgement is written at once again: ticks feel instant") {
+  const auto acknowledge = [&](std::uint64_t n) {
+    call(it, asker.handle, n, core::call{core::acknowledge{alice, phone, inbox_pos{n}}});
+    run();
+  };
+  acknowledge(1);
+  CHECK(store.proposals.take().size() == 1);
+  for (int i = 0; i < 3; ++i)
+    advance(1s);
+  acknowledge(2);
+  CHECK(store.proposals.take().size() == 1);
+  acknowledge(3);
+  CHECK(store.proposals.take().empty());
+  advance(1s);
+  CHECK(store.proposals.take().size() == 1);
+}

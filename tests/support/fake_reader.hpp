@@ -7,7 +7,7 @@
 namespace parley::test {
 
 /// Answers from maps that the test fills.
-struct fake_reader final : state_reader {
+struct fake_reader : state_reader {
   std::map<conversation_id, conversation_head> heads;
   std::map<std::pair<conversation_id, std::uint64_t>, core::placement> retries; ///< by client counter
   core::inbox_page next_page;

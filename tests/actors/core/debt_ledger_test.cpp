@@ -88,7 +88,7 @@ TEST_CASE("an append that got no answer is sent again, and so is one that was re
   CHECK(l.idle());
 }
 
-TEST_CASE("an inbox that lacks an earlier message gets it from the log, without the member's own") {
+TEST_CASE("an inbox that lacks an earlier message gets it from the log, and the member's own with it") {
   auto l = ready_ledger();
   l.add(owed_text(9, 4), debt_ledger::source::live);
   const auto calls = l.send(t0);
@@ -103,13 +103,39 @@ TEST_CASE("an inbox that lacks an earlier message gets it from the log, without 
   const auto& part = appends(again[0]).parts.at(0);
   CHECK(part.prev == seq_no{1});
   CHECK(part.upto == seq_no{4});
-  REQUIRE(part.items.size() == 2);
-  CHECK(std::get<message_news>(part.items[0]).msg.seq == seq_no{2});
-  CHECK(std::get<message_news>(part.items[1]).prev == seq_no{2});
-  CHECK(std::get<message_news>(part.items[1]).msg.seq == seq_no{4});
+  REQUIRE(part.items.size() == 3);
+  for (std::uint64_t i = 0; i < 3; ++i) { // each says what it follows
+    CHECK(std::get<message_news>(part.items[i]).msg.seq == seq_no{i + 2});
+    CHECK(std::get<message_news>(part.items[i]).prev == seq_no{i + 1});
+  }
 }
 
-TEST_CASE("a log that readers do not see whole yet repairs nothing: no append covers a hole") {
+TEST_CASE("a hole that is too big for one append is filled by several, and only then is the debt paid") {
+  auto l = ready_ledger();
+  l.add(owed_text(9, 1000), debt_ledger::source::live);
+  const debt_ledger::history log = [](conversation_id, seq_no after, seq_no upto) {
+    std::vector<message> some;
+    for (auto s = number(after) + 1; s <= number(upto) && some.size() < 400; ++s)
+      some.push_back(text(s));
+    return some;
+  };
+  auto calls = l.send(t0);
+  l.answered(calls.at(0).number, ec::none, outcomes({{ec::gap, seq_no{0}}}), log);
+  for (const std::uint64_t reached : {400, 800}) {
+    calls = l.send(t0);
+    REQUIRE(calls.size() == 1);
+    CHECK(appends(calls[0]).parts.at(0).upto == seq_no{reached});
+    l.answered(calls[0].number, ec::none, outcomes({{ec::none, seq_no{reached}}}), log);
+    CHECK_FALSE(l.idle());
+  }
+  calls = l.send(t0);
+  REQUIRE(calls.size() == 1);
+  CHECK(appends(calls[0]).parts.at(0).upto == seq_no{1000});
+  l.answered(calls[0].number, ec::none, outcomes({{ec::none, seq_no{1000}}}), log);
+  CHECK(l.idle());
+}
+
+TEST_CASE("a log that readers do not see whole yet repairs up to there: no append covers a hole") {
   auto l = ready_ledger();
   l.add(owed_text(9, 4), debt_ledger::source::live);
   const auto calls = l.send(t0);
@@ -119,7 +145,10 @@ TEST_CASE("a log that readers do not see whole yet repairs nothing: no append co
   l.answered(calls[0].number, ec::none, outcomes({{ec::gap, seq_no{1}}}), early);
   const auto again = l.send(t0);
   REQUIRE(again.size() == 1);
-  CHECK(appends(again[0]).parts.at(0).prev == seq_no{3});
+  const auto& part = appends(again[0]).parts.at(0);
+  CHECK(part.prev == seq_no{1});
+  CHECK(part.upto == seq_no{2});
+  CHECK(part.items.size() == 1);
 }
 
 TEST_CASE("an append for an ended membership is settled, not repeated") {

@@ -89,8 +89,10 @@ TEST_CASE_FIXTURE(machine_fixture, "devices are found by their user, with how ma
   CHECK(found.error == ec::none);
   CHECK(found.device.key[0] == 7);
   CHECK(found.devices == 2);
-  CHECK(read([&](auto& v) { return cluster::queries::find_device(v, alice, bobs); }).error ==
-        ec::no_such_user);
+  const auto other = read([&](auto& v) { return cluster::queries::find_device(v, alice, bobs); });
+  CHECK(other.error == ec::no_such_user);
+  CHECK(other.devices == 2); // there is such a user all the same
+  CHECK(read([&](auto& v) { return cluster::queries::find_device(v, carol, bobs); }).devices == 0);
 }
 
 TEST_CASE_FIXTURE(machine_fixture,

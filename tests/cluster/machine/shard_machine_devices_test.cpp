@@ -1,0 +1,156 @@
+// A user's second device: whatever the first sends from then on reaches it, whoever knew of it when.
+#include <doctest/doctest.h>
+
+#include "actors/core/debt_ledger.hpp"
+#include "tests/cluster/machine/machine_fixture.hpp"
+
+#include <random>
+
+using namespace parley;
+using test::machine_fixture;
+
+namespace {
+
+struct fixture : machine_fixture {
+  core::debt_ledger ledger{1, 10'000, 100};
+  std::uint64_t read_upto = 0;
+  std::uint64_t counter = 0;
+  std::size_t log_rows_max = 100;
+
+  /// What the fan-out does until nothing is owed any more.
+  void settle() {
+    for (int round = 0; round < 100; ++round) {
+      for (auto& row : outbox(read_upto + 1)) {
+        read_upto = row.number;
+        REQUIRE(ledger.add(std::move(row), core::debt_ledger::source::outbox));
+      }
+      ledger.loaded(read_upto);
+      const auto calls = ledger.send({});
+      if (calls.empty() && ledger.idle())
+        return;
+      for (const auto& c : calls)
+        ledger.answered(c.number, ec::none, apply(c.what.what), [&](auto room, auto after, auto upto) {
+          return read([&](auto& v) {
+            return cluster::queries::read_messages(v, room, after, upto, log_rows_max, 1 << 20);
+          });
+        });
+    }
+    FAIL("there is no end to it");
+  }
+  void say(user_id from) { send(from, from == alice ? alices : bobs, ++counter); }
+  struct heard {
+    std::uint64_t prev = 0, seq = 0;
+    bool operator==(const heard&) const = default;
+  };
+  std::vector<heard> heard_by(user_id u, inbox_pos after = inbox_pos::none) {
+    std::vector<heard> out;
+    for (const auto& row : inbox(u, number(after)).rows)
+      if (const auto* m = std::get_if<core::message_news>(&row.what))
+        out.push_back({number(m->prev), number(m->msg.seq)});
+    return out;
+  }
+  inbox_pos tablet_starts_at() {
+    return read([&](auto& v) { return cluster::queries::read_attachment(v, alice, alices_tablet); })
+        .acknowledged;
+  }
+  void two_people() {
+    done(device(alice, alices));
+    done(device(bob, bobs));
+    open();
+    settle();
+  }
+};
+
+} // namespace
+
+TEST_CASE_FIXTURE(fixture, "a message sent when the sender's session does not know of the new device yet") {
+  two_people();
+  say(alice);
+  settle();
+  CHECK(heard_by(alice).empty());
+  done(device(alice, alices_tablet));
+  say(alice); // the conversation has not heard of the tablet either
+  settle();
+  CHECK(heard_by(alice, tablet_starts_at()) == std::vector<heard>{{0, 1}, {1, 2}});
+}
+
+TEST_CASE_FIXTURE(fixture, "such a message is not lost behind another member's that follows it") {
+  two_people();
+  say(bob);
+  settle();
+  done(device(alice, alices_tablet));
+  say(alice);
+  say(bob);
+  say(alice);
+  restart(); // what is owed survives
+  settle();
+  CHECK(heard_by(alice, tablet_starts_at()) == std::vector<heard>{{1, 2}, {2, 3}, {3, 4}});
+}
+
+TEST_CASE_FIXTURE(fixture, "a conversation that is opened later knows of both devices before long") {
+  done(device(bob, bobs));
+  done(device(alice, alices));
+  done(device(alice, alices_tablet));
+  open();
+  say(alice);
+  settle();
+  say(alice);
+  settle();
+  CHECK(heard_by(alice) == std::vector<heard>{{0, 1}, {1, 2}});
+  CHECK(heard_by(bob) == std::vector<heard>{{0, 1}, {1, 2}});
+}
+
+TEST_CASE_FIXTURE(fixture, "what was said alone before is filled in pieces, however much it is") {
+  two_people();
+  log_rows_max = 3;
+  for (int i = 0; i < 20; ++i)
+    say(alice);
+  settle();
+  done(device(alice, alices_tablet));
+  settle();
+  const auto all = heard_by(alice);
+  REQUIRE(all.size() == 20);
+  for (std::uint64_t i = 0; i < 20; ++i)
+    CHECK(all[i] == heard{i, i + 1});
+}
+
+TEST_CASE_FIXTURE(fixture, "a user with one device gets no copies, and the append says what it leaves out") {
+  two_people();
+  say(alice);
+  say(bob);
+  settle();
+  CHECK(heard_by(alice) == std::vector<heard>{{0, 2}});
+}
+
+TEST_CASE("whenever the second device comes: it hears all from then on, each message naming the one before") {
+  for (unsigned seed = 1; seed <= 100; ++seed) {
+    CAPTURE(seed);
+    std::mt19937 rng{seed};
+    fixture f;
+    f.two_people();
+    std::uint64_t said = 0;
+    const auto some = [&] {
+      for (auto n = rng() % 6; n > 0; --n, ++said) {
+        f.say(rng() % 2 ? f.alice : f.bob);
+        if (rng() % 3 == 0)
+          f.settle();
+      }
+    };
+    some();
+    f.done(f.device(f.alice, f.alices_tablet));
+    const auto before = said;
+    some();
+    some();
+    f.settle();
+    const auto all = f.heard_by(f.alice, f.tablet_starts_at());
+    auto expected = before + 1;
+    for (const auto& h : all) {
+      if (h.seq <= before) // what it is told of earlier times is a gift
+        continue;
+      CHECK(h.seq == expected);
+      CHECK(h.prev + 1 == h.seq);
+      ++expected;
+    }
+    CHECK(expected == said + 1);
+  }
+}
