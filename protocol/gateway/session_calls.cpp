@@ -287,6 +287,8 @@ private:
   kj::Promise<void> paged(Context& context, Call call, Fill fill) {
     if (!c_->begin_page())
       return refuse(context, ec::overloaded, page_retry_ms);
+    auto page_under_way =
+        kj::defer([held = kj::addRef(*c_)]() mutable { held->end_page(); }); // `ask` may throw
     return c_->session()
         .ask(std::move(call))
         .then([context, fill = kj::mv(fill)](core::answer answer) mutable -> kj::Promise<void> {
@@ -296,7 +298,7 @@ private:
           fill(context.getResults(capnp::MessageSize{size_of(page), 0}), page);
           return kj::READY_NOW;
         })
-        .attach(kj::defer([held = kj::addRef(*c_)]() mutable { held->end_page(); }));
+        .attach(kj::mv(page_under_way));
   }
 
   static std::uint64_t size_of(const core::inbox_page& p) {

@@ -1,12 +1,12 @@
 // Peers that call, but not as they should.
 #include "tests/protocol/gateway/fixture.hpp"
+#include "tests/protocol/gateway/hand_made.hpp"
 
 #include "protocol/gateway/tokens.hpp"
 
-#include <capnp/rpc.capnp.h>
-#include <capnp/schema.h>
-#include <capnp/serialize.h>
 #include <doctest/doctest.h>
+
+#include <ctime>
 
 using namespace parley;
 using namespace parley::test;
@@ -15,92 +15,51 @@ using transport::close_reason;
 
 namespace {
 
-capnp::Data::Reader bytes_of(std::string_view s) {
-  return {reinterpret_cast<const kj::byte*>(s.data()), s.size()};
+/// The code that a requestCode with that pointer is answered with.
+ec asked_with(fixture& f, std::uint64_t pointer, const std::vector<std::uint64_t>& more = {}) {
+  raw_client hostile{f};
+  REQUIRE(hostile.handshake());
+  hostile.send(bootstrap_message() + call_with_pointer(pointer, more));
+  std::optional<verdict> v;
+  REQUIRE(f.until([&] {
+    hostile.ended();
+    v = answer_to<rpc::Gateway::RequestCodeResults>(1, hostile.received);
+    return v.has_value();
+  }));
+  CHECK_FALSE(v->exception);
+  return ec{static_cast<std::uint8_t>(v->code)};
 }
 
-std::string flat(capnp::MessageBuilder& m) {
-  const auto array = capnp::messageToFlatArray(m);
-  return {reinterpret_cast<const char*>(array.begin()), array.size() * sizeof(capnp::word)};
-}
-
-std::string bootstrap_message() {
-  capnp::MallocMessageBuilder m;
-  m.initRoot<capnp::rpc::Message>().initBootstrap().setQuestionId(0);
-  return flat(m);
-}
-
-/// A requestCode whose pointer to the phone's text is `pointer` instead.
-std::string call_with_pointer(std::uint64_t pointer) {
-  capnp::MallocMessageBuilder m;
-  auto call = m.initRoot<capnp::rpc::Message>().initCall();
-  call.setQuestionId(1);
-  call.initTarget().initPromisedAnswer().setQuestionId(0);
-  call.setInterfaceId(capnp::typeId<rpc::Gateway>());
-  call.setMethodId(1);
-  const std::string marker = "+49000000000";
-  call.initParams().getContent().initAs<rpc::Gateway::RequestCodeParams>().setPhone(marker.c_str());
+/// A message that the server does not know and hands back as `unimplemented`, copying all that is in it:
+/// structs in each other, `depth` of them.
+std::string unknown_message(unsigned depth) {
+  capnp::MallocMessageBuilder m{64};
+  m.initRoot<capnp::rpc::Message>().initObsoleteSave().setAs<capnp::Text>(
+      std::string(8 * depth + 7, 'x').c_str());
   auto bytes = flat(m);
-  // The text's pointer is the word before the text: a list of 13 bytes, right behind.
-  const auto at = bytes.find(marker) - 8;
-  std::memcpy(bytes.data() + at, &pointer, sizeof pointer);
+  const auto at = bytes.find("xxxxxxxx");
+  const auto first = struct_pointer(0, 0, 1);
+  std::memcpy(bytes.data() + at - 8, &first, sizeof first);
+  for (unsigned i = 0; i <= depth; ++i) { // the last one points to nothing
+    const auto pointer = i + 1 < depth ? struct_pointer(0, 0, 1) : 0;
+    std::memcpy(bytes.data() + at + 8 * i, &pointer, sizeof pointer);
+  }
   return bytes;
 }
 
-/// What the answer to question 1 says.
-struct verdict {
-  bool answered = false;
-  bool exception = false;
-  std::uint16_t code = 0;
-};
-verdict answer_of(std::string_view received) {
-  verdict v;
-  while (received.size() >= 8) {
-    std::vector<capnp::word> copy(received.size() / 8);
-    std::memcpy(copy.data(), received.data(), copy.size() * 8);
-    kj::ArrayPtr<const capnp::word> rest{copy.data(), copy.size()};
-    if (capnp::expectedSizeInWordsFromPrefix(rest) > rest.size())
-      break;
-    capnp::FlatArrayMessageReader reader{rest};
-    const auto message = reader.getRoot<capnp::rpc::Message>();
-    if (message.isReturn() && message.getReturn().getAnswerId() == 1) {
-      v.answered = true;
-      v.exception = message.getReturn().isException();
-      if (message.getReturn().isResults())
-        v.code = message.getReturn()
-                     .getResults()
-                     .getContent()
-                     .getAs<rpc::Gateway::RequestCodeResults>()
-                     .getError()
-                     .getCode();
-    }
-    received.remove_prefix(static_cast<std::size_t>(reader.getEnd() - rest.begin()) * 8);
-  }
-  return v;
-}
-
-/// The code that a requestCode with that pointer is answered with.
-ec asked_with(fixture& f, std::uint64_t pointer) {
-  raw_client hostile{f};
-  REQUIRE(hostile.handshake());
-  hostile.send(bootstrap_message() + call_with_pointer(pointer));
-  verdict v;
-  REQUIRE(f.until([&] {
-    hostile.ended();
-    v = answer_of(hostile.received);
-    return v.answered;
-  }));
-  CHECK_FALSE(v.exception);
-  return ec{static_cast<std::uint8_t>(v.code)};
-}
-
-constexpr std::uint64_t list_pointer(std::int32_t offset, std::uint32_t element, std::uint32_t count) {
-  return (static_cast<std::uint64_t>(element | count << 3) << 32) |
-         (static_cast<std::uint32_t>(offset) << 2 | 1u);
-}
-constexpr std::uint64_t struct_pointer(std::int32_t offset, std::uint16_t data, std::uint16_t pointers) {
-  return (static_cast<std::uint64_t>(data | static_cast<std::uint32_t>(pointers) << 16) << 32) |
-         (static_cast<std::uint32_t>(offset) << 2);
+/// A hello whose table of capabilities has `entries` entries of no size.
+std::string call_with_capabilities(std::uint32_t entries) {
+  auto bytes = door_call<rpc::Gateway::HelloParams>(1, door_method::hello, [](auto& call, auto params) {
+    params.setVersion(rpc::PROTOCOL_VERSION);
+    call.getParams().initCapTable(1)[0].setNone();
+  });
+  // The table is the only list of structs: its tag says one element of one word and one pointer.
+  const std::uint64_t tag = struct_pointer(1, 1, 1);
+  const auto at = bytes.rfind(std::string_view{reinterpret_cast<const char*>(&tag), sizeof tag});
+  REQUIRE(at != std::string::npos);
+  const std::uint64_t many = struct_pointer(static_cast<std::int32_t>(entries), 0, 0);
+  std::memcpy(bytes.data() + at, &many, sizeof many);
+  return bytes;
 }
 
 core::answer placed(core::placement p) {
@@ -125,9 +84,108 @@ TEST_CASE_FIXTURE(fixture, "a pointer to itself is a bad request") {
   CHECK(asked_with(*this, list_pointer(-1, 6, 1)) == ec::bad_request);
 }
 
+TEST_CASE_FIXTURE(fixture, "17 structs in each other where text was expected are a bad request") {
+  start();
+  const std::vector<std::uint64_t> deep(17, struct_pointer(0, 0, 1));
+  CHECK(asked_with(*this, struct_pointer(0, 0, 1), deep) == ec::bad_request);
+  const std::vector<std::uint64_t> lists(17, list_pointer(0, 6, 1));
+  CHECK(asked_with(*this, list_pointer(0, 6, 1), lists) == ec::bad_request);
+}
+
+TEST_CASE_FIXTURE(fixture, "what is copied back to its sender is followed 16 levels deep, not 17") {
+  start();
+  raw_client curious{*this};
+  REQUIRE(curious.handshake());
+  curious.send(unknown_message(10));
+  CHECK(until([&] {
+    curious.ended();
+    return any_message(curious.received, [](auto m) { return m.isUnimplemented(); });
+  }));
+  CHECK(server->connections() == 1);
+  curious.send(unknown_message(17));
+  CHECK(closed_for(close_reason::rpc_failed));
+  raw_client endless{*this};
+  REQUIRE(endless.handshake());
+  auto cycle = unknown_message(1);
+  const auto to_itself = struct_pointer(-1, 0, 1);
+  std::memcpy(cycle.data() + cycle.size() - 16, &to_itself, sizeof to_itself);
+  endless.send(cycle);
+  CHECK(until([&] { return closes(close_reason::rpc_failed) == 2 && server->connections() == 0; }));
+}
+
 TEST_CASE_FIXTURE(fixture, "text that overlaps the message around it is a bad request") {
   start();
   CHECK(asked_with(*this, list_pointer(-8, 2, 60)) == ec::bad_request);
+}
+
+TEST_CASE_FIXTURE(fixture,
+                  "a small message whose pointers all lead to the same piece is not followed for long") {
+  config.login_bytes_max = 64 * 1024; // the message is to be read
+  start();
+  // 1,500 pointers to one list of 1,000 words: 12 KB that would be copied back as 12 MB.
+  capnp::MallocMessageBuilder m{4096};
+  auto outer = m.initRoot<capnp::rpc::Message>().initObsoleteSave().initAs<capnp::List<capnp::Data>>(1500);
+  outer.init(1499, 8000);
+  auto bytes = flat(m);
+  const auto words_of_outer = std::size_t{1500};
+  const auto first = bytes.size() - 8000 - words_of_outer * 8;
+  for (std::size_t i = 0; i < words_of_outer; ++i) {
+    const auto pointer = list_pointer(static_cast<std::int32_t>(words_of_outer - 1 - i), 2, 8000);
+    std::memcpy(bytes.data() + first + 8 * i, &pointer, sizeof pointer);
+  }
+  raw_client hostile{*this};
+  REQUIRE(hostile.handshake());
+  const auto sent_before = shared.metrics.bytes_out.load();
+  const auto cpu_before = std::clock();
+  hostile.send(bytes);
+  CHECK(closed_for(close_reason::rpc_failed));
+  const auto cpu = 1e3 * static_cast<double>(std::clock() - cpu_before) / CLOCKS_PER_SEC;
+  MESSAGE("overlaps refused after " << cpu << " ms of CPU, the client's included (bound: 5)");
+  // The bound that makes it so: no more is followed than one message may have.
+  CHECK(shared.metrics.bytes_out.load() - sent_before < 16 * 1024);
+}
+
+TEST_CASE_FIXTURE(fixture, "a table of more capabilities than any call has closes the connection") {
+  start();
+  for (const std::uint32_t entries : {9u, 60'000u, 0x1fffffffu}) {
+    CAPTURE(entries);
+    raw_client hostile{*this};
+    REQUIRE(hostile.handshake());
+    hostile.send(bootstrap_message() + call_with_capabilities(entries));
+    CHECK(until([&] { return hostile.ended(); }));
+    CHECK(until([&] { return server->connections() == 0; }));
+    CHECK_FALSE(answer_to<rpc::Gateway::HelloResults>(1, hostile.received));
+  }
+  raw_client decent{*this};
+  REQUIRE(decent.handshake());
+  decent.send(bootstrap_message() + call_with_capabilities(8));
+  CHECK(until([&] {
+    decent.ended();
+    return answer_to<rpc::Gateway::HelloResults>(1, decent.received).has_value();
+  }));
+}
+
+TEST_CASE_FIXTURE(fixture,
+                  "a path into an answer with more steps than any answer has closes the connection") {
+  start();
+  const auto call_along = [](unsigned steps) {
+    return door_call<rpc::Gateway::HelloParams>(1, door_method::hello, [&](auto& call, auto) {
+      auto target = call.initTarget().initPromisedAnswer();
+      target.setQuestionId(0);
+      target.initTransform(steps); // steps that lead nowhere: no-operations
+    });
+  };
+  raw_client hostile{*this};
+  REQUIRE(hostile.handshake());
+  hostile.send(bootstrap_message() + call_along(9));
+  CHECK(closed_for(close_reason::rpc_failed));
+  raw_client decent{*this};
+  REQUIRE(decent.handshake());
+  decent.send(bootstrap_message() + call_along(8));
+  CHECK(until([&] {
+    decent.ended();
+    return answer_to<rpc::Gateway::HelloResults>(1, decent.received).has_value();
+  }));
 }
 
 TEST_CASE_FIXTURE(fixture, "2^29 structs of no size are a bad request") {

@@ -1,0 +1,177 @@
+#pragma once
+// People with the thinnest client there is: each of their calls is one call on the wire, so that a test can
+// ask what no decent client would.
+#include "tests/e2e/people.hpp"
+#include "tests/support/lean_client.hpp"
+
+#include <map>
+
+namespace parley::test {
+
+/// What a device is sent, as the wire has it.
+struct letterbox {
+  struct letter {
+    conversation_id conversation;
+    seq_no seq{};
+    user_id sender{};
+    std::string body;
+  };
+  std::vector<letter> letters;
+  std::string cursor;
+
+  std::size_t count(const std::string& body) const {
+    std::size_t n = 0;
+    for (const auto& l : letters)
+      n += l.body == body;
+    return n;
+  }
+};
+
+struct letterbox_receiver final : rpc::Receiver::Server {
+  letterbox& box;
+  explicit letterbox_receiver(letterbox& b) : box{b} {}
+  kj::Promise<void> deliver(DeliverContext context) override {
+    const auto params = context.getParams();
+    for (const auto item : params.getItems()) {
+      if (!item.isMessage())
+        continue;
+      const auto m = item.getMessage().getIt();
+      box.letters.push_back({to_value(m.getConversation()), seq_no{m.getSeq()}, user_id{m.getSender()},
+                             std::string{bytes(m.getBody())}});
+    }
+    box.cursor = bytes(params.getCursor());
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> closed(ClosedContext) override { return kj::READY_NOW; }
+};
+
+/// A send's answer. `lost`: there was none.
+struct placed {
+  ec error{};
+  seq_no seq{};
+  std::pair<std::uint64_t, std::uint64_t> id;
+  bool duplicate = false;
+  std::uint32_t retry_after_ms = 0;
+  bool lost = false;
+};
+
+struct neighbourhood : town {
+  explicit neighbourhood(process_cluster_config config = {})
+      : town{std::move(config)}, lean{make_lean_context(io, cluster.client_ca())} {}
+
+  template <class T>
+  auto get(T&& promise) {
+    return io.provider->getTimer()
+        .timeoutAfter(patient(20 * kj::SECONDS), kj::fwd<T>(promise))
+        .wait(io.waitScope);
+  }
+  transport::socket_address at(std::size_t node) const {
+    return *transport::resolve(settings.seeds.at(node - 1));
+  }
+  kj::Own<lean_connection> connect(std::size_t node) { return get(lean_connection::open(lean, at(node))); }
+  kj::Own<lean_connection> login(std::size_t node, const lean_device& who) {
+    auto c = connect(node);
+    get(c->login(who));
+    return c;
+  }
+  /// `none` if it lets `who` in.
+  ec refusal_of(std::size_t node, const lean_device& who) {
+    auto c = connect(node);
+    auto outcome = ec::none;
+    try {
+      get(c->login(who));
+    } catch (const kj::Exception& e) {
+      outcome = refusal_code(e);
+      if (outcome == ec::none)
+        throw;
+    }
+    return outcome;
+  }
+  lean_device enroll(std::size_t number) {
+    lean_device who;
+    who.key = client::make_key();
+    who.phone = test_phone(number);
+    auto c = connect(1);
+    get(c->enroll(who, [this](const std::string& phone) { return cluster.code_for(phone); }));
+    return who;
+  }
+  conversation_id open(lean_connection& from, user_id with) {
+    auto request = from.session().openDirectRequest();
+    request.setUser(number(with));
+    auto answer = get(request.send());
+    if (code(answer.getError()) != ec::none)
+      throw cluster_error{"no conversation: " + std::string{answer.getError().getSentence().cStr()}};
+    return to_value(answer.getConversation());
+  }
+  static kj::Promise<placed> send(lean_connection& from, conversation_id c, std::uint64_t counter,
+                                  std::string_view body) {
+    auto request = from.session().sendRequest();
+    from_value(c, request.initConversation());
+    request.initId().setCounter(counter);
+    request.setBody(data(body));
+    return request.send().then(
+        [](capnp::Response<rpc::Session::SendResults> r) {
+          return placed{code(r.getError()),
+                        seq_no{r.getSeq()},
+                        {r.getMsgId().getHi(), r.getMsgId().getLo()},
+                        r.getDuplicate(),
+                        r.getError().getRetryAfterMs(),
+                        false};
+        },
+        [](kj::Exception&&) { return placed{ec::none, {}, {}, false, 0, true}; });
+  }
+  /// Until it is known: conditions are waited out, as a client does.
+  placed settle(lean_connection& from, conversation_id c, std::uint64_t counter, std::string_view body) {
+    for (int tries = 0;; ++tries) {
+      const auto p = get(send(from, c, counter, body));
+      if (p.lost)
+        throw cluster_error{"the connection was lost"};
+      if (tries == 100 || (p.error != ec::rate_limited && !describe(p.error).retryable))
+        return p;
+      get(io.provider->getTimer().afterDelay(std::max(10u, p.retry_after_ms) * kj::MILLISECONDS));
+    }
+  }
+  void receive(lean_connection& at, letterbox& into, std::string_view cursor = {}) {
+    auto request = at.session().receiveRequest();
+    request.setReceiver(kj::heap<letterbox_receiver>(into));
+    request.setCursor(data(cursor));
+    if (code(get(request.send()).getError()) != ec::none)
+      throw cluster_error{"not receiving"};
+  }
+  /// The conversation as the cluster has it: who said what, from seq 1 on without gaps.
+  struct page {
+    ec error{};
+    std::vector<letterbox::letter> messages;
+    std::vector<std::uint64_t> counters;
+    std::map<user_id, seq_no> read;
+    seq_no last{};
+  };
+  page history(lean_connection& of, conversation_id c) {
+    page whole;
+    for (bool more = true; more;) {
+      auto request = of.session().syncConversationRequest();
+      from_value(c, request.initConversation());
+      request.setAfter(whole.messages.size());
+      auto answer = get(request.send());
+      whole.error = code(answer.getError());
+      if (whole.error != ec::none)
+        return whole;
+      for (const auto m : answer.getMessages()) {
+        if (m.getSeq() != whole.messages.size() + 1)
+          throw cluster_error{"a sync with a gap"};
+        whole.messages.push_back(
+            {c, seq_no{m.getSeq()}, user_id{m.getSender()}, std::string{bytes(m.getBody())}});
+        whole.counters.push_back(m.getClientCounter());
+      }
+      for (const auto w : answer.getWatermarks())
+        whole.read[user_id{w.getUser()}] = seq_no{w.getRead()};
+      whole.last = seq_no{answer.getLast()};
+      more = answer.getMore();
+    }
+    return whole;
+  }
+
+  lean_context lean;
+};
+
+} // namespace parley::test
