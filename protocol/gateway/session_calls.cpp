@@ -168,8 +168,19 @@ public:
       context.releaseParams();
       if (!r)
         return refuse(context, r.error());
-      if (r->user != user_id{})
-        return open(context, r->user);
+      if (r->user == c_->user())
+        return refuse(context, ec::bad_request);
+      if (r->user != user_id{}) // no device's id is 0: the question is whether there is such a user
+        return c_->session()
+            .ask(core::find_device{r->user, device_id{}})
+            .then([this, context, with = r->user](core::answer answer) mutable -> kj::Promise<void> {
+              const auto& found = answer_to<core::find_device>(answer);
+              if (found.error != ec::none && found.devices == 0)
+                return refuse(context, found.error, found.retry_after_ms);
+              if (const auto why = c_->refusal(); why != ec::none)
+                return refuse(context, why);
+              return open(context, with);
+            });
       if (!is_utf8(r->phone))
         return refuse(context, ec::bad_text);
       if (!is_phone(r->phone))

@@ -55,7 +55,8 @@ interface Gateway {
   resume @4 (resumeToken :Data, signature :Data) -> (error :Error, session :Session, resumeToken :Data,
                                                      lastReason :UInt16);
   # As `login`, at any node. The token only names user, device and position; it proves nothing.
-  # `lastReason`: why the connection before was closed, if the server closed it (an error code), else 0.
+  # `lastReason`: why the server closed the connection before (an error code), as far as this node knows: it closed it
+  # itself, lately. Else 0. A hint for the person, not for the protocol: resuming works the same.
 }
 
 interface Session {
@@ -82,6 +83,7 @@ interface Session {
 
   openDirect @5 (user :UInt64, phone :Text) -> (error :Error, conversation :Id128, user :UInt64);
   # The conversation with `user`, or with whom `phone` belongs to if `user` is 0. Repeating it is harmless.
+  # `no-such-user`: nobody has that id, or that number.
 
   conversations @6 (after :Id128, limit :UInt32)
       -> (error :Error, items :List(ConversationInfo), more :Bool);
@@ -135,7 +137,8 @@ struct InboxItem {
     message :group {
       it @0 :Message;
       prevSeq @1 :UInt64;
-      # The seq before it in this stream. What lies between is the device's user's own.
+      # The seq before it in this stream. What lies between is the device's user's own, sent when this was the only
+      # device: from the second on, nothing is left out.
     }
     opened @2 :ConversationInfo;
     watermark @3 :Watermark;

@@ -392,6 +392,22 @@ TEST_CASE_FIXTURE(fixture, "a conversation is opened with a user or a phone, not
   CHECK(opened.getError().getCode() == 0);
   CHECK(opened.getUser() == 8);
   CHECK(opened.getConversation().getLo() == 6);
+  std::uint32_t devices_of_8 = 0;
+  cluster.on_session_call = [&](core::call what) -> kj::Promise<core::answer> {
+    if (const auto* ask = std::get_if<core::find_device>(&what)) {
+      CHECK(ask->user == user_id{8});
+      return core::answer{std::in_place_index<12>, core::found_device{ec::no_such_user, {}, devices_of_8}};
+    }
+    CHECK(devices_of_8 != 0); // an unknown user's conversation is not even asked for
+    return core::answer{std::in_place_index<1>, core::opened{ec::none, {5, 6}, 0}};
+  };
+  auto by_id = session.openDirectRequest();
+  by_id.setUser(8);
+  CHECK(get(by_id.send()).getError().getCode() == static_cast<int>(ec::no_such_user));
+  devices_of_8 = 1;
+  by_id = session.openDirectRequest();
+  by_id.setUser(8);
+  CHECK(get(by_id.send()).getConversation().getLo() == 6);
   auto self = session.openDirectRequest();
   self.setUser(1);
   CHECK(get(self.send()).getError().getCode() == static_cast<int>(ec::bad_request));
