@@ -1,7 +1,6 @@
 #include "cluster/node.hpp"
 
 #include "actors/alarm.hpp"
-#include "actors/alarm.hpp"
 #include "actors/kj_mailbox.hpp"
 #include "cluster/directory.hpp"
 #include "cluster/kj_thread.hpp"
@@ -127,7 +126,6 @@ public:
     rc.node = config.node;
     rc.epoch = epoch_;
     rc.shards = founding_.shards;
-    start_alarm(system);
     start_alarm(system);
     wired_router_ = spawn_router(system, rc);
     router_ = caf::actor_cast<router_actor>(wired_router_);
