@@ -17,6 +17,7 @@
 #include <filesystem>
 #include <fstream>
 #include <random>
+#include <set>
 #include <sstream>
 #include <stdexcept>
 #include <thread>
@@ -123,10 +124,14 @@ process_cluster::process_cluster(process_cluster_config config) : config_{std::m
   waitpid(pid, &status, 0);
   if (status != 0)
     throw cluster_error{"making certificates failed:\n" + read_text(directory_ + "/logs/make_certs.log")};
+  std::set<std::uint16_t> given;
   for (std::size_t n = 0; n < config_.nodes; ++n) {
     process p;
-    for (auto* a : {&p.peer, &p.client, &p.admin})
-      a->port = free_port(config_.port_first, config_.port_last);
+    for (auto* a : {&p.peer, &p.client, &p.admin}) {
+      do // no port twice: nobody listens on any of them yet, so all of them are free
+        a->port = free_port(config_.port_first, config_.port_last);
+      while (!given.insert(a->port).second);
+    }
     nodes_.push_back(p);
   }
 }
