@@ -20,6 +20,8 @@ flags='-O1 -g1 -fno-omit-frame-pointer -fsanitize=thread -w'
 caf=$top/src/actor-framework
 capnp=$top/src/capnproto
 
+version() { dpkg-query -W -f '${source:Version}' "$1"; } # of the source that a package was built from
+
 # A quiet step: its output shows only when it fails. (bash ignores -e inside of it.)
 step() {
   local name=$1
@@ -40,19 +42,28 @@ fetch() {
   local options=(-o "Dir::Etc::sourcelist=$apt/sources.list" -o Dir::Etc::sourceparts=- -o "Dir::State::lists=$apt/lists"
     -o "Dir::Cache=$apt/cache" -o "APT::Sandbox::User=$(id -un)")
   apt-get "${options[@]}" update || return
-  # The upstream archive is all that is needed: Debian's patches concern manuals, tests, KJ's own TLS, and one missing
-  # include of CAF (below).
-  (cd "$top/src" && apt-get "${options[@]}" source --download-only --tar-only \
-    "actor-framework=$(dpkg-query -W -f '${source:Version}' libcaf-dev)" \
-    "capnproto=$(dpkg-query -W -f '${source:Version}' libcapnp-dev)") || return
+  # Of CAF only upstream's archive: Debian adds nothing but an include (below).
+  (cd "$top/src" &&
+    apt-get "${options[@]}" source --download-only --tar-only "actor-framework=$(version libcaf-dev)" &&
+    apt-get "${options[@]}" source --download-only "capnproto=$(version libcapnp-dev)") || return
   local package
   for package in actor-framework capnproto; do
     mkdir -p "$top/src/$package"
     tar -C "$top/src/$package" --strip-components=1 -xf "$(ls "$top/src/$package"_*.orig.tar.*z* | head -1)" || return
   done
+  # Of Debian's patches to Cap'n Proto only what KJ's TLS needs with OpenSSL 3.
+  mkdir -p "$top/src/patches"
+  tar -C "$top/src/patches" --strip-components=2 -xf "$(ls "$top"/src/capnproto_*.debian.tar.* | head -1)" debian/patches || return
+  for package in "$top"/src/patches/*ssl*.patch; do
+    [ -e "$package" ] || continue
+    (cd "$top/src/capnproto" && GIT_CEILING_DIRECTORIES=$top/src git apply "$package") || return
+  done
 }
 
-[ -e "$top/fetched" ] || { step fetch fetch && touch "$top/fetched"; }
+if [ ! -e "$top/fetched" ]; then
+  step fetch fetch
+  touch "$top/fetched"
+fi
 
 if [ ! -e "$top/prefix/lib/libcaf_openssl.so" ]; then
   step configure-caf cmake -S "$caf" -B "$top/caf" -G Ninja -DCMAKE_INSTALL_PREFIX="$top/prefix" \
@@ -64,12 +75,12 @@ if [ ! -e "$top/prefix/lib/libcaf_openssl.so" ]; then
 fi
 
 # Only what nodes and clients link.
-capnp_parts=(kj kj-async kj-http capnp capnp-rpc)
+capnp_parts=(kj kj-async kj-http kj-tls capnp capnp-rpc)
 if [ ! -e "$top/capnp/built" ]; then
   # As Debian does: schemas are compiled by the installed tool, with the installed schemas.
   sed -i 's|^set(CAPNP_INCLUDE_DIRECTORY .*|set(CAPNP_INCLUDE_DIRECTORY /usr/include)|' "$capnp/cmake/CapnProtoConfig.cmake.in"
   step configure-capnp cmake -S "$capnp" -B "$top/capnp" -G Ninja -DCMAKE_BUILD_TYPE= -DBUILD_TESTING=OFF \
-    -DWITH_OPENSSL=OFF -DCMAKE_CXX_FLAGS="$flags -DNDEBUG" -DCMAKE_CXX_COMPILER_LAUNCHER=ccache
+    -DWITH_OPENSSL=ON -DCMAKE_CXX_FLAGS="$flags -DNDEBUG" -DCMAKE_CXX_COMPILER_LAUNCHER=ccache
   step build-capnp cmake --build "$top/capnp" -j 2 --target "${capnp_parts[@]}"
   touch "$top/capnp/built"
 fi
