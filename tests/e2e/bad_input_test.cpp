@@ -58,30 +58,27 @@ TEST_CASE(
     known[counter] = again;
   }
 
-  // 33: the same hundred ids at two nodes at once. The second login fences the first connection, whose sends
-  // are under way.
+  // 33: a hundred ids, each at two nodes at once. The second login fences the first connection, whose sends
+  // are under way; how far depends on the round.
   std::size_t at_both = 0, stored_by_other = 0;
-  for (std::size_t round = 0; round < 4; ++round) {
+  for (std::size_t round = 0; round < 20; ++round) {
     CAPTURE(round);
     auto here = t.login(1 + round % 3, alice);
     auto there = t.connect(1 + (round + 1) % 3);
-    std::vector<placed> here_says(25), there_says(25);
-    kj::Vector<kj::Promise<void>> under_way;
+    std::vector<placed> here_says(5), there_says(5);
     const auto fire = [&](lean_connection& from, std::vector<placed>& into) {
+      kj::Vector<kj::Promise<void>> under_way;
       for (std::size_t i = 0; i < into.size(); ++i)
         under_way.add(neighbourhood::send(from, c, counter + 1 + i, "both " + std::to_string(counter + 1 + i))
                           .then([&into, i](placed p) { into[i] = p; }));
+      return kj::joinPromises(under_way.releaseAsArray());
     };
-    auto entered = there->login(alice).eagerlyEvaluate(nullptr);
-    if (round % 2 == 0) { // sooner or later than the other's login
-      fire(*here, here_says);
-      t.get(kj::mv(entered));
-    } else {
-      t.get(kj::mv(entered));
-      fire(*here, here_says);
-    }
-    fire(*there, there_says);
-    t.get(kj::joinPromises(under_way.releaseAsArray()));
+    auto both = kj::heapArrayBuilder<kj::Promise<void>>(2);
+    both.add(there->login(alice).then([&] { return fire(*there, there_says); }));
+    both.add(t.io.provider->getTimer()
+                 .afterDelay(static_cast<std::int64_t>(round) * 500 * kj::MICROSECONDS)
+                 .then([&] { return fire(*here, here_says); }));
+    t.get(kj::joinPromises(both.finish()));
     for (std::size_t i = 0; i < there_says.size(); ++i) {
       const auto id = counter + 1 + i;
       CAPTURE(id);
