@@ -358,9 +358,23 @@ void engine::disconnect() {
     wire_->end({ec::unavailable, "Disconnected as asked.", {}});
 }
 
+/// The rival of a young connection may be an older one of our own, whose announcement was held up on its way
+/// until a failover was over. So: once more, then the other is another program with this device's key.
+void engine::fenced(const failure& why) {
+  const auto now = timer_.now();
+  const bool young = now - online_since_ < duration(config_.fence_doubt);
+  const bool doubted = doubted_at_ && now - *doubted_at_ < duration(config_.fence_doubt_every);
+  if (!young || doubted || !wire_) {
+    halt(link_state::fenced, why);
+    return;
+  }
+  doubted_at_ = now;
+  wire_->end(why);
+}
+
 void engine::server_closes(failure why, std::chrono::milliseconds reconnect_after) {
   if (why.code == ec::fenced) {
-    halt(link_state::fenced, why);
+    fenced(why);
     return;
   }
   if (reconnect_after.count() > 0) {
@@ -373,7 +387,7 @@ void engine::server_closes(failure why, std::chrono::milliseconds reconnect_afte
 
 void engine::consider(const failure& f) {
   if (f.code == ec::fenced)
-    halt(link_state::fenced, f);
+    fenced(f);
   else if (wire_ &&
            (f.code == ec::session_closed || f.code == ec::draining || f.code == ec::not_authenticated))
     wire_->end(f);

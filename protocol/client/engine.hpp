@@ -12,6 +12,7 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <optional>
 #include <unordered_map>
 
 namespace parley::client {
@@ -89,6 +90,7 @@ private:
              kj::TimePoint deadline, backoff pace, std::size_t tried);
   kj::Promise<void> session_or(kj::TimePoint deadline);
   /// Errors that say something about the session, whoever made the call.
+  void fenced(const failure& why);
   void consider(const failure& f);
 
   // --- outbox
@@ -132,6 +134,7 @@ private:
 
   dice dice_;
   backoff reconnect_;
+  std::optional<kj::TimePoint> doubted_at_; ///< a fence, for the last time
   identity who_;
   connection_state state_;
   std::size_t seed_ = 0; ///< the next to try

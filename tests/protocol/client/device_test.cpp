@@ -98,8 +98,20 @@ TEST_CASE_FIXTURE(device_fixture,
     CHECK(cluster.talk(talk)[static_cast<std::size_t>(i)].body == std::to_string(i));
 }
 
-TEST_CASE_FIXTURE(device_fixture, "a fenced device says so and stays away") {
+TEST_CASE_FIXTURE(device_fixture,
+                  "a fenced device comes once more, for the rival may be an older connection of its own") {
   auto& a = online();
+  const auto dialled = cluster.dialled.size();
+  cluster.close_all(ec::fenced, 0);
+  REQUIRE(until([&] { return cluster.dialled.size() > dialled && a.state().state == link_state::online; }));
+  CHECK(a.send(talk, "still here").wait(io.waitScope));
+}
+
+TEST_CASE_FIXTURE(device_fixture, "a device that is fenced again says so and stays away") {
+  auto& a = online();
+  const auto before = cluster.dialled.size();
+  cluster.close_all(ec::fenced, 0);
+  REQUIRE(until([&] { return cluster.dialled.size() > before && a.state().state == link_state::online; }));
   const auto dialled = cluster.dialled.size();
   cluster.close_all(ec::fenced, 0);
   REQUIRE(until([&] { return a.state().state == link_state::fenced; }));
