@@ -1,0 +1,108 @@
+// The seam, with real threads: what one side says, the other hears.
+#include "actors/kj_mailbox.hpp"
+#include "tests/support/patience.hpp"
+
+#include <doctest/doctest.h>
+
+#include <caf/actor_system_config.hpp>
+#include <kj/async-io.h>
+
+using namespace parley;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// A router that answers every call with a message of its own, from an actor of its own: the worst case for
+/// wake-ups.
+struct fixture {
+  caf::actor_system_config cfg;
+  caf::actor_system sys{cfg};
+  std::atomic<std::size_t> batches{0};
+  std::atomic<bool> silent{false};
+  router_actor router;
+  kj::AsyncIoContext io = kj::setupAsyncIo();
+
+  fixture() {
+    router = sys.spawn([this](router_actor::pointer self) -> router_actor::behavior_type {
+      return {
+          [this, self](call_batch& b) {
+            ++batches;
+            if (silent)
+              return;
+            for (auto& c : b.calls)
+              self->home_system().spawn([to = c.reply_to, n = c.number, kind = c.what.index()] {
+                answer_batch one;
+                one.answers.push_back({n, core::refusal_of_kind(kind, ec::unavailable)});
+                caf::anon_send(to, std::move(one));
+              });
+          },
+          [](answer_batch&) {},
+          [](delivery_batch&) {},
+          [](peer_payloads&) {},
+          [](peer_lost&) {},
+          [](leadership_news&) {},
+          [](atom::receive, std::uint64_t, std::uint64_t, const connection_actor&) {},
+          [](atom::stop, std::uint64_t) {},
+          [](atom::sweep) {},
+      };
+    });
+  }
+  ~fixture() { caf::anon_send_exit(router, caf::exit_reason::user_shutdown); }
+
+  kj::Own<gateway::backend> backend() {
+    kj_backend_config config;
+    config.node = node_id{1};
+    config.connection.answer_within = test::patient(20s);
+    return make_kj_backend(sys, router, config, std::make_shared<std::atomic<std::uint64_t>>(0),
+                           io.unixEventPort);
+  }
+  kj::Promise<void> ask(gateway::backend& to, std::size_t& answered) {
+    return to.ask(core::call{core::find_phone{"+491234567", user_id{1}}}).then([&answered](core::answer a) {
+      CHECK(core::error_of(a) == ec::unavailable);
+      ++answered;
+    });
+  }
+  void wait(kj::Promise<void> all) {
+    auto deadline = io.provider->getTimer().afterDelay(test::patient(10'000) * kj::MILLISECONDS).then([] {
+      FAIL("an answer got lost between the threads");
+    });
+    all.exclusiveJoin(kj::mv(deadline)).wait(io.waitScope);
+  }
+};
+
+} // namespace
+
+TEST_CASE_FIXTURE(fixture, "a loop may end with calls unanswered: nobody is told, nothing crashes") {
+  silent = true;
+  std::size_t answered = 0;
+  {
+    auto it = backend();
+    auto call = ask(*it, answered).eagerlyEvaluate([](kj::Exception&&) {});
+    io.provider->getTimer().afterDelay(5 * kj::MILLISECONDS).wait(io.waitScope);
+    call = nullptr;
+  }
+  CHECK(answered == 0);
+}
+
+TEST_CASE_FIXTURE(fixture, "no wake-up is lost, however answers and the loop's sleep interleave") {
+  auto it = backend();
+  std::size_t answered = 0;
+  for (int round = 0; round < 200; ++round) {
+    auto calls = kj::heapArrayBuilder<kj::Promise<void>>(10);
+    for (int i = 0; i < 10; ++i)
+      calls.add(ask(*it, answered));
+    wait(kj::joinPromises(calls.finish()));
+  }
+  CHECK(answered == 2'000);
+}
+
+TEST_CASE_FIXTURE(fixture, "the calls of one turn of the loop leave as one message") {
+  auto it = backend();
+  std::size_t answered = 0;
+  auto calls = kj::heapArrayBuilder<kj::Promise<void>>(500);
+  for (int i = 0; i < 500; ++i)
+    calls.add(ask(*it, answered));
+  wait(kj::joinPromises(calls.finish()));
+  CHECK(answered == 500);
+  CHECK(batches == 1);
+}

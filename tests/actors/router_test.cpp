@@ -1,0 +1,305 @@
+#include "actors/router.hpp"
+
+#include "actors/core/peer_payload.hpp"
+#include "tests/support/actor_fixture.hpp"
+
+#include <doctest/doctest.h>
+
+using namespace parley;
+using namespace std::chrono_literals;
+
+namespace {
+
+struct recording_peers final : peer_port {
+  bool reachable = true;
+  std::vector<std::pair<node_id, core::peer_payload>> sent;
+  bool send(node_id to, std::string payload) override {
+    if (!reachable)
+      return false;
+    auto p = core::decode<core::peer_payload>(payload);
+    REQUIRE(p);
+    sent.emplace_back(to, std::move(*p));
+    return true;
+  }
+  /// All of one kind that were sent since the last look, whoever to.
+  template <class Payload>
+  auto take() {
+    decltype(Payload::items) out;
+    for (auto& [to, p] : std::exchange(sent, {}))
+      if (auto* it = std::get_if<Payload>(&p))
+        std::move(it->items.begin(), it->items.end(), std::back_inserter(out));
+    return out;
+  }
+};
+
+const node_id here{1}, there{2}, elsewhere{3};
+const shard_id local{0}, remote{1};
+
+struct fixture : test::actor_fixture {
+  recording_peers peers;
+  router_config config;
+  wired_router_actor it;
+  sink asker = make_sink();
+  heard<routed_call> at_shard; ///< of `local`
+
+  ~fixture() {
+    if (it)
+      caf::anon_send_exit(it, caf::exit_reason::user_shutdown);
+  }
+  void start() {
+    config.node = here;
+    config.epoch = 9;
+    config.shards = 4;
+    it = spawn_router(sys, config);
+    router_wiring w;
+    w.peers = &peers;
+    w.placement = {{here, there, elsewhere}, {there, elsewhere}};
+    w.shards.emplace(0, sys.spawn([all = at_shard.all](shard_actor::pointer) -> shard_actor::behavior_type {
+      return {
+          [all](call_batch& b) {
+            for (auto& c : b.calls)
+              all->push_back(std::move(c));
+          },
+          [](const cluster::leadership&) {},
+          [](shard_effects&) {},
+          [](result_batch&) {},
+          [](atom::idle, std::uint64_t, std::uint64_t) {},
+      };
+    }));
+    caf::anon_send(it, std::move(w));
+    run();
+  }
+  void leads(shard_id s, node_id who, bool ready = true) {
+    leadership_news n;
+    n.changes.push_back({s, generation{1}, 1, who, ready && who == here});
+    caf::anon_send(it, std::move(n));
+    run();
+  }
+  void ask(std::uint64_t number, shard_id s) {
+    call_batch b;
+    b.calls.push_back(
+        {number, asker.handle, core::call{core::propose{s, core::command{core::confirm_outbox{7}}}}});
+    caf::anon_send(it, std::move(b));
+    run();
+  }
+  template <class Payload>
+  void from_peer(node_id peer, Payload p) {
+    peer_payloads b;
+    b.from = peer;
+    b.payloads.push_back(core::encode(core::peer_payload{std::move(p)}));
+    caf::anon_send(it, std::move(b));
+    run();
+  }
+  void peer_asks(node_id peer, std::uint64_t number, shard_id s) {
+    from_peer(peer, core::calls_payload{
+                        {{number, core::call{core::propose{s, core::command{core::confirm_outbox{7}}}}}}});
+  }
+  void peer_answers(node_id peer, std::uint64_t number, ec error = ec::none) {
+    from_peer(peer, core::answers_payload{{{number, core::answer{core::proposed{error, {}}}}}});
+  }
+  void wait(std::chrono::milliseconds time) {
+    for (auto waited = 0ms; waited < time; waited += 100ms)
+      advance(100ms);
+  }
+  /// The one answer since the last look: what it says.
+  ec told(std::uint64_t number) {
+    const auto all = asker.answers.take();
+    REQUIRE(all.size() == 1);
+    CHECK(all[0].number == number);
+    return core::error_of(all[0].what);
+  }
+};
+
+} // namespace
+
+TEST_CASE_FIXTURE(fixture, "a call for a shard that does not exist is refused") {
+  start();
+  ask(1, shard_id{99});
+  CHECK(told(1) == ec::bad_request);
+}
+
+TEST_CASE_FIXTURE(fixture, "a call whose shard has no leader waits, but not for ever") {
+  start();
+  ask(1, remote);
+  wait(1s);
+  CHECK(asker.answers.take().empty());
+  wait(2s);
+  CHECK(told(1) == ec::unavailable);
+}
+
+TEST_CASE_FIXTURE(fixture, "only so many calls wait for a leader") {
+  config.parked_max = 1;
+  start();
+  ask(1, remote);
+  ask(2, remote);
+  CHECK(told(2) == ec::unavailable);
+}
+
+TEST_CASE_FIXTURE(fixture, "a call that cannot leave was certainly not stored, and is told so at once") {
+  start();
+  leads(remote, there);
+  peers.reachable = false;
+  ask(1, remote);
+  CHECK(told(1) == ec::unavailable);
+}
+
+TEST_CASE_FIXTURE(fixture, "only so many calls are under way to other nodes") {
+  config.forwarded_max = 1;
+  start();
+  leads(remote, there);
+  ask(1, remote);
+  ask(2, remote);
+  CHECK(told(2) == ec::overloaded);
+  peer_answers(there, peers.take<core::calls_payload>().at(0).number);
+  CHECK(told(1) == ec::none);
+  ask(3, remote); // there is room again
+  CHECK(peers.take<core::calls_payload>().size() == 1);
+}
+
+TEST_CASE_FIXTURE(
+    fixture,
+    "a forwarded call that is not answered in time is an unknown outcome, and a late answer is ignored") {
+  config.answer_within = 1s;
+  start();
+  leads(remote, there);
+  ask(1, remote);
+  const auto sent = peers.take<core::calls_payload>();
+  wait(1200ms);
+  CHECK(told(1) == ec::timed_out);
+  peer_answers(there, sent.at(0).number);
+  CHECK(asker.answers.take().empty());
+}
+
+TEST_CASE_FIXTURE(fixture, "with a lost peer go the calls to it, and no others") {
+  start();
+  leads(remote, there);
+  leads(shard_id{2}, elsewhere);
+  ask(1, remote);
+  ask(2, shard_id{2});
+  caf::anon_send(it, peer_lost{there});
+  run();
+  CHECK(told(1) == ec::timed_out);
+}
+
+TEST_CASE_FIXTURE(fixture, "an answer of a node that was not asked is ignored") {
+  start();
+  leads(remote, there);
+  ask(1, remote);
+  peer_answers(elsewhere, peers.take<core::calls_payload>().at(0).number);
+  CHECK(asker.answers.take().empty());
+}
+
+TEST_CASE_FIXTURE(fixture, "a node that does not lead says so and never passes a call on: no loops") {
+  start();
+  leads(remote, there);
+  peer_asks(elsewhere, 5, remote);
+  const auto back = peers.take<core::answers_payload>();
+  REQUIRE(back.size() == 1);
+  CHECK(back[0].number == 5);
+  CHECK(core::error_of(back[0].what) == ec::not_leader);
+}
+
+TEST_CASE_FIXTURE(fixture,
+                  "a refusal by an old leader reaches the asker, whose next try goes to the new one") {
+  start();
+  leads(remote, there);
+  ask(1, remote);
+  peer_answers(there, peers.take<core::calls_payload>().at(0).number, ec::not_leader);
+  CHECK(told(1) == ec::not_leader);
+  leads(remote, elsewhere);
+  ask(2, remote);
+  REQUIRE(peers.sent.size() == 1);
+  CHECK(peers.sent[0].first == elsewhere);
+}
+
+TEST_CASE_FIXTURE(fixture, "only so many calls of other nodes are under way here") {
+  config.hosted_max = 1;
+  start();
+  leads(local, here);
+  peers.sent.clear();
+  peer_asks(there, 5, local);
+  peer_asks(there, 6, local);
+  CHECK(at_shard.take().size() == 1);
+  const auto back = peers.take<core::answers_payload>();
+  REQUIRE(back.size() == 1);
+  CHECK(back[0].number == 6);
+  CHECK(core::error_of(back[0].what) == ec::overloaded);
+}
+
+TEST_CASE_FIXTURE(fixture, "a call of another node that nobody answers does not stay for ever") {
+  config.hosted_max = 1;
+  config.hosted_within = 1s;
+  start();
+  leads(local, here);
+  peers.sent.clear();
+  peer_asks(there, 5, local);
+  const auto lost = at_shard.take();
+  wait(1200ms);
+  const auto back = peers.take<core::answers_payload>();
+  REQUIRE(back.size() == 1);
+  CHECK(core::error_of(back[0].what) == ec::timed_out);
+  CHECK(back[0].what.index() == core::call{core::propose{}}.index());
+  peer_asks(there, 6, local); // there is room again
+  CHECK(at_shard.take().size() == 1);
+  answer_batch late;
+  late.answers.push_back({lost.at(0).number, core::answer{core::proposed{}}});
+  caf::anon_send(it, std::move(late));
+  run();
+  CHECK(peers.take<core::answers_payload>().empty());
+}
+
+TEST_CASE_FIXTURE(fixture, "a shard that this node leads but cannot serve yet is waited for here") {
+  start();
+  leads(local, here, false);
+  ask(1, local);
+  CHECK(at_shard.take().empty());
+  leads(local, here);
+  CHECK(at_shard.take().size() == 1);
+}
+
+TEST_CASE_FIXTURE(fixture, "waiting calls go to the leader as soon as there is one") {
+  start();
+  ask(1, remote);
+  ask(2, remote);
+  leads(remote, there);
+  CHECK(peers.take<core::calls_payload>().size() == 2); // in one payload
+}
+
+TEST_CASE_FIXTURE(fixture, "a new leadership here is told to every other node once") {
+  start();
+  leads(local, here);
+  std::vector<node_id> told;
+  for (const auto& [to, p] : peers.sent)
+    if (std::holds_alternative<core::leads_payload>(p))
+      told.push_back(to);
+  CHECK(told == std::vector{there, elsewhere});
+  peers.sent.clear();
+  leads(local, here);
+  CHECK(peers.sent.empty());
+}
+
+TEST_CASE_FIXTURE(fixture, "what a peer says of a shard that has a replica here is not believed") {
+  start();
+  from_peer(there, core::leads_payload{{local, remote}});
+  ask(1, local);
+  ask(2, remote);
+  const auto left = peers.take<core::calls_payload>();
+  REQUIRE(left.size() == 1);
+  CHECK(std::get<core::propose>(left[0].what).shard == remote);
+}
+
+TEST_CASE_FIXTURE(fixture, "the call of another node is answered there, under its own number") {
+  start();
+  leads(local, here);
+  peers.sent.clear();
+  peer_asks(there, 77, local);
+  const auto calls = at_shard.take();
+  REQUIRE(calls.size() == 1);
+  answer_batch b;
+  b.answers.push_back({calls[0].number, core::answer{core::proposed{}}});
+  caf::anon_send(calls[0].reply_to, std::move(b));
+  run();
+  REQUIRE(peers.sent.size() == 1);
+  CHECK(peers.sent[0].first == there);
+  CHECK(peers.take<core::answers_payload>().at(0).number == 77);
+}

@@ -1,0 +1,174 @@
+#include "actors/shard.hpp"
+#include "tests/support/actor_fixture.hpp"
+#include "tests/support/fake_reader.hpp"
+
+#include <doctest/doctest.h>
+
+#include <stdexcept>
+
+using namespace parley;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// Fails as a handler with a bug would.
+struct faulty_reader final : test::fake_reader {
+  bool faulty = false;
+  int heads_read = 0;
+  conversation_head head(shard_id s, conversation_id c) override {
+    ++heads_read;
+    if (faulty)
+      throw std::runtime_error{"a planted bug"};
+    return fake_reader::head(s, c);
+  }
+};
+
+struct fixture : test::actor_fixture {
+  const user_id alice{1}, bob{2};
+  const conversation_id room = core::direct_conversation(alice, bob);
+  faulty_reader reader;
+  fake_store store = make_store();
+  fake_router router = make_router();
+  sink asker = make_sink();
+  shard_config config;
+  shard_actor it;
+  std::uint64_t term = 0;
+
+  fixture() { reader.heads[room] = {true, {alice, bob}, seq_no{0}}; }
+  ~fixture() {
+    leads(false);
+    for (const auto& p : store.proposals.take())
+      store.refuse(p, ec::not_leader);
+    for (const auto& r : store.reads.take())
+      store.answer(r, ec::not_leader);
+    run();
+    caf::anon_send_exit(it, caf::exit_reason::user_shutdown);
+  }
+  void start() {
+    it = spawn_shard(sys, shard_id{1}, config, reader, store.handle, router.handle);
+    run();
+  }
+  void leads(bool ready) {
+    caf::anon_send(it, cluster::leadership{shard_id{1}, generation{1}, ++term, node_id{1}, ready});
+    run();
+  }
+  void send(std::uint64_t n, user_id from) { send(std::vector<std::uint64_t>{n}, from); }
+  void send(std::vector<std::uint64_t> numbers, user_id from) {
+    call_batch b;
+    for (auto n : numbers) {
+      core::submission s;
+      s.conversation = room;
+      s.from = from;
+      s.id = {device_id{number(from)}, n};
+      b.calls.push_back({n, asker.handle, core::call{std::in_place_index<0>, s}});
+    }
+    caf::anon_send(it, std::move(b));
+    run();
+  }
+  std::vector<ec> told() {
+    std::vector<ec> out;
+    for (const auto& a : asker.answers.take())
+      out.push_back(core::error_of(a.what));
+    return out;
+  }
+};
+
+using errors = std::vector<ec>;
+
+} // namespace
+
+TEST_CASE_FIXTURE(fixture, "without leadership every call is refused, and nothing is proposed") {
+  start();
+  send(1, alice);
+  CHECK(told() == errors{ec::not_leader});
+  CHECK(store.proposals.take().empty());
+}
+
+TEST_CASE_FIXTURE(fixture, "who asked a resident that crashes is told so, also behind the call that did it") {
+  start();
+  leads(true);
+  reader.faulty = true;
+  send({1, 2, 3}, alice);
+  CHECK(told() == errors{ec::internal, ec::internal, ec::internal});
+}
+
+TEST_CASE_FIXTURE(
+    fixture,
+    "who waits in a resident that crashes is told so, and the next call finds it restarted from storage") {
+  start();
+  leads(true);
+  send(1, alice);
+  REQUIRE(store.proposals.take().size() == 1);
+  CHECK(reader.heads_read == 1);
+  reader.faulty = true;
+  send(2, user_id{9}); // not known as a member: it looks again
+  CHECK(told() == errors{ec::internal, ec::internal});
+  reader.faulty = false;
+  const auto before = reader.heads_read;
+  send(3, alice);
+  CHECK(reader.heads_read == before + 1);
+  CHECK(store.proposals.all->size() == 1);
+}
+
+TEST_CASE_FIXTURE(fixture, "above its bound of residents a shard is overloaded, until some passivate") {
+  config.residents_max = 1;
+  config.resident.passivate_after = 2s;
+  start();
+  leads(true);
+  send(1, alice);
+  for (const auto& p : store.proposals.take())
+    store.answer(p, core::placement{});
+  run();
+  CHECK(told() == errors{ec::none});
+  const auto other = [&] {
+    call_batch b;
+    b.calls.push_back({9, asker.handle, core::call{core::list_conversations{alice, {}, 1}}});
+    caf::anon_send(it, std::move(b));
+    run();
+  };
+  other();
+  CHECK(told() == errors{ec::overloaded});
+  for (int i = 0; i < 4; ++i)
+    advance(1s);
+  other();
+  CHECK(told().empty());
+  CHECK(store.reads.all->size() == 1);
+}
+
+TEST_CASE_FIXTURE(fixture, "an idle resident goes, and the next call brings it back from storage") {
+  config.resident.passivate_after = 2s;
+  start();
+  leads(true);
+  for (int round = 1; round <= 3; ++round) {
+    send(static_cast<std::uint64_t>(round), alice);
+    CHECK(reader.heads_read == round);
+    for (const auto& p : store.proposals.take())
+      store.answer(p, core::placement{});
+    run();
+    CHECK(told() == errors{ec::none});
+    for (int i = 0; i < 4; ++i)
+      advance(1s);
+  }
+}
+
+TEST_CASE_FIXTURE(fixture, "a lost leadership leaves nobody without an answer") {
+  start();
+  leads(true);
+  send(1, alice);
+  leads(false);
+  send(2, alice);
+  CHECK(told() == errors{ec::not_leader});
+  store.refuse(store.proposals.take().at(0), ec::timed_out);
+  run();
+  CHECK(told() == errors{ec::timed_out});
+}
+
+TEST_CASE_FIXTURE(fixture, "with every leadership the fan-out begins anew with what is stored") {
+  start();
+  leads(true);
+  CHECK(reader.outbox_reads == 1);
+  leads(true); // lost and won again before anybody said so
+  CHECK(reader.outbox_reads == 2);
+  leads(false);
+  CHECK(reader.outbox_reads == 2);
+}
