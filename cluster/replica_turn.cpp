@@ -231,8 +231,7 @@ void replica::end_turn(bool committed) {
     reads_.take_ready(visible_, ids_.size() / 2,
                       [this](std::uint64_t ticket) { host_.news.reads.push_back({ticket}); });
   report_leadership();
-  if (wants_write() ||
-      (was_leading_ && reads_.has_fresh() && led_from_ != 0 && visible_ >= led_from_))
+  if (wants_write() || (was_leading_ && reads_.has_fresh() && led_from_ != 0 && visible_ >= led_from_))
     mark();
 }
 
