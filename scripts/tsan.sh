@@ -42,11 +42,11 @@ fetch() {
   local options=(-o "Dir::Etc::sourcelist=$apt/sources.list" -o Dir::Etc::sourceparts=- -o "Dir::State::lists=$apt/lists"
     -o "Dir::Cache=$apt/cache" -o "APT::Sandbox::User=$(id -un)")
   apt-get "${options[@]}" update || return
-  # Of CAF only upstream's archive: Debian adds nothing but an include (below).
+  # Of CAF only upstream's archive: the installed headers differ from it by one include (below).
   (cd "$top/src" &&
     apt-get "${options[@]}" source --download-only --tar-only "actor-framework=$(version libcaf-dev)" &&
     apt-get "${options[@]}" source --download-only "capnproto=$(version libcapnp-dev)") || return
-  local package
+  local package patch
   for package in actor-framework capnproto; do
     mkdir -p "$top/src/$package"
     tar -C "$top/src/$package" --strip-components=1 -xf "$(ls "$top/src/$package"_*.orig.tar.*z* | head -1)" || return
@@ -54,9 +54,9 @@ fetch() {
   # Of Debian's patches to Cap'n Proto only what KJ's TLS needs with OpenSSL 3.
   mkdir -p "$top/src/patches"
   tar -C "$top/src/patches" --strip-components=2 -xf "$(ls "$top"/src/capnproto_*.debian.tar.* | head -1)" debian/patches || return
-  for package in "$top"/src/patches/*ssl*.patch; do
-    [ -e "$package" ] || continue
-    (cd "$top/src/capnproto" && GIT_CEILING_DIRECTORIES=$top/src git apply "$package") || return
+  for patch in "$top"/src/patches/*ssl*.patch; do
+    [ -e "$patch" ] || continue
+    (cd "$top/src/capnproto" && GIT_CEILING_DIRECTORIES=$top/src git apply "$patch") || return
   done
 }
 
