@@ -146,7 +146,8 @@ TEST_CASE("plaintext, huge frames and half-open strangers change nothing") {
     CHECK(is_hung_up_on(a.transport->port(), huge_frame + std::string(4096, '\xff')));
     CHECK(is_hung_up_on(a.transport->port(), "GET / HTTP/1.1\r\n\r\n"));
   }
-  CHECK(resident_kib() < before + 16 * 1024);
+  if (memory_is_telling)
+    CHECK(resident_kib() < before + 16 * 1024);
   CHECK(a.transport->send(two, lane::raft, "still here"));
   CHECK(eventually([&] { return b.events.count(one, lane::raft) == 1; }));
   CHECK(a.events.resets_of(two) == 1);
