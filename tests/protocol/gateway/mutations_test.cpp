@@ -151,7 +151,8 @@ TEST_CASE_FIXTURE(besieged,
   MESSAGE(count << " streams, " << cpu / count << " ms of CPU each, both ends; resident memory grew by "
                 << resident_mib() - resident_before << " MiB");
   CHECK(heap_after < heap_before + 128 * 1024); // 60 bytes per stream
-  CHECK(resident_mib() < resident_before + 16);
+  if (memory_is_telling)
+    CHECK(resident_mib() < resident_before + 16);
   CHECK(shared.metrics.internal_errors == 0);
   CHECK(shared.metrics.connections == 1);
   CHECK(shared.metrics.sessions == 1);
