@@ -1,10 +1,10 @@
 #include "storage/data_directory.hpp"
 
 #include "protocol/values/codec.hpp"
+#include "storage/os.hpp"
 
 #include <fcntl.h>
 #include <sys/file.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -39,15 +39,6 @@ std::string hex(cluster_id id) {
   std::snprintf(text, sizeof text, "%016llx%016llx", static_cast<unsigned long long>(id.hi),
                 static_cast<unsigned long long>(id.lo));
   return text;
-}
-
-std::uint64_t random_number() {
-  std::uint64_t n = 0;
-  while (n == 0) {
-    if (::getrandom(&n, sizeof n, 0) != sizeof n)
-      n = 0; // interrupted before the generator was ready
-  }
-  return n;
 }
 
 /// What a small file holds, or nothing.

@@ -1,6 +1,7 @@
 #include "storage/journal.hpp"
 
 #include "storage/crc32c.hpp"
+#include "storage/os.hpp"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -64,16 +65,6 @@ int fill_with_zeros(int fd, std::uint64_t from, std::uint64_t end) {
     from += n > 0 ? static_cast<std::uint64_t>(n) : 0;
   }
   return 0;
-}
-
-/// Directory entries have their own sync.
-int sync_directory(const std::string& path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0)
-    return errno;
-  const int rc = ::fsync(fd) == 0 ? 0 : errno;
-  ::close(fd);
-  return rc;
 }
 
 } // namespace

@@ -1,8 +1,7 @@
 #include "storage/journaled_environment.hpp"
 
 #include "protocol/values/codec.hpp"
-
-#include <sys/random.h>
+#include "storage/os.hpp"
 
 #include <atomic>
 #include <cassert>
@@ -23,14 +22,6 @@ constexpr std::uint8_t mark_version = 1;
 
 std::string encode(journal_mark m) {
   return writer{}.put(mark_version).put(m.salt).put(m.sequence).bytes();
-}
-
-std::uint64_t random_salt() {
-  std::uint64_t n = 0;
-  while (n == 0)
-    if (::getrandom(&n, sizeof n, 0) != sizeof n)
-      n = 0; // interrupted before the generator was ready
-  return n;
 }
 
 // --- rows in a record: u8 what, u8 table, bytes key, then put and append: bytes value; erase_range: bytes
@@ -218,7 +209,7 @@ private:
 
 std::optional<failure> journaled_environment::impl::recover(journal_mark was) {
   auto txn = tables->begin_write();
-  journal_mark now{random_salt(), was.sequence};
+  journal_mark now{random_number(), was.sequence};
   if (was.salt != 0) {
     auto last = file_.read(was, [&](std::string_view payload) { return redo(*txn, payload); });
     if (!last)

@@ -1,6 +1,7 @@
 #include "storage/lmdb_environment.hpp"
 
 #include "storage/lmdb_tables.hpp"
+#include "storage/os.hpp"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -26,16 +27,6 @@ constexpr std::uint64_t page_bytes_max = 64 << 10; // map sizes are multiples of
 
 std::uint64_t round_up(std::uint64_t n, std::uint64_t step) {
   return (n + step - 1) / step * step;
-}
-
-/// Directory entries have their own sync: without it a whole new file can be gone after a power failure.
-int sync_directory(const std::string& path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0)
-    return errno;
-  const int rc = ::fsync(fd) == 0 ? 0 : errno;
-  ::close(fd);
-  return rc;
 }
 
 failure lmdb_failure(const std::string& file, const char* doing, int rc) {
