@@ -52,11 +52,18 @@ struct besieged : fixture {
       return core::refusal(c, ec::unavailable);
     };
     cluster.devices[{hostile_user, hostile_device}] = hostile_key.public_half;
+    begin_again();
+  }
+
+  /// A server with `config` as it is by now, and the bystander at it.
+  void begin_again() {
+    decent = nullptr;
+    session = nullptr;
+    server = nullptr;
     start();
     decent = kj::heap<test_client>(*this);
     session = decent->login();
   }
-
   void bystander_sends() {
     const auto began = std::chrono::steady_clock::now();
     auto request = KJ_ASSERT_NONNULL(session).sendRequest();
@@ -218,12 +225,7 @@ TEST_CASE_FIXTURE(
     besieged, "ten thousand strangers: the cap waits at the door, the rest is refused, who is inside stays") {
   config.pre_login_per_address_max = config.pre_login_max;
   config.login_deadline = 60s;
-  decent = nullptr;
-  session = nullptr;
-  server = nullptr;
-  start();
-  decent = kj::heap<test_client>(*this);
-  session = decent->login();
+  begin_again();
   const auto resident_before = resident_mib();
   std::vector<int> strangers;
   const auto dial = [&](int from) {
@@ -332,12 +334,7 @@ TEST_CASE_FIXTURE(besieged,
 TEST_CASE_FIXTURE(besieged,
                   "a hundred receivers that stop at any moment are closed, and what they had not got stays") {
   config.receiver_deadline = 200ms;
-  decent = nullptr;
-  session = nullptr;
-  server = nullptr;
-  start();
-  decent = kj::heap<test_client>(*this);
-  session = decent->login();
+  begin_again();
   std::vector<std::unique_ptr<test_client>> stalled;
   std::vector<test_receiver::record> got(mutations);
   std::vector<rpc::Session::Client> sessions;
