@@ -43,8 +43,9 @@ x509 parse_certificate(std::string_view pem) {
   return x509{PEM_read_bio_X509(in.get(), nullptr, nullptr, nullptr)};
 }
 
-/// The N of the certificate's only name of the form node-N.parley.
-std::optional<node_id> node_named_in(X509* certificate) {
+} // namespace
+
+std::optional<node_id> node_named_in(const X509* certificate) {
   auto* names =
       static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr));
   std::optional<node_id> found;
@@ -68,8 +69,6 @@ std::optional<node_id> node_named_in(X509* certificate) {
   GENERAL_NAMES_free(names);
   return only_one ? found : std::nullopt;
 }
-
-} // namespace
 
 bool peer_certificate::verify(std::string_view bytes, std::string_view signature) const {
   ERR_clear_error();

@@ -7,11 +7,13 @@
 #include "protocol/values/types.hpp"
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <tl/expected.hpp>
 
 struct evp_pkey_st;
+struct x509_st;
 struct x509_store_st;
 
 namespace parley::cluster {
@@ -23,6 +25,9 @@ struct peer_certificate {
   std::shared_ptr<evp_pkey_st> key;
   bool verify(std::string_view bytes, std::string_view signature) const;
 };
+
+/// The N of the certificate's only name of the form node-N.parley.
+std::optional<node_id> node_named_in(const x509_st* certificate);
 
 class identity {
 public:

@@ -74,6 +74,8 @@ std::optional<std::string> links::start() {
   auto self = identity::load(c.node, c.cert_file, c.key_file, c.ca_file);
   if (!self)
     return self.error();
+  if (std::max(c.outlet.window_bytes_max, c.query_bytes_max) > caf_payload_bytes_max - caf_wrapping_bytes_max)
+    return "links: a peer would refuse frames as large as this window or these questions";
   // CAF aborts on files that it cannot use, and without any it would talk to everybody: so they are read here
   // first, and have to be the same that it was given.
   const auto& theirs = impl_->system.config();
