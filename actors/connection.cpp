@@ -134,15 +134,17 @@ std::uint64_t ask(self_ptr self, core::call what) {
 void attach(self_ptr self) {
   auto& st = self->state;
   st.attach_at = self->clock().now() + st.config.attach_every;
-  st.attach_number = ask(self, core::call{core::attach{st.who.user, st.who.device, st.who.ref}});
+  st.attach_number =
+      ask(self, core::call{core::attach{st.who.user, st.who.device, st.who.ref, st.who.session}});
 }
 
 void pull(self_ptr self) {
   auto& st = self->state;
   st.mode = stream::pulling;
   st.pushed_while_pulling = false;
-  st.pull_number = ask(self, core::call{core::pull_inbox{st.who.user, st.who.device, st.last,
-                                                         st.config.pull_rows, 1, st.who.ref}});
+  st.pull_number =
+      ask(self, core::call{core::pull_inbox{st.who.user, st.who.device, st.last, st.config.pull_rows, 1,
+                                            st.who.ref, st.who.session}});
 }
 
 void close(self_ptr self, ec why) {
@@ -306,6 +308,8 @@ void sweep(self_ptr self) {
       overdue.answers.push_back({n, core::refusal_of_kind(c.kind, ec::timed_out)});
   if (!overdue.answers.empty())
     answered(self, overdue);
+  if (st.open.empty())
+    st.open = {}; // an idle connection keeps no buckets
   if (st.mode == stream::pulling && !st.open.contains(st.pull_number))
     pull(self);
   if (number(st.who.user) != 0 && st.attached && st.attach_at <= now && !st.open.contains(st.attach_number))

@@ -67,6 +67,7 @@ struct connection_identity {
   core::connection_ref ref;
   user_id user{};
   device_id device{};
+  session_number session{};
 };
 
 /// Spawns the CONNECTION of one session. It attaches to the user's inbox by itself and answers the

@@ -2,30 +2,26 @@
 
 #include <algorithm>
 #include <caf/stateful_actor.hpp>
-#include <deque>
+#include <map>
 
 namespace parley {
 namespace {
 
-/// How many fenced connections of one device are remembered, so that a late heartbeat of one does not win
-/// again.
-constexpr std::size_t fenced_max = 8;
-
 struct live_device {
   core::connection_ref connection;
-  bool live = false;   ///< has all that is stored: new rows are pushed
-  inbox_pos last{};    ///< pushed or paged up to here
-  inbox_pos acked{};   ///< reported by the device, not all of it written yet
-  inbox_pos written{}; ///< proposed
+  session_number session{}; ///< of the newest connection; it stays when that leaves
+  bool live = false;        ///< has all that is stored: new rows are pushed
+  inbox_pos last{};         ///< pushed or paged up to here
+  inbox_pos acked{};        ///< reported by the device, not all of it written yet
+  inbox_pos written{};      ///< proposed
   std::optional<std::chrono::steady_clock::time_point> written_at;
-  std::deque<core::connection_ref> fenced;
 };
 
 struct inbox_state : resident_state {
   static inline const char* name = "inbox";
   user_id user{};
   inbox_pos arrived{}; ///< the newest row heard of; a page that ends before it was read before its commit
-  std::unordered_map<std::uint64_t, live_device> devices;
+  std::map<std::uint64_t, live_device> devices; ///< few, and an inbox with one keeps no buckets
 };
 
 using self_ptr = inbox_actor::stateful_pointer<inbox_state>;
@@ -34,22 +30,20 @@ bool is_live(const inbox_state& st) {
   return std::any_of(st.devices.begin(), st.devices.end(), [](const auto& d) { return d.second.live; });
 }
 
-/// Makes `ref` the device's connection and closes the one before. False: `ref` itself was fenced earlier.
-bool take_over(inbox_state& st, device_id device, const core::connection_ref& ref) {
+/// Whether `ref` is the device's connection: has the highest number heard of. It closes the one before it. A
+/// connection that left stays away whatever is still under way from it: to come back, its device draws a
+/// number.
+bool take_over(inbox_state& st, device_id device, const core::connection_ref& ref, session_number session) {
   auto& d = st.devices[number(device)];
-  if (d.connection == ref)
-    return true;
-  if (std::find(d.fenced.begin(), d.fenced.end(), ref) != d.fenced.end())
-    return false;
+  if (session <= d.session)
+    return session == d.session && ref == d.connection;
   if (d.connection.number != 0) {
-    d.fenced.push_back(d.connection);
-    if (d.fenced.size() > fenced_max)
-      d.fenced.pop_front();
     delivery_batch out;
     out.deliveries.push_back({d.connection, inbox_pos::none, {}, ec::fenced, {}});
     caf::anon_send(st.at.router, std::move(out));
   }
   d.connection = ref;
+  d.session = session;
   d.live = false;
   return true;
 }
@@ -102,7 +96,7 @@ void handle(self_ptr self, routed_call c, answers& out) {
 }
 
 void pull(inbox_state& st, const core::pull_inbox& ask, const routed_call& c, answers& out) {
-  if (ask.live != 0 && !take_over(st, ask.device, ask.connection)) {
+  if (ask.live != 0 && !take_over(st, ask.device, ask.connection, ask.session)) {
     out.refuse(c, ec::fenced);
     return;
   }
@@ -119,7 +113,7 @@ void pull(inbox_state& st, const core::pull_inbox& ask, const routed_call& c, an
 
 void attach(inbox_state& st, const core::attach& ask, const routed_call& c, answers& out) {
   auto state = st.at.reader->inbox_state(st.at.shard, st.user, ask.device);
-  if (state.error == ec::none && !take_over(st, ask.device, ask.connection))
+  if (state.error == ec::none && !take_over(st, ask.device, ask.connection, ask.session))
     state.error = ec::fenced;
   if (state.error == ec::none) {
     auto& d = st.devices[number(ask.device)];

@@ -76,8 +76,7 @@ class kj_backend;
 /// One connection actor as the gateway sees it. Owns the promises of its unanswered calls.
 class kj_session final : public gateway::session {
 public:
-  kj_session(kj_backend& owner, core::connection_ref ref, user_id user, device_id device,
-             gateway::connection_sink* sink);
+  kj_session(kj_backend& owner, const connection_identity& who, gateway::connection_sink* sink);
   ~kj_session() noexcept(false) override;
 
   kj::Promise<core::answer> ask(core::call what) override;
@@ -119,14 +118,14 @@ public:
         mailbox_{std::make_shared<kj_mailbox>()},
         readable_{event_port, mailbox_->fd(), kj::UnixEventPort::FdObserver::OBSERVE_READ}, tasks_{*this} {
     tasks_.add(listen());
-    own_ = kj::heap<kj_session>(*this, next_ref(), user_id{0}, device_id{0}, nullptr);
+    own_ = kj::heap<kj_session>(*this, connection_identity{next_ref(), {}, {}, {}}, nullptr);
   }
 
   kj::Promise<core::answer> ask(core::call what) override { return own_->ask(std::move(what)); }
 
-  kj::Promise<gateway::login_result> open_session(user_id user, device_id device,
+  kj::Promise<gateway::login_result> open_session(user_id user, device_id device, session_number number,
                                                   gateway::connection_sink& sink) override {
-    auto session = kj::heap<kj_session>(*this, next_ref(), user, device, &sink);
+    auto session = kj::heap<kj_session>(*this, connection_identity{next_ref(), user, device, number}, &sink);
     auto attached = session->first_attach();
     return attached.then([session = kj::mv(session)](core::attached a) mutable {
       gateway::login_result r;
@@ -187,14 +186,12 @@ private:
   kj::TaskSet tasks_;
 };
 
-kj_session::kj_session(kj_backend& owner, core::connection_ref ref, user_id user, device_id device,
-                       gateway::connection_sink* sink)
-    : owner_{owner}, number_{ref.number}, sink_{sink}, port_{std::make_shared<port>(owner.mailbox(),
-                                                                                    ref.number)},
+kj_session::kj_session(kj_backend& owner, const connection_identity& who, gateway::connection_sink* sink)
+    : owner_{owner}, number_{who.ref.number}, sink_{sink}, port_{std::make_shared<port>(owner.mailbox(),
+                                                                                        who.ref.number)},
       box_{std::make_shared<outbox>(owner.config().connection.outbox_rows_max,
                                     owner.config().connection.outbox_bytes_max, owner.config().outbox_depth)},
-      actor_{spawn_connection(owner.system(), {ref, user, device}, owner.config().connection, port_, box_,
-                              owner.router())} {
+      actor_{spawn_connection(owner.system(), who, owner.config().connection, port_, box_, owner.router())} {
   owner_.enter(number_, *this);
 }
 

@@ -74,8 +74,8 @@ struct mark_read {
 };
 
 // --- to an inbox ------------------------------------------------------------------------------------------
-/// Rows after `after`; with `live`, whatever comes after the last page is pushed to `connection`, and an
-/// older connection of the device is fenced.
+/// Rows after `after`; with `live`, whatever comes after the last page is pushed to `connection`, which is
+/// thereby announced, as by `attach`.
 struct pull_inbox {
   user_id user{};
   device_id device{};
@@ -83,9 +83,10 @@ struct pull_inbox {
   std::uint32_t limit = 0;
   std::uint8_t live = 0;
   connection_ref connection;
+  session_number session{}; ///< of the connection
   template <class F>
   auto fields(F&& f) {
-    return f(user, device, after, limit, live, connection);
+    return f(user, device, after, limit, live, connection, session);
   }
 };
 struct inbox_page {
@@ -139,19 +140,21 @@ struct conversation_list {
   }
 };
 
-/// A device's session begins: the inbox fences the device's older connection. Repeated as a heartbeat
-/// and on every change of leader, so that a new leader learns who is there.
+/// A device's session begins. Repeated as a heartbeat and on every change of leader, so that a new leader
+/// learns who is there. Announcements arrive in any order (after a failover the parked one of an older
+/// connection too), so the numbers decide: the highest is the device's connection, the others are fenced.
 struct attach {
   user_id user{};
   device_id device{};
   connection_ref connection;
+  session_number session{}; ///< of the connection
   template <class F>
   auto fields(F&& f) {
-    return f(user, device, connection);
+    return f(user, device, connection, session);
   }
 };
 struct attached {
-  ec error{};               ///< none; fenced: a newer connection is known
+  ec error{};               ///< none; fenced: a newer connection is known, or was
   inbox_pos acknowledged{}; ///< the device's cursor
   inbox_pos last{};
   std::uint32_t devices = 0; ///< of the user: more than one wants copies of own messages

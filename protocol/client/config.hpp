@@ -23,9 +23,6 @@ struct config {
   std::vector<endpoint> seeds;              ///< any node will do; the next one is tried when one fails
   std::size_t first_seed = ~std::size_t{0}; ///< index of the seed to begin with; the default: any
 
-  /// A connection that is fenced this soon is tried once more, at most every …
-  std::chrono::milliseconds fence_doubt{60'000};
-  std::chrono::milliseconds fence_doubt_every{600'000};
   backoff_config reconnect{std::chrono::milliseconds{500}, std::chrono::milliseconds{60'000}};
   /// After this long a connection counts as good, and the next loss starts at the lowest ceiling again.
   std::chrono::milliseconds stable_after{5'000};

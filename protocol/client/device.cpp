@@ -5,8 +5,8 @@
 namespace parley::client {
 
 device::device(kj::Timer& timer, dialer& dial, config settings, client_store& store, observer& hears,
-               recorder* records)
-    : engine_{std::make_unique<engine>(timer, dial, std::move(settings), store, hears, records)} {}
+               recorder* records, const kj::Clock& calendar)
+    : engine_{std::make_unique<engine>(timer, dial, std::move(settings), store, hears, records, calendar)} {}
 
 device::~device() = default;
 

@@ -24,10 +24,10 @@ class engine;
 ///         same store goes on where it was, with the same client_msg_ids.
 class device {
 public:
-  /// `timer`, `dial`, `store` and `hears` outlive it; so does `records`, if any. Throws store_error, and
-  /// std::invalid_argument for a config that cannot be run with.
+  /// `timer`, `dial`, `store`, `hears` and `calendar` outlive it; so does `records`, if any. Throws
+  /// store_error, and std::invalid_argument for a config that cannot be run with.
   device(kj::Timer& timer, dialer& dial, config settings, client_store& store, observer& hears,
-         recorder* records = nullptr);
+         recorder* records = nullptr, const kj::Clock& calendar = kj::systemPreciseCalendarClock());
   ~device(); ///< does not throw: whoever hears it may own it
   KJ_DISALLOW_COPY(device);
 

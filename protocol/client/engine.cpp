@@ -1,7 +1,5 @@
 #include "protocol/client/engine.hpp"
 
-#include "protocol/transport/login_proof.hpp"
-
 #include <fmt/format.h>
 #include <openssl/rand.h>
 
@@ -49,9 +47,9 @@ std::string_view name(link_state s) {
 }
 
 engine::engine(kj::Timer& timer, dialer& dial, config settings, client_store& store, observer& hears,
-               recorder* records)
+               recorder* records, const kj::Clock& calendar)
     : timer_{timer}, dialer_{dial}, config_{std::move(settings)}, store_{store}, observer_{hears},
-      recorder_{records}, dice_{config_.chance ? config_.chance : fresh_chance()},
+      recorder_{records}, calendar_{calendar}, dice_{config_.chance ? config_.chance : fresh_chance()},
       reconnect_{config_.reconnect}, online_since_{timer.now()}, lanes_{config_.window},
       last_ack_{kj::origin<kj::TimePoint>()}, tasks_{*this} {
   if (const auto field = config_.objection(); !field.empty())
@@ -223,55 +221,74 @@ kj::Promise<kj::Own<wire>> engine::establish(endpoint to) {
           claim.device = who_.device;
           claim.exporter = it.exporter();
           state_.node = claim.node;
-          return log_in(it, transport::login_proof_bytes(claim));
+          return log_in(it, claim);
         })
         .exclusiveJoin(kj::mv(lost))
         .then([w = kj::mv(w)]() mutable { return kj::mv(w); });
   });
 }
 
+/// Numbers the attempt, then signs for it. The number is on disk before anybody sees it: one that is not kept
+/// could be given again, and would then lose against the connection that has it.
+std::array<std::uint8_t, 64> engine::prove(transport::login_claim& claim) {
+  try {
+    claim.session = store_.next_session(unix_ms{(calendar_.now() - kj::UNIX_EPOCH) / kj::MILLISECONDS});
+  } catch (const store_error& e) {
+    last_failure_ = {ec::storage_failed, e.what(), {}};
+    halt(link_state::broken, last_failure_);
+    lose(e.what());
+  }
+  return sign(who_.key, transport::login_proof_bytes(claim));
+}
+
+void engine::refused(const failure& why) {
+  last_failure_ = why;
+  if (is_final(why))
+    halt(why.code == ec::fenced ? link_state::fenced : link_state::refused, why);
+  lose(why.sentence);
+}
+
 // With a token the node knows at once where we were; without one, or if it does not like the token, a login.
-kj::Promise<void> engine::log_in(wire& w, std::string signed_bytes) {
-  const auto signature = sign(who_.key, signed_bytes);
-  const auto proof = kj::heapArray<const kj::byte>(signature.data(), signature.size());
-  const auto finish = [this, &w](auto& answer) {
-    w.set_session(answer.getSession());
-    store_.set_token(bytes(answer.getResumeToken()));
-  };
-  const auto plain = [this, &w, finish](kj::ArrayPtr<const kj::byte> by) {
-    auto call = w.gateway().loginRequest(request_size(64));
-    call.setUser(number(who_.user));
-    call.setDevice(number(who_.device));
-    call.setSignature(by);
-    return call.send().then([this, finish](auto&& answer) {
-      if (auto f = to_failure(answer.getError()); f.code != ec::none) {
-        last_failure_ = f;
-        if (is_final(f))
-          halt(f.code == ec::fenced ? link_state::fenced : link_state::refused, f);
-        lose(f.sentence);
-      }
-      finish(answer);
-    });
-  };
+kj::Promise<void> engine::log_in(wire& w, transport::login_claim claim) {
   const auto token = store_.token();
   if (token.empty())
-    return plain(proof);
+    return log_in_anew(w, claim);
+  const auto proof = prove(claim);
   auto call = w.gateway().resumeRequest(request_size(64 + token.size()));
   call.setResumeToken(as_data(token));
-  call.setSignature(proof);
-  return call.send().then([this, finish, plain, signature](auto&& answer) -> kj::Promise<void> {
-    auto f = to_failure(answer.getError());
+  call.setSignature(kj::arrayPtr(proof.data(), proof.size()));
+  call.setSessionNumber(number(claim.session));
+  return call.send().then([this, &w, claim](auto&& answer) -> kj::Promise<void> {
+    const auto f = to_failure(answer.getError());
     if (f.code == ec::none) {
-      finish(answer);
+      enter(w, answer);
       return kj::READY_NOW;
     }
-    if (is_final(f)) { // a token that is too old, or another cluster's: it proves nothing anyway
-      store_.set_token({});
-      return plain(kj::arrayPtr(signature.data(), signature.size()));
-    }
-    last_failure_ = f;
-    lose(f.sentence);
+    if (!is_final(f) || f.code == ec::fenced)
+      refused(f);
+    store_.set_token({}); // it is too old, or another cluster's: it proves nothing anyway
+    return log_in_anew(w, claim);
   });
+}
+
+kj::Promise<void> engine::log_in_anew(wire& w, transport::login_claim claim) {
+  const auto proof = prove(claim);
+  auto call = w.gateway().loginRequest(request_size(64));
+  call.setUser(number(who_.user));
+  call.setDevice(number(who_.device));
+  call.setSignature(kj::arrayPtr(proof.data(), proof.size()));
+  call.setSessionNumber(number(claim.session));
+  return call.send().then([this, &w](auto&& answer) {
+    if (const auto f = to_failure(answer.getError()); f.code != ec::none)
+      refused(f);
+    enter(w, answer);
+  });
+}
+
+template <class Answer>
+void engine::enter(wire& w, Answer& answer) {
+  w.set_session(answer.getSession());
+  store_.set_token(bytes(answer.getResumeToken()));
 }
 
 void engine::go_online(kj::Own<wire> w, const endpoint& to) {
@@ -358,23 +375,9 @@ void engine::disconnect() {
     wire_->end({ec::unavailable, "Disconnected as asked.", {}});
 }
 
-/// The rival of a young connection may be an older one of our own, whose announcement was held up on its way
-/// until a failover was over. So: once more, then the other is another program with this device's key.
-void engine::fenced(const failure& why) {
-  const auto now = timer_.now();
-  const bool young = now - online_since_ < duration(config_.fence_doubt);
-  const bool doubted = doubted_at_ && now - *doubted_at_ < duration(config_.fence_doubt_every);
-  if (!young || doubted || !wire_) {
-    halt(link_state::fenced, why);
-    return;
-  }
-  doubted_at_ = now;
-  wire_->end(why);
-}
-
 void engine::server_closes(failure why, std::chrono::milliseconds reconnect_after) {
   if (why.code == ec::fenced) {
-    fenced(why);
+    halt(link_state::fenced, why);
     return;
   }
   if (reconnect_after.count() > 0) {
@@ -387,7 +390,7 @@ void engine::server_closes(failure why, std::chrono::milliseconds reconnect_afte
 
 void engine::consider(const failure& f) {
   if (f.code == ec::fenced)
-    fenced(f);
+    halt(link_state::fenced, f);
   else if (wire_ &&
            (f.code == ec::session_closed || f.code == ec::draining || f.code == ec::not_authenticated))
     wire_->end(f);

@@ -8,6 +8,7 @@
 #include "protocol/client/keys.hpp"
 #include "protocol/client/send_lanes.hpp"
 #include "protocol/client/wire.hpp"
+#include "protocol/transport/login_proof.hpp"
 
 #include <deque>
 #include <functional>
@@ -20,7 +21,7 @@ namespace parley::client {
 class engine final : private kj::TaskSet::ErrorHandler {
 public:
   engine(kj::Timer& timer, dialer& dial, config settings, client_store& store, observer& hears,
-         recorder* records);
+         recorder* records, const kj::Clock& calendar);
   ~engine() noexcept(false);
 
   // engine.cpp
@@ -68,7 +69,12 @@ private:
   kj::Promise<void> round(std::size_t tried);
   kj::Promise<void> connect(endpoint to, std::size_t tried);
   kj::Promise<kj::Own<wire>> establish(endpoint to);
-  kj::Promise<void> log_in(wire& w, std::string signed_bytes);
+  kj::Promise<void> log_in(wire& w, transport::login_claim claim);
+  kj::Promise<void> log_in_anew(wire& w, transport::login_claim claim);
+  std::array<std::uint8_t, 64> prove(transport::login_claim& claim);
+  template <class Answer>
+  void enter(wire& w, Answer& answer);
+  [[noreturn]] void refused(const failure& why);
   void go_online(kj::Own<wire> w, const endpoint& to);
   void drop_wire();
   void halt(link_state final_state, failure why);
@@ -90,7 +96,6 @@ private:
              kj::TimePoint deadline, backoff pace, std::size_t tried);
   kj::Promise<void> session_or(kj::TimePoint deadline);
   /// Errors that say something about the session, whoever made the call.
-  void fenced(const failure& why);
   void consider(const failure& f);
 
   // --- outbox
@@ -131,10 +136,10 @@ private:
   client_store& store_;
   observer& observer_;
   recorder* recorder_;
+  const kj::Clock& calendar_; ///< for session numbers only: waits use the timer
 
   dice dice_;
   backoff reconnect_;
-  std::optional<kj::TimePoint> doubted_at_; ///< a fence, for the last time
   identity who_;
   connection_state state_;
   std::size_t seed_ = 0; ///< the next to try

@@ -11,7 +11,7 @@ struct memory_store_config {
 };
 
 /// For load generators and tests: survives the device object, not the process.
-class memory_store final : public client_store {
+class memory_store : public client_store {
 public:
   explicit memory_store(memory_store_config config = {}) : config_{config} {}
 
@@ -32,6 +32,7 @@ public:
   void read(conversation_id c, seq_no upto) override;
   void read_known(conversation_id c, seq_no upto) override;
   std::vector<unread> reads_owed() override;
+  session_number next_session(unix_ms clock) override { return session_ = session_after(session_, clock); }
   std::string token() override { return token_; }
   void set_token(const std::string& token) override { token_ = token; }
 
@@ -45,6 +46,7 @@ private:
   memory_store_config config_;
   std::optional<identity> who_;
   std::uint64_t counter_ = 0;
+  session_number session_{};
   std::map<std::uint64_t, outgoing> outbox_;
   std::vector<failed_message> failures_;
   std::unordered_map<conversation_id, std::map<seq_no, message>> history_;

@@ -413,6 +413,16 @@ std::vector<client_store::unread> sqlite_store::reads_owed() {
   return out;
 }
 
+session_number sqlite_store::next_session(unix_ms clock) {
+  transaction t{*this};
+  const auto last = setting("session");
+  const auto mine =
+      session_after(last.empty() ? session_number::none : reader{last}.get<session_number>(), clock);
+  set("session", writer{}.put(mine).bytes());
+  t.commit();
+  return mine;
+}
+
 std::string sqlite_store::token() {
   return setting("token");
 }

@@ -37,6 +37,7 @@ public:
   void read(conversation_id c, seq_no upto) override;
   void read_known(conversation_id c, seq_no upto) override;
   std::vector<unread> reads_owed() override;
+  session_number next_session(unix_ms clock) override;
   std::string token() override;
   void set_token(const std::string& token) override;
 

@@ -26,10 +26,11 @@ struct applied_batch {
 
 /// What a device must not forget.
 ///
-/// Owns:   identity and key, the counter, the outbox, the history, positions, watermarks, cursors.
-/// Thread: one; the calls block until what they promise is on disk (if the implementation has one).
-/// Holds:  a counter is given out once, and is durable before `enqueue` returns; (conversation, seq) is one
-/// message;
+/// Owns:   identity and key, the counter, the last session's number, the outbox, the history, positions,
+/// watermarks, cursors. Thread: one; the calls block until what they promise is on disk (if the
+/// implementation has one). Holds:  a counter is given out once, and is durable before `enqueue` returns; so
+/// is a session's number;
+///         (conversation, seq) is one message;
 ///         positions, watermarks and reads only rise. Throws `store_error`.
 class client_store {
 public:
@@ -78,6 +79,9 @@ public:
   /// What the cluster has not confirmed yet.
   virtual std::vector<unread> reads_owed() = 0;
 
+  /// The number of a login to be tried, see `session_after`: never the same twice, also if nothing comes of
+  /// it.
+  virtual session_number next_session(unix_ms clock) = 0;
   /// The newest session's resume token; only names a position.
   virtual std::string token() = 0;
   virtual void set_token(const std::string& token) = 0;

@@ -5,6 +5,7 @@
 
 #include <tl/expected.hpp>
 
+#include <algorithm>
 #include <array>
 #include <memory>
 #include <string>
@@ -46,6 +47,13 @@ struct identity {
   std::string phone;
   bool registered() const { return number(user) != 0; }
 };
+
+/// The number of the login after the one that had `last`. Above it even if the clock was set back; and not
+/// below the clock, for a device that was restored from an old copy has forgotten its last ones.
+constexpr session_number session_after(session_number last, unix_ms clock) {
+  const auto at_least = std::max(static_cast<std::int64_t>(clock), std::int64_t{0});
+  return session_number{std::max(number(last) + 1, static_cast<std::uint64_t>(at_least))};
+}
 
 struct message {
   conversation_id conversation;

@@ -49,8 +49,9 @@ public:
   virtual ~backend() noexcept(false) = default;
   /// Calls that need no session: request_code, confirm_code, add_device, find_device, find_phone.
   virtual kj::Promise<core::answer> ask(core::call what) = 0;
-  /// The gateway has verified the device's signature. `sink` outlives the session.
-  virtual kj::Promise<login_result> open_session(user_id user, device_id device, connection_sink& sink) = 0;
+  /// The gateway has verified the device's signature, which covers `session`. `sink` outlives the session.
+  virtual kj::Promise<login_result> open_session(user_id user, device_id device, session_number session,
+                                                 connection_sink& sink) = 0;
 };
 
 } // namespace parley::gateway

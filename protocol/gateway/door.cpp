@@ -19,6 +19,7 @@ std::uint32_t milliseconds(std::chrono::nanoseconds d) {
 struct applicant {
   user_id user{};
   device_id device{};
+  session_number session{};
   std::string signature;
 };
 struct verdict {
@@ -150,7 +151,7 @@ public:
       auto who = read_params([&] {
         const auto params = context.getParams();
         return applicant{user_id{params.getUser()}, device_id{params.getDevice()},
-                         std::string{view(params.getSignature())}};
+                         session_number{params.getSessionNumber()}, std::string{view(params.getSignature())}};
       });
       context.releaseParams();
       if (!who)
@@ -163,10 +164,12 @@ public:
     return at_edge(*c_, context, [this, context]() mutable -> kj::Promise<void> {
       struct request {
         std::string token, signature;
+        session_number session{};
       };
       auto r = read_params([&] {
         const auto params = context.getParams();
-        return request{std::string{view(params.getResumeToken())}, std::string{view(params.getSignature())}};
+        return request{std::string{view(params.getResumeToken())}, std::string{view(params.getSignature())},
+                       session_number{params.getSessionNumber()}};
       });
       context.releaseParams();
       if (!r)
@@ -176,7 +179,7 @@ public:
           decode_token(parts.config.cluster, r->token, parts.clock.now(), parts.config.resume_valid_for);
       if (!token)
         return refuse(context, token.error());
-      applicant who{token->user, token->device, std::move(r->signature)};
+      applicant who{token->user, token->device, r->session, std::move(r->signature)};
       return enter(std::move(who)).then([this, context](verdict v) mutable {
         // Told only to who has proved to be the device.
         const auto last = v.error == ec::none ? c_->parts().closed.take(c_->user(), c_->device()) : ec::none;
@@ -205,7 +208,7 @@ private:
     auto& parts = c_->parts();
     if (parts.draining)
       return verdict{ec::draining};
-    if (c_->logged_in() || !c_->greeted())
+    if (c_->logged_in() || !c_->greeted() || who.session == session_number::none)
       return verdict{ec::bad_request};
     if (who.signature.size() != signature_bytes) {
       add(parts.metrics.logins_failed);
@@ -223,15 +226,15 @@ private:
             return verdict{ec::bad_signature};
           if (found.error != ec::none)
             return verdict{found.error, found.retry_after_ms};
-          const auto proof =
-              transport::login_proof_bytes({parts_cluster().hi, parts_cluster().lo, c_->parts().config.node,
-                                            c_->challenge(), who.user, who.device, c_->exporter()});
+          const auto proof = transport::login_proof_bytes({parts_cluster().hi, parts_cluster().lo,
+                                                           c_->parts().config.node, c_->challenge(), who.user,
+                                                           who.device, who.session, c_->exporter()});
           const std::span signature{reinterpret_cast<const std::uint8_t*>(who.signature.data()),
                                     who.signature.size()};
           if (!verify_ed25519(found.device.key, proof, signature))
             return verdict{ec::bad_signature};
           return c_->parts()
-              .cluster.open_session(who.user, who.device, *c_)
+              .cluster.open_session(who.user, who.device, who.session, *c_)
               .then([this, user = who.user, device = who.device](login_result opened) mutable -> verdict {
                 if (opened.error == ec::none && (c_->refusal() != ec::none || opened.it.get() == nullptr))
                   return verdict{ec::session_closed};

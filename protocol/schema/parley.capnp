@@ -45,15 +45,20 @@ interface Gateway {
   # Makes `deviceKey` (Ed25519, 32 bytes) a device of the number's user; a new number gets a new user.
   # Repeating it with the same code and key before the code expires gives the same answer.
 
-  login @3 (user :UInt64, device :UInt64, signature :Data) -> (error :Error, session :Session, resumeToken :Data);
+  login @3 (user :UInt64, device :UInt64, signature :Data, sessionNumber :UInt64)
+      -> (error :Error, session :Session, resumeToken :Data);
   # `signature`: Ed25519 by the device's key over
-  #   "parley login v1" ‖ 0 ‖ cluster ‖ node ‖ challenge ‖ user ‖ device ‖ exporter
+  #   "parley login v1" ‖ 0 ‖ cluster ‖ node ‖ challenge ‖ user ‖ device ‖ sessionNumber ‖ exporter
   # integers big-endian; exporter = 32 bytes of the TLS exporter "EXPORTER-parley-login" of this very connection
   # (RFC 8446, 7.5), so that a proof is worth nothing elsewhere.
-  # An older connection of the device is fenced: its receiver hears `closed`.
+  # `sessionNumber`: which of the device's connections is the newest, for after a failover the cluster hears of them in
+  # any order. Every attempt of a device has a higher one than the attempt before: max(last + 1, milliseconds since 1970
+  # by its clock), on its disk before it is used. The connection with the highest stays: one with a lower number is
+  # fenced (its receiver hears `closed`), and so is a login with a lower one, or with one that another connection had.
+  # 0 is `bad-request`.
 
-  resume @4 (resumeToken :Data, signature :Data) -> (error :Error, session :Session, resumeToken :Data,
-                                                     lastReason :UInt16);
+  resume @4 (resumeToken :Data, signature :Data, sessionNumber :UInt64)
+      -> (error :Error, session :Session, resumeToken :Data, lastReason :UInt16);
   # As `login`, at any node. The token only names user, device and position; it proves nothing.
   # `lastReason`: why the server closed the connection before (an error code), as far as this node knows: it closed it
   # itself, lately. Else 0. A hint for the person, not for the protocol: resuming works the same.

@@ -14,6 +14,7 @@ struct login_claim {
   std::array<std::uint8_t, 32> challenge{};
   user_id user{};
   device_id device{};
+  session_number session{};
   std::array<std::uint8_t, 32> exporter{}; ///< `message_stream::login_exporter`
 };
 
@@ -24,7 +25,7 @@ inline std::string login_proof_bytes(const login_claim& c) {
   key_writer w; // big-endian
   w.raw(std::string_view{"parley login v1\0", 16});
   w.put(c.cluster_hi).put(c.cluster_lo).put(c.node).raw(view(c.challenge));
-  w.put(c.user).put(c.device).raw(view(c.exporter));
+  w.put(c.user).put(c.device).put(c.session).raw(view(c.exporter));
   return std::move(w).bytes();
 }
 

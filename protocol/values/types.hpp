@@ -54,8 +54,12 @@ struct client_msg_id {
 /// SHA-256 of a body: what tells a retry from a conflict.
 using body_hash = std::array<std::uint8_t, 32>;
 
-/// Milliseconds since 1970 UTC. Shown to people; never used for order.
+/// Milliseconds since 1970 UTC. Shown to people; messages are never ordered by it.
 enum class unix_ms : std::int64_t { none = 0 };
+
+/// Which of a device's connections is the newest: chosen by the device, higher with every login or resume.
+/// `none` is nobody's.
+enum class session_number : std::uint64_t { none = 0 };
 
 /// Position in one user's inbox. 1-based; `none` means "before the first".
 enum class inbox_pos : std::uint64_t { none = 0 };

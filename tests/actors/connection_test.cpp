@@ -39,7 +39,8 @@ struct fixture : test::actor_fixture {
 
   void open() {
     box = std::make_shared<outbox>(config.outbox_rows_max, config.outbox_bytes_max);
-    it = spawn_connection(sys, {ref, user_id{1}, device_id{2}}, config, port, box, router.handle);
+    it = spawn_connection(sys, {ref, user_id{1}, device_id{2}, session_number{3}}, config, port, box,
+                          router.handle);
     run();
   }
   void answer(const routed_call& c, core::answer what) {
@@ -154,6 +155,38 @@ TEST_CASE_FIXTURE(fixture, "a new leader is told who is here, and asked from whe
   }
   CHECK(attached);
   CHECK(pulled);
+}
+
+TEST_CASE_FIXTURE(fixture,
+                  "every announcement says which connection of the device it is: the order they arrive in "
+                  "says nothing") {
+  config.attach_every = 5s;
+  open();
+  std::size_t attaches = 0, pulls = 0;
+  const auto look = [&](const routed_call& c) {
+    if (auto* a = std::get_if<core::attach>(&c.what)) {
+      ++attaches;
+      CHECK(a->connection == ref);
+      CHECK(a->session == session_number{3});
+    }
+    if (auto* p = std::get_if<core::pull_inbox>(&c.what)) {
+      ++pulls;
+      CHECK(p->connection == ref);
+      CHECK(p->session == session_number{3});
+    }
+  };
+  const auto first = expect<core::attach>();
+  look(first);
+  answer(first, core::attached{});
+  caf::anon_send(it, atom::receive_v, std::uint64_t{0});
+  for (auto waited = 0ms; waited < 10s; waited += 500ms)
+    advance(500ms); // heartbeats, and pulls that nobody answers
+  caf::anon_send(it, atom::rehome_v);
+  run();
+  for (const auto& c : router.calls.take())
+    look(c);
+  CHECK(attaches >= 3);
+  CHECK(pulls >= 2);
 }
 
 TEST_CASE_FIXTURE(fixture, "an acknowledgement that a dead leader took with it is repeated to the next") {

@@ -4,10 +4,22 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <array>
+#include <set>
+
 using namespace parley;
 using namespace std::chrono_literals;
 
 namespace {
+
+/// A connection that announces itself.
+struct visitor {
+  core::connection_ref ref;
+  session_number session{};
+};
+const visitor first{{node_id{1}, 1, 9}, session_number{7}}, second{{node_id{2}, 1, 8}, session_number{8}},
+    third{{node_id{1}, 2, 9}, session_number{11}};
 
 struct fixture : test::actor_fixture {
   const user_id alice{1};
@@ -17,28 +29,45 @@ struct fixture : test::actor_fixture {
   fake_router router = make_router();
   sink asker = make_sink();
   resident_config config;
-  inbox_actor it = spawn_inbox(sys, {shard_id{1},
-                                     {resident_kind::inbox, 0, 1},
-                                     7,
-                                     config,
-                                     &reader,
-                                     store.handle,
-                                     router.handle,
-                                     make_silent_shard()});
+  inbox_actor it = spawn();
   ~fixture() { caf::anon_send_exit(it, caf::exit_reason::user_shutdown); }
+
+  inbox_actor spawn() {
+    return spawn_inbox(sys, {shard_id{1},
+                             {resident_kind::inbox, 0, 1},
+                             7,
+                             config,
+                             &reader,
+                             store.handle,
+                             router.handle,
+                             make_silent_shard()});
+  }
+  /// As on another node after a failover: what was in memory only is gone.
+  void restart() {
+    caf::anon_send_exit(it, caf::exit_reason::user_shutdown);
+    run();
+    it = spawn();
+    router.deliveries.take();
+  }
 
   void read_all() {
     for (const auto& r : store.reads.take())
       store.answer(r);
     run();
   }
-  core::answer pull(core::connection_ref ref, inbox_pos after = inbox_pos::none) {
-    call(it, asker.handle, 1, core::call{core::pull_inbox{alice, phone, after, 100, 1, ref}});
+  core::answer ask(core::call what) {
+    call(it, asker.handle, 1, std::move(what));
     run();
     read_all();
     auto answers = asker.answers.take();
     REQUIRE(answers.size() == 1);
     return std::move(answers[0].what);
+  }
+  core::answer pull(const visitor& v, inbox_pos after = inbox_pos::none) {
+    return ask(core::call{core::pull_inbox{alice, phone, after, 100, 1, v.ref, v.session}});
+  }
+  core::answer attach(const visitor& v) {
+    return ask(core::call{core::attach{alice, phone, v.ref, v.session}});
   }
   void arrive(std::uint64_t pos) {
     inbox_arrival a;
@@ -47,8 +76,6 @@ struct fixture : test::actor_fixture {
     run();
   }
 };
-
-const core::connection_ref first{node_id{1}, 1, 9}, second{node_id{2}, 1, 8};
 
 } // namespace
 
@@ -73,18 +100,85 @@ TEST_CASE_FIXTURE(fixture, "a page that ends before a row that has arrived is no
   CHECK(router.deliveries.take().size() == 1);
 }
 
+TEST_CASE_FIXTURE(fixture, "a heartbeat of an old connection that comes after the newer one closes nothing") {
+  pull(second);
+  CHECK(core::error_of(attach(first)) == ec::fenced);
+  CHECK(router.deliveries.take().empty());
+  arrive(1);
+  const auto pushed = router.deliveries.take();
+  REQUIRE(pushed.size() == 1);
+  CHECK(pushed[0].to == second.ref);
+}
+
+TEST_CASE_FIXTURE(fixture,
+                  "a number that another connection has is refused: it cannot be told which is newer") {
+  pull(first);
+  const visitor copy{third.ref, first.session};
+  CHECK(core::error_of(attach(copy)) == ec::fenced);
+  CHECK(core::error_of(pull(copy)) == ec::fenced);
+  CHECK(core::error_of(attach(first)) == ec::none); // a heartbeat of its own
+  CHECK(router.deliveries.take().empty());
+  const visitor nameless{third.ref, session_number::none};
+  CHECK(core::error_of(attach(nameless)) == ec::fenced);
+}
+
+TEST_CASE_FIXTURE(fixture, "a connection that left does not come back by a heartbeat that was under way") {
+  pull(second);
+  call(it, asker.handle, 1, core::call{core::detach{alice, phone, second.ref}});
+  run();
+  asker.answers.take();
+  CHECK(core::error_of(attach(second)) == ec::fenced);
+  CHECK(core::error_of(attach(first)) == ec::fenced);
+  CHECK(core::error_of(attach(third)) == ec::none);
+  CHECK(router.deliveries.take().empty()); // nobody was there to be closed
+}
+
 TEST_CASE_FIXTURE(fixture, "a second connection of a device fences the first, which cannot win it back") {
   pull(first);
   pull(second);
   const auto out = router.deliveries.take();
   REQUIRE(out.size() == 1);
-  CHECK(out[0].to == first);
+  CHECK(out[0].to == first.ref);
   CHECK(out[0].close == ec::fenced);
   CHECK(core::error_of(pull(first)) == ec::fenced);
   arrive(1);
   const auto pushed = router.deliveries.take();
   REQUIRE(pushed.size() == 1);
-  CHECK(pushed[0].to == second);
+  CHECK(pushed[0].to == second.ref);
+}
+
+TEST_CASE_FIXTURE(
+    fixture,
+    "after a failover the newest connection stays and all others hear so, in whatever order they come") {
+  struct announcement {
+    const visitor* who;
+    bool pulls;
+  };
+  const std::array<announcement, 5> all{
+      {{&first, false}, {&first, true}, {&second, true}, {&third, false}, {&third, true}}};
+  std::array<std::size_t, 5> order{0, 1, 2, 3, 4};
+  do {
+    CAPTURE(order);
+    restart();
+    std::set<core::connection_ref> closed;
+    const auto hear = [&] {
+      for (const auto& d : router.deliveries.take())
+        if (d.close == ec::fenced)
+          closed.insert(d.to);
+    };
+    for (const auto i : order) {
+      const auto& v = *all[i].who;
+      if (core::error_of(all[i].pulls ? pull(v) : attach(v)) == ec::fenced)
+        closed.insert(v.ref);
+      hear();
+    }
+    CHECK(closed == std::set{first.ref, second.ref});
+    arrive(1);
+    const auto pushed = router.deliveries.take();
+    REQUIRE(pushed.size() == 1);
+    CHECK(pushed[0].to == third.ref);
+    CHECK(pushed[0].close == ec::none);
+  } while (std::next_permutation(order.begin(), order.end()));
 }
 
 TEST_CASE_FIXTURE(fixture, "new rows are pushed once, and say what they follow") {

@@ -25,6 +25,12 @@ rpc::Gateway::Client bootstrap(capnp::RpcSystem<capnp::rpc::twoparty::VatId>& rp
   return rpc.bootstrap(vat).castAs<rpc::Gateway>();
 }
 
+session_number next_session(lean_context& context) {
+  const auto clock = std::chrono::system_clock::now().time_since_epoch();
+  const unix_ms now{std::chrono::duration_cast<std::chrono::milliseconds>(clock).count()};
+  return context.last_session = client::session_after(context.last_session, now);
+}
+
 } // namespace
 
 lean_context make_lean_context(kj::AsyncIoContext& io, const std::string& ca_file) {
@@ -95,12 +101,14 @@ kj::Promise<void> lean_connection::login(const lean_device& who) {
         std::copy(r.getChallenge().begin(), r.getChallenge().end(), claim.challenge.begin());
         claim.user = who.user;
         claim.device = who.device;
+        claim.session = next_session(context_);
         claim.exporter = stream_->login_exporter();
         const auto signature = client::sign(who.key, transport::login_proof_bytes(claim));
         auto login = gateway_.loginRequest();
         login.setUser(parley::number(who.user));
         login.setDevice(parley::number(who.device));
         login.setSignature(capnp::Data::Reader{signature.data(), signature.size()});
+        login.setSessionNumber(parley::number(claim.session));
         return login.send().then([this](capnp::Response<rpc::Gateway::LoginResults> l) -> kj::Promise<void> {
           if (code(l.getError()) != ec::none)
             return refusal(code(l.getError()), "login");

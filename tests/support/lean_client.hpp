@@ -25,6 +25,7 @@ struct lean_context {
   transport::tls_context tls;
   transport::stream_limits limits;
   kj::Duration login_timeout = 5 * kj::SECONDS;
+  session_number last_session{}; ///< of all devices together: higher with each login is all that is asked
 };
 /// Throws std::runtime_error with a sentence.
 lean_context make_lean_context(kj::AsyncIoContext& io, const std::string& ca_file);

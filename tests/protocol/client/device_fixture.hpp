@@ -39,12 +39,19 @@ struct notes final : client::observer, client::recorder {
   }
 };
 
+/// Shows what the test sets.
+struct fixed_calendar final : kj::Clock {
+  std::int64_t ms = 1'700'000'000'000;
+  kj::Date now() const override { return kj::UNIX_EPOCH + ms * kj::MILLISECONDS; }
+};
+
 struct device_fixture {
   kj::AsyncIoContext io = kj::setupAsyncIo();
   kj::Timer& timer = io.provider->getTimer();
   fake_cluster cluster{timer};
   client::memory_store store{{1'000}};
   notes seen;
+  fixed_calendar calendar;
   client::config settings;
   std::unique_ptr<client::device> alice;
   user_id bob = cluster.user_of("+4922222222");
@@ -61,7 +68,7 @@ struct device_fixture {
 
   client::device& make() {
     alice.reset();
-    alice = std::make_unique<client::device>(timer, cluster, settings, store, seen, &seen);
+    alice = std::make_unique<client::device>(timer, cluster, settings, store, seen, &seen, calendar);
     return *alice;
   }
   /// Registered, online, and with a conversation.

@@ -98,28 +98,68 @@ TEST_CASE_FIXTURE(device_fixture,
     CHECK(cluster.talk(talk)[static_cast<std::size_t>(i)].body == std::to_string(i));
 }
 
-TEST_CASE_FIXTURE(device_fixture,
-                  "a fenced device comes once more, for the rival may be an older connection of its own") {
+TEST_CASE_FIXTURE(device_fixture, "a device that is fenced says so and stays away") {
   auto& a = online();
   const auto dialled = cluster.dialled.size();
-  cluster.close_all(ec::fenced, 0);
-  REQUIRE(until([&] { return cluster.dialled.size() > dialled && a.state().state == link_state::online; }));
-  CHECK(a.send(talk, "still here").wait(io.waitScope));
-}
-
-TEST_CASE_FIXTURE(device_fixture, "a device that is fenced again says so and stays away") {
-  auto& a = online();
-  const auto before = cluster.dialled.size();
-  cluster.close_all(ec::fenced, 0);
-  REQUIRE(until([&] { return cluster.dialled.size() > before && a.state().state == link_state::online; }));
-  const auto dialled = cluster.dialled.size();
-  cluster.close_all(ec::fenced, 0);
+  SUBCASE("while it was connected") {
+    cluster.close_all(ec::fenced, 0);
+  }
+  SUBCASE("when it wants to come back: a new number would only disturb the other") {
+    cluster.resume_refusal = ec::fenced;
+    a.disconnect();
+  }
   REQUIRE(until([&] { return a.state().state == link_state::fenced; }));
   timer.afterDelay(30 * kj::MILLISECONDS).wait(io.waitScope);
-  CHECK(cluster.dialled.size() == dialled);
+  CHECK(cluster.dialled.size() <= dialled + 1);
+  CHECK(cluster.logins == 1);
   const auto r = a.send(talk, "too late").wait(io.waitScope);
   REQUIRE(!r);
   CHECK(r.error().code == ec::fenced);
+}
+
+TEST_CASE_FIXTURE(
+    device_fixture,
+    "a device that cannot keep the number of its session does not log in: it might give it again") {
+  struct full_disk final : memory_store {
+    session_number next_session(unix_ms) override {
+      throw store_error{"The profile's database failed: full."};
+    }
+  } full;
+  online();
+  full.set_identity(*store.who());
+  alice.reset();
+  cluster.numbers.clear();
+  client::device b{timer, cluster, settings, full, seen};
+  b.start();
+  const auto r = b.online().wait(io.waitScope);
+  REQUIRE(!r);
+  CHECK(r.error().code == ec::storage_failed);
+  CHECK(b.state().state == link_state::broken);
+  CHECK(cluster.numbers.empty());
+}
+
+TEST_CASE_FIXTURE(device_fixture, "every attempt to log in has a higher number than all before it") {
+  auto& a = online();
+  CHECK(cluster.numbers == std::vector{session_number{1'700'000'000'000}});
+  const auto again = [&](device& d) {
+    const auto so_far = cluster.numbers.size();
+    d.disconnect();
+    REQUIRE(until([&] { return cluster.numbers.size() > so_far && d.state().state == link_state::online; }));
+  };
+  again(a);
+  calendar.ms = 5; // set back
+  again(a);
+  cluster.resume_refusal = ec::not_authenticated; // two attempts on one connection
+  again(a);
+  alice.reset();
+  cluster.resume_refusal = ec::none;
+  calendar.ms = 1'800'000'000'000;
+  online();
+  CHECK(cluster.numbers.size() == 6);
+  CHECK(std::adjacent_find(cluster.numbers.begin(), cluster.numbers.end(), std::greater_equal<>{}) ==
+        cluster.numbers.end());
+  CHECK(cluster.numbers.back() == session_number{1'800'000'000'000});
+  CHECK(cluster.bad_proofs == 0); // it is signed
 }
 
 TEST_CASE_FIXTURE(device_fixture, "a node that drains sends us to the next one, and what waits goes on") {

@@ -315,6 +315,7 @@ public:
     const auto user = params.getUser(), device = params.getDevice();
     const auto signature = client::bytes(params.getSignature());
     ++cluster_.logins;
+    cluster_.numbers.push_back(session_number{params.getSessionNumber()});
     return enter(context, cluster_.login_refusal, user_id{user}, device_id{device}, signature);
   }
   kj::Promise<void> resume(ResumeContext context) override {
@@ -322,6 +323,7 @@ public:
     const auto signature = client::bytes(context.getParams().getSignature());
     const device_id device{std::stoull(token)};
     ++cluster_.resumes;
+    cluster_.numbers.push_back(session_number{context.getParams().getSessionNumber()});
     return enter(context, cluster_.resume_refusal, cluster_.devices_[device].user, device, signature);
   }
 
@@ -331,8 +333,8 @@ private:
                           const std::string& signature) {
     auto results = context.getResults();
     if (refusal == ec::none) {
-      const transport::login_claim claim{cluster_hi, cluster_lo, node_id{port_}, challenge,
-                                         user,       device,     link->exporter};
+      const transport::login_claim claim{cluster_hi, cluster_lo, node_id{port_},          challenge,
+                                         user,       device,     cluster_.numbers.back(), link->exporter};
       const auto known = cluster_.devices_.find(device);
       if (known == cluster_.devices_.end() || known->second.user != user ||
           !verified(known->second.key, transport::login_proof_bytes(claim), signature)) {

@@ -50,6 +50,7 @@ public:
   std::vector<std::uint16_t> dialled;
   std::vector<std::string> acks; ///< cursors, as acknowledged
   std::map<user_id, std::uint64_t> reads;
+  std::vector<session_number> numbers; ///< of every login and resume, refused ones too
   unsigned logins = 0, resumes = 0, pings = 0, syncs = 0, bad_proofs = 0;
 
   std::vector<client::message>& talk(conversation_id c) { return talks_[c]; }

@@ -80,6 +80,19 @@ TEST_CASE("a counter is never given out twice, not even when its message is long
   CHECK(store.enqueue(talk, "two").counter == 2);
 }
 
+TEST_CASE("a session's number is never given out twice, not even by a client killed before it could use it") {
+  scratch s;
+  const unix_ms clock{1'700'000'000'000};
+  in_a_killed_process([&] {
+    sqlite_store store{s.dir};
+    store.next_session(clock);
+    store.next_session(clock);
+  });
+  sqlite_store store{s.dir};
+  CHECK(number(store.next_session(clock)) == 1'700'000'000'002);
+  CHECK(number(store.next_session(unix_ms{5})) == 1'700'000'000'003); // the clock was set back
+}
+
 TEST_CASE("a second process cannot take a profile that is in use") {
   scratch s;
   sqlite_store store{s.dir};
@@ -181,6 +194,14 @@ TEST_CASE_TEMPLATE_DEFINE("what both stores promise", Store, both) {
     CHECK(store->reads_owed().front().upto == seq_no{5});
     store->read_known(talk, seq_no{5});
     CHECK(store->reads_owed().empty());
+  }
+  SUBCASE("the numbers of sessions rise, whatever the clock says") {
+    CHECK(store->next_session(unix_ms{-9}) == session_number{1});
+    CHECK(store->next_session(unix_ms::none) == session_number{2});
+    CHECK(store->next_session(unix_ms{2}) == session_number{3});
+    CHECK(store->next_session(unix_ms{1'000}) == session_number{1'000}); // a copy from long ago catches up
+    CHECK(store->next_session(unix_ms{1'000}) == session_number{1'001});
+    CHECK(store->next_session(unix_ms{999}) == session_number{1'002});
   }
   SUBCASE("an empty body is a body") {
     store->enqueue(talk, "");

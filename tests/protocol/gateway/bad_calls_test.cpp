@@ -236,10 +236,46 @@ TEST_CASE_FIXTURE(fixture, "a login proof made for another connection is refused
   request.setUser(1);
   request.setDevice(2);
   request.setSignature(bytes_of(proof));
+  request.setSessionNumber(1);
   auto answer = get(request.send());
   CHECK(answer.getError().getCode() == static_cast<int>(ec::bad_signature));
   CHECK(shared.metrics.logins_failed == 1);
   CHECK(cluster.live_sessions == 0);
+}
+
+TEST_CASE_FIXTURE(fixture,
+                  "a login or resume with no session number, or with one that was not signed, is refused") {
+  start();
+  device_key key;
+  cluster.devices[{user_id{1}, device_id{2}}] = key.public_half;
+  const auto token =
+      gateway::encode_token(config.cluster, {user_id{1}, device_id{2}, inbox_pos{3}, clock.at});
+  const auto attempt = [&](bool resumes, std::uint64_t signed_for, std::uint64_t said) {
+    test_client c{*this};
+    const auto proof = c.proof(key, user_id{1}, device_id{2}, session_number{signed_for});
+    if (resumes) {
+      auto request = c.door.resumeRequest();
+      request.setResumeToken(bytes_of(token));
+      request.setSignature(bytes_of(proof));
+      request.setSessionNumber(said);
+      return ec{static_cast<std::uint8_t>(get(request.send()).getError().getCode())};
+    }
+    auto request = c.door.loginRequest();
+    request.setUser(1);
+    request.setDevice(2);
+    request.setSignature(bytes_of(proof));
+    request.setSessionNumber(said);
+    return ec{static_cast<std::uint8_t>(get(request.send()).getError().getCode())};
+  };
+  for (const bool resumes : {false, true}) {
+    CAPTURE(resumes);
+    CHECK(attempt(resumes, 0, 0) == ec::bad_request);
+    CHECK(attempt(resumes, 5, 6) == ec::bad_signature);
+  }
+  CHECK(cluster.opened.empty());
+  CHECK(attempt(false, 5, 5) == ec::none);
+  CHECK(attempt(true, ~0ULL, ~0ULL) == ec::none);
+  CHECK(cluster.opened == std::vector{session_number{5}, session_number{~0ULL}});
 }
 
 TEST_CASE_FIXTURE(fixture, "another device's key does not open this device's session") {
@@ -253,6 +289,7 @@ TEST_CASE_FIXTURE(fixture, "another device's key does not open this device's ses
     request.setUser(user);
     request.setDevice(device);
     request.setSignature(bytes_of(proof));
+    request.setSessionNumber(1);
     return ec{static_cast<std::uint8_t>(get(request.send()).getError().getCode())};
   };
   CHECK(attempt(1, 2, c.proof(other, user_id{1}, device_id{2})) == ec::bad_signature);
@@ -269,6 +306,7 @@ TEST_CASE_FIXTURE(fixture, "login without hello, with a short signature, or twic
   const auto attempt = [&](std::size_t bytes) {
     auto request = c.door.loginRequest();
     request.setSignature(bytes_of(std::string(bytes, 's')));
+    request.setSessionNumber(1);
     return ec{static_cast<std::uint8_t>(get(request.send()).getError().getCode())};
   };
   CHECK(attempt(64) == ec::bad_request);

@@ -111,6 +111,7 @@ std::vector<bad_stream> streams() {
         p.setUser(1);
         p.setDevice(2);
         p.setSignature(bytes_of(std::string(64, 's')));
+        p.setSessionNumber(1);
       }));
   std::string session;
   for (std::uint32_t i = 0; i < 9; ++i)
@@ -145,6 +146,7 @@ bool log_in(raw_client& it, fixture& f, const device_key& key) {
     return false;
   claim.user = hostile_user;
   claim.device = hostile_device;
+  claim.session = session_number{1};
   SSL_export_keying_material(it.ssl(), claim.exporter.data(), claim.exporter.size(),
                              transport::login_exporter_label, sizeof transport::login_exporter_label - 1,
                              nullptr, 0, 0);
@@ -153,6 +155,7 @@ bool log_in(raw_client& it, fixture& f, const device_key& key) {
     p.setUser(number(claim.user));
     p.setDevice(number(claim.device));
     p.setSignature(bytes_of(signature));
+    p.setSessionNumber(number(claim.session));
   }));
   std::optional<verdict> v;
   return f.until([&] {

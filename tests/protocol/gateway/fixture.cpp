@@ -117,7 +117,9 @@ kj::Promise<core::answer> fake_cluster::ask(core::call what) {
   return core::refusal(what, ec::unavailable);
 }
 
-kj::Promise<gateway::login_result> fake_cluster::open_session(user_id, device_id, connection_sink& sink) {
+kj::Promise<gateway::login_result> fake_cluster::open_session(user_id, device_id, session_number session,
+                                                              connection_sink& sink) {
+  opened.push_back(session);
   gateway::login_result result;
   result.error = open_error;
   result.acknowledged = acknowledged;
@@ -192,10 +194,11 @@ test_client::greeting test_client::hello() {
   return g;
 }
 
-std::string test_client::proof(const device_key& k, user_id user, device_id device) {
+std::string test_client::proof(const device_key& k, user_id user, device_id device, session_number session) {
   auto claim = hello().claim;
   claim.user = user;
   claim.device = device;
+  claim.session = session;
   return k.sign(transport::login_proof_bytes(claim));
 }
 
@@ -206,6 +209,7 @@ rpc::Session::Client test_client::login(const device_key& k, user_id user, devic
   request.setUser(number(user));
   request.setDevice(number(device));
   request.setSignature(bytes_of(signature));
+  request.setSessionNumber(1);
   auto answer = f.get(request.send());
   REQUIRE(answer.getError().getCode() == 0);
   if (token != nullptr)

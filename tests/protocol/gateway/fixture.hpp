@@ -55,12 +55,13 @@ struct fake_cluster final : gateway::backend {
   core::moment applied_at{}; ///< of all of them
   std::vector<inbox_pos> receiving_from;
   std::vector<connection_sink*> sinks;
+  std::vector<session_number> opened; ///< the numbers of all sessions asked for
   std::size_t live_sessions = 0;
   ec open_error = ec::none;
   inbox_pos acknowledged{};
 
   kj::Promise<core::answer> ask(core::call what) override;
-  kj::Promise<gateway::login_result> open_session(user_id user, device_id device,
+  kj::Promise<gateway::login_result> open_session(user_id user, device_id device, session_number session,
                                                   connection_sink& sink) override;
 };
 
@@ -135,7 +136,8 @@ struct test_client {
     transport::login_claim claim; ///< without user and device
   };
   greeting hello();
-  std::string proof(const device_key& key, user_id user, device_id device);
+  std::string proof(const device_key& key, user_id user, device_id device,
+                    session_number session = session_number{1});
   /// Logs in, or fails the test.
   rpc::Session::Client login(const device_key& key, user_id user, device_id device,
                              std::string* token = nullptr);

@@ -112,6 +112,7 @@ TEST_CASE_FIXTURE(fixture, "a session that the cluster does not open is refused 
   request.setUser(1);
   request.setDevice(2);
   request.setSignature(bytes_of(proof));
+  request.setSessionNumber(1);
   CHECK(get(request.send()).getError().getCode() == static_cast<int>(ec::unavailable));
   cluster.open_error = ec::none;
   auto session = c.login(); // the same connection may try again
@@ -295,6 +296,7 @@ TEST_CASE_FIXTURE(fixture, "a fenced session's receiver hears so, and the connec
     auto request = next.door.resumeRequest();
     request.setResumeToken(bytes_of(token));
     request.setSignature(bytes_of(proof));
+    request.setSessionNumber(1);
     auto answer = get(request.send());
     CHECK(answer.getError().getCode() == 0);
     CHECK(answer.getLastReason() == static_cast<int>(expected));
@@ -313,6 +315,7 @@ TEST_CASE_FIXTURE(fixture,
     auto request = c.door.resumeRequest();
     request.setResumeToken(bytes_of(token));
     request.setSignature(bytes_of(proof));
+    request.setSessionNumber(1);
     return ec{static_cast<std::uint8_t>(get(request.send()).getError().getCode())};
   };
   const gateway::resume_token t{user_id{1}, device_id{2}, inbox_pos{3}, clock.at};

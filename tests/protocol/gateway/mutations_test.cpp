@@ -429,6 +429,7 @@ TEST_CASE_FIXTURE(besieged, "no damaged proof, cursor or token is worth anything
     request.setUser(1);
     request.setDevice(2);
     request.setSignature(bytes_of(signature));
+    request.setSessionNumber(1);
     return ec{static_cast<std::uint8_t>(get(request.send()).getError().getCode())};
   };
   const gateway::resume_token token{user_id{1}, device_id{2}, inbox_pos{3}, clock.at};
@@ -446,6 +447,7 @@ TEST_CASE_FIXTURE(besieged, "no damaged proof, cursor or token is worth anything
       auto request = c.door.resumeRequest();
       request.setResumeToken(bytes_of(bad));
       request.setSignature(bytes_of(std::string(64, 's')));
+      request.setSessionNumber(1);
       CHECK(get(request.send()).getError().getCode() != 0);
     }
   }
