@@ -288,6 +288,7 @@ static link_actor::behavior_type link(link_actor::stateful_pointer<link_state> s
   st.try_at = link_state::clock::now() +
               (st.outranks_peer() ? std::chrono::milliseconds{0} : st.config().yield_to_higher);
   self->set_down_handler([&st](caf::down_msg& m) { st.lost(m.source); });
+  self->set_default_handler(caf::drop);
   self->send(self, caf::tick_atom::value);
   return {
       [](link_hello&) {}, // for doors

@@ -103,6 +103,7 @@ static door_actor::behavior_type door(door_actor::stateful_pointer<door_state> s
   auto& st = self->state;
   st.self = self;
   st.context = std::move(context);
+  self->set_default_handler(caf::drop); // whatever else a peer makes up: CAF would print it
   self->send(self, caf::tick_atom::value);
   return {
       [&st](link_hello& m) { st.greeted(m); },
@@ -180,6 +181,7 @@ static asker_actor::behavior_type asker(asker_actor::stateful_pointer<asker_stat
     st.fail("this node stops");
     self->quit(m.reason);
   });
+  self->set_default_handler(caf::drop);
   self->delayed_send(self, st.context->config.query_timeout, caf::timeout_atom::value);
   st.dial();
   return {

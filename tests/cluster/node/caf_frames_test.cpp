@@ -1,10 +1,12 @@
 #include "cluster/caf_frames.hpp"
 
 #include <caf/all.hpp>
+#include <caf/binary_deserializer.hpp>
 #include <caf/binary_serializer.hpp>
 #include <caf/io/basp/header.hpp>
 #include <doctest/doctest.h>
 
+#include <optional>
 #include <random>
 #include <string>
 #include <vector>
@@ -117,4 +119,42 @@ TEST_CASE("the header is CAF's: its size, and where the length is") {
   CHECK(f.follow({written.data(), 7}));
   CHECK_FALSE(f.follow({written.data() + 7, 1}));
   CHECK(f.announced() == most + 1);
+}
+
+TEST_CASE("a length within a frame is believed only as far as the frame goes") {
+  caf::actor_system_config config;
+  caf::actor_system system{config};
+  const auto read = [&](const std::string& bytes) {
+    caf::binary_deserializer source{system, bytes.data(), bytes.size()};
+    std::vector<char> out;
+    return source(out) ? std::optional<std::size_t>{} : out.size();
+  };
+  CHECK(read("\xff\xff\xff\xff\x0f" + std::string(1000, 'x')) == std::nullopt);
+  CHECK(read("\x04xyz") == std::nullopt);
+  CHECK(read("\x03xyz") == 3);
+  CHECK(read(std::string(1, '\0')) == 0);
+  CHECK(read("\xac\x02" + std::string(300, 'x')) == 300);
+  CHECK(read("\xac\x02" + std::string(299, 'x')) == std::nullopt);
+  CHECK(read(std::string(64, '\xff')) == std::nullopt); // never ends
+  CHECK(read("\x80") == std::nullopt);
+  CHECK(read("") == std::nullopt);
+}
+
+TEST_CASE("what CAF writes, of any length, is read as it was") {
+  caf::actor_system_config config;
+  caf::actor_system system{config};
+  for (const std::size_t n :
+       std::initializer_list<std::size_t>{0, 1, 127, 128, 16383, 16384, 2097151, 2097152}) {
+    CAPTURE(n);
+    const std::vector<char> buffer(n, 'b');
+    const std::vector<std::string> texts{std::string(n, 't'), "", "end"};
+    std::vector<char> written;
+    caf::binary_serializer sink{system, written};
+    REQUIRE_FALSE(sink(buffer, texts));
+    caf::binary_deserializer source{system, written};
+    std::vector<char> buffer_read;
+    std::vector<std::string> texts_read;
+    REQUIRE_FALSE(source(buffer_read, texts_read));
+    CHECK((buffer_read == buffer && texts_read == texts));
+  }
 }

@@ -4,6 +4,7 @@
 #include "cluster/caf_tls.hpp"
 #include "tests/cluster/node/link_fixture.hpp"
 
+#include <caf/binary_deserializer.hpp>
 #include <caf/io/basp/header.hpp>
 #include <caf/io/basp/version.hpp>
 #include <csignal>
@@ -287,6 +288,35 @@ TEST_CASE(
       hostile.say(frame(kind, payload) + header(message_type::heartbeat, all_ones));
       CHECK(hostile.is_hung_up_on());
     }
+  honest.check_unhurt();
+}
+
+TEST_CASE("a message that promises more bytes than it has is dropped, and nothing is set aside for them") {
+  honest_pair honest;
+  auto hostile = handmade_peer::calling(honest.a.transport->port());
+  REQUIRE(hostile.good());
+  // Who the door is, CAF says to everybody.
+  const auto greeting = hostile.hear(frame_follower::header_bytes);
+  REQUIRE(greeting.size() == frame_follower::header_bytes);
+  std::size_t length = 0;
+  for (int i = 4; i < 8; ++i)
+    length = length << 8 | static_cast<unsigned char>(greeting[static_cast<std::size_t>(i)]);
+  const auto rest = hostile.hear(length);
+  caf::binary_deserializer source{*honest.b.system, rest.data(), rest.size()};
+  caf::node_id node;
+  std::vector<std::string> applications;
+  caf::actor_id door = 0;
+  REQUIRE_FALSE(source(node, applications, door));
+  REQUIRE(door != 0);
+
+  const std::string endless = "\xff\xff\xff\xff\x0f";
+  for (const std::string types : {"@charbuf", "@str", "@u16str", "@strvec", "@strmap", "link_batch"}) {
+    const auto name = "@<>+" + types;
+    hostile.say(frame(message_type::direct_message,
+                      std::string(3, '\0') + static_cast<char>(name.size()) + name + endless + "xyz", door));
+  }
+  hostile.say(header(message_type::heartbeat, all_ones)); // CAF reads in order
+  CHECK(hostile.is_hung_up_on());
   honest.check_unhurt();
 }
 
