@@ -82,6 +82,12 @@ public:
     return i == calls_.end() ? nullptr : &i->second;
   }
   bool empty() const { return calls_.empty(); }
+  /// Its owner is idle: an empty table keeps no buckets. Not for every call: they would be made anew each
+  /// time.
+  void release_if_empty() {
+    if (calls_.empty())
+      calls_ = {};
+  }
   std::size_t size() const { return calls_.size(); }
 
 private:

@@ -83,6 +83,7 @@ void arm_sweep(Self* self, resident_state& st) {
 template <class Self>
 void passivate_if_idle(Self* self, resident_state& st, bool busy) {
   st.sweeping = false;
+  st.waiting.release_if_empty();
   const auto now = self->clock().now();
   if (!busy && st.waiting.empty() && now - st.last_used >= st.at.config.passivate_after) {
     if (!st.told_idle) {

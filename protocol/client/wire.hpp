@@ -49,9 +49,13 @@ class wire final : private kj::TaskSet::ErrorHandler {
 public:
   wire(kj::Own<line> l, kj::Timer& timer, std::chrono::milliseconds call_timeout);
 
-  rpc::Gateway::Client& gateway() { return gateway_; }
+  rpc::Gateway::Client& gateway() { return gateway_; } ///< until there is a session
   rpc::Session::Client& session() { return KJ_REQUIRE_NONNULL(session_); }
-  void set_session(rpc::Session::Client s) { session_ = kj::mv(s); }
+  /// The gateway has done its part: the node need not keep it for us.
+  void set_session(rpc::Session::Client s) {
+    session_ = kj::mv(s);
+    gateway_ = nullptr;
+  }
   std::array<std::uint8_t, 32> exporter() const { return line_->exporter(); }
 
   /// Watches that the call gets its answer in time; else the wire ends with `timed_out`.

@@ -5,6 +5,7 @@
 #include "protocol/gateway/rpc_objects.hpp"
 #include "protocol/gateway/tokens.hpp"
 #include "protocol/gateway/wire.hpp"
+#include "protocol/transport/rpc_line.hpp"
 
 #include <capnp/rpc.capnp.h>
 
@@ -38,14 +39,25 @@ ec told_as(transport::close_reason r) {
 
 } // namespace
 
-struct connection::rpc_side {
-  capnp::TwoPartyVatNetwork network;
-  capnp::RpcSystem<capnp::rpc::twoparty::VatId> system;
-  rpc_side(transport::message_stream& stream, const gateway_config& config, rpc::Gateway::Client door)
-      : network{stream, capnp::rpc::twoparty::Side::SERVER, transport::rpc_options(config.nesting_max)},
-        system{capnp::makeRpcServer(network, kj::mv(door))} {
-    system.setFlowLimit(config.flow_words_max);
+/// The door is made when it is asked for, and goes when the client lets go of it: once logged in it needs
+/// none.
+struct connection::rpc_side final : private capnp::BootstrapFactory<capnp::rpc::twoparty::VatId> {
+  explicit rpc_side(connection& c)
+      : owner{c}, network{*c.stream_, transport::side::server,
+                          transport::rpc_options(c.parts_->config.nesting_max)},
+        system{capnp::makeRpcServer(
+            network, static_cast<capnp::BootstrapFactory<capnp::rpc::twoparty::VatId>&>(*this))} {
+    system.setFlowLimit(c.parts_->config.flow_words_max);
   }
+  /// Once a message has come in, the only connection has been accepted: its system need not wait for others.
+  void stop_accepting() { auto ended = system.run(); }
+  capnp::Capability::Client createFor(capnp::rpc::twoparty::VatId::Reader) override {
+    return make_door(kj::addRef(owner));
+  }
+
+  connection& owner;
+  transport::rpc_line network;
+  capnp::RpcSystem<capnp::rpc::twoparty::VatId> system;
 };
 
 connection::connection(kj::Own<server_parts> parts, kj::AutoCloseFd fd, const transport::tls_context& tls,
@@ -68,7 +80,7 @@ void connection::start() {
 }
 
 void connection::start_rpc() {
-  rpc_ = kj::heap<rpc_side>(*stream_, parts_->config, make_door(kj::addRef(*this)));
+  rpc_ = kj::heap<rpc_side>(*this);
 }
 
 void connection::sweep(kj::TimePoint now) {
@@ -211,6 +223,7 @@ void connection::admit(user_id user, device_id device, inbox_pos acknowledged,
   session_ = kj::mv(session);
   challenge_.reset();
   stream_->limit_inbound(0);
+  rpc_->stop_accepting();
   add(parts_->metrics.logins);
   add(parts_->metrics.sessions);
   if (parts_->server != nullptr)

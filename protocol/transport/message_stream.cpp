@@ -1,5 +1,6 @@
 #include "protocol/transport/message_stream.hpp"
 
+#include <capnp/rpc.h>
 #include <capnp/serialize.h>
 #include <kj/debug.h>
 #include <openssl/err.h>
@@ -124,15 +125,10 @@ struct stream_bio {
 namespace {
 
 constexpr std::size_t keep_out_bytes = 2048; ///< an output buffer this small is kept between writes
+constexpr auto idle_after = 1 * kj::SECONDS; ///< and for so long; then the next sweep releases it
 
-/// A message and its bytes in one object. The base comes second: it reads what the member holds.
 struct message_words {
   kj::Array<capnp::word> words;
-};
-class whole_message final : private message_words, public capnp::FlatArrayMessageReader {
-public:
-  whole_message(kj::Array<capnp::word>&& words, const capnp::ReaderOptions& options)
-      : message_words{kj::mv(words)}, capnp::FlatArrayMessageReader{message_words::words.asPtr(), options} {}
 };
 
 bool is_address(const std::string& name) {
@@ -148,6 +144,18 @@ std::uint32_t load32(const char* at) {
 }
 
 } // namespace
+
+/// A message and its bytes in one object. The words come first: the reader reads what that base holds.
+class message_stream::whole_message final : private message_words,
+                                            public capnp::FlatArrayMessageReader,
+                                            public capnp::IncomingRpcMessage {
+public:
+  whole_message(kj::Array<capnp::word>&& words, const capnp::ReaderOptions& options)
+      : message_words{kj::mv(words)}, capnp::FlatArrayMessageReader{message_words::words.asPtr(), options} {}
+
+  capnp::AnyPointer::Reader getBody() override { return getRoot<capnp::AnyPointer>(); }
+  std::size_t sizeInWords() override { return capnp::FlatArrayMessageReader::sizeInWords(); }
+};
 
 message_stream::message_stream(kj::UnixEventPort& port, kj::AutoCloseFd fd, const tls_context& tls,
                                side which, const stream_limits& limits, const std::string& peer_name)
@@ -295,27 +303,41 @@ void message_stream::limit_inbound(std::uint64_t bytes_total) {
   open_gate();
 }
 
-kj::Promise<message_stream::found_message> message_stream::tryReadMessage(kj::ArrayPtr<kj::AutoCloseFd>,
-                                                                          capnp::ReaderOptions options,
-                                                                          kj::ArrayPtr<capnp::word>) {
+capnp::ReaderOptions message_stream::bounded(capnp::ReaderOptions options) const {
   options.traversalLimitInWords =
       std::min<std::uint64_t>(options.traversalLimitInWords, limits_.message_words_max);
-  return read_loop(options);
+  return options;
 }
 
-kj::Promise<message_stream::found_message> message_stream::read_loop(capnp::ReaderOptions options) {
+kj::Promise<kj::Maybe<capnp::MessageReaderAndFds>>
+message_stream::tryReadMessage(kj::ArrayPtr<kj::AutoCloseFd>, capnp::ReaderOptions options,
+                               kj::ArrayPtr<capnp::word>) {
+  return read_loop<capnp::MessageReaderAndFds>(bounded(options));
+}
+
+kj::Promise<kj::Maybe<kj::Own<capnp::IncomingRpcMessage>>>
+message_stream::receive(const capnp::ReaderOptions& options) {
+  return read_loop<kj::Own<capnp::IncomingRpcMessage>>(bounded(options));
+}
+
+template <class Found>
+kj::Promise<kj::Maybe<Found>> message_stream::read_loop(capnp::ReaderOptions options) {
   for (;;) {
     if (may_read()) {
       auto found = next_message(options);
-      if (found != nullptr)
-        return kj::mv(found);
+      KJ_IF_MAYBE (message, found) {
+        if constexpr (std::is_same_v<Found, capnp::MessageReaderAndFds>)
+          return kj::Maybe<Found>{Found{kj::mv(*message), nullptr}};
+        else
+          return kj::Maybe<Found>{kj::mv(*message)};
+      }
     }
     if (closed())
-      return found_message{nullptr};
+      return kj::Maybe<Found>{nullptr};
     if (!may_read() || at_inbound_limit()) {
       auto gate = kj::newPromiseAndFulfiller<void>();
       gate_ = kj::mv(gate.fulfiller);
-      return gate.promise.then([this, options] { return read_loop(options); });
+      return gate.promise.then([this, options] { return read_loop<Found>(options); });
     }
     switch (fill()) {
     case io::done:
@@ -323,12 +345,12 @@ kj::Promise<message_stream::found_message> message_stream::read_loop(capnp::Read
     case io::again:
       if (in_taken_ == in_.size())
         std::vector<char>{}.swap(in_), in_taken_ = 0;
-      return observer_.whenBecomesReadable().then([this, options] { return read_loop(options); });
+      return observer_.whenBecomesReadable().then([this, options] { return read_loop<Found>(options); });
     case io::ended:
       close(in_taken_ == in_.size() ? close_reason::peer : close_reason::truncated);
-      return found_message{nullptr};
+      return kj::Maybe<Found>{nullptr};
     case io::failed:
-      return found_message{nullptr};
+      return kj::Maybe<Found>{nullptr};
     }
   }
 }
@@ -377,7 +399,7 @@ message_stream::found_message message_stream::next_message(const capnp::ReaderOp
     if (closed())
       return nullptr;
   }
-  return capnp::MessageReaderAndFds{kj::mv(message), nullptr};
+  return kj::mv(message);
 }
 
 message_stream::io message_stream::fill() {
@@ -443,6 +465,12 @@ void message_stream::append(kj::ArrayPtr<const kj::ArrayPtr<const capnp::word>> 
     std::memcpy(to, bytes.begin(), bytes.size());
     to += bytes.size();
   }
+}
+
+void message_stream::write(kj::ArrayPtr<const kj::ArrayPtr<const capnp::word>> segments) {
+  append(segments);
+  if (!closed())
+    schedule_flush();
 }
 
 kj::Promise<void> message_stream::writeMessage(kj::ArrayPtr<const int>,
@@ -529,8 +557,13 @@ kj::Promise<void> message_stream::end() {
 }
 
 void message_stream::sweep(kj::TimePoint now) {
-  if (closed() || unsent_bytes() == 0)
+  if (closed())
     return;
+  if (unsent_bytes() == 0) {
+    if (!flushing_ && out_.capacity() != 0 && now - progress_since_ >= idle_after)
+      std::vector<char>{}.swap(out_);
+    return;
+  }
   if (now - progress_since_ < static_cast<std::int64_t>(limits_.write_deadline.count()) * kj::MILLISECONDS)
     return;
   if (bytes_out_ - progress_mark_ < limits_.write_progress_bytes) {

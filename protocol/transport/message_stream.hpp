@@ -19,6 +19,9 @@
 
 typedef struct ssl_st SSL;
 typedef struct bio_st BIO;
+namespace capnp {
+class IncomingRpcMessage;
+}
 
 namespace parley::transport {
 
@@ -139,6 +142,13 @@ public:
   std::uint64_t bytes_out() const { return bytes_out_; } ///< on the wire
   int fd() const { return fd_.get(); }
 
+  // For rpc_line: the same as the promises of capnp::MessageStream below, without them where nothing waits.
+  /// Null: closed.
+  kj::Promise<kj::Maybe<kj::Own<capnp::IncomingRpcMessage>>> receive(const capnp::ReaderOptions& options);
+  /// Copied at once; leaves with all others of this turn. Dropped if the stream is closed.
+  void write(kj::ArrayPtr<const kj::ArrayPtr<const capnp::word>> segments);
+  std::size_t window_bytes() const { return limits_.window_bytes; }
+
   // capnp::MessageStream. Writes never wait: `outbound_bytes_max` bounds them. `end` closes both directions
   // once all is sent: an RPC connection is of no use with one.
   using capnp::MessageStream::tryReadMessage;
@@ -157,10 +167,14 @@ public:
 
 private:
   friend struct stream_bio;
-  using found_message = kj::Maybe<capnp::MessageReaderAndFds>;
+  class whole_message;
+  using found_message = kj::Maybe<kj::Own<whole_message>>;
   enum class io : std::uint8_t { done, again, ended, failed };
 
-  kj::Promise<found_message> read_loop(capnp::ReaderOptions options);
+  /// `Found`: what a message is handed out as.
+  template <class Found>
+  kj::Promise<kj::Maybe<Found>> read_loop(capnp::ReaderOptions options);
+  capnp::ReaderOptions bounded(capnp::ReaderOptions options) const;
   found_message next_message(const capnp::ReaderOptions& options);
   io fill();
   bool may_read() const;

@@ -97,7 +97,7 @@ kj::Promise<void> bench_cluster::log_in_one(user& u, unsigned tries_left) {
   return test::lean_connection::open(lean, addresses_[u.node - 1], u.number + 1)
       .then([&u](kj::Own<test::lean_connection> line) {
         u.line = kj::mv(line);
-        return u.line->login(u.who);
+        return u.line->login(u.who).then([&u] { u.line->let_go_of_gateway(); });
       })
       .catch_([this, &u, tries_left](kj::Exception&& e) -> kj::Promise<void> {
         if (tries_left == 0)

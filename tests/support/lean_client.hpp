@@ -54,6 +54,8 @@ public:
                                                     const transport::socket_address& to, unsigned from = 0);
 
   rpc::Gateway::Client gateway() { return gateway_; }
+  /// As the client library does once it is logged in: the node need not keep the gateway for it.
+  void let_go_of_gateway() { gateway_ = nullptr; }
   rpc::Session::Client session() { return KJ_ASSERT_NONNULL(session_); }
   node_id node() const { return node_; }
 

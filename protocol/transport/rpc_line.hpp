@@ -1,0 +1,49 @@
+#pragma once
+// Cap'n Proto's network of two vats, over a message_stream.
+//
+// Why not `capnp::TwoPartyVatNetwork`: it is made for streams that wait and fail on their own terms. It keeps
+// a promise for the last write, one for the end of the connection, one for a second connection that never
+// comes, and a canceller around every read: 3.5 KiB for each idle connection, and several promises per
+// message. This stream's writes do not wait, and when it closes its reads end.
+#include "protocol/transport/message_stream.hpp"
+
+#include <capnp/rpc-twoparty.h>
+
+namespace parley::transport {
+
+/// Thread: the stream's. The stream outlives it, and it outlives the RPC system on it.
+class rpc_line final : public capnp::TwoPartyVatNetworkBase,
+                       private capnp::TwoPartyVatNetworkBase::Connection {
+public:
+  /// `options`: of what is received. Longer messages are not sent either (`rpc_options`).
+  rpc_line(message_stream& stream, side which, const capnp::ReaderOptions& options)
+      : stream_{stream}, options_{options}, side_{which} {}
+  KJ_DISALLOW_COPY(rpc_line);
+
+  // capnp::VatNetwork
+  kj::Maybe<kj::Own<capnp::TwoPartyVatNetworkBase::Connection>>
+  connect(capnp::rpc::twoparty::VatId::Reader to) override;
+  /// A server's line is accepted once; after that the promise never resolves.
+  kj::Promise<kj::Own<capnp::TwoPartyVatNetworkBase::Connection>> accept() override;
+
+private:
+  class outgoing;
+
+  // Connection
+  kj::Own<capnp::RpcFlowController> newStream() override;
+  capnp::rpc::twoparty::VatId::Reader getPeerVatId() override;
+  kj::Own<capnp::OutgoingRpcMessage> newOutgoingMessage(unsigned first_segment_words) override;
+  kj::Promise<kj::Maybe<kj::Own<capnp::IncomingRpcMessage>>> receiveIncomingMessage() override;
+  kj::Promise<void> shutdown() override;
+
+  kj::Own<capnp::TwoPartyVatNetworkBase::Connection> as_connection() {
+    return {static_cast<capnp::TwoPartyVatNetworkBase::Connection*>(this), kj::NullDisposer::instance};
+  }
+
+  message_stream& stream_;
+  capnp::ReaderOptions options_;
+  side side_;
+  bool accepted_ = false;
+};
+
+} // namespace parley::transport
