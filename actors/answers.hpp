@@ -86,7 +86,7 @@ public:
   /// time.
   void release_if_empty() {
     if (calls_.empty())
-      calls_ = {};
+      decltype(calls_){}.swap(calls_); // assigning `{}` would only clear it
   }
   std::size_t size() const { return calls_.size(); }
 

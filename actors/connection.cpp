@@ -64,6 +64,12 @@ std::vector<core::outgoing_row> outbox::take(std::size_t rows_max, std::size_t b
   return out;
 }
 
+void outbox::release_if_empty() {
+  std::lock_guard guard{mutex_};
+  if (rows_.empty())
+    std::vector<core::outgoing_row>{}.swap(rows_);
+}
+
 std::size_t outbox::rows() const {
   std::lock_guard guard{mutex_};
   return rows_.size() - first_;
@@ -308,8 +314,10 @@ void sweep(self_ptr self) {
       overdue.answers.push_back({n, core::refusal_of_kind(c.kind, ec::timed_out)});
   if (!overdue.answers.empty())
     answered(self, overdue);
-  if (st.open.empty())
-    st.open = {}; // an idle connection keeps no buckets
+  if (st.open.empty()) { // an idle connection keeps neither buckets nor room for rows
+    decltype(st.open){}.swap(st.open);
+    st.box->release_if_empty();
+  }
   if (st.mode == stream::pulling && !st.open.contains(st.pull_number))
     pull(self);
   if (number(st.who.user) != 0 && st.attached && st.attach_at <= now && !st.open.contains(st.attach_number))

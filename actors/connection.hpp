@@ -41,6 +41,8 @@ public:
   std::size_t put(std::vector<core::inbox_row>& rows, core::moment applied_at = {});
   std::vector<core::outgoing_row> take(std::size_t rows_max, std::size_t bytes_max);
   std::size_t rows() const;
+  /// Nothing came for a while: gives the memory of former rows back.
+  void release_if_empty();
   /// What one row costs.
   static std::size_t weight(const core::inbox_row& row);
 

@@ -98,6 +98,8 @@ void connection::sweep(kj::TimePoint now) {
     return;
   }
   stream_->sweep(now);
+  if (unwritten_.empty() && unwritten_.capacity() > 0)
+    std::vector<core::moment>{}.swap(unwritten_); // idle connections hold nothing
   if (!logged_in_) {
     // A call under way (a code being sent, an election) is our own slowness: it gets a little longer.
     const auto age = now - opened_at_;
@@ -152,10 +154,7 @@ void connection::stream_flushed() {
   const auto now = std::chrono::steady_clock::now();
   for (const auto at : unwritten_)
     parts_->metrics.applied_to_written.observe(now - at);
-  if (unwritten_.capacity() > 64)
-    std::vector<core::moment>{}.swap(unwritten_); // idle connections hold nothing
-  else
-    unwritten_.clear();
+  unwritten_.clear(); // a sweep gives its memory back
 }
 
 void connection::message_read(capnp::MessageReader& message) {
