@@ -74,6 +74,8 @@ public:
   virtual std::unique_ptr<write_txn> begin_write() = 0;
   /// Sees all commits that returned before. Any thread. Keep it short: it pins pages. May wait for `publish`.
   virtual std::unique_ptr<read_txn> begin_read() = 0;
+  /// Never waits for a commit, and may miss what was committed within the last second or so.
+  virtual std::unique_ptr<read_txn> begin_old_read() { return begin_read(); }
   virtual space room() = 0;
 
   /// The writer's, between its transactions: what is committed becomes what readers see. Called when it

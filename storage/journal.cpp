@@ -100,6 +100,7 @@ tl::expected<journal, failure> journal::open(const std::string& directory, std::
     if (const int error = sync_directory(directory); error != 0)
       return objection(ec::storage_failed, "sync", directory, error);
   }
+  j.direct_ = ::open(path.c_str(), O_RDWR | O_DIRECT | O_CLOEXEC); // some file systems refuse
   return j;
 }
 
@@ -109,12 +110,17 @@ journal::journal(journal&& other) noexcept {
 journal& journal::operator=(journal&& other) noexcept {
   std::swap(path_, other.path_);
   std::swap(fd_, other.fd_);
+  std::swap(direct_, other.direct_);
+  std::swap(buffer_, other.buffer_);
+  std::swap(buffer_bytes_, other.buffer_bytes_);
   std::swap(bytes_, other.bytes_);
   std::swap(at_, other.at_);
   std::swap(last_, other.last_);
   return *this;
 }
 journal::~journal() {
+  if (direct_ >= 0)
+    ::close(direct_);
   if (fd_ >= 0)
     ::close(fd_);
 }
@@ -164,6 +170,16 @@ bool journal::has_room_for(const journal_record& r) const {
   return whole_blocks(r.bytes_.size()) <= bytes_ - at_ && r.payload_bytes() <= UINT32_MAX;
 }
 
+char* journal::aligned(std::size_t bytes) {
+  if (buffer_bytes_ < bytes) {
+    buffer_bytes_ = std::max(bytes, 2 * buffer_bytes_);
+    buffer_.reset(static_cast<char*>(std::aligned_alloc(block_bytes, buffer_bytes_)));
+    if (!buffer_)
+      throw std::bad_alloc{};
+  }
+  return buffer_.get();
+}
+
 int journal::append(journal_record& r) {
   record_header h;
   h.magic = magic;
@@ -175,8 +191,15 @@ int journal::append(journal_record& r) {
   h.crc = crc32c(std::string_view{bytes}.substr(unsummed_bytes));
   std::memcpy(bytes.data() + offsetof(record_header, crc), &h.crc, sizeof h.crc);
   bytes.resize(whole_blocks(bytes.size()), '\0');
+  const auto* from = bytes.data();
+  if (direct_ >= 0) {
+    auto* copy = aligned(bytes.size());
+    std::memcpy(copy, bytes.data(), bytes.size());
+    from = copy;
+  }
+  const int fd = direct_ >= 0 ? direct_ : fd_;
   for (std::size_t put = 0; put < bytes.size();) {
-    const auto n = ::pwrite(fd_, bytes.data() + put, bytes.size() - put, static_cast<off_t>(at_ + put));
+    const auto n = ::pwrite(fd, from + put, bytes.size() - put, static_cast<off_t>(at_ + put));
     if (n < 0 && errno == EINTR)
       continue;
     if (n < 0)

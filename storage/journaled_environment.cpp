@@ -412,6 +412,9 @@ std::unique_ptr<write_txn> journaled_environment::begin_write() {
 std::unique_ptr<read_txn> journaled_environment::begin_read() {
   return impl_->begin_read();
 }
+std::unique_ptr<read_txn> journaled_environment::begin_old_read() {
+  return impl_->tables->begin_read();
+}
 space journaled_environment::room() {
   return impl_->tables->room();
 }

@@ -50,6 +50,7 @@ public:
 
   std::unique_ptr<write_txn> begin_write() override;
   std::unique_ptr<read_txn> begin_read() override;
+  std::unique_ptr<read_txn> begin_old_read() override;
   space room() override;
   ec publish(publishing when) override;
   void when_reader_waits(std::function<void()> wake) override;

@@ -217,6 +217,20 @@ TEST_CASE("a reader whose publish never comes is told that the store is overload
   CHECK(status == ec::overloaded);
 }
 
+TEST_CASE("a reader that takes an old view never waits, and sees what the last publish showed") {
+  scratch_directory dir;
+  const auto env = open_journaled(dir.path());
+  put_row(*env, "a", "1");
+  REQUIRE(env->publish(environment::publishing::now) == ec::none);
+  put_row(*env, "b", "2");
+  std::async(std::launch::async, [&] {
+    const auto txn = env->begin_old_read();
+    CHECK(txn->get(table::state, "a") == "1");
+    CHECK_FALSE(txn->get(table::state, "b"));
+    CHECK(txn->status() == ec::none);
+  }).get();
+}
+
 TEST_CASE("a reader that nothing newer concerns does not wait, not even while a transaction is open") {
   scratch_directory dir;
   auto env = open_journaled(dir.path());
