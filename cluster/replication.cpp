@@ -147,32 +147,58 @@ std::optional<std::uint8_t> replication::state_slot(storage::read_txn& txn, shar
 void replication::tick(mono_ms now) {
   auto& i = *impl_;
   i.advance(now);
-  while (!i.timers.empty() && i.timers.front().first <= i.host.now) {
-    const auto [due, shard] = i.timers.front();
-    std::pop_heap(i.timers.begin(), i.timers.end(), std::greater{});
-    i.timers.pop_back();
-    auto* r = i.find(shard);
+  i.run_timers();
+  i.run_common();
+  i.requeue_moved();
+}
+
+void replication_parts::run_timers() {
+  while (!timers.empty() && timers.front().first <= host.now) {
+    const auto [due, shard] = timers.front();
+    std::pop_heap(timers.begin(), timers.end(), std::greater{});
+    timers.pop_back();
+    auto* r = find(shard);
     if (!r || r->queued_deadline != due)
       continue; // an older timer of a replica that has another one
     r->queued_deadline = INT64_MAX;
-    if (!r->leads() && r->deadline() <= i.host.now + 1)
+    if (!r->leads() && r->deadline() <= host.now + 1)
       r->timeout();
-    i.requeue(*r);
+    requeue(*r);
   }
-  if (i.host.now < i.next_common)
+}
+
+void replication_parts::run_common() {
+  if (host.now < next_common)
     return;
-  if (!i.accepts_proposals) // nothing may be written while all is refused: ask, or it would stay so
-    i.accepts_proposals = i.host.env->room().accepts_proposals;
-  const auto every = i.host.config.heartbeat_every.count();
-  i.next_common += every;
-  if (i.next_common <= i.host.now)
-    i.next_common = i.host.now + every;
-  for (auto& [shard, r] : i.replicas) {
+  if (!accepts_proposals) // nothing may be written while all is refused: ask, or it would stay so
+    accepts_proposals = host.env->room().accepts_proposals;
+  const auto every = host.config.heartbeat_every.count();
+  next_common += every;
+  if (next_common <= host.now)
+    next_common = host.now + every;
+  for (auto& [shard, r] : replicas) {
     r->common_tick();
-    i.requeue(*r);
+    requeue(*r);
   }
-  i.transfers.tick();
-  i.handovers.tick();
+  transfers.tick();
+  handovers.tick();
+}
+
+/// Followers' deadlines move on with each message from their leader. Without this the clock would wake the
+/// node for each that was once queued, about sixty times a second, to find that it is not due any more.
+void replication_parts::requeue_moved() {
+  while (!timers.empty()) {
+    const auto [due, shard] = timers.front();
+    auto* r = find(shard);
+    if (r && r->queued_deadline == due && !r->leads() && r->deadline() <= due)
+      return;
+    std::pop_heap(timers.begin(), timers.end(), std::greater{});
+    timers.pop_back();
+    if (r && r->queued_deadline == due) {
+      r->queued_deadline = INT64_MAX;
+      requeue(*r);
+    }
+  }
 }
 
 void replication::receive(node_id from, std::string_view bytes, mono_ms now) {

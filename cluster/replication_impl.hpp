@@ -23,6 +23,9 @@ public:
   void add(shard_id shard, replica_record record);
   void requeue(replica& r);
   void dispatch(node_id from, const message_view& m);
+  void run_timers();
+  void run_common();
+  void requeue_moved();
 
   replica_host host;
   std::map<shard_id, std::unique_ptr<replica>> replicas;

@@ -58,6 +58,7 @@ struct test_node {
   std::vector<generation_sealed> seals;
   std::map<shard_id, leadership> leads;
   std::vector<storage::durable> syncs; // what its turns asked for
+  int ticks = 0;
 
   std::vector<std::string> rows(shard_id shard) {
     auto txn = env.begin_read();
@@ -142,8 +143,10 @@ struct test_cluster {
   void step() {
     ++now;
     for (auto& [id, n] : nodes)
-      if (n->engine && mono_ms{now} >= n->engine->next_tick())
+      if (n->engine && mono_ms{now} >= n->engine->next_tick()) {
+        ++n->ticks;
         n->engine->tick(mono_ms{now});
+      }
     for (auto& [ends, wire] : wires) {
       auto arrived = std::exchange(wire, {});
       auto to = nodes.find(ends.second);
@@ -318,6 +321,22 @@ TEST_CASE_FIXTURE(three_nodes, "at no time does a proposal wait for a heartbeat"
     for (int gap = i * 37 % 131; gap > 0; --gap)
       step();
   }
+}
+
+TEST_CASE_FIXTURE(three_nodes,
+                  "a node whose leaders live is woken for heartbeats alone, however many deadlines move") {
+  std::vector<shard_id> shards;
+  for (std::uint16_t s = 0; s < 20; ++s)
+    shards.push_back(shard_id{s});
+  build(shards);
+  for (auto s : shards)
+    settle(s);
+  for (auto& [id, n] : nodes)
+    n->ticks = 0;
+  const auto from = now;
+  until([&] { return now >= from + 10'000; });
+  for (auto& [id, n] : nodes)
+    CHECK(n->ticks <= 10'000 / config.heartbeat_every.count() + 2);
 }
 
 TEST_CASE_FIXTURE(three_nodes, "appending has to be synced, applying alone has not") {
