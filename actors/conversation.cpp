@@ -29,10 +29,10 @@ bool is_member(const conversation_head& head, user_id user) {
   return head.exists && std::find(head.members.begin(), head.members.end(), user) != head.members.end();
 }
 
-/// True if `user` may speak here. A "no" from storage may be old: it is only final after a fresh read.
+/// True if `user` may speak here. A "no" is only final after a fresh read.
 bool admit(conversation_state& st, user_id user) {
   if (!is_member(st.head, user))
-    st.head = st.at.reader->head(st.at.shard, st.id);
+    st.head = st.at.reader->old_head(st.at.shard, st.id);
   return is_member(st.head, user);
 }
 
@@ -137,7 +137,9 @@ void decide_fresh(self_ptr self, routed_call c, answers& out) {
   }
   const auto user = std::holds_alternative<core::submit>(c.what) ? std::get<core::submit>(c.what).from
                                                                  : std::get<core::mark_read>(c.what).by;
-  if (!admit(st, user))
+  if (!is_member(st.head, user))
+    st.head = st.at.reader->head(st.at.shard, st.id);
+  if (!is_member(st.head, user))
     out.refuse(c, refusal_of(st.head));
   else if (std::holds_alternative<core::submit>(c.what))
     propose_submission(self, std::move(c));

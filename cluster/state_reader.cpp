@@ -13,10 +13,25 @@ constexpr std::size_t debts_bytes_max = 4 << 20;
 class environment_reader final : public state_reader {
   /// A shard without a replica here reads as empty.
   template <class F>
+  static auto view(storage::read_txn& txn, shard_id s, F ask) {
+    storage::shard_view v{txn, s, replication::state_slot(txn, s).value_or(0)};
+    return ask(v);
+  }
+  template <class F>
   auto view(shard_id s, F ask) {
     const auto txn = env_.begin_read();
-    storage::shard_view v{*txn, s, replication::state_slot(*txn, s).value_or(0)};
-    return ask(v);
+    return view(*txn, s, ask);
+  }
+  static conversation_head head_of(const queries::row<rows::conversation_head>& found) {
+    conversation_head out;
+    out.error = found.error;
+    if (found.it) {
+      out.exists = true;
+      out.last = found.it->last;
+      for (const auto& m : found.it->members)
+        out.members.push_back(m.user);
+    }
+    return out;
   }
 
 public:
@@ -26,18 +41,11 @@ public:
     return view(s, [&](auto& v) { return queries::find_retry(v, what); });
   }
   conversation_head head(shard_id s, conversation_id c) override {
-    return view(s, [&](auto& v) {
-      conversation_head out;
-      const auto found = queries::find_conversation(v, c);
-      out.error = found.error;
-      if (found.it) {
-        out.exists = true;
-        out.last = found.it->last;
-        for (const auto& m : found.it->members)
-          out.members.push_back(m.user);
-      }
-      return out;
-    });
+    return view(s, [&](auto& v) { return head_of(queries::find_conversation(v, c)); });
+  }
+  conversation_head old_head(shard_id s, conversation_id c) override {
+    const auto txn = env_.begin_old_read();
+    return view(*txn, s, [&](auto& v) { return head_of(queries::find_conversation(v, c)); });
   }
   core::conversation_page page(shard_id s, const core::sync_conversation& ask) override {
     return view(s, [&](auto& v) { return queries::read_conversation(v, ask); });

@@ -96,6 +96,27 @@ TEST_CASE_FIXTURE(fixture, "an unknown conversation is only unknown if a fresh l
   CHECK(store.proposals.take().size() == 1);
 }
 
+TEST_CASE_FIXTURE(fixture, "a member that only a fresh look finds may speak") {
+  reader.lags = true; // it was opened a moment ago
+  open();
+  call(room, asker.handle, 1, message(alice));
+  run();
+  CHECK(store.proposals.take().empty());
+  store.answer(store.reads.take().at(0));
+  run();
+  CHECK(asker.answers.take().empty());
+  CHECK(store.proposals.take().size() == 1);
+}
+
+TEST_CASE_FIXTURE(fixture, "the first message to a sleeping conversation waits for no commit") {
+  open();
+  call(room, asker.handle, 1, message(alice));
+  run();
+  CHECK(store.proposals.take().size() == 1);
+  CHECK(store.reads.take().empty());
+  CHECK(reader.waits == 0);
+}
+
 TEST_CASE_FIXTURE(fixture, "a conversation that cannot be read just now is not an unknown one") {
   reader.heads.clear();
   reader.heads[id].error = ec::overloaded;

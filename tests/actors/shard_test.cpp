@@ -15,11 +15,11 @@ namespace {
 struct faulty_reader final : test::fake_reader {
   bool faulty = false;
   int heads_read = 0;
-  conversation_head head(shard_id s, conversation_id c) override {
+  conversation_head old_head(shard_id s, conversation_id c) override {
     ++heads_read;
     if (faulty)
       throw std::runtime_error{"a planted bug"};
-    return fake_reader::head(s, c);
+    return fake_reader::old_head(s, c);
   }
 };
 

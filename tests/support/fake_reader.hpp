@@ -9,6 +9,8 @@ namespace parley::test {
 /// Answers from maps that the test fills.
 struct fake_reader : state_reader {
   std::map<conversation_id, conversation_head> heads;
+  bool lags = false; ///< what is read without waiting misses all heads
+  int waits = 0;     ///< heads that were read with waiting
   std::map<std::pair<conversation_id, std::uint64_t>, core::placement> retries; ///< by client counter
   core::inbox_page next_page;
   core::attached next_attached;
@@ -23,8 +25,13 @@ struct fake_reader : state_reader {
     return i == retries.end() ? std::nullopt : std::optional{i->second};
   }
   conversation_head head(shard_id, conversation_id c) override {
+    ++waits;
     auto i = heads.find(c);
     return i == heads.end() ? conversation_head{} : i->second;
+  }
+  conversation_head old_head(shard_id, conversation_id c) override {
+    auto i = heads.find(c);
+    return lags || i == heads.end() ? conversation_head{} : i->second;
   }
   core::conversation_page page(shard_id, const core::sync_conversation&) override { return {}; }
   std::vector<core::message> messages(shard_id, conversation_id c, seq_no after, seq_no upto) override {
