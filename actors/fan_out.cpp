@@ -105,6 +105,7 @@ void confirm(self_ptr self) {
   proposal_batch batch;
   batch.proposals.push_back({st.shard, upto, caf::actor_cast<result_sink>(self),
                              core::encode(core::command{core::confirm_outbox{upto}})});
+  batch.can_wait = true;
   caf::anon_send(st.store, std::move(batch));
 }
 

@@ -65,6 +65,7 @@ void write_cursors(self_ptr self, when how) {
     batch.proposals.push_back(
         {st.at.shard, 0, result_sink{},
          core::encode(core::command{core::advance_cursor{st.user, device_id{device}, d.acked}})});
+    batch.can_wait = true;
     caf::anon_send(st.at.store, std::move(batch));
   }
 }

@@ -79,6 +79,8 @@ struct proposal {
 };
 struct proposal_batch {
   std::vector<proposal> proposals;
+  /// Nobody waits for these: the store may keep them for a moment and write many together.
+  bool can_wait = false;
 };
 /// A read that reaches everything acknowledged so far: answered when a new read transaction shows it.
 struct fresh_read {

@@ -59,6 +59,7 @@ std::uint64_t propose(Self* self, resident_state& st, routed_call c, const core:
   proposal_batch batch;
   batch.proposals.push_back(
       {st.at.shard, ticket, result_sink{caf::actor_cast<result_sink>(self)}, core::encode(what)});
+  batch.can_wait = core::can_wait(what);
   caf::anon_send(st.at.store, std::move(batch));
   return ticket;
 }

@@ -1,5 +1,7 @@
 #include "cluster/store.hpp"
 
+#include "cluster/attentive_clock.hpp"
+
 #include <algorithm>
 #include <caf/send.hpp>
 #include <caf/stateful_actor.hpp>
@@ -9,7 +11,7 @@
 namespace parley::cluster {
 namespace {
 
-mono_ms now() {
+mono_ms steady_now() {
   return mono_ms{std::chrono::duration_cast<std::chrono::milliseconds>(
                      std::chrono::steady_clock::now().time_since_epoch())
                      .count()};
@@ -34,8 +36,12 @@ struct store_state {
   store_wiring wiring;
   std::unique_ptr<shard_machine> machine;
   std::unique_ptr<replication> engine;
+  attentive_clock clock{std::chrono::milliseconds{1}};
   std::uint64_t last_ticket = 0;
+
+  mono_ms now() { return clock.at(steady_now()); }
   std::unordered_map<std::uint64_t, waiting> proposals; ///< by the engine's ticket; reads too
+  std::vector<proposal> merging;                        ///< that can wait
   bool turn_queued = false;
   bool open = false;
 };
@@ -123,9 +129,11 @@ void publish(store_state& st, publishing when) {
 void run_turn(self_ptr self) {
   auto& st = self->state;
   st.turn_queued = false;
-  auto early = st.engine->begin_turn(now());
+  auto early = st.engine->begin_turn(st.now());
   hand_out(st, early.frames);
   hand_out(st, early.news);
+  if (!early.frames.empty()) // the followers' syncs are the longer way: where both threads share a processor,
+    std::this_thread::yield(); // the network's goes first
   if (st.engine->wants_write()) {
     auto txn = st.env->begin_write();
     const auto when = st.engine->write(*txn, st.env->room());
@@ -136,7 +144,7 @@ void run_turn(self_ptr self) {
     if (st.wiring.observer)
       st.wiring.observer->committed(commands, std::chrono::steady_clock::now() - begun);
   }
-  auto late = st.engine->end_turn(now());
+  auto late = st.engine->end_turn(st.now());
   hand_out(st, late.frames);
   // Those who are told that they can read would wait for it one by one; frames do not.
   const bool readers_come = !late.news.reads.empty() || !late.news.leaderships.empty();
@@ -147,8 +155,8 @@ void run_turn(self_ptr self) {
 }
 
 void arm_tick(self_ptr self) {
-  const auto in =
-      static_cast<std::int64_t>(self->state.engine->next_tick()) - static_cast<std::int64_t>(now());
+  const auto in = static_cast<std::int64_t>(self->state.engine->next_tick()) -
+                  static_cast<std::int64_t>(self->state.now());
   self->delayed_send(self, std::chrono::milliseconds{std::clamp<std::int64_t>(in, 5, 1000)}, atom::tick_v);
 }
 
@@ -180,9 +188,24 @@ void refuse_all(proposal_batch& batch, ec why) {
     out.add(p.reply_to, {p.ticket, why, false, {}});
 }
 
+void propose(store_state& st, std::vector<proposal>& all) {
+  for (auto& p : all)
+    st.engine->propose(p.shard, remember(st, p.reply_to, p.ticket), std::move(p.command));
+  all.clear();
+}
+
+/// Each round costs every replica a sync and a dozen threads a wake-up, for one command as for a hundred.
+void keep(self_ptr self, proposal_batch& batch) {
+  auto& st = self->state;
+  if (st.merging.empty())
+    self->delayed_send(self, st.config.merge_within, atom::sweep_v);
+  std::move(batch.proposals.begin(), batch.proposals.end(), std::back_inserter(st.merging));
+}
+
 wired_store_actor::behavior_type store(self_ptr self, store_config config, storage::environment* env) {
   auto& st = self->state;
   st.config = config;
+  st.clock = attentive_clock{config.replication.heartbeat_every * 3 / 2};
   st.env = env;
   st.machine = std::make_unique<shard_machine>();
   st.engine = std::make_unique<replication>(config.replication, *st.machine);
@@ -190,7 +213,7 @@ wired_store_actor::behavior_type store(self_ptr self, store_config config, stora
       [self](store_wiring& wiring) {
         auto& st = self->state;
         st.wiring = std::move(wiring);
-        if (const auto error = st.engine->open(*st.env, now()); error != ec::none)
+        if (const auto error = st.engine->open(*st.env, st.now()); error != ec::none)
           stop_process("the store does not open", error);
         st.open = true;
         st.env->when_reader_waits(
@@ -199,13 +222,15 @@ wired_store_actor::behavior_type store(self_ptr self, store_config config, stora
       },
       [self](proposal_batch& batch) {
         auto& st = self->state;
-        if (!st.open || st.proposals.size() + batch.proposals.size() > st.config.proposals_max) {
+        if (!st.open ||
+            st.proposals.size() + st.merging.size() + batch.proposals.size() > st.config.proposals_max) {
           refuse_all(batch, ec::overloaded);
-          return;
+        } else if (batch.can_wait) {
+          keep(self, batch);
+        } else {
+          propose(st, batch.proposals);
+          queue_turn(self);
         }
-        for (auto& p : batch.proposals)
-          st.engine->propose(p.shard, remember(st, p.reply_to, p.ticket), std::move(p.command));
-        queue_turn(self);
       },
       [self](const fresh_read& r) {
         auto& st = self->state;
@@ -221,7 +246,7 @@ wired_store_actor::behavior_type store(self_ptr self, store_config config, stora
         if (!st.open)
           return;
         for (const auto& bytes : p.frames)
-          st.engine->receive(p.from, bytes, now());
+          st.engine->receive(p.from, bytes, st.now());
         queue_turn(self);
       },
       [self](const peer_lost& p) {
@@ -246,6 +271,7 @@ wired_store_actor::behavior_type store(self_ptr self, store_config config, stora
       [self](atom::drain) {
         if (!self->state.open)
           return;
+        propose(self->state, self->state.merging);
         drain(self->state);
         queue_turn(self);
       },
@@ -253,11 +279,15 @@ wired_store_actor::behavior_type store(self_ptr self, store_config config, stora
         caf::anon_send(to, replica_report{self->state.engine->status()});
       },
       [self](atom::tick) {
-        self->state.engine->tick(now());
+        self->state.engine->tick(self->state.now());
         queue_turn(self);
         arm_tick(self);
       },
       [self](atom::turn) { run_turn(self); },
+      [self](atom::sweep) {
+        propose(self->state, self->state.merging);
+        queue_turn(self);
+      },
       [self](atom::publish) {
         if (self->state.open)
           publish(self->state, publishing::now);
@@ -270,6 +300,8 @@ wired_store_actor::behavior_type store(self_ptr self, store_config config, stora
 caf::error validate(const store_config& config) {
   if (config.proposals_max < 1)
     return caf::make_error(caf::sec::invalid_argument, std::string{"store: proposals_max"});
+  if (config.merge_within.count() < 1)
+    return caf::make_error(caf::sec::invalid_argument, std::string{"store: merge_within"});
   if (const auto field = validate(config.replication))
     return caf::make_error(caf::sec::invalid_argument, "replication: " + *field);
   return caf::none;

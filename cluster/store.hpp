@@ -27,6 +27,8 @@ public:
 struct store_config {
   replication_config replication;
   std::size_t proposals_max = 16'384; ///< unanswered, of all shards; above: overloaded
+  std::chrono::milliseconds merge_within{
+      100}; ///< how long proposals that can wait are kept, for one round together
 };
 caf::error validate(const store_config& config);
 
@@ -43,7 +45,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::cluster::store_wiring)
 namespace parley::cluster {
 
 /// The STORE as its node assembles it: it starts with the wiring.
-using wired_store_actor = store_actor::extend<caf::reacts_to<store_wiring>>;
+using wired_store_actor = store_actor::extend<caf::reacts_to<store_wiring>, caf::reacts_to<atom::sweep>>;
 
 /// Spawns it detached: it blocks in the sync. `env` outlives the actor. A store that cannot open aborts the
 /// process: what it remembers is on the other replicas.

@@ -297,6 +297,12 @@ struct want_copies {
 using command = std::variant<open_direct, append_message, raise_watermarks, confirm_outbox, append_inbox,
                              advance_cursor, issue_code, redeem_code, put_device, put_node, want_copies>;
 
+/// Bookkeeping that no person waits for: a second earlier or later is the same to everybody.
+inline bool can_wait(const command& c) {
+  return std::holds_alternative<raise_watermarks>(c) || std::holds_alternative<confirm_outbox>(c) ||
+         std::holds_alternative<advance_cursor>(c);
+}
+
 // --- what applying answers
 // ----------------------------------------------------------------------------------
 
