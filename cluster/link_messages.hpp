@@ -20,7 +20,7 @@
 
 namespace parley::cluster {
 
-inline constexpr std::uint32_t link_version = 1;
+inline constexpr std::uint32_t link_version = 2;
 
 struct link_hello {
   std::uint32_t version = 0;

@@ -174,7 +174,8 @@ const std::vector<setting>& settings() {
       {"replicas", "Shape of a new cluster", "N", "of each shard [3]", into_number(&c::replicas)},
 
       {"kj.threads", "Threads", "N", "event loops for clients [1]", into_number(&c::kj_threads)},
-      {"caf.workers", "Threads", "N", "actor scheduler threads [1]", into_number(&c::caf_workers)},
+      {"caf.workers", "Threads", "N", "threads for actors; 0: the network's does both [0]",
+       into_number(&c::caf_workers)},
       {"caf.policy", "Threads", "stealing|sharing", "how workers share work [stealing]",
        into_text(&c::caf_policy)},
       {"caf.polling", "Threads", "BOOL", "idle workers poll before they sleep [false]",
@@ -427,8 +428,8 @@ std::optional<std::string> validate(const node_config& c) {
     return "shards: from 1 to 4096";
   if (!in(c.replicas, 1, 7) || c.replicas % 2 == 0)
     return "replicas: 1, 3, 5 or 7: an even number costs more and survives no more";
-  if (!in(c.kj_threads, 1u, 64u) || !in(c.caf_workers, 1u, 64u))
-    return "kj.threads, caf.workers: from 1 to 64";
+  if (!in(c.kj_threads, 1u, 64u) || !in(c.caf_workers, 0u, 64u))
+    return "kj.threads: from 1 to 64; caf.workers: from 0 to 64";
   if (c.caf_policy != "stealing" && c.caf_policy != "sharing")
     return "caf.policy: stealing or sharing";
   if (c.election_timeout.count() < 50 || c.election_timeout.count() > 60'000)

@@ -46,8 +46,8 @@ struct node_config {
   std::uint16_t replicas = 3; ///< of each shard, or as many as there are nodes
 
   // threads
-  std::uint32_t kj_threads = 1; ///< gateway loops
-  std::uint32_t caf_workers = 1;
+  std::uint32_t kj_threads = 1;        ///< gateway loops
+  std::uint32_t caf_workers = 0;       ///< 0: actors run on the network thread
   std::string caf_policy = "stealing"; ///< or sharing
   bool caf_polling = false; ///< true: idle workers poll: 16 % of a core per idle node here, and no faster
 

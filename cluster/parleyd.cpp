@@ -3,6 +3,7 @@
 #include "cluster/dump.hpp"
 #include "cluster/formation_service.hpp"
 #include "cluster/logging.hpp"
+#include "cluster/network_scheduler.hpp"
 #include "cluster/node_config.hpp"
 #include "cluster/node_pages.hpp"
 #include "cluster/preflight.hpp"
@@ -111,6 +112,11 @@ void found_shards(storage::write_txn& txn, const founding& f, const member& self
 struct caf_settings : caf::actor_system_config {
   caf_settings(const node_config& c, const links_config& l) {
     configure_links(*this, l);
+    if (c.caf_workers == 0) {
+      load<network_scheduler>();
+      set("middleman.workers", std::size_t{0}); // they would run on the same thread
+      return;
+    }
     set("scheduler.max-threads", c.caf_workers);
     set("scheduler.policy", c.caf_policy == "sharing" ? caf::atom("sharing") : caf::atom("stealing"));
     if (!c.caf_polling) { // idle workers sleep at once: less delay at low load
