@@ -181,6 +181,10 @@ const std::vector<setting>& settings() {
       {"caf.polling", "Threads", "BOOL", "idle workers poll before they sleep [false]",
        into_bool(&c::caf_polling)},
 
+      {"threads.batch", "Threads", "BOOL",
+       "a woken thread lets its waker finish (SCHED_BATCH); off beside other busy programs [true]",
+       into_bool(&c::threads_batch)},
+
       {"timing.election", "Timing", "TIME", "a follower stands for election after 1 to 2 times this [500ms]",
        into_time(&c::election_timeout)},
       {"timing.raft_heartbeat", "Timing", "TIME", "of leaders [100ms]", into_time(&c::raft_heartbeat)},

