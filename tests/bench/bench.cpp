@@ -56,6 +56,8 @@ void report_direct(const bench_options& o, const direct_result& r) {
     std::printf("ack        p50 %.2f ms  p99 %.2f ms\n", us(r.ack_us, 0.5) / 1e3, us(r.ack_us, 0.99) / 1e3);
     std::printf("end to end p50 %.2f ms  p99 %.2f ms\n", us(r.e2e_us, 0.5) / 1e3, us(r.e2e_us, 0.99) / 1e3);
     std::printf("refused %" PRIu64 ", undelivered at the end %" PRIu64 "\n", r.refused, r.undelivered_end);
+    for (const auto& [why, n] : r.refusals)
+      std::printf("refused %" PRIu64 ": %s\n", n, std::string{describe(why).name}.c_str());
     print_cpu(r.cpu);
   }
   json_line j;
@@ -149,6 +151,7 @@ void add_bench(CLI::App& app) {
     sub->add_option("--keep", o->keep, "Directory for data and logs, which are then left there");
     sub->add_option("--node-flag", o->node_flags, "Handed to every node, once for each word")
         ->allow_extra_args(false);
+    sub->add_flag("--bind", o->bind, "Bind each node to one processor, in turn");
     sub->add_flag("--json", o->json_only, "Print the last line only");
     sub->callback([o] {
       if (const int status = run_bench(*o); status != 0)

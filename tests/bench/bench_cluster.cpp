@@ -15,6 +15,7 @@ test::process_cluster_config cluster_config(const bench_options& o) {
   c.nodes = o.nodes;
   c.parleyd = o.parleyd;
   c.directory = o.keep;
+  c.bind = o.bind;
   // What is measured is the cluster, not the limits that protect it from one user.
   c.flags = {"--limits-user-sends-per-second",
              "1000000",

@@ -92,6 +92,7 @@ void traffic::send(pair& p) {
   tasks.add(call.send().then([this, &p, began](capnp::Response<rpc::Session::SendResults> r) {
     if (const auto e = test::code(r.getError()); e != ec::none) {
       ++result.refused;
+      ++result.refusals[e];
       if (trouble.empty() && result.refused > 1000)
         trouble = "sends are refused: " + std::string{describe(e).name};
     } else {

@@ -3,10 +3,13 @@
 #include "tests/bench/bench_cluster.hpp"
 #include "tests/bench/histogram.hpp"
 
+#include <map>
+
 namespace parley::bench {
 
 struct direct_result {
   std::uint64_t delivered = 0, acked = 0, refused = 0;
+  std::map<ec, std::uint64_t> refusals;
   std::uint64_t undelivered_end = 0; ///< acknowledged, not delivered when all was quiet: none may be left
   histogram ack_us, e2e_us;
   cpu_use cpu;

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -11,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -170,7 +172,7 @@ std::vector<std::string> process_cluster::client_seeds() const {
 }
 
 pid_t process_cluster::spawn(const std::vector<std::string>& argv, const std::string& out,
-                             const std::string& err, bool append) const {
+                             const std::string& err, bool append, std::optional<unsigned> processor) const {
   std::vector<char*> args;
   for (const auto& a : argv)
     args.push_back(const_cast<char*>(a.c_str()));
@@ -192,6 +194,10 @@ pid_t process_cluster::spawn(const std::vector<std::string>& argv, const std::st
   const descriptor err_fd{open(err.c_str(), how, 0600)};
   if (out_fd.get() < 0 || err_fd.get() < 0)
     throw cluster_error{"cannot write logs into " + directory_ + ": " + std::strerror(errno)};
+  cpu_set_t processors;
+  CPU_ZERO(&processors);
+  if (processor)
+    CPU_SET(*processor, &processors);
   const auto parent = getpid();
   const auto pid = fork();
   if (pid < 0)
@@ -200,6 +206,8 @@ pid_t process_cluster::spawn(const std::vector<std::string>& argv, const std::st
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)
       _exit(126);
+    if (processor)
+      sched_setaffinity(0, sizeof processors, &processors); // where it may not be, it runs anywhere
     setpgid(0, 0); // Ctrl-C is for the harness, which then ends them itself
     const int null = open("/dev/null", O_RDONLY);
     dup2(null, 0);
@@ -225,7 +233,10 @@ void process_cluster::start(std::size_t node) {
                                 "--peer-listen", p.peer.text(),    "--client-listen",
                                 p.client.text(), "--admin-listen", p.admin.text()};
   argv.insert(argv.end(), config_.flags.begin(), config_.flags.end());
-  p.pid = spawn(argv, directory_ + "/logs/node-" + std::to_string(node) + ".out", log(node), true);
+  std::optional<unsigned> processor;
+  if (config_.bind)
+    processor = static_cast<unsigned>(node - 1) % std::max(1u, std::thread::hardware_concurrency());
+  p.pid = spawn(argv, directory_ + "/logs/node-" + std::to_string(node) + ".out", log(node), true, processor);
   p.is_paused = false;
   p.expected_gone = false;
 }

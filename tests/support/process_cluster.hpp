@@ -29,7 +29,8 @@ struct process_cluster_config {
   bool keep = false;                              ///< leave the directory
   std::vector<std::string> flags;                 ///< for every node
   std::map<std::string, std::string> environment; ///< added to the harness's own
-  milliseconds exit_deadline{5000};               ///< of a killed process
+  bool bind = false; ///< each node to one processor, in turn: three machines do not share theirs either
+  milliseconds exit_deadline{5000}; ///< of a killed process
   /// Ports are taken from [first, last): clusters that begin at the same time need ranges of their own.
   std::uint16_t port_first = 20'000, port_last = 31'000;
 };
@@ -113,7 +114,7 @@ private:
   process& at(std::size_t node);
   bool reap(process& p, bool block);
   pid_t spawn(const std::vector<std::string>& argv, const std::string& out, const std::string& err,
-              bool append) const;
+              bool append, std::optional<unsigned> processor = {}) const;
   std::string tail(std::size_t node) const;
 
   process_cluster_config config_;
