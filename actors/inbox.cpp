@@ -20,7 +20,9 @@ struct live_device {
 struct inbox_state : resident_state {
   static inline const char* name = "inbox";
   user_id user{};
-  inbox_pos arrived{}; ///< the newest row heard of; a page that ends before it was read before its commit
+  /// The newest row heard of. A page that ends before it was read before its commit; an acknowledgement
+  /// beyond it is of something that may not exist.
+  inbox_pos arrived{};
   std::map<std::uint64_t, live_device> devices; ///< few, and an inbox with one keeps no buckets
 };
 
@@ -70,10 +72,12 @@ void write_cursors(self_ptr self, when how) {
   }
 }
 
+/// Never beyond what exists now: written later, it would cover rows that came meanwhile, which nobody has
+/// got.
 void acknowledge(self_ptr self, const core::acknowledge& what, const routed_call& c, answers& out) {
   auto& st = self->state;
   auto& d = st.devices[number(what.device)];
-  d.acked = std::max(d.acked, what.upto);
+  d.acked = std::max(d.acked, std::min(what.upto, st.arrived));
   out.add(c.reply_to, c.number, core::answer{std::in_place_index<5>, core::done{}});
   write_cursors(self, when::due);
 }
@@ -82,7 +86,7 @@ void handle(self_ptr self, routed_call c, answers& out) {
   auto& st = self->state;
   if (st.waiting.size() >= st.at.config.waiting_calls_max) {
     out.refuse(c, ec::overloaded, 200);
-  } else if (auto* ack = std::get_if<core::acknowledge>(&c.what)) {
+  } else if (auto* ack = std::get_if<core::acknowledge>(&c.what); ack && ack->upto <= st.arrived) {
     acknowledge(self, *ack, c, out);
   } else if (auto* gone = std::get_if<core::detach>(&c.what)) {
     auto i = st.devices.find(number(gone->device));
@@ -104,6 +108,8 @@ void pull(inbox_state& st, const core::pull_inbox& ask, const routed_call& c, an
   auto page = st.at.reader->inbox(st.at.shard, ask);
   if (page.error == ec::none && page.next < st.arrived)
     page.more = 1; // rows arrive when they are applied, a moment before readers see them
+  if (!page.rows.empty())
+    st.arrived = std::max(st.arrived, page.rows.back().pos);
   if (ask.live != 0 && page.error == ec::none) {
     auto& d = st.devices[number(ask.device)];
     d.live = page.more == 0;
@@ -114,15 +120,27 @@ void pull(inbox_state& st, const core::pull_inbox& ask, const routed_call& c, an
 
 void attach(inbox_state& st, const core::attach& ask, const routed_call& c, answers& out) {
   auto state = st.at.reader->inbox_state(st.at.shard, st.user, ask.device);
+  st.arrived = std::max(st.arrived, state.last);
   if (state.error == ec::none && !take_over(st, ask.device, ask.connection, ask.session))
     state.error = ec::fenced;
   if (state.error == ec::none) {
     auto& d = st.devices[number(ask.device)];
     d.written = std::max(d.written, state.acknowledged);
+    state.acknowledged = std::max(state.acknowledged, d.acked); // what is not written yet counts too
     if (d.live) // what was applied but not committed when this was read is pushed, not missing
       state.last = d.last;
   }
   out.add(c.reply_to, c.number, state);
+}
+
+/// It named a row that this actor has not heard of: after its restart, or because there is none.
+void acknowledge_fresh(self_ptr self, const core::acknowledge& what, const routed_call& c, answers& out) {
+  auto& st = self->state;
+  const auto stored = st.at.reader->inbox_state(st.at.shard, st.user, what.device);
+  if (stored.error != ec::none)
+    return out.refuse(c, stored.error);
+  st.arrived = std::max(st.arrived, stored.last);
+  acknowledge(self, what, c, out);
 }
 
 void finish(self_ptr self, result& r, answers& out) {
@@ -136,6 +154,8 @@ void finish(self_ptr self, result& r, answers& out) {
     pull(st, *ask, *c, out);
   else if (auto* ask = std::get_if<core::attach>(&c->what))
     attach(st, *ask, *c, out);
+  else if (auto* ack = std::get_if<core::acknowledge>(&c->what))
+    acknowledge_fresh(self, *ack, *c, out);
   else if (auto* ask = std::get_if<core::list_conversations>(&c->what))
     out.add(c->reply_to, c->number, st.at.reader->conversations(st.at.shard, *ask));
 }

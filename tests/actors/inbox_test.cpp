@@ -193,7 +193,50 @@ TEST_CASE_FIXTURE(fixture, "new rows are pushed once, and say what they follow")
   CHECK(out[0].rows.size() == 1);
 }
 
+TEST_CASE_FIXTURE(fixture, "an acknowledgement of rows that do not exist covers none that come later") {
+  arrive(3);
+  reader.next_attached.last = inbox_pos{3};
+  call(it, asker.handle, 1, core::call{core::acknowledge{alice, phone, inbox_pos{1ull << 60}}});
+  run();
+  arrive(4); // before the store was asked what exists
+  reader.next_attached.last = inbox_pos{3};
+  read_all();
+  CHECK(core::error_of(asker.answers.take().at(0).what) == ec::none);
+  arrive(5);
+  advance(1s);
+  for (const auto& p : store.proposals.take()) {
+    const auto written = core::decode<core::command>(p.command);
+    REQUIRE(written);
+    CHECK(std::get<core::advance_cursor>(*written).upto <= inbox_pos{4});
+  }
+}
+
+TEST_CASE_FIXTURE(fixture, "who comes back at once is not sent again what was acknowledged a moment ago") {
+  arrive(3);
+  call(it, asker.handle, 1, core::call{core::acknowledge{alice, phone, inbox_pos{3}}});
+  run();
+  asker.answers.take();
+  reader.next_attached = {}; // nothing is written yet
+  reader.next_attached.last = inbox_pos{3};
+  CHECK(std::get<core::attached>(attach(first)).acknowledged == inbox_pos{3});
+}
+
+TEST_CASE_FIXTURE(fixture, "after a restart an acknowledgement is held against what is stored") {
+  restart();
+  reader.next_attached.last = inbox_pos{5};
+  call(it, asker.handle, 1, core::call{core::acknowledge{alice, phone, inbox_pos{4}}});
+  run();
+  CHECK(store.proposals.take().empty());
+  read_all();
+  const auto proposals = store.proposals.take();
+  REQUIRE(proposals.size() == 1);
+  const auto written = core::decode<core::command>(proposals[0].command);
+  REQUIRE(written);
+  CHECK(std::get<core::advance_cursor>(*written).upto == inbox_pos{4});
+}
+
 TEST_CASE_FIXTURE(fixture, "a device that acknowledges a lot costs one write a second") {
+  arrive(50);
   for (std::uint64_t n = 1; n <= 50; ++n)
     call(it, asker.handle, n, core::call{core::acknowledge{alice, phone, inbox_pos{n}}});
   run();
@@ -209,6 +252,7 @@ TEST_CASE_FIXTURE(fixture, "a device that acknowledges a lot costs one write a s
 
 TEST_CASE_FIXTURE(
     fixture, "after a quiet second the next acknowledgement is written at once again: ticks feel instant") {
+  arrive(3);
   const auto acknowledge = [&](std::uint64_t n) {
     call(it, asker.handle, n, core::call{core::acknowledge{alice, phone, inbox_pos{n}}});
     run();
