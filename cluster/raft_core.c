@@ -10,7 +10,8 @@ struct raft_core {
   struct raft_message* messages; /* of the last step; the library's, valid until the next */
   uint32_t messages_n;
   uint32_t members_n;
-  uint64_t members[]; /* sorted as given */
+  int answers_older_term; /* the last step's event came from a leader of an older term */
+  uint64_t members[];     /* sorted as given */
 };
 
 static void out_of_memory(void) {
@@ -58,6 +59,14 @@ void raft_core_destroy(struct raft_core* core) {
   free(core);
 }
 
+static int is_of_older_term(const struct raft_core* core, const struct raft_event* event) {
+  if (event->type != RAFT_RECEIVE)
+    return 0;
+  const struct raft_message* m = event->receive.message;
+  return (m->type == RAFT_APPEND_ENTRIES && m->append_entries.term < core->raft.current_term) ||
+         (m->type == RAFT_INSTALL_SNAPSHOT && m->install_snapshot.term < core->raft.current_term);
+}
+
 static int step(struct raft_core* core, uint64_t now, struct raft_event* event,
                 const struct raft_entry* handed_in, struct raft_core_update* out) {
   struct raft_update update;
@@ -65,6 +74,7 @@ static int step(struct raft_core* core, uint64_t now, struct raft_event* event,
   memset(out, 0, sizeof *out);
   core->messages = NULL;
   core->messages_n = 0;
+  core->answers_older_term = is_of_older_term(core, event);
   event->time = now;
   event->capacity = 0xffff; /* never the reason to refuse: a full disk is refused by ourselves, earlier */
   const int rv = raft_step(&core->raft, event, &update);
@@ -320,7 +330,9 @@ void raft_core_message_at(const struct raft_core* core, uint32_t i, struct raft_
     out->type = RAFT_CORE_APPEND_RESULT;
     out->term = m->append_entries_result.term;
     out->rejected = m->append_entries_result.rejected;
-    out->log_index = m->append_entries_result.last_log_index;
+    /* To an older term the library answers with whatever was on its stack. */
+    out->log_index = core->answers_older_term ? raft_last_index((struct raft*)&core->raft)
+                                              : m->append_entries_result.last_log_index;
     out->features = m->append_entries_result.features;
     out->capacity = m->append_entries_result.capacity;
     break;
