@@ -3,7 +3,7 @@
 //
 // Why not `delayed_send` in each actor: CAF's clock is a thread of its own, and a timer that is set while a
 // message passes through costs two switches to it and a fight for its lock, 0.1 ms on the reference machine,
-// several times per message. Setting this one is a message on the same worker; the clock wakes it once in
+// several times per message. Setting this one is a message on the same thread; the clock wakes it once in
 // `alarm_every`.
 #include "actors/interfaces.hpp"
 

@@ -8,7 +8,7 @@
 namespace parley {
 namespace {
 
-/// What crosses from CAF workers to one KJ thread.
+/// What crosses from actors to one KJ thread.
 struct crossing {
   std::uint64_t connection = 0;
   enum class kind : std::uint8_t { answers, filled, closed } what{};

@@ -12,7 +12,7 @@ namespace parley::cluster {
 /// Two lanes, each FIFO. Raft frames go to the store, calls and answers to the router.
 enum class lane : std::uint8_t { raft = 0, calls = 1 };
 
-/// What arrives. Called from CAF workers; must only hand on.
+/// What arrives. Called from the threads that run actors; must only hand on.
 class link_events {
 public:
   virtual ~link_events() = default;

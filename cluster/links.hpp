@@ -59,7 +59,7 @@ struct query_answer {
   std::string bytes;
 };
 /// Answers a question of the node `from` (proved to be of this authority, not necessarily a peer). Called
-/// from a CAF worker, one at a time; may sync a disk, must not wait for other nodes.
+/// from a thread that runs actors, one at a time; may sync a disk, must not wait for other nodes.
 using query_handler = std::function<std::string(node_id from, std::string_view question)>;
 using query_done = std::function<void(tl::expected<query_answer, std::string>)>;
 
@@ -88,7 +88,7 @@ public:
   bool send(node_id peer, lane on, std::string_view payload);
   bool connected(node_id peer) const;
 
-  /// Asks whoever lives at `host`:`port`. `done` is called once, from a CAF worker, within `query_timeout`
+  /// Asks whoever lives at `host`:`port`. `done` is called once, from such a thread, within `query_timeout`
   /// and a bit.
   void query(std::string host, std::uint16_t port, std::string question, query_done done);
 
