@@ -2,6 +2,7 @@
 // how it answers.
 #include "actors/core/commands.hpp"
 #include "cluster/store.hpp"
+#include "tests/support/patience.hpp"
 #include "tests/support/virtual_environment.hpp"
 
 #include <caf/actor_system.hpp>
@@ -10,7 +11,10 @@
 #include <caf/send.hpp>
 #include <condition_variable>
 #include <doctest/doctest.h>
+#include <map>
 #include <mutex>
+#include <numeric>
+#include <vector>
 
 using namespace parley;
 using namespace parley::cluster;
@@ -32,6 +36,7 @@ struct witness final : store_observer {
     std::lock_guard guard{mutex};
     if (commands != 0)
       commits.push_back(commands);
+    news.notify_all();
   }
   void add(const result_batch& b) {
     std::lock_guard guard{mutex};
@@ -41,7 +46,13 @@ struct witness final : store_observer {
   }
   bool wait_for(std::size_t n) {
     std::unique_lock lock{mutex};
-    return news.wait_for(lock, 10s, [&] { return answered.size() >= n; });
+    return news.wait_for(lock, test::patient(10s), [&] { return answered.size() >= n; });
+  }
+  /// Answers come before the commit that they belong to.
+  bool wait_for_commands(std::size_t n) {
+    std::unique_lock lock{mutex};
+    return news.wait_for(lock, test::patient(10s),
+                         [&] { return std::accumulate(commits.begin(), commits.end(), 0ul) >= n; });
   }
 };
 
@@ -90,6 +101,7 @@ struct fixture {
       if (seen.answered.at(ticket) == ec::none)
         break;
     }
+    REQUIRE(seen.wait_for_commands(1));
     std::lock_guard guard{seen.mutex};
     seen.answered.clear();
     seen.commits.clear();
@@ -122,11 +134,13 @@ TEST_CASE_FIXTURE(fixture, "a drain takes along what was waiting") {
 }
 
 TEST_CASE_FIXTURE(fixture, "proposals that can wait are answered, and written together") {
+  config.merge_within = 1s; // time enough to send them all
   open();
   lead();
   for (std::uint64_t t = 1; t <= 20; ++t)
     propose(t, true);
   REQUIRE(seen.wait_for(20));
+  REQUIRE(seen.wait_for_commands(20));
   std::lock_guard guard{seen.mutex};
   for (const auto& [ticket, error] : seen.answered)
     CHECK(error == ec::none);
