@@ -240,7 +240,6 @@ void chaos_load::person::record(const client::history_event& h) {
         item.sender = m.client_id.device;
         item.counter = m.client_id.counter;
         item.seq = m.seq;
-        item.prev = {};
         item.msg = m.id;
         item.hash = client::hash(m.body);
         owner.load.history_.put(item);

@@ -151,7 +151,10 @@ void checker::impl::take_applied(const event& e) {
 /// Rule 7 for one conversation's sync, and what rule 3 needs of it.
 void checker::impl::take_read(const event& e) {
   const auto c = conversation_of(e.conversation);
-  const auto r = reading_keys_.of(pair_key(e.process, c));
+  // A client may read one conversation twice at a time, for itself and to fill a hole: where a reading began
+  // tells whose an answer is.
+  const auto who = reader_keys_.of(pair_key(e.process, c));
+  const auto r = reading_keys_.of(pair_key(who, static_cast<std::uint32_t>(parley::number(e.prev))));
   if (r == readings_.size())
     readings_.emplace_back();
   auto& it = readings_[r];

@@ -174,7 +174,8 @@ private:
   std::vector<run_record> pushes_, inboxes_;
   number_interner applied_keys_; ///< (device, conversation) → the last seq that its person was shown
   std::vector<std::uint64_t> applied_;
-  number_interner reading_keys_; ///< (process, conversation)
+  number_interner reader_keys_;  ///< (process, conversation)
+  number_interner reading_keys_; ///< (that, the seq after which it began)
   std::vector<reading> readings_;
   number_interner synced_keys_; ///< (user, conversation) → seq up to which syncs showed everything
   std::vector<std::uint64_t> synced_;

@@ -389,6 +389,21 @@ TEST_CASE("a client killed mid-send tries again, a kill in between, and all is w
   CHECK(v.failover_max_ms > 0);
 }
 
+TEST_CASE("of two reads of one conversation at a time each is held against its own beginning") {
+  story s;
+  s.send(alices, 1, 1);
+  s.push(b, alices, 1, 0, 1);
+  s.begin_read(b, 1);                                 // for itself
+  s.begin_read(b, 0);                                 // to fill a hole
+  s.add(b, phase::ok, action::read).prev = seq_no{1}; // nothing is newer
+  s.item(action::read_item, b, alices, 1, 0, 1);
+  s.end_read(b);
+  s.read_all(a, 1);
+  for (std::size_t replica = 0; replica < 3; ++replica)
+    s.dump(replica, 1);
+  accepts(s.judge());
+}
+
 TEST_CASE("a stream may leave out what its own user sent, and begin again after a resync") {
   story s;
   s.send(alices, 1, 1);
