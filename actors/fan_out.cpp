@@ -103,9 +103,8 @@ void confirm(self_ptr self) {
   st.confirm_proposed = upto;
   st.unconfirmed_since.reset();
   proposal_batch batch;
-  batch.proposals.push_back({st.shard, upto, caf::actor_cast<result_sink>(self),
-                             core::encode(core::command{core::confirm_outbox{upto}})});
-  batch.can_wait = true;
+  batch.proposals.push_back(
+      make_proposal(st.shard, upto, caf::actor_cast<result_sink>(self), core::confirm_outbox{upto}));
   caf::anon_send(st.store, std::move(batch));
 }
 

@@ -64,10 +64,8 @@ void write_cursors(self_ptr self, when how) {
     d.written = d.acked;
     d.written_at = now;
     proposal_batch batch;
-    batch.proposals.push_back(
-        {st.at.shard, 0, result_sink{},
-         core::encode(core::command{core::advance_cursor{st.user, device_id{device}, d.acked}})});
-    batch.can_wait = true;
+    batch.proposals.push_back(make_proposal(st.at.shard, 0, result_sink{},
+                                            core::advance_cursor{st.user, device_id{device}, d.acked}));
     caf::anon_send(st.at.store, std::move(batch));
   }
 }

@@ -75,12 +75,15 @@ struct proposal {
   shard_id shard{};
   std::uint64_t ticket = 0; ///< the proposer's own
   result_sink reply_to;
-  std::string command; ///< an encoded core::command
+  std::string command;   ///< an encoded core::command
+  bool can_wait = false; ///< the store may keep it for a moment and write many together
 };
+inline proposal make_proposal(shard_id shard, std::uint64_t ticket, result_sink reply_to,
+                              const core::command& what) {
+  return {shard, ticket, std::move(reply_to), core::encode(what), core::can_wait(what)};
+}
 struct proposal_batch {
   std::vector<proposal> proposals;
-  /// Nobody waits for these: the store may keep them for a moment and write many together.
-  bool can_wait = false;
 };
 /// A read that reaches everything acknowledged so far: answered when a new read transaction shows it.
 struct fresh_read {

@@ -57,9 +57,7 @@ template <class Self>
 std::uint64_t propose(Self* self, resident_state& st, routed_call c, const core::command& what) {
   const auto ticket = st.waiting.wait(std::move(c));
   proposal_batch batch;
-  batch.proposals.push_back(
-      {st.at.shard, ticket, result_sink{caf::actor_cast<result_sink>(self)}, core::encode(what)});
-  batch.can_wait = core::can_wait(what);
+  batch.proposals.push_back(make_proposal(st.at.shard, ticket, caf::actor_cast<result_sink>(self), what));
   caf::anon_send(st.at.store, std::move(batch));
   return ticket;
 }

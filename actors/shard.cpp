@@ -91,14 +91,12 @@ void step_down(self_ptr self) {
 }
 
 /// Calls without a resident: commands that other shards' fan-outs owe to this one, and the node list.
-void serve(self_ptr self, routed_call c, proposal_batch& now, proposal_batch& later) {
+void serve(self_ptr self, routed_call c, proposal_batch& proposals) {
   auto& st = self->state;
   if (auto* p = std::get_if<core::propose>(&c.what)) {
-    auto bytes = core::encode(p->what);
-    auto& proposals = core::can_wait(p->what) ? later : now;
-    p->what = {};
+    const auto what = std::exchange(p->what, {});
     const auto ticket = st.waiting.wait(std::move(c));
-    proposals.proposals.push_back({st.id, ticket, caf::actor_cast<result_sink>(self), std::move(bytes)});
+    proposals.proposals.push_back(make_proposal(st.id, ticket, caf::actor_cast<result_sink>(self), what));
   } else {
     const auto ticket = st.waiting.wait(std::move(c));
     caf::anon_send(st.store, fresh_read{st.id, ticket, caf::actor_cast<result_sink>(self)});
@@ -108,8 +106,7 @@ void serve(self_ptr self, routed_call c, proposal_batch& now, proposal_batch& la
 void route(self_ptr self, call_batch& batch) {
   auto& st = self->state;
   answers out;
-  proposal_batch proposals, later;
-  later.can_wait = true;
+  proposal_batch proposals;
   // Calls of one turn mostly go to different residents, but a burst of one conversation stays together.
   std::vector<std::pair<resident_actor*, call_batch>> groups;
   for (auto& c : batch.calls) {
@@ -117,7 +114,7 @@ void route(self_ptr self, call_batch& batch) {
     if (!st.leading) {
       out.refuse(c, ec::not_leader);
     } else if (!key) {
-      serve(self, std::move(c), proposals, later);
+      serve(self, std::move(c), proposals);
     } else if (auto* to = resident(self, *key)) {
       if (groups.empty() || groups.back().first != to)
         groups.emplace_back(to, call_batch{});
@@ -128,9 +125,8 @@ void route(self_ptr self, call_batch& batch) {
   }
   for (auto& [to, calls] : groups)
     caf::anon_send(*to, std::move(calls));
-  for (auto* batch : {&proposals, &later})
-    if (!batch->proposals.empty())
-      caf::anon_send(st.store, std::move(*batch));
+  if (!proposals.proposals.empty())
+    caf::anon_send(st.store, std::move(proposals));
 }
 
 shard_actor::behavior_type shard(self_ptr self, shard_id id, shard_config config, state_reader* reader,

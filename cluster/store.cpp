@@ -188,18 +188,22 @@ void refuse_all(proposal_batch& batch, ec why) {
     out.add(p.reply_to, {p.ticket, why, false, {}});
 }
 
-void propose(store_state& st, std::vector<proposal>& all) {
-  for (auto& p : all)
-    st.engine->propose(p.shard, remember(st, p.reply_to, p.ticket), std::move(p.command));
-  all.clear();
+void propose(store_state& st, proposal& p) {
+  st.engine->propose(p.shard, remember(st, p.reply_to, p.ticket), std::move(p.command));
 }
 
 /// Each round costs every replica a sync and a dozen threads a wake-up, for one command as for a hundred.
-void keep(self_ptr self, proposal_batch& batch) {
+void keep(self_ptr self, proposal& p) {
   auto& st = self->state;
   if (st.merging.empty())
     self->delayed_send(self, st.config.merge_within, atom::sweep_v);
-  std::move(batch.proposals.begin(), batch.proposals.end(), std::back_inserter(st.merging));
+  st.merging.push_back(std::move(p));
+}
+
+void propose_kept(self_ptr self) {
+  for (auto& p : std::exchange(self->state.merging, {}))
+    propose(self->state, p);
+  queue_turn(self);
 }
 
 wired_store_actor::behavior_type store(self_ptr self, store_config config, storage::environment* env) {
@@ -225,11 +229,15 @@ wired_store_actor::behavior_type store(self_ptr self, store_config config, stora
         if (!st.open ||
             st.proposals.size() + st.merging.size() + batch.proposals.size() > st.config.proposals_max) {
           refuse_all(batch, ec::overloaded);
-        } else if (batch.can_wait) {
-          keep(self, batch);
-        } else {
-          propose(st, batch.proposals);
-          queue_turn(self);
+          return;
+        }
+        for (auto& p : batch.proposals) {
+          if (p.can_wait) {
+            keep(self, p);
+          } else {
+            propose(st, p);
+            queue_turn(self);
+          }
         }
       },
       [self](const fresh_read& r) {
@@ -271,7 +279,7 @@ wired_store_actor::behavior_type store(self_ptr self, store_config config, stora
       [self](atom::drain) {
         if (!self->state.open)
           return;
-        propose(self->state, self->state.merging);
+        propose_kept(self);
         drain(self->state);
         queue_turn(self);
       },
@@ -284,10 +292,7 @@ wired_store_actor::behavior_type store(self_ptr self, store_config config, stora
         arm_tick(self);
       },
       [self](atom::turn) { run_turn(self); },
-      [self](atom::sweep) {
-        propose(self->state, self->state.merging);
-        queue_turn(self);
-      },
+      [self](atom::sweep) { propose_kept(self); },
       [self](atom::publish) {
         if (self->state.open)
           publish(self->state, publishing::now);

@@ -88,8 +88,9 @@ struct fixture {
   }
   void propose(std::uint64_t ticket, bool can_wait) {
     proposal_batch batch;
-    batch.proposals.push_back({s0, ticket, sink, core::encode(core::command{core::confirm_outbox{0}})});
-    batch.can_wait = can_wait;
+    auto p = make_proposal(s0, ticket, sink, core::confirm_outbox{0});
+    p.can_wait = can_wait;
+    batch.proposals.push_back(std::move(p));
     caf::anon_send(store, std::move(batch));
   }
   /// The only replica leads after its election time-out.
