@@ -29,10 +29,13 @@ bool is_member(const conversation_head& head, user_id user) {
   return head.exists && std::find(head.members.begin(), head.members.end(), user) != head.members.end();
 }
 
-/// True if `user` may speak here. A "no" is only final after a fresh read.
-bool admit(conversation_state& st, user_id user) {
+enum class view { old, fresh };
+
+/// True if `user` may speak here. A "no" is only final in a fresh view.
+bool admit(conversation_state& st, user_id user, view of) {
+  auto& reader = *st.at.reader;
   if (!is_member(st.head, user))
-    st.head = st.at.reader->old_head(st.at.shard, st.id);
+    st.head = of == view::fresh ? reader.head(st.at.shard, st.id) : reader.old_head(st.at.shard, st.id);
   return is_member(st.head, user);
 }
 
@@ -56,7 +59,7 @@ void submit(self_ptr self, routed_call c, answers& out) {
       out.add(c.reply_to, c.number, *first);
     else
       out.refuse(c, ec::rate_limited, 100);
-  } else if (!admit(st, what.from)) {
+  } else if (!admit(st, what.from, view::old)) {
     read_fresh(self, st, std::move(c));
   } else {
     propose_submission(self, std::move(c));
@@ -85,7 +88,7 @@ void write_marks(self_ptr self) {
 void mark_read(self_ptr self, routed_call c, answers& out) {
   auto& st = self->state;
   const auto what = std::get<core::mark_read>(c.what);
-  if (!admit(st, what.by)) {
+  if (!admit(st, what.by, view::old)) {
     read_fresh(self, st, std::move(c));
     return;
   }
@@ -137,9 +140,7 @@ void decide_fresh(self_ptr self, routed_call c, answers& out) {
   }
   const auto user = std::holds_alternative<core::submit>(c.what) ? std::get<core::submit>(c.what).from
                                                                  : std::get<core::mark_read>(c.what).by;
-  if (!is_member(st.head, user))
-    st.head = st.at.reader->head(st.at.shard, st.id);
-  if (!is_member(st.head, user))
+  if (!admit(st, user, view::fresh))
     out.refuse(c, refusal_of(st.head));
   else if (std::holds_alternative<core::submit>(c.what))
     propose_submission(self, std::move(c));
