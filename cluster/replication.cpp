@@ -149,19 +149,23 @@ void replication::tick(mono_ms now) {
   i.advance(now);
   i.run_timers();
   i.run_common();
-  i.requeue_moved();
 }
 
+/// Followers' deadlines move on with each message from their leader. Queued again as soon as they are the
+/// first, they do not have the clock wake the node for each that was once queued, sixty times a second.
 void replication_parts::run_timers() {
-  while (!timers.empty() && timers.front().first <= host.now) {
+  while (!timers.empty()) {
     const auto [due, shard] = timers.front();
+    auto* r = find(shard);
+    const bool counts = r && r->queued_deadline == due; // or it is an older one of a replica that has another
+    if (counts && due > host.now && !r->leads() && r->deadline() <= due)
+      return;
     std::pop_heap(timers.begin(), timers.end(), std::greater{});
     timers.pop_back();
-    auto* r = find(shard);
-    if (!r || r->queued_deadline != due)
-      continue; // an older timer of a replica that has another one
+    if (!counts)
+      continue;
     r->queued_deadline = INT64_MAX;
-    if (!r->leads() && r->deadline() <= host.now + 1)
+    if (due <= host.now && !r->leads() && r->deadline() <= host.now + 1)
       r->timeout();
     requeue(*r);
   }
@@ -182,23 +186,6 @@ void replication_parts::run_common() {
   }
   transfers.tick();
   handovers.tick();
-}
-
-/// Followers' deadlines move on with each message from their leader. Without this the clock would wake the
-/// node for each that was once queued, about sixty times a second, to find that it is not due any more.
-void replication_parts::requeue_moved() {
-  while (!timers.empty()) {
-    const auto [due, shard] = timers.front();
-    auto* r = find(shard);
-    if (r && r->queued_deadline == due && !r->leads() && r->deadline() <= due)
-      return;
-    std::pop_heap(timers.begin(), timers.end(), std::greater{});
-    timers.pop_back();
-    if (r && r->queued_deadline == due) {
-      r->queued_deadline = INT64_MAX;
-      requeue(*r);
-    }
-  }
 }
 
 void replication::receive(node_id from, std::string_view bytes, mono_ms now) {

@@ -25,7 +25,6 @@ public:
   void dispatch(node_id from, const message_view& m);
   void run_timers();
   void run_common();
-  void requeue_moved();
 
   replica_host host;
   std::map<shard_id, std::unique_ptr<replica>> replicas;
