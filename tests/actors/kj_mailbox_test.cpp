@@ -1,5 +1,6 @@
 // The seam, with real threads: what one side says, the other hears.
 #include "actors/kj_mailbox.hpp"
+#include "tests/support/fake_router.hpp"
 #include "tests/support/patience.hpp"
 
 #include <doctest/doctest.h>
@@ -24,7 +25,7 @@ struct fixture {
 
   fixture() {
     router = sys.spawn([this](router_actor::pointer self) -> router_actor::behavior_type {
-      return {
+      return test::router_behavior(
           [this, self](call_batch& b) {
             ++batches;
             if (silent)
@@ -36,15 +37,7 @@ struct fixture {
                 caf::anon_send(to, std::move(one));
               });
           },
-          [](answer_batch&) {},
-          [](delivery_batch&) {},
-          [](peer_payloads&) {},
-          [](peer_lost&) {},
-          [](leadership_news&) {},
-          [](atom::receive, std::uint64_t, std::uint64_t, const connection_actor&) {},
-          [](atom::stop, std::uint64_t) {},
-          [](atom::sweep) {},
-      };
+          [](delivery_batch&) {});
     });
   }
   ~fixture() { caf::anon_send_exit(router, caf::exit_reason::user_shutdown); }

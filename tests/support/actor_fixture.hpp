@@ -1,5 +1,5 @@
 #pragma once
-#include "actors/interfaces.hpp"
+#include "tests/support/fake_router.hpp"
 
 #include <caf/actor_system_config.hpp>
 #include <caf/scheduler/test_coordinator.hpp>
@@ -104,23 +104,15 @@ struct actor_fixture {
     fake_router r;
     r.handle = sys.spawn(
         [c = r.calls.all, d = r.deliveries.all](router_actor::pointer) -> router_actor::behavior_type {
-          return {
+          return router_behavior(
               [c](call_batch& b) {
                 for (auto& each : b.calls)
                   c->push_back(std::move(each));
               },
-              [](answer_batch&) {},
               [d](delivery_batch& b) {
                 for (auto& each : b.deliveries)
                   d->push_back(std::move(each));
-              },
-              [](peer_payloads&) {},
-              [](peer_lost&) {},
-              [](leadership_news&) {},
-              [](atom::receive, std::uint64_t, std::uint64_t, const connection_actor&) {},
-              [](atom::stop, std::uint64_t) {},
-              [](atom::sweep) {},
-          };
+              });
         });
     return r;
   }

@@ -28,6 +28,17 @@ ec asked_with(fixture& f, std::uint64_t pointer, const std::vector<std::uint64_t
   return ec{static_cast<std::uint8_t>(v->code)};
 }
 
+/// Whether that hello, from a client of its own, is answered.
+bool says_hello_to(fixture& f, const std::string& hello) {
+  raw_client decent{f};
+  REQUIRE(decent.handshake());
+  decent.send(bootstrap_message() + hello);
+  return f.until([&] {
+    decent.ended();
+    return answer_to<rpc::Gateway::HelloResults>(1, decent.received).has_value();
+  });
+}
+
 /// A message that the server does not know and hands back as `unimplemented`, copying all that is in it:
 /// structs in each other, `depth` of them.
 std::string unknown_message(unsigned depth) {
@@ -150,13 +161,7 @@ TEST_CASE_FIXTURE(fixture, "a table of more capabilities than any call has close
     CHECK(until([&] { return server->connections() == 0; }));
     CHECK_FALSE(answer_to<rpc::Gateway::HelloResults>(1, hostile.received));
   }
-  raw_client decent{*this};
-  REQUIRE(decent.handshake());
-  decent.send(bootstrap_message() + call_with_capabilities(8));
-  CHECK(until([&] {
-    decent.ended();
-    return answer_to<rpc::Gateway::HelloResults>(1, decent.received).has_value();
-  }));
+  CHECK(says_hello_to(*this, call_with_capabilities(8)));
 }
 
 TEST_CASE_FIXTURE(fixture,
@@ -173,13 +178,7 @@ TEST_CASE_FIXTURE(fixture,
   REQUIRE(hostile.handshake());
   hostile.send(bootstrap_message() + call_along(9));
   CHECK(closed_for(close_reason::rpc_failed));
-  raw_client decent{*this};
-  REQUIRE(decent.handshake());
-  decent.send(bootstrap_message() + call_along(8));
-  CHECK(until([&] {
-    decent.ended();
-    return answer_to<rpc::Gateway::HelloResults>(1, decent.received).has_value();
-  }));
+  CHECK(says_hello_to(*this, call_along(8)));
 }
 
 TEST_CASE_FIXTURE(fixture, "2^29 structs of no size are a bad request") {

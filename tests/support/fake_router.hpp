@@ -1,0 +1,22 @@
+#pragma once
+#include "actors/interfaces.hpp"
+
+namespace parley::test {
+
+/// A router for tests: tells of calls and deliveries, and lets everything else pass.
+template <class OnCalls, class OnDeliveries>
+router_actor::behavior_type router_behavior(OnCalls on_calls, OnDeliveries on_deliveries) {
+  return {
+      std::move(on_calls),
+      [](answer_batch&) {},
+      std::move(on_deliveries),
+      [](peer_payloads&) {},
+      [](peer_lost&) {},
+      [](leadership_news&) {},
+      [](atom::receive, std::uint64_t, std::uint64_t, const connection_actor&) {},
+      [](atom::stop, std::uint64_t) {},
+      [](atom::sweep) {},
+  };
+}
+
+} // namespace parley::test
