@@ -1,11 +1,21 @@
 #pragma once
 // CAF's frames, as far as they can hurt: 32 bytes of header, of which the fifth to the eighth announce how
 // long the payload is (big-endian), then the payload; repeated.
+#include "cluster/link_outlet.hpp"
+
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
 
 namespace parley::cluster {
+
+/// What CAF puts around a batch, or around a question or an answer: type names, certificates, signatures.
+inline constexpr std::uint32_t caf_wrapping_bytes_max = 64 << 10;
+
+/// A frame between nodes that announces more costs its sender the connection. Both sides have to agree on it,
+/// so it is part of `link_version` and no setting: a batch is never above a window.
+inline constexpr std::uint32_t caf_payload_bytes_max =
+    outlet_config{}.window_bytes_max + caf_wrapping_bytes_max;
 
 /// Follows the frames of one direction of one connection, in whatever pieces they come, and objects to the
 /// first that announces too much: CAF sets aside all that is announced before a byte of it came.

@@ -5,6 +5,7 @@
 #include "cluster/logging.hpp"
 
 #include <caf/all.hpp>
+#include <caf/io/middleman_actor.hpp>
 
 #include <map>
 #include <mutex>
@@ -54,6 +55,7 @@ struct link_context {
   std::optional<identity> self; ///< set by `start`
   link_events& events;
   query_handler answer_query;
+  caf::io::middleman_actor middleman; ///< CAF's connections, over TLS; from `start` to `stop`, as the dialer
   dialer_actor dialer;
 
   mutable std::mutex mutex; ///< guards `peers` and `port`
@@ -93,6 +95,7 @@ link_actor spawn_link(caf::actor_system& system, link_context_ptr context, node_
 door_actor spawn_door(caf::actor_system& system, link_context_ptr context);
 void spawn_asker(caf::actor_system& system, link_context_ptr context, std::string host, std::uint16_t port,
                  std::string question, query_done done);
-dialer_actor spawn_dialer(caf::actor_system& system, const links_config& config);
+dialer_actor spawn_dialer(caf::actor_system& system, caf::io::middleman_actor middleman,
+                          const links_config& config);
 
 } // namespace parley::cluster

@@ -250,16 +250,16 @@ bool accepts_connections(const std::string& host, std::uint16_t port, std::chron
 
 } // namespace
 
-static dialer_actor::behavior_type dialer(dialer_actor::pointer self, std::chrono::milliseconds dial_timeout,
+static dialer_actor::behavior_type dialer(dialer_actor::pointer self, caf::io::middleman_actor middleman,
+                                          std::chrono::milliseconds dial_timeout,
                                           std::chrono::milliseconds handshake_timeout) {
   return {
-      [self, dial_timeout, handshake_timeout](caf::connect_atom, std::string& host,
-                                              std::uint16_t port) -> caf::result<caf::strong_actor_ptr> {
+      [self, middleman, dial_timeout, handshake_timeout](
+          caf::connect_atom, std::string& host, std::uint16_t port) -> caf::result<caf::strong_actor_ptr> {
         if (!accepts_connections(host, port, dial_timeout))
           return caf::make_error(caf::sec::cannot_connect_to_node);
         auto rp = self->make_response_promise<caf::strong_actor_ptr>();
-        self->request(self->system().openssl_manager().actor_handle(), handshake_timeout,
-                      caf::connect_atom::value, std::move(host), port)
+        self->request(middleman, handshake_timeout, caf::connect_atom::value, std::move(host), port)
             .then(
                 [rp](const caf::node_id&, caf::strong_actor_ptr& door, const std::set<std::string>&) mutable {
                   if (door)
@@ -280,8 +280,10 @@ void spawn_asker(caf::actor_system& system, link_context_ptr context, std::strin
                  std::string question, query_done done) {
   system.spawn(asker, std::move(context), std::move(host), port, std::move(question), std::move(done));
 }
-dialer_actor spawn_dialer(caf::actor_system& system, const links_config& config) {
-  return system.spawn<caf::detached>(dialer, config.dial_timeout, config.handshake_timeout);
+dialer_actor spawn_dialer(caf::actor_system& system, caf::io::middleman_actor middleman,
+                          const links_config& config) {
+  return system.spawn<caf::detached>(dialer, std::move(middleman), config.dial_timeout,
+                                     config.handshake_timeout);
 }
 
 } // namespace parley::cluster

@@ -1,10 +1,9 @@
 #include "cluster/links.hpp"
 
-#include "cluster/caf_tls.hpp"
+#include "cluster/caf_transport.hpp"
 #include "cluster/link_actors.hpp"
 
 #include <caf/io/middleman.hpp>
-#include <caf/openssl/all.hpp>
 #include <fmt/format.h>
 
 #include <shared_mutex>
@@ -25,12 +24,7 @@ links_config make_links_config(const node_config& c) {
 }
 
 void configure_links(caf::actor_system_config& caf_config, const links_config& config) {
-  require_tls_1_3();
   caf_config.load<caf::io::middleman>();
-  caf_config.load<caf::openssl::manager>();
-  caf_config.openssl_certificate = config.cert_file;
-  caf_config.openssl_key = config.key_file;
-  caf_config.openssl_cafile = config.ca_file;
   caf_config.set("middleman.heartbeat-interval", caf::timespan{config.caf_heartbeat});
   caf_config.set("middleman.connection-timeout", caf::timespan{config.caf_timeout});
   caf_config.add_message_types<caf::id_block::parley_links>();
@@ -55,6 +49,19 @@ public:
     const auto i = senders.find(peer);
     return i == senders.end() ? std::nullopt : std::optional{i->second};
   }
+
+  /// Answers with the port.
+  std::optional<std::uint16_t> publish_door() {
+    const auto& listen = context->config.listen;
+    const bool anywhere = listen.host == "0.0.0.0" || listen.host == "::";
+    std::optional<std::uint16_t> out;
+    caf::scoped_actor self{system};
+    self->request(context->middleman, caf::infinite, caf::publish_atom::value, listen.port,
+                  caf::actor_cast<caf::strong_actor_ptr>(door_handle), system.message_types(door_handle),
+                  anywhere ? std::string{} : listen.host, true)
+        .receive([&](std::uint16_t port) { out = port; }, [](caf::error&) {});
+    return out;
+  }
 };
 
 links::links(caf::actor_system& system, links_config config, link_events& events)
@@ -76,18 +83,16 @@ std::optional<std::string> links::start() {
     return self.error();
   if (std::max(c.outlet.window_bytes_max, c.query_bytes_max) > caf_payload_bytes_max - caf_wrapping_bytes_max)
     return "links: a peer would refuse frames as large as this window or these questions";
-  // CAF aborts on files that it cannot use, and without any it would talk to everybody: so they are read here
-  // first, and have to be the same that it was given.
-  const auto& theirs = impl_->system.config();
-  if (theirs.openssl_certificate != c.cert_file || theirs.openssl_key != c.key_file ||
-      theirs.openssl_cafile != c.ca_file)
+  const auto tls = peer_tls_context::load(c.cert_file, c.key_file, c.ca_file);
+  if (!tls)
+    return tls.error();
+  if (caf::get_or(impl_->system.config(), "middleman.connection-timeout", caf::timespan{}) != c.caf_timeout)
     return "links: the actor system was not prepared with configure_links";
   context.self.emplace(std::move(*self));
-  context.dialer = spawn_dialer(impl_->system, c);
+  context.middleman = spawn_tls_middleman(impl_->system, *tls);
+  context.dialer = spawn_dialer(impl_->system, context.middleman, c);
   impl_->door_handle = spawn_door(impl_->system, impl_->context);
-  const auto port = caf::openssl::publish(
-      impl_->door_handle, c.listen.port,
-      c.listen.host == "0.0.0.0" || c.listen.host == "::" ? nullptr : c.listen.host.c_str(), true);
+  const auto port = impl_->publish_door();
   impl_->started = true;
   if (!port) {
     stop();
@@ -110,8 +115,7 @@ void links::stop() {
   caf::scoped_actor self{impl_->system};
   if (const auto at = port(); at != 0) {
     // Unpublishing only removes the actor from the port; closing frees the port too.
-    self->request(impl_->system.openssl_manager().actor_handle(), std::chrono::seconds{2},
-                  caf::close_atom::value, at)
+    self->request(context.middleman, std::chrono::seconds{2}, caf::close_atom::value, at)
         .receive([] {}, [](caf::error&) {});
   }
   {
@@ -131,8 +135,11 @@ void links::stop() {
   self->wait_for(impl_->door_handle);
   self->send_exit(context.dialer, caf::exit_reason::user_shutdown);
   self->wait_for(context.dialer);
+  self->send_exit(context.middleman, caf::exit_reason::kill);
+  self->wait_for(context.middleman);
   impl_->door_handle = nullptr;
   context.dialer = nullptr;
+  context.middleman = nullptr;
 }
 
 void links::set_peer(node_id peer, std::string host, std::uint16_t port) {

@@ -1,7 +1,6 @@
 // CAF's frames from somebody who has a node's certificate and speaks CAF's protocol by hand, on both sides of
 // a connection. What the frames are: cluster/caf_frames.hpp.
 #include "cluster/caf_frames.hpp"
-#include "cluster/caf_tls.hpp"
 #include "tests/cluster/node/link_fixture.hpp"
 
 #include <caf/binary_deserializer.hpp>

@@ -1,8 +1,8 @@
 #include "tests/cluster/node/link_fixture.hpp"
 
+#include "cluster/caf_transport.hpp"
 #include "cluster/link_messages.hpp"
 
-#include <caf/openssl/all.hpp>
 #include <doctest/doctest.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -65,16 +65,25 @@ struct hostile_node {
       : config{test_links(certificate_of)}, caf_config{config} {
     system = std::make_unique<caf::actor_system>(caf_config);
     me = identity::load(config.node, config.cert_file, config.key_file, config.ca_file).value();
+    middleman = spawn_tls_middleman(
+        *system, peer_tls_context::load(config.cert_file, config.key_file, config.ca_file).value());
   }
+  ~hostile_node() { caf::anon_send_exit(middleman, caf::exit_reason::kill); }
   caf::actor connect(std::uint16_t port) {
-    auto door = caf::openssl::remote_actor<wire_actor>(*system, "127.0.0.1", port);
+    caf::actor door;
+    caf::scoped_actor self{*system};
+    self->request(middleman, std::chrono::seconds{30}, caf::connect_atom::value, "127.0.0.1", port)
+        .receive([&](const caf::node_id&, caf::strong_actor_ptr& found,
+                     const std::set<std::string>&) { door = caf::actor_cast<caf::actor>(found); },
+                 [](caf::error&) {});
     REQUIRE(door);
-    return caf::actor_cast<caf::actor>(*door);
+    return door;
   }
   links_config config;
   system_config caf_config;
   std::unique_ptr<caf::actor_system> system;
   std::optional<identity> me;
+  caf::io::middleman_actor middleman;
 };
 
 } // namespace
