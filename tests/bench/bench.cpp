@@ -151,7 +151,8 @@ void add_bench(CLI::App& app) {
     sub->add_option("--keep", o->keep, "Directory for data and logs, which are then left there");
     sub->add_option("--node-flag", o->node_flags, "Handed to every node, once for each word")
         ->allow_extra_args(false);
-    sub->add_flag("--bind", o->bind, "Bind each node to one processor, in turn");
+    sub->add_flag("--bind,!--no-bind", o->bind,
+                  "Each node on one processor, in turn, as machines do not share theirs (default)");
     sub->add_flag("--json", o->json_only, "Print the last line only");
     sub->callback([o] {
       if (const int status = run_bench(*o); status != 0)

@@ -23,7 +23,7 @@ struct bench_options {
   std::size_t users = 100;         ///< drain
   std::size_t messages = 10'000;   ///< drain, of all users together
   unsigned ack_every_ms = 1'000;   ///< a recipient confirms what it has got
-  bool bind = false;               ///< each node to one processor
+  bool bind = true;                ///< each node to one processor
   bool json_only = false;
   std::string parleyd;
   std::string keep;
