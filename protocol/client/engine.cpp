@@ -228,16 +228,23 @@ kj::Promise<kj::Own<wire>> engine::establish(endpoint to) {
   });
 }
 
-/// Numbers the attempt, then signs for it. The number is on disk before anybody sees it: one that is not kept
-/// could be given again, and would then lose against the connection that has it.
-std::array<std::uint8_t, 64> engine::prove(transport::login_claim& claim) {
+/// What the login writes. A store that fails ends the device: no other node could help.
+template <class Write>
+auto engine::stored(Write write) {
   try {
-    claim.session = store_.next_session(unix_ms{(calendar_.now() - kj::UNIX_EPOCH) / kj::MILLISECONDS});
+    return write();
   } catch (const store_error& e) {
     last_failure_ = {ec::storage_failed, e.what(), {}};
     halt(link_state::broken, last_failure_);
     lose(e.what());
   }
+}
+
+/// Numbers the attempt, then signs for it. The number is on disk before anybody sees it: one that is not kept
+/// could be given again, and would then lose against the connection that has it.
+std::array<std::uint8_t, 64> engine::prove(transport::login_claim& claim) {
+  claim.session = stored(
+      [this] { return store_.next_session(unix_ms{(calendar_.now() - kj::UNIX_EPOCH) / kj::MILLISECONDS}); });
   return sign(who_.key, transport::login_proof_bytes(claim));
 }
 
@@ -266,7 +273,7 @@ kj::Promise<void> engine::log_in(wire& w, transport::login_claim claim) {
     }
     if (!is_final(f) || f.code == ec::fenced)
       refused(f);
-    store_.set_token({}); // it is too old, or another cluster's: it proves nothing anyway
+    stored([this] { store_.set_token({}); }); // it is too old, or another cluster's: it proves nothing anyway
     return log_in_anew(w, claim);
   });
 }
@@ -288,7 +295,7 @@ kj::Promise<void> engine::log_in_anew(wire& w, transport::login_claim claim) {
 template <class Answer>
 void engine::enter(wire& w, Answer& answer) {
   w.set_session(answer.getSession());
-  store_.set_token(bytes(answer.getResumeToken()));
+  stored([&] { store_.set_token(bytes(answer.getResumeToken())); });
 }
 
 void engine::go_online(kj::Own<wire> w, const endpoint& to) {

@@ -71,6 +71,8 @@ private:
   kj::Promise<kj::Own<wire>> establish(endpoint to);
   kj::Promise<void> log_in(wire& w, transport::login_claim claim);
   kj::Promise<void> log_in_anew(wire& w, transport::login_claim claim);
+  template <class Write>
+  auto stored(Write write);
   std::array<std::uint8_t, 64> prove(transport::login_claim& claim);
   template <class Answer>
   void enter(wire& w, Answer& answer);

@@ -138,6 +138,25 @@ TEST_CASE_FIXTURE(
   CHECK(cluster.numbers.empty());
 }
 
+TEST_CASE_FIXTURE(device_fixture,
+                  "a device that cannot keep its resume token is broken, and tries no other node") {
+  struct full_disk final : memory_store {
+    void set_token(const std::string&) override { throw store_error{"The profile's database failed: full."}; }
+  } full;
+  online();
+  full.set_identity(*store.who());
+  alice.reset();
+  cluster.dialled.clear();
+  client::device b{timer, cluster, settings, full, seen};
+  b.start();
+  const auto r = b.online().wait(io.waitScope);
+  REQUIRE(!r);
+  CHECK(r.error().code == ec::storage_failed);
+  CHECK(b.state().state == link_state::broken);
+  timer.afterDelay(30 * kj::MILLISECONDS).wait(io.waitScope);
+  CHECK(cluster.dialled.size() == 1);
+}
+
 TEST_CASE_FIXTURE(device_fixture, "every attempt to log in has a higher number than all before it") {
   auto& a = online();
   CHECK(cluster.numbers == std::vector{session_number{1'700'000'000'000}});
