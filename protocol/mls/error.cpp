@@ -22,6 +22,100 @@ rule_text describe(rule r) {
     return {"5.1.1", "A key is not one of this cipher suite."};
   case rule::crypto_failed:
     return {"", "The cryptographic library failed."};
+  case rule::leaf_bad_signature:
+    return {"7.3", "The signature of a leaf is not valid."};
+  case rule::duplicate_extension:
+    return {"13.4", "A list of extensions has two of one type."};
+  case rule::leaf_wrong_source:
+    return {"7.3", "The leaf was made for another place: a key package, an Update or a Commit."};
+  case rule::leaf_lacks_version:
+    return {"7.2", "The leaf does not list mls10 among the versions."};
+  case rule::leaf_lacks_cipher_suite:
+    return {"7.2", "The leaf does not list the cipher suite of the group."};
+  case rule::leaf_lacks_own_credential:
+    return {"7.2", "The leaf does not list the type of its own credential."};
+  case rule::leaf_lacks_own_extension:
+    return {"7.3", "The leaf has an extension that it does not list."};
+  case rule::leaf_lacks_required_extension:
+    return {"7.3", "The leaf does not support an extension that the group requires."};
+  case rule::leaf_lacks_required_proposal:
+    return {"7.3", "The leaf does not support a proposal that the group requires."};
+  case rule::leaf_lacks_required_credential:
+    return {"7.3", "The leaf does not support a credential that the group requires."};
+  case rule::leaf_lacks_group_extension:
+    return {"13.4", "The leaf does not support an extension of the group context."};
+  case rule::leaf_not_yet_valid:
+    return {"7.3", "The lifetime of the leaf has not begun."};
+  case rule::leaf_expired:
+    return {"7.3", "The lifetime of the leaf is over."};
+  case rule::leaf_lives_too_long:
+    return {"7.2", "The lifetime of the leaf is longer than is accepted."};
+  case rule::credential_not_supported_by_all:
+    return {"7.3", "A member does not support the type of the credential."};
+  case rule::leaf_lacks_credential_in_use:
+    return {"7.3", "The leaf does not support the type of a credential that a member uses."};
+  case rule::leaf_key_not_fresh:
+    return {"7.3", "The encryption key is that of the leaf that is being replaced."};
+  case rule::duplicate_signature_key:
+    return {"7.3", "Two members have one signature key."};
+  case rule::duplicate_encryption_key:
+    return {"7.3", "Two members have one encryption key."};
+  case rule::credential_unknown_type:
+    return {"5.3", "The credential is of a type that is not accepted here."};
+  case rule::credential_refused:
+    return {"5.3.1", "The credential is not accepted for this signature key."};
+  case rule::credential_expired:
+    return {"5.3.2", "The credential is past its date."};
+  case rule::credential_unexpected_account:
+    return {"5.3.1", "The credential is of an account that is not expected here."};
+  case rule::credential_not_a_successor:
+    return {"5.3.1", "The credential may not follow the one that it replaces."};
+  case rule::tree_blank_at_end:
+    return {"12.4.3.3", "The last node of the ratchet tree is blank."};
+  case rule::tree_wrong_node_type:
+    return {"12.4.3.3", "A leaf stands where a parent belongs, or the reverse."};
+  case rule::tree_too_large:
+    return {"", "The tree has more leaves than this library takes."};
+  case rule::tree_hash_mismatch:
+    return {"12.4.3.1", "The tree is not the one of the group context."};
+  case rule::parent_hash_invalid:
+    return {"7.9.2", "A parent node cannot be chained back to a leaf by exactly one chain of parent hashes."};
+  case rule::unmerged_leaf_not_below:
+    return {"12.4.3.1", "An unmerged leaf is blank or not below its node."};
+  case rule::unmerged_leaf_missing_between:
+    return {"12.4.3.1", "A node between an unmerged leaf and its node does not list that leaf."};
+  case rule::unmerged_leaves_not_sorted:
+    return {"7.1", "The unmerged leaves of a node are not in increasing order."};
+  case rule::duplicate_parent_key:
+    return {"12.4.3.1", "The encryption key of a parent node appears in another node."};
+  case rule::no_such_leaf:
+    return {"12.1.3", "There is no member at this leaf."};
+  case rule::path_wrong_length:
+    return {"7.6", "The path does not have a node for each of the filtered direct path."};
+  case rule::path_wrong_ciphertexts:
+    return {"7.6", "A node of the path does not have a ciphertext for each node of the resolution."};
+  case rule::path_key_in_use:
+    return {"12.4.2", "A public key of the path appears in the tree, or twice in the path."};
+  case rule::path_wrong_parent_hash:
+    return {"7.9.2", "The parent hash of the path's leaf is not that of the path."};
+  case rule::path_key_mismatch:
+    return {"7.5", "A key derived from a path secret is not the one in the path."};
+  case rule::path_not_for_us:
+    return {"7.5", "No private key is held here that a path secret was encrypted to."};
+  case rule::path_secret_mismatch:
+    return {"12.4.3.1", "A key derived from the path secret of a Welcome is not the one in the tree."};
+  case rule::private_key_mismatch:
+    return {"7.5", "A private key that is held here is not that of the node."};
+  case rule::key_package_wrong_version:
+    return {"10.1", "The key package is not of the version of the group."};
+  case rule::key_package_wrong_cipher_suite:
+    return {"10.1", "The key package is not of the cipher suite of the group."};
+  case rule::key_package_bad_signature:
+    return {"10.1", "The signature of the key package is not valid."};
+  case rule::key_package_init_key_reused:
+    return {"10.1", "The init key is also the encryption key of the leaf."};
+  case rule::key_package_extension_not_listed:
+    return {"10", "The key package has an extension that its leaf does not list."};
   }
   return {"", "Refused."};
 }
