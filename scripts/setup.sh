@@ -7,7 +7,7 @@ packages=(
   libcaf-dev capnproto libcapnp-dev liblmdb-dev libssl-dev
   libfmt-dev libspdlog-dev doctest-dev libcli11-dev libtomlplusplus-dev
   prometheus-cpp-dev libcurl4-openssl-dev libsqlite3-dev
-  librapidcheck-dev libexpected-dev
+  librapidcheck-dev libexpected-dev nlohmann-json3-dev
 )
 
 root=()

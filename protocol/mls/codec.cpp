@@ -1,8 +1,13 @@
 #include "protocol/mls/codec.hpp"
 
+#include <algorithm>
 #include <cassert>
 
 namespace parley::mls {
+
+bool equal(bytes_view a, bytes_view b) {
+  return std::ranges::equal(a, b);
+}
 
 encoder& encoder::length(std::size_t n) {
   assert(n < (1u << 30));

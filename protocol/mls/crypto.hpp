@@ -45,6 +45,8 @@ struct signature_key_pair {
   bytes public_key;   ///< 32 bytes
 };
 signature_key_pair make_signature_key(const random_source& random);
+/// Never pair a private key with a public key from elsewhere: signing with a wrong one tells the private key.
+result<signature_key_pair> signature_key_from_private(bytes_view private_key);
 bytes sign_with_label(const signature_key_pair& key, std::string_view label, bytes_view content);
 result<void> verify_with_label(bytes_view public_key, std::string_view label, bytes_view content,
                                bytes_view signature);

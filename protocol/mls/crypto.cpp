@@ -1,0 +1,575 @@
+#include "protocol/mls/crypto.hpp"
+#include "protocol/mls/codec.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+#include <memory>
+#include <new>
+#include <openssl/core_names.h>
+#include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/params.h>
+#include <openssl/rand.h>
+
+namespace parley::mls {
+
+namespace {
+
+constexpr std::size_t curve_bytes = 32; ///< every key of X25519 and Ed25519
+constexpr std::size_t hash_block_bytes = 64;
+
+template <auto Free>
+struct freed_by {
+  template <class T>
+  void operator()(T* p) const {
+    Free(p);
+  }
+};
+using pkey = std::unique_ptr<EVP_PKEY, freed_by<EVP_PKEY_free>>;
+using pkey_context = std::unique_ptr<EVP_PKEY_CTX, freed_by<EVP_PKEY_CTX_free>>;
+using hash_context = std::unique_ptr<EVP_MD_CTX, freed_by<EVP_MD_CTX_free>>;
+using cipher_context = std::unique_ptr<EVP_CIPHER_CTX, freed_by<EVP_CIPHER_CTX_free>>;
+
+/// For what fails only when memory is gone.
+void must(bool ok) {
+  if (!ok)
+    throw std::bad_alloc{};
+}
+
+/// The thread's error queue belongs to everybody who uses OpenSSL on it, TLS connections among them, which
+/// take a leftover for a failure of their own.
+struct errors_kept {
+  errors_kept() { ERR_set_mark(); }
+  ~errors_kept() { ERR_pop_to_mark(); }
+  errors_kept(const errors_kept&) = delete;
+  errors_kept& operator=(const errors_kept&) = delete;
+};
+
+// Fetched once: looking an algorithm up costs more than running it on a few blocks. Never freed, as OpenSSL
+// may end before our statics do.
+const EVP_MD* sha256() {
+  static const EVP_MD* const fetched = EVP_MD_fetch(nullptr, "SHA256", nullptr);
+  return fetched;
+}
+const EVP_CIPHER* aes128gcm() {
+  static const EVP_CIPHER* const fetched = EVP_CIPHER_fetch(nullptr, "AES-128-GCM", nullptr);
+  return fetched;
+}
+
+using digest = std::array<std::uint8_t, hash_bytes>;
+
+class sha256_run {
+public:
+  sha256_run() : context_{of_this_thread()} { restart(); }
+  /// Beginning anew overwrites the chaining value and the last block, which may tell secrets.
+  void restart() { must(EVP_DigestInit_ex2(context_, sha256(), nullptr) == 1); }
+  void add(bytes_view data) { must(EVP_DigestUpdate(context_, data.data(), data.size()) == 1); }
+  void finish(std::uint8_t* out) { must(EVP_DigestFinal_ex(context_, out, nullptr) == 1); }
+
+private:
+  static EVP_MD_CTX* of_this_thread() {
+    thread_local const hash_context context{EVP_MD_CTX_new()};
+    must(context != nullptr);
+    return context.get();
+  }
+  EVP_MD_CTX* context_;
+};
+
+/// HMAC-SHA-256 (RFC 2104) over the hash above: OpenSSL's own sets up parameters and contexts for each key,
+/// which costs three times what the four blocks of a short input do.
+class hmac {
+public:
+  explicit hmac(bytes_view key) {
+    if (key.size() > hash_block_bytes) {
+      run_.add(key);
+      run_.finish(pad_.data());
+      run_.restart();
+    } else {
+      std::ranges::copy(key, pad_.begin());
+    }
+    turn(0x36);
+    run_.add(pad_);
+  }
+  ~hmac() {
+    wipe(pad_.data(), pad_.size());
+    wipe(inner_.data(), inner_.size());
+    run_.restart();
+  }
+  hmac(const hmac&) = delete;
+  hmac& operator=(const hmac&) = delete;
+
+  hmac& add(bytes_view data) {
+    run_.add(data);
+    return *this;
+  }
+  hmac& add(std::string_view text) { return add(view_of(text)); }
+  hmac& add(std::uint8_t byte) { return add(bytes_view{&byte, 1}); }
+  void finish(std::uint8_t* out) {
+    run_.finish(inner_.data());
+    run_.restart();
+    turn(0x36 ^ 0x5c);
+    run_.add(pad_);
+    run_.add(inner_);
+    run_.finish(out);
+  }
+
+private:
+  void turn(std::uint8_t with) {
+    for (auto& b : pad_)
+      b ^= with;
+  }
+  sha256_run run_;
+  std::array<std::uint8_t, hash_block_bytes> pad_{};
+  digest inner_{};
+};
+
+/// HKDF-Expand (RFC 5869) whose info comes in parts: `add_info(h)` adds them all.
+template <class AddInfo>
+secret expand(bytes_view key, std::size_t size, AddInfo&& add_info) {
+  auto out = secret::zeros(size);
+  const auto to = out.mutable_view();
+  digest block;
+  std::uint8_t counter = 1;
+  for (std::size_t done = 0; done < size; ++counter) {
+    {
+      hmac h{key};
+      if (counter > 1)
+        h.add(block);
+      add_info(h);
+      h.add(counter).finish(block.data());
+    }
+    const auto n = std::min(size - done, block.size());
+    std::copy_n(block.begin(), n, to.begin() + static_cast<std::ptrdiff_t>(done));
+    done += n;
+  }
+  wipe(block.data(), block.size());
+  return out;
+}
+
+/// The length in front of an opaque v<V>.
+class length_prefix {
+public:
+  explicit length_prefix(std::size_t n) { prefix_.length(n); }
+  bytes_view view() const { return prefix_.out(); }
+
+private:
+  encoder prefix_;
+};
+
+constexpr std::string_view label_prefix = "MLS 1.0 ";
+
+bytes labelled(std::string_view label, bytes_view content) {
+  encoder e;
+  e.reserve(label_prefix.size() + label.size() + content.size() + 8);
+  e.length(label_prefix.size() + label.size());
+  e.raw(view_of(label_prefix)).raw(view_of(label)).opaque(content);
+  return std::move(e).out();
+}
+
+// --- keys
+// ------------------------------------------------------------------------------------------------------
+
+enum class curve { x25519, ed25519 };
+
+/// Makes keys of one curve; holds none of them.
+EVP_PKEY_CTX* key_maker(curve which) {
+  const auto make = [](const char* name) {
+    pkey_context c{EVP_PKEY_CTX_new_from_name(nullptr, name, nullptr)};
+    must(c && EVP_PKEY_fromdata_init(c.get()) == 1);
+    return c;
+  };
+  if (which == curve::x25519) {
+    thread_local const pkey_context context = make("X25519");
+    return context.get();
+  }
+  thread_local const pkey_context context = make("ED25519");
+  return context.get();
+}
+
+/// Either may be empty, not both. With only a private key OpenSSL computes the public one, which costs as
+/// much as a use of it: so pass both where both are known.
+pkey make_key(curve which, bytes_view private_key, bytes_view public_key) {
+  const auto param = [](const char* name, bytes_view v) {
+    return OSSL_PARAM_construct_octet_string(name, const_cast<std::uint8_t*>(v.data()), v.size());
+  };
+  std::array<OSSL_PARAM, 3> params;
+  std::size_t n = 0;
+  if (!private_key.empty())
+    params[n++] = param(OSSL_PKEY_PARAM_PRIV_KEY, private_key);
+  if (!public_key.empty())
+    params[n++] = param(OSSL_PKEY_PARAM_PUB_KEY, public_key);
+  params[n] = OSSL_PARAM_construct_end();
+  EVP_PKEY* made = nullptr;
+  const int selection = private_key.empty() ? EVP_PKEY_PUBLIC_KEY : EVP_PKEY_KEYPAIR;
+  if (EVP_PKEY_fromdata(key_maker(which), &made, selection, params.data()) != 1)
+    return nullptr;
+  return pkey{made};
+}
+
+bytes public_key_of(curve which, bytes_view private_key) {
+  const auto key = make_key(which, private_key, {});
+  must(key != nullptr);
+  bytes out(curve_bytes);
+  auto size = out.size();
+  must(EVP_PKEY_get_raw_public_key(key.get(), out.data(), &size) == 1 && size == curve_bytes);
+  return out;
+}
+
+/// The Diffie-Hellman of RFC 9180, section 4.1, with the check of 7.1.4: a result of zeros means that the
+/// peer's key was a point of small order, so that the secret would be no secret.
+result<secret> diffie_hellman(const hpke_key_pair& own, bytes_view peer) {
+  if (own.private_key.size() != curve_bytes || own.public_key.size() != curve_bytes ||
+      peer.size() != curve_bytes)
+    return refuse(rule::bad_key);
+  const errors_kept errors;
+  const auto mine = make_key(curve::x25519, own.private_key.view(), own.public_key);
+  const auto theirs = make_key(curve::x25519, {}, peer);
+  if (!mine || !theirs)
+    return refuse(rule::bad_key);
+  const pkey_context context{EVP_PKEY_CTX_new_from_pkey(nullptr, mine.get(), nullptr)};
+  if (!context || EVP_PKEY_derive_init(context.get()) != 1 ||
+      EVP_PKEY_derive_set_peer_ex(context.get(), theirs.get(), 0) != 1)
+    return refuse(rule::crypto_failed);
+  auto out = secret::zeros(curve_bytes);
+  auto size = out.size();
+  if (EVP_PKEY_derive(context.get(), out.mutable_view().data(), &size) != 1 || size != curve_bytes ||
+      out == secret::zeros(curve_bytes))
+    return refuse(rule::bad_key);
+  return out;
+}
+
+// --- HPKE (RFC 9180)
+// --------------------------------------------------------------------------------------------
+
+using std::string_view_literals::operator""sv;
+constexpr auto hpke_version = "HPKE-v1"sv;
+constexpr auto kem_suite = "KEM\x00\x20"sv;
+constexpr auto hpke_suite = "HPKE\x00\x20\x00\x01\x00\x01"sv;
+
+secret labeled_extract(std::string_view suite, bytes_view salt, std::string_view label, bytes_view input) {
+  auto out = secret::zeros(hash_bytes);
+  hmac{salt}.add(hpke_version).add(suite).add(label).add(input).finish(out.mutable_view().data());
+  return out;
+}
+
+secret labeled_expand(std::string_view suite, bytes_view key, std::string_view label, bytes_view info,
+                      std::size_t size) {
+  return expand(key, size, [&](hmac& h) {
+    h.add(static_cast<std::uint8_t>(size >> 8)).add(static_cast<std::uint8_t>(size));
+    h.add(hpke_version).add(suite).add(label).add(info);
+  });
+}
+
+secret kem_secret(const secret& dh, bytes_view kem_output, bytes_view public_key) {
+  const auto prk = labeled_extract(kem_suite, {}, "eae_prk", dh.view());
+  bytes context = to_bytes(kem_output);
+  context.insert(context.end(), public_key.begin(), public_key.end());
+  return labeled_expand(kem_suite, prk.view(), "shared_secret", context, hash_bytes);
+}
+
+struct encapsulated {
+  bytes kem_output;
+  secret shared;
+};
+
+result<encapsulated> encapsulate(bytes_view public_key, const random_source& random) {
+  auto ephemeral = make_hpke_key(random);
+  auto dh = diffie_hellman(ephemeral, public_key);
+  if (!dh)
+    return tl::unexpected(dh.error());
+  auto shared = kem_secret(*dh, ephemeral.public_key, public_key);
+  return encapsulated{std::move(ephemeral.public_key), std::move(shared)};
+}
+
+result<secret> decapsulate(const hpke_key_pair& key, bytes_view kem_output) {
+  auto dh = diffie_hellman(key, kem_output);
+  if (!dh)
+    return dh;
+  return kem_secret(*dh, kem_output, key.public_key);
+}
+
+/// The key schedule of base mode: no pre-shared key.
+class hpke_schedule {
+public:
+  hpke_schedule(const secret& shared, bytes_view info)
+      : secret_{labeled_extract(hpke_suite, shared.view(), "secret", {})} {
+    static const bytes psk_id_hash = to_bytes(labeled_extract(hpke_suite, {}, "psk_id_hash", {}).view());
+    const auto info_hash = labeled_extract(hpke_suite, {}, "info_hash", info);
+    context_.reserve(1 + 2 * hash_bytes);
+    context_.push_back(0); // mode_base
+    context_.insert(context_.end(), psk_id_hash.begin(), psk_id_hash.end());
+    context_.insert(context_.end(), info_hash.view().begin(), info_hash.view().end());
+  }
+  secret key() const { return labeled_expand(hpke_suite, secret_.view(), "key", context_, key_bytes); }
+  /// Of the first message, whose sequence number is 0; there is no second.
+  secret nonce() const {
+    return labeled_expand(hpke_suite, secret_.view(), "base_nonce", context_, nonce_bytes);
+  }
+  secret exported(bytes_view exporter_context, std::size_t size) const {
+    const auto exporter = labeled_expand(hpke_suite, secret_.view(), "exp", context_, hash_bytes);
+    return labeled_expand(hpke_suite, exporter.view(), "sec", exporter_context, size);
+  }
+
+private:
+  secret secret_;
+  bytes context_;
+};
+
+/// The cipher context of this thread. It forgets its key when the guard ends.
+class cipher_guard {
+public:
+  cipher_guard() : context_{of_this_thread()} {}
+  ~cipher_guard() { EVP_CIPHER_CTX_reset(context_); }
+  cipher_guard(const cipher_guard&) = delete;
+  cipher_guard& operator=(const cipher_guard&) = delete;
+  EVP_CIPHER_CTX* get() const { return context_; }
+
+private:
+  static EVP_CIPHER_CTX* of_this_thread() {
+    thread_local const cipher_context context{EVP_CIPHER_CTX_new()};
+    must(context != nullptr);
+    return context.get();
+  }
+  EVP_CIPHER_CTX* context_;
+};
+
+} // namespace
+
+void wipe(void* at, std::size_t size) {
+  OPENSSL_cleanse(at, size);
+}
+
+bool equal_in_constant_time(bytes_view a, bytes_view b) {
+  return a.size() == b.size() && CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
+}
+
+random_source system_random() {
+  return [](std::span<std::uint8_t> out) {
+    // Going on with bytes that somebody could guess would be worse than to end.
+    if (RAND_priv_bytes(out.data(), static_cast<int>(out.size())) != 1)
+      std::abort();
+  };
+}
+
+bytes hash(bytes_view data) {
+  bytes out(hash_bytes);
+  sha256_run run;
+  run.add(data);
+  run.finish(out.data());
+  run.restart();
+  return out;
+}
+
+bytes mac(bytes_view key, bytes_view data) {
+  bytes out(hash_bytes);
+  hmac{key}.add(data).finish(out.data());
+  return out;
+}
+
+secret kdf_extract(bytes_view salt, bytes_view input_key) {
+  auto out = secret::zeros(hash_bytes);
+  hmac{salt}.add(input_key).finish(out.mutable_view().data());
+  return out;
+}
+
+secret kdf_expand(bytes_view secret_key, bytes_view info, std::size_t size) {
+  return expand(secret_key, size, [&](hmac& h) { h.add(info); });
+}
+
+secret expand_with_label(bytes_view key, std::string_view label, bytes_view context, std::size_t size) {
+  const length_prefix of_label{label_prefix.size() + label.size()};
+  const length_prefix of_context{context.size()};
+  return expand(key, size, [&](hmac& h) {
+    h.add(static_cast<std::uint8_t>(size >> 8)).add(static_cast<std::uint8_t>(size));
+    h.add(of_label.view()).add(label_prefix).add(label);
+    h.add(of_context.view()).add(context);
+  });
+}
+
+secret derive_secret(bytes_view key, std::string_view label) {
+  return expand_with_label(key, label, {}, hash_bytes);
+}
+
+secret derive_tree_secret(bytes_view key, std::string_view label, std::uint32_t generation,
+                          std::size_t size) {
+  const std::array context{static_cast<std::uint8_t>(generation >> 24),
+                           static_cast<std::uint8_t>(generation >> 16),
+                           static_cast<std::uint8_t>(generation >> 8), static_cast<std::uint8_t>(generation)};
+  return expand_with_label(key, label, context, size);
+}
+
+bytes ref_hash(std::string_view label, bytes_view value) {
+  bytes out(hash_bytes);
+  sha256_run run;
+  run.add(length_prefix{label.size()}.view());
+  run.add(view_of(label));
+  run.add(length_prefix{value.size()}.view());
+  run.add(value);
+  run.finish(out.data());
+  return out;
+}
+
+bytes aead_seal(bytes_view key, bytes_view nonce, bytes_view aad, bytes_view plaintext) {
+  must(key.size() == key_bytes && nonce.size() == nonce_bytes);
+  const cipher_guard context;
+  bytes out(plaintext.size() + tag_bytes);
+  int n = 0;
+  must(EVP_EncryptInit_ex2(context.get(), aes128gcm(), key.data(), nonce.data(), nullptr) == 1);
+  if (!aad.empty())
+    must(EVP_EncryptUpdate(context.get(), nullptr, &n, aad.data(), static_cast<int>(aad.size())) == 1);
+  if (!plaintext.empty())
+    must(EVP_EncryptUpdate(context.get(), out.data(), &n, plaintext.data(),
+                           static_cast<int>(plaintext.size())) == 1);
+  auto* const tag = out.data() + plaintext.size();
+  must(EVP_EncryptFinal_ex(context.get(), tag, &n) == 1);
+  must(EVP_CIPHER_CTX_ctrl(context.get(), EVP_CTRL_AEAD_GET_TAG, tag_bytes, tag) == 1);
+  return out;
+}
+
+result<secret> aead_open(bytes_view key, bytes_view nonce, bytes_view aad, bytes_view ciphertext) {
+  if (key.size() != key_bytes || nonce.size() != nonce_bytes)
+    return refuse(rule::bad_key);
+  if (ciphertext.size() < tag_bytes)
+    return refuse(rule::cannot_open);
+  const errors_kept errors;
+  const cipher_guard context;
+  const auto body = ciphertext.first(ciphertext.size() - tag_bytes);
+  std::array<std::uint8_t, tag_bytes> tag;
+  std::ranges::copy(ciphertext.last(tag_bytes), tag.begin());
+  auto out = secret::zeros(body.size());
+  int n = 0;
+  must(EVP_DecryptInit_ex2(context.get(), aes128gcm(), key.data(), nonce.data(), nullptr) == 1);
+  if (!aad.empty())
+    must(EVP_DecryptUpdate(context.get(), nullptr, &n, aad.data(), static_cast<int>(aad.size())) == 1);
+  if (!body.empty())
+    must(EVP_DecryptUpdate(context.get(), out.mutable_view().data(), &n, body.data(),
+                           static_cast<int>(body.size())) == 1);
+  must(EVP_CIPHER_CTX_ctrl(context.get(), EVP_CTRL_AEAD_SET_TAG, tag_bytes, tag.data()) == 1);
+  std::array<std::uint8_t, tag_bytes> rest;
+  if (EVP_DecryptFinal_ex(context.get(), rest.data(), &n) != 1)
+    return refuse(rule::cannot_open);
+  return out;
+}
+
+signature_key_pair make_signature_key(const random_source& random) {
+  auto seed = secret::zeros(curve_bytes);
+  random(seed.mutable_view());
+  auto public_key = public_key_of(curve::ed25519, seed.view());
+  return {std::move(seed), std::move(public_key)};
+}
+
+result<signature_key_pair> signature_key_from_private(bytes_view private_key) {
+  if (private_key.size() != curve_bytes)
+    return refuse(rule::bad_key);
+  return signature_key_pair{secret{private_key}, public_key_of(curve::ed25519, private_key)};
+}
+
+bytes sign_with_label(const signature_key_pair& key, std::string_view label, bytes_view content) {
+  must(key.private_key.size() == curve_bytes && key.public_key.size() == curve_bytes);
+  const auto signed_bytes = labelled(label, content);
+  const auto k = make_key(curve::ed25519, key.private_key.view(), key.public_key);
+  const hash_context context{EVP_MD_CTX_new()};
+  bytes out(signature_bytes);
+  auto size = out.size();
+  must(k && context &&
+       EVP_DigestSignInit_ex(context.get(), nullptr, nullptr, nullptr, nullptr, k.get(), nullptr) == 1 &&
+       EVP_DigestSign(context.get(), out.data(), &size, signed_bytes.data(), signed_bytes.size()) == 1);
+  return out;
+}
+
+result<void> verify_with_label(bytes_view public_key, std::string_view label, bytes_view content,
+                               bytes_view signature) {
+  if (public_key.size() != curve_bytes)
+    return refuse(rule::bad_key);
+  if (signature.size() != signature_bytes)
+    return refuse(rule::bad_signature);
+  const errors_kept errors;
+  const auto signed_bytes = labelled(label, content);
+  const auto k = make_key(curve::ed25519, {}, public_key);
+  if (!k)
+    return refuse(rule::bad_key);
+  const hash_context context{EVP_MD_CTX_new()};
+  must(context &&
+       EVP_DigestVerifyInit_ex(context.get(), nullptr, nullptr, nullptr, nullptr, k.get(), nullptr) == 1);
+  if (EVP_DigestVerify(context.get(), signature.data(), signature.size(), signed_bytes.data(),
+                       signed_bytes.size()) != 1)
+    return refuse(rule::bad_signature);
+  return {};
+}
+
+void encode(encoder& e, const hpke_ciphertext& v) {
+  e.opaque(v.kem_output).opaque(v.ciphertext);
+}
+
+void decode(decoder& d, hpke_ciphertext& v) {
+  v.kem_output = d.opaque();
+  v.ciphertext = d.opaque();
+}
+
+hpke_key_pair derive_key_pair(bytes_view input_key) {
+  const auto prk = labeled_extract(kem_suite, {}, "dkp_prk", input_key);
+  auto private_key = labeled_expand(kem_suite, prk.view(), "sk", {}, curve_bytes);
+  auto public_key = public_key_of(curve::x25519, private_key.view());
+  return {std::move(private_key), std::move(public_key)};
+}
+
+hpke_key_pair make_hpke_key(const random_source& random) {
+  auto input_key = secret::zeros(curve_bytes);
+  random(input_key.mutable_view());
+  return derive_key_pair(input_key.view());
+}
+
+result<hpke_key_pair> hpke_key_from_private(bytes_view private_key) {
+  if (private_key.size() != curve_bytes)
+    return refuse(rule::bad_key);
+  return hpke_key_pair{secret{private_key}, public_key_of(curve::x25519, private_key)};
+}
+
+result<hpke_ciphertext> hpke_seal(bytes_view public_key, bytes_view info, bytes_view aad,
+                                  bytes_view plaintext, const random_source& random) {
+  auto kem = encapsulate(public_key, random);
+  if (!kem)
+    return tl::unexpected(kem.error());
+  const hpke_schedule schedule{kem->shared, info};
+  return hpke_ciphertext{std::move(kem->kem_output),
+                         aead_seal(schedule.key().view(), schedule.nonce().view(), aad, plaintext)};
+}
+
+result<secret> hpke_open(const hpke_key_pair& key, const hpke_ciphertext& in, bytes_view info,
+                         bytes_view aad) {
+  const auto shared = decapsulate(key, in.kem_output);
+  if (!shared)
+    return tl::unexpected(shared.error());
+  const hpke_schedule schedule{*shared, info};
+  return aead_open(schedule.key().view(), schedule.nonce().view(), aad, in.ciphertext);
+}
+
+result<hpke_ciphertext> encrypt_with_label(bytes_view public_key, std::string_view label, bytes_view context,
+                                           bytes_view plaintext, const random_source& random) {
+  return hpke_seal(public_key, labelled(label, context), {}, plaintext, random);
+}
+
+result<secret> decrypt_with_label(const hpke_key_pair& key, std::string_view label, bytes_view context,
+                                  const hpke_ciphertext& in) {
+  return hpke_open(key, in, labelled(label, context), {});
+}
+
+result<hpke_export> hpke_send_export(bytes_view public_key, bytes_view info, std::string_view label,
+                                     std::size_t size, const random_source& random) {
+  auto kem = encapsulate(public_key, random);
+  if (!kem)
+    return tl::unexpected(kem.error());
+  auto exported = hpke_schedule{kem->shared, info}.exported(view_of(label), size);
+  return hpke_export{std::move(kem->kem_output), std::move(exported)};
+}
+
+result<secret> hpke_receive_export(const hpke_key_pair& key, bytes_view kem_output, bytes_view info,
+                                   std::string_view label, std::size_t size) {
+  const auto shared = decapsulate(key, kem_output);
+  if (!shared)
+    return tl::unexpected(shared.error());
+  return hpke_schedule{*shared, info}.exported(view_of(label), size);
+}
+
+} // namespace parley::mls
