@@ -14,6 +14,34 @@ rule_text describe(rule r) {
     return {"6", "The protocol version is not mls10."};
   case rule::wrong_cipher_suite:
     return {"5.1", "The cipher suite is not the one that is spoken here."};
+  case rule::wrong_group:
+    return {"6", "The message is of another group."};
+  case rule::wrong_epoch:
+    return {"12.1", "The message is of another epoch."};
+  case rule::application_not_encrypted:
+    return {"6", "Application data is not encrypted."};
+  case rule::wrong_membership_tag:
+    return {"6.2", "The membership tag is not valid."};
+  case rule::unknown_sender:
+    return {"6.1", "The sender is no member, nor one of the external senders."};
+  case rule::external_not_a_proposal:
+    return {"6.1", "An external sender sent something else than a proposal."};
+  case rule::external_proposal_type:
+    return {"12.1.8", "An external sender may not send proposals of this type."};
+  case rule::joiner_not_a_commit:
+    return {"6.1", "Somebody who is joining sent something else than a Commit."};
+  case rule::joiner_without_path:
+    return {"12.4.3.2", "The Commit of somebody who is joining has no path, so nobody signed it."};
+  case rule::new_member_not_an_add:
+    return {"6.1", "A new member proposed something else than its own Add."};
+  case rule::padding_not_zero:
+    return {"6.3.1", "The padding is not all zero bytes."};
+  case rule::sender_not_a_member:
+    return {"6.3.2", "Only members can send encrypted messages."};
+  case rule::wrong_confirmation_tag:
+    return {"6.1", "The confirmation tag is not valid."};
+  case rule::confirmation_tag_missing:
+    return {"6.1", "A Commit has no confirmation tag, or something else has one."};
   case rule::bad_signature:
     return {"5.1.2", "The signature is not valid."};
   case rule::cannot_open:
@@ -22,6 +50,24 @@ rule_text describe(rule r) {
     return {"5.1.1", "A key is not one of this cipher suite."};
   case rule::crypto_failed:
     return {"", "The cryptographic library failed."};
+  case rule::generation_used:
+    return {"9.2", "The key of this generation was used, or given up, and deleted."};
+  case rule::generation_too_far:
+    return {"15.3", "The generation is too far ahead of the last that was seen."};
+  case rule::generations_exhausted:
+    return {"9.1", "The ratchet has no unused generation left."};
+  case rule::leaf_outside_secret_tree:
+    return {"9", "The secret tree has no such leaf."};
+  case rule::export_too_long:
+    return {"8.5", "More bytes are to be exported than the key derivation gives."};
+  case rule::too_many_psks:
+    return {"8.4", "More pre-shared keys are to be combined than can be counted."};
+  case rule::psk_nonce_wrong_length:
+    return {"12.1.4", "The nonce of a pre-shared key is not as long as a hash."};
+  case rule::psk_unknown:
+    return {"12.4.3.1", "A pre-shared key that is needed is not held here."};
+  case rule::psk_usage_not_alone:
+    return {"12.4.3.1", "There is more than one resumption key for a new or branched group."};
   case rule::leaf_bad_signature:
     return {"7.3", "The signature of a leaf is not valid."};
   case rule::duplicate_extension:
@@ -116,6 +162,10 @@ rule_text describe(rule r) {
     return {"10.1", "The init key is also the encryption key of the leaf."};
   case rule::key_package_extension_not_listed:
     return {"10", "The key package has an extension that its leaf does not list."};
+  case rule::welcome_not_for_us:
+    return {"12.4.3.1", "The Welcome has no secrets for this key package."};
+  case rule::group_info_bad_signature:
+    return {"12.4.3", "The signature of the GroupInfo is not valid."};
   }
   return {"", "Refused."};
 }

@@ -16,11 +16,34 @@ enum class rule : std::uint16_t {
   wrong_version = 3, ///< not mls10
   wrong_cipher_suite = 4,
   // 100-199: framing and message protection (6).
+  wrong_group = 100,
+  wrong_epoch = 101,
+  application_not_encrypted = 102,
+  wrong_membership_tag = 103,
+  unknown_sender = 104, ///< a blank leaf, or no such external sender
+  external_not_a_proposal = 105,
+  external_proposal_type = 106,
+  joiner_not_a_commit = 107,
+  joiner_without_path = 108,
+  new_member_not_an_add = 109,
+  padding_not_zero = 110,
+  sender_not_a_member = 111, ///< where only a member can be
+  wrong_confirmation_tag = 112,
+  confirmation_tag_missing = 113,
   // 200-299: keys: HPKE, key schedule, secret tree (5.1, 8, 9).
   bad_signature = 200,
   cannot_open = 201,   ///< HPKE or AEAD
   bad_key = 202,       ///< a public or private key that is none
   crypto_failed = 203, ///< OpenSSL refused what it never should
+  generation_used = 210,
+  generation_too_far = 211,
+  generations_exhausted = 212,
+  leaf_outside_secret_tree = 213,
+  export_too_long = 214,
+  too_many_psks = 215,
+  psk_nonce_wrong_length = 216,
+  psk_unknown = 217,
+  psk_usage_not_alone = 218,
   // 300-399: leaves, trees and paths (7).
   leaf_bad_signature = 300,
   duplicate_extension = 301,
@@ -71,6 +94,8 @@ enum class rule : std::uint16_t {
   key_package_init_key_reused = 403,
   key_package_extension_not_listed = 404,
   // 500-599: groups: creating, joining, leaving (11, 12.4.3).
+  welcome_not_for_us = 500,
+  group_info_bad_signature = 501,
   // 600-699: the caller's side: states, policies, the store.
 };
 

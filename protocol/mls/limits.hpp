@@ -1,0 +1,19 @@
+#pragma once
+// What a group takes from others before it refuses: limits of ours, which the RFC asks for (15.3) or which
+// keep memory and time bounded.
+#include <cstddef>
+#include <cstdint>
+
+namespace parley::mls {
+
+struct mls_limits {
+  /// How many generations a message may be ahead of its sender's last. Each costs about half a microsecond.
+  std::uint32_t generation_jump_max = 1000;
+  /// Keys of messages that were jumped over, kept for each ratchet; the oldest give way. With 60, a ratchet
+  /// is saved in less than 2 KiB.
+  std::uint32_t skipped_keys_max = 60;
+  /// A message, a Welcome or a GroupInfo, as it comes.
+  std::size_t message_bytes_max = 16u << 20;
+};
+
+} // namespace parley::mls
