@@ -1,0 +1,92 @@
+#pragma once
+// Which nodes hold a public key, without a walk over the tree.
+#include "protocol/mls/leaf_node.hpp"
+
+#include <cstring>
+#include <vector>
+
+namespace parley::mls {
+
+/// Owns:   for every key that was put in, the number of its node; not the key, which stays where it is and
+///         is asked for through `key_of(node)`.
+/// Holds:  eight bytes for an entry, at most half of the table used. Keys are chosen by their owners, who
+///         may choose them to collide: a lookup then costs what a walk over all nodes would, no more.
+class key_index {
+public:
+  void insert(const public_key& key, std::uint32_t node) {
+    if (2 * (used_ + 1) > table_.size())
+      grow();
+    place({tag_of(key), node});
+    ++used_;
+  }
+
+  /// Exactly this pair, which was inserted before.
+  void erase(const public_key& key, std::uint32_t node) {
+    const entry gone{tag_of(key), node};
+    for (auto i = home(gone.tag); table_[i].node != none; i = next(i)) {
+      if (table_[i].tag == gone.tag && table_[i].node == gone.node) {
+        close_gap(i);
+        --used_;
+        return;
+      }
+    }
+  }
+
+  /// Calls `seen(node)` for each node that holds the key.
+  template <class KeyOf, class Seen>
+  void for_each(const public_key& key, KeyOf key_of, Seen seen) const {
+    if (table_.empty())
+      return;
+    const auto tag = tag_of(key);
+    for (auto i = home(tag); table_[i].node != none; i = next(i)) {
+      if (table_[i].tag == tag && key_of(table_[i].node) == key)
+        seen(table_[i].node);
+    }
+  }
+
+private:
+  static constexpr std::uint32_t none = 0xffffffff;
+  struct entry {
+    std::uint32_t tag = 0, node = none;
+  };
+
+  static std::uint32_t tag_of(const public_key& key) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, key.data(), sizeof word);
+    return static_cast<std::uint32_t>(word * 0x9e3779b97f4a7c15u >> 32);
+  }
+  std::size_t home(std::uint32_t tag) const { return tag & (table_.size() - 1); }
+  std::size_t next(std::size_t i) const { return (i + 1) & (table_.size() - 1); }
+
+  void place(entry e) {
+    auto i = home(e.tag);
+    while (table_[i].node != none)
+      i = next(i);
+    table_[i] = e;
+  }
+
+  void grow() {
+    std::vector<entry> old(table_.empty() ? 16 : 2 * table_.size());
+    old.swap(table_);
+    for (const auto& e : old)
+      if (e.node != none)
+        place(e);
+  }
+
+  /// Moves back what probing had pushed past the gap, so that no lookup ends too early.
+  void close_gap(std::size_t gap) {
+    const auto mask = table_.size() - 1;
+    for (auto i = next(gap); table_[i].node != none; i = next(i)) {
+      if (((i - home(table_[i].tag)) & mask) >= ((i - gap) & mask)) {
+        table_[gap] = table_[i];
+        gap = i;
+      }
+    }
+    table_[gap] = {};
+  }
+
+  std::vector<entry> table_; ///< a power of two
+  std::size_t used_ = 0;
+};
+
+} // namespace parley::mls

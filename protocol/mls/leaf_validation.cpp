@@ -1,0 +1,124 @@
+#include "protocol/mls/leaf_validation.hpp"
+
+#include <algorithm>
+
+namespace parley::mls {
+
+namespace {
+
+std::size_t variable_bytes(const leaf_node& leaf) {
+  const auto& c = leaf.capabilities;
+  auto n = leaf.credential.identity.size();
+  for (const auto& certificate : leaf.credential.certificates)
+    n += certificate.size();
+  n += 2 * (c.versions.size() + c.cipher_suites.size() + c.extensions.size() + c.proposals.size() +
+            c.credentials.size());
+  for (const auto& x : leaf.extensions)
+    n += 4 + x.data.size();
+  return n;
+}
+
+result<void> check_capabilities(const leaf_node& leaf) {
+  const auto& c = leaf.capabilities;
+  if (std::ranges::find(c.versions, mls10) == c.versions.end())
+    return refuse(rule::leaf_lacks_version);
+  if (std::ranges::find(c.cipher_suites, cipher_suite_1) == c.cipher_suites.end())
+    return refuse(rule::leaf_lacks_cipher_suite);
+  if (!c.supports(leaf.credential.type))
+    return refuse(rule::leaf_lacks_own_credential);
+  for (const auto& x : leaf.extensions)
+    if (!c.supports(x.type))
+      return refuse(rule::leaf_lacks_own_extension);
+  return {};
+}
+
+result<void> check_lifetime(const lifetime& life, const leaf_rules& rules) {
+  if (life.not_after < life.not_before)
+    return refuse(rule::leaf_expired);
+  if (life.not_after - life.not_before > rules.lifetime_max)
+    return refuse(rule::leaf_lives_too_long);
+  if (rules.lifetime == lifetime_check::length_only)
+    return {};
+  if (rules.now < life.not_before)
+    return refuse(rule::leaf_not_yet_valid);
+  if (rules.now > life.not_after)
+    return refuse(rule::leaf_expired);
+  return {};
+}
+
+} // namespace
+
+result<group_requirements> requirements_of(const extension_list& group_extensions) {
+  if (auto ok = check_no_duplicates(group_extensions); !ok)
+    return tl::unexpected(ok.error());
+  auto required = required_capabilities_of(group_extensions);
+  if (!required)
+    return tl::unexpected(required.error());
+  group_requirements out;
+  for (const auto& x : group_extensions)
+    out.extensions.push_back(x.type);
+  out.required = std::move(*required);
+  return out;
+}
+
+result<void> check_requirements(const leaf_node& leaf, const group_requirements& group) {
+  const auto lacks = [&](auto type) { return !leaf.capabilities.supports(type); };
+  if (std::ranges::any_of(group.required.extensions, lacks))
+    return refuse(rule::leaf_lacks_required_extension);
+  if (std::ranges::any_of(group.required.proposals, lacks))
+    return refuse(rule::leaf_lacks_required_proposal);
+  if (std::ranges::any_of(group.required.credentials, lacks))
+    return refuse(rule::leaf_lacks_required_credential);
+  if (std::ranges::any_of(group.extensions, lacks))
+    return refuse(rule::leaf_lacks_group_extension);
+  return {};
+}
+
+result<void> check_leaf(const leaf_node& leaf, const leaf_rules& rules) {
+  if (variable_bytes(leaf) > leaf_bytes_max)
+    return refuse(rule::too_large);
+  if (rules.source && leaf.source != *rules.source)
+    return refuse(rule::leaf_wrong_source);
+  if (auto ok = check_no_duplicates(leaf.extensions); !ok)
+    return ok;
+  if (auto ok = check_capabilities(leaf); !ok)
+    return ok;
+  if (rules.group)
+    if (auto ok = check_requirements(leaf, *rules.group); !ok)
+      return ok;
+  if (leaf.source == leaf_node_source::key_package)
+    return check_lifetime(leaf.lifetime, rules);
+  return {};
+}
+
+result<void> check_fresh_key(const leaf_node& old_one, const leaf_node& new_one) {
+  if (old_one.encryption_key == new_one.encryption_key)
+    return refuse(rule::leaf_key_not_fresh);
+  return {};
+}
+
+result<void> check_key_package(const key_package& package, leaf_rules rules, const credential_policy& policy,
+                               credential_event event) {
+  const auto& leaf = package.leaf_node;
+  if (package.version != mls10)
+    return refuse(rule::key_package_wrong_version);
+  if (package.cipher_suite != cipher_suite_1)
+    return refuse(rule::key_package_wrong_cipher_suite);
+  if (package.init_key == leaf.encryption_key)
+    return refuse(rule::key_package_init_key_reused);
+  rules.source = leaf_node_source::key_package;
+  if (auto ok = check_leaf(leaf, rules); !ok)
+    return ok;
+  if (auto ok = check_no_duplicates(package.extensions); !ok)
+    return ok;
+  for (const auto& x : package.extensions)
+    if (!leaf.capabilities.supports(x.type))
+      return refuse(rule::key_package_extension_not_listed);
+  if (auto ok = verify_signature(package); !ok)
+    return ok;
+  if (auto ok = verify_signature(leaf, {}); !ok)
+    return ok;
+  return policy.accept({leaf.credential, leaf.signature_key, event, rules.now});
+}
+
+} // namespace parley::mls
