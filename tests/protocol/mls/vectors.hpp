@@ -30,8 +30,9 @@ struct kind {
 };
 
 std::vector<kind> crypto_kinds();  ///< crypto-basics, hpke, deserialization
-std::vector<kind> keys_kinds();    ///< key-schedule, psk_secret, secret-tree, transcript-hashes
-std::vector<kind> message_kinds(); ///< message-protection, messages, welcome
+std::vector<kind> keys_kinds();    ///< key-schedule, psk_secret, secret-tree
+std::vector<kind> message_kinds(); ///< message-protection, messages, transcript-hashes, welcome
+std::vector<kind> tree_kinds();    ///< tree-math, tree-operations, tree-validation, treekem
 
 bytes from_hex(const std::string& hex);
 /// The field `key` of a case, as bytes; `text` where the vector has plain text.
