@@ -166,6 +166,70 @@ rule_text describe(rule r) {
     return {"12.4.3.1", "The Welcome has no secrets for this key package."};
   case rule::group_info_bad_signature:
     return {"12.4.3", "The signature of the GroupInfo is not valid."};
+  case rule::update_not_from_member:
+    return {"12.1.8", "An Update was not sent by a member."};
+  case rule::update_of_committer:
+    return {"12.2", "The committer's own Update is in the list: its path does that."};
+  case rule::remove_of_committer:
+    return {"12.2", "The list removes the committer."};
+  case rule::leaf_changed_twice:
+    return {"12.2", "Two proposals update or remove the same leaf."};
+  case rule::client_added_twice:
+    return {"12.2", "Two proposals add the same client."};
+  case rule::psk_twice:
+    return {"12.2", "Two proposals name the same pre-shared key."};
+  case rule::psk_usage_out_of_place:
+    return {"12.1.4", "A pre-shared key of a new or branched group is used in an ordinary commit."};
+  case rule::reinit_to_older_version:
+    return {"12.1.5", "The group would begin anew with an older version."};
+  case rule::reinit_not_alone:
+    return {"12.2", "A ReInit stands beside other proposals."};
+  case rule::external_init_by_member:
+    return {"12.2", "A member's commit has an ExternalInit."};
+  case rule::external_init_not_one:
+    return {"12.2", "An external commit does not have exactly one ExternalInit."};
+  case rule::external_commit_with_other_proposal:
+    return {"12.2", "An external commit has a proposal of a type that only members commit."};
+  case rule::external_commit_removes_many:
+    return {"12.2", "An external commit removes more than one member."};
+  case rule::external_commit_with_reference:
+    return {"12.4.3.2", "An external commit refers to a proposal that was sent before."};
+  case rule::extensions_changed_twice:
+    return {"12.2", "Two proposals replace the extensions of the group."};
+  case rule::extensions_not_supported_by_all:
+    return {"12.1.7", "The new extensions of the group ask for what some member does not support."};
+  case rule::commit_without_path:
+    return {"12.4", "The commit needs a path and has none."};
+  case rule::unknown_proposal:
+    return {"12.4.2", "The commit refers to a proposal that was not received in this epoch."};
+  case rule::own_commit:
+    return {"12.4.2", "The commit is this member's own: confirm it instead."};
+  case rule::commit_wanted_first:
+    return {"12.4", "Proposals were received: they have to be committed before application data is sent."};
+  case rule::resync_not_a_successor:
+    return {"12.2", "An external commit removes a member that the joiner may not replace."};
+  case rule::group_over:
+    return {"12.4.2", "The group ended here: this member was removed, or the group begins anew elsewhere."};
+  case rule::epoch_gone:
+    return {"", "The message is of an epoch whose keys are no longer kept."};
+  case rule::epoch_ahead:
+    return {"", "The message is of an epoch that did not begin here yet."};
+  case rule::pending_out_of_date:
+    return {"", "The pending commit is of an epoch that is over, or of another group."};
+  case rule::group_exists:
+    return {"12.4.3.1", "This client is in a group of this name already."};
+  case rule::ratchet_tree_missing:
+    return {"12.4.3.3", "The ratchet tree came neither with the message nor beside it."};
+  case rule::own_leaf_missing:
+    return {"12.4.3.1", "The tree has no leaf like that of the key package."};
+  case rule::external_pub_missing:
+    return {"12.4.3.2", "The GroupInfo has no external_pub extension."};
+  case rule::identity_mismatch:
+    return {"", "The identity's keys do not belong together."};
+  case rule::too_many_proposals:
+    return {"", "More proposals were received in this epoch than this library keeps."};
+  case rule::state_damaged:
+    return {"", "What was read from the store is not a group's state."};
   }
   return {"", "Refused."};
 }

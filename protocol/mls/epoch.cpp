@@ -1,0 +1,208 @@
+#include "protocol/mls/epoch.hpp"
+
+#include <algorithm>
+
+namespace parley::mls {
+namespace {
+
+/// Goes back unless somebody says that the tree is as it should be.
+class tree_guard {
+public:
+  explicit tree_guard(ratchet_tree& tree) : tree_{tree} { tree.begin(); }
+  ~tree_guard() {
+    if (!is_good_)
+      tree_.roll_back();
+  }
+  tree_guard(const tree_guard&) = delete;
+  tree_guard& operator=(const tree_guard&) = delete;
+  void leave_as_it_is() { is_good_ = true; }
+
+private:
+  ratchet_tree& tree_;
+  bool is_good_ = false;
+};
+
+/// 7.3 and 12.4.2: the new leaf of a committer, before the path is written.
+result<void> check_path_leaf(const ratchet_tree& tree, const applied_list& list, const leaf_node& leaf,
+                             const std::optional<leaf_node>& before, const extension_list& extensions,
+                             bytes_view group_id, const surroundings& s) {
+  const auto group = requirements_of(extensions);
+  if (!group)
+    return tl::unexpected(group.error());
+  if (auto good = check_leaf(leaf, {leaf_node_source::commit, &*group, s.now}); !good)
+    return good;
+  if (auto good = verify_signature(leaf, {group_id, list.committer}); !good)
+    return good;
+  if (!list.staged.effects.is_external) {
+    const auto old_leaf = tree.leaf(list.committer);
+    if (auto fresh = check_fresh_key(old_leaf, leaf); !fresh)
+      return fresh;
+    return check_replacement(s.policy, old_leaf, leaf, credential_event::commit, s.now);
+  }
+  if (before)
+    if (auto may = s.policy.accept_successor(before->credential, leaf.credential); !may)
+      return may;
+  return s.policy.accept({leaf.credential, leaf.signature_key, credential_event::commit, s.now});
+}
+
+} // namespace
+
+epoch_view public_epoch::view() const {
+  return {context, encoded_context, [this](const sender& from) -> const public_key* {
+            if (from.type == sender_type::member)
+              return tree.is_member(from.leaf()) ? &tree.signature_key(from.leaf()) : nullptr;
+            if (from.type != sender_type::external || from.index >= external_keys.size())
+              return nullptr;
+            return &external_keys[from.index];
+          }};
+}
+
+result<void> public_epoch::enter(group_context next, bytes encoded, bytes_view confirmation_tag) {
+  const auto external = external_senders_of(next.extensions);
+  if (!external)
+    return tl::unexpected(external.error());
+  external_keys.clear();
+  for (const auto& e : *external)
+    external_keys.push_back(e.signature_key);
+  interim_hash = interim_transcript_hash(next.confirmed_transcript_hash, confirmation_tag);
+  context = std::move(next);
+  encoded_context = std::move(encoded);
+  proposals.clear();
+  return {};
+}
+
+result<std::vector<sent_proposal>> public_epoch::resolve(const commit& c, const sender& committer) const {
+  std::vector<sent_proposal> list;
+  for (const auto& item : c.proposals) {
+    if (const auto* by_value = std::get_if<proposal>(&item.body)) {
+      list.push_back({committer, by_value, false});
+      continue;
+    }
+    const auto& ref = std::get<proposal_ref>(item.body);
+    const auto known = std::ranges::find(proposals, ref, &received_proposal::ref);
+    if (known == proposals.end())
+      return refuse(rule::unknown_proposal);
+    list.push_back({known->from, &known->proposal, true});
+  }
+  return list;
+}
+
+result<proposal_ref> public_epoch::take_proposal(const authenticated_content& content, const surroundings& s,
+                                                 std::size_t proposals_max) {
+  auto ref = make_proposal_ref(content);
+  if (std::ranges::find(proposals, ref, &received_proposal::ref) != proposals.end())
+    return ref;
+  if (proposals.size() >= proposals_max)
+    return refuse(rule::too_many_proposals);
+  const auto& p = *content.content.as<proposal>();
+  // Somebody who is no member could commit it, as far as the list goes: what is refused here no commit could
+  // cover.
+  const sender anybody{sender_type::member, ~0u};
+  const sent_proposal only{content.content.sender, &p, true};
+  const auto plan = plan_proposals({&only, 1}, anybody);
+  if (!plan)
+    return tl::unexpected(plan.error());
+  tree_guard trial{tree};
+  if (auto good = apply_plan(tree, *plan, {context.group_id, context.extensions, s.policy, s.now}); !good)
+    return tl::unexpected(good.error());
+  proposals.push_back({ref, content.content.sender, p});
+  return ref;
+}
+
+result<applied_list> apply_list(public_epoch& epoch, std::span<const sent_proposal> list,
+                                const sender& committer, const surroundings& s) {
+  auto plan = plan_proposals(list, committer);
+  if (!plan)
+    return tl::unexpected(plan.error());
+  auto added =
+      apply_plan(epoch.tree, *plan, {epoch.context.group_id, epoch.context.extensions, s.policy, s.now});
+  if (!added)
+    return tl::unexpected(added.error());
+  applied_list out;
+  auto& effects = out.staged.effects;
+  effects.is_external = committer.type == sender_type::new_member_commit;
+  if (effects.is_external) {
+    const auto at = epoch.tree.leaf_for_joiner();
+    if (!at)
+      return tl::unexpected(at.error());
+    out.committer = *at;
+  } else {
+    out.committer = committer.leaf();
+  }
+  effects.committer = out.committer;
+  effects.added = *added;
+  if (effects.is_external)
+    effects.added.push_back(out.committer);
+  effects.removed = plan->removes;
+  for (const auto& [leaf, unused] : plan->updates)
+    effects.updated.push_back(leaf);
+  effects.changes_extensions = plan->extensions != nullptr;
+  if (plan->reinit)
+    effects.reinit = *plan->reinit;
+  out.staged.new_leaves = *added;
+  std::ranges::sort(out.staged.new_leaves);
+  out.staged.psks = plan->psks;
+  if (plan->external_init)
+    out.staged.kem_output = plan->external_init->kem_output;
+  out.added = std::move(*added);
+  out.plan = std::move(*plan);
+  return out;
+}
+
+group_context provisional_context(const public_epoch& epoch, const proposal_plan& plan) {
+  auto next = epoch.context;
+  ++next.epoch;
+  if (plan.extensions)
+    next.extensions = plan.extensions->extensions;
+  next.tree_hash = to_bytes(epoch.tree.tree_hash());
+  return next;
+}
+
+void finish_context(staged_epoch& staged, group_context provisional, bytes_view interim_hash,
+                    const authenticated_content& content) {
+  staged.context = std::move(provisional);
+  staged.context.confirmed_transcript_hash = confirmed_transcript_hash(interim_hash, content);
+  staged.encoded_context = encoded(staged.context);
+}
+
+result<staged_epoch> stage_commit(public_epoch& epoch, const authenticated_content& content,
+                                  const surroundings& s) {
+  const auto& c = *content.content.as<commit>();
+  const auto& committer = content.content.sender;
+  const auto list = epoch.resolve(c, committer);
+  if (!list)
+    return tl::unexpected(list.error());
+  std::vector<leaf_node> replaced; // by an external commit: one at most
+  if (committer.type == sender_type::new_member_commit)
+    for (const auto& p : *list)
+      if (const auto* r = p.what->as<remove_proposal>(); r && epoch.tree.is_member(r->removed))
+        replaced.push_back(epoch.tree.leaf(r->removed));
+  tree_guard guard{epoch.tree};
+  auto applied = apply_list(epoch, *list, committer, s);
+  if (!applied)
+    return tl::unexpected(applied.error());
+  if (applied->plan.requires_path && !c.path)
+    return refuse(rule::commit_without_path);
+  if (c.path) {
+    const auto& extensions =
+        applied->plan.extensions ? applied->plan.extensions->extensions : epoch.context.extensions;
+    const auto before = replaced.empty() ? std::nullopt : std::optional{replaced.front()};
+    if (auto good = check_path_leaf(epoch.tree, *applied, c.path->leaf_node, before, extensions,
+                                    epoch.context.group_id, s);
+        !good)
+      return tl::unexpected(good.error());
+    if (auto good = merge_path(epoch.tree, applied->committer, *c.path, applied->staged.new_leaves); !good)
+      return tl::unexpected(good.error());
+    if (auto good = epoch.tree.check_unique(applied->committer); !good)
+      return tl::unexpected(good.error());
+    if (auto good = epoch.tree.check_credential_types(c.path->leaf_node); !good)
+      return tl::unexpected(good.error());
+  }
+  auto next = provisional_context(epoch, applied->plan);
+  applied->staged.provisional_context = encoded(next);
+  finish_context(applied->staged, std::move(next), epoch.interim_hash, content);
+  guard.leave_as_it_is();
+  return std::move(applied->staged);
+}
+
+} // namespace parley::mls
