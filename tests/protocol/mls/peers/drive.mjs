@@ -1,0 +1,36 @@
+// node drive.mjs [--seed N] [--leaves N] [--only small|large] PEER[:SHARE]...
+//
+// PEER is ts-mls, core-crypto or the path of a program that speaks PROTOCOL.md; SHARE says how many parts of the large
+// group's leaves are its own (1 by default). Exit code 1 if a step failed.
+import { parseArgs } from "node:util";
+import { PeerProcess } from "./peer_process.mjs";
+import { Report } from "./report.mjs";
+import { large, seeded, small } from "./scenarios.mjs";
+
+const { values: options, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    seed: { type: "string", default: "1" },
+    leaves: { type: "string", default: "100" },
+    only: { type: "string", default: "" },
+  },
+});
+
+if (positionals.length === 0) {
+  console.error("usage: node drive.mjs [--seed N] [--leaves N] [--only small|large] PEER[:SHARE]...");
+  process.exit(2);
+}
+
+const wanted = positionals.map((p) => /^(.*?)(?::(\d+))?$/.exec(p));
+const peers = await Promise.all(wanted.map(([, what], i) => PeerProcess.start(what, i)));
+const shares = wanted.map(([, , share]) => Number(share ?? 1));
+console.log(`node ${process.versions.node}, seed ${options.seed}, ${peers.map((p) => p.label).join(", ")}`);
+
+const report = new Report();
+for (const peer of peers) for (const lack of peer.lacks ?? []) report.note(`${peer.label}: ${lack}`);
+if (options.only !== "large")
+  for (const [i, founder] of peers.entries()) await small(report, peers, founder, seeded(Number(options.seed) + i));
+if (options.only !== "small") await large(report, peers, shares, Number(options.leaves), seeded(Number(options.seed)));
+
+for (const peer of peers) peer.stop();
+process.exitCode = report.summary() ? 0 : 1;
