@@ -98,28 +98,38 @@ export async function large(report, peers, shares, leaves, random) {
   const founder = await Member.open(peers[0]);
   const group = await Group.create(`${leaves} leaves`, random, founder);
   const counts = divide(leaves, shares);
-  const someOf = (peer) => group.pick(group.of(peer));
   await playing(report, group, `group of ${leaves}`, async (play) => {
-    await play.step("one of each", () => steps.add(group, founder, peers.slice(1)));
+    await play.step("founded with one of each", () => steps.add(group, founder, peers.slice(1)));
     for (const [i, peer] of peers.entries()) {
       const guests = Array(counts[i] - 1).fill(peer);
       const host = group.of(peers[(i + 1) % peers.length])[0]; // each is added by another implementation
-      await play.step(`${host.peer.name} adds ${guests.length} of ${peer.name}`, () => steps.add(group, host, guests));
+      if (guests.length > 0)
+        await play.step(`${host.peer.name} adds ${guests.length} of ${peer.name}`, () => steps.addAndMerge(group, host, guests));
     }
-    for (const peer of peers) {
-      const a = someOf(peer);
-      const leaver = () => group.pick(group.others(a).filter((m) => group.of(m.peer).length > 2));
-      await play.step(`${peer.name} updates`, () => steps.update(group, a));
-      await play.step(`${peer.name} sends out of order`, () => steps.reordered(group, a));
-      const leavers = [...new Set([leaver(), leaver(), leaver()])];
-      await play.step(`${peer.name} removes ${leavers.length}`, () => steps.remove(group, a, leavers));
-      await play.step(`${peer.name} adds ${leavers.length}`, () => steps.add(group, a, leavers.map((m) => m.peer)));
-      await play.step(`${peer.name} updates again`, () => steps.update(group, someOf(peer)));
-      await play.step(`${peer.name} joins from outside`, () => steps.joinFromOutside(group, group.pick(group.members), peer));
-      await play.step(`${peer.name} commits what another proposed`, () =>
-        steps.proposedRemove(group, someOf(group.pick(peers.filter((p) => p.name !== "core-crypto")) ?? peer), a, group.members.at(-1)));
-    }
+    for (const [i, peer] of peers.entries()) await actsInLarge(play, group, peer, peers[(i + 1) % peers.length]);
   });
+}
+
+async function actsInLarge(play, group, peer, next) {
+  const { name } = peer;
+  const a = group.pick(group.of(peer));
+  const b = group.pick(group.others(a).filter((m) => m.peer === next));
+  const leavers = pickSome(group, group.others(a, b).filter((m) => group.of(m.peer).length > 4), 3);
+  await play.step(`${name} updates`, () => steps.update(group, a));
+  await play.step(`${name} sends out of order`, () => steps.reordered(group, a));
+  await play.step(`${name} removes ${leavers.length}`, () => steps.remove(group, a, leavers));
+  for (const leaver of leavers)
+    await play.step(`${name} adds ${leaver.peer.name}`, () => steps.addAndMerge(group, a, [leaver.peer]));
+  await play.step(`another of ${name} updates`, () => steps.update(group, group.pick(group.of(peer))));
+  await play.step(`${name} joins from outside by a GroupInfo of ${next.name}`, () => steps.joinFromOutside(group, b, peer));
+  const guest = group.pick(group.others(a, b));
+  await play.step(`${name} proposes a Remove, ${next.name} commits`, () => steps.proposedRemove(group, a, b, guest));
+  await play.step(`${name} adds two of ${next.name} at once`, () => steps.add(group, a, [next, next]));
+}
+
+function pickSome(group, list, count) {
+  const left = [...list];
+  return Array.from({ length: Math.min(count, left.length) }, () => left.splice(left.indexOf(group.pick(left)), 1)[0]);
 }
 
 function divide(total, shares) {

@@ -26,6 +26,12 @@ export async function add(group, a, peers, fields) {
   return joiners;
 }
 
+/** New leaves at the end of the tree are unmerged in the nodes above the first of them, and nowhere once it updates. */
+export async function addAndMerge(group, a, peers) {
+  const [first] = await add(group, a, peers);
+  await update(group, first);
+}
+
 /** The removed are told so, and cannot read what is said afterwards. */
 export async function remove(group, a, leavers) {
   await group.remove(a, leavers);
