@@ -46,7 +46,6 @@ result<void> check_new_keys(const ratchet_tree& tree, leaf_index sender, const u
 class path_keys {
 public:
   explicit path_keys(secret first_secret) : path_secret_{std::move(first_secret)} {}
-  const secret& path_secret() const { return path_secret_; }
   /// The private key of this node, which must belong to `expected`; then moves on to the next node.
   result<secret> take(const public_key& expected, rule otherwise) {
     auto pair = key_of_path_secret(path_secret_);
@@ -126,6 +125,7 @@ new_path start_path(ratchet_tree& tree, leaf_index sender, leaf_node content,
 
   content.encryption_key = public_key_of(leaf_key.public_key);
   content.source = leaf_node_source::commit;
+  content.lifetime = {}; // a leaf of a commit has none
   content.parent_hash = write_path(tree, sender, steps, public_keys);
   sign(content, signer, {group_id, sender});
   tree.set_leaf(sender, content);
