@@ -211,6 +211,31 @@ TEST_CASE_FIXTURE(bare_leaves, "7.3: credential types have to be known to all") 
   CHECK(broken(tree.check_credential_types(narrow)) == rule::leaf_lacks_credential_in_use);
 }
 
+TEST_CASE_FIXTURE(bare_leaves, "keys that were chosen to collide are still told apart, and leave no trace") {
+  const auto colliding = [&] {
+    auto v = make();
+    std::fill_n(v.encryption_key.begin(), 8, 0); // all that the index looks at
+    std::fill_n(v.signature_key.begin(), 8, 0);
+    return v;
+  };
+  auto tree = *ratchet_tree::blank(64);
+  std::vector<leaf_node> leaves;
+  for (std::uint32_t i = 0; i < 64; ++i) {
+    leaves.push_back(i % 3 == 0 ? make() : colliding());
+    tree.set_leaf(leaf(i), leaves.back());
+  }
+  for (std::uint32_t i = 1; i < 64; i += 2)
+    REQUIRE(tree.remove(leaf(i)));
+  for (std::uint32_t i = 0; i < 64; ++i) {
+    const bool stays = i % 2 == 0;
+    CHECK(tree.find_signature_key(leaves[i].signature_key) ==
+          (stays ? std::optional{leaf(i)} : std::nullopt));
+    CHECK(tree.find_encryption_key(leaves[i].encryption_key).has_value() == stays);
+    if (stays)
+      CHECK(tree.check_unique(leaf(i)));
+  }
+}
+
 // --- changes --------------------------------------------------------------------------------------------
 
 TEST_CASE_FIXTURE(bare_leaves, "a tree that shrinks and grows within one change goes back to what it was") {

@@ -197,6 +197,25 @@ TEST_CASE_FIXTURE(valid_group,
   CHECK(broken(check_tree(tree, rules, policy)) == rule::credential_unexpected_account);
 }
 
+TEST_CASE_FIXTURE(valid_group, "12.4.3.1: a tree that was changed in any byte is refused") {
+  REQUIRE(commit(leaf(0), 1) == rule::none);
+  const auto whole_tree = tree.encoded();
+  const auto honest = to_bytes(tree.tree_hash());
+  counting_policy all;
+  // Without the tree hash: what the other checks alone would let through.
+  std::size_t let_through = 0;
+  for (std::size_t at = 0; at < whole_tree.size(); at += 3) {
+    auto changed = whole_tree;
+    changed[at] = static_cast<std::uint8_t>(changed[at] + 1 + at % 7);
+    const auto read = ratchet_tree::decoded(changed);
+    if (!read)
+      continue;
+    CHECK(to_bytes(read->tree_hash()) != honest);
+    let_through += check_tree(*read, {.group_id = group_id, .now = now}, all).has_value();
+  }
+  CHECK(let_through == 0);
+}
+
 TEST_CASE("12.4.3.1: trees of many histories are valid") {
   for (std::uint64_t seed = 1; seed <= 12; ++seed) {
     tree_group group{seed};
