@@ -168,7 +168,6 @@ bytes labelled(std::string_view label, bytes_view content) {
 }
 
 // --- keys
-// ------------------------------------------------------------------------------------------------------
 
 enum class curve { x25519, ed25519 };
 
@@ -240,7 +239,6 @@ result<secret> diffie_hellman(const hpke_key_pair& own, bytes_view peer) {
 }
 
 // --- HPKE (RFC 9180)
-// --------------------------------------------------------------------------------------------
 
 using std::string_view_literals::operator""sv;
 constexpr auto hpke_version = "HPKE-v1"sv;

@@ -38,7 +38,6 @@ bytes aead_seal(bytes_view key, bytes_view nonce, bytes_view aad, bytes_view pla
 result<secret> aead_open(bytes_view key, bytes_view nonce, bytes_view aad, bytes_view ciphertext);
 
 // --- signatures (5.1.2)
-// -------------------------------------------------------------------------------------
 
 struct signature_key_pair {
   secret private_key; ///< 32 bytes, the seed
@@ -52,7 +51,6 @@ result<void> verify_with_label(bytes_view public_key, std::string_view label, by
                                bytes_view signature);
 
 // --- HPKE (5.1.3): DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-128-GCM, base mode
-// ----------------------------
 
 struct hpke_key_pair {
   secret private_key; ///< 32 bytes
