@@ -230,6 +230,8 @@ ratchet_tree::leaf_slot& ratchet_tree::touch_leaf(std::uint32_t i) {
     log_.leaves_.emplace_back(i, s);
     s.is_logged = true;
   }
+  if (!is_changing_)
+    ++version_;
   return s;
 }
 
@@ -239,6 +241,8 @@ ratchet_tree::parent_slot& ratchet_tree::touch_parent(std::uint32_t i) {
     log_.parents_.emplace_back(i, s);
     s.is_logged = true;
   }
+  if (!is_changing_)
+    ++version_;
   return s;
 }
 
@@ -390,6 +394,7 @@ void ratchet_tree::begin() {
   assert(!is_changing_);
   log_ = {};
   log_.leaf_count_ = leaf_count();
+  log_.version_ = version_;
   is_changing_ = true;
 }
 
@@ -429,6 +434,7 @@ void ratchet_tree::exchange(tree_changes& other) {
 
 std::vector<node_index> ratchet_tree::keep() {
   close_log();
+  ++version_;
   auto touched = log_.touched();
   log_ = {};
   return touched;
@@ -447,8 +453,9 @@ tree_changes ratchet_tree::take() {
 }
 
 std::vector<node_index> ratchet_tree::apply(tree_changes changes) {
-  assert(!is_changing_);
+  assert(!is_changing_ && fits(changes));
   exchange(changes);
+  ++version_;
   return changes.touched();
 }
 

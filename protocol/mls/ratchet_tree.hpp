@@ -67,6 +67,7 @@ private:
   std::vector<std::pair<std::uint32_t, tree_parts::leaf_slot>> leaves_;
   std::vector<std::pair<std::uint32_t, tree_parts::parent_slot>> parents_;
   std::uint32_t leaf_count_ = 0;
+  std::uint64_t version_ = 0; ///< of the tree that they were made from
 };
 
 /// The tree that all members of a group share.
@@ -86,7 +87,7 @@ private:
 /// From `begin` on, each node is saved before it is first written. Going back, and applying, is an exchange
 /// of the saved slots with those of the tree, so it costs as much as the commit touched. It is right only
 /// on the tree that the changes were made from, which is why the group drops a pending commit when another
-/// one is kept.
+/// one is kept; `fits` tells, and `apply` asserts it.
 class ratchet_tree {
 public:
   static constexpr std::uint32_t leaf_count_max = 1u << 16; ///< a bound on what a hostile tree may cost
@@ -157,6 +158,7 @@ public:
   std::vector<node_index> keep(); ///< the nodes that were touched
   void roll_back();
   tree_changes take();
+  bool fits(const tree_changes& changes) const { return changes.version_ == version_; }
   std::vector<node_index> apply(tree_changes changes); ///< the nodes that were touched
 
   // --- bytes (12.4.3.3)
@@ -196,6 +198,7 @@ private:
   key_index encryption_keys_, signature_keys_;
   tree_parts::member_counts counts_;
   std::uint32_t maybe_blank_from_ = 0; ///< no leaf before it is blank
+  std::uint64_t version_ = 1;          ///< rises when what `begin` starts from becomes another
   bool is_changing_ = false;
   tree_changes log_;
 };

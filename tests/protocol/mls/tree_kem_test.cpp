@@ -279,7 +279,9 @@ TEST_CASE("a pending commit that lost its race is dropped, and the old epoch goe
   const auto before = to_bytes(group.tree.tree_hash());
   const auto loser = group.make_commit(leaf(5), 2, {leaf(6)});
   CHECK(to_bytes(group.tree.tree_hash()) == before);
+  CHECK(group.tree.fits(loser.changes));
   CHECK(group.commit(leaf(2), 0, {leaf(5)}) == rule::none);
+  CHECK(!group.tree.fits(loser.changes));
   CHECK(broken(group.check()) == rule::none);
 }
 
