@@ -22,15 +22,21 @@ if (positionals.length === 0) {
 }
 
 const wanted = positionals.map((p) => /^(.*?)(?::(\d+))?$/.exec(p));
-const peers = await Promise.all(wanted.map(([, what], i) => PeerProcess.start(what, i)));
 const shares = wanted.map(([, , share]) => Number(share ?? 1));
-console.log(`node ${process.versions.node}, seed ${options.seed}, ${peers.map((p) => p.label).join(", ")}`);
-
+const seed = Number(options.seed);
 const report = new Report();
-for (const peer of peers) for (const lack of peer.lacks ?? []) report.note(`${peer.label}: ${lack}`);
-if (options.only !== "large")
-  for (const [i, founder] of peers.entries()) await small(report, peers, founder, seeded(Number(options.seed) + i));
-if (options.only !== "small") await large(report, peers, shares, Number(options.leaves), seeded(Number(options.seed)));
 
+async function play(peers) {
+  console.log(`node ${process.versions.node}, seed ${seed}, ${peers.map((p) => p.label).join(", ")}`);
+  for (const peer of peers) for (const lack of peer.lacks ?? []) report.note(`${peer.label}: ${lack}`);
+  if (options.only !== "large")
+    for (const [i, founder] of peers.entries()) await small(report, peers, founder, seeded(seed + i));
+  if (options.only !== "small") await large(report, peers, shares, Number(options.leaves), seeded(seed));
+}
+
+const starting = await Promise.allSettled(wanted.map(([, what], i) => PeerProcess.start(what, i)));
+const peers = starting.flatMap((s) => (s.status === "fulfilled" ? [s.value] : []));
+for (const { reason } of starting) if (reason) report.broken(reason);
+if (peers.length === wanted.length) await play(peers).catch((error) => report.broken(error));
 for (const peer of peers) peer.stop();
 process.exitCode = report.summary() ? 0 : 1;

@@ -5,6 +5,8 @@ import { fileURLToPath } from "node:url";
 
 const bundled = { "ts-mls": "ts_mls_peer.mjs", "core-crypto": "core_crypto_peer.mjs" };
 
+const silenceMax = 120_000; // ms; the slowest answer seen, an Add of 999 leaves, takes a few seconds
+
 /** An answer that was a refusal. `code` is its stable name. */
 export class Refusal extends Error {
   constructor(peer, request, answer) {
@@ -20,6 +22,7 @@ export class PeerProcess {
   #child;
   #waiting = []; // answers come in the order of the questions
   #ended;
+  #silence;
 
   /** `what` is the name of a bundled peer or the path of a program. */
   static async start(what, index) {
@@ -35,25 +38,40 @@ export class PeerProcess {
   }
 
   #listen() {
-    createInterface({ input: this.#child.stdout }).on("line", (line) => {
-      const { request, resolve, reject } = this.#waiting.shift();
-      const answer = JSON.parse(line);
-      if (answer.error) reject(new Refusal(this, request, answer));
-      else resolve(answer);
-    });
-    const end = (why) => {
-      this.#ended = new Error(`${this.label} ended: ${why}`);
-      for (const { reject } of this.#waiting.splice(0)) reject(this.#ended);
-    };
-    this.#child.on("error", (error) => end(error.message));
-    this.#child.on("exit", (code, signal) => end(signal ?? `code ${code}`));
+    createInterface({ input: this.#child.stdout }).on("line", (line) => this.#take(line));
+    this.#child.on("error", (error) => this.#end(error.message));
+    this.#child.on("exit", (code, signal) => this.#end(signal ?? `code ${code}`));
     this.#child.stdin.on("error", () => {}); // the exit tells
+  }
+
+  #take(line) {
+    const { request, resolve, reject } = this.#waiting.shift();
+    this.#expectAnswer();
+    const answer = JSON.parse(line);
+    if (answer.error) reject(new Refusal(this, request, answer));
+    else resolve(answer);
+  }
+
+  #expectAnswer() {
+    clearTimeout(this.#silence);
+    if (this.#waiting.length === 0) return;
+    this.#silence = setTimeout(() => {
+      this.#end(`silent at ${this.#waiting[0].request.op}`);
+      this.#child.kill();
+    }, silenceMax);
+  }
+
+  #end(why) {
+    this.#ended ??= new Error(`${this.label} ended: ${why}`);
+    clearTimeout(this.#silence);
+    for (const { reject } of this.#waiting.splice(0)) reject(this.#ended);
   }
 
   ask(request) {
     if (this.#ended) return Promise.reject(this.#ended);
     return new Promise((resolve, reject) => {
       this.#waiting.push({ request, resolve, reject });
+      if (this.#waiting.length === 1) this.#expectAnswer();
       this.#child.stdin.write(JSON.stringify(request) + "\n");
     });
   }

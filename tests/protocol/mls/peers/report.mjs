@@ -29,6 +29,12 @@ export class Report {
     return true;
   }
 
+  /** What went wrong outside of a step, such as a peer that ended. */
+  broken(error) {
+    this.failed += 1;
+    console.log(`FAILED         ${error.message}`);
+  }
+
   /** A thing that no single step shows but that a peer lacks all the same. */
   note(what) {
     this.unsupported.set(what, this.unsupported.get(what) ?? 0);
