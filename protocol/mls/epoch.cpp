@@ -5,23 +5,6 @@
 namespace parley::mls {
 namespace {
 
-/// Goes back unless somebody says that the tree is as it should be.
-class tree_guard {
-public:
-  explicit tree_guard(ratchet_tree& tree) : tree_{tree} { tree.begin(); }
-  ~tree_guard() {
-    if (!is_good_)
-      tree_.roll_back();
-  }
-  tree_guard(const tree_guard&) = delete;
-  tree_guard& operator=(const tree_guard&) = delete;
-  void leave_as_it_is() { is_good_ = true; }
-
-private:
-  ratchet_tree& tree_;
-  bool is_good_ = false;
-};
-
 /// 7.3 and 12.4.2: the new leaf of a committer, before the path is written.
 result<void> check_path_leaf(const ratchet_tree& tree, const applied_list& list, const leaf_node& leaf,
                              const std::optional<leaf_node>& before, const extension_list& extensions,
@@ -102,8 +85,10 @@ result<proposal_ref> public_epoch::take_proposal(const authenticated_content& co
   const auto plan = plan_proposals({&only, 1}, anybody);
   if (!plan)
     return tl::unexpected(plan.error());
-  tree_guard trial{tree};
-  if (auto good = apply_plan(tree, *plan, {context.group_id, context.extensions, s.policy, s.now}); !good)
+  changing_tree trial{tree};
+  if (auto good =
+          apply_plan(tree, *plan, {context.group_id, context.extensions, s.policy, s.now, s.lifetime_max});
+      !good)
     return tl::unexpected(good.error());
   proposals.push_back({ref, content.content.sender, p});
   return ref;
@@ -114,8 +99,8 @@ result<applied_list> apply_list(public_epoch& epoch, std::span<const sent_propos
   auto plan = plan_proposals(list, committer);
   if (!plan)
     return tl::unexpected(plan.error());
-  auto added =
-      apply_plan(epoch.tree, *plan, {epoch.context.group_id, epoch.context.extensions, s.policy, s.now});
+  auto added = apply_plan(
+      epoch.tree, *plan, {epoch.context.group_id, epoch.context.extensions, s.policy, s.now, s.lifetime_max});
   if (!added)
     return tl::unexpected(added.error());
   applied_list out;
@@ -177,7 +162,7 @@ result<staged_epoch> stage_commit(public_epoch& epoch, const authenticated_conte
     for (const auto& p : *list)
       if (const auto* r = p.what->as<remove_proposal>(); r && epoch.tree.is_member(r->removed))
         replaced.push_back(epoch.tree.leaf(r->removed));
-  tree_guard guard{epoch.tree};
+  changing_tree guard{epoch.tree};
   auto applied = apply_list(epoch, *list, committer, s);
   if (!applied)
     return tl::unexpected(applied.error());
@@ -201,7 +186,7 @@ result<staged_epoch> stage_commit(public_epoch& epoch, const authenticated_conte
   auto next = provisional_context(epoch, applied->plan);
   applied->staged.provisional_context = encoded(next);
   finish_context(applied->staged, std::move(next), epoch.interim_hash, content);
-  guard.leave_as_it_is();
+  guard.settled();
   return std::move(applied->staged);
 }
 

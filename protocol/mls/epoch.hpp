@@ -14,6 +14,28 @@ struct surroundings {
   std::uint64_t now = 0; ///< seconds since the Unix epoch
   /// Pre-shared keys from outside, and those of other groups; null: there are none.
   std::function<std::optional<secret>(const pre_shared_key_id&)> find_psk;
+  std::uint64_t lifetime_max = lifetime_seconds_max; ///< of key packages (7.2)
+};
+
+/// A tree that goes back to what it was unless somebody says that it shall stay.
+class changing_tree {
+public:
+  enum class from { here, already };
+  explicit changing_tree(ratchet_tree& tree, from begun = from::here) : tree_{tree} {
+    if (begun == from::here)
+      tree.begin();
+  }
+  ~changing_tree() {
+    if (!is_settled_)
+      tree_.roll_back();
+  }
+  changing_tree(const changing_tree&) = delete;
+  changing_tree& operator=(const changing_tree&) = delete;
+  void settled() { is_settled_ = true; } ///< kept, taken, or left changing for the caller
+
+private:
+  ratchet_tree& tree_;
+  bool is_settled_ = false;
 };
 
 struct received_proposal {

@@ -224,6 +224,8 @@ rule_text describe(rule r) {
     return {"12.4.3.1", "The tree has no leaf like that of the key package."};
   case rule::external_pub_missing:
     return {"12.4.3.2", "The GroupInfo has no external_pub extension."};
+  case rule::unexpected_message:
+    return {"6", "A message of this kind is not expected here."};
   case rule::identity_mismatch:
     return {"", "The identity's keys do not belong together."};
   case rule::too_many_proposals:

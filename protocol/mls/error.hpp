@@ -126,6 +126,7 @@ enum class rule : std::uint16_t {
   own_leaf_missing = 517,
   external_pub_missing = 518,
   identity_mismatch = 519,
+  unexpected_message = 520,
   // 600-699: the caller's side: states, policies, the store.
   state_damaged = 600,
   too_many_proposals = 601,

@@ -33,6 +33,7 @@ std::vector<kind> crypto_kinds();  ///< crypto-basics, hpke, deserialization
 std::vector<kind> keys_kinds();    ///< key-schedule, psk_secret, secret-tree
 std::vector<kind> message_kinds(); ///< message-protection, messages, transcript-hashes, welcome
 std::vector<kind> tree_kinds();    ///< tree-math, tree-operations, tree-validation, treekem
+std::vector<kind> group_kinds();   ///< passive clients
 
 bytes from_hex(const std::string& hex);
 /// The field `key` of a case, as bytes; `text` where the vector has plain text.

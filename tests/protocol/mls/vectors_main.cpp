@@ -66,7 +66,7 @@ namespace {
 
 std::vector<kind> all_kinds() {
   std::vector<kind> all;
-  for (const auto group : {crypto_kinds, tree_kinds, keys_kinds, message_kinds})
+  for (const auto group : {crypto_kinds, tree_kinds, keys_kinds, message_kinds, group_kinds})
     std::ranges::move(group(), std::back_inserter(all));
   return all;
 }

@@ -1,0 +1,183 @@
+// Making commits: ours, and those by which we join.
+#include "protocol/mls/group_state.hpp"
+
+#include <algorithm>
+
+namespace parley::mls {
+namespace {
+
+/// Whether a proposal can still be covered beside those before it.
+class selection {
+public:
+  selection(leaf_index self, const std::vector<proposal>& ours) : self_{self} {
+    for (const auto& p : ours)
+      note(sender::member(self), p);
+  }
+  bool admits(const sender& from, const proposal& p) {
+    if (const auto* r = p.as<remove_proposal>(); r && (r->removed == self_ || is_touched(r->removed)))
+      return false;
+    if (p.as<update_proposal>() && (from.leaf() == self_ || is_touched(from.leaf())))
+      return false;
+    if (const auto* a = p.as<add_proposal>();
+        a && std::ranges::find(added_, a->key_package.leaf_node.signature_key) != added_.end())
+      return false;
+    if (const auto* k = p.as<psk_proposal>(); k && std::ranges::find(psks_, k->psk) != psks_.end())
+      return false;
+    if (p.as<group_context_extensions_proposal>() && has_extensions_)
+      return false;
+    if (p.as<reinit_proposal>())
+      return false; // it would have to be alone (12.2): whoever wants it commits it by value
+    note(from, p);
+    return true;
+  }
+
+private:
+  void note(const sender& from, const proposal& p) {
+    if (const auto* r = p.as<remove_proposal>())
+      touched_.push_back(r->removed);
+    else if (p.as<update_proposal>())
+      touched_.push_back(from.leaf());
+    else if (const auto* a = p.as<add_proposal>())
+      added_.push_back(a->key_package.leaf_node.signature_key);
+    else if (const auto* k = p.as<psk_proposal>())
+      psks_.push_back(k->psk);
+    else if (p.as<group_context_extensions_proposal>())
+      has_extensions_ = true;
+  }
+  bool is_touched(leaf_index i) const { return std::ranges::find(touched_, i) != touched_.end(); }
+
+  leaf_index self_;
+  std::vector<leaf_index> touched_;
+  std::vector<public_key> added_;
+  std::vector<pre_shared_key_id> psks_;
+  bool has_extensions_ = false;
+};
+
+commit commit_of(std::span<const sent_proposal> list, const public_epoch& epoch) {
+  commit out;
+  for (const auto& p : list) {
+    if (!p.by_reference) {
+      out.proposals.push_back({*p.what});
+      continue;
+    }
+    const auto known =
+        std::ranges::find_if(epoch.proposals, [&](const auto& r) { return &r.proposal == p.what; });
+    out.proposals.push_back({known->ref});
+  }
+  return out;
+}
+
+bool covers_reinit(const commit_options& options) {
+  return std::ranges::any_of(options.proposals,
+                             [](const auto& p) { return p.template as<reinit_proposal>(); });
+}
+
+} // namespace
+
+/// Removes first, then the newest Update of each leaf: what 12.2 prefers.
+std::vector<sent_proposal> group_state::covered(const commit_options& options) const {
+  std::vector<sent_proposal> list;
+  for (const auto& p : options.proposals)
+    list.push_back({as_sender(), &p, false});
+  if (!options.cover_received || covers_reinit(options))
+    return list;
+  selection chosen{self(), options.proposals};
+  std::vector<const received_proposal*> by_rank;
+  for (const auto& r : now.proposals)
+    if (r.proposal.as<remove_proposal>())
+      by_rank.push_back(&r);
+  for (auto r = now.proposals.rbegin(); r != now.proposals.rend(); ++r)
+    if (r->proposal.as<update_proposal>())
+      by_rank.push_back(&*r);
+  for (const auto& r : now.proposals)
+    if (!r.proposal.as<remove_proposal>() && !r.proposal.as<update_proposal>())
+      by_rank.push_back(&r);
+  for (const auto* r : by_rank)
+    if (chosen.admits(r->from, r->proposal))
+      list.push_back({r->from, &r->proposal, true});
+  return list;
+}
+
+result<made_commit> group_state::make_commit(const commit_options& options, const surroundings& s) {
+  const auto list = covered(options);
+  const commit_order order{list, as_sender(), options.always_path, options.tree, options.authenticated_data};
+  return build_commit(order, secrets.init, s);
+}
+
+result<made_commit> group_state::build_commit(const commit_order& order, const secret& init_secret,
+                                              const surroundings& s) {
+  changing_tree changing{now.tree};
+  auto applied = apply_list(now, order.list, order.by, s);
+  if (!applied)
+    return tl::unexpected(applied.error());
+  auto& staged = applied->staged;
+  const auto psk = psk_secret_of(staged.psks, s);
+  if (!psk)
+    return tl::unexpected(psk.error());
+
+  auto c = commit_of(order.list, now);
+  private_tree keys = private_keys.copy();
+  auto commit_secret = secret::zeros(hash_bytes);
+  std::optional<new_path> path;
+  if (applied->plan.requires_path || order.always_path) {
+    path = start_path(now.tree, applied->committer, leaf_content(), identity.signer, now.context.group_id,
+                      keys, s.random);
+    if (auto good = now.tree.check_unique(applied->committer); !good)
+      return tl::unexpected(good.error());
+  }
+  auto next = provisional_context(now, applied->plan);
+  staged.provisional_context = encoded(next);
+  if (path) {
+    if (auto done = encrypt_path(now.tree, *path, staged.new_leaves, staged.provisional_context, s.random);
+        !done)
+      return tl::unexpected(done.error());
+    c.path = std::move(path->path);
+    commit_secret = std::move(path->commit_secret);
+    keys = std::move(path->keys);
+  }
+
+  auto content = sign_content(
+      wire_format::public_message,
+      {now.context.group_id, now.context.epoch, order.by, order.authenticated_data, std::move(c)},
+      identity.signer, now.encoded_context);
+  finish_context(staged, std::move(next), now.interim_hash, content);
+  const auto joiner = derive_joiner_secret(init_secret, commit_secret, staged.encoded_context);
+
+  made_commit out;
+  auto& pending = out.pending;
+  pending.secrets_ = derive_epoch(joiner, *psk, staged.encoded_context);
+  pending.confirmation_tag_ =
+      confirmation_tag(pending.secrets_.confirmation_key, staged.context.confirmed_transcript_hash);
+  content.auth.confirmation_tag = pending.confirmation_tag_;
+  auto message = protect_public(std::move(content), secrets.membership_key, now.encoded_context);
+  if (!message)
+    return tl::unexpected(message.error());
+  out.commit = encoded(mls_message{std::move(*message)});
+
+  const auto info = signed_group_info(staged.context, pending.secrets_, pending.confirmation_tag_,
+                                      applied->committer, order.tree);
+  const auto welcome_secret = derive_welcome_secret(joiner, *psk);
+  const auto encrypted = seal_group_info(info, welcome_secret);
+  for (std::size_t n = 0; n < applied->added.size(); ++n) {
+    const auto& package = *applied->plan.adds[n];
+    const invited whom{key_package_ref(package), package.init_key,
+                       path ? path->path_secret_for(applied->added[n]) : nullptr};
+    auto sealed = seal_group_secrets(whom, joiner, staged.psks, encrypted, s.random);
+    if (!sealed)
+      return tl::unexpected(sealed.error());
+    out.welcomes.push_back(encoded(mls_message{welcome{cipher_suite_1, {std::move(*sealed)}, encrypted}}));
+  }
+  out.group_info = encoded(mls_message{info});
+  if (order.tree == tree_delivery::apart)
+    out.ratchet_tree = now.tree.encoded();
+
+  pending.effects_ = std::move(staged.effects);
+  pending.context_ = std::move(staged.context);
+  pending.encoded_context_ = std::move(staged.encoded_context);
+  pending.keys_ = std::move(keys);
+  pending.tree_ = now.tree.take();
+  changing.settled();
+  return out;
+}
+
+} // namespace parley::mls

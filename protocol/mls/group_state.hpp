@@ -1,0 +1,81 @@
+#pragma once
+// What a group holds. Only the group*.cpp files include this.
+#include "protocol/mls/group.hpp"
+
+#include <map>
+
+namespace parley::mls {
+
+/// An epoch that is over, as far as its application messages can still come.
+struct past_epoch {
+  group_context context;
+  bytes encoded_context;
+  secret sender_data, resumption_psk;
+  secret_tree keys;
+  /// Leaves that changed since: who signed there then.
+  std::map<leaf_index, std::optional<public_key>> signers_then;
+  bool is_changed = true; ///< since it was saved; the keys tell that of themselves
+};
+
+/// An Update of ours that was proposed in this epoch.
+struct own_update {
+  proposal_ref ref;
+  hpke_key_pair key;
+};
+
+/// What is to be committed, by whom, and what goes with it.
+struct commit_order {
+  std::span<const sent_proposal> list;
+  sender by;
+  bool always_path = true;
+  tree_delivery tree = tree_delivery::apart;
+  bytes authenticated_data;
+};
+
+struct group_state {
+  group_state(client_identity who, group_settings how) : identity{std::move(who)}, settings{std::move(how)} {}
+
+  client_identity identity;
+  group_settings settings;
+  public_epoch now;
+  epoch_secrets secrets;
+  std::optional<secret_tree> keys; ///< none while and after nothing can be said
+  private_tree private_keys;
+  std::map<std::uint64_t, past_epoch> past;
+  std::vector<own_update> own_updates;
+  bool over = false;
+
+  // Of what group_store.cpp has to write.
+  bool is_changed = true, is_new = true;
+  std::vector<node_index> changed_nodes;
+  std::vector<std::uint64_t> ended_epochs;
+
+  leaf_index self() const { return private_keys.self; }
+  sender as_sender() const { return sender::member(self()); }
+
+  /// A leaf of ours but for key, source and signature.
+  leaf_node leaf_content() const;
+  /// Of an epoch that is in the tree: this one, or the one that a commit is about to begin.
+  mls::group_info signed_group_info(const group_context& context, const epoch_secrets& of,
+                                    bytes confirmation_tag, leaf_index signer, tree_delivery tree) const;
+
+  /// The keys that a list of ids names, from our past epochs and from outside.
+  result<secret> psk_secret_of(const std::vector<pre_shared_key_id>& ids, const surroundings& s) const;
+
+  /// The list that our commit covers: the options' and what others proposed, without what would be refused.
+  std::vector<sent_proposal> covered(const commit_options& options) const;
+
+  result<authenticated_content> open(const mls_message& message);
+  result<application_message> open_application(const private_message& message);
+  result<pending_commit> process(const authenticated_content& content, const surroundings& s);
+  /// The second half of processing, with the tree changing: what only members can compute.
+  result<pending_commit> process_secrets(const authenticated_content& content, staged_epoch& staged,
+                                         const surroundings& s);
+  result<made_commit> make_commit(const commit_options& options, const surroundings& s);
+  result<made_commit> build_commit(const commit_order& order, const secret& init_secret,
+                                   const surroundings& s);
+  void confirm(pending_commit pending);
+  void end_epoch();
+};
+
+} // namespace parley::mls
