@@ -114,6 +114,10 @@ result<group> group::join(bytes_view welcome_message, const own_key_package& pac
   const auto told = open_group_secrets(*w, key_package_ref(package.package), package.init_key);
   if (!told)
     return tl::unexpected(told.error());
+  // The Welcome to a group that begins anew or branches off would have to be held against the old group.
+  for (const auto& id : told->psks)
+    if (id.type == psk_type::resumption && id.usage != resumption_usage::application)
+      return refuse(rule::psk_usage_out_of_place);
   const auto psk = st->psk_secret_of(told->psks, s);
   if (!psk)
     return tl::unexpected(psk.error());
