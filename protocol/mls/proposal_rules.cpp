@@ -88,6 +88,8 @@ private:
       return refuse(rule::extensions_changed_twice);
     if (auto once = check_no_duplicates(p.extensions); !once)
       return once;
+    if (const auto external = external_senders_of(p.extensions); !external)
+      return tl::unexpected(external.error());
     plan.extensions = &p;
     return {};
   }
