@@ -1,5 +1,7 @@
 #include "protocol/mls/epoch.hpp"
 
+#include "protocol/mls/tree_validation.hpp"
+
 #include <algorithm>
 
 namespace parley::mls {
@@ -28,7 +30,38 @@ result<void> check_path_leaf(const ratchet_tree& tree, const applied_list& list,
   return s.policy.accept({leaf.credential, leaf.signature_key, credential_event::commit, s.now});
 }
 
+result<ratchet_tree> tree_of(const group_info& info, const std::optional<bytes_view>& apart) {
+  if (const auto* inside = find_extension(info.extensions, extension_type::ratchet_tree))
+    return ratchet_tree::decoded(*inside);
+  if (!apart)
+    return refuse(rule::ratchet_tree_missing);
+  return ratchet_tree::decoded(*apart);
+}
+
 } // namespace
+
+result<ratchet_tree> checked_tree(const group_info& info, const std::optional<bytes_view>& apart,
+                                  const surroundings& s) {
+  if (info.context.version != mls10)
+    return refuse(rule::wrong_version);
+  if (info.context.cipher_suite != cipher_suite_1)
+    return refuse(rule::wrong_cipher_suite);
+  auto tree = tree_of(info, apart);
+  if (!tree)
+    return tree;
+  const auto group = requirements_of(info.context.extensions);
+  if (!group)
+    return tl::unexpected(group.error());
+  if (!tree->is_member(info.signer))
+    return refuse(rule::group_info_bad_signature);
+  if (auto good = verify_signature(info, tree->signature_key(info.signer)); !good)
+    return tl::unexpected(good.error());
+  const tree_rules rules{info.context.group_id,       info.context.tree_hash, &*group, s.now,
+                         lifetime_check::length_only, s.lifetime_max};
+  if (auto good = check_tree(*tree, rules, s.policy); !good)
+    return tl::unexpected(good.error());
+  return tree;
+}
 
 epoch_view public_epoch::view() const {
   return {context, encoded_context, [this](const sender& from) -> const public_key* {
@@ -38,6 +71,14 @@ epoch_view public_epoch::view() const {
               return nullptr;
             return &external_keys[from.index];
           }};
+}
+
+std::vector<member> public_epoch::members() const {
+  std::vector<member> out;
+  for (std::uint32_t i = 0; i < tree.leaf_count(); ++i)
+    if (const leaf_index at{i}; tree.is_member(at))
+      out.push_back({at, tree.signature_key(at), tree.leaf(at).credential});
+  return out;
 }
 
 result<void> public_epoch::enter(group_context next, bytes encoded, bytes_view confirmation_tag) {

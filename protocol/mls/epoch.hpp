@@ -4,6 +4,7 @@
 #include "protocol/mls/proposal_rules.hpp"
 #include "protocol/mls/protection.hpp"
 #include "protocol/mls/tree_kem.hpp"
+#include "protocol/mls/welcome.hpp"
 
 namespace parley::mls {
 
@@ -44,6 +45,13 @@ struct received_proposal {
   mls::proposal proposal;
 };
 
+struct member {
+  leaf_index leaf{};
+  public_key signature_key{};
+  mls::credential credential;
+  friend bool operator==(const member&, const member&) = default;
+};
+
 struct public_epoch {
   group_context context;
   bytes encoded_context; ///< of `context`
@@ -53,6 +61,7 @@ struct public_epoch {
   std::vector<public_key> external_keys;    ///< of the external senders
 
   epoch_view view() const; ///< borrows from this
+  std::vector<member> members() const;
   /// Goes on to the epoch of `next`, whose tree is in place.
   result<void> enter(group_context next, bytes encoded, bytes_view confirmation_tag);
   /// Those by reference point into `proposals`, the others into the commit.
@@ -61,6 +70,11 @@ struct public_epoch {
   result<proposal_ref> take_proposal(const authenticated_content& content, const surroundings& s,
                                      std::size_t proposals_max);
 };
+
+/// 12.4.3: the GroupInfo's signature, its tree (`apart`: where it is not inside), and that the one belongs to
+/// the other.
+result<ratchet_tree> checked_tree(const group_info& info, const std::optional<bytes_view>& apart,
+                                  const surroundings& s);
 
 /// What a commit changes, for those who show or enforce who is in a group.
 struct commit_effects {

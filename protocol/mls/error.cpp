@@ -226,6 +226,8 @@ rule_text describe(rule r) {
     return {"12.4.3.2", "The GroupInfo has no external_pub extension."};
   case rule::unexpected_message:
     return {"6", "A message of this kind is not expected here."};
+  case rule::handshake_not_public:
+    return {"6.3", "A handshake is encrypted, so that no server can follow the group."};
   case rule::identity_mismatch:
     return {"", "The identity's keys do not belong together."};
   case rule::too_many_proposals:

@@ -127,6 +127,7 @@ enum class rule : std::uint16_t {
   external_pub_missing = 518,
   identity_mismatch = 519,
   unexpected_message = 520,
+  handshake_not_public = 521, ///< encrypted, where somebody without secrets follows
   // 600-699: the caller's side: states, policies, the store.
   state_damaged = 600,
   too_many_proposals = 601,

@@ -262,12 +262,7 @@ std::size_t group::member_count() const {
   return state_->now.tree.member_count();
 }
 std::vector<member> group::members() const {
-  std::vector<member> out;
-  const auto& tree = state_->now.tree;
-  for (std::uint32_t i = 0; i < tree.leaf_count(); ++i)
-    if (const leaf_index at{i}; tree.is_member(at))
-      out.push_back({at, tree.signature_key(at), tree.leaf(at).credential});
-  return out;
+  return state_->now.members();
 }
 bytes_view group::epoch_authenticator() const {
   return state_->secrets.epoch_authenticator.view();

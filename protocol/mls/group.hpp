@@ -100,12 +100,6 @@ struct made_commit {
   pending_commit pending;
 };
 
-struct member {
-  leaf_index leaf{};
-  public_key signature_key{};
-  mls::credential credential;
-};
-
 class group {
 public:
   group(group&&) noexcept;

@@ -1,43 +1,10 @@
 // Coming into being: alone, by a Welcome, by a commit of one's own.
 #include "protocol/mls/group_state.hpp"
-#include "protocol/mls/tree_validation.hpp"
 
 #include <algorithm>
 
 namespace parley::mls {
 namespace {
-
-result<ratchet_tree> tree_of(const group_info& info, const std::optional<bytes_view>& apart) {
-  if (const auto* inside = find_extension(info.extensions, extension_type::ratchet_tree))
-    return ratchet_tree::decoded(*inside);
-  if (!apart)
-    return refuse(rule::ratchet_tree_missing);
-  return ratchet_tree::decoded(*apart);
-}
-
-/// 12.4.3: the GroupInfo, its tree, and that the one belongs to the other.
-result<ratchet_tree> checked_tree(const group_info& info, const std::optional<bytes_view>& apart,
-                                  const surroundings& s) {
-  if (info.context.version != mls10)
-    return refuse(rule::wrong_version);
-  if (info.context.cipher_suite != cipher_suite_1)
-    return refuse(rule::wrong_cipher_suite);
-  auto tree = tree_of(info, apart);
-  if (!tree)
-    return tree;
-  const auto group = requirements_of(info.context.extensions);
-  if (!group)
-    return tl::unexpected(group.error());
-  if (!tree->is_member(info.signer))
-    return refuse(rule::group_info_bad_signature);
-  if (auto good = verify_signature(info, tree->signature_key(info.signer)); !good)
-    return tl::unexpected(good.error());
-  const tree_rules rules{info.context.group_id,       info.context.tree_hash, &*group, s.now,
-                         lifetime_check::length_only, s.lifetime_max};
-  if (auto good = check_tree(*tree, rules, s.policy); !good)
-    return tl::unexpected(good.error());
-  return tree;
-}
 
 result<void> check_identity(const client_identity& who) {
   if (who.signer.public_key.size() != signature_bytes / 2 ||
