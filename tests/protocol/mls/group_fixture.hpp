@@ -1,0 +1,179 @@
+#pragma once
+// Groups for tests: a room where all members hear what is committed, and a back door for what the API would
+// not do.
+#include "protocol/mls/group_state.hpp"
+#include "tests/protocol/mls/mls_fixture.hpp"
+
+#include <doctest/doctest.h>
+
+#include <deque>
+
+namespace parley::mls::test {
+
+inline bytes text(std::string_view v) {
+  return to_bytes(view_of(v));
+}
+inline std::string string_of(bytes_view v) {
+  return {v.begin(), v.end()};
+}
+
+/// The back door: what a group holds, as nobody outside of the engine may see it.
+group_state& state_of(group& g);
+template <std::unique_ptr<group_state> group::*Member>
+struct opened_group {
+  friend group_state& state_of(group& g) { return *(g.*Member); }
+};
+template struct opened_group<&group::state_>;
+
+template <class T>
+T taken(result<T> r) {
+  if (!r)
+    FAIL("refused: ", std::string{describe(r.error().broken).sentence});
+  return std::move(*r);
+}
+inline void done(const result<void>& r) {
+  if (!r)
+    FAIL("refused: ", std::string{describe(r.error().broken).sentence});
+}
+
+/// Accepts everybody as their own successor only: one identity for each person.
+struct same_person_policy : counting_policy {
+  result<void> accept_successor(const mls::credential& old_one,
+                                const mls::credential& new_one) const override {
+    if (old_one.identity != new_one.identity)
+      return refuse(rule::credential_not_a_successor);
+    return {};
+  }
+};
+
+struct guest {
+  client_identity who;
+  own_key_package package;
+  proposal add() const { return {add_proposal{package.package}}; }
+};
+
+/// What to say of a pending commit that came in a message.
+inline pending_commit commit_in(result<received_message> heard) {
+  auto message = taken(std::move(heard));
+  auto* pending = std::get_if<pending_commit>(&message);
+  REQUIRE(pending);
+  return std::move(*pending);
+}
+inline proposal_ref proposal_in(result<received_message> heard) {
+  auto message = taken(std::move(heard));
+  const auto* ref = std::get_if<proposal_ref>(&message);
+  REQUIRE(ref);
+  return *ref;
+}
+inline std::string words_in(result<received_message> heard) {
+  auto message = taken(std::move(heard));
+  const auto* said = std::get_if<application_message>(&message);
+  REQUIRE(said);
+  return string_of(said->data.view());
+}
+
+/// Members of one group. Not to be moved: surroundings point into it.
+struct room {
+  random_source random;
+  same_person_policy policy;
+  std::map<bytes, bytes> psks; ///< external, which all hold
+  surroundings s{policy, random, now, [this](const pre_shared_key_id& id) -> std::optional<secret> {
+                   const auto found = psks.find(id.id);
+                   if (id.type != psk_type::external || found == psks.end())
+                     return std::nullopt;
+                   return secret{found->second};
+                 }};
+  group_settings settings;
+  std::deque<group> members; ///< in the order in which they came; without removals, of the leaves
+
+  explicit room(std::size_t n = 1, extension_list extensions = {}, std::uint64_t seed = 1,
+                group_settings how = {})
+      : random{seeded_random(seed)}, settings{how} {
+    members.push_back(
+        taken(group::create(text("a group"), identity("person 0"), std::move(extensions), s, settings)));
+    while (members.size() < n)
+      add("person " + std::to_string(members.size()));
+  }
+  room(const room&) = delete;
+  room& operator=(const room&) = delete;
+
+  group& operator[](std::size_t i) { return members.at(i); }
+
+  client_identity identity(std::string_view name) const {
+    return {make_signature_key(random), {.identity = text(name)}, own_capabilities(), {}};
+  }
+  guest invite(std::string_view name) const { return invite(identity(name)); }
+  guest invite(client_identity who) const {
+    auto package = make_key_package(who, {now - day, now + 30 * day}, random);
+    return {std::move(who), std::move(package)};
+  }
+  result<group> try_join(const made_commit& made, const guest& g, std::size_t n = 0) const {
+    const auto tree = made.ratchet_tree.empty() ? std::nullopt : std::optional<bytes_view>{made.ratchet_tree};
+    return group::join(made.welcomes.at(n), g.package, g.who.copy(), tree, s, {}, settings);
+  }
+
+  made_commit commit(std::size_t by, std::vector<proposal> proposals = {}) {
+    return taken(members.at(by).commit({.proposals = std::move(proposals)}, s));
+  }
+  /// The committer's pending commit is confirmed, all others hear it. Whose group is over hears nothing.
+  void conclude(std::size_t by, made_commit& made) {
+    for (std::size_t i = 0; i < members.size(); ++i)
+      if (i != by && !members[i].is_over())
+        done(members[i].confirm(commit_in(members[i].receive(made.commit, s))));
+    done(members.at(by).confirm(std::move(made.pending)));
+  }
+  void concluded(std::size_t by, std::vector<proposal> proposals = {}) {
+    auto made = commit(by, std::move(proposals));
+    conclude(by, made);
+  }
+  void add(std::string_view name, std::size_t by = 0) {
+    const auto g = invite(name);
+    auto made = commit(by, {g.add()});
+    conclude(by, made);
+    members.push_back(taken(try_join(made, g)));
+  }
+  bytes say(std::size_t by, std::string_view what) {
+    return taken(members.at(by).send(view_of(what), {}, s));
+  }
+  /// A proposal of `by` that all others have received.
+  proposal_ref proposed(std::size_t by, const bytes& message) {
+    std::optional<proposal_ref> ref;
+    for (std::size_t i = 0; i < members.size(); ++i)
+      if (i != by && !members[i].is_over())
+        ref = proposal_in(members[i].receive(message, s));
+    REQUIRE(ref);
+    return *ref;
+  }
+  proposal_ref proposed(std::size_t by, const proposal& p) {
+    return proposed(by, taken(members.at(by).propose(p, s)));
+  }
+
+  /// All are in one epoch, with the same secrets and the same tree.
+  void check_agreed() {
+    const group* first = nullptr;
+    for (const auto& g : members) {
+      if (g.is_over())
+        continue;
+      if (!first)
+        first = &g;
+      CHECK(g.epoch() == first->epoch());
+      CHECK(equal(g.epoch_authenticator(), first->epoch_authenticator()));
+      CHECK(g.ratchet_tree() == first->ratchet_tree());
+    }
+  }
+  /// Everybody says something, and all others read it.
+  void check_talk() {
+    check_agreed();
+    for (std::size_t by = 0; by < members.size(); ++by) {
+      if (members[by].is_over())
+        continue;
+      const auto what = "from " + std::to_string(by);
+      const auto message = say(by, what);
+      for (std::size_t i = 0; i < members.size(); ++i)
+        if (i != by && !members[i].is_over())
+          CHECK(words_in(members[i].receive(message, s)) == what);
+    }
+  }
+};
+
+} // namespace parley::mls::test
