@@ -18,6 +18,8 @@ present() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = ins
 missing=()
 for package in "${packages[@]}"; do present "$package" || missing+=("$package"); done
 
+command -v npm >/dev/null || missing+=(nodejs npm) # for tests only: implementations of MLS that are not ours
+
 raft_fit() { # libraft 0.15 of Debian 12 proper loses committed entries: only 0.22 or newer will do
   local version
   version=$(dpkg-query -W -f '${Version}' libraft-dev 2>/dev/null) || return 1

@@ -6,6 +6,10 @@ cd "$(dirname "$0")/.."
 
 scripts/setup.sh
 
+# Other implementations of MLS, for the tests that talk to them. Without a registry to fetch them from these are left out.
+(cd tests/protocol/mls/peers && npm ci --no-audit --no-fund >npm.log 2>&1) ||
+  echo "test: the MLS peers could not be installed (tests/protocol/mls/peers/npm.log): no test talks to them"
+
 werror=OFF
 [ -z "${CI:-}" ] || werror=ON
 cmake -S . -B build -G Ninja -DPARLEY_WERROR=$werror >build.log 2>&1 || { cat build.log; exit 1; }
