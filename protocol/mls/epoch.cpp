@@ -24,9 +24,12 @@ result<void> check_path_leaf(const ratchet_tree& tree, const applied_list& list,
       return fresh;
     return check_replacement(s.policy, old_leaf, leaf, credential_event::commit, s.now);
   }
-  if (before)
+  if (before) { // 12.2: as in an Update of the leaf that is removed
+    if (auto fresh = check_fresh_key(*before, leaf); !fresh)
+      return fresh;
     if (auto may = s.policy.accept_successor(before->credential, leaf.credential); !may)
       return may;
+  }
   return s.policy.accept({leaf.credential, leaf.signature_key, credential_event::commit, s.now});
 }
 
