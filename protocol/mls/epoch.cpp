@@ -122,6 +122,8 @@ result<proposal_ref> public_epoch::take_proposal(const authenticated_content& co
   if (proposals.size() >= proposals_max)
     return refuse(rule::too_many_proposals);
   const auto& p = *content.content.as<proposal>();
+  if (const auto* r = p.as<remove_proposal>(); r && !tree.is_member(r->removed))
+    return refuse(rule::no_such_leaf);
   // Somebody who is no member could commit it, as far as the list goes: what is refused here no commit could
   // cover.
   const sender anybody{sender_type::member, ~0u};
