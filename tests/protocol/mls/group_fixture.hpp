@@ -76,19 +76,20 @@ inline std::string words_in(result<received_message> heard) {
 struct room {
   random_source random;
   same_person_policy policy;
-  std::map<bytes, bytes> psks; ///< external, which all hold
+  std::map<std::string, bytes> psks; ///< external, which all hold
   surroundings s{policy, random, now, [this](const pre_shared_key_id& id) -> std::optional<secret> {
-                   const auto found = psks.find(id.id);
+                   const auto found = psks.find(string_of(id.id));
                    if (id.type != psk_type::external || found == psks.end())
                      return std::nullopt;
                    return secret{found->second};
                  }};
   group_settings settings;
-  std::deque<group> members; ///< in the order in which they came; without removals, of the leaves
+  mls::capabilities capabilities; ///< of all
+  std::deque<group> members;      ///< in the order in which they came; without removals, of the leaves
 
   explicit room(std::size_t n = 1, extension_list extensions = {}, std::uint64_t seed = 1,
-                group_settings how = {})
-      : random{seeded_random(seed)}, settings{how} {
+                group_settings how = {}, mls::capabilities speaks = own_capabilities())
+      : random{seeded_random(seed)}, settings{how}, capabilities{std::move(speaks)} {
     members.push_back(
         taken(group::create(text("a group"), identity("person 0"), std::move(extensions), s, settings)));
     while (members.size() < n)
@@ -100,7 +101,7 @@ struct room {
   group& operator[](std::size_t i) { return members.at(i); }
 
   client_identity identity(std::string_view name) const {
-    return {make_signature_key(random), {.identity = text(name)}, own_capabilities(), {}};
+    return {make_signature_key(random), {.identity = text(name)}, capabilities, {}};
   }
   guest invite(std::string_view name) const { return invite(identity(name)); }
   guest invite(client_identity who) const {

@@ -248,7 +248,7 @@ TEST_CASE("who lost their state takes the place of their older appearance") {
 
 TEST_CASE("a pre-shared key from outside goes into the epoch, and into the Welcome") {
   room r{2};
-  r.psks[text("a key")] = text("known to all");
+  r.psks["a key"] = text("known to all");
   const auto g = r.invite("carol");
   auto made = r.commit(0, {{psk_proposal{external_psk(text("a key"), r.random)}}, g.add()});
   r.conclude(0, made);
