@@ -21,6 +21,8 @@ public:
     if (const auto* a = p.as<add_proposal>();
         a && std::ranges::find(added_, a->key_package.leaf_node.signature_key) != added_.end())
       return false;
+    if (const auto* key = brought_key(p); key && std::ranges::find(keys_, *key) != keys_.end())
+      return false;
     if (const auto* k = p.as<psk_proposal>(); k && std::ranges::find(psks_, k->psk) != psks_.end())
       return false;
     if (p.as<group_context_extensions_proposal>() && has_extensions_)
@@ -32,7 +34,16 @@ public:
   }
 
 private:
+  /// The encryption key of the leaf that the proposal puts into the tree.
+  static const public_key* brought_key(const proposal& p) {
+    if (const auto* a = p.as<add_proposal>())
+      return &a->key_package.leaf_node.encryption_key;
+    const auto* u = p.as<update_proposal>();
+    return u ? &u->leaf_node.encryption_key : nullptr;
+  }
   void note(const sender& from, const proposal& p) {
+    if (const auto* key = brought_key(p))
+      keys_.push_back(*key);
     if (const auto* r = p.as<remove_proposal>())
       touched_.push_back(r->removed);
     else if (p.as<update_proposal>())
@@ -48,7 +59,7 @@ private:
 
   leaf_index self_;
   std::vector<leaf_index> touched_;
-  std::vector<public_key> added_;
+  std::vector<public_key> added_, keys_;
   std::vector<pre_shared_key_id> psks_;
   bool has_extensions_ = false;
 };
@@ -75,7 +86,7 @@ bool covers_reinit(const commit_options& options) {
 } // namespace
 
 /// Removes first, then the newest Update of each leaf: what 12.2 prefers.
-std::vector<sent_proposal> group_state::covered(const commit_options& options) const {
+std::vector<sent_proposal> group_state::covered(const commit_options& options, const surroundings& s) const {
   std::vector<sent_proposal> list;
   for (const auto& p : options.proposals)
     list.push_back({as_sender(), &p, false});
@@ -92,14 +103,18 @@ std::vector<sent_proposal> group_state::covered(const commit_options& options) c
   for (const auto& r : now.proposals)
     if (!r.proposal.as<remove_proposal>() && !r.proposal.as<update_proposal>())
       by_rank.push_back(&r);
-  for (const auto* r : by_rank)
+  for (const auto* r : by_rank) {
+    // Whoever names a key that is not held here must not keep us from committing.
+    if (const auto* k = r->proposal.as<psk_proposal>(); k && !psk_secret_of({k->psk}, s))
+      continue;
     if (chosen.admits(r->from, r->proposal))
       list.push_back({r->from, &r->proposal, true});
+  }
   return list;
 }
 
 result<made_commit> group_state::make_commit(const commit_options& options, const surroundings& s) {
-  const auto list = covered(options);
+  const auto list = covered(options, s);
   const commit_order order{list, as_sender(), options.always_path, options.tree, options.authenticated_data};
   return build_commit(order, secrets.init, s);
 }

@@ -63,7 +63,7 @@ struct group_state {
   result<secret> psk_secret_of(const std::vector<pre_shared_key_id>& ids, const surroundings& s) const;
 
   /// The list that our commit covers: the options' and what others proposed, without what would be refused.
-  std::vector<sent_proposal> covered(const commit_options& options) const;
+  std::vector<sent_proposal> covered(const commit_options& options, const surroundings& s) const;
 
   result<authenticated_content> open(const mls_message& message);
   result<application_message> open_application(const private_message& message);
