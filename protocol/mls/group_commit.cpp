@@ -78,6 +78,18 @@ commit commit_of(std::span<const sent_proposal> list, const public_epoch& epoch)
   return out;
 }
 
+/// 7.3: whoever sends a leaf looks at it as those who get it.
+result<void> check_own_leaf(const public_epoch& epoch, const proposal_plan& plan, const leaf_node& leaf,
+                            const surroundings& s) {
+  const auto group =
+      requirements_of(plan.extensions ? plan.extensions->extensions : epoch.context.extensions);
+  if (!group)
+    return tl::unexpected(group.error());
+  if (auto good = check_leaf(leaf, {leaf_node_source::commit, &*group, s.now}); !good)
+    return good;
+  return epoch.tree.check_credential_types(leaf);
+}
+
 bool covers_reinit(const commit_options& options) {
   return std::ranges::any_of(options.proposals,
                              [](const auto& p) { return p.template as<reinit_proposal>(); });
@@ -138,6 +150,8 @@ result<made_commit> group_state::build_commit(const commit_order& order, const s
     path = start_path(now.tree, applied->committer, leaf_content(), identity.signer, now.context.group_id,
                       keys, s.random);
     if (auto good = now.tree.check_unique(applied->committer); !good)
+      return tl::unexpected(good.error());
+    if (auto good = check_own_leaf(now, applied->plan, path->path.leaf_node, s); !good)
       return tl::unexpected(good.error());
   }
   auto next = provisional_context(now, applied->plan);
