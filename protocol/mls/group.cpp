@@ -140,6 +140,7 @@ result<pending_commit> group_state::process(const authenticated_content& content
   pending->context_ = std::move(staged->context);
   pending->encoded_context_ = std::move(staged->encoded_context);
   pending->confirmation_tag_ = *content.auth.confirmation_tag;
+  pending->after_ = now.interim_hash;
   pending->tree_ = now.tree.take();
   changing.settled();
   return pending;
@@ -340,7 +341,7 @@ result<made_commit> group::commit(const commit_options& options, const surroundi
 result<void> group::confirm(pending_commit pending) {
   auto& st = *state_;
   if (st.over || pending.epoch() != epoch() + 1 || !equal(pending.context_.group_id, id()) ||
-      !st.now.tree.fits(pending.tree_))
+      !equal(pending.after_, st.now.interim_hash) || !st.now.tree.fits(pending.tree_))
     return refuse(rule::pending_out_of_date);
   st.confirm(std::move(pending));
   return {};

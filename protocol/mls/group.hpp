@@ -79,6 +79,7 @@ private:
   tree_changes tree_;
   group_context context_;
   bytes encoded_context_, confirmation_tag_;
+  bytes after_; ///< the transcript of the epoch that it came from, interim hash
   epoch_secrets secrets_;
   private_tree keys_;
 };

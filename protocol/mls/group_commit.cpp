@@ -204,6 +204,7 @@ result<made_commit> group_state::build_commit(const commit_order& order, const s
   pending.context_ = std::move(staged.context);
   pending.encoded_context_ = std::move(staged.encoded_context);
   pending.keys_ = std::move(keys);
+  pending.after_ = now.interim_hash;
   pending.tree_ = now.tree.take();
   changing.settled();
   return out;

@@ -414,5 +414,67 @@ TEST_CASE("no more proposals are kept than the settings say") {
         rule::too_many_proposals);
 }
 
+TEST_CASE("handshakes that come as PrivateMessages are followed too") {
+  room r{3};
+  const auto hidden = [&](std::size_t by, const bytes& message, auto& st) {
+    const auto open = taken(read_message(message));
+    const auto& m = *open.as<public_message>();
+    auto c =
+        sign_content(wire_format::private_message, m.content, st.identity.signer, st.now.encoded_context);
+    c.auth.confirmation_tag = m.auth.confirmation_tag;
+    CHECK(m.content.sender == sender::member(r[by].own_leaf()));
+    return encoded(mls_message{
+        taken(protect_private(c, st.secrets.sender_data, *st.keys, padding::size_classes, r.random))});
+  };
+  const auto proposed = hidden(2, taken(r[2].propose({remove_proposal{leaf_index{1}}}, r.s)), state_of(r[2]));
+  proposal_in(r[0].receive(proposed, r.s));
+  CHECK(broken(r[0].receive(proposed, r.s)) == rule::generation_used);
+  // The tag is of the PublicMessage: another transcript.
+  const auto commit = hidden(0, r.commit(0).commit, state_of(r[0]));
+  CHECK(broken(r[2].receive(commit, r.s)) != rule::none);
+  r.check_agreed();
+}
+
+TEST_CASE("proposals that cannot be committed together do not keep a member from committing") {
+  room r{3};
+  r.proposed(1, {psk_proposal{external_psk(text("held by nobody"), r.random)}});
+  const auto g = r.invite("dora");
+  auto other = r.invite("emil");
+  auto& leaf = other.package.package.leaf_node;
+  leaf.encryption_key = g.package.package.leaf_node.encryption_key;
+  sign(leaf, other.who.signer, {});
+  sign(other.package.package, other.who.signer);
+  r.proposed(1, g.add());
+  r.proposed(2, other.add());
+  auto made = r.commit(0);
+  CHECK(made.welcomes.size() == 1);
+  r.conclude(0, made);
+  r.members.push_back(taken(r.try_join(made, g)));
+  r.check_talk();
+}
+
+TEST_CASE("7.3: nobody makes a commit whose leaf the group would refuse") {
+  auto all = own_capabilities();
+  all.extensions.push_back(extension_type{0xf001});
+  room r{2, {{extension_type{0xf001}, {}}}, 1, {}, all};
+  r.capabilities = own_capabilities();
+  CHECK(broken(join_externally(taken(r[0].group_info(tree_delivery::in_group_info)), std::nullopt,
+                               r.identity("lacking"), std::nullopt, r.s)) ==
+        rule::leaf_lacks_group_extension);
+  state_of(r[1]).identity.capabilities = own_capabilities();
+  CHECK(broken(r[1].commit({}, r.s)) == rule::leaf_lacks_group_extension);
+  r[0].use_credential({.type = credential_type::x509});
+  CHECK(broken(r[0].commit({}, r.s)) == rule::leaf_lacks_own_credential);
+}
+
+TEST_CASE("a pending commit does not fit another group of the same name") {
+  room r{2}, other{2, {}, 2};
+  auto made = r.commit(0);
+  CHECK(broken(other[0].confirm(std::move(made.pending))) == rule::pending_out_of_date);
+  auto heard = commit_in(r[1].receive(made.commit, r.s));
+  CHECK(broken(other[1].confirm(std::move(heard))) == rule::pending_out_of_date);
+  other.check_talk();
+}
+
 } // namespace
 } // namespace parley::mls::test
