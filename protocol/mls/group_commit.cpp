@@ -126,9 +126,22 @@ std::vector<sent_proposal> group_state::covered(const commit_options& options, c
 }
 
 result<made_commit> group_state::make_commit(const commit_options& options, const surroundings& s) {
-  const auto list = covered(options, s);
-  const commit_order order{list, as_sender(), options.always_path, options.tree, options.authenticated_data};
-  return build_commit(order, secrets.init, s);
+  auto list = covered(options, s);
+  const auto build = [&] {
+    return build_commit({list, as_sender(), options.always_path, options.tree, options.authenticated_data},
+                        secrets.init, s);
+  };
+  auto made = build();
+  // Each that was received is good by itself. Where they do not go together, whoever was to leave leaves;
+  // trying every combination would let others keep us busy.
+  const auto is_dispensable = [](const sent_proposal& p) {
+    return p.by_reference && (p.what->as<add_proposal>() || p.what->as<group_context_extensions_proposal>());
+  };
+  if (!made && std::erase_if(list, is_dispensable) > 0)
+    made = build();
+  if (!made && std::erase_if(list, [](const auto& p) { return p.by_reference; }) > 0)
+    made = build();
+  return made;
 }
 
 result<made_commit> group_state::build_commit(const commit_order& order, const secret& init_secret,

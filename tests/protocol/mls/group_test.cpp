@@ -453,6 +453,22 @@ TEST_CASE("proposals that cannot be committed together do not keep a member from
   r.check_talk();
 }
 
+TEST_CASE("where new extensions and new members do not go together, the removals are committed") {
+  auto all = own_capabilities();
+  all.extensions.push_back(extension_type{0xf001});
+  room r{4, {}, 1, {}, all};
+  r.capabilities = own_capabilities();
+  r.proposed(1, {group_context_extensions_proposal{{{extension_type{0xf001}, {}}}}});
+  r.proposed(1, r.invite("lacking").add());
+  r.proposed(2, removal_of(leaf_index{3}));
+  CHECK(broken(r[0].commit({.proposals = {removal_of(leaf_index{9})}}, r.s)) == rule::no_such_leaf);
+  r.concluded(0);
+  CHECK(r[3].is_over());
+  CHECK(r[0].member_count() == 3);
+  CHECK(r[0].extensions().empty());
+  r.check_talk();
+}
+
 TEST_CASE("7.3: nobody makes a commit whose leaf the group would refuse") {
   auto all = own_capabilities();
   all.extensions.push_back(extension_type{0xf001});
