@@ -414,25 +414,23 @@ TEST_CASE("no more proposals are kept than the settings say") {
         rule::too_many_proposals);
 }
 
-TEST_CASE("handshakes that come as PrivateMessages are followed too") {
+TEST_CASE("a proposal that comes as a PrivateMessage is kept and committed") {
   room r{3};
-  const auto hidden = [&](std::size_t by, const bytes& message, auto& st) {
-    const auto open = taken(read_message(message));
-    const auto& m = *open.as<public_message>();
-    auto c =
-        sign_content(wire_format::private_message, m.content, st.identity.signer, st.now.encoded_context);
-    c.auth.confirmation_tag = m.auth.confirmation_tag;
-    CHECK(m.content.sender == sender::member(r[by].own_leaf()));
-    return encoded(mls_message{
-        taken(protect_private(c, st.secrets.sender_data, *st.keys, padding::size_classes, r.random))});
-  };
-  const auto proposed = hidden(2, taken(r[2].propose({remove_proposal{leaf_index{1}}}, r.s)), state_of(r[2]));
-  proposal_in(r[0].receive(proposed, r.s));
-  CHECK(broken(r[0].receive(proposed, r.s)) == rule::generation_used);
-  // The tag is of the PublicMessage: another transcript.
-  const auto commit = hidden(0, r.commit(0).commit, state_of(r[0]));
-  CHECK(broken(r[2].receive(commit, r.s)) != rule::none);
-  r.check_agreed();
+  auto& st = state_of(r[2]);
+  const proposal p = removal_of(leaf_index{1});
+  const auto content =
+      sign_content(wire_format::private_message, {text("a group"), r[2].epoch(), st.as_sender(), {}, p},
+                   st.identity.signer, st.now.encoded_context);
+  const auto message = encoded(mls_message{
+      taken(protect_private(content, st.secrets.sender_data, *st.keys, padding::size_classes, r.random))});
+  const auto ref = proposal_in(r[0].receive(message, r.s));
+  CHECK(broken(r[0].receive(message, r.s)) == rule::generation_used);
+  proposal_in(r[1].receive(message, r.s));
+  auto made = r.commit(0);
+  CHECK(std::get<commit>(taken(read_message(made.commit)).as<public_message>()->content.body).proposals ==
+        std::vector<proposal_or_ref>{{ref}});
+  CHECK(commit_in(r[1].receive(made.commit, r.s)).removes_this_member());
+  CHECK(broken(r[2].receive(made.commit, r.s)) == rule::unknown_proposal); // never had it
 }
 
 TEST_CASE("proposals that cannot be committed together do not keep a member from committing") {
