@@ -142,24 +142,24 @@ private:
     switch (any(4)) {
     case 0:
       note(std::to_string(by) + " proposes its update");
-      r_proposed(by, taken(r_[by].propose_update(r_.s)));
+      all_hear(by, taken(r_[by].propose_update(r_.s)));
       break;
     case 1:
       if (!other)
         return;
       note(std::to_string(by) + " proposes to remove " + std::to_string(*other));
-      r_proposed(by, taken(r_[by].propose({remove_proposal{r_[*other].own_leaf()}}, r_.s)));
+      all_hear(by, taken(r_[by].propose({remove_proposal{r_[*other].own_leaf()}}, r_.s)));
       break;
     case 2:
       note(std::to_string(by) + " proposes a guest");
-      r_proposed(by, taken(r_[by].propose(new_guest(), r_.s)));
+      all_hear(by, taken(r_[by].propose(new_guest(), r_.s)));
       break;
     default:
       note(std::to_string(by) + " proposes a key");
-      r_proposed(by, taken(r_[by].propose({psk_proposal{external_psk(text("known"), r_.random)}}, r_.s)));
+      all_hear(by, taken(r_[by].propose({psk_proposal{external_psk(text("known"), r_.random)}}, r_.s)));
     }
   }
-  void r_proposed(std::size_t by, const bytes& message) {
+  void all_hear(std::size_t by, const bytes& message) {
     for (const auto i : living())
       if (i != by)
         proposal_in(r_[i].receive(message, r_.s));
