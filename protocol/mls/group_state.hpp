@@ -49,6 +49,9 @@ struct group_state {
   bool is_changed = true, is_new = true;
   std::vector<node_index> changed_nodes;
   std::vector<std::uint64_t> ended_epochs;
+  std::uint64_t saved_epoch = 0;
+  std::size_t saved_proposals = 0, saved_updates = 0; ///< of this epoch
+  bool save_failed = false;                           ///< what had to be written is no longer known
 
   leaf_index self() const { return private_keys.self; }
   sender as_sender() const { return sender::member(self()); }
@@ -76,6 +79,8 @@ struct group_state {
                                    const surroundings& s);
   void confirm(pending_commit pending);
   void end_epoch();
+  secret encoded_pending(const pending_commit& pending) const;
+  result<pending_commit> decoded_pending(bytes_view in);
 };
 
 } // namespace parley::mls

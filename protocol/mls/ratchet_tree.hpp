@@ -169,6 +169,10 @@ public:
   /// The same back: of a tree of `leaf_count` leaves, blank but for the nodes that are put.
   static result<ratchet_tree> blank(std::uint32_t leaf_count);
   result<void> put_encoded_node(node_index x, bytes_view in);
+  /// Changes that were taken from this tree, and have not been applied.
+  bytes encoded_changes(const tree_changes& changes) const;
+  /// The same back, for a tree of the same content, if they lead to that tree hash.
+  result<tree_changes> decoded_changes(bytes_view in, bytes_view tree_hash);
 
 private:
   using leaf_slot = tree_parts::leaf_slot;

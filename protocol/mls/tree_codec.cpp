@@ -39,6 +39,56 @@ bytes ratchet_tree::encoded_node(node_index x) const {
   return std::move(e).out();
 }
 
+bytes ratchet_tree::encoded_changes(const tree_changes& changes) const {
+  const auto size = std::max(leaf_count(), changes.leaf_count_);
+  encoder e;
+  e.put(changes.leaf_count_);
+  // A blank node is an empty one. What came and went within the change is in neither tree.
+  for (const auto& [i, s] : changes.leaves_) {
+    if (i >= size)
+      continue;
+    encoder node;
+    if (!s.encoded.empty())
+      node.put(node_type::leaf).raw(s.encoded);
+    e.put(2 * i).opaque(node.out());
+  }
+  for (const auto& [i, s] : changes.parents_) {
+    if (i >= size - 1)
+      continue;
+    encoder node;
+    if (s.is_set) {
+      node.put(node_type::parent);
+      put_key(node, s.encryption_key);
+      node.opaque(s.has_parent_hash ? bytes_view{s.parent_hash} : bytes_view{}).vector(s.unmerged_leaves);
+    }
+    e.put(2 * i + 1).opaque(node.out());
+  }
+  return std::move(e).out();
+}
+
+result<tree_changes> ratchet_tree::decoded_changes(bytes_view in, bytes_view wanted_hash) {
+  decoder d{in};
+  const auto size = d.get<std::uint32_t>();
+  if (!std::has_single_bit(size) || size > leaf_count_max)
+    return refuse(rule::malformed);
+  begin();
+  if (size > leaf_count())
+    resize(size);
+  bool good = true;
+  while (good && d.ok() && !d.rest().empty()) {
+    const auto x = d.get<node_index>();
+    const auto node = d.opaque_view();
+    good = d.ok() && put_encoded_node(x, node).has_value();
+  }
+  if (size < leaf_count())
+    truncate();
+  if (!good || !d.done() || leaf_count() != size || !equal(tree_hash(), wanted_hash)) {
+    roll_back();
+    return refuse(rule::malformed);
+  }
+  return take();
+}
+
 bytes ratchet_tree::encoded() const {
   auto end = node_count(leaf_count());
   while (end > 0 && is_blank(node_index{end - 1}))
