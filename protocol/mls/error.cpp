@@ -206,8 +206,6 @@ rule_text describe(rule r) {
     return {"12.4.2", "The commit is this member's own: confirm it instead."};
   case rule::commit_wanted_first:
     return {"12.4", "Proposals were received: they have to be committed before application data is sent."};
-  case rule::resync_not_a_successor:
-    return {"12.2", "An external commit removes a member that the joiner may not replace."};
   case rule::group_over:
     return {"12.4.2", "The group ended here: this member was removed, or the group begins anew elsewhere."};
   case rule::epoch_gone:

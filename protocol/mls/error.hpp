@@ -113,7 +113,6 @@ enum class rule : std::uint16_t {
   unknown_proposal = 441,
   own_commit = 443,
   commit_wanted_first = 444,
-  resync_not_a_successor = 445,
   // 500-599: groups: creating, joining, leaving (11, 12.4.3).
   welcome_not_for_us = 500,
   group_info_bad_signature = 501,

@@ -226,7 +226,6 @@ void group_state::confirm(pending_commit pending) {
   // Cannot fail: the extensions were read when the commit was staged.
   [[maybe_unused]] const auto entered =
       now.enter(std::move(pending.context_), std::move(pending.encoded_context_), pending.confirmation_tag_);
-  is_changed = true;
   over = pending.removes_self_ || pending.effects_.reinit.has_value();
   if (pending.removes_self_)
     return;
@@ -312,7 +311,6 @@ result<bytes> group::propose(const proposal& p, const surroundings& s) {
                               st.identity.signer, st.now.encoded_context);
   if (auto kept = st.now.take_proposal(content, s, st.settings.proposals_max); !kept)
     return tl::unexpected(kept.error());
-  st.is_changed = true;
   auto message = protect_public(std::move(content), st.secrets.membership_key, st.now.encoded_context);
   if (!message)
     return tl::unexpected(message.error());
@@ -349,7 +347,6 @@ result<void> group::confirm(pending_commit pending) {
 
 void group::use_credential(credential newer) {
   state_->identity.credential = std::move(newer);
-  state_->is_changed = true;
 }
 
 result<received_message> group::receive(bytes_view message, const surroundings& s) {
@@ -372,7 +369,6 @@ result<received_message> group::receive(bytes_view message, const surroundings& 
     auto ref = st.now.take_proposal(*content, s, st.settings.proposals_max);
     if (!ref)
       return tl::unexpected(ref.error());
-    st.is_changed = true;
     return received_message{std::move(*ref)};
   }
   auto pending = st.process(*content, s);

@@ -46,7 +46,7 @@ struct group_state {
   bool over = false;
 
   // Of what group_store.cpp has to write.
-  bool is_changed = true, is_new = true;
+  bool is_new = true;
   std::vector<node_index> changed_nodes;
   std::vector<std::uint64_t> ended_epochs;
   std::uint64_t saved_epoch = 0;

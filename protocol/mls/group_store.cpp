@@ -323,7 +323,7 @@ result<void> group_store::save(group& g, part_store& to) {
     st.save_failed = true;
     return done;
   }
-  st.is_new = st.is_changed = false;
+  st.is_new = false;
   st.saved_epoch = st.now.context.epoch;
   st.changed_nodes.clear();
   st.ended_epochs.clear();
@@ -338,7 +338,7 @@ result<group> group_store::load(const part_store& from, client_identity who, con
     return tl::unexpected(good.error());
   if (auto good = load_proposals(*st, from); !good)
     return tl::unexpected(good.error());
-  st->is_new = st->is_changed = false;
+  st->is_new = false;
   st->saved_epoch = st->now.context.epoch;
   return group{std::move(st)};
 }

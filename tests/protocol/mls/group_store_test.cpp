@@ -81,7 +81,7 @@ TEST_CASE("a save that fails at any write leaves the last state, and the group i
   }
 }
 
-TEST_CASE("a group that is saved and loaded after each step goes on, and uses no key twice") {
+TEST_CASE("a group that is saved and loaded after each step goes on, and reads no message twice") {
   room r{4};
   std::vector<memory_store> at(4);
   const auto all = [&] {
