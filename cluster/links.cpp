@@ -56,9 +56,9 @@ public:
     const bool anywhere = listen.host == "0.0.0.0" || listen.host == "::";
     std::optional<std::uint16_t> out;
     caf::scoped_actor self{system};
-    self->request(context->middleman, caf::infinite, caf::publish_atom::value, listen.port,
-                  caf::actor_cast<caf::strong_actor_ptr>(door_handle), system.message_types(door_handle),
-                  anywhere ? std::string{} : listen.host, true)
+    self->request(context->middleman, context->config.handshake_timeout, caf::publish_atom::value,
+                  listen.port, caf::actor_cast<caf::strong_actor_ptr>(door_handle),
+                  system.message_types(door_handle), anywhere ? std::string{} : listen.host, true)
         .receive([&](std::uint16_t port) { out = port; }, [](caf::error&) {});
     return out;
   }
