@@ -117,6 +117,22 @@ TEST_CASE_FIXTURE(device_fixture, "a device that is fenced says so and stays awa
   CHECK(r.error().code == ec::fenced);
 }
 
+/// A device whose profile is this full one halts, and says so.
+static void check_breaks(device_fixture& f, memory_store& full) {
+  f.online();
+  full.set_identity(*f.store.who());
+  f.alice.reset();
+  f.cluster.numbers.clear();
+  f.cluster.dialled.clear();
+  client::device b{f.timer, f.cluster, f.settings, full, f.seen};
+  b.start();
+  const auto r = b.online().wait(f.io.waitScope);
+  REQUIRE(!r);
+  CHECK(r.error().code == ec::storage_failed);
+  CHECK(b.state().state == link_state::broken);
+  f.timer.afterDelay(30 * kj::MILLISECONDS).wait(f.io.waitScope);
+}
+
 TEST_CASE_FIXTURE(
     device_fixture,
     "a device that cannot keep the number of its session does not log in: it might give it again") {
@@ -125,16 +141,7 @@ TEST_CASE_FIXTURE(
       throw store_error{"The profile's database failed: full."};
     }
   } full;
-  online();
-  full.set_identity(*store.who());
-  alice.reset();
-  cluster.numbers.clear();
-  client::device b{timer, cluster, settings, full, seen};
-  b.start();
-  const auto r = b.online().wait(io.waitScope);
-  REQUIRE(!r);
-  CHECK(r.error().code == ec::storage_failed);
-  CHECK(b.state().state == link_state::broken);
+  check_breaks(*this, full);
   CHECK(cluster.numbers.empty());
 }
 
@@ -143,17 +150,7 @@ TEST_CASE_FIXTURE(device_fixture,
   struct full_disk final : memory_store {
     void set_token(const std::string&) override { throw store_error{"The profile's database failed: full."}; }
   } full;
-  online();
-  full.set_identity(*store.who());
-  alice.reset();
-  cluster.dialled.clear();
-  client::device b{timer, cluster, settings, full, seen};
-  b.start();
-  const auto r = b.online().wait(io.waitScope);
-  REQUIRE(!r);
-  CHECK(r.error().code == ec::storage_failed);
-  CHECK(b.state().state == link_state::broken);
-  timer.afterDelay(30 * kj::MILLISECONDS).wait(io.waitScope);
+  check_breaks(*this, full);
   CHECK(cluster.dialled.size() == 1);
 }
 
