@@ -75,4 +75,121 @@ inline proposal removal_of(std::uint32_t i) {
   return {remove_proposal{leaf_index{i}}};
 }
 
+inline proposal new_extensions(extension_list list) {
+  return {group_context_extensions_proposal{std::move(list)}};
+}
+inline proposal new_group(std::uint16_t version = mls10) {
+  return {reinit_proposal{text("another group"), version, cipher_suite_1, {}}};
+}
+inline proposal key_named(const room& r, std::string_view name) {
+  return {psk_proposal{external_psk(text(name), r.random)}};
+}
+
+/// An Update of that member, with a leaf that was changed and signed again.
+inline proposal update_of(room& r, std::size_t who, const std::function<void(leaf_node&)>& change = {},
+                          std::optional<leaf_index> signed_for = {}) {
+  auto& st = state_of(r[who]);
+  auto leaf = st.leaf_content();
+  leaf.encryption_key = public_key_of(make_hpke_key(r.random).public_key);
+  leaf.source = leaf_node_source::update;
+  if (change)
+    change(leaf);
+  sign(leaf, st.identity.signer, {r[who].id(), signed_for.value_or(r[who].own_leaf())});
+  return {update_proposal{std::move(leaf)}};
+}
+
+/// An Add of somebody whose package was changed and, but for the last change, signed again.
+inline proposal add_of(const guest& g, const std::function<void(key_package&)>& before_signing,
+                       const std::function<void(key_package&)>& after_signing = {}) {
+  auto package = g.package.package;
+  before_signing(package);
+  sign(package.leaf_node, g.who.signer, {});
+  sign(package, g.who.signer);
+  if (after_signing)
+    after_signing(package);
+  return {add_proposal{std::move(package)}};
+}
+
+/// A proposal that is refused as soon as it is received, and that nobody sends.
+inline void check_proposal(room& r, const proposal& p, rule expected, std::size_t by = 2) {
+  const auto message =
+      sent_by(r[by], {to_bytes(r[by].id()), r[by].epoch(), state_of(r[by]).as_sender(), {}, p}, {});
+  CHECK(broken(r[0].receive(message, r.s)) == expected);
+  CHECK(broken(r[by].propose(p, r.s)) == expected);
+  CHECK(state_of(r[0]).now.proposals.empty());
+  CHECK(state_of(r[by]).now.proposals.empty());
+}
+
+/// A Welcome by member 0, opened by its guest, changed and sealed again with what was changed.
+struct welcome_forger {
+  room r{3};
+  guest g = r.invite("dora");
+  made_commit made = r.commit(0, {g.add()});
+  std::optional<bytes> tree = made.ratchet_tree;
+
+  struct inside {
+    group_info info;
+    group_secrets told;
+    bool is_signed_again = true;
+  };
+  bytes changed(const std::function<void(inside&)>& change) {
+    const auto read = taken(read_message(made.welcomes[0]));
+    const auto& w = *read.as<welcome>();
+    const auto ref = key_package_ref(g.package.package);
+    inside in{.told = taken(open_group_secrets(w, ref, g.package.init_key))};
+    const auto key = derive_welcome_secret(in.told.joiner_secret, secret::zeros(hash_bytes));
+    in.info = taken(open_group_info(w.encrypted_group_info, key));
+    change(in);
+    if (in.is_signed_again)
+      sign(in.info, state_of(r[0]).identity.signer);
+    const auto sealed_info = seal_group_info(in.info, key);
+    const invited whom{ref, g.package.package.init_key,
+                       in.told.path_secret ? &*in.told.path_secret : nullptr};
+    auto sealed = taken(seal_group_secrets(whom, in.told.joiner_secret, in.told.psks, sealed_info, r.random));
+    return encoded(mls_message{welcome{cipher_suite_1, {std::move(sealed)}, sealed_info}});
+  }
+  rule answer(bytes_view welcome, const std::function<bool(bytes_view)>& is_known = {}) {
+    return broken(group::join(welcome, g.package, g.who.copy(),
+                              tree ? std::optional<bytes_view>{*tree} : std::nullopt, r.s, is_known));
+  }
+};
+
+/// An external commit, changed and signed again by the joiner.
+struct joining {
+  room r{4};
+  external_join good;
+  explicit joining(std::optional<leaf_index> replaces = {}) : good{make(replaces)} {}
+
+  external_join make(std::optional<leaf_index> replaces) {
+    auto who = replaces ? state_of(r[number(*replaces)]).identity.copy() : r.identity("emil");
+    return taken(join_externally(taken(r[1].group_info(tree_delivery::in_group_info)), std::nullopt,
+                                 std::move(who), replaces, r.s));
+  }
+  const signature_key_pair& signer() { return state_of(good.group).identity.signer; }
+  bytes changed(const std::function<void(framed_content&)>& change,
+                const signature_key_pair* signer_instead = nullptr) {
+    auto message = opened(good.commit);
+    change(message.content);
+    auto again =
+        sign_content(wire_format::public_message, std::move(message.content),
+                     signer_instead ? *signer_instead : signer(), state_of(r[0]).now.encoded_context);
+    again.auth.confirmation_tag = message.auth.confirmation_tag;
+    return encoded(mls_message{public_message{std::move(again.content), std::move(again.auth), {}}});
+  }
+  bytes with_commit(const std::function<void(commit&)>& change) {
+    return changed([&](framed_content& c) { change(std::get<commit>(c.body)); });
+  }
+  bytes with_more(const proposal& p) {
+    return with_commit([&](commit& c) { c.proposals.push_back({p}); });
+  }
+  void check(const bytes& bad, rule expected) {
+    const auto before = to_bytes(r[0].epoch_authenticator());
+    const auto tree = r[0].ratchet_tree();
+    CHECK(broken(r[0].receive(bad, r.s)) == expected);
+    CHECK(equal(r[0].epoch_authenticator(), before));
+    CHECK(r[0].ratchet_tree() == tree);
+    CHECK(broken(r[0].receive(good.commit, r.s)) == rule::none);
+  }
+};
+
 } // namespace parley::mls::test

@@ -7,51 +7,6 @@ namespace {
 constexpr auto made_up_extension = extension_type{0xf001};
 constexpr std::uint64_t far_future = now + 10 * 365 * day;
 
-/// A proposal that is refused as soon as it is received, and that nobody sends.
-void check_proposal(room& r, const proposal& p, rule expected, std::size_t by = 2) {
-  const auto message =
-      sent_by(r[by], {to_bytes(r[by].id()), r[by].epoch(), state_of(r[by]).as_sender(), {}, p}, {});
-  CHECK(broken(r[0].receive(message, r.s)) == expected);
-  CHECK(broken(r[by].propose(p, r.s)) == expected);
-  CHECK(state_of(r[0]).now.proposals.empty());
-  CHECK(state_of(r[by]).now.proposals.empty());
-}
-
-proposal new_extensions(extension_list list) {
-  return {group_context_extensions_proposal{std::move(list)}};
-}
-proposal new_group(std::uint16_t version = mls10) {
-  return {reinit_proposal{text("another group"), version, cipher_suite_1, {}}};
-}
-proposal key_named(const room& r, std::string_view name) {
-  return {psk_proposal{external_psk(text(name), r.random)}};
-}
-
-/// An Update of that member, with a leaf that was changed and signed again.
-proposal update_of(room& r, std::size_t who, const std::function<void(leaf_node&)>& change = {},
-                   std::optional<leaf_index> signed_for = {}) {
-  auto& st = state_of(r[who]);
-  auto leaf = st.leaf_content();
-  leaf.encryption_key = public_key_of(make_hpke_key(r.random).public_key);
-  leaf.source = leaf_node_source::update;
-  if (change)
-    change(leaf);
-  sign(leaf, st.identity.signer, {r[who].id(), signed_for.value_or(r[who].own_leaf())});
-  return {update_proposal{std::move(leaf)}};
-}
-
-/// An Add of somebody whose package was changed and, but for the last change, signed again.
-proposal add_of(const guest& g, const std::function<void(key_package&)>& before_signing,
-                const std::function<void(key_package&)>& after_signing = {}) {
-  auto package = g.package.package;
-  before_signing(package);
-  sign(package.leaf_node, g.who.signer, {});
-  sign(package, g.who.signer);
-  if (after_signing)
-    after_signing(package);
-  return {add_proposal{std::move(package)}};
-}
-
 // --- 12.1: proposals
 
 TEST_CASE("12.1: a proposal of another epoch or another group is refused") {

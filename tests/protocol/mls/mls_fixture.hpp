@@ -20,6 +20,13 @@ inline random_source seeded_random(std::uint64_t seed) {
   };
 }
 
+inline leaf_index leaf(std::uint32_t i) {
+  return leaf_index{i};
+}
+inline node_index node(std::uint32_t i) {
+  return node_index{i};
+}
+
 template <class T>
 rule broken(const result<T>& r) {
   return r ? rule::none : r.error().broken;

@@ -8,10 +8,6 @@ using namespace parley::mls::test;
 
 namespace {
 
-leaf_index leaf(std::uint32_t i) {
-  return leaf_index{i};
-}
-
 /// Six members; leaf 1 commits, with nobody added.
 struct path_fixture : tree_group {
   made sent;

@@ -8,13 +8,6 @@ using namespace parley::mls::test;
 
 namespace {
 
-leaf_index leaf(std::uint32_t i) {
-  return leaf_index{i};
-}
-node_index node(std::uint32_t i) {
-  return node_index{i};
-}
-
 /// Leaves without signatures: the tree itself does not look at them.
 struct bare_leaves {
   random_source random = seeded_random(5);

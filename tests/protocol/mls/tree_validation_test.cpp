@@ -8,13 +8,6 @@ using namespace parley::mls::test;
 
 namespace {
 
-leaf_index leaf(std::uint32_t i) {
-  return leaf_index{i};
-}
-node_index node(std::uint32_t i) {
-  return node_index{i};
-}
-
 /// Eight members whose paths cover every node, and one more that is unmerged: at leaf 8, below the root 15.
 struct valid_group : tree_group {
   valid_group() : tree_group{11} {
