@@ -93,10 +93,11 @@ result<secret> group_state::psk_secret_of(const std::vector<pre_shared_key_id>& 
 }
 
 result<application_message> group_state::open_application(const private_message& message) {
-  const auto opened = [&](result<authenticated_content> content) -> result<application_message> {
-    if (!content)
-      return tl::unexpected(content.error());
-    auto& c = content->content;
+  const auto taken = [](result<unprotected_private> opened, secret_tree& by) -> result<application_message> {
+    if (!opened)
+      return tl::unexpected(opened.error());
+    by.consume(std::move(opened->key));
+    auto& c = opened->content.content;
     auto& data = std::get<application_data>(c.body).data;
     application_message out{c.sender.leaf(), c.epoch, std::move(c.authenticated_data), secret{data}};
     wipe(data.data(), data.size());
@@ -105,7 +106,7 @@ result<application_message> group_state::open_application(const private_message&
   if (message.epoch == now.context.epoch) {
     if (!keys)
       return refuse(rule::group_over);
-    return opened(unprotect_private(message, secrets.sender_data, *keys, now.view()));
+    return taken(unprotect_private(message, secrets.sender_data, *keys, now.view()), *keys);
   }
   if (message.epoch > now.context.epoch)
     return refuse(rule::epoch_ahead);
@@ -113,16 +114,24 @@ result<application_message> group_state::open_application(const private_message&
   if (then == past.end())
     return refuse(rule::epoch_gone);
   auto& p = then->second;
-  return opened(unprotect_private(message, p.sender_data, p.keys, view_of(p, now.tree)));
+  return taken(unprotect_private(message, p.sender_data, p.keys, view_of(p, now.tree)), p.keys);
 }
 
-result<authenticated_content> group_state::open(const mls_message& message) {
+result<opened_handshake> group_state::open(const mls_message& message) {
   if (over)
     return refuse(rule::group_over);
-  if (const auto* plain = message.as<public_message>())
-    return unprotect_public(*plain, secrets.membership_key, now.view());
-  if (const auto* sealed = message.as<private_message>())
-    return unprotect_private(*sealed, secrets.sender_data, *keys, now.view());
+  if (const auto* plain = message.as<public_message>()) {
+    auto content = unprotect_public(*plain, secrets.membership_key, now.view());
+    if (!content)
+      return tl::unexpected(content.error());
+    return opened_handshake{std::move(*content), {}};
+  }
+  if (const auto* sealed = message.as<private_message>()) {
+    auto opened = unprotect_private(*sealed, secrets.sender_data, *keys, now.view());
+    if (!opened)
+      return tl::unexpected(opened.error());
+    return opened_handshake{std::move(opened->content), std::move(opened->key)};
+  }
   return refuse(rule::unexpected_message);
 }
 
@@ -212,6 +221,8 @@ void group_state::end_epoch() {
 }
 
 void group_state::confirm(pending_commit pending) {
+  if (pending.sealed_with_)
+    keys->consume(std::move(*pending.sealed_with_));
   end_epoch();
   for (const auto x : pending.tree_.touched()) {
     if (!is_leaf(x))
@@ -362,18 +373,22 @@ result<received_message> group::receive(bytes_view message, const surroundings& 
       return tl::unexpected(opened.error());
     return received_message{std::move(*opened)};
   }
-  const auto content = st.open(*read);
-  if (!content)
-    return tl::unexpected(content.error());
-  if (content->content.as<proposal>()) {
-    auto ref = st.now.take_proposal(*content, s, st.settings.proposals_max);
+  auto opened = st.open(*read);
+  if (!opened)
+    return tl::unexpected(opened.error());
+  const auto& content = opened->content;
+  if (content.content.as<proposal>()) {
+    auto ref = st.now.take_proposal(content, s, st.settings.proposals_max);
     if (!ref)
       return tl::unexpected(ref.error());
+    if (opened->key)
+      st.keys->consume(std::move(*opened->key));
     return received_message{std::move(*ref)};
   }
-  auto pending = st.process(*content, s);
+  auto pending = st.process(content, s);
   if (!pending)
     return tl::unexpected(pending.error());
+  pending->sealed_with_ = std::move(opened->key);
   return received_message{std::move(*pending)};
 }
 

@@ -82,6 +82,7 @@ private:
   bytes after_; ///< the transcript of the epoch that it came from, interim hash
   epoch_secrets secrets_;
   private_tree keys_;
+  std::optional<pending_key> sealed_with_; ///< the commit itself, if it came as a PrivateMessage
 };
 
 struct application_message {

@@ -32,6 +32,12 @@ struct commit_order {
   bytes authenticated_data;
 };
 
+/// A handshake that is authentic, and the key to be forgotten when it was taken; none: it came in the open.
+struct opened_handshake {
+  authenticated_content content;
+  std::optional<pending_key> key;
+};
+
 struct group_state {
   group_state(client_identity who, group_settings how) : identity{std::move(who)}, settings{std::move(how)} {}
 
@@ -68,7 +74,7 @@ struct group_state {
   /// The list that our commit covers: the options' and what others proposed, without what would be refused.
   std::vector<sent_proposal> covered(const commit_options& options, const surroundings& s) const;
 
-  result<authenticated_content> open(const mls_message& message);
+  result<opened_handshake> open(const mls_message& message);
   result<application_message> open_application(const private_message& message);
   result<pending_commit> process(const authenticated_content& content, const surroundings& s);
   /// The second half of processing, with the tree changing: what only members can compute.

@@ -265,9 +265,9 @@ result<private_message> protect_private(const authenticated_content& in, const s
   return out;
 }
 
-result<authenticated_content> unprotect_private(const private_message& message,
-                                                const secret& sender_data_secret, secret_tree& keys,
-                                                const epoch_view& epoch) {
+result<unprotected_private> unprotect_private(const private_message& message,
+                                              const secret& sender_data_secret, secret_tree& keys,
+                                              const epoch_view& epoch) {
   if (const auto fit = check_place(message.group_id, message.epoch, epoch); !fit)
     return tl::unexpected(fit.error());
   const auto from = open_sender_data(message, sender_data_secret);
@@ -286,13 +286,12 @@ result<authenticated_content> unprotect_private(const private_message& message,
     return tl::unexpected(plaintext.error());
   auto out = content_of(message, from->leaf, plaintext->view());
   if (!out)
-    return out;
+    return tl::unexpected(out.error());
+  // Whoever else is in the group can seal with this key, but not sign, and must not be able to make us
+  // delete it before the sender's own message comes.
   if (const auto fit = check_signature(wire_format::private_message, out->content, out->auth, epoch); !fit)
     return tl::unexpected(fit.error());
-  // Only now: whoever else is in the group can seal with this key, but not sign, and must not be able to
-  // make us delete it before the sender's own message comes.
-  keys.consume(std::move(*key));
-  return out;
+  return unprotected_private{std::move(*out), std::move(*key)};
 }
 
 } // namespace parley::mls

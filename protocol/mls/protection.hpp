@@ -42,10 +42,16 @@ std::size_t padded_size(std::size_t content_size, padding how);
 result<private_message> protect_private(const authenticated_content& content,
                                         const secret& sender_data_secret, secret_tree& keys, padding how,
                                         const random_source& random);
-/// Takes the key that was used from the tree if the message is authentic, and nothing if it is refused.
-result<authenticated_content> unprotect_private(const private_message& message,
-                                                const secret& sender_data_secret, secret_tree& keys,
-                                                const epoch_view& epoch);
+/// An authentic message, and the key that it was sealed with.
+struct unprotected_private {
+  authenticated_content content;
+  pending_key key;
+};
+/// Forgets no key: `consume` it when the content was taken. A handshake may be authentic and still have to
+/// wait, for a proposal that it names; the same message must open again then.
+result<unprotected_private> unprotect_private(const private_message& message,
+                                              const secret& sender_data_secret, secret_tree& keys,
+                                              const epoch_view& epoch);
 
 /// 6.3.2
 struct sender_data_keys {

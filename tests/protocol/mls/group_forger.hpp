@@ -24,6 +24,38 @@ inline bytes sent_by(group& g, framed_content content, std::optional<bytes> tag)
       taken(protect_public(std::move(signed_content), st.secrets.membership_key, st.now.encoded_context))});
 }
 
+/// A handshake of a member that encrypts it, as ours do not. Complete but for a commit's tag, which `tag_of`
+/// computes from what was signed.
+inline bytes sent_privately_by(group& g, framed_content content, const surroundings& s,
+                               const std::function<bytes(const authenticated_content&)>& tag_of = {}) {
+  auto& st = state_of(g);
+  auto signed_content = sign_content(wire_format::private_message, std::move(content), st.identity.signer,
+                                     st.now.encoded_context);
+  if (tag_of)
+    signed_content.auth.confirmation_tag = tag_of(signed_content);
+  return encoded(mls_message{taken(
+      protect_private(signed_content, st.secrets.sender_data, *st.keys, padding::size_classes, s.random))});
+}
+inline bytes proposed_privately_by(group& g, const proposal& p, const surroundings& s) {
+  return sent_privately_by(g, {to_bytes(g.id()), g.epoch(), state_of(g).as_sender(), {}, p}, s);
+}
+/// An encrypted commit without path, to proposals that change neither tree nor extensions. `psks`: theirs.
+inline bytes committed_privately_by(group& g, std::vector<proposal_or_ref> list,
+                                    const std::vector<pre_shared_key_id>& psks, const surroundings& s) {
+  const auto& st = state_of(g);
+  const auto tag_of = [&](const authenticated_content& signed_content) {
+    auto next = st.now.context;
+    ++next.epoch;
+    next.confirmed_transcript_hash = confirmed_transcript_hash(st.now.interim_hash, signed_content);
+    const auto context = encoded(next);
+    const auto joiner = derive_joiner_secret(st.secrets.init, secret::zeros(hash_bytes), context);
+    const auto secrets = derive_epoch(joiner, taken(st.psk_secret_of(psks, s)), context);
+    return confirmation_tag(secrets.confirmation_key, next.confirmed_transcript_hash);
+  };
+  return sent_privately_by(
+      g, {to_bytes(g.id()), g.epoch(), st.as_sender(), {}, commit{.proposals = std::move(list)}}, s, tag_of);
+}
+
 /// A good commit of member 0, changed and signed again.
 struct forger {
   room& r;

@@ -1,5 +1,5 @@
 // A group from its first member to its last epoch.
-#include "tests/protocol/mls/group_fixture.hpp"
+#include "tests/protocol/mls/group_forger.hpp"
 
 namespace parley::mls::test {
 namespace {
@@ -416,13 +416,7 @@ TEST_CASE("no more proposals are kept than the settings say") {
 
 TEST_CASE("a proposal that comes as a PrivateMessage is kept and committed") {
   room r{3};
-  auto& st = state_of(r[2]);
-  const proposal p = removal_of(leaf_index{1});
-  const auto content =
-      sign_content(wire_format::private_message, {text("a group"), r[2].epoch(), st.as_sender(), {}, p},
-                   st.identity.signer, st.now.encoded_context);
-  const auto message = encoded(mls_message{
-      taken(protect_private(content, st.secrets.sender_data, *st.keys, padding::size_classes, r.random))});
+  const auto message = proposed_privately_by(r[2], removal_of(leaf_index{1}), r.s);
   const auto ref = proposal_in(r[0].receive(message, r.s));
   CHECK(broken(r[0].receive(message, r.s)) == rule::generation_used);
   proposal_in(r[1].receive(message, r.s));
@@ -431,6 +425,35 @@ TEST_CASE("a proposal that comes as a PrivateMessage is kept and committed") {
         std::vector<proposal_or_ref>{{ref}});
   CHECK(commit_in(r[1].receive(made.commit, r.s)).removes_this_member());
   CHECK(broken(r[2].receive(made.commit, r.s)) == rule::unknown_proposal); // never had it
+}
+
+TEST_CASE("an encrypted commit that came before what it names opens again, until it was confirmed") {
+  room r{3};
+  r.psks["word"] = text("known to all");
+  const auto id = external_psk(text("word"), r.random);
+  const auto proposed = proposed_privately_by(r[1], {psk_proposal{id}}, r.s);
+  const auto ref = proposal_in(r[0].receive(proposed, r.s));
+  const auto sealed = committed_privately_by(r[0], {{ref}}, {id}, r.s);
+  CHECK(broken(r[2].receive(sealed, r.s)) == rule::unknown_proposal);
+  CHECK(broken(r[2].receive(sealed, r.s)) == rule::unknown_proposal);
+  proposal_in(r[2].receive(proposed, r.s));
+  r.psks.clear();
+  CHECK(broken(r[2].receive(sealed, r.s)) == rule::psk_unknown);
+  r.psks["word"] = text("known to all");
+  commit_in(r[2].receive(sealed, r.s)); // dropped
+  done(r[2].confirm(commit_in(r[2].receive(sealed, r.s))));
+  CHECK(r[2].epoch() == 3);
+  // 9.2: nothing is kept that would open it.
+  const auto from = ratchet_kind::handshake;
+  CHECK(broken(state_of(r[2]).past.at(2).keys.find(leaf_index{0}, from, 0)) == rule::generation_used);
+}
+
+TEST_CASE("a proposal that is refused though its sender is right costs no key") {
+  room r{2, {}, 1, {.proposals_max = 1}};
+  r.proposed(1, {psk_proposal{external_psk(text("k"), r.random)}});
+  const auto message = proposed_privately_by(r[1], {psk_proposal{external_psk(text("k"), r.random)}}, r.s);
+  CHECK(broken(r[0].receive(message, r.s)) == rule::too_many_proposals);
+  CHECK(broken(r[0].receive(message, r.s)) == rule::too_many_proposals);
 }
 
 TEST_CASE("proposals that cannot be committed together do not keep a member from committing") {

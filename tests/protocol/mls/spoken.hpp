@@ -74,8 +74,13 @@ struct spoken {
   result<authenticated_content> open(const public_message& m) const {
     return unprotect_public(m, secrets.membership_key, view());
   }
+  /// As a member does who takes whatever is authentic.
   result<authenticated_content> open(const private_message& m, secret_tree& receiving) const {
-    return unprotect_private(m, secrets.sender_data, receiving, view());
+    auto opened = unprotect_private(m, secrets.sender_data, receiving, view());
+    if (!opened)
+      return tl::unexpected(opened.error());
+    receiving.consume(std::move(opened->key));
+    return std::move(opened->content);
   }
 
   /// A leaf as it would come in a path or a key package, with this signature key.

@@ -120,7 +120,7 @@ void check_private(const protected_group& g, const json& one, const std::string&
   const auto theirs = message_of<private_message>(one, (name + "_priv").c_str());
   auto keys = g.keys();
   const auto opened = taken(unprotect_private(theirs, g.sender_data_secret, keys, g.view()), name + "_priv");
-  expect_equal(body_of(opened), raw, name + "_priv");
+  expect_equal(body_of(opened.content), raw, name + "_priv");
   for (const auto how : {padding::none, padding::size_classes}) {
     auto sending = g.keys();
     auto receiving = g.keys();
@@ -129,7 +129,7 @@ void check_private(const protected_group& g, const json& one, const std::string&
                             "protecting " + name);
     const auto again =
         taken(unprotect_private(ours, g.sender_data_secret, receiving, g.view()), "our " + name);
-    expect_equal(body_of(again), raw, "our " + name);
+    expect_equal(body_of(again.content), raw, "our " + name);
   }
 }
 
