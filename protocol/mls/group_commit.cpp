@@ -78,8 +78,9 @@ commit commit_of(std::span<const sent_proposal> list, const public_epoch& epoch)
   return out;
 }
 
-/// 7.3: whoever sends a leaf looks at it as those who get it.
-result<void> check_own_leaf(const public_epoch& epoch, const proposal_plan& plan, const leaf_node& leaf,
+/// 7.3 and 5.3.1: whoever sends a leaf looks at it as those who get it. `before`: the leaf that it replaces.
+result<void> check_own_leaf(const public_epoch& epoch, const proposal_plan& plan,
+                            const std::optional<leaf_node>& before, const leaf_node& leaf,
                             const surroundings& s) {
   const auto group =
       requirements_of(plan.extensions ? plan.extensions->extensions : epoch.context.extensions);
@@ -87,7 +88,11 @@ result<void> check_own_leaf(const public_epoch& epoch, const proposal_plan& plan
     return tl::unexpected(group.error());
   if (auto good = check_leaf(leaf, {leaf_node_source::commit, &*group, s.now}); !good)
     return good;
-  return epoch.tree.check_credential_types(leaf);
+  if (auto good = epoch.tree.check_credential_types(leaf); !good)
+    return good;
+  if (before)
+    return check_replacement(s.policy, *before, leaf, credential_event::commit, s.now);
+  return s.policy.accept({leaf.credential, leaf.signature_key, credential_event::commit, s.now});
 }
 
 bool covers_reinit(const commit_options& options) {
@@ -160,11 +165,13 @@ result<made_commit> group_state::build_commit(const commit_order& order, const s
   auto commit_secret = secret::zeros(hash_bytes);
   std::optional<new_path> path;
   if (applied->plan.requires_path || order.always_path) {
+    const auto before =
+        applied->staged.effects.is_external ? std::nullopt : std::optional{now.tree.leaf(applied->committer)};
     path = start_path(now.tree, applied->committer, leaf_content(), identity.signer, now.context.group_id,
                       keys, s.random);
     if (auto good = now.tree.check_unique(applied->committer); !good)
       return tl::unexpected(good.error());
-    if (auto good = check_own_leaf(now, applied->plan, path->path.leaf_node, s); !good)
+    if (auto good = check_own_leaf(now, applied->plan, before, path->path.leaf_node, s); !good)
       return tl::unexpected(good.error());
   }
   auto next = provisional_context(now, applied->plan);

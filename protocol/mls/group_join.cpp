@@ -147,8 +147,15 @@ result<external_join> join_externally(bytes_view group_info_message, std::option
   if (auto entered = st->now.enter(info->context, encoded(info->context), info->confirmation_tag); !entered)
     return tl::unexpected(entered.error());
   std::vector<proposal> proposals{{external_init_proposal{std::move(init->kem_output)}}};
-  if (replaces)
+  if (replaces) {
+    if (!st->now.tree.is_member(*replaces))
+      return refuse(rule::no_such_leaf);
+    if (auto may =
+            s.policy.accept_successor(st->now.tree.leaf(*replaces).credential, st->identity.credential);
+        !may)
+      return tl::unexpected(may.error());
     proposals.push_back({remove_proposal{*replaces}});
+  }
   const sender joiner{sender_type::new_member_commit, 0};
   std::vector<sent_proposal> list;
   for (const auto& p : proposals)

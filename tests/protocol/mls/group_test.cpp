@@ -371,7 +371,8 @@ TEST_CASE("a newer statement goes into the next leaf") {
   r.concluded(1);
   r.check_talk();
   r[1].use_credential({.identity = text("somebody else")});
-  const auto made = r.commit(1);
+  const counting_policy indulgent;
+  const auto made = taken(r[1].commit({}, {indulgent, r.random, now}));
   CHECK(broken(r[0].receive(made.commit, r.s)) == rule::credential_not_a_successor);
 }
 
@@ -502,6 +503,21 @@ TEST_CASE("7.3: nobody makes a commit whose leaf the group would refuse") {
   CHECK(broken(r[1].commit({}, r.s)) == rule::leaf_lacks_group_extension);
   r[0].use_credential({.type = credential_type::x509});
   CHECK(broken(r[0].commit({}, r.s)) == rule::leaf_lacks_own_credential);
+}
+
+TEST_CASE("5.3.1: nobody makes a commit whose credential the group's policy would refuse") {
+  room r{2};
+  r[0].use_credential({.identity = text("somebody else")});
+  CHECK(broken(r[0].commit({}, r.s)) == rule::credential_not_a_successor);
+  CHECK(broken(r[0].propose_update(r.s)) == rule::credential_not_a_successor);
+  r[0].use_credential({.identity = text("person 0")});
+  r.concluded(0);
+  const auto asked = r.policy.asked;
+  r.concluded(0); // nothing is asked of a credential that stays
+  CHECK(r.policy.asked == asked);
+  CHECK(broken(join_externally(taken(r[0].group_info(tree_delivery::in_group_info)), std::nullopt,
+                               r.identity("somebody else"), leaf_index{1}, r.s)) ==
+        rule::credential_not_a_successor);
 }
 
 TEST_CASE("a pending commit does not fit another group of the same name") {
