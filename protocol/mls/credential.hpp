@@ -14,7 +14,8 @@ enum class credential_event {
   add,         ///< being added by somebody
   update,
   commit,
-  join, ///< found in the tree of a group that we join
+  join,            ///< found in the tree of a group that we join
+  external_sender, ///< listed by a group as somebody outside who may propose (12.1.8.1)
 };
 
 struct presented_credential {

@@ -49,6 +49,8 @@ result<ratchet_tree> checked_tree(const group_info& info, const std::optional<by
     return refuse(rule::wrong_version);
   if (info.context.cipher_suite != cipher_suite_1)
     return refuse(rule::wrong_cipher_suite);
+  if (auto once = check_no_duplicates(info.extensions); !once)
+    return tl::unexpected(once.error());
   auto tree = tree_of(info, apart);
   if (!tree)
     return tree;
@@ -62,6 +64,8 @@ result<ratchet_tree> checked_tree(const group_info& info, const std::optional<by
   const tree_rules rules{info.context.group_id,       info.context.tree_hash, &*group, s.now,
                          lifetime_check::length_only, s.lifetime_max};
   if (auto good = check_tree(*tree, rules, s.policy); !good)
+    return tl::unexpected(good.error());
+  if (auto good = check_external_senders(info.context.extensions, {}, s.policy, s.now); !good)
     return tl::unexpected(good.error());
   return tree;
 }

@@ -150,7 +150,8 @@ private:
   friend struct external_join;
   friend result<struct external_join> join_externally(bytes_view, std::optional<bytes_view>, client_identity,
                                                       std::optional<leaf_index>, const surroundings&,
-                                                      const group_settings&);
+                                                      const group_settings&,
+                                                      const std::function<bool(bytes_view)>&);
   friend class group_store;
   explicit group(std::unique_ptr<group_state> state);
   std::unique_ptr<group_state> state_;
@@ -162,9 +163,11 @@ struct external_join {
   bytes commit;
   mls::group group;
 };
-/// `replaces`: the leaf of an older appearance of this client (resync).
+/// `replaces`: the leaf of an older appearance of this client (resync). `is_known`: as for a Welcome; not
+/// asked where there is something to replace.
 result<external_join> join_externally(bytes_view group_info, std::optional<bytes_view> tree,
                                       client_identity who, std::optional<leaf_index> replaces,
-                                      const surroundings& s, const group_settings& settings = {});
+                                      const surroundings& s, const group_settings& settings = {},
+                                      const std::function<bool(bytes_view group_id)>& is_known = {});
 
 } // namespace parley::mls

@@ -45,6 +45,8 @@ result<group> group::create(bytes group_id, client_identity who, extension_list 
     return tl::unexpected(group.error());
   if (auto good = check_leaf(leaf, {leaf_node_source::key_package, &*group, s.now}); !good)
     return tl::unexpected(good.error());
+  if (auto good = check_external_senders(extensions, {}, s.policy, s.now); !good)
+    return tl::unexpected(good.error());
   st->now.tree.set_leaf(leaf_index{0}, leaf);
   st->private_keys.self = leaf_index{0};
   st->private_keys.keys[to_node(leaf_index{0})] = key.private_key.copy();
@@ -123,7 +125,8 @@ result<group> group::join(bytes_view welcome_message, const own_key_package& pac
 
 result<external_join> join_externally(bytes_view group_info_message, std::optional<bytes_view> tree_apart,
                                       client_identity who, std::optional<leaf_index> replaces,
-                                      const surroundings& s, const group_settings& settings) {
+                                      const surroundings& s, const group_settings& settings,
+                                      const std::function<bool(bytes_view group_id)>& is_known) {
   const auto read = read_message(group_info_message, settings.limits);
   if (!read)
     return tl::unexpected(read.error());
@@ -135,6 +138,9 @@ result<external_join> join_externally(bytes_view group_info_message, std::option
   auto tree = checked_tree(*info, tree_apart, s);
   if (!tree)
     return tl::unexpected(tree.error());
+  // Who takes the place of an older appearance of itself may well be in the group.
+  if (!replaces && is_known && is_known(info->context.group_id))
+    return refuse(rule::group_exists);
   const auto key = external_key_of(*info);
   if (!key)
     return tl::unexpected(key.error());

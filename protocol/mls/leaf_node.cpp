@@ -85,6 +85,30 @@ public_key get_key(decoder& d) {
   return k;
 }
 
+result<void> check_encryption_key(const public_key& k) {
+  // Every encoding of a u-coordinate of small order: 0, 1, two of order 8, and p-1, p and p+1. The highest
+  // bit is not part of it (RFC 7748, section 5).
+  static constexpr std::array<public_key, 7> none_of_these = [] {
+    std::array<public_key, 7> out{};
+    out[1] = {1};
+    out[2] = {0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3, 0xfa, 0xf1, 0x9f, 0xc4, 0x6a,
+              0xda, 0x09, 0x8d, 0xeb, 0x9c, 0x32, 0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49, 0xb8, 0x00};
+    out[3] = {0x5f, 0x9c, 0x95, 0xbc, 0xa3, 0x50, 0x8c, 0x24, 0xb1, 0xd0, 0xb1, 0x55, 0x9c, 0x83, 0xef, 0x5b,
+              0x04, 0x44, 0x5c, 0xc4, 0x58, 0x1c, 0x8e, 0x86, 0xd8, 0x22, 0x4e, 0xdd, 0xd0, 0x9f, 0x11, 0x57};
+    for (std::uint8_t i = 0; i < 3; ++i) {
+      out[4 + i].fill(0xff);
+      out[4 + i].front() = static_cast<std::uint8_t>(0xec + i);
+      out[4 + i].back() = 0x7f;
+    }
+    return out;
+  }();
+  auto u = k;
+  u.back() &= 0x7f;
+  if (std::ranges::find(none_of_these, u) != none_of_these.end())
+    return refuse(rule::bad_key);
+  return {};
+}
+
 // --- extensions and capabilities ------------------------------------------------------------------------
 
 const bytes* find_extension(const extension_list& list, extension_type type) {

@@ -19,6 +19,9 @@ using public_key = std::array<std::uint8_t, 32>;
 public_key public_key_of(bytes_view v);
 void put_key(encoder& e, const public_key& k);
 public_key get_key(decoder& d);
+/// 10 and RFC 9180, 7.1.4: refuses points of small order. Nothing can be encrypted to them, so a member who
+/// had such a key would keep all the others from committing.
+result<void> check_encryption_key(const public_key& k);
 
 /// Positions among the leaves, from the left (4.1.1).
 enum class leaf_index : std::uint32_t {};

@@ -79,6 +79,8 @@ result<void> check_leaf(const leaf_node& leaf, const leaf_rules& rules) {
     return refuse(rule::too_large);
   if (rules.source && leaf.source != *rules.source)
     return refuse(rule::leaf_wrong_source);
+  if (auto ok = check_encryption_key(leaf.encryption_key); !ok)
+    return ok;
   if (auto ok = check_no_duplicates(leaf.extensions); !ok)
     return ok;
   if (auto ok = check_capabilities(leaf); !ok)
@@ -104,6 +106,8 @@ result<void> check_key_package(const key_package& package, leaf_rules rules, con
     return refuse(rule::key_package_wrong_version);
   if (package.cipher_suite != cipher_suite_1)
     return refuse(rule::key_package_wrong_cipher_suite);
+  if (auto ok = check_encryption_key(package.init_key); !ok)
+    return ok;
   if (package.init_key == leaf.encryption_key)
     return refuse(rule::key_package_init_key_reused);
   rules.source = leaf_node_source::key_package;

@@ -70,6 +70,8 @@ private:
       return refuse(rule::reinit_to_older_version);
     if (plan.reinit)
       return refuse(rule::reinit_not_alone);
+    if (auto once = check_no_duplicates(p.extensions); !once)
+      return once;
     plan.reinit = &p;
     return {};
   }
@@ -163,6 +165,21 @@ result<proposal_plan> plan_proposals(std::span<const sent_proposal> list, const 
   return std::move(p.plan);
 }
 
+result<void> check_external_senders(const extension_list& extensions, const extension_list& before,
+                                    const credential_policy& policy, std::uint64_t now) {
+  const auto senders = external_senders_of(extensions), known = external_senders_of(before);
+  if (!senders)
+    return tl::unexpected(senders.error());
+  for (const auto& e : *senders) {
+    if (known && std::ranges::find(*known, e) != known->end())
+      continue;
+    if (auto may = policy.accept({e.credential, e.signature_key, credential_event::external_sender, now});
+        !may)
+      return may;
+  }
+  return {};
+}
+
 result<std::vector<leaf_index>> apply_plan(ratchet_tree& tree, const proposal_plan& plan,
                                            const plan_rules& rules) {
   const auto& extensions = plan.extensions ? plan.extensions->extensions : rules.extensions;
@@ -192,9 +209,12 @@ result<std::vector<leaf_index>> apply_plan(ratchet_tree& tree, const proposal_pl
   for (std::size_t n = 0; n < added.size(); ++n)
     if (auto good = check_in_place(tree, added[n], plan.adds[n]->leaf_node); !good)
       return tl::unexpected(good.error());
-  if (plan.extensions)
+  if (plan.extensions) {
     if (auto good = check_members_support(tree, extensions, group->required); !good)
       return tl::unexpected(good.error());
+    if (auto good = check_external_senders(extensions, rules.extensions, rules.policy, rules.now); !good)
+      return tl::unexpected(good.error());
+  }
   return added;
 }
 

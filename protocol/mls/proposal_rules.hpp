@@ -35,6 +35,10 @@ struct proposal_plan {
 /// 12.2, as far as the list shows it. `committer` is a member or a new member who commits.
 result<proposal_plan> plan_proposals(std::span<const sent_proposal> list, const sender& committer);
 
+/// 5.3.1: the policy's word on the external senders of `extensions` that `before` does not have.
+result<void> check_external_senders(const extension_list& extensions, const extension_list& before,
+                                    const credential_policy& policy, std::uint64_t now);
+
 struct plan_rules {
   bytes_view group_id;
   const extension_list& extensions; ///< of the group before the commit

@@ -32,8 +32,11 @@ result<void> check_new_keys(const ratchet_tree& tree, leaf_index sender, const u
   if (tree.is_member(sender) && tree.encryption_key(to_node(sender)) == leaf_key)
     return refuse(rule::leaf_key_not_fresh);
   std::vector<public_key> keys{leaf_key};
-  for (const auto& node : path.nodes)
+  for (const auto& node : path.nodes) {
+    if (auto ok = check_encryption_key(node.encryption_key); !ok)
+      return ok;
     keys.push_back(node.encryption_key);
+  }
   if (std::ranges::any_of(keys, [&](const auto& k) { return tree.find_encryption_key(k).has_value(); }))
     return refuse(rule::path_key_in_use);
   std::ranges::sort(keys);

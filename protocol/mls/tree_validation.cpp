@@ -82,10 +82,17 @@ result<void> check_unmerged_leaves(const ratchet_tree& tree) {
 result<void> check_unique_keys(const ratchet_tree& tree) {
   if (auto ok = each_member(tree, [&](leaf_index i) { return tree.check_unique(i); }); !ok)
     return ok;
-  return each_parent(tree, [&](node_index p) { return tree.check_unique(p); });
+  return each_parent(tree, [&](node_index p) -> result<void> {
+    if (auto ok = check_encryption_key(tree.encryption_key(p)); !ok)
+      return ok;
+    return tree.check_unique(p);
+  });
 }
 
 result<void> check_parent_hashes(const ratchet_tree& tree) {
+  const auto top = tree.root();
+  if (!is_leaf(top) && !tree.is_blank(top) && !tree.parent_hash(top).empty())
+    return refuse(rule::parent_hash_invalid);
   return each_parent(tree, [&](node_index p) -> result<void> {
     if (is_chained_to(tree, p, left(p)) == is_chained_to(tree, p, right(p)))
       return refuse(rule::parent_hash_invalid);
@@ -100,7 +107,7 @@ result<void> verify_leaf_signatures(const ratchet_tree& tree, bytes_view group_i
 }
 
 result<void> check_tree(const ratchet_tree& tree, const tree_rules& rules, const credential_policy& policy) {
-  if (!rules.tree_hash.empty() && !equal(rules.tree_hash, tree.tree_hash()))
+  if (rules.tree_hash && !equal(*rules.tree_hash, tree.tree_hash()))
     return refuse(rule::tree_hash_mismatch);
   if (auto ok = check_unmerged_leaves(tree); !ok)
     return ok;

@@ -7,7 +7,7 @@ namespace parley::mls {
 
 struct tree_rules {
   bytes_view group_id;
-  bytes_view tree_hash; ///< of the GroupContext; empty: not asked
+  std::optional<bytes_view> tree_hash; ///< of the GroupContext; none: not asked
   const group_requirements* group = nullptr;
   std::uint64_t now = 0;
   /// Members stay when the key package they came with expires.
@@ -21,9 +21,10 @@ result<void> check_tree(const ratchet_tree& tree, const tree_rules& rules, const
 // Its parts.
 /// 7.1 and 12.4.3.1: sorted, not blank, below their node, and listed by every node between.
 result<void> check_unmerged_leaves(const ratchet_tree& tree);
-/// 7.3 and 12.4.3.1: no key appears twice.
+/// 7.3 and 12.4.3.1: no key appears twice, and those of parents are keys.
 result<void> check_unique_keys(const ratchet_tree& tree);
-/// 7.9.2: each parent that is not blank is valid with respect to exactly one node below it.
+/// 7.9: the root has no parent hash. 7.9.2: each parent that is not blank is valid with respect to exactly
+/// one node below it.
 result<void> check_parent_hashes(const ratchet_tree& tree);
 result<void> verify_leaf_signatures(const ratchet_tree& tree, bytes_view group_id);
 

@@ -1,0 +1,555 @@
+// What members, joiners and servers may try who know the rules well (RFC 9420): each is refused, and costs
+// the group nothing.
+#include "protocol/mls/follower.hpp"
+#include "tests/protocol/mls/group_forger.hpp"
+
+namespace parley::mls::test {
+namespace {
+
+constexpr auto private_extension = extension_type{0xf001};
+constexpr auto private_proposal = proposal_type{0xf002};
+
+/// Encodings of points that every Diffie-Hellman turns into zeros; the last has a high bit that is ignored.
+std::vector<public_key> keys_that_are_none() {
+  public_key one{1}, p{}, high{};
+  p.fill(0xff);
+  p[0] = 0xed;
+  p[31] = 0x7f;
+  high[31] = 0x80;
+  const public_key order_8{0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3,
+                           0xfa, 0xf1, 0x9f, 0xc4, 0x6a, 0xda, 0x09, 0x8d, 0xeb, 0x9c, 0x32,
+                           0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49, 0xb8, 0x00};
+  const public_key other_of_order_8{0x5f, 0x9c, 0x95, 0xbc, 0xa3, 0x50, 0x8c, 0x24, 0xb1, 0xd0, 0xb1,
+                                    0x55, 0x9c, 0x83, 0xef, 0x5b, 0x04, 0x44, 0x5c, 0xc4, 0x58, 0x1c,
+                                    0x8e, 0x86, 0xd8, 0x22, 0x4e, 0xdd, 0xd0, 0x9f, 0x11, 0x57};
+  auto below = p, above = p;
+  --below[0];
+  ++above[0];
+  return {public_key{}, one, below, p, above, order_8, other_of_order_8, high};
+}
+
+/// A GroupInfo of member 0 that its member changed and signed again, and what a joiner and a server say of
+/// it.
+struct info_forger {
+  room r{3};
+  mls_message good = taken(read_message(taken(r[0].group_info(tree_delivery::in_group_info))));
+
+  void check(const std::function<void(group_info&)>& change, rule expected) {
+    auto message = good;
+    auto& info = std::get<group_info>(message.body);
+    change(info);
+    sign(info, state_of(r[0]).identity.signer);
+    CHECK(broken(join_externally(encoded(message), std::nullopt, r.identity("x"), std::nullopt, r.s)) ==
+          expected);
+    CHECK(broken(follower::begin(encoded(message), std::nullopt, r.s)) == expected);
+  }
+};
+
+// --- what a GroupInfo says
+
+TEST_CASE("12.4.3.1: a GroupInfo with an empty tree hash vouches for no tree, and is refused") {
+  info_forger{}.check([](group_info& i) { i.context.tree_hash.clear(); }, rule::tree_hash_mismatch);
+  welcome_forger f;
+  CHECK(f.answer(f.changed([](auto& in) { in.info.context.tree_hash.clear(); })) == rule::tree_hash_mismatch);
+}
+
+TEST_CASE("13.4: a GroupInfo with two extensions of one type is refused, its own or its group's") {
+  info_forger f;
+  f.check([](group_info& i) { i.extensions.push_back(i.extensions[0]); }, rule::duplicate_extension);
+  const extension unknown{extension_type{0x0a0a}, {}};
+  f.check(
+      [&](group_info& i) {
+        i.extensions.insert(i.extensions.end(), {unknown, unknown});
+      },
+      rule::duplicate_extension);
+  f.check(
+      [&](group_info& i) {
+        const auto one = to_extension(required_capabilities{});
+        i.context.extensions = {one, one};
+      },
+      rule::duplicate_extension);
+  welcome_forger w;
+  CHECK(w.answer(w.changed([&](auto& in) {
+    in.info.extensions = {unknown, unknown};
+  })) == rule::duplicate_extension);
+}
+
+TEST_CASE("12.4.3: who joins from outside a group that it is in already is told so") {
+  room r{3};
+  const auto info = taken(r[0].group_info(tree_delivery::in_group_info));
+  const auto is_known = [](bytes_view id) { return equal(id, text("a group")); };
+  CHECK(broken(join_externally(info, std::nullopt, r.identity("x"), std::nullopt, r.s, {}, is_known)) ==
+        rule::group_exists);
+  // Taking the place of an older appearance is what such a client wants.
+  CHECK(broken(join_externally(info, std::nullopt, state_of(r[2]).identity.copy(), leaf(2), r.s, {},
+                               is_known)) == rule::none);
+}
+
+TEST_CASE("13.4: who joins from outside supports the extensions of the group and what it requires") {
+  info_forger f;
+  f.check(
+      [](group_info& i) {
+        i.context.extensions = {{private_extension, {}}};
+      },
+      rule::leaf_lacks_group_extension);
+  auto able = own_capabilities();
+  able.extensions = {private_extension};
+  able.proposals = {private_proposal};
+  const required_capabilities wanted{{private_extension}, {private_proposal}, {}};
+  room r{2, {to_extension(wanted)}, 1, {}, able};
+  const auto info = taken(r[0].group_info(tree_delivery::in_group_info));
+  const auto answer = [&](const mls::capabilities& has) {
+    auto who = r.identity("x");
+    who.capabilities = has;
+    return broken(join_externally(info, std::nullopt, std::move(who), std::nullopt, r.s));
+  };
+  CHECK(answer(own_capabilities()) == rule::leaf_lacks_required_extension);
+  auto half = able;
+  half.proposals.clear();
+  CHECK(answer(half) == rule::leaf_lacks_required_proposal);
+  CHECK(answer(able) == rule::none);
+}
+
+// --- keys
+
+TEST_CASE("10: a key that no Diffie-Hellman works with is no key, wherever it stands") {
+  room r{4};
+  forger f{r};
+  const auto g = r.invite("dora");
+  for (const auto& key : keys_that_are_none()) {
+    CAPTURE(static_cast<int>(key[0]));
+    // The table and the library agree on which these are.
+    CHECK(broken(encrypt_with_label(key, "x", {}, {}, r.random)) == rule::bad_key);
+    const auto as_init_key = add_of(g, [&](auto& k) { k.init_key = key; });
+    const auto as_leaf_key = add_of(g, [&](auto& k) { k.leaf_node.encryption_key = key; });
+    for (const auto& add : {as_init_key, as_leaf_key}) {
+      check_proposal(r, add, rule::bad_key);
+      f.check_list({add}, rule::bad_key);
+    }
+    check_proposal(r, update_of(r, 2, [&](auto& l) { l.encryption_key = key; }), rule::bad_key);
+    f.check(f.with_leaf([&](auto& l) { l.encryption_key = key; }), rule::bad_key);
+    f.check(f.with_path([&](auto& p) { p.nodes.back().encryption_key = key; }), rule::bad_key);
+  }
+}
+
+TEST_CASE("7.3: a leaf whose encryption key is that of a parent node is refused") {
+  room r{4};
+  for (std::size_t by = 0; by < 4; ++by)
+    r.concluded(by);
+  const auto of_parent = state_of(r[0]).now.tree.encryption_key(node(5));
+  forger f{r};
+  const auto g = r.invite("dora");
+  f.check_list({add_of(g, [&](auto& k) { k.leaf_node.encryption_key = of_parent; })},
+               rule::duplicate_encryption_key);
+  f.check(f.with_leaf([&](auto& l) { l.encryption_key = of_parent; }), rule::path_key_in_use);
+  const auto of_root = state_of(r[0]).now.tree.encryption_key(node(1));
+  check_proposal(r, update_of(r, 3, [&](auto& l) { l.encryption_key = of_root; }),
+                 rule::duplicate_encryption_key, 3);
+}
+
+TEST_CASE("7.3: an Update to the signature key of another member, or of one who is added, is refused") {
+  room r{3};
+  const auto g = r.invite("dora");
+  const auto takes = [&](const signature_key_pair& key) {
+    auto leaf = std::get<update_proposal>(update_of(r, 2).body).leaf_node;
+    leaf.signature_key = public_key_of(key.public_key);
+    sign(leaf, key, {r[2].id(), r[2].own_leaf()});
+    return proposal{update_proposal{leaf}};
+  };
+  check_proposal(r, takes(state_of(r[1]).identity.signer), rule::duplicate_signature_key);
+  forger f{r};
+  const auto ref = r.proposed(2, takes(g.who.signer));
+  f.check(f.with_list({{ref}, {g.add()}}), rule::duplicate_signature_key);
+}
+
+TEST_CASE("12.2: a commit that adds its committer again is refused") {
+  room r{3};
+  const auto again = r.invite(state_of(r[0]).identity.copy());
+  forger{r}.check_list({again.add()}, rule::duplicate_signature_key);
+}
+
+// --- capabilities and credentials
+
+TEST_CASE("7.3: a leaf is refused whose credential not all know, or that does not know theirs") {
+  room r{3};
+  forger f{r};
+  const auto g = r.invite("dora");
+  const auto knows = [](std::vector<credential_type> types) {
+    return [types](leaf_node& l) { l.capabilities.credentials = types; };
+  };
+  const auto shows_x509 = [](leaf_node& l) {
+    l.capabilities.credentials = {credential_type::basic, credential_type::x509};
+    l.credential = {credential_type::x509, {}, {text("a certificate")}};
+  };
+  const auto adds = [&](auto change) { return add_of(g, [&](auto& k) { change(k.leaf_node); }); };
+  const auto only_x509 = [&](leaf_node& l) {
+    shows_x509(l);
+    knows({credential_type::x509})(l);
+  };
+  f.check_list({adds(shows_x509)}, rule::credential_not_supported_by_all);
+  f.check_list({adds(knows({credential_type::x509}))}, rule::leaf_lacks_own_credential);
+  check_proposal(r, adds(shows_x509), rule::credential_not_supported_by_all);
+  // All but whoever commits know it: the path too has to.
+  auto both = own_capabilities();
+  both.credentials.push_back(credential_type::x509);
+  room all{3, {}, 1, {}, both};
+  forger of_all{all};
+  const auto h = all.invite("emil");
+  of_all.check_list({add_of(h, [&](auto& k) { only_x509(k.leaf_node); })},
+                    rule::leaf_lacks_credential_in_use);
+  of_all.check(of_all.with_leaf([&](auto& l) { knows({credential_type::x509})(l); }),
+               rule::leaf_lacks_own_credential);
+}
+
+TEST_CASE("7.3: an Update or a path that drops what the group requires is refused") {
+  auto able = own_capabilities();
+  able.extensions = {private_extension};
+  able.proposals = {private_proposal};
+  const required_capabilities wanted{{private_extension}, {private_proposal}, {}};
+  room r{3, {to_extension(wanted)}, 1, {}, able};
+  forger f{r};
+  const auto drops_extension = [](leaf_node& l) { l.capabilities.extensions.clear(); };
+  const auto drops_proposal = [](leaf_node& l) { l.capabilities.proposals.clear(); };
+  check_proposal(r, update_of(r, 2, drops_extension), rule::leaf_lacks_required_extension);
+  check_proposal(r, update_of(r, 2, drops_proposal), rule::leaf_lacks_required_proposal);
+  f.check(f.with_leaf(drops_extension), rule::leaf_lacks_required_extension);
+  f.check(f.with_leaf(drops_proposal), rule::leaf_lacks_required_proposal);
+}
+
+TEST_CASE("13.4: an Update or a path that drops an extension of the group is refused") {
+  auto able = own_capabilities();
+  able.extensions = {private_extension};
+  room r{3, {{private_extension, {}}}, 1, {}, able};
+  forger f{r};
+  const auto drops = [](leaf_node& l) { l.capabilities.extensions.clear(); };
+  check_proposal(r, update_of(r, 2, drops), rule::leaf_lacks_group_extension);
+  f.check(f.with_leaf(drops), rule::leaf_lacks_group_extension);
+}
+
+TEST_CASE("12.3: an Update that lacks what the same list begins to require is refused") {
+  auto able = own_capabilities();
+  able.extensions = {private_extension};
+  room r{3, {}, 1, {}, able};
+  forger f{r};
+  const auto ref = r.proposed(2, update_of(r, 2, [](auto& l) { l.capabilities.extensions.clear(); }));
+  const auto needs = new_extensions({to_extension(required_capabilities{{private_extension}, {}, {}})});
+  f.check(f.with_list({{ref}, {needs}}), rule::leaf_lacks_required_extension);
+}
+
+/// Refuses external senders and takes everybody else.
+struct members_only : same_person_policy {
+  result<void> accept(const presented_credential& c) const override {
+    if (c.event == credential_event::external_sender)
+      return refuse(rule::credential_refused);
+    return same_person_policy::accept(c);
+  }
+};
+
+TEST_CASE("5.3.1: external senders are shown to the policy, where they are new and where somebody joins") {
+  room r{3};
+  const auto key = make_signature_key(r.random);
+  const extension_list list{to_extension(
+      std::vector{external_sender{public_key_of(key.public_key), {.identity = text("server")}}})};
+  const members_only policy;
+  const surroundings strict{policy, r.random, now, {}};
+  const auto p = new_extensions(list);
+  CHECK(broken(group::create(text("x"), r.identity("x"), list, strict)) == rule::credential_refused);
+  CHECK(broken(r[0].propose(p, strict)) == rule::credential_refused);
+  CHECK(broken(r[0].commit({.proposals = {p}}, strict)) == rule::credential_refused);
+  auto made = r.commit(0, {p});
+  CHECK(broken(r[1].receive(made.commit, strict)) == rule::credential_refused);
+  const auto welcomed = r.invite("dora");
+  r.conclude(0, made);
+  const auto info = taken(r[0].group_info(tree_delivery::in_group_info));
+  CHECK(broken(join_externally(info, std::nullopt, r.identity("x"), std::nullopt, strict)) ==
+        rule::credential_refused);
+  CHECK(broken(follower::begin(info, std::nullopt, strict)) == rule::credential_refused);
+  const auto adds = r.commit(1, {welcomed.add()});
+  const bytes_view tree = adds.ratchet_tree;
+  CHECK(broken(group::join(adds.welcomes[0], welcomed.package, welcomed.who.copy(), tree, strict, {})) ==
+        rule::credential_refused);
+  // Those who stay are not asked for again.
+  CHECK(broken(r[0].propose(p, strict)) == rule::none);
+}
+
+// --- proposals
+
+TEST_CASE("13.4: a ReInit with two extensions of one type is refused") {
+  room r{3};
+  const auto one = to_extension(required_capabilities{});
+  const proposal twice{reinit_proposal{text("another group"), mls10, cipher_suite_1, {one, one}}};
+  forger{r}.check_list({twice}, rule::duplicate_extension);
+  check_proposal(r, twice, rule::duplicate_extension);
+}
+
+TEST_CASE("12.2: one proposal covered twice is refused, by reference and beside its own value") {
+  room r{3};
+  r.psks["k"] = text("known");
+  forger f{r};
+  const auto g = r.invite("dora");
+  const auto key = key_named(r, "k");
+  const auto add = r.proposed(1, g.add());
+  const auto psk = r.proposed(2, key);
+  const auto extensions = r.proposed(2, new_extensions({}));
+  f.check(f.with_list({{add}, {add}}), rule::client_added_twice);
+  f.check(f.with_list({{add}, {g.add()}}), rule::client_added_twice);
+  f.check(f.with_list({{psk}, {psk}}), rule::psk_twice);
+  f.check(f.with_list({{key}, {psk}}), rule::psk_twice);
+  f.check(f.with_list({{extensions}, {new_extensions({})}}), rule::extensions_changed_twice);
+}
+
+TEST_CASE("12.2: a ReInit that others proposed is covered alone or not at all") {
+  room r{3};
+  forger f{r};
+  const auto reinit = r.proposed(1, new_group());
+  const auto removal = r.proposed(1, removal_of(2));
+  f.check(f.with_list({{reinit}, {removal}}), rule::reinit_not_alone);
+  f.check(f.with_list({{removal}, {reinit}}), rule::reinit_not_alone);
+  f.check(f.with_list({{reinit}, {new_group()}}), rule::reinit_not_alone);
+}
+
+TEST_CASE("12.1.4: a resumption key of an epoch or a group that is not known here is refused") {
+  room r{3};
+  forger f{r};
+  for (const auto& [id, epoch] :
+       {std::pair{text("a group"), r[0].epoch() + 1}, std::pair{text("a group"), std::uint64_t{0}},
+        std::pair{text("another group"), r[0].epoch()}}) {
+    const proposal p{psk_proposal{resumption_psk(resumption_usage::application, id, epoch, r.random)}};
+    // Member 1 came in epoch 1, and knows nothing of epoch 0.
+    f.check(f.with_list({{p}}), rule::psk_unknown);
+  }
+}
+
+TEST_CASE("12.2: an Update from somebody who is no member cannot be committed") {
+  const proposal update{update_proposal{}};
+  const sender committer = sender::member(leaf(0));
+  for (const auto from : {sender_type::external, sender_type::new_member_proposal}) {
+    const sent_proposal sent{{from, 0}, &update, true};
+    CHECK(broken(plan_proposals({&sent, 1}, committer)) == rule::update_not_from_member);
+  }
+}
+
+TEST_CASE("12.1.8: in a group without external senders nobody proposes from outside") {
+  room r{2};
+  const auto key = make_signature_key(r.random);
+  const auto c =
+      sign_content(wire_format::public_message,
+                   {text("a group"), r[0].epoch(), {sender_type::external, 0}, {}, removal_of(1)}, key, {});
+  CHECK(broken(r[0].receive(encoded(mls_message{public_message{c.content, c.auth, {}}}), r.s)) ==
+        rule::unknown_sender);
+}
+
+TEST_CASE("12.1.8: an external sender that the group no longer lists is refused") {
+  random_source random = seeded_random(77);
+  const auto key = make_signature_key(random);
+  room r{3,
+         {to_extension(
+             std::vector{external_sender{public_key_of(key.public_key), {.identity = text("server")}}})}};
+  const auto from_outside = [&](std::uint64_t epoch) {
+    const auto c =
+        sign_content(wire_format::public_message,
+                     {text("a group"), epoch, {sender_type::external, 0}, {}, removal_of(2)}, key, {});
+    return encoded(mls_message{public_message{c.content, c.auth, {}}});
+  };
+  CHECK(broken(r[0].receive(from_outside(r[0].epoch() - 1), r.s)) == rule::wrong_epoch);
+  const auto good = from_outside(r[0].epoch());
+  for (auto& m : r.members)
+    proposal_in(m.receive(good, r.s));
+  r.concluded(0, {new_extensions({})});
+  CHECK(broken(r[0].receive(from_outside(r[0].epoch()), r.s)) == rule::unknown_sender);
+}
+
+TEST_CASE("12.1.8: a new member whose key package breaks 10.1 does not propose itself") {
+  room r{2};
+  const auto g = r.invite("carol");
+  const auto from_new = [&](proposal p) {
+    const auto c =
+        sign_content(wire_format::public_message,
+                     {text("a group"), r[0].epoch(), {sender_type::new_member_proposal, 0}, {}, std::move(p)},
+                     g.who.signer, {});
+    return encoded(mls_message{public_message{c.content, c.auth, {}}});
+  };
+  const auto expired = add_of(g, [](auto& k) { k.leaf_node.lifetime = {now - 3 * day, now - day}; });
+  CHECK(broken(r[0].receive(from_new(expired), r.s)) == rule::leaf_expired);
+  r.policy.answer = rule::credential_refused;
+  CHECK(broken(r[0].receive(from_new(g.add()), r.s)) == rule::credential_refused);
+}
+
+// --- external commits
+
+TEST_CASE("12.4.3.2: an external commit in the name of a member who stays is refused") {
+  joining j;
+  const auto& stolen = state_of(j.r[2]).identity.signer;
+  auto message = opened(j.good.commit);
+  auto& path = *std::get<commit>(message.content.body).path;
+  path.leaf_node.signature_key = public_key_of(stolen.public_key);
+  sign(path.leaf_node, stolen, {j.r[0].id(), leaf(4)});
+  j.check(j.changed([&](auto& c) { c = message.content; }, &stolen), rule::duplicate_signature_key);
+}
+
+TEST_CASE("12.4.3.2: the joiner takes the leftmost blank leaf and no other") {
+  joining j;
+  j.check(j.with_commit([&](auto& c) {
+    sign(c.path->leaf_node, j.signer(), {j.r[0].id(), leaf(5)});
+  }),
+          rule::leaf_bad_signature);
+}
+
+TEST_CASE("12.4.3.2: an external commit whose leaf breaks 7.3 is refused") {
+  joining j;
+  const auto with_leaf = [&](const std::function<void(leaf_node&)>& change) {
+    return j.with_commit([&](auto& c) {
+      change(c.path->leaf_node);
+      sign(c.path->leaf_node, j.signer(), {j.r[0].id(), leaf(4)});
+    });
+  };
+  const auto& tree = state_of(j.r[0]).now.tree;
+  j.check(with_leaf([](auto& l) { l.source = leaf_node_source::update; }), rule::leaf_wrong_source);
+  j.check(with_leaf([&](auto& l) { l.encryption_key = tree.encryption_key(to_node(leaf(1))); }),
+          rule::path_key_in_use);
+  j.check(with_leaf([](auto& l) { l.capabilities.cipher_suites = {2}; }), rule::leaf_lacks_cipher_suite);
+  j.check(with_leaf([](auto& l) {
+            l.capabilities.credentials.push_back(credential_type::x509);
+            l.credential = {credential_type::x509, {}, {text("a certificate")}};
+          }),
+          rule::credential_not_supported_by_all);
+  j.check(with_leaf([](auto& l) { l.parent_hash[0] ^= 1; }), rule::path_wrong_parent_hash);
+}
+
+TEST_CASE("12.2: the pre-shared keys of an external commit obey the rules of every commit") {
+  joining j;
+  const auto key = key_named(j.r, "nobody knows");
+  const proposal branch{
+      psk_proposal{resumption_psk(resumption_usage::branch, text("a group"), 1, j.r.random)}};
+  j.check(j.with_more(key), rule::psk_unknown);
+  j.check(j.with_more(branch), rule::psk_usage_out_of_place);
+  j.check(j.with_commit([&](auto& c) {
+    c.proposals.insert(c.proposals.end(), {{key}, {key}});
+  }),
+          rule::psk_twice);
+}
+
+TEST_CASE("6.2: who is no member sends no membership tag, and a member sends one") {
+  joining j;
+  encoder e;
+  e.raw(j.good.commit).opaque(bytes(32));
+  CHECK(broken(j.r[0].receive(e.out(), j.r.s)) == rule::malformed);
+  const auto by_member = j.r.commit(1).commit;
+  CHECK(broken(j.r[0].receive(bytes_view{by_member}.first(by_member.size() - 33), j.r.s)) == rule::malformed);
+}
+
+TEST_CASE("6.1: a proposal carries no confirmation tag") {
+  room r{2};
+  const auto message = taken(r[1].propose(removal_of(0), r.s));
+  encoder e; // where a commit has one: between signature and membership tag
+  const bytes_view all = message;
+  e.raw(all.first(all.size() - 33)).opaque(bytes(32)).raw(all.last(33));
+  CHECK(broken(r[0].receive(e.out(), r.s)) == rule::malformed);
+}
+
+// --- Welcomes
+
+TEST_CASE("12.4.3.1: a Welcome beside a tree with another leaf of the joiner is refused") {
+  welcome_forger f;
+  // A second key package of the same client: the tree holds the leaf of the first.
+  const auto second = f.r.invite(f.g.who.copy());
+  const auto read = taken(read_message(f.made.welcomes[0]));
+  const auto& w = *read.as<welcome>();
+  const auto told = taken(open_group_secrets(w, key_package_ref(f.g.package.package), f.g.package.init_key));
+  const invited whom{key_package_ref(second.package.package), second.package.package.init_key, nullptr};
+  auto sealed = taken(seal_group_secrets(whom, told.joiner_secret, {}, w.encrypted_group_info, f.r.random));
+  const auto bad = encoded(mls_message{welcome{cipher_suite_1, {std::move(sealed)}, w.encrypted_group_info}});
+  CHECK(broken(group::join(bad, second.package, second.who.copy(), bytes_view{*f.tree}, f.r.s, {})) ==
+        rule::own_leaf_missing);
+}
+
+TEST_CASE("12.4.3.1: a Welcome whose GroupInfo another member signed does not fit its path secret") {
+  welcome_forger f;
+  f.r.conclude(0, f.made);
+  CHECK(f.answer(f.changed([&](auto& in) {
+    in.is_signed_again = false;
+    in.info.signer = leaf(2);
+    sign(in.info, state_of(f.r[2]).identity.signer);
+  })) == rule::path_secret_mismatch);
+}
+
+TEST_CASE("a client that signs with another key than its key package says does not join") {
+  welcome_forger f;
+  const bytes_view tree = *f.tree;
+  const auto other = f.r.identity("dora");
+  CHECK(broken(group::join(f.made.welcomes[0], f.g.package, other.copy(), tree, f.r.s, {})) ==
+        rule::identity_mismatch);
+  auto damaged = f.g.who.copy();
+  damaged.signer.public_key.pop_back();
+  CHECK(broken(group::join(f.made.welcomes[0], f.g.package, damaged.copy(), tree, f.r.s, {})) ==
+        rule::identity_mismatch);
+  CHECK(broken(group::create(text("x"), damaged.copy(), {}, f.r.s)) == rule::identity_mismatch);
+  const auto info = taken(f.r[0].group_info(tree_delivery::in_group_info));
+  CHECK(broken(join_externally(info, std::nullopt, damaged.copy(), std::nullopt, f.r.s)) ==
+        rule::identity_mismatch);
+}
+
+TEST_CASE("8.4: a Welcome names the pre-shared keys of its commit, in their order") {
+  room r{2};
+  r.psks["one"] = text("first");
+  r.psks["two"] = text("second");
+  const auto g = r.invite("carol");
+  const auto one = key_named(r, "one"), two = key_named(r, "two");
+  auto made = r.commit(0, {one, g.add(), two});
+  const auto read = taken(read_message(made.welcomes[0]));
+  const auto told =
+      taken(open_group_secrets(*read.as<welcome>(), key_package_ref(g.package.package), g.package.init_key));
+  CHECK(told.psks == std::vector{std::get<psk_proposal>(one.body).psk, std::get<psk_proposal>(two.body).psk});
+  r.conclude(0, made);
+  r.members.push_back(taken(r.try_join(made, g)));
+  r.check_talk();
+}
+
+// --- messages
+
+TEST_CASE("6.3.2: a message of one epoch does not pass for one of another") {
+  room r{2};
+  const auto old = r.say(1, "hello");
+  r.concluded(0);
+  auto message = taken(read_message(old));
+  std::get<private_message>(message.body).epoch = r[0].epoch();
+  CHECK(broken(r[0].receive(encoded(message), r.s)) == rule::cannot_open);
+  CHECK(words_in(r[0].receive(old, r.s)) == "hello");
+}
+
+TEST_CASE("15.3: a message of a generation far ahead costs next to nothing, and the next is still read") {
+  room r{2};
+  auto& st = state_of(r[1]);
+  const auto next = r.say(1, "hello");
+  auto keys = st.keys->saved({secret_tree_part::what::ratchet, 2 * 1 + 1});
+  REQUIRE(keys);
+  auto far_ahead = to_bytes(keys->view());
+  std::fill_n(far_ahead.begin(), 3, std::uint8_t{0xff}); // the generation stands first
+  done(st.keys->restore({secret_tree_part::what::ratchet, 2 * 1 + 1}, far_ahead));
+  CHECK(broken(r[0].receive(r.say(1, "from far"), r.s)) == rule::generation_too_far);
+  CHECK(words_in(r[0].receive(next, r.s)) == "hello");
+}
+
+TEST_CASE("12.4.2: a commit that comes as a PrivateMessage obeys the same rules") {
+  room r{3};
+  const auto sealed = [&](const commit_change& change, bool keeps_tag = true) {
+    auto made = opened(r.commit(2).commit);
+    change(std::get<commit>(made.content.body));
+    auto& st = state_of(r[2]);
+    auto content =
+        sign_content(wire_format::private_message, made.content, st.identity.signer, st.now.encoded_context);
+    content.auth.confirmation_tag = keeps_tag ? *made.auth.confirmation_tag : bytes{};
+    return encoded(mls_message{
+        taken(protect_private(content, st.secrets.sender_data, *st.keys, padding::none, r.random))});
+  };
+  CHECK(broken(r[0].receive(sealed([](auto&) {}), r.s)) == rule::wrong_confirmation_tag);
+  CHECK(broken(r[0].receive(sealed([](auto&) {}, false), r.s)) == rule::wrong_confirmation_tag);
+  CHECK(broken(r[0].receive(sealed([](auto& c) { c.path.reset(); }), r.s)) == rule::commit_without_path);
+  CHECK(broken(r[0].receive(sealed([](auto& c) { c.proposals = {{removal_of(2)}}; }), r.s)) ==
+        rule::remove_of_committer);
+  r.concluded(1);
+  r.check_talk();
+}
+
+} // namespace
+} // namespace parley::mls::test
