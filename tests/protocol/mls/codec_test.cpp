@@ -100,6 +100,43 @@ TEST_CASE("2.1: no beginning of a message is a message") {
   }
 }
 
+TEST_CASE("2.1: a value that its enumeration does not have is malformed, also where nothing follows it") {
+  const auto is_malformed = [](const auto& structure) {
+    using T = std::remove_cvref_t<decltype(structure)>;
+    return broken(whole<T>(encoded(structure))) == rule::malformed;
+  };
+  spoken group;
+  for (const auto type : {0, 5})
+    CHECK(is_malformed(sender{static_cast<sender_type>(type)}));
+  for (const auto type : {0, 3, 6})
+    CHECK(is_malformed(authenticated_content{static_cast<wire_format>(type), group.said("hello"), {}}));
+  for (const auto type : {0, 4})
+    CHECK(is_malformed(private_message{.type = static_cast<content_type>(type)}));
+  for (const auto source : {0, 4}) {
+    auto leaf = group.leaf_of(group.outsider);
+    leaf.source = static_cast<leaf_node_source>(source);
+    CHECK(is_malformed(leaf));
+  }
+  CHECK(broken(whole<mls_message>(bytes{0, 1, 0, 0})) == rule::malformed);
+  CHECK(broken(whole<mls_message>(bytes{0, 1, 0, 6})) == rule::malformed);
+  CHECK(broken(whole<proposal>(bytes{0, 0})) == rule::malformed);
+  CHECK(broken(whole<proposal>(bytes{0, 8})) == rule::malformed);
+  CHECK(broken(whole<proposal_or_ref>(bytes{0})) == rule::malformed);
+  CHECK(broken(whole<proposal_or_ref>(bytes{3})) == rule::malformed);
+  CHECK(broken(whole<pre_shared_key_id>(bytes{0, 0})) == rule::malformed);
+  CHECK(broken(whole<pre_shared_key_id>(bytes{3, 0})) == rule::malformed);
+  CHECK(broken(whole<credential>(bytes{0x0a, 0x0a})) == rule::malformed);
+}
+
+TEST_CASE("6: a message of another version does not decode") {
+  spoken group;
+  auto in = encoded(mls_message{group.in_public(group.content(removal()))});
+  REQUIRE(whole<mls_message>(in));
+  in[1] = 2;
+  CHECK(broken(whole<mls_message>(in)) == rule::malformed);
+  CHECK(broken(read_message(in)) == rule::wrong_version);
+}
+
 TEST_CASE("A message larger than the limit is not even decoded") {
   CHECK(broken(read_message(bytes(101), {.message_bytes_max = 100})) == rule::too_large);
 }

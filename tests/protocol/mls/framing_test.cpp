@@ -463,6 +463,26 @@ TEST_SUITE("6.3: private messages") {
     CHECK(broken(group.open(message, receiving)) == rule::generation_used);
   }
 
+  TEST_CASE("6.1: what was signed for one wire format is not sent in another") {
+    spoken group;
+    auto sending = group.keys();
+    CHECK(broken(protect_private(group.by_alice(group.said("hello")), group.secrets.sender_data, sending,
+                                 padding::none, group.random)) == rule::malformed);
+    CHECK(broken(protect_public(group.by_alice(group.content(removal()), wire_format::private_message),
+                                group.secrets.membership_key, group.encoded_context)) == rule::malformed);
+  }
+
+  TEST_CASE("6.3.1: a member cannot speak with the keys of another") {
+    spoken group;
+    auto receiving = group.keys();
+    auto by_bob = group.said("hello");
+    by_bob.authenticated_data.clear();
+    const auto content = group.signed_by(group.signers[1], by_bob, wire_format::private_message);
+    CHECK(broken(group.open(
+              sealed_by_hand(group, plaintext_of(content, {}), content_type::application, spoken::alice),
+              receiving)) == rule::bad_signature);
+  }
+
   TEST_CASE("6.3.2: only a member's content is encrypted") {
     spoken group;
     auto sending = group.keys();

@@ -28,88 +28,6 @@ std::vector<public_key> keys_that_are_none() {
   return {public_key{}, one, below, p, above, order_8, other_of_order_8, high};
 }
 
-/// A GroupInfo of member 0 that its member changed and signed again, and what a joiner and a server say of
-/// it.
-struct info_forger {
-  room r{3};
-  mls_message good = taken(read_message(taken(r[0].group_info(tree_delivery::in_group_info))));
-
-  void check(const std::function<void(group_info&)>& change, rule expected) {
-    auto message = good;
-    auto& info = std::get<group_info>(message.body);
-    change(info);
-    sign(info, state_of(r[0]).identity.signer);
-    CHECK(broken(join_externally(encoded(message), std::nullopt, r.identity("x"), std::nullopt, r.s)) ==
-          expected);
-    CHECK(broken(follower::begin(encoded(message), std::nullopt, r.s)) == expected);
-  }
-};
-
-// --- what a GroupInfo says
-
-TEST_CASE("12.4.3.1: a GroupInfo with an empty tree hash vouches for no tree, and is refused") {
-  info_forger{}.check([](group_info& i) { i.context.tree_hash.clear(); }, rule::tree_hash_mismatch);
-  welcome_forger f;
-  CHECK(f.answer(f.changed([](auto& in) { in.info.context.tree_hash.clear(); })) == rule::tree_hash_mismatch);
-}
-
-TEST_CASE("13.4: a GroupInfo with two extensions of one type is refused, its own or its group's") {
-  info_forger f;
-  f.check([](group_info& i) { i.extensions.push_back(i.extensions[0]); }, rule::duplicate_extension);
-  const extension unknown{extension_type{0x0a0a}, {}};
-  f.check(
-      [&](group_info& i) {
-        i.extensions.insert(i.extensions.end(), {unknown, unknown});
-      },
-      rule::duplicate_extension);
-  f.check(
-      [&](group_info& i) {
-        const auto one = to_extension(required_capabilities{});
-        i.context.extensions = {one, one};
-      },
-      rule::duplicate_extension);
-  welcome_forger w;
-  CHECK(w.answer(w.changed([&](auto& in) {
-    in.info.extensions = {unknown, unknown};
-  })) == rule::duplicate_extension);
-}
-
-TEST_CASE("12.4.3: who joins from outside a group that it is in already is told so") {
-  room r{3};
-  const auto info = taken(r[0].group_info(tree_delivery::in_group_info));
-  const auto is_known = [](bytes_view id) { return equal(id, text("a group")); };
-  CHECK(broken(join_externally(info, std::nullopt, r.identity("x"), std::nullopt, r.s, {}, is_known)) ==
-        rule::group_exists);
-  // Taking the place of an older appearance is what such a client wants.
-  CHECK(broken(join_externally(info, std::nullopt, state_of(r[2]).identity.copy(), leaf(2), r.s, {},
-                               is_known)) == rule::none);
-}
-
-TEST_CASE("13.4: who joins from outside supports the extensions of the group and what it requires") {
-  info_forger f;
-  f.check(
-      [](group_info& i) {
-        i.context.extensions = {{private_extension, {}}};
-      },
-      rule::leaf_lacks_group_extension);
-  auto able = own_capabilities();
-  able.extensions = {private_extension};
-  able.proposals = {private_proposal};
-  const required_capabilities wanted{{private_extension}, {private_proposal}, {}};
-  room r{2, {to_extension(wanted)}, 1, {}, able};
-  const auto info = taken(r[0].group_info(tree_delivery::in_group_info));
-  const auto answer = [&](const mls::capabilities& has) {
-    auto who = r.identity("x");
-    who.capabilities = has;
-    return broken(join_externally(info, std::nullopt, std::move(who), std::nullopt, r.s));
-  };
-  CHECK(answer(own_capabilities()) == rule::leaf_lacks_required_extension);
-  auto half = able;
-  half.proposals.clear();
-  CHECK(answer(half) == rule::leaf_lacks_required_proposal);
-  CHECK(answer(able) == rule::none);
-}
-
 // --- keys
 
 TEST_CASE("10: a key that no Diffie-Hellman works with is no key, wherever it stands") {
@@ -375,134 +293,114 @@ TEST_CASE("12.1.8: a new member whose key package breaks 10.1 does not propose i
   CHECK(broken(r[0].receive(from_new(g.add()), r.s)) == rule::credential_refused);
 }
 
-// --- external commits
+// --- what a committer covers
 
-TEST_CASE("12.4.3.2: an external commit in the name of a member who stays is refused") {
-  joining j;
-  const auto& stolen = state_of(j.r[2]).identity.signer;
-  auto message = opened(j.good.commit);
-  auto& path = *std::get<commit>(message.content.body).path;
-  path.leaf_node.signature_key = public_key_of(stolen.public_key);
-  sign(path.leaf_node, stolen, {j.r[0].id(), leaf(4)});
-  j.check(j.changed([&](auto& c) { c = message.content; }, &stolen), rule::duplicate_signature_key);
-}
-
-TEST_CASE("12.4.3.2: the joiner takes the leftmost blank leaf and no other") {
-  joining j;
-  j.check(j.with_commit([&](auto& c) {
-    sign(c.path->leaf_node, j.signer(), {j.r[0].id(), leaf(5)});
-  }),
-          rule::leaf_bad_signature);
-}
-
-TEST_CASE("12.4.3.2: an external commit whose leaf breaks 7.3 is refused") {
-  joining j;
-  const auto with_leaf = [&](const std::function<void(leaf_node&)>& change) {
-    return j.with_commit([&](auto& c) {
-      change(c.path->leaf_node);
-      sign(c.path->leaf_node, j.signer(), {j.r[0].id(), leaf(4)});
-    });
+TEST_CASE(
+    "12.2: a committer covers what others proposed as far as it goes together, and leaves out the rest") {
+  room r{4};
+  r.psks["k"] = text("known");
+  const auto g = r.invite("dora");
+  const auto key = key_named(r, "k");
+  const auto covers = [&](const std::function<bool(const commit_effects&)>& expected) {
+    auto made = taken(r[0].commit({}, r.s));
+    CHECK(expected(made.pending.effects()));
+    // All that was proposed is gone with the epoch.
+    r.conclude(0, made);
+    r.check_agreed();
   };
-  const auto& tree = state_of(j.r[0]).now.tree;
-  j.check(with_leaf([](auto& l) { l.source = leaf_node_source::update; }), rule::leaf_wrong_source);
-  j.check(with_leaf([&](auto& l) { l.encryption_key = tree.encryption_key(to_node(leaf(1))); }),
-          rule::path_key_in_use);
-  j.check(with_leaf([](auto& l) { l.capabilities.cipher_suites = {2}; }), rule::leaf_lacks_cipher_suite);
-  j.check(with_leaf([](auto& l) {
-            l.capabilities.credentials.push_back(credential_type::x509);
-            l.credential = {credential_type::x509, {}, {text("a certificate")}};
-          }),
-          rule::credential_not_supported_by_all);
-  j.check(with_leaf([](auto& l) { l.parent_hash[0] ^= 1; }), rule::path_wrong_parent_hash);
+  SUBCASE("the removal of the committer") {
+    r.proposed(1, removal_of(0));
+    covers([](const auto& e) { return e.removed.empty(); });
+  }
+  SUBCASE("an Update of the committer") {
+    r.proposed(0, taken(r[0].propose_update(r.s)));
+    covers([](const auto& e) { return e.updated.empty(); });
+  }
+  SUBCASE("one removal from two members") {
+    r.proposed(1, removal_of(3));
+    r.proposed(2, removal_of(3));
+    covers([](const auto& e) { return e.removed == std::vector{leaf(3)}; });
+  }
+  SUBCASE("an Update of whoever is removed") {
+    r.proposed(3, taken(r[3].propose_update(r.s)));
+    r.proposed(1, removal_of(3));
+    covers([](const auto& e) { return e.removed == std::vector{leaf(3)} && e.updated.empty(); });
+  }
+  SUBCASE("one client from two members") {
+    r.proposed(1, g.add());
+    r.proposed(2, r.invite(g.who.copy()).add());
+    covers([](const auto& e) { return e.added == std::vector{leaf(4)}; });
+  }
+  SUBCASE("one pre-shared key from two members") {
+    r.proposed(1, key);
+    r.proposed(2, key);
+    covers([](const auto&) { return true; });
+  }
+  SUBCASE("new extensions from two members") {
+    r.proposed(1, new_extensions({}));
+    r.proposed(2, new_extensions({to_extension(required_capabilities{})}));
+    covers([](const auto& e) { return e.changes_extensions; });
+    CHECK(r[0].extensions().empty());
+  }
+  SUBCASE("a ReInit") {
+    r.proposed(1, new_group());
+    r.proposed(2, removal_of(3));
+    covers([](const auto& e) { return !e.reinit && e.removed == std::vector{leaf(3)}; });
+  }
 }
 
-TEST_CASE("12.2: the pre-shared keys of an external commit obey the rules of every commit") {
-  joining j;
-  const auto key = key_named(j.r, "nobody knows");
-  const proposal branch{
-      psk_proposal{resumption_psk(resumption_usage::branch, text("a group"), 1, j.r.random)}};
-  j.check(j.with_more(key), rule::psk_unknown);
-  j.check(j.with_more(branch), rule::psk_usage_out_of_place);
-  j.check(j.with_commit([&](auto& c) {
-    c.proposals.insert(c.proposals.end(), {{key}, {key}});
-  }),
-          rule::psk_twice);
+TEST_CASE("11: nobody creates a group whose rules its creator does not meet") {
+  room r;
+  const auto answer = [&](extension_list list, mls::capabilities has = own_capabilities()) {
+    auto who = r.identity("x");
+    who.capabilities = std::move(has);
+    return broken(group::create(text("x"), std::move(who), std::move(list), r.s));
+  };
+  const auto one = to_extension(required_capabilities{});
+  CHECK(answer({one, one}) == rule::duplicate_extension);
+  CHECK(answer({{extension_type::required_capabilities, text("?")}}) == rule::malformed);
+  CHECK(answer({{extension_type::external_senders, text("?")}}) == rule::malformed);
+  CHECK(answer({{private_extension, {}}}) == rule::leaf_lacks_group_extension);
+  CHECK(answer({to_extension(required_capabilities{.proposals = {private_proposal}})}) ==
+        rule::leaf_lacks_required_proposal);
+  auto no_suite = own_capabilities();
+  no_suite.cipher_suites.clear();
+  CHECK(answer({}, no_suite) == rule::leaf_lacks_cipher_suite);
+  CHECK(answer({one}) == rule::none);
 }
 
-TEST_CASE("6.2: who is no member sends no membership tag, and a member sends one") {
-  joining j;
-  encoder e;
-  e.raw(j.good.commit).opaque(bytes(32));
-  CHECK(broken(j.r[0].receive(e.out(), j.r.s)) == rule::malformed);
-  const auto by_member = j.r.commit(1).commit;
-  CHECK(broken(j.r[0].receive(bytes_view{by_member}.first(by_member.size() - 33), j.r.s)) == rule::malformed);
+// --- groups that are over
+
+TEST_CASE("12.4.2: who was removed takes no handshake any more") {
+  room r{3};
+  r.concluded(0, {removal_of(2)});
+  REQUIRE(r[2].is_over());
+  CHECK(broken(r[2].receive(r.commit(0).commit, r.s)) == rule::group_over);
+  CHECK(broken(r[2].receive(taken(r[1].propose(removal_of(0), r.s)), r.s)) == rule::group_over);
+  CHECK(broken(r[2].propose(removal_of(0), r.s)) == rule::group_over);
+  CHECK(broken(r[2].propose_update(r.s)) == rule::group_over);
+  CHECK(broken(r[2].group_info(tree_delivery::apart)) == rule::group_over);
 }
 
-TEST_CASE("6.1: a proposal carries no confirmation tag") {
+TEST_CASE("12.4.2: after a ReInit a server applies no commit, not even one that it had checked") {
+  room r{3};
+  const auto info = taken(r[0].group_info(tree_delivery::in_group_info));
+  auto server = taken(follower::begin(info, std::nullopt, r.s));
+  auto ends = taken(server.check(r.commit(0, {new_group()}).commit, r.s));
+  auto goes_on = taken(server.check(r.commit(1).commit, r.s));
+  taken(server.apply(std::move(ends)));
+  CHECK(broken(server.apply(std::move(goes_on))) == rule::group_over);
+}
+
+TEST_CASE("6: an application message of another group is refused as such, whatever its epoch") {
   room r{2};
-  const auto message = taken(r[1].propose(removal_of(0), r.s));
-  encoder e; // where a commit has one: between signature and membership tag
-  const bytes_view all = message;
-  e.raw(all.first(all.size() - 33)).opaque(bytes(32)).raw(all.last(33));
-  CHECK(broken(r[0].receive(e.out(), r.s)) == rule::malformed);
-}
-
-// --- Welcomes
-
-TEST_CASE("12.4.3.1: a Welcome beside a tree with another leaf of the joiner is refused") {
-  welcome_forger f;
-  // A second key package of the same client: the tree holds the leaf of the first.
-  const auto second = f.r.invite(f.g.who.copy());
-  const auto read = taken(read_message(f.made.welcomes[0]));
-  const auto& w = *read.as<welcome>();
-  const auto told = taken(open_group_secrets(w, key_package_ref(f.g.package.package), f.g.package.init_key));
-  const invited whom{key_package_ref(second.package.package), second.package.package.init_key, nullptr};
-  auto sealed = taken(seal_group_secrets(whom, told.joiner_secret, {}, w.encrypted_group_info, f.r.random));
-  const auto bad = encoded(mls_message{welcome{cipher_suite_1, {std::move(sealed)}, w.encrypted_group_info}});
-  CHECK(broken(group::join(bad, second.package, second.who.copy(), bytes_view{*f.tree}, f.r.s, {})) ==
-        rule::own_leaf_missing);
-}
-
-TEST_CASE("12.4.3.1: a Welcome whose GroupInfo another member signed does not fit its path secret") {
-  welcome_forger f;
-  f.r.conclude(0, f.made);
-  CHECK(f.answer(f.changed([&](auto& in) {
-    in.is_signed_again = false;
-    in.info.signer = leaf(2);
-    sign(in.info, state_of(f.r[2]).identity.signer);
-  })) == rule::path_secret_mismatch);
-}
-
-TEST_CASE("a client that signs with another key than its key package says does not join") {
-  welcome_forger f;
-  const bytes_view tree = *f.tree;
-  const auto other = f.r.identity("dora");
-  CHECK(broken(group::join(f.made.welcomes[0], f.g.package, other.copy(), tree, f.r.s, {})) ==
-        rule::identity_mismatch);
-  auto damaged = f.g.who.copy();
-  damaged.signer.public_key.pop_back();
-  CHECK(broken(group::join(f.made.welcomes[0], f.g.package, damaged.copy(), tree, f.r.s, {})) ==
-        rule::identity_mismatch);
-  CHECK(broken(group::create(text("x"), damaged.copy(), {}, f.r.s)) == rule::identity_mismatch);
-  const auto info = taken(f.r[0].group_info(tree_delivery::in_group_info));
-  CHECK(broken(join_externally(info, std::nullopt, damaged.copy(), std::nullopt, f.r.s)) ==
-        rule::identity_mismatch);
-}
-
-TEST_CASE("8.4: a Welcome names the pre-shared keys of its commit, in their order") {
-  room r{2};
-  r.psks["one"] = text("first");
-  r.psks["two"] = text("second");
-  const auto g = r.invite("carol");
-  const auto one = key_named(r, "one"), two = key_named(r, "two");
-  auto made = r.commit(0, {one, g.add(), two});
-  const auto read = taken(read_message(made.welcomes[0]));
-  const auto told =
-      taken(open_group_secrets(*read.as<welcome>(), key_package_ref(g.package.package), g.package.init_key));
-  CHECK(told.psks == std::vector{std::get<psk_proposal>(one.body).psk, std::get<psk_proposal>(two.body).psk});
-  r.conclude(0, made);
-  r.members.push_back(taken(r.try_join(made, g)));
-  r.check_talk();
+  auto message = taken(read_message(r.say(1, "hello")));
+  auto& sealed = std::get<private_message>(message.body);
+  sealed.group_id = text("another");
+  for (const auto epoch : {r[0].epoch(), std::uint64_t{0}, r[0].epoch() + 1}) {
+    sealed.epoch = epoch;
+    CHECK(broken(r[0].receive(encoded(message), r.s)) == rule::wrong_group);
+  }
 }
 
 // --- messages
