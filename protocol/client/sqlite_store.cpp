@@ -4,7 +4,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sqlite3.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -13,12 +12,6 @@
 
 namespace parley::client {
 namespace {
-
-// Ids use all 64 bits and SQLite's integers are signed: the bits are kept, the order of large ones is not
-// needed.
-std::int64_t bits(std::uint64_t v) {
-  return static_cast<std::int64_t>(v);
-}
 
 constexpr auto tables = R"(
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -44,130 +37,37 @@ CREATE TABLE IF NOT EXISTS reads (
 
 } // namespace
 
-/// A prepared statement for one use. Columns and parameters are taken in order.
-class sqlite_store::statement {
-public:
-  statement(sqlite3* db, const char* sql) : db_{db} {
-    if (sqlite3_prepare_v2(db, sql, -1, &it_, nullptr) != SQLITE_OK)
-      fail();
-  }
-  ~statement() { sqlite3_finalize(it_); }
-  statement(const statement&) = delete;
-  statement& operator=(const statement&) = delete;
-
-  statement& bind(std::int64_t v) {
-    if (sqlite3_bind_int64(it_, ++bound_, v) != SQLITE_OK)
-      fail();
-    return *this;
-  }
-  statement& bind(std::uint64_t v) { return bind(bits(v)); }
-  statement& bind(seq_no v) { return bind(bits(number(v))); }
-  statement& bind(conversation_id c) { return bind(bits(c.hi)).bind(bits(c.lo)); }
-  /// The bytes must live until the statement has run.
-  statement& bind(std::string_view v) {
-    // An empty view may have no address, and SQLite takes that for NULL.
-    if (sqlite3_bind_blob64(it_, ++bound_, v.empty() ? "" : v.data(), v.size(), SQLITE_STATIC) != SQLITE_OK)
-      fail();
-    return *this;
-  }
-  /// False after the last row.
-  bool step() {
-    taken_ = 0;
-    const int code = sqlite3_step(it_);
-    if (code != SQLITE_ROW && code != SQLITE_DONE)
-      fail();
-    return code == SQLITE_ROW;
-  }
-  std::uint64_t integer() { return static_cast<std::uint64_t>(sqlite3_column_int64(it_, taken_++)); }
-  std::string bytes() {
-    const auto* data = static_cast<const char*>(sqlite3_column_blob(it_, taken_));
-    const auto size = static_cast<std::size_t>(sqlite3_column_bytes(it_, taken_++));
-    return data ? std::string{data, size} : std::string{};
-  }
-  conversation_id conversation() {
-    const auto hi = integer();
-    return {hi, integer()};
-  }
-
-private:
-  [[noreturn]] void fail() {
-    throw store_error{fmt::format("The profile's database failed: {}.", sqlite3_errmsg(db_))};
-  }
-  sqlite3* db_;
-  sqlite3_stmt* it_ = nullptr;
-  int bound_ = 0;
-  int taken_ = 0;
-};
-
-/// Rolls back unless committed.
-class sqlite_store::transaction {
-public:
-  explicit transaction(sqlite_store& store) : store_{store} { store.run("BEGIN IMMEDIATE"); }
-  ~transaction() {
-    if (!committed_)
-      sqlite3_exec(store_.db_, "ROLLBACK", nullptr, nullptr, nullptr);
-  }
-  void commit() {
-    store_.run("COMMIT");
-    committed_ = true;
-  }
-
-private:
-  sqlite_store& store_;
-  bool committed_ = false;
-};
-
-sqlite_store::sqlite_store(const std::filesystem::path& directory) {
+profile_lock::profile_lock(const std::filesystem::path& directory) {
   std::error_code failed;
   std::filesystem::create_directories(directory, failed);
   if (failed)
     throw store_error{
         fmt::format("Cannot make the profile directory {}: {}.", directory.string(), failed.message())};
   ::chmod(directory.c_str(), 0700); // it holds the device's key
-  lock_ = ::open((directory / "lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (lock_ < 0)
+  it_ = ::open((directory / "lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (it_ < 0)
     throw store_error{fmt::format("Cannot write in {}: {}.", directory.string(), std::strerror(errno))};
-  if (::flock(lock_, LOCK_EX | LOCK_NB) != 0) {
-    ::close(lock_);
+  if (::flock(it_, LOCK_EX | LOCK_NB) != 0) {
+    ::close(it_);
     throw store_error{
         fmt::format("The profile {} is in use by another parley: close that one, or give another --profile.",
                     directory.string())};
   }
-  const auto file = directory / "parley.db";
-  const auto mask = ::umask(0077);
-  const int code = sqlite3_open_v2(file.c_str(), &db_, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, nullptr);
-  ::umask(mask);
-  try {
-    if (code != SQLITE_OK)
-      throw store_error{fmt::format("Cannot open {}: {}.", file.string(), sqlite3_errmsg(db_))};
-    run("PRAGMA journal_mode=WAL");
-    run("PRAGMA synchronous=FULL");
-    make_tables();
-  } catch (...) {
-    sqlite3_close(db_);
-    ::close(lock_);
-    throw;
-  }
 }
 
-sqlite_store::~sqlite_store() {
-  sqlite3_close(db_);
-  ::close(lock_);
+profile_lock::~profile_lock() {
+  ::close(it_);
 }
 
-sqlite_store::statement sqlite_store::prepare(const char* sql) {
-  return {db_, sql};
-}
-
-void sqlite_store::run(const char* sql) {
-  if (sqlite3_exec(db_, sql, nullptr, nullptr, nullptr) != SQLITE_OK)
-    throw store_error{fmt::format("The profile's database failed: {}.", sqlite3_errmsg(db_))};
+sqlite_store::sqlite_store(const std::filesystem::path& directory)
+    : lock_{directory}, db_{directory / "parley.db"} {
+  make_tables();
 }
 
 void sqlite_store::make_tables() {
   constexpr std::string_view format = "1";
-  transaction t{*this};
-  run(tables);
+  database::transaction t{db_};
+  db_.run(tables);
   const auto found = setting("format");
   if (found.empty())
     set("format", format);
@@ -177,14 +77,14 @@ void sqlite_store::make_tables() {
 }
 
 std::string sqlite_store::setting(const char* name) {
-  auto s = prepare("SELECT value FROM settings WHERE name = CAST(? AS TEXT)");
+  auto s = db_.prepare("SELECT value FROM settings WHERE name = CAST(? AS TEXT)");
   s.bind(std::string_view{name});
   return s.step() ? s.bytes() : std::string{};
 }
 
 void sqlite_store::set(const char* name, std::string_view value) {
-  auto s = prepare("INSERT INTO settings VALUES (CAST(? AS TEXT), ?) "
-                   "ON CONFLICT(name) DO UPDATE SET value = excluded.value");
+  auto s = db_.prepare("INSERT INTO settings VALUES (CAST(? AS TEXT), ?) "
+                       "ON CONFLICT(name) DO UPDATE SET value = excluded.value");
   s.bind(std::string_view{name}).bind(value).step();
 }
 
@@ -223,11 +123,11 @@ void sqlite_store::set_identity(const identity& who) {
 }
 
 outgoing sqlite_store::enqueue(conversation_id c, std::string body) {
-  transaction t{*this};
+  database::transaction t{db_};
   const auto last = setting("counter");
   const auto counter = (last.empty() ? 0 : reader{last}.get<std::uint64_t>()) + 1;
   set("counter", writer{}.put(counter).bytes());
-  prepare("INSERT INTO outbox (counter, hi, lo, body) VALUES (?, ?, ?, ?)")
+  db_.prepare("INSERT INTO outbox (counter, hi, lo, body) VALUES (?, ?, ?, ?)")
       .bind(counter)
       .bind(c)
       .bind(std::string_view{body})
@@ -238,7 +138,7 @@ outgoing sqlite_store::enqueue(conversation_id c, std::string body) {
 
 std::vector<outgoing> sqlite_store::waiting() {
   std::vector<outgoing> out;
-  auto s = prepare("SELECT counter, hi, lo, body FROM outbox WHERE failed = 0 ORDER BY counter");
+  auto s = db_.prepare("SELECT counter, hi, lo, body FROM outbox WHERE failed = 0 ORDER BY counter");
   while (s.step()) {
     outgoing o;
     o.counter = s.integer();
@@ -250,7 +150,7 @@ std::vector<outgoing> sqlite_store::waiting() {
 }
 
 void sqlite_store::keep(const message& m) {
-  prepare("INSERT OR IGNORE INTO history VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+  db_.prepare("INSERT OR IGNORE INTO history VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
       .bind(m.conversation)
       .bind(m.seq)
       .bind(m.id.hi)
@@ -264,14 +164,14 @@ void sqlite_store::keep(const message& m) {
 }
 
 void sqlite_store::sent(const message& placed) {
-  transaction t{*this};
-  prepare("DELETE FROM outbox WHERE counter = ?").bind(placed.client_id.counter).step();
+  database::transaction t{db_};
+  db_.prepare("DELETE FROM outbox WHERE counter = ?").bind(placed.client_id.counter).step();
   keep(placed);
   t.commit();
 }
 
 void sqlite_store::failed(std::uint64_t counter, ec why) {
-  prepare("UPDATE outbox SET failed = ? WHERE counter = ?")
+  db_.prepare("UPDATE outbox SET failed = ? WHERE counter = ?")
       .bind(std::uint64_t{number(why)})
       .bind(counter)
       .step();
@@ -279,7 +179,7 @@ void sqlite_store::failed(std::uint64_t counter, ec why) {
 
 std::vector<client_store::failed_message> sqlite_store::failures() {
   std::vector<failed_message> out;
-  auto s = prepare("SELECT counter, hi, lo, body, failed FROM outbox WHERE failed != 0 ORDER BY counter");
+  auto s = db_.prepare("SELECT counter, hi, lo, body, failed FROM outbox WHERE failed != 0 ORDER BY counter");
   while (s.step()) {
     failed_message f;
     f.it.counter = s.integer();
@@ -292,22 +192,22 @@ std::vector<client_store::failed_message> sqlite_store::failures() {
 }
 
 void sqlite_store::forget(std::uint64_t counter) {
-  prepare("DELETE FROM outbox WHERE counter = ? AND failed != 0").bind(counter).step();
+  db_.prepare("DELETE FROM outbox WHERE counter = ? AND failed != 0").bind(counter).step();
 }
 
 void sqlite_store::apply(const applied_batch& batch) {
-  transaction t{*this};
+  database::transaction t{db_};
   for (const auto* m : batch.messages)
     keep(*m);
   for (const auto& [c, upto] : batch.positions)
-    prepare("INSERT INTO positions VALUES (?, ?, ?) "
-            "ON CONFLICT(hi, lo) DO UPDATE SET seq = max(seq, excluded.seq)")
+    db_.prepare("INSERT INTO positions VALUES (?, ?, ?) "
+                "ON CONFLICT(hi, lo) DO UPDATE SET seq = max(seq, excluded.seq)")
         .bind(c)
         .bind(upto)
         .step();
   for (const auto& m : batch.marks)
-    prepare("INSERT INTO marks VALUES (?, ?, ?, ?, ?) ON CONFLICT(hi, lo, user) DO UPDATE SET "
-            "delivered = max(delivered, excluded.delivered), read = max(read, excluded.read)")
+    db_.prepare("INSERT INTO marks VALUES (?, ?, ?, ?, ?) ON CONFLICT(hi, lo, user) DO UPDATE SET "
+                "delivered = max(delivered, excluded.delivered), read = max(read, excluded.read)")
         .bind(m.conversation)
         .bind(number(m.user))
         .bind(m.delivered)
@@ -317,8 +217,8 @@ void sqlite_store::apply(const applied_batch& batch) {
     writer members;
     for (auto user : c.members)
       members.put(user);
-    prepare("INSERT INTO conversations VALUES (?, ?, ?, ?) ON CONFLICT(hi, lo) DO UPDATE SET "
-            "members = excluded.members, last = max(last, excluded.last)")
+    db_.prepare("INSERT INTO conversations VALUES (?, ?, ?, ?) ON CONFLICT(hi, lo) DO UPDATE SET "
+                "members = excluded.members, last = max(last, excluded.last)")
         .bind(c.conversation)
         .bind(std::string_view{members.bytes()})
         .bind(c.last)
@@ -338,12 +238,12 @@ void sqlite_store::acknowledged(const cursor& upto) {
 }
 
 void sqlite_store::restore(inbox_applier& into) {
-  auto positions = prepare("SELECT hi, lo, seq FROM positions");
+  auto positions = db_.prepare("SELECT hi, lo, seq FROM positions");
   while (positions.step()) {
     const auto c = positions.conversation();
     into.advance(c, seq_no{positions.integer()});
   }
-  auto marks = prepare("SELECT hi, lo, user, delivered, read FROM marks");
+  auto marks = db_.prepare("SELECT hi, lo, user, delivered, read FROM marks");
   while (marks.step()) {
     watermark m;
     m.conversation = marks.conversation();
@@ -356,8 +256,8 @@ void sqlite_store::restore(inbox_applier& into) {
 
 std::vector<message> sqlite_store::history(conversation_id c, seq_no after, std::size_t limit) {
   std::vector<message> out;
-  auto s = prepare("SELECT seq, id_hi, id_lo, sender, device, counter, at, body FROM history "
-                   "WHERE hi = ? AND lo = ? AND seq > ? ORDER BY seq LIMIT ?");
+  auto s = db_.prepare("SELECT seq, id_hi, id_lo, sender, device, counter, at, body FROM history "
+                       "WHERE hi = ? AND lo = ? AND seq > ? ORDER BY seq LIMIT ?");
   s.bind(c).bind(after).bind(static_cast<std::int64_t>(limit));
   while (s.step()) {
     message m;
@@ -377,7 +277,7 @@ std::vector<message> sqlite_store::history(conversation_id c, seq_no after, std:
 
 std::vector<conversation_info> sqlite_store::conversations() {
   std::vector<conversation_info> out;
-  auto s = prepare("SELECT hi, lo, members, last FROM conversations ORDER BY hi, lo");
+  auto s = db_.prepare("SELECT hi, lo, members, last FROM conversations ORDER BY hi, lo");
   while (s.step()) {
     conversation_info c;
     c.conversation = s.conversation();
@@ -392,20 +292,20 @@ std::vector<conversation_info> sqlite_store::conversations() {
 }
 
 void sqlite_store::read(conversation_id c, seq_no upto) {
-  prepare("INSERT INTO reads VALUES (?, ?, ?, 0) "
-          "ON CONFLICT(hi, lo) DO UPDATE SET wanted = max(wanted, excluded.wanted)")
+  db_.prepare("INSERT INTO reads VALUES (?, ?, ?, 0) "
+              "ON CONFLICT(hi, lo) DO UPDATE SET wanted = max(wanted, excluded.wanted)")
       .bind(c)
       .bind(upto)
       .step();
 }
 
 void sqlite_store::read_known(conversation_id c, seq_no upto) {
-  prepare("UPDATE reads SET known = max(known, ?) WHERE hi = ? AND lo = ?").bind(upto).bind(c).step();
+  db_.prepare("UPDATE reads SET known = max(known, ?) WHERE hi = ? AND lo = ?").bind(upto).bind(c).step();
 }
 
 std::vector<client_store::unread> sqlite_store::reads_owed() {
   std::vector<unread> out;
-  auto s = prepare("SELECT hi, lo, wanted FROM reads WHERE wanted > known");
+  auto s = db_.prepare("SELECT hi, lo, wanted FROM reads WHERE wanted > known");
   while (s.step()) {
     const auto c = s.conversation();
     out.push_back({c, seq_no{s.integer()}});
@@ -414,7 +314,7 @@ std::vector<client_store::unread> sqlite_store::reads_owed() {
 }
 
 session_number sqlite_store::next_session(unix_ms clock) {
-  transaction t{*this};
+  database::transaction t{db_};
   const auto last = setting("session");
   const auto mine =
       session_after(last.empty() ? session_number::none : reader{last}.get<session_number>(), clock);

@@ -1,24 +1,29 @@
 #pragma once
-#include "protocol/client/store.hpp"
-
-#include <filesystem>
-
-struct sqlite3;
-struct sqlite3_stmt;
+#include "protocol/client/database.hpp"
 
 namespace parley::client {
 
+/// A device connects once: a second process would fence the first.
+class profile_lock {
+public:
+  /// Makes the directory if there is none.
+  explicit profile_lock(const std::filesystem::path& directory);
+  ~profile_lock();
+  profile_lock(const profile_lock&) = delete;
+  profile_lock& operator=(const profile_lock&) = delete;
+
+private:
+  int it_ = -1;
+};
+
 /// For people: one profile directory with `parley.db` in it, readable by its owner only.
 ///
-/// Owns:   the database and a lock on the directory: a device connects once, a second process would fence the
-/// first. Holds:  every call is one transaction, on disk when it returns (WAL, synchronous=FULL).
+/// Owns:   the database and a lock on the directory.
+/// Holds:  every call is one transaction, on disk when it returns.
 class sqlite_store final : public client_store {
 public:
   /// Opens or creates. Throws `store_error` with a sentence for a person, also if another process has it.
   explicit sqlite_store(const std::filesystem::path& directory);
-  ~sqlite_store() override;
-  sqlite_store(const sqlite_store&) = delete;
-  sqlite_store& operator=(const sqlite_store&) = delete;
 
   std::optional<identity> who() override;
   void set_identity(const identity& who) override;
@@ -42,17 +47,13 @@ public:
   void set_token(const std::string& token) override;
 
 private:
-  class statement;
-  class transaction;
-  statement prepare(const char* sql);
-  void run(const char* sql);
   void make_tables();
   void keep(const message& m);
   std::string setting(const char* name);
   void set(const char* name, std::string_view value);
 
-  sqlite3* db_ = nullptr;
-  int lock_ = -1;
+  profile_lock lock_;
+  database db_;
 };
 
 } // namespace parley::client

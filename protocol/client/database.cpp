@@ -1,0 +1,105 @@
+#include "protocol/client/database.hpp"
+
+#include <fmt/format.h>
+#include <sqlite3.h>
+#include <sys/stat.h>
+
+namespace parley::client {
+
+database::database(const std::filesystem::path& file) {
+  const auto mask = ::umask(0077);
+  const int code = sqlite3_open_v2(file.c_str(), &it_, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, nullptr);
+  ::umask(mask);
+  try {
+    if (code != SQLITE_OK)
+      throw store_error{fmt::format("Cannot open {}: {}.", file.string(), sqlite3_errmsg(it_))};
+    run("PRAGMA journal_mode=WAL");
+    run("PRAGMA synchronous=FULL");
+  } catch (...) {
+    sqlite3_close(it_);
+    throw;
+  }
+}
+
+database::~database() {
+  sqlite3_close(it_);
+}
+
+database::statement database::prepare(const char* sql) {
+  return {it_, sql};
+}
+
+void database::run(const char* sql) {
+  if (sqlite3_exec(it_, sql, nullptr, nullptr, nullptr) != SQLITE_OK)
+    throw store_error{fmt::format("The profile's database failed: {}.", sqlite3_errmsg(it_))};
+}
+
+// --- statement
+
+database::statement::statement(sqlite3* db, const char* sql) : db_{db} {
+  if (sqlite3_prepare_v2(db, sql, -1, &it_, nullptr) != SQLITE_OK)
+    fail();
+}
+
+database::statement::~statement() {
+  sqlite3_finalize(it_);
+}
+
+database::statement& database::statement::bind(std::int64_t v) {
+  if (sqlite3_bind_int64(it_, ++bound_, v) != SQLITE_OK)
+    fail();
+  return *this;
+}
+
+database::statement& database::statement::bind(std::uint64_t v) {
+  // Ids use all 64 bits and SQLite's integers are signed: the bits are kept, the order of large ones is not
+  // needed.
+  return bind(static_cast<std::int64_t>(v));
+}
+
+database::statement& database::statement::bind(std::string_view v) {
+  // An empty view may have no address, and SQLite takes that for NULL.
+  if (sqlite3_bind_blob64(it_, ++bound_, v.empty() ? "" : v.data(), v.size(), SQLITE_STATIC) != SQLITE_OK)
+    fail();
+  return *this;
+}
+
+bool database::statement::step() {
+  taken_ = 0;
+  const int code = sqlite3_step(it_);
+  if (code != SQLITE_ROW && code != SQLITE_DONE)
+    fail();
+  return code == SQLITE_ROW;
+}
+
+std::uint64_t database::statement::integer() {
+  return static_cast<std::uint64_t>(sqlite3_column_int64(it_, taken_++));
+}
+
+std::string_view database::statement::view() {
+  const auto* data = static_cast<const char*>(sqlite3_column_blob(it_, taken_));
+  const auto size = static_cast<std::size_t>(sqlite3_column_bytes(it_, taken_++));
+  return data ? std::string_view{data, size} : std::string_view{};
+}
+
+void database::statement::fail() {
+  throw store_error{fmt::format("The profile's database failed: {}.", sqlite3_errmsg(db_))};
+}
+
+// --- transaction
+
+database::transaction::transaction(database& in) : in_{in} {
+  in.run("BEGIN IMMEDIATE");
+}
+
+database::transaction::~transaction() {
+  if (!committed_)
+    sqlite3_exec(in_.it_, "ROLLBACK", nullptr, nullptr, nullptr);
+}
+
+void database::transaction::commit() {
+  in_.run("COMMIT");
+  committed_ = true;
+}
+
+} // namespace parley::client

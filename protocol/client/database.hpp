@@ -1,0 +1,80 @@
+#pragma once
+// What a store on disk says to SQLite.
+#include "protocol/client/store.hpp"
+
+#include <filesystem>
+#include <string_view>
+
+struct sqlite3;
+struct sqlite3_stmt;
+
+namespace parley::client {
+
+/// Owns:   one connection to one file.
+/// Thread: one.
+/// Holds:  what was committed is on disk (WAL, synchronous=FULL). Throws `store_error`.
+class database {
+public:
+  class statement;
+  class transaction;
+
+  /// Opens or creates, for its owner only.
+  explicit database(const std::filesystem::path& file);
+  ~database();
+  database(const database&) = delete;
+  database& operator=(const database&) = delete;
+
+  statement prepare(const char* sql);
+  void run(const char* sql);
+
+private:
+  sqlite3* it_ = nullptr;
+};
+
+/// A prepared statement for one use. Columns and parameters are taken in order.
+class database::statement {
+public:
+  statement(sqlite3* db, const char* sql);
+  ~statement();
+  statement(const statement&) = delete;
+  statement& operator=(const statement&) = delete;
+
+  statement& bind(std::int64_t v);
+  statement& bind(std::uint64_t v);
+  statement& bind(seq_no v) { return bind(number(v)); }
+  statement& bind(conversation_id c) { return bind(c.hi).bind(c.lo); }
+  /// The bytes must live until the statement has run.
+  statement& bind(std::string_view v);
+  /// False after the last row.
+  bool step();
+  std::uint64_t integer();
+  std::string bytes() { return std::string{view()}; }
+  std::string_view view(); ///< until the next step
+  conversation_id conversation() {
+    const auto hi = integer();
+    return {hi, integer()};
+  }
+
+private:
+  [[noreturn]] void fail();
+  sqlite3* db_;
+  sqlite3_stmt* it_ = nullptr;
+  int bound_ = 0;
+  int taken_ = 0;
+};
+
+/// Rolls back unless committed.
+class database::transaction {
+public:
+  explicit transaction(database& in);
+  ~transaction();
+  transaction(const transaction&) = delete;
+  transaction& operator=(const transaction&) = delete;
+  void commit();
+
+private:
+  database& in_;
+  bool committed_ = false;
+};
+
+} // namespace parley::client
