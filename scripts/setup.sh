@@ -6,7 +6,7 @@ packages=(
   g++ cmake ninja-build ccache mold clang-format git procps curl openssl
   libcaf-dev capnproto libcapnp-dev liblmdb-dev libssl-dev
   libfmt-dev libspdlog-dev doctest-dev libcli11-dev libtomlplusplus-dev
-  prometheus-cpp-dev libcurl4-openssl-dev libsqlite3-dev
+  prometheus-cpp-dev libcurl4-openssl-dev
   librapidcheck-dev libexpected-dev nlohmann-json3-dev
 )
 
@@ -20,13 +20,24 @@ for package in "${packages[@]}"; do present "$package" || missing+=("$package");
 
 command -v npm >/dev/null || missing+=(nodejs npm) # for tests only: implementations of MLS that are not ours
 
-raft_fit() { # libraft 0.15 of Debian 12 proper loses committed entries: only 0.22 or newer will do
-  local version
-  version=$(dpkg-query -W -f '${Version}' libraft-dev 2>/dev/null) || return 1
-  dpkg --compare-versions "$version" ge 0.22
+# What Debian 12 proper has too old: a package, the version it takes, and what of its source has to be pinned.
+#   libraft 0.15 loses committed entries; SQLCipher 3.4 stands on an SQLite of 2016 and weaker defaults.
+newer=(
+  "libraft-dev 0.22 libraft*"
+  "libsqlcipher-dev 4.6 libsqlcipher*"
+)
+
+fits() { # package version
+  present "$1" && dpkg --compare-versions "$(dpkg-query -W -f '${Version}' "$1")" ge "$2"
 }
 
-if [ ${#missing[@]} -gt 0 ] || ! raft_fit; then
+too_old=()
+for entry in "${newer[@]}"; do
+  read -r package version _ <<<"$entry"
+  fits "$package" "$version" || too_old+=("$package")
+done
+
+if [ ${#missing[@]} -gt 0 ] || [ ${#too_old[@]} -gt 0 ]; then
   export DEBIAN_FRONTEND=noninteractive
   "${root[@]}" apt-get update -qq
 fi
@@ -35,7 +46,7 @@ if [ ${#missing[@]} -gt 0 ]; then
   "${root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
 
-if ! raft_fit; then
+if [ ${#too_old[@]} -gt 0 ]; then
   codename=$(. /etc/os-release && echo "$VERSION_CODENAME")
   if [ "$codename" = bookworm ]; then
     # The backports suite stands beside the machine's own suite, on whatever mirror it uses.
@@ -45,11 +56,20 @@ if ! raft_fit; then
     [ -r "$keyring" ] || keyring=
     [ -n "$mirror" ] || { echo "setup: no Debian 12 source to derive backports from" >&2; exit 1; }
     echo "deb ${keyring:+[signed-by=$keyring] }$mirror bookworm-backports main" | "${root[@]}" tee "$list" >/dev/null
-    printf 'Package: *\nPin: release n=bookworm-backports\nPin-Priority: 1\n\nPackage: libraft-dev libraft*\nPin: release n=bookworm-backports\nPin-Priority: 990\n' |
-      "${root[@]}" tee /etc/apt/preferences.d/parley-backports >/dev/null
+    {
+      printf 'Package: *\nPin: release n=bookworm-backports\nPin-Priority: 1\n'
+      for entry in "${newer[@]}"; do
+        read -r package _ pattern <<<"$entry"
+        printf '\nPackage: %s %s\nPin: release n=bookworm-backports\nPin-Priority: 990\n' "$package" "$pattern"
+      done
+    } | "${root[@]}" tee /etc/apt/preferences.d/parley-backports >/dev/null
     "${root[@]}" apt-get update -qq
   fi
-  echo "setup: installing libraft-dev"
-  "${root[@]}" apt-get install -y -qq --no-install-recommends libraft-dev >/dev/null
-  raft_fit || { echo "setup: libraft-dev 0.22 or newer is needed" >&2; exit 1; }
+  echo "setup: installing ${too_old[*]}"
+  "${root[@]}" apt-get install -y -qq --no-install-recommends "${too_old[@]}" >/dev/null
 fi
+
+for entry in "${newer[@]}"; do
+  read -r package version _ <<<"$entry"
+  fits "$package" "$version" || { echo "setup: $package $version or newer is needed" >&2; exit 1; }
+done

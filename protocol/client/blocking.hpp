@@ -15,9 +15,9 @@ namespace parley::client {
 /// Holds:  deliveries and resends happen only while a `wait` is under way.
 class blocking_device {
 public:
-  /// Throws store_error, or std::invalid_argument with a sentence for a person.
+  /// `key_file`: see sqlite_store. Throws store_error, or std::invalid_argument with a sentence for a person.
   blocking_device(const std::filesystem::path& profile, const std::string& ca_file, config settings,
-                  observer& hears);
+                  observer& hears, const std::filesystem::path& key_file = {});
 
   device& it() { return device_; }
   client_store& store() { return store_; }

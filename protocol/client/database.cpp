@@ -1,24 +1,67 @@
 #include "protocol/client/database.hpp"
 
+#include "protocol/client/profile_key.hpp"
+
 #include <fmt/format.h>
-#include <sqlite3.h>
+#include <sqlcipher/sqlite3.h>
 #include <sys/stat.h>
 
 namespace parley::client {
 
-database::database(const std::filesystem::path& file) {
+namespace {
+
+/// x'…': a key that is used as it is; anything else would be stretched as a passphrase.
+mls::secret key_literal(const mls::secret& key) {
+  constexpr char digits[] = "0123456789abcdef";
+  auto out = mls::secret::zeros(2 * key.size() + 3);
+  auto* at = reinterpret_cast<char*>(out.mutable_view().data());
+  *at++ = 'x';
+  *at++ = '\'';
+  for (const auto b : key.view()) {
+    *at++ = digits[b >> 4];
+    *at++ = digits[b & 15];
+  }
+  *at = '\'';
+  return out;
+}
+
+} // namespace
+
+database::database(const std::filesystem::path& file, const mls::secret& key) {
+  refuse_unencrypted(file);
+  if (key.size() != database_key_bytes)
+    throw store_error{fmt::format("A database's key has {} bytes.", database_key_bytes)};
   const auto mask = ::umask(0077);
   const int code = sqlite3_open_v2(file.c_str(), &it_, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, nullptr);
   ::umask(mask);
   try {
     if (code != SQLITE_OK)
       throw store_error{fmt::format("Cannot open {}: {}.", file.string(), sqlite3_errmsg(it_))};
+    unlock(file, key);
     run("PRAGMA journal_mode=WAL");
     run("PRAGMA synchronous=FULL");
+    run("PRAGMA secure_delete=ON");
   } catch (...) {
     sqlite3_close(it_);
     throw;
   }
+}
+
+void database::unlock(const std::filesystem::path& file, const mls::secret& key) {
+  run("PRAGMA cipher_log_level=NONE"); // what is wrong is said below, in a sentence
+  run("PRAGMA cipher_memory_security=ON");
+  const auto literal = key_literal(key);
+  if (sqlite3_key(it_, literal.view().data(), static_cast<int>(literal.size())) != SQLITE_OK)
+    throw store_error{fmt::format("Cannot use the key of {}: {}.", file.string(), sqlite3_errmsg(it_))};
+  // The first to read a page.
+  const int code = sqlite3_exec(it_, "SELECT count(*) FROM sqlite_schema", nullptr, nullptr, nullptr);
+  if (code == SQLITE_NOTADB)
+    throw store_error{
+        fmt::format("The key does not fit {}, or that file is damaged: give the key that it was "
+                    "made with, or restore both from one copy.",
+                    file.string())};
+  if (code != SQLITE_OK)
+    throw store_error{fmt::format("Cannot read {}: {}.", file.string(), sqlite3_errmsg(it_))};
 }
 
 database::~database() {

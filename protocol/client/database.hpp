@@ -1,6 +1,14 @@
 #pragma once
-// What a store on disk says to SQLite.
+// What a store on disk says to SQLCipher.
+//
+// What is promised of erased secrets. The file and its write-ahead log (WAL) are encrypted and authenticated
+// page by page: without the key they tell their size and nothing else. With the key, the file holds nothing
+// that was erased (secure_delete overwrites it, free pages too). The WAL still does: it keeps older states of
+// pages until a checkpoint has moved them and it is written over, after a few hundred writes, or until the
+// database is closed and it is deleted. What a disk keeps of blocks that were written over or deleted is its
+// own affair. So whoever takes both the disk and the key may find keys of messages that were erased lately.
 #include "protocol/client/store.hpp"
+#include "protocol/mls/bytes.hpp"
 
 #include <filesystem>
 #include <string_view>
@@ -12,14 +20,14 @@ namespace parley::client {
 
 /// Owns:   one connection to one file.
 /// Thread: one.
-/// Holds:  what was committed is on disk (WAL, synchronous=FULL). Throws `store_error`.
+/// Holds:  what was committed is on disk (WAL, synchronous=FULL), encrypted. Throws `store_error`.
 class database {
 public:
   class statement;
   class transaction;
 
-  /// Opens or creates, for its owner only.
-  explicit database(const std::filesystem::path& file);
+  /// Opens or creates, for its owner only. The key: 32 random bytes, used as they are.
+  database(const std::filesystem::path& file, const mls::secret& key);
   ~database();
   database(const database&) = delete;
   database& operator=(const database&) = delete;
@@ -28,6 +36,7 @@ public:
   void run(const char* sql);
 
 private:
+  void unlock(const std::filesystem::path& file, const mls::secret& key);
   sqlite3* it_ = nullptr;
 };
 

@@ -1,5 +1,6 @@
 #include "protocol/client/sqlite_store.hpp"
 
+#include "protocol/client/profile_key.hpp"
 #include "protocol/values/codec.hpp"
 
 #include <fcntl.h>
@@ -13,6 +14,7 @@
 namespace parley::client {
 namespace {
 
+constexpr auto database_name = "parley.db";
 constexpr auto tables = R"(
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS outbox (
@@ -59,8 +61,15 @@ profile_lock::~profile_lock() {
   ::close(it_);
 }
 
-sqlite_store::sqlite_store(const std::filesystem::path& directory)
-    : lock_{directory}, db_{directory / "parley.db"} {
+sqlite_store::sqlite_store(const std::filesystem::path& directory, const std::filesystem::path& key_file)
+    : lock_{directory}, db_{directory / database_name,
+                            key_from_file(key_file.empty() ? directory / "key" : key_file,
+                                          directory / database_name)} {
+  make_tables();
+}
+
+sqlite_store::sqlite_store(const std::filesystem::path& directory, const mls::secret& key)
+    : lock_{directory}, db_{directory / database_name, key} {
   make_tables();
 }
 

@@ -16,14 +16,18 @@ private:
   int it_ = -1;
 };
 
-/// For people: one profile directory with `parley.db` in it, readable by its owner only.
+/// For people: one profile directory with `parley.db` in it, encrypted, and readable by its owner only.
 ///
 /// Owns:   the database and a lock on the directory.
 /// Holds:  every call is one transaction, on disk when it returns.
 class sqlite_store final : public client_store {
 public:
   /// Opens or creates. Throws `store_error` with a sentence for a person, also if another process has it.
-  explicit sqlite_store(const std::filesystem::path& directory);
+  /// The database's key is in a file: `key` in the directory, where no other is named. That protects a
+  /// database that is copied or left on a disk, and not a directory that is copied with its key.
+  explicit sqlite_store(const std::filesystem::path& directory, const std::filesystem::path& key_file = {});
+  /// For programs that keep the key, 32 random bytes, where their system keeps secrets.
+  sqlite_store(const std::filesystem::path& directory, const mls::secret& key);
 
   std::optional<identity> who() override;
   void set_identity(const identity& who) override;

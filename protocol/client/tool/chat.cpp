@@ -23,7 +23,8 @@ class chat final : public client::observer {
 public:
   chat(const options& o, context& shared)
       : options_{o}, shared_{shared}, owned_{std::make_unique<client::blocking_device>(
-                                          shared.directory(), shared.ca_file(), settings(shared), *this)},
+                                          shared.directory(), shared.ca_file(), settings(shared), *this,
+                                          shared.key_file)},
         device_{*owned_}, input_{device_.io().unixEventPort}, screen_{input_.is_terminal() &&
                                                                           ::isatty(STDOUT_FILENO) != 0,
                                                                       shared.json,

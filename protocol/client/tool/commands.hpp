@@ -32,6 +32,7 @@ struct context {
   std::string profile = "default"; ///< a name under ~/.parley, or a directory
   std::string seeds;               ///< empty: the profile's, else 127.0.0.1:7000
   std::string ca;                  ///< empty: the profile's
+  std::string key_file;            ///< empty: `key` in the profile
   bool json = false;
   int exit_code = 0;
 

@@ -15,7 +15,7 @@ void run(context& shared, std::chrono::seconds limit) {
   auto settings = shared.settings();
   settings.how = client::intake::pull;
   settings.ask_timeout = limit;
-  client::blocking_device device{shared.directory(), shared.ca_file(), settings, silent};
+  client::blocking_device device{shared.directory(), shared.ca_file(), settings, silent, shared.key_file};
   connect(device, limit);
   conversation_id after;
   for (bool more = true; more;) {

@@ -44,6 +44,9 @@ int main(int argc, char** argv) {
   app.add_option("--ca", shared.ca,
                  "The authority that signs the nodes' certificates; default: the profile's")
       ->envname("PARLEY_CA");
+  app.add_option("--key-file", shared.key_file,
+                 "The key that the profile's database is encrypted with; default: `key` in the profile")
+      ->envname("PARLEY_KEY_FILE");
   app.add_flag("--json", shared.json, "One JSON object per line");
 
   add_register(app, shared);
@@ -64,7 +67,7 @@ int main(int argc, char** argv) {
   app.footer(footer); // after the commands, which would inherit it
   for (auto* sub : app.get_subcommands({}))
     sub->footer(sub->get_footer() + (sub->get_footer().empty() ? "" : "\n\n") +
-                "--profile, --seeds, --ca and --json go with every command: parley --help");
+                "--profile, --seeds, --ca, --key-file and --json go with every command: parley --help");
 
   try {
     app.parse(argc, argv);

@@ -69,7 +69,7 @@ void run(const options& o, context& shared) {
   const auto limit = std::chrono::seconds{o.seconds};
   auto settings = shared.settings();
   settings.ask_timeout = limit;
-  client::blocking_device device{shared.directory(), shared.ca_file(), settings, silent};
+  client::blocking_device device{shared.directory(), shared.ca_file(), settings, silent, shared.key_file};
   auto code = o.code == "-" ? std::string{} : o.code;
   if (code.empty()) {
     std::vector<std::uintmax_t> from;

@@ -113,7 +113,7 @@ void run(const options& o, context& shared) {
     return std::max(std::chrono::milliseconds{1}, std::chrono::duration_cast<std::chrono::milliseconds>(
                                                       end - std::chrono::steady_clock::now()));
   };
-  client::blocking_device device{shared.directory(), shared.ca_file(), settings, shown};
+  client::blocking_device device{shared.directory(), shared.ca_file(), settings, shown, shared.key_file};
   connect(device, limit);
   const auto talk = find_talk(device, o.to, left());
   shown.begin(talk, device.it().who().user);

@@ -66,7 +66,7 @@ void run(const options& o, context& shared) {
   auto settings = shared.settings();
   settings.how = client::intake::pull;
   settings.ask_timeout = std::chrono::seconds{o.seconds};
-  client::blocking_device device{shared.directory(), shared.ca_file(), settings, shown};
+  client::blocking_device device{shared.directory(), shared.ca_file(), settings, shown, shared.key_file};
   connect(device, settings.ask_timeout);
   if (!o.conversation.empty()) {
     const auto talk = find_talk(device, o.conversation, settings.ask_timeout);

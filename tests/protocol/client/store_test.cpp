@@ -1,27 +1,18 @@
 #include "protocol/client/memory_store.hpp"
 #include "protocol/client/sqlite_store.hpp"
+#include "tests/protocol/client/scratch.hpp"
 
 #include <doctest/doctest.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <filesystem>
-
 using namespace parley;
 using namespace parley::client;
+using test::scratch;
 
 namespace {
 
 constexpr conversation_id talk{0xffff'0000'0000'0001ULL, 2}; // beyond a signed integer on purpose
-
-struct scratch {
-  std::filesystem::path dir;
-  scratch() {
-    std::string name = (std::filesystem::temp_directory_path() / "parley-store-XXXXXX").string();
-    dir = ::mkdtemp(name.data());
-  }
-  ~scratch() { std::filesystem::remove_all(dir); }
-};
 
 message placed(std::uint64_t seq, std::uint64_t counter, std::string body = "hello") {
   message m;
