@@ -59,69 +59,107 @@ const EVP_CIPHER* aes128gcm() {
 
 using digest = std::array<std::uint8_t, hash_bytes>;
 
+/// The hash of this thread. Between two uses it stands begun anew, which overwrites the chaining value and
+/// the last block: they may tell secrets.
 class sha256_run {
 public:
-  sha256_run() : context_{of_this_thread()} { restart(); }
-  /// Beginning anew overwrites the chaining value and the last block, which may tell secrets.
-  void restart() { must(EVP_DigestInit_ex2(context_, sha256(), nullptr) == 1); }
-  void add(bytes_view data) { must(EVP_DigestUpdate(context_, data.data(), data.size()) == 1); }
-  void finish(std::uint8_t* out) { must(EVP_DigestFinal_ex(context_, out, nullptr) == 1); }
+  sha256_run() : context_{of_this_thread()} {}
+  ~sha256_run() {
+    if (!is_anew_)
+      begin_anew(context_);
+  }
+  sha256_run(const sha256_run&) = delete;
+  sha256_run& operator=(const sha256_run&) = delete;
+  void add(bytes_view data) {
+    is_anew_ = false;
+    must(EVP_DigestUpdate(context_, data.data(), data.size()) == 1);
+  }
+  void finish(std::uint8_t* out) {
+    is_anew_ = false;
+    must(EVP_DigestFinal_ex(context_, out, nullptr) == 1);
+    must(begin_anew(context_));
+    is_anew_ = true;
+  }
 
 private:
+  static bool begin_anew(EVP_MD_CTX* c) { return EVP_DigestInit_ex2(c, sha256(), nullptr) == 1; }
   static EVP_MD_CTX* of_this_thread() {
-    thread_local const hash_context context{EVP_MD_CTX_new()};
-    must(context != nullptr);
+    thread_local const hash_context context = [] {
+      hash_context c{EVP_MD_CTX_new()};
+      must(c && begin_anew(c.get()));
+      return c;
+    }();
     return context.get();
   }
   EVP_MD_CTX* context_;
+  bool is_anew_ = true;
 };
 
 /// HMAC-SHA-256 (RFC 2104) over the hash above: OpenSSL's own sets up parameters and contexts for each key,
-/// which costs three times what the four blocks of a short input do.
+/// which costs several times what the four blocks of a short input do. So would a call for each piece of
+/// it: they are gathered.
 class hmac {
 public:
   explicit hmac(bytes_view key) {
+    const auto pad = std::span{gathered_}.first(hash_block_bytes);
     if (key.size() > hash_block_bytes) {
       run_.add(key);
-      run_.finish(pad_.data());
-      run_.restart();
+      run_.finish(pad.data());
     } else {
-      std::ranges::copy(key, pad_.begin());
+      std::ranges::copy(key, pad.begin());
     }
-    turn(0x36);
-    run_.add(pad_);
+    std::ranges::copy(pad, outer_.begin());
+    for (auto& b : pad)
+      b ^= 0x36;
+    for (auto& b : std::span{outer_}.first(hash_block_bytes))
+      b ^= 0x5c;
+    size_ = hash_block_bytes;
   }
   ~hmac() {
-    wipe(pad_.data(), pad_.size());
-    wipe(inner_.data(), inner_.size());
-    run_.restart();
+    wipe(gathered_.data(), gathered_.size());
+    wipe(outer_.data(), outer_.size());
   }
   hmac(const hmac&) = delete;
   hmac& operator=(const hmac&) = delete;
 
   hmac& add(bytes_view data) {
-    run_.add(data);
+    if (data.size() > gathered_.size() - size_) {
+      flush();
+      if (data.size() > gathered_.size()) {
+        run_.add(data);
+        return *this;
+      }
+    }
+    std::ranges::copy(data, gathered_.begin() + static_cast<std::ptrdiff_t>(size_));
+    size_ += data.size();
     return *this;
   }
   hmac& add(std::string_view text) { return add(view_of(text)); }
   hmac& add(std::uint8_t byte) { return add(bytes_view{&byte, 1}); }
+  /// In front of an opaque v<V>.
+  hmac& add_length(std::size_t n) {
+    if (n < 64) // one byte: all labels and most contexts
+      return add(static_cast<std::uint8_t>(n));
+    encoder e;
+    e.length(n);
+    return add(e.out());
+  }
   void finish(std::uint8_t* out) {
-    run_.finish(inner_.data());
-    run_.restart();
-    turn(0x36 ^ 0x5c);
-    run_.add(pad_);
-    run_.add(inner_);
+    flush();
+    run_.finish(outer_.data() + hash_block_bytes);
+    run_.add(outer_);
     run_.finish(out);
   }
 
 private:
-  void turn(std::uint8_t with) {
-    for (auto& b : pad_)
-      b ^= with;
+  void flush() {
+    run_.add(bytes_view{gathered_}.first(size_));
+    size_ = 0;
   }
   sha256_run run_;
-  std::array<std::uint8_t, hash_block_bytes> pad_{};
-  digest inner_{};
+  std::array<std::uint8_t, 3 * hash_block_bytes> gathered_{}; ///< of the inner hash; the key's pad at first
+  std::size_t size_ = 0;
+  std::array<std::uint8_t, hash_block_bytes + hash_bytes> outer_{}; ///< pad and the inner digest
 };
 
 /// HKDF-Expand (RFC 5869) whose info comes in parts: `add_info(h)` adds them all.
@@ -355,7 +393,6 @@ bytes hash(bytes_view data) {
   sha256_run run;
   run.add(data);
   run.finish(out.data());
-  run.restart();
   return out;
 }
 
@@ -376,12 +413,10 @@ secret kdf_expand(bytes_view secret_key, bytes_view info, std::size_t size) {
 }
 
 secret expand_with_label(bytes_view key, std::string_view label, bytes_view context, std::size_t size) {
-  const length_prefix of_label{label_prefix.size() + label.size()};
-  const length_prefix of_context{context.size()};
   return expand(key, size, [&](hmac& h) {
     h.add(static_cast<std::uint8_t>(size >> 8)).add(static_cast<std::uint8_t>(size));
-    h.add(of_label.view()).add(label_prefix).add(label);
-    h.add(of_context.view()).add(context);
+    h.add_length(label_prefix.size() + label.size()).add(label_prefix).add(label);
+    h.add_length(context.size()).add(context);
   });
 }
 

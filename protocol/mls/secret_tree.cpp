@@ -13,6 +13,7 @@ namespace {
 using part = secret_tree_part;
 constexpr auto generation_max = std::numeric_limits<std::uint32_t>::max();
 constexpr std::size_t message_key_bytes = 4 + key_bytes + nonce_bytes;
+constexpr std::uint32_t ratchets_per_page = 16;
 
 message_key derive_key(bytes_view ratchet_secret, std::uint32_t generation) {
   return {generation,
@@ -75,8 +76,11 @@ result<pending_key> secret_tree::find(leaf_index leaf, ratchet_kind kind, std::u
   const auto& r = **found;
   pending_key out{.leaf = leaf, .kind = kind, .ratchet_generation = r.generation};
   if (generation < r.generation) {
-    const auto kept = std::ranges::find(r.skipped, generation, &message_key::generation);
-    if (kept == r.skipped.end())
+    const auto of_ratchet = skipped_.find(ratchet_index(leaf, kind));
+    if (of_ratchet == skipped_.end())
+      return refuse(rule::generation_used);
+    const auto kept = std::ranges::find(of_ratchet->second, generation, &message_key::generation);
+    if (kept == of_ratchet->second.end())
       return refuse(rule::generation_used);
     out.key = {generation, secret_array<key_bytes>{kept->key.view()},
                secret_array<nonce_bytes>{kept->nonce.view()}};
@@ -98,29 +102,51 @@ result<pending_key> secret_tree::find(leaf_index leaf, ratchet_kind kind, std::u
 }
 
 void secret_tree::consume(pending_key&& used) {
-  const auto at = ratchets_.find(ratchet_index(used.leaf, used.kind));
-  if (at == ratchets_.end())
+  const auto index = ratchet_index(used.leaf, used.kind);
+  auto* const r = find_ratchet(index);
+  if (!r)
     return;
-  auto& r = at->second;
-  if (used.next_secret && used.ratchet_generation == r.generation) {
-    r.secret = std::move(*used.next_secret);
-    r.generation = used.key.generation + 1;
-    std::ranges::move(used.jumped_over, std::back_inserter(r.skipped));
-    if (r.skipped.size() > limits_.skipped_keys_max)
-      r.skipped.erase(r.skipped.begin(),
-                      r.skipped.end() - static_cast<std::ptrdiff_t>(limits_.skipped_keys_max));
-  } else {
-    std::erase_if(r.skipped, [&](const auto& k) { return k.generation == used.key.generation; });
+  if (used.next_secret && used.ratchet_generation == r->generation) {
+    r->secret = std::move(*used.next_secret);
+    r->generation = used.key.generation + 1;
+    if (!used.jumped_over.empty()) {
+      auto& kept = skipped_[index];
+      std::ranges::move(used.jumped_over, std::back_inserter(kept));
+      if (kept.size() > limits_.skipped_keys_max)
+        kept.erase(kept.begin(), kept.end() - static_cast<std::ptrdiff_t>(limits_.skipped_keys_max));
+    }
+  } else if (const auto kept = skipped_.find(index); kept != skipped_.end()) {
+    std::erase_if(kept->second, [&](const auto& k) { return k.generation == used.key.generation; });
+    if (kept->second.empty())
+      skipped_.erase(kept);
   }
-  changed(part::what::ratchet, at->first);
+  changed(part::what::ratchet, index);
+}
+
+const secret_tree::ratchet* secret_tree::find_ratchet(std::uint32_t index) const {
+  const auto page = pages_.find(index / ratchets_per_page);
+  const auto place = index % ratchets_per_page;
+  return page != pages_.end() && (page->second.there >> place & 1) ? &page->second.ratchets[place] : nullptr;
+}
+
+secret_tree::ratchet* secret_tree::find_ratchet(std::uint32_t index) {
+  return const_cast<ratchet*>(std::as_const(*this).find_ratchet(index));
+}
+
+secret_tree::ratchet& secret_tree::make_ratchet(std::uint32_t index) {
+  auto& page = pages_[index / ratchets_per_page];
+  const auto place = index % ratchets_per_page;
+  ratchet_count_ += (page.there >> place & 1) == 0;
+  page.there = static_cast<std::uint16_t>(page.there | 1u << place);
+  return page.ratchets[place];
 }
 
 result<secret_tree::ratchet*> secret_tree::ratchet_of(leaf_index leaf, ratchet_kind kind) {
   if (number(leaf) >= leaf_count_)
     return refuse(rule::leaf_outside_secret_tree);
   const auto index = ratchet_index(leaf, kind);
-  if (const auto at = ratchets_.find(index); at != ratchets_.end())
-    return &at->second;
+  if (auto* const r = find_ratchet(index))
+    return r;
   const auto node = 2 * number(leaf);
   if (!split_down_to(node))
     return refuse(rule::leaf_outside_secret_tree);
@@ -128,13 +154,13 @@ result<secret_tree::ratchet*> secret_tree::ratchet_of(leaf_index leaf, ratchet_k
   for (const auto& [k, label] : {std::pair{ratchet_kind::handshake, "handshake"},
                                  std::pair{ratchet_kind::application, "application"}}) {
     const auto i = ratchet_index(leaf, k);
-    ratchets_[i].secret =
+    make_ratchet(i).secret =
         secret_array<hash_bytes>{expand_with_label(at->second.view(), label, {}, hash_bytes)};
     changed(part::what::ratchet, i);
   }
   nodes_.erase(at);
   changed(part::what::node, node);
-  return &ratchets_.at(index);
+  return find_ratchet(index);
 }
 
 /// From the nearest node above that is still there, replaces each on the way by its children. False: none is
@@ -177,18 +203,20 @@ std::optional<secret> secret_tree::saved(const secret_tree_part& p) const {
     const auto at = nodes_.find(p.index);
     return at == nodes_.end() ? std::nullopt : std::optional{secret{at->second.view()}};
   }
-  const auto at = ratchets_.find(p.index);
-  if (at == ratchets_.end())
+  const auto* const r = find_ratchet(p.index);
+  if (!r)
     return std::nullopt;
-  const auto& r = at->second;
+  const auto kept = skipped_.find(p.index);
+  const auto keys = kept == skipped_.end() ? std::span<const message_key>{} : std::span{kept->second};
   encoder e;
-  e.reserve(4 + hash_bytes + r.skipped.size() * message_key_bytes);
-  e.put(r.generation).raw(r.secret.view());
-  for (const auto& k : r.skipped)
+  e.reserve(4 + hash_bytes + keys.size() * message_key_bytes);
+  e.put(r->generation).raw(r->secret.view());
+  for (const auto& k : keys)
     e.put(k.generation).raw(k.key.view()).raw(k.nonce.view());
   return take_secret(std::move(e));
 }
 
+/// A part that was restored before is replaced.
 result<void> secret_tree::restore(const secret_tree_part& p, bytes_view in) {
   if (p.is == part::what::node) {
     if (in.size() != hash_bytes || p.index >= 2 * leaf_count_ - 1)
@@ -203,16 +231,20 @@ result<void> secret_tree::restore(const secret_tree_part& p, bytes_view in) {
   if (!d.ok() || d.rest().size() % message_key_bytes != 0 || p.index >= 2 * leaf_count_)
     return refuse(rule::malformed);
   r.secret = secret_array<hash_bytes>{at};
+  std::vector<message_key> kept;
   while (!d.rest().empty()) {
     message_key k;
     k.generation = d.get<std::uint32_t>();
     k.key = secret_array<key_bytes>{d.raw(key_bytes)};
     k.nonce = secret_array<nonce_bytes>{d.raw(nonce_bytes)};
-    if (k.generation >= r.generation || (!r.skipped.empty() && r.skipped.back().generation >= k.generation))
+    if (k.generation >= r.generation || (!kept.empty() && kept.back().generation >= k.generation))
       return refuse(rule::malformed);
-    r.skipped.push_back(std::move(k));
+    kept.push_back(std::move(k));
   }
-  ratchets_.insert_or_assign(p.index, std::move(r));
+  make_ratchet(p.index) = std::move(r);
+  skipped_.erase(p.index);
+  if (!kept.empty())
+    skipped_.emplace(p.index, std::move(kept));
   return {};
 }
 

@@ -97,16 +97,23 @@ public:
   result<void> restore(const secret_tree_part& part, bytes_view in);
 
   std::uint32_t leaf_count() const { return leaf_count_; }
-  std::size_t part_count() const { return nodes_.size() + ratchets_.size(); }
+  std::size_t part_count() const { return nodes_.size() + ratchet_count_; }
 
 private:
   struct ratchet {
     std::uint32_t generation = 0; ///< of the next key
     secret_array<hash_bytes> secret;
-    std::vector<message_key> skipped; ///< ascending
+  };
+  /// The ratchets of eight leaves beside each other: one by one each would cost as much again in pointers.
+  struct ratchet_page {
+    std::array<ratchet, 16> ratchets;
+    std::uint16_t there = 0; ///< a bit for each
   };
 
   explicit secret_tree(std::uint32_t leaf_count, const mls_limits& limits);
+  const ratchet* find_ratchet(std::uint32_t index) const;
+  ratchet* find_ratchet(std::uint32_t index);
+  ratchet& make_ratchet(std::uint32_t index);
   result<ratchet*> ratchet_of(leaf_index leaf, ratchet_kind kind);
   bool split_down_to(std::uint32_t leaf_node);
   void changed(secret_tree_part::what what, std::uint32_t index);
@@ -114,7 +121,10 @@ private:
   std::uint32_t leaf_count_;
   mls_limits limits_;
   std::map<std::uint32_t, secret_array<hash_bytes>> nodes_;
-  std::map<std::uint32_t, ratchet> ratchets_;
+  std::map<std::uint32_t, ratchet_page> pages_;
+  std::size_t ratchet_count_ = 0;
+  /// Of the ratchets that have such: keys of messages that were jumped over, ascending.
+  std::map<std::uint32_t, std::vector<message_key>> skipped_;
   std::set<secret_tree_part> changes_;
 };
 

@@ -156,3 +156,36 @@ TEST_CASE("HKDF-Expand is that of RFC 5869, over more than one block") {
   const bytes info{0xf0, 0xf1, 0xf2, 0xf3, 0xf4, 0xf5, 0xf6, 0xf7, 0xf8, 0xf9};
   CHECK(kdf_expand(prk, info, 42) == secret{wanted});
 }
+
+TEST_CASE("HMAC is that of RFC 2104 for keys and data of any length, whatever was hashed before") {
+  const auto by_definition = [](bytes key, const bytes& data) {
+    if (key.size() > 64)
+      key = hash(key);
+    key.resize(64);
+    bytes inner, outer;
+    for (const auto b : key) {
+      inner.push_back(b ^ 0x36);
+      outer.push_back(b ^ 0x5c);
+    }
+    inner.insert(inner.end(), data.begin(), data.end());
+    const auto digest = hash(inner);
+    outer.insert(outer.end(), digest.begin(), digest.end());
+    return hash(outer);
+  };
+  for (const std::size_t key_size : {0, 1, 32, 63, 64, 65, 200})
+    for (std::size_t n = 0; n <= 400; ++n) {
+      const bytes key(key_size, 3), data(n, 5);
+      REQUIRE(mac(key, data) == by_definition(key, data));
+      // In parts, as HKDF adds them; two blocks, so that the second run follows the first.
+      bytes info = data;
+      info.push_back(1);
+      const auto first = by_definition(key, info);
+      info = first;
+      info.insert(info.end(), data.begin(), data.end());
+      info.push_back(2);
+      const auto second = by_definition(key, info);
+      const auto expanded = kdf_expand(key, data, 64);
+      REQUIRE(equal(expanded.view().first(32), first));
+      REQUIRE(equal(expanded.view().last(32), second));
+    }
+}

@@ -340,6 +340,30 @@ TEST_SUITE("9: secret tree") {
     CHECK(tree.part_count() == 12 + 2);
   }
 
+  TEST_CASE(
+      "Each ratchet of a tree is its own: of every leaf, both of them, in whatever order they are used") {
+    auto tree = tree_of(40);
+    const auto n = 2 * tree.leaf_count();
+    for (std::uint32_t i = 0; i < n; ++i) {
+      const auto r = i * 37 % n; // each once
+      use(tree, leaf_index{r / 2}, r % 2 == 0 ? handshake : application, r % 3);
+    }
+    CHECK(tree.part_count() == n);
+    auto back = restored(all_saved(tree), 40);
+    for (std::uint32_t r = 0; r < n; ++r) {
+      const auto kind = r % 2 == 0 ? handshake : application;
+      auto fresh = tree_of(40);
+      for (auto* t : {&tree, &back}) {
+        CHECK(broken(t->find(leaf_index{r / 2}, kind, r % 3)) == rule::generation_used);
+        CHECK(same_key(t->find(leaf_index{r / 2}, kind, r % 3 + 1)->key,
+                       fresh.find(leaf_index{r / 2}, kind, r % 3 + 1)->key));
+        if (r % 3 == 2)
+          CHECK(same_key(t->find(leaf_index{r / 2}, kind, 1)->key,
+                         fresh.find(leaf_index{r / 2}, kind, 1)->key));
+      }
+    }
+  }
+
   TEST_CASE("A tree that was saved in parts goes on where it was") {
     auto tree = tree_of(8);
     use(tree, leaf5, application, 3);
