@@ -18,6 +18,14 @@ encoder& encoder::length(std::size_t n) {
   return put(static_cast<std::uint32_t>(0x80000000 | n));
 }
 
+void encoder::move_to(std::size_t capacity) {
+  bytes next;
+  next.reserve(capacity);
+  next.assign(out_.begin(), out_.end());
+  wipe(out_.data(), out_.size());
+  out_ = std::move(next);
+}
+
 std::size_t decoder::length() {
   const auto first = get<std::uint8_t>();
   const int prefix = first >> 6;

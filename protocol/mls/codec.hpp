@@ -8,6 +8,7 @@
 #include "protocol/mls/bytes.hpp"
 #include "protocol/mls/error.hpp"
 
+#include <algorithm>
 #include <concepts>
 #include <optional>
 #include <string>
@@ -17,16 +18,29 @@ namespace parley::mls {
 
 class encoder {
 public:
+  encoder() = default;
+  /// Wipes the memory that it outgrows, and what was not taken from it (key_schedule.hpp: take_secret).
+  struct of_secrets {};
+  explicit encoder(of_secrets) : wipes_{true} {}
+  ~encoder() {
+    if (wipes_)
+      wipe(out_.data(), out_.size());
+  }
+  encoder(const encoder&) = delete;
+  encoder& operator=(const encoder&) = delete;
+
   template <class T>
   requires std::unsigned_integral<T> || std::is_enum_v<T> encoder& put(T v) {
     using U = std::make_unsigned_t<
         typename std::conditional_t<std::is_enum_v<T>, std::underlying_type<T>, std::type_identity<T>>::type>;
     const auto u = static_cast<U>(v);
+    make_room(sizeof u);
     for (int shift = 8 * (static_cast<int>(sizeof u) - 1); shift >= 0; shift -= 8)
       out_.push_back(static_cast<std::uint8_t>(u >> shift));
     return *this;
   }
   encoder& raw(bytes_view v) {
+    make_room(v.size());
     out_.insert(out_.end(), v.begin(), v.end());
     return *this;
   }
@@ -55,9 +69,19 @@ public:
 
   const bytes& out() const& { return out_; }
   bytes out() && { return std::move(out_); }
-  void reserve(std::size_t n) { out_.reserve(n); }
+  void reserve(std::size_t n) {
+    if (wipes_ && n > out_.capacity())
+      move_to(n);
+    else
+      out_.reserve(n);
+  }
 
 private:
+  void make_room(std::size_t n) {
+    if (wipes_ && n > out_.capacity() - out_.size())
+      move_to(std::max(2 * out_.capacity(), out_.size() + n));
+  }
+  void move_to(std::size_t capacity);
   template <class T>
   static void encode_one(encoder& e, const T& v) {
     if constexpr (std::unsigned_integral<T> || std::is_enum_v<T>)
@@ -68,6 +92,7 @@ private:
       encode(e, v);
   }
   bytes out_;
+  bool wipes_ = false;
 };
 
 class decoder {

@@ -232,6 +232,8 @@ rule_text describe(rule r) {
     return {"", "More proposals were received in this epoch than this library keeps."};
   case rule::state_damaged:
     return {"", "What was read from the store is not a group's state."};
+  case rule::store_failed:
+    return {"", "The store did not keep what it was given, or could not read."};
   }
   return {"", "Refused."};
 }

@@ -130,6 +130,7 @@ enum class rule : std::uint16_t {
   // 600-699: the caller's side: states, policies, the store.
   state_damaged = 600,
   too_many_proposals = 601,
+  store_failed = 602,
 };
 
 struct error {

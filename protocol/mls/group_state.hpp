@@ -57,6 +57,7 @@ struct group_state {
   std::vector<std::uint64_t> ended_epochs;
   std::uint64_t saved_epoch = 0;
   std::size_t saved_proposals = 0, saved_updates = 0; ///< of this epoch
+  tree_digest saved_sum{};                            ///< of all parts that are there
   bool save_failed = false;                           ///< what had to be written is no longer known
 
   leaf_index self() const { return private_keys.self; }

@@ -1,6 +1,7 @@
 #include "protocol/mls/group_store.hpp"
 
 #include "protocol/mls/group_state.hpp"
+#include "protocol/mls/stored_parts.hpp"
 
 #include <algorithm>
 #include <charconv>
@@ -27,14 +28,7 @@ std::optional<std::uint64_t> number_in(std::string_view text) {
   return bad == std::errc{} && end == text.data() + text.size() ? std::optional{n} : std::nullopt;
 }
 
-result<void> erase_all(part_store& to, std::string_view prefix) {
-  for (const auto& n : to.names(prefix))
-    if (auto done = to.erase(n); !done)
-      return done;
-  return {};
-}
-
-result<void> save_tree_keys(std::uint64_t epoch, secret_tree& keys, part_store& to) {
+result<void> save_tree_keys(std::uint64_t epoch, secret_tree& keys, part_writer& to) {
   for (const auto& p : keys.take_changes()) {
     const auto value = keys.saved(p);
     const auto n = part_name(epoch, p);
@@ -44,14 +38,13 @@ result<void> save_tree_keys(std::uint64_t epoch, secret_tree& keys, part_store& 
   return {};
 }
 
-result<void> load_tree_keys(std::uint64_t epoch, secret_tree& keys, const part_store& from) {
+result<void> load_tree_keys(std::uint64_t epoch, secret_tree& keys, const read_parts& from) {
   for (const auto& [prefix, what] : {std::pair{tree_prefix(epoch) + "n/", secret_tree_part::what::node},
                                      std::pair{tree_prefix(epoch) + "r/", secret_tree_part::what::ratchet}})
-    for (const auto& n : from.names(prefix)) {
-      const auto i = number_in(std::string_view{n}.substr(prefix.size()));
-      const auto value = from.get(n);
-      if (!i || *i >= 2ull * ratchet_tree::leaf_count_max || !value ||
-          !keys.restore({what, static_cast<std::uint32_t>(*i)}, value->view()))
+    for (const auto& [n, value] : from.all(prefix)) {
+      const auto i = number_in(n.substr(prefix.size()));
+      if (!i || *i >= 2ull * ratchet_tree::leaf_count_max ||
+          !keys.restore({what, static_cast<std::uint32_t>(*i)}, value))
         return refuse(rule::state_damaged);
     }
   // What was read is saved.
@@ -78,7 +71,7 @@ private_tree get_keys(decoder& d) {
 
 secret encoded_keys(const epoch_secrets& secrets, const private_tree& keys) {
   const auto s = saved(secrets);
-  encoder e;
+  encoder e{encoder::of_secrets{}};
   e.reserve(16 + s.size() + keys.keys.size() * 40);
   e.opaque(s.view());
   put_keys(e, keys);
@@ -95,7 +88,7 @@ bool decode_keys(bytes_view in, epoch_secrets& secrets, private_tree& keys) {
 }
 
 secret encoded_past(const past_epoch& p) {
-  encoder e;
+  encoder e{encoder::of_secrets{}};
   e.reserve(p.encoded_context.size() + 100 + 40 * p.signers_then.size());
   e.put(p.keys.leaf_count()).opaque(p.encoded_context);
   e.opaque(p.sender_data.view()).opaque(p.resumption_psk.view());
@@ -141,13 +134,13 @@ bytes encoded_main(const group_state& st) {
   return std::move(e).out();
 }
 
-result<void> save_epoch(group_state& st, part_store& to) {
+result<void> save_epoch(group_state& st, part_writer& to) {
   const auto write_node = [&](node_index x) {
     const auto node = st.now.tree.contains(x) ? st.now.tree.encoded_node(x) : bytes{};
     return node.empty() ? to.erase(name("n/", number(x))) : to.put(name("n/", number(x)), node);
   };
   if (st.is_new) {
-    if (auto done = erase_all(to, ""); !done)
+    if (auto done = to.start_anew(); !done)
       return done;
     for (std::uint32_t x = 0; x < node_count(st.now.tree.leaf_count()); ++x)
       if (!st.now.tree.is_blank(node_index{x}))
@@ -161,7 +154,7 @@ result<void> save_epoch(group_state& st, part_store& to) {
       if (auto done = write_node(x); !done)
         return done;
     for (const auto prefix : {"p/", "u/"})
-      if (auto done = erase_all(to, prefix); !done)
+      if (auto done = to.erase_all(prefix); !done)
         return done;
     if (auto done = to.erase(pending_part); !done)
       return done;
@@ -171,7 +164,7 @@ result<void> save_epoch(group_state& st, part_store& to) {
   return to.put(keys_part, encoded_keys(st.secrets, st.private_keys).view());
 }
 
-result<void> save_proposals(group_state& st, part_store& to) {
+result<void> save_proposals(group_state& st, part_writer& to) {
   for (auto& i = st.saved_proposals; i < st.now.proposals.size(); ++i) {
     const auto& p = st.now.proposals[i];
     encoder e;
@@ -183,7 +176,7 @@ result<void> save_proposals(group_state& st, part_store& to) {
   }
   for (auto& i = st.saved_updates; i < st.own_updates.size(); ++i) {
     const auto& u = st.own_updates[i];
-    encoder e;
+    encoder e{encoder::of_secrets{}};
     e.reserve(100);
     e.opaque(u.ref.hash).raw(u.key.private_key.view());
     if (auto done = to.put(name("u/", i), take_secret(std::move(e)).view()); !done)
@@ -192,14 +185,14 @@ result<void> save_proposals(group_state& st, part_store& to) {
   return {};
 }
 
-result<void> save_all(group_state& st, part_store& to) {
+result<void> save_all(group_state& st, part_writer& to) {
   if (st.is_new || st.saved_epoch != st.now.context.epoch) {
     st.saved_proposals = st.saved_updates = 0;
     if (auto done = save_epoch(st, to); !done)
       return done;
   }
   for (const auto epoch : st.ended_epochs) {
-    if (auto done = erase_all(to, tree_prefix(epoch)); !done)
+    if (auto done = to.erase_all(tree_prefix(epoch)); !done)
       return done;
     if (auto done = to.erase(name("e/", epoch)); !done)
       return done;
@@ -218,13 +211,13 @@ result<void> save_all(group_state& st, part_store& to) {
   return save_proposals(st, to);
 }
 
-result<void> load_main(group_state& st, const part_store& from) {
+result<void> load_main(group_state& st, const read_parts& from) {
   const auto damaged = [] { return refuse(rule::state_damaged); };
   const auto text = from.get(main_part);
   const auto keys = from.get(keys_part);
   if (!text || !keys)
     return damaged();
-  decoder d{text->view()};
+  decoder d{*text};
   if (d.get<std::uint16_t>() != format)
     return damaged();
   const auto over = d.get<std::uint8_t>(), speaks = d.get<std::uint8_t>();
@@ -237,15 +230,13 @@ result<void> load_main(group_state& st, const part_store& from) {
   auto tree = ratchet_tree::blank(size);
   if (!tree)
     return damaged();
-  for (const auto& n : from.names("n/")) {
-    const auto x = number_in(std::string_view{n}.substr(2));
-    const auto node = from.get(n);
-    if (!x || *x >= node_count(size) || !node || node->empty() ||
-        !tree->put_encoded_node(node_index{static_cast<std::uint32_t>(*x)}, node->view()))
+  for (const auto& [n, node] : from.all("n/")) {
+    const auto x = number_in(n.substr(2));
+    if (!x || *x >= node_count(size) || node.empty() ||
+        !tree->put_encoded_node(node_index{static_cast<std::uint32_t>(*x)}, node))
       return damaged();
   }
-  if (!equal(tree->tree_hash(), context->tree_hash) ||
-      !decode_keys(keys->view(), st.secrets, st.private_keys))
+  if (!equal(tree->tree_hash(), context->tree_hash) || !decode_keys(*keys, st.secrets, st.private_keys))
     return damaged();
   st.over = over == 1;
   st.now.tree = std::move(*tree);
@@ -266,14 +257,12 @@ result<void> load_main(group_state& st, const part_store& from) {
   return {};
 }
 
-result<void> load_past(group_state& st, const part_store& from) {
-  for (const auto& n : from.names("e/")) {
-    const auto epoch = number_in(std::string_view{n}.substr(2));
-    const auto value = from.get(n);
-    if (!epoch || !value)
-      return refuse(rule::state_damaged);
-    auto old = decoded_past(value->view(), st.settings.limits);
-    if (!old || old->context.epoch != *epoch || *epoch >= st.now.context.epoch + (st.keys ? 0 : 1) ||
+result<void> load_past(group_state& st, const read_parts& from) {
+  for (const auto& [n, value] : from.all("e/")) {
+    const auto epoch = number_in(n.substr(2));
+    auto old = decoded_past(value, st.settings.limits);
+    if (!epoch || !old || old->context.epoch != *epoch ||
+        *epoch >= st.now.context.epoch + (st.keys ? 0 : 1) ||
         !equal(old->context.group_id, st.now.context.group_id) || !load_tree_keys(*epoch, old->keys, from))
       return refuse(rule::state_damaged);
     st.past.emplace(*epoch, std::move(*old));
@@ -281,14 +270,14 @@ result<void> load_past(group_state& st, const part_store& from) {
   return {};
 }
 
-result<void> load_proposals(group_state& st, const part_store& from) {
+result<void> load_proposals(group_state& st, const read_parts& from) {
   const auto damaged = [] { return refuse(rule::state_damaged); };
-  const auto count = from.names("p/").size(), updates = from.names("u/").size();
+  const auto count = from.all("p/").size(), updates = from.all("u/").size();
   for (std::size_t i = 0; i < count; ++i) {
     const auto value = from.get(name("p/", i));
     if (!value)
       return damaged();
-    decoder d{value->view()};
+    decoder d{*value};
     received_proposal p;
     p.ref.hash = d.opaque();
     decode(d, p.from);
@@ -301,7 +290,7 @@ result<void> load_proposals(group_state& st, const part_store& from) {
     const auto value = from.get(name("u/", i));
     if (!value)
       return damaged();
-    decoder d{value->view()};
+    decoder d{*value};
     proposal_ref ref{d.opaque()};
     auto key = hpke_key_from_private(d.raw(hash_bytes));
     if (!d.done() || !key)
@@ -315,29 +304,44 @@ result<void> load_proposals(group_state& st, const part_store& from) {
 
 } // namespace
 
-result<void> group_store::save(group& g, part_store& to) {
-  auto& st = *g.state_;
+namespace {
+
+/// After a refusal nobody knows any more what is still to be written.
+result<void> save_or_give_up(group_state& st, part_store& to,
+                             const std::function<result<void>(part_writer&)>& more) {
   if (st.save_failed)
     return refuse(rule::state_damaged);
-  if (auto done = save_all(st, to); !done) {
-    st.save_failed = true;
+  part_writer parts{to, st.saved_sum};
+  auto done = save_all(st, parts);
+  if (done)
+    done = more(parts);
+  if (done)
+    done = parts.finish();
+  st.save_failed = !done;
+  if (!done)
     return done;
-  }
   st.is_new = false;
   st.saved_epoch = st.now.context.epoch;
   st.changed_nodes.clear();
   st.ended_epochs.clear();
-  return {};
+  return done;
+}
+
+} // namespace
+
+result<void> group_store::save(group& g, part_store& to) {
+  return save_or_give_up(*g.state_, to, [](auto&) { return result<void>{}; });
 }
 
 result<group> group_store::load(const part_store& from, client_identity who, const group_settings& settings) {
+  const auto parts = read_parts::of(from);
+  if (!parts)
+    return tl::unexpected(parts.error());
   auto st = std::make_unique<group_state>(std::move(who), settings);
-  if (auto good = load_main(*st, from); !good)
-    return tl::unexpected(good.error());
-  if (auto good = load_past(*st, from); !good)
-    return tl::unexpected(good.error());
-  if (auto good = load_proposals(*st, from); !good)
-    return tl::unexpected(good.error());
+  for (const auto load : {load_main, load_past, load_proposals})
+    if (auto good = load(*st, *parts); !good)
+      return tl::unexpected(good.error());
+  st->saved_sum = parts->sum();
   st->is_new = false;
   st->saved_epoch = st->now.context.epoch;
   return group{std::move(st)};
@@ -346,17 +350,14 @@ result<group> group_store::load(const part_store& from, client_identity who, con
 // --- a commit that waits
 
 secret group_state::encoded_pending(const pending_commit& p) const {
-  encoder e;
-  const auto tree = now.tree.encoded_changes(p.tree_);
-  const auto keys = encoded_keys(p.secrets_, p.keys_);
-  // Nothing of the keys may stay behind in a buffer that grew: they come last, into room that is there.
-  e.opaque(p.after_).opaque(p.encoded_context_).opaque(p.confirmation_tag_).opaque(tree);
+  encoder e{encoder::of_secrets{}};
+  e.opaque(p.after_).opaque(p.encoded_context_).opaque(p.confirmation_tag_);
+  e.opaque(now.tree.encoded_changes(p.tree_));
   e.put(static_cast<std::uint8_t>(p.removes_self_)).put(p.effects_.committer);
   e.put(static_cast<std::uint8_t>(p.effects_.is_external)).vector(p.effects_.added);
   e.vector(p.effects_.removed).vector(p.effects_.updated);
   e.put(static_cast<std::uint8_t>(p.effects_.changes_extensions)).optional(p.effects_.reinit);
-  e.reserve(e.out().size() + keys.size() + 4);
-  e.opaque(keys.view());
+  e.opaque(encoded_keys(p.secrets_, p.keys_).view());
   return take_secret(std::move(e));
 }
 
@@ -390,22 +391,26 @@ result<pending_commit> group_state::decoded_pending(bytes_view in) {
   return p;
 }
 
-result<void> group_store::save_pending(const group& g, const pending_commit& pending, part_store& to) {
-  return to.put(pending_part, g.state_->encoded_pending(pending).view());
+result<void> group_store::save_pending(group& g, const pending_commit& pending, part_store& to) {
+  return save_or_give_up(*g.state_, to, [&](part_writer& parts) {
+    return parts.put(pending_part, g.state_->encoded_pending(pending).view());
+  });
 }
 
 result<std::optional<pending_commit>> group_store::load_pending(group& g, const part_store& from) {
   const auto value = from.get(pending_part);
   if (!value)
+    return tl::unexpected(value.error());
+  if (!*value)
     return std::nullopt;
-  auto pending = g.state_->decoded_pending(value->view());
+  auto pending = g.state_->decoded_pending((*value)->view());
   if (!pending)
     return tl::unexpected(pending.error());
   return std::optional{std::move(*pending)};
 }
 
-result<void> group_store::erase_pending(part_store& from) {
-  return from.erase(pending_part);
+result<void> group_store::erase_pending(group& g, part_store& from) {
+  return save_or_give_up(*g.state_, from, [](part_writer& parts) { return parts.erase(pending_part); });
 }
 
 } // namespace parley::mls

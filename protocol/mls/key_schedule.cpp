@@ -103,7 +103,7 @@ result<secret> open_external_init(const hpke_key_pair& external_key, bytes_view 
 }
 
 secret saved(const epoch_secrets& v) {
-  encoder e;
+  encoder e{encoder::of_secrets{}};
   e.reserve(all_of(v).size() * (1 + hash_bytes));
   for (const auto* s : all_of(v))
     e.opaque(s->view());

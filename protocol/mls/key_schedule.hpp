@@ -68,8 +68,7 @@ result<secret> open_external_init(const hpke_key_pair& external_key, bytes_view 
 secret saved(const epoch_secrets& v);
 result<epoch_secrets> restored_epoch_secrets(bytes_view in);
 
-/// The bytes of an encoder as a secret. They are wiped where they were; reserve enough before encoding, so
-/// that nothing was left behind in growing.
+/// The bytes of an encoder (of_secrets) as a secret. They are wiped where they were.
 secret take_secret(encoder&& e);
 
 } // namespace parley::mls

@@ -9,9 +9,9 @@ namespace parley::mls {
 struct mls_limits {
   /// How many generations a message may be ahead of its sender's last. Each costs about half a microsecond.
   std::uint32_t generation_jump_max = 1000;
-  /// Keys of messages that were jumped over, kept for each ratchet; the oldest give way. With 48, all that a
-  /// message changes is saved in less than 2 KiB.
-  std::uint32_t skipped_keys_max = 48;
+  /// Keys of messages that were jumped over, kept for each ratchet; the oldest give way. With 32, all that a
+  /// message changes is saved in less than 2 KiB, the first of its sender in the largest tree, too.
+  std::uint32_t skipped_keys_max = 32;
   /// A message, a Welcome or a GroupInfo, as it comes.
   std::size_t message_bytes_max = 16u << 20;
 };

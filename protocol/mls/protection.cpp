@@ -133,7 +133,7 @@ bytes content_aad(const private_message& m) {
 
 /// PrivateMessageContent, padded.
 secret plaintext_of(const authenticated_content& in, padding how) {
-  encoder e;
+  encoder e{encoder::of_secrets{}};
   if (const auto* data = in.content.as<application_data>())
     e.reserve(padded_size(data->data.size() + signature_bytes + 8, how));
   encode_body(e, in.content);

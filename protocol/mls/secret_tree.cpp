@@ -208,7 +208,7 @@ std::optional<secret> secret_tree::saved(const secret_tree_part& p) const {
     return std::nullopt;
   const auto kept = skipped_.find(p.index);
   const auto keys = kept == skipped_.end() ? std::span<const message_key>{} : std::span{kept->second};
-  encoder e;
+  encoder e{encoder::of_secrets{}};
   e.reserve(4 + hash_bytes + keys.size() * message_key_bytes);
   e.put(r->generation).raw(r->secret.view());
   for (const auto& k : keys)

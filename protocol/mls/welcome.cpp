@@ -28,7 +28,7 @@ secret encoded_secrets(const secret& joiner_secret, const secret* path_secret,
                        const std::vector<pre_shared_key_id>& psks) {
   encoder ids;
   ids.vector(psks);
-  encoder e;
+  encoder e{encoder::of_secrets{}};
   e.reserve(joiner_secret.size() + (path_secret ? path_secret->size() : 0) + ids.out().size() + 16);
   e.opaque(joiner_secret.view()).put(static_cast<std::uint8_t>(path_secret != nullptr));
   if (path_secret)

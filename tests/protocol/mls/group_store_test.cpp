@@ -1,6 +1,10 @@
 // What a group writes, and that the group which reads it goes on.
 #include "protocol/mls/group_store.hpp"
+#include "protocol/mls/key_package_store.hpp"
+#include "protocol/mls/stored_parts.hpp"
 #include "tests/protocol/mls/group_fixture.hpp"
+
+#include <set>
 
 using namespace parley::mls;
 using namespace parley::mls::test;
@@ -11,11 +15,17 @@ struct memory_store final : part_store {
   std::map<std::string, bytes, std::less<>> parts;
   std::size_t written = 0, calls = 0, fail_at = 0;
 
-  result<void> write() {
-    if (++calls == fail_at)
-      return refuse(rule::crypto_failed);
-    return {};
+  /// As whoever wrote other parts would have done.
+  void sum_again() {
+    tree_digest sum{};
+    for (const auto& [n, value] : parts)
+      if (n != "sum")
+        toggle(sum, n, value);
+    parts["sum"] = to_bytes(sum);
   }
+
+  result<void> write() { return ++calls == fail_at ? refuse(rule::store_failed) : result<void>{}; }
+  bool cannot_read = false;
   result<void> put(std::string_view name, bytes_view value) override {
     written += name.size() + value.size();
     parts.insert_or_assign(std::string{name}, to_bytes(value));
@@ -26,11 +36,17 @@ struct memory_store final : part_store {
     parts.erase(std::string{name});
     return write();
   }
-  std::optional<secret> get(std::string_view name) const override {
+  result<std::optional<secret>> get(std::string_view name) const override {
+    if (cannot_read)
+      return refuse(rule::store_failed);
     const auto at = parts.find(name);
-    return at == parts.end() ? std::nullopt : std::optional{secret{at->second}};
+    if (at == parts.end())
+      return std::nullopt;
+    return std::optional{secret{at->second}};
   }
-  std::vector<std::string> names(std::string_view prefix) const override {
+  result<std::vector<std::string>> names(std::string_view prefix) const override {
+    if (cannot_read)
+      return refuse(rule::store_failed);
     std::vector<std::string> out;
     for (const auto& [n, value] : parts)
       if (n.starts_with(prefix))
@@ -39,28 +55,131 @@ struct memory_store final : part_store {
   }
 };
 
+client_identity identity_of(group& g) {
+  return state_of(g).identity.copy();
+}
+
+/// Leaves something of every kind in the state of member 0: past epochs, keys that were jumped over,
+/// proposals of others, an Update of its own.
+void full_state(room& r) {
+  const auto lost = r.say(1, "lost");
+  CHECK(words_in(r[0].receive(r.say(1, "later"), r.s)) == "later");
+  r.concluded(2);
+  CHECK(words_in(r[0].receive(r.say(3, "hello"), r.s)) == "hello");
+  r.proposed(1, taken(r[1].propose_update(r.s)));
+  r.proposed(0, taken(r[0].propose_update(r.s)));
+  // For who speaks while proposals wait, see commit_wanted_first.
+  state_of(r[2]).now.proposals.clear();
+}
+
 group reloaded(group& g, memory_store& at, const room& r) {
   done(group_store::save(g, at));
   return taken(group_store::load(at, state_of(g).identity.copy(), r.settings));
 }
 } // namespace
 
-TEST_CASE("a part that is missing or has a changed byte is refused, or the group is the same") {
-  room r{3};
-  memory_store at;
-  done(group_store::save(r[1], at));
-  const auto who = [&] { return state_of(r[1]).identity.copy(); };
-  for (const auto name : {"main", "keys", "n/0", "n/2"}) {
+TEST_CASE("a part of any kind that is missing, cut off, changed, exchanged, old or too much is refused") {
+  room r{5};
+  full_state(r);
+  memory_store at, older;
+  done(group_store::save(r[0], older));
+  const auto pending = r.commit(0).pending;
+  done(group_store::save_pending(r[0], pending, older));
+  at = older;
+  (void)taken(r[0].receive(r.say(2, "newer"), r.s));
+  done(group_store::save(r[0], at));
+  (void)taken(group_store::load(at, identity_of(r[0])));
+
+  std::set<std::string> kinds;
+  const auto refused = [&](const memory_store& damaged) {
+    return broken(group_store::load(damaged, identity_of(r[0]))) == rule::state_damaged;
+  };
+  for (const auto& [name, value] : at.parts) {
+    CAPTURE(name);
+    kinds.insert(name.substr(0, name.find('/')));
     auto damaged = at;
     damaged.parts.erase(name);
-    CHECK(broken(group_store::load(damaged, who())) == rule::state_damaged);
+    CHECK(refused(damaged));
+    for (std::size_t i = 0; i < value.size(); i += value.size() < 100 ? 1 : 37) {
+      damaged = at;
+      damaged.parts[name][i] ^= 1 << i % 8;
+      CHECK(refused(damaged));
+      damaged = at;
+      damaged.parts[name].resize(i);
+      CHECK(refused(damaged));
+    }
     damaged = at;
-    damaged.parts.at(name)[1] ^= 1;
-    CHECK(broken(group_store::load(damaged, who())) == rule::state_damaged);
+    damaged.parts[name].push_back(0);
+    CHECK(refused(damaged));
     damaged = at;
-    damaged.parts.at(name).push_back(0);
-    CHECK(broken(group_store::load(damaged, who())) == rule::state_damaged);
+    damaged.parts[name + "0"] = value;
+    CHECK(refused(damaged));
+    const auto next = std::next(at.parts.find(name));
+    if (next != at.parts.end() && next->second != value) {
+      damaged = at;
+      std::swap(damaged.parts[name], damaged.parts[next->first]);
+      CHECK(refused(damaged));
+    }
+    if (const auto old = older.parts.find(name); old != older.parts.end() && old->second != value) {
+      damaged = at;
+      damaged.parts[name] = old->second;
+      CHECK(refused(damaged));
+    }
   }
+  CHECK(kinds == std::set<std::string>{"main", "keys", "n", "t", "e", "p", "u", "pending", "sum"});
+}
+
+TEST_CASE("a part that its writer damaged before it was summed is refused, or is another group's, but never "
+          "a crash") {
+  room r{5};
+  full_state(r);
+  memory_store at;
+  done(group_store::save(r[0], at));
+  const auto pending = r.commit(0).pending;
+  done(group_store::save_pending(r[0], pending, at));
+  int refusals = 0;
+  for (const auto& [name, value] : at.parts) {
+    if (name == "sum")
+      continue;
+    for (std::size_t i = 0; i < value.size(); i += 7) {
+      for (const bool cut : {true, false}) {
+        auto wrong = at;
+        auto& part = wrong.parts[name];
+        if (cut)
+          part.resize(i);
+        else
+          part[i] ^= 0x41;
+        wrong.sum_again();
+        auto g = group_store::load(wrong, identity_of(r[0]));
+        refusals += !g;
+        if (g)
+          (void)group_store::load_pending(*g, wrong);
+      }
+    }
+  }
+  CHECK(refusals > 100);
+}
+
+TEST_CASE("a format of later is refused, and so is somebody else's group") {
+  room r{2};
+  memory_store at;
+  done(group_store::save(r[0], at));
+  CHECK(broken(group_store::load(at, identity_of(r[1]))) == rule::identity_mismatch);
+  at.parts.at("main")[1] += 1;
+  at.sum_again();
+  CHECK(broken(group_store::load(at, identity_of(r[0]))) == rule::state_damaged);
+  CHECK(broken(group_store::load(memory_store{}, identity_of(r[0]))) == rule::state_damaged);
+}
+
+TEST_CASE("a store that cannot be read is told from one that is damaged or empty") {
+  room r{2};
+  memory_store at;
+  done(group_store::save(r[0], at));
+  at.cannot_read = true;
+  CHECK(broken(group_store::load(at, identity_of(r[0]))) == rule::store_failed);
+  CHECK(broken(group_store::load_pending(r[0], at)) == rule::store_failed);
+  r.say(0, "hello");
+  CHECK(broken(group_store::save(r[0], at)) == rule::store_failed);
 }
 
 TEST_CASE("a save that fails at any write leaves the last state, and the group in memory saves no more") {
@@ -77,7 +196,7 @@ TEST_CASE("a save that fails at any write leaves the last state, and the group i
       break;
     }
     CHECK(broken(group_store::save(r[0], next)) == rule::state_damaged);
-    CHECK(taken(group_store::load(at, state_of(r[0]).identity.copy())).epoch() + 1 == r[0].epoch());
+    CHECK(taken(group_store::load(at, identity_of(r[0]))).epoch() + 1 == r[0].epoch());
   }
 }
 
@@ -118,7 +237,7 @@ TEST_CASE("a commit that was sent by a process which died is confirmed by the ne
   auto made = r.commit(0, {g.add()});
   done(group_store::save(r[0], at));
   done(group_store::save_pending(r[0], made.pending, at));
-  r.members[0] = taken(group_store::load(at, state_of(r[0]).identity.copy()));
+  r.members[0] = taken(group_store::load(at, identity_of(r[0])));
   CHECK(broken(r[0].receive(made.commit, r.s)) == rule::own_commit);
   auto pending = taken(group_store::load_pending(r[0], at));
   REQUIRE(pending);
@@ -144,15 +263,53 @@ TEST_CASE("a message writes at most 2 KiB, however many members there are") {
     memory_store mine, theirs;
     done(group_store::save(r[0], mine));
     done(group_store::save(other, theirs));
+    // The first is the worst: the way down to its sender's leaf, and as many keys jumped over as are kept.
     for (int k = 0; k < 3; ++k) {
-      const auto message = r.say(0, "hello");
       mine.written = theirs.written = 0;
+      const auto message = r.say(0, "hello");
       done(group_store::save(r[0], mine));
-      CHECK(words_in(other.receive(message, r.s)) == "hello");
+      const auto sent = mine.written;
+      for (int lost = k == 0 ? 60 : 0; lost > 0; --lost)
+        r.say(0, "lost");
+      const auto heard = k == 0 ? r.say(0, "hello") : message;
+      CHECK(words_in(other.receive(heard, r.s)) == "hello");
       done(group_store::save(other, theirs));
-      MESSAGE(n, " members: sending ", mine.written, " bytes, receiving ", theirs.written);
-      CHECK(mine.written <= 2048);
+      MESSAGE(n, " members: sending ", sent, " bytes, receiving ", theirs.written);
+      CHECK(sent <= 2048);
       CHECK(theirs.written <= 2048);
     }
   }
+}
+
+TEST_CASE("a device that restarts joins by the Welcome that came meanwhile, and no Welcome twice") {
+  room r{2};
+  auto g = r.invite("somebody new");
+  const auto other = r.invite("somebody else");
+  memory_store device;
+  done(key_package_store::save(g.package, device));
+  done(key_package_store::save(other.package, device));
+  auto made = r.commit(0, {g.add()});
+  r.conclude(0, made);
+  CHECK(taken(key_package_store::all(device)).size() == 2);
+  auto found = taken(key_package_store::find(made.welcomes.at(0), device));
+  REQUIRE(found);
+  g.package = std::move(*found);
+  r.members.push_back(taken(r.try_join(made, g)));
+  r.check_talk();
+  done(key_package_store::erase(g.package, device));
+  CHECK_FALSE(taken(key_package_store::find(made.welcomes.at(0), device)));
+  CHECK(taken(key_package_store::all(device)).size() == 1);
+  CHECK(broken(key_package_store::find(made.commit, device)) == rule::unexpected_message);
+
+  const auto [name, value] = *device.parts.begin();
+  for (std::size_t i = 0; i < value.size(); ++i) {
+    // X25519 does not look at these bits of a private key.
+    const auto from_end = value.size() - i;
+    const bool is_clamped = from_end == 64 || from_end == 33 || from_end == 32 || from_end == 1;
+    device.parts[name][i] ^= is_clamped ? 0x18 : 1;
+    CHECK(broken(key_package_store::all(device)) == rule::state_damaged);
+    device.parts[name] = value;
+  }
+  device.parts[name].pop_back();
+  CHECK(broken(key_package_store::all(device)) == rule::state_damaged);
 }

@@ -318,7 +318,7 @@ TEST_SUITE("9: secret tree") {
     use(tree, leaf5, application, 1000);
     use(tree, leaf5, application, 2000);
     const auto kept = tree.saved({part::what::ratchet, 2 * 5 + 1}).value();
-    CHECK(kept.size() > 48 * 32);
+    CHECK(kept.size() > 32 * 32);
     CHECK(kept.size() <= 2048);
   }
 
