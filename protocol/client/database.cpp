@@ -132,17 +132,29 @@ void database::statement::fail() {
 // --- transaction
 
 database::transaction::transaction(database& in) : in_{in} {
-  in.run("BEGIN IMMEDIATE");
+  if (in.open_transactions_ == 0) {
+    in.run("BEGIN IMMEDIATE");
+    in.is_doomed_ = false;
+  }
+  ++in.open_transactions_;
 }
 
 database::transaction::~transaction() {
-  if (!committed_)
+  const bool is_outermost = --in_.open_transactions_ == 0;
+  if (is_committed_)
+    return;
+  if (is_outermost)
     sqlite3_exec(in_.it_, "ROLLBACK", nullptr, nullptr, nullptr);
+  else
+    in_.is_doomed_ = true;
 }
 
 void database::transaction::commit() {
-  in_.run("COMMIT");
-  committed_ = true;
+  if (in_.is_doomed_)
+    throw store_error{"A part of what belongs together was not kept: none of it is."};
+  if (in_.open_transactions_ == 1)
+    in_.run("COMMIT");
+  is_committed_ = true;
 }
 
 } // namespace parley::client

@@ -38,6 +38,8 @@ public:
 private:
   void unlock(const std::filesystem::path& file, const mls::secret& key);
   sqlite3* it_ = nullptr;
+  int open_transactions_ = 0;
+  bool is_doomed_ = false; ///< a transaction inside of the outermost was not committed
 };
 
 /// A prepared statement for one use. Columns and parameters are taken in order.
@@ -72,7 +74,9 @@ private:
   int taken_ = 0;
 };
 
-/// Rolls back unless committed.
+/// Rolls back unless committed. One that begins inside of another belongs to it: the outermost is on disk
+/// when it was committed, with all that was committed inside, and can only be undone if something inside was
+/// not.
 class database::transaction {
 public:
   explicit transaction(database& in);
@@ -83,7 +87,7 @@ public:
 
 private:
   database& in_;
-  bool committed_ = false;
+  bool is_committed_ = false;
 };
 
 } // namespace parley::client

@@ -19,7 +19,8 @@ private:
 /// For people: one profile directory with `parley.db` in it, encrypted, and readable by its owner only.
 ///
 /// Owns:   the database and a lock on the directory.
-/// Holds:  every call is one transaction, on disk when it returns.
+/// Holds:  every call is one transaction, on disk when it returns; between `begin` and `commit` all calls are
+/// one. Failing half-way, they are none.
 class sqlite_store final : public client_store {
 public:
   /// Opens or creates. Throws `store_error` with a sentence for a person, also if another process has it.
@@ -28,6 +29,10 @@ public:
   explicit sqlite_store(const std::filesystem::path& directory, const std::filesystem::path& key_file = {});
   /// For programs that keep the key, 32 random bytes, where their system keeps secrets.
   sqlite_store(const std::filesystem::path& directory, const mls::secret& key);
+
+  /// The calls from here on, and those of group_parts, are one transaction until it is committed; it is
+  /// undone if it ends before.
+  [[nodiscard]] database::transaction begin() { return database::transaction{db_}; }
 
   std::optional<identity> who() override;
   void set_identity(const identity& who) override;
@@ -51,6 +56,7 @@ public:
   void set_token(const std::string& token) override;
 
 private:
+  friend class group_parts;
   void make_tables();
   void keep(const message& m);
   std::string setting(const char* name);

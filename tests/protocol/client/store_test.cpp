@@ -1,3 +1,4 @@
+#include "protocol/client/group_parts.hpp"
 #include "protocol/client/memory_store.hpp"
 #include "protocol/client/sqlite_store.hpp"
 #include "tests/protocol/client/scratch.hpp"
@@ -137,6 +138,42 @@ TEST_CASE("an identity survives, key and all") {
   CHECK(store.who()->phone == who.phone);
   CHECK((std::filesystem::status(s.dir / "parley.db").permissions() & std::filesystem::perms::others_all) ==
         std::filesystem::perms::none);
+}
+
+TEST_CASE("what belongs together is kept whole or not at all, parts of groups and messages") {
+  scratch s;
+  const auto group = mls::view_of("a group"), value = mls::view_of("a key");
+  {
+    sqlite_store store{s.dir};
+    group_parts parts{store, group};
+    {
+      const auto undone = store.begin();
+      store.enqueue(talk, "never said");
+      REQUIRE(parts.put("t/1", value));
+    }
+    CHECK(store.waiting().empty());
+    CHECK_FALSE(*parts.get("t/1"));
+    auto all = store.begin();
+    store.enqueue(talk, "said");
+    REQUIRE(parts.put("t/1", value));
+    REQUIRE(parts.put("t/22", value));
+    REQUIRE(parts.put("u/1", {}));
+    all.commit();
+  }
+  in_a_killed_process([&] {
+    sqlite_store store{s.dir};
+    const auto all = store.begin();
+    store.enqueue(talk, "never said");
+    (void)group_parts{store, group}.erase("t/1");
+  });
+  sqlite_store store{s.dir};
+  group_parts parts{store, group};
+  CHECK(store.waiting().size() == 1);
+  CHECK(mls::equal((*parts.get("t/1"))->view(), value));
+  CHECK((*parts.get("u/1"))->empty());
+  CHECK(*parts.names("t/") == std::vector<std::string>{"t/1", "t/22"});
+  CHECK(parts.names("")->size() == 3);
+  CHECK(group_parts{store, mls::view_of("another")}.names("")->empty());
 }
 
 TEST_CASE_TEMPLATE_DEFINE("what both stores promise", Store, both) {
