@@ -8,6 +8,7 @@ packages=(
   libfmt-dev libspdlog-dev doctest-dev libcli11-dev libtomlplusplus-dev
   prometheus-cpp-dev libcurl4-openssl-dev
   librapidcheck-dev libexpected-dev nlohmann-json3-dev
+  clang-19 libclang-rt-19-dev # for fuzzing only; older ones cannot compile the ranges of Debian 12's libstdc++
 )
 
 root=()

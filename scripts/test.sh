@@ -17,6 +17,9 @@ cmake --build build -j 2 >>build.log 2>&1 || { grep -E -A8 'error|warning' build
 
 git ls-files '*.cpp' '*.hpp' '*.c' '*.h' | xargs clang-format --dry-run -Werror
 
+# Chosen tests are asked for without these.
+[ $# -gt 0 ] || scripts/fuzz_mls.sh 10
+
 # Tests with real processes, real time and real disks share two cores badly: those run alone.
 cd build
 exec ctest --output-on-failure -j 2 "$@"

@@ -1,0 +1,64 @@
+#pragma once
+// Valid traffic to be mutated: seven people in one group, twelve epochs, recorded once and the same in every
+// run. Each step keeps the message, the state of everybody before it (as group_store writes it) and what it
+// led to, so that any message can be changed and delivered again.
+#include "tests/protocol/mls/fuzz/fuzz.hpp"
+
+#include "protocol/mls/credential.hpp"
+#include "protocol/mls/follower.hpp"
+
+namespace parley::mls::fuzz {
+
+inline constexpr std::uint64_t now = 1'800'000'000, day = 24 * 3600;
+inline constexpr extension_type private_extension{0xf00d}; ///< all members say that they know it
+
+/// What a call needs from outside. Of each run its own, so that an input does the same every time.
+struct outside {
+  account_policy policy;
+  random_source random;
+  surroundings s;
+  explicit outside(std::uint64_t seed);
+  outside(const outside&) = delete;
+};
+
+struct person {
+  signature_key_pair account;
+  client_identity who;
+};
+
+struct step {
+  enum class kind { application, proposal, commit };
+  kind is{};
+  std::size_t by = 0; ///< a person
+  bool by_member = false;
+  bytes message;
+  std::map<std::size_t, parts> before;  ///< each member's state
+  std::map<std::size_t, bytes> outcome; ///< of each who hears it: text, reference, or epoch authenticator
+  bytes group_info;                     ///< of the epoch, with the tree
+  std::vector<bytes> proposals;         ///< heard in this epoch before
+};
+
+/// A Welcome, and what is in it.
+struct invitation {
+  std::size_t whom = 0;
+  bytes welcome, tree, key_package, init_key, leaf_key;
+  bytes secrets, info; ///< decrypted
+  bytes authenticator; ///< of the epoch that it leads to
+  own_key_package package() const;
+  secret welcome_secret() const;
+};
+
+struct scenario {
+  std::vector<person> people;
+  signature_key_pair external;
+  std::vector<step> steps;
+  std::vector<invitation> invitations;
+
+  /// The signer with this public key, or null.
+  const signature_key_pair* signer_of(bytes_view public_key) const;
+  group load(const parts& from, std::size_t who) const;
+  key_package package_of(std::size_t who, const random_source& random) const;
+};
+const scenario& recorded();
+
+} // namespace parley::mls::fuzz
