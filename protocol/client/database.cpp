@@ -140,13 +140,12 @@ database::transaction::transaction(database& in) : in_{in} {
 }
 
 database::transaction::~transaction() {
-  const bool is_outermost = --in_.open_transactions_ == 0;
   if (is_committed_)
     return;
-  if (is_outermost)
-    sqlite3_exec(in_.it_, "ROLLBACK", nullptr, nullptr, nullptr);
-  else
+  if (--in_.open_transactions_ > 0)
     in_.is_doomed_ = true;
+  else
+    sqlite3_exec(in_.it_, "ROLLBACK", nullptr, nullptr, nullptr);
 }
 
 void database::transaction::commit() {
@@ -154,6 +153,8 @@ void database::transaction::commit() {
     throw store_error{"A part of what belongs together was not kept: none of it is."};
   if (in_.open_transactions_ == 1)
     in_.run("COMMIT");
+  // From here on it is over, though the object lives: what begins now is a transaction of its own.
+  --in_.open_transactions_;
   is_committed_ = true;
 }
 
