@@ -107,6 +107,7 @@ export async function large(report, peers, shares, leaves, random) {
         await play.step(`${host.peer.name} adds ${guests.length} of ${peer.name}`, () => steps.addAndMerge(group, host, guests));
     }
     for (const [i, peer] of peers.entries()) await actsInLarge(play, group, peer, peers[(i + 1) % peers.length]);
+    await play.step("everybody speaks, and all read all", () => steps.everybodySpeaks(group));
   });
 }
 
