@@ -253,6 +253,16 @@ TEST_SUITE("6.1: content authentication") {
     CHECK(broken(group.open(*bad)) == rule::bad_signature);
   }
 
+  TEST_CASE("6.1: who joins by itself signs for one state of the group") {
+    spoken group, other;
+    const auto from = sender{sender_type::new_member_commit};
+    const auto content = group.content(group.commit_with_path(group.outsider), from);
+    const auto message = *protect_public(group.signed_by(group.outsider, content), {}, group.encoded_context);
+    other.context.tree_hash = bytes(32, 2);
+    other.encoded_context = encoded(other.context);
+    CHECK(broken(other.open(message)) == rule::bad_signature);
+  }
+
   TEST_CASE("6.1: a new member proposes nothing but an Add") {
     spoken group;
     const auto from = sender{sender_type::new_member_proposal};

@@ -152,6 +152,12 @@ TEST_CASE("12.3: an Update that lacks what the same list begins to require is re
   const auto ref = r.proposed(2, update_of(r, 2, [](auto& l) { l.capabilities.extensions.clear(); }));
   const auto needs = new_extensions({to_extension(required_capabilities{{private_extension}, {}, {}})});
   f.check(f.with_list({{ref}, {needs}}), rule::leaf_lacks_required_extension);
+  able.proposals = {private_proposal};
+  room others{3, {}, 1, {}, able};
+  others.concluded(
+      0,
+      {new_extensions({to_extension(required_capabilities{{private_extension}, {private_proposal}, {}})})});
+  others.check_talk();
 }
 
 /// Refuses external senders and takes everybody else.
@@ -367,6 +373,56 @@ TEST_CASE("11: nobody creates a group whose rules its creator does not meet") {
   no_suite.cipher_suites.clear();
   CHECK(answer({}, no_suite) == rule::leaf_lacks_cipher_suite);
   CHECK(answer({one}) == rule::none);
+}
+
+TEST_CASE("12.2: a ReInit of the committer leaves out what others proposed") {
+  room r{3};
+  r.proposed(1, removal_of(2));
+  const auto made = r.commit(0, {new_group()});
+  CHECK(made.pending.effects().reinit);
+  CHECK(made.pending.effects().removed.empty());
+}
+
+TEST_CASE("10: two key packages of one client share no key") {
+  room r;
+  const auto who = r.identity("x");
+  const auto one = r.invite(who.copy()).package, other = r.invite(who.copy()).package;
+  const auto keys = [](const own_key_package& p) {
+    return std::array{p.package.init_key, p.package.leaf_node.encryption_key};
+  };
+  for (const auto& a : keys(one))
+    for (const auto& b : keys(other))
+      CHECK(a != b);
+  CHECK(one.package.init_key != one.package.leaf_node.encryption_key);
+}
+
+TEST_CASE("12.3: whoever is added takes the place of whoever the same list removes, wherever it stands in "
+          "the list") {
+  room r{4};
+  const auto g = r.invite("dora"), h = r.invite("emil");
+  auto made = r.commit(0, {g.add(), removal_of(2), h.add()});
+  CHECK(made.pending.effects().added == std::vector{leaf(2), leaf(4)});
+  r.conclude(0, made);
+  r.members.push_back(taken(r.try_join(made, g, 0)));
+  r.members.push_back(taken(r.try_join(made, h, 1)));
+  r.check_talk();
+}
+
+TEST_CASE("12.4.1: everybody who is added by a commit is welcomed, each by its own secrets") {
+  room r{2};
+  std::vector<proposal> adds;
+  std::vector<guest> guests;
+  for (const auto* name : {"carol", "dora", "emil"}) {
+    guests.push_back(r.invite(name));
+    adds.push_back(guests.back().add());
+  }
+  auto made = r.commit(0, adds);
+  REQUIRE(made.welcomes.size() == guests.size());
+  CHECK(broken(r.try_join(made, guests[0], 1)) == rule::welcome_not_for_us);
+  r.conclude(0, made);
+  for (std::size_t n = 0; n < guests.size(); ++n)
+    r.members.push_back(taken(r.try_join(made, guests[n], n)));
+  r.check_talk();
 }
 
 // --- groups that are over

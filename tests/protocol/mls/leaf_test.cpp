@@ -125,6 +125,22 @@ TEST_CASE_FIXTURE(leaf_fixture, "7.2: a leaf that does not list the type of its 
   CHECK(check() == rule::leaf_lacks_own_credential);
 }
 
+TEST_CASE("7.2: what we say of ourselves lists no default type, and no GREASE") {
+  const auto c = own_capabilities();
+  const auto is_default_one = [](auto type) { return is_default(type); };
+  const auto is_grease = [](auto type) {
+    const auto n = static_cast<std::uint16_t>(type);
+    return (n & 0x0f0f) == 0x0a0a && n >> 8 == (n & 0xff);
+  };
+  CHECK(std::ranges::none_of(c.extensions, is_default_one));
+  CHECK(std::ranges::none_of(c.proposals, is_default_one));
+  CHECK(std::ranges::none_of(c.versions, is_grease));
+  CHECK(std::ranges::none_of(c.cipher_suites, is_grease));
+  CHECK(std::ranges::none_of(c.extensions, is_grease));
+  CHECK(std::ranges::none_of(c.proposals, is_grease));
+  CHECK(std::ranges::none_of(c.credentials, is_grease));
+}
+
 TEST_CASE_FIXTURE(leaf_fixture, "7.3: a leaf with an extension that it does not list is refused") {
   leaf.extensions = {{private_extension, {}}};
   CHECK(check() == rule::leaf_lacks_own_extension);

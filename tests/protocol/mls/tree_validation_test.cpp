@@ -97,6 +97,25 @@ TEST_CASE_FIXTURE(valid_group, "12.4.3.1: a tree in which a parent's key appears
   CHECK(verdict() == rule::duplicate_parent_key);
 }
 
+TEST_CASE_FIXTURE(valid_group, "10: a tree with a parent's key that is none is refused") {
+  auto p = parent_at(5);
+  p.encryption_key = {};
+  tree.set_parent(node(5), p);
+  CHECK(verdict() == rule::bad_key);
+}
+
+TEST_CASE_FIXTURE(tree_group, "7.9: a tree whose root has a parent hash is refused") {
+  REQUIRE(commit(leaf(0), 1) == rule::none);
+  REQUIRE(broken(check()) == rule::none);
+  tree.set_parent(node(1), {tree.encryption_key(node(1)), bytes(32, 1), {leaf(1)}});
+  // The leaf that vouches for the root agrees with it.
+  auto v = tree.leaf(leaf(0));
+  v.parent_hash = to_bytes(tree.parent_hash_of(node(1), node(2)));
+  sign(v, members.at(leaf(0)).signer, {group_id, leaf(0)});
+  tree.set_leaf(leaf(0), v);
+  CHECK(broken(check()) == rule::parent_hash_invalid);
+}
+
 TEST_CASE_FIXTURE(valid_group, "7.9.2: a parent node that no member set is refused") {
   auto p = parent_at(11);
   SUBCASE("another key") {
