@@ -121,7 +121,8 @@ void forger::mend_commit(commit& c, const sender& from, const mending& how) {
   if (list)
     if (const auto applied = apply_list(st.now, *list, from, w.s)) {
       place = applied->committer;
-      if (how.parent_hashes) {
+      // The engine looks at the sender before it looks at its path.
+      if (how.parent_hashes && (applied->staged.effects.is_external || st.now.tree.is_member(place))) {
         // A path that does not fit is written before it is refused for its parent hash.
         (void)merge_path(st.now.tree, place, *c.path, applied->staged.new_leaves);
         const auto steps = st.now.tree.filtered_direct_path(place);
