@@ -1,0 +1,224 @@
+#pragma once
+// The people of a history, the server between them, and what must hold whatever they do.
+//
+// The server puts handshakes into one order, `log`; of two commits of one epoch it takes the first. People
+// hear the log from its start, each at its own pace: whoever acts hears all of it before. What must hold of
+// an epoch is written down by the first who enters it (`ledger`) and compared by all others.
+#include "protocol/mls/follower.hpp"
+#include "protocol/mls/group_store.hpp"
+#include "tests/protocol/mls/group_fixture.hpp"
+#include "tests/protocol/mls/history.hpp"
+
+#include <map>
+#include <set>
+#include <stdexcept>
+
+namespace parley::mls::test {
+
+/// Not doctest's: while RapidCheck looks for the shortest history, failures are what it wants.
+struct broken_law : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+/// How often something was done, over all histories of a run.
+struct tally {
+  std::map<std::string, std::uint64_t> done;
+  std::uint64_t laws = 0;
+};
+tally& tally_of_run();
+inline void count(const std::string& what) {
+  ++tally_of_run().done[what];
+}
+
+void must(bool holds, std::string_view law);
+std::string named(rule r);
+template <class T>
+T granted(result<T> r, std::string_view what) {
+  must(r.has_value(), r ? what : std::string{what} + ", but: " + named(r.error().broken));
+  if constexpr (!std::is_void_v<T>)
+    return std::move(*r);
+}
+/// What a message was, as it must be.
+template <class T>
+T heard(result<received_message> r, std::string_view what) {
+  auto message = granted(std::move(r), what);
+  auto* is = std::get_if<T>(&message);
+  must(is != nullptr, what);
+  return std::move(*is);
+}
+void must_be(rule is, rule expected, std::string_view what);
+
+struct memory_parts final : part_store {
+  std::map<std::string, bytes, std::less<>> parts;
+  result<void> put(std::string_view name, bytes_view value) override;
+  result<void> erase(std::string_view name) override;
+  result<std::optional<secret>> get(std::string_view name) const override;
+  result<std::vector<std::string>> names(std::string_view prefix) const override;
+};
+
+constexpr auto rare_extension = extension_type{0xf001}; ///< that some support and some do not
+
+struct person {
+  std::string name;
+  group g;
+  std::uint64_t since;            ///< the first epoch
+  std::size_t at;                 ///< handshakes of the log that were heard
+  bool in = true;                 ///< as the server sees it
+  bool stuck = false;             ///< a commit could not be followed, and will not be
+  std::set<std::size_t> missed{}; ///< proposals of this epoch that were lost on their way
+  memory_parts disk{};
+  client_identity who() const { return state_of(const_cast<group&>(g)).identity.copy(); }
+  bool has_rest() const { return in && !stuck; }
+};
+
+struct handshake {
+  bytes message;
+  std::optional<std::size_t> by; ///< nobody of the people: from outside
+  std::uint64_t epoch = 0;
+  bool sealed = false;
+  std::optional<proposal_ref> ref{}; ///< of a proposal
+  std::size_t lost_to = 0;           ///< a proposal
+  // Of a commit:
+  std::vector<proposal_ref> covers{};
+  std::vector<pre_shared_key_id> psks{};
+  std::vector<leaf_index> removed{};
+  bool ends = false;
+  std::size_t gives_up = 0; ///< who, lacking a proposal, does not wait for it
+};
+
+/// A commit that its maker has not sent.
+struct committed {
+  made_commit made;
+  commit content;
+  bool sealed = false;
+};
+/// What happens on the way of a commit. All zeros: nothing.
+struct fate {
+  std::size_t asleep = 0;     ///< who does not hear it yet
+  std::size_t gives_up = 0;   ///< as in handshake
+  std::size_t stays_away = 0; ///< who was added and never comes
+  bool dies = false;          ///< the committer, after sending
+};
+
+struct spoken {
+  std::uint64_t epoch;
+  std::size_t by;
+  std::string words;
+  bytes message;
+};
+
+/// What all who are in an epoch have in common.
+struct epoch_facts {
+  bytes authenticator, exported, tree_hash, interim_hash;
+  std::vector<member> roster;
+  extension_list extensions;
+  secret resumption;
+};
+
+/// Somebody's private keys, copied.
+struct stolen_keys {
+  std::size_t whose;
+  std::map<node_index, secret> keys;
+  bool is_fresh = true;  ///< nothing was committed since
+  int worthless_for = 0; ///< so many commits more are tried; 0 while the keys are good
+};
+
+enum class keys_at_hand : std::uint8_t { all, none, wrong };
+
+struct world {
+  static constexpr std::size_t members_max = 9;
+
+  explicit world(const history& h);
+  world(const world&) = delete;
+  world& operator=(const world&) = delete;
+  void live(const command& c);
+  void finish();
+  const std::string& trail() const { return trail_; }
+
+  // --- the steps (history_steps.cpp)
+  void speak(picks p);
+  void offer_some(picks p);
+  void propose(picks p);
+  void ask(picks p);
+  void come_late(picks p);
+  void commit_one(picks p);
+  void race(picks p);
+  void join(picks p);
+  void resync(picks p);
+  void restart(person& who);
+  void steal(picks p);
+  void end(picks p);
+  void forge(picks p); ///< history_forging.cpp
+
+  // --- what happens
+  void note(const std::string& what) { trail_ += what + "\n  "; }
+  /// Somebody who can act, and has heard everything.
+  std::size_t actor(std::size_t pick);
+  std::uint64_t epoch() const { return ledger.rbegin()->first; }
+  guest invite(bool supports_rare = true);
+  client_identity identity(bool supports_rare = true);
+  bool requires_rare() const;
+  std::optional<leaf_index> other_leaf(person& p, std::size_t pick);
+  extension_list some_extensions(std::size_t pick);
+  pre_shared_key_id some_key(std::size_t pick);
+  void send(handshake h); ///< a proposal, to all
+  committed make(person& p, const commit_options& options, bool sealed);
+  handshake to_place(std::size_t by, const committed& c, const fate& f);
+  void place(std::size_t by, committed& c, const fate& f);
+  /// `replaced`: who comes again.
+  void place_external(external_join& joining, std::string name, std::optional<std::size_t> replaced,
+                      const fate& f);
+  void welcome_all(const committed& c, const handshake& h, const fate& f);
+  void enter(person& p);
+  void leave(std::span<const leaf_index> removed);
+  void catch_up(std::size_t who);
+  void hear(std::size_t who, std::size_t index);
+  void hear_commit(std::size_t who, const handshake& h);
+  void try_without_keys(person& p, const handshake& h);
+  void hear_late(person& p, std::size_t index);
+  void spread(const fate& f);
+
+  // --- what must hold
+  std::set<proposal_ref> known(const person& p) const;
+  void refuses(person& p, bytes_view message, rule expected, std::string_view what);
+  void refuses(person& p, bytes_view message, std::span<const rule> any_of, std::string_view what);
+  void offer(std::size_t who, std::size_t n);
+  void serve(const handshake& h);
+  void check_server(person& p);
+  void try_old_keys(const commit& c, person& committer, bytes_view transcript_before,
+                    const commit_effects& effects);
+  void check_deeply(person& p);
+
+  history how;
+  random_source random = seeded_random(1);
+  same_person_policy policy;
+  surroundings s;
+  group_settings settings;
+  signature_key_pair outside[2];
+  keys_at_hand at_hand = keys_at_hand::all;
+  std::deque<person> people;
+  std::vector<handshake> log;
+  std::map<std::uint64_t, epoch_facts> ledger;
+  std::vector<spoken> said;
+  std::set<std::pair<std::size_t, std::size_t>> read; ///< who, which
+  std::map<bytes, guest> guests;                      ///< of this epoch, by the reference of the package
+  std::vector<stolen_keys> stolen;
+  std::optional<follower> server; ///< none while handshakes are sealed
+  bool ended = false;
+  std::size_t came = 0;
+
+private:
+  std::string trail_;
+};
+
+/// A proposal or commit as PrivateMessage, which the engine takes and does not make. Nothing: these proposals
+/// do not go together.
+handshake sealed_proposal(person& p, const proposal& what, const surroundings& s);
+handshake sealed_update(person& p, const surroundings& s);
+std::optional<committed> sealed_commit(person& p, const commit_options& options, const surroundings& s);
+
+/// All that a group remembers but for its message keys.
+bytes digest(const group& g);
+public_message read_public(bytes_view message);
+
+} // namespace parley::mls::test
