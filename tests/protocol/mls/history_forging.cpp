@@ -249,8 +249,11 @@ forgery forged(std::size_t kind, forger& f, leaf_index other, const signature_ke
             f.with_leaf([](auto& l) { l.capabilities.cipher_suites = {2}; }),
             {rule::leaf_lacks_cipher_suite}};
   case 19:
-    path->nodes.front().encrypted_path_secret.clear();
-    return {"no path secrets", f.tagged(), {rule::path_wrong_ciphertexts}};
+    if (auto& to_whom = path->nodes.front().encrypted_path_secret; to_whom.empty())
+      to_whom.emplace_back();
+    else
+      to_whom.clear();
+    return {"too few path secrets, or too many", f.tagged(), {rule::path_wrong_ciphertexts}};
   default:
     return {"key of another's leaf",
             f.with_leaf([&](auto& l) { l.encryption_key = f.st.now.tree.encryption_key(to_node(other)); }),
