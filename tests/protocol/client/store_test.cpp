@@ -140,6 +140,19 @@ TEST_CASE("an identity survives, key and all") {
         std::filesystem::perms::none);
 }
 
+TEST_CASE("what begins after a commit is a transaction of its own, though the first one's scope goes on") {
+  scratch s;
+  sqlite_store store{s.dir};
+  auto first = store.begin();
+  store.enqueue(talk, "said");
+  first.commit();
+  {
+    const auto second = store.begin();
+    store.enqueue(talk, "never said");
+  }
+  CHECK(store.waiting().size() == 1);
+}
+
 TEST_CASE("what belongs together is kept whole or not at all, parts of groups and messages") {
   scratch s;
   const auto group = mls::view_of("a group"), value = mls::view_of("a key");
