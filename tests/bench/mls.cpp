@@ -1,17 +1,20 @@
-// What the encryption engine costs: messages, commits, joining, memory. Prints; judges nothing.
-//
-//   mls_bench [--json] [--members N] [--rounds N]
+// What the encryption engine costs: messages, commits, joining, memory, what is written. Prints; judges
+// nothing.
 #include "protocol/mls/follower.hpp"
-#include "protocol/mls/group.hpp"
+#include "protocol/mls/group_store.hpp"
 
 #include <malloc.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <bit>
+#include <cerrno>
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <map>
 #include <string>
 
@@ -26,7 +29,17 @@ struct settings {
   std::uint32_t members = 1'000;
   int rounds = 7;
   bool json = false;
+  std::string peers; ///< where measure.mjs is; empty: only ours
 };
+
+constexpr auto help = R"(mls_bench [OPTIONS]: what the encryption engine costs, in one thread.
+
+  --members N     of the large group (1000); a message is measured with 2 and 100 members too
+  --rounds N      of which the median is printed (7)
+  --peers FOLDER  then the same operations of two other implementations beside ours, by the measure.mjs of that
+                  folder (tests/protocol/mls/peers; `npm ci` there first). Takes some minutes at 1000 members
+  --json          at the end the figures of ours as one line
+)";
 
 template <class T>
 T taken(result<T> r, const char* what) {
@@ -78,12 +91,28 @@ public:
     }
     std::printf("%-64s %10.1f %10.1f\n", text.c_str(), median(cpu), median(wall));
     std::fflush(stdout);
+    cpu_us_[key] = median(cpu);
     put(key + "_cpu_us", median(cpu));
     put(key + "_wall_us", median(wall));
   }
   void number(const std::string& key, const std::string& text, double value, const char* unit) {
     std::printf("%-64s %10.1f %s\n", text.c_str(), value, unit);
+    values_[key] = value;
     put(key, value);
+  }
+  double value(const std::string& key) const { return values_.at(key); }
+  /// How much of a figure certain primitives are, each so often.
+  void share(const std::string& of, const std::vector<std::pair<const char*, double>>& counts) {
+    std::string text = "  of which";
+    double sum = 0;
+    for (const auto& [primitive, count] : counts) {
+      char part[64];
+      std::snprintf(part, sizeof part, " %.0f x %s,", count, primitive);
+      text += part;
+      sum += count * cpu_us_.at(primitive);
+    }
+    text.pop_back();
+    number(of + "_share_percent", text, 100 * sum / cpu_us_.at(of), "%");
   }
   void print_json() const { std::printf("{%s}\n", json_.c_str()); }
 
@@ -94,6 +123,38 @@ private:
     json_ += (json_.empty() ? "\"" : ", \"") + key + "\": " + text;
   }
   std::string json_;
+  std::map<std::string, double> cpu_us_, values_;
+};
+
+/// Counts what a group writes.
+struct counting_store : part_store {
+  std::map<std::string, bytes, std::less<>> parts;
+  std::size_t written = 0;
+  result<void> put(std::string_view name, bytes_view value) override {
+    written += name.size() + value.size();
+    parts.insert_or_assign(std::string{name}, to_bytes(value));
+    return {};
+  }
+  result<void> erase(std::string_view name) override {
+    written += name.size();
+    parts.erase(std::string{name});
+    return {};
+  }
+  result<std::optional<secret>> get(std::string_view name) const override {
+    const auto at = parts.find(name);
+    return at == parts.end() ? std::nullopt : std::optional{secret{at->second}};
+  }
+  result<std::vector<std::string>> names(std::string_view prefix) const override {
+    std::vector<std::string> out;
+    for (auto at = parts.lower_bound(prefix); at != parts.end() && at->first.starts_with(prefix); ++at)
+      out.push_back(at->first);
+    return out;
+  }
+  std::size_t save(group& g) {
+    written = 0;
+    check(group_store::save(g, *this), "saving");
+    return written;
+  }
 };
 
 /// `rounds` samples of `times` calls each.
@@ -221,10 +282,46 @@ void measure_messages(report& out, const world& w, std::uint32_t members, const 
   }
   const auto n = std::to_string(members);
   out.time("send_" + n, "send 100 bytes, N = " + n, sent);
+  out.share("send_" + n, {{"ed25519_sign", 1}});
   out.time("receive_" + n, "receive 100 bytes, N = " + n, received);
+  out.share("receive_" + n, {{"ed25519_verify", 1}});
   out.time("receive_first_" + n, "receive the first of a sender in an epoch, N = " + n, first);
   out.number("message_" + n + "_bytes", "its size without padding", static_cast<double>(way[0].size()),
              "bytes");
+}
+
+/// Names and values that go to the store. The last of a jump is the dearest: all keys that were jumped over
+/// are kept.
+void measure_writing(report& out, const world& w, const settings& how) {
+  large_group g{w, how.members, true};
+  auto &from = g.live.at(0), &to = g.live.at(1);
+  counting_store mine, theirs;
+  mine.save(from);
+  theirs.save(to);
+  const auto row = [&](const char* key, const char* text, std::size_t bytes) {
+    out.number(key, text, static_cast<double>(bytes), "bytes");
+  };
+  const auto say = [&] { return taken(from.send(bytes(100, 'a'), {}, *w.s), "sending"); };
+  const auto hear = [&](const bytes& message) { taken(to.receive(message, *w.s), "receiving"); };
+  auto message = say();
+  row("written_send_first", "written for the first message sent in an epoch", mine.save(from));
+  hear(message);
+  row("written_receive_first", "written for the first received of a sender", theirs.save(to));
+  message = say();
+  row("written_send", "written for a message sent", mine.save(from));
+  hear(message);
+  row("written_receive", "written for a message received", theirs.save(to));
+  for (std::size_t i = 0; i < mls_limits{}.skipped_keys_max; ++i)
+    (void)say();
+  hear(say());
+  row("written_jump", "written for one after as many lost as are waited for", theirs.save(to));
+  auto joined = g.joined(how.members - 1);
+  counting_store fresh;
+  fresh.save(joined);
+  for (std::size_t i = 0; i < mls_limits{}.skipped_keys_max; ++i)
+    (void)say();
+  taken(joined.receive(say(), *w.s), "receiving");
+  row("written_jump_first", "the same, the first of its sender", fresh.save(joined));
 }
 
 /// Keys are derived when they are needed: the most in an epoch in which every member was heard.
@@ -234,8 +331,11 @@ void measure_secret_tree(report& out, const settings& how) {
   for (std::uint32_t i = 0; i < how.members; ++i)
     taken(keys.next(leaf_index{i}, ratchet_kind::application), "a key");
   keys.take_changes();
-  out.number("memory_keys_kib", "memory of the keys of an epoch in which everybody was heard",
-             static_cast<double>(heap_bytes() - before) / 1024, "KiB");
+  const auto kib = static_cast<double>(heap_bytes() - before) / 1024;
+  out.number("memory_keys_kib", "memory of the keys of an epoch in which everybody was heard", kib, "KiB");
+  const auto epochs = 1 + static_cast<double>(group_settings{}.past_epochs_max);
+  out.number("memory_most_kib", "a member that joined, heard everybody in this and all kept epochs (sum)",
+             out.value("memory_joined_kib") + epochs * kib, "KiB");
 }
 
 void measure_large(report& out, const world& w, const settings& how) {
@@ -247,6 +347,7 @@ void measure_large(report& out, const world& w, const settings& how) {
   const auto last = how.members - 1;
   out.time("join", "join, each leaf's and account's signature, N = " + n,
            rounds_of(how.rounds, 1, [&](int) { g.joined(last); }));
+  out.share("join", {{"ed25519_verify", 2. * how.members}});
   {
     const auto before = heap_bytes();
     const auto one = g.joined(last);
@@ -269,6 +370,9 @@ void measure_large(report& out, const world& w, const settings& how) {
     return rounds_of(how.rounds, 1, [&](int) { made = taken(by.commit({}, *w.s), "a commit"); });
   };
   out.time("commit_blank", "make a commit, all parents blank, N = " + n, make(zero));
+  const double height = std::bit_width(how.members - 1);
+  out.share("commit_blank",
+            {{"hpke_seal", how.members - 1.}, {"x25519_key", height + 1}, {"ed25519_sign", 3}});
   out.number("commit_blank_bytes", "its size", static_cast<double>(made.commit.size()), "bytes");
   out.time("process_blank", "process it (dropped)",
            rounds_of(how.rounds, 1, [&](int) { g.received(one, made.commit); }));
@@ -279,6 +383,7 @@ void measure_large(report& out, const world& w, const settings& how) {
       taken(follower::begin(taken(zero.group_info(tree_delivery::in_group_info), "GroupInfo"), {}, *w.s),
             "following");
   out.time("commit_warm", "make a commit, warm, N = " + n, make(zero));
+  out.share("commit_warm", {{"hpke_seal", height}, {"x25519_key", height + 1}, {"ed25519_sign", 3}});
   out.number("commit_warm_bytes", "its size", static_cast<double>(made.commit.size()), "bytes");
   {
     std::vector<sample> process, far, confirm, follow;
@@ -301,6 +406,7 @@ void measure_large(report& out, const world& w, const settings& how) {
       check(zero.confirm(std::move(next.pending)), "confirming");
     }
     out.time("process", "process a commit and confirm it, sibling leaf, warm, N = " + n, process);
+    out.share("process", {{"ed25519_verify", 2}, {"hpke_open", 1}, {"x25519_key", height}});
     out.time("process_far", "the same in the other half of the tree", far);
     out.time("confirm", "of that, confirming", confirm);
     out.time("follow", "a server follows it", follow);
@@ -340,14 +446,37 @@ settings settings_of(int argc, char** argv) {
       out.json = true;
     } else if (word == "--members" && i + 1 < argc) {
       out.members = std::max(3u, static_cast<std::uint32_t>(number_of(argv[++i])));
+    } else if (word == "--peers" && i + 1 < argc) {
+      out.peers = argv[++i];
     } else if (word == "--rounds" && i + 1 < argc) {
       out.rounds = number_of(argv[++i]);
     } else {
-      std::fprintf(stderr, "mls_bench [--json] [--members N] [--rounds N]\n");
-      std::exit(2);
+      const bool asked = word == "--help";
+      std::fputs(help, asked ? stdout : stderr);
+      std::exit(asked ? 0 : 2);
     }
   }
   return out;
+}
+
+/// In the place of this program, which has nothing left to do.
+void go_on_with_peers(const settings& how) {
+  const auto script = (std::filesystem::path{how.peers} / "measure.mjs").string();
+  const auto ours = (std::filesystem::read_symlink("/proc/self/exe").parent_path() / "mls_peer").string();
+  for (const auto& needed : {script, ours, how.peers + "/node_modules"})
+    if (!std::filesystem::exists(needed)) {
+      std::fprintf(stderr, "mls_bench: %s is missing: build mls_peer, and run npm ci in the peers' folder\n",
+                   needed.c_str());
+      std::exit(1);
+    }
+  const auto sizes = "2,100," + std::to_string(how.members);
+  std::printf("\nEach by its own clock around the library, in one sitting; all by the method of %s:\n",
+              script.c_str());
+  std::fflush(stdout);
+  execlp("node", "node", script.c_str(), "--beside", "--sizes", sizes.c_str(), ours.c_str(), "ts-mls",
+         "core-crypto", nullptr);
+  std::fprintf(stderr, "mls_bench: node could not be started: %s\n", std::strerror(errno));
+  std::exit(1);
 }
 
 } // namespace
@@ -364,6 +493,9 @@ int main(int argc, char** argv) {
   measure_messages(out, w, how.members, how);
   measure_large(out, w, how);
   measure_secret_tree(out, how);
+  measure_writing(out, w, how);
   if (how.json)
     out.print_json();
+  if (!how.peers.empty())
+    go_on_with_peers(how);
 }

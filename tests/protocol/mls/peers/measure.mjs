@@ -1,7 +1,8 @@
-// node measure.mjs [--sizes 2,10,100,1000] PEER...
+// node measure.mjs [--sizes 2,10,100,1000] [--beside] PEER...
 //
 // What each peer needs for a message, a commit and a join, by its own clock around the library (`us` in its answers):
-// medians of at least three. Compare only figures of one sitting on one machine.
+// medians of at least three. Compare only figures of one sitting on one machine. `--beside`: a table for each size, with
+// the peers beside each other and how many times the first one's figure the others' are.
 //
 // Above two members the tree is built by ts-mls, whatever is measured: it adds everybody in one commit without a path,
 // so that all parents are blank. Only some leaves are live members, all of the peer under test: leaf 1, which is
@@ -125,22 +126,39 @@ function printTable(title, sizes, columns) {
     console.log(row.padEnd(30) + columns.map((c) => String(c[row]).padStart(12)).join(""));
 }
 
+function printBeside(sizes, measured) {
+  for (const [i, size] of sizes.entries()) {
+    console.log(`\n${`${size} members`.padEnd(30)}${measured.map((m) => m.label.padStart(28)).join("")}`);
+    for (const row of Object.keys(measured[0].columns[i])) {
+      const figures = measured.map((m) => m.columns[i][row]);
+      const cells = figures.map((v, n) => (n === 0 || v === undefined ? String(v ?? "-") : `${v} (x ${(v / figures[0]).toFixed(1)})`));
+      console.log(row.padEnd(30) + cells.map((c) => c.padStart(28)).join(""));
+    }
+  }
+}
+
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
-  options: { sizes: { type: "string", default: "2,10,100,1000" } },
+  options: { sizes: { type: "string", default: "2,10,100,1000" }, beside: { type: "boolean", default: false } },
 });
 if (positionals.length === 0) {
-  console.error("usage: node measure.mjs [--sizes 2,10,100,1000] PEER...");
+  console.error("usage: node measure.mjs [--sizes 2,10,100,1000] [--beside] PEER...");
   process.exit(2);
 }
 
 const sizes = options.sizes.split(",").map(Number);
+const measured = [];
 for (const what of positionals) {
   // Fresh programs for each: what one peer left in memory is no burden to the next.
   const [peer, builder] = await Promise.all([PeerProcess.start(what), PeerProcess.start("ts-mls")]);
   const columns = [];
-  for (const size of sizes) columns.push(await measure(peer, builder, size));
-  printTable(`${peer.label} (node ${process.versions.node})`, sizes, columns);
+  for (const size of sizes) {
+    if (process.stderr.isTTY) process.stderr.write(`${peer.label}, ${size} members ...\r`);
+    columns.push(await measure(peer, builder, size));
+  }
+  if (options.beside) measured.push({ label: peer.label, columns });
+  else printTable(`${peer.label} (node ${process.versions.node})`, sizes, columns);
   peer.stop();
   builder.stop();
 }
+if (options.beside) printBeside(sizes, measured);
