@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# run.sh PROGRAM TARGET: one fuzzer for MLS_FUZZ_SECONDS (10), on the corpus MLS_FUZZ_CORPUS/TARGET. Beside the program's
+# run.sh PROGRAM TARGET: one fuzzer for MLS_FUZZ_SECONDS (10), on the corpus MLS_FUZZ_CORPUS/TARGET, from MLS_FUZZ_SEED (0: another each time). Beside the program's
 # folder: found/TARGET for inputs that break something, logs/TARGET.log. Prints one line, or the finding.
 set -euo pipefail
 program=$1
@@ -16,7 +16,7 @@ known=()
 [ ! -d "$here/found/$target" ] || known=("$here/found/$target")
 
 # An input is a few kilobytes: one that costs more time or memory than this was not bounded by its size.
-if nice -n 5 "$program" -max_total_time="${MLS_FUZZ_SECONDS:-10}" -timeout=10 -malloc_limit_mb=128 -rss_limit_mb=1500 \
+if nice -n 5 "$program" -max_total_time="${MLS_FUZZ_SECONDS:-10}" -timeout=30 -seed="${MLS_FUZZ_SEED:-0}" -malloc_limit_mb=128 -rss_limit_mb=1500 \
   -max_len=8192 -use_value_profile=1 -print_final_stats=1 -artifact_prefix="$build/found/$target/" \
   "$corpus/$target" "${known[@]}" >"$log" 2>&1; then
   awk -v t="$target" '/ cov: / {for (i = 1; i < NF; ++i) {if ($i == "cov:") cov = $(i + 1); if ($i == "ft:") ft = $(i + 1)}}
