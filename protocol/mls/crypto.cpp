@@ -185,25 +185,7 @@ secret expand(bytes_view key, std::size_t size, AddInfo&& add_info) {
   return out;
 }
 
-/// The length in front of an opaque v<V>.
-class length_prefix {
-public:
-  explicit length_prefix(std::size_t n) { prefix_.length(n); }
-  bytes_view view() const { return prefix_.out(); }
-
-private:
-  encoder prefix_;
-};
-
 constexpr std::string_view label_prefix = "MLS 1.0 ";
-
-bytes labelled(std::string_view label, bytes_view content) {
-  encoder e;
-  e.reserve(label_prefix.size() + label.size() + content.size() + 8);
-  e.length(label_prefix.size() + label.size());
-  e.raw(view_of(label_prefix)).raw(view_of(label)).opaque(content);
-  return std::move(e).out();
-}
 
 // --- keys
 
@@ -252,105 +234,6 @@ bytes public_key_of(curve which, bytes_view private_key) {
   must(EVP_PKEY_get_raw_public_key(key.get(), out.data(), &size) == 1 && size == curve_bytes);
   return out;
 }
-
-/// The Diffie-Hellman of RFC 9180, section 4.1, with the check of 7.1.4: a result of zeros means that the
-/// peer's key was a point of small order, so that the secret would be no secret.
-result<secret> diffie_hellman(const hpke_key_pair& own, bytes_view peer) {
-  if (own.private_key.size() != curve_bytes || own.public_key.size() != curve_bytes ||
-      peer.size() != curve_bytes)
-    return refuse(rule::bad_key);
-  const errors_kept errors;
-  const auto mine = make_key(curve::x25519, own.private_key.view(), own.public_key);
-  const auto theirs = make_key(curve::x25519, {}, peer);
-  if (!mine || !theirs)
-    return refuse(rule::bad_key);
-  const pkey_context context{EVP_PKEY_CTX_new_from_pkey(nullptr, mine.get(), nullptr)};
-  if (!context || EVP_PKEY_derive_init(context.get()) != 1 ||
-      EVP_PKEY_derive_set_peer_ex(context.get(), theirs.get(), 0) != 1)
-    return refuse(rule::crypto_failed);
-  auto out = secret::zeros(curve_bytes);
-  auto size = out.size();
-  if (EVP_PKEY_derive(context.get(), out.mutable_view().data(), &size) != 1 || size != curve_bytes ||
-      out == secret::zeros(curve_bytes))
-    return refuse(rule::bad_key);
-  return out;
-}
-
-// --- HPKE (RFC 9180)
-
-using std::string_view_literals::operator""sv;
-constexpr auto hpke_version = "HPKE-v1"sv;
-constexpr auto kem_suite = "KEM\x00\x20"sv;
-constexpr auto hpke_suite = "HPKE\x00\x20\x00\x01\x00\x01"sv;
-
-secret labeled_extract(std::string_view suite, bytes_view salt, std::string_view label, bytes_view input) {
-  auto out = secret::zeros(hash_bytes);
-  hmac{salt}.add(hpke_version).add(suite).add(label).add(input).finish(out.mutable_view().data());
-  return out;
-}
-
-secret labeled_expand(std::string_view suite, bytes_view key, std::string_view label, bytes_view info,
-                      std::size_t size) {
-  return expand(key, size, [&](hmac& h) {
-    h.add(static_cast<std::uint8_t>(size >> 8)).add(static_cast<std::uint8_t>(size));
-    h.add(hpke_version).add(suite).add(label).add(info);
-  });
-}
-
-secret kem_secret(const secret& dh, bytes_view kem_output, bytes_view public_key) {
-  const auto prk = labeled_extract(kem_suite, {}, "eae_prk", dh.view());
-  bytes context = to_bytes(kem_output);
-  context.insert(context.end(), public_key.begin(), public_key.end());
-  return labeled_expand(kem_suite, prk.view(), "shared_secret", context, hash_bytes);
-}
-
-struct encapsulated {
-  bytes kem_output;
-  secret shared;
-};
-
-result<encapsulated> encapsulate(bytes_view public_key, const random_source& random) {
-  auto ephemeral = make_hpke_key(random);
-  auto dh = diffie_hellman(ephemeral, public_key);
-  if (!dh)
-    return tl::unexpected(dh.error());
-  auto shared = kem_secret(*dh, ephemeral.public_key, public_key);
-  return encapsulated{std::move(ephemeral.public_key), std::move(shared)};
-}
-
-result<secret> decapsulate(const hpke_key_pair& key, bytes_view kem_output) {
-  auto dh = diffie_hellman(key, kem_output);
-  if (!dh)
-    return dh;
-  return kem_secret(*dh, kem_output, key.public_key);
-}
-
-/// The key schedule of base mode: no pre-shared key.
-class hpke_schedule {
-public:
-  hpke_schedule(const secret& shared, bytes_view info)
-      : secret_{labeled_extract(hpke_suite, shared.view(), "secret", {})} {
-    static const bytes psk_id_hash = to_bytes(labeled_extract(hpke_suite, {}, "psk_id_hash", {}).view());
-    const auto info_hash = labeled_extract(hpke_suite, {}, "info_hash", info);
-    context_.reserve(1 + 2 * hash_bytes);
-    context_.push_back(0); // mode_base
-    context_.insert(context_.end(), psk_id_hash.begin(), psk_id_hash.end());
-    context_.insert(context_.end(), info_hash.view().begin(), info_hash.view().end());
-  }
-  secret key() const { return labeled_expand(hpke_suite, secret_.view(), "key", context_, key_bytes); }
-  /// Of the first message, whose sequence number is 0; there is no second.
-  secret nonce() const {
-    return labeled_expand(hpke_suite, secret_.view(), "base_nonce", context_, nonce_bytes);
-  }
-  secret exported(bytes_view exporter_context, std::size_t size) const {
-    const auto exporter = labeled_expand(hpke_suite, secret_.view(), "exp", context_, hash_bytes);
-    return labeled_expand(hpke_suite, exporter.view(), "sec", exporter_context, size);
-  }
-
-private:
-  secret secret_;
-  bytes context_;
-};
 
 /// The cipher context of this thread. It forgets its key when the guard ends.
 class cipher_guard {
@@ -402,14 +285,20 @@ bytes mac(bytes_view key, bytes_view data) {
   return out;
 }
 
-secret kdf_extract(bytes_view salt, bytes_view input_key) {
+secret kdf_extract(bytes_view salt, std::initializer_list<bytes_view> input_key) {
   auto out = secret::zeros(hash_bytes);
-  hmac{salt}.add(input_key).finish(out.mutable_view().data());
+  hmac h{salt};
+  for (const auto part : input_key)
+    h.add(part);
+  h.finish(out.mutable_view().data());
   return out;
 }
 
-secret kdf_expand(bytes_view secret_key, bytes_view info, std::size_t size) {
-  return expand(secret_key, size, [&](hmac& h) { h.add(info); });
+secret kdf_expand(bytes_view secret_key, std::initializer_list<bytes_view> info, std::size_t size) {
+  return expand(secret_key, size, [&](hmac& h) {
+    for (const auto part : info)
+      h.add(part);
+  });
 }
 
 secret expand_with_label(bytes_view key, std::string_view label, bytes_view context, std::size_t size) {
@@ -433,11 +322,11 @@ secret derive_tree_secret(bytes_view key, std::string_view label, std::uint32_t 
 }
 
 bytes ref_hash(std::string_view label, bytes_view value) {
+  encoder before;
+  before.opaque(view_of(label)).length(value.size());
   bytes out(hash_bytes);
   sha256_run run;
-  run.add(length_prefix{label.size()}.view());
-  run.add(view_of(label));
-  run.add(length_prefix{value.size()}.view());
+  run.add(before.out());
   run.add(value);
   run.finish(out.data());
   return out;
@@ -498,6 +387,14 @@ result<signature_key_pair> signature_key_from_private(bytes_view private_key) {
   return signature_key_pair{secret{private_key}, public_key_of(curve::ed25519, private_key)};
 }
 
+bytes labelled(std::string_view label, bytes_view content) {
+  encoder e;
+  e.reserve(label_prefix.size() + label.size() + content.size() + 8);
+  e.length(label_prefix.size() + label.size());
+  e.raw(view_of(label_prefix)).raw(view_of(label)).opaque(content);
+  return std::move(e).out();
+}
+
 bytes sign_with_label(const signature_key_pair& key, std::string_view label, bytes_view content) {
   must(key.private_key.size() == curve_bytes && key.public_key.size() == curve_bytes);
   const auto signed_bytes = labelled(label, content);
@@ -531,78 +428,31 @@ result<void> verify_with_label(bytes_view public_key, std::string_view label, by
   return {};
 }
 
-void encode(encoder& e, const hpke_ciphertext& v) {
-  e.opaque(v.kem_output).opaque(v.ciphertext);
-}
-
-void decode(decoder& d, hpke_ciphertext& v) {
-  v.kem_output = d.opaque();
-  v.ciphertext = d.opaque();
-}
-
-hpke_key_pair derive_key_pair(bytes_view input_key) {
-  const auto prk = labeled_extract(kem_suite, {}, "dkp_prk", input_key);
-  auto private_key = labeled_expand(kem_suite, prk.view(), "sk", {}, curve_bytes);
-  auto public_key = public_key_of(curve::x25519, private_key.view());
-  return {std::move(private_key), std::move(public_key)};
-}
-
-hpke_key_pair make_hpke_key(const random_source& random) {
-  auto input_key = secret::zeros(curve_bytes);
-  random(input_key.mutable_view());
-  return derive_key_pair(input_key.view());
-}
-
 result<hpke_key_pair> hpke_key_from_private(bytes_view private_key) {
   if (private_key.size() != curve_bytes)
     return refuse(rule::bad_key);
   return hpke_key_pair{secret{private_key}, public_key_of(curve::x25519, private_key)};
 }
 
-result<hpke_ciphertext> hpke_seal(bytes_view public_key, bytes_view info, bytes_view aad,
-                                  bytes_view plaintext, const random_source& random) {
-  auto kem = encapsulate(public_key, random);
-  if (!kem)
-    return tl::unexpected(kem.error());
-  const hpke_schedule schedule{kem->shared, info};
-  return hpke_ciphertext{std::move(kem->kem_output),
-                         aead_seal(schedule.key().view(), schedule.nonce().view(), aad, plaintext)};
-}
-
-result<secret> hpke_open(const hpke_key_pair& key, const hpke_ciphertext& in, bytes_view info,
-                         bytes_view aad) {
-  const auto shared = decapsulate(key, in.kem_output);
-  if (!shared)
-    return tl::unexpected(shared.error());
-  const hpke_schedule schedule{*shared, info};
-  return aead_open(schedule.key().view(), schedule.nonce().view(), aad, in.ciphertext);
-}
-
-result<hpke_ciphertext> encrypt_with_label(bytes_view public_key, std::string_view label, bytes_view context,
-                                           bytes_view plaintext, const random_source& random) {
-  return hpke_seal(public_key, labelled(label, context), {}, plaintext, random);
-}
-
-result<secret> decrypt_with_label(const hpke_key_pair& key, std::string_view label, bytes_view context,
-                                  const hpke_ciphertext& in) {
-  return hpke_open(key, in, labelled(label, context), {});
-}
-
-result<hpke_export> hpke_send_export(bytes_view public_key, bytes_view info, std::string_view label,
-                                     std::size_t size, const random_source& random) {
-  auto kem = encapsulate(public_key, random);
-  if (!kem)
-    return tl::unexpected(kem.error());
-  auto exported = hpke_schedule{kem->shared, info}.exported(view_of(label), size);
-  return hpke_export{std::move(kem->kem_output), std::move(exported)};
-}
-
-result<secret> hpke_receive_export(const hpke_key_pair& key, bytes_view kem_output, bytes_view info,
-                                   std::string_view label, std::size_t size) {
-  const auto shared = decapsulate(key, kem_output);
-  if (!shared)
-    return tl::unexpected(shared.error());
-  return hpke_schedule{*shared, info}.exported(view_of(label), size);
+result<secret> diffie_hellman(const hpke_key_pair& own, bytes_view peer) {
+  if (own.private_key.size() != curve_bytes || own.public_key.size() != curve_bytes ||
+      peer.size() != curve_bytes)
+    return refuse(rule::bad_key);
+  const errors_kept errors;
+  const auto mine = make_key(curve::x25519, own.private_key.view(), own.public_key);
+  const auto theirs = make_key(curve::x25519, {}, peer);
+  if (!mine || !theirs)
+    return refuse(rule::bad_key);
+  const pkey_context context{EVP_PKEY_CTX_new_from_pkey(nullptr, mine.get(), nullptr)};
+  if (!context || EVP_PKEY_derive_init(context.get()) != 1 ||
+      EVP_PKEY_derive_set_peer_ex(context.get(), theirs.get(), 0) != 1)
+    return refuse(rule::crypto_failed);
+  auto out = secret::zeros(curve_bytes);
+  auto size = out.size();
+  if (EVP_PKEY_derive(context.get(), out.mutable_view().data(), &size) != 1 || size != curve_bytes ||
+      out == secret::zeros(curve_bytes)) // a point of small order
+    return refuse(rule::bad_key);
+  return out;
 }
 
 } // namespace parley::mls

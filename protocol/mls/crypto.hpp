@@ -1,12 +1,11 @@
 #pragma once
-// Ciphersuite 1, MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519, and nothing else (RFC 9420, section 5; RFC
-// 9180 for HPKE). crypto.cpp is the only file that includes OpenSSL.
+// What ciphersuite 1, MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519, is made of (RFC 9420, section 5), and
+// nothing else. crypto.cpp is the only file that includes OpenSSL.
 //
 // Thread: any; nothing is kept but contexts of the calling thread.
 #include "protocol/mls/bytes.hpp"
 #include "protocol/mls/error.hpp"
 
-#include <array>
 #include <functional>
 
 namespace parley::mls {
@@ -24,8 +23,9 @@ random_source system_random();
 
 bytes hash(bytes_view data);
 bytes mac(bytes_view key, bytes_view data); ///< HMAC-SHA-256
-secret kdf_extract(bytes_view salt, bytes_view input_key);
-secret kdf_expand(bytes_view secret_key, bytes_view info, std::size_t size);
+/// HKDF-SHA-256 (RFC 5869). Inputs that consist of parts are their concatenation.
+secret kdf_extract(bytes_view salt, std::initializer_list<bytes_view> input_key);
+secret kdf_expand(bytes_view secret_key, std::initializer_list<bytes_view> info, std::size_t size);
 
 /// Section 8: ExpandWithLabel and DeriveSecret; 9.1: DeriveTreeSecret; 5.2: RefHash.
 secret expand_with_label(bytes_view key, std::string_view label, bytes_view context, std::size_t size);
@@ -46,46 +46,22 @@ struct signature_key_pair {
 signature_key_pair make_signature_key(const random_source& random);
 /// Never pair a private key with a public key from elsewhere: signing with a wrong one tells the private key.
 result<signature_key_pair> signature_key_from_private(bytes_view private_key);
+/// SignContent of 5.1.2, EncryptContext of 5.1.3: a label keeps what is signed or encrypted for one purpose
+/// from passing for another.
+bytes labelled(std::string_view label, bytes_view content);
 bytes sign_with_label(const signature_key_pair& key, std::string_view label, bytes_view content);
 result<void> verify_with_label(bytes_view public_key, std::string_view label, bytes_view content,
                                bytes_view signature);
 
-// --- HPKE (5.1.3): DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-128-GCM, base mode
+// --- X25519 (RFC 7748), for HPKE (hpke.hpp)
 
 struct hpke_key_pair {
   secret private_key; ///< 32 bytes
   bytes public_key;   ///< 32 bytes
 };
-struct hpke_ciphertext {
-  bytes kem_output, ciphertext;
-  friend bool operator==(const hpke_ciphertext&, const hpke_ciphertext&) = default;
-};
-class encoder;
-class decoder;
-void encode(encoder& e, const hpke_ciphertext& v);
-void decode(decoder& d, hpke_ciphertext& v);
-
-hpke_key_pair derive_key_pair(bytes_view input_key); ///< RFC 9180, section 7.1.3
-hpke_key_pair make_hpke_key(const random_source& random);
+/// Any 32 bytes are a private key.
 result<hpke_key_pair> hpke_key_from_private(bytes_view private_key);
-
-result<hpke_ciphertext> hpke_seal(bytes_view public_key, bytes_view info, bytes_view aad,
-                                  bytes_view plaintext, const random_source& random);
-result<secret> hpke_open(const hpke_key_pair& key, const hpke_ciphertext& in, bytes_view info,
-                         bytes_view aad);
-result<hpke_ciphertext> encrypt_with_label(bytes_view public_key, std::string_view label, bytes_view context,
-                                           bytes_view plaintext, const random_source& random);
-result<secret> decrypt_with_label(const hpke_key_pair& key, std::string_view label, bytes_view context,
-                                  const hpke_ciphertext& in);
-
-/// Setup and export, for the external init secret (8.3).
-struct hpke_export {
-  bytes kem_output; ///< empty on the receiver's side
-  secret exported;
-};
-result<hpke_export> hpke_send_export(bytes_view public_key, bytes_view info, std::string_view label,
-                                     std::size_t size, const random_source& random);
-result<secret> hpke_receive_export(const hpke_key_pair& key, bytes_view kem_output, bytes_view info,
-                                   std::string_view label, std::size_t size);
+/// Refuses a peer's key that is a point of small order: the secret would be none (RFC 9180, section 7.1.4).
+result<secret> diffie_hellman(const hpke_key_pair& own, bytes_view peer);
 
 } // namespace parley::mls

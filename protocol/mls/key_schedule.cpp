@@ -9,7 +9,7 @@ namespace {
 constexpr std::string_view external_init_label = "MLS 1.0 external init secret";
 
 secret member_secret(const secret& joiner_secret, const secret& psk_secret) {
-  return kdf_extract(joiner_secret.view(), psk_secret.view());
+  return kdf_extract(joiner_secret.view(), {psk_secret.view()});
 }
 
 /// In the order in which they are saved: append only.
@@ -54,7 +54,7 @@ epoch_secrets derive_from_epoch_secret(const secret& epoch_secret) {
 
 secret derive_joiner_secret(const secret& init_secret, const secret& commit_secret,
                             bytes_view encoded_context) {
-  const auto extracted = kdf_extract(init_secret.view(), commit_secret.view());
+  const auto extracted = kdf_extract(init_secret.view(), {commit_secret.view()});
   return expand_with_label(extracted.view(), "joiner", encoded_context, hash_bytes);
 }
 

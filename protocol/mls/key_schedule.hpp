@@ -1,7 +1,7 @@
 #pragma once
 // From one epoch to the next (RFC 9420, section 8): what is derived from the init secret, the commit secret,
 // the pre-shared keys and the group context.
-#include "protocol/mls/crypto.hpp"
+#include "protocol/mls/hpke.hpp"
 #include "protocol/mls/leaf_node.hpp"
 
 namespace parley::mls {

@@ -74,12 +74,12 @@ result<secret> psk_secret(const std::vector<pre_shared_key>& keys) {
   auto so_far = secret::zeros(hash_bytes);
   std::uint16_t index = 0;
   for (const auto& [id, key] : keys) {
-    const auto extracted = kdf_extract(zeros.view(), key.view());
+    const auto extracted = kdf_extract(zeros.view(), {key.view()});
     encoder label; // PSKLabel
     encode(label, id);
     label.put(index++).put(static_cast<std::uint16_t>(keys.size()));
     const auto input = expand_with_label(extracted.view(), "derived psk", label.out(), hash_bytes);
-    so_far = kdf_extract(input.view(), so_far.view());
+    so_far = kdf_extract(input.view(), {so_far.view()});
   }
   return so_far;
 }

@@ -154,7 +154,7 @@ TEST_CASE("HKDF-Expand is that of RFC 5869, over more than one block") {
     for (std::size_t i = 0; i < hex.size(); i += 2)
       to->push_back(static_cast<std::uint8_t>(std::stoi(std::string{hex.substr(i, 2)}, nullptr, 16)));
   const bytes info{0xf0, 0xf1, 0xf2, 0xf3, 0xf4, 0xf5, 0xf6, 0xf7, 0xf8, 0xf9};
-  CHECK(kdf_expand(prk, info, 42) == secret{wanted});
+  CHECK(kdf_expand(prk, {info}, 42) == secret{wanted});
 }
 
 TEST_CASE("HMAC is that of RFC 2104 for keys and data of any length, whatever was hashed before") {
@@ -184,7 +184,7 @@ TEST_CASE("HMAC is that of RFC 2104 for keys and data of any length, whatever wa
       info.insert(info.end(), data.begin(), data.end());
       info.push_back(2);
       const auto second = by_definition(key, info);
-      const auto expanded = kdf_expand(key, data, 64);
+      const auto expanded = kdf_expand(key, {data}, 64);
       REQUIRE(equal(expanded.view().first(32), first));
       REQUIRE(equal(expanded.view().last(32), second));
     }

@@ -2,8 +2,8 @@
 // The official test vectors: what one kind of them is, and help for checking a case. Each group of kinds has
 // a file vectors_<group>.cpp and a line in the table of vectors_main.cpp.
 #include "protocol/mls/bytes.hpp"
-#include "protocol/mls/crypto.hpp"
 #include "protocol/mls/error.hpp"
+#include "protocol/mls/hpke.hpp"
 
 #include <nlohmann/json.hpp>
 #include <stdexcept>
