@@ -7,29 +7,15 @@
 namespace parley::mls {
 namespace {
 
-/// 7.3 and 12.4.2: the new leaf of a committer, before the path is written.
-result<void> check_path_leaf(const ratchet_tree& tree, const applied_list& list, const leaf_node& leaf,
-                             const std::optional<leaf_node>& before, const extension_list& extensions,
-                             bytes_view group_id, const surroundings& s) {
-  const auto group = requirements_of(extensions);
-  if (!group)
-    return tl::unexpected(group.error());
-  if (auto good = check_leaf(leaf, {leaf_node_source::commit, &*group, s.now}); !good)
-    return good;
-  if (auto good = verify_signature(leaf, {group_id, list.committer}); !good)
-    return good;
-  if (!list.staged.effects.is_external) {
-    const auto old_leaf = tree.leaf(list.committer);
-    if (auto fresh = check_fresh_key(old_leaf, leaf); !fresh)
-      return fresh;
-    return check_replacement(s.policy, old_leaf, leaf, credential_event::commit, s.now);
-  }
-  if (before) { // 12.2: as in an Update of the leaf that is removed
-    if (auto fresh = check_fresh_key(*before, leaf); !fresh)
-      return fresh;
+/// 5.3.1 and 12.2: an external commit takes a leaf's place like an Update of that leaf; whoever sends it is
+/// new to the group all the same.
+result<void> check_path_credential(const std::optional<leaf_node>& before, const leaf_node& leaf,
+                                   bool is_external, const surroundings& s) {
+  if (before && !is_external)
+    return check_replacement(s.policy, *before, leaf, credential_event::commit, s.now);
+  if (before)
     if (auto may = s.policy.accept_successor(before->credential, leaf.credential); !may)
       return may;
-  }
   return s.policy.accept({leaf.credential, leaf.signature_key, credential_event::commit, s.now});
 }
 
@@ -184,11 +170,38 @@ result<applied_list> apply_list(public_epoch& epoch, std::span<const sent_propos
   return out;
 }
 
+const extension_list& extensions_after(const public_epoch& epoch, const proposal_plan& plan) {
+  return plan.extensions ? plan.extensions->extensions : epoch.context.extensions;
+}
+
+std::optional<leaf_node> replaced_leaf(const ratchet_tree& tree, std::span<const sent_proposal> list,
+                                       const sender& committer) {
+  const auto leaf_at = [&](leaf_index i) {
+    return tree.is_member(i) ? std::optional{tree.leaf(i)} : std::nullopt;
+  };
+  if (committer.type != sender_type::new_member_commit)
+    return leaf_at(committer.leaf());
+  for (const auto& p : list)
+    if (const auto* r = p.what->as<remove_proposal>())
+      return leaf_at(r->removed);
+  return std::nullopt;
+}
+
+result<void> check_path_leaf(const public_epoch& epoch, const applied_list& list,
+                             const std::optional<leaf_node>& before, const leaf_node& leaf,
+                             const surroundings& s) {
+  const auto group = requirements_of(extensions_after(epoch, list.plan));
+  if (!group)
+    return tl::unexpected(group.error());
+  if (auto good = check_leaf(leaf, {leaf_node_source::commit, &*group, s.now}); !good)
+    return good;
+  return check_path_credential(before, leaf, list.staged.effects.is_external, s);
+}
+
 group_context provisional_context(const public_epoch& epoch, const proposal_plan& plan) {
   auto next = epoch.context;
   ++next.epoch;
-  if (plan.extensions)
-    next.extensions = plan.extensions->extensions;
+  next.extensions = extensions_after(epoch, plan);
   next.tree_hash = to_bytes(epoch.tree.tree_hash());
   return next;
 }
@@ -207,11 +220,7 @@ result<staged_epoch> stage_commit(public_epoch& epoch, const authenticated_conte
   const auto list = epoch.resolve(c, committer);
   if (!list)
     return tl::unexpected(list.error());
-  std::vector<leaf_node> replaced; // by an external commit: one at most
-  if (committer.type == sender_type::new_member_commit)
-    for (const auto& p : *list)
-      if (const auto* r = p.what->as<remove_proposal>(); r && epoch.tree.is_member(r->removed))
-        replaced.push_back(epoch.tree.leaf(r->removed));
+  const auto before = replaced_leaf(epoch.tree, *list, committer);
   changing_tree guard{epoch.tree};
   auto applied = apply_list(epoch, *list, committer, s);
   if (!applied)
@@ -219,12 +228,13 @@ result<staged_epoch> stage_commit(public_epoch& epoch, const authenticated_conte
   if (applied->plan.requires_path && !c.path)
     return refuse(rule::commit_without_path);
   if (c.path) {
-    const auto& extensions =
-        applied->plan.extensions ? applied->plan.extensions->extensions : epoch.context.extensions;
-    const auto before = replaced.empty() ? std::nullopt : std::optional{replaced.front()};
-    if (auto good = check_path_leaf(epoch.tree, *applied, c.path->leaf_node, before, extensions,
-                                    epoch.context.group_id, s);
-        !good)
+    const auto& leaf = c.path->leaf_node;
+    if (auto good = verify_signature(leaf, {epoch.context.group_id, applied->committer}); !good)
+      return tl::unexpected(good.error());
+    if (before)
+      if (auto fresh = check_fresh_key(*before, leaf); !fresh)
+        return tl::unexpected(fresh.error());
+    if (auto good = check_path_leaf(epoch, *applied, before, leaf, s); !good)
       return tl::unexpected(good.error());
     if (auto good = merge_path(epoch.tree, applied->committer, *c.path, applied->staged.new_leaves); !good)
       return tl::unexpected(good.error());

@@ -107,6 +107,19 @@ struct applied_list {
 result<applied_list> apply_list(public_epoch& epoch, std::span<const sent_proposal> list,
                                 const sender& committer, const surroundings& s);
 
+/// What the group's extensions are once the list holds.
+const extension_list& extensions_after(const public_epoch& epoch, const proposal_plan& plan);
+
+/// The leaf that a path's leaf takes the place of, to be asked for before the list is applied: the
+/// committer's, or the one that an external commit removes.
+std::optional<leaf_node> replaced_leaf(const ratchet_tree& tree, std::span<const sent_proposal> list,
+                                       const sender& committer);
+/// 7.3, 5.3.1 and 12.4.2: whoever makes a path looks at its leaf as those do who get it. Only they have to
+/// look at its signature and whether its key is new.
+result<void> check_path_leaf(const public_epoch& epoch, const applied_list& list,
+                             const std::optional<leaf_node>& before, const leaf_node& leaf,
+                             const surroundings& s);
+
 /// 12.4.1: the context with the new tree hash and the old transcript.
 group_context provisional_context(const public_epoch& epoch, const proposal_plan& plan);
 

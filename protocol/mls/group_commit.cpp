@@ -78,23 +78,6 @@ commit commit_of(std::span<const sent_proposal> list, const public_epoch& epoch)
   return out;
 }
 
-/// 7.3 and 5.3.1: whoever sends a leaf looks at it as those who get it. `before`: the leaf that it replaces.
-result<void> check_own_leaf(const public_epoch& epoch, const proposal_plan& plan,
-                            const std::optional<leaf_node>& before, const leaf_node& leaf,
-                            const surroundings& s) {
-  const auto group =
-      requirements_of(plan.extensions ? plan.extensions->extensions : epoch.context.extensions);
-  if (!group)
-    return tl::unexpected(group.error());
-  if (auto good = check_leaf(leaf, {leaf_node_source::commit, &*group, s.now}); !good)
-    return good;
-  if (auto good = epoch.tree.check_credential_types(leaf); !good)
-    return good;
-  if (before)
-    return check_replacement(s.policy, *before, leaf, credential_event::commit, s.now);
-  return s.policy.accept({leaf.credential, leaf.signature_key, credential_event::commit, s.now});
-}
-
 bool covers_reinit(const commit_options& options) {
   return std::ranges::any_of(options.proposals,
                              [](const auto& p) { return p.template as<reinit_proposal>(); });
@@ -151,6 +134,7 @@ result<made_commit> group_state::make_commit(const commit_options& options, cons
 
 result<made_commit> group_state::build_commit(const commit_order& order, const secret& init_secret,
                                               const surroundings& s) {
+  const auto before = replaced_leaf(now.tree, order.list, order.by);
   changing_tree changing{now.tree};
   auto applied = apply_list(now, order.list, order.by, s);
   if (!applied)
@@ -165,13 +149,14 @@ result<made_commit> group_state::build_commit(const commit_order& order, const s
   auto commit_secret = secret::zeros(hash_bytes);
   std::optional<new_path> path;
   if (applied->plan.requires_path || order.always_path) {
-    const auto before =
-        applied->staged.effects.is_external ? std::nullopt : std::optional{now.tree.leaf(applied->committer)};
     path = start_path(now.tree, applied->committer, leaf_content(), identity.signer, now.context.group_id,
                       keys, s.random);
     if (auto good = now.tree.check_unique(applied->committer); !good)
       return tl::unexpected(good.error());
-    if (auto good = check_own_leaf(now, applied->plan, before, path->path.leaf_node, s); !good)
+    const auto& leaf = path->path.leaf_node;
+    if (auto good = now.tree.check_credential_types(leaf); !good)
+      return tl::unexpected(good.error());
+    if (auto good = check_path_leaf(now, *applied, before, leaf, s); !good)
       return tl::unexpected(good.error());
   }
   auto next = provisional_context(now, applied->plan);

@@ -156,10 +156,6 @@ result<external_join> join_externally(bytes_view group_info_message, std::option
   if (replaces) {
     if (!st->now.tree.is_member(*replaces))
       return refuse(rule::no_such_leaf);
-    if (auto may =
-            s.policy.accept_successor(st->now.tree.leaf(*replaces).credential, st->identity.credential);
-        !may)
-      return tl::unexpected(may.error());
     proposals.push_back({remove_proposal{*replaces}});
   }
   const sender joiner{sender_type::new_member_commit, 0};

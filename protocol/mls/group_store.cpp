@@ -302,10 +302,6 @@ result<void> load_proposals(group_state& st, const read_parts& from) {
   return {};
 }
 
-} // namespace
-
-namespace {
-
 /// After a refusal nobody knows any more what is still to be written.
 result<void> save_or_give_up(group_state& st, part_store& to,
                              const std::function<result<void>(part_writer&)>& more) {
