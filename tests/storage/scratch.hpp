@@ -1,35 +1,10 @@
 #pragma once
 #include "storage/lmdb_environment.hpp"
+#include "tests/support/scratch_directory.hpp"
 
 #include <doctest/doctest.h>
 
-#include <cstdlib>
-#include <filesystem>
-#include <string>
-
 namespace parley::test {
-
-/// A directory that is gone after the test.
-class scratch_directory {
-public:
-  scratch_directory() {
-    auto pattern = (std::filesystem::temp_directory_path() / "parley-storage-XXXXXX").string();
-    REQUIRE(::mkdtemp(pattern.data()) != nullptr);
-    path_ = pattern;
-  }
-  ~scratch_directory() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  scratch_directory(const scratch_directory&) = delete;
-  scratch_directory& operator=(const scratch_directory&) = delete;
-
-  const std::string& path() const { return path_; }
-  std::string file(const char* name) const { return path_ + "/" + name; }
-
-private:
-  std::string path_;
-};
 
 /// A map of one size, and failures that are answers.
 inline storage::lmdb_config small_config(std::uint64_t map_bytes = 64 << 20) {

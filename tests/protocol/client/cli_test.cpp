@@ -1,5 +1,6 @@
 // `parley` as a person and a script run it, against a node in this process, over TLS.
 #include "tests/protocol/client/fake_cluster.hpp"
+#include "tests/support/scratch_directory.hpp"
 
 #include <doctest/doctest.h>
 #include <sys/wait.h>
@@ -7,7 +8,6 @@
 
 #include <atomic>
 #include <cstdio>
-#include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <thread>
@@ -42,14 +42,13 @@ std::size_t count(const std::string& text, const std::string& what) {
 
 /// A node on a thread of its own, with fresh certificates.
 struct node {
-  std::string dir;
+  test::scratch_directory scratch;
+  const std::string dir = scratch.path();
   std::thread thread;
   std::atomic<std::uint16_t> port{0};
   std::atomic<bool> done{false};
 
   node() {
-    std::string name = (std::filesystem::temp_directory_path() / "parley-cli-XXXXXX").string();
-    dir = ::mkdtemp(name.data());
     REQUIRE(run(std::string{PARLEY_SOURCE_DIR} + "/scripts/make_certs.sh " + dir + "/certs 1").status == 0);
     thread = std::thread{[this] {
       auto io = kj::setupAsyncIo();
@@ -73,7 +72,6 @@ struct node {
   ~node() {
     done = true;
     thread.join();
-    std::filesystem::remove_all(dir);
   }
   output parley(const std::string& who, const std::string& rest, const std::string& before = "",
                 const std::string& ca = "client-ca.pem") {

@@ -3,8 +3,8 @@
 #include "protocol/client/group_parts.hpp"
 #include "protocol/mls/key_package_store.hpp"
 #include "tests/protocol/client/crashing_disk.hpp"
-#include "tests/protocol/client/scratch.hpp"
 #include "tests/protocol/mls/group_fixture.hpp"
+#include "tests/support/scratch_directory.hpp"
 
 #include <chrono>
 
@@ -289,7 +289,7 @@ void examine(world& w, life& d) {
 
 /// False: the script ended before the n-th write.
 bool dies_at(std::size_t n, bool power, bool sends_first = false) {
-  test::scratch s;
+  test::scratch_directory s;
   world w;
   disk.remembers = power;
   disk.die_at(n);
@@ -299,7 +299,7 @@ bool dies_at(std::size_t n, bool power, bool sends_first = false) {
     for (std::size_t i = 0; i < script.size(); ++i) {
       if (i % 4 == 0) { // a restart in order: checkpoint, log deleted
         d.reset();
-        d = std::make_unique<life>(w, s.dir);
+        d = std::make_unique<life>(w, s.path());
         d->sends_first = sends_first;
       }
       script[i](w, *d);
@@ -315,7 +315,7 @@ bool dies_at(std::size_t n, bool power, bool sends_first = false) {
     disk.lose_power(n);
   disk.die_at(0);
   disk.remembers = false;
-  life again{w, s.dir};
+  life again{w, s.path()};
   if (again.g || !w.inbox.empty())
     again.fetch();
   examine(w, again);

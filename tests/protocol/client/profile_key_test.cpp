@@ -1,6 +1,6 @@
 // The database of a profile is encrypted, and its key is a file of its own.
 #include "protocol/client/sqlite_store.hpp"
-#include "tests/protocol/client/scratch.hpp"
+#include "tests/support/scratch_directory.hpp"
 
 #include <doctest/doctest.h>
 
@@ -9,7 +9,7 @@
 
 using namespace parley;
 using namespace parley::client;
-using test::scratch;
+using test::scratch_directory;
 
 namespace {
 
@@ -39,63 +39,63 @@ bool says(const std::string& sentence, std::string_view what) {
 } // namespace
 
 TEST_CASE("a database without its key is refused with the file that is wanted, and no other key is made") {
-  scratch s;
-  sqlite_store{s.dir}.enqueue(talk, "hello");
-  fs::rename(s.dir / "key", s.dir / "elsewhere");
-  CHECK(says(refusal(s.dir), "is missing"));
-  CHECK_FALSE(fs::exists(s.dir / "key"));
-  CHECK(refusal(s.dir, s.dir / "elsewhere").empty());
+  scratch_directory s;
+  sqlite_store{s.path()}.enqueue(talk, "hello");
+  fs::rename(s.path() / "key", s.path() / "elsewhere");
+  CHECK(says(refusal(s.path()), "is missing"));
+  CHECK_FALSE(fs::exists(s.path() / "key"));
+  CHECK(refusal(s.path(), s.path() / "elsewhere").empty());
 }
 
 TEST_CASE("a key that does not fit, or is no key, is refused with a sentence") {
-  scratch s;
-  sqlite_store{s.dir}.enqueue(talk, "hello");
-  write(s.dir / "key", std::string(32, 'x'));
-  CHECK(says(refusal(s.dir), "does not fit"));
+  scratch_directory s;
+  sqlite_store{s.path()}.enqueue(talk, "hello");
+  write(s.path() / "key", std::string(32, 'x'));
+  CHECK(says(refusal(s.path()), "does not fit"));
   for (const std::size_t size : {0, 31, 33}) {
-    write(s.dir / "key", std::string(size, 'x'));
-    CHECK(says(refusal(s.dir), "not a profile's key"));
+    write(s.path() / "key", std::string(size, 'x'));
+    CHECK(says(refusal(s.path()), "not a profile's key"));
   }
 }
 
 TEST_CASE("a profile that an older parley left unencrypted is refused with a sentence") {
-  scratch s;
-  write(s.dir / "parley.db", std::string{"SQLite format 3\0", 16} + std::string(4080, 0));
-  CHECK(says(refusal(s.dir), "older parley"));
-  CHECK_FALSE(fs::exists(s.dir / "key"));
-  write(s.dir / "key", std::string(32, 'x'));
-  CHECK(says(refusal(s.dir), "older parley"));
+  scratch_directory s;
+  write(s.path() / "parley.db", std::string{"SQLite format 3\0", 16} + std::string(4080, 0));
+  CHECK(says(refusal(s.path()), "older parley"));
+  CHECK_FALSE(fs::exists(s.path() / "key"));
+  write(s.path() / "key", std::string(32, 'x'));
+  CHECK(says(refusal(s.path()), "older parley"));
 }
 
 TEST_CASE("what a process left that died while it made the profile does not stand in the way") {
-  scratch s;
-  write(s.dir / "key.new", "half a k");
-  write(s.dir / "parley.db", "");
-  CHECK(refusal(s.dir).empty());
-  CHECK(content(s.dir / "key").size() == 32);
-  CHECK_FALSE(fs::exists(s.dir / "key.new"));
+  scratch_directory s;
+  write(s.path() / "key.new", "half a k");
+  write(s.path() / "parley.db", "");
+  CHECK(refusal(s.path()).empty());
+  CHECK(content(s.path() / "key").size() == 32);
+  CHECK_FALSE(fs::exists(s.path() / "key.new"));
 }
 
 TEST_CASE("neither the database nor its log shows what was written, and each profile has a key of its own") {
-  scratch s, other;
+  scratch_directory s, other;
   const std::string words = "words that nobody else may read";
-  sqlite_store store{s.dir};
+  sqlite_store store{s.path()};
   store.enqueue(talk, words);
-  CHECK(content(s.dir / "parley.db-wal").size() > 4096);
-  for (const auto& file : fs::directory_iterator{s.dir})
+  CHECK(content(s.path() / "parley.db-wal").size() > 4096);
+  for (const auto& file : fs::directory_iterator{s.path()})
     CHECK_FALSE(says(content(file.path()), words));
-  CHECK_FALSE(says(content(s.dir / "parley.db"), "SQLite"));
-  sqlite_store{other.dir};
-  CHECK(content(s.dir / "key") != content(other.dir / "key"));
-  CHECK((fs::status(s.dir / "key").permissions() & (fs::perms::group_all | fs::perms::others_all)) ==
+  CHECK_FALSE(says(content(s.path() / "parley.db"), "SQLite"));
+  sqlite_store{other.path()};
+  CHECK(content(s.path() / "key") != content(other.path() / "key"));
+  CHECK((fs::status(s.path() / "key").permissions() & (fs::perms::group_all | fs::perms::others_all)) ==
         fs::perms::none);
 }
 
 TEST_CASE("a program may keep the key itself") {
-  scratch s;
+  scratch_directory s;
   const auto key = mls::secret{mls::view_of(std::string(32, 'k'))};
-  { sqlite_store{s.dir, key}.enqueue(talk, "hello"); }
-  CHECK_FALSE(fs::exists(s.dir / "key"));
-  CHECK(sqlite_store{s.dir, key}.waiting().size() == 1);
-  CHECK_THROWS_AS((sqlite_store{s.dir, mls::secret{mls::view_of(std::string(32, 'q'))}}), store_error);
+  { sqlite_store{s.path(), key}.enqueue(talk, "hello"); }
+  CHECK_FALSE(fs::exists(s.path() / "key"));
+  CHECK(sqlite_store{s.path(), key}.waiting().size() == 1);
+  CHECK_THROWS_AS((sqlite_store{s.path(), mls::secret{mls::view_of(std::string(32, 'q'))}}), store_error);
 }

@@ -1,7 +1,7 @@
 #include "protocol/client/group_parts.hpp"
 #include "protocol/client/memory_store.hpp"
 #include "protocol/client/sqlite_store.hpp"
-#include "tests/protocol/client/scratch.hpp"
+#include "tests/support/scratch_directory.hpp"
 
 #include <doctest/doctest.h>
 #include <sys/wait.h>
@@ -9,7 +9,7 @@
 
 using namespace parley;
 using namespace parley::client;
-using test::scratch;
+using test::scratch_directory;
 
 namespace {
 
@@ -44,13 +44,13 @@ void in_a_killed_process(F&& work) {
 } // namespace
 
 TEST_CASE("a client killed between keeping a message and sending it finds it again, with the same id") {
-  scratch s;
+  scratch_directory s;
   in_a_killed_process([&] {
-    sqlite_store store{s.dir};
+    sqlite_store store{s.path()};
     store.enqueue(talk, "first");
     store.enqueue(talk, std::string("with a \0 in it", 14));
   });
-  sqlite_store store{s.dir};
+  sqlite_store store{s.path()};
   const auto waiting = store.waiting();
   REQUIRE(waiting.size() == 2);
   CHECK(waiting[0].counter == 1);
@@ -61,40 +61,40 @@ TEST_CASE("a client killed between keeping a message and sending it finds it aga
 }
 
 TEST_CASE("a counter is never given out twice, not even when its message is long gone") {
-  scratch s;
+  scratch_directory s;
   in_a_killed_process([&] {
-    sqlite_store store{s.dir};
+    sqlite_store store{s.path()};
     const auto o = store.enqueue(talk, "one");
     store.sent(placed(1, o.counter, "one"));
   });
-  sqlite_store store{s.dir};
+  sqlite_store store{s.path()};
   CHECK(store.waiting().empty());
   CHECK(store.enqueue(talk, "two").counter == 2);
 }
 
 TEST_CASE("a session's number is never given out twice, not even by a client killed before it could use it") {
-  scratch s;
+  scratch_directory s;
   const unix_ms clock{1'700'000'000'000};
   in_a_killed_process([&] {
-    sqlite_store store{s.dir};
+    sqlite_store store{s.path()};
     store.next_session(clock);
     store.next_session(clock);
   });
-  sqlite_store store{s.dir};
+  sqlite_store store{s.path()};
   CHECK(number(store.next_session(clock)) == 1'700'000'000'002);
   CHECK(number(store.next_session(unix_ms{5})) == 1'700'000'000'003); // the clock was set back
 }
 
 TEST_CASE("a second process cannot take a profile that is in use") {
-  scratch s;
-  sqlite_store store{s.dir};
-  CHECK_THROWS_AS(sqlite_store{s.dir}, store_error);
+  scratch_directory s;
+  sqlite_store store{s.path()};
+  CHECK_THROWS_AS(sqlite_store{s.path()}, store_error);
 }
 
 TEST_CASE("a delivery is kept whole: messages, positions, watermarks and cursor") {
-  scratch s;
+  scratch_directory s;
   {
-    sqlite_store store{s.dir};
+    sqlite_store store{s.path()};
     const auto m = placed(4, 9);
     applied_batch batch;
     batch.messages = {&m};
@@ -105,7 +105,7 @@ TEST_CASE("a delivery is kept whole: messages, positions, watermarks and cursor"
     store.apply(batch);
     store.acknowledged("place before");
   }
-  sqlite_store store{s.dir};
+  sqlite_store store{s.path()};
   CHECK(store.where().applied == "place");
   CHECK(store.where().acknowledged == "place before");
   inbox_applier a;
@@ -119,7 +119,7 @@ TEST_CASE("a delivery is kept whole: messages, positions, watermarks and cursor"
 }
 
 TEST_CASE("an identity survives, key and all") {
-  scratch s;
+  scratch_directory s;
   identity who;
   who.user = user_id{~0ULL};
   who.device = device_id{12};
@@ -127,22 +127,22 @@ TEST_CASE("an identity survives, key and all") {
   who.key.open.fill(2);
   who.phone = "+491700000001";
   {
-    sqlite_store store{s.dir};
+    sqlite_store store{s.path()};
     CHECK(!store.who());
     store.set_identity(who);
   }
-  sqlite_store store{s.dir};
+  sqlite_store store{s.path()};
   REQUIRE(store.who());
   CHECK(store.who()->user == who.user);
   CHECK(store.who()->key == who.key);
   CHECK(store.who()->phone == who.phone);
-  CHECK((std::filesystem::status(s.dir / "parley.db").permissions() & std::filesystem::perms::others_all) ==
-        std::filesystem::perms::none);
+  CHECK((std::filesystem::status(s.path() / "parley.db").permissions() &
+         std::filesystem::perms::others_all) == std::filesystem::perms::none);
 }
 
 TEST_CASE("what begins after a commit is a transaction of its own, though the first one's scope goes on") {
-  scratch s;
-  sqlite_store store{s.dir};
+  scratch_directory s;
+  sqlite_store store{s.path()};
   auto first = store.begin();
   store.enqueue(talk, "said");
   first.commit();
@@ -154,10 +154,10 @@ TEST_CASE("what begins after a commit is a transaction of its own, though the fi
 }
 
 TEST_CASE("what belongs together is kept whole or not at all, parts of groups and messages") {
-  scratch s;
+  scratch_directory s;
   const auto group = mls::view_of("a group"), value = mls::view_of("a key");
   {
-    sqlite_store store{s.dir};
+    sqlite_store store{s.path()};
     group_parts parts{store, group};
     {
       const auto undone = store.begin();
@@ -174,12 +174,12 @@ TEST_CASE("what belongs together is kept whole or not at all, parts of groups an
     all.commit();
   }
   in_a_killed_process([&] {
-    sqlite_store store{s.dir};
+    sqlite_store store{s.path()};
     const auto all = store.begin();
     store.enqueue(talk, "never said");
     (void)group_parts{store, group}.erase("t/1");
   });
-  sqlite_store store{s.dir};
+  sqlite_store store{s.path()};
   group_parts parts{store, group};
   CHECK(store.waiting().size() == 1);
   CHECK(mls::equal((*parts.get("t/1"))->view(), value));
@@ -190,10 +190,10 @@ TEST_CASE("what belongs together is kept whole or not at all, parts of groups an
 }
 
 TEST_CASE_TEMPLATE_DEFINE("what both stores promise", Store, both) {
-  scratch s;
+  scratch_directory s;
   auto make = [&]() -> std::unique_ptr<client_store> {
     if constexpr (std::is_same_v<Store, sqlite_store>)
-      return std::make_unique<sqlite_store>(s.dir);
+      return std::make_unique<sqlite_store>(s.path());
     else
       return std::make_unique<memory_store>(memory_store_config{100});
   };

@@ -1,7 +1,7 @@
 #pragma once
 // Groups for tests: a room where all members hear what is committed, and a back door for what the API would
 // not do.
-#include "protocol/mls/group_state.hpp"
+#include "tests/protocol/mls/group_back_door.hpp"
 #include "tests/protocol/mls/mls_fixture.hpp"
 
 #include <doctest/doctest.h>
@@ -16,14 +16,6 @@ inline bytes text(std::string_view v) {
 inline std::string string_of(bytes_view v) {
   return {v.begin(), v.end()};
 }
-
-/// The back door: what a group holds, as nobody outside of the engine may see it.
-group_state& state_of(group& g);
-template <std::unique_ptr<group_state> group::*Member>
-struct opened_group {
-  friend group_state& state_of(group& g) { return *(g.*Member); }
-};
-template struct opened_group<&group::state_>;
 
 template <class T>
 T taken(result<T> r) {

@@ -3,6 +3,7 @@
 #include "protocol/mls/key_package_store.hpp"
 #include "protocol/mls/stored_parts.hpp"
 #include "tests/protocol/mls/group_fixture.hpp"
+#include "tests/support/memory_parts.hpp"
 
 #include <set>
 
@@ -11,9 +12,9 @@ using namespace parley::mls::test;
 
 namespace {
 /// A store in memory that counts, and fails at a chosen write.
-struct memory_store final : part_store {
-  std::map<std::string, bytes, std::less<>> parts;
+struct failing_store final : memory_parts {
   std::size_t written = 0, calls = 0, fail_at = 0;
+  bool cannot_read = false;
 
   /// As whoever wrote other parts would have done.
   void sum_again() {
@@ -24,34 +25,25 @@ struct memory_store final : part_store {
     parts["sum"] = to_bytes(sum);
   }
 
-  result<void> write() { return ++calls == fail_at ? refuse(rule::store_failed) : result<void>{}; }
-  bool cannot_read = false;
   result<void> put(std::string_view name, bytes_view value) override {
     written += name.size() + value.size();
-    parts.insert_or_assign(std::string{name}, to_bytes(value));
-    return write();
+    (void)memory_parts::put(name, value);
+    return ++calls == fail_at ? refuse(rule::store_failed) : result<void>{};
   }
   result<void> erase(std::string_view name) override {
     written += name.size();
-    parts.erase(std::string{name});
-    return write();
+    (void)memory_parts::erase(name);
+    return ++calls == fail_at ? refuse(rule::store_failed) : result<void>{};
   }
   result<std::optional<secret>> get(std::string_view name) const override {
     if (cannot_read)
       return refuse(rule::store_failed);
-    const auto at = parts.find(name);
-    if (at == parts.end())
-      return std::nullopt;
-    return std::optional{secret{at->second}};
+    return memory_parts::get(name);
   }
   result<std::vector<std::string>> names(std::string_view prefix) const override {
     if (cannot_read)
       return refuse(rule::store_failed);
-    std::vector<std::string> out;
-    for (const auto& [n, value] : parts)
-      if (n.starts_with(prefix))
-        out.push_back(n);
-    return out;
+    return memory_parts::names(prefix);
   }
 };
 
@@ -72,7 +64,7 @@ void full_state(room& r) {
   state_of(r[2]).now.proposals.clear();
 }
 
-group reloaded(group& g, memory_store& at, const room& r) {
+group reloaded(group& g, failing_store& at, const room& r) {
   done(group_store::save(g, at));
   return taken(group_store::load(at, state_of(g).identity.copy(), r.settings));
 }
@@ -81,7 +73,7 @@ group reloaded(group& g, memory_store& at, const room& r) {
 TEST_CASE("a part of any kind that is missing, cut off, changed, exchanged, old or too much is refused") {
   room r{5};
   full_state(r);
-  memory_store at, older;
+  failing_store at, older;
   done(group_store::save(r[0], older));
   const auto pending = r.commit(0).pending;
   done(group_store::save_pending(r[0], pending, older));
@@ -91,7 +83,7 @@ TEST_CASE("a part of any kind that is missing, cut off, changed, exchanged, old 
   (void)taken(group_store::load(at, identity_of(r[0])));
 
   std::set<std::string> kinds;
-  const auto refused = [&](const memory_store& damaged) {
+  const auto refused = [&](const failing_store& damaged) {
     return broken(group_store::load(damaged, identity_of(r[0]))) == rule::state_damaged;
   };
   for (const auto& [name, value] : at.parts) {
@@ -133,7 +125,7 @@ TEST_CASE("a part that its writer damaged before it was summed is refused, or is
           "a crash") {
   room r{5};
   full_state(r);
-  memory_store at;
+  failing_store at;
   done(group_store::save(r[0], at));
   const auto pending = r.commit(0).pending;
   done(group_store::save_pending(r[0], pending, at));
@@ -162,18 +154,18 @@ TEST_CASE("a part that its writer damaged before it was summed is refused, or is
 
 TEST_CASE("a format of later is refused, and so is somebody else's group") {
   room r{2};
-  memory_store at;
+  failing_store at;
   done(group_store::save(r[0], at));
   CHECK(broken(group_store::load(at, identity_of(r[1]))) == rule::identity_mismatch);
   at.parts.at("main")[1] += 1;
   at.sum_again();
   CHECK(broken(group_store::load(at, identity_of(r[0]))) == rule::state_damaged);
-  CHECK(broken(group_store::load(memory_store{}, identity_of(r[0]))) == rule::state_damaged);
+  CHECK(broken(group_store::load(failing_store{}, identity_of(r[0]))) == rule::state_damaged);
 }
 
 TEST_CASE("a store that cannot be read is told from one that is damaged or empty") {
   room r{2};
-  memory_store at;
+  failing_store at;
   done(group_store::save(r[0], at));
   at.cannot_read = true;
   CHECK(broken(group_store::load(at, identity_of(r[0]))) == rule::store_failed);
@@ -185,7 +177,7 @@ TEST_CASE("a store that cannot be read is told from one that is damaged or empty
 TEST_CASE("a save that fails at any write leaves the last state, and the group in memory saves no more") {
   for (std::size_t n = 1;; ++n) {
     room r{3};
-    memory_store at;
+    failing_store at;
     done(group_store::save(r[0], at));
     r.concluded(1);
     auto next = at;
@@ -202,7 +194,7 @@ TEST_CASE("a save that fails at any write leaves the last state, and the group i
 
 TEST_CASE("a group that is saved and loaded after each step goes on, and reads no message twice") {
   room r{4};
-  std::vector<memory_store> at(4);
+  std::vector<failing_store> at(4);
   const auto all = [&] {
     for (std::size_t i = 0; i < 4; ++i)
       r.members[i] = reloaded(r[i], at[i], r);
@@ -232,7 +224,7 @@ TEST_CASE("a group that is saved and loaded after each step goes on, and reads n
 
 TEST_CASE("a commit that was sent by a process which died is confirmed by the next") {
   room r{4};
-  memory_store at;
+  failing_store at;
   const auto g = r.invite("somebody new");
   auto made = r.commit(0, {g.add()});
   done(group_store::save(r[0], at));
@@ -260,7 +252,7 @@ TEST_CASE("a message writes at most 2 KiB, however many members there are") {
     auto made = r.commit(0, std::move(adds));
     r.conclude(0, made);
     auto other = taken(r.try_join(made, guests.back(), n - 2));
-    memory_store mine, theirs;
+    failing_store mine, theirs;
     done(group_store::save(r[0], mine));
     done(group_store::save(other, theirs));
     // The first is the worst: the way down to its sender's leaf, and as many keys jumped over as are kept.
@@ -285,7 +277,7 @@ TEST_CASE("a device that restarts joins by the Welcome that came meanwhile, and 
   room r{2};
   auto g = r.invite("somebody new");
   const auto other = r.invite("somebody else");
-  memory_store device;
+  failing_store device;
   done(key_package_store::save(g.package, device));
   done(key_package_store::save(other.package, device));
   auto made = r.commit(0, {g.add()});

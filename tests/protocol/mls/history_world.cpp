@@ -23,26 +23,6 @@ void must_be(rule is, rule expected, std::string_view what) {
        is == expected ? what : std::string{what} + ": expected " + named(expected) + ", was " + named(is));
 }
 
-result<void> memory_parts::put(std::string_view name, bytes_view value) {
-  parts.insert_or_assign(std::string{name}, to_bytes(value));
-  return {};
-}
-result<void> memory_parts::erase(std::string_view name) {
-  if (const auto at = parts.find(name); at != parts.end())
-    parts.erase(at);
-  return {};
-}
-result<std::optional<secret>> memory_parts::get(std::string_view name) const {
-  const auto at = parts.find(name);
-  return at == parts.end() ? std::nullopt : std::optional{secret{at->second}};
-}
-result<std::vector<std::string>> memory_parts::names(std::string_view prefix) const {
-  std::vector<std::string> out;
-  for (auto at = parts.lower_bound(prefix); at != parts.end() && at->first.starts_with(prefix); ++at)
-    out.push_back(at->first);
-  return out;
-}
-
 bytes digest(const group& of) {
   auto& st = state_of(const_cast<group&>(of));
   encoder e;

@@ -5,9 +5,9 @@
 // hear the log from its start, each at its own pace: whoever acts hears all of it before. What must hold of
 // an epoch is written down by the first who enters it (`ledger`) and compared by all others.
 #include "protocol/mls/follower.hpp"
-#include "protocol/mls/group_store.hpp"
 #include "tests/protocol/mls/group_fixture.hpp"
 #include "tests/protocol/mls/history.hpp"
+#include "tests/support/memory_parts.hpp"
 
 #include <map>
 #include <set>
@@ -47,14 +47,6 @@ T heard(result<received_message> r, std::string_view what) {
   return std::move(*is);
 }
 void must_be(rule is, rule expected, std::string_view what);
-
-struct memory_parts final : part_store {
-  std::map<std::string, bytes, std::less<>> parts;
-  result<void> put(std::string_view name, bytes_view value) override;
-  result<void> erase(std::string_view name) override;
-  result<std::optional<secret>> get(std::string_view name) const override;
-  result<std::vector<std::string>> names(std::string_view prefix) const override;
-};
 
 constexpr auto rare_extension = extension_type{0xf001}; ///< that some support and some do not
 

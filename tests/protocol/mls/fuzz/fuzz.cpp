@@ -6,13 +6,13 @@ std::size_t allocated_bytes = 0;
 
 std::map<std::string, bytes, std::less<>> fingerprint(group& g) {
   auto& st = state_of(g);
-  parts at;
+  memory_parts at;
   for (const auto& [epoch, old] : st.past) {
     encoder e;
     e.raw(old.encoded_context).raw(old.sender_data.view()).raw(old.resumption_psk.view());
     for (const auto& [leaf, key] : old.signers_then)
       e.put(leaf).raw(key ? bytes_view{*key} : bytes_view{});
-    at.all["past " + std::to_string(epoch)] = std::move(e).out();
+    at.parts["past " + std::to_string(epoch)] = std::move(e).out();
   }
   // A group that was never saved writes everything. It must not notice: what it had to write stays so.
   auto keys = std::exchange(st.keys, std::nullopt);
@@ -23,7 +23,7 @@ std::map<std::string, bytes, std::less<>> fingerprint(group& g) {
   const auto sum = st.saved_sum;
   const auto epoch = st.saved_epoch;
   const auto proposals = st.saved_proposals, updates = st.saved_updates;
-  parts rest;
+  memory_parts rest;
   taken(group_store::save(g, rest), "saving");
   st.keys = std::move(keys);
   st.past = std::move(past);
@@ -34,8 +34,8 @@ std::map<std::string, bytes, std::less<>> fingerprint(group& g) {
   st.saved_epoch = epoch;
   st.saved_proposals = proposals;
   st.saved_updates = updates;
-  at.all.merge(rest.all);
-  return std::move(at.all);
+  at.parts.merge(rest.parts);
+  return std::move(at.parts);
 }
 
 } // namespace parley::mls::fuzz

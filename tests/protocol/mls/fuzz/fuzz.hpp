@@ -1,10 +1,10 @@
 #pragma once
-// What the fuzz targets share: what a target is, laws, and a store in memory.
+// What the fuzz targets share: what a target is, and laws.
 //
 // A target is one function of the input. Its laws throw `broken_law`, which ends the fuzzer and fails the
 // test that replays inputs; crashes are the sanitizers'.
-#include "protocol/mls/group_state.hpp"
-#include "protocol/mls/group_store.hpp"
+#include "tests/protocol/mls/group_back_door.hpp"
+#include "tests/support/memory_parts.hpp"
 
 #include <algorithm>
 #include <map>
@@ -12,6 +12,9 @@
 #include <string>
 
 namespace parley::mls::fuzz {
+
+using test::memory_parts;
+using test::state_of;
 
 struct broken_law : std::logic_error {
   using std::logic_error::logic_error;
@@ -51,38 +54,6 @@ inline const std::vector<const target*>& all_targets() {
 
 /// What was asked of the heap so far. Counted where somebody counts: in the fuzzers.
 extern std::size_t allocated_bytes;
-
-/// The parts of a group, in memory.
-struct parts : part_store {
-  std::map<std::string, bytes, std::less<>> all;
-
-  result<void> put(std::string_view name, bytes_view value) override {
-    all.insert_or_assign(std::string{name}, to_bytes(value));
-    return {};
-  }
-  result<void> erase(std::string_view name) override {
-    all.erase(std::string{name});
-    return {};
-  }
-  result<std::optional<secret>> get(std::string_view name) const override {
-    const auto at = all.find(name);
-    return at == all.end() ? std::nullopt : std::optional{secret{at->second}};
-  }
-  result<std::vector<std::string>> names(std::string_view prefix) const override {
-    std::vector<std::string> out;
-    for (auto at = all.lower_bound(prefix); at != all.end() && at->first.starts_with(prefix); ++at)
-      out.push_back(at->first);
-    return out;
-  }
-};
-
-/// The back door: what a group holds, as nobody outside of the engine may see it.
-group_state& state_of(group& g);
-template <std::unique_ptr<group_state> group::*Member>
-struct opened_group {
-  friend group_state& state_of(group& g) { return *(g.*Member); }
-};
-template struct opened_group<&group::state_>;
 
 /// All that a group holds in memory but the keys of single messages, whose tree may split when it is asked.
 std::map<std::string, bytes, std::less<>> fingerprint(group& g);

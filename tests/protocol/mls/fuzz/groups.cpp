@@ -149,7 +149,7 @@ void agree_on(const hearing& h, std::size_t who, group& g, pending_commit pendin
   law(equal(g.ratchet_tree(), state_of(g).now.tree.encoded()) &&
           equal(state_of(g).now.context.tree_hash, state_of(g).now.tree.tree_hash()),
       "the context has the hash of its tree");
-  parts kept = h.at.before.at(who);
+  memory_parts kept = h.at.before.at(who);
   taken(group_store::save(g, kept), "saving a new epoch");
   auto again = recorded().load(kept, who);
   law(fingerprint(again) == fingerprint(g), "a new epoch is read as it was saved");

@@ -28,7 +28,7 @@ void use(group g, std::size_t who) {
   outside w{7};
   law(equal(g.epoch_authenticator(), state_of(g).secrets.epoch_authenticator.view()) && !g.is_over(),
       "somebody who joined is there");
-  parts at;
+  memory_parts at;
   taken(group_store::save(g, at), "saving");
   auto again = recorded().load(at, who);
   law(fingerprint(again) == fingerprint(g), "what is saved is read as it was");

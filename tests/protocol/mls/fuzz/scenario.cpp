@@ -178,7 +178,7 @@ private:
   scenario& out_;
   outside w_{2};
   std::map<std::size_t, group> members_;
-  std::map<std::size_t, parts> stores_;
+  std::map<std::size_t, memory_parts> stores_;
   std::vector<bytes> proposals_;
   std::vector<invited_person> waiting_;
 };
@@ -265,7 +265,7 @@ const signature_key_pair* scenario::signer_of(bytes_view public_key) const {
   return nullptr;
 }
 
-group scenario::load(const parts& from, std::size_t who) const {
+group scenario::load(const memory_parts& from, std::size_t who) const {
   return taken(group_store::load(from, people.at(who).who.copy()), "a saved group");
 }
 

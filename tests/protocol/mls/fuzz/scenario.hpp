@@ -32,7 +32,7 @@ struct step {
   std::size_t by = 0; ///< a person
   bool by_member = false;
   bytes message;
-  std::map<std::size_t, parts> before;  ///< each member's state
+  std::map<std::size_t, memory_parts> before; ///< each member's state
   std::map<std::size_t, bytes> outcome; ///< of each who hears it: text, reference, or epoch authenticator
   bytes group_info;                     ///< of the epoch, with the tree
   std::vector<bytes> proposals;         ///< heard in this epoch before
@@ -56,7 +56,7 @@ struct scenario {
 
   /// The signer with this public key, or null.
   const signature_key_pair* signer_of(bytes_view public_key) const;
-  group load(const parts& from, std::size_t who) const;
+  group load(const memory_parts& from, std::size_t who) const;
   key_package package_of(std::size_t who, const random_source& random) const;
 };
 const scenario& recorded();

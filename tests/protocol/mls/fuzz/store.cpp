@@ -14,7 +14,7 @@ enum class edit : std::uint8_t { replace, erase, rename, swap, flip, end };
 struct saved_state {
   const step* at;
   std::size_t who;
-  const parts* all;
+  const memory_parts* all;
 };
 const std::vector<saved_state>& states() {
   static const auto all = [] {
@@ -33,9 +33,9 @@ std::size_t wide(reader& in, std::size_t n) {
   return (high << 8 | in.u8()) % n;
 }
 
-void change(parts& state, reader& in) {
-  auto at = state.all.begin();
-  std::advance(at, in.below(state.all.size()));
+void change(memory_parts& state, reader& in) {
+  auto at = state.parts.begin();
+  std::advance(at, in.below(state.parts.size()));
   switch (static_cast<edit>(in.below(static_cast<std::size_t>(edit::end)))) {
   case edit::replace: {
     const std::size_t size = wide(in, 2048);
@@ -46,21 +46,21 @@ void change(parts& state, reader& in) {
     break;
   }
   case edit::erase:
-    state.all.erase(at);
+    state.parts.erase(at);
     break;
   case edit::rename: {
     const std::size_t size = in.below(24);
     const auto rest = in.rest();
     const auto name = rest.first(std::min(size, rest.size()));
     auto value = std::move(at->second);
-    state.all.erase(at);
-    state.all.insert_or_assign(std::string{name.begin(), name.end()}, std::move(value));
+    state.parts.erase(at);
+    state.parts.insert_or_assign(std::string{name.begin(), name.end()}, std::move(value));
     in = reader{rest.subspan(name.size())};
     break;
   }
   case edit::swap: {
-    auto other = state.all.begin();
-    std::advance(other, in.below(state.all.size()));
+    auto other = state.parts.begin();
+    std::advance(other, in.below(state.parts.size()));
     std::swap(at->second, other->second);
     break;
   }
@@ -74,21 +74,21 @@ void change(parts& state, reader& in) {
 }
 
 /// What is behind the sum has to stand by itself.
-void sum_up(parts& state) {
+void sum_up(memory_parts& state) {
   tree_digest sum{};
-  for (const auto& [name, value] : state.all)
+  for (const auto& [name, value] : state.parts)
     if (name != "sum")
       toggle(sum, name, value);
   (void)state.put("sum", sum);
 }
 
 /// Whatever it says, it does not fall over, and what it saves is read again as it is.
-void use(group& g, const parts& from, const saved_state& was) {
+void use(group& g, const memory_parts& from, const saved_state& was) {
   outside w{5};
   const auto before = fingerprint(g);
   if (auto pending = group_store::load_pending(g, from)) {
     law(fingerprint(g) == before, "reading a pending commit changes nothing");
-    if (*pending && (was.who + was.all->all.size()) % 2 == 0)
+    if (*pending && (was.who + was.all->parts.size()) % 2 == 0)
       (void)g.confirm(std::move(**pending));
   }
   (void)g.receive(was.at->message, w.s);
@@ -110,13 +110,13 @@ void run(bytes_view input) {
   const auto& was = states()[wide(in, states().size())];
   auto damaged = *was.all;
   const bool fits = in.below(8) != 0;
-  for (int n = 0; n < 6 && !in.empty() && !damaged.all.empty(); ++n)
+  for (int n = 0; n < 6 && !in.empty() && !damaged.parts.empty(); ++n)
     change(damaged, in);
   if (fits)
     sum_up(damaged);
   auto g = group_store::load(damaged, recorded().people[was.who].who.copy());
   if (!g) {
-    law(damaged.all != was.all->all, "an undamaged state is read");
+    law(damaged.parts != was.all->parts, "an undamaged state is read");
     const auto why = g.error().broken;
     law(why == rule::state_damaged || why == rule::identity_mismatch, "a damaged state is refused as such");
     return;
@@ -132,7 +132,7 @@ void seeds(const std::vector<bytes>&, const seed_sink& to) {
   std::map<std::string, int> seen;
   for (std::size_t i = 0; i < states().size(); ++i) {
     std::size_t n = 0;
-    for (const auto& [name, value] : states()[i].all->all) {
+    for (const auto& [name, value] : states()[i].all->parts) {
       const auto part = n++;
       if (++seen[name.substr(0, 2) + std::to_string(value.size() / 64)] > 3 || value.size() > 2000)
         continue;
