@@ -2,9 +2,11 @@
 // nothing.
 #include "protocol/mls/follower.hpp"
 #include "protocol/mls/group_store.hpp"
+#include "tests/bench/figures.hpp"
+#include "tests/bench/large_group.hpp"
+#include "tests/support/memory_parts.hpp"
 
 #include <malloc.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -18,11 +20,12 @@
 #include <map>
 #include <string>
 
+using namespace parley::bench;
 using namespace parley::mls;
+using namespace parley::mls::bench;
 
 namespace {
 
-constexpr std::uint64_t now = 1'800'000'000, day = 24 * 3600;
 constexpr int messages_per_round = 200, primitives_per_round = 50;
 
 struct settings {
@@ -41,114 +44,16 @@ constexpr auto help = R"(mls_bench [OPTIONS]: what the encryption engine costs, 
   --json          at the end the figures of ours as one line
 )";
 
-template <class T>
-T taken(result<T> r, const char* what) {
-  if (r)
-    return std::move(*r);
-  std::fprintf(stderr, "%s: %s\n", what, std::string{describe(r.error().broken).sentence}.c_str());
-  std::exit(1);
-}
-void check(const result<void>& r, const char* what) {
-  if (r)
-    return;
-  std::fprintf(stderr, "%s: %s\n", what, std::string{describe(r.error().broken).sentence}.c_str());
-  std::exit(1);
-}
-
-// --- measuring
-
-double micros(clockid_t clock) {
-  timespec t{};
-  clock_gettime(clock, &t);
-  return static_cast<double>(t.tv_sec) * 1e6 + static_cast<double>(t.tv_nsec) / 1e3;
-}
-
-struct sample {
-  double cpu = 0, wall = 0;
-};
-
-template <class Work>
-sample timed(int times, Work work) {
-  const auto cpu = micros(CLOCK_THREAD_CPUTIME_ID), wall = micros(CLOCK_MONOTONIC);
-  for (int i = 0; i < times; ++i)
-    work(i);
-  return {(micros(CLOCK_THREAD_CPUTIME_ID) - cpu) / times, (micros(CLOCK_MONOTONIC) - wall) / times};
-}
-
-double median(std::vector<double> v) {
-  std::ranges::sort(v);
-  return v[v.size() / 2];
-}
-
-/// What was measured, in order, and what it is called in the JSON.
-class report {
-public:
-  void time(const std::string& key, const std::string& text, const std::vector<sample>& all) {
-    std::vector<double> cpu, wall;
-    for (const auto& s : all) {
-      cpu.push_back(s.cpu);
-      wall.push_back(s.wall);
-    }
-    std::printf("%-64s %10.1f %10.1f\n", text.c_str(), median(cpu), median(wall));
-    std::fflush(stdout);
-    cpu_us_[key] = median(cpu);
-    put(key + "_cpu_us", median(cpu));
-    put(key + "_wall_us", median(wall));
-  }
-  void number(const std::string& key, const std::string& text, double value, const char* unit) {
-    std::printf("%-64s %10.1f %s\n", text.c_str(), value, unit);
-    values_[key] = value;
-    put(key, value);
-  }
-  double value(const std::string& key) const { return values_.at(key); }
-  /// How much of a figure certain primitives are, each so often.
-  void share(const std::string& of, const std::vector<std::pair<const char*, double>>& counts) {
-    std::string text = "  of which";
-    double sum = 0;
-    for (const auto& [primitive, count] : counts) {
-      char part[64];
-      std::snprintf(part, sizeof part, " %.0f x %s,", count, primitive);
-      text += part;
-      sum += count * cpu_us_.at(primitive);
-    }
-    text.pop_back();
-    number(of + "_share_percent", text, 100 * sum / cpu_us_.at(of), "%");
-  }
-  void print_json() const { std::printf("{%s}\n", json_.c_str()); }
-
-private:
-  void put(const std::string& key, double value) {
-    char text[32];
-    std::snprintf(text, sizeof text, "%.1f", value);
-    json_ += (json_.empty() ? "\"" : ", \"") + key + "\": " + text;
-  }
-  std::string json_;
-  std::map<std::string, double> cpu_us_, values_;
-};
-
 /// Counts what a group writes.
-struct counting_store : part_store {
-  std::map<std::string, bytes, std::less<>> parts;
+struct counting_store final : test::memory_parts {
   std::size_t written = 0;
   result<void> put(std::string_view name, bytes_view value) override {
     written += name.size() + value.size();
-    parts.insert_or_assign(std::string{name}, to_bytes(value));
-    return {};
+    return memory_parts::put(name, value);
   }
   result<void> erase(std::string_view name) override {
     written += name.size();
-    parts.erase(std::string{name});
-    return {};
-  }
-  result<std::optional<secret>> get(std::string_view name) const override {
-    const auto at = parts.find(name);
-    return at == parts.end() ? std::nullopt : std::optional{secret{at->second}};
-  }
-  result<std::vector<std::string>> names(std::string_view prefix) const override {
-    std::vector<std::string> out;
-    for (auto at = parts.lower_bound(prefix); at != parts.end() && at->first.starts_with(prefix); ++at)
-      out.push_back(at->first);
-    return out;
+    return memory_parts::erase(name);
   }
   std::size_t save(group& g) {
     written = 0;
@@ -157,87 +62,10 @@ struct counting_store : part_store {
   }
 };
 
-/// `rounds` samples of `times` calls each.
-template <class Work>
-std::vector<sample> rounds_of(int rounds, int times, Work work) {
-  std::vector<sample> all;
-  for (int i = 0; i < rounds; ++i)
-    all.push_back(timed(times, work));
-  return all;
-}
-
 std::size_t heap_bytes() {
   const auto info = mallinfo2();
   return info.uordblks + info.hblkhd;
 }
-
-// --- a group, each member with an account of its own
-
-struct account_device {
-  client_identity identity;
-  own_key_package package;
-};
-
-struct world {
-  random_source random = system_random();
-  std::vector<account_device> devices;
-  std::vector<public_key> accounts;
-  std::optional<account_policy> policy;
-  std::optional<surroundings> s;
-
-  explicit world(std::uint32_t members) {
-    for (std::uint32_t i = 0; i < members; ++i) {
-      const auto account = make_signature_key(random);
-      accounts.push_back(public_key_of(account.public_key));
-      client_identity who{make_signature_key(random), {}};
-      who.credential = to_credential(
-          make_account_statement(account, public_key_of(who.signer.public_key), "a device", now + 365 * day));
-      auto package = make_key_package(who, {now - day, now + 28 * day}, random);
-      devices.push_back({std::move(who), std::move(package)});
-    }
-    policy.emplace(accounts);
-    s.emplace(surroundings{*policy, random, now});
-  }
-};
-
-/// Some live members of a large group: the creator, leaf 0, and the first leaf below each node of its copath.
-/// When each of these has committed once, all that leaf 0 encrypts to is filled: the tree is warm for it.
-struct large_group {
-  const world& w;
-  std::map<std::uint32_t, group> live;
-  made_commit creation;
-  bytes welcome_of_last;
-
-  group joined(std::uint32_t i, const group_settings& how = {}) const {
-    return taken(group::join(creation.welcomes[i - 1], w.devices[i].package, w.devices[i].identity.copy(),
-                             creation.ratchet_tree, *w.s, {}, how),
-                 "joining");
-  }
-
-  large_group(const world& of, std::uint32_t members, bool only_two, const group_settings& how = {}) : w{of} {
-    auto creator = taken(
-        group::create(to_bytes(view_of("bench")), w.devices[0].identity.copy(), {}, *w.s, how), "creating");
-    commit_options add{.always_path = false};
-    for (std::uint32_t i = 1; i < members; ++i)
-      add.proposals.push_back({add_proposal{w.devices[i].package.package}});
-    creation = taken(creator.commit(add, *w.s), "adding everybody");
-    check(creator.confirm(std::move(creation.pending)), "confirming");
-    live.emplace(0, std::move(creator));
-    for (std::uint32_t i = 1; i < members && !(only_two && i > 1); i *= 2)
-      live.emplace(i, joined(i, how));
-  }
-
-  pending_commit received(group& by, bytes_view commit) const {
-    return std::get<pending_commit>(taken(by.receive(commit, *w.s), "receiving a commit"));
-  }
-  void warm() {
-    for (auto& [i, member] : live) {
-      auto made = taken(member.commit({}, *w.s), "warming");
-      for (auto& [j, other] : live)
-        check(other.confirm(j == i ? std::move(made.pending) : received(other, made.commit)), "warming");
-    }
-  }
-};
 
 void measure_primitives(report& out, int rounds) {
   const auto random = system_random();
