@@ -31,8 +31,6 @@ result<group> group::create(bytes group_id, client_identity who, extension_list 
                             const surroundings& s, const group_settings& settings) {
   if (auto good = check_identity(who); !good)
     return tl::unexpected(good.error());
-  if (auto once = check_no_duplicates(extensions); !once)
-    return tl::unexpected(once.error());
   auto st = std::make_unique<group_state>(std::move(who), settings);
   const auto key = make_hpke_key(s.random);
   auto leaf = st->leaf_content();
@@ -153,11 +151,8 @@ result<external_join> join_externally(bytes_view group_info_message, std::option
   if (auto entered = st->now.enter(info->context, encoded(info->context), info->confirmation_tag); !entered)
     return tl::unexpected(entered.error());
   std::vector<proposal> proposals{{external_init_proposal{std::move(init->kem_output)}}};
-  if (replaces) {
-    if (!st->now.tree.is_member(*replaces))
-      return refuse(rule::no_such_leaf);
+  if (replaces)
     proposals.push_back({remove_proposal{*replaces}});
-  }
   const sender joiner{sender_type::new_member_commit, 0};
   std::vector<sent_proposal> list;
   for (const auto& p : proposals)

@@ -68,8 +68,6 @@ private:
       return refuse(rule::external_commit_with_other_proposal);
     if (p.version < mls10)
       return refuse(rule::reinit_to_older_version);
-    if (plan.reinit)
-      return refuse(rule::reinit_not_alone);
     if (auto once = check_no_duplicates(p.extensions); !once)
       return once;
     plan.reinit = &p;
@@ -88,10 +86,6 @@ private:
       return refuse(rule::external_commit_with_other_proposal);
     if (plan.extensions)
       return refuse(rule::extensions_changed_twice);
-    if (auto once = check_no_duplicates(p.extensions); !once)
-      return once;
-    if (const auto external = external_senders_of(p.extensions); !external)
-      return tl::unexpected(external.error());
     plan.extensions = &p;
     return {};
   }
