@@ -291,8 +291,8 @@ result<bytes> group::group_info(tree_delivery tree) const {
   if (st.over)
     return refuse(rule::group_over);
   auto tag = confirmation_tag(st.secrets.confirmation_key, st.now.context.confirmed_transcript_hash);
-  return encoded(
-      mls_message{st.signed_group_info(st.now.context, st.secrets, std::move(tag), st.self(), tree)});
+  return write_message({st.signed_group_info(st.now.context, st.secrets, std::move(tag), st.self(), tree)},
+                       st.settings.limits);
 }
 
 result<bytes> group::send(bytes_view data, bytes_view authenticated_data, const surroundings& s) {
@@ -301,6 +301,8 @@ result<bytes> group::send(bytes_view data, bytes_view authenticated_data, const 
     return refuse(rule::group_over);
   if (!st.now.proposals.empty())
     return refuse(rule::commit_wanted_first);
+  if (data.size() + authenticated_data.size() > st.settings.limits.message_bytes_max)
+    return refuse(rule::too_large); // before a key is used
   framed_content content{st.now.context.group_id, st.now.context.epoch, st.as_sender(),
                          to_bytes(authenticated_data), application_data{to_bytes(data)}};
   auto signed_content = sign_content(wire_format::private_message, std::move(content), st.identity.signer,
@@ -310,7 +312,7 @@ result<bytes> group::send(bytes_view data, bytes_view authenticated_data, const 
   wipe(plain.data(), plain.size());
   if (!sealed)
     return tl::unexpected(sealed.error());
-  return encoded(mls_message{std::move(*sealed)});
+  return write_message({std::move(*sealed)}, st.settings.limits);
 }
 
 result<bytes> group::propose(const proposal& p, const surroundings& s) {
@@ -320,12 +322,15 @@ result<bytes> group::propose(const proposal& p, const surroundings& s) {
   auto content = sign_content(wire_format::public_message,
                               {st.now.context.group_id, st.now.context.epoch, st.as_sender(), {}, p},
                               st.identity.signer, st.now.encoded_context);
+  auto sealed = protect_public(content, st.secrets.membership_key, st.now.encoded_context);
+  if (!sealed)
+    return tl::unexpected(sealed.error());
+  auto message = write_message({std::move(*sealed)}, st.settings.limits);
+  if (!message)
+    return message;
   if (auto kept = st.now.take_proposal(content, s, st.settings.proposals_max); !kept)
     return tl::unexpected(kept.error());
-  auto message = protect_public(std::move(content), st.secrets.membership_key, st.now.encoded_context);
-  if (!message)
-    return tl::unexpected(message.error());
-  return encoded(mls_message{std::move(*message)});
+  return message;
 }
 
 result<bytes> group::propose_update(const surroundings& s) {

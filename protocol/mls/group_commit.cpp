@@ -78,6 +78,27 @@ commit commit_of(std::span<const sent_proposal> list, const public_epoch& epoch)
   return out;
 }
 
+/// One for each who is added.
+result<std::vector<bytes>> make_welcomes(const applied_list& list, const std::optional<new_path>& path,
+                                         const secret& joiner, const bytes& encrypted_group_info,
+                                         const mls_limits& limits, const random_source& random) {
+  std::vector<bytes> out;
+  for (std::size_t n = 0; n < list.added.size(); ++n) {
+    const auto& package = *list.plan.adds[n];
+    const invited whom{key_package_ref(package), package.init_key,
+                       path ? path->path_secret_for(list.added[n]) : nullptr};
+    auto sealed = seal_group_secrets(whom, joiner, list.staged.psks, encrypted_group_info, random);
+    if (!sealed)
+      return tl::unexpected(sealed.error());
+    auto message =
+        write_message({welcome{cipher_suite_1, {std::move(*sealed)}, encrypted_group_info}}, limits);
+    if (!message)
+      return tl::unexpected(message.error());
+    out.push_back(std::move(*message));
+  }
+  return out;
+}
+
 bool covers_reinit(const commit_options& options) {
   return std::ranges::any_of(options.proposals,
                              [](const auto& p) { return p.template as<reinit_proposal>(); });
@@ -183,25 +204,26 @@ result<made_commit> group_state::build_commit(const commit_order& order, const s
   pending.confirmation_tag_ =
       confirmation_tag(pending.secrets_.confirmation_key, staged.context.confirmed_transcript_hash);
   content.auth.confirmation_tag = pending.confirmation_tag_;
-  auto message = protect_public(std::move(content), secrets.membership_key, now.encoded_context);
+  auto sealed_commit = protect_public(std::move(content), secrets.membership_key, now.encoded_context);
+  if (!sealed_commit)
+    return tl::unexpected(sealed_commit.error());
+  auto message = write_message({std::move(*sealed_commit)}, settings.limits);
   if (!message)
     return tl::unexpected(message.error());
-  out.commit = encoded(mls_message{std::move(*message)});
+  out.commit = std::move(*message);
 
   const auto info = signed_group_info(staged.context, pending.secrets_, pending.confirmation_tag_,
                                       applied->committer, order.tree);
-  const auto welcome_secret = derive_welcome_secret(joiner, *psk);
-  const auto encrypted = seal_group_info(info, welcome_secret);
-  for (std::size_t n = 0; n < applied->added.size(); ++n) {
-    const auto& package = *applied->plan.adds[n];
-    const invited whom{key_package_ref(package), package.init_key,
-                       path ? path->path_secret_for(applied->added[n]) : nullptr};
-    auto sealed = seal_group_secrets(whom, joiner, staged.psks, encrypted, s.random);
-    if (!sealed)
-      return tl::unexpected(sealed.error());
-    out.welcomes.push_back(encoded(mls_message{welcome{cipher_suite_1, {std::move(*sealed)}, encrypted}}));
-  }
-  out.group_info = encoded(mls_message{info});
+  auto welcomes =
+      make_welcomes(*applied, path, joiner, seal_group_info(info, derive_welcome_secret(joiner, *psk)),
+                    settings.limits, s.random);
+  if (!welcomes)
+    return tl::unexpected(welcomes.error());
+  out.welcomes = std::move(*welcomes);
+  auto info_message = write_message({info}, settings.limits);
+  if (!info_message)
+    return tl::unexpected(info_message.error());
+  out.group_info = std::move(*info_message);
   if (order.tree == tree_delivery::apart)
     out.ratchet_tree = now.tree.encoded();
 

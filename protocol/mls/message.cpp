@@ -40,4 +40,11 @@ result<mls_message> read_message(bytes_view in, const mls_limits& limits) {
   return whole<mls_message>(in);
 }
 
+result<bytes> write_message(const mls_message& message, const mls_limits& limits) {
+  auto out = encoded(message);
+  if (out.size() > limits.message_bytes_max)
+    return refuse(rule::too_large);
+  return out;
+}
+
 } // namespace parley::mls

@@ -22,5 +22,7 @@ void decode(decoder& d, mls_message& v);
 
 /// Whatever came, with the reason if it is none of ours.
 result<mls_message> read_message(bytes_view in, const mls_limits& limits = {});
+/// Refuses what read_message would refuse for its size.
+result<bytes> write_message(const mls_message& message, const mls_limits& limits = {});
 
 } // namespace parley::mls

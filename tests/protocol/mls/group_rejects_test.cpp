@@ -331,5 +331,33 @@ TEST_CASE("12.2: two who bring the same encryption key are refused, also beside 
   forger{r}.check_list({g.add(), same}, rule::duplicate_encryption_key);
 }
 
+// --- limits of ours
+
+TEST_CASE("what would be larger than a message may be is not made, and nothing of it stays") {
+  room r{3, {}, 1, {.limits = {.message_bytes_max = 4096}, .pad = padding::none}};
+  const bytes much(4096);
+  const auto largest = bytes_view{much}.first(4096 - 300);
+  CHECK(broken(r[0].send(bytes(4097), {}, r.s)) == rule::too_large);
+  CHECK(broken(r[0].send({}, bytes(4097), r.s)) == rule::too_large);
+  CHECK(broken(r[0].send(much, {}, r.s)) == rule::too_large);
+  (void)taken(r[1].receive(taken(r[0].send(largest, {}, r.s)), r.s));
+  const proposal large{psk_proposal{external_psk(much, r.random)}};
+  r.psks[string_of(much)] = text("a key");
+  CHECK(broken(r[0].propose(large, r.s)) == rule::too_large);
+  CHECK(state_of(r[0]).now.proposals.empty());
+  CHECK(broken(r[0].commit({.proposals = {large}}, r.s)) == rule::too_large);
+  // So is a GroupInfo, or a Welcome that holds one: its size is the group's.
+  while (r.members.size() < 30)
+    r.add("person");
+  CHECK(broken(r[0].group_info(tree_delivery::in_group_info)) == rule::too_large);
+  CHECK(broken(r[0].commit({.tree = tree_delivery::in_group_info}, r.s)) == rule::too_large);
+  const auto dora = r.invite("dora");
+  CHECK(broken(r[0].commit({.proposals = {dora.add()}, .tree = tree_delivery::in_group_info}, r.s)) ==
+        rule::too_large);
+  r.check_talk();
+  r.concluded(0);
+  r.check_talk();
+}
+
 } // namespace
 } // namespace parley::mls::test
