@@ -176,7 +176,7 @@ result<ratchet_tree> ratchet_tree::decoded(bytes_view in) {
   std::vector<found> nodes;
   std::uint32_t count = 0;
   bool ends_blank = true;
-  for (; d.ok() && !d.rest().empty(); ++count) {
+  for (; !d.rest().empty(); ++count) {
     if (count == node_count(leaf_count_max))
       return refuse(rule::tree_too_large);
     const auto present = d.get<std::uint8_t>();
@@ -188,12 +188,8 @@ result<ratchet_tree> ratchet_tree::decoded(bytes_view in) {
     read_node node;
     if (!read(d, node))
       return refuse(rule::malformed);
-    if ((node.type == node_type::leaf) != mls::is_leaf(node_index{count}))
-      return refuse(rule::tree_wrong_node_type);
     nodes.push_back({count, node});
   }
-  if (!d.ok())
-    return refuse(rule::malformed);
   if (ends_blank)
     return refuse(rule::tree_blank_at_end);
   // The last node is at `count - 1`: a leaf L at 2L, or a parent that has leaves to its right.

@@ -25,17 +25,14 @@ result<void> each_parent(const ratchet_tree& tree, Check check) {
   return {};
 }
 
-/// The parent hash that a node carries; null where it carries none.
-std::optional<bytes> parent_hash_in(const ratchet_tree& tree, node_index d) {
-  if (!is_leaf(d))
-    return to_bytes(tree.parent_hash(d));
-  if (tree.source(to_leaf(d)) != leaf_node_source::commit)
-    return std::nullopt;
-  return tree.leaf(to_leaf(d)).parent_hash;
+/// The parent hash that a node carries; empty where it carries none.
+bytes parent_hash_in(const ratchet_tree& tree, node_index d) {
+  return is_leaf(d) ? tree.leaf(to_leaf(d)).parent_hash : to_bytes(tree.parent_hash(d));
 }
 
 /// Is some node below `child` one whose parent hash is valid with respect to `p`? The resolution of the
-/// child has to be that node and the unmerged leaves of `p`, so there is at most one to look at.
+/// child has to be that node and the unmerged leaves of `p`, so there is at most one to look at. That these
+/// leaves are in the resolution is what check_unmerged_leaves has shown.
 bool is_chained_to(const ratchet_tree& tree, node_index p, node_index child) {
   const auto range = leaves_below(child);
   const auto unmerged = tree.unmerged_leaves(p);
@@ -45,20 +42,10 @@ bool is_chained_to(const ratchet_tree& tree, node_index p, node_index child) {
 
   std::vector<node_index> resolution;
   tree.resolution(child, resolution);
-  if (resolution.size() != here.size() + 1)
-    return false;
-  std::optional<node_index> d;
-  for (const auto x : resolution) {
-    if (is_leaf(x) && std::ranges::binary_search(here, to_leaf(x)))
-      continue;
-    if (d)
-      return false;
-    d = x;
-  }
-  if (!d)
-    return false;
-  const auto carried = parent_hash_in(tree, *d);
-  return carried && equal(*carried, tree.parent_hash_of(p, sibling(child)));
+  std::erase_if(resolution,
+                [&](node_index x) { return is_leaf(x) && std::ranges::binary_search(here, to_leaf(x)); });
+  return resolution.size() == 1 &&
+         equal(parent_hash_in(tree, resolution.front()), tree.parent_hash_of(p, sibling(child)));
 }
 
 } // namespace
