@@ -1,6 +1,6 @@
 #pragma once
 // A store of MLS parts in memory, for tests and benches.
-#include "protocol/mls/group_store.hpp"
+#include "protocol/mls/stored_parts.hpp"
 
 #include <map>
 #include <string>
@@ -9,6 +9,15 @@ namespace parley::mls::test {
 
 struct memory_parts : part_store {
   std::map<std::string, bytes, std::less<>> parts;
+
+  /// As whoever wrote these parts would have done.
+  void sum_again() {
+    tree_digest sum{};
+    for (const auto& [name, value] : parts)
+      if (name != "sum")
+        toggle(sum, name, value);
+    parts["sum"] = to_bytes(sum);
+  }
 
   result<void> put(std::string_view name, bytes_view value) override {
     parts.insert_or_assign(std::string{name}, to_bytes(value));

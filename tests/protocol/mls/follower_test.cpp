@@ -26,9 +26,9 @@ struct followed_group {
   std::vector<group> members;
   std::optional<follower> server;
 
-  followed_group() {
+  explicit followed_group(std::string_view id = "a group") {
     identities.push_back(somebody("first"));
-    members.push_back(taken(group::create(to_bytes(view_of("a group")), identities[0].copy(), {}, s)));
+    members.push_back(taken(group::create(to_bytes(view_of(id)), identities[0].copy(), {}, s)));
     server = taken(follower::begin(taken(members[0].group_info(tree_delivery::in_group_info)), {}, s));
   }
 
@@ -109,7 +109,7 @@ struct followed_group {
 };
 
 struct three : followed_group {
-  three() {
+  explicit three(std::string_view id = "a group") : followed_group{id} {
     add(0, "second");
     add(1, "third");
   }
@@ -141,6 +141,34 @@ TEST_CASE_FIXTURE(three, "12.4.2: of two commits of one epoch the second is refu
   CHECK(server->ratchet_tree() == tree);
   refused(rule::wrong_epoch, one.commit);
   refused(rule::wrong_epoch, other.commit);
+}
+
+TEST_CASE_FIXTURE(three, "a checked commit fits only the follower that checked it, in its epoch and group") {
+  const auto begun = [](followed_group& g) {
+    return taken(follower::begin(taken(g.members[0].group_info(tree_delivery::in_group_info)), {}, g.s));
+  };
+  const auto checked = [](followed_group& g, follower& by) {
+    return taken(by.check(taken(g.members[0].commit({}, g.s)).commit, g.s));
+  };
+  const auto does_not_fit = [](follower& in, followed_commit commit) {
+    const auto tree = in.ratchet_tree();
+    CHECK(broken(in.apply(std::move(commit))) == rule::pending_out_of_date);
+    CHECK(in.ratchet_tree() == tree);
+  };
+  auto first = begun(*this);
+  auto of_first = checked(*this, first);
+  // Another object, though its tree is the same.
+  does_not_fit(*server, checked(*this, first));
+  // One that also has applied nothing, an epoch later.
+  commit(1);
+  auto later = begun(*this);
+  does_not_fit(later, std::move(of_first));
+  // And one of another group.
+  three elsewhere{"another group"};
+  elsewhere.commit(1);
+  auto other = begun(elsewhere);
+  REQUIRE(other.epoch() == later.epoch());
+  does_not_fit(later, checked(elsewhere, other));
 }
 
 TEST_CASE_FIXTURE(three, "12.1: a proposal of another epoch, or with a wrong signature, is not kept") {

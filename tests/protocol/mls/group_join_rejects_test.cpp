@@ -431,6 +431,11 @@ TEST_CASE("a client that signs with another key than its key package says does n
   CHECK(broken(group::join(f.made.welcomes[0], f.g.package, damaged.copy(), tree, f.r.s, {})) ==
         rule::identity_mismatch);
   CHECK(broken(group::create(text("x"), damaged.copy(), {}, f.r.s)) == rule::identity_mismatch);
+  auto short_key = f.g.who.copy();
+  short_key.signer.private_key = secret{short_key.signer.private_key.view().first(31)};
+  CHECK(broken(group::join(f.made.welcomes[0], f.g.package, short_key.copy(), tree, f.r.s, {})) ==
+        rule::identity_mismatch);
+  CHECK(broken(group::create(text("x"), short_key.copy(), {}, f.r.s)) == rule::identity_mismatch);
   const auto info = taken(f.r[0].group_info(tree_delivery::in_group_info));
   CHECK(broken(join_externally(info, std::nullopt, damaged.copy(), std::nullopt, f.r.s)) ==
         rule::identity_mismatch);

@@ -1,8 +1,7 @@
 // What a group writes, and that the group which reads it goes on.
 #include "protocol/mls/group_store.hpp"
 #include "protocol/mls/key_package_store.hpp"
-#include "protocol/mls/stored_parts.hpp"
-#include "tests/protocol/mls/group_fixture.hpp"
+#include "tests/protocol/mls/stored_state.hpp"
 #include "tests/support/memory_parts.hpp"
 
 #include <set>
@@ -11,58 +10,36 @@ using namespace parley::mls;
 using namespace parley::mls::test;
 
 namespace {
-/// A store in memory that counts, and fails at a chosen write.
+/// A store in memory that counts, and fails at a chosen call.
 struct failing_store final : memory_parts {
-  std::size_t written = 0, calls = 0, fail_at = 0;
+  std::size_t written = 0, fail_at = 0;
+  mutable std::size_t calls = 0;
   bool cannot_read = false;
-
-  /// As whoever wrote other parts would have done.
-  void sum_again() {
-    tree_digest sum{};
-    for (const auto& [n, value] : parts)
-      if (n != "sum")
-        toggle(sum, n, value);
-    parts["sum"] = to_bytes(sum);
-  }
 
   result<void> put(std::string_view name, bytes_view value) override {
     written += name.size() + value.size();
     (void)memory_parts::put(name, value);
-    return ++calls == fail_at ? refuse(rule::store_failed) : result<void>{};
+    return fails() ? refuse(rule::store_failed) : result<void>{};
   }
   result<void> erase(std::string_view name) override {
     written += name.size();
     (void)memory_parts::erase(name);
-    return ++calls == fail_at ? refuse(rule::store_failed) : result<void>{};
+    return fails() ? refuse(rule::store_failed) : result<void>{};
   }
   result<std::optional<secret>> get(std::string_view name) const override {
-    if (cannot_read)
+    if (fails() || cannot_read)
       return refuse(rule::store_failed);
     return memory_parts::get(name);
   }
   result<std::vector<std::string>> names(std::string_view prefix) const override {
-    if (cannot_read)
+    if (fails() || cannot_read)
       return refuse(rule::store_failed);
     return memory_parts::names(prefix);
   }
+
+private:
+  bool fails() const { return ++calls == fail_at; }
 };
-
-client_identity identity_of(group& g) {
-  return state_of(g).identity.copy();
-}
-
-/// Leaves something of every kind in the state of member 0: past epochs, keys that were jumped over,
-/// proposals of others, an Update of its own.
-void full_state(room& r) {
-  const auto lost = r.say(1, "lost");
-  CHECK(words_in(r[0].receive(r.say(1, "later"), r.s)) == "later");
-  r.concluded(2);
-  CHECK(words_in(r[0].receive(r.say(3, "hello"), r.s)) == "hello");
-  r.proposed(1, taken(r[1].propose_update(r.s)));
-  r.proposed(0, taken(r[0].propose_update(r.s)));
-  // For who speaks while proposals wait, see commit_wanted_first.
-  state_of(r[2]).now.proposals.clear();
-}
 
 group reloaded(group& g, failing_store& at, const room& r) {
   done(group_store::save(g, at));
@@ -174,22 +151,52 @@ TEST_CASE("a store that cannot be read is told from one that is damaged or empty
   CHECK(broken(group_store::save(r[0], at)) == rule::store_failed);
 }
 
-TEST_CASE("a save that fails at any write leaves the last state, and the group in memory saves no more") {
-  for (std::size_t n = 1;; ++n) {
-    room r{3};
-    failing_store at;
-    done(group_store::save(r[0], at));
-    r.concluded(1);
-    auto next = at;
-    next.calls = 0;
-    next.fail_at = n;
-    if (group_store::save(r[0], next)) {
-      CHECK(n > 3);
-      break;
+TEST_CASE("a save during which the store fails says so, and the group in memory saves no more") {
+  using preparing = std::function<void(room&, failing_store&)>;
+  using saving = std::function<result<void>(room&, failing_store&)>;
+  const saving save = [](room& r, failing_store& at) { return group_store::save(r[0], at); };
+  const std::vector<std::pair<preparing, saving>> cases{
+      // All there is, for the first time, over what somebody left.
+      {[](room&, failing_store& at) { at.parts["left"] = text("by somebody"); }, save},
+      // A message.
+      {[](room& r, failing_store& at) {
+         done(group_store::save(r[0], at));
+         (void)r[0].receive(r.say(2, "hello"), r.s);
+       },
+       save},
+      // The next epoch, with one that is no longer kept, and without a commit that waited.
+      {[](room& r, failing_store& at) {
+         done(group_store::save(r[0], at));
+         done(group_store::save_pending(r[0], r.commit(0).pending, at));
+         state_of(r[0]).settings.past_epochs_max = 1;
+         auto made = taken(r[3].commit({.cover_received = false}, r.s));
+         r.conclude(3, made);
+         full_state(r);
+       },
+       save},
+      // A commit that waits.
+      {[](room& r, failing_store& at) { done(group_store::save(r[0], at)); },
+       [](room& r, failing_store& at) { return group_store::save_pending(r[0], r.commit(0).pending, at); }}};
+  for (const auto& [prepare, save_it] : cases)
+    for (std::size_t n = 1;; ++n) {
+      room r{5};
+      full_state(r);
+      failing_store at;
+      prepare(r, at);
+      const auto before = at;
+      at.calls = 0;
+      at.fail_at = n;
+      const auto saved = save_it(r, at);
+      if (at.calls < n) {
+        CHECK(saved);
+        CHECK(n > 3);
+        break;
+      }
+      CHECK(broken(saved) == rule::store_failed);
+      CHECK(broken(group_store::save(r[0], at)) == rule::state_damaged);
+      if (before.parts.contains("main")) // the caller's transaction is rolled back
+        CHECK(group_store::load(before, identity_of(r[0])));
     }
-    CHECK(broken(group_store::save(r[0], next)) == rule::state_damaged);
-    CHECK(taken(group_store::load(at, identity_of(r[0]))).epoch() + 1 == r[0].epoch());
-  }
 }
 
 TEST_CASE("a group that is saved and loaded after each step goes on, and reads no message twice") {
@@ -240,6 +247,20 @@ TEST_CASE("a commit that was sent by a process which died is confirmed by the ne
   CHECK_FALSE(taken(group_store::load_pending(r[0], at)));
   const auto message = r.say(0, "still here");
   CHECK(words_in(r[2].receive(message, r.s)) == "still here");
+}
+
+TEST_CASE("a pending commit fits only the object that it came from, while that is a member") {
+  room r{3};
+  memory_parts at;
+  done(group_store::save(r[1], at));
+  auto copy = taken(group_store::load(at, identity_of(r[1])));
+  auto made = r.commit(1);
+  CHECK(broken(copy.confirm(std::move(made.pending))) == rule::pending_out_of_date);
+  auto late = r.commit(1);
+  r.concluded(0, {{remove_proposal{leaf_index{1}}}});
+  REQUIRE(r[1].is_over());
+  CHECK(broken(r[1].confirm(std::move(late.pending))) == rule::pending_out_of_date);
+  r.check_talk();
 }
 
 TEST_CASE("a message writes at most 2 KiB, however many members there are") {

@@ -457,6 +457,22 @@ TEST_CASE("a proposal that is refused though its sender is right costs no key") 
   CHECK(broken(r[0].receive(message, r.s)) == rule::too_many_proposals);
 }
 
+TEST_CASE("12.2: of two proposals of one pre-shared key a commit covers one, and all others beside it") {
+  room r{3};
+  r.psks["a key"] = text("known to all");
+  const proposal key{psk_proposal{external_psk(text("a key"), r.random)}};
+  const auto g = r.invite("dora");
+  const auto first = r.proposed(1, key);
+  r.proposed(2, key);
+  const auto add = r.proposed(1, g.add());
+  auto made = r.commit(0);
+  CHECK(std::get<commit>(opened(made.commit).content.body).proposals ==
+        std::vector<proposal_or_ref>{{first}, {add}});
+  r.conclude(0, made);
+  r.members.push_back(taken(r.try_join(made, g)));
+  r.check_talk();
+}
+
 TEST_CASE("proposals that cannot be committed together do not keep a member from committing") {
   room r{3};
   r.proposed(1, {psk_proposal{external_psk(text("held by nobody"), r.random)}});
@@ -518,6 +534,26 @@ TEST_CASE("5.3.1: nobody makes a commit whose credential the group's policy woul
   CHECK(broken(join_externally(taken(r[0].group_info(tree_delivery::in_group_info)), std::nullopt,
                                r.identity("somebody else"), leaf_index{1}, r.s)) ==
         rule::credential_not_a_successor);
+}
+
+TEST_CASE("7.3: nobody makes a commit with a credential of a type that not all support") {
+  auto speaks = own_capabilities();
+  speaks.credentials.push_back(credential_type::x509);
+  struct any_policy : same_person_policy {
+    result<void> accept_successor(const mls::credential&, const mls::credential&) const override {
+      return {};
+    }
+  };
+  room r;
+  auto who = r.identity("person 0");
+  who.capabilities = speaks;
+  any_policy policy;
+  const surroundings s{policy, r.random, now};
+  r.members.clear();
+  r.members.push_back(taken(group::create(text("a group"), std::move(who), {}, s)));
+  r.add("person 1");
+  r[0].use_credential({credential_type::x509, {}, {text("a certificate")}});
+  CHECK(broken(r[0].commit({}, s)) == rule::credential_not_supported_by_all);
 }
 
 TEST_CASE("a pending commit does not fit another group of the same name") {

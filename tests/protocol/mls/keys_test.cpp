@@ -391,6 +391,19 @@ TEST_SUITE("9: secret tree") {
     CHECK(broken(tree.restore({part::what::ratchet, 16}, bytes(36))) == rule::malformed);
     CHECK(broken(tree.restore({part::what::ratchet, 3}, bytes(36 + 32))) ==
           rule::malformed); // late, but not before
+    const auto kept = [](std::initializer_list<std::uint8_t> generations) {
+      encoder e;
+      e.put(std::uint32_t{9}).raw(bytes(hash_bytes, 1));
+      for (const auto g : generations)
+        e.put(std::uint32_t{g}).raw(bytes(key_bytes + nonce_bytes, g));
+      return std::move(e).out();
+    };
+    CHECK(tree.restore({part::what::ratchet, 3}, kept({2, 7})));
+    CHECK(broken(tree.restore({part::what::ratchet, 3}, kept({7, 2}))) == rule::malformed);
+    CHECK(broken(tree.restore({part::what::ratchet, 3}, kept({2, 2}))) == rule::malformed);
+    auto cut = kept({2, 7});
+    cut.pop_back();
+    CHECK(broken(tree.restore({part::what::ratchet, 3}, cut)) == rule::malformed);
   }
 
 } // TEST_SUITE
@@ -437,6 +450,14 @@ TEST_SUITE("12.4.3: Welcome") {
     i.joiner = secret{bytes(32)};
     i.path = secret{bytes(33)};
     CHECK(broken(open_group_secrets(i.made(), i.ref, i.init_key)) == rule::malformed);
+  }
+
+  TEST_CASE("12.4.3.1: a path secret that is neither there nor not there is malformed") {
+    group_secrets secrets{secret{bytes(32, 5)}, secret{bytes(32, 6)}, {}};
+    auto in = encoded(secrets);
+    CHECK(whole<group_secrets>(in));
+    in.at(33) = 2;
+    CHECK_FALSE(whole<group_secrets>(in));
   }
 
   TEST_CASE("12.4.3.1: a key for a new or branched group comes alone") {

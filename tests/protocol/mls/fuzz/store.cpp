@@ -73,15 +73,6 @@ void change(memory_parts& state, reader& in) {
   }
 }
 
-/// What is behind the sum has to stand by itself.
-void sum_up(memory_parts& state) {
-  tree_digest sum{};
-  for (const auto& [name, value] : state.parts)
-    if (name != "sum")
-      toggle(sum, name, value);
-  (void)state.put("sum", sum);
-}
-
 /// Whatever it says, it does not fall over, and what it saves is read again as it is.
 void use(group& g, const memory_parts& from, const saved_state& was) {
   outside w{5};
@@ -113,7 +104,7 @@ void run(bytes_view input) {
   for (int n = 0; n < 6 && !in.empty() && !damaged.parts.empty(); ++n)
     change(damaged, in);
   if (fits)
-    sum_up(damaged);
+    damaged.sum_again();
   auto g = group_store::load(damaged, recorded().people[was.who].who.copy());
   if (!g) {
     law(damaged.parts != was.all->parts, "an undamaged state is read");
