@@ -87,6 +87,10 @@ bool decode_keys(bytes_view in, epoch_secrets& secrets, private_tree& keys) {
   return true;
 }
 
+bool fit(const private_tree& keys, const ratchet_tree& tree) {
+  return tree.is_member(keys.self) && keys.check(tree).has_value();
+}
+
 secret encoded_past(const past_epoch& p) {
   encoder e{encoder::of_secrets{}};
   e.reserve(p.encoded_context.size() + 100 + 40 * p.signers_then.size());
@@ -116,7 +120,8 @@ result<past_epoch> decoded_past(bytes_view in, const mls_limits& limits) {
     signers[leaf] = present ? std::optional{get_key(d)} : std::nullopt;
   }
   auto context = whole<group_context>(text);
-  if (!d.done() || !context || !is_tree_size(size) || sender_data.size() != hash_bytes)
+  if (!d.done() || !context || !is_tree_size(size) || sender_data.size() != hash_bytes ||
+      resumption.size() != hash_bytes)
     return refuse(rule::state_damaged);
   return past_epoch{std::move(*context),
                     std::move(text),
@@ -225,7 +230,9 @@ result<void> load_main(group_state& st, const read_parts& from) {
   auto encoded_context = d.opaque();
   auto interim = d.opaque();
   auto context = whole<group_context>(encoded_context);
-  if (!d.done() || !context || over > 1 || speaks > 1 || !is_tree_size(size) || interim.size() != hash_bytes)
+  // Only where a group is over there are no keys: it was left. After a ReInit there are.
+  if (!d.done() || !context || over > 1 || speaks > 1 || over + speaks == 0 || !is_tree_size(size) ||
+      interim.size() != hash_bytes)
     return damaged();
   auto tree = ratchet_tree::blank(size);
   if (!tree)
@@ -241,11 +248,11 @@ result<void> load_main(group_state& st, const read_parts& from) {
   st.over = over == 1;
   st.now.tree = std::move(*tree);
   if (speaks == 1) {
-    if (!st.now.tree.is_member(st.self()) || !st.private_keys.check(st.now.tree))
+    if (!fit(st.private_keys, st.now.tree))
       return damaged();
     if (!equal(st.now.tree.signature_key(st.self()), st.identity.signer.public_key))
       return refuse(rule::identity_mismatch);
-    if (st.secrets.init.empty() || st.secrets.sender_data.empty())
+    if (!are_all_there(st.secrets))
       return damaged();
     st.keys.emplace(secret_tree::restored(size, st.settings.limits));
     if (!load_tree_keys(context->epoch, *st.keys, from) || st.keys->part_count() == 0)
@@ -376,10 +383,15 @@ result<pending_commit> group_state::decoded_pending(bytes_view in) {
   const auto keys = d.opaque_view();
   auto context = whole<group_context>(p.encoded_context_);
   if (!d.done() || !context || !decode_keys(keys, p.secrets_, p.keys_) ||
+      (!p.removes_self_ && (!are_all_there(p.secrets_) || p.secrets_.encryption.empty())) ||
       p.confirmation_tag_.size() != hash_bytes || context->epoch != now.context.epoch + 1 ||
       !equal(context->group_id, now.context.group_id) || !equal(p.after_, now.interim_hash))
     return refuse(rule::state_damaged);
-  auto changes = now.tree.decoded_changes(tree, context->tree_hash);
+  auto changes = now.tree.decoded_changes(tree, [&](const ratchet_tree& next) {
+    return equal(next.tree_hash(), context->tree_hash) &&
+           (p.removes_self_ ||
+            (fit(p.keys_, next) && equal(next.signature_key(p.keys_.self), identity.signer.public_key)));
+  });
   if (!changes)
     return refuse(rule::state_damaged);
   p.tree_ = std::move(*changes);

@@ -1,5 +1,6 @@
 #include "protocol/mls/key_schedule.hpp"
 
+#include <algorithm>
 #include <array>
 
 namespace parley::mls {
@@ -108,6 +109,10 @@ secret saved(const epoch_secrets& v) {
   for (const auto* s : all_of(v))
     e.opaque(s->view());
   return take_secret(std::move(e));
+}
+
+bool are_all_there(const epoch_secrets& v) {
+  return std::ranges::none_of(all_of(v), [&](auto* s) { return s->empty() && s != &v.encryption; });
 }
 
 result<epoch_secrets> restored_epoch_secrets(bytes_view in) {

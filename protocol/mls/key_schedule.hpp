@@ -67,6 +67,8 @@ result<secret> open_external_init(const hpke_key_pair& external_key, bytes_view 
 /// What has to be written to go on with an epoch later: everything but what is empty.
 secret saved(const epoch_secrets& v);
 result<epoch_secrets> restored_epoch_secrets(bytes_view in);
+/// Those of an epoch in which something can be said; its encryption secret has become the secret tree.
+bool are_all_there(const epoch_secrets& v);
 
 /// The bytes of an encoder (of_secrets) as a secret. They are wiped where they were.
 secret take_secret(encoder&& e);

@@ -3,6 +3,7 @@
 #include "protocol/mls/key_index.hpp"
 #include "protocol/mls/tree_math.hpp"
 
+#include <functional>
 #include <map>
 #include <optional>
 
@@ -171,8 +172,9 @@ public:
   result<void> put_encoded_node(node_index x, bytes_view in);
   /// Changes that were taken from this tree, and have not been applied.
   bytes encoded_changes(const tree_changes& changes) const;
-  /// The same back, for a tree of the same content, if they lead to that tree hash.
-  result<tree_changes> decoded_changes(bytes_view in, bytes_view tree_hash);
+  /// The same back, for a tree of the same content, if they lead to a tree that is wanted.
+  result<tree_changes> decoded_changes(bytes_view in,
+                                       const std::function<bool(const ratchet_tree&)>& is_wanted);
 
 private:
   using leaf_slot = tree_parts::leaf_slot;

@@ -66,7 +66,8 @@ bytes ratchet_tree::encoded_changes(const tree_changes& changes) const {
   return std::move(e).out();
 }
 
-result<tree_changes> ratchet_tree::decoded_changes(bytes_view in, bytes_view wanted_hash) {
+result<tree_changes>
+ratchet_tree::decoded_changes(bytes_view in, const std::function<bool(const ratchet_tree&)>& is_wanted) {
   decoder d{in};
   const auto size = d.get<std::uint32_t>();
   if (!std::has_single_bit(size) || size > leaf_count_max)
@@ -82,7 +83,7 @@ result<tree_changes> ratchet_tree::decoded_changes(bytes_view in, bytes_view wan
   }
   if (size < leaf_count())
     truncate();
-  if (!good || !d.done() || leaf_count() != size || !equal(tree_hash(), wanted_hash)) {
+  if (!good || !d.done() || leaf_count() != size || !is_wanted(*this)) {
     roll_back();
     return refuse(rule::malformed);
   }

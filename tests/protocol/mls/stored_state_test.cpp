@@ -109,6 +109,26 @@ std::function<void(bytes&)> in_pending(const std::function<void(pending_fields&)
     part = f.encoded();
   };
 }
+/// The part's own form: the secrets, whose they are, and a key for each node.
+std::function<void(bytes&)> in_keys(const std::function<void(epoch_secrets&, private_tree&)>& change) {
+  return in_pending([=](pending_fields& f) {
+    decoder d{f.keys};
+    auto secrets = taken(restored_epoch_secrets(d.opaque_view()));
+    private_tree keys;
+    keys.self = d.get<leaf_index>();
+    for (auto n = d.get<std::uint8_t>(); n > 0; --n) {
+      const auto x = d.get<node_index>();
+      keys.keys[x] = secret{d.opaque_view()};
+    }
+    REQUIRE(d.done());
+    change(secrets, keys);
+    encoder e;
+    e.opaque(saved(secrets).view()).put(keys.self).put(static_cast<std::uint8_t>(keys.keys.size()));
+    for (const auto& [x, key] : keys.keys)
+      e.put(x).opaque(key.view());
+    f.keys = std::move(e).out();
+  });
+}
 std::function<void(pending_fields&)> in_context(const std::function<void(group_context&)>& change) {
   return [=](pending_fields& f) {
     auto context = *whole<group_context>(f.context);
@@ -140,6 +160,7 @@ TEST_CASE("a main part with a wrong field is refused, or without keys beside it"
        {"no main", loaded_after([](memory_parts& at) { at.parts.erase("main"); })},
        {"over", main_with([](bytes& v) { v.at(2) = 2; })},
        {"speaks", main_with([](bytes& v) { v.at(3) = 2; })},
+       {"says nothing and is not over", main_with([](bytes& v) { v.at(3) = 0; })},
        {"more", main_with([](bytes& v) { v.push_back(0); })},
        {"interim hash", loaded_if_saved_with([](group_state& st) { st.now.interim_hash.pop_back(); })},
        {"context", loaded_if_saved_with([](group_state& st) { st.now.encoded_context.pop_back(); })},
@@ -196,10 +217,13 @@ TEST_CASE("keys that do not belong to the tree, or are none, are refused") {
        {"self is outside",
         loaded_if_saved_with([](group_state& st) { st.private_keys.self = leaf_index{600}; })},
        {"a secret too short",
-        loaded_if_saved_with([](group_state& st) { st.secrets.exporter = secret::zeros(hash_bytes - 1); })},
-       {"no init secret", loaded_if_saved_with([](group_state& st) { st.secrets.init = {}; })},
-       {"no sender data secret",
-        loaded_if_saved_with([](group_state& st) { st.secrets.sender_data = {}; })}});
+        loaded_if_saved_with([](group_state& st) { st.secrets.exporter = secret::zeros(hash_bytes - 1); })}});
+  using of_epoch = secret epoch_secrets::*;
+  for (const of_epoch gone :
+       {&epoch_secrets::sender_data, &epoch_secrets::exporter, &epoch_secrets::external,
+        &epoch_secrets::confirmation_key, &epoch_secrets::membership_key, &epoch_secrets::resumption_psk,
+        &epoch_secrets::epoch_authenticator, &epoch_secrets::init})
+    CHECK(loaded_if_saved_with([&](group_state& st) { st.secrets.*gone = {}; }) == rule::state_damaged);
 }
 
 TEST_CASE("9.2: keys of messages without their place, or of none, are refused") {
@@ -248,6 +272,7 @@ TEST_CASE("a past epoch that is none, or another's, is refused") {
                   st.past.insert(std::move(node));
                 })},
                {"context cut", past_with([](past_epoch& p) { p.encoded_context.pop_back(); })},
+               {"resumption key", past_with([](past_epoch& p) { p.resumption_psk = {}; })},
                {"sender data secret", past_with([](past_epoch& p) { p.sender_data = secret::zeros(31); })},
                {"cut", loaded_after([](memory_parts& at) { one_of(at, "e/").pop_back(); })},
                {"more", loaded_after([](memory_parts& at) { one_of(at, "e/").push_back(0); })},
@@ -282,6 +307,17 @@ TEST_CASE("a pending commit with a wrong field, or of another epoch or group, is
        {"another group",
         pending_after(in_pending(in_context([](group_context& c) { c.group_id.push_back(1); })))},
        {"another tree", pending_after(in_pending(in_context([](group_context& c) { c.tree_hash[0] ^= 1; })))},
+       {"no keys of this tree", pending_after(in_keys([](epoch_secrets&, private_tree& keys) {
+          keys.keys.begin()->second.mutable_view()[3] ^= 1;
+        }))},
+       {"another's keys",
+        pending_after(in_keys([](epoch_secrets&, private_tree& keys) { keys.self = leaf_index{1}; }))},
+       {"no member's keys",
+        pending_after(in_keys([](epoch_secrets&, private_tree& keys) { keys.self = leaf_index{6}; }))},
+       {"no encryption secret",
+        pending_after(in_keys([](epoch_secrets& secrets, private_tree&) { secrets.encryption = {}; }))},
+       {"no init secret",
+        pending_after(in_keys([](epoch_secrets& secrets, private_tree&) { secrets.init = {}; }))},
        {"keys and more", pending_after(in_pending([](pending_fields& f) { f.keys.push_back(0); }))},
        {"tree cut", pending_after(in_pending([](pending_fields& f) { f.tree.pop_back(); }))}});
   for (const auto size : no_tree_sizes)

@@ -10,6 +10,10 @@
 namespace parley::mls::fuzz {
 namespace {
 
+auto leads_to(bytes_view tree_hash) {
+  return [=](const ratchet_tree& tree) { return equal(tree.tree_hash(), tree_hash); };
+}
+
 /// A blank node is one byte here and half a leaf and half a parent there.
 constexpr std::size_t bytes_per_byte = 1024, bytes_at_least = 64 * 1024;
 
@@ -74,7 +78,7 @@ void work_on(ratchet_tree& tree, reader work) {
   law(tree.encoded() == before && tree.tree_hash() == hash, "a tree goes back to what it was");
   check_hashes(tree);
   const auto written = tree.encoded_changes(changes);
-  auto read = taken(tree.decoded_changes(written, after_hash), "changes that were written");
+  auto read = taken(tree.decoded_changes(written, leads_to(after_hash)), "changes that were written");
   law(tree.encoded() == before && tree.tree_hash() == hash, "reading changes leaves the tree");
   (void)tree.apply(std::move(read));
   law(tree.encoded() == after && tree.tree_hash() == after_hash, "changes that were read are those made");
@@ -115,7 +119,7 @@ void read_changes(bytes_view in) {
   if (in.size() < hash_bytes)
     return;
   const auto begun = allocated_bytes;
-  auto changes = tree.decoded_changes(in.subspan(hash_bytes), in.first(hash_bytes));
+  auto changes = tree.decoded_changes(in.subspan(hash_bytes), leads_to(in.first(hash_bytes)));
   // The size is a number in them, so this much is asked for whatever they say.
   law(allocated_bytes - begun <= 64 * 1024 * 1024 + bytes_per_byte * in.size(),
       "memory is bounded by the size of the largest tree");
