@@ -355,7 +355,7 @@ result<made_commit> group::commit(const commit_options& options, const surroundi
 result<void> group::confirm(pending_commit pending) {
   auto& st = *state_;
   // The hash tells groups and epochs apart; the tree, whether it is the object that the commit was made from.
-  if (st.over || !equal(pending.after_, st.now.interim_hash) || !st.now.tree.fits(pending.tree_))
+  if (!equal(pending.after_, st.now.interim_hash) || !st.now.tree.fits(pending.tree_))
     return refuse(rule::pending_out_of_date);
   st.confirm(std::move(pending));
   return {};

@@ -63,8 +63,6 @@ private_tree get_keys(decoder& d) {
   for (auto n = d.get<std::uint8_t>(); n > 0 && d.ok(); --n) {
     const auto x = d.get<node_index>();
     out.keys[x] = secret{d.opaque_view()};
-    if (out.keys[x].size() != hash_bytes)
-      d.fail();
   }
   return out;
 }
@@ -231,8 +229,7 @@ result<void> load_main(group_state& st, const read_parts& from) {
   auto interim = d.opaque();
   auto context = whole<group_context>(encoded_context);
   // Only where a group is over there are no keys: it was left. After a ReInit there are.
-  if (!d.done() || !context || over > 1 || speaks > 1 || over + speaks == 0 || !is_tree_size(size) ||
-      interim.size() != hash_bytes)
+  if (!d.done() || !context || over > 1 || speaks > 1 || over + speaks == 0 || interim.size() != hash_bytes)
     return damaged();
   auto tree = ratchet_tree::blank(size);
   if (!tree)

@@ -325,4 +325,7 @@ TEST_CASE("a device that restarts joins by the Welcome that came meanwhile, and 
   }
   device.parts[name].pop_back();
   CHECK(broken(key_package_store::all(device)) == rule::state_damaged);
+  device.parts[name] = value;
+  device.parts[name].push_back(0);
+  CHECK(broken(key_package_store::all(device)) == rule::state_damaged);
 }
