@@ -34,12 +34,14 @@ public:
 
   statement prepare(const char* sql);
   void run(const char* sql);
+  /// Something that belongs to the transaction that is open failed: it can only be undone.
+  void doom() { is_doomed_ = open_transactions_ > 0; }
 
 private:
   void unlock(const std::filesystem::path& file, const mls::secret& key);
   sqlite3* it_ = nullptr;
   int open_transactions_ = 0;
-  bool is_doomed_ = false; ///< a transaction inside of the outermost was not committed
+  bool is_doomed_ = false; ///< something inside of the outermost transaction failed
 };
 
 /// A prepared statement for one use. Columns and parameters are taken in order.

@@ -3,14 +3,16 @@
 //
 //   client::group_parts parts{store, group_id};
 //   auto all = store.begin();
-//   auto sealed = group.send(words, {}, surroundings);           // what refuses is rolled back by leaving
+//   auto sealed = group.send(words, {}, surroundings);
+//   if (!sealed) return;                                          // what refuses is rolled back by leaving
 //   store.enqueue(conversation, *sealed);
-//   mls::group_store::save(group, parts);
+//   if (!mls::group_store::save(group, parts)) return;
 //   all.commit();                                                 // now the message may leave
 //
-// The same with `apply` for what arrives: then a delivery, the keys that it used up and the cursor behind it
-// are kept together, or none of them. If it ends without `commit`, or that throws, the group in memory is
-// ahead of the store: drop it and load it again.
+// What the store could not do cannot be committed: `commit` throws. The same with `apply` for what arrives:
+// then a delivery, the keys that it used up and the cursor behind it are kept together, or none of them. If
+// it ends without `commit`, or that throws, the group in memory is ahead of the store: drop it and load it
+// again.
 #include "protocol/client/sqlite_store.hpp"
 #include "protocol/mls/group_store.hpp"
 
@@ -19,10 +21,14 @@
 namespace parley::client {
 
 /// Owns:   nothing: the store must live longer.
-/// Holds:  parts of different groups do not meet. The empty name is the device's own: key packages.
+/// Holds:  parts of different groups do not meet, and none meets those of the device itself. Others choose a
+/// group's
+///         id, and how long it is: its hash stands in each row.
 class group_parts final : public mls::part_store {
 public:
-  group_parts(sqlite_store& in, mls::bytes_view group);
+  group_parts(sqlite_store& in, mls::bytes_view group_id);
+  /// What belongs to no group: key packages.
+  static group_parts of_device(sqlite_store& in);
 
   mls::result<void> put(std::string_view name, mls::bytes_view value) override;
   mls::result<void> erase(std::string_view name) override;
@@ -30,8 +36,9 @@ public:
   mls::result<std::vector<std::string>> names(std::string_view prefix) const override;
 
 private:
+  group_parts(database& in, std::string owner);
   database& db_;
-  std::string group_;
+  std::string owner_;
 };
 
 } // namespace parley::client

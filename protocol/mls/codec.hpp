@@ -95,6 +95,9 @@ private:
   bool wipes_ = false;
 };
 
+/// No list in a message is longer than that: what is listed are leaves, or what belongs to one.
+inline constexpr std::size_t vector_items_max = 1u << 16;
+
 class decoder {
 public:
   explicit decoder(bytes_view in) : in_{in} {}
@@ -118,13 +121,16 @@ public:
   }
   bytes_view opaque_view() { return raw(length()); }
   bytes opaque() { return to_bytes(opaque_view()); }
-  /// T v<V>. Each item has to take a byte at least, so a vector never has more items than its bytes.
+  /// T v<V>. Each item has to take a byte at least, and items in memory are larger than on the wire, up to
+  /// two hundred times: so there are at most `items_max`.
   template <class T>
-  std::vector<T> vector() {
+  std::vector<T> vector(std::size_t items_max = vector_items_max) {
     std::vector<T> out;
     decoder inner{opaque_view()};
     while (inner.ok() && !inner.rest().empty()) {
       const auto before = inner.rest().size();
+      if (out.size() == items_max)
+        inner.fail();
       out.push_back(inner.decode_one<T>());
       if (inner.rest().size() == before)
         inner.fail();

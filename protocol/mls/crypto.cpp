@@ -397,7 +397,7 @@ bytes labelled(std::string_view label, bytes_view content) {
 
 bytes sign_with_label(const signature_key_pair& key, std::string_view label, bytes_view content) {
   must(key.private_key.size() == curve_bytes && key.public_key.size() == curve_bytes);
-  const auto signed_bytes = labelled(label, content);
+  auto signed_bytes = labelled(label, content);
   const auto k = make_key(curve::ed25519, key.private_key.view(), key.public_key);
   const hash_context context{EVP_MD_CTX_new()};
   bytes out(signature_bytes);
@@ -405,6 +405,7 @@ bytes sign_with_label(const signature_key_pair& key, std::string_view label, byt
   must(k && context &&
        EVP_DigestSignInit_ex(context.get(), nullptr, nullptr, nullptr, nullptr, k.get(), nullptr) == 1 &&
        EVP_DigestSign(context.get(), out.data(), &size, signed_bytes.data(), signed_bytes.size()) == 1);
+  wipe(signed_bytes.data(), signed_bytes.size()); // the words of a message, before they are encrypted
   return out;
 }
 
@@ -415,15 +416,17 @@ result<void> verify_with_label(bytes_view public_key, std::string_view label, by
   if (signature.size() != signature_bytes)
     return refuse(rule::bad_signature);
   const errors_kept errors;
-  const auto signed_bytes = labelled(label, content);
   const auto k = make_key(curve::ed25519, {}, public_key);
   if (!k)
     return refuse(rule::bad_key);
+  auto signed_bytes = labelled(label, content);
   const hash_context context{EVP_MD_CTX_new()};
   must(context &&
        EVP_DigestVerifyInit_ex(context.get(), nullptr, nullptr, nullptr, nullptr, k.get(), nullptr) == 1);
-  if (EVP_DigestVerify(context.get(), signature.data(), signature.size(), signed_bytes.data(),
-                       signed_bytes.size()) != 1)
+  const bool is_good = EVP_DigestVerify(context.get(), signature.data(), signature.size(),
+                                        signed_bytes.data(), signed_bytes.size()) == 1;
+  wipe(signed_bytes.data(), signed_bytes.size());
+  if (!is_good)
     return refuse(rule::bad_signature);
   return {};
 }

@@ -3,6 +3,7 @@
 #include "protocol/mls/tree_validation.hpp"
 
 #include <algorithm>
+#include <map>
 
 namespace parley::mls {
 namespace {
@@ -89,36 +90,51 @@ result<void> public_epoch::enter(group_context next, bytes encoded, bytes_view c
 }
 
 result<std::vector<sent_proposal>> public_epoch::resolve(const commit& c, const sender& committer) const {
+  std::map<bytes_view, const received_proposal*,
+           decltype([](bytes_view a, bytes_view b) { return std::ranges::lexicographical_compare(a, b); })>
+      by_ref;
+  for (const auto& p : proposals)
+    by_ref.emplace(p.ref.hash, &p);
   std::vector<sent_proposal> list;
   for (const auto& item : c.proposals) {
     if (const auto* by_value = std::get_if<proposal>(&item.body)) {
       list.push_back({committer, by_value, false});
       continue;
     }
-    const auto& ref = std::get<proposal_ref>(item.body);
-    const auto known = std::ranges::find(proposals, ref, &received_proposal::ref);
-    if (known == proposals.end())
+    const auto known = by_ref.find(std::get<proposal_ref>(item.body).hash);
+    if (known == by_ref.end())
       return refuse(rule::unknown_proposal);
-    list.push_back({known->from, &known->proposal, true});
+    list.push_back({known->second->from, &known->second->proposal, true});
   }
   return list;
 }
 
+bool public_epoch::wants_commit() const {
+  return std::ranges::any_of(proposals, &received_proposal::stands_alone);
+}
+
 result<proposal_ref> public_epoch::take_proposal(const authenticated_content& content, const surroundings& s,
-                                                 std::size_t proposals_max) {
+                                                 std::size_t proposals_max, whose by) {
   auto ref = make_proposal_ref(content);
   if (std::ranges::find(proposals, ref, &received_proposal::ref) != proposals.end())
     return ref;
   if (proposals.size() >= proposals_max)
     return refuse(rule::too_many_proposals);
   const auto& p = *content.content.as<proposal>();
+  if (encoded(p).size() > proposal_bytes_max)
+    return refuse(rule::too_large);
   if (const auto* r = p.as<remove_proposal>(); r && !tree.is_member(r->removed))
     return refuse(rule::no_such_leaf);
-  // Somebody who is no member could commit it, as far as the list goes: what is refused here no commit could
-  // cover.
-  const sender anybody{sender_type::member, ~0u};
-  const sent_proposal only{content.content.sender, &p, true};
-  const auto plan = plan_proposals({&only, 1}, anybody);
+  const auto alone = check_alone({content.content.sender, &p, true}, s);
+  if (!alone && (by == whose::ours || !may_hold_beside_others(alone.error().broken)))
+    return tl::unexpected(alone.error());
+  proposals.push_back({ref, content.content.sender, p, alone.has_value()});
+  return ref;
+}
+
+result<void> public_epoch::check_alone(const sent_proposal& p, const surroundings& s) {
+  // Somebody who is no member could commit it, as far as the list goes.
+  const auto plan = plan_proposals({&p, 1}, {sender_type::member, ~0u});
   if (!plan)
     return tl::unexpected(plan.error());
   changing_tree trial{tree};
@@ -126,8 +142,7 @@ result<proposal_ref> public_epoch::take_proposal(const authenticated_content& co
           apply_plan(tree, *plan, {context.group_id, context.extensions, s.policy, s.now, s.lifetime_max});
       !good)
     return tl::unexpected(good.error());
-  proposals.push_back({ref, content.content.sender, p});
-  return ref;
+  return {};
 }
 
 result<applied_list> apply_list(public_epoch& epoch, std::span<const sent_proposal> list,

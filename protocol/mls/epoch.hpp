@@ -12,7 +12,9 @@ namespace parley::mls {
 struct surroundings {
   const credential_policy& policy;
   const random_source& random;
-  std::uint64_t now = 0; ///< seconds since the Unix epoch
+  /// Seconds since the Unix epoch. For what is received: when it was placed in the order that all agree on,
+  /// not when it is read, or whoever comes back after a while refuses what all others took.
+  std::uint64_t now = 0;
   /// Pre-shared keys from outside, and those of other groups; null: there are none.
   std::function<std::optional<secret>(const pre_shared_key_id&)> find_psk;
   std::uint64_t lifetime_max = lifetime_seconds_max; ///< of key packages (7.2)
@@ -43,6 +45,7 @@ struct received_proposal {
   proposal_ref ref;
   sender from;
   mls::proposal proposal;
+  bool stands_alone = true; ///< else it can only be committed beside others
 };
 
 struct member {
@@ -57,7 +60,7 @@ struct public_epoch {
   bytes encoded_context; ///< of `context`
   bytes interim_hash;
   ratchet_tree tree;
-  std::vector<received_proposal> proposals; ///< of this epoch, valid, in the order in which they came
+  std::vector<received_proposal> proposals; ///< of this epoch, in the order in which they came
   std::vector<public_key> external_keys;    ///< of the external senders
 
   epoch_view view() const; ///< borrows from this
@@ -66,9 +69,15 @@ struct public_epoch {
   result<void> enter(group_context next, bytes encoded, bytes_view confirmation_tag);
   /// Those by reference point into `proposals`, the others into the commit.
   result<std::vector<sent_proposal>> resolve(const commit& c, const sender& committer) const;
-  /// Keeps a proposal that was authenticated, if it could be committed.
+  /// Keeps a proposal that was authenticated, if it could be committed: alone, or, of others', beside more.
+  enum class whose { ours, others };
   result<proposal_ref> take_proposal(const authenticated_content& content, const surroundings& s,
-                                     std::size_t proposals_max);
+                                     std::size_t proposals_max, whose = whose::others);
+  /// 12.4: a member who knows of a valid proposal commits before it says anything.
+  bool wants_commit() const;
+
+private:
+  result<void> check_alone(const sent_proposal& p, const surroundings& s);
 };
 
 /// 12.4.3: the GroupInfo's signature, its tree (`apart`: where it is not inside), and that the one belongs to

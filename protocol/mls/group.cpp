@@ -238,8 +238,10 @@ void group_state::confirm(pending_commit pending) {
   [[maybe_unused]] const auto entered =
       now.enter(std::move(pending.context_), std::move(pending.encoded_context_), pending.confirmation_tag_);
   over = pending.removes_self_ || pending.effects_.reinit.has_value();
-  if (pending.removes_self_)
+  if (pending.removes_self_) {
+    private_keys.keys.clear();
     return;
+  }
   secrets = std::move(pending.secrets_);
   private_keys = std::move(pending.keys_);
   private_keys.prune(now.tree);
@@ -299,7 +301,7 @@ result<bytes> group::send(bytes_view data, bytes_view authenticated_data, const 
   auto& st = *state_;
   if (st.over)
     return refuse(rule::group_over);
-  if (!st.now.proposals.empty())
+  if (st.now.wants_commit())
     return refuse(rule::commit_wanted_first);
   if (data.size() + authenticated_data.size() > st.settings.limits.message_bytes_max)
     return refuse(rule::too_large); // before a key is used
@@ -328,7 +330,8 @@ result<bytes> group::propose(const proposal& p, const surroundings& s) {
   auto message = write_message({std::move(*sealed)}, st.settings.limits);
   if (!message)
     return message;
-  if (auto kept = st.now.take_proposal(content, s, st.settings.proposals_max); !kept)
+  if (auto kept = st.now.take_proposal(content, s, st.settings.proposals_max, public_epoch::whose::ours);
+      !kept)
     return tl::unexpected(kept.error());
   return message;
 }

@@ -114,24 +114,37 @@ std::vector<sent_proposal> group_state::covered(const commit_options& options, c
   if (!options.cover_received || covers_reinit(options))
     return list;
   selection chosen{self(), options.proposals};
+  const auto rank = [](const received_proposal& r) {
+    return r.proposal.as<remove_proposal>()   ? 0
+           : r.proposal.as<update_proposal>() ? 1
+           : r.proposal.as<psk_proposal>()    ? 3
+                                              : 2;
+  };
   std::vector<const received_proposal*> by_rank;
   for (const auto& r : now.proposals)
-    if (r.proposal.as<remove_proposal>())
-      by_rank.push_back(&r);
-  for (auto r = now.proposals.rbegin(); r != now.proposals.rend(); ++r)
-    if (r->proposal.as<update_proposal>())
-      by_rank.push_back(&*r);
-  for (const auto& r : now.proposals)
-    if (!r.proposal.as<remove_proposal>() && !r.proposal.as<update_proposal>())
-      by_rank.push_back(&r);
+    by_rank.push_back(&r);
+  // Of Updates the newest first.
+  std::ranges::stable_sort(by_rank, [&](auto* a, auto* b) {
+    return rank(*a) != rank(*b) ? rank(*a) < rank(*b) : rank(*a) == 1 && a > b;
+  });
   for (const auto* r : by_rank) {
-    // Whoever names a key that is not held here must not keep us from committing.
-    if (const auto* k = r->proposal.as<psk_proposal>(); k && !psk_secret_of({k->psk}, s))
+    if (const auto* k = r->proposal.as<psk_proposal>(); k && !is_held_by_all(k->psk, list, s))
       continue;
     if (chosen.admits(r->from, r->proposal))
       list.push_back({r->from, &r->proposal, true});
   }
   return list;
+}
+
+/// Whoever names a key that is not held here must not keep us from committing; nor one that those cannot hold
+/// who came since, or come now, those from following. A caller who knows better lists it itself.
+bool group_state::is_held_by_all(const pre_shared_key_id& id, std::span<const sent_proposal> list,
+                                 const surroundings& s) const {
+  const bool somebody_comes =
+      std::ranges::any_of(list, [](const auto& p) { return p.what->template as<add_proposal>(); });
+  if (id.type == psk_type::resumption && (id.epoch != now.context.epoch || somebody_comes))
+    return false;
+  return psk_secret_of({id}, s).has_value();
 }
 
 result<made_commit> group_state::make_commit(const commit_options& options, const surroundings& s) {
@@ -141,15 +154,24 @@ result<made_commit> group_state::make_commit(const commit_options& options, cons
                         secrets.init, s);
   };
   auto made = build();
-  // Each that was received is good by itself. Where they do not go together, whoever was to leave leaves;
-  // trying every combination would let others keep us busy.
-  const auto is_dispensable = [](const sent_proposal& p) {
-    return p.by_reference && (p.what->as<add_proposal>() || p.what->as<group_context_extensions_proposal>());
+  // Where what was received does not go together, whoever was to leave leaves; trying every combination would
+  // let others keep us busy.
+  const auto needs_others = [&](const sent_proposal& p) {
+    return std::ranges::any_of(now.proposals,
+                               [&](const auto& r) { return &r.proposal == p.what && !r.stands_alone; });
   };
-  if (!made && std::erase_if(list, is_dispensable) > 0)
-    made = build();
-  if (!made && std::erase_if(list, [](const auto& p) { return p.by_reference; }) > 0)
-    made = build();
+  const std::function<bool(const sent_proposal&)> dispensable[]{
+      needs_others,
+      [](const auto& p) {
+        return p.what->template as<add_proposal>() ||
+               p.what->template as<group_context_extensions_proposal>();
+      },
+      [](const auto& p) { return !p.what->template as<remove_proposal>(); },
+      [](const auto&) { return true; },
+  };
+  for (const auto& goes : dispensable)
+    if (!made && std::erase_if(list, [&](const auto& p) { return p.by_reference && goes(p); }) > 0)
+      made = build();
   return made;
 }
 

@@ -75,6 +75,9 @@ struct group_state {
   /// The list that our commit covers: the options' and what others proposed, without what would be refused.
   std::vector<sent_proposal> covered(const commit_options& options, const surroundings& s) const;
 
+  bool is_held_by_all(const pre_shared_key_id& id, std::span<const sent_proposal> list,
+                      const surroundings& s) const;
+
   result<opened_handshake> open(const mls_message& message);
   result<application_message> open_application(const private_message& message);
   result<pending_commit> process(const authenticated_content& content, const surroundings& s);

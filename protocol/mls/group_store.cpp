@@ -174,6 +174,7 @@ result<void> save_proposals(group_state& st, part_writer& to) {
     e.opaque(p.ref.hash);
     encode(e, p.from);
     encode(e, p.proposal);
+    e.put(static_cast<std::uint8_t>(p.stands_alone));
     if (auto done = to.put(name("p/", i), e.out()); !done)
       return done;
   }
@@ -286,6 +287,7 @@ result<void> load_proposals(group_state& st, const read_parts& from) {
     p.ref.hash = d.opaque();
     decode(d, p.from);
     decode(d, p.proposal);
+    p.stands_alone = d.get<std::uint8_t>() == 1;
     if (!d.done() || p.ref.hash.size() != hash_bytes)
       return damaged();
     st.now.proposals.push_back(std::move(p));
@@ -311,15 +313,16 @@ result<void> save_or_give_up(group_state& st, part_store& to,
                              const std::function<result<void>(part_writer&)>& more) {
   if (st.save_failed)
     return refuse(rule::state_damaged);
+  st.save_failed = true; // also if this ends by an exception
   part_writer parts{to, st.saved_sum};
   auto done = save_all(st, parts);
   if (done)
     done = more(parts);
   if (done)
     done = parts.finish();
-  st.save_failed = !done;
   if (!done)
     return done;
+  st.save_failed = false;
   st.is_new = false;
   st.saved_epoch = st.now.context.epoch;
   st.changed_nodes.clear();

@@ -2,6 +2,7 @@
 // Which nodes hold a public key, without a walk over the tree.
 #include "protocol/mls/leaf_node.hpp"
 
+#include <array>
 #include <cstring>
 #include <vector>
 
@@ -10,7 +11,7 @@ namespace parley::mls {
 /// Owns:   for every key that was put in, the number of its node; not the key, which stays where it is and
 ///         is asked for through `key_of(node)`.
 /// Holds:  eight bytes for an entry, at most half of the table used. Keys are chosen by their owners, who
-///         may choose them to collide: a lookup then costs what a walk over all nodes would, no more.
+///         would choose them to collide: where they go depends on numbers that only this process knows.
 class key_index {
 public:
   void insert(const public_key& key, std::uint32_t node) {
@@ -50,10 +51,20 @@ private:
     std::uint32_t tag = 0, node = none;
   };
 
+  /// Multilinear hashing (Carter and Wegman, 1979).
   static std::uint32_t tag_of(const public_key& key) {
-    std::uint64_t word = 0;
-    std::memcpy(&word, key.data(), sizeof word);
-    return static_cast<std::uint32_t>(word * 0x9e3779b97f4a7c15u >> 32);
+    static const auto secret_factors = [] {
+      std::array<std::uint64_t, sizeof key / 4 + 1> out;
+      system_random()({reinterpret_cast<std::uint8_t*>(out.data()), sizeof out});
+      return out;
+    }();
+    auto sum = secret_factors.back();
+    for (std::size_t i = 0; i < sizeof key / 4; ++i) {
+      std::uint32_t word = 0;
+      std::memcpy(&word, key.data() + 4 * i, sizeof word);
+      sum += secret_factors[i] * word;
+    }
+    return static_cast<std::uint32_t>(sum >> 32);
   }
   std::size_t home(std::uint32_t tag) const { return tag & (table_.size() - 1); }
   std::size_t next(std::size_t i) const { return (i + 1) & (table_.size() - 1); }

@@ -1,10 +1,19 @@
 #include "protocol/mls/leaf_validation.hpp"
 
+#include "protocol/mls/limits.hpp"
+
 #include <algorithm>
 
 namespace parley::mls {
 
 namespace {
+
+std::size_t bytes_of(const extension_list& list) {
+  std::size_t n = 0;
+  for (const auto& x : list)
+    n += 4 + x.data.size();
+  return n;
+}
 
 std::size_t variable_bytes(const leaf_node& leaf) {
   const auto& c = leaf.capabilities;
@@ -13,9 +22,21 @@ std::size_t variable_bytes(const leaf_node& leaf) {
     n += certificate.size();
   n += 2 * (c.versions.size() + c.cipher_suites.size() + c.extensions.size() + c.proposals.size() +
             c.credentials.size());
-  for (const auto& x : leaf.extensions)
-    n += 4 + x.data.size();
-  return n;
+  return n + bytes_of(leaf.extensions);
+}
+
+/// Others choose how long both lists are, so each is walked once.
+template <class Type>
+bool has_all(std::vector<Type> listed, const std::vector<Type>& wanted) {
+  if (wanted.empty())
+    return true;
+  std::ranges::sort(listed);
+  return std::ranges::all_of(wanted, [&](Type t) {
+    if constexpr (!std::is_same_v<Type, credential_type>)
+      if (is_default(t))
+        return true;
+    return std::ranges::binary_search(listed, t);
+  });
 }
 
 result<void> check_capabilities(const leaf_node& leaf) {
@@ -49,6 +70,8 @@ result<void> check_lifetime(const lifetime& life, const leaf_rules& rules) {
 } // namespace
 
 result<group_requirements> requirements_of(const extension_list& group_extensions) {
+  if (bytes_of(group_extensions) > group_extensions_bytes_max)
+    return refuse(rule::too_large);
   if (auto ok = check_no_duplicates(group_extensions); !ok)
     return tl::unexpected(ok.error());
   auto required = required_capabilities_of(group_extensions);
@@ -62,14 +85,14 @@ result<group_requirements> requirements_of(const extension_list& group_extension
 }
 
 result<void> check_requirements(const leaf_node& leaf, const group_requirements& group) {
-  const auto lacks = [&](auto type) { return !leaf.capabilities.supports(type); };
-  if (std::ranges::any_of(group.required.extensions, lacks))
+  const auto& c = leaf.capabilities;
+  if (!has_all(c.extensions, group.required.extensions))
     return refuse(rule::leaf_lacks_required_extension);
-  if (std::ranges::any_of(group.required.proposals, lacks))
+  if (!has_all(c.proposals, group.required.proposals))
     return refuse(rule::leaf_lacks_required_proposal);
-  if (std::ranges::any_of(group.required.credentials, lacks))
+  if (!has_all(c.credentials, group.required.credentials))
     return refuse(rule::leaf_lacks_required_credential);
-  if (std::ranges::any_of(group.extensions, lacks))
+  if (!has_all(c.extensions, group.extensions))
     return refuse(rule::leaf_lacks_group_extension);
   return {};
 }
@@ -113,6 +136,8 @@ result<void> check_key_package(const key_package& package, leaf_rules rules, con
   rules.source = leaf_node_source::key_package;
   if (auto ok = check_leaf(leaf, rules); !ok)
     return ok;
+  if (bytes_of(package.extensions) > leaf_bytes_max)
+    return refuse(rule::too_large);
   if (auto ok = check_no_duplicates(package.extensions); !ok)
     return ok;
   for (const auto& x : package.extensions)

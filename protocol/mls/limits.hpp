@@ -6,6 +6,12 @@
 
 namespace parley::mls {
 
+/// The extensions of a group are part of what is signed and hashed of each message.
+inline constexpr std::size_t group_extensions_bytes_max = 64u << 10;
+/// Of a proposal that waits for a commit: the largest that can be valid bring extensions or a key package.
+inline constexpr std::size_t proposal_bytes_max = 96u << 10;
+inline constexpr std::size_t path_nodes_max = 32; ///< a leaf's index has as many bits
+
 struct mls_limits {
   /// How many generations a message may be ahead of its sender's last. Each costs about half a microsecond.
   std::uint32_t generation_jump_max = 1000;

@@ -98,6 +98,8 @@ void decode(decoder& d, proposal_or_ref& v) {
     break;
   case proposal_or_ref_type::reference:
     v.body = proposal_ref{d.opaque()};
+    if (std::get<proposal_ref>(v.body).hash.size() != hash_bytes)
+      d.fail();
     break;
   default:
     d.fail();

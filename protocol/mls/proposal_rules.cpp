@@ -1,6 +1,7 @@
 #include "protocol/mls/proposal_rules.hpp"
 
 #include <algorithm>
+#include <set>
 
 namespace parley::mls {
 namespace {
@@ -25,8 +26,7 @@ private:
   planned take(const sent_proposal&, const add_proposal& p) {
     if (is_external())
       return refuse(rule::external_commit_with_other_proposal);
-    const auto& key = p.key_package.leaf_node.signature_key;
-    if (std::ranges::any_of(plan.adds, [&](auto* other) { return other->leaf_node.signature_key == key; }))
+    if (!added_.insert(p.key_package.leaf_node.signature_key).second)
       return refuse(rule::client_added_twice);
     plan.adds.push_back(&p.key_package);
     return {};
@@ -38,7 +38,7 @@ private:
       return refuse(rule::update_not_from_member);
     if (by.from == committer_)
       return refuse(rule::update_of_committer);
-    if (is_touched(by.from.leaf()))
+    if (!touched_.insert(by.from.leaf()).second)
       return refuse(rule::leaf_changed_twice);
     plan.updates.emplace_back(by.from.leaf(), &p.leaf_node);
     return {};
@@ -48,7 +48,7 @@ private:
       return refuse(rule::external_commit_removes_many);
     if (!is_external() && p.removed == committer_.leaf())
       return refuse(rule::remove_of_committer);
-    if (is_touched(p.removed))
+    if (!touched_.insert(p.removed).second)
       return refuse(rule::leaf_changed_twice);
     plan.removes.push_back(p.removed);
     return {};
@@ -58,7 +58,7 @@ private:
       return refuse(rule::psk_usage_out_of_place);
     if (auto fits = check_nonce(p.psk); !fits)
       return fits;
-    if (std::ranges::find(plan.psks, p.psk) != plan.psks.end())
+    if (!psks_.insert(encoded(p.psk)).second)
       return refuse(rule::psk_twice);
     plan.psks.push_back(p.psk);
     return {};
@@ -90,12 +90,11 @@ private:
     return {};
   }
 
-  bool is_touched(leaf_index i) const {
-    return plan.removes_member(i) ||
-           std::ranges::any_of(plan.updates, [&](const auto& u) { return u.first == i; });
-  }
-
   const sender& committer_;
+  // Whoever sends a list chooses its length.
+  std::set<leaf_index> touched_;
+  std::set<public_key> added_;
+  std::set<bytes> psks_;
 };
 
 /// 12.1.7: what the new extensions ask of members, all of them have.
@@ -138,8 +137,22 @@ result<void> apply_update(ratchet_tree& tree, leaf_index i, const leaf_node& lea
 
 } // namespace
 
-bool proposal_plan::removes_member(leaf_index i) const {
-  return std::ranges::find(removes, i) != removes.end();
+bool may_hold_beside_others(rule r) {
+  switch (r) {
+  case rule::duplicate_signature_key: // of somebody whom the list removes
+  case rule::duplicate_encryption_key:
+  case rule::tree_too_large:
+  case rule::credential_not_supported_by_all: // an Update may list it, or who does not leaves
+  case rule::leaf_lacks_credential_in_use:
+  case rule::extensions_not_supported_by_all:
+  case rule::leaf_lacks_group_extension: // the group may stop asking for it
+  case rule::leaf_lacks_required_extension:
+  case rule::leaf_lacks_required_proposal:
+  case rule::leaf_lacks_required_credential:
+    return true;
+  default:
+    return false;
+  }
 }
 
 result<proposal_plan> plan_proposals(std::span<const sent_proposal> list, const sender& committer) {

@@ -5,6 +5,7 @@
 // `apply_plan` works on a tree that is changing (`ratchet_tree::begin`), and leaves going back to its caller.
 #include "protocol/mls/framing.hpp"
 #include "protocol/mls/leaf_validation.hpp"
+#include "protocol/mls/limits.hpp"
 #include "protocol/mls/ratchet_tree.hpp"
 
 #include <span>
@@ -28,9 +29,10 @@ struct proposal_plan {
   const external_init_proposal* external_init = nullptr;
   const reinit_proposal* reinit = nullptr;
   bool requires_path = false; ///< 12.4
-
-  bool removes_member(leaf_index i) const;
 };
+
+/// 12.2 judges lists: whether others in a list can mend what is refused of a proposal alone.
+bool may_hold_beside_others(rule r);
 
 /// 12.2, as far as the list shows it. `committer` is a member or a new member who commits.
 result<proposal_plan> plan_proposals(std::span<const sent_proposal> list, const sender& committer);

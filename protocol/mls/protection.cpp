@@ -100,7 +100,7 @@ result<void> check_signature(wire_format format, const framed_content& content,
   const auto* key = signature_key(content, epoch);
   if (!key)
     return refuse(rule::unknown_sender);
-  encoder e;
+  encoder e{encoder::of_secrets{}}; // words that are to be encrypted, or were
   put_to_be_signed(e, format, content, epoch.encoded_context);
   return verify_with_label(*key, signature_label, e.out(), auth.signature);
 }
@@ -177,7 +177,7 @@ result<authenticated_content> content_of(const private_message& m, leaf_index fr
 
 authenticated_content sign_content(wire_format format, framed_content content, const signature_key_pair& key,
                                    bytes_view encoded_context) {
-  encoder e;
+  encoder e{encoder::of_secrets{}};
   put_to_be_signed(e, format, content, encoded_context);
   return {format, std::move(content), {.signature = sign_with_label(key, signature_label, e.out())}};
 }

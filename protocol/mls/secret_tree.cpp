@@ -74,7 +74,7 @@ result<pending_key> secret_tree::find(leaf_index leaf, ratchet_kind kind, std::u
   if (!found)
     return tl::unexpected(found.error());
   const auto& r = **found;
-  pending_key out{.leaf = leaf, .kind = kind, .ratchet_generation = r.generation};
+  pending_key out{.leaf = leaf, .kind = kind};
   if (generation < r.generation) {
     const auto of_ratchet = skipped_.find(ratchet_index(leaf, kind));
     if (of_ratchet == skipped_.end())
@@ -106,7 +106,9 @@ void secret_tree::consume(pending_key&& used) {
   auto* const r = find_ratchet(index);
   if (!r)
     return;
-  if (used.next_secret && used.ratchet_generation == r->generation) {
+  if (used.next_secret && used.key.generation >= r->generation) {
+    // The ratchet may have moved since: what it passed is used, or kept already.
+    std::erase_if(used.jumped_over, [&](const auto& k) { return k.generation < r->generation; });
     r->secret = std::move(*used.next_secret);
     r->generation = used.key.generation + 1;
     if (!used.jumped_over.empty()) {

@@ -56,8 +56,6 @@ struct pending_key {
   leaf_index leaf{};
   ratchet_kind kind{};
   message_key key;
-  /// Of the ratchet when the key was looked up.
-  std::uint32_t ratchet_generation = 0;
   /// After the key; nothing where the key is one that had been jumped over.
   std::optional<secret_array<hash_bytes>> next_secret;
   std::vector<message_key> jumped_over;

@@ -267,7 +267,7 @@ void encode(encoder& e, const update_path& v) {
 }
 void decode(decoder& d, update_path& v) {
   decode(d, v.leaf_node);
-  v.nodes = d.vector<update_path_node>();
+  v.nodes = d.vector<update_path_node>(path_nodes_max);
 }
 
 } // namespace parley::mls

@@ -5,6 +5,7 @@
 // take. A member:      begin, proposals, merge_path ─► the GroupContext with the new tree hash ─► open_path,
 // keep. A server that only follows the public tree calls merge_path and nothing else.
 #include "protocol/mls/hpke.hpp"
+#include "protocol/mls/limits.hpp"
 #include "protocol/mls/ratchet_tree.hpp"
 
 #include <map>

@@ -106,7 +106,7 @@ struct world {
 struct life {
   world& w;
   sqlite_store store;
-  group_parts parts{store, mls::view_of("a group")}, own{store, {}};
+  group_parts parts{store, mls::view_of("a group")}, own = group_parts::of_device(store);
   std::optional<mls::group> g;
   bool sends_first = false; ///< the defect that all this is to catch
 

@@ -93,6 +93,9 @@ struct forger {
     CHECK(g.ratchet_tree() == tree);
     CHECK(broken(g.receive(good.commit, r.s)) == rule::none);
   }
+  void check_refs(std::vector<proposal_or_ref> list, rule expected) {
+    check(with_list(std::move(list)), expected);
+  }
   /// A list by value: nobody makes such a commit, and nobody takes it.
   void check_list(std::vector<proposal> list, rule expected) {
     std::vector<proposal_or_ref> written;
@@ -142,11 +145,23 @@ inline proposal add_of(const guest& g, const std::function<void(key_package&)>& 
   return {add_proposal{std::move(package)}};
 }
 
-/// A proposal that is refused as soon as it is received, and that nobody sends.
+/// A proposal that nobody sends, and that is refused as soon as it is received; or, where others in a list
+/// could mend it, is in no commit without them.
 inline void check_proposal(room& r, const proposal& p, rule expected, std::size_t by = 2) {
   const auto message =
       sent_by(r[by], {to_bytes(r[by].id()), r[by].epoch(), state_of(r[by]).as_sender(), {}, p}, {});
-  CHECK(broken(r[0].receive(message, r.s)) == expected);
+  auto& kept = state_of(r[0]).now;
+  if (may_hold_beside_others(expected)) {
+    const auto ref = proposal_in(r[0].receive(message, r.s));
+    CHECK_FALSE(kept.wants_commit());
+    const auto honest = opened(r.commit(0).commit);
+    CHECK(std::get<commit>(honest.content.body).proposals.empty());
+    (void)taken(r[1].receive(message, r.s));
+    forger{r}.check_refs({{ref}}, expected);
+    kept.proposals.clear(), state_of(r[1]).now.proposals.clear();
+  } else {
+    CHECK(broken(r[0].receive(message, r.s)) == expected);
+  }
   CHECK(broken(r[by].propose(p, r.s)) == expected);
   CHECK(state_of(r[0]).now.proposals.empty());
   CHECK(state_of(r[by]).now.proposals.empty());

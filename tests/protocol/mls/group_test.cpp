@@ -467,7 +467,7 @@ TEST_CASE("12.2: of two proposals of one pre-shared key a commit covers one, and
   const auto add = r.proposed(1, g.add());
   auto made = r.commit(0);
   CHECK(std::get<commit>(opened(made.commit).content.body).proposals ==
-        std::vector<proposal_or_ref>{{first}, {add}});
+        std::vector<proposal_or_ref>{{add}, {first}});
   r.conclude(0, made);
   r.members.push_back(taken(r.try_join(made, g)));
   r.check_talk();
