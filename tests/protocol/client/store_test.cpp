@@ -189,6 +189,44 @@ TEST_CASE("what belongs together is kept whole or not at all, parts of groups an
   CHECK(group_parts{store, mls::view_of("another")}.names("")->empty());
 }
 
+TEST_CASE("a group of any id does not meet the device's own parts, and its rows do not grow with it") {
+  scratch_directory s;
+  sqlite_store store{s.path()};
+  auto own = group_parts::of_device(store);
+  REQUIRE(own.put("k/1", mls::view_of("a key package")));
+  const std::string long_id(100'000, 'x');
+  for (const std::string_view id :
+       {std::string_view{}, std::string_view{"device"}, std::string_view{long_id}}) {
+    group_parts parts{store, mls::view_of(id)};
+    CHECK(parts.names("")->empty());
+    for (int n = 0; n < 100; ++n)
+      REQUIRE(parts.put("n/" + std::to_string(n), mls::view_of("a node")));
+  }
+  CHECK(*own.names("") == std::vector<std::string>{"k/1"});
+  CHECK(std::filesystem::file_size(s.path() / "parley.db-wal") < 10'000'000);
+}
+
+TEST_CASE("what the database could not keep cannot be committed by who did not look") {
+  scratch_directory s;
+  const mls::secret key{mls::view_of(std::string(32, 'k'))};
+  sqlite_store store{s.path(), key};
+  group_parts parts{store, mls::view_of("a group")};
+  database{s.path() / "parley.db", key}.run("DROP TABLE parts");
+  {
+    auto all = store.begin();
+    store.enqueue(talk, "never said");
+    const auto kept = parts.put("t/1", mls::view_of("a key"));
+    REQUIRE_FALSE(kept);
+    CHECK(kept.error().broken == mls::rule::store_failed);
+    CHECK_THROWS_AS(all.commit(), store_error);
+  }
+  CHECK(store.waiting().empty());
+  auto after = store.begin(); // the next is another
+  store.enqueue(talk, "said");
+  after.commit();
+  CHECK(store.waiting().size() == 1);
+}
+
 TEST_CASE_TEMPLATE_DEFINE("what both stores promise", Store, both) {
   scratch_directory s;
   auto make = [&]() -> std::unique_ptr<client_store> {

@@ -199,6 +199,17 @@ TEST_CASE("a save during which the store fails says so, and the group in memory 
     }
 }
 
+TEST_CASE("a save that ends by an exception is one that failed") {
+  struct throwing : memory_parts {
+    result<void> put(std::string_view, bytes_view) override { throw std::bad_alloc{}; }
+  };
+  room r{2};
+  throwing at;
+  CHECK_THROWS_AS((void)group_store::save(r[0], at), std::bad_alloc);
+  memory_parts good;
+  CHECK(broken(group_store::save(r[0], good)) == rule::state_damaged);
+}
+
 TEST_CASE("a group that is saved and loaded after each step goes on, and reads no message twice") {
   room r{4};
   std::vector<failing_store> at(4);

@@ -293,6 +293,17 @@ TEST_SUITE("9: secret tree") {
     CHECK(tree.find(leaf5, application, 2));
   }
 
+  TEST_CASE("9.2: a key that was looked up before the ratchet came nearer is gone after it, too") {
+    auto tree = tree_of(8);
+    auto two = tree.find(leaf5, application, 2).value();
+    use(tree, leaf5, application, 0);
+    tree.consume(std::move(two));
+    CHECK(broken(tree.find(leaf5, application, 2)) == rule::generation_used);
+    CHECK(broken(tree.find(leaf5, application, 0)) == rule::generation_used);
+    CHECK(tree.find(leaf5, application, 1)); // is still to come
+    CHECK(tree.next(leaf5, application).value().generation == 3);
+  }
+
   TEST_CASE("15.3: a generation too far ahead is refused, and the one before is not") {
     auto tree = tree_of(8, {.generation_jump_max = 100});
     CHECK(broken(tree.find(leaf5, application, 0xfffffffe)) == rule::generation_too_far);

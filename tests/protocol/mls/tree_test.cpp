@@ -207,7 +207,7 @@ TEST_CASE_FIXTURE(bare_leaves, "7.3: credential types have to be known to all") 
 TEST_CASE_FIXTURE(bare_leaves, "keys that were chosen to collide are still told apart, and leave no trace") {
   const auto colliding = [&] {
     auto v = make();
-    std::fill_n(v.encryption_key.begin(), 8, 0); // all that the index looks at
+    std::fill_n(v.encryption_key.begin(), 28, 0); // alike as far as they may be
     std::fill_n(v.signature_key.begin(), 8, 0);
     return v;
   };
@@ -230,6 +230,28 @@ TEST_CASE_FIXTURE(bare_leaves, "keys that were chosen to collide are still told 
 }
 
 // --- changes --------------------------------------------------------------------------------------------
+
+TEST_CASE("15: keys that were chosen to be alike are found in the index without a look at the others") {
+  key_index index;
+  std::vector<public_key> keys(4000);
+  for (std::uint32_t i = 0; i < keys.size(); ++i) {
+    keys[i].fill(7);
+    for (std::size_t b = 0; b < 4; ++b)
+      keys[i][8 + b] = static_cast<std::uint8_t>(i >> (8 * b));
+    index.insert(keys[i], i);
+  }
+  std::size_t looked_at = 0, found = 0;
+  for (std::uint32_t i = 0; i < keys.size(); ++i)
+    index.for_each(
+        keys[i],
+        [&](std::uint32_t node) {
+          ++looked_at;
+          return keys[node];
+        },
+        [&](std::uint32_t node) { found += node == i; });
+  CHECK(found == keys.size());
+  CHECK(looked_at < 2 * keys.size());
+}
 
 TEST_CASE_FIXTURE(bare_leaves, "a tree that shrinks and grows within one change goes back to what it was") {
   auto tree = tree_of(9, {4, 5, 6, 7});
