@@ -57,8 +57,9 @@ enum class tree_delivery : std::uint8_t { in_group_info, apart };
 
 struct commit_options {
   std::vector<proposal> proposals; ///< of ours, by value
-  bool cover_received = true;      ///< and those that others sent in this epoch
-  bool always_path = true;         ///< also where 12.4 would let it be left out
+  /// And those that others sent in this epoch, as far as they go together and everybody can hold their keys.
+  bool cover_received = true;
+  bool always_path = true; ///< also where 12.4 would let it be left out
   tree_delivery tree = tree_delivery::apart;
   bytes authenticated_data;
 };
@@ -135,6 +136,7 @@ public:
   // --- saying
   /// The key is used up when this returns: save the group before the message leaves.
   result<bytes> send(bytes_view data, bytes_view authenticated_data, const surroundings& s);
+  /// Refuses what no commit could cover alone: what needs others goes into a commit with them, by value.
   result<bytes> propose(const proposal& p, const surroundings& s);
   /// An Update of the own leaf; its key waits here for whoever commits it.
   result<bytes> propose_update(const surroundings& s);
