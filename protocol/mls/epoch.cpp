@@ -20,6 +20,10 @@ result<void> check_path_credential(const std::optional<leaf_node>& before, const
   return s.policy.accept({leaf.credential, leaf.signature_key, credential_event::commit, s.now});
 }
 
+plan_rules rules_for(const public_epoch& epoch, const surroundings& s) {
+  return {epoch.context.group_id, epoch.context.extensions, s.policy, s.now, s.lifetime_max};
+}
+
 result<ratchet_tree> tree_of(const group_info& info, const std::optional<bytes_view>& apart) {
   if (const auto* inside = find_extension(info.extensions, extension_type::ratchet_tree))
     return ratchet_tree::decoded(*inside);
@@ -138,9 +142,7 @@ result<void> public_epoch::check_alone(const sent_proposal& p, const surrounding
   if (!plan)
     return tl::unexpected(plan.error());
   changing_tree trial{tree};
-  if (auto good =
-          apply_plan(tree, *plan, {context.group_id, context.extensions, s.policy, s.now, s.lifetime_max});
-      !good)
+  if (auto good = apply_plan(tree, *plan, rules_for(*this, s)); !good)
     return tl::unexpected(good.error());
   return {};
 }
@@ -150,8 +152,7 @@ result<applied_list> apply_list(public_epoch& epoch, std::span<const sent_propos
   auto plan = plan_proposals(list, committer);
   if (!plan)
     return tl::unexpected(plan.error());
-  auto added = apply_plan(
-      epoch.tree, *plan, {epoch.context.group_id, epoch.context.extensions, s.policy, s.now, s.lifetime_max});
+  auto added = apply_plan(epoch.tree, *plan, rules_for(epoch, s));
   if (!added)
     return tl::unexpected(added.error());
   applied_list out;

@@ -140,9 +140,8 @@ std::vector<sent_proposal> group_state::covered(const commit_options& options, c
 /// who came since, or come now, those from following. A caller who knows better lists it itself.
 bool group_state::is_held_by_all(const pre_shared_key_id& id, std::span<const sent_proposal> list,
                                  const surroundings& s) const {
-  const bool somebody_comes =
-      std::ranges::any_of(list, [](const auto& p) { return p.what->template as<add_proposal>(); });
-  if (id.type == psk_type::resumption && (id.epoch != now.context.epoch || somebody_comes))
+  const auto is_add = [](const auto& p) { return p.what->template as<add_proposal>(); };
+  if (id.type == psk_type::resumption && (id.epoch != now.context.epoch || std::ranges::any_of(list, is_add)))
     return false;
   return psk_secret_of({id}, s).has_value();
 }
