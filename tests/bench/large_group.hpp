@@ -58,7 +58,6 @@ struct large_group {
   const world& w;
   std::map<std::uint32_t, group> live;
   made_commit creation;
-  bytes welcome_of_last;
 
   group joined(std::uint32_t i, const group_settings& how = {}) const {
     return taken(group::join(creation.welcomes[i - 1], w.devices[i].package, w.devices[i].identity.copy(),

@@ -46,7 +46,11 @@ struct device {
   mls::group loaded(const mls::client_identity& who) const {
     return taken(mls::group_store::load(parts, who.copy()), "loading");
   }
-  void save(mls::group& g) { check(mls::group_store::save(g, parts), "saving"); }
+  void save(mls::group& g) {
+    auto all = store.begin();
+    check(mls::group_store::save(g, parts), "saving");
+    all.commit();
+  }
 
   mls::bytes sends(mls::group& g, const mls::surroundings& s, std::string words) {
     auto all = store.begin();
@@ -97,11 +101,7 @@ void measure(report& out, const std::filesystem::path& directory, const settings
   device mine{directory / "sends"}, theirs{directory / "receives"};
   const auto n = std::to_string(how.members);
 
-  const auto first_save = timed(1, [&](int) {
-    auto all = mine.store.begin();
-    mine.save(from);
-    all.commit();
-  });
+  const auto first_save = timed(1, [&](int) { mine.save(from); });
   out.time("first_save", "keep a group for the first time, N = " + n, {first_save});
   theirs.save(to);
   out.time("load", "load it", rounds_of(how.rounds, 1, [&](int) { mine.loaded(w.devices[0].identity); }));
@@ -136,10 +136,8 @@ void measure(report& out, const std::filesystem::path& directory, const settings
     check(from.confirm(std::move(made.pending)), "confirming");
     mine.save(from);
     commits.push_back(timed(1, [&](int) {
-      auto one = theirs.store.begin();
       check(to.confirm(g.received(to, made.commit)), "confirming");
       theirs.save(to);
-      one.commit();
     }));
   }
   out.time("commit", "process a commit and keep the epoch", commits);
