@@ -3,8 +3,7 @@
 //
 //   KJ → CAF: the calls of one turn of the loop leave as one message per connection.
 //   CAF → KJ: one queue and one eventfd per KJ thread, written on the empty → non-empty edge. Promises never
-//   cross
-//             threads, so a loop that ends cannot abort the process.
+//             cross threads, so a loop that ends cannot abort the process.
 #include "actors/connection.hpp"
 #include "protocol/gateway/backend.hpp"
 

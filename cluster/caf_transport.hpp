@@ -1,16 +1,13 @@
 #pragma once
 // CAF's connections between nodes, over our TLS instead of the one that CAF brings (caf_openssl). Why:
 //
-// - CAF's believes what other connections left in OpenSSL's error queue: one connection that fails takes
-// others along.
-// - It sets aside what a frame announces, up to 4 GiB, before a byte of it came (cluster/caf_frames.hpp).
+// - caf_openssl does not empty OpenSSL's error queue: one connection that fails takes others along.
+// - It allocates what a frame announces, up to 4 GiB, before a byte of it arrived (cluster/caf_frames.hpp).
 // - At a hundred messages a second it made two thirds of all system calls of a node: six around each call of
-// OpenSSL
-//   to keep SIGPIPE away, three reads for each record, and before and after each write a change of what epoll
-//   watches. Here a record costs one read and one write.
+//   OpenSSL to keep SIGPIPE away, three reads for each record, and before and after each write a change of
+//   what epoll watches. Here a record costs one read and one write.
 //
-//   middleman actor ── connect, open ──► scribe (a connection), doorman (a port) ──► CAF's broker for its
-//   wire format
+//   middleman actor ── connect, open ──► scribe (a connection), doorman (a port) ──► CAF's broker (wire format)
 //                                            │ owns
 //                                        peer_stream: CAF's buffers and reading policies, peer_tls_session
 #include "cluster/peer_tls.hpp"

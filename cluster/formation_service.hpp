@@ -4,8 +4,9 @@
 //   formation_service forming{…};
 //   transport.on_query([&](node_id from, std::string_view q) { return forming.answer(from, q); });
 //   transport.start();
-//   auto cluster = forming.run(transport, stop, found_shards);   // blocks until this node belongs to a
-//   cluster … start the node; then forming.serve(directory, admit): members answer newcomers
+//   auto cluster = forming.run(transport, stop, found_shards); // blocks until this node belongs to a cluster
+//   … start the node …
+//   forming.serve(directory, admit);                           // from now on this member answers newcomers
 //
 // Thread: `answer` from any; `run` from one, before the environment has another writer; `serve` from any.
 #include "cluster/formation.hpp"

@@ -1,8 +1,9 @@
 #pragma once
 // What an operator can set, in one table: a key of the file is a flag and an environment variable too.
 //
-//   data_dir = "…"  in the file   =   --data-dir …   =   PARLEY_DATA_DIR=…      precedence: flag,
-//   environment, file
+//   data_dir = "…"  in the file   =   --data-dir …   =   PARLEY_DATA_DIR=…
+//
+// A flag takes precedence over the environment, and the environment over the file.
 //
 // Filled once in `main` and passed down. Thread: any, it is a value.
 #include "protocol/values/types.hpp"

@@ -74,8 +74,7 @@ bool replica::start() {
   return true;
 }
 
-// --- what a step asks for
-// -----------------------------------------------------------------------------------
+// --- what a step asks for ----------------------------------------------------------------------------------
 
 void replica::absorb(const raft_group::update& u) {
   // `u` lives until the next step, and messages are read from it: they come first where no step is nested.
@@ -242,8 +241,7 @@ void replica::truncate(std::uint64_t from) {
   mark();
 }
 
-// --- inputs
-// ---------------------------------------------------------------------------------------------------
+// --- inputs ------------------------------------------------------------------------------------------------
 
 bool replica::sane(const raft_group::message& m, std::size_t entries) const {
   constexpr std::uint64_t index_max = std::uint64_t{1} << 60;
@@ -480,8 +478,7 @@ void replica::mark() {
   host_.dirty.push_back(this);
 }
 
-// --- small things
-// -----------------------------------------------------------------------------------------------
+// --- small things ------------------------------------------------------------------------------------------
 
 void replica::refuse(std::uint64_t ticket, ec why) {
   if (ticket != 0)

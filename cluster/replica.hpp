@@ -80,8 +80,7 @@ public:
   /// `committed`: `write` was called and its transaction is durable.
   void end_turn(bool committed);
 
-  // --- snapshots and succession (state_transfer.cpp, succession.cpp drive these)
-  // ----------------------------
+  // --- snapshots and succession (state_transfer.cpp, succession.cpp drive these) ---------------------------
   /// A leader's state was staged in the other slot: false if Raft has no use for it.
   bool install(std::uint64_t from, std::uint64_t term, std::uint64_t index, std::uint64_t index_term);
   /// The state a waiting replica begins with was staged in the other slot.

@@ -249,8 +249,7 @@ void replica::report_leadership() {
   host_.news.leaderships.push_back(now);
 }
 
-// --- other state: snapshots and successions
-// -------------------------------------------------------------------
+// --- other state: snapshots and successions ----------------------------------------------------------------
 
 void replica::soil_other_slot() {
   record_.other_slot_dirty = true;

@@ -141,8 +141,7 @@ std::optional<std::uint8_t> replication::state_slot(storage::read_txn& txn, shar
   return record->slot;
 }
 
-// --- inputs
-// -----------------------------------------------------------------------------------------------------
+// --- inputs ------------------------------------------------------------------------------------------------
 
 void replication::tick(mono_ms now) {
   auto& i = *impl_;
@@ -275,8 +274,7 @@ void replication::seal(shard_id shard, std::vector<member> next, std::uint64_t t
     impl_->host.news.refusals.push_back({ticket, ec::not_leader, node_id::none});
 }
 
-// --- one turn
-// -----------------------------------------------------------------------------------------------------
+// --- one turn ----------------------------------------------------------------------------------------------
 
 bool replication::wants_write() const {
   return impl_->transfers.wants_write() || std::any_of(impl_->host.dirty.begin(), impl_->host.dirty.end(),

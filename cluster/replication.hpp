@@ -6,9 +6,8 @@
 // saves two hand-overs per entry, and the fuzzer runs exactly this code (virtual time, network and disk).
 //
 //   inputs: tick, receive, propose, read, seal, transfer …    (any number, in any order)
-//   begin_turn(now) ─► frames that may leave before the sync (AppendEntries: the followers' syncs overlap
-//   ours) write(txn)      ─► applies what is committed, appends what is new; the machine's answers may leave
-//   now:
+//   begin_turn(now) ─► frames that may leave before the sync (AppendEntries: the followers' syncs overlap ours)
+//   write(txn)      ─► applies what is committed, appends what is new; the machine's answers may leave now:
 //                      the entries behind them are on a majority's disks
 //   txn.commit()       one sync for everything, or none if it only applied
 //   end_turn()      ─► frames that had to wait (votes, acknowledgements), and events

@@ -10,7 +10,7 @@
 //         Per shard: the outbox's next number, which follows from the rows; it saves a search per message.
 // Thread: the store's.
 // Holds:  an answer, debt or arrival is taken after the turn's `write`, so what it tells is on a majority's
-// disks.
+//         disks.
 //         A transaction that was not committed ends the process: memory never runs ahead of the rows.
 #include "actors/core/commands.hpp"
 #include "actors/core/dedup_window.hpp"

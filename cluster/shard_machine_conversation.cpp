@@ -23,8 +23,7 @@ core::placement first_answer(conversation_id c, const core::remembered_id& known
 
 } // namespace
 
-// --- the outbox
-// -------------------------------------------------------------------------------------------------
+// --- the outbox --------------------------------------------------------------------------------------------
 
 std::uint64_t shard_machine::outbox_next(step& s) {
   auto& next = s.memory.outbox_next;
@@ -69,8 +68,7 @@ core::outcome shard_machine::on(step& s, core::confirm_outbox& c) {
   return core::done{};
 }
 
-// --- conversations
-// ------------------------------------------------------------------------------------------------
+// --- conversations -----------------------------------------------------------------------------------------
 
 core::outcome shard_machine::on(step& s, core::open_direct& c) {
   if (c.low >= c.high || c.conversation != core::direct_conversation(c.low, c.high))
@@ -206,8 +204,7 @@ core::outcome shard_machine::on(step& s, core::raise_watermarks& c) {
 // members' accounts. So:
 //
 //   put_device (user's shard) ── owed_copies ──► want_copies (conversation's shard)   for each conversation
-//   append_inbox that leaves out seqs ── gap ──► fan-out repairs from the log         once there are two
-//   devices
+//   append_inbox that leaves out seqs ── gap ──► fan-out repairs from the log         once there are two devices
 //
 // What was sent in between, and not copied, lies behind the last seq that the stream was told (then this owes
 // the newest, which the inbox refuses as a gap), or before another member's message (which the inbox refuses

@@ -178,8 +178,7 @@ core::outbox_page read_outbox(shard_view& view, shard_id shard, std::uint64_t fr
   return page;
 }
 
-// --- inboxes
-// ------------------------------------------------------------------------------------------------------
+// --- inboxes -----------------------------------------------------------------------------------------------
 
 core::inbox_page read_inbox(shard_view& view, const core::pull_inbox& ask, const core::limits& l) {
   core::inbox_page page;
@@ -267,8 +266,7 @@ core::conversation_list list_conversations(shard_view& view, const core::list_co
   return list;
 }
 
-// --- accounts and nodes
-// -------------------------------------------------------------------------------------------
+// --- accounts and nodes ------------------------------------------------------------------------------------
 
 core::found_device find_device(shard_view& view, user_id user, device_id device) {
   core::found_device found;
@@ -311,8 +309,7 @@ core::node_list list_nodes(shard_view& view) {
   return list;
 }
 
-// --- everything, for the dump
-// -------------------------------------------------------------------------------------
+// --- everything, for the dump ------------------------------------------------------------------------------
 
 namespace {
 

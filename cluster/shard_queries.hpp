@@ -18,8 +18,7 @@ namespace parley::cluster::queries {
 
 using storage::shard_view;
 
-// --- conversations
-// ------------------------------------------------------------------------------------------------
+// --- conversations -----------------------------------------------------------------------------------------
 
 /// An absent row (no value, no error), an unreadable one, and one whose checksum fails are three things.
 template <class T>
@@ -49,8 +48,7 @@ std::vector<core::watermark> read_watermarks(shard_view& view, conversation_id c
 core::outbox_page read_outbox(shard_view& view, shard_id shard, std::uint64_t from, std::size_t rows_max,
                               std::size_t bytes_max);
 
-// --- inboxes
-// ------------------------------------------------------------------------------------------------------
+// --- inboxes -----------------------------------------------------------------------------------------------
 
 /// Rows behind `ask.after`. Errors: bad_cursor (beyond the end), corrupt.
 core::inbox_page read_inbox(shard_view& view, const core::pull_inbox& ask, const core::limits& l = {});
@@ -59,8 +57,7 @@ core::attached read_attachment(shard_view& view, user_id user, device_id device)
 core::conversation_list list_conversations(shard_view& view, const core::list_conversations& ask,
                                            const core::limits& l = {});
 
-// --- accounts and nodes
-// -------------------------------------------------------------------------------------------
+// --- accounts and nodes ------------------------------------------------------------------------------------
 
 /// Errors: no_such_user (no such device of this user; there is such a user if `devices` is not 0), corrupt.
 core::found_device find_device(shard_view& view, user_id user, device_id device);
@@ -68,9 +65,8 @@ core::found_device find_device(shard_view& view, user_id user, device_id device)
 core::found_phone find_phone(shard_view& view, std::string_view phone, const core::limits& l = {});
 core::node_list list_nodes(shard_view& view);
 
-// --- everything, for the dump
-// ------------------------------------------------------------------------------------- Visitors answer
-// whether to go on. The result: `none`, or `corrupt` if a row was unreadable.
+// --- everything, for the dump ---------------------------------------------------------------------------------
+// Visitors answer whether to go on. The result: `none`, or `corrupt` if a row was unreadable.
 
 ec for_each_conversation(
     shard_view& view,

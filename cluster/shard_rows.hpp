@@ -16,9 +16,9 @@
 //   p <phone>                      core::phone_claim    at the phone's shard
 //   u <user> 0                     inbox_head           last position, devices' cursors
 //   u <user> 1                     account              phone, devices and their keys
-//   u <user> 2 <conversation>      inbox_stream         what the inbox has of it; also the list of
-//   conversations u <user> 3 <conversation><u2>  inbox_mark           the watermark of u2 as this inbox knows
-//   it, and its row i <user> <pos>                 core::news           one inbox row
+//   u <user> 2 <conversation>      inbox_stream         what the inbox has of it; also the list of conversations
+//   u <user> 3 <conversation><u2>  inbox_mark           the watermark of u2 as this inbox knows it, and its row
+//   i <user> <pos>                 core::news           one inbox row
 //
 // An appended message writes: head, sender head, remembered id, log row, outbox row. The first two share a
 // page, outbox rows of a batch share another.
@@ -37,8 +37,7 @@
 
 namespace parley::cluster::rows {
 
-// --- keys
-// -----------------------------------------------------------------------------------------------------
+// --- keys --------------------------------------------------------------------------------------------------
 
 /// A key in place: the hot path builds a dozen per message, so none of them is allocated.
 class row_key {
@@ -136,8 +135,7 @@ inline row_key inbox_key(user_id u, inbox_pos p) {
   return row_key{'i'}.put(u).put(p);
 }
 
-// --- values
-// ---------------------------------------------------------------------------------------------------
+// --- values ------------------------------------------------------------------------------------------------
 
 struct conversation_member {
   user_id user{};

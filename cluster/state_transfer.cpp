@@ -63,8 +63,7 @@ void state_transfers::receive(node_id from, const message_header& h, std::string
   }
 }
 
-// --- sending
-// ------------------------------------------------------------------------------------------------------
+// --- sending -----------------------------------------------------------------------------------------------
 
 void state_transfers::begin(const replica& r, generation gen, node_id to, std::uint64_t to_id) {
   for (const auto& t : out_)
@@ -179,8 +178,7 @@ void state_transfers::on_fetch(node_id from, const message_header& h) {
   begin(*r, h.gen, from, h.from);
 }
 
-// --- receiving
-// ----------------------------------------------------------------------------------------------------
+// --- receiving ---------------------------------------------------------------------------------------------
 
 void state_transfers::answer(shard_id shard, const incoming& t, verdict v) {
   const auto when = node_.host.ending_turn ? outbox::leaves::late : outbox::leaves::early;
@@ -312,8 +310,7 @@ void state_transfers::end_turn(bool committed) {
   }
 }
 
-// --- time
-// ---------------------------------------------------------------------------------------------------------
+// --- time --------------------------------------------------------------------------------------------------
 
 void state_transfers::begin_turn() {
   for (auto* r : std::exchange(node_.host.snapshot_wanted_by, {})) {

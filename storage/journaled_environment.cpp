@@ -24,9 +24,10 @@ std::string encode(journal_mark m) {
   return writer{}.put(mark_version).put(m.salt).put(m.sequence).bytes();
 }
 
-// --- rows in a record: u8 what, u8 table, bytes key, then put and append: bytes value; erase_range: bytes
-// to, u64 rows_max
-// -------------------------------------------------------------------------------------------
+// --- rows in a record -----------------------------------------------------------------------------------------
+//   put, append    u8 op, u8 table, bytes key, bytes value
+//   erase          u8 op, u8 table, bytes key
+//   erase_range    u8 op, u8 table, bytes from, bytes to, u64 rows_max
 
 enum class op : std::uint8_t { put = 1, append, erase, erase_range };
 

@@ -69,8 +69,8 @@ struct lmdb_stats {
 
 /// Owns:   the file `<directory>/store.mdb` and LMDB's `<directory>/store.mdb-lock`.
 /// Thread: `begin_write` and its transactions: one thread for as long as there is an environment; all else:
-/// any. Holds:  after a failed commit (with `abort_on_failure` off) every transaction has status
-/// `storage_failed`.
+///         any.
+/// Holds:  after a failed commit (with `abort_on_failure` off) every transaction has status `storage_failed`.
 ///         All transactions end before the environment does. One environment per file and process.
 class lmdb_environment : public environment {
 public:

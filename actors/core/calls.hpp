@@ -239,8 +239,7 @@ struct found_phone {
   }
 };
 
-// --- between shards (fan-out) and to the meta shard
-// -------------------------------------------------------------
+// --- between shards (fan-out) and to the meta shard --------------------------------------------------------
 struct propose { ///< a command for `shard` as it is
   shard_id shard{};
   command what;

@@ -303,8 +303,7 @@ inline bool can_wait(const command& c) {
          std::holds_alternative<advance_cursor>(c);
 }
 
-// --- what applying answers
-// ----------------------------------------------------------------------------------
+// --- what applying answers ---------------------------------------------------------------------------------
 
 struct placement {
   ec error{};

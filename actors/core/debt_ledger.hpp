@@ -13,8 +13,7 @@ namespace parley::core {
 /// Owns:   the debts in memory, in outbox order; which of their targets are under way or done.
 /// Thread: its owner's. Time is an argument.
 /// Holds:  a debt leaves only when all its targets confirmed it and every debt before it left; sending twice
-/// is
-///         harmless, since an inbox ignores what it covers and watermarks only rise.
+///         is harmless, since an inbox ignores what it covers and watermarks only rise.
 class debt_ledger {
 public:
   using time_point = std::chrono::steady_clock::time_point;

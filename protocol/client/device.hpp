@@ -19,9 +19,8 @@ class engine;
 /// Owns:   its connection and what is under way on it. All that must survive is in the store.
 /// Thread: that of the loop whose timer and dialer it is given. No call blocks, except for the store.
 /// Holds:  a message is in the store's outbox before it is sent and until its outcome is known; a delivery is
-/// in
-///         the store before it is acknowledged. Destroying a device rejects its promises; a new one on the
-///         same store goes on where it was, with the same client_msg_ids.
+///         in the store before it is acknowledged. Destroying a device rejects its promises; a new one on the
+///         same store continues where it was, with the same client_msg_ids.
 class device {
 public:
   /// `timer`, `dial`, `store`, `hears` and `calendar` outlive it; so does `records`, if any. Throws

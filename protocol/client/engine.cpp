@@ -75,8 +75,7 @@ void engine::taskFailed(kj::Exception&& e) {
   halt(link_state::broken, {ec::storage_failed, e.getDescription().cStr(), {}});
 }
 
-// --- becoming somebody
-// --------------------------------------------------------------------------------------
+// --- becoming somebody -------------------------------------------------------------------------------------
 
 kj::Promise<result<std::chrono::seconds>> engine::request_code(std::string phone) {
   using answer = result<std::chrono::seconds>;
@@ -131,8 +130,7 @@ kj::Promise<result<identity>> engine::register_device(std::string phone, std::st
       backoff{config_.resend}, 0));
 }
 
-// --- being connected
-// ----------------------------------------------------------------------------------------
+// --- being connected ---------------------------------------------------------------------------------------
 
 void engine::start() {
   if (started_)
@@ -464,8 +462,7 @@ kj::Promise<void> engine::stop() {
                             }));
 }
 
-// --- calls
-// --------------------------------------------------------------------------------------------------
+// --- calls -------------------------------------------------------------------------------------------------
 
 kj::Promise<result<opened_direct>> engine::open_direct(user_id user, std::string phone) {
   using answer = result<opened_direct>;

@@ -195,8 +195,7 @@ void engine::rose(const inbox_applier::rise& r) {
     observer_.on_read(r.now.conversation, r.now.user, r.now.read);
 }
 
-// --- acknowledging
-// ------------------------------------------------------------------------------------------
+// --- acknowledging -----------------------------------------------------------------------------------------
 
 /// The first message at once, so that its sender sees it delivered; then coalesced. Rows that are no message
 /// are in no hurry.
@@ -284,8 +283,7 @@ void engine::send_reads() {
   }
 }
 
-// --- pulling
-// ------------------------------------------------------------------------------------------------
+// --- pulling -----------------------------------------------------------------------------------------------
 
 kj::Promise<result<std::size_t>> engine::sync_inbox() {
   using answer = result<std::size_t>;

@@ -182,8 +182,7 @@ void engine::check_settled() {
   settled_waiters_.clear();
 }
 
-// --- history
-// ------------------------------------------------------------------------------------------------
+// --- history -----------------------------------------------------------------------------------------------
 
 history_event engine::event(history_event::kind kind, history_event::what what) const {
   history_event e;

@@ -21,9 +21,8 @@
 namespace parley::client {
 
 /// Owns:   nothing: the store must live longer.
-/// Holds:  parts of different groups do not meet, and none meets those of the device itself. Others choose a
-/// group's
-///         id, and how long it is: its hash stands in each row.
+/// Holds:  parts of different groups never collide, nor with those of the device itself. Other people choose a
+///         group's id and its length, so each row is keyed by the hash of it.
 class group_parts final : public mls::part_store {
 public:
   group_parts(sqlite_store& in, mls::bytes_view group_id);

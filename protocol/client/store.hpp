@@ -27,11 +27,12 @@ struct applied_batch {
 /// What a device must not forget.
 ///
 /// Owns:   identity and key, the counter, the last session's number, the outbox, the history, positions,
-/// watermarks, cursors. Thread: one; the calls block until what they promise is on disk (if the
-/// implementation has one). Holds:  a counter is given out once, and is durable before `enqueue` returns; so
-/// is a session's number;
+///         watermarks, cursors.
+/// Thread: one; the calls block until what they promise is on disk (if the implementation has one).
+/// Holds:  a counter is given out once, and is durable before `enqueue` returns; so is a session's number;
 ///         (conversation, seq) is one message;
-///         positions, watermarks and reads only rise. Throws `store_error`.
+///         positions, watermarks and reads only rise.
+/// Errors: throws `store_error`.
 class client_store {
 public:
   virtual ~client_store() = default;

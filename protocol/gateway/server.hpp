@@ -29,8 +29,7 @@ struct server_fault {
 
 /// Owns:   the listening socket and all its connections.
 /// Thread: the one whose event port it is given; make and destroy it there. `cluster`, `codes`, `clock` and
-/// `shared`
-///         outlive it.
+///         `shared` outlive it.
 /// Holds:  one timer for all deadlines; everything a peer can make it keep is bounded by the config.
 class gateway_server {
 public:

@@ -47,8 +47,7 @@ own_key_package make_key_package(const client_identity& who, const lifetime& val
   return out;
 }
 
-// --- the state
-// ------------------------------------------------------------------------------------------------
+// --- the state ---------------------------------------------------------------------------------------------
 
 leaf_node group_state::leaf_content() const {
   leaf_node leaf;
@@ -248,8 +247,7 @@ void group_state::confirm(pending_commit pending) {
   keys.emplace(std::move(secrets.encryption), now.tree.leaf_count(), settings.limits);
 }
 
-// --- the face
-// -------------------------------------------------------------------------------------------------
+// --- the face ----------------------------------------------------------------------------------------------
 
 group::group(std::unique_ptr<group_state> state) : state_{std::move(state)} {}
 group::group(group&&) noexcept = default;

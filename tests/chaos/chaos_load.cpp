@@ -150,8 +150,7 @@ struct chaos_load::loop final : kj::TaskSet::ErrorHandler {
   kj::TaskSet tasks; ///< last: its promises use all of the above
 };
 
-// --- one client
-// ---------------------------------------------------------------------------------------------
+// --- one client --------------------------------------------------------------------------------------------
 
 void chaos_load::person::start() {
   process = owner.processes++;
@@ -253,8 +252,7 @@ void chaos_load::person::record(const client::history_event& h) {
   owner.load.history_.put(e);
 }
 
-// --- set-up
-// --------------------------------------------------------------------------------------------------
+// --- set-up ------------------------------------------------------------------------------------------------
 
 kj::Promise<void> chaos_load::loop::register_client(person& c, unsigned tries_left) {
   const auto to = transport::resolve(settings.seeds[(c.index + tries_left) % settings.seeds.size()]);
@@ -330,8 +328,7 @@ void chaos_load::loop::set_up() {
   generated_ns = now_ns();
 }
 
-// --- chatting
-// ------------------------------------------------------------------------------------------------
+// --- chatting ----------------------------------------------------------------------------------------------
 
 void chaos_load::loop::generate(std::int64_t now) {
   due += config.rate * static_cast<double>(now - generated_ns) / 1e9;
@@ -415,8 +412,7 @@ void chaos_load::loop::tick(std::int64_t now) {
   load.counters_.online = online;
 }
 
-// --- the end
-// -------------------------------------------------------------------------------------------------
+// --- the end -----------------------------------------------------------------------------------------------
 
 bool chaos_load::loop::settled() const {
   return std::all_of(clients.begin(), clients.end(),

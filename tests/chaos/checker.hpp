@@ -10,8 +10,7 @@
 //   6  real time: a message is placed above all that was acknowledged before it was first handed in
 //      (1, 2 and 6 together are a linearizable append, without a search)
 //   7  a conversation's sync is contiguous and reaches what was acknowledged before it was asked; an inbox is
-//   a
-//      gapless prefix per conversation, skips only its user's own messages, and catches up after healing
+//      a gapless prefix per conversation, skips only its user's own messages, and catches up after healing
 //   8  a connection's pushes are ordered, unique and gapless, or begin anew after an explicit resync
 //  11  replicas that applied the same index hold the same state
 //  13  the run counts: acks come back after healing, few answers stay unknown, the faults happened

@@ -2,8 +2,7 @@
 // A cluster of real `parleyd` processes on loopback, for tests that kill, stop and starve them.
 //
 // Owns:   the processes, their directory (certificates, data, logs), their ports. The destructor kills them
-// all and
-//         removes the directory unless it is to be kept; a harness that dies takes them along (PDEATHSIG).
+//         all and removes the directory unless it is to be kept; a harness that dies takes them along (PDEATHSIG).
 // Thread: one, and the one that starts nodes has to outlive them.
 #include "protocol/values/types.hpp"
 #include "tests/support/patience.hpp"

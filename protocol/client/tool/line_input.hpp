@@ -11,8 +11,7 @@
 namespace parley::tool {
 
 /// Owns:   standard input's mode: while it lives, a terminal hands over keys, not lines, so that what arrives
-/// can be
-///         printed above what is being typed.
+///         can be printed above what is being typed.
 /// Holds:  at most `lines_max` lines wait; more are left in the pipe.
 class line_input {
 public:

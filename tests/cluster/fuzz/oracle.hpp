@@ -52,8 +52,7 @@ public:
   /// A whole state as it stands on a disk.
   void state_found(node_id on, shard_id shard, const summary& said, std::uint64_t digest_of_rows);
 
-  // --- what the harness wants to know
-  // -----------------------------------------------------------------------
+  // --- what the harness wants to know ----------------------------------------------------------------------
   void founded(shard_id shard, std::vector<cluster::member> members);
   std::uint64_t last_count(shard_id shard) const;
   std::optional<summary> at_count(shard_id shard, std::uint64_t count) const;

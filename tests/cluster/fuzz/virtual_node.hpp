@@ -59,16 +59,14 @@ public:
   bool is_up() const { return engine_ != nullptr; }
   void give(input what);
 
-  // --- the world it runs in
-  // ----------------------------------------------------------------------------------
+  // --- the world it runs in --------------------------------------------------------------------------------
   void clock_jump(micros forward) { clock_ahead_ += forward; }
   void set_clock_rate(std::int64_t per_mille) { clock_rate_ = per_mille; }
   void set_room(storage::space room) { env_.set_room(room); }
   void set_slow(bool on) { slow_ = on; }
   void set_faults(bool on) { faults_ = on; }
 
-  // --- what stands on it
-  // ----------------------------------------------------------------------------------------
+  // --- what stands on it -----------------------------------------------------------------------------------
   node_id id() const { return config_.node; }
   cluster::member self() const { return {config_.node, config_.disk}; }
   test::virtual_environment& env() { return env_; }

@@ -1,9 +1,9 @@
 #pragma once
 // One run: a cluster, its clients and operator, and everything that goes wrong.
 //
-//   storm (faults of the seed's kinds, load)  ─►  calm: all heals; each shard must acknowledge a new command
-//   within `progress_within`, replicas must be equal and every question answered within `agree_within`  ─►
-//   next storm …
+//   storm   faults of the seed's kinds, under load
+//   calm    all heals: each shard must acknowledge a new command within `progress_within`, replicas must be
+//           equal and every question answered within `agree_within`; then the next storm begins
 #include "tests/cluster/fuzz/virtual_node.hpp"
 
 #include <memory>
@@ -52,8 +52,7 @@ public:
   outcome run(const run_options& options);
 
 private:
-  // --- what goes wrong (world_faults.cpp)
-  // -------------------------------------------------------------------
+  // --- what goes wrong (world_faults.cpp) ------------------------------------------------------------------
   void next_fault();
   void crash(virtual_node& node, micros down, test::unsynced what = test::unsynced::seeded);
   void power_loss();
@@ -69,8 +68,7 @@ private:
   void burst(virtual_node& node);
   bool may_lose(const virtual_node& node) const;
 
-  // --- who uses it
-  // ---------------------------------------------------------------------------------------------
+  // --- who uses it -----------------------------------------------------------------------------------------
   void found();
   void client_proposes(shard_id shard);
   void client_reads(shard_id shard);
@@ -78,8 +76,7 @@ private:
   std::vector<cluster::member> next_members(const std::vector<cluster::member>& now);
   std::uint64_t propose(virtual_node& on, shard_id shard, std::size_t bytes);
 
-  // --- the course
-  // ---------------------------------------------------------------------------------------------
+  // --- the course ------------------------------------------------------------------------------------------
   void storm(micros until);
   void calm();
   void until(micros deadline, const std::function<bool()>& reached);

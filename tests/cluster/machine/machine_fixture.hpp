@@ -52,8 +52,7 @@ struct machine_fixture {
     return f(view);
   }
 
-  // --- conversations
-  // ----------------------------------------------------------------------------------------
+  // --- conversations ---------------------------------------------------------------------------------------
   core::open_direct opening(user_id a, user_id b) const {
     return {core::direct_conversation(a, b), std::min(a, b), std::max(a, b), unix_ms{1000}};
   }
@@ -98,8 +97,7 @@ struct machine_fixture {
     });
   }
 
-  // --- inboxes
-  // ------------------------------------------------------------------------------------------------
+  // --- inboxes ---------------------------------------------------------------------------------------------
   core::message_news stored(std::uint64_t prev, std::uint64_t seq, user_id from = alice,
                             std::string body = "x") {
     return {seq_no{prev},
@@ -123,8 +121,7 @@ struct machine_fixture {
     return done(core::advance_cursor{user, device, inbox_pos{upto}});
   }
 
-  // --- accounts
-  // -----------------------------------------------------------------------------------------------
+  // --- accounts --------------------------------------------------------------------------------------------
   core::put_device device(user_id user, device_id id, std::uint8_t key = 1) const {
     return {user, "+4917012345", {id, {key}, "phone", unix_ms{1}}};
   }
