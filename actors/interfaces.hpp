@@ -16,7 +16,7 @@
 // All messages below stay inside one process (what crosses nodes is bytes: link.hpp, core/calls.hpp).
 #include "actors/core/calls.hpp"
 #include "actors/core/outgoing_row.hpp"
-#include "cluster/replication.hpp"
+#include "cluster/replication/replication.hpp"
 
 #include <caf/actor_system.hpp>
 #include <caf/event_based_actor.hpp>

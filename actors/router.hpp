@@ -1,6 +1,6 @@
 #pragma once
 #include "actors/interfaces.hpp"
-#include "cluster/link.hpp"
+#include "cluster/links/link.hpp"
 
 #include <chrono>
 #include <unordered_map>

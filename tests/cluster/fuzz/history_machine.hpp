@@ -1,7 +1,7 @@
 #pragma once
 // The state machine under test: counts and chains its commands, and keeps a few rows that they write and
 // erase, so that an install which leaves a row out, or an old one in, shows.
-#include "cluster/replication.hpp"
+#include "cluster/replication/replication.hpp"
 #include "tests/cluster/fuzz/oracle.hpp"
 
 #include <map>

@@ -6,7 +6,7 @@
 // promises: two replicas that differ, a committed entry that changes, a command applied twice or after a
 // seal, a lost acknowledgement, two live generations: all make two nodes disagree on the n-th command of a
 // shard.
-#include "cluster/replication.hpp"
+#include "cluster/replication/replication.hpp"
 #include "tests/cluster/fuzz/simulation.hpp"
 
 #include <map>

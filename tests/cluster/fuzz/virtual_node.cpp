@@ -1,6 +1,6 @@
 #include "tests/cluster/fuzz/virtual_node.hpp"
 
-#include "cluster/peer_frames.hpp"
+#include "cluster/replication/peer_frames.hpp"
 
 #include <fmt/format.h>
 

@@ -1,7 +1,7 @@
 #pragma once
 // One node: a disk, a clock of its own, a mailbox, and the engine that runs on them turn by turn, as the
 // store's thread runs it.
-#include "cluster/replication.hpp"
+#include "cluster/replication/replication.hpp"
 #include "tests/cluster/fuzz/history_machine.hpp"
 #include "tests/cluster/fuzz/oracle.hpp"
 #include "tests/cluster/fuzz/virtual_network.hpp"

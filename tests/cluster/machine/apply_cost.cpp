@@ -3,7 +3,7 @@
 // Each message goes the whole way inside one shard: appended, put into the other's inbox, confirmed,
 // acknowledged.
 #include "actors/core/calls.hpp"
-#include "cluster/shard_machine.hpp"
+#include "cluster/machine/shard_machine.hpp"
 #include "storage/lmdb_environment.hpp"
 
 #include <cstdio>

@@ -1,8 +1,8 @@
 #pragma once
 // One replica of a shard on a virtual disk: commands in, outcomes and rows out.
 #include "actors/core/calls.hpp"
-#include "cluster/shard_machine.hpp"
-#include "cluster/shard_queries.hpp"
+#include "cluster/machine/shard_machine.hpp"
+#include "cluster/machine/shard_queries.hpp"
 #include "tests/support/virtual_environment.hpp"
 
 #include <map>

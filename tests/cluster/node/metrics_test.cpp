@@ -1,5 +1,5 @@
-// What /metrics says is Prometheus text, and is what cluster/README.md says it is.
-#include "cluster/metrics.hpp"
+// What /metrics says is Prometheus text, and is what cluster/node/README.md says it is.
+#include "cluster/node/metrics.hpp"
 
 #include <doctest/doctest.h>
 #include <prometheus/text_serializer.h>
@@ -126,7 +126,7 @@ TEST_CASE(
 }
 
 TEST_CASE("the table in the README names every metric, its type and its labels, and no other") {
-  std::ifstream in{std::string{PARLEY_SOURCE_DIR} + "/cluster/README.md"};
+  std::ifstream in{std::string{PARLEY_SOURCE_DIR} + "/cluster/node/README.md"};
   static const std::regex row{R"(\| `([a-z_]+)(?:\{([a-z]+)\})?` \| (gauge|counter|histogram) \| .*\|)"};
   std::map<std::string, std::pair<std::string, std::string>> documented, exported;
   bool here = false;

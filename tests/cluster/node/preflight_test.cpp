@@ -1,5 +1,5 @@
 // What a node says before it starts, to somebody who has to do something about it.
-#include "cluster/preflight.hpp"
+#include "cluster/node/preflight.hpp"
 
 #include <arpa/inet.h>
 #include <doctest/doctest.h>

@@ -1,0 +1,190 @@
+#include "cluster/links/caf_transport.hpp"
+
+#include <caf/detail/socket_guard.hpp>
+#include <caf/io/basp_broker.hpp>
+#include <caf/io/middleman.hpp>
+#include <caf/io/middleman_actor_impl.hpp>
+#include <caf/io/network/default_multiplexer.hpp>
+#include <caf/io/network/doorman_impl.hpp>
+#include <caf/io/network/interfaces.hpp>
+#include <caf/io/network/stream.hpp>
+
+#include <utility>
+
+namespace parley::cluster {
+namespace {
+
+namespace net = caf::io::network;
+using side = peer_tls_session::side;
+using outcome = peer_tls_session::outcome;
+
+/// CAF's stream over a TLS session. Its scribe owns it.
+class peer_stream final : public net::stream {
+public:
+  peer_stream(net::default_multiplexer& loop, int fd, const peer_tls_context& context, side which,
+              net::stream_manager& scribe)
+      : stream{loop, fd}, scribe_{scribe}, session_{context, fd, which} {}
+
+  void begin() {
+    start(&scribe_);
+    session_.handshake(); // the caller's first step; a failure shows when the socket is read
+  }
+
+  /// What was put into the buffer leaves at once. Only what the socket does not take waits for the loop.
+  void write_now() {
+    if (state_.writing || !session_.established())
+      return; // then the loop does it, or the end of the handshake
+    flush(&scribe_);
+    if (!state_.writing)
+      return;
+    handle_event(net::operation::write);
+    // The loop has not seen yet that this stream wants to write: it will not say that it no longer does.
+    if (!state_.writing || write_failed_)
+      removed_from_loop(net::operation::write);
+  }
+
+  void handle_event(net::operation what) override {
+    if (what != net::operation::read)
+      return handle_event_impl(what, *this);
+    const bool was_established = session_.established();
+    session_.begin_reading();
+    handle_event_impl(what, *this);
+    if (!was_established)
+      write_now();
+  }
+
+  // What CAF's stream asks of the transport below it.
+
+  net::rw_state read_some(std::size_t& got, int, void* to, std::size_t size) {
+    const auto r = session_.read(static_cast<char*>(to), size);
+    got = r.bytes;
+    return r.what == outcome::over ? net::rw_state::failure : net::rw_state::success;
+  }
+  bool must_read_more(int, std::size_t) { return session_.holds_more(); }
+  net::rw_state write_some(std::size_t& put, int, const void* from, std::size_t size) {
+    const auto r = session_.write(static_cast<const char*>(from), size);
+    put = r.bytes;
+    write_failed_ = r.what == outcome::over;
+    return write_failed_ ? net::rw_state::failure : net::rw_state::success;
+  }
+
+private:
+  net::stream_manager& scribe_;
+  peer_tls_session session_;
+  bool write_failed_ = false;
+};
+
+/// A connection, as CAF's brokers know it.
+class tls_scribe final : public caf::io::scribe {
+public:
+  tls_scribe(net::default_multiplexer& loop, int fd, const peer_tls_context& context, side which)
+      : scribe{net::conn_hdl_from_socket(fd)}, stream_{loop, fd, context, which, *this} {}
+
+  void configure_read(caf::io::receive_policy::config config) override {
+    stream_.configure_read(config);
+    if (!std::exchange(launched_, true))
+      stream_.begin();
+  }
+  void ack_writes(bool enable) override { stream_.ack_writes(enable); }
+  std::vector<char>& wr_buf() override { return stream_.wr_buf(); }
+  std::vector<char>& rd_buf() override { return stream_.rd_buf(); }
+
+  /// What is said in one turn of the loop leaves together, at its end.
+  void flush() override {
+    if (!wr_buf().empty() && !std::exchange(flush_posted_, true))
+      stream_.backend().exec_later(new flusher{*this}); // takes the reference that it begins with
+  }
+  void graceful_shutdown() override {
+    stream_.write_now();
+    stream_.graceful_shutdown();
+    detach(&stream_.backend(), false);
+  }
+  std::string addr() const override {
+    auto a = net::remote_addr_of_fd(stream_.fd());
+    return a ? std::move(*a) : std::string{};
+  }
+  std::uint16_t port() const override {
+    const auto p = net::remote_port_of_fd(stream_.fd());
+    return p ? *p : std::uint16_t{0};
+  }
+  void add_to_loop() override { stream_.activate(this); }
+  void remove_from_loop() override { stream_.passivate(); }
+
+private:
+  class flusher final : public net::multiplexer::runnable {
+  public:
+    explicit flusher(tls_scribe& of) : of_{&of} {}
+    resume_result resume(caf::execution_unit*, std::size_t) override {
+      of_->flush_posted_ = false;
+      of_->stream_.write_now();
+      return done;
+    }
+
+  private:
+    caf::intrusive_ptr<tls_scribe> of_;
+  };
+
+  bool launched_ = false, flush_posted_ = false;
+  peer_stream stream_;
+};
+
+/// A port for peers.
+class tls_doorman final : public net::doorman_impl {
+public:
+  tls_doorman(net::default_multiplexer& loop, int fd, peer_tls_context context)
+      : doorman_impl{loop, fd}, context_{std::move(context)} {}
+
+  bool new_connection() override {
+    if (detached())
+      return false; // closed while the loop still held this event
+    auto& loop = acceptor_.backend();
+    const int fd = acceptor_.accepted_socket();
+    net::keepalive(fd, true);
+    auto scribe = caf::make_counted<tls_scribe>(loop, fd, context_, side::door); // owns the socket
+    const auto connection = scribe->hdl();
+    parent()->add_scribe(std::move(scribe));
+    return doorman::new_connection(&loop, connection);
+  }
+
+private:
+  const peer_tls_context context_;
+};
+
+class tls_middleman final : public caf::io::middleman_actor_impl {
+public:
+  tls_middleman(caf::actor_config& config, caf::actor broker, peer_tls_context context)
+      : middleman_actor_impl{config, std::move(broker)}, context_{std::move(context)} {}
+
+  const char* name() const override { return "tls_middleman"; }
+
+protected:
+  caf::expected<caf::io::scribe_ptr> connect(const std::string& host, std::uint16_t port) override {
+    auto fd = net::new_tcp_connection(host, port);
+    if (!fd)
+      return std::move(fd.error());
+    net::keepalive(*fd, true);
+    return caf::make_counted<tls_scribe>(loop(), *fd, context_, side::caller);
+  }
+  caf::expected<caf::io::doorman_ptr> open(std::uint16_t port, const char* address, bool reuse) override {
+    auto fd = net::new_tcp_acceptor_impl(port, address, reuse);
+    if (!fd)
+      return std::move(fd.error());
+    return caf::make_counted<tls_doorman>(loop(), *fd, context_);
+  }
+
+private:
+  net::default_multiplexer& loop() {
+    return static_cast<net::default_multiplexer&>(system().middleman().backend());
+  }
+
+  const peer_tls_context context_;
+};
+
+} // namespace
+
+caf::io::middleman_actor spawn_tls_middleman(caf::actor_system& system, peer_tls_context context) {
+  auto broker = system.middleman().named_broker<caf::io::basp_broker>(caf::atom("BASP"));
+  return system.spawn<tls_middleman, caf::detached + caf::hidden>(std::move(broker), std::move(context));
+}
+
+} // namespace parley::cluster

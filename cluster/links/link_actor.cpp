@@ -1,0 +1,324 @@
+#include "cluster/links/link_actors.hpp"
+
+#include "protocol/values/codec.hpp"
+
+namespace parley::cluster {
+
+std::optional<unpacked> unpack(std::string_view frames) {
+  unpacked out;
+  reader in{frames};
+  while (!in.rest().empty()) {
+    const auto on = in.get<std::uint8_t>();
+    const auto payload = in.get_bytes();
+    if (!in.ok() || on > static_cast<std::uint8_t>(lane::calls))
+      return std::nullopt;
+    (on == static_cast<std::uint8_t>(lane::raft) ? out.raft : out.calls).emplace_back(payload);
+  }
+  return out;
+}
+
+outgoing_call::outgoing_call(const identity& self, purpose why, node_id to) {
+  hello_ = {link_version,        static_cast<std::uint8_t>(why == purpose::query),
+            number(self.node()), number(to),
+            random_number(),     self.certificate(),
+            random_nonce()};
+}
+
+tl::expected<link_proof, std::string> outgoing_call::answer(const identity& self, const link_challenge& c) {
+  auto certificate = self.check(c.certificate);
+  if (!certificate)
+    return tl::unexpected(std::move(certificate.error()));
+  if (number(certificate->node) != c.from || (hello_.to != 0 && hello_.to != c.from))
+    return tl::unexpected(std::string{"another node lives at this address"});
+  const handshake_facts facts{hello_.is_query != 0, hello_.from, c.from, hello_.nonce, c.nonce, c.session};
+  if (!certificate->verify(facts.for_door(), c.signature))
+    return tl::unexpected(std::string{"the door's signature is wrong"});
+  door_ = certificate->node;
+  return link_proof{c.session, self.sign(facts.for_caller()), {}};
+}
+
+/// One peer's side of the pair. Exactly one phase at a time; whatever belongs to another attempt or session
+/// than the current one is dropped.
+///
+/// Either side may call. If both do, the call of the node with the higher id stands: it refuses the other's
+/// while its own has reached the peer, the lower one abandons its own for the peer's.
+struct link_state {
+  static inline const char* name = "link";
+  using clock = std::chrono::steady_clock;
+  enum class phase { idle, dialing, greeting, proving, live };
+
+  link_actor::pointer self{};
+  link_context_ptr context;
+  node_id peer{};
+  std::shared_ptr<outlet> out;
+  std::string host;
+  std::uint16_t port = 0;
+
+  phase at = phase::idle;
+  std::optional<outgoing_call> call;
+  std::uint64_t session = 0;
+  caf::strong_actor_ptr remote; ///< the peer's link, or the door while calling
+  clock::time_point try_at{};   ///< idle: call then
+  clock::time_point give_up_at{};
+  std::chrono::milliseconds retry_after{0};
+  clock::time_point heard_at{}, said_at{};
+  std::uint64_t batches_sent = 0, batches_received = 0;
+  std::uint64_t bytes_received = 0, bytes_acknowledged = 0;
+
+  const links_config& config() const { return context->config; }
+  bool outranks_peer() const { return number(context->self->node()) > number(peer); }
+  bool from_remote() const { return remote && self->current_sender() == remote; }
+  template <class Message>
+  void say(const caf::strong_actor_ptr& to, Message m) {
+    if (to)
+      self->send(caf::actor_cast<wire_actor>(to), std::move(m));
+  }
+
+  void watch(caf::strong_actor_ptr other) {
+    unwatch();
+    remote = std::move(other);
+    self->monitor(remote);
+  }
+  void unwatch() {
+    if (remote)
+      self->demonitor(remote->address());
+    remote = nullptr;
+  }
+
+  // --- calling ------------------------------------------------------------------------------------------
+
+  void rest(clock::time_point now) {
+    unwatch();
+    at = phase::idle;
+    call.reset();
+    session = 0;
+    retry_after = std::clamp(retry_after * 2, config().retry_min, config().retry_max);
+    const auto jitter =
+        std::chrono::milliseconds{random_number() % (static_cast<std::uint64_t>(retry_after.count()) + 1)};
+    try_at = now + retry_after / 2 + jitter / 2 +
+             (outranks_peer() ? std::chrono::milliseconds{0} : config().yield_to_higher);
+  }
+
+  void dial(clock::time_point now) {
+    at = phase::dialing;
+    call.emplace(*context->self, outgoing_call::purpose::session, peer);
+    give_up_at = now + config().dial_timeout + config().handshake_timeout;
+    const auto attempt = call->attempt();
+    self->request(context->dialer, config().dial_timeout + config().handshake_timeout,
+                  caf::connect_atom::value, host, port)
+        .then(
+            [this, attempt](caf::strong_actor_ptr& door) {
+              if (at != phase::dialing || call->attempt() != attempt)
+                return;
+              watch(std::move(door));
+              at = phase::greeting;
+              say(remote, call->hello());
+            },
+            [this, attempt](caf::error&) {
+              if (at == phase::dialing && call->attempt() == attempt)
+                rest(clock::now());
+            });
+  }
+
+  void challenged(const link_challenge& c) {
+    if (at != phase::greeting || c.attempt != call->attempt() || !from_remote())
+      return;
+    auto proof = call->answer(*context->self, c);
+    if (!proof) {
+      refuse_loudly(proof.error());
+      return rest(clock::now());
+    }
+    at = phase::proving;
+    session = c.session;
+    say(remote, std::move(*proof));
+  }
+
+  void accepted(const link_accepted& a) {
+    if (at == phase::proving && a.attempt == call->attempt() && a.session == session)
+      begin(session, self->current_sender());
+  }
+
+  void refused(const link_refused& r) {
+    if ((at != phase::greeting && at != phase::proving) || r.attempt != call->attempt())
+      return;
+    if (const auto left_out = context->refusals.admit(); left_out >= 0)
+      log::warn("link-refused-by-peer",
+                {{"peer", peer}, {"why", r.why.substr(0, 200)}, {"left_out", left_out}});
+    rest(clock::now());
+  }
+
+  void admitted(const link_admission& a) {
+    if ((at == phase::greeting || at == phase::proving) && outranks_peer())
+      return say(a.caller, link_refused{a.attempt, "calling you already"});
+    if (at == phase::live)
+      end("the peer began anew");
+    begin(a.session, a.caller);
+    say(remote, link_accepted{a.attempt, a.session, {}});
+  }
+
+  void refuse_loudly(const std::string& why) {
+    if (const auto left_out = context->refusals.admit(); left_out >= 0)
+      log::warn("peer-refused",
+                {{"peer", peer}, {"host", host}, {"port", port}, {"why", why}, {"left_out", left_out}});
+  }
+
+  // --- a session ----------------------------------------------------------------------------------------
+
+  void begin(std::uint64_t number_of_it, caf::strong_actor_ptr other) {
+    watch(std::move(other));
+    at = phase::live;
+    call.reset();
+    session = number_of_it;
+    retry_after = std::chrono::milliseconds{0};
+    heard_at = said_at = clock::now();
+    batches_sent = batches_received = bytes_received = bytes_acknowledged = 0;
+    // In this order: what is put between the two leaves in this session, late but whole; the other way round
+    // it would be lost after the reset that should tell of it.
+    out->begin();
+    context->events.reset(peer);
+    log::info("link-up", {{"peer", peer}, {"session", session}});
+  }
+
+  void end(std::string_view why) {
+    say(remote, link_goodbye{session});
+    log::info("link-down", {{"peer", peer}, {"session", session}, {"why", why}});
+    out->end();
+    rest(clock::now());
+    context->events.reset(peer);
+  }
+
+  void flush() {
+    if (at != phase::live)
+      return;
+    if (out->overflowed())
+      return end("it does not keep up: its window is full");
+    while (auto frames = out->take()) {
+      say(remote, link_batch{session, ++batches_sent, bytes_received, std::move(*frames)});
+      said_at = clock::now();
+      bytes_acknowledged = bytes_received;
+    }
+  }
+
+  /// A message of this session? Others are answered with a goodbye, so that a half-dead session ends on both
+  /// sides.
+  bool belongs(std::uint64_t to_session) {
+    if (at == phase::live && to_session == session && from_remote()) {
+      heard_at = clock::now();
+      return true;
+    }
+    say(self->current_sender(), link_goodbye{to_session});
+    return false;
+  }
+
+  void received(const link_batch& b) {
+    if (!belongs(b.session))
+      return;
+    if (b.number != ++batches_received)
+      return end("a batch is missing");
+    if (!out->acknowledge(b.bytes_received))
+      return end("it acknowledges what was never sent");
+    auto payloads = unpack(b.frames);
+    if (!payloads)
+      return end("a batch cannot be read");
+    bytes_received += b.frames.size();
+    out->bytes_received += b.frames.size();
+    ++out->batches_received;
+    if (!payloads->raft.empty())
+      context->events.received(peer, lane::raft, std::move(payloads->raft));
+    if (!payloads->calls.empty())
+      context->events.received(peer, lane::calls, std::move(payloads->calls));
+    if (bytes_received - bytes_acknowledged >= config().outlet.window_bytes_max / 16)
+      acknowledge();
+  }
+
+  void acknowledge() {
+    say(remote, link_ack{session, bytes_received});
+    bytes_acknowledged = bytes_received;
+    said_at = clock::now();
+  }
+
+  void acknowledged(const link_ack& a) {
+    if (belongs(a.session) && !out->acknowledge(a.bytes_received))
+      end("it acknowledges what was never sent");
+  }
+
+  void tick() {
+    const auto now = clock::now();
+    switch (at) {
+    case phase::idle:
+      if (now >= try_at && port != 0)
+        dial(now);
+      break;
+    case phase::dialing:
+    case phase::greeting:
+    case phase::proving:
+      if (now >= give_up_at)
+        rest(now);
+      break;
+    case phase::live:
+      if (now - heard_at > config().silence_max)
+        end("silent");
+      else if (bytes_received != bytes_acknowledged || now - said_at >= config().sign_of_life)
+        acknowledge();
+      break;
+    }
+    self->delayed_send(self, config().tick_every, caf::tick_atom::value);
+  }
+
+  void lost(const caf::actor_addr& whom) {
+    if (!remote || remote->address() != whom)
+      return;
+    if (at == phase::live)
+      end("the connection was lost");
+    else if (at != phase::idle)
+      rest(clock::now());
+  }
+};
+
+static link_actor::behavior_type link(link_actor::stateful_pointer<link_state> self, link_context_ptr context,
+                                      node_id peer, std::shared_ptr<outlet> out, std::string host,
+                                      std::uint16_t port) {
+  auto& st = self->state;
+  st.self = self;
+  st.context = std::move(context);
+  st.peer = peer;
+  st.out = std::move(out);
+  st.host = std::move(host);
+  st.port = port;
+  st.try_at = link_state::clock::now() +
+              (st.outranks_peer() ? std::chrono::milliseconds{0} : st.config().yield_to_higher);
+  self->set_down_handler([&st](caf::down_msg& m) { st.lost(m.source); });
+  self->set_default_handler(caf::drop);
+  self->send(self, caf::tick_atom::value);
+  return {
+      [](link_hello&) {}, // for doors
+      [&st](link_challenge& m) { st.challenged(m); },
+      [](link_proof&) {}, // for doors
+      [&st](link_accepted& m) { st.accepted(m); },
+      [&st](link_refused& m) { st.refused(m); },
+      [&st](link_batch& m) { st.received(m); },
+      [&st](link_ack& m) { st.acknowledged(m); },
+      [&st](link_goodbye& m) {
+        if (st.at == link_state::phase::live && m.session == st.session && st.from_remote())
+          st.end("the peer ended it");
+      },
+      [&st](caf::flush_atom) { st.flush(); },
+      [&st](caf::tick_atom) { st.tick(); },
+      [&st](caf::update_atom, std::string& new_host, std::uint16_t new_port) {
+        if (st.host == new_host && st.port == new_port)
+          return;
+        st.host = std::move(new_host);
+        st.port = new_port;
+        if (st.at == link_state::phase::idle)
+          st.try_at = link_state::clock::now();
+      },
+      [&st](link_admission& m) { st.admitted(m); },
+  };
+}
+
+link_actor spawn_link(caf::actor_system& system, link_context_ptr context, node_id peer,
+                      std::shared_ptr<outlet> out, std::string host, std::uint16_t port) {
+  return system.spawn(link, std::move(context), peer, std::move(out), std::move(host), port);
+}
+
+} // namespace parley::cluster

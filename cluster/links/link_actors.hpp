@@ -1,0 +1,101 @@
+#pragma once
+// The actors behind `links`: LINK, DOOR, ASKER and DIALER. Nobody else includes this.
+#include "cluster/links/link_messages.hpp"
+#include "cluster/links/links.hpp"
+#include "cluster/ops/logging.hpp"
+
+#include <caf/all.hpp>
+#include <caf/io/middleman_actor.hpp>
+
+#include <map>
+#include <mutex>
+
+namespace parley::cluster {
+
+/// From the door to a link of the same node: the peer called and proved who it is.
+struct link_admission {
+  std::uint64_t attempt = 0;
+  std::uint64_t session = 0;
+  caf::strong_actor_ptr caller;
+};
+
+} // namespace parley::cluster
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::cluster::link_admission)
+
+namespace parley::cluster {
+
+/// The LINK to one peer: sessions, batches, windows.
+using link_actor = wire_actor::extend<
+    // The outlet has something, or overflowed.
+    caf::reacts_to<caf::flush_atom>,
+    // Every `tick_every`.
+    caf::reacts_to<caf::tick_atom>,
+    // The peer lives there from now on.
+    caf::reacts_to<caf::update_atom, std::string, std::uint16_t>,
+    // The door let the peer in.
+    caf::reacts_to<link_admission>>;
+
+/// The DOOR answers hellos; the ASKER asks one question and ends.
+using door_actor = wire_actor::extend<caf::reacts_to<caf::tick_atom>>;
+using asker_actor = wire_actor::extend<caf::reacts_to<caf::tick_atom>, caf::reacts_to<caf::timeout_atom>>;
+
+/// The DIALER connects: it alone may block, for `dial_timeout`.
+using dialer_actor = caf::typed_actor<
+    caf::replies_to<caf::connect_atom, std::string, std::uint16_t>::with<caf::strong_actor_ptr>>;
+
+/// What a link and those who send through it share.
+struct link_entry {
+  link_actor actor;
+  std::shared_ptr<outlet> out;
+};
+
+/// All that the actors of one `links` share.
+struct link_context {
+  links_config config;
+  std::optional<identity> self; ///< set by `start`
+  link_events& events;
+  query_handler answer_query;
+  caf::io::middleman_actor middleman; ///< CAF's connections, over TLS; from `start` to `stop`, as the dialer
+  dialer_actor dialer;
+
+  mutable std::mutex mutex; ///< guards `peers` and `port`
+  std::map<node_id, link_entry> peers;
+  std::uint16_t port = 0;
+  std::atomic<std::size_t> queries_waiting{0};
+  log::limiter refusals{std::chrono::seconds{1}}; ///< strangers must not fill the log
+
+  link_context(links_config c, link_events& e) : config{std::move(c)}, events{e} {}
+  std::optional<link_entry> find(node_id peer) const {
+    std::lock_guard guard{mutex};
+    const auto i = peers.find(peer);
+    return i == peers.end() ? std::nullopt : std::optional{i->second};
+  }
+};
+using link_context_ptr = std::shared_ptr<link_context>;
+
+/// One call of ours: hello, challenge, proof.
+class outgoing_call {
+public:
+  enum class purpose { session, query };
+  outgoing_call(const identity& self, purpose why, node_id to);
+  const link_hello& hello() const { return hello_; }
+  std::uint64_t attempt() const { return hello_.attempt; }
+  /// The proof to answer with, or why the door is not who it should be.
+  tl::expected<link_proof, std::string> answer(const identity& self, const link_challenge& c);
+  node_id door() const { return door_; } ///< proved, once `answer` gave a proof
+
+private:
+  link_hello hello_;
+  node_id door_{};
+};
+
+// Their states stay in their files: these spawn them.
+link_actor spawn_link(caf::actor_system& system, link_context_ptr context, node_id peer,
+                      std::shared_ptr<outlet> out, std::string host, std::uint16_t port);
+door_actor spawn_door(caf::actor_system& system, link_context_ptr context);
+void spawn_asker(caf::actor_system& system, link_context_ptr context, std::string host, std::uint16_t port,
+                 std::string question, query_done done);
+dialer_actor spawn_dialer(caf::actor_system& system, caf::io::middleman_actor middleman,
+                          const links_config& config);
+
+} // namespace parley::cluster

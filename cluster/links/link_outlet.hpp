@@ -1,0 +1,171 @@
+#pragma once
+// What waits for one peer: filled by anyone, emptied by the peer's link, and never above its window.
+//
+// CAF's own buffers towards a peer have no bound, so the window spans them: what is queued here plus what was
+// handed to CAF and not yet acknowledged by the peer's link stays within `window_bytes_max`.
+//
+// Owns:   the queue, as batches ready to leave; the count of bytes under way.
+// Thread: any; `take`, `begin`, `end` and `acknowledge` from the link only.
+// Holds:  what is put in one session leaves in that session, in order, or never.
+#include "cluster/links/link.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace parley::cluster {
+
+struct outlet_config {
+  std::size_t window_bytes_max = 4 << 20;
+  std::size_t calls_bytes_max = 2 << 20;   ///< calls are refused above it: what is left is Raft's
+  std::size_t batch_bytes_max = 256 << 10; ///< one CAF message; a larger payload has one to itself
+  std::size_t payload_bytes_max = 2 << 20;
+};
+
+/// Since the link exists. For metrics and tests; each number on its own is right, together they may be torn.
+struct link_status {
+  node_id peer{};
+  bool connected = false;
+  std::size_t bytes_waiting = 0; ///< queued or not yet acknowledged
+  std::uint64_t bytes_sent = 0, bytes_received = 0;
+  std::uint64_t batches_sent = 0, batches_received = 0;
+  std::uint64_t refused = 0; ///< calls that found the window full or no connection
+  std::uint64_t resets = 0;
+};
+
+class outlet {
+public:
+  enum class put_result {
+    refused, ///< no session, window full, or too large: nothing was taken
+    queued,
+    wake ///< taken (or the session overflowed): the link has to be told
+  };
+
+  explicit outlet(const outlet_config& config) : config_{config} {}
+
+  put_result put(lane on, std::string_view payload) {
+    const std::size_t need = header_bytes + payload.size();
+    std::lock_guard guard{mutex_};
+    const auto in_use = queued_ + static_cast<std::size_t>(sent_ - acknowledged_);
+    if (!live_ || payload.size() > config_.payload_bytes_max)
+      return refuse();
+    if (on == lane::calls && in_use + need > config_.calls_bytes_max)
+      return refuse();
+    if (in_use + need > config_.window_bytes_max) {
+      // A Raft lane with a hole in it is worse than none: give the session up, its successor starts clean.
+      live_ = false;
+      overflowed_ = true;
+      forget_queue();
+      return put_result::wake;
+    }
+    if (batches_.empty() || batches_.back().size() + need > config_.batch_bytes_max)
+      batches_.emplace_back();
+    auto& batch = batches_.back();
+    const auto length = static_cast<std::uint32_t>(payload.size());
+    batch.push_back(static_cast<char>(on));
+    batch.append(reinterpret_cast<const char*>(&length), sizeof length); // little-endian, see codec.hpp
+    batch.append(payload);
+    queued_ += need;
+    return std::exchange(woken_, true) ? put_result::queued : put_result::wake;
+  }
+
+  /// A new session: nothing of the last one is left.
+  void begin() {
+    std::lock_guard guard{mutex_};
+    forget_queue();
+    sent_ = acknowledged_ = 0;
+    live_ = true;
+    overflowed_ = woken_ = false;
+    connected.store(true, std::memory_order_release);
+  }
+  void end() {
+    std::lock_guard guard{mutex_};
+    live_ = overflowed_ = woken_ = false;
+    forget_queue();
+    sent_ = acknowledged_ = 0;
+    connected.store(false, std::memory_order_release);
+    ++resets;
+  }
+  bool overflowed() const {
+    std::lock_guard guard{mutex_};
+    return overflowed_;
+  }
+
+  /// The next batch to hand to CAF; nothing: the next `put` wakes the link again.
+  std::optional<std::string> take() {
+    std::lock_guard guard{mutex_};
+    if (batches_.empty()) {
+      woken_ = false;
+      return std::nullopt;
+    }
+    auto batch = std::move(batches_.front());
+    batches_.pop_front();
+    queued_ -= batch.size();
+    sent_ += batch.size();
+    bytes_sent += batch.size();
+    ++batches_sent;
+    return batch;
+  }
+
+  /// The peer has had `total` bytes of this session. False: that many were never sent.
+  bool acknowledge(std::uint64_t total) {
+    std::lock_guard guard{mutex_};
+    if (total > sent_)
+      return false;
+    acknowledged_ = std::max(acknowledged_, total);
+    return true;
+  }
+
+  link_status status(node_id peer) const {
+    std::lock_guard guard{mutex_};
+    return {peer,
+            connected.load(),
+            queued_ + static_cast<std::size_t>(sent_ - acknowledged_),
+            bytes_sent,
+            bytes_received,
+            batches_sent,
+            batches_received,
+            refused,
+            resets};
+  }
+
+  std::atomic<bool> connected{false};
+  std::atomic<std::uint64_t> bytes_sent{0}, bytes_received{0}, batches_sent{0}, batches_received{0},
+      refused{0}, resets{0};
+
+private:
+  static constexpr std::size_t header_bytes = 5;
+
+  put_result refuse() {
+    ++refused;
+    return put_result::refused;
+  }
+  void forget_queue() {
+    batches_.clear();
+    queued_ = 0;
+  }
+
+  const outlet_config config_;
+  mutable std::mutex mutex_;
+  std::deque<std::string> batches_;
+  std::size_t queued_ = 0;
+  std::uint64_t sent_ = 0, acknowledged_ = 0; ///< bytes of this session
+  bool live_ = false;
+  bool overflowed_ = false;
+  bool woken_ = false; ///< the link was told that something waits
+};
+
+/// A batch's payloads by lane, in order; nothing if the batch is not well formed.
+struct unpacked {
+  std::vector<std::string> raft, calls;
+};
+std::optional<unpacked> unpack(std::string_view frames);
+
+} // namespace parley::cluster

@@ -1,0 +1,185 @@
+#include "cluster/links/peer_tls.hpp"
+
+#include "cluster/links/link_identity.hpp"
+#include "cluster/ops/logging.hpp"
+
+#include <fmt/format.h>
+#include <netdb.h>
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <string_view>
+
+namespace parley::cluster {
+namespace {
+
+constexpr int reads_per_look = 16;
+constexpr std::size_t read_bytes = 64 << 10; ///< one piece: four full records
+
+} // namespace
+
+tl::expected<peer_tls_context, std::string> peer_tls_context::load(const std::string& cert_file,
+                                                                   const std::string& key_file,
+                                                                   const std::string& ca_file) {
+  ERR_clear_error();
+  peer_tls_context out;
+  out.context_ = {SSL_CTX_new(TLS_method()), SSL_CTX_free};
+  auto* c = out.context_.get();
+  if (!c || SSL_CTX_set_min_proto_version(c, TLS1_3_VERSION) != 1 ||
+      SSL_CTX_use_certificate_chain_file(c, cert_file.c_str()) != 1 ||
+      SSL_CTX_use_PrivateKey_file(c, key_file.c_str(), SSL_FILETYPE_PEM) != 1 ||
+      SSL_CTX_load_verify_locations(c, ca_file.c_str(), nullptr) != 1) {
+    ERR_clear_error();
+    return tl::unexpected(fmt::format("OpenSSL does not take {}, {} and {}", cert_file, key_file, ca_file));
+  }
+  SSL_CTX_set_verify(c, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
+  // Connections between nodes last: nobody would use a ticket.
+  SSL_CTX_set_num_tickets(c, 0);
+  SSL_CTX_set_session_cache_mode(c, SSL_SESS_CACHE_OFF);
+  SSL_CTX_set_mode(c, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+  SSL_CTX_set_read_ahead(c, 1);
+  SSL_CTX_set_default_read_buffer_len(c, read_bytes);
+  return out;
+}
+
+/// OpenSSL's way to the socket. Its own raises SIGPIPE, and asks once more after everything has been read.
+struct peer_tls_session::socket_bio {
+  static int read(BIO* bio, char* to, int size) {
+    auto& s = *static_cast<peer_tls_session*>(BIO_get_data(bio));
+    BIO_clear_retry_flags(bio);
+    if (s.looks_left_ == 0) {
+      BIO_set_retry_read(bio);
+      return -1;
+    }
+    --s.looks_left_;
+    ssize_t n = 0;
+    do
+      n = ::recv(s.fd_, to, static_cast<std::size_t>(size), 0);
+    while (n < 0 && errno == EINTR);
+    if (n > 0 && n < size)
+      s.looks_left_ = 0; // that was all; an end or an error comes with the next look
+    else if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+      BIO_set_retry_read(bio);
+    return static_cast<int>(n);
+  }
+  static int write(BIO* bio, const char* from, int size) {
+    auto& s = *static_cast<peer_tls_session*>(BIO_get_data(bio));
+    BIO_clear_retry_flags(bio);
+    ssize_t n = 0;
+    do
+      n = ::send(s.fd_, from, static_cast<std::size_t>(size), MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+      BIO_set_retry_write(bio);
+    return static_cast<int>(n);
+  }
+  static long ctrl(BIO*, int command, long, void*) { return command == BIO_CTRL_FLUSH ? 1 : 0; }
+  static int create(BIO* bio) {
+    BIO_set_init(bio, 1);
+    return 1;
+  }
+  static const BIO_METHOD* method() {
+    static BIO_METHOD* const it = [] {
+      auto* m = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "parley peer");
+      BIO_meth_set_read(m, read);
+      BIO_meth_set_write(m, write);
+      BIO_meth_set_ctrl(m, ctrl);
+      BIO_meth_set_create(m, create);
+      return m;
+    }();
+    return it;
+  }
+};
+
+peer_tls_session::peer_tls_session(const peer_tls_context& context, int fd, side which)
+    : ssl_{SSL_new(context.get()), SSL_free}, fd_{fd} {
+  auto* bio = BIO_new(socket_bio::method());
+  if (!ssl_ || !bio)
+    throw std::bad_alloc{};
+  BIO_set_data(bio, this);
+  SSL_set_bio(ssl_.get(), bio, bio);
+  if (which == side::caller)
+    SSL_set_connect_state(ssl_.get());
+  else
+    SSL_set_accept_state(ssl_.get());
+}
+
+peer_tls_session::~peer_tls_session() = default;
+
+bool peer_tls_session::established() const {
+  return SSL_is_init_finished(ssl_.get()) == 1;
+}
+
+void peer_tls_session::begin_reading() {
+  looks_left_ = reads_per_look;
+}
+
+bool peer_tls_session::holds_more() const {
+  return SSL_has_pending(ssl_.get()) == 1;
+}
+
+peer_tls_session::outcome peer_tls_session::handshake() {
+  // OpenSSL believes errors that it finds in the thread's queue, whosever they are.
+  ERR_clear_error();
+  return outcome_of(SSL_do_handshake(ssl_.get()));
+}
+
+peer_tls_session::result peer_tls_session::read(char* to, std::size_t size) {
+  ERR_clear_error();
+  std::size_t n = 0;
+  const auto what = outcome_of(SSL_read_ex(ssl_.get(), to, size, &n));
+  if (what != outcome::some || frames_.follow({to, n}))
+    return {what, n};
+  refuse_frame();
+  return {outcome::over};
+}
+
+peer_tls_session::result peer_tls_session::write(const char* from, std::size_t size) {
+  ERR_clear_error();
+  std::size_t n = 0;
+  const auto what = outcome_of(SSL_write_ex(ssl_.get(), from, size, &n));
+  return {what, n};
+}
+
+peer_tls_session::outcome peer_tls_session::outcome_of(int returned) {
+  if (returned == 1)
+    return outcome::some;
+  switch (SSL_get_error(ssl_.get(), returned)) {
+  case SSL_ERROR_WANT_READ:
+    return outcome::none_yet;
+  case SSL_ERROR_WANT_WRITE:
+    // A new socket takes a handshake whole: whoever makes it full before that gets none.
+    return established() ? outcome::none_yet : outcome::over;
+  default:
+    ERR_clear_error();
+    return outcome::over;
+  }
+}
+
+/// Whoever gets here has a node's certificate, or it would not have got past the handshake: say whose.
+void peer_tls_session::refuse_frame() {
+  // CAF keeps a socket that failed until what it still has to write has left: not to such a peer.
+  ::shutdown(fd_, SHUT_RDWR);
+  static log::limiter refusals{std::chrono::seconds{1}};
+  const auto left_out = refusals.admit();
+  if (left_out < 0)
+    return;
+  sockaddr_storage address{};
+  socklen_t size = sizeof address;
+  char host[NI_MAXHOST] = "unknown";
+  if (getpeername(fd_, reinterpret_cast<sockaddr*>(&address), &size) == 0)
+    getnameinfo(reinterpret_cast<sockaddr*>(&address), size, host, sizeof host, nullptr, 0, NI_NUMERICHOST);
+  const auto* certificate = SSL_get0_peer_certificate(ssl_.get());
+  const auto node = certificate ? node_named_in(certificate) : std::nullopt;
+  log::warn("frame-refused", {{"certificate_of", node.value_or(node_id::none)},
+                              {"host", std::string_view{host}},
+                              {"bytes_announced", frames_.announced()},
+                              {"bytes_max", caf_payload_bytes_max},
+                              {"left_out", left_out}});
+}
+
+} // namespace parley::cluster

@@ -1,0 +1,84 @@
+#include "actors/core/calls.hpp"
+#include "cluster/machine/shard_machine.hpp"
+#include "cluster/machine/shard_rows.hpp"
+
+namespace parley::cluster {
+
+using detail::must;
+
+namespace {
+
+core::phone_claim load_claim(storage::shard_txn& txn, std::string_view phone, const log_position& at) {
+  const auto v = txn.get(rows::phone_key(phone));
+  return v ? must(rows::read<core::phone_claim>(*v), at) : core::phone_claim{};
+}
+
+} // namespace
+
+core::outcome shard_machine::on(step& s, core::issue_code& c) {
+  if (c.phone.empty() || c.phone.size() > limits_.phone_bytes_max)
+    return core::done{ec::bad_phone};
+  auto claim = load_claim(s.rows, c.phone, s.at);
+  const auto answer = core::issue(claim, c, limits_);
+  if (answer.error == ec::none)
+    s.rows.put(rows::phone_key(c.phone), core::encode(claim));
+  return answer;
+}
+
+core::outcome shard_machine::on(step& s, core::redeem_code& c) {
+  if (c.phone.empty() || c.phone.size() > limits_.phone_bytes_max)
+    return core::redeemed{ec::bad_phone};
+  auto claim = load_claim(s.rows, c.phone, s.at);
+  const auto before = core::encode(claim);
+  const auto answer = core::redeem(claim, c);
+  if (auto after = core::encode(claim); after != before)
+    s.rows.put(rows::phone_key(c.phone), after);
+  return answer;
+}
+
+core::outcome shard_machine::on(step& s, core::put_device& c) {
+  if (c.device.name.size() > limits_.device_name_bytes_max)
+    return core::done{ec::too_large};
+  rows::account account;
+  if (const auto v = s.rows.get(rows::account_key(c.user)))
+    account = must(rows::read<rows::account>(*v), s.at);
+  else
+    account.phone = c.phone;
+  if (account.phone != c.phone)
+    return core::done{ec::conflict};
+  for (const auto& d : account.devices)
+    if (d.id == c.device.id)
+      return core::done{d.key == c.device.key ? ec::none : ec::conflict};
+  if (account.devices.size() >= limits_.devices_max)
+    return core::done{ec::too_large};
+
+  rows::inbox_head head;
+  if (const auto v = s.rows.get(rows::inbox_head_key(c.user)))
+    head = must(rows::read<rows::inbox_head>(*v), s.at);
+  // The first device gets what came before the account was made; later ones what comes from now on.
+  head.devices.push_back({c.device.id, account.devices.empty() ? inbox_pos::none : head.last});
+  account.devices.push_back(std::move(c.device));
+  s.rows.put(rows::account_key(c.user), core::encode(account));
+  s.rows.put(rows::inbox_head_key(c.user), core::encode(head));
+  if (account.devices.size() == 2) { // those of later devices hear it from their inboxes
+    std::vector<conversation_id> known;
+    s.rows.ascend(rows::stream_rows(c.user), rows::stream_rows(c.user).past(),
+                  [&](std::string_view key, std::string_view) {
+                    key_reader in{key.substr(10)}; // behind kind, user and 2
+                    known.push_back(in.get_conversation());
+                    return storage::scan::more;
+                  });
+    for (const auto& conversation : known)
+      owe(s, core::owed_copies{{conversation, c.user}});
+  }
+  return core::done{};
+}
+
+core::outcome shard_machine::on(step& s, core::put_node& c) {
+  if (s.at.shard != core::meta_shard || c.node.id == node_id::none)
+    return core::done{ec::bad_request};
+  s.rows.put(rows::node_key(c.node.id), core::encode(c.node));
+  return core::done{};
+}
+
+} // namespace parley::cluster

@@ -1,0 +1,194 @@
+#include "cluster/machine/shard_machine.hpp"
+#include "cluster/machine/shard_rows.hpp"
+#include "cluster/replication/planted_bugs.hpp"
+
+#include <algorithm>
+
+namespace parley::cluster {
+
+using detail::must;
+
+namespace {
+
+/// The inboxes one `append_inbox` touches. Several parts often go to one user, and to one conversation of
+/// theirs: each row is read once and written once.
+class open_inboxes {
+public:
+  struct inbox {
+    rows::inbox_head head;
+    std::map<conversation_id, rows::inbox_stream> streams;
+    std::vector<core::inbox_row> added;
+  };
+
+  open_inboxes(storage::shard_txn& txn, const log_position& at) : txn_{txn}, at_{at} {}
+
+  inbox& get(user_id u) {
+    auto [i, is_new] = inboxes_.try_emplace(u);
+    if (is_new)
+      if (const auto v = txn_.get(rows::inbox_head_key(u)))
+        i->second.head = must(rows::read<rows::inbox_head>(*v), at_);
+    return i->second;
+  }
+  rows::inbox_stream& stream(user_id u, inbox& in, conversation_id c) {
+    auto [i, is_new] = in.streams.try_emplace(c);
+    if (is_new)
+      if (const auto v = txn_.get(rows::stream_key(u, c)))
+        i->second = must(rows::read<rows::inbox_stream>(*v), at_);
+    return i->second;
+  }
+
+  std::map<user_id, inbox>& all() { return inboxes_; }
+
+private:
+  storage::shard_txn& txn_;
+  const log_position& at_;
+  std::map<user_id, inbox> inboxes_;
+};
+
+} // namespace
+
+core::outcome shard_machine::on(step& s, core::append_inbox& c) {
+  open_inboxes inboxes{s.rows, s.at};
+  std::map<std::pair<user_id, conversation_id>, bool> touched;
+  core::inbox_outcomes out;
+  out.parts.reserve(c.parts.size());
+
+  for (auto& part : c.parts) {
+    auto& inbox = inboxes.get(part.user);
+    auto& stream = inboxes.stream(part.user, inbox, part.conversation);
+    using kind = core::cover_verdict::kind;
+    auto verdict = core::cover({stream.membership, stream.covered}, part);
+    if (verdict.what == kind::gap && planted("inbox-accepts-gap"))
+      verdict = {kind::accept, stream.covered, {part.membership, part.upto}};
+    const bool several_devices = inbox.head.devices.size() > 1;
+    if (verdict.what == kind::accept && several_devices && !core::leaves_nothing_out(part, verdict.above) &&
+        !planted("inbox-accepts-gap"))
+      verdict.what = kind::gap; // what one device sent, the others do not know
+    switch (verdict.what) {
+    case kind::malformed:
+      out.parts.push_back({ec::bad_request, verdict.above});
+      continue;
+    case kind::stale:
+      out.parts.push_back({ec::stale, verdict.above});
+      continue;
+    case kind::gap:
+      out.parts.push_back({ec::gap, verdict.above});
+      continue;
+    case kind::repeat:
+    case kind::accept:
+      break;
+    }
+    bool& changed = touched[{part.user, part.conversation}];
+    if (verdict.what == kind::accept) {
+      if (stream.membership == 0 && several_devices)
+        owe(s, core::owed_copies{{part.conversation, part.user}});
+      stream.membership = verdict.after.membership;
+      stream.covered = verdict.after.covered;
+      changed = true;
+    }
+    const auto add = [&](core::news& item) {
+      inbox.head.last = inbox_pos{number(inbox.head.last) + 1};
+      s.rows.put(rows::inbox_key(part.user, inbox.head.last), rows::pack_news(item));
+      changed = true;
+      if (s.memory.leading)
+        inbox.added.push_back({inbox.head.last, std::move(item)});
+    };
+    for (auto& item : part.items) {
+      if (const auto* m = std::get_if<core::message_news>(&item)) {
+        if (verdict.what == kind::accept && m->msg.seq > verdict.above)
+          add(item);
+      } else if (const auto* o = std::get_if<core::opened_news>(&item)) {
+        if (!stream.members.empty()) // told before
+          continue;
+        stream.members = o->members;
+        add(item);
+      } else {
+        auto& w = std::get<core::watermark>(item);
+        const auto key = rows::mark_key(part.user, part.conversation, w.user);
+        rows::inbox_mark mark;
+        if (const auto v = s.rows.get(key))
+          mark = must(rows::unpack_mark(*v), s.at);
+        const auto now = core::raise(mark.is, {w.delivered, w.read});
+        if (now == mark.is)
+          continue;
+        // One row per watermark is enough: the newer says all the older did.
+        if (mark.pos > inbox.head.dropped)
+          s.rows.erase(rows::inbox_key(part.user, mark.pos));
+        w.delivered = now.delivered;
+        w.read = now.read;
+        add(item);
+        s.rows.put(key, rows::pack(rows::inbox_mark{inbox.head.last, now}));
+      }
+    }
+    out.parts.push_back({ec::none, stream.covered});
+  }
+
+  for (auto& [user, inbox] : inboxes.all()) {
+    bool any = false;
+    for (const auto& [conversation, stream] : inbox.streams)
+      if (touched[{user, conversation}]) {
+        s.rows.put(rows::stream_key(user, conversation), core::encode(stream));
+        any = true;
+      }
+    if (any)
+      s.rows.put(rows::inbox_head_key(user), core::encode(inbox.head));
+    if (!inbox.added.empty())
+      results_.arrivals.push_back({s.at.shard, user, std::move(inbox.added)});
+  }
+  return out;
+}
+
+core::outcome shard_machine::on(step& s, core::advance_cursor& c) {
+  const auto v = s.rows.get(rows::inbox_head_key(c.user));
+  if (!v)
+    return core::done{ec::no_such_user};
+  auto head = must(rows::read<rows::inbox_head>(*v), s.at);
+  auto* cursor = head.find(c.device);
+  if (!cursor)
+    return core::done{ec::no_such_user};
+  const auto upto = std::min(c.upto, head.last);
+  if (upto <= cursor->acknowledged)
+    return core::done{};
+
+  // A user's delivered watermark is the highest of its devices': what another one had before is told already.
+  auto told = inbox_pos::none;
+  for (const auto& d : head.devices)
+    told = std::max(told, d.acknowledged);
+  std::map<conversation_id, seq_no> delivered;
+  if (upto > told) {
+    const inbox_pos first{number(told) + 1}, end{number(upto) + 1};
+    s.rows.ascend(rows::inbox_key(c.user, first), rows::inbox_key(c.user, end),
+                  [&](std::string_view, std::string_view row) {
+                    const auto g = must(rows::glance(row), s.at);
+                    if (g.is_message && g.from != c.user) {
+                      auto& seq = delivered[g.conversation];
+                      seq = std::max(seq, g.seq);
+                    }
+                    return storage::scan::more;
+                  });
+  }
+
+  cursor->acknowledged = upto;
+  auto all_have = upto;
+  for (const auto& d : head.devices)
+    all_have = std::min(all_have, d.acknowledged);
+  if (all_have > head.dropped) {
+    const inbox_pos first{number(head.dropped) + 1}, end{number(all_have) + 1};
+    const auto erased = s.rows.erase_range(rows::inbox_key(c.user, first), rows::inbox_key(c.user, end),
+                                           limits_.dropped_rows_max);
+    head.dropped = all_have;
+    if (erased == limits_.dropped_rows_max) // a later acknowledgement goes on with what is left
+      s.rows.ascend(rows::inbox_key(c.user, first), rows::inbox_key(c.user, end),
+                    [&](std::string_view key, std::string_view) {
+                      key_reader in{key.substr(9)}; // behind kind and user
+                      head.dropped = inbox_pos{in.get<std::uint64_t>() - 1};
+                      return storage::scan::stop;
+                    });
+  }
+  s.rows.put(rows::inbox_head_key(c.user), core::encode(head));
+  for (const auto& [conversation, seq] : delivered)
+    owe(s, core::owed_watermark{{conversation, c.user, seq, {}}});
+  return core::done{};
+}
+
+} // namespace parley::cluster

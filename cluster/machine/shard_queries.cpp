@@ -1,0 +1,391 @@
+#include "cluster/machine/shard_queries.hpp"
+
+#include <algorithm>
+
+namespace parley::cluster::queries {
+
+using storage::scan;
+
+namespace {
+
+std::uint32_t rows_of(std::uint32_t asked, const core::limits& l) {
+  return asked == 0 ? l.page_rows_max : std::min(asked, l.page_rows_max);
+}
+
+template <class T>
+row<T> load(shard_view& view, std::string_view key) {
+  const auto v = view.get(key);
+  if (!v)
+    return {std::nullopt, view.status()};
+  auto x = rows::read<T>(*v);
+  const auto error = x ? ec::none : ec::corrupt;
+  return {std::move(x), error};
+}
+
+} // namespace
+
+row<rows::conversation_head> find_conversation(shard_view& view, conversation_id c) {
+  return load<rows::conversation_head>(view, rows::head_key(c));
+}
+
+std::optional<core::placement> find_retry(shard_view& view, const core::submission& what) {
+  const auto v = view.get(rows::sender_key(what.conversation, what.id.device));
+  if (!v)
+    return std::nullopt;
+  const auto sender = rows::unpack_sender(*v);
+  if (!sender)
+    return core::placement{ec::corrupt};
+  const auto known = core::find_remembered(*sender, what.id.counter, [&](std::uint8_t slot) {
+    const auto r = view.get(rows::remembered_key(what.conversation, what.id.device, slot));
+    return r ? rows::unpack_remembered(*r) : std::nullopt;
+  });
+  // A remembered id whose row is unreadable must not look like a new one.
+  if (view.status() != ec::none)
+    return core::placement{ec::corrupt};
+  switch (core::judge_retry(*sender, what.id.counter, what.hash, known)) {
+  case core::retry_verdict::fresh:
+    return std::nullopt;
+  case core::retry_verdict::too_old:
+    return core::placement{ec::retry_too_old};
+  case core::retry_verdict::repeat:
+  case core::retry_verdict::conflict:
+    break;
+  }
+  const auto error = known->hash == what.hash ? ec::none : ec::conflict;
+  return core::placement{error, known->seq, derive_message_id(what.conversation, known->seq), known->at, 1};
+}
+
+core::conversation_page read_conversation(shard_view& view, const core::sync_conversation& ask,
+                                          const core::limits& l) {
+  core::conversation_page page;
+  const auto head = load<rows::conversation_head>(view, rows::head_key(ask.conversation));
+  if (!head.it) {
+    page.error = head.error != ec::none ? head.error : ec::no_such_conversation;
+    return page;
+  }
+  if (!head.it->find(ask.by)) {
+    page.error = ec::not_a_member;
+    return page;
+  }
+  page.last = head.it->last;
+  page.marks = read_watermarks(view, ask.conversation, *head.it);
+  if (ask.after >= page.last)
+    return page;
+  const auto rows_max = rows_of(ask.limit, l);
+  std::size_t bytes = 0;
+  auto expected = next(ask.after);
+  view.ascend(rows::message_key(ask.conversation, expected), rows::message_rows(ask.conversation).past(),
+              [&](std::string_view key, std::string_view v) {
+                key_reader in{key.substr(17)};
+                auto m = rows::unpack_message(ask.conversation, in.get<seq_no>(), v);
+                // A page is contiguous: a hole means that a row could not be read.
+                if (!m || m->seq != expected) {
+                  page.error = ec::corrupt;
+                  return scan::stop;
+                }
+                if (page.messages.size() >= rows_max || (bytes != 0 && bytes + v.size() > l.page_bytes_max)) {
+                  page.more = 1;
+                  return scan::stop;
+                }
+                bytes += v.size();
+                expected = next(expected);
+                page.messages.push_back(std::move(*m));
+                return scan::more;
+              });
+  if (view.status() != ec::none)
+    page.error = view.status();
+  if (page.error != ec::none)
+    page.messages.clear();
+  return page;
+}
+
+std::vector<core::message> read_messages(shard_view& view, conversation_id c, seq_no after, seq_no upto,
+                                         std::size_t rows_max, std::size_t bytes_max) {
+  std::vector<core::message> out;
+  std::size_t bytes = 0;
+  if (upto <= after || rows_max == 0)
+    return out;
+  view.ascend(rows::message_key(c, next(after)), rows::message_rows(c).past(),
+              [&](std::string_view key, std::string_view v) {
+                key_reader in{key.substr(17)};
+                const auto seq = in.get<seq_no>();
+                if (seq > upto)
+                  return scan::stop;
+                auto m = rows::unpack_message(c, seq, v);
+                if (!m || (!out.empty() && bytes + m->body.size() > bytes_max))
+                  return scan::stop;
+                bytes += m->body.size();
+                out.push_back(std::move(*m));
+                return out.size() < rows_max ? scan::more : scan::stop;
+              });
+  return out;
+}
+
+std::vector<core::watermark> read_watermarks(shard_view& view, conversation_id c,
+                                             const rows::conversation_head& head) {
+  std::vector<core::watermark> marks;
+  marks.reserve(head.members.size());
+  for (const auto& m : head.members) {
+    core::progress p;
+    if (const auto v = view.get(rows::progress_key(c, m.user)))
+      p = rows::unpack_progress(*v).value_or(core::progress{});
+    marks.push_back({c, m.user, p.delivered, p.read});
+  }
+  return marks;
+}
+
+core::outbox_page read_outbox(shard_view& view, shard_id shard, std::uint64_t from, std::size_t rows_max,
+                              std::size_t bytes_max) {
+  core::outbox_page page;
+  view.ascend(rows::outbox_key(from), rows::row_key{'o'}.past(),
+              [&](std::string_view key, std::string_view v) {
+                if (page.rows.size() >= rows_max) {
+                  page.more = true;
+                  return scan::stop;
+                }
+                key_reader in{key.substr(1)};
+                const auto number = in.get<std::uint64_t>();
+                auto what = rows::read<core::owed>(v);
+                if (!what) {
+                  page.error = ec::corrupt;
+                  return scan::stop;
+                }
+                page.rows.push_back({shard, number, std::move(*what), std::nullopt});
+                return scan::more;
+              });
+  std::size_t bytes = 0;
+  for (std::size_t i = 0; i < page.rows.size() && page.error == ec::none; ++i) {
+    const auto* m = std::get_if<core::owed_message>(&page.rows[i].what);
+    if (!m)
+      continue;
+    const auto v = view.get(rows::message_key(m->conversation, m->seq));
+    auto body = v ? rows::unpack_message(m->conversation, m->seq, *v) : std::nullopt;
+    if (!body) { // a debt without its body cannot be paid, and those behind it must not overtake it
+      page.error = ec::corrupt;
+    } else if (i != 0 && bytes + body->body.size() > bytes_max) {
+      page.rows.resize(i);
+      page.more = true;
+    } else {
+      bytes += body->body.size();
+      page.rows[i].full = std::move(body);
+    }
+  }
+  // One that fails its checksum reads as absent, and so does everything where no reader could be had.
+  if (view.status() != ec::none)
+    page.error = view.status();
+  if (page.error != ec::none)
+    page = {page.error, {}, false};
+  return page;
+}
+
+// --- inboxes -----------------------------------------------------------------------------------------------
+
+core::inbox_page read_inbox(shard_view& view, const core::pull_inbox& ask, const core::limits& l) {
+  core::inbox_page page;
+  page.next = ask.after;
+  const auto head = load<rows::inbox_head>(view, rows::inbox_head_key(ask.user));
+  page.error = head.error;
+  if (page.error != ec::none)
+    return page;
+  if (ask.after > (head.it ? head.it->last : inbox_pos::none)) {
+    page.error = ec::bad_cursor;
+    return page;
+  }
+  const auto rows_max = rows_of(ask.limit, l);
+  std::size_t bytes = 0;
+  const inbox_pos first{number(ask.after) + 1};
+  view.ascend(rows::inbox_key(ask.user, first), rows::inbox_rows(ask.user).past(),
+              [&](std::string_view key, std::string_view v) {
+                if (page.rows.size() >= rows_max || (bytes != 0 && bytes + v.size() > l.page_bytes_max)) {
+                  page.more = 1;
+                  return scan::stop;
+                }
+                key_reader in{key.substr(9)};
+                const auto pos = in.get<inbox_pos>();
+                auto what = rows::unpack_news(v);
+                if (!what) {
+                  page.error = ec::corrupt;
+                  return scan::stop;
+                }
+                bytes += v.size();
+                page.rows.push_back({pos, std::move(*what)});
+                page.next = pos;
+                return scan::more;
+              });
+  if (view.status() != ec::none)
+    page.error = view.status();
+  if (page.error != ec::none) {
+    page.rows.clear();
+    page.next = ask.after;
+  }
+  return page;
+}
+
+core::attached read_attachment(shard_view& view, user_id user, device_id device) {
+  core::attached a;
+  auto head = load<rows::inbox_head>(view, rows::inbox_head_key(user));
+  const auto* cursor = head.it ? head.it->find(device) : nullptr;
+  if (!cursor) {
+    a.error = head.error != ec::none ? head.error : ec::no_such_user;
+    return a;
+  }
+  a.acknowledged = cursor->acknowledged;
+  a.last = head.it->last;
+  a.devices = static_cast<std::uint32_t>(head.it->devices.size());
+  return a;
+}
+
+core::conversation_list list_conversations(shard_view& view, const core::list_conversations& ask,
+                                           const core::limits& l) {
+  core::conversation_list list;
+  const auto rows_max = rows_of(ask.limit, l);
+  std::size_t bytes = 0;
+  view.ascend(rows::stream_key(ask.user, ask.after), rows::stream_rows(ask.user).past(),
+              [&](std::string_view key, std::string_view v) {
+                key_reader in{key.substr(10)};
+                const auto c = in.get_conversation();
+                if (c == ask.after)
+                  return scan::more;
+                if (list.items.size() >= rows_max || (bytes != 0 && bytes + v.size() > l.page_bytes_max)) {
+                  list.more = 1;
+                  return scan::stop;
+                }
+                auto stream = rows::read<rows::inbox_stream>(v);
+                if (!stream) {
+                  list.error = ec::corrupt;
+                  return scan::stop;
+                }
+                bytes += v.size();
+                list.items.push_back({c, std::move(stream->members), stream->covered});
+                return scan::more;
+              });
+  if (view.status() != ec::none)
+    list.error = view.status();
+  if (list.error != ec::none)
+    list.items.clear();
+  return list;
+}
+
+// --- accounts and nodes ------------------------------------------------------------------------------------
+
+core::found_device find_device(shard_view& view, user_id user, device_id device) {
+  core::found_device found;
+  auto account = load<rows::account>(view, rows::account_key(user));
+  found.error = account.error != ec::none ? account.error : ec::no_such_user;
+  if (!account.it)
+    return found;
+  found.devices = static_cast<std::uint32_t>(account.it->devices.size());
+  for (auto& d : account.it->devices)
+    if (d.id == device) {
+      found.error = ec::none;
+      found.device = std::move(d);
+      break;
+    }
+  return found;
+}
+
+core::found_phone find_phone(shard_view& view, std::string_view phone, const core::limits& l) {
+  if (phone.empty() || phone.size() > l.phone_bytes_max)
+    return {ec::bad_phone};
+  const auto claim = load<core::phone_claim>(view, rows::phone_key(phone));
+  if (claim.it && claim.it->has_user)
+    return {ec::none, claim.it->user};
+  return {claim.error != ec::none ? claim.error : ec::no_such_user};
+}
+
+core::node_list list_nodes(shard_view& view) {
+  core::node_list list;
+  view.ascend(rows::row_key{'n'}, rows::row_key{'n'}.past(), [&](std::string_view, std::string_view v) {
+    auto n = rows::read<core::node_record>(v);
+    if (!n) {
+      list.error = ec::corrupt;
+      return scan::stop;
+    }
+    list.nodes.push_back(std::move(*n));
+    return scan::more;
+  });
+  if (view.status() != ec::none)
+    list.error = view.status();
+  return list;
+}
+
+// --- everything, for the dump ------------------------------------------------------------------------------
+
+namespace {
+
+/// The head rows of one kind: those whose key is the kind, an id that `read_id` takes, and a zero.
+template <class Head, class Id, class ReadId, class Visit>
+ec for_each_head(shard_view& view, char kind, ReadId read_id, const Visit& visit) {
+  const std::string end{rows::row_key{kind}.past()};
+  std::string from{rows::row_key{kind}};
+  auto error = ec::none;
+  for (bool more = true; more;) {
+    bool found = false;
+    Id id{};
+    std::optional<Head> head;
+    view.ascend(from, end, [&](std::string_view key, std::string_view v) {
+      key_reader in{key.substr(1)};
+      id = read_id(in);
+      found = true;
+      if (in.get<std::uint8_t>() == 0)
+        head = rows::read<Head>(v);
+      return scan::stop;
+    });
+    if (!found)
+      break;
+    if (!head)
+      error = ec::corrupt; // say so, but go on with the others
+    else
+      more = visit(id, *head) == scan::more; // outside of `ascend`: visitors read, too
+    from = rows::row_key{kind}.put(id).past();
+  }
+  return view.status() != ec::none ? view.status() : error;
+}
+
+} // namespace
+
+ec for_each_conversation(shard_view& view,
+                         const std::function<scan(conversation_id, const rows::conversation_head&)>& visit) {
+  return for_each_head<rows::conversation_head, conversation_id>(
+      view, 'c', [](key_reader& in) { return in.get_conversation(); }, visit);
+}
+
+ec for_each_message(shard_view& view, conversation_id c,
+                    const std::function<scan(const core::message&)>& visit) {
+  auto error = ec::none;
+  view.ascend(rows::message_rows(c), rows::message_rows(c).past(),
+              [&](std::string_view key, std::string_view v) {
+                key_reader in{key.substr(17)};
+                const auto m = rows::unpack_message(c, in.get<seq_no>(), v);
+                if (!m) {
+                  error = ec::corrupt;
+                  return scan::more;
+                }
+                return visit(*m);
+              });
+  return view.status() != ec::none ? view.status() : error;
+}
+
+ec for_each_inbox(shard_view& view, const std::function<scan(user_id, const rows::inbox_head&)>& visit) {
+  return for_each_head<rows::inbox_head, user_id>(
+      view, 'u', [](key_reader& in) { return in.get<user_id>(); }, visit);
+}
+
+ec for_each_inbox_row(shard_view& view, user_id user,
+                      const std::function<scan(const core::inbox_row&)>& visit) {
+  auto error = ec::none;
+  view.ascend(rows::inbox_rows(user), rows::inbox_rows(user).past(),
+              [&](std::string_view key, std::string_view v) {
+                key_reader in{key.substr(9)};
+                const auto pos = in.get<inbox_pos>();
+                auto what = rows::unpack_news(v);
+                if (!what) {
+                  error = ec::corrupt;
+                  return scan::more;
+                }
+                return visit({pos, std::move(*what)});
+              });
+  return view.status() != ec::none ? view.status() : error;
+}
+
+} // namespace parley::cluster::queries

@@ -1,0 +1,90 @@
+#include "cluster/machine/state_reader.hpp"
+
+#include "cluster/machine/shard_queries.hpp"
+#include "cluster/replication/replication.hpp"
+
+namespace parley::cluster {
+namespace {
+
+constexpr std::size_t history_rows_max = 512;
+constexpr std::size_t history_bytes_max = 1 << 20; ///< becomes one proposal
+constexpr std::size_t debts_bytes_max = 4 << 20;
+
+class environment_reader final : public state_reader {
+  /// A shard without a replica here reads as empty.
+  template <class F>
+  static auto view(storage::read_txn& txn, shard_id s, F ask) {
+    storage::shard_view v{txn, s, replication::state_slot(txn, s).value_or(0)};
+    return ask(v);
+  }
+  template <class F>
+  auto view(shard_id s, F ask) {
+    const auto txn = env_.begin_read();
+    return view(*txn, s, ask);
+  }
+  static conversation_head head_of(const queries::row<rows::conversation_head>& found) {
+    conversation_head out;
+    out.error = found.error;
+    if (found.it) {
+      out.exists = true;
+      out.last = found.it->last;
+      for (const auto& m : found.it->members)
+        out.members.push_back(m.user);
+    }
+    return out;
+  }
+
+public:
+  explicit environment_reader(storage::environment& env) : env_{env} {}
+
+  std::optional<core::placement> find_retry(shard_id s, const core::submission& what) override {
+    return view(s, [&](auto& v) { return queries::find_retry(v, what); });
+  }
+  conversation_head head(shard_id s, conversation_id c) override {
+    return view(s, [&](auto& v) { return head_of(queries::find_conversation(v, c)); });
+  }
+  conversation_head old_head(shard_id s, conversation_id c) override {
+    const auto txn = env_.begin_old_read();
+    return view(*txn, s, [&](auto& v) { return head_of(queries::find_conversation(v, c)); });
+  }
+  core::conversation_page page(shard_id s, const core::sync_conversation& ask) override {
+    return view(s, [&](auto& v) { return queries::read_conversation(v, ask); });
+  }
+  std::vector<core::message> messages(shard_id s, conversation_id c, seq_no after, seq_no upto) override {
+    return view(s, [&](auto& v) {
+      return queries::read_messages(v, c, after, upto, history_rows_max, history_bytes_max);
+    });
+  }
+  core::inbox_page inbox(shard_id s, const core::pull_inbox& ask) override {
+    return view(s, [&](auto& v) { return queries::read_inbox(v, ask); });
+  }
+  core::attached inbox_state(shard_id s, user_id user, device_id device) override {
+    return view(s, [&](auto& v) { return queries::read_attachment(v, user, device); });
+  }
+  core::conversation_list conversations(shard_id s, const core::list_conversations& ask) override {
+    return view(s, [&](auto& v) { return queries::list_conversations(v, ask); });
+  }
+  core::found_device device(shard_id s, user_id user, device_id device) override {
+    return view(s, [&](auto& v) { return queries::find_device(v, user, device); });
+  }
+  core::found_phone phone(shard_id s, const std::string& phone) override {
+    return view(s, [&](auto& v) { return queries::find_phone(v, phone); });
+  }
+  core::outbox_page debts(shard_id s, std::uint64_t from, std::size_t rows_max) override {
+    return view(s, [&](auto& v) { return queries::read_outbox(v, s, from, rows_max, debts_bytes_max); });
+  }
+  core::node_list nodes(shard_id s) override {
+    return view(s, [&](auto& v) { return queries::list_nodes(v); });
+  }
+
+private:
+  storage::environment& env_;
+};
+
+} // namespace
+
+std::unique_ptr<state_reader> make_state_reader(storage::environment& env) {
+  return std::make_unique<environment_reader>(env);
+}
+
+} // namespace parley::cluster

@@ -1,0 +1,123 @@
+#include "cluster/membership/directory.hpp"
+
+#include "cluster/membership/reconfiguration.hpp"
+#include "cluster/ops/logging.hpp"
+
+#include <algorithm>
+#include <caf/send.hpp>
+#include <caf/stateful_actor.hpp>
+
+namespace parley::cluster {
+namespace {
+
+using clock_point = std::chrono::steady_clock::time_point;
+
+struct directory_state {
+  static inline const char* name = "directory";
+  directory_config config;
+  router_actor router;
+  store_actor store;
+  answer_sink answers; ///< relays to this actor
+  report_sink reports;
+  std::vector<core::node_record> nodes;
+  std::uint64_t asked = 0; ///< number of the question under way, 0: none
+  clock_point asked_at{};
+};
+
+using self_ptr = caf::stateful_actor<directory_state>*;
+
+void ask(self_ptr self, core::call what) {
+  auto& st = self->state;
+  ++st.asked;
+  st.asked_at = self->clock().now();
+  call_batch batch;
+  batch.calls.push_back({st.asked, st.answers, std::move(what)});
+  caf::anon_send(st.router, std::move(batch));
+}
+
+void listed(self_ptr self, const core::node_list& list) {
+  auto& st = self->state;
+  if (list.error != ec::none)
+    return;
+  st.nodes = list.nodes;
+  st.config.learn(st.nodes);
+  const auto own = std::find_if(st.nodes.begin(), st.nodes.end(),
+                                [&](const auto& n) { return n.id == st.config.self.id; });
+  if (own == st.nodes.end() || *own != st.config.self)
+    ask(self, core::call{core::propose{core::meta_shard, core::command{core::put_node{st.config.self}}}});
+  else
+    caf::anon_send(st.store, atom::report_v, st.reports);
+}
+
+/// Shards that are led here: one with a member whose disk is gone goes on with another.
+void look_after(self_ptr self, const replica_report& report) {
+  auto& st = self->state;
+  reconfiguration_facts facts;
+  facts.nodes = st.nodes;
+  facts.self = st.config.self.id;
+  facts.replicas = st.config.replicas;
+  for (const auto& n : st.nodes)
+    if (st.config.reachable(n.id))
+      facts.reachable.insert(n.id);
+  std::size_t seals = 0;
+  for (const auto& r : report.replicas) {
+    if (r.as != replica_status::role::leader)
+      continue;
+    facts.shard = r.shard;
+    facts.members = r.members;
+    if (auto next = reconfigure(facts)) {
+      log::info("shard-reconfigured", {{"shard", r.shard}, {"generation", r.gen}, {"members", next->size()}});
+      caf::anon_send(st.store, seal_request{r.shard, std::move(*next)});
+      if (++seals >= st.config.seals_max)
+        return; // the next look goes on: state transfers share the links with messages
+    }
+  }
+}
+
+caf::behavior directory(self_ptr self, directory_config config, router_actor router, store_actor store) {
+  auto& st = self->state;
+  st.config = std::move(config);
+  st.router = std::move(router);
+  st.store = std::move(store);
+  const auto me = caf::actor_cast<caf::actor>(self);
+  // Untyped, because it is nobody's to call; what it asks for comes through two typed relays that end with
+  // it.
+  st.answers = self->spawn<caf::linked>([me](answer_sink::pointer) -> answer_sink::behavior_type {
+    return {[me](answer_batch& b) { caf::anon_send(me, std::move(b)); }};
+  });
+  st.reports = self->spawn<caf::linked>([me](report_sink::pointer) -> report_sink::behavior_type {
+    return {[me](replica_report& r) { caf::anon_send(me, std::move(r)); }};
+  });
+  self->send(self, atom::sweep_v);
+  return {
+      [self](answer_batch& batch) {
+        auto& st = self->state;
+        for (auto& a : batch.answers) {
+          if (a.number != st.asked)
+            continue;
+          st.asked_at = {};
+          if (auto* list = std::get_if<core::node_list>(&a.what))
+            listed(self, *list);
+        }
+      },
+      [self](const core::node_record& joined) {
+        ask(self, core::call{core::propose{core::meta_shard, core::command{core::put_node{joined}}}});
+      },
+      [self](replica_report& report) { look_after(self, report); },
+      [self](atom::sweep) {
+        auto& st = self->state;
+        if (self->clock().now() - st.asked_at >= st.config.answer_within)
+          ask(self, core::call{core::list_nodes{}});
+        self->delayed_send(self, st.config.look_every, atom::sweep_v);
+      },
+  };
+}
+
+} // namespace
+
+caf::actor spawn_directory(caf::actor_system& sys, directory_config config, router_actor router,
+                           store_actor store) {
+  return sys.spawn(directory, std::move(config), std::move(router), std::move(store));
+}
+
+} // namespace parley::cluster

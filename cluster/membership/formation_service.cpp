@@ -1,0 +1,283 @@
+#include "cluster/membership/formation_service.hpp"
+
+#include "cluster/ops/logging.hpp"
+
+#include <fmt/format.h>
+
+#include <condition_variable>
+#include <cstdio>
+#include <fstream>
+#include <memory>
+#include <sstream>
+
+namespace parley::cluster {
+namespace {
+
+constexpr std::string_view promise_key = "f/promise";
+constexpr std::string_view founding_key = "f/founding";
+
+enum class question_kind : std::uint8_t { standing = 0, list_me = 1 };
+struct formation_question {
+  question_kind what = question_kind::standing;
+  core::node_record self;
+  template <class F>
+  auto fields(F&& f) {
+    return f(what, self);
+  }
+};
+
+struct peers_list {
+  std::vector<core::node_record> nodes;
+  template <class F>
+  auto fields(F&& f) {
+    return f(nodes);
+  }
+};
+
+template <class T>
+std::optional<T> stored(storage::environment& env, std::string_view key) {
+  const auto txn = env.begin_read();
+  const auto bytes = txn->get(storage::table::node, key);
+  return bytes ? core::decode<T>(*bytes) : std::nullopt;
+}
+
+std::vector<core::node_record> read_peers(const std::string& file) {
+  std::ifstream in{file, std::ios::binary};
+  std::ostringstream bytes;
+  bytes << in.rdbuf();
+  const auto list = core::decode<peers_list>(bytes.str());
+  return list ? list->nodes : std::vector<core::node_record>{};
+}
+
+} // namespace
+
+/// Answers to one round of questions. Shared with callbacks that may come after the round was given up.
+struct formation_service::round {
+  struct shared {
+    std::mutex mutex;
+    std::condition_variable changed;
+    std::size_t open = 0;
+    std::vector<std::pair<endpoint, std::optional<formation_answer>>> answers;
+  };
+  std::shared_ptr<shared> s = std::make_shared<shared>();
+};
+
+formation_service_config make_formation_config(const node_config& c, disk_id disk) {
+  formation_service_config out;
+  out.decision.self = {c.node, disk, to_string(c.peer_advertise), to_string(c.client_advertise)};
+  out.decision.seeds = c.seeds;
+  out.decision.shards = c.shards;
+  out.decision.replicas = c.replicas;
+  out.decision.form = c.form;
+  out.decision.fresh = storage::random_cluster_id();
+  out.peers_file = c.data_dir + "/peers";
+  return out;
+}
+
+formation_service::formation_service(formation_service_config config, storage::environment& env)
+    : config_{std::move(config)}, env_{env}, formation_{config_.decision, stored<promise>(env, promise_key),
+                                                        stored<founding>(env, founding_key)} {
+  if (!config_.peers_file.empty())
+    remembered_ = read_peers(config_.peers_file);
+}
+
+std::vector<core::node_record> formation_service::known() const {
+  auto out = nodes_ ? nodes_() : remembered_;
+  for (const auto& n : formation_.answer().nodes) // founders, unless something newer is known of them
+    if (std::none_of(out.begin(), out.end(), [&](const auto& o) { return o.id == n.id; }))
+      out.push_back(n);
+  return out;
+}
+
+std::string formation_service::answer(node_id from, std::string_view bytes) {
+  const auto question = core::decode<formation_question>(bytes);
+  if (!question || question->self.id != from) // proved by the link, so this is a lie or another version
+    return {};
+  std::function<void(const core::node_record&)> admit;
+  std::string out;
+  {
+    std::lock_guard guard{mutex_};
+    auto a = formation_.answer();
+    if (a.as == formation_answer::standing::member)
+      a.nodes = known();
+    if (question->what == question_kind::list_me && a.as == formation_answer::standing::member &&
+        !std::any_of(a.nodes.begin(), a.nodes.end(), [&](const auto& n) { return n == question->self; }))
+      admit = admit_;
+    out = core::encode(a);
+  }
+  if (admit)
+    admit(question->self);
+  return out;
+}
+
+void formation_service::ask(links& transport, const std::vector<endpoint>& whom, const std::string& question,
+                            round& r) {
+  {
+    std::lock_guard guard{r.s->mutex};
+    r.s->open = whom.size();
+  }
+  for (const auto& address : whom)
+    transport.query(address.host, address.port, question,
+                    [s = r.s, address](tl::expected<query_answer, std::string> said) {
+                      std::optional<formation_answer> a;
+                      if (said)
+                        a = core::decode<formation_answer>(said->bytes);
+                      if (a && a->self.id != said->from)
+                        a.reset();
+                      std::lock_guard guard{s->mutex};
+                      s->answers.emplace_back(address, std::move(a));
+                      --s->open;
+                      s->changed.notify_all();
+                    });
+  std::unique_lock lock{r.s->mutex};
+  r.s->changed.wait_for(lock, std::chrono::seconds{10},
+                        [&] { return r.s->open == 0; }); // each query ends by itself
+}
+
+tl::expected<void, std::string> formation_service::persist(const formation_step& step,
+                                                           const found_shards& found) {
+  using kind = formation_step::kind;
+  const auto txn = env_.begin_write();
+  const auto& record = step.what.record;
+  const bool over =
+      step.what.forced || step.as == kind::join; // see formation.hpp: earlier promises are void then
+  if (auto kept = storage::promise_cluster(
+          *txn, record.cluster, over ? storage::earlier_promise::is_void : storage::earlier_promise::binds);
+      !kept)
+    return tl::unexpected(kept.error().what);
+  if (step.as == kind::promise) {
+    txn->put(storage::table::node, promise_key, core::encode(step.what));
+  } else {
+    if (auto joined = storage::join_cluster(*txn, record.cluster); !joined)
+      return tl::unexpected(joined.error().what);
+    txn->put(storage::table::node, founding_key, core::encode(record));
+    if (step.as == kind::found && found)
+      found(*txn, record);
+  }
+  if (txn->commit() != ec::none || env_.publish(storage::environment::publishing::now) != ec::none)
+    return tl::unexpected(std::string{"the disk failed while the cluster formed"});
+  return {};
+}
+
+void formation_service::say(const std::string& why) {
+  const auto now = std::chrono::steady_clock::now();
+  if (why == said_ && now - said_at_ < config_.say_every)
+    return;
+  said_ = why;
+  said_at_ = now;
+  log::info("forming", {{"waits", why}});
+}
+
+tl::expected<membership, std::string> formation_service::run(links& transport, const std::atomic<bool>& stop,
+                                                             const found_shards& found) {
+  using kind = formation_step::kind;
+  const auto question = core::encode(formation_question{question_kind::standing, config_.decision.self});
+  while (!stop) {
+    formation_step step;
+    {
+      std::lock_guard guard{mutex_};
+      step = formation_.decide();
+      if (step.as == kind::done)
+        break;
+      if (step.as != kind::wait) {
+        // Under the lock: an answer tells what is durable, neither more nor less.
+        if (auto done = persist(step, found); !done)
+          return tl::unexpected(done.error());
+        if (step.as == kind::promise)
+          formation_.promised(step.what);
+        else
+          formation_.founded(step.what.record);
+        if (step.as == kind::join)
+          remembered_ = step.nodes;
+        log::info(step.as == kind::promise ? "promised"
+                  : step.as == kind::found ? "founded"
+                                           : "joined",
+                  {{"cluster",
+                    fmt::format("{:016x}{:016x}", step.what.record.cluster.hi, step.what.record.cluster.lo)},
+                   {"founders", step.what.record.nodes.size()},
+                   {"shards", step.what.record.shards},
+                   {"forced", step.what.forced != 0}});
+      } else {
+        say(step.why);
+      }
+    }
+    const auto next_round = std::chrono::steady_clock::now() + config_.ask_every;
+    round r;
+    ask(transport, formation_.to_ask(), question, r);
+    bool changed = false;
+    {
+      std::scoped_lock guard{mutex_, r.s->mutex};
+      for (auto& [seed, a] : r.s->answers) {
+        if (a)
+          formation_.heard(seed, std::move(*a));
+        else
+          formation_.silent(seed);
+      }
+      changed = formation_.decide().as != kind::wait;
+    }
+    while (!changed && !stop && std::chrono::steady_clock::now() < next_round)
+      std::this_thread::sleep_for(std::chrono::milliseconds{20});
+  }
+  return be_listed(transport, stop);
+}
+
+tl::expected<membership, std::string> formation_service::be_listed(links& transport,
+                                                                   const std::atomic<bool>& stop) {
+  const auto& self = config_.decision.self;
+  const auto question = core::encode(formation_question{question_kind::list_me, self});
+  membership m;
+  while (!stop) {
+    std::vector<endpoint> whom = config_.decision.seeds;
+    {
+      std::lock_guard guard{mutex_};
+      m.cluster = formation_.answer().what.record;
+      m.nodes = known();
+      if (lists(m.nodes, self)) // as founder, or from an earlier answer
+        return m;
+      say("the other nodes do not list this one yet");
+    }
+    for (const auto& n : m.nodes)
+      if (const auto e = parse_endpoint(n.peer_address);
+          e && std::find(whom.begin(), whom.end(), *e) == whom.end())
+        whom.push_back(*e);
+    std::erase_if(whom, [&](const auto& e) { return to_string(e) == self.peer_address; });
+    const auto next_round = std::chrono::steady_clock::now() + config_.ask_every;
+    round r;
+    ask(transport, whom, question, r);
+    std::vector<core::node_record> news;
+    {
+      std::lock_guard guard{r.s->mutex};
+      for (const auto& [seed, a] : r.s->answers)
+        if (a && a->as == formation_answer::standing::member && a->what.record.cluster == m.cluster.cluster &&
+            (news.empty() || lists(a->nodes, self)))
+          news = a->nodes;
+    }
+    if (!news.empty())
+      remember(news);
+    while (!stop && !lists(news, self) && std::chrono::steady_clock::now() < next_round)
+      std::this_thread::sleep_for(std::chrono::milliseconds{20});
+  }
+  return tl::unexpected(std::string{"stopped"});
+}
+
+void formation_service::serve(std::function<std::vector<core::node_record>()> nodes,
+                              std::function<void(const core::node_record&)> admit) {
+  std::lock_guard guard{mutex_};
+  nodes_ = std::move(nodes);
+  admit_ = std::move(admit);
+}
+
+void formation_service::remember(const std::vector<core::node_record>& nodes) {
+  {
+    std::lock_guard guard{mutex_};
+    remembered_ = nodes;
+  }
+  if (config_.peers_file.empty())
+    return;
+  // A hint: lost or torn, the founders and the seeds are asked instead.
+  const auto fresh = config_.peers_file + ".new";
+  std::ofstream{fresh, std::ios::binary | std::ios::trunc} << core::encode(peers_list{nodes});
+  std::rename(fresh.c_str(), config_.peers_file.c_str());
+}
+
+} // namespace parley::cluster

@@ -1,0 +1,84 @@
+#pragma once
+// Runs formation over the links: asks the seeds, makes promises durable, and answers others who ask.
+//
+//   formation_service forming{…};
+//   transport.on_query([&](node_id from, std::string_view q) { return forming.answer(from, q); });
+//   transport.start();
+//   auto cluster = forming.run(transport, stop, found_shards); // blocks until this node belongs to a cluster
+//   … start the node …
+//   forming.serve(directory, admit);                           // from now on this member answers newcomers
+//
+// Thread: `answer` from any; `run` from one, before the environment has another writer; `serve` from any.
+#include "cluster/links/links.hpp"
+#include "cluster/membership/formation.hpp"
+#include "storage/environment.hpp"
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <mutex>
+
+namespace parley::cluster {
+
+struct formation_service_config {
+  formation_config decision;
+  std::string peers_file;                      ///< a hint kept beside the data; empty: none
+  std::chrono::milliseconds ask_every{300};    ///< each seed, while something is missing
+  std::chrono::milliseconds say_every{10'000}; ///< the same reason for waiting, in the log
+};
+/// From a node's settings and its disk's identity.
+formation_service_config make_formation_config(const node_config& c, disk_id disk);
+
+struct membership {
+  founding cluster;
+  std::vector<core::node_record> nodes; ///< all that are known, this one and founders included
+};
+
+class formation_service {
+public:
+  /// Reads what `env` holds; it outlives this object.
+  formation_service(formation_service_config config, storage::environment& env);
+
+  /// To `links::on_query`.
+  std::string answer(node_id from, std::string_view question);
+
+  /// Makes what the founding record says durable for this node (its replicas, through the transaction).
+  using found_shards = std::function<void(storage::write_txn&, const founding&)>;
+  /// Until this node belongs to a cluster, and the cluster knows it. The error is for the operator; "stopped"
+  /// if `stop` was set.
+  tl::expected<membership, std::string> run(links& transport, const std::atomic<bool>& stop,
+                                            const found_shards& found);
+
+  /// What `run` waits for, as it was last logged; empty before. Any thread.
+  std::string waits_for() const {
+    std::lock_guard guard{mutex_};
+    return said_;
+  }
+
+  /// From now on members answer with these. `admit`: a node wants to be listed in the meta shard: propose it,
+  /// and return at once; it asks again until `nodes` lists it.
+  void serve(std::function<std::vector<core::node_record>()> nodes,
+             std::function<void(const core::node_record&)> admit);
+  /// Keeps the list for the next start.
+  void remember(const std::vector<core::node_record>& nodes);
+
+private:
+  struct round;
+  void ask(links& transport, const std::vector<endpoint>& whom, const std::string& question, round& r);
+  tl::expected<void, std::string> persist(const formation_step& step, const found_shards& found);
+  tl::expected<membership, std::string> be_listed(links& transport, const std::atomic<bool>& stop);
+  std::vector<core::node_record> known() const;
+  void say(const std::string& why);
+
+  formation_service_config config_;
+  storage::environment& env_;
+  mutable std::mutex mutex_; ///< guards all below
+  formation formation_;
+  std::vector<core::node_record> remembered_;
+  std::function<std::vector<core::node_record>()> nodes_;
+  std::function<void(const core::node_record&)> admit_;
+  std::string said_;
+  std::chrono::steady_clock::time_point said_at_{};
+};
+
+} // namespace parley::cluster

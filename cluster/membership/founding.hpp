@@ -1,0 +1,35 @@
+#pragma once
+// What a cluster is from its first moment on: decided once, by formation, durable on every founder.
+#include "actors/core/commands.hpp"
+#include "cluster/replication/replication.hpp"
+#include "storage/data_directory.hpp"
+
+#include <algorithm>
+
+namespace parley::cluster {
+
+struct founding {
+  storage::cluster_id cluster;
+  std::uint16_t shards = 64;
+  std::uint16_t replicas = 3;
+  std::vector<core::node_record> nodes; ///< the founders, ascending by id
+  template <class F>
+  auto fields(F&& f) {
+    return f(cluster.hi, cluster.lo, shards, replicas, nodes);
+  }
+};
+
+/// Members of generation 1 of `shard`: the founders in turn, so that every node leads and follows alike.
+inline std::vector<member> first_members(const founding& f, shard_id shard) {
+  std::vector<member> out;
+  const auto n = f.nodes.size();
+  const auto r = std::min<std::size_t>(f.replicas, n);
+  for (std::size_t i = 0; i < r; ++i) {
+    const auto& node = f.nodes[(number(shard) + i) % n];
+    out.push_back({node.id, node.disk});
+  }
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+} // namespace parley::cluster

@@ -1,0 +1,367 @@
+#include "cluster/node/node.hpp"
+
+#include "actors/alarm.hpp"
+#include "actors/kj_mailbox.hpp"
+#include "cluster/machine/state_reader.hpp"
+#include "cluster/membership/directory.hpp"
+#include "cluster/ops/kj_thread.hpp"
+#include "protocol/gateway/server.hpp"
+#include "protocol/gateway/webhook_code_sender.hpp"
+
+#include <caf/send.hpp>
+
+#include <future>
+#include <random>
+#include <thread>
+
+namespace parley::cluster {
+namespace {
+
+std::uint64_t random_epoch() {
+  std::random_device chance;
+  return (std::uint64_t{chance()} << 32) | chance() | 1;
+}
+
+resident_config residents(const node_config& c) {
+  resident_config r;
+  r.passivate_after = c.passivate_after;
+  r.code_valid = c.code_life;
+  r.conversation_burst_max = c.conversation_sends_burst;
+  r.conversation_refill_every = std::chrono::microseconds{1'000'000 / c.conversation_sends_per_second};
+  return r;
+}
+
+connection_config connections(const node_config& c) {
+  connection_config r;
+  r.outbox_rows_max = c.outbox_messages_max;
+  r.outbox_bytes_max = c.outbox_bytes_max;
+  r.answer_within = c.call_timeout;
+  r.user_burst_max = c.user_sends_burst;
+  r.user_refill_every = std::chrono::microseconds{1'000'000 / c.user_sends_per_second};
+  return r;
+}
+
+gateway::gateway_config gateways(const node_config& c, const founding& f) {
+  gateway::gateway_config g;
+  g.listen = {c.client_listen.host, c.client_listen.port};
+  g.cluster = {f.cluster.hi, f.cluster.lo};
+  g.node = c.node;
+  g.login_deadline = c.login_deadline;
+  g.stream.write_deadline = c.write_deadline;
+  g.connections_max = c.connections_max;
+  g.pre_login_max = c.connections_before_login_max;
+  g.pre_login_per_address_max =
+      std::min<std::size_t>(g.pre_login_per_address_max, c.connections_before_login_max);
+  g.codes_burst = c.codes_per_address_burst;
+  g.registrations_burst = c.codes_per_address_burst;
+  g.code_valid_for = std::chrono::duration_cast<std::chrono::seconds>(c.code_life);
+  g.resume_valid_for = std::chrono::duration_cast<std::chrono::seconds>(c.resume_token_life);
+  g.drain_spread = c.drain_spread;
+  return g;
+}
+
+/// One KJ loop with its gateway.
+class gateway_thread {
+public:
+  struct parts {
+    caf::actor_system& system;
+    router_actor router;
+    kj_backend_config backend;
+    gateway::gateway_config config;
+    transport::tls_context tls;
+    std::string code_sender;
+    std::shared_ptr<std::atomic<std::uint64_t>> numbers;
+    gateway::gateway_shared& shared;
+  };
+
+  explicit gateway_thread(parts p)
+      : thread_{[this, p = std::move(p)](kj_thread::loop& here) { return run(here, p); }} {}
+  /// `none` once it listens, or why not.
+  std::optional<std::string> started() { return thread_.started(); }
+  void drain() {
+    thread_.tell([this] { server_->drain(); });
+  }
+  std::size_t connections() {
+    std::size_t n = 0;
+    thread_.tell([&] { n = server_->connections(); });
+    return n;
+  }
+
+private:
+  std::optional<std::string> run(kj_thread::loop& here, const parts& p) {
+    auto& port = here.io.unixEventPort;
+    gateway::system_wall_clock clock;
+    auto cluster = make_kj_backend(p.system, p.router, p.backend, p.numbers, port);
+    kj::Own<gateway::code_sender> codes;
+    if (p.code_sender == "console") {
+      codes = kj::heap<gateway::console_code_sender>();
+    } else {
+      gateway::webhook_config hook;
+      hook.url = p.code_sender;
+      if (const auto field = hook.validate(); !field.empty())
+        return "code.sender: the webhook cannot be used: " + std::string{field};
+      codes = kj::heap<gateway::webhook_code_sender>(port, hook);
+    }
+    auto server = gateway::make_gateway_server(port, p.config, p.tls, *cluster, *codes, clock, p.shared);
+    if (!server)
+      return "clients cannot be served: " + server.error().detail;
+    server_ = server->get();
+    here.serve();
+    return std::nullopt;
+  }
+
+  gateway::gateway_server* server_ = nullptr;
+  kj_thread thread_; // last: it uses all of the above
+};
+
+} // namespace
+
+class node::impl final : public link_events, public raft_port, public peer_port {
+public:
+  impl(caf::actor_system& system, const node_config& config, const storage::identity& identity,
+       const membership& m, storage::journaled_environment& env)
+      : system_{system}, config_{config}, founding_{m.cluster}, nodes_{m.nodes}, disk_{identity.disk},
+        env_{env}, epoch_{random_epoch()}, reader_{make_state_reader(env)} {
+    router_config rc;
+    rc.node = config.node;
+    rc.epoch = epoch_;
+    rc.shards = founding_.shards;
+    start_alarm(system);
+    wired_router_ = spawn_router(system, rc);
+    router_ = caf::actor_cast<router_actor>(wired_router_);
+
+    store_config sc;
+    sc.replication.node = config.node;
+    sc.replication.disk = identity.disk;
+    sc.replication.seed = epoch_;
+    sc.replication.election_timeout = config.election_timeout;
+    sc.replication.heartbeat_every = config.raft_heartbeat;
+    wired_store_ = spawn_store(system, sc, env);
+    store_ = caf::actor_cast<store_actor>(wired_store_);
+  }
+
+  ~impl() override { stop(); }
+
+  std::optional<std::string> start(links& transport) {
+    links_ = &transport;
+    if (auto objection = refuse_settings())
+      return objection;
+    router_wiring rw;
+    store_wiring sw;
+    shard_config each;
+    each.resident = residents(config_);
+    each.fan_out.shards = founding_.shards;
+    each.fan_out.depth = &waiting_.owed;
+    for (std::uint16_t s = 0; s < founding_.shards; ++s) {
+      auto shard = spawn_shard(system_, shard_id{s}, each, *reader_, store_, router_);
+      rw.shards.emplace(s, shard);
+      sw.shards.emplace(s, shard);
+      std::vector<node_id> nodes;
+      for (const auto& m : first_members(founding_, shard_id{s}))
+        nodes.push_back(m.node);
+      rw.placement.push_back(std::move(nodes));
+    }
+    rw.peers = this;
+    sw.router = router_;
+    sw.peers = this;
+    sw.observer = &commits_;
+    caf::anon_send(wired_router_, std::move(rw));
+    caf::anon_send(wired_store_, std::move(sw));
+    learn(nodes());
+    directory_ = spawn_directory(system_, directory_settings(), router_, store_);
+
+    gateway_thread::parts parts{system_,
+                                router_,
+                                {config_.node, epoch_, connections(config_), &waiting_.outbox_rows},
+                                gateways(config_, founding_),
+                                nullptr,
+                                config_.code_sender,
+                                std::make_shared<std::atomic<std::uint64_t>>(0),
+                                shared_};
+    auto tls = transport::make_server_context({config_.client_cert(), config_.client_key()});
+    if (!tls)
+      return "client-facing TLS: " + tls.error().detail;
+    parts.tls = *tls;
+    for (std::uint32_t i = 0; i < config_.kj_threads; ++i) {
+      gateways_.push_back(std::make_unique<gateway_thread>(parts));
+      if (auto why = gateways_.back()->started())
+        return why;
+    }
+    return std::nullopt;
+  }
+
+  leftovers drain() {
+    for (auto& g : gateways_)
+      g->drain();
+    using clock = std::chrono::steady_clock;
+    const auto deadline = clock::now() + config_.drain_deadline;
+    auto ask_again = clock::now();
+    leftovers left;
+    do {
+      if (clock::now() >= ask_again) { // a transfer may fail, and a leadership may come in meanwhile
+        caf::anon_send(store_, atom::drain_v);
+        ask_again = clock::now() + std::chrono::seconds{1};
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds{50});
+      left = {};
+      for (auto& g : gateways_)
+        left.clients += g->connections();
+      const auto replicas = ask_report();
+      left.leaderships =
+          static_cast<std::size_t>(std::count_if(replicas.begin(), replicas.end(), [](const auto& r) {
+            return r.as == replica_status::role::leader && r.members.size() > 1;
+          }));
+    } while ((left.clients > 0 || left.leaderships > 0) && clock::now() < deadline);
+    return left;
+  }
+
+  void stop() {
+    gateways_.clear();
+    if (directory_)
+      caf::anon_send_exit(directory_, caf::exit_reason::user_shutdown);
+    directory_ = nullptr;
+  }
+
+  node_snapshot snapshot() {
+    node_snapshot s;
+    s.replicas = ask_report();
+    if (links_)
+      s.links = links_->status();
+    s.storage = env_.stats();
+    s.journal = env_.journal();
+    s.serving = !s.replicas.empty() && std::all_of(s.replicas.begin(), s.replicas.end(), [](const auto& r) {
+      return r.leader != node_id::none || r.as == replica_status::role::sealed;
+    });
+    return s;
+  }
+
+  void learn(const std::vector<core::node_record>& nodes) {
+    for (const auto& n : nodes) {
+      if (n.id == config_.node)
+        continue;
+      if (const auto at = parse_endpoint(n.peer_address))
+        links_->set_peer(n.id, at->host, at->port);
+    }
+    std::lock_guard guard{nodes_mutex_};
+    nodes_ = nodes;
+  }
+  std::vector<core::node_record> nodes() const {
+    std::lock_guard guard{nodes_mutex_};
+    return nodes_;
+  }
+  void admit(const core::node_record& newcomer) {
+    if (directory_)
+      caf::anon_send(directory_, newcomer);
+  }
+
+  // --- link_events
+  void received(node_id from, lane on, std::vector<std::string> payloads) override {
+    if (on == lane::raft)
+      caf::anon_send(store_, raft_payloads{from, std::move(payloads)});
+    else
+      caf::anon_send(router_, peer_payloads{from, std::move(payloads)});
+  }
+  void reset(node_id peer) override {
+    caf::anon_send(store_, peer_lost{peer});
+    caf::anon_send(router_, peer_lost{peer});
+  }
+  // --- raft_port, peer_port
+  void send_raft(node_id to, std::string frame) override { links_->send(to, lane::raft, frame); }
+  bool send(node_id to, std::string payload) override { return links_->send(to, lane::calls, payload); }
+
+  gateway::gateway_shared shared_;
+  commit_metrics commits_;
+  depths waiting_;
+
+private:
+  /// What the operator chose may not fit what an actor can run with.
+  std::optional<std::string> refuse_settings() const {
+    shard_config each;
+    each.resident = residents(config_);
+    each.fan_out.shards = founding_.shards;
+    for (const auto& objection : {validate(each), validate(connections(config_))})
+      if (objection)
+        return "settings: " + caf::to_string(objection.context());
+    if (const auto field = gateways(config_, founding_).validate(); !field.empty())
+      return "settings of the gateway: " + std::string{field};
+    return std::nullopt;
+  }
+  directory_config directory_settings() {
+    directory_config d;
+    d.self = {config_.node, disk_, to_string(config_.peer_advertise), to_string(config_.client_advertise)};
+    d.replicas = founding_.replicas;
+    d.learn = [this](const std::vector<core::node_record>& nodes) {
+      if (!nodes.empty())
+        learn(nodes);
+    };
+    d.reachable = [this](node_id n) { return links_->connected(n); };
+    return d;
+  }
+  std::vector<replica_status> ask_report() {
+    auto promise = std::make_shared<std::promise<std::vector<replica_status>>>();
+    auto future = promise->get_future();
+    auto sink = system_.spawn([promise](report_sink::pointer self) -> report_sink::behavior_type {
+      return {[self, promise](replica_report& r) {
+        promise->set_value(std::move(r.replicas));
+        self->quit();
+      }};
+    });
+    caf::anon_send(store_, atom::report_v, sink);
+    if (future.wait_for(std::chrono::seconds{2}) != std::future_status::ready) {
+      caf::anon_send_exit(sink, caf::exit_reason::user_shutdown);
+      return {}; // the store is in a long sync: not ready is the truth
+    }
+    return future.get();
+  }
+
+  caf::actor_system& system_;
+  node_config config_;
+  founding founding_;
+  mutable std::mutex nodes_mutex_;
+  std::vector<core::node_record> nodes_;
+  disk_id disk_;
+  storage::journaled_environment& env_;
+  std::uint64_t epoch_;
+  std::unique_ptr<state_reader> reader_;
+  links* links_ = nullptr;
+  wired_router_actor wired_router_;
+  router_actor router_;
+  wired_store_actor wired_store_;
+  store_actor store_;
+  caf::actor directory_;
+  std::vector<std::unique_ptr<gateway_thread>> gateways_;
+};
+
+node::node(caf::actor_system& system, const node_config& config, const storage::identity& identity,
+           const membership& m, storage::journaled_environment& env)
+    : impl_{std::make_unique<impl>(system, config, identity, m, env)} {}
+node::~node() = default;
+link_events& node::events() {
+  return *impl_;
+}
+std::optional<std::string> node::start(links& transport) {
+  return impl_->start(transport);
+}
+node::leftovers node::drain() {
+  return impl_->drain();
+}
+node_snapshot node::snapshot() {
+  return impl_->snapshot();
+}
+const gateway::gateway_metrics& node::metrics() const {
+  return impl_->shared_.metrics;
+}
+const commit_metrics& node::commits() const {
+  return impl_->commits_;
+}
+const depths& node::waiting() const {
+  return impl_->waiting_;
+}
+std::vector<core::node_record> node::nodes() const {
+  return impl_->nodes();
+}
+void node::admit(const core::node_record& newcomer) {
+  impl_->admit(newcomer);
+}
+
+} // namespace parley::cluster

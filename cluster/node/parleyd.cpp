@@ -1,0 +1,238 @@
+// parleyd: one node. Settings, data directory, formation, node, and a polite end.
+#include "cluster/links/network_scheduler.hpp"
+#include "cluster/machine/dump.hpp"
+#include "cluster/membership/formation_service.hpp"
+#include "cluster/node/node_pages.hpp"
+#include "cluster/node/preflight.hpp"
+#include "cluster/ops/admin_server.hpp"
+#include "cluster/ops/logging.hpp"
+#include "cluster/ops/node_config.hpp"
+
+#include <caf/actor_system.hpp>
+#include <caf/actor_system_config.hpp>
+#include <caf/atom.hpp>
+
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <sched.h>
+#include <sys/resource.h>
+#include <thread>
+
+namespace {
+
+using namespace parley;
+using namespace parley::cluster;
+
+constexpr std::string_view version = "0.1.0";
+
+/// Links exist before the node does (formation speaks over them) and after it: until there is a node, what
+/// arrives belongs to nobody.
+class events_relay final : public link_events {
+public:
+  void to(link_events* events) { to_.store(events); }
+  void received(node_id from, lane on, std::vector<std::string> payloads) override {
+    if (auto* e = to_.load())
+      e->received(from, on, std::move(payloads));
+  }
+  void reset(node_id peer) override {
+    if (auto* e = to_.load())
+      e->reset(peer);
+  }
+
+private:
+  std::atomic<link_events*> to_{nullptr};
+};
+
+/// SIGTERM and SIGINT are blocked everywhere and waited for here.
+class signals {
+public:
+  signals() {
+    sigemptyset(&set_);
+    sigaddset(&set_, SIGTERM);
+    sigaddset(&set_, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &set_, nullptr);
+    std::signal(SIGPIPE, SIG_IGN);
+  }
+  void watch() {
+    std::thread{[this] {
+      int which = 0;
+      sigwait(&set_, &which);
+      log::info("stopping", {{"signal", which}});
+      stop.store(true);
+      stop.notify_all();
+      sigwait(&set_, &which); // a second one means: now
+      std::_Exit(1);
+    }}.detach();
+  }
+  void wait() { stop.wait(false); }
+  std::atomic<bool> stop{false};
+
+private:
+  sigset_t set_{};
+};
+
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+    return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/// A message is handed from thread to thread, and the kernel lets a woken one displace its waker at once: in
+/// the middle of handing over the rest, or holding the lock that the other needs first. Batch threads wait
+/// for their turn: a fifth less delay at low load. Threads inherit it; where it is forbidden nothing is lost.
+void let_wakers_finish() {
+  const sched_param none{};
+  sched_setscheduler(0, SCHED_BATCH, &none);
+}
+
+int fail(std::string_view what) {
+  log::stop();
+  std::fprintf(stderr, "parleyd: %.*s\n", static_cast<int>(what.size()), what.data());
+  return 1;
+}
+
+/// Once there are actors, an end is abrupt: they hold what an orderly one would take from under them.
+[[noreturn]] void leave(int status) {
+  std::fflush(stdout);
+  std::_Exit(status);
+}
+
+tl::expected<storage::identity, std::string> claim(storage::environment& env, node_id node) {
+  auto txn = env.begin_write();
+  auto identity = storage::claim_identity(*txn, node);
+  if (!identity)
+    return tl::unexpected{identity.error().what};
+  if (txn->commit() != ec::none || env.publish(storage::environment::publishing::now) != ec::none)
+    return tl::unexpected{std::string{"the data directory cannot be written"}};
+  return *identity;
+}
+
+void found_shards(storage::write_txn& txn, const founding& f, const member& self) {
+  for (std::uint16_t s = 0; s < f.shards; ++s) {
+    const auto members = first_members(f, shard_id{s});
+    if (std::find(members.begin(), members.end(), self) != members.end())
+      replication::found(txn, shard_id{s}, members, self);
+  }
+}
+
+struct caf_settings : caf::actor_system_config {
+  caf_settings(const node_config& c, const links_config& l) {
+    configure_links(*this, l);
+    if (c.caf_workers == 0) {
+      load<network_scheduler>();
+      set("middleman.workers", std::size_t{0}); // they would run on the same thread
+      return;
+    }
+    set("scheduler.max-threads", c.caf_workers);
+    set("scheduler.policy", c.caf_policy == "sharing" ? caf::atom("sharing") : caf::atom("stealing"));
+    if (!c.caf_polling) { // idle workers sleep at once: less delay at low load
+      set("work-stealing.aggressive-poll-attempts", 10);
+      set("work-stealing.moderate-poll-attempts", 0);
+    }
+  }
+};
+
+int run(const node_config& config) {
+  if (config.threads_batch)
+    let_wakers_finish();
+  signals signals; // before any thread begins: a thread that does not block SIGTERM would die of it, and all
+                   // with it
+  log::start({log::level_named(config.log_level),
+              config.log_format == "json" ? log::format::json : log::format::text});
+  signals.watch();
+  raise_descriptor_limit();
+
+  if (const auto why = objection(config))
+    return fail(*why);
+  for (const auto& doubt : doubts(config))
+    log::warn("start-doubt", {{"why", doubt}});
+  auto directory = storage::data_directory::lock(config.data_dir);
+  if (!directory)
+    return fail(directory.error().what + " (--data-dir names it)");
+  storage::lmdb_config disk;
+  disk.reserve_bytes = config.disk_reserve_bytes;
+  disk.map_bytes_max = config.map_bytes_max;
+  disk.map_bytes_initial = std::min(disk.map_bytes_initial, disk.map_bytes_max);
+  auto env = storage::journaled_environment::open(config.data_dir, disk, {});
+  if (!env)
+    return fail(env.error().what);
+  const auto identity = claim(**env, config.node);
+  if (!identity)
+    return fail(identity.error() + " (--node, --data-dir)");
+
+  node_pages pages{config.node};
+  admin_config admin_settings;
+  admin_settings.listen = config.admin_listen;
+  admin_settings.certificate_file = config.admin_cert();
+  admin_settings.key_file = config.admin_key();
+  admin_settings.ca_file = config.admin_ca();
+  const auto admin = start_admin_server(admin_settings, pages);
+  if (!admin)
+    return fail(admin.error());
+
+  const auto links_settings = make_links_config(config);
+  caf_settings caf_config{config, links_settings};
+  caf::actor_system system{caf_config};
+  events_relay relay;
+  links transport{system, links_settings, relay};
+  formation_service forming{make_formation_config(config, identity->disk), **env};
+  pages.starts([&] { return forming.waits_for(); });
+  transport.on_query([&](node_id from, std::string_view question) { return forming.answer(from, question); });
+  if (const auto why = transport.start())
+    leave(fail(*why + " (--node, --certs-dir and --peer-listen decide this)"));
+
+  const member self{config.node, identity->disk};
+  const auto cluster = forming.run(transport, signals.stop, [&](storage::write_txn& txn, const founding& f) {
+    found_shards(txn, f, self);
+  });
+  if (!cluster) {
+    if (!signals.stop)
+      leave(fail(cluster.error()));
+    log::stop();
+    leave(0);
+  }
+
+  node it{system, config, *identity, *cluster, **env};
+  relay.to(&it.events());
+  if (const auto why = it.start(transport))
+    leave(fail(*why));
+  forming.serve([&] { return it.nodes(); }, [&](const core::node_record& n) { it.admit(n); });
+  pages.is(it);
+  log::info("serving", {{"node", config.node},
+                        {"clients", to_string(config.client_listen)},
+                        {"admin", to_string({config.admin_listen.host, (*admin)->port()})}});
+
+  signals.wait();
+  pages.drains();
+  const auto left = it.drain();
+  log::info("drained", {{"clients", left.clients}, {"leaderships", left.leaderships}});
+  forming.remember(it.nodes());
+  log::info("stopped");
+  log::stop();
+  // Nothing durable hangs on an orderly end: what is acknowledged is on disk, the rest is on other nodes or
+  // is sent again. So there is nothing to wait for.
+  leave(0);
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+  const auto asked = read_startup(argc, argv, current_environment(), version);
+  switch (asked.what) {
+  case startup::action::print:
+    std::fputs(asked.text.c_str(), asked.exit_code == 0 ? stdout : stderr);
+    return asked.exit_code;
+  case startup::action::dump: {
+    const auto dumped = dump_node(asked.dump_dir, stdout);
+    return dumped ? 0 : fail(dumped.error().what);
+  }
+  case startup::action::run:
+    break;
+  }
+  for (const auto& warning : asked.warnings)
+    std::fprintf(stderr, "parleyd: %s\n", warning.c_str());
+  return run(asked.config);
+}

@@ -1,0 +1,124 @@
+#include "cluster/node/preflight.hpp"
+
+#include "cluster/ops/admin_server.hpp"
+#include "protocol/transport/socket.hpp"
+#include "protocol/transport/tls.hpp"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+
+namespace parley::cluster {
+namespace {
+
+namespace fs = std::filesystem;
+using problem = std::optional<std::string>;
+
+problem unreadable(const node_config& c) {
+  std::vector<std::string> files{c.peer_ca(), c.peer_cert(), c.peer_key(), c.client_cert(), c.client_key()};
+  if (!is_loopback(c.admin_listen.host))
+    files.insert(files.end(), {c.admin_ca(), c.admin_cert(), c.admin_key()});
+  for (const auto& file : files) {
+    if (::access(file.c_str(), R_OK) == 0)
+      continue;
+    const int error = errno;
+    if (error == EACCES)
+      return fmt::format(
+          "the certificate file {} belongs to somebody else: run the node as the user who owns it, or "
+          "give this user a copy (--certs-dir)",
+          file);
+    return fmt::format(
+        "there is no {}: make the certificates of node {} with `scripts/make_certs.sh {} {}`, or say with "
+        "--certs-dir where they are",
+        file, number(c.node), c.certs_dir, number(c.node));
+  }
+  const auto unfit = [&](const std::string& certificate, const std::string& key, const char* who) -> problem {
+    const auto tls = transport::make_server_context({certificate, key});
+    if (tls)
+      return {};
+    return fmt::format(
+        "{} cannot be served: {}. Delete both files and run `scripts/make_certs.sh {} {}` again", who,
+        tls.error().detail, c.certs_dir, number(c.node));
+  };
+  if (auto p = unfit(c.client_cert(), c.client_key(), "clients"))
+    return p;
+  if (!is_loopback(c.admin_listen.host))
+    return unfit(c.admin_cert(), c.admin_key(), "the admin port");
+  return {};
+}
+
+/// The gateway's own sockets share their port among its threads, and would share it with another process's
+/// too: so whether it is free is asked without that.
+problem taken(const endpoint& e, const char* flag) {
+  const auto at = transport::resolve({e.host, e.port});
+  if (!at)
+    return fmt::format("{} {}: the host's name cannot be looked up: give an address of this machine, such as "
+                       "127.0.0.1",
+                       flag, to_string(e));
+  const kj::AutoCloseFd fd{::socket(at->storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+  const int one = 1;
+  ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+  if (fd.get() >= 0 && ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&at->storage), at->size) == 0)
+    return {};
+  const int error = errno;
+  if (error == EADDRINUSE)
+    return fmt::format(
+        "{} {}: another process listens there. Stop it (`ss -ltnp` names it), or choose another port", flag,
+        to_string(e));
+  if (error == EADDRNOTAVAIL)
+    return fmt::format(
+        "{} {}: this machine has no such address. Give one that it has, or 0.0.0.0 for all of them", flag,
+        to_string(e));
+  if (error == EACCES)
+    return fmt::format("{} {}: ports below 1024 are for root. Choose a higher one", flag, to_string(e));
+  return fmt::format("{} {}: {}. Choose another address or port", flag, to_string(e), std::strerror(error));
+}
+
+problem unusable(const std::string& dir) {
+  std::error_code ignored;
+  const auto advice = ": choose a directory that this user can write to (--data-dir)";
+  if (fs::exists(dir, ignored) && !fs::is_directory(dir, ignored))
+    return fmt::format("the data directory {} is a file{}", dir, advice);
+  auto there = fs::absolute(dir, ignored);
+  while (!fs::exists(there, ignored) && there.has_relative_path())
+    there = there.parent_path();
+  if (!fs::is_directory(there, ignored))
+    return fmt::format("the data directory {} cannot be made, for {} is a file{}", dir, there.string(),
+                       advice);
+  if (::access(there.c_str(), W_OK | X_OK) != 0)
+    return fmt::format("the data directory {} cannot be {} ({}: {}){}", dir,
+                       fs::equivalent(there, dir, ignored) ? "written" : "made", there.string(),
+                       std::strerror(errno), advice);
+  return {};
+}
+
+} // namespace
+
+std::optional<std::string> objection(const node_config& c) {
+  if (auto p = unusable(c.data_dir))
+    return p;
+  if (auto p = unreadable(c))
+    return p;
+  for (const auto& [at, flag] : {std::pair{c.peer_listen, "--peer-listen"},
+                                 {c.client_listen, "--client-listen"},
+                                 {c.admin_listen, "--admin-listen"}})
+    if (at.port != 0)
+      if (auto p = taken(at, flag))
+        return p;
+  return {};
+}
+
+std::vector<std::string> doubts(const node_config& c) {
+  std::vector<std::string> out;
+  for (const auto& s : c.seeds)
+    if (!transport::resolve({s.host, s.port}))
+      out.push_back(fmt::format("the seed {} cannot be looked up: if that does not change, correct --seeds",
+                                to_string(s)));
+  return out;
+}
+
+} // namespace parley::cluster

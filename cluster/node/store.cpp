@@ -1,0 +1,319 @@
+#include "cluster/node/store.hpp"
+
+#include "cluster/replication/attentive_clock.hpp"
+
+#include <algorithm>
+#include <caf/send.hpp>
+#include <caf/stateful_actor.hpp>
+#include <cstdio>
+#include <cstdlib>
+
+namespace parley::cluster {
+namespace {
+
+mono_ms steady_now() {
+  return mono_ms{std::chrono::duration_cast<std::chrono::milliseconds>(
+                     std::chrono::steady_clock::now().time_since_epoch())
+                     .count()};
+}
+
+[[noreturn]] void stop_process(const char* what, ec why) {
+  std::fprintf(stderr, "parleyd: %s (%s): stopping; the other replicas have what this one had\n", what,
+               std::string{describe(why).name}.c_str());
+  std::abort();
+}
+
+/// Who waits for an engine's ticket.
+struct waiting {
+  result_sink reply_to;
+  std::uint64_t ticket = 0;
+};
+
+struct store_state {
+  static inline const char* name = "store";
+  store_config config;
+  storage::environment* env = nullptr;
+  store_wiring wiring;
+  std::unique_ptr<shard_machine> machine;
+  std::unique_ptr<replication> engine;
+  attentive_clock clock{std::chrono::milliseconds{1}};
+  std::uint64_t last_ticket = 0;
+
+  mono_ms now() { return clock.at(steady_now()); }
+  std::unordered_map<std::uint64_t, waiting> proposals; ///< by the engine's ticket; reads too
+  std::vector<proposal> merging;                        ///< that can wait
+  bool turn_queued = false;
+  bool open = false;
+};
+
+using self_ptr = wired_store_actor::stateful_pointer<store_state>;
+
+/// One message per receiver and turn.
+class results {
+public:
+  void add(const result_sink& to, result r) {
+    if (!to)
+      return;
+    const auto id = to.id();
+    auto [i, is_new] = index_.try_emplace(id, groups_.size());
+    if (is_new)
+      groups_.emplace_back(to, result_batch{});
+    groups_[i->second].second.results.push_back(std::move(r));
+  }
+  ~results() {
+    for (auto& [to, batch] : groups_)
+      caf::anon_send(to, std::move(batch));
+  }
+
+private:
+  std::unordered_map<caf::actor_id, std::size_t> index_;
+  std::vector<std::pair<result_sink, result_batch>> groups_;
+};
+
+using publishing = storage::environment::publishing;
+
+void queue_turn(self_ptr self) {
+  auto& st = self->state;
+  if (st.turn_queued || !st.open)
+    return;
+  st.turn_queued = true;
+  self->send(self, atom::turn_v); // behind everything that is in the mailbox by now: that is the batch
+}
+
+void hand_out(store_state& st, std::vector<frame>& frames) {
+  for (auto& f : frames)
+    st.wiring.peers->send_raft(f.to, std::move(f.bytes));
+}
+
+void hand_out(store_state& st, events& news) {
+  results out;
+  for (const auto& r : news.refusals)
+    if (auto w = st.proposals.extract(r.ticket); !w.empty())
+      out.add(w.mapped().reply_to, {w.mapped().ticket, r.why, false, {}});
+  for (const auto& r : news.reads)
+    if (auto w = st.proposals.extract(r.ticket); !w.empty())
+      out.add(w.mapped().reply_to, {w.mapped().ticket, ec::none, true, {}});
+  if (news.leaderships.empty())
+    return;
+  for (const auto& l : news.leaderships) { // the shard first: the router's next call may be for it
+    st.machine->set_leading(l.shard, l.ready);
+    if (auto s = st.wiring.shards.find(number(l.shard)); s != st.wiring.shards.end())
+      caf::anon_send(s->second, l);
+  }
+  caf::anon_send(st.wiring.router, leadership_news{std::move(news.leaderships)});
+}
+
+/// What applying left: answers for those who proposed, debts and arrivals for the shards that lead here.
+std::size_t hand_out_results(store_state& st) {
+  auto left = st.machine->take_results();
+  results out;
+  for (auto& a : left.answers)
+    if (auto w = st.proposals.extract(a.ticket); !w.empty())
+      out.add(w.mapped().reply_to, {w.mapped().ticket, ec::none, false, std::move(a.what)});
+  std::unordered_map<std::uint16_t, shard_effects> effects;
+  for (auto& d : left.debts)
+    effects[number(d.shard)].debts.push_back(std::move(d));
+  for (auto& a : left.arrivals)
+    effects[number(a.shard)].arrivals.push_back(std::move(a));
+  for (auto& [shard, e] : effects)
+    if (auto s = st.wiring.shards.find(shard); s != st.wiring.shards.end())
+      caf::anon_send(s->second, std::move(e));
+  return left.answers.size();
+}
+
+void publish(store_state& st, publishing when) {
+  if (const auto error = st.env->publish(when); error != ec::none)
+    stop_process("what is committed could not be published", error);
+}
+
+void run_turn(self_ptr self) {
+  auto& st = self->state;
+  st.turn_queued = false;
+  auto early = st.engine->begin_turn(st.now());
+  hand_out(st, early.frames);
+  hand_out(st, early.news);
+  if (!early.frames.empty()) // the followers' syncs are the longer way: where both threads share a processor,
+    std::this_thread::yield(); // the network's goes first
+  if (st.engine->wants_write()) {
+    auto txn = st.env->begin_write();
+    const auto when = st.engine->write(*txn, st.env->room());
+    const auto commands = hand_out_results(st); // what is behind them is on a majority's disks already
+    const auto begun = std::chrono::steady_clock::now();
+    if (const auto error = txn->commit(when); error != ec::none)
+      stop_process("a commit failed", error);
+    if (st.wiring.observer)
+      st.wiring.observer->committed(commands, std::chrono::steady_clock::now() - begun);
+  }
+  auto late = st.engine->end_turn(st.now());
+  hand_out(st, late.frames);
+  // Those who are told that they can read would wait for it one by one; frames do not.
+  const bool readers_come = !late.news.reads.empty() || !late.news.leaderships.empty();
+  publish(st, readers_come ? publishing::now : publishing::if_due);
+  hand_out(st, late.news);
+  if (st.engine->wants_write())
+    queue_turn(self);
+}
+
+void arm_tick(self_ptr self) {
+  const auto in = static_cast<std::int64_t>(self->state.engine->next_tick()) -
+                  static_cast<std::int64_t>(self->state.now());
+  self->delayed_send(self, std::chrono::milliseconds{std::clamp<std::int64_t>(in, 5, 1000)}, atom::tick_v);
+}
+
+std::uint64_t remember(store_state& st, const result_sink& reply_to, std::uint64_t ticket) {
+  const auto n = ++st.last_ticket;
+  if (reply_to)
+    st.proposals.emplace(n, waiting{reply_to, ticket});
+  return n;
+}
+
+void drain(store_state& st) {
+  const auto self = st.config.replication.node;
+  std::size_t turn = 0;
+  for (const auto& r : st.engine->status()) {
+    if (r.as != replica_status::role::leader)
+      continue;
+    std::vector<node_id> others;
+    for (const auto& m : r.members)
+      if (m.node != self)
+        others.push_back(m.node);
+    if (!others.empty())
+      st.engine->transfer_leadership(r.shard, others[turn++ % others.size()]);
+  }
+}
+
+void refuse_all(proposal_batch& batch, ec why) {
+  results out;
+  for (const auto& p : batch.proposals)
+    out.add(p.reply_to, {p.ticket, why, false, {}});
+}
+
+void propose(store_state& st, proposal& p) {
+  st.engine->propose(p.shard, remember(st, p.reply_to, p.ticket), std::move(p.command));
+}
+
+/// Each round costs every replica a sync and a dozen threads a wake-up, for one command as for a hundred.
+void keep(self_ptr self, proposal& p) {
+  auto& st = self->state;
+  if (st.merging.empty())
+    self->delayed_send(self, st.config.merge_within, atom::sweep_v);
+  st.merging.push_back(std::move(p));
+}
+
+void propose_kept(self_ptr self) {
+  for (auto& p : std::exchange(self->state.merging, {}))
+    propose(self->state, p);
+  queue_turn(self);
+}
+
+wired_store_actor::behavior_type store(self_ptr self, store_config config, storage::environment* env) {
+  auto& st = self->state;
+  st.config = config;
+  st.clock = attentive_clock{config.replication.heartbeat_every * 3 / 2};
+  st.env = env;
+  st.machine = std::make_unique<shard_machine>();
+  st.engine = std::make_unique<replication>(config.replication, *st.machine);
+  return {
+      [self](store_wiring& wiring) {
+        auto& st = self->state;
+        st.wiring = std::move(wiring);
+        if (const auto error = st.engine->open(*st.env, st.now()); error != ec::none)
+          stop_process("the store does not open", error);
+        st.open = true;
+        st.env->when_reader_waits(
+            [me = caf::actor_cast<store_actor>(self)] { caf::anon_send(me, atom::publish_v); });
+        self->send(self, atom::tick_v);
+      },
+      [self](proposal_batch& batch) {
+        auto& st = self->state;
+        if (!st.open ||
+            st.proposals.size() + st.merging.size() + batch.proposals.size() > st.config.proposals_max) {
+          refuse_all(batch, ec::overloaded);
+          return;
+        }
+        for (auto& p : batch.proposals) {
+          if (p.can_wait) {
+            keep(self, p);
+          } else {
+            propose(st, p);
+            queue_turn(self);
+          }
+        }
+      },
+      [self](const fresh_read& r) {
+        auto& st = self->state;
+        if (!st.open || st.proposals.size() >= st.config.proposals_max) {
+          results{}.add(r.reply_to, {r.ticket, ec::overloaded, false, {}});
+          return;
+        }
+        st.engine->read(r.shard, remember(st, r.reply_to, r.ticket));
+        queue_turn(self);
+      },
+      [self](const raft_payloads& p) {
+        auto& st = self->state;
+        if (!st.open)
+          return;
+        for (const auto& bytes : p.frames)
+          st.engine->receive(p.from, bytes, st.now());
+        queue_turn(self);
+      },
+      [self](const peer_lost& p) {
+        if (!self->state.open)
+          return;
+        self->state.engine->peer_reset(p.peer);
+        queue_turn(self);
+      },
+      [self](const seal_request& r) {
+        auto& st = self->state;
+        if (!st.open)
+          return;
+        st.engine->seal(r.shard, r.next, remember(st, result_sink{}, 0));
+        queue_turn(self);
+      },
+      [self](const transfer_request& r) {
+        if (!self->state.open)
+          return;
+        self->state.engine->transfer_leadership(r.shard, r.to);
+        queue_turn(self);
+      },
+      [self](atom::drain) {
+        if (!self->state.open)
+          return;
+        propose_kept(self);
+        drain(self->state);
+        queue_turn(self);
+      },
+      [self](atom::report, const report_sink& to) {
+        caf::anon_send(to, replica_report{self->state.engine->status()});
+      },
+      [self](atom::tick) {
+        self->state.engine->tick(self->state.now());
+        queue_turn(self);
+        arm_tick(self);
+      },
+      [self](atom::turn) { run_turn(self); },
+      [self](atom::sweep) { propose_kept(self); },
+      [self](atom::publish) {
+        if (self->state.open)
+          publish(self->state, publishing::now);
+      },
+  };
+}
+
+} // namespace
+
+caf::error validate(const store_config& config) {
+  if (config.proposals_max < 1)
+    return caf::make_error(caf::sec::invalid_argument, std::string{"store: proposals_max"});
+  if (config.merge_within.count() < 1)
+    return caf::make_error(caf::sec::invalid_argument, std::string{"store: merge_within"});
+  if (const auto field = validate(config.replication))
+    return caf::make_error(caf::sec::invalid_argument, "replication: " + *field);
+  return caf::none;
+}
+
+wired_store_actor spawn_store(caf::actor_system& sys, store_config config, storage::environment& env) {
+  return sys.spawn<caf::detached>(store, config, &env);
+}
+
+} // namespace parley::cluster

@@ -1,0 +1,54 @@
+#pragma once
+// The STORE actor: one thread, one LMDB environment, all Raft groups in it.
+#include "actors/interfaces.hpp"
+#include "cluster/machine/shard_machine.hpp"
+#include "cluster/replication/replication.hpp"
+#include "storage/environment.hpp"
+
+#include <atomic>
+#include <unordered_map>
+
+namespace parley::cluster {
+
+/// Sends bytes on the raft lane; a frame that cannot go is followed by a `peer_lost`.
+class raft_port {
+public:
+  virtual ~raft_port() = default;
+  virtual void send_raft(node_id to, std::string frame) = 0;
+};
+
+/// What the store tells metrics, from its own thread.
+class store_observer {
+public:
+  virtual ~store_observer() = default;
+  virtual void committed(std::size_t commands, std::chrono::nanoseconds sync) = 0;
+};
+
+struct store_config {
+  replication_config replication;
+  std::size_t proposals_max = 16'384; ///< unanswered, of all shards; above: overloaded
+  std::chrono::milliseconds merge_within{
+      100}; ///< how long proposals that can wait are kept, for one round together
+};
+caf::error validate(const store_config& config);
+
+struct store_wiring {
+  std::unordered_map<std::uint16_t, shard_actor> shards;
+  router_actor router;
+  raft_port* peers = nullptr;         ///< outlives the actor
+  store_observer* observer = nullptr; ///< may be null
+};
+
+} // namespace parley::cluster
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::cluster::store_wiring)
+
+namespace parley::cluster {
+
+/// The STORE as its node assembles it: it starts with the wiring.
+using wired_store_actor = store_actor::extend<caf::reacts_to<store_wiring>, caf::reacts_to<atom::sweep>>;
+
+/// Spawns it detached: it blocks in the sync. `env` outlives the actor. A store that cannot open aborts the
+/// process: what it remembers is on the other replicas.
+wired_store_actor spawn_store(caf::actor_system& sys, store_config config, storage::environment& env);
+
+} // namespace parley::cluster

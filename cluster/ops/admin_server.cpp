@@ -1,0 +1,231 @@
+#include "cluster/ops/admin_server.hpp"
+
+#include "cluster/ops/kj_thread.hpp"
+
+#include <arpa/inet.h>
+#include <fmt/format.h>
+#include <kj/compat/http.h>
+#include <kj/compat/tls.h>
+
+#include <fstream>
+#include <iterator>
+
+namespace parley::cluster {
+namespace {
+
+constexpr auto plain_text = "text/plain; charset=utf-8";
+
+struct reply {
+  unsigned status = 200;
+  const char* reason = "OK";
+  const char* type = plain_text;
+  std::string body;
+};
+
+reply answer(admin_source& source, kj::StringPtr url) {
+  const std::string_view path{url.cStr(), std::min(url.size(), std::string_view{url.cStr()}.find('?'))};
+  if (path == "/healthz")
+    return {200, "OK", plain_text, "alive\n"};
+  if (path == "/readyz") {
+    const auto now = source.state();
+    return {now.ready ? 200U : 503U, now.ready ? "OK" : "Service Unavailable", plain_text, now.why + "\n"};
+  }
+  if (path == "/metrics")
+    return {200, "OK", "text/plain; version=0.0.4; charset=utf-8", source.metrics()};
+  if (path == "/")
+    return {200, "OK", "text/html; charset=utf-8", source.page()};
+  return {404, "Not Found", plain_text, "There are /, /metrics, /healthz and /readyz.\n"};
+}
+
+class service final : public kj::HttpService {
+public:
+  service(admin_source& source, const kj::HttpHeaderTable& table) : source_{source}, table_{table} {}
+  kj::Promise<void> request(kj::HttpMethod method, kj::StringPtr url, const kj::HttpHeaders&,
+                            kj::AsyncInputStream&, Response& response) override {
+    const bool reads = method == kj::HttpMethod::GET || method == kj::HttpMethod::HEAD;
+    auto r = reads ? answer(source_, url) : reply{405, "Method Not Allowed", plain_text, "Only GET.\n"};
+    kj::HttpHeaders headers{table_};
+    headers.set(kj::HttpHeaderId::CONTENT_TYPE, r.type);
+    auto stream = response.send(r.status, r.reason, headers, r.body.size());
+    if (method == kj::HttpMethod::HEAD)
+      return kj::READY_NOW;
+    auto body = kj::heap<std::string>(std::move(r.body));
+    auto written = stream->write(body->data(), body->size());
+    return written.attach(kj::mv(stream), kj::mv(body));
+  }
+
+private:
+  admin_source& source_;
+  const kj::HttpHeaderTable& table_;
+};
+
+/// Who speaks no HTTP learns it and is hung up on; who has gone is no news.
+class quiet_errors final : public kj::HttpServerErrorHandler {
+public:
+  kj::Promise<void> handleApplicationError(kj::Exception, kj::Maybe<kj::HttpService::Response&>) override {
+    return kj::READY_NOW;
+  }
+};
+
+class close_after_one final : public kj::HttpServerCallbacks {
+public:
+  bool shouldClose() override { return true; }
+};
+
+kj::Duration span(std::chrono::milliseconds d) {
+  return static_cast<std::int64_t>(d.count()) * kj::MILLISECONDS;
+}
+
+/// All that a TLS port needs, read once.
+struct tls_files {
+  kj::String certificate, key, ca;
+};
+
+tl::expected<tls_files, std::string> read_tls(const admin_config& c) {
+  tls_files files;
+  for (auto [name, into] : {std::pair{&c.certificate_file, &files.certificate},
+                            {&c.key_file, &files.key},
+                            {&c.ca_file, &files.ca}}) {
+    std::ifstream in{*name};
+    const std::string text{std::istreambuf_iterator<char>{in}, {}};
+    if (!in.is_open() || text.empty())
+      return tl::unexpected{fmt::format("the admin port {} is not on loopback, so it needs TLS, and {} "
+                                        "cannot be read: make certificates with "
+                                        "scripts/make_certs.sh, or keep the port on 127.0.0.1",
+                                        to_string(c.listen), name->empty() ? "its certificate" : *name)};
+    *into = kj::str(text.c_str());
+  }
+  return files;
+}
+
+class server final : public admin_server, private kj::TaskSet::ErrorHandler {
+public:
+  server(admin_config config, admin_source& source)
+      : config_{std::move(config)}, source_{source}, thread_{[this](kj_thread::loop& here) {
+          return run(here);
+        }} {}
+  ~server() noexcept override {} // a KJ destructor may throw, ours may not
+  std::optional<std::string> started() { return thread_.started(); }
+  std::uint16_t port() const override { return port_; }
+
+private:
+  struct on_loop {
+    kj::Timer& timer;
+    kj::HttpServer& http;
+    kj::TlsContext* tls; ///< null on loopback
+    kj::TaskSet& connections;
+  };
+
+  std::optional<std::string> run(kj_thread::loop& here) {
+    auto& timer = here.io.provider->getTimer();
+    kj::Maybe<kj::Own<kj::TlsContext>> tls;
+    if (!is_loopback(config_.listen.host)) {
+      auto made = make_tls();
+      if (!made)
+        return made.error();
+      tls = kj::mv(*made);
+    }
+    kj::Own<kj::ConnectionReceiver> port;
+    try {
+      port = here.io.provider->getNetwork()
+                 .parseAddress(config_.listen.host.c_str(), config_.listen.port)
+                 .wait(here.io.waitScope)
+                 ->listen();
+    } catch (const kj::Exception& e) {
+      return fmt::format("the admin port {} cannot be listened on ({}): free it, or choose another with "
+                         "--admin-listen",
+                         to_string(config_.listen), e.getDescription().cStr());
+    }
+    port_ = static_cast<std::uint16_t>(port->getPort());
+    kj::HttpHeaderTable::Builder builder;
+    const auto table = builder.build();
+    service pages{source_, *table};
+    quiet_errors errors;
+    close_after_one callbacks;
+    kj::HttpServerSettings settings;
+    settings.headerTimeout = span(config_.request_within);
+    settings.pipelineTimeout = 50 * kj::MILLISECONDS; // "Connection: close" was said: no second request comes
+    settings.canceledUploadGracePeriod = 100 * kj::MILLISECONDS;
+    settings.canceledUploadGraceBytes = 4096;
+    settings.errorHandler = errors;
+    settings.callbacks = callbacks;
+    kj::HttpServer http{timer, *table, pages, settings};
+    kj::TaskSet connections{*this};
+    kj::TlsContext* secured = nullptr;
+    KJ_IF_MAYBE (t, tls)
+      secured = t->get();
+    on_loop parts{timer, http, secured, connections};
+    auto accepting = accept(*port, parts).eagerlyEvaluate(nullptr);
+    here.serve();
+    return std::nullopt;
+  }
+
+  tl::expected<kj::Own<kj::TlsContext>, std::string> make_tls() const {
+    const auto files = read_tls(config_);
+    if (!files)
+      return tl::unexpected{files.error()};
+    try {
+      kj::TlsKeypair pair{kj::TlsPrivateKey{files->key}, kj::TlsCertificate{files->certificate}};
+      const kj::TlsCertificate authority{files->ca};
+      kj::TlsContext::Options options;
+      options.useSystemTrustStore = false;
+      options.verifyClients = true;
+      options.trustedCertificates = kj::arrayPtr(&authority, 1);
+      options.defaultKeypair = pair;
+      return kj::heap<kj::TlsContext>(kj::mv(options));
+    } catch (const kj::Exception& e) {
+      return tl::unexpected{
+          fmt::format("the admin port's certificate {}, its key or {} cannot be used ({}): make them "
+                      "again with scripts/make_certs.sh",
+                      config_.certificate_file, config_.ca_file, e.getDescription().cStr())};
+    }
+  }
+
+  kj::Promise<void> accept(kj::ConnectionReceiver& port, on_loop& here) {
+    return port.accept()
+        .then(
+            [this, &here](kj::Own<kj::AsyncIoStream> stream) -> kj::Promise<void> {
+              if (open_ < config_.connections_max)
+                here.connections.add(serve(kj::mv(stream), here));
+              return kj::READY_NOW;
+            },
+            // Out of descriptors, for instance: they come back when clients go.
+            [&here](kj::Exception&&) { return here.timer.afterDelay(100 * kj::MILLISECONDS); })
+        .then([this, &port, &here] { return accept(port, here); });
+  }
+
+  kj::Promise<void> serve(kj::Own<kj::AsyncIoStream> stream, on_loop& here) {
+    ++open_;
+    kj::Promise<kj::Own<kj::AsyncIoStream>> secured =
+        here.tls ? here.timer.timeoutAfter(span(config_.request_within), here.tls->wrapServer(kj::mv(stream)))
+                 : kj::Promise<kj::Own<kj::AsyncIoStream>>{kj::mv(stream)};
+    return secured.then([&here](kj::Own<kj::AsyncIoStream> s) { return here.http.listenHttp(kj::mv(s)); })
+        .exclusiveJoin(here.timer.afterDelay(span(config_.connection_within)))
+        .attach(kj::defer([this] { --open_; }));
+  }
+  void taskFailed(kj::Exception&&) override {} // a client that spoke nonsense or went away
+
+  const admin_config config_;
+  admin_source& source_;
+  std::uint16_t port_ = 0;
+  std::size_t open_ = 0; ///< the loop's
+  kj_thread thread_;     ///< last: it uses all of the above
+};
+
+} // namespace
+
+bool is_loopback(const std::string& host) {
+  in_addr four{};
+  return host == "localhost" || host == "::1" ||
+         (::inet_pton(AF_INET, host.c_str(), &four) == 1 && ntohl(four.s_addr) >> 24 == 127);
+}
+
+tl::expected<std::unique_ptr<admin_server>, std::string> start_admin_server(const admin_config& config,
+                                                                            admin_source& source) {
+  auto s = std::make_unique<server>(config, source);
+  if (const auto why = s->started())
+    return tl::unexpected{*why};
+  return s;
+}
+
+} // namespace parley::cluster

@@ -1,0 +1,41 @@
+#include "cluster/replication/entry_log.hpp"
+
+#include "cluster/replication/raft_group.hpp"
+
+namespace parley::cluster {
+
+void entry_log::clear(std::uint64_t first) {
+  entries_.clear();
+  first_ = unwritten_ = evict_next_ = first;
+  bytes_ = cached_bytes_ = 0;
+}
+
+void entry_log::append(shard_id shard, generation gen, entry_kind kind, std::uint64_t term, std::string row) {
+  put_row_header(row, {shard, gen, kind, last() + 1, term});
+  bytes_ += row.size();
+  cached_bytes_ += row.size();
+  const auto bytes = static_cast<std::uint32_t>(row.size());
+  entries_.push_back({term, 0, bytes, kind, std::move(row)});
+}
+
+void entry_log::append_stored(const row_header& h, std::uint64_t sequence, std::string_view row, bool keep) {
+  bytes_ += row.size();
+  entries_.push_back({h.term, sequence, static_cast<std::uint32_t>(row.size()), h.kind, {}});
+  if (keep) {
+    entries_.back().row = row;
+    cached_bytes_ += row.size();
+  }
+  unwritten_ = last() + 1;
+}
+
+void entry_log::evict(std::uint64_t index, std::size_t bytes_max) {
+  while (cached_bytes_ > bytes_max && evict_next_ <= index && evict_next_ <= last()) {
+    auto& e = at(evict_next_++);
+    if (e.sequence == 0)
+      broken("an unwritten entry is evicted", {}, {}, evict_next_ - 1);
+    cached_bytes_ -= e.row.size();
+    e.row = {};
+  }
+}
+
+} // namespace parley::cluster

@@ -1,0 +1,98 @@
+#pragma once
+// What leaves for peers, and what came: all messages of a turn for one peer share frames.
+//
+//   frame   := magic u32, message*
+//   message := length u32 (of the rest), type u8, shard u16, generation u32, from u64, to u64, body
+//
+// `from` and `to` are Raft ids (0 where the type has none): a message that does not fit the replica here is
+// dropped.
+#include "cluster/replication/replication.hpp"
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <vector>
+
+namespace parley::cluster {
+
+enum class message_type : std::uint8_t { // on the wire: never renumber
+  append = 1,                            // 1 to 6 are raft_core's
+  append_result = 2,
+  vote = 3,
+  vote_result = 4,
+  install = 5,
+  timeout_now = 6,
+  read_ask = 10,
+  read_answer = 11,
+  transfer_begin = 20,
+  transfer_chunk = 21,
+  transfer_ack = 22,
+  transfer_stop = 23,
+  fetch = 24,
+  sealed = 30,
+  confirmed = 31,
+};
+
+struct message_header {
+  message_type type{};
+  shard_id shard{};
+  generation gen{};
+  std::uint64_t from = 0;
+  std::uint64_t to = 0;
+};
+struct message_view {
+  message_header header;
+  std::string_view body;
+};
+
+template <class T>
+requires std::is_integral_v<T> || std::is_enum_v<T>
+void put_raw(std::string& out, T v) {
+  out.append(reinterpret_cast<const char*>(&v), sizeof v);
+}
+
+/// Collects messages into frames. `early` ones may leave before this turn's sync, `late` ones only after it.
+/// Owns: the buffers. Holds: FIFO per peer and time of leaving.
+class outbox {
+public:
+  enum class leaves : std::uint8_t { early, late };
+  explicit outbox(std::size_t frame_bytes_max) : frame_bytes_max_{frame_bytes_max} {}
+
+  /// The buffer to append the body to, until `finish`. `bytes_expected` opens a new frame if this one would
+  /// burst.
+  std::string& start(node_id to, leaves when, const message_header& h, std::size_t bytes_expected = 0);
+  void finish();
+  void take(leaves when, std::vector<frame>& into);
+  void drop(node_id peer);
+  /// Is anything waiting?
+  bool empty() const { return messages_ == 0; }
+
+private:
+  struct peer {
+    node_id node{};
+    std::vector<std::string> frames[2];
+  };
+  peer& of(node_id node);
+
+  std::size_t frame_bytes_max_;
+  std::vector<peer> peers_; // few, and kept: their order is the order they were first spoken to
+  std::string* open_ = nullptr;
+  std::size_t open_at_ = 0;
+  std::size_t messages_ = 0;
+};
+
+/// Splits a frame; stops at the first thing that is not a message.
+class frame_reader {
+public:
+  explicit frame_reader(std::string_view bytes);
+  bool next(message_view& out);
+  /// All was well-formed so far.
+  bool ok() const { return ok_; }
+
+private:
+  std::string_view left_;
+  bool ok_ = true;
+};
+
+} // namespace parley::cluster

@@ -1,0 +1,580 @@
+#include "cluster/replication/replica.hpp"
+
+#include "cluster/replication/planted_bugs.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace parley::cluster {
+
+replica::replica(replica_host& host, shard_id shard, replica_record record)
+    : host_{host}, shard_{shard}, record_{std::move(record)} {
+  visible_ = record_.applied_index;
+  log_.clear(record_.first_index);
+  told_.shard = shard_;
+  become_member();
+}
+
+void replica::become_member() {
+  self_ = raft_id(shard_, record_.gen, {host_.config.node, host_.config.disk});
+  ids_.clear();
+  for (const auto& m : record_.members)
+    ids_.push_back(raft_id(shard_, record_.gen, m));
+}
+
+bool replica::load(const row_header& h, std::uint64_t sequence, std::string_view row) {
+  if (record_.as != life::live || h.gen != record_.gen || h.index < record_.first_index) {
+    erase_later_.push_back(sequence);
+    return true;
+  }
+  if (h.index <= log_.last()) // written again: a crash came between, or the erase was lost with nothing else
+    log_.truncate(h.index, [this](std::uint64_t old) { erase_later_.push_back(old); });
+  if (h.index != log_.last() + 1)
+    return false;
+  log_.append_stored(h, sequence, row, h.index > record_.applied_index);
+  return true;
+}
+
+bool replica::start() {
+  if (!erase_later_.empty() || record_.other_slot_dirty) {
+    cleaning_ = record_.other_slot_dirty;
+    mark();
+  }
+  if (record_.as != life::live)
+    return true;
+  if (log_.last() < record_.snapshot_index || log_.last() < record_.applied_index ||
+      log_.first() > record_.snapshot_index + 1)
+    return false;
+  const auto& c = host_.config;
+  raft_group::settings s;
+  s.shard = shard_;
+  s.gen = record_.gen;
+  s.self = self_;
+  s.members = ids_;
+  s.seed = static_cast<std::uint32_t>(mix64(c.seed ^ self_ ^ record_.term << 20));
+  s.election_ms = static_cast<std::uint32_t>(c.election_timeout.count());
+  // A little less than the common tick, so that no tick comes a moment too early to send.
+  s.heartbeat_ms = static_cast<std::uint32_t>(std::max<std::int64_t>(1, c.heartbeat_every.count() * 4 / 5));
+  s.install_ms = static_cast<std::uint32_t>(c.snapshot_retry_after.count());
+  s.inflight_entries_max = c.inflight_entries_max;
+  raft_ = std::make_unique<raft_group>(s);
+  std::vector<raft_group::entry> entries;
+  entries.reserve(log_.size());
+  seal_in_log_ = 0;
+  for (auto i = log_.first(); i <= log_.last(); ++i) {
+    const auto& e = log_.at(i);
+    if (e.kind == entry_kind::seal && seal_in_log_ == 0 && i > record_.applied_index)
+      seal_in_log_ = i;
+    entries.push_back({e.term, static_cast<std::uint8_t>(e.kind == entry_kind::barrier ? RAFT_CORE_BARRIER
+                                                                                       : RAFT_CORE_COMMAND)});
+  }
+  absorb(raft_->start(host_.now, record_.term, record_.vote, record_.snapshot_index, record_.snapshot_term,
+                      log_.first(), entries));
+  mark();
+  return true;
+}
+
+// --- what a step asks for ----------------------------------------------------------------------------------
+
+void replica::absorb(const raft_group::update& u) {
+  // `u` lives until the next step, and messages are read from it: they come first where no step is nested.
+  if (u.persist_term) {
+    record_.term = raft_->term();
+    record_.vote = raft_->vote();
+    if (planted("vote-not-persisted"))
+      record_.vote = 0;
+    record_dirty_ = true;
+    if (!planted("message-before-persist"))
+      hold_ = true;
+    mark();
+  }
+  const bool leads_now = raft_->leads();
+  if (was_leading_ && (!leads_now || u.persist_term))
+    step_down();
+  if (u.has_snapshot) {
+    if (u.snapshot_index <= record_.applied_index)
+      broken("a snapshot goes back", shard_, record_.gen, u.snapshot_index, record_.applied_index);
+    mark();
+  }
+  if (u.has_entries && u.entries_index + u.entries_n > log_.last() + 1) {
+    // A new leader with uncommitted entries appends one of its own by itself. Its callers wrote all others.
+    if (!leads_now || u.entries_n != 1 || u.entries_index != log_.last() + 1)
+      broken("entries nobody handed in", shard_, record_.gen, u.entries_index, u.entries_n);
+    led_from_ = u.entries_index;
+    log_.append(shard_, record_.gen, entry_kind::barrier, raft_->term(), std::string(row_header_bytes, '\0'));
+    mark();
+  }
+  if (u.messages_n != 0)
+    send_messages(u.messages_n);
+  if (raft_->commit() > record_.applied_index || u.state_changed || leader_node() != told_.leader)
+    mark();
+  if (leads_now && !was_leading_)
+    lead();
+}
+
+void replica::send_messages(std::uint32_t n) {
+  for (std::uint32_t i = 0; i < n; ++i) {
+    auto m = raft_->message_at(i);
+    // libraft refuses a pre-vote with the asker's own term. One with a longer log and a lower term would
+    // never learn ours, nor we get its vote: neither could ever lead.
+    if (m.type == RAFT_CORE_VOTE_RESULT && m.pre_vote && !m.granted && m.term < raft_->term())
+      m.term = raft_->term();
+    if (m.type == RAFT_CORE_APPEND) {
+      send_append(m);
+      continue;
+    }
+    if (m.type == RAFT_CORE_SNAPSHOT) {
+      if (snapshot_wanted_.empty())
+        host_.snapshot_wanted_by.push_back(this);
+      snapshot_wanted_.push_back(m.peer);
+      continue;
+    }
+    auto& out =
+        host_.out.start(node_of(m.peer), leaving(), header(static_cast<message_type>(m.type), m.peer));
+    put_raw(out, m.term);
+    put_raw(out, m.log_index);
+    put_raw(out, m.log_term);
+    put_raw(out, m.rejected);
+    put_raw(out, m.features);
+    put_raw(out, m.capacity);
+    put_raw(out, static_cast<std::uint8_t>(m.pre_vote | m.disrupt << 1 | m.granted << 2));
+    host_.out.finish();
+  }
+}
+
+void replica::send_append(const raft_group::message& m) {
+  const auto to = node_of(m.peer);
+  if (was_leading_)
+    contacts_[place_of(m.peer)].sent_at = host_.now;
+  const auto last = m.log_index + m.n_entries;
+  if (m.n_entries != 0 && (!log_.has(m.log_index + 1) || !log_.has(last)))
+    broken("a message refers to entries that are not here", shard_, record_.gen, m.log_index, last);
+  std::unique_ptr<storage::read_txn> old; // for rows that left memory
+  auto previous = m.log_index;
+  auto previous_term = m.log_term;
+  do {
+    // As many as fit into one frame: the rest follows as messages of their own, in order.
+    std::size_t bytes = 0;
+    std::uint32_t n = 0;
+    while (previous + n < last) {
+      const auto size = log_.at(previous + n + 1).bytes;
+      if (n != 0 && bytes + size > host_.config.frame_bytes_max)
+        break;
+      bytes += size;
+      ++n;
+    }
+    auto& out = host_.out.start(to, leaving(), header(message_type::append, m.peer), bytes);
+    put_raw(out, m.term);
+    put_raw(out, previous);
+    put_raw(out, previous_term);
+    put_raw(out, m.commit);
+    put_raw(out, n);
+    for (auto i = previous + 1; i <= previous + n; ++i) {
+      const auto& e = log_.at(i);
+      std::string_view row = e.row;
+      if (row.empty()) {
+        if (!old)
+          old = host_.env->begin_read();
+        const auto found = old->get(storage::table::log, log_key(e.sequence));
+        if (!found || found->size() != e.bytes)
+          broken("a row of the log cannot be read back", shard_, record_.gen, i, e.sequence);
+        row = *found;
+      }
+      put_raw(out, e.kind);
+      put_raw(out, e.term);
+      put_raw(out, static_cast<std::uint32_t>(e.bytes - row_header_bytes));
+      out.append(row.substr(row_header_bytes));
+    }
+    host_.out.finish();
+    previous += n;
+    if (n != 0)
+      previous_term = log_.at(previous).term;
+  } while (previous < last);
+}
+
+void replica::lead() {
+  was_leading_ = true;
+  contacts_.assign(ids_.size(), {host_.now, host_.now});
+  contacts_[place_of(self_)] = {INT64_MAX, INT64_MAX};
+  mark();
+  if (led_from_ != 0)
+    return;
+  // Only an entry of the new term proves what is committed: libraft adds one only if something is open.
+  led_from_ = log_.last() + 1;
+  submit_one(entry_kind::barrier, std::string(row_header_bytes, '\0'), 0);
+}
+
+void replica::step_down() {
+  was_leading_ = false;
+  led_from_ = 0;
+  refuse_all(ec::not_leader, ec::timed_out);
+  mark();
+}
+
+void replica::submit_one(entry_kind kind, std::string row, std::uint64_t ticket) {
+  const auto* u =
+      raft_->submit(host_.now, kind == entry_kind::barrier ? RAFT_CORE_BARRIER : RAFT_CORE_COMMAND, 1);
+  if (!u) {
+    if (kind == entry_kind::barrier)
+      broken("a new leader cannot append", shard_, record_.gen, raft_->term());
+    if (ticket != 0)
+      refuse(ticket, ec::overloaded);
+    return;
+  }
+  if (!u->has_entries || u->entries_index != log_.last() + 1)
+    broken("an entry was appended elsewhere", shard_, record_.gen, u->entries_index, log_.last());
+  if (kind == entry_kind::seal) {
+    seal_in_log_ = log_.last() + 1;
+    seal_ticket_ = ticket;
+  }
+  log_.append(shard_, record_.gen, kind, raft_->term(), std::move(row));
+  mark();
+  absorb(*u);
+}
+
+void replica::truncate(std::uint64_t from) {
+  if (from <= record_.applied_index)
+    broken("an applied entry would be overwritten", shard_, record_.gen, from, record_.applied_index);
+  log_.truncate(from, [this](std::uint64_t sequence) { erase_now_.push_back(sequence); });
+  if (seal_in_log_ >= from)
+    seal_in_log_ = 0;
+  mark();
+}
+
+// --- inputs ------------------------------------------------------------------------------------------------
+
+bool replica::sane(const raft_group::message& m, std::size_t entries) const {
+  constexpr std::uint64_t index_max = std::uint64_t{1} << 60;
+  constexpr std::uint64_t term_jump_max = std::uint64_t{1} << 20; // pre-votes keep real terms close together
+  if (m.term == 0 || m.term > raft_->term() + term_jump_max || m.log_index > index_max ||
+      m.rejected > index_max || m.log_term > m.term || entries > index_max)
+    return false;
+  // Two leaders of one term cannot be; nor does a member lead itself.
+  const bool from_leader = m.type == RAFT_CORE_APPEND || m.type == RAFT_CORE_SNAPSHOT;
+  return !(from_leader && m.term == raft_->term() && raft_->leads());
+}
+
+void replica::receive_raft(const message_header& h, std::string_view body) {
+  static thread_local std::vector<raft_group::entry> entries;
+  static thread_local std::vector<std::pair<entry_kind, std::string_view>> payloads;
+  entries.clear();
+  payloads.clear();
+  raft_group::message m{};
+  m.peer = h.from;
+  m.type = static_cast<std::uint8_t>(h.type);
+  reader in{body};
+  m.term = in.get<std::uint64_t>();
+  m.log_index = in.get<std::uint64_t>();
+  m.log_term = in.get<std::uint64_t>();
+  if (h.type == message_type::append) {
+    m.commit = in.get<std::uint64_t>();
+    const auto n = in.get<std::uint32_t>();
+    auto previous_term = m.log_term;
+    for (std::uint32_t i = 0; i < n && in.ok(); ++i) {
+      const auto kind = in.get<entry_kind>();
+      const auto term = in.get<std::uint64_t>();
+      const auto payload = in.get_bytes();
+      if (kind < entry_kind::commands || kind > entry_kind::seal || term < previous_term || term > m.term)
+        return;
+      if (kind == entry_kind::seal && !decode_members(payload))
+        return;
+      previous_term = term;
+      entries.push_back({term, static_cast<std::uint8_t>(kind == entry_kind::barrier ? RAFT_CORE_BARRIER
+                                                                                     : RAFT_CORE_COMMAND)});
+      payloads.emplace_back(kind, payload);
+    }
+  } else {
+    m.rejected = in.get<std::uint64_t>();
+    m.features = in.get<std::uint16_t>();
+    m.capacity = in.get<std::uint16_t>();
+    const auto flags = in.get<std::uint8_t>();
+    m.pre_vote = flags & 1;
+    m.disrupt = flags >> 1 & 1;
+    m.granted = flags >> 2 & 1;
+  }
+  if (!in.done() || h.type == message_type::install || !sane(m, entries.size()))
+    return;
+
+  std::size_t known = 0;
+  if (h.type == message_type::append) {
+    if (installing_)
+      return; // nothing is appended meanwhile; the leader tries again
+    if (m.log_index < record_.snapshot_index && m.log_index < log_.first()) {
+      // What our snapshot covers is committed: only the rest is news.
+      known = std::min<std::uint64_t>(entries.size(), record_.snapshot_index - m.log_index);
+      m.log_index = record_.snapshot_index;
+      m.log_term = record_.snapshot_term;
+      if (known < entries.size() && entries[known].term < m.log_term)
+        return;
+    }
+    // A leader that contradicts what is committed is none.
+    const auto committed = commit_index();
+    if (m.log_index <= committed && term_at(m.log_index) != 0 && term_at(m.log_index) != m.log_term)
+      return;
+    for (auto i = known; i < entries.size() && m.log_index + 1 + (i - known) <= committed; ++i) {
+      const auto mine = term_at(m.log_index + 1 + (i - known));
+      if (mine != 0 && mine != entries[i].term)
+        return;
+    }
+  }
+  if (h.type == message_type::append_result && was_leading_)
+    contacts_[place_of(h.from)].heard_at = host_.now;
+  if (h.type == message_type::append_result && m.rejected != 0 &&
+      std::find(transfers_to_.begin(), transfers_to_.end(), h.from) != transfers_to_.end()) {
+    m.rejected = 0; // its state is on the way: alive, and no more than that
+    m.log_index = 0;
+  }
+  const std::span<const raft_group::entry> news{entries.data() + known, entries.size() - known};
+  const auto* u = raft_->receive(host_.now, m, news);
+  if (!u)
+    return;
+  if (u->has_entries && h.type == message_type::append) {
+    if (u->entries_skipped + u->entries_n != news.size())
+      broken("the library took other entries", shard_, record_.gen, u->entries_n, news.size());
+    if (u->entries_index > log_.last() + 1)
+      broken("a hole in the log", shard_, record_.gen, u->entries_index, log_.last());
+    if (u->entries_index <= log_.last())
+      truncate(u->entries_index);
+    for (std::uint32_t i = 0; i < u->entries_n; ++i) {
+      const auto at = known + u->entries_skipped + i;
+      std::string row;
+      row.reserve(row_header_bytes + payloads[at].second.size());
+      row.resize(row_header_bytes);
+      row.append(payloads[at].second);
+      if (payloads[at].first == entry_kind::seal && seal_in_log_ == 0)
+        seal_in_log_ = log_.last() + 1;
+      log_.append(shard_, record_.gen, payloads[at].first, entries[at].term, std::move(row));
+    }
+    mark();
+    absorb(*u);
+    if (planted("ack-before-sync") && raft_->stored() < log_.last())
+      absorb(raft_->persisted_entries(host_.now, log_.last()));
+    return;
+  }
+  absorb(*u);
+}
+
+void replica::receive_read(node_id from, const message_header& h, std::string_view body) {
+  reader in{body};
+  const auto term = in.get<std::uint64_t>();
+  const auto round = in.get<std::uint64_t>();
+  if (!in.done() || !raft_)
+    return;
+  if (h.type == message_type::read_ask) {
+    // Our term as it is: nobody was elected above it with our vote before this moment.
+    auto& out = host_.out.start(from, leaving(), header(message_type::read_answer, h.from));
+    put_raw(out, raft_->term());
+    put_raw(out, round);
+    host_.out.finish();
+    return;
+  }
+  if (!was_leading_ || term != raft_->term())
+    return;
+  reads_.answered(place_of(h.from), round);
+  mark();
+}
+
+void replica::propose(std::uint64_t ticket, std::string_view command) {
+  if (record_.as == life::sealed || record_.as == life::tombstone ||
+      (seal_in_log_ != 0 && !planted("apply-after-seal")))
+    return refuse(ticket, ec::sealed);
+  if (!was_leading_)
+    return refuse(ticket, ec::not_leader);
+  const auto bytes = command.size() + sizeof(std::uint32_t);
+  if (bytes > host_.config.entry_bytes_max)
+    return refuse(ticket, ec::too_large);
+  if (tickets_.size() >= host_.config.pending_proposals_max)
+    return refuse(ticket, ec::overloaded);
+  if (built_.empty() || built_.back().size() + bytes > host_.config.entry_bytes_max + row_header_bytes) {
+    built_.emplace_back();
+    built_.back().reserve(row_header_bytes + bytes);
+    built_.back().resize(row_header_bytes);
+    built_tickets_.push_back(0);
+  }
+  auto& row = built_.back();
+  put_raw(row, static_cast<std::uint32_t>(command.size()));
+  row.append(command);
+  ++built_tickets_.back();
+  ++tickets_built_;
+  tickets_.push_back(ticket);
+  mark();
+}
+
+void replica::read(std::uint64_t ticket) {
+  if (record_.as == life::sealed || record_.as == life::tombstone)
+    return refuse(ticket, ec::sealed);
+  if (!was_leading_)
+    return refuse(ticket, ec::not_leader);
+  if (reads_.size() >= host_.config.pending_proposals_max)
+    return refuse(ticket, ec::overloaded);
+  reads_.add(ticket, host_.now);
+  mark();
+}
+
+void replica::transfer_leadership(node_id to) {
+  if (!was_leading_)
+    return;
+  if (const auto id = id_of(to); id != 0 && id != self_) {
+    submit_built(); // what was proposed before goes first
+    if (const auto* u = raft_->transfer(host_.now, id))
+      absorb(*u);
+  }
+}
+
+void replica::seal(std::vector<member> next, std::uint64_t ticket) {
+  if (record_.as == life::sealed || record_.as == life::tombstone || seal_in_log_ != 0)
+    return refuse(ticket, ec::sealed);
+  if (!was_leading_)
+    return refuse(ticket, ec::not_leader);
+  std::sort(next.begin(), next.end());
+  const bool twice = std::adjacent_find(next.begin(), next.end()) != next.end();
+  if (next.empty() || next.size() > members_max || twice)
+    return refuse(ticket, ec::bad_request);
+  submit_built();
+  if (!was_leading_)
+    return refuse(ticket, ec::not_leader);
+  std::string row(row_header_bytes, '\0');
+  row.append(encode_members(next));
+  submit_one(entry_kind::seal, std::move(row), ticket);
+}
+
+void replica::timeout() {
+  if (raft_)
+    absorb(raft_->timeout(host_.now));
+}
+
+void replica::common_tick() {
+  if (was_leading_ && wants_timeout()) {
+    timed_out_at_ = host_.now;
+    timeout();
+  }
+  const auto since = host_.now - host_.config.read_round_timeout.count();
+  if (reads_.size() != 0)
+    reads_.take_late(since, [this](std::uint64_t ticket) { refuse(ticket, ec::unavailable); });
+  if (was_leading_ && reads_.asking())
+    ask_round(); // its messages may be lost
+}
+
+/// At each time-out libraft sends heartbeats to those who got nothing for a while, and takes a follower that
+/// was silent since the last time-out for lost: it gets new entries only with heartbeats then, for up to
+/// 100 ms. So: when heartbeats are due, which makes everybody answer before the next; and otherwise only if
+/// somebody is silent for long.
+bool replica::wants_timeout() const {
+  const auto heartbeat_due = host_.now - host_.config.heartbeat_every.count() * 4 / 5;
+  const auto long_ago = host_.now - host_.config.election_timeout.count();
+  bool silent = false;
+  for (const auto& c : contacts_) {
+    if (c.sent_at <= heartbeat_due)
+      return true;
+    silent |= c.heard_at <= long_ago;
+  }
+  return silent && timed_out_at_ <= long_ago;
+}
+
+void replica::mark() {
+  if (dirty_)
+    return;
+  dirty_ = true;
+  host_.dirty.push_back(this);
+}
+
+// --- small things ------------------------------------------------------------------------------------------
+
+void replica::refuse(std::uint64_t ticket, ec why) {
+  if (ticket != 0)
+    host_.news.refusals.push_back({ticket, why, leader_node()});
+}
+
+void replica::refuse_all(ec built, ec logged) {
+  const auto in_log = tickets_.size() - tickets_built_;
+  for (std::size_t i = 0; i < tickets_.size(); ++i)
+    refuse(tickets_[i], i < in_log ? logged : built);
+  tickets_.clear();
+  tickets_built_ = 0;
+  pending_.clear();
+  built_.clear();
+  built_tickets_.clear();
+  refuse(std::exchange(seal_ticket_, 0), logged);
+  reads_.take_all([&](std::uint64_t ticket) { refuse(ticket, built); });
+}
+
+message_header replica::header(message_type type, std::uint64_t to) const {
+  return {type, shard_, record_.gen, self_, to};
+}
+
+outbox::leaves replica::leaving() const {
+  return hold_ || host_.ending_turn ? outbox::leaves::late : outbox::leaves::early;
+}
+
+std::uint64_t replica::commit_index() const {
+  return std::max({record_.applied_index, raft_ ? raft_->commit() : 0, commit_by_seal_});
+}
+
+std::uint64_t replica::term_at(std::uint64_t index) const {
+  if (log_.has(index))
+    return log_.at(index).term;
+  return index == record_.snapshot_index ? record_.snapshot_term : 0;
+}
+
+std::size_t replica::place_of(std::uint64_t id) const {
+  return static_cast<std::size_t>(std::find(ids_.begin(), ids_.end(), id) - ids_.begin());
+}
+
+node_id replica::node_of(std::uint64_t id) const {
+  const auto i = place_of(id);
+  return i < ids_.size() ? record_.members[i].node : node_id::none;
+}
+
+std::uint64_t replica::id_of(node_id node) const {
+  for (std::size_t i = 0; i < ids_.size(); ++i)
+    if (record_.members[i].node == node)
+      return ids_[i];
+  return 0;
+}
+
+node_id replica::leader_node() const {
+  if (record_.ending)
+    return record_.ending->next.front().node;
+  if (!raft_)
+    return node_id::none;
+  const auto id = raft_->leads() ? self_ : raft_->leader();
+  return id == 0 ? node_id::none : node_of(id);
+}
+
+void replica::set_transfer_under_way(std::uint64_t to, bool on) {
+  std::erase(transfers_to_, to);
+  if (on)
+    transfers_to_.push_back(to);
+}
+
+replica_status replica::status() const {
+  replica_status s;
+  s.shard = shard_;
+  s.gen = record_.gen;
+  s.members = record_.members;
+  s.term = record_.term;
+  s.commit_index = commit_index();
+  s.applied_index = record_.applied_index;
+  s.last_index = log_.last();
+  s.leader = leader_node();
+  using role = replica_status::role;
+  switch (record_.as) {
+  case life::live:
+    s.as = !raft_                                  ? role::follower
+           : raft_->leads()                        ? role::leader
+           : raft_->state() == RAFT_CORE_CANDIDATE ? role::candidate
+           : installing_                           ? role::installing
+                                                   : role::follower;
+    break;
+  case life::waiting:
+    s.as = role::waiting_for_state;
+    break;
+  case life::sealed:
+  case life::tombstone:
+    s.as = role::sealed;
+    break;
+  }
+  return s;
+}
+
+} // namespace parley::cluster

@@ -1,0 +1,201 @@
+#pragma once
+// One shard's replica: its Raft group, its log, what it applies, and what waits for answers.
+#include "cluster/replication/entry_log.hpp"
+#include "cluster/replication/peer_frames.hpp"
+#include "cluster/replication/raft_group.hpp"
+#include "cluster/replication/read_rounds.hpp"
+#include "cluster/replication/replica_record.hpp"
+#include "cluster/replication/replication.hpp"
+
+#include <deque>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace parley::cluster {
+
+class replica;
+
+/// What the replicas of a node share. Owned by `replication`.
+struct replica_host {
+  replica_host(const replication_config& c, state_machine& m)
+      : config{c}, machine{m}, out{c.frame_bytes_max} {}
+  replication_config config;
+  state_machine& machine;
+  storage::environment* env = nullptr;
+  outbox out;
+  events news;
+  std::int64_t now = 0;
+  std::uint64_t next_sequence = 1;
+  bool succession_changed = false; ///< somebody has to be told that a generation ended
+  bool ending_turn = false;        ///< after the sync: everything leaves with this turn's last frames
+  std::vector<replica*> dirty;     ///< has something to do in this turn
+  std::vector<replica*> snapshot_wanted_by; ///< leaders whose followers fell too far behind
+};
+
+/// Thread: the store's.
+/// Holds:  term and vote are on disk before a message that follows from them leaves; an entry is acknowledged
+///         after its row's sync; what is applied and its index share a transaction; nothing is applied after
+///         a seal.
+class replica {
+public:
+  using life = replica_record::life;
+
+  replica(replica_host& host, shard_id shard, replica_record record);
+
+  /// Loading: rows in order of their sequence, then `start`.
+  bool load(const row_header& h, std::uint64_t sequence, std::string_view row);
+  bool start();
+
+  // --- inputs ---------------------------------------------------------------------------------------------
+  void receive_raft(const message_header& h, std::string_view body);
+  void receive_read(node_id from, const message_header& h, std::string_view body);
+  void propose(std::uint64_t ticket, std::string_view command);
+  void read(std::uint64_t ticket);
+  void transfer_leadership(node_id to);
+  void seal(std::vector<member> next, std::uint64_t ticket);
+  /// Raft's timer. Leaders' are called together, so that their heartbeats share frames.
+  void timeout();
+  /// Every `heartbeat_every`.
+  void common_tick();
+
+  // --- the turn -------------------------------------------------------------------------------------------
+  void mark();
+  /// The record is new: write it.
+  void remember() {
+    record_dirty_ = true;
+    mark();
+  }
+  /// What it is has yet to reach the disk.
+  bool unsynced() const { return record_dirty_ || hold_ || restart_; }
+  bool wants_write() const;
+  /// Committed, but not applied yet.
+  bool wants_apply() const { return record_.as == life::live && commit_index() > record_.applied_index; }
+  void begin_turn();
+  /// True if messages will follow from it that promise what it wrote.
+  bool write(storage::write_txn& txn);
+  /// `committed`: `write` was called and its transaction is durable.
+  void end_turn(bool committed);
+
+  // --- snapshots and succession (state_transfer.cpp, succession.cpp drive these) ---------------------------
+  /// A leader's state was staged in the other slot: false if Raft has no use for it.
+  bool install(std::uint64_t from, std::uint64_t term, std::uint64_t index, std::uint64_t index_term);
+  /// The state a waiting replica begins with was staged in the other slot.
+  void begin_with(std::uint64_t index, std::uint64_t index_term);
+  /// The generation is over, says another: finish here, as far as this log reaches.
+  void learn_succession(const succession& s);
+  /// A majority of the successors has the state: only a tombstone stays.
+  void bury();
+  /// The staged rows of an abandoned transfer have to go before the next.
+  void soil_other_slot();
+  void clean_other_slot();
+  bool other_slot_clean() const { return !record_.other_slot_dirty && !cleaning_; }
+  /// While state is on its way to that member, what it says about missing entries is no news.
+  void set_transfer_under_way(std::uint64_t to, bool on);
+
+  std::int64_t deadline() const { return raft_ ? raft_->deadline(host_.now) : INT64_MAX; }
+  bool leads() const { return raft_ && raft_->leads(); }
+  bool installing() const { return installing_.has_value(); }
+  shard_id shard() const { return shard_; }
+  const replica_record& record() const { return record_; }
+  std::uint64_t self() const { return self_; }
+  const raft_group* raft() const { return raft_.get(); }
+  node_id node_of(std::uint64_t id) const;
+  std::uint64_t id_of(node_id node) const;
+  node_id leader_node() const;
+  replica_status status() const;
+  /// Followers that libraft wants to send a snapshot to, since last asked.
+  std::vector<std::uint64_t> take_snapshot_wanted() { return std::exchange(snapshot_wanted_, {}); }
+
+  std::int64_t queued_deadline = INT64_MAX; ///< the timer heap's
+
+private:
+  struct pending_entry {
+    std::uint64_t index = 0;
+    std::uint32_t tickets = 0;
+  };
+  struct marker {
+    std::uint64_t index = 0;
+    std::uint64_t term = 0;
+    std::uint32_t trailing = 0;
+  };
+  struct arrival {
+    std::uint64_t index = 0;
+    std::uint64_t term = 0;
+  };
+  enum class state_at_seal : std::uint8_t { here, missing };
+
+  void become_member();
+  void absorb(const raft_group::update& u);
+  void send_messages(std::uint32_t n);
+  void send_append(const raft_group::message& m);
+  void lead();
+  void step_down();
+  void submit_built();
+  void submit_one(entry_kind kind, std::string row, std::uint64_t ticket);
+  void truncate(std::uint64_t from);
+  void apply_committed(storage::write_txn& txn);
+  void apply_entry(storage::write_txn& txn, std::uint64_t index, std::string_view payload);
+  void apply_seal(storage::write_txn& txn, std::string_view payload, std::uint64_t index);
+  void end_generation(succession s, state_at_seal state);
+  void install_staged();
+  void ask_round();
+  void maybe_mark_snapshot();
+  void erase_left_overs(storage::write_txn& txn);
+  void report_leadership();
+  void refuse(std::uint64_t ticket, ec why);
+  void refuse_all(ec built, ec logged);
+  message_header header(message_type type, std::uint64_t to) const;
+  outbox::leaves leaving() const;
+  std::uint64_t commit_index() const;
+  std::uint64_t term_at(std::uint64_t index) const;
+  bool wants_timeout() const;
+  std::size_t place_of(std::uint64_t id) const; ///< in `ids_`; its size if it is none of them
+  bool sane(const raft_group::message& m, std::size_t entries) const;
+
+  replica_host& host_;
+  shard_id shard_{};
+  replica_record record_;
+  std::uint64_t self_ = 0;
+  std::vector<std::uint64_t> ids_; // of record_.members, in their order
+  struct contact {
+    std::int64_t sent_at = 0;  // an append
+    std::int64_t heard_at = 0; // its result
+  };
+  std::vector<contact> contacts_; // of `ids_`, while leading
+  std::int64_t timed_out_at_ = 0;
+  std::unique_ptr<raft_group> raft_;
+  entry_log log_;
+
+  bool dirty_ = false;
+  bool record_dirty_ = false;
+  bool hold_ = false; // term or vote changed: nothing leaves before the sync
+  bool wrote_ = false;
+  bool cleaning_ = false; // the other slot is being emptied
+  bool was_leading_ = false;
+  bool restart_ = false;          // a new generation or state: begin a fresh group after the sync
+  std::uint64_t led_from_ = 0;    // first entry of this leadership; 0: none
+  std::uint64_t visible_ = 0;     // applied and synced
+  std::uint64_t seal_in_log_ = 0; // lowest seal in the log that is not applied; 0: none
+  std::uint64_t seal_ticket_ = 0;
+  std::optional<arrival> installing_;
+  std::optional<marker> marker_;
+  std::uint64_t commit_by_seal_ = 0; // committed, as a succession says
+
+  std::vector<std::string> built_;           // rows of commands not submitted yet
+  std::vector<std::uint32_t> built_tickets_; // of each
+  std::deque<pending_entry> pending_;
+  std::deque<std::uint64_t> tickets_; // of pending_'s entries, then of built_'s, in order
+  std::size_t tickets_built_ = 0;
+  std::vector<std::uint64_t> erase_now_;  // rows that were overwritten: with the next write
+  std::deque<std::uint64_t> erase_later_; // rows below the snapshot
+  std::vector<std::uint64_t> snapshot_wanted_;
+  std::vector<std::uint64_t> transfers_to_;
+  read_rounds reads_;
+  leadership told_;
+};
+
+} // namespace parley::cluster

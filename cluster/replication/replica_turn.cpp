@@ -1,0 +1,385 @@
+// A replica's part in a turn: what is submitted, written, applied, and told after the sync.
+#include "cluster/replication/planted_bugs.hpp"
+#include "cluster/replication/replica.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace parley::cluster {
+
+bool replica::wants_write() const {
+  return record_dirty_ || hold_ || !built_.empty() || !log_.all_written() || installing_ || cleaning_ ||
+         !erase_now_.empty() || !erase_later_.empty() || wants_apply();
+}
+
+void replica::submit_built() {
+  if (built_.empty())
+    return;
+  auto rows = std::exchange(built_, {});
+  auto counts = std::exchange(built_tickets_, {});
+  const auto* u = raft_->submit(host_.now, RAFT_CORE_COMMAND, static_cast<std::uint32_t>(rows.size()));
+  if (!u) { // handing over: whoever leads next has not seen them
+    const auto kept = tickets_.size() - std::exchange(tickets_built_, 0);
+    for (auto i = kept; i < tickets_.size(); ++i)
+      refuse(tickets_[i], ec::not_leader);
+    tickets_.resize(kept);
+    return;
+  }
+  if (!u->has_entries || u->entries_index != log_.last() + 1 || u->entries_n != rows.size())
+    broken("entries were appended elsewhere", shard_, record_.gen, u->entries_index, log_.last());
+  tickets_built_ = 0;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    pending_.push_back({log_.last() + 1, counts[i]});
+    log_.append(shard_, record_.gen, entry_kind::commands, raft_->term(), std::move(rows[i]));
+  }
+  absorb(*u);
+}
+
+void replica::ask_round() {
+  for (std::size_t i = 0; i < ids_.size(); ++i) {
+    if (ids_[i] == self_)
+      continue;
+    auto& out = host_.out.start(record_.members[i].node, leaving(), header(message_type::read_ask, ids_[i]));
+    put_raw(out, raft_->term());
+    put_raw(out, reads_.round());
+    host_.out.finish();
+  }
+}
+
+void replica::begin_turn() {
+  submit_built();
+  // Only an applied entry of this leadership proves that everything before it is known to be committed.
+  if (was_leading_ && reads_.has_fresh() && led_from_ != 0 && visible_ >= led_from_) {
+    reads_.begin(commit_index(), ids_.size());
+    ask_round();
+  }
+}
+
+bool replica::write(storage::write_txn& txn) {
+  wrote_ = true;
+  const bool appends = !log_.all_written();
+  const bool promised = record_dirty_ || hold_ || restart_ || installing_ || appends;
+  for (const auto sequence : erase_now_)
+    txn.erase(storage::table::log, log_key(sequence));
+  erase_now_.clear();
+  if (installing_)
+    install_staged();
+  for (auto i = log_.first_unwritten(); i <= log_.last(); ++i) {
+    const auto sequence = host_.next_sequence++;
+    txn.append(storage::table::log, log_key(sequence), log_.at(i).row);
+    log_.written(i, sequence);
+  }
+  if (record_.as == life::live && !restart_) {
+    apply_committed(txn);
+    maybe_mark_snapshot();
+  }
+  erase_left_overs(txn);
+  if (std::exchange(record_dirty_, false))
+    txn.put(storage::table::node, record_key(shard_), encode(record_));
+  return promised || hold_ || restart_; // a seal that was applied is news for others
+}
+
+void replica::apply_committed(storage::write_txn& txn) {
+  const auto commit = commit_index();
+  const auto until = std::min<std::uint64_t>(commit, record_.applied_index + host_.config.apply_entries_max);
+  std::string key;
+  while (record_.as == life::live && !restart_ && record_.applied_index < until) {
+    const auto index = record_.applied_index + 1;
+    if (!log_.has(index))
+      broken("a committed entry is not here", shard_, record_.gen, index, log_.last());
+    std::string_view row = log_.at(index).row;
+    if (row.empty()) {
+      key = log_key(log_.at(index).sequence);
+      const auto found = txn.get(storage::table::log, key);
+      if (!found || found->size() < row_header_bytes)
+        broken("a row of the log cannot be read back", shard_, record_.gen, index);
+      row = *found;
+    }
+    apply_entry(txn, index, row.substr(row_header_bytes));
+  }
+}
+
+void replica::apply_entry(storage::write_txn& txn, std::uint64_t index, std::string_view payload) {
+  const auto kind = log_.at(index).kind;
+  const auto term = log_.at(index).term;
+  record_.applied_index = index;
+  record_.applied_term = term;
+  record_dirty_ = true;
+  if (kind == entry_kind::barrier)
+    return;
+  if (kind == entry_kind::seal)
+    return apply_seal(txn, payload, index);
+  std::uint32_t tickets = 0;
+  if (!pending_.empty() && pending_.front().index <= index) {
+    if (pending_.front().index < index)
+      broken("a proposal was passed over", shard_, record_.gen, pending_.front().index, index);
+    tickets = pending_.front().tickets;
+    pending_.pop_front();
+  }
+  storage::shard_txn state{txn, shard_, record_.slot};
+  const log_position at{shard_, record_.gen, term, index};
+  reader in{payload};
+  while (in.ok() && !in.rest().empty()) {
+    const auto command = in.get_bytes();
+    if (!in.ok())
+      break;
+    std::uint64_t ticket = 0;
+    if (tickets != 0) {
+      ticket = tickets_.front();
+      tickets_.pop_front();
+      --tickets;
+    }
+    host_.machine.apply(state, at, command, ticket);
+  }
+  if (!in.ok() || tickets != 0)
+    broken("an entry is not what was proposed", shard_, record_.gen, index, tickets);
+}
+
+void replica::apply_seal(storage::write_txn& txn, std::string_view payload, std::uint64_t index) {
+  const auto next = decode_members(payload);
+  if (!next)
+    broken("a seal names nobody", shard_, record_.gen, index);
+  succession s;
+  s.ended = record_.gen;
+  s.seal_index = index;
+  s.seal_term = record_.applied_term;
+  s.before = record_.members;
+  s.next = *next;
+  if (planted("apply-after-seal")) {
+    seal_in_log_ = 0;
+    for (auto i = index + 1; i <= commit_index() && log_.has(i) && !log_.at(i).row.empty(); ++i)
+      if (log_.at(i).kind == entry_kind::commands)
+        apply_entry(txn, i, std::string_view{log_.at(i).row}.substr(row_header_bytes));
+  }
+  end_generation(std::move(s), state_at_seal::here);
+}
+
+void replica::maybe_mark_snapshot() {
+  const auto& c = host_.config;
+  const auto applied = record_.applied_index;
+  if (!raft_ || marker_ || installing_ || raft_->library_commit() < applied ||
+      applied <= record_.snapshot_index || applied < log_.first() || restart_)
+    return;
+  if (applied - log_.first() + 1 <= c.log_entries_kept && log_.bytes() <= c.log_bytes_kept)
+    return;
+  // Keep three quarters of what may be kept: not every turn should trim.
+  const auto entries_max = c.log_entries_kept - c.log_entries_kept / 4;
+  const auto bytes_max = c.log_bytes_kept - c.log_bytes_kept / 4;
+  std::size_t bytes = 0;
+  auto keep_from = applied + 1;
+  while (keep_from > log_.first() && applied + 1 - keep_from < entries_max) {
+    bytes += log_.at(keep_from - 1).bytes;
+    if (bytes > bytes_max)
+      break;
+    --keep_from;
+  }
+  if (keep_from <= log_.first())
+    return;
+  marker_ = marker{applied, record_.applied_term, static_cast<std::uint32_t>(applied + 1 - keep_from)};
+  record_.snapshot_index = applied;
+  record_.snapshot_term = record_.applied_term;
+  record_.first_index = keep_from;
+  record_dirty_ = true;
+}
+
+void replica::erase_left_overs(storage::write_txn& txn) {
+  auto left = host_.config.trim_rows_max;
+  while (left != 0 && !erase_later_.empty()) {
+    txn.erase(storage::table::log, log_key(erase_later_.front()));
+    erase_later_.pop_front();
+    --left;
+  }
+  if (!cleaning_)
+    return;
+  const auto empty_slot = [&](std::uint8_t slot) {
+    storage::shard_txn state{txn, shard_, slot};
+    const auto erased = left == 0 ? 0 : state.erase_range({}, {}, left);
+    const bool done = left != 0 && erased < left;
+    left -= erased;
+    return done;
+  };
+  bool done = empty_slot(static_cast<std::uint8_t>(1 - record_.slot));
+  if (done && record_.as == life::tombstone)
+    done = empty_slot(record_.slot);
+  if (done) {
+    cleaning_ = false;
+    record_.other_slot_dirty = false;
+    record_dirty_ = true;
+  }
+}
+
+void replica::end_turn(bool committed) {
+  dirty_ = false;
+  if (committed && std::exchange(wrote_, false)) {
+    hold_ = false;
+    if (const auto m = std::exchange(marker_, std::nullopt); m && raft_) {
+      absorb(raft_->snapshot(host_.now, m->index, m->term, m->trailing));
+      log_.trim(record_.first_index - 1, [this](std::uint64_t s) { erase_later_.push_back(s); });
+      if (raft_->first() != log_.first())
+        broken("the logs begin differently", shard_, record_.gen, raft_->first(), log_.first());
+    }
+    if (const auto a = std::exchange(installing_, std::nullopt); a && raft_)
+      absorb(raft_->persisted_snapshot(host_.now, a->index, a->term));
+    if (std::exchange(restart_, false))
+      start();
+    else if (const auto stored = log_.first_unwritten() - 1; raft_ && stored > raft_->stored())
+      absorb(raft_->persisted_entries(host_.now, stored));
+    visible_ = record_.applied_index;
+    log_.evict(visible_, host_.config.log_cache_bytes);
+  }
+  if (was_leading_)
+    reads_.take_ready(visible_, ids_.size() / 2,
+                      [this](std::uint64_t ticket) { host_.news.reads.push_back({ticket}); });
+  report_leadership();
+  if (wants_write() || (was_leading_ && reads_.has_fresh() && led_from_ != 0 && visible_ >= led_from_))
+    mark();
+}
+
+void replica::report_leadership() {
+  leadership now;
+  now.shard = shard_;
+  now.gen = record_.gen;
+  now.term = record_.term;
+  now.leader = leader_node();
+  now.ready = was_leading_ && led_from_ != 0 && visible_ >= led_from_;
+  if (now.gen == told_.gen && now.term == told_.term && now.leader == told_.leader &&
+      now.ready == told_.ready)
+    return;
+  told_ = now;
+  host_.news.leaderships.push_back(now);
+}
+
+// --- other state: snapshots and successions ----------------------------------------------------------------
+
+void replica::soil_other_slot() {
+  record_.other_slot_dirty = true;
+  record_dirty_ = true;
+  mark();
+}
+
+void replica::clean_other_slot() {
+  cleaning_ = record_.other_slot_dirty;
+  mark();
+}
+
+bool replica::install(std::uint64_t from, std::uint64_t term, std::uint64_t index, std::uint64_t index_term) {
+  raft_group::message m{};
+  m.peer = from;
+  m.type = RAFT_CORE_SNAPSHOT;
+  m.term = term;
+  m.log_index = index;
+  m.log_term = index_term;
+  if (!raft_ || installing_ || index <= record_.applied_index || index_term == 0 || !sane(m, 0))
+    return false;
+  const auto* u = raft_->receive(host_.now, m, {});
+  if (!u)
+    return false;
+  const bool wanted = u->has_snapshot;
+  if (wanted)
+    installing_ = arrival{u->snapshot_index, u->snapshot_term};
+  absorb(*u);
+  return wanted;
+}
+
+void replica::begin_with(std::uint64_t index, std::uint64_t index_term) {
+  if (record_.as != life::waiting || installing_)
+    return;
+  installing_ = arrival{index, index_term};
+  mark();
+}
+
+/// All rows stand in the other slot: one record makes them the state, and the log what follows it.
+void replica::install_staged() {
+  log_.truncate(0, [this](std::uint64_t s) { erase_later_.push_back(s); });
+  log_.clear(installing_->index + 1);
+  seal_in_log_ = 0;
+  record_.slot = static_cast<std::uint8_t>(1 - record_.slot);
+  record_.other_slot_dirty = true;
+  cleaning_ = true;
+  record_.snapshot_index = record_.applied_index = installing_->index;
+  record_.snapshot_term = record_.applied_term = installing_->term;
+  record_.first_index = installing_->index + 1;
+  if (record_.as == life::waiting) {
+    record_.as = life::live;
+    record_.term = std::max(record_.term, installing_->term);
+    restart_ = true;
+  }
+  record_dirty_ = true;
+  host_.machine.replaced(shard_);
+}
+
+void replica::learn_succession(const succession& s) {
+  if (record_.as == life::live && s.ended == record_.gen && s.seal_index > record_.applied_index &&
+      log_.has(s.seal_index) && log_.at(s.seal_index).term == s.seal_term &&
+      log_.at(s.seal_index).kind == entry_kind::seal && !installing_) {
+    commit_by_seal_ = s.seal_index; // by log matching everything up to it is committed
+    mark();
+    return;
+  }
+  end_generation(s, state_at_seal::missing);
+}
+
+void replica::end_generation(succession s, state_at_seal state) {
+  const bool here = state == state_at_seal::here;
+  const member me{host_.config.node, host_.config.disk};
+  const bool goes_on = std::find(s.next.begin(), s.next.end(), me) != s.next.end();
+  if (here)
+    seal_ticket_ = 0; // the event answers it
+  host_.news.seals.push_back({shard_, s.next_gen(), s.next});
+  was_leading_ = false;
+  led_from_ = 0;
+  // What stands behind an applied seal will never be applied; without the state nobody here can tell.
+  refuse_all(ec::sealed, here ? ec::sealed : ec::timed_out);
+  raft_.reset();
+  marker_.reset();
+  installing_.reset();
+  transfers_to_.clear();
+  snapshot_wanted_.clear();
+  commit_by_seal_ = seal_in_log_ = 0;
+  log_.truncate(0, [this](std::uint64_t q) { erase_later_.push_back(q); });
+  log_.clear(2);
+  if (record_.as == life::live && !here)
+    cleaning_ = record_.other_slot_dirty = true;
+  if (goes_on) {
+    record_.as = here ? life::live : life::waiting;
+    if (planted("successor-before-majority"))
+      record_.as = life::live;
+    record_.gen = s.next_gen();
+    record_.members = s.next;
+    record_.term = 1;
+    record_.vote = 0;
+    record_.snapshot_index = record_.applied_index = 1;
+    record_.snapshot_term = record_.applied_term = 1;
+    record_.first_index = 2;
+    record_.origin = std::move(s);
+    record_.ending.reset();
+    restart_ = record_.as == life::live;
+    if (restart_)
+      host_.machine.replaced(shard_);
+  } else {
+    record_.as = here ? life::sealed : life::tombstone;
+    if (!here) {
+      record_.gen = s.ended; // perhaps later than the one it lived in
+      record_.members = s.before;
+      cleaning_ = record_.other_slot_dirty = true;
+      host_.machine.replaced(shard_);
+    }
+    record_.ending = std::move(s);
+  }
+  become_member();
+  hold_ = true;
+  record_dirty_ = true;
+  host_.succession_changed = true;
+  mark();
+}
+
+void replica::bury() {
+  if (record_.as != life::sealed)
+    return;
+  record_.as = life::tombstone;
+  cleaning_ = record_.other_slot_dirty = record_dirty_ = true;
+  host_.machine.replaced(shard_);
+  mark();
+}
+
+} // namespace parley::cluster

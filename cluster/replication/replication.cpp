@@ -1,0 +1,348 @@
+#include "cluster/replication/replication.hpp"
+
+#include "cluster/replication/replica.hpp"
+#include "cluster/replication/replication_impl.hpp"
+
+#include <algorithm>
+
+namespace parley::cluster {
+
+std::optional<std::string> validate(const replication_config& c) {
+  const auto field = [](const char* name) { return std::optional<std::string>{name}; };
+  if (c.node == node_id::none)
+    return field("node");
+  if (c.disk == disk_id::none)
+    return field("disk");
+  if (c.heartbeat_every.count() < 1)
+    return field("heartbeat_every");
+  if (c.election_timeout < 2 * c.heartbeat_every || c.election_timeout.count() > 600'000)
+    return field("election_timeout");
+  if (c.read_round_timeout < c.heartbeat_every)
+    return field("read_round_timeout");
+  if (c.snapshot_retry_after < c.heartbeat_every)
+    return field("snapshot_retry_after");
+  if (c.inflight_entries_max < 1)
+    return field("inflight_entries_max");
+  if (c.frame_bytes_max < 1024)
+    return field("frame_bytes_max");
+  if (c.snapshot_chunk_bytes < 64 || c.snapshot_chunk_bytes > c.frame_bytes_max)
+    return field("snapshot_chunk_bytes");
+  if (c.pending_proposals_max < 1)
+    return field("pending_proposals_max");
+  if (c.entry_bytes_max < 64)
+    return field("entry_bytes_max");
+  if (c.log_entries_kept < 1)
+    return field("log_entries_kept");
+  if (c.trim_rows_max < 1)
+    return field("trim_rows_max");
+  if (c.apply_entries_max < 1)
+    return field("apply_entries_max");
+  if (c.transfers_max < 1)
+    return field("transfers_max");
+  if (c.transfer_chunks_max < 1)
+    return field("transfer_chunks_max");
+  if (c.announce_every.count() < 1)
+    return field("announce_every");
+  return std::nullopt;
+}
+
+replication_parts::replication_parts(replication_config config, state_machine& machine)
+    : host{config, machine}, transfers{*this}, handovers{*this} {}
+
+replica* replication_parts::find(shard_id shard) {
+  const auto i = replicas.find(shard);
+  return i == replicas.end() ? nullptr : i->second.get();
+}
+
+void replication_parts::advance(mono_ms now) {
+  host.now = std::max(host.now, static_cast<std::int64_t>(now));
+}
+
+void replication_parts::add(shard_id shard, replica_record record) {
+  auto r = std::make_unique<replica>(host, shard, std::move(record));
+  r->remember();
+  replicas.insert_or_assign(shard, std::move(r));
+}
+
+void replication_parts::requeue(replica& r) {
+  if (r.leads()) { // the common tick's
+    r.queued_deadline = INT64_MAX;
+    return;
+  }
+  const auto deadline = r.deadline();
+  if (deadline >= r.queued_deadline)
+    return; // looked at again when the earlier one comes
+  r.queued_deadline = deadline;
+  if (deadline == INT64_MAX)
+    return;
+  timers.push_back({deadline, r.shard()});
+  std::push_heap(timers.begin(), timers.end(), std::greater{});
+}
+
+replication::replication(replication_config config, state_machine& machine)
+    : impl_{std::make_unique<impl>(std::move(config), machine)} {}
+replication::~replication() = default;
+
+ec replication::open(storage::environment& env, mono_ms now) {
+  auto& h = impl_->host;
+  h.env = &env;
+  impl_->advance(now);
+  impl_->next_common = h.now;
+  const auto txn = env.begin_read();
+  bool whole = true;
+  each_record(*txn, [&](shard_id shard, std::string_view bytes) {
+    auto record = decode_record(bytes);
+    if (record)
+      impl_->replicas.emplace(shard, std::make_unique<replica>(h, shard, std::move(*record)));
+    else
+      whole = false;
+  });
+  std::vector<std::string> strays;
+  txn->ascend(storage::table::log, {}, {}, [&](std::string_view key, std::string_view row) {
+    key_reader in{key};
+    const auto sequence = in.get<std::uint64_t>();
+    const auto header = get_row_header(row);
+    auto* r = header ? impl_->find(header->shard) : nullptr;
+    if (!in.ok() || !r || !r->load(*header, sequence, row))
+      whole = false;
+    h.next_sequence = sequence + 1;
+    return whole ? storage::scan::more : storage::scan::stop;
+  });
+  if (!whole || txn->status() != ec::none)
+    return ec::corrupt;
+  for (auto& [shard, r] : impl_->replicas) {
+    if (!r->start())
+      return ec::corrupt;
+    r->mark();
+    impl_->requeue(*r);
+  }
+  h.succession_changed = true;
+  return ec::none;
+}
+
+void replication::found(storage::write_txn& txn, shard_id shard, const std::vector<member>& members,
+                        member self) {
+  if (txn.get(storage::table::node, record_key(shard)))
+    return;
+  if (std::find(members.begin(), members.end(), self) == members.end())
+    return;
+  replica_record record;
+  record.gen = generation{1};
+  record.members = members;
+  std::sort(record.members.begin(), record.members.end());
+  txn.put(storage::table::node, record_key(shard), encode(record));
+}
+
+std::optional<std::uint8_t> replication::state_slot(storage::read_txn& txn, shard_id shard) {
+  const auto bytes = txn.get(storage::table::node, record_key(shard));
+  const auto record = bytes ? decode_record(*bytes) : std::nullopt;
+  if (!record || (record->as != replica_record::life::live && record->as != replica_record::life::sealed))
+    return std::nullopt;
+  return record->slot;
+}
+
+// --- inputs ------------------------------------------------------------------------------------------------
+
+void replication::tick(mono_ms now) {
+  auto& i = *impl_;
+  i.advance(now);
+  i.run_timers();
+  i.run_common();
+}
+
+/// Followers' deadlines move on with each message from their leader. Queued again as soon as they are the
+/// first, they do not have the clock wake the node for each that was once queued, sixty times a second.
+void replication_parts::run_timers() {
+  while (!timers.empty()) {
+    const auto [due, shard] = timers.front();
+    auto* r = find(shard);
+    const bool counts = r && r->queued_deadline == due; // or it is an older one of a replica that has another
+    if (counts && due > host.now && !r->leads() && r->deadline() <= due)
+      return;
+    std::pop_heap(timers.begin(), timers.end(), std::greater{});
+    timers.pop_back();
+    if (!counts)
+      continue;
+    r->queued_deadline = INT64_MAX;
+    if (due <= host.now && !r->leads() && r->deadline() <= host.now + 1)
+      r->timeout();
+    requeue(*r);
+  }
+}
+
+void replication_parts::run_common() {
+  if (host.now < next_common)
+    return;
+  if (!accepts_proposals) // nothing may be written while all is refused: ask, or it would stay so
+    accepts_proposals = host.env->room().accepts_proposals;
+  const auto every = host.config.heartbeat_every.count();
+  next_common += every;
+  if (next_common <= host.now)
+    next_common = host.now + every;
+  for (auto& [shard, r] : replicas) {
+    r->common_tick();
+    requeue(*r);
+  }
+  transfers.tick();
+  handovers.tick();
+}
+
+void replication::receive(node_id from, std::string_view bytes, mono_ms now) {
+  impl_->advance(now);
+  frame_reader frame{bytes};
+  message_view m;
+  while (frame.next(m))
+    impl_->dispatch(from, m);
+}
+
+void replication_parts::dispatch(node_id from, const message_view& m) {
+  const auto& h = m.header;
+  switch (h.type) {
+  case message_type::transfer_begin:
+  case message_type::transfer_chunk:
+  case message_type::transfer_ack:
+  case message_type::transfer_stop:
+  case message_type::fetch:
+    return transfers.receive(from, h, m.body);
+  case message_type::sealed:
+  case message_type::confirmed:
+    return handovers.receive(from, h, m.body);
+  default:
+    break;
+  }
+  auto* r = find(h.shard);
+  if (!r)
+    return;
+  if (h.gen < r->record().gen || (h.gen == r->record().gen && r->record().ending))
+    return handovers.answer_old(from, *r, h.gen);
+  // Its Raft id says which disk in which generation it is: another's messages are none of ours.
+  if (h.gen != r->record().gen || h.to != r->self() || h.from == h.to || !r->raft() ||
+      r->node_of(h.from) != from)
+    return;
+  switch (h.type) {
+  case message_type::append:
+  case message_type::append_result:
+  case message_type::vote:
+  case message_type::vote_result:
+  case message_type::timeout_now:
+    r->receive_raft(h, m.body);
+    handovers.heard(from, *r, h.from);
+    break;
+  case message_type::read_ask:
+  case message_type::read_answer:
+    r->receive_read(from, h, m.body);
+    return;
+  default:
+    return;
+  }
+  requeue(*r);
+}
+
+void replication::peer_reset(node_id peer) {
+  impl_->host.out.drop(peer);
+  impl_->transfers.peer_reset(peer);
+}
+
+void replication::propose(shard_id shard, std::uint64_t ticket, std::string command) {
+  auto* r = impl_->find(shard);
+  if (!r)
+    impl_->host.news.refusals.push_back({ticket, ec::not_leader, node_id::none});
+  else if (!impl_->accepts_proposals)
+    impl_->host.news.refusals.push_back({ticket, ec::disk_full, r->leader_node()});
+  else
+    r->propose(ticket, command);
+}
+
+void replication::read(shard_id shard, std::uint64_t ticket) {
+  if (auto* r = impl_->find(shard))
+    r->read(ticket);
+  else
+    impl_->host.news.refusals.push_back({ticket, ec::not_leader, node_id::none});
+}
+
+void replication::transfer_leadership(shard_id shard, node_id to) {
+  if (auto* r = impl_->find(shard)) {
+    r->transfer_leadership(to);
+    impl_->requeue(*r);
+  }
+}
+
+void replication::seal(shard_id shard, std::vector<member> next, std::uint64_t ticket) {
+  if (auto* r = impl_->find(shard))
+    r->seal(std::move(next), ticket);
+  else
+    impl_->host.news.refusals.push_back({ticket, ec::not_leader, node_id::none});
+}
+
+// --- one turn ----------------------------------------------------------------------------------------------
+
+bool replication::wants_write() const {
+  return impl_->transfers.wants_write() || std::any_of(impl_->host.dirty.begin(), impl_->host.dirty.end(),
+                                                       [](const replica* r) { return r->wants_write(); });
+}
+
+turn replication::begin_turn(mono_ms now) {
+  auto& i = *impl_;
+  i.advance(now);
+  // While proposals are refused nothing needs writing, and `write` would never learn that there is room.
+  if (!i.accepts_proposals)
+    i.accepts_proposals = i.host.env->room().accepts_proposals;
+  // By index: what one replica does here may make another dirty.
+  for (std::size_t n = 0; n < i.host.dirty.size(); ++n)
+    i.host.dirty[n]->begin_turn();
+  i.transfers.begin_turn();
+  turn t;
+  i.host.out.take(outbox::leaves::early, t.frames);
+  return t;
+}
+
+storage::durable replication::write(storage::write_txn& txn, const storage::space& room) {
+  auto& i = *impl_;
+  i.accepts_proposals = room.accepts_proposals;
+  bool promises = i.transfers.wants_write();
+  i.transfers.write(txn);
+  for (std::size_t n = 0; n < i.host.dirty.size(); ++n)
+    promises |= i.host.dirty[n]->write(txn);
+  i.wrote = true;
+  return promises ? storage::durable::now : storage::durable::with_next;
+}
+
+turn replication::end_turn(mono_ms now) {
+  auto& i = *impl_;
+  i.advance(now);
+  const bool committed = std::exchange(i.wrote, false);
+  i.host.ending_turn = true;
+  auto done = std::exchange(i.host.dirty, {});
+  for (auto* r : done) {
+    r->end_turn(committed);
+    i.requeue(*r);
+  }
+  i.transfers.end_turn(committed);
+  i.handovers.end_turn(committed);
+  i.host.ending_turn = false;
+  turn t;
+  i.host.out.take(outbox::leaves::early, t.frames);
+  if (committed || !wants_write())
+    i.host.out.take(outbox::leaves::late, t.frames);
+  t.news = std::exchange(i.host.news, {});
+  return t;
+}
+
+mono_ms replication::next_tick() const {
+  const auto& i = *impl_;
+  return mono_ms{i.timers.empty() ? i.next_common : std::min(i.next_common, i.timers.front().first)};
+}
+
+std::vector<replica_status> replication::status() const {
+  std::vector<replica_status> all;
+  for (const auto& [shard, r] : impl_->replicas)
+    all.push_back(r->status());
+  return all;
+}
+
+std::optional<replica_status> replication::status(shard_id shard) const {
+  const auto* r = impl_->find(shard);
+  return r ? std::optional{r->status()} : std::nullopt;
+}
+
+} // namespace parley::cluster

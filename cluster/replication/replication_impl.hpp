@@ -1,0 +1,45 @@
+#pragma once
+// The parts of `replication`, for its own files only.
+#include "cluster/replication/replica.hpp"
+#include "cluster/replication/replication.hpp"
+#include "cluster/replication/state_transfer.hpp"
+#include "cluster/replication/successions.hpp"
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <utility>
+#include <vector>
+
+namespace parley::cluster {
+
+class replication_parts {
+public:
+  replication_parts(replication_config config, state_machine& machine);
+
+  replica* find(shard_id shard);
+  void advance(mono_ms now);
+  /// A shard this node learned to be a member of.
+  void add(shard_id shard, replica_record record);
+  void requeue(replica& r);
+  void dispatch(node_id from, const message_view& m);
+  void run_timers();
+  void run_common();
+
+  replica_host host;
+  std::map<shard_id, std::unique_ptr<replica>> replicas;
+  state_transfers transfers;
+  successions handovers;
+  /// Election timers, soonest first; an entry counts only while it is its replica's `queued_deadline`.
+  std::vector<std::pair<std::int64_t, shard_id>> timers;
+  std::int64_t next_common = 0;
+  bool accepts_proposals = true;
+  bool wrote = false;
+};
+
+class replication::impl : public replication_parts {
+public:
+  using replication_parts::replication_parts;
+};
+
+} // namespace parley::cluster

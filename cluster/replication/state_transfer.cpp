@@ -1,0 +1,399 @@
+#include "cluster/replication/state_transfer.hpp"
+
+#include "cluster/replication/replication_impl.hpp"
+
+#include <algorithm>
+
+namespace parley::cluster {
+namespace {
+
+using life = replica_record::life;
+
+/// Doublings of `transfer_time_max`: 16 times, at most.
+constexpr unsigned slowness_max = 4;
+
+/// Rows of a chunk: length of the key u16, of the value u32, then both. False: not exactly that.
+template <class F>
+bool each_row(std::string_view rows, F row) {
+  reader in{rows};
+  while (in.ok() && !in.rest().empty()) {
+    const auto key_bytes = in.get<std::uint16_t>();
+    const auto value_bytes = in.get<std::uint32_t>();
+    const auto key = in.raw(key_bytes);
+    const auto value = in.raw(value_bytes);
+    if (!in.ok() || key.empty())
+      return false;
+    row(key, value);
+  }
+  return in.ok();
+}
+
+const member* find_member(const std::vector<member>& members, shard_id shard, generation gen,
+                          std::uint64_t id) {
+  for (const auto& m : members)
+    if (raft_id(shard, gen, m) == id)
+      return &m;
+  return nullptr;
+}
+
+/// A tombstone still has its generation's number, but no slot to stage in: it empties both.
+bool takes_state(const replica& r) {
+  return r.record().as == life::live || r.record().as == life::waiting;
+}
+
+} // namespace
+
+void state_transfers::receive(node_id from, const message_header& h, std::string_view body) {
+  if (h.type == message_type::fetch)
+    return body.empty() ? on_fetch(from, h) : void();
+  if (h.type == message_type::transfer_ack)
+    return on_ack(from, h, body);
+  auto* r = node_.find(h.shard);
+  if (!r || !takes_state(*r) || h.gen != r->record().gen || h.to != r->self())
+    return;
+  if (h.type == message_type::transfer_begin)
+    on_begin(*r, from, h, body);
+  else if (h.type == message_type::transfer_chunk)
+    on_chunk(*r, from, h, body);
+  else if (const auto t = in_.find(h.shard); t != in_.end()) { // stop
+    reader in{body};
+    const auto id = in.get<std::uint64_t>();
+    if (in.done() && t->second.from == from && t->second.id == id && !t->second.complete)
+      abandon(h.shard);
+  }
+}
+
+// --- sending -----------------------------------------------------------------------------------------------
+
+void state_transfers::begin(const replica& r, generation gen, node_id to, std::uint64_t to_id) {
+  for (const auto& t : out_)
+    if (t.header.shard == r.shard() && t.header.to == to_id)
+      return; // on its way
+  if (out_.size() >= node_.host.config.transfers_max)
+    return; // asked again later
+  outgoing t;
+  t.view = node_.host.env->begin_read();
+  const auto bytes = t.view->get(storage::table::node, record_key(r.shard()));
+  const auto record = bytes ? decode_record(*bytes) : std::nullopt;
+  if (!record)
+    return;
+  const bool as_successor = record->as == life::sealed && record->ending && record->ending->next_gen() == gen;
+  if (!as_successor && !(record->as == life::live && record->gen == gen))
+    return;
+  t.id = ++ids_;
+  t.to = to;
+  t.header = {message_type::transfer_begin, r.shard(), gen,
+              raft_id(r.shard(), gen, {node_.host.config.node, node_.host.config.disk}), to_id};
+  t.slot = record->slot;
+  t.began = t.progress = node_.host.now;
+  auto& out = node_.host.out.start(to, outbox::leaves::early, t.header);
+  put_raw(out, t.id);
+  put_raw(out, as_successor ? std::uint64_t{1} : record->applied_index);
+  put_raw(out, as_successor ? std::uint64_t{1} : record->applied_term);
+  node_.host.out.finish();
+  out_.push_back(std::move(t));
+}
+
+/// Sends what the window allows. False: it has to end.
+bool state_transfers::pump(outgoing& t) {
+  const auto* r = node_.find(t.header.shard);
+  if (!r || (t.to_follower && (!r->leads() || r->record().gen != t.header.gen)))
+    return false;
+  const auto& c = node_.host.config;
+  while (t.open && !t.done && t.chunks < t.acked + c.transfer_chunks_max) {
+    std::string rows;
+    rows.reserve(c.snapshot_chunk_bytes + 1024);
+    storage::shard_view state{*t.view, t.header.shard, t.slot};
+    bool more = false;
+    state.ascend(t.next_key, {}, [&](std::string_view key, std::string_view value) {
+      if (!rows.empty() && rows.size() + key.size() + value.size() + 6 > c.snapshot_chunk_bytes) {
+        t.next_key = key;
+        more = true;
+        return storage::scan::stop;
+      }
+      put_raw(rows, static_cast<std::uint16_t>(key.size()));
+      put_raw(rows, static_cast<std::uint32_t>(value.size()));
+      rows.append(key).append(value);
+      return storage::scan::more;
+    });
+    if (state.status() != ec::none)
+      return false; // never spread what fails its checksum
+    t.done = !more;
+    auto header = t.header;
+    header.type = message_type::transfer_chunk;
+    auto& out = node_.host.out.start(t.to, outbox::leaves::early, header, rows.size());
+    put_raw(out, t.id);
+    put_raw(out, t.chunks++);
+    put_raw(out, static_cast<std::uint8_t>(t.done));
+    put_raw(out, t.to_follower ? r->raft()->term() : std::uint64_t{0});
+    out.append(rows);
+    node_.host.out.finish();
+  }
+  return true;
+}
+
+void state_transfers::drop(std::size_t i) {
+  auto& t = out_[i];
+  if (t.to_follower)
+    if (auto* r = node_.find(t.header.shard))
+      r->set_transfer_under_way(t.header.to, false);
+  out_.erase(out_.begin() + static_cast<std::ptrdiff_t>(i));
+}
+
+void state_transfers::on_ack(node_id from, const message_header& h, std::string_view body) {
+  reader in{body};
+  const auto id = in.get<std::uint64_t>();
+  const auto next = in.get<std::uint32_t>();
+  const auto what = in.get<verdict>();
+  if (!in.done())
+    return;
+  for (std::size_t i = 0; i < out_.size(); ++i) {
+    auto& t = out_[i];
+    if (t.id != id || t.to != from || t.header.shard != h.shard || next > t.chunks)
+      continue;
+    if (what == verdict::finished)
+      slow_.erase({t.header.shard, t.header.to});
+    if (what != verdict::go_on)
+      return drop(i);
+    t.open = true;
+    t.acked = std::max(t.acked, next);
+    t.progress = node_.host.now;
+    if (!pump(t))
+      drop(i);
+    return;
+  }
+}
+
+void state_transfers::on_fetch(node_id from, const message_header& h) {
+  auto* r = node_.find(h.shard);
+  if (!r)
+    return;
+  const auto& record = r->record();
+  const bool as_successor = record.as == life::sealed && record.ending->next_gen() == h.gen;
+  if (!as_successor && h.gen <= record.gen && (h.gen != record.gen || record.ending))
+    return node_.handovers.answer_old(from, *r, h.gen);
+  const auto* who = find_member(as_successor ? record.ending->next : record.members, h.shard, h.gen, h.from);
+  if (!who || who->node != from || r->unsynced())
+    return;
+  begin(*r, h.gen, from, h.from);
+}
+
+// --- receiving ---------------------------------------------------------------------------------------------
+
+void state_transfers::answer(shard_id shard, const incoming& t, verdict v) {
+  const auto when = node_.host.ending_turn ? outbox::leaves::late : outbox::leaves::early;
+  auto& out = node_.host.out.start(t.from, when, {message_type::transfer_ack, shard, t.gen, 0, t.from_id});
+  put_raw(out, t.id);
+  put_raw(out, t.next);
+  put_raw(out, v);
+  node_.host.out.finish();
+}
+
+void state_transfers::abandon(shard_id shard) {
+  const auto t = in_.find(shard);
+  if (t == in_.end())
+    return;
+  const bool soiled = t->second.open;
+  in_.erase(t);
+  if (auto* r = node_.find(shard); r && soiled)
+    r->clean_other_slot();
+}
+
+void state_transfers::open_if_clean(shard_id shard, incoming& t) {
+  auto* r = node_.find(shard);
+  if (t.open || !r || !r->other_slot_clean())
+    return;
+  t.open = true;
+  t.progress = node_.host.now;
+  r->soil_other_slot();
+  answer(shard, t, verdict::go_on);
+}
+
+void state_transfers::on_begin(replica& r, node_id from, const message_header& h, std::string_view body) {
+  reader in{body};
+  incoming t;
+  t.id = in.get<std::uint64_t>();
+  t.index = in.get<std::uint64_t>();
+  t.term = in.get<std::uint64_t>();
+  t.from = from;
+  t.from_id = h.from;
+  t.gen = h.gen;
+  t.progress = node_.host.now;
+  const auto& record = r.record();
+  const bool wanted =
+      record.as == life::waiting ||
+      (record.as == life::live && r.raft() && r.node_of(h.from) == from && t.index > record.applied_index);
+  if (!in.done() || t.index == 0 || t.term == 0)
+    return;
+  if (const auto old = in_.find(h.shard); old != in_.end()) {
+    if (old->second.complete)
+      return;
+    if (record.as == life::waiting && (old->second.from != from)) // one source at a time
+      return answer(h.shard, t, verdict::stop);
+    abandon(h.shard);
+  }
+  if (!wanted || r.installing())
+    return answer(h.shard, t, verdict::stop);
+  auto& placed = in_.insert_or_assign(h.shard, std::move(t)).first->second;
+  open_if_clean(h.shard, placed);
+}
+
+void state_transfers::on_chunk(replica& r, node_id from, const message_header& h, std::string_view body) {
+  reader in{body};
+  const auto id = in.get<std::uint64_t>();
+  const auto chunk = in.get<std::uint32_t>();
+  const auto last = in.get<std::uint8_t>();
+  const auto term = in.get<std::uint64_t>();
+  const auto found = in_.find(h.shard);
+  if (!in.ok() || found == in_.end())
+    return;
+  auto& t = found->second;
+  if (t.id != id || t.from != from || t.gen != h.gen || chunk != t.next || !t.open || t.complete)
+    return;
+  if (!each_row(in.rest(), [](std::string_view, std::string_view) {})) {
+    answer(h.shard, t, verdict::stop);
+    return abandon(h.shard);
+  }
+  t.staged.emplace_back(in.rest());
+  ++t.next;
+  t.ack = true;
+  t.progress = node_.host.now;
+  r.mark();
+  if (last == 0)
+    return;
+  if (r.record().as == life::waiting) {
+    t.complete = true;
+    r.begin_with(t.index, t.term);
+    return;
+  }
+  // Only now does Raft hear of it: until then this replica votes and follows as before.
+  if (r.install(h.from, term, t.index, t.term)) {
+    t.complete = true;
+    node_.requeue(r);
+    return;
+  }
+  answer(h.shard, t, verdict::stop);
+  abandon(h.shard);
+}
+
+bool state_transfers::wants_write() const {
+  return std::any_of(in_.begin(), in_.end(), [](const auto& t) { return !t.second.staged.empty(); });
+}
+
+void state_transfers::write(storage::write_txn& txn) {
+  for (auto& [shard, t] : in_) {
+    const auto* r = node_.find(shard);
+    const auto staged = std::exchange(t.staged, {});
+    if (staged.empty() || !r || !takes_state(*r) || r->record().gen != t.gen)
+      continue;
+    storage::shard_txn state{txn, shard, static_cast<std::uint8_t>(1 - r->record().slot)};
+    for (const auto& rows : staged)
+      each_row(rows, [&](std::string_view key, std::string_view value) { state.put(key, value); });
+  }
+}
+
+void state_transfers::end_turn(bool committed) {
+  if (!committed)
+    return;
+  for (auto i = in_.begin(); i != in_.end();) {
+    auto& [shard, t] = *i;
+    if (std::exchange(t.ack, false))
+      answer(shard, t, t.complete ? verdict::finished : verdict::go_on);
+    if (!t.complete) {
+      ++i;
+      continue;
+    }
+    const auto done = shard;
+    i = in_.erase(i);
+    if (auto* r = node_.find(done))
+      r->clean_other_slot();
+  }
+}
+
+// --- time --------------------------------------------------------------------------------------------------
+
+void state_transfers::begin_turn() {
+  for (auto* r : std::exchange(node_.host.snapshot_wanted_by, {})) {
+    for (const auto id : r->take_snapshot_wanted()) {
+      if (!r->leads())
+        continue;
+      const auto before = out_.size();
+      begin(*r, r->record().gen, r->node_of(id), id);
+      if (out_.size() > before) {
+        out_.back().to_follower = true;
+        r->set_transfer_under_way(id, true);
+      }
+    }
+  }
+  for (auto& [shard, t] : in_)
+    open_if_clean(shard, t);
+}
+
+void state_transfers::fetch(replica& r) {
+  auto& a = asking_[r.shard()];
+  if (node_.host.now < a.next_at || in_.contains(r.shard()) || r.unsynced())
+    return;
+  a.next_at = node_.host.now + node_.host.config.snapshot_retry_after.count() / 2;
+  const auto& origin = *r.record().origin;
+  std::vector<node_id> sources;
+  for (const auto* members : {&origin.before, &origin.next})
+    for (const auto& m : *members)
+      if (m.node != node_.host.config.node &&
+          std::find(sources.begin(), sources.end(), m.node) == sources.end())
+        sources.push_back(m.node);
+  if (sources.empty())
+    return;
+  const auto to = sources[a.turn++ % sources.size()];
+  node_.host.out.start(to, outbox::leaves::early,
+                       {message_type::fetch, r.shard(), r.record().gen, r.self(), 0});
+  node_.host.out.finish();
+}
+
+void state_transfers::tick() {
+  const auto now = node_.host.now;
+  const auto& c = node_.host.config;
+  for (std::size_t i = out_.size(); i-- > 0;) {
+    auto& t = out_[i];
+    const auto known = slow_.find({t.header.shard, t.header.to});
+    const auto slowness = known == slow_.end() ? 0U : known->second;
+    const bool old = now - t.began > c.transfer_time_max.count() << slowness;
+    if (now - t.progress <= c.snapshot_retry_after.count() && !old && pump(t))
+      continue;
+    if (old && slowness < slowness_max)
+      slow_[{t.header.shard, t.header.to}] =
+          slowness + 1; // a receiver this slow would never get to the end: twice the time for the next
+    auto header = t.header;
+    header.type = message_type::transfer_stop;
+    put_raw(node_.host.out.start(t.to, outbox::leaves::early, header), t.id);
+    node_.host.out.finish();
+    drop(i);
+  }
+  std::vector<shard_id> stale;
+  for (auto& [shard, t] : in_) {
+    const auto* r = node_.find(shard);
+    if (!t.complete && (!r || !takes_state(*r) || r->record().gen != t.gen ||
+                        now - t.progress > 2 * c.snapshot_retry_after.count()))
+      stale.push_back(shard);
+    else
+      open_if_clean(shard, t);
+  }
+  for (const auto shard : stale)
+    abandon(shard);
+  for (auto& [shard, r] : node_.replicas)
+    if (r->record().as == life::waiting && !r->installing())
+      fetch(*r);
+}
+
+void state_transfers::peer_reset(node_id peer) {
+  for (std::size_t i = out_.size(); i-- > 0;)
+    if (out_[i].to == peer)
+      drop(i);
+  std::vector<shard_id> lost;
+  for (const auto& [shard, t] : in_)
+    if (t.from == peer && !t.complete)
+      lost.push_back(shard);
+  for (const auto shard : lost)
+    abandon(shard);
+}
+
+} // namespace parley::cluster

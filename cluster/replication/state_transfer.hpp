@@ -1,0 +1,97 @@
+#pragma once
+// A shard's state on its way to a replica that cannot get there by its log: one too far behind its leader, or
+// a successor that has nothing yet. Rows are read in one read transaction, chunk by chunk, and staged in the
+// receiver's other slot; the record that makes them the state is written with the last of them.
+//
+//   sender                              receiver
+//   begin{id, index, term}         ─►   empties its other slot first
+//                                  ◄─   ack{id, next = 0}
+//   chunk{id, 0..}, a few at once  ─►   stages them
+//                                  ◄─   ack{id, next}          after their sync
+//   chunk{last}                    ─►   installs: one transaction
+//                                  ◄─   ack{id, finished}
+#include "cluster/replication/peer_frames.hpp"
+#include "cluster/replication/replica_record.hpp"
+
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace parley::cluster {
+
+class replica;
+class replication_parts;
+
+/// Thread: the store's. Bounds: `transfers_max` out at a time, each `transfer_chunks_max` chunks ahead and
+/// `transfer_time_max` old (more for a receiver that was too slow); one in per shard.
+class state_transfers {
+public:
+  explicit state_transfers(replication_parts& node) : node_{node} {}
+  void receive(node_id from, const message_header& h, std::string_view body);
+  void peer_reset(node_id peer);
+  void tick();
+  bool wants_write() const;
+  void begin_turn();
+  void write(storage::write_txn& txn);
+  void end_turn(bool committed);
+
+private:
+  enum class verdict : std::uint8_t { go_on = 0, stop = 1, finished = 2 };
+  struct outgoing {
+    std::uint64_t id = 0;
+    node_id to{};
+    message_header header; // of its messages
+    std::unique_ptr<storage::read_txn> view;
+    std::uint8_t slot = 0;
+    std::string next_key;
+    std::uint32_t chunks = 0;
+    std::uint32_t acked = 0;
+    bool open = false; // the receiver is ready
+    bool done = false;
+    bool to_follower = false;
+    std::int64_t began = 0;
+    std::int64_t progress = 0;
+  };
+  struct incoming {
+    std::uint64_t id = 0;
+    node_id from{};
+    std::uint64_t from_id = 0;
+    generation gen{};
+    std::uint64_t index = 0;
+    std::uint64_t term = 0;
+    std::uint32_t next = 0;
+    bool open = false; // the other slot was clean
+    bool complete = false;
+    bool ack = false;
+    std::vector<std::string> staged; // chunks not written yet
+    std::int64_t progress = 0;
+  };
+  struct asking {
+    std::int64_t next_at = 0;
+    std::size_t turn = 0;
+  };
+
+  void begin(const replica& r, generation gen, node_id to, std::uint64_t to_id);
+  bool pump(outgoing& t);
+  void drop(std::size_t i);
+  void on_begin(replica& r, node_id from, const message_header& h, std::string_view body);
+  void on_chunk(replica& r, node_id from, const message_header& h, std::string_view body);
+  void on_ack(node_id from, const message_header& h, std::string_view body);
+  void on_fetch(node_id from, const message_header& h);
+  void abandon(shard_id shard);
+  void open_if_clean(shard_id shard, incoming& t);
+  void answer(shard_id shard, const incoming& t, verdict v);
+  void fetch(replica& r);
+
+  replication_parts& node_;
+  std::vector<outgoing> out_;
+  std::map<shard_id, incoming> in_;
+  std::map<shard_id, asking> asking_;
+  std::map<std::pair<shard_id, std::uint64_t>, unsigned>
+      slow_; // receivers that needed more time, until one finishes
+  std::uint64_t ids_ = 0;
+};
+
+} // namespace parley::cluster

@@ -1,0 +1,148 @@
+#include "cluster/replication/successions.hpp"
+
+#include "cluster/replication/replication_impl.hpp"
+
+#include <algorithm>
+
+namespace parley::cluster {
+namespace {
+
+bool among(const std::vector<member>& members, node_id node) {
+  return std::any_of(members.begin(), members.end(), [node](const member& m) { return m.node == node; });
+}
+
+/// What this replica can say about the generation that went before, or its own end.
+const succession* known_end(const replica& r) {
+  const auto& record = r.record();
+  return record.ending ? &*record.ending : record.origin ? &*record.origin : nullptr;
+}
+
+} // namespace
+
+successions::progress& successions::of(const replica& r, generation gen) {
+  auto& p = progress_[r.shard()];
+  if (p.gen != gen)
+    p = {gen, {}};
+  return p;
+}
+
+void successions::tell(node_id whom, shard_id shard, const succession& s) {
+  writer body;
+  put_succession(body, s);
+  auto& out =
+      node_.host.out.start(whom, node_.host.ending_turn ? outbox::leaves::late : outbox::leaves::early,
+                           {message_type::sealed, shard, s.ended, 0, 0}, body.size());
+  out.append(body.bytes());
+  node_.host.out.finish();
+}
+
+void successions::announce(to whom) {
+  const auto self = node_.host.config.node;
+  for (const auto& [shard, r] : node_.replicas) {
+    const auto& record = r->record();
+    const auto* s = known_end(*r);
+    const bool speaks =
+        record.as == replica_record::life::sealed || (record.as == replica_record::life::live && r->raft());
+    if (!s || !speaks || r->unsynced())
+      continue;
+    auto& p = of(*r, s->next_gen());
+    std::vector<node_id> told{self};
+    const auto tell_all = [&](const std::vector<member>& members) {
+      for (const auto& m : members) {
+        if (std::find(told.begin(), told.end(), m.node) != told.end() ||
+            std::find(p.confirmed.begin(), p.confirmed.end(), m.node) != p.confirmed.end())
+          continue;
+        told.push_back(m.node);
+        tell(m.node, shard, *s);
+      }
+    };
+    tell_all(s->next);
+    if (whom == to::all)
+      tell_all(s->before);
+  }
+}
+
+void successions::tick() {
+  if (node_.host.now < next_at_)
+    return;
+  next_at_ = node_.host.now + node_.host.config.announce_every.count();
+  announce(to::successors);
+}
+
+void successions::end_turn(bool committed) {
+  if (!committed || !std::exchange(node_.host.succession_changed, false))
+    return;
+  announce(to::all);
+}
+
+void successions::answer_old(node_id from, const replica& r, generation gen) {
+  const auto* s = known_end(r);
+  if (!s || gen > s->ended || r.unsynced())
+    return;
+  if (gen == s->ended)
+    return tell(from, r.shard(), *s);
+  auto later = *s; // more than one generation ago: where that one's seal stood is forgotten
+  later.seal_index = later.seal_term = 0;
+  tell(from, r.shard(), later);
+}
+
+void successions::heard(node_id from, const replica& r, std::uint64_t) {
+  if (!r.record().origin)
+    return;
+  auto& p = of(r, r.record().gen);
+  if (std::find(p.confirmed.begin(), p.confirmed.end(), from) == p.confirmed.end())
+    p.confirmed.push_back(from);
+}
+
+void successions::receive(node_id from, const message_header& h, std::string_view body) {
+  auto* r = node_.find(h.shard);
+  if (h.type == message_type::confirmed) {
+    const auto* s = r && body.empty() ? known_end(*r) : nullptr;
+    if (!s || s->next_gen() != h.gen || !among(s->next, from))
+      return;
+    auto& p = of(*r, h.gen);
+    if (std::find(p.confirmed.begin(), p.confirmed.end(), from) == p.confirmed.end())
+      p.confirmed.push_back(from);
+    std::size_t have = 0;
+    for (const auto& m : s->next)
+      have += std::find(p.confirmed.begin(), p.confirmed.end(), m.node) != p.confirmed.end();
+    if (r->record().as == replica_record::life::sealed && have > s->next.size() / 2)
+      r->bury();
+    return;
+  }
+  reader in{body};
+  const auto s = get_succession(in);
+  if (!in.done() || s.ended != h.gen || s.ended == generation::none || s.next.empty() ||
+      s.next.size() > members_max || s.before.size() > members_max ||
+      (!among(s.before, from) && !among(s.next, from)))
+    return;
+  const member me{node_.host.config.node, node_.host.config.disk};
+  const bool goes_on = std::find(s.next.begin(), s.next.end(), me) != s.next.end();
+  if (!r) {
+    if (!goes_on)
+      return;
+    replica_record record;
+    record.as = replica_record::life::waiting;
+    record.gen = s.next_gen();
+    record.members = s.next;
+    record.origin = s;
+    node_.add(h.shard, std::move(record));
+    return;
+  }
+  const auto& record = r->record();
+  using life = replica_record::life;
+  if (record.gen > s.ended || (record.gen == s.ended && record.ending)) {
+    const bool has = record.gen > s.next_gen() || (record.gen == s.next_gen() && record.as != life::waiting);
+    if (has && !r->unsynced()) {
+      node_.host.out.start(from, outbox::leaves::early,
+                           {message_type::confirmed, h.shard, s.next_gen(), 0, 0});
+      node_.host.out.finish();
+    }
+    return;
+  }
+  if (record.ending && !goes_on)
+    return; // ended before, and not called back
+  r->learn_succession(s);
+}
+
+} // namespace parley::cluster

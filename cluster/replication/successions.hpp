@@ -1,0 +1,49 @@
+#pragma once
+// How one generation hands over to the next.
+//
+//   sealed replica ── sealed{successor} ─► next members (those it names, until each confirmed)
+//   next member    ── fetch ─► sealed replicas, or successors that have the state (state_transfer.hpp)
+//   next member    ── confirmed ─► whoever told it, once its own state is on disk
+//
+// A sealed replica that does not go on is buried when a majority of the successors confirmed; its tombstone
+// goes on answering messages of the old generation. Whoever still lives in an old generation and speaks to
+// somebody who left it is told so. Every message may be lost and repeated.
+#include "cluster/replication/peer_frames.hpp"
+#include "cluster/replication/replica_record.hpp"
+
+#include <map>
+#include <vector>
+
+namespace parley::cluster {
+
+class replica;
+class replication_parts;
+
+/// Thread: the store's.
+class successions {
+public:
+  explicit successions(replication_parts& node) : node_{node} {}
+  void receive(node_id from, const message_header& h, std::string_view body);
+  /// `from` speaks as a member of an older generation than `r`'s.
+  void answer_old(node_id from, const replica& r, generation gen);
+  /// A Raft message of this generation: its sender has the state.
+  void heard(node_id from, const replica& r, std::uint64_t id);
+  void tick();
+  void end_turn(bool committed);
+
+private:
+  struct progress {
+    generation gen{};
+    std::vector<node_id> confirmed;
+  };
+  enum class to : std::uint8_t { all, successors };
+  void announce(to whom);
+  void tell(node_id whom, shard_id shard, const succession& s);
+  progress& of(const replica& r, generation gen);
+
+  replication_parts& node_;
+  std::map<shard_id, progress> progress_;
+  std::int64_t next_at_ = 0;
+};
+
+} // namespace parley::cluster

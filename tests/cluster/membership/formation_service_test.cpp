@@ -1,0 +1,148 @@
+#include "cluster/membership/formation_service.hpp"
+#include "tests/cluster/links/link_fixture.hpp"
+#include "tests/support/virtual_environment.hpp"
+
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <thread>
+
+using namespace parley;
+using namespace parley::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// A node that forms: links over real TLS, a disk in memory that outlives it.
+struct forming_node {
+  forming_node(std::uint64_t number_of_it, std::uint16_t port, std::vector<endpoint> seeds,
+               virtual_environment& disk_)
+      : disk{disk_}, node{[&] {
+          auto c = test_links(number_of_it);
+          c.listen.port = port;
+          return c;
+        }()} {
+    const auto txn = disk.begin_write();
+    const auto identity = storage::claim_identity(*txn, node.id()).value();
+    REQUIRE(txn->commit() == ec::none);
+    node_config c;
+    c.node = node.id();
+    c.peer_advertise = {"127.0.0.1", port};
+    c.seeds = std::move(seeds);
+    c.shards = 8;
+    auto config = make_formation_config(c, identity.disk);
+    config.peers_file.clear();
+    config.ask_every = 50ms;
+    self = config.decision.self;
+    service = std::make_unique<formation_service>(config, disk);
+    node.transport->on_query([this](node_id from, std::string_view q) { return service->answer(from, q); });
+    REQUIRE_FALSE(node.transport->start());
+    thread = std::thread{[this] {
+      auto r = service->run(*node.transport, stop,
+                            [this](storage::write_txn&, const founding&) { ++shards_founded; });
+      std::lock_guard guard{mutex};
+      result = std::move(r);
+    }};
+  }
+  ~forming_node() {
+    stop = true;
+    thread.join();
+    node.transport->stop();
+  }
+  std::optional<membership> member() {
+    std::lock_guard guard{mutex};
+    return result && *result ? std::optional{**result} : std::nullopt;
+  }
+
+  virtual_environment& disk;
+  test_node node;
+  core::node_record self;
+  std::unique_ptr<formation_service> service;
+  std::atomic<bool> stop{false};
+  std::atomic<int> shards_founded{0};
+  std::mutex mutex;
+  std::optional<tl::expected<membership, std::string>> result;
+  std::thread thread;
+};
+
+/// Ports that were free a moment ago.
+std::vector<std::uint16_t> free_ports(std::size_t n) {
+  std::vector<std::unique_ptr<test_node>> holders;
+  std::vector<std::uint16_t> out;
+  for (std::size_t i = 0; i < n; ++i) {
+    holders.push_back(std::make_unique<test_node>(i + 1));
+    REQUIRE_FALSE(holders.back()->transport->start());
+    out.push_back(holders.back()->transport->port());
+  }
+  return out;
+}
+
+} // namespace
+
+TEST_CASE(
+    "three seeds found one cluster over the wire, a fourth joins, a lost disk comes back as a new one") {
+  const auto ports = free_ports(4);
+  const std::vector<endpoint> seeds{
+      {"127.0.0.1", ports[0]}, {"127.0.0.1", ports[1]}, {"127.0.0.1", ports[2]}};
+  std::vector<std::unique_ptr<virtual_environment>> disks;
+  for (int i = 0; i < 4; ++i)
+    disks.push_back(std::make_unique<virtual_environment>());
+  std::vector<std::unique_ptr<forming_node>> nodes(4);
+  const auto start = [&](std::size_t i) {
+    nodes[i] = std::make_unique<forming_node>(i + 1, ports[i], seeds, *disks[i]);
+  };
+
+  start(1);
+  start(2);
+  CHECK_FALSE(eventually([&] { return nodes[1]->member() || nodes[2]->member(); }, 500ms));
+  start(0);
+  for (std::size_t i = 0; i < 3; ++i)
+    REQUIRE(eventually([&] { return nodes[i]->member().has_value(); }));
+  const auto cluster = nodes[0]->member()->cluster;
+  for (std::size_t i = 0; i < 3; ++i) {
+    CHECK(nodes[i]->member()->cluster.cluster == cluster.cluster);
+    CHECK(nodes[i]->member()->cluster.nodes.size() == 3);
+    CHECK(nodes[i]->shards_founded == 1);
+  }
+  CHECK(cluster.shards == 8);
+
+  // The list that the meta shard would keep.
+  std::mutex m;
+  auto listed = cluster.nodes;
+  const auto serve = [&](formation_service& s) {
+    s.serve(
+        [&] {
+          std::lock_guard guard{m};
+          return listed;
+        },
+        [&](const core::node_record& n) {
+          std::lock_guard guard{m};
+          std::erase_if(listed, [&](const auto& o) { return o.id == n.id; });
+          listed.push_back(n);
+        });
+  };
+  for (std::size_t i = 0; i < 3; ++i)
+    serve(*nodes[i]->service);
+
+  start(3);
+  REQUIRE(eventually([&] { return nodes[3]->member().has_value(); }));
+  CHECK(nodes[3]->member()->cluster.cluster == cluster.cluster);
+  CHECK(nodes[3]->member()->nodes.size() == 4);
+  CHECK(nodes[3]->shards_founded == 0);
+
+  // With its state a node is back at once, though nobody answers.
+  nodes[1].reset();
+  nodes[2].reset();
+  nodes[0].reset();
+  start(0);
+  CHECK(eventually([&] { return nodes[0]->member().has_value(); }));
+  serve(*nodes[0]->service);
+
+  disks[1]->wipe();
+  start(1);
+  REQUIRE(eventually([&] { return nodes[1]->member().has_value(); }));
+  CHECK(nodes[1]->member()->cluster.cluster == cluster.cluster);
+  CHECK(nodes[1]->shards_founded == 0);
+  CHECK(lists(nodes[1]->member()->nodes, nodes[1]->self));
+  CHECK_FALSE(lists(cluster.nodes, nodes[1]->self));
+}

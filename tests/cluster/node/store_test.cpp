@@ -1,0 +1,160 @@
+// The store actor with a real engine of one replica, a disk in memory and real time: what it keeps back, and
+// how it answers.
+#include "actors/core/commands.hpp"
+#include "cluster/node/store.hpp"
+#include "tests/support/patience.hpp"
+#include "tests/support/virtual_environment.hpp"
+
+#include <caf/actor_system.hpp>
+#include <caf/actor_system_config.hpp>
+#include <caf/scoped_actor.hpp>
+#include <caf/send.hpp>
+#include <condition_variable>
+#include <doctest/doctest.h>
+#include <map>
+#include <mutex>
+#include <numeric>
+#include <vector>
+
+using namespace parley;
+using namespace parley::cluster;
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr shard_id s0{0};
+const member self{node_id{1}, disk_id{100}};
+
+/// Results, and the commands of each commit, from the store's thread.
+struct witness final : store_observer {
+  std::mutex mutex;
+  std::condition_variable news;
+  std::map<std::uint64_t, ec> answered;
+  std::vector<std::size_t> commits; ///< commands of each that had any
+
+  void committed(std::size_t commands, std::chrono::nanoseconds) override {
+    std::lock_guard guard{mutex};
+    if (commands != 0)
+      commits.push_back(commands);
+    news.notify_all();
+  }
+  void add(const result_batch& b) {
+    std::lock_guard guard{mutex};
+    for (const auto& r : b.results)
+      answered[r.ticket] = r.error;
+    news.notify_all();
+  }
+  bool wait_for(std::size_t n) {
+    std::unique_lock lock{mutex};
+    return news.wait_for(lock, test::patient(10s), [&] { return answered.size() >= n; });
+  }
+  /// Answers come before the commit that they belong to.
+  bool wait_for_commands(std::size_t n) {
+    std::unique_lock lock{mutex};
+    return news.wait_for(lock, test::patient(10s),
+                         [&] { return std::accumulate(commits.begin(), commits.end(), 0ul) >= n; });
+  }
+};
+
+struct fixture {
+  test::virtual_environment env;
+  witness seen; ///< outlives the actors
+  caf::actor_system_config settings;
+  caf::actor_system system{settings};
+  wired_store_actor store;
+  result_sink sink = system.spawn([this](result_sink::pointer) -> result_sink::behavior_type {
+    return {[this](const result_batch& b) { seen.add(b); }};
+  });
+  store_config config;
+
+  fixture() {
+    config.replication.node = self.node;
+    config.replication.disk = self.disk;
+    const auto txn = env.begin_write();
+    replication::found(*txn, s0, {self}, self);
+    REQUIRE(txn->commit() == ec::none);
+  }
+  ~fixture() {
+    caf::scoped_actor waiter{system};
+    waiter->send_exit(store, caf::exit_reason::user_shutdown);
+    waiter->wait_for(store);
+    caf::anon_send_exit(sink, caf::exit_reason::user_shutdown);
+  }
+  void open() {
+    store = spawn_store(system, config, env);
+    store_wiring wiring;
+    wiring.observer = &seen;
+    caf::anon_send(store, std::move(wiring));
+  }
+  void propose(std::uint64_t ticket, bool can_wait) {
+    proposal_batch batch;
+    auto p = make_proposal(s0, ticket, sink, core::confirm_outbox{0});
+    p.can_wait = can_wait;
+    batch.proposals.push_back(std::move(p));
+    caf::anon_send(store, std::move(batch));
+  }
+  /// The only replica leads after its election time-out.
+  void lead() {
+    for (std::uint64_t ticket = 1'000'000;; ++ticket) {
+      propose(ticket, false);
+      REQUIRE(seen.wait_for(ticket - 1'000'000 + 1));
+      std::lock_guard guard{seen.mutex};
+      if (seen.answered.at(ticket) == ec::none)
+        break;
+    }
+    REQUIRE(seen.wait_for_commands(1));
+    std::lock_guard guard{seen.mutex};
+    seen.answered.clear();
+    seen.commits.clear();
+  }
+};
+
+} // namespace
+
+TEST_CASE_FIXTURE(fixture, "what can wait counts towards the bound of unanswered proposals") {
+  config.proposals_max = 10;
+  config.merge_within = 10min;
+  open();
+  lead();
+  for (std::uint64_t t = 1; t <= 12; ++t)
+    propose(t, true);
+  REQUIRE(seen.wait_for(2));
+  std::lock_guard guard{seen.mutex};
+  CHECK(seen.answered == std::map<std::uint64_t, ec>{{11, ec::overloaded}, {12, ec::overloaded}});
+}
+
+TEST_CASE_FIXTURE(fixture, "a drain takes along what was waiting") {
+  config.merge_within = 10min;
+  open();
+  lead();
+  propose(1, true);
+  caf::anon_send(store, atom::drain_v);
+  REQUIRE(seen.wait_for(1));
+  std::lock_guard guard{seen.mutex};
+  CHECK(seen.answered.at(1) == ec::none);
+}
+
+TEST_CASE_FIXTURE(fixture, "proposals that can wait are answered, and written together") {
+  config.merge_within = 1s; // time enough to send them all
+  open();
+  lead();
+  for (std::uint64_t t = 1; t <= 20; ++t)
+    propose(t, true);
+  REQUIRE(seen.wait_for(20));
+  REQUIRE(seen.wait_for_commands(20));
+  std::lock_guard guard{seen.mutex};
+  for (const auto& [ticket, error] : seen.answered)
+    CHECK(error == ec::none);
+  CHECK(seen.commits == std::vector<std::size_t>{20});
+}
+
+TEST_CASE_FIXTURE(fixture, "who cannot wait does not wait for those who can") {
+  config.merge_within = 10min;
+  open();
+  lead();
+  propose(1, true);
+  propose(2, false);
+  REQUIRE(seen.wait_for(1));
+  std::lock_guard guard{seen.mutex};
+  CHECK(seen.answered == std::map<std::uint64_t, ec>{{2, ec::none}});
+}

@@ -1,0 +1,302 @@
+// The admin port from the outside: what it answers, and what the slow, the rude and the unknown get.
+#include "cluster/ops/admin_server.hpp"
+#include "tests/support/patience.hpp"
+
+#include <arpa/inet.h>
+#include <curl/curl.h>
+#include <doctest/doctest.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <filesystem>
+#include <thread>
+#include <vector>
+
+using namespace parley;
+using namespace parley::cluster;
+using namespace std::chrono_literals;
+
+namespace {
+
+struct fake_node final : admin_source {
+  std::atomic<int> phase{0}; ///< 0 starting, 1 ready, 2 draining
+  std::string big;
+  readiness state() override {
+    if (phase == 0)
+      return {false, "starting: looking for the cluster among the seeds"};
+    return phase == 1 ? readiness{true, "ready"} : readiness{false, "draining"};
+  }
+  std::string metrics() override { return big.empty() ? "# TYPE a counter\na 1\n" : big; }
+  std::string page() override { return "<!doctype html><p>a node"; }
+};
+
+/// A client that can be as slow and as rude as it likes.
+class peer {
+public:
+  explicit peer(std::uint16_t port) : fd_{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)} {
+    const int small = 4096; // what a slow reader has not taken must stay at the server's
+    ::setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+    sockaddr_in to{};
+    to.sin_family = AF_INET;
+    to.sin_port = htons(port);
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    REQUIRE(::connect(fd_, reinterpret_cast<sockaddr*>(&to), sizeof to) == 0);
+  }
+  ~peer() { ::close(fd_); }
+  peer(const peer&) = delete;
+  peer& operator=(const peer&) = delete;
+
+  bool say(std::string_view bytes) {
+    while (!bytes.empty()) {
+      const auto n = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+      if (n <= 0)
+        return false;
+      bytes.remove_prefix(static_cast<std::size_t>(n));
+    }
+    return true;
+  }
+  /// All until the other end closes; "(open)" at the end if it does not in time.
+  std::string hear(std::chrono::milliseconds deadline = 10s) {
+    std::string out;
+    const auto end = std::chrono::steady_clock::now() + test::patient(deadline);
+    char buffer[4096];
+    for (;;) {
+      const auto left =
+          std::chrono::duration_cast<std::chrono::milliseconds>(end - std::chrono::steady_clock::now())
+              .count();
+      pollfd p{fd_, POLLIN, 0};
+      if (left <= 0 || ::poll(&p, 1, static_cast<int>(left)) != 1)
+        return out + "(open)";
+      const auto n = ::recv(fd_, buffer, sizeof buffer, 0);
+      if (n <= 0)
+        return out;
+      out.append(buffer, static_cast<std::size_t>(n));
+    }
+  }
+  std::string ask(const std::string& line) {
+    return say(line + " HTTP/1.1\r\nHost: localhost\r\n\r\n") ? hear() : "(refused)";
+  }
+
+private:
+  int fd_;
+};
+
+struct fixture {
+  fake_node node;
+  admin_config config;
+  std::unique_ptr<admin_server> server;
+
+  fixture() {
+    config.listen = {"127.0.0.1", 0};
+    config.request_within = 5'000ms;
+    config.connection_within = 8'000ms;
+  }
+  void start() {
+    auto s = start_admin_server(config, node);
+    REQUIRE(s);
+    server = std::move(*s);
+  }
+  std::string ask(const std::string& line) { return peer{server->port()}.ask(line); }
+  bool comes_alive() {
+    const auto end = std::chrono::steady_clock::now() + test::patient(10s);
+    while (std::chrono::steady_clock::now() < end) {
+      if (ask("GET /healthz").starts_with("HTTP/1.1 200 "))
+        return true;
+      std::this_thread::sleep_for(10ms);
+    }
+    return false;
+  }
+};
+
+bool has(const std::string& text, std::string_view what) {
+  return text.find(what) != std::string::npos;
+}
+
+} // namespace
+
+TEST_CASE_FIXTURE(fixture, "unknown paths and other methods are refused with a sentence") {
+  start();
+  CHECK(ask("GET /nothing").starts_with("HTTP/1.1 404 "));
+  CHECK(has(ask("GET /metrics/deeper"), "There are /, /metrics, /healthz and /readyz."));
+  for (const auto* method : {"POST", "PUT", "DELETE"}) {
+    CAPTURE(method);
+    const auto said = ask(std::string{method} + " /metrics");
+    CHECK(said.starts_with("HTTP/1.1 405 "));
+    CHECK(has(said, "Only GET."));
+  }
+}
+
+TEST_CASE_FIXTURE(fixture, "a request without end, of any size, is hung up on") {
+  config.request_within = 300ms;
+  start();
+  peer silent{server->port()};
+  peer slow{server->port()};
+  slow.say("GET /heal");
+  peer endless{server->port()};
+  endless.say("GET /healthz HTTP/1.1\r\n");
+  for (int i = 0; i < 400 && endless.say("X-Padding: " + std::string(1000, 'x') + "\r\n"); ++i) {
+  }
+  CHECK(!has(endless.hear(), "(open)"));
+  CHECK(!has(silent.hear(), "(open)"));
+  CHECK(!has(slow.hear(), "(open)"));
+  CHECK(ask("GET /healthz").starts_with("HTTP/1.1 200 "));
+}
+
+TEST_CASE_FIXTURE(fixture, "what is no HTTP ends the connection, not the server") {
+  start();
+  for (const auto* nonsense : {"\r\n\r\n\r\n", "GET\r\n\r\n", "\x16\x03\x01\x02 hello\r\n\r\n"}) {
+    peer p{server->port()};
+    p.say(nonsense);
+    const auto said = p.hear();
+    CHECK(!has(said, "200 OK"));
+    CHECK(!has(said, "(open)"));
+  }
+  CHECK(ask("GET /healthz").starts_with("HTTP/1.1 200 "));
+}
+
+TEST_CASE_FIXTURE(fixture, "readers that do not read delay nobody, and are cut off") {
+  config.connection_within = 1'000ms;
+  config.connections_max = 6;
+  node.big = std::string(16 << 20, '#') + "\n";
+  start();
+  std::vector<std::unique_ptr<peer>> slow;
+  for (int i = 0; i < 5; ++i) {
+    slow.push_back(std::make_unique<peer>(server->port()));
+    slow.back()->say("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+  }
+  CHECK(ask("GET /healthz").starts_with("HTTP/1.1 200 "));
+  slow.push_back(std::make_unique<peer>(server->port())); // says nothing at all
+  CHECK(comes_alive());                                   // there is room only once they have been cut off
+  for (auto& p : slow) {
+    const auto got = p->hear();
+    CHECK(!has(got, "(open)"));
+    CHECK(got.size() < node.big.size());
+  }
+}
+
+TEST_CASE_FIXTURE(fixture,
+                  "above the cap connections are hung up on, and there is room again when one goes") {
+  config.connections_max = 3;
+  start();
+  {
+    peer a{server->port()}, b{server->port()}, c{server->port()};
+    peer fourth{server->port()};
+    CHECK(fourth.hear() == "");
+    CHECK(a.ask("GET /healthz").starts_with("HTTP/1.1 200 "));
+  }
+  CHECK(comes_alive());
+}
+
+TEST_CASE_FIXTURE(fixture, "a port that is taken is refused with what to do") {
+  start();
+  config.listen.port = server->port();
+  const auto second = start_admin_server(config, node);
+  REQUIRE(!second);
+  CHECK(has(second.error(), "--admin-listen"));
+  CHECK(has(second.error(), ":" + std::to_string(server->port())));
+}
+
+TEST_CASE_FIXTURE(fixture, "health and readiness through a node's life") {
+  start();
+  CHECK(has(ask("GET /healthz"), "alive"));
+  auto said = ask("GET /readyz");
+  CHECK(said.starts_with("HTTP/1.1 503 "));
+  CHECK(has(said, "starting: looking for the cluster among the seeds"));
+  node.phase = 1;
+  said = ask("GET /readyz");
+  CHECK(said.starts_with("HTTP/1.1 200 "));
+  CHECK(has(said, "\r\n\r\nready\n"));
+  node.phase = 2;
+  said = ask("GET /readyz");
+  CHECK(said.starts_with("HTTP/1.1 503 "));
+  CHECK(has(said, "draining"));
+  CHECK(has(ask("GET /healthz"), "alive"));
+}
+
+TEST_CASE_FIXTURE(fixture, "pages come with their types, queries are ignored, HEAD has no body") {
+  start();
+  const auto metrics = ask("GET /metrics?name=x");
+  CHECK(has(metrics, "text/plain; version=0.0.4"));
+  CHECK(has(metrics, "\r\n\r\n# TYPE a counter\na 1\n"));
+  CHECK(has(ask("GET /"), "text/html"));
+  CHECK(ask("HEAD /healthz").ends_with("\r\n\r\n"));
+}
+
+TEST_CASE("what counts as loopback") {
+  for (const auto* host : {"127.0.0.1", "127.8.9.1", "::1", "localhost"})
+    CHECK(is_loopback(host));
+  for (const auto* host : {"0.0.0.0", "::", "10.0.0.1", "127.evil.example", "node-1", "1270.0.0.1"})
+    CHECK(!is_loopback(host));
+}
+
+namespace {
+
+/// Certificates of one node, thrown away at the end.
+struct certificates {
+  std::string dir =
+      (std::filesystem::temp_directory_path() / ("parley-admin-" + std::to_string(::getpid()))).string();
+  certificates() {
+    const auto command = std::string{PARLEY_SOURCE_DIR} + "/scripts/make_certs.sh " + dir + " 1 >/dev/null";
+    REQUIRE(std::system(command.c_str()) == 0);
+  }
+  ~certificates() { std::filesystem::remove_all(dir); }
+};
+
+std::size_t collect(char* data, std::size_t size, std::size_t n, void* into) {
+  static_cast<std::string*>(into)->append(data, size * n);
+  return size * n;
+}
+
+/// The body, or curl's reason in brackets.
+std::string fetch(const std::string& url, const std::string& ca, const std::string& pair) {
+  const std::unique_ptr<CURL, void (*)(CURL*)> curl{curl_easy_init(), curl_easy_cleanup};
+  std::string text;
+  curl_easy_setopt(curl.get(), CURLOPT_URL, url.c_str());
+  curl_easy_setopt(curl.get(), CURLOPT_TIMEOUT_MS, 10'000L);
+  curl_easy_setopt(curl.get(), CURLOPT_NOPROXY, "*");
+  curl_easy_setopt(curl.get(), CURLOPT_CAINFO, ca.c_str());
+  if (!pair.empty()) {
+    curl_easy_setopt(curl.get(), CURLOPT_SSLCERT, (pair + ".pem").c_str());
+    curl_easy_setopt(curl.get(), CURLOPT_SSLKEY, (pair + ".key").c_str());
+  }
+  curl_easy_setopt(curl.get(), CURLOPT_WRITEFUNCTION, collect);
+  curl_easy_setopt(curl.get(), CURLOPT_WRITEDATA, &text);
+  const auto code = curl_easy_perform(curl.get());
+  return code == CURLE_OK ? text : std::string{"("} + curl_easy_strerror(code) + ")";
+}
+
+} // namespace
+
+TEST_CASE_FIXTURE(fixture, "off loopback there is no plain HTTP: without certificates it does not start") {
+  config.listen.host = "0.0.0.0";
+  config.certificate_file = "/nowhere/admin.pem";
+  const auto none = start_admin_server(config, node);
+  REQUIRE(!none);
+  CHECK(has(none.error(), "make_certs.sh"));
+  CHECK(has(none.error(), "/nowhere/admin.pem"));
+}
+
+TEST_CASE_FIXTURE(fixture, "off loopback only certificates of the admin authority are let in") {
+  const certificates made;
+  const auto node_1 = made.dir + "/node-1/";
+  config.listen.host = "0.0.0.0";
+  config.certificate_file = node_1 + "admin.pem";
+  config.ca_file = made.dir + "/admin-ca.pem";
+  config.key_file = node_1 + "admin.key";
+  config.request_within = 2'000ms;
+  start();
+  const auto url = "https://127.0.0.1:" + std::to_string(server->port()) + "/healthz";
+  const auto ca = made.dir + "/admin-ca.pem";
+  CHECK(!has(ask("GET /healthz"), "alive")); // plain
+  CHECK(fetch(url, ca, "").starts_with("("));
+  CHECK(fetch(url, ca, node_1 + "client").starts_with("("));
+  CHECK(fetch(url, ca, node_1 + "node").starts_with("("));
+  CHECK(fetch(url, made.dir + "/client-ca.pem", node_1 + "admin").starts_with("(")); // the caller's check
+  peer stalls{server->port()}; // in the middle of a handshake
+  stalls.say("\x16\x03\x01");
+  CHECK(fetch(url, ca, node_1 + "admin") == "alive\n");
+  CHECK(!has(stalls.hear(), "(open)"));
+}

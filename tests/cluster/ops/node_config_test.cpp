@@ -1,0 +1,136 @@
+#include "cluster/ops/node_config.hpp"
+
+#include <doctest/doctest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <unistd.h>
+
+using namespace parley;
+using namespace parley::cluster;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// A file that lives as long as a test.
+struct scratch_file {
+  std::string path;
+  explicit scratch_file(std::string_view text) {
+    static int made = 0;
+    path = (std::filesystem::temp_directory_path() /
+            ("parley-config-" + std::to_string(::getpid()) + "-" + std::to_string(++made) + ".toml"))
+               .string();
+    std::ofstream{path} << text;
+  }
+  ~scratch_file() { std::filesystem::remove(path); }
+};
+
+startup parse(std::vector<std::string> args, const environment_variables& env = {}, bool with_needed = true) {
+  if (with_needed)
+    for (const char* word :
+         {"--node", "2", "--data-dir", "d", "--certs-dir", "c", "--seeds", "127.0.0.1:7101"})
+      args.emplace_back(word);
+  std::vector<const char*> argv{"parleyd"};
+  for (const auto& a : args)
+    argv.push_back(a.c_str());
+  return read_startup(static_cast<int>(argv.size()), argv.data(), env, "parleyd 1.2.3");
+}
+
+bool mentions(const startup& s, std::string_view words) {
+  return s.what == startup::action::print && s.exit_code == 2 && s.text.find(words) != std::string::npos;
+}
+
+} // namespace
+
+TEST_CASE("an unknown key of the file is refused, with its line and a suggestion") {
+  scratch_file f{"shards = 16\n[peer]\nlissten = \"127.0.0.1:1\"\n"};
+  const auto s = parse({"--config", f.path});
+  CHECK(mentions(s, ":3: there is no setting 'peer.lissten'; did you mean 'peer.listen'?"));
+}
+
+TEST_CASE("an unknown flag is refused with a suggestion") {
+  CHECK(mentions(parse({"--data-dirr", "x"}), "did you mean --data-dir?"));
+  CHECK(mentions(parse({"--zzzzzzzz=1"}), "there is no flag --zzzzzzzz (see --help)"));
+}
+
+TEST_CASE("an unknown PARLEY variable is a warning: other programs may own it") {
+  const auto s = parse({}, {{"PARLEY_SHARDZ", "4"}, {"PATH", "/bin"}});
+  REQUIRE(s.what == startup::action::run);
+  REQUIRE(s.warnings.size() == 1);
+  CHECK(s.warnings[0].find("did you mean PARLEY_SHARDS?") != std::string::npos);
+}
+
+TEST_CASE("values that cannot be read say what they want") {
+  CHECK(mentions(parse({"--shards", "many"}), "--shards 'many': shards wants a whole number"));
+  CHECK(mentions(parse({"--timing-election", "500"}), "wants a time with its unit"));
+  CHECK(mentions(parse({"--limits-outbox", "9999999999TiB"}), "wants a size with its unit"));
+  CHECK(mentions(parse({"--peer-listen", "localhost"}), "wants HOST:PORT"));
+  CHECK(mentions(parse({}, {{"PARLEY_CAF_POLLING", "perhaps"}}), "PARLEY_CAF_POLLING 'perhaps'"));
+  scratch_file list{"node = [1, 2]\n"};
+  CHECK(mentions(parse({"--config", list.path}), "node wants one value"));
+  scratch_file number{"node = 1.5\n"};
+  CHECK(mentions(parse({"--config", number.path}), "node wants N"));
+  scratch_file broken{"node = = 1\n"};
+  CHECK(mentions(parse({"--config", broken.path}), ":1: "));
+  CHECK(mentions(parse({"--config", "/nowhere/at/all.toml"}), "there is no configuration file"));
+}
+
+TEST_CASE("settings that cannot be run with are refused") {
+  CHECK(mentions(parse({}, {}, false), "node: "));
+  CHECK(mentions(parse({"--replicas", "2"}), "replicas: "));
+  CHECK(mentions(parse({"--timing-raft-heartbeat", "400ms"}), "timing.raft_heartbeat: "));
+  CHECK(mentions(parse({"--peer-listen", "0.0.0.0:7101"}), "peer.advertise: "));
+  CHECK(mentions(parse({"--code-sender", "pigeon"}), "code.sender: "));
+  CHECK(mentions(parse({"--log-level", "loud"}), "log.level: "));
+  auto c = parse({}).config;
+  c.seeds = {{"a", 1}, {"b", 1}, {"a", 1}};
+  CHECK(validate(c)->find("a:1 is listed twice") != std::string::npos);
+}
+
+TEST_CASE("a flag beats the environment, the environment beats the file, the file beats the default") {
+  scratch_file f{"shards = 8\nreplicas = 5\nkj.threads = 2\nseeds = [\"a:1\", \"[::1]:2\"]\n"
+                 "[timing]\nelection = \"750ms\"\n[caf]\npolling = false\n"};
+  const environment_variables env{
+      {"PARLEY_CONFIG", f.path}, {"PARLEY_REPLICAS", "1"}, {"PARLEY_SHARDS", "9"}};
+  const auto s = parse({"--shards=10"}, env);
+  REQUIRE(s.what == startup::action::run);
+  CHECK(s.config.shards == 10);
+  CHECK(s.config.replicas == 1);
+  CHECK(s.config.kj_threads == 2);
+  CHECK(s.config.election_timeout == 750ms);
+  CHECK(s.config.caf_polling == false);
+  CHECK(s.config.caf_workers == node_config{}.caf_workers);
+  CHECK(s.config.seeds == std::vector<endpoint>{{"127.0.0.1", 7101}}); // the flag's list replaces the file's
+  CHECK(s.config.peer_advertise == s.config.peer_listen);
+  CHECK(s.config.peer_cert() == "c/node-2/node.pem");
+}
+
+TEST_CASE("a list reads the same from flag, environment and file") {
+  const std::vector<endpoint> want{{"a", 1}, {"::1", 2}};
+  std::vector<std::string> base{"--node", "1", "--data-dir", "d", "--certs-dir", "c"};
+  auto flag = base;
+  flag.insert(flag.end(), {"--seeds", "a:1,[::1]:2"});
+  CHECK(parse(flag, {}, false).config.seeds == want);
+  CHECK(parse(base, {{"PARLEY_SEEDS", "a:1,[::1]:2"}}, false).config.seeds == want);
+  scratch_file f{"seeds = [\"a:1\", \"[::1]:2\"]\n"};
+  CHECK(parse(base, {{"PARLEY_CONFIG", f.path}}, false).config.seeds == want);
+}
+
+TEST_CASE("help teaches, version tells, dump names a directory") {
+  const auto help = parse({"--help"}, {}, false);
+  CHECK(help.what == startup::action::print);
+  CHECK(help.exit_code == 0);
+  for (const char* word :
+       {"--peer-listen", "PARLEY_PEER_LISTEN", "make_certs.sh", "SIGTERM", "--form", "[64]"})
+    CHECK_MESSAGE(help.text.find(word) != std::string::npos, word);
+  CHECK(parse({"--version"}, {}, false).text == "parleyd 1.2.3\n");
+  const auto dump = parse({"--dump", "data/1"}, {}, false);
+  CHECK(dump.what == startup::action::dump);
+  CHECK(dump.dump_dir == "data/1");
+  CHECK(parse({"--form"}).config.form);
+  CHECK_FALSE(parse({}).config.form);
+}
+
+TEST_CASE("the defaults can be run with once identity and place are given") {
+  CHECK(parse({}).what == startup::action::run);
+}

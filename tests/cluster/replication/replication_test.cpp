@@ -1,0 +1,494 @@
+#include "cluster/replication/replication.hpp"
+#include "tests/support/virtual_environment.hpp"
+
+#include <algorithm>
+#include <deque>
+#include <doctest/doctest.h>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+using namespace parley;
+using namespace parley::cluster;
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr shard_id s0{0};
+constexpr shard_id s1{1};
+
+member on(std::uint64_t node, std::uint64_t disk = 0) {
+  return {node_id{node}, disk_id{disk == 0 ? node * 100 : disk}};
+}
+
+/// Keeps each command as a row: its index as key.
+struct list_machine : state_machine {
+  std::vector<std::pair<shard_id, std::string>> applied;
+  std::set<std::uint64_t> answered;
+  std::multiset<shard_id> replacements;
+
+  void apply(storage::shard_txn& state, const log_position& at, std::string_view command,
+             std::uint64_t ticket) override {
+    std::uint64_t n = 0;
+    state.descend({}, {}, [&](std::string_view key, std::string_view) {
+      n = std::stoull(std::string{key});
+      return storage::scan::stop;
+    });
+    auto key = std::to_string(n + 1);
+    key.insert(0, 8 - key.size(), '0');
+    state.put(key, command);
+    applied.emplace_back(at.shard, command);
+    if (ticket != 0)
+      CHECK(answered.insert(ticket).second);
+  }
+  void replaced(shard_id shard) override { replacements.insert(shard); }
+};
+
+struct test_node {
+  explicit test_node(member m) : who{m} {}
+  member who;
+  test::virtual_environment env;
+  std::unique_ptr<list_machine> machine;
+  std::unique_ptr<replication> engine;
+  std::set<std::uint64_t> read;
+  std::map<std::uint64_t, ec> refused;
+  std::vector<generation_sealed> seals;
+  std::map<shard_id, leadership> leads;
+  std::vector<storage::durable> syncs; // what its turns asked for
+  int ticks = 0;
+
+  std::vector<std::string> rows(shard_id shard) {
+    auto txn = env.begin_read();
+    std::vector<std::string> out;
+    if (const auto slot = replication::state_slot(*txn, shard)) {
+      storage::shard_view view{*txn, shard, *slot};
+      view.ascend({}, {}, [&](std::string_view, std::string_view value) {
+        out.emplace_back(value);
+        return storage::scan::more;
+      });
+    }
+    return out;
+  }
+};
+
+/// Nodes in one thread, with a network that delivers in order or not at all, and virtual time.
+struct test_cluster {
+  std::map<node_id, std::unique_ptr<test_node>> nodes;
+  std::map<std::pair<node_id, node_id>, std::deque<std::string>> wires;
+  std::set<node_id> cut;
+  std::int64_t now = 1000;
+  std::uint64_t tickets = 0;
+  replication_config config;
+
+  test_node& add(member m) {
+    auto& n = nodes[m.node];
+    n = std::make_unique<test_node>(m);
+    return *n;
+  }
+  test_node& at(std::uint64_t node) { return *nodes.at(node_id{node}); }
+
+  void start(test_node& n, std::vector<member> members = {}, std::vector<shard_id> shards = {s0}) {
+    if (!members.empty()) {
+      auto txn = n.env.begin_write();
+      for (auto s : shards)
+        replication::found(*txn, s, members, n.who);
+      REQUIRE(txn->commit() == ec::none);
+    }
+    auto c = config;
+    c.node = n.who.node;
+    c.disk = n.who.disk;
+    REQUIRE(!validate(c));
+    n.machine = std::make_unique<list_machine>();
+    n.engine = std::make_unique<replication>(c, *n.machine);
+    REQUIRE(n.engine->open(n.env, mono_ms{now}) == ec::none);
+  }
+  void crash(test_node& n) {
+    n.engine.reset();
+    n.env.crash();
+    for (auto& [ends, wire] : wires)
+      if (ends.first == n.who.node || ends.second == n.who.node)
+        wire.clear();
+    for (auto& [id, other] : nodes)
+      if (other->engine)
+        other->engine->peer_reset(n.who.node);
+  }
+  void take(test_node& n, turn t) {
+    for (auto& f : t.frames)
+      if (!cut.contains(f.to) && !cut.contains(n.who.node))
+        wires[{n.who.node, f.to}].push_back(std::move(f.bytes));
+    for (auto& r : t.news.refusals) {
+      CHECK(!n.refused.contains(r.ticket));
+      n.refused[r.ticket] = r.why;
+    }
+    for (auto& r : t.news.reads)
+      n.read.insert(r.ticket);
+    for (auto& s : t.news.seals)
+      n.seals.push_back(s);
+    for (auto& l : t.news.leaderships)
+      n.leads[l.shard] = l;
+  }
+  void turn_of(test_node& n) {
+    take(n, n.engine->begin_turn(mono_ms{now}));
+    if (n.engine->wants_write()) {
+      auto txn = n.env.begin_write();
+      const auto when = n.engine->write(*txn, n.env.room());
+      n.syncs.push_back(when);
+      REQUIRE(txn->commit(when) == ec::none);
+    }
+    take(n, n.engine->end_turn(mono_ms{now}));
+  }
+  void step() {
+    ++now;
+    for (auto& [id, n] : nodes)
+      if (n->engine && mono_ms{now} >= n->engine->next_tick()) {
+        ++n->ticks;
+        n->engine->tick(mono_ms{now});
+      }
+    for (auto& [ends, wire] : wires) {
+      auto arrived = std::exchange(wire, {});
+      auto to = nodes.find(ends.second);
+      if (to == nodes.end() || !to->second->engine || cut.contains(ends.first) || cut.contains(ends.second))
+        continue;
+      for (auto& bytes : arrived)
+        to->second->engine->receive(ends.first, bytes, mono_ms{now});
+    }
+    for (auto& [id, n] : nodes)
+      if (n->engine)
+        turn_of(*n);
+  }
+  template <class F>
+  bool until(F done, int ms = 20'000) {
+    for (int i = 0; i < ms; ++i) {
+      if (done())
+        return true;
+      step();
+    }
+    return done();
+  }
+  test_node* leader(shard_id shard = s0) {
+    for (auto& [id, n] : nodes)
+      if (n->engine && !cut.contains(id))
+        if (auto l = n->leads.find(shard); l != n->leads.end() && l->second.ready)
+          if (auto s = n->engine->status(shard); s && s->as == replica_status::role::leader)
+            return n.get();
+    return nullptr;
+  }
+  test_node& settle(shard_id shard = s0) {
+    REQUIRE(until([&] { return leader(shard) != nullptr; }));
+    return *leader(shard);
+  }
+  std::uint64_t propose(test_node& n, std::string command, shard_id shard = s0) {
+    n.engine->propose(shard, ++tickets, std::move(command));
+    return tickets;
+  }
+  /// Proposes until some leader applied it. Only after a certain "not stored" is it proposed again.
+  void commit(const std::string& command, shard_id shard = s0) {
+    for (int attempt = 0; attempt < 20; ++attempt) {
+      auto& n = settle(shard);
+      const auto t = propose(n, command, shard);
+      REQUIRE(until([&] { return n.machine->answered.contains(t) || n.refused.contains(t); }));
+      if (n.machine->answered.contains(t))
+        return;
+      REQUIRE(n.refused[t] != ec::timed_out);
+      step();
+    }
+    FAIL("refused for ever");
+  }
+  bool same(std::size_t rows, shard_id shard = s0) {
+    std::vector<std::string> first;
+    for (auto& [id, n] : nodes) {
+      if (!n->engine || cut.contains(id))
+        continue;
+      auto mine = n->rows(shard);
+      if (mine.size() != rows || (!first.empty() && mine != first))
+        return false;
+      first = mine;
+    }
+    return true;
+  }
+};
+
+struct three_nodes : test_cluster {
+  std::vector<member> members{on(1), on(2), on(3)};
+  three_nodes() { build(); }
+  void build(std::vector<shard_id> shards = {s0}) {
+    nodes.clear();
+    wires.clear();
+    for (auto m : members)
+      start(add(m), members, shards);
+  }
+};
+
+} // namespace
+
+TEST_CASE_FIXTURE(test_cluster, "a shard that has no replica here is refused") {
+  start(add(on(1)), {on(1)});
+  auto& n = at(1);
+  n.engine->propose(shard_id{7}, 1, "x");
+  n.engine->read(shard_id{7}, 2);
+  step();
+  CHECK(n.refused[1] == ec::not_leader);
+  CHECK(n.refused[2] == ec::not_leader);
+}
+
+TEST_CASE_FIXTURE(test_cluster, "a full disk refuses proposals and goes on applying") {
+  start(add(on(1)), {on(1)});
+  auto& n = settle();
+  n.env.set_room({0, false});
+  commit("last");
+  const auto t = propose(n, "too late");
+  step();
+  CHECK(n.refused[t] == ec::disk_full);
+  CHECK(n.rows(s0) == std::vector<std::string>{"last"});
+  n.env.set_room({1 << 30, true}); // nothing was written meanwhile
+  for (int i = 0; i < 200; ++i)
+    step();
+  commit("again");
+}
+
+TEST_CASE_FIXTURE(test_cluster, "more proposals than may wait are overloaded, too large ones are told so") {
+  config.pending_proposals_max = 2;
+  config.entry_bytes_max = 100;
+  start(add(on(1)), {on(1)});
+  auto& n = settle();
+  const auto large = propose(n, std::string(97, 'x'));
+  propose(n, "a");
+  propose(n, "b");
+  const auto third = propose(n, "c");
+  step();
+  CHECK(n.refused[large] == ec::too_large);
+  CHECK(n.refused[third] == ec::overloaded);
+  CHECK(until([&] { return n.machine->answered.size() == 2; }));
+}
+
+TEST_CASE_FIXTURE(test_cluster, "one node commits alone, and remembers after a restart") {
+  start(add(on(1)), {on(1)});
+  commit("a");
+  commit("b");
+  crash(at(1));
+  start(at(1));
+  commit("c");
+  CHECK(at(1).rows(s0) == std::vector<std::string>{"a", "b", "c"});
+  CHECK(at(1).machine->applied.size() == 1); // the others had been applied
+  at(1).engine->read(s0, 99);
+  CHECK(until([&] { return at(1).read.contains(99); }, 10));
+}
+
+TEST_CASE_FIXTURE(three_nodes, "a follower refuses what only a leader can do, and names the leader") {
+  auto& l = settle();
+  step();
+  step();
+  for (auto& [id, n] : nodes) {
+    if (n.get() == &l)
+      continue;
+    n->engine->propose(s0, 7, "x");
+    n->engine->read(s0, 8);
+    step();
+    CHECK(n->refused[7] == ec::not_leader);
+    CHECK(n->refused[8] == ec::not_leader);
+    CHECK(n->engine->status(s0)->leader == l.who.node);
+  }
+}
+
+TEST_CASE_FIXTURE(three_nodes, "garbage, and messages for another disk, change nothing") {
+  auto& l = settle();
+  commit("a");
+  for (std::size_t n = 0; n < 64; ++n)
+    l.engine->receive(node_id{2}, std::string(n, static_cast<char>(n * 37)), mono_ms{now});
+  start(add(on(3, 999)), {on(1), on(2), on(3, 999)}); // the same node with an unknown disk
+  for (int i = 0; i < 3000; ++i)
+    step();
+  CHECK(at(3).rows(s0).empty());
+  commit("b");
+  CHECK(until([&] { return at(1).rows(s0) == at(2).rows(s0); }));
+}
+
+TEST_CASE_FIXTURE(three_nodes, "three nodes elect, replicate and agree") {
+  for (int i = 0; i < 50; ++i)
+    commit("c" + std::to_string(i));
+  CHECK(until([&] { return same(50); }));
+}
+
+TEST_CASE_FIXTURE(three_nodes, "at no time does a proposal wait for a heartbeat") {
+  settle();
+  for (int i = 0; i < 400; ++i) {
+    auto& l = settle();
+    const auto t = propose(l, "x");
+    REQUIRE(until([&] { return l.machine->answered.contains(t); }, 5));
+    for (int gap = i * 37 % 131; gap > 0; --gap)
+      step();
+  }
+}
+
+TEST_CASE_FIXTURE(three_nodes,
+                  "a node whose leaders live is woken for heartbeats alone, however many deadlines move") {
+  std::vector<shard_id> shards;
+  for (std::uint16_t s = 0; s < 20; ++s)
+    shards.push_back(shard_id{s});
+  build(shards);
+  for (auto s : shards)
+    settle(s);
+  for (auto& [id, n] : nodes)
+    n->ticks = 0;
+  const auto from = now;
+  until([&] { return now >= from + 10'000; });
+  for (auto& [id, n] : nodes)
+    CHECK(n->ticks <= 10'000 / config.heartbeat_every.count() + 2);
+}
+
+TEST_CASE_FIXTURE(three_nodes, "appending has to be synced, applying alone has not") {
+  auto& l = settle();
+  commit("a");
+  REQUIRE(until([&] { return same(1); }));
+  l.syncs.clear();
+  propose(l, "b");
+  REQUIRE(until([&] { return same(2); }));
+  CHECK(l.syncs == std::vector<storage::durable>{storage::durable::now, storage::durable::with_next});
+}
+
+TEST_CASE_FIXTURE(three_nodes, "many shards of a node share frames and each has a leader") {
+  build({s0, s1});
+  commit("a", s0);
+  commit("b", s1);
+  CHECK(until([&] { return same(1, s0) && same(1, s1); }));
+}
+
+TEST_CASE_FIXTURE(three_nodes, "a cut-off leader answers nothing, and what it had in its log is unknown") {
+  auto& old = settle();
+  commit("a");
+  cut.insert(old.who.node);
+  const auto lost = propose(old, "lost");
+  old.engine->read(s0, 900);
+  for (int i = 0; i < 3000; ++i)
+    step();
+  CHECK(old.refused[lost] == ec::timed_out);
+  CHECK((old.refused[900] == ec::not_leader || old.refused[900] == ec::unavailable));
+  CHECK(old.read.empty());
+  commit("b");
+  cut.clear();
+  CHECK(until([&] { return same(2); }));
+  CHECK(at(1).rows(s0) == std::vector<std::string>{"a", "b"});
+}
+
+TEST_CASE_FIXTURE(three_nodes, "a read is answered after a majority spoke, and sees what was acknowledged") {
+  auto& l = settle();
+  commit("a");
+  l.engine->read(s0, 77);
+  turn_of(l);
+  CHECK(!l.read.contains(77));
+  CHECK(until([&] { return l.read.contains(77); }, 50));
+  CHECK(l.rows(s0).size() == 1);
+}
+
+TEST_CASE_FIXTURE(three_nodes, "leadership is handed over when asked") {
+  auto& l = settle();
+  commit("a");
+  const auto to = l.who.node == node_id{1} ? node_id{2} : node_id{1};
+  l.engine->transfer_leadership(s0, to);
+  CHECK(until([&] { return leader() && leader()->who.node == to; }, 200));
+}
+
+TEST_CASE_FIXTURE(three_nodes, "all crash and come back, and nothing acknowledged is lost") {
+  for (int round = 0; round < 5; ++round) {
+    commit("r" + std::to_string(round));
+    for (auto& [id, n] : nodes)
+      crash(*n);
+    for (auto& [id, n] : nodes)
+      start(*n);
+  }
+  CHECK(until([&] { return same(5); }));
+}
+
+TEST_CASE_FIXTURE(three_nodes, "a follower far behind is sent the state, and follows again") {
+  config.log_entries_kept = 8;
+  config.snapshot_chunk_bytes = 64;
+  config.log_cache_bytes = 0;
+  build();
+  auto& l = settle();
+  const auto behind = l.who.node == node_id{3} ? node_id{2} : node_id{3};
+  crash(*nodes[behind]);
+  for (int i = 0; i < 60; ++i)
+    commit("c" + std::to_string(i));
+  CHECK(l.env.rows(storage::table::log) < 20);
+  start(*nodes[behind]);
+  CHECK(until([&] { return same(60); }));
+  CHECK(nodes[behind]->machine->replacements.contains(s0));
+  commit("after");
+  CHECK(until([&] { return same(61); }));
+  CHECK(
+      until([&] { return nodes[behind]->env.rows(storage::table::state) == 61; })); // the old slot is emptied
+}
+
+TEST_CASE_FIXTURE(test_cluster, "one node becomes three") {
+  start(add(on(1)), {on(1)});
+  for (int i = 0; i < 20; ++i)
+    commit("c" + std::to_string(i));
+  start(add(on(2)));
+  start(add(on(3)));
+  at(1).engine->seal(s0, {on(1), on(2), on(3)}, 1000);
+  CHECK(until([&] { return !at(1).seals.empty(); }));
+  CHECK(until([&] { return same(20); }));
+  commit("after");
+  CHECK(until([&] { return same(21); }));
+  CHECK(at(2).engine->status(s0)->gen == generation{2});
+}
+
+TEST_CASE_FIXTURE(three_nodes, "a lost disk is replaced by another, and its old id says nothing more") {
+  for (int i = 0; i < 20; ++i)
+    commit("c" + std::to_string(i));
+  crash(at(3));
+  start(add(on(3, 777))); // empty
+  auto& l = settle();
+  l.engine->seal(s0, {on(1), on(2), on(3, 777)}, 1000);
+  CHECK(until([&] { return same(20); }));
+  commit("after");
+  CHECK(until([&] { return same(21); }));
+}
+
+TEST_CASE_FIXTURE(three_nodes, "a replica moves: the old node keeps a tombstone that refuses") {
+  for (int i = 0; i < 20; ++i)
+    commit("c" + std::to_string(i));
+  start(add(on(4)));
+  auto& l = settle();
+  const auto leaving = l.who.node;
+  std::vector<member> next;
+  for (std::uint64_t n = 1; n <= 4; ++n)
+    if (node_id{n} != leaving)
+      next.push_back(on(n));
+  l.engine->seal(s0, next, 1000);
+  auto gone = [&] { return l.env.rows(storage::table::state) == 0 && l.env.rows(storage::table::log) == 0; };
+  CHECK(until(gone));
+  commit("after");
+  auto& leaver = *nodes[leaving];
+  propose(leaver, "x");
+  step();
+  CHECK(leaver.refused[tickets] == ec::sealed);
+  crash(leaver);
+  start(leaver);
+  step();
+  propose(leaver, "y");
+  step();
+  CHECK(leaver.refused[tickets] == ec::sealed);
+  for (auto m : next)
+    CHECK(until([&] { return nodes[m.node]->rows(s0).size() == 21; }));
+}
+
+TEST_CASE_FIXTURE(three_nodes, "three become five while one of the old ones sleeps") {
+  for (int i = 0; i < 20; ++i)
+    commit("c" + std::to_string(i));
+  auto& l = settle();
+  const auto sleeper = l.who.node == node_id{3} ? node_id{2} : node_id{3};
+  crash(*nodes[sleeper]);
+  commit("unseen");
+  start(add(on(4)));
+  start(add(on(5)));
+  l.engine->seal(s0, {on(1), on(2), on(3), on(4), on(5)}, 1000);
+  commit("after");
+  start(*nodes[sleeper]);
+  CHECK(until([&] { return same(22); }));
+  for (auto& [id, n] : nodes)
+    CHECK(n->engine->status(s0)->gen == generation{2});
+}
