@@ -1,6 +1,6 @@
 #pragma once
-#include "protocol/client/device.hpp"
-#include "protocol/client/sqlite_store.hpp"
+#include "protocol/client/device/device.hpp"
+#include "protocol/client/store/sqlite_store.hpp"
 
 #include <kj/async-io.h>
 

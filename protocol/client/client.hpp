@@ -10,9 +10,9 @@
 //   auto direct = alice.open_direct("+491700000002").wait(io.waitScope);
 //   alice.send(direct->conversation, "hello").wait(io.waitScope);
 #include "protocol/client/blocking.hpp"
-#include "protocol/client/config.hpp"
-#include "protocol/client/device.hpp"
-#include "protocol/client/dialer.hpp"
-#include "protocol/client/memory_store.hpp"
-#include "protocol/client/observer.hpp"
-#include "protocol/client/sqlite_store.hpp"
+#include "protocol/client/device/config.hpp"
+#include "protocol/client/device/device.hpp"
+#include "protocol/client/device/dialer.hpp"
+#include "protocol/client/device/observer.hpp"
+#include "protocol/client/store/memory_store.hpp"
+#include "protocol/client/store/sqlite_store.hpp"

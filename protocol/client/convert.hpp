@@ -1,6 +1,6 @@
 #pragma once
 // Between the wire's words and ours.
-#include "protocol/client/inbox_applier.hpp"
+#include "protocol/client/device/inbox_applier.hpp"
 #include "protocol/client/values.hpp"
 #include "protocol/schema/parley.capnp.h"
 

@@ -1,6 +1,6 @@
 // What a device in a large group pays to keep what it sends and receives: the engine's parts and the message
 // in one transaction of the profile's database, on a real disk. Prints; judges nothing.
-#include "protocol/client/group_parts.hpp"
+#include "protocol/client/store/group_parts.hpp"
 #include "tests/bench/figures.hpp"
 #include "tests/bench/large_group.hpp"
 

@@ -4,7 +4,7 @@
 //
 // For load generators, which must not cost more than the servers, and for chaos, which wants to see each
 // attempt and each push as the wire has it. Thread: one KJ loop's.
-#include "protocol/client/keys.hpp"
+#include "protocol/client/store/keys.hpp"
 #include "protocol/schema/parley.capnp.h"
 #include "protocol/transport/message_stream.hpp"
 #include "protocol/transport/socket.hpp"

@@ -1,5 +1,5 @@
-#include "protocol/client/config.hpp"
-#include "protocol/client/keys.hpp"
+#include "protocol/client/device/config.hpp"
+#include "protocol/client/store/keys.hpp"
 
 #include <doctest/doctest.h>
 #include <openssl/evp.h>

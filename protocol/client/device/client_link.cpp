@@ -1,0 +1,70 @@
+#include "protocol/client/device/client_link.hpp"
+
+namespace parley::client {
+namespace {
+
+capnp::ReaderOptions reader_options() {
+  capnp::ReaderOptions options;
+  options.traversalLimitInWords = 512 * 1024; // a page of 1 MiB, read up to four times over
+  options.nestingLimit = 16;
+  return options;
+}
+
+rpc::Gateway::Client bootstrap(capnp::RpcSystem<capnp::rpc::twoparty::VatId>& system) {
+  capnp::word scratch[8] = {};
+  capnp::MallocMessageBuilder message{scratch};
+  auto vat = message.initRoot<capnp::rpc::twoparty::VatId>();
+  vat.setSide(capnp::rpc::twoparty::Side::SERVER);
+  return system.bootstrap(vat).castAs<rpc::Gateway>();
+}
+
+} // namespace
+
+wire::wire(kj::Own<line> l, kj::Timer& timer, std::chrono::milliseconds call_timeout)
+    : timer_{timer}, call_timeout_{duration(call_timeout)}, last_call_{timer.now()}, over_{nullptr},
+      line_{kj::mv(l)}, network_{line_->messages(), capnp::rpc::twoparty::Side::CLIENT, reader_options()},
+      system_{capnp::makeRpcClient(network_)}, gateway_{bootstrap(system_)}, tasks_{*this} {
+  auto ended = kj::newPromiseAndFulfiller<void>();
+  ended_ = kj::mv(ended.fulfiller);
+  over_ = ended.promise.fork();
+  tasks_.add(network_.onDisconnect().then([this] {
+    end({ec::unavailable, "The connection was lost.", {}});
+  }));
+}
+
+calls_under_way::ticket wire::begin_call() {
+  last_call_ = timer_.now();
+  auto ticket = calls_.begin(last_call_);
+  if (!watching_)
+    watch(last_call_ + call_timeout_);
+  return ticket;
+}
+
+// One timer at a time, however many calls: set for the oldest, and looked at again when it fires.
+void wire::watch(kj::TimePoint due) {
+  watching_ = true;
+  tasks_.add(timer_.atTime(due).then([this] {
+    watching_ = false;
+    KJ_IF_MAYBE (oldest, calls_.oldest()) {
+      if (*oldest + call_timeout_ <= timer_.now())
+        end({ec::timed_out, "The node does not answer.", {}});
+      else
+        watch(*oldest + call_timeout_);
+    }
+  }));
+}
+
+void wire::end(failure why) {
+  if (why_.code != ec::none)
+    return;
+  why_ = std::move(why);
+  ended_->fulfill();
+}
+
+void wire::taskFailed(kj::Exception&& e) {
+  end({ec::unavailable,
+       e.getDescription().size() > 0 ? e.getDescription().cStr() : "The connection failed.",
+       {}});
+}
+
+} // namespace parley::client

@@ -1,0 +1,95 @@
+#pragma once
+// One connection as the engine sees it: the line, the RPC system on it, and the calls under way.
+#include "protocol/client/device/dialer.hpp"
+#include "protocol/client/values.hpp"
+#include "protocol/schema/parley.capnp.h"
+
+#include <capnp/rpc-twoparty.h>
+#include <kj/async.h>
+#include <kj/timer.h>
+
+#include <list>
+#include <memory>
+
+namespace parley::client {
+
+/// When each call under way began, oldest first. A call holds its ticket; dropping it, however the call ends,
+/// takes it off.
+class calls_under_way {
+public:
+  using list = std::list<kj::TimePoint>;
+  class ticket {
+  public:
+    ticket(std::shared_ptr<list> calls, list::iterator at) : calls_{std::move(calls)}, at_{at} {}
+    ticket(ticket&& other) noexcept : calls_{std::move(other.calls_)}, at_{other.at_} {}
+    ticket& operator=(ticket&&) = delete;
+    ~ticket() {
+      if (calls_)
+        calls_->erase(at_);
+    }
+
+  private:
+    std::shared_ptr<list> calls_;
+    list::iterator at_;
+  };
+  ticket begin(kj::TimePoint now) { return {calls_, calls_->insert(calls_->end(), now)}; }
+  kj::Maybe<kj::TimePoint> oldest() const {
+    if (calls_->empty())
+      return nullptr;
+    return calls_->front();
+  }
+
+private:
+  std::shared_ptr<list> calls_ = std::make_shared<list>();
+};
+
+/// Owns:   everything of one connection. Destroy it from an event of its own, never from inside a call.
+/// Holds:  `over` resolves once, when the connection is lost or `end` was called.
+class wire final : private kj::TaskSet::ErrorHandler {
+public:
+  wire(kj::Own<line> l, kj::Timer& timer, std::chrono::milliseconds call_timeout);
+
+  rpc::Gateway::Client& gateway() { return gateway_; } ///< until there is a session
+  rpc::Session::Client& session() { return KJ_REQUIRE_NONNULL(session_); }
+  /// The gateway has done its part: the node need not keep it for us.
+  void set_session(rpc::Session::Client s) {
+    session_ = kj::mv(s);
+    gateway_ = nullptr;
+  }
+  std::array<std::uint8_t, 32> exporter() const { return line_->exporter(); }
+
+  /// Watches that the call gets its answer in time; else the wire ends with `timed_out`.
+  calls_under_way::ticket begin_call();
+  /// A task of this connection: if it fails, the connection is over.
+  void add(kj::Promise<void> task) { tasks_.add(kj::mv(task)); }
+  /// The first reason stays.
+  void end(failure why);
+  kj::Promise<void> over() { return over_.addBranch(); }
+  const failure& why() const { return why_; }
+  kj::TimePoint last_call() const { return last_call_; }
+
+private:
+  void taskFailed(kj::Exception&& e) override;
+  void watch(kj::TimePoint due);
+
+  kj::Timer& timer_;
+  kj::Duration call_timeout_;
+  failure why_{ec::none, {}, {}};
+  calls_under_way calls_;
+  bool watching_ = false;
+  kj::TimePoint last_call_;
+  kj::Own<kj::PromiseFulfiller<void>> ended_;
+  kj::ForkedPromise<void> over_;
+  kj::Own<line> line_;
+  capnp::TwoPartyVatNetwork network_;
+  capnp::RpcSystem<capnp::rpc::twoparty::VatId> system_;
+  rpc::Gateway::Client gateway_;
+  kj::Maybe<rpc::Session::Client> session_;
+  kj::TaskSet tasks_;
+};
+
+inline kj::Duration duration(std::chrono::milliseconds d) {
+  return d.count() * kj::MILLISECONDS;
+}
+
+} // namespace parley::client

@@ -1,0 +1,82 @@
+#pragma once
+#include "protocol/client/device/config.hpp"
+#include "protocol/client/device/dialer.hpp"
+#include "protocol/client/device/observer.hpp"
+#include "protocol/client/store/store.hpp"
+
+#include <kj/async.h>
+#include <kj/timer.h>
+
+#include <memory>
+
+namespace parley::client {
+
+class engine;
+
+/// One device of one user: keeps a connection to the cluster, sends what the store holds until its outcome is
+/// known, and applies what arrives, once and in order. Many live on one loop.
+///
+/// Owns:   its connection and what is under way on it. All that must survive is in the store.
+/// Thread: that of the loop whose timer and dialer it is given. No call blocks, except for the store.
+/// Holds:  a message is in the store's outbox before it is sent and until its outcome is known; a delivery is
+///         in the store before it is acknowledged. Destroying a device rejects its promises; a new one on the
+///         same store continues where it was, with the same client_msg_ids.
+class device {
+public:
+  /// `timer`, `dial`, `store`, `hears` and `calendar` outlive it; so does `records`, if any. Throws
+  /// store_error, and std::invalid_argument for a config that cannot be run with.
+  device(kj::Timer& timer, dialer& dial, config settings, client_store& store, observer& hears,
+         recorder* records = nullptr, const kj::Clock& calendar = kj::systemPreciseCalendarClock());
+  ~device(); ///< does not throw: whoever hears it may own it
+  KJ_DISALLOW_COPY(device);
+
+  // --- becoming somebody; needs no `start` ---------------------------------------------------------------
+  /// Asks for a code for `phone`; answers how long it is good for.
+  kj::Promise<result<std::chrono::seconds>> request_code(std::string phone);
+  /// Makes this device one of the phone's user, and remembers so in the store. Repeating it with the same
+  /// code is safe.
+  kj::Promise<result<identity>> register_device(std::string phone, std::string code, std::string device_name);
+
+  // --- being connected -----------------------------------------------------------------------------------
+  /// Connects, and stays so, until fenced, refused or stopped. Needs a registered identity in the store.
+  void start();
+  /// Resolves when online, with the reason if that will never be.
+  kj::Promise<result<nothing>> online();
+  /// Acknowledges what is applied, says goodbye. Bounded by `call_timeout`.
+  kj::Promise<void> stop();
+  const connection_state& state() const;
+  /// Drops the connection as a broken network would; it comes back by itself.
+  void disconnect();
+
+  // --- messages ------------------------------------------------------------------------------------------
+  /// Keeps the message, then sends it until its outcome is known. A refusal is one only if final: see `ec`.
+  kj::Promise<result<sent>> send(conversation_id c, std::string body);
+  /// The same without a promise: the outcome goes to the observer. Answers the counter.
+  result<std::uint64_t> post(conversation_id c, std::string body);
+  std::size_t unsettled() const; ///< kept, outcome unknown
+  /// Resolves when nothing is unsettled and all that was applied or read is acknowledged.
+  kj::Promise<void> settled();
+
+  /// With `intake::pull`: fetches and applies the inbox until it is caught up; answers how many messages were
+  /// new.
+  kj::Promise<result<std::size_t>> sync_inbox();
+  /// One page, as the cluster has it: fresh, and not applied.
+  kj::Promise<result<conversation_page>> sync_conversation(conversation_id c, seq_no after,
+                                                           std::uint32_t limit = 500);
+
+  /// A person has seen the conversation up to `upto`. Kept in the store until the cluster knows.
+  void ack_read(conversation_id c, seq_no upto);
+
+  kj::Promise<result<opened_direct>> open_direct(std::string phone);
+  kj::Promise<result<opened_direct>> open_direct(user_id user);
+  kj::Promise<result<conversation_list>> conversations(conversation_id after = {}, std::uint32_t limit = 500);
+
+  const identity& who() const;
+  seq_no position(conversation_id c) const; ///< how far the conversation's stream is applied
+  std::vector<watermark> marks(conversation_id c) const;
+
+private:
+  std::unique_ptr<engine> engine_;
+};
+
+} // namespace parley::client

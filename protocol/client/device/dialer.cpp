@@ -1,0 +1,50 @@
+#include "protocol/client/device/dialer.hpp"
+
+#include <fmt/format.h>
+
+namespace parley::client {
+namespace {
+
+class tls_line final : public line {
+public:
+  explicit tls_line(kj::Own<transport::message_stream> stream) : stream_{kj::mv(stream)} {}
+  capnp::MessageStream& messages() override { return *stream_; }
+  std::array<std::uint8_t, 32> exporter() const override { return stream_->login_exporter(); }
+
+private:
+  kj::Own<transport::message_stream> stream_;
+};
+
+} // namespace
+
+transport::stream_limits tls_dialer::client_limits() {
+  transport::stream_limits limits;
+  limits.message_words_max = 256 * 1024;
+  return limits;
+}
+
+tls_dialer::tls_dialer(kj::UnixEventPort& port, transport::tls_context context,
+                       transport::stream_limits limits)
+    : port_{port}, context_{std::move(context)}, limits_{limits} {}
+
+kj::Promise<kj::Own<line>> tls_dialer::dial(const endpoint& to) {
+  const auto address = transport::resolve(to);
+  if (!address)
+    return KJ_EXCEPTION(DISCONNECTED, "no address for that name", to.host.c_str());
+  return transport::connect(port_, *address, to.host, context_, limits_)
+      .then([](kj::Own<transport::message_stream>&& stream) -> kj::Own<line> {
+        return kj::heap<tls_line>(kj::mv(stream));
+      });
+}
+
+result<transport::tls_context> trust(const std::string& ca_file) {
+  auto context = transport::make_client_context({ca_file});
+  if (!context)
+    return tl::unexpected{failure{ec::bad_config,
+                                  fmt::format("Cannot use {} as the cluster's authority: {}. Give --ca FILE.",
+                                              ca_file, context.error().detail),
+                                  {}}};
+  return *context;
+}
+
+} // namespace parley::client

@@ -1,0 +1,47 @@
+#pragma once
+#include "protocol/client/device/config.hpp"
+
+#include <capnp/serialize-async.h>
+#include <kj/async-unix.h>
+
+#include <array>
+
+namespace parley::client {
+
+/// An open, authenticated way to one node.
+class line {
+public:
+  virtual ~line() noexcept(false) = default;
+  virtual capnp::MessageStream& messages() = 0;
+  /// 32 bytes that only the two ends of this very connection know.
+  virtual std::array<std::uint8_t, 32> exporter() const = 0;
+};
+
+/// Opens lines. One serves any number of devices of a loop.
+class dialer {
+public:
+  virtual ~dialer() noexcept(false) = default;
+  /// Rejects with a sentence for a person. Dropping the promise gives up.
+  virtual kj::Promise<kj::Own<line>> dial(const endpoint& to) = 0;
+};
+
+/// TLS 1.3; trusts one authority only and checks that the certificate is for the host dialled.
+class tls_dialer final : public dialer {
+public:
+  tls_dialer(kj::UnixEventPort& port, transport::tls_context context,
+             transport::stream_limits limits = client_limits());
+  kj::Promise<kj::Own<line>> dial(const endpoint& to) override;
+
+  /// A page of the inbox holds up to 1 MiB, and a little more around it.
+  static transport::stream_limits client_limits();
+
+private:
+  kj::UnixEventPort& port_;
+  transport::tls_context context_;
+  transport::stream_limits limits_;
+};
+
+/// The context for `tls_dialer`: `ca_file` is the client-facing authority's certificate.
+result<transport::tls_context> trust(const std::string& ca_file);
+
+} // namespace parley::client

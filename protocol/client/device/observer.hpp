@@ -1,0 +1,89 @@
+#pragma once
+#include "protocol/client/device/config.hpp"
+#include "protocol/client/values.hpp"
+
+namespace parley::client {
+
+enum class link_state : std::uint8_t {
+  offline,    ///< waiting before the next try
+  connecting, ///< to `at`
+  online,
+  fenced,  ///< final: this device connected elsewhere
+  refused, ///< final: the cluster does not accept this device
+  broken,  ///< final: the store failed; nothing is acknowledged any more
+  stopped  ///< final: as asked
+};
+std::string_view name(link_state s);
+
+struct connection_state {
+  link_state state = link_state::offline;
+  endpoint at;                           ///< the node tried or connected to
+  node_id node{};                        ///< when online
+  std::uint64_t number = 0;              ///< of the connection, from 1
+  ec why{};                              ///< of the last loss or refusal
+  std::string sentence;                  ///< the same, for a person
+  std::chrono::milliseconds next_try{0}; ///< offline: in so long
+  bool final() const { return state >= link_state::fenced; }
+};
+
+/// Hears what happens, on the loop's thread, in order. Calls must not block, throw, or destroy the device.
+class observer {
+public:
+  virtual ~observer() = default;
+  virtual void on_state(const connection_state&) {}
+  /// News from others, or from another device of this user: once, in order of seq within a conversation,
+  /// after the store has it.
+  virtual void on_message(const message&) {}
+  virtual void on_sent(const sent&) {}
+  /// It will never be stored.
+  virtual void on_failed(const outgoing&, const failure&) {}
+  /// All up to `upto` is on one of `who`'s devices / was seen by `who`.
+  virtual void on_delivered(conversation_id, user_id /*who*/, seq_no /*upto*/) {}
+  virtual void on_read(conversation_id, user_id /*who*/, seq_no /*upto*/) {}
+  virtual void on_opened(const conversation_info&) {}
+  /// Messages in (after, upto] could not be had, though the cluster says that they exist.
+  virtual void on_gap(conversation_id, seq_no /*after*/, seq_no /*upto*/) {}
+};
+
+/// One line of a history, as the chaos checker reads it: what this client asked for and saw.
+struct history_event {
+  enum class kind : std::uint8_t {
+    invoke, ///< an attempt begins
+    ok,
+    fail, ///< certainly not stored by this attempt
+    info  ///< unknown: it may have been stored
+  };
+  enum class what : std::uint8_t {
+    send,    ///< one attempt: invoke, then ok, fail or info
+    push,    ///< a message row as the cluster streamed it, repeats too
+    pull,    ///< a message row of an inbox page
+    applied, ///< a message the store has kept, for the first time
+    sync     ///< a page of one conversation: invoke, then ok (with `page`), fail or info
+  };
+  std::chrono::nanoseconds at{}; ///< CLOCK_MONOTONIC
+  kind type{};
+  what f{};
+  node_id node{};
+  std::uint64_t connection = 0; ///< which of this device's connections
+  user_id user{};               ///< who records
+  device_id device{};
+  conversation_id conversation;
+  client_msg_id id; ///< of the message
+  unsigned attempt = 0;
+  user_id sender{};
+  seq_no seq{};
+  seq_no prev{}; ///< push, pull: as given; sync: `after`
+  message_id msg_id;
+  body_hash hash{};
+  ec error{};
+  bool duplicate = false;
+  const conversation_page* page = nullptr; ///< sync, ok: lives during the call
+};
+
+class recorder {
+public:
+  virtual ~recorder() = default;
+  virtual void record(const history_event& event) = 0;
+};
+
+} // namespace parley::client

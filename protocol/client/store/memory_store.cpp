@@ -1,0 +1,102 @@
+#include "protocol/client/store/memory_store.hpp"
+
+#include <algorithm>
+
+namespace parley::client {
+
+outgoing memory_store::enqueue(conversation_id c, std::string body) {
+  outgoing o{++counter_, c, std::make_shared<const std::string>(std::move(body))};
+  outbox_.emplace_hint(outbox_.end(), o.counter, o);
+  return o;
+}
+
+std::vector<outgoing> memory_store::waiting() {
+  std::vector<outgoing> out;
+  for (const auto& [counter, o] : outbox_)
+    out.push_back(o);
+  return out;
+}
+
+void memory_store::keep(const message& m) {
+  if (config_.history_messages_max == 0)
+    return;
+  auto& messages = history_[m.conversation];
+  messages.try_emplace(m.seq, m);
+  if (messages.size() > config_.history_messages_max)
+    messages.erase(messages.begin());
+}
+
+void memory_store::sent(const message& placed) {
+  outbox_.erase(placed.client_id.counter);
+  keep(placed);
+}
+
+void memory_store::failed(std::uint64_t counter, ec why) {
+  if (auto node = outbox_.extract(counter))
+    failures_.push_back({std::move(node.mapped()), why});
+}
+
+void memory_store::forget(std::uint64_t counter) {
+  std::erase_if(failures_, [&](const failed_message& f) { return f.it.counter == counter; });
+}
+
+void memory_store::apply(const applied_batch& batch) {
+  for (const auto* m : batch.messages)
+    keep(*m);
+  for (const auto& [c, upto] : batch.positions)
+    positions_[c] = std::max(positions_[c], upto);
+  for (const auto& m : batch.marks) {
+    auto& known = marks_[m.conversation].try_emplace(m.user, m).first->second;
+    known.delivered = std::max(known.delivered, m.delivered);
+    known.read = std::max(known.read, m.read);
+  }
+  for (const auto& c : batch.opened)
+    conversations_.insert_or_assign(c.conversation, c);
+  if (batch.upto)
+    place_.applied = *batch.upto;
+}
+
+void memory_store::restore(inbox_applier& into) {
+  for (const auto& [c, upto] : positions_)
+    into.advance(c, upto);
+  for (const auto& [c, members] : marks_)
+    for (const auto& [user, mark] : members)
+      into.raise(mark);
+}
+
+std::vector<message> memory_store::history(conversation_id c, seq_no after, std::size_t limit) {
+  std::vector<message> out;
+  const auto found = history_.find(c);
+  if (found == history_.end())
+    return out;
+  for (auto i = found->second.upper_bound(after); i != found->second.end() && out.size() < limit; ++i)
+    out.push_back(i->second);
+  return out;
+}
+
+std::vector<conversation_info> memory_store::conversations() {
+  std::vector<conversation_info> out;
+  for (const auto& [id, c] : conversations_)
+    out.push_back(c);
+  return out;
+}
+
+void memory_store::read(conversation_id c, seq_no upto) {
+  auto& r = reads_[c];
+  r.wanted = std::max(r.wanted, upto);
+}
+
+void memory_store::read_known(conversation_id c, seq_no upto) {
+  auto& r = reads_[c];
+  r.known = std::max(r.known, upto);
+}
+
+std::vector<client_store::unread> memory_store::reads_owed() {
+  std::vector<unread> out;
+  for (const auto& [c, r] : reads_)
+    if (r.wanted > r.known)
+      out.push_back({c, r.wanted});
+  return out;
+}
+
+} // namespace parley::client

@@ -1,0 +1,61 @@
+#pragma once
+#include "protocol/client/store/store.hpp"
+
+#include <map>
+
+namespace parley::client {
+
+struct memory_store_config {
+  std::size_t history_messages_max =
+      0; ///< per conversation, the newest; 0: none, positions alone hide repeats
+};
+
+/// For load generators and tests: survives the device object, not the process.
+class memory_store : public client_store {
+public:
+  explicit memory_store(memory_store_config config = {}) : config_{config} {}
+
+  std::optional<identity> who() override { return who_; }
+  void set_identity(const identity& who) override { who_ = who; }
+  outgoing enqueue(conversation_id c, std::string body) override;
+  std::vector<outgoing> waiting() override;
+  void sent(const message& placed) override;
+  void failed(std::uint64_t counter, ec why) override;
+  std::vector<failed_message> failures() override { return failures_; }
+  void forget(std::uint64_t counter) override;
+  void apply(const applied_batch& batch) override;
+  place where() override { return place_; }
+  void acknowledged(const cursor& upto) override { place_.acknowledged = upto; }
+  void restore(inbox_applier& into) override;
+  std::vector<message> history(conversation_id c, seq_no after, std::size_t limit) override;
+  std::vector<conversation_info> conversations() override;
+  void read(conversation_id c, seq_no upto) override;
+  void read_known(conversation_id c, seq_no upto) override;
+  std::vector<unread> reads_owed() override;
+  session_number next_session(unix_ms clock) override { return session_ = session_after(session_, clock); }
+  std::string token() override { return token_; }
+  void set_token(const std::string& token) override { token_ = token; }
+
+private:
+  struct reading {
+    seq_no wanted{};
+    seq_no known{};
+  };
+  void keep(const message& m);
+
+  memory_store_config config_;
+  std::optional<identity> who_;
+  std::uint64_t counter_ = 0;
+  session_number session_{};
+  std::map<std::uint64_t, outgoing> outbox_;
+  std::vector<failed_message> failures_;
+  std::unordered_map<conversation_id, std::map<seq_no, message>> history_;
+  std::unordered_map<conversation_id, seq_no> positions_;
+  std::unordered_map<conversation_id, std::map<user_id, watermark>> marks_;
+  std::map<conversation_id, conversation_info> conversations_;
+  std::map<conversation_id, reading> reads_;
+  place place_;
+  std::string token_;
+};
+
+} // namespace parley::client

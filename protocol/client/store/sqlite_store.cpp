@@ -1,0 +1,345 @@
+#include "protocol/client/store/sqlite_store.hpp"
+
+#include "protocol/client/store/profile_key.hpp"
+#include "protocol/values/codec.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstring>
+
+namespace parley::client {
+namespace {
+
+constexpr auto database_name = "parley.db";
+constexpr auto tables = R"(
+CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS outbox (
+  counter INTEGER PRIMARY KEY, hi INTEGER NOT NULL, lo INTEGER NOT NULL, body BLOB NOT NULL,
+  failed INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE IF NOT EXISTS history (
+  hi INTEGER NOT NULL, lo INTEGER NOT NULL, seq INTEGER NOT NULL,
+  id_hi INTEGER NOT NULL, id_lo INTEGER NOT NULL, sender INTEGER NOT NULL, device INTEGER NOT NULL,
+  counter INTEGER NOT NULL, at INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (hi, lo, seq)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS positions (
+  hi INTEGER NOT NULL, lo INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (hi, lo)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS marks (
+  hi INTEGER NOT NULL, lo INTEGER NOT NULL, user INTEGER NOT NULL,
+  delivered INTEGER NOT NULL, read INTEGER NOT NULL, PRIMARY KEY (hi, lo, user)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS conversations (
+  hi INTEGER NOT NULL, lo INTEGER NOT NULL, members BLOB NOT NULL, last INTEGER NOT NULL,
+  PRIMARY KEY (hi, lo)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS reads (
+  hi INTEGER NOT NULL, lo INTEGER NOT NULL, wanted INTEGER NOT NULL, known INTEGER NOT NULL,
+  PRIMARY KEY (hi, lo)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS parts (
+  owner BLOB NOT NULL, name BLOB NOT NULL, value BLOB NOT NULL, PRIMARY KEY (owner, name)) WITHOUT ROWID;
+)";
+
+} // namespace
+
+profile_lock::profile_lock(const std::filesystem::path& directory) {
+  std::error_code failed;
+  std::filesystem::create_directories(directory, failed);
+  if (failed)
+    throw store_error{
+        fmt::format("Cannot make the profile directory {}: {}.", directory.string(), failed.message())};
+  ::chmod(directory.c_str(), 0700); // it holds the device's key
+  it_ = ::open((directory / "lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (it_ < 0)
+    throw store_error{fmt::format("Cannot write in {}: {}.", directory.string(), std::strerror(errno))};
+  if (::flock(it_, LOCK_EX | LOCK_NB) != 0) {
+    ::close(it_);
+    throw store_error{
+        fmt::format("The profile {} is in use by another parley: close that one, or give another --profile.",
+                    directory.string())};
+  }
+}
+
+profile_lock::~profile_lock() {
+  ::close(it_);
+}
+
+sqlite_store::sqlite_store(const std::filesystem::path& directory, const std::filesystem::path& key_file)
+    : lock_{directory}, db_{directory / database_name,
+                            key_from_file(key_file.empty() ? directory / "key" : key_file,
+                                          directory / database_name)} {
+  make_tables();
+}
+
+sqlite_store::sqlite_store(const std::filesystem::path& directory, const mls::secret& key)
+    : lock_{directory}, db_{directory / database_name, key} {
+  make_tables();
+}
+
+void sqlite_store::make_tables() {
+  constexpr std::string_view format = "1";
+  database::transaction t{db_};
+  db_.run(tables);
+  const auto found = setting("format");
+  if (found.empty())
+    set("format", format);
+  else if (found != format)
+    throw store_error{"This profile was written by a newer parley: use that one."};
+  t.commit();
+}
+
+std::string sqlite_store::setting(const char* name) {
+  auto s = db_.prepare("SELECT value FROM settings WHERE name = CAST(? AS TEXT)");
+  s.bind(std::string_view{name});
+  return s.step() ? s.bytes() : std::string{};
+}
+
+void sqlite_store::set(const char* name, std::string_view value) {
+  auto s = db_.prepare("INSERT INTO settings VALUES (CAST(? AS TEXT), ?) "
+                       "ON CONFLICT(name) DO UPDATE SET value = excluded.value");
+  s.bind(std::string_view{name}).bind(value).step();
+}
+
+std::optional<identity> sqlite_store::who() {
+  const auto stored = setting("identity");
+  if (stored.empty())
+    return std::nullopt;
+  reader r{stored};
+  identity who;
+  who.user = r.get<user_id>();
+  who.device = r.get<device_id>();
+  const auto take_key = [&](auto& into) {
+    const auto bytes = r.raw(into.size());
+    std::copy(bytes.begin(), bytes.end(), into.begin());
+  };
+  take_key(who.key.secret);
+  take_key(who.key.open);
+  who.phone = r.get_bytes();
+  if (!r.done())
+    throw store_error{
+        "The profile's identity is damaged: restore the profile from a copy, or register again."};
+  return who;
+}
+
+void sqlite_store::set_identity(const identity& who) {
+  const auto view = [](const auto& key) {
+    return std::string_view{reinterpret_cast<const char*>(key.data()), key.size()};
+  };
+  writer w;
+  w.put(who.user)
+      .put(who.device)
+      .raw(view(who.key.secret))
+      .raw(view(who.key.open))
+      .put(std::string_view{who.phone});
+  set("identity", w.bytes());
+}
+
+outgoing sqlite_store::enqueue(conversation_id c, std::string body) {
+  database::transaction t{db_};
+  const auto last = setting("counter");
+  const auto counter = (last.empty() ? 0 : reader{last}.get<std::uint64_t>()) + 1;
+  set("counter", writer{}.put(counter).bytes());
+  db_.prepare("INSERT INTO outbox (counter, hi, lo, body) VALUES (?, ?, ?, ?)")
+      .bind(counter)
+      .bind(c)
+      .bind(std::string_view{body})
+      .step();
+  t.commit();
+  return {counter, c, std::make_shared<const std::string>(std::move(body))};
+}
+
+std::vector<outgoing> sqlite_store::waiting() {
+  std::vector<outgoing> out;
+  auto s = db_.prepare("SELECT counter, hi, lo, body FROM outbox WHERE failed = 0 ORDER BY counter");
+  while (s.step()) {
+    outgoing o;
+    o.counter = s.integer();
+    o.conversation = s.conversation();
+    o.body = std::make_shared<const std::string>(s.bytes());
+    out.push_back(std::move(o));
+  }
+  return out;
+}
+
+void sqlite_store::keep(const message& m) {
+  db_.prepare("INSERT OR IGNORE INTO history VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+      .bind(m.conversation)
+      .bind(m.seq)
+      .bind(m.id.hi)
+      .bind(m.id.lo)
+      .bind(number(m.sender))
+      .bind(number(m.client_id.device))
+      .bind(m.client_id.counter)
+      .bind(static_cast<std::int64_t>(m.at))
+      .bind(std::string_view{m.body})
+      .step();
+}
+
+void sqlite_store::sent(const message& placed) {
+  database::transaction t{db_};
+  db_.prepare("DELETE FROM outbox WHERE counter = ?").bind(placed.client_id.counter).step();
+  keep(placed);
+  t.commit();
+}
+
+void sqlite_store::failed(std::uint64_t counter, ec why) {
+  db_.prepare("UPDATE outbox SET failed = ? WHERE counter = ?")
+      .bind(std::uint64_t{number(why)})
+      .bind(counter)
+      .step();
+}
+
+std::vector<client_store::failed_message> sqlite_store::failures() {
+  std::vector<failed_message> out;
+  auto s = db_.prepare("SELECT counter, hi, lo, body, failed FROM outbox WHERE failed != 0 ORDER BY counter");
+  while (s.step()) {
+    failed_message f;
+    f.it.counter = s.integer();
+    f.it.conversation = s.conversation();
+    f.it.body = std::make_shared<const std::string>(s.bytes());
+    f.why = static_cast<ec>(s.integer());
+    out.push_back(std::move(f));
+  }
+  return out;
+}
+
+void sqlite_store::forget(std::uint64_t counter) {
+  db_.prepare("DELETE FROM outbox WHERE counter = ? AND failed != 0").bind(counter).step();
+}
+
+void sqlite_store::apply(const applied_batch& batch) {
+  database::transaction t{db_};
+  for (const auto* m : batch.messages)
+    keep(*m);
+  for (const auto& [c, upto] : batch.positions)
+    db_.prepare("INSERT INTO positions VALUES (?, ?, ?) "
+                "ON CONFLICT(hi, lo) DO UPDATE SET seq = max(seq, excluded.seq)")
+        .bind(c)
+        .bind(upto)
+        .step();
+  for (const auto& m : batch.marks)
+    db_.prepare("INSERT INTO marks VALUES (?, ?, ?, ?, ?) ON CONFLICT(hi, lo, user) DO UPDATE SET "
+                "delivered = max(delivered, excluded.delivered), read = max(read, excluded.read)")
+        .bind(m.conversation)
+        .bind(number(m.user))
+        .bind(m.delivered)
+        .bind(m.read)
+        .step();
+  for (const auto& c : batch.opened) {
+    writer members;
+    for (auto user : c.members)
+      members.put(user);
+    db_.prepare("INSERT INTO conversations VALUES (?, ?, ?, ?) ON CONFLICT(hi, lo) DO UPDATE SET "
+                "members = excluded.members, last = max(last, excluded.last)")
+        .bind(c.conversation)
+        .bind(std::string_view{members.bytes()})
+        .bind(c.last)
+        .step();
+  }
+  if (batch.upto)
+    set("applied", *batch.upto);
+  t.commit();
+}
+
+client_store::place sqlite_store::where() {
+  return {setting("applied"), setting("acknowledged")};
+}
+
+void sqlite_store::acknowledged(const cursor& upto) {
+  set("acknowledged", upto);
+}
+
+void sqlite_store::restore(inbox_applier& into) {
+  auto positions = db_.prepare("SELECT hi, lo, seq FROM positions");
+  while (positions.step()) {
+    const auto c = positions.conversation();
+    into.advance(c, seq_no{positions.integer()});
+  }
+  auto marks = db_.prepare("SELECT hi, lo, user, delivered, read FROM marks");
+  while (marks.step()) {
+    watermark m;
+    m.conversation = marks.conversation();
+    m.user = user_id{marks.integer()};
+    m.delivered = seq_no{marks.integer()};
+    m.read = seq_no{marks.integer()};
+    into.raise(m);
+  }
+}
+
+std::vector<message> sqlite_store::history(conversation_id c, seq_no after, std::size_t limit) {
+  std::vector<message> out;
+  auto s = db_.prepare("SELECT seq, id_hi, id_lo, sender, device, counter, at, body FROM history "
+                       "WHERE hi = ? AND lo = ? AND seq > ? ORDER BY seq LIMIT ?");
+  s.bind(c).bind(after).bind(static_cast<std::int64_t>(limit));
+  while (s.step()) {
+    message m;
+    m.conversation = c;
+    m.seq = seq_no{s.integer()};
+    m.id.hi = s.integer();
+    m.id.lo = s.integer();
+    m.sender = user_id{s.integer()};
+    m.client_id.device = device_id{s.integer()};
+    m.client_id.counter = s.integer();
+    m.at = static_cast<unix_ms>(s.integer());
+    m.body = s.bytes();
+    out.push_back(std::move(m));
+  }
+  return out;
+}
+
+std::vector<conversation_info> sqlite_store::conversations() {
+  std::vector<conversation_info> out;
+  auto s = db_.prepare("SELECT hi, lo, members, last FROM conversations ORDER BY hi, lo");
+  while (s.step()) {
+    conversation_info c;
+    c.conversation = s.conversation();
+    const auto members = s.bytes();
+    reader r{members};
+    for (std::size_t i = 0; i < members.size() / sizeof(user_id); ++i)
+      c.members.push_back(r.get<user_id>());
+    c.last = seq_no{s.integer()};
+    out.push_back(std::move(c));
+  }
+  return out;
+}
+
+void sqlite_store::read(conversation_id c, seq_no upto) {
+  db_.prepare("INSERT INTO reads VALUES (?, ?, ?, 0) "
+              "ON CONFLICT(hi, lo) DO UPDATE SET wanted = max(wanted, excluded.wanted)")
+      .bind(c)
+      .bind(upto)
+      .step();
+}
+
+void sqlite_store::read_known(conversation_id c, seq_no upto) {
+  db_.prepare("UPDATE reads SET known = max(known, ?) WHERE hi = ? AND lo = ?").bind(upto).bind(c).step();
+}
+
+std::vector<client_store::unread> sqlite_store::reads_owed() {
+  std::vector<unread> out;
+  auto s = db_.prepare("SELECT hi, lo, wanted FROM reads WHERE wanted > known");
+  while (s.step()) {
+    const auto c = s.conversation();
+    out.push_back({c, seq_no{s.integer()}});
+  }
+  return out;
+}
+
+session_number sqlite_store::next_session(unix_ms clock) {
+  database::transaction t{db_};
+  const auto last = setting("session");
+  const auto mine =
+      session_after(last.empty() ? session_number::none : reader{last}.get<session_number>(), clock);
+  set("session", writer{}.put(mine).bytes());
+  t.commit();
+  return mine;
+}
+
+std::string sqlite_store::token() {
+  return setting("token");
+}
+
+void sqlite_store::set_token(const std::string& token) {
+  set("token", token);
+}
+
+} // namespace parley::client

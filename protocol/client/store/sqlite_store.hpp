@@ -1,0 +1,69 @@
+#pragma once
+#include "protocol/client/store/database.hpp"
+
+namespace parley::client {
+
+/// A device connects once: a second process would fence the first.
+class profile_lock {
+public:
+  /// Makes the directory if there is none.
+  explicit profile_lock(const std::filesystem::path& directory);
+  ~profile_lock();
+  profile_lock(const profile_lock&) = delete;
+  profile_lock& operator=(const profile_lock&) = delete;
+
+private:
+  int it_ = -1;
+};
+
+/// For people: one profile directory with `parley.db` in it, encrypted, and readable by its owner only.
+///
+/// Owns:   the database and a lock on the directory.
+/// Holds:  every call is one transaction, on disk when it returns; between `begin` and `commit` all calls are
+/// one. Failing half-way, they are none.
+class sqlite_store final : public client_store {
+public:
+  /// Opens or creates. Throws `store_error` with a sentence for a person, also if another process has it.
+  /// The database's key is in a file: `key` in the directory, where no other is named. That protects a
+  /// database that is copied or left on a disk, and not a directory that is copied with its key.
+  explicit sqlite_store(const std::filesystem::path& directory, const std::filesystem::path& key_file = {});
+  /// For programs that keep the key, 32 random bytes, where their system keeps secrets.
+  sqlite_store(const std::filesystem::path& directory, const mls::secret& key);
+
+  /// The calls from here on, and those of group_parts, are one transaction until it is committed; it is
+  /// undone if it ends before.
+  [[nodiscard]] database::transaction begin() { return database::transaction{db_}; }
+
+  std::optional<identity> who() override;
+  void set_identity(const identity& who) override;
+  outgoing enqueue(conversation_id c, std::string body) override;
+  std::vector<outgoing> waiting() override;
+  void sent(const message& placed) override;
+  void failed(std::uint64_t counter, ec why) override;
+  std::vector<failed_message> failures() override;
+  void forget(std::uint64_t counter) override;
+  void apply(const applied_batch& batch) override;
+  place where() override;
+  void acknowledged(const cursor& upto) override;
+  void restore(inbox_applier& into) override;
+  std::vector<message> history(conversation_id c, seq_no after, std::size_t limit) override;
+  std::vector<conversation_info> conversations() override;
+  void read(conversation_id c, seq_no upto) override;
+  void read_known(conversation_id c, seq_no upto) override;
+  std::vector<unread> reads_owed() override;
+  session_number next_session(unix_ms clock) override;
+  std::string token() override;
+  void set_token(const std::string& token) override;
+
+private:
+  friend class group_parts;
+  void make_tables();
+  void keep(const message& m);
+  std::string setting(const char* name);
+  void set(const char* name, std::string_view value);
+
+  profile_lock lock_;
+  database db_;
+};
+
+} // namespace parley::client

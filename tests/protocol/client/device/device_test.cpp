@@ -1,0 +1,268 @@
+// A device against a cluster that loses, refuses and dies: the way out.
+#include "tests/protocol/client/device/device_fixture.hpp"
+
+using namespace parley;
+using namespace parley::client;
+using namespace parley::test;
+using kind = history_event::kind;
+using what = history_event::what;
+
+TEST_CASE_FIXTURE(device_fixture,
+                  "an answer that is lost with its connection is asked for again with the same id") {
+  auto& a = online();
+  cluster.store_then_cut = 2;
+  const auto r = a.send(talk, "hello").wait(io.waitScope);
+  REQUIRE(r);
+  CHECK(r->seq == seq_no{1});
+  CHECK(r->duplicate);
+  CHECK(cluster.talk(talk).size() == 1);
+  REQUIRE(cluster.attempts.size() == 3);
+  for (const auto& attempt : cluster.attempts)
+    CHECK(attempt.counter == r->counter);
+  CHECK(cluster.attempts[0].port != cluster.attempts[1].port); // the next seed
+  CHECK(count(kind::invoke, what::send) == 3);
+  CHECK(count(kind::info, what::send) == 2);
+  CHECK(count(kind::ok, what::send) == 1);
+}
+
+TEST_CASE_FIXTURE(device_fixture, "a node that falls silent is left, and the message sent again elsewhere") {
+  settings.call_timeout = 50ms;
+  auto& a = online();
+  cluster.store_then_silence = 1;
+  const auto r = a.send(talk, "hello").wait(io.waitScope);
+  REQUIRE(r);
+  CHECK(r->duplicate);
+  CHECK(cluster.talk(talk).size() == 1);
+}
+
+TEST_CASE_FIXTURE(device_fixture,
+                  "a client that dies mid-send sends again with the same id after its restart") {
+  auto& a = online();
+  cluster.store_then_silence = 1;
+  auto never = a.send(talk, "hello");
+  REQUIRE(until([&] { return cluster.attempts.size() == 1; }));
+  alice.reset(); // the store survives, as a database does
+  online();
+  settle();
+  REQUIRE(seen.sent.size() == 1);
+  CHECK(seen.sent[0].duplicate);
+  CHECK(cluster.talk(talk).size() == 1);
+  REQUIRE(cluster.attempts.size() == 2);
+  CHECK(cluster.attempts[0].counter == cluster.attempts[1].counter);
+  CHECK(store.waiting().empty());
+}
+
+TEST_CASE_FIXTURE(device_fixture, "conditions are waited out, in order, without a second message") {
+  auto& a = online();
+  cluster.send_refusals = {ec::not_leader, ec::overloaded, ec::timed_out, ec::unavailable, ec::rate_limited};
+  for (int i = 0; i < 10; ++i)
+    REQUIRE(a.post(talk, std::to_string(i)));
+  settle();
+  REQUIRE(cluster.talk(talk).size() == 10);
+  for (int i = 0; i < 10; ++i)
+    CHECK(cluster.talk(talk)[static_cast<std::size_t>(i)].body == std::to_string(i));
+  // Below 40 the code promises that nothing was stored; the others leave it open.
+  CHECK(count(kind::fail, what::send) == 1);
+  CHECK(count(kind::info, what::send) == 4);
+}
+
+TEST_CASE_FIXTURE(device_fixture, "final refusals are reported once and not tried again") {
+  auto& a = online();
+  for (auto why : {ec::not_a_member, ec::too_large, ec::retry_too_old, ec::conflict}) {
+    cluster.send_refusals = {why};
+    const auto r = a.send(talk, "no").wait(io.waitScope);
+    REQUIRE(!r);
+    CHECK(r.error().code == why);
+  }
+  CHECK(cluster.attempts.size() == 4);
+  CHECK(seen.failed.size() == 4);
+  CHECK(store.waiting().empty());
+  CHECK(store.failures().size() == 4);
+  CHECK(!a.send(talk, std::string(body_bytes_max + 1, 'x')).wait(io.waitScope));
+  CHECK(cluster.attempts.size() == 4); // too large to even leave
+}
+
+TEST_CASE_FIXTURE(device_fixture,
+                  "with a window of one, order survives connections that die again and again") {
+  auto& a = online();
+  for (int i = 0; i < 30; ++i) {
+    if (i % 7 == 3)
+      cluster.store_then_cut = 1;
+    REQUIRE(a.post(talk, std::to_string(i)));
+    if (i % 5 == 0)
+      timer.afterDelay(1 * kj::MILLISECONDS).wait(io.waitScope);
+  }
+  settle();
+  REQUIRE(cluster.talk(talk).size() == 30);
+  for (int i = 0; i < 30; ++i)
+    CHECK(cluster.talk(talk)[static_cast<std::size_t>(i)].body == std::to_string(i));
+}
+
+TEST_CASE_FIXTURE(device_fixture, "a device that is fenced says so and stays away") {
+  auto& a = online();
+  const auto dialled = cluster.dialled.size();
+  SUBCASE("while it was connected") {
+    cluster.close_all(ec::fenced, 0);
+  }
+  SUBCASE("when it wants to come back: a new number would only disturb the other") {
+    cluster.resume_refusal = ec::fenced;
+    a.disconnect();
+  }
+  REQUIRE(until([&] { return a.state().state == link_state::fenced; }));
+  timer.afterDelay(30 * kj::MILLISECONDS).wait(io.waitScope);
+  CHECK(cluster.dialled.size() <= dialled + 1);
+  CHECK(cluster.logins == 1);
+  const auto r = a.send(talk, "too late").wait(io.waitScope);
+  REQUIRE(!r);
+  CHECK(r.error().code == ec::fenced);
+}
+
+/// A device whose profile is this full one halts, and says so.
+static void check_breaks(device_fixture& f, memory_store& full) {
+  f.online();
+  full.set_identity(*f.store.who());
+  f.alice.reset();
+  f.cluster.numbers.clear();
+  f.cluster.dialled.clear();
+  client::device b{f.timer, f.cluster, f.settings, full, f.seen};
+  b.start();
+  const auto r = b.online().wait(f.io.waitScope);
+  REQUIRE(!r);
+  CHECK(r.error().code == ec::storage_failed);
+  CHECK(b.state().state == link_state::broken);
+  f.timer.afterDelay(30 * kj::MILLISECONDS).wait(f.io.waitScope);
+}
+
+TEST_CASE_FIXTURE(
+    device_fixture,
+    "a device that cannot keep the number of its session does not log in: it might give it again") {
+  struct full_disk final : memory_store {
+    session_number next_session(unix_ms) override {
+      throw store_error{"The profile's database failed: full."};
+    }
+  } full;
+  check_breaks(*this, full);
+  CHECK(cluster.numbers.empty());
+}
+
+TEST_CASE_FIXTURE(device_fixture,
+                  "a device that cannot keep its resume token is broken, and tries no other node") {
+  struct full_disk final : memory_store {
+    void set_token(const std::string&) override { throw store_error{"The profile's database failed: full."}; }
+  } full;
+  check_breaks(*this, full);
+  CHECK(cluster.dialled.size() == 1);
+}
+
+TEST_CASE_FIXTURE(device_fixture, "every attempt to log in has a higher number than all before it") {
+  auto& a = online();
+  CHECK(cluster.numbers == std::vector{session_number{1'700'000'000'000}});
+  const auto again = [&](device& d) {
+    const auto so_far = cluster.numbers.size();
+    d.disconnect();
+    REQUIRE(until([&] { return cluster.numbers.size() > so_far && d.state().state == link_state::online; }));
+  };
+  again(a);
+  calendar.ms = 5; // set back
+  again(a);
+  cluster.resume_refusal = ec::not_authenticated; // two attempts on one connection
+  again(a);
+  alice.reset();
+  cluster.resume_refusal = ec::none;
+  calendar.ms = 1'800'000'000'000;
+  online();
+  CHECK(cluster.numbers.size() == 6);
+  CHECK(std::adjacent_find(cluster.numbers.begin(), cluster.numbers.end(), std::greater_equal<>{}) ==
+        cluster.numbers.end());
+  CHECK(cluster.numbers.back() == session_number{1'800'000'000'000});
+  CHECK(cluster.bad_proofs == 0); // it is signed
+}
+
+TEST_CASE_FIXTURE(device_fixture, "a node that drains sends us to the next one, and what waits goes on") {
+  auto& a = online();
+  const auto first = a.state().at.port;
+  cluster.close_all(ec::draining, 10);
+  const auto r = a.send(talk, "hello").wait(io.waitScope);
+  REQUIRE(r);
+  CHECK(a.state().at.port != first);
+  CHECK(cluster.talk(talk).size() == 1);
+}
+
+TEST_CASE_FIXTURE(device_fixture, "dead seeds are passed over at once") {
+  cluster.dead_ports = {1, 2};
+  auto& a = online();
+  CHECK(a.state().at.port == 3);
+}
+
+TEST_CASE_FIXTURE(device_fixture, "a cluster that is down for a while is tried until it is back") {
+  auto& a = online();
+  cluster.dead_ports = {1, 2, 3};
+  cluster.cut_all();
+  REQUIRE(until([&] { return cluster.dialled.size() > 12; }));
+  REQUIRE(a.post(talk, "waiting"));
+  cluster.dead_ports.clear();
+  settle();
+  CHECK(cluster.talk(talk).size() == 1);
+}
+
+TEST_CASE_FIXTURE(device_fixture,
+                  "a login that is refused for good ends it; one that may work later does not") {
+  online();
+  alice.reset();
+  store.set_token({});
+  SUBCASE("for good") {
+    cluster.login_refusal = ec::bad_signature;
+    make().start();
+    const auto r = alice->online().wait(io.waitScope);
+    REQUIRE(!r);
+    CHECK(r.error().code == ec::bad_signature);
+    CHECK(alice->state().state == link_state::refused);
+  }
+  SUBCASE("for now") {
+    cluster.login_refusal = ec::unavailable;
+    make().start();
+    REQUIRE(until([&] { return cluster.logins > 4; }));
+    cluster.login_refusal = ec::none;
+    CHECK(alice->online().wait(io.waitScope));
+  }
+}
+
+TEST_CASE_FIXTURE(device_fixture, "a token is used to resume, and one that is too old leads to a login") {
+  auto& a = online();
+  CHECK(cluster.logins == 1);
+  a.disconnect();
+  REQUIRE(until([&] { return cluster.resumes == 1 && a.state().state == link_state::online; }));
+  cluster.resume_refusal = ec::not_authenticated;
+  a.disconnect();
+  REQUIRE(until([&] { return cluster.logins == 2 && a.state().state == link_state::online; }));
+  CHECK(cluster.bad_proofs == 0);
+}
+
+TEST_CASE_FIXTURE(device_fixture,
+                  "a wrong code registers nobody, and the right one then does with the same key") {
+  make();
+  const auto wrong = alice->register_device("+4911111111", "000000", "test").wait(io.waitScope);
+  REQUIRE(!wrong);
+  CHECK(wrong.error().code == ec::code_wrong);
+  REQUIRE(store.who());
+  const auto key = store.who()->key;
+  CHECK(!store.who()->registered());
+  const auto right = alice->register_device("+4911111111", "123456", "test").wait(io.waitScope);
+  REQUIRE(right);
+  CHECK(right->key == key);
+  CHECK(!alice->register_device("+4911111111", "123456", "test").wait(io.waitScope)); // once is enough
+}
+
+TEST_CASE_FIXTURE(device_fixture, "an idle connection is kept alive, and a closed device answers everybody") {
+  settings.ping_every = 5ms;
+  auto& a = online();
+  REQUIRE(until([&] { return cluster.pings > 2; }));
+  cluster.store_then_silence = 1;
+  auto waiting = a.send(talk, "hello");
+  REQUIRE(until([&] { return cluster.attempts.size() == 1; }));
+  a.stop().wait(io.waitScope);
+  CHECK(a.state().state == link_state::stopped);
+  const auto r = waiting.wait(io.waitScope);
+  REQUIRE(!r);
+  CHECK(store.waiting().size() == 1); // kept for the next start
+}

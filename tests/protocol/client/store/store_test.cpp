@@ -1,0 +1,291 @@
+#include "protocol/client/store/group_parts.hpp"
+#include "protocol/client/store/memory_store.hpp"
+#include "protocol/client/store/sqlite_store.hpp"
+#include "tests/support/scratch_directory.hpp"
+
+#include <doctest/doctest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+using namespace parley;
+using namespace parley::client;
+using test::scratch_directory;
+
+namespace {
+
+constexpr conversation_id talk{0xffff'0000'0000'0001ULL, 2}; // beyond a signed integer on purpose
+
+message placed(std::uint64_t seq, std::uint64_t counter, std::string body = "hello") {
+  message m;
+  m.conversation = talk;
+  m.seq = seq_no{seq};
+  m.id = derive_message_id(talk, m.seq);
+  m.sender = user_id{0x8000'0000'0000'0007ULL};
+  m.client_id = {device_id{5}, counter};
+  m.at = unix_ms{1'700'000'000'000};
+  m.body = std::move(body);
+  return m;
+}
+
+/// Runs `work` in a process of its own that dies without a word, as by kill -9.
+template <class F>
+void in_a_killed_process(F&& work) {
+  const auto child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    work();
+    ::kill(::getpid(), SIGKILL);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  REQUIRE(WIFSIGNALED(status));
+}
+
+} // namespace
+
+TEST_CASE("a client killed between keeping a message and sending it finds it again, with the same id") {
+  scratch_directory s;
+  in_a_killed_process([&] {
+    sqlite_store store{s.path()};
+    store.enqueue(talk, "first");
+    store.enqueue(talk, std::string("with a \0 in it", 14));
+  });
+  sqlite_store store{s.path()};
+  const auto waiting = store.waiting();
+  REQUIRE(waiting.size() == 2);
+  CHECK(waiting[0].counter == 1);
+  CHECK(*waiting[0].body == "first");
+  CHECK(waiting[1].counter == 2);
+  CHECK(waiting[1].body->size() == 14);
+  CHECK(waiting[1].conversation == talk);
+}
+
+TEST_CASE("a counter is never given out twice, not even when its message is long gone") {
+  scratch_directory s;
+  in_a_killed_process([&] {
+    sqlite_store store{s.path()};
+    const auto o = store.enqueue(talk, "one");
+    store.sent(placed(1, o.counter, "one"));
+  });
+  sqlite_store store{s.path()};
+  CHECK(store.waiting().empty());
+  CHECK(store.enqueue(talk, "two").counter == 2);
+}
+
+TEST_CASE("a session's number is never given out twice, not even by a client killed before it could use it") {
+  scratch_directory s;
+  const unix_ms clock{1'700'000'000'000};
+  in_a_killed_process([&] {
+    sqlite_store store{s.path()};
+    store.next_session(clock);
+    store.next_session(clock);
+  });
+  sqlite_store store{s.path()};
+  CHECK(number(store.next_session(clock)) == 1'700'000'000'002);
+  CHECK(number(store.next_session(unix_ms{5})) == 1'700'000'000'003); // the clock was set back
+}
+
+TEST_CASE("a second process cannot take a profile that is in use") {
+  scratch_directory s;
+  sqlite_store store{s.path()};
+  CHECK_THROWS_AS(sqlite_store{s.path()}, store_error);
+}
+
+TEST_CASE("a delivery is kept whole: messages, positions, watermarks and cursor") {
+  scratch_directory s;
+  {
+    sqlite_store store{s.path()};
+    const auto m = placed(4, 9);
+    applied_batch batch;
+    batch.messages = {&m};
+    batch.positions = {{talk, seq_no{4}}};
+    batch.marks = {{talk, user_id{7}, seq_no{4}, seq_no{2}}};
+    batch.opened = {{talk, {user_id{7}, user_id{8}}, seq_no{4}}};
+    batch.upto = cursor{"place"};
+    store.apply(batch);
+    store.acknowledged("place before");
+  }
+  sqlite_store store{s.path()};
+  CHECK(store.where().applied == "place");
+  CHECK(store.where().acknowledged == "place before");
+  inbox_applier a;
+  store.restore(a);
+  CHECK(a.position(talk) == seq_no{4});
+  CHECK(a.marks(talk).front() == watermark{talk, user_id{7}, seq_no{4}, seq_no{2}});
+  REQUIRE(store.conversations().size() == 1);
+  CHECK(store.conversations().front().members == std::vector{user_id{7}, user_id{8}});
+  REQUIRE(store.history(talk, seq_no{0}, 10).size() == 1);
+  CHECK(store.history(talk, seq_no{0}, 10).front() == placed(4, 9));
+}
+
+TEST_CASE("an identity survives, key and all") {
+  scratch_directory s;
+  identity who;
+  who.user = user_id{~0ULL};
+  who.device = device_id{12};
+  who.key.secret.fill(1);
+  who.key.open.fill(2);
+  who.phone = "+491700000001";
+  {
+    sqlite_store store{s.path()};
+    CHECK(!store.who());
+    store.set_identity(who);
+  }
+  sqlite_store store{s.path()};
+  REQUIRE(store.who());
+  CHECK(store.who()->user == who.user);
+  CHECK(store.who()->key == who.key);
+  CHECK(store.who()->phone == who.phone);
+  CHECK((std::filesystem::status(s.path() / "parley.db").permissions() &
+         std::filesystem::perms::others_all) == std::filesystem::perms::none);
+}
+
+TEST_CASE("what begins after a commit is a transaction of its own, though the first one's scope goes on") {
+  scratch_directory s;
+  sqlite_store store{s.path()};
+  auto first = store.begin();
+  store.enqueue(talk, "said");
+  first.commit();
+  {
+    const auto second = store.begin();
+    store.enqueue(talk, "never said");
+  }
+  CHECK(store.waiting().size() == 1);
+}
+
+TEST_CASE("what belongs together is kept whole or not at all, parts of groups and messages") {
+  scratch_directory s;
+  const auto group = mls::view_of("a group"), value = mls::view_of("a key");
+  {
+    sqlite_store store{s.path()};
+    group_parts parts{store, group};
+    {
+      const auto undone = store.begin();
+      store.enqueue(talk, "never said");
+      REQUIRE(parts.put("t/1", value));
+    }
+    CHECK(store.waiting().empty());
+    CHECK_FALSE(*parts.get("t/1"));
+    auto all = store.begin();
+    store.enqueue(talk, "said");
+    REQUIRE(parts.put("t/1", value));
+    REQUIRE(parts.put("t/22", value));
+    REQUIRE(parts.put("u/1", {}));
+    all.commit();
+  }
+  in_a_killed_process([&] {
+    sqlite_store store{s.path()};
+    const auto all = store.begin();
+    store.enqueue(talk, "never said");
+    (void)group_parts{store, group}.erase("t/1");
+  });
+  sqlite_store store{s.path()};
+  group_parts parts{store, group};
+  CHECK(store.waiting().size() == 1);
+  CHECK(mls::equal((*parts.get("t/1"))->view(), value));
+  CHECK((*parts.get("u/1"))->empty());
+  CHECK(*parts.names("t/") == std::vector<std::string>{"t/1", "t/22"});
+  CHECK(parts.names("")->size() == 3);
+  CHECK(group_parts{store, mls::view_of("another")}.names("")->empty());
+}
+
+TEST_CASE("a group of any id does not meet the device's own parts, and its rows do not grow with it") {
+  scratch_directory s;
+  sqlite_store store{s.path()};
+  auto own = group_parts::of_device(store);
+  REQUIRE(own.put("k/1", mls::view_of("a key package")));
+  const std::string long_id(100'000, 'x');
+  for (const std::string_view id :
+       {std::string_view{}, std::string_view{"device"}, std::string_view{long_id}}) {
+    group_parts parts{store, mls::view_of(id)};
+    CHECK(parts.names("")->empty());
+    for (int n = 0; n < 100; ++n)
+      REQUIRE(parts.put("n/" + std::to_string(n), mls::view_of("a node")));
+  }
+  CHECK(*own.names("") == std::vector<std::string>{"k/1"});
+  CHECK(std::filesystem::file_size(s.path() / "parley.db-wal") < 10'000'000);
+}
+
+TEST_CASE("what the database could not keep cannot be committed by who did not look") {
+  scratch_directory s;
+  const mls::secret key{mls::view_of(std::string(32, 'k'))};
+  sqlite_store store{s.path(), key};
+  group_parts parts{store, mls::view_of("a group")};
+  database{s.path() / "parley.db", key}.run("DROP TABLE parts");
+  {
+    auto all = store.begin();
+    store.enqueue(talk, "never said");
+    const auto kept = parts.put("t/1", mls::view_of("a key"));
+    REQUIRE_FALSE(kept);
+    CHECK(kept.error().broken == mls::rule::store_failed);
+    CHECK_THROWS_AS(all.commit(), store_error);
+  }
+  CHECK(store.waiting().empty());
+  auto after = store.begin(); // the next is another
+  store.enqueue(talk, "said");
+  after.commit();
+  CHECK(store.waiting().size() == 1);
+}
+
+TEST_CASE_TEMPLATE_DEFINE("what both stores promise", Store, both) {
+  scratch_directory s;
+  auto make = [&]() -> std::unique_ptr<client_store> {
+    if constexpr (std::is_same_v<Store, sqlite_store>)
+      return std::make_unique<sqlite_store>(s.path());
+    else
+      return std::make_unique<memory_store>(memory_store_config{100});
+  };
+  const auto store = make();
+
+  SUBCASE("a message that failed for good leaves the outbox and stays to be looked at") {
+    const auto o = store->enqueue(talk, "no");
+    store->failed(o.counter, ec::not_a_member);
+    CHECK(store->waiting().empty());
+    REQUIRE(store->failures().size() == 1);
+    CHECK(store->failures().front().why == ec::not_a_member);
+    store->forget(o.counter);
+    CHECK(store->failures().empty());
+  }
+  SUBCASE("one seq is one message: the first stays") {
+    store->sent(placed(1, 1, "first"));
+    const auto again = placed(1, 2, "second");
+    applied_batch batch;
+    batch.messages = {&again};
+    store->apply(batch);
+    REQUIRE(store->history(talk, seq_no{0}, 10).size() == 1);
+    CHECK(store->history(talk, seq_no{0}, 10).front().body == "first");
+  }
+  SUBCASE("positions, watermarks and reads never move back") {
+    applied_batch high, low;
+    high.positions = {{talk, seq_no{9}}};
+    high.marks = {{talk, user_id{1}, seq_no{9}, seq_no{9}}};
+    low.positions = {{talk, seq_no{3}}};
+    low.marks = {{talk, user_id{1}, seq_no{3}, seq_no{3}}};
+    store->apply(high);
+    store->apply(low);
+    inbox_applier a;
+    store->restore(a);
+    CHECK(a.position(talk) == seq_no{9});
+    CHECK(a.marks(talk).front().read == seq_no{9});
+    store->read(talk, seq_no{5});
+    store->read(talk, seq_no{4});
+    REQUIRE(store->reads_owed().size() == 1);
+    CHECK(store->reads_owed().front().upto == seq_no{5});
+    store->read_known(talk, seq_no{5});
+    CHECK(store->reads_owed().empty());
+  }
+  SUBCASE("the numbers of sessions rise, whatever the clock says") {
+    CHECK(store->next_session(unix_ms{-9}) == session_number{1});
+    CHECK(store->next_session(unix_ms::none) == session_number{2});
+    CHECK(store->next_session(unix_ms{2}) == session_number{3});
+    CHECK(store->next_session(unix_ms{1'000}) == session_number{1'000}); // a copy from long ago catches up
+    CHECK(store->next_session(unix_ms{1'000}) == session_number{1'001});
+    CHECK(store->next_session(unix_ms{999}) == session_number{1'002});
+  }
+  SUBCASE("an empty body is a body") {
+    store->enqueue(talk, "");
+    REQUIRE(store->waiting().size() == 1);
+    CHECK(store->waiting().front().body->empty());
+  }
+}
+TEST_CASE_TEMPLATE_INVOKE(both, memory_store, sqlite_store);
