@@ -51,7 +51,7 @@ void arm_sweep(self_ptr self) {
 }
 
 core::outbox_page read_outbox(fan_out_state& st, std::uint64_t from) {
-#ifdef PARLEY_PLANTED_BUGS // a harness proves that it would notice: see tests/chaos
+#ifdef PARLEY_PLANTED_BUGS // a harness proves that it would notice: see tests/harness/chaos
   if (const char* bug = std::getenv("PARLEY_PLANT"); bug && std::string_view{bug} == "outbox-not-replayed")
     return {};
 #endif

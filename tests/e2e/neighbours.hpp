@@ -2,7 +2,7 @@
 // People with the thinnest client there is: each of their calls is one call on the wire, so that a test can
 // ask what no decent client would.
 #include "tests/e2e/people.hpp"
-#include "tests/support/lean_client.hpp"
+#include "tests/harness/cluster/lean_client.hpp"
 
 #include <map>
 

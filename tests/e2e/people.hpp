@@ -2,8 +2,8 @@
 // Real clients against real nodes, for end-to-end tests: everything waits with a deadline, nothing sleeps for
 // luck.
 #include "protocol/client/client.hpp"
+#include "tests/harness/cluster/process_cluster.hpp"
 #include "tests/support/patience.hpp"
-#include "tests/support/process_cluster.hpp"
 
 #include <kj/async-io.h>
 

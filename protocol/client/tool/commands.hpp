@@ -1,5 +1,5 @@
 #pragma once
-// `parley`, one command a file. Each registers itself; what runs sets `exit_code` or throws `stop`.
+// `parley`, one command a file: `main` adds each with its `add_…`. A command sets `exit_code` or throws `stop`.
 #include "protocol/client/client.hpp"
 
 #include <CLI/CLI.hpp>
@@ -49,7 +49,6 @@ void add_sync(CLI::App& app, context& shared);
 void add_chat(CLI::App& app, context& shared);
 void add_conversations(CLI::App& app, context& shared);
 void add_top(CLI::App& app, context& shared);
-void add_dev(CLI::App& app, context& shared); ///< linked where the harness of processes is
 
 /// A device that is registered; connected within `limit`, or `stop`.
 void connect(client::blocking_device& device, std::chrono::milliseconds limit);

@@ -1,15 +1,11 @@
 #include "protocol/client/tool/commands.hpp"
 #include "protocol/client/tool/output.hpp"
+#include "protocol/client/tool/programs.hpp"
 
-#ifdef PARLEY_HAS_CHAOS
-#include "tests/chaos/chaos.hpp"
-#endif
-#ifdef PARLEY_HAS_BENCH
-#include "tests/bench/bench.hpp"
-#endif
-
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
+#include <string_view>
 
 namespace {
 
@@ -27,12 +23,17 @@ Exit status:
   4  the profile, a file or the terminal failed
   5  the device connected elsewhere)";
 
+bool has_command(CLI::App& app, std::string_view name) {
+  return std::ranges::any_of(app.get_subcommands({}),
+                             [&](const CLI::App* sub) { return sub->get_name() == name; });
+}
+
 } // namespace
 
 int main(int argc, char** argv) {
   using namespace parley::tool;
   std::signal(SIGPIPE, SIG_IGN);
-  CLI::App app{"Parley: chats, scripts, measures and torments a cluster."};
+  CLI::App app{"Parley: chats, and scripts for chats."};
   app.require_subcommand(1);
   app.set_help_all_flag("--help-all", "Help of all commands");
   context shared;
@@ -55,16 +56,12 @@ int main(int argc, char** argv) {
   add_chat(app, shared);
   add_conversations(app, shared);
   add_top(app, shared);
-#ifdef PARLEY_HAS_PROCESSES
-  add_dev(app, shared);
-#endif
-#ifdef PARLEY_HAS_BENCH
-  parley::bench::add_bench(app);
-#endif
-#ifdef PARLEY_HAS_CHAOS
-  parley::chaos::add_chaos(app);
-#endif
-  app.footer(footer); // after the commands, which would inherit it
+
+  // As git does: `parley NAME …` runs the program `parley-NAME`, if no command has that name.
+  if (argc > 1 && argv[1][0] != '-' && !has_command(app, argv[1]))
+    run_program(argv[1], argv + 1);
+
+  app.footer(programs_help() + footer); // after the commands, which would inherit it
   for (auto* sub : app.get_subcommands({}))
     sub->footer(sub->get_footer() + (sub->get_footer().empty() ? "" : "\n\n") +
                 "--profile, --seeds, --ca, --key-file and --json go with every command: parley --help");

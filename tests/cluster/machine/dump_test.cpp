@@ -3,7 +3,7 @@
 #include "cluster/machine/shard_machine.hpp"
 #include "cluster/replication/replica_record.hpp"
 #include "storage/data_directory.hpp"
-#include "tests/chaos/history.hpp"
+#include "tests/harness/chaos/history.hpp"
 #include "tests/storage/scratch.hpp"
 
 #include <doctest/doctest.h>

@@ -1,0 +1,132 @@
+#include "tests/harness/bench/bench.hpp"
+
+#include "tests/harness/bench/direct.hpp"
+#include "tests/harness/bench/offline.hpp"
+
+#include <cinttypes>
+#include <cstdio>
+#include <exception>
+#include <memory>
+
+namespace parley::bench {
+
+namespace {
+
+/// The last line: one object, whose keys do not depend on what was measured except by their presence.
+class json_line {
+public:
+  void add(const char* key, double value, int digits = 0) {
+    char text[96];
+    std::snprintf(text, sizeof text, "%s\"%s\":%.*f", out_.empty() ? "" : ",", key, digits, value);
+    out_ += text;
+  }
+  void add(const char* key, const cpu_use& cpu) {
+    out_ += std::string{out_.empty() ? "" : ","} + "\"" + key + "\":{";
+    char text[64];
+    for (std::size_t n = 0; n < cpu.nodes_us.size(); ++n) {
+      std::snprintf(text, sizeof text, "\"node_%zu\":%.2f,", n + 1, cpu.nodes_us[n] / 1e6 / cpu.seconds);
+      out_ += text;
+    }
+    std::snprintf(text, sizeof text, "\"generator\":%.2f}", cpu.generator_us / 1e6 / cpu.seconds);
+    out_ += text;
+  }
+  void print() const { std::printf("{%s}\n", out_.c_str()); }
+
+private:
+  std::string out_;
+};
+
+void print_cpu(const cpu_use& cpu) {
+  std::printf("cores      ");
+  for (std::size_t n = 0; n < cpu.nodes_us.size(); ++n)
+    std::printf("node %zu %.2f  ", n + 1, cpu.nodes_us[n] / 1e6 / cpu.seconds);
+  std::printf("load generator %.2f\n", cpu.generator_us / 1e6 / cpu.seconds);
+}
+
+void report_direct(const bench_options& o, const direct_result& r) {
+  const auto per_s = static_cast<double>(r.delivered) / r.cpu.seconds;
+  const auto cpu_us = r.delivered == 0 ? 0 : r.cpu.all_nodes_us() / static_cast<double>(r.delivered);
+  const auto us = [](const histogram& h, double q) { return static_cast<double>(h.quantile(q)); };
+  if (!o.json_only) {
+    std::printf(
+        "messages   %.0f/s stored on %zu nodes, acknowledged and delivered; %.0f µs of server CPU each\n",
+        per_s, std::min<std::size_t>(3, o.nodes), cpu_us);
+    std::printf("ack        p50 %.2f ms  p99 %.2f ms\n", us(r.ack_us, 0.5) / 1e3, us(r.ack_us, 0.99) / 1e3);
+    std::printf("end to end p50 %.2f ms  p99 %.2f ms\n", us(r.e2e_us, 0.5) / 1e3, us(r.e2e_us, 0.99) / 1e3);
+    std::printf("refused %" PRIu64 ", undelivered at the end %" PRIu64 "\n", r.refused, r.undelivered_end);
+    for (const auto& [why, n] : r.refusals)
+      std::printf("refused %" PRIu64 ": %s\n", n, std::string{describe(why).name}.c_str());
+    print_cpu(r.cpu);
+  }
+  json_line j;
+  j.add("messages_per_s", per_s);
+  j.add("server_cpu_us_per_message", cpu_us, 1);
+  j.add("ack_p50_us", us(r.ack_us, 0.5));
+  j.add("ack_p99_us", us(r.ack_us, 0.99));
+  j.add("e2e_p50_us", us(r.e2e_us, 0.5));
+  j.add("e2e_p99_us", us(r.e2e_us, 0.99));
+  j.add("refused", static_cast<double>(r.refused));
+  j.add("undelivered_end", static_cast<double>(r.undelivered_end));
+  j.add("cores", r.cpu);
+  j.print();
+}
+
+void report_idle(const bench_options& o, const idle_result& r) {
+  if (!o.json_only) {
+    std::printf("idle       %zu connections, %.1f KiB of server memory each\n", r.connections,
+                r.kib_per_connection);
+    std::printf("logins     %.0f/s, %.0f µs of server CPU each\n", r.logins_per_s, r.login_cpu_us);
+    print_cpu(r.cpu);
+  }
+  json_line j;
+  j.add("connections", static_cast<double>(r.connections));
+  j.add("kib_per_connection", r.kib_per_connection, 1);
+  j.add("logins_per_s", r.logins_per_s);
+  j.add("login_cpu_us", r.login_cpu_us);
+  j.add("cores", r.cpu);
+  j.print();
+}
+
+void report_drain(const bench_options& o, const drain_result& r) {
+  if (!o.json_only) {
+    std::printf("drain      %.0f messages/s fetched by %zu users\n", r.drain_per_s, o.users);
+    std::printf("stored     %.0f/s before that\n", r.store_per_s);
+    print_cpu(r.cpu);
+  }
+  json_line j;
+  j.add("drain_per_s", r.drain_per_s);
+  j.add("store_per_s", r.store_per_s);
+  j.add("server_cpu_us_per_message",
+        r.messages == 0 ? 0 : r.cpu.all_nodes_us() / static_cast<double>(r.messages), 1);
+  j.add("cores", r.cpu);
+  j.print();
+}
+
+} // namespace
+
+int run_bench(const bench_options& options) {
+  try {
+    bench_cluster bench{options};
+    switch (options.measure) {
+    case bench_options::what::direct:
+    case bench_options::what::latency:
+      report_direct(options, measure_direct(bench, options));
+      break;
+    case bench_options::what::idle:
+      report_idle(options, measure_idle(bench, options));
+      break;
+    case bench_options::what::drain:
+      report_drain(options, measure_drain(bench, options));
+      break;
+    }
+    std::fflush(stdout);
+    return 0;
+  } catch (const kj::Exception& e) {
+    std::fprintf(stderr, "bench: %s\n", e.getDescription().cStr());
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "bench: %s\n", e.what());
+  }
+  return 2;
+}
+
+} // namespace parley::bench

@@ -1,0 +1,32 @@
+#pragma once
+// `parley bench`: measures a cluster of its own, of real processes over real TLS, on this machine.
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace parley::bench {
+
+struct bench_options {
+  enum class what { direct, latency, idle, drain } measure = what::direct;
+  std::size_t nodes = 3;
+  unsigned seconds = 10;
+  unsigned warm_up_seconds = 3;
+  std::size_t pairs = 200;
+  unsigned window = 4; ///< messages of a pair without their answer
+  double rate = 0;     ///< messages a second, all pairs together; 0: as fast as the windows allow
+  std::size_t body_bytes = 200;
+  std::size_t connections = 5'000; ///< idle
+  std::size_t users = 100;         ///< drain
+  std::size_t messages = 10'000;   ///< drain, of all users together
+  unsigned ack_every_ms = 1'000;   ///< a recipient confirms what it has got
+  bool bind = true;                ///< each node to one processor
+  bool json_only = false;
+  std::string parleyd;
+  std::string keep;
+  std::vector<std::string> node_flags;
+};
+
+/// 0, or 2 if the measurement could not be made.
+int run_bench(const bench_options& options);
+
+} // namespace parley::bench

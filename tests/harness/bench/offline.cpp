@@ -1,0 +1,153 @@
+#include "tests/harness/bench/offline.hpp"
+
+#include <stdexcept>
+
+namespace parley::bench {
+
+namespace {
+
+void pass(bench_cluster& bench, unsigned ms) {
+  bench.timer.afterDelay(ms * kj::MILLISECONDS).wait(bench.io.waitScope);
+}
+
+/// Accepts and forgets.
+class deaf final : public rpc::Receiver::Server {
+public:
+  kj::Promise<void> deliver(DeliverContext) override { return kj::READY_NOW; }
+  kj::Promise<void> closed(ClosedContext) override { return kj::READY_NOW; }
+};
+
+} // namespace
+
+idle_result measure_idle(bench_cluster& bench, const bench_options& options) {
+  // Eight devices of a user at most, and each needs its own code; so every connection is a user of its own.
+  // Registering is work too: memory is compared after it.
+  auto users = bench.register_users(options.connections);
+  pass(bench, 2'000);
+  const auto before = bench.rss_bytes();
+  bench.start_measuring();
+  bench.log_in(users);
+  const auto logins = bench.measured();
+  kj::Vector<kj::Promise<void>> receiving;
+  for (auto& u : users) {
+    auto call = u->line->session().receiveRequest();
+    call.setReceiver(kj::heap<deaf>());
+    receiving.add(call.send().ignoreResult());
+  }
+  kj::joinPromises(receiving.releaseAsArray()).wait(bench.io.waitScope);
+  pass(bench, 3'000);
+  idle_result out;
+  out.connections = users.size();
+  const auto count = static_cast<double>(users.size());
+  out.logins_per_s = count / logins.seconds;
+  out.login_cpu_us = logins.all_nodes_us() / count;
+  bench.start_measuring();
+  for (unsigned s = 0; s < options.seconds; ++s)
+    pass(bench, 1'000);
+  out.cpu = bench.measured();
+  const auto after = bench.rss_bytes();
+  out.kib_per_connection = static_cast<double>(after > before ? after - before : 0) / 1024 / count;
+  // None may have been dropped: memory that is saved by closing does not count.
+  kj::Vector<kj::Promise<void>> pings;
+  for (auto& u : users)
+    pings.add(u->line->session().pingRequest().send().ignoreResult());
+  kj::joinPromises(pings.releaseAsArray()).wait(bench.io.waitScope);
+  return out;
+}
+
+namespace {
+
+struct filling {
+  user* from = nullptr;
+  user* to = nullptr;
+  conversation_id where;
+  std::uint64_t counter = 0, left = 0;
+};
+
+kj::Promise<void> fill(filling& f, const std::string& body) {
+  if (f.left == 0)
+    return kj::READY_NOW;
+  --f.left;
+  auto call = f.from->line->session().sendRequest(capnp::MessageSize{24 + body.size() / 8, 0});
+  test::from_value(f.where, call.initConversation());
+  call.initId().setCounter(++f.counter);
+  call.setBody(test::data(body));
+  return call.send().then([&f, &body](capnp::Response<rpc::Session::SendResults> r) {
+    if (test::code(r.getError()) != ec::none)
+      kj::throwFatalException(test::refusal(test::code(r.getError()), "send"));
+    return fill(f, body);
+  });
+}
+
+/// Pages through the inbox from the beginning; counts messages.
+kj::Promise<void> drain(user& u, std::string cursor, std::uint64_t& messages) {
+  auto call = u.line->session().syncRequest();
+  call.setCursor(test::data(cursor));
+  call.setLimit(500);
+  return call.send().then([&u, &messages](capnp::Response<rpc::Session::SyncResults> r) -> kj::Promise<void> {
+    if (test::code(r.getError()) != ec::none)
+      return test::refusal(test::code(r.getError()), "sync");
+    for (const auto item : r.getItems())
+      messages += item.isMessage();
+    if (!r.getMore())
+      return kj::READY_NOW;
+    return drain(u, std::string{test::bytes(r.getNext())}, messages);
+  });
+}
+
+} // namespace
+
+drain_result measure_drain(bench_cluster& bench, const bench_options& options) {
+  auto users = bench.make_users(2 * options.users);
+  std::vector<filling> pairs(options.users);
+  const std::string body(options.body_bytes, 'x');
+  for (std::size_t i = 0; i < options.users; ++i) {
+    auto& f = pairs[i];
+    f.from = users[i].get();
+    f.to = users[options.users + i].get();
+    f.where = bench.open_direct(*f.from, *f.to);
+    f.left = options.messages / options.users;
+  }
+  for (std::size_t i = 0; i < options.users; ++i)
+    users[options.users + i]->line = nullptr; // the recipients are away
+  drain_result out;
+  const auto stored = options.messages / options.users * options.users;
+  auto began = now_ns();
+  kj::Vector<kj::Promise<void>> fills;
+  for (auto& f : pairs) {
+    for (int k = 0; k < 4; ++k)
+      fills.add(fill(f, body));
+  }
+  kj::joinPromises(fills.releaseAsArray()).wait(bench.io.waitScope);
+  out.store_per_s = static_cast<double>(stored) * 1e9 / static_cast<double>(now_ns() - began);
+
+  std::vector<std::unique_ptr<user>> readers;
+  for (std::size_t i = 0; i < options.users; ++i)
+    readers.push_back(std::move(users[options.users + i]));
+  bench.log_in(readers);
+  const auto fetch = [&] {
+    std::uint64_t messages = 0;
+    kj::Vector<kj::Promise<void>> drains;
+    for (auto& u : readers)
+      drains.add(drain(*u, {}, messages));
+    kj::joinPromises(drains.releaseAsArray()).wait(bench.io.waitScope);
+    return messages;
+  };
+  // Fan-out follows the acknowledgement: the first rounds also wait for it, and warm nothing but the page
+  // cache.
+  for (int tries = 0; fetch() < stored; ++tries) {
+    if (tries > 100)
+      throw std::runtime_error{"the inboxes did not fill"};
+    pass(bench, 100);
+  }
+  bench.start_measuring();
+  began = now_ns();
+  constexpr unsigned rounds = 5; // nothing is confirmed, so each round fetches everything anew
+  for (unsigned r = 0; r < rounds; ++r)
+    out.messages += fetch();
+  out.drain_per_s = static_cast<double>(out.messages) * 1e9 / static_cast<double>(now_ns() - began);
+  out.cpu = bench.measured();
+  return out;
+}
+
+} // namespace parley::bench

@@ -1,0 +1,23 @@
+#pragma once
+// Connections that do nothing, and inboxes that were filled while nobody looked.
+#include "tests/harness/bench/bench_cluster.hpp"
+
+namespace parley::bench {
+
+struct idle_result {
+  std::size_t connections = 0;
+  double kib_per_connection = 0;
+  double logins_per_s = 0, login_cpu_us = 0; ///< server CPU, handshake and all
+  cpu_use cpu;                               ///< while nothing happens
+};
+idle_result measure_idle(bench_cluster& bench, const bench_options& options);
+
+struct drain_result {
+  std::uint64_t messages = 0;
+  double drain_per_s = 0;
+  double store_per_s = 0;
+  cpu_use cpu;
+};
+drain_result measure_drain(bench_cluster& bench, const bench_options& options);
+
+} // namespace parley::bench

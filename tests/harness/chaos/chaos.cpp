@@ -1,0 +1,359 @@
+#include "tests/harness/chaos/chaos.hpp"
+
+#include "tests/harness/chaos/chaos_load.hpp"
+#include "tests/harness/chaos/checker.hpp"
+#include "tests/harness/chaos/fault_scheduler.hpp"
+#include "tests/harness/cluster/process_cluster.hpp"
+
+#include <unistd.h>
+
+#include <cinttypes>
+#include <cstdio>
+#include <exception>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+namespace parley::chaos {
+
+namespace {
+
+using std::chrono::steady_clock;
+
+milliseconds since(steady_clock::time_point t) {
+  return std::chrono::duration_cast<milliseconds>(steady_clock::now() - t);
+}
+
+/// One run: the cluster and its faults on this thread, the clients on another.
+class chaos_run {
+public:
+  explicit chaos_run(const chaos_options& options)
+      : options_{options}, cluster_{cluster_config(options)}, history_{cluster_.directory() + "/history"},
+        load_{load_config_of(options, cluster_), history_,
+              [this](const std::string& phone) { return cluster_.code_for(phone); }} {}
+
+  int go(std::set<int>* broken);
+  void keep() {
+    if (!options_.leave_evidence)
+      return;
+    cluster_.keep_directory();
+    std::fprintf(stderr, "logs and history: %s\n", cluster_.directory().c_str());
+  }
+
+private:
+  static test::process_cluster_config cluster_config(const chaos_options& o) {
+    test::process_cluster_config c;
+    c.nodes = o.nodes;
+    c.parleyd = o.parleyd;
+    c.directory = o.keep;
+    c.environment = o.environment;
+    c.port_first = o.port_first;
+    c.port_last = o.port_last;
+    // The drain's grace is for people; what is tested here is that it is orderly.
+    c.flags = {"--drain-spread", "500ms", "--drain-deadline", "3s", "--log-level", "info"};
+    return c;
+  }
+  static load_config load_config_of(const chaos_options& o, const test::process_cluster& c) {
+    load_config l;
+    l.seeds = c.client_seeds();
+    l.ca_file = c.client_ca();
+    l.users = o.users;
+    l.rate = o.rate;
+    l.seed = o.seed;
+    return l;
+  }
+
+  void torment();
+  void inflict(const fault& f);
+  void look();
+  void note(action f, std::size_t node = 0);
+  void progress(milliseconds now, bool last = false);
+  bool heal();
+  void stop_and_dump();
+  verdict judge();
+  void report(const verdict& v) const;
+
+  const chaos_options& options_;
+  test::process_cluster cluster_;
+  shared_history history_;
+  chaos_load load_;
+  cluster_view view_;
+  steady_clock::time_point looked_{}, whole_since_{}, shown_{};
+  bool broken_ = false; ///< a fault is under way, or the cluster has not been ready again since
+  std::uint64_t kills_ = 0, pauses_ = 0, disk_losses_ = 0;
+  std::vector<std::string> complaints_;
+};
+
+void chaos_run::note(action f, std::size_t node) {
+  event e;
+  e.is = phase::ok;
+  e.f = f;
+  e.node = node_id{node};
+  history_.put(e);
+}
+
+void chaos_run::inflict(const fault& f) {
+  switch (f.what) {
+  case fault::kind::kill:
+    cluster_.kill(f.node);
+    note(action::kill, f.node);
+    ++kills_;
+    broken_ = true;
+    break;
+  case fault::kind::start:
+    cluster_.start(f.node);
+    break;
+  case fault::kind::pause:
+    cluster_.pause(f.node);
+    note(action::pause, f.node);
+    ++pauses_;
+    broken_ = true;
+    break;
+  case fault::kind::resume:
+    cluster_.resume(f.node);
+    break;
+  case fault::kind::wipe:
+    cluster_.wipe(f.node);
+    note(action::disk_loss, f.node);
+    ++disk_losses_;
+    break;
+  case fault::kind::client_kill:
+    load_.kill_client();
+    break;
+  }
+}
+
+/// Asks every node how it is; at most ten times a second, for it costs them something.
+void chaos_run::look() {
+  view_.nodes.resize(cluster_.size());
+  const bool ask = since(looked_) > milliseconds{100};
+  bool all = true;
+  for (std::size_t n = 1; n <= cluster_.size(); ++n) {
+    auto& v = view_.nodes[n - 1];
+    v.running = cluster_.running(n);
+    v.paused = cluster_.paused(n);
+    if (ask || !v.running || v.paused)
+      v.ready = v.running && !v.paused && cluster_.ready(n, milliseconds{300});
+    all = all && v.ready;
+  }
+  if (ask)
+    looked_ = steady_clock::now();
+  if (!all)
+    whole_since_ = steady_clock::now();
+  // /readyz speaks of every replica the node holds; a moment of agreement rules out answers from before a
+  // fault.
+  view_.whole = all && since(whole_since_) > milliseconds{500};
+  if (all && broken_ && ask) {
+    broken_ = false;
+    note(action::healed);
+  }
+  for (auto& gone : cluster_.unexpected_exits())
+    complaints_.push_back(gone);
+}
+
+void chaos_run::progress(milliseconds now, bool last) {
+  if (options_.json_only || !isatty(2) || (!last && since(shown_) < milliseconds{200}))
+    return;
+  shown_ = steady_clock::now();
+  const auto& c = load_.counters();
+  std::string nodes;
+  for (const auto& v : view_.nodes)
+    nodes += !v.running ? "✗" : v.paused ? "‖" : v.ready ? "●" : "○";
+  std::fprintf(stderr,
+               "\r\033[K%3" PRId64 " s  %s  acked %" PRIu64 "  open %" PRIu64 "  shown %" PRIu64
+               "  online %" PRIu64 "  kills %" PRIu64 "  pauses %" PRIu64 "  disks %" PRIu64 "%s",
+               static_cast<std::int64_t>(now.count() / 1000), nodes.c_str(), c.acked.load(),
+               c.unsettled.load(), c.applied.load(), c.online.load(), kills_, pauses_, disk_losses_,
+               last ? "\n" : "");
+}
+
+void chaos_run::torment() {
+  fault_config plan;
+  plan.length = std::chrono::seconds{options_.seconds};
+  plan.kills_wanted = std::max<std::uint64_t>(1, options_.seconds / 5);
+  plan.pauses_wanted = std::max<std::uint64_t>(1, options_.seconds / 20);
+  plan.disk_losses_wanted =
+      !options_.disk_losses || options_.nodes < 3 ? 0 : std::max<std::uint64_t>(1, options_.seconds / 60);
+  fault_scheduler faults{plan, options_.seed, options_.nodes};
+  const auto began = steady_clock::now();
+  while (since(began) < plan.length) {
+    look();
+    const auto now = since(began);
+    for (const auto& f : faults.tick(now, view_))
+      inflict(f);
+    progress(now);
+    test::nap(milliseconds{10});
+  }
+  // A last blow to all at once, and silence after it in half of the conversations: what the fan-out still
+  // owed there has to come from its outbox, not in the wake of a later message.
+  for (const auto& f : faults.heal())
+    inflict(f);
+  if (!test::poll_until(std::chrono::seconds{20}, [this] {
+        look();
+        return view_.whole;
+      }))
+    complaints_.push_back("the cluster was not whole again 20 s after the last fault but one");
+  load_.hush();
+  for (std::size_t n = 1; n <= cluster_.size(); ++n)
+    inflict({fault::kind::kill, n});
+  for (std::size_t n = 1; n <= cluster_.size(); ++n)
+    inflict({fault::kind::start, n});
+  progress(since(began), true);
+}
+
+bool chaos_run::heal() {
+  return test::poll_until(std::chrono::seconds{60}, [this] {
+    look();
+    return view_.whole;
+  });
+}
+
+void chaos_run::stop_and_dump() {
+  for (std::size_t n = 1; n <= cluster_.size(); ++n) {
+    if (!options_.drain_at_end) {
+      cluster_.kill(n);
+      continue;
+    }
+    const auto status = cluster_.terminate(n, std::chrono::seconds{15});
+    if (!status) {
+      complaints_.push_back("node " + std::to_string(n) + " did not stop within 15 s of SIGTERM");
+      cluster_.kill(n);
+    } else if (*status != 0) {
+      complaints_.push_back("node " + std::to_string(n) + " stopped with status " + std::to_string(*status));
+    }
+  }
+}
+
+verdict chaos_run::judge() {
+  checker_config config;
+  config.replicas = std::min<std::size_t>(3, options_.nodes);
+  config.kills_min = config.pauses_min = config.client_kills_min = 1;
+  config.disk_losses_min =
+      disk_losses_ > 0; // the scheduler asks for one only when the cluster was whole in time
+  checker judge{config};
+  history_reader in{cluster_.directory() + "/history"};
+  while (const auto e = in.next())
+    judge.take(*e);
+  if (!in.ok())
+    throw test::cluster_error{"the history could not be read back"};
+  for (std::size_t n = 1; n <= cluster_.size(); ++n) {
+    const auto file = cluster_.directory() + "/dump-" + std::to_string(n);
+    if (!cluster_.dump(n, file))
+      throw test::cluster_error{"the replicas of node " + std::to_string(n) + " could not be dumped"};
+    std::ifstream lines{file};
+    std::optional<replica_head> head;
+    std::optional<replica_message> message;
+    for (std::string line; std::getline(lines, line);) {
+      if (!parse_dump_line(line, head, message))
+        throw test::cluster_error{"a line of a dump makes no sense: " + line.substr(0, 200)};
+      if (head)
+        judge.take(n - 1, *head);
+      if (message)
+        judge.take(n - 1, *message);
+    }
+  }
+  return judge.finish();
+}
+
+void chaos_run::report(const verdict& v) const {
+  if (!options_.json_only) {
+    std::printf("messages   sent %" PRIu64 "  attempts %" PRIu64 "  acked %" PRIu64
+                "  outcome unknown %" PRIu64 "  attempts without answer %" PRIu64 "\n",
+                v.messages, v.attempts, v.acked, v.info, v.unanswered);
+    std::printf("harm       lost %" PRIu64 "  duplicated %" PRIu64 "  reordered %" PRIu64 "  gaps %" PRIu64
+                "\n",
+                v.lost, v.duplicated, v.reordered, v.gaps);
+    std::printf("faults     kills %" PRIu64 "  pauses %" PRIu64 "  disks lost %" PRIu64
+                "  clients killed %" PRIu64 "\n",
+                v.kills, v.pauses, v.disk_losses, v.client_kills);
+    std::printf("recovery   sends disturbed by a kill: p99 %.0f ms, worst %.0f ms  first ack after healing: "
+                "worst %.0f ms"
+                "  inboxes caught up in %" PRId64 " ms\n",
+                v.failover_p99_ms, v.failover_max_ms, v.first_ack_max_ms,
+                static_cast<std::int64_t>(load_.catch_up_took().count()));
+    std::printf("judged     %" PRIu64 " events, %" PRIu64 " rows of replicas\n", v.events, v.replica_rows);
+    for (std::size_t r = 0; r < v.by_rule.size(); ++r) {
+      if (v.by_rule[r] != 0)
+        std::printf("rule %-2zu    broken %" PRIu64 " times\n", r, v.by_rule[r]);
+    }
+    for (const auto& x : v.violations)
+      std::printf("  rule %d: %s\n", x.rule, x.what.c_str());
+    for (const auto& c : complaints_)
+      std::printf("  %s\n", c.c_str());
+  }
+  std::printf("{\"acked\":%" PRIu64 ",\"lost\":%" PRIu64 ",\"duplicated\":%" PRIu64 ",\"reordered\":%" PRIu64
+              ",\"gaps\":%" PRIu64 ",\"info\":%" PRIu64 ",\"kills\":%" PRIu64 ",\"pauses\":%" PRIu64
+              ",\"disk_losses\":%" PRIu64 ",\"client_kills\":%" PRIu64 ",\"unanswered\":%" PRIu64
+              ",\"failover_p99_ms\":%.0f,\"first_ack_max_ms\":%.0f,\"catch_up_ms\":%" PRId64
+              ",\"seed\":%" PRIu64 "}\n",
+              v.acked, v.lost, v.duplicated, v.reordered, v.gaps, v.info, v.kills, v.pauses, v.disk_losses,
+              v.client_kills, v.unanswered, v.failover_p99_ms, v.first_ack_max_ms,
+              static_cast<std::int64_t>(load_.catch_up_took().count()), options_.seed);
+  std::fflush(stdout);
+}
+
+int chaos_run::go(std::set<int>* broken) {
+  cluster_.start_all();
+  if (!cluster_.wait_ready(std::chrono::seconds{30}))
+    throw test::cluster_error{"the cluster did not get ready within 30 s"};
+  std::exception_ptr trouble;
+  std::atomic<bool> load_ended{false};
+  std::thread clients{[&] {
+    try {
+      load_.run();
+    } catch (...) {
+      trouble = std::current_exception();
+    }
+    load_ended = true;
+  }};
+  std::exception_ptr own;
+  try {
+    while (!load_.ready() && !load_ended)
+      test::nap(milliseconds{20});
+    if (!load_ended) {
+      torment();
+      if (!heal())
+        complaints_.push_back("the cluster was not whole again 60 s after the last fault was undone");
+    }
+  } catch (...) {
+    own = std::current_exception();
+  }
+  load_.finish();
+  clients.join();
+  for (const auto& e : {own, trouble}) {
+    if (e)
+      std::rethrow_exception(e);
+  }
+  for (const auto& c : load_.complaints())
+    complaints_.push_back(c);
+  stop_and_dump();
+  const auto v = judge();
+  for (std::size_t rule = 0; broken && rule < v.by_rule.size(); ++rule)
+    if (v.by_rule[rule] != 0)
+      broken->insert(static_cast<int>(rule));
+  report(v);
+  const bool clean = v.clean() && complaints_.empty();
+  if (!clean) {
+    keep();
+  }
+  return clean ? 0 : 1;
+}
+
+} // namespace
+
+int run_chaos(const chaos_options& options, std::set<int>* broken) {
+  try {
+    chaos_run run{options};
+    try {
+      return run.go(broken);
+    } catch (const std::exception&) {
+      run.keep();
+      throw;
+    }
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "chaos: %s\n", e.what());
+    return 2;
+  }
+}
+
+} // namespace parley::chaos
