@@ -16,7 +16,7 @@
 // All messages below stay inside one process (what crosses nodes is bytes: link.hpp, core/calls.hpp).
 #include "actors/core/calls.hpp"
 #include "actors/core/outgoing_row.hpp"
-#include "cluster/replication/replication.hpp"
+#include "actors/core/shards.hpp"
 
 #include <caf/actor_system.hpp>
 #include <caf/event_based_actor.hpp>
@@ -105,7 +105,7 @@ struct delivery_batch {
 };
 
 struct leadership_news {
-  std::vector<cluster::leadership> changes;
+  std::vector<core::leadership> changes;
 };
 /// For a shard led here: what applying left to do.
 struct shard_effects {
@@ -138,21 +138,21 @@ struct debt_batch {
 
 struct seal_request {
   shard_id shard{};
-  std::vector<cluster::member> next;
+  std::vector<core::member> next;
 };
 struct transfer_request {
   shard_id shard{};
   node_id to{};
 };
 struct replica_report { ///< answer to atom::report
-  std::vector<cluster::replica_status> replicas;
+  std::vector<core::replica_status> replicas;
 };
 /// What a node wants its readers and operators to see of its shards, sent to whoever asked.
 using report_sink = caf::typed_actor<caf::reacts_to<replica_report>>;
 
 } // namespace parley
 
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::cluster::leadership)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::core::leadership)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::proposal_batch)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::fresh_read)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::delivery_batch)
@@ -210,7 +210,7 @@ using fan_out_actor =
 /// A SHARD's replica, seen from its node: spawns, finds and supervises the residents while it leads.
 using shard_actor = caf::typed_actor<
     // Calls are handed to their resident; without leadership each is answered `not_leader`.
-    caf::reacts_to<call_batch>, caf::reacts_to<cluster::leadership>, caf::reacts_to<shard_effects>,
+    caf::reacts_to<call_batch>, caf::reacts_to<core::leadership>, caf::reacts_to<shard_effects>,
     caf::reacts_to<result_batch>, caf::reacts_to<atom::idle, std::uint64_t, std::uint64_t>>;
 
 /// The CONNECTION of one device: its calls, deadlines and outbox.

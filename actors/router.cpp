@@ -161,7 +161,7 @@ void unpark(self_ptr self) {
   }
 }
 
-void leaders_changed(self_ptr self, const std::vector<cluster::leadership>& changes) {
+void leaders_changed(self_ptr self, const std::vector<core::leadership>& changes) {
   auto& st = self->state;
   std::vector<bool> moved(st.config.shards, false);
   core::leads_payload mine;
@@ -229,7 +229,7 @@ void from_peer(self_ptr self, node_id peer, core::peer_payload payload) {
       items.push_back({d.to, d.after, std::move(d.rows), d.close, core::aged(d.age_us, now)});
     deliver_here(st, std::move(items));
   } else if (auto* leads = std::get_if<core::leads_payload>(&payload)) {
-    std::vector<cluster::leadership> news;
+    std::vector<core::leadership> news;
     for (auto s : leads->shards)
       if (!st.wiring.shards.contains(static_cast<std::uint16_t>(number(s)))) // a local replica knows better
         news.push_back({s, {}, 0, peer, false});

@@ -1,6 +1,5 @@
 #pragma once
 #include "actors/interfaces.hpp"
-#include "cluster/links/link.hpp"
 
 #include <chrono>
 #include <unordered_map>

@@ -149,7 +149,7 @@ shard_actor::behavior_type shard(self_ptr self, shard_id id, shard_config config
   });
   return {
       [self](call_batch& batch) { route(self, batch); },
-      [self](const cluster::leadership& news) {
+      [self](const core::leadership& news) {
         auto& st = self->state;
         if (news.ready == st.leading && (!news.ready || (news.term == st.term && news.gen == st.gen)))
           return;

@@ -19,7 +19,7 @@ ClientMetric metric(std::vector<std::pair<std::string, std::string>> labels = {}
   return m;
 }
 
-std::uint64_t read(const gateway::counter& c) {
+std::uint64_t read(const counter& c) {
   return c.load(std::memory_order_relaxed);
 }
 
@@ -47,7 +47,7 @@ public:
     out_.back().metric.push_back(std::move(m));
     return *this;
   }
-  page& histogram(const gateway::duration_histogram& h) {
+  page& histogram(const duration_histogram& h) {
     auto m = metric();
     std::uint64_t total = 0;
     for (std::size_t i = 0; i + 1 < h.buckets.size(); ++i) {

@@ -3,29 +3,14 @@
 #include "cluster/links/link_outlet.hpp"
 #include "cluster/node/store.hpp"
 #include "protocol/gateway/metrics.hpp"
+#include "protocol/values/counters.hpp"
 #include "storage/journaled_environment.hpp"
 
 #include <prometheus/metric_family.h>
 
-#include <array>
-#include <atomic>
-#include <bit>
 #include <vector>
 
 namespace parley::cluster {
-
-/// Bucket i counts numbers below 2^i (and not below half of that).
-struct size_histogram {
-  static constexpr std::size_t buckets_max = 17;
-  std::array<gateway::counter, buckets_max> buckets{};
-  gateway::counter sum{0};
-
-  void observe(std::uint64_t n) {
-    const auto i = static_cast<std::size_t>(std::bit_width(n));
-    gateway::add(buckets[i < buckets_max ? i : buckets_max - 1]);
-    gateway::add(sum, n);
-  }
-};
 
 /// The store's commits. Thread: `committed` the store's, reading any.
 class commit_metrics final : public store_observer {
@@ -35,17 +20,17 @@ public:
     sync_.observe(sync);
   }
   const size_histogram& commands() const { return commands_; } ///< proposed here and applied, by commit
-  const gateway::duration_histogram& sync() const { return sync_; }
+  const duration_histogram& sync() const { return sync_; }
 
 private:
   size_histogram commands_;
-  gateway::duration_histogram sync_;
+  duration_histogram sync_;
 };
 
 /// What waits in memory for others. Thread: any.
 struct depths {
-  gateway::counter outbox_rows{0}; ///< for clients, in all outboxes
-  gateway::counter owed{0};        ///< to other shards, of all shards led here
+  counter outbox_rows{0}; ///< for clients, in all outboxes
+  counter owed{0};        ///< to other shards, of all shards led here
 };
 
 /// What a node is like now. Any thread may ask.
@@ -65,7 +50,7 @@ struct node_facts {
   const depths& waiting;
 };
 
-/// Names start with `parley_`; durations are in seconds. The list with meanings is cluster/README.md's, and a
+/// Names start with `parley_`; durations are in seconds. The list with meanings is cluster/node/README.md's, and a
 /// test compares the two.
 std::vector<prometheus::MetricFamily> collect(const node_facts& facts);
 

@@ -13,6 +13,7 @@
 //   end_turn()      ─► frames that had to wait (votes, acknowledgements), and events
 //
 // Thread: the store's, for everything. Deterministic: no clock, no threads, no randomness but `config.seed`.
+#include "actors/core/shards.hpp"
 #include "protocol/values/errors.hpp"
 #include "protocol/values/types.hpp"
 #include "storage/environment.hpp"
@@ -26,16 +27,12 @@
 
 namespace parley::cluster {
 
+using core::leadership;
+using core::member;
+using core::replica_status;
 using milliseconds = std::chrono::milliseconds;
 /// Monotone milliseconds; a test's are virtual.
 enum class mono_ms : std::int64_t {};
-
-/// One disk's part in a shard. In Raft it counts as another voter than the same node with another disk.
-struct member {
-  node_id node{};
-  disk_id disk{};
-  auto operator<=>(const member&) const = default;
-};
 
 struct replication_config {
   node_id node{};
@@ -89,14 +86,6 @@ struct frame {
   std::string bytes;
 };
 
-/// This node's view of a shard's leader, whenever it changes.
-struct leadership {
-  shard_id shard{};
-  generation gen{};
-  std::uint64_t term = 0;
-  node_id leader{};   ///< `none`: unknown
-  bool ready = false; ///< leader is this node and an entry of its own term has applied: serve
-};
 /// A proposal or read that will not be answered by `apply`/`read_ready`.
 struct refused {
   std::uint64_t ticket = 0;
@@ -126,19 +115,6 @@ struct events {
 struct turn {
   std::vector<frame> frames;
   events news;
-};
-
-/// For metrics, `parley top` and tests.
-struct replica_status {
-  shard_id shard{};
-  generation gen{};
-  std::vector<member> members;
-  std::uint64_t term = 0;
-  std::uint64_t commit_index = 0;
-  std::uint64_t applied_index = 0;
-  std::uint64_t last_index = 0;
-  node_id leader{};
-  enum class role : std::uint8_t { follower, candidate, leader, installing, sealed, waiting_for_state } as{};
 };
 
 class replication {

@@ -60,7 +60,7 @@ struct fixture : test::actor_fixture {
             for (auto& c : b.calls)
               all->push_back(std::move(c));
           },
-          [](const cluster::leadership&) {},
+          [](const core::leadership&) {},
           [](shard_effects&) {},
           [](result_batch&) {},
           [](atom::idle, std::uint64_t, std::uint64_t) {},

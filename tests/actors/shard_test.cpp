@@ -49,7 +49,7 @@ struct fixture : test::actor_fixture {
     run();
   }
   void leads(bool ready) {
-    caf::anon_send(it, cluster::leadership{shard_id{1}, generation{1}, ++term, node_id{1}, ready});
+    caf::anon_send(it, core::leadership{shard_id{1}, generation{1}, ++term, node_id{1}, ready});
     run();
   }
   void send(std::uint64_t n, user_id from) { send(std::vector<std::uint64_t>{n}, from); }

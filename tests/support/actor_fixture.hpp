@@ -121,7 +121,7 @@ struct actor_fixture {
     return sys.spawn([idles](shard_actor::pointer) -> shard_actor::behavior_type {
       return {
           [](call_batch&) {},
-          [](const cluster::leadership&) {},
+          [](const core::leadership&) {},
           [](shard_effects&) {},
           [](result_batch&) {},
           [idles](atom::idle, std::uint64_t, std::uint64_t) { ++*idles; },

@@ -1,0 +1,40 @@
+#pragma once
+// What a node knows of its shards, as plain values: who holds a replica, who leads, how far each has got.
+// `cluster/replication` fills them in; actors, metrics and pages read them.
+#include "protocol/values/types.hpp"
+
+#include <compare>
+#include <cstdint>
+#include <vector>
+
+namespace parley::core {
+
+/// One disk's part in a shard. In Raft it counts as another voter than the same node with another disk.
+struct member {
+  node_id node{};
+  disk_id disk{};
+  auto operator<=>(const member&) const = default;
+};
+
+/// This node's view of a shard's leader, whenever it changes.
+struct leadership {
+  shard_id shard{};
+  generation gen{};
+  std::uint64_t term = 0;
+  node_id leader{};   ///< `none`: unknown
+  bool ready = false; ///< leader is this node and an entry of its own term has applied: serve
+};
+/// For metrics, `parley top` and tests.
+struct replica_status {
+  shard_id shard{};
+  generation gen{};
+  std::vector<member> members;
+  std::uint64_t term = 0;
+  std::uint64_t commit_index = 0;
+  std::uint64_t applied_index = 0;
+  std::uint64_t last_index = 0;
+  node_id leader{};
+  enum class role : std::uint8_t { follower, candidate, leader, installing, sealed, waiting_for_state } as{};
+};
+
+} // namespace parley::core
