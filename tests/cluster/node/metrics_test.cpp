@@ -80,14 +80,14 @@ struct busy_node {
   node_snapshot now;
 
   busy_node() {
-    gateway::add(clients.send_errors[static_cast<std::size_t>(ec::rate_limited)], 2);
-    gateway::add(clients.closes[static_cast<std::size_t>(transport::close_reason::idle)]);
+    add(clients.send_errors[static_cast<std::size_t>(ec::rate_limited)], 2);
+    add(clients.closes[static_cast<std::size_t>(transport::close_reason::idle)]);
     clients.applied_to_written.observe(3ms);
     clients.applied_to_written.observe(1h); // above the last bucket
     commits.committed(0, 1us);
     commits.committed(5, 400us);
     commits.committed(1'000'000, 2ms);
-    gateway::add(waiting.outbox_rows, 7);
+    add(waiting.outbox_rows, 7);
     now.storage.commits = 3;
     now.storage.rows = 40;
     now.storage.batches[4] = 2;
