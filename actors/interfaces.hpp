@@ -2,7 +2,7 @@
 // Every actor of a node, on one page, with what it takes and what it answers.
 //
 //            calls                      calls (its shard leads here)          proposals, reads
-//   gateway ───────► CONNECTION ──► ROUTER ──► SHARD ──► CONVERSATION / INBOX / ACCOUNT ──► STORE
+//   gateway ───────► SESSION ──► ROUTER ──► SHARD ──► CONVERSATION / INBOX / ACCOUNT ──► STORE
 //      ▲                 ▲            │ ▲                        │      ▲                     │
 //      │ outbox, answers │            ▼ │ (another node's)       │      └──── results ────────┤
 //      └─────────────────┴─ deliveries ─┴────────────────────────┘                            │
@@ -11,7 +11,7 @@
 //
 // Why no CAF requests: a call crosses up to six actors and sometimes a node, and a timer per request costs
 // more than the hop. Calls carry a number and where to answer; every answer is one message per turn and
-// receiver; the CONNECTION alone sweeps for overdue calls, so every wait ends.
+// receiver; the SESSION alone sweeps for overdue calls, so every wait ends.
 //
 // All messages below stay inside one process (what crosses nodes is bytes: link.hpp, core/calls.hpp).
 #include "actors/core/calls.hpp"
@@ -213,8 +213,8 @@ using shard_actor = caf::typed_actor<
     caf::reacts_to<call_batch>, caf::reacts_to<core::leadership>, caf::reacts_to<shard_effects>,
     caf::reacts_to<result_batch>, caf::reacts_to<atom::idle, std::uint64_t, std::uint64_t>>;
 
-/// The CONNECTION of one device: its calls, deadlines and outbox.
-using connection_actor = caf::typed_actor<
+/// The SESSION of one device: its calls, deadlines and outbox.
+using session_actor = caf::typed_actor<
     // From the gateway: one turn's calls of this connection (`reply_to` is left empty).
     caf::reacts_to<call_batch>, caf::reacts_to<answer_batch>, caf::reacts_to<delivery_batch>,
     caf::reacts_to<atom::receive, std::uint64_t>, caf::reacts_to<atom::took>, caf::reacts_to<atom::rehome>,
@@ -226,7 +226,7 @@ using router_actor =
                      caf::reacts_to<peer_payloads>, caf::reacts_to<peer_lost>,
                      caf::reacts_to<leadership_news>,
                      // A connection is here until `stop` with its number. The second number: its user.
-                     caf::reacts_to<atom::receive, std::uint64_t, std::uint64_t, connection_actor>,
+                     caf::reacts_to<atom::receive, std::uint64_t, std::uint64_t, session_actor>,
                      caf::reacts_to<atom::stop, std::uint64_t>, caf::reacts_to<atom::sweep>>;
 
 } // namespace parley

@@ -51,7 +51,7 @@ private:
   std::vector<crossing> queue_;
 };
 
-class port final : public connection_port {
+class port final : public session_port {
 public:
   port(std::shared_ptr<kj_mailbox> mailbox, std::uint64_t connection)
       : mailbox_{std::move(mailbox)}, connection_{connection} {}
@@ -73,10 +73,10 @@ private:
 
 class kj_backend;
 
-/// One connection actor as the gateway sees it. Owns the promises of its unanswered calls.
+/// One session actor as the gateway sees it. Owns the promises of its unanswered calls.
 class kj_session final : public gateway::session {
 public:
-  kj_session(kj_backend& owner, const connection_identity& who, gateway::connection_sink* sink);
+  kj_session(kj_backend& owner, const session_identity& who, gateway::connection_sink* sink);
   ~kj_session() noexcept(false) override;
 
   kj::Promise<core::answer> ask(core::call what) override;
@@ -102,7 +102,7 @@ private:
   gateway::connection_sink* sink_;
   std::shared_ptr<port> port_;
   std::shared_ptr<outbox> box_;
-  connection_actor actor_;
+  session_actor actor_;
   std::uint64_t last_call_ = 0;
   std::unordered_map<std::uint64_t, kj::Own<kj::PromiseFulfiller<core::answer>>> open_;
   kj::Maybe<kj::Own<kj::PromiseFulfiller<core::attached>>> attaching_;
@@ -118,14 +118,14 @@ public:
         mailbox_{std::make_shared<kj_mailbox>()},
         readable_{event_port, mailbox_->fd(), kj::UnixEventPort::FdObserver::OBSERVE_READ}, tasks_{*this} {
     tasks_.add(listen());
-    own_ = kj::heap<kj_session>(*this, connection_identity{next_ref(), {}, {}, {}}, nullptr);
+    own_ = kj::heap<kj_session>(*this, session_identity{next_ref(), {}, {}, {}}, nullptr);
   }
 
   kj::Promise<core::answer> ask(core::call what) override { return own_->ask(std::move(what)); }
 
   kj::Promise<gateway::login_result> open_session(user_id user, device_id device, session_number number,
                                                   gateway::connection_sink& sink) override {
-    auto session = kj::heap<kj_session>(*this, connection_identity{next_ref(), user, device, number}, &sink);
+    auto session = kj::heap<kj_session>(*this, session_identity{next_ref(), user, device, number}, &sink);
     auto attached = session->first_attach();
     return attached.then([session = kj::mv(session)](core::attached a) mutable {
       gateway::login_result r;
@@ -186,12 +186,12 @@ private:
   kj::TaskSet tasks_;
 };
 
-kj_session::kj_session(kj_backend& owner, const connection_identity& who, gateway::connection_sink* sink)
+kj_session::kj_session(kj_backend& owner, const session_identity& who, gateway::connection_sink* sink)
     : owner_{owner}, number_{who.ref.number}, sink_{sink}, port_{std::make_shared<port>(owner.mailbox(),
                                                                                         who.ref.number)},
-      box_{std::make_shared<outbox>(owner.config().connection.outbox_rows_max,
-                                    owner.config().connection.outbox_bytes_max, owner.config().outbox_depth)},
-      actor_{spawn_connection(owner.system(), who, owner.config().connection, port_, box_, owner.router())} {
+      box_{std::make_shared<outbox>(owner.config().session.outbox_rows_max,
+                                    owner.config().session.outbox_bytes_max, owner.config().outbox_depth)},
+      actor_{spawn_session(owner.system(), who, owner.config().session, port_, box_, owner.router())} {
   owner_.enter(number_, *this);
 }
 

@@ -1,10 +1,10 @@
 #pragma once
-// The one place where KJ and CAF meet: the gateway's backend, over connection actors.
+// The one place where KJ and CAF meet: the gateway's backend, over session actors.
 //
 //   KJ → CAF: the calls of one turn of the loop leave as one message per connection.
 //   CAF → KJ: one queue and one eventfd per KJ thread, written on the empty → non-empty edge. Promises never
 //             cross threads, so a loop that ends cannot abort the process.
-#include "actors/connection.hpp"
+#include "actors/session.hpp"
 #include "protocol/gateway/backend.hpp"
 
 #include <kj/async-unix.h>
@@ -16,7 +16,7 @@ namespace parley {
 struct kj_backend_config {
   node_id node{};
   std::uint64_t epoch = 0; ///< of this process; as the router's
-  connection_config connection;
+  session_config session;
   std::atomic<std::uint64_t>* outbox_depth = nullptr; ///< rows in all outboxes; outlives the backend
 };
 

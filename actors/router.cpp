@@ -30,7 +30,7 @@ struct parked {
   clock_point deadline{};
 };
 struct resident_connection {
-  connection_actor actor;
+  session_actor actor;
   user_id user{};
 };
 
@@ -319,7 +319,7 @@ wired_router_actor::behavior_type router(self_ptr self, router_config config) {
       },
       [self](peer_lost& p) { lose_peer(self, p.peer); },
       [self](leadership_news& news) { leaders_changed(self, news.changes); },
-      [self](atom::receive, std::uint64_t number, std::uint64_t user, const connection_actor& c) {
+      [self](atom::receive, std::uint64_t number, std::uint64_t user, const session_actor& c) {
         self->state.connections.insert_or_assign(number, resident_connection{c, user_id{user}});
       },
       [self](atom::stop, std::uint64_t number) { self->state.connections.erase(number); },

@@ -31,8 +31,8 @@ resident_config residents(const node_config& c) {
   return r;
 }
 
-connection_config connections(const node_config& c) {
-  connection_config r;
+session_config sessions(const node_config& c) {
+  session_config r;
   r.outbox_rows_max = c.outbox_messages_max;
   r.outbox_bytes_max = c.outbox_bytes_max;
   r.answer_within = c.call_timeout;
@@ -172,7 +172,7 @@ public:
 
     gateway_thread::parts parts{system_,
                                 router_,
-                                {config_.node, epoch_, connections(config_), &waiting_.outbox_rows},
+                                {config_.node, epoch_, sessions(config_), &waiting_.outbox_rows},
                                 gateways(config_, founding_),
                                 nullptr,
                                 config_.code_sender,
@@ -279,7 +279,7 @@ private:
     shard_config each;
     each.resident = residents(config_);
     each.fan_out.shards = founding_.shards;
-    for (const auto& objection : {validate(each), validate(connections(config_))})
+    for (const auto& objection : {validate(each), validate(sessions(config_))})
       if (objection)
         return "settings: " + caf::to_string(objection.context());
     if (const auto field = gateways(config_, founding_).validate(); !field.empty())

@@ -1,7 +1,7 @@
 #pragma once
 // One node of a cluster that exists: everything that runs in a parleyd between formation and drain.
-#include "actors/connection.hpp"
 #include "actors/router.hpp"
+#include "actors/session.hpp"
 #include "actors/shard.hpp"
 #include "cluster/links/links.hpp"
 #include "cluster/membership/formation_service.hpp"

@@ -45,7 +45,7 @@ struct fixture {
   kj::Own<gateway::backend> backend() {
     kj_backend_config config;
     config.node = node_id{1};
-    config.connection.answer_within = test::patient(20s);
+    config.session.answer_within = test::patient(20s);
     return make_kj_backend(sys, router, config, std::make_shared<std::atomic<std::uint64_t>>(0),
                            io.unixEventPort);
   }

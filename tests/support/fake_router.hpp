@@ -13,7 +13,7 @@ router_actor::behavior_type router_behavior(OnCalls on_calls, OnDeliveries on_de
       [](peer_payloads&) {},
       [](peer_lost&) {},
       [](leadership_news&) {},
-      [](atom::receive, std::uint64_t, std::uint64_t, const connection_actor&) {},
+      [](atom::receive, std::uint64_t, std::uint64_t, const session_actor&) {},
       [](atom::stop, std::uint64_t) {},
       [](atom::sweep) {},
   };

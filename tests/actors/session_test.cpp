@@ -1,4 +1,4 @@
-#include "actors/connection.hpp"
+#include "actors/session.hpp"
 #include "tests/support/actor_fixture.hpp"
 
 #include <doctest/doctest.h>
@@ -8,7 +8,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-struct recording_port final : connection_port {
+struct recording_port final : session_port {
   std::vector<numbered_answer> answers;
   int filled = 0;
   std::vector<ec> closes;
@@ -31,16 +31,16 @@ struct fixture : test::actor_fixture {
   fake_router router = make_router();
   std::shared_ptr<recording_port> port = std::make_shared<recording_port>();
   std::shared_ptr<outbox> box;
-  connection_config config;
-  connection_actor it;
+  session_config config;
+  session_actor it;
   const core::connection_ref ref{node_id{1}, 5, 77};
 
   ~fixture() { caf::anon_send_exit(it, caf::exit_reason::user_shutdown); }
 
   void open() {
     box = std::make_shared<outbox>(config.outbox_rows_max, config.outbox_bytes_max);
-    it = spawn_connection(sys, {ref, user_id{1}, device_id{2}, session_number{3}}, config, port, box,
-                          router.handle);
+    it = spawn_session(sys, {ref, user_id{1}, device_id{2}, session_number{3}}, config, port, box,
+                       router.handle);
     run();
   }
   void answer(const routed_call& c, core::answer what) {

@@ -8,7 +8,7 @@
 
 namespace parley {
 
-struct connection_config {
+struct session_config {
   std::size_t outbox_rows_max = 256;
   std::size_t outbox_bytes_max = 512 << 10;
   std::uint32_t pull_rows = 128;                 ///< per page of a catch-up
@@ -22,7 +22,7 @@ struct connection_config {
   std::int64_t user_burst_max = 4000; ///< messages of one connection
   std::chrono::microseconds user_refill_every{500};
 };
-caf::error validate(const connection_config& config);
+caf::error validate(const session_config& config);
 
 /// Where a connection's news cross to its KJ thread.
 ///
@@ -56,26 +56,26 @@ private:
 };
 
 /// The KJ side of a connection. Called from CAF workers: posts to its loop and returns.
-class connection_port {
+class session_port {
 public:
-  virtual ~connection_port() = default;
+  virtual ~session_port() = default;
   virtual void answered(std::vector<numbered_answer> answers) = 0;
   virtual void outbox_filled() = 0;
   virtual void closed(ec why) = 0;
 };
 
 /// Whose connection it is. `user` none (0): a gateway's own, for calls before login.
-struct connection_identity {
+struct session_identity {
   core::connection_ref ref;
   user_id user{};
   device_id device{};
   session_number session{};
 };
 
-/// Spawns the CONNECTION of one session. It attaches to the user's inbox by itself and answers the
+/// Spawns the SESSION of one session. It attaches to the user's inbox by itself and answers the
 /// attach as call number 0.
-connection_actor spawn_connection(caf::actor_system& sys, connection_identity who, connection_config config,
-                                  std::shared_ptr<connection_port> port, std::shared_ptr<outbox> box,
-                                  router_actor router);
+session_actor spawn_session(caf::actor_system& sys, session_identity who, session_config config,
+                            std::shared_ptr<session_port> port, std::shared_ptr<outbox> box,
+                            router_actor router);
 
 } // namespace parley

@@ -1,4 +1,4 @@
-#include "actors/connection.hpp"
+#include "actors/session.hpp"
 
 #include "actors/alarm.hpp"
 #include "actors/answers.hpp"
@@ -84,11 +84,11 @@ constexpr std::uint64_t own_calls = std::uint64_t{1} << 62;
 
 enum class stream { off, pulling, live, full };
 
-struct connection_state {
-  static inline const char* name = "connection";
-  connection_identity who;
-  connection_config config;
-  std::shared_ptr<connection_port> port;
+struct session_state {
+  static inline const char* name = "session";
+  session_identity who;
+  session_config config;
+  std::shared_ptr<session_port> port;
   std::shared_ptr<outbox> box;
   router_actor router;
   core::token_bucket bucket{1, std::chrono::seconds{1}};
@@ -111,7 +111,7 @@ struct connection_state {
   clock_point attach_at{}; ///< next heartbeat
 };
 
-using self_ptr = connection_actor::stateful_pointer<connection_state>;
+using self_ptr = session_actor::stateful_pointer<session_state>;
 
 void arm_sweep(self_ptr self, std::chrono::milliseconds in) {
   auto& st = self->state;
@@ -163,7 +163,7 @@ void close(self_ptr self, ec why) {
 }
 
 /// Puts rows that follow `st.last` into the outbox. False: not all fitted.
-bool put(connection_state& st, std::vector<core::inbox_row>& rows, core::moment applied_at = {}) {
+bool put(session_state& st, std::vector<core::inbox_row>& rows, core::moment applied_at = {}) {
   if (rows.empty())
     return true;
   std::vector<inbox_pos> positions;
@@ -329,9 +329,9 @@ void sweep(self_ptr self) {
                              std::chrono::duration_cast<std::chrono::milliseconds>(st.attach_at - now)));
 }
 
-connection_actor::behavior_type connection(self_ptr self, connection_identity who, connection_config config,
-                                           std::shared_ptr<connection_port> port, std::shared_ptr<outbox> box,
-                                           router_actor router) {
+session_actor::behavior_type session(self_ptr self, session_identity who, session_config config,
+                                     std::shared_ptr<session_port> port, std::shared_ptr<outbox> box,
+                                     router_actor router) {
   auto& st = self->state;
   st.who = who;
   st.config = config;
@@ -341,7 +341,7 @@ connection_actor::behavior_type connection(self_ptr self, connection_identity wh
   st.bucket = {config.user_burst_max, config.user_refill_every};
   if (number(who.user) != 0) {
     caf::anon_send(st.router, atom::receive_v, who.ref.number, number(who.user),
-                   caf::actor_cast<connection_actor>(self));
+                   caf::actor_cast<session_actor>(self));
     attach(self);
   }
   return {
@@ -381,9 +381,9 @@ connection_actor::behavior_type connection(self_ptr self, connection_identity wh
 
 } // namespace
 
-caf::error validate(const connection_config& config) {
+caf::error validate(const session_config& config) {
   const auto bad = [](const char* field) {
-    return caf::make_error(caf::sec::invalid_argument, std::string{"connection: "} + field);
+    return caf::make_error(caf::sec::invalid_argument, std::string{"session: "} + field);
   };
   if (config.outbox_rows_max < 1)
     return bad("outbox_rows_max");
@@ -408,10 +408,10 @@ caf::error validate(const connection_config& config) {
   return caf::none;
 }
 
-connection_actor spawn_connection(caf::actor_system& sys, connection_identity who, connection_config config,
-                                  std::shared_ptr<connection_port> port, std::shared_ptr<outbox> box,
-                                  router_actor router) {
-  return sys.spawn(connection, who, config, std::move(port), std::move(box), std::move(router));
+session_actor spawn_session(caf::actor_system& sys, session_identity who, session_config config,
+                            std::shared_ptr<session_port> port, std::shared_ptr<outbox> box,
+                            router_actor router) {
+  return sys.spawn(session, who, config, std::move(port), std::move(box), std::move(router));
 }
 
 } // namespace parley
