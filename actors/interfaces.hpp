@@ -4,7 +4,7 @@
 //            calls                      calls (its shard leads here)          proposals, reads
 //   gateway ───────► SESSION ──► ROUTER ──► SHARD ──► CONVERSATION / INBOX / ACCOUNT ──► STORE
 //      ▲                 ▲            │ ▲                        │      ▲                     │
-//      │ outbox, answers │            ▼ │ (another node's)       │      └──── results ────────┤
+//      │ rows, answers   │            ▼ │ (another node's)       │      └──── results ────────┤
 //      └─────────────────┴─ deliveries ─┴────────────────────────┘                            │
 //                                       SHARD ◄── leadership, debts, arrivals ────────────────┘
 //                                         └──► FAN-OUT ──► ROUTER (appends to other shards)
@@ -178,7 +178,7 @@ CAF_ADD_ATOM(parley, parley::atom, publish, "publish") // a reader waits for wha
 CAF_ADD_ATOM(parley, parley::atom, drain, "drain")     // hand leaderships over
 CAF_ADD_ATOM(parley, parley::atom, rehome, "rehome")   // the user's shard has a new leader
 CAF_ADD_ATOM(parley, parley::atom, receive, "receive") // start streaming the inbox
-CAF_ADD_ATOM(parley, parley::atom, took, "took")       // the outbox has room again
+CAF_ADD_ATOM(parley, parley::atom, took, "took")       // the delivery queue has room again
 CAF_END_TYPE_ID_BLOCK(parley)
 
 namespace parley {
@@ -213,7 +213,7 @@ using shard_actor = caf::typed_actor<
     caf::reacts_to<call_batch>, caf::reacts_to<core::leadership>, caf::reacts_to<shard_effects>,
     caf::reacts_to<result_batch>, caf::reacts_to<atom::idle, std::uint64_t, std::uint64_t>>;
 
-/// The SESSION of one device: its calls, deadlines and outbox.
+/// The SESSION of one device: its calls, deadlines and delivery queue.
 using session_actor = caf::typed_actor<
     // From the gateway: one turn's calls of this connection (`reply_to` is left empty).
     caf::reacts_to<call_batch>, caf::reacts_to<answer_batch>, caf::reacts_to<delivery_batch>,

@@ -58,7 +58,7 @@ public:
   void answered(std::vector<numbered_answer> answers) override {
     mailbox_->post({connection_, crossing::kind::answers, ec::none, std::move(answers)});
   }
-  void outbox_filled() override {
+  void rows_ready() override {
     if (!told_.exchange(true)) // one notice until the loop has looked
       mailbox_->post({connection_, crossing::kind::filled, ec::none, {}});
   }
@@ -101,7 +101,7 @@ private:
   std::uint64_t number_;
   gateway::connection_sink* sink_;
   std::shared_ptr<port> port_;
-  std::shared_ptr<outbox> box_;
+  std::shared_ptr<delivery_queue> box_;
   session_actor actor_;
   std::uint64_t last_call_ = 0;
   std::unordered_map<std::uint64_t, kj::Own<kj::PromiseFulfiller<core::answer>>> open_;
@@ -189,8 +189,9 @@ private:
 kj_session::kj_session(kj_backend& owner, const session_identity& who, gateway::connection_sink* sink)
     : owner_{owner}, number_{who.ref.number}, sink_{sink}, port_{std::make_shared<port>(owner.mailbox(),
                                                                                         who.ref.number)},
-      box_{std::make_shared<outbox>(owner.config().session.outbox_rows_max,
-                                    owner.config().session.outbox_bytes_max, owner.config().outbox_depth)},
+      box_{std::make_shared<delivery_queue>(owner.config().session.queue_rows_max,
+                                            owner.config().session.queue_bytes_max,
+                                            owner.config().queue_depth)},
       actor_{spawn_session(owner.system(), who, owner.config().session, port_, box_, owner.router())} {
   owner_.enter(number_, *this);
 }
@@ -224,7 +225,7 @@ void kj_session::cross(crossing& c) {
   switch (c.what) {
   case crossing::kind::filled:
     if (sink_)
-      sink_->outbox_ready();
+      sink_->rows_ready();
     else
       port_->looked();
     return;

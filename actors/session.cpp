@@ -9,72 +9,6 @@
 
 namespace parley {
 
-std::size_t outbox::weight(const core::inbox_row& row) {
-  constexpr std::size_t fixed = 96;
-  if (const auto* m = std::get_if<core::message_news>(&row.what))
-    return fixed + m->msg.body.size();
-  if (const auto* o = std::get_if<core::opened_news>(&row.what))
-    return fixed + o->members.size() * sizeof(user_id);
-  return fixed;
-}
-
-outbox::~outbox() {
-  if (depth_)
-    depth_->fetch_sub(rows_.size() - first_, std::memory_order_relaxed);
-}
-
-std::size_t outbox::put(std::vector<core::inbox_row>& rows, core::moment applied_at) {
-  std::lock_guard guard{mutex_};
-  std::size_t taken = 0;
-  for (auto& row : rows) {
-    const auto w = weight(row);
-    const auto held = rows_.size() - first_;
-    if (held > 0 && (held >= rows_max_ || bytes_ + w > bytes_max_))
-      break;
-    bytes_ += w;
-    rows_.push_back({std::move(row), applied_at});
-    ++taken;
-  }
-  if (depth_)
-    depth_->fetch_add(taken, std::memory_order_relaxed);
-  return taken;
-}
-
-std::vector<core::outgoing_row> outbox::take(std::size_t rows_max, std::size_t bytes_max) {
-  std::lock_guard guard{mutex_};
-  std::vector<core::outgoing_row> out;
-  std::size_t bytes = 0;
-  while (first_ < rows_.size() && out.size() < rows_max) {
-    const auto w = weight(rows_[first_].row);
-    if (!out.empty() && bytes + w > bytes_max)
-      break;
-    bytes += w;
-    out.push_back(std::move(rows_[first_++]));
-  }
-  bytes_ -= bytes;
-  if (depth_)
-    depth_->fetch_sub(out.size(), std::memory_order_relaxed);
-  if (first_ == rows_.size()) {
-    first_ = 0;
-    if (rows_.capacity() > 64)
-      std::vector<core::outgoing_row>{}.swap(rows_); // idle connections hold nothing
-    else
-      rows_.clear();
-  }
-  return out;
-}
-
-void outbox::release_if_empty() {
-  std::lock_guard guard{mutex_};
-  if (rows_.empty())
-    std::vector<core::outgoing_row>{}.swap(rows_);
-}
-
-std::size_t outbox::rows() const {
-  std::lock_guard guard{mutex_};
-  return rows_.size() - first_;
-}
-
 namespace {
 
 using clock_point = std::chrono::steady_clock::time_point;
@@ -89,7 +23,7 @@ struct session_state {
   session_identity who;
   session_config config;
   std::shared_ptr<session_port> port;
-  std::shared_ptr<outbox> box;
+  std::shared_ptr<delivery_queue> box;
   router_actor router;
   core::token_bucket bucket{1, std::chrono::seconds{1}};
   struct open_call {
@@ -99,7 +33,7 @@ struct session_state {
   std::unordered_map<std::uint64_t, open_call> open;
   std::uint64_t last_own = own_calls;
   stream mode = stream::off;
-  inbox_pos last{}; ///< everything up to here was put into the outbox
+  inbox_pos last{}; ///< everything up to here was put into the delivery queue
   bool pushed_while_pulling = false;
   std::uint64_t pull_number = 0; ///< the pull that counts
   std::uint64_t attach_number = 0;
@@ -162,7 +96,7 @@ void close(self_ptr self, ec why) {
   st.port->closed(why);
 }
 
-/// Puts rows that follow `st.last` into the outbox. False: not all fitted.
+/// Puts rows that follow `st.last` into the delivery queue. False: not all fitted.
 bool put(session_state& st, std::vector<core::inbox_row>& rows, core::moment applied_at = {}) {
   if (rows.empty())
     return true;
@@ -173,7 +107,7 @@ bool put(session_state& st, std::vector<core::inbox_row>& rows, core::moment app
   const auto n = st.box->put(rows, applied_at);
   if (n > 0) {
     st.last = positions[n - 1];
-    st.port->outbox_filled();
+    st.port->rows_ready();
   }
   return n == rows.size();
 }
@@ -330,7 +264,7 @@ void sweep(self_ptr self) {
 }
 
 session_actor::behavior_type session(self_ptr self, session_identity who, session_config config,
-                                     std::shared_ptr<session_port> port, std::shared_ptr<outbox> box,
+                                     std::shared_ptr<session_port> port, std::shared_ptr<delivery_queue> box,
                                      router_actor router) {
   auto& st = self->state;
   st.who = who;
@@ -385,10 +319,10 @@ caf::error validate(const session_config& config) {
   const auto bad = [](const char* field) {
     return caf::make_error(caf::sec::invalid_argument, std::string{"session: "} + field);
   };
-  if (config.outbox_rows_max < 1)
-    return bad("outbox_rows_max");
-  if (config.outbox_bytes_max < (1 << 16) + 1024)
-    return bad("outbox_bytes_max");
+  if (config.queue_rows_max < 1)
+    return bad("queue_rows_max");
+  if (config.queue_bytes_max < (1 << 16) + 1024)
+    return bad("queue_bytes_max");
   if (config.pull_rows < 1)
     return bad("pull_rows");
   if (config.calls_max < 1)
@@ -409,7 +343,7 @@ caf::error validate(const session_config& config) {
 }
 
 session_actor spawn_session(caf::actor_system& sys, session_identity who, session_config config,
-                            std::shared_ptr<session_port> port, std::shared_ptr<outbox> box,
+                            std::shared_ptr<session_port> port, std::shared_ptr<delivery_queue> box,
                             router_actor router) {
   return sys.spawn(session, who, config, std::move(port), std::move(box), std::move(router));
 }

@@ -127,7 +127,7 @@ void gateway_page(page& p, const gateway::gateway_metrics& g) {
            "Of each pushed row: from its commit, where its inbox is led, until the kernel here has it.",
            MetricType::Histogram)
       .histogram(g.applied_to_written);
-  p.family("outbox_to_socket_seconds", "From leaving the outbox until the kernel has it.",
+  p.family("delivery_queue_to_socket_seconds", "From leaving the delivery queue until the kernel has it.",
            MetricType::Histogram)
       .histogram(g.taken_to_written);
 }
@@ -182,10 +182,9 @@ std::vector<MetricFamily> collect(const node_facts& facts) {
   p.family("ready", "1 if every replica here knows a leader and the node is not draining.", MetricType::Gauge)
       .value(std::uint64_t{facts.ready});
   gateway_page(p, facts.clients);
-  p.family("outbox_rows", "Waiting in memory for clients to take them.", MetricType::Gauge)
-      .value(read(facts.waiting.outbox_rows));
-  p.family("fan_out_rows", "Owed to other shards and not confirmed, of the shards led here.",
-           MetricType::Gauge)
+  p.family("delivery_queue_rows", "Waiting in memory for clients to take them.", MetricType::Gauge)
+      .value(read(facts.waiting.delivery_queue_rows));
+  p.family("debts", "Owed to other shards and not confirmed, of the shards led here.", MetricType::Gauge)
       .value(read(facts.waiting.owed));
   replica_page(p, now.replicas);
   p.family("commit_seconds", "Of a batch; its sync included, where it needs one.", MetricType::Histogram)

@@ -29,8 +29,8 @@ private:
 
 /// What waits in memory for others. Thread: any.
 struct depths {
-  counter outbox_rows{0}; ///< for clients, in all outboxes
-  counter owed{0};        ///< to other shards, of all shards led here
+  counter delivery_queue_rows{0}; ///< for clients, in all delivery queues
+  counter owed{0};                ///< to other shards, of all shards led here
 };
 
 /// What a node is like now. Any thread may ask.

@@ -33,8 +33,8 @@ resident_config residents(const node_config& c) {
 
 session_config sessions(const node_config& c) {
   session_config r;
-  r.outbox_rows_max = c.outbox_messages_max;
-  r.outbox_bytes_max = c.outbox_bytes_max;
+  r.queue_rows_max = c.outbox_messages_max;
+  r.queue_bytes_max = c.outbox_bytes_max;
   r.answer_within = c.call_timeout;
   r.user_burst_max = c.user_sends_burst;
   r.user_refill_every = std::chrono::microseconds{1'000'000 / c.user_sends_per_second};
@@ -172,7 +172,7 @@ public:
 
     gateway_thread::parts parts{system_,
                                 router_,
-                                {config_.node, epoch_, sessions(config_), &waiting_.outbox_rows},
+                                {config_.node, epoch_, sessions(config_), &waiting_.delivery_queue_rows},
                                 gateways(config_, founding_),
                                 nullptr,
                                 config_.code_sender,

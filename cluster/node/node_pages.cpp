@@ -80,15 +80,15 @@ std::string node_pages::page() {
   const auto& g = it->metrics();
   const auto leads = std::count_if(now.replicas.begin(), now.replicas.end(),
                                    [](const auto& r) { return r.as == replica_status::role::leader; });
-  html +=
-      fmt::format("<h2>Now</h2><table>"
-                  "<tr><td class=t>logged-in devices<td>{}<tr><td class=t>client connections<td>{}"
-                  "<tr><td class=t>messages handed in since the start<td>{}"
-                  "<tr><td class=t>rows waiting for clients<td>{}"
-                  "<tr><td class=t>rows owed to other shards<td>{}"
-                  "<tr><td class=t>replicas, of these leaders<td>{}, {}</table>\n",
-                  g.sessions.load(), g.connections.load(), g.sends.load(), it->waiting().outbox_rows.load(),
-                  it->waiting().owed.load(), now.replicas.size(), leads);
+  html += fmt::format("<h2>Now</h2><table>"
+                      "<tr><td class=t>logged-in devices<td>{}<tr><td class=t>client connections<td>{}"
+                      "<tr><td class=t>messages handed in since the start<td>{}"
+                      "<tr><td class=t>rows waiting for clients<td>{}"
+                      "<tr><td class=t>rows owed to other shards<td>{}"
+                      "<tr><td class=t>replicas, of these leaders<td>{}, {}</table>\n",
+                      g.sessions.load(), g.connections.load(), g.sends.load(),
+                      it->waiting().delivery_queue_rows.load(), it->waiting().owed.load(),
+                      now.replicas.size(), leads);
   html += "<h2>Other nodes</h2><table><tr><th class=t>node<th class=t>link<th>bytes waiting</tr>\n";
   for (const auto& l : now.links)
     html += fmt::format("<tr><td class=t>{}<td class=t><b class={}>{}</b><td>{}</tr>\n", number(l.peer),

@@ -16,9 +16,9 @@ namespace parley::gateway {
 class connection_sink {
 public:
   virtual ~connection_sink() noexcept(false) = default;
-  /// The connection's outbox has rows: take them with `session::take`.
-  virtual void outbox_ready() = 0;
-  /// The session is over (fenced, draining, outbox trouble …): tell the client, then close.
+  /// The session's delivery queue has rows: take them with `session::take`.
+  virtual void rows_ready() = 0;
+  /// The session is over (fenced, draining, delivery trouble …): tell the client, then close.
   virtual void close(ec why, std::uint32_t reconnect_after_ms) = 0;
 };
 
@@ -28,9 +28,9 @@ public:
   virtual ~session() noexcept(false) = default;
   /// Any call whose answer belongs to this user. Always resolves (`timed_out` at the latest); rejects never.
   virtual kj::Promise<core::answer> ask(core::call what) = 0;
-  /// Start (or restart) streaming the inbox after `after` into the outbox.
+  /// Start (or restart) streaming the inbox after `after` into the delivery queue.
   virtual void start_receiving(inbox_pos after) = 0;
-  /// Takes rows from the outbox, at most `rows_max` and `bytes_max` (one row at least, if there is any).
+  /// Takes rows from the delivery queue, at most `rows_max` and `bytes_max` (one row at least, if there is any).
   /// The space is free again at once, and what did not fit before is fetched from the inbox.
   virtual std::vector<core::outgoing_row> take(std::size_t rows_max, std::size_t bytes_max) = 0;
   /// The user's other devices want copies of what this one sends.

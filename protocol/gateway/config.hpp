@@ -63,7 +63,7 @@ struct gateway_config {
   std::uint32_t page_items_max = 500;
   std::size_t page_bytes_max = 1024 * 1024;
   std::size_t body_bytes_max = 64 * 1024;
-  std::size_t deliver_rows_max = 64;         ///< taken from the outbox per `deliver`; what is under way is
+  std::size_t deliver_rows_max = 64;         ///< taken from the queue per `deliver`; what is under way is
   std::size_t deliver_bytes_max = 32 * 1024; ///< bounded by the stream's window and one such call
   std::chrono::milliseconds receiver_deadline{60'000}; ///< for a receiver to take what fills its window
   std::chrono::milliseconds idle_deadline{90'000};

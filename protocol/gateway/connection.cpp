@@ -262,7 +262,7 @@ void connection::receive(rpc::Receiver::Client receiver, inbox_pos after) {
   schedule_pump();
 }
 
-void connection::outbox_ready() {
+void connection::rows_ready() {
   schedule_pump();
 }
 

@@ -1,6 +1,6 @@
 #pragma once
 // One client's connection: its stream, its RPC system, its session once it has logged in, and the pump that
-// moves rows from the session's outbox to the client's receiver.
+// moves rows from the session's delivery queue to the client's receiver.
 #include "protocol/gateway/address_limits.hpp"
 #include "protocol/gateway/backend.hpp"
 #include "protocol/gateway/clock.hpp"
@@ -72,7 +72,7 @@ public:
   void tear_down();
 
   // connection_sink
-  void outbox_ready() override;
+  void rows_ready() override;
   void close(ec why, std::uint32_t reconnect_after_ms) override;
 
   // what the RPC objects see

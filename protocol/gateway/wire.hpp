@@ -31,7 +31,7 @@ void write(rpc::Error::Builder b, ec why, std::uint32_t retry_after_ms);
 
 std::uint64_t words_of(const core::message& m);
 std::uint64_t words_of(const core::inbox_row& r);
-/// What a row costs a connection's outbox and pages.
+/// What a row costs a session's delivery queue and pages.
 std::size_t bytes_of(const core::inbox_row& r);
 std::size_t bytes_of(const core::message& m);
 

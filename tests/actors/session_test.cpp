@@ -16,7 +16,7 @@ struct recording_port final : session_port {
     for (auto& each : a)
       answers.push_back(std::move(each));
   }
-  void outbox_filled() override { ++filled; }
+  void rows_ready() override { ++filled; }
   void closed(ec why) override { closes.push_back(why); }
 };
 
@@ -30,7 +30,7 @@ core::inbox_row row(std::uint64_t pos, std::size_t bytes = 10) {
 struct fixture : test::actor_fixture {
   fake_router router = make_router();
   std::shared_ptr<recording_port> port = std::make_shared<recording_port>();
-  std::shared_ptr<outbox> box;
+  std::shared_ptr<delivery_queue> box;
   session_config config;
   session_actor it;
   const core::connection_ref ref{node_id{1}, 5, 77};
@@ -38,7 +38,7 @@ struct fixture : test::actor_fixture {
   ~fixture() { caf::anon_send_exit(it, caf::exit_reason::user_shutdown); }
 
   void open() {
-    box = std::make_shared<outbox>(config.outbox_rows_max, config.outbox_bytes_max);
+    box = std::make_shared<delivery_queue>(config.queue_rows_max, config.queue_bytes_max);
     it = spawn_session(sys, {ref, user_id{1}, device_id{2}, session_number{3}}, config, port, box,
                        router.handle);
     run();
@@ -107,8 +107,9 @@ TEST_CASE_FIXTURE(fixture, "too many sends of one connection are refused, and no
   CHECK(core::error_of(port->answers[0].what) == ec::rate_limited);
 }
 
-TEST_CASE_FIXTURE(fixture, "a full outbox loses nothing: what did not fit is fetched when there is room") {
-  config.outbox_rows_max = 2;
+TEST_CASE_FIXTURE(fixture,
+                  "a full delivery queue loses nothing: what did not fit is fetched when there is room") {
+  config.queue_rows_max = 2;
   go_live();
   push(0, {row(1), row(2), row(3)});
   CHECK(box->rows() == 2);
@@ -213,7 +214,7 @@ TEST_CASE_FIXTURE(fixture, "a fenced connection closes once, with the reason") {
   CHECK(port->closes[0] == ec::fenced);
 }
 
-TEST_CASE_FIXTURE(fixture, "live rows reach the outbox in order, with one notice each") {
+TEST_CASE_FIXTURE(fixture, "live rows reach the delivery queue in order, with one notice each") {
   go_live();
   push(0, {row(1), row(2)});
   push(2, {row(3)});
@@ -223,8 +224,8 @@ TEST_CASE_FIXTURE(fixture, "live rows reach the outbox in order, with one notice
   CHECK(port->filled == 2);
 }
 
-TEST_CASE("an outbox takes a lone row however big, and otherwise keeps its bounds") {
-  outbox box{10, 70'000};
+TEST_CASE("a delivery queue takes a lone row however big, and otherwise keeps its bounds") {
+  delivery_queue box{10, 70'000};
   std::vector<core::inbox_row> rows;
   rows.push_back(row(1, 65'536));
   rows.push_back(row(2, 65'536));
@@ -233,12 +234,12 @@ TEST_CASE("an outbox takes a lone row however big, and otherwise keeps its bound
   CHECK(box.take(10, 1000).empty());
 }
 
-TEST_CASE("the depth of all outboxes is what they hold, also when one goes with rows in it") {
+TEST_CASE("the depth of all delivery queues is what they hold, also when one goes with rows in it") {
   std::atomic<std::uint64_t> depth{0};
-  outbox stays{10, 70'000, &depth};
+  delivery_queue stays{10, 70'000, &depth};
   std::vector<core::inbox_row> rows{row(1), row(2), row(3)};
   {
-    outbox goes{2, 70'000, &depth};
+    delivery_queue goes{2, 70'000, &depth};
     CHECK(goes.put(rows) == 2);
     CHECK(stays.put(rows) == 3);
     CHECK(depth == 5);

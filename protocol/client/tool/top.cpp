@@ -87,7 +87,7 @@ constexpr std::array columns{
     column{"sends/s", "sends_per_s", "parley_sends_total", how::per_second},
     column{"errs/s", "send_errors_per_s", "parley_send_errors_total", how::per_second},
     column{"rows/s", "rows_delivered_per_s", "parley_rows_delivered_total", how::per_second},
-    column{"waiting", "outbox_rows", "parley_outbox_rows"},
+    column{"waiting", "delivery_queue_rows", "parley_delivery_queue_rows"},
     column{"out50", "commit_to_socket_p50_ms", "parley_commit_to_socket_seconds", how::p50, 1e3, false},
     column{"out99", "commit_to_socket_p99_ms", "parley_commit_to_socket_seconds", how::p99, 1e3, false},
     column{"batch/s", "commits_per_s", "parley_commit_seconds_count", how::per_second},

@@ -146,11 +146,11 @@ TEST_CASE_FIXTURE(fixture,
   get(request.send());
   c.stream->hold_reads();
   for (std::uint64_t i = 1; i <= 200; ++i)
-    cluster.outbox.push_back(row(i, 4096));
-  cluster.sinks.front()->outbox_ready();
+    cluster.queue.push_back(row(i, 4096));
+  cluster.sinks.front()->rows_ready();
   CHECK(closed_for(close_reason::receiver_stalled));
   CHECK(cluster.live_sessions == 0);
-  CHECK(cluster.outbox.size() > 150); // about a window was taken, not all
+  CHECK(cluster.queue.size() > 150); // about a window was taken, not all
 }
 
 TEST_CASE_FIXTURE(fixture, "a receiver that never returns is closed") {
@@ -164,8 +164,8 @@ TEST_CASE_FIXTURE(fixture, "a receiver that never returns is closed") {
   request.setReceiver(kj::heap<test_receiver>(got));
   get(request.send());
   for (std::uint64_t i = 1; i <= 100; ++i)
-    cluster.outbox.push_back(row(i, 4096));
-  cluster.sinks.front()->outbox_ready();
+    cluster.queue.push_back(row(i, 4096));
+  cluster.sinks.front()->rows_ready();
   CHECK(closed_for(close_reason::receiver_stalled));
 }
 

@@ -90,11 +90,11 @@ struct fake_cluster::its_session final : gateway::session {
   std::vector<core::outgoing_row> take(std::size_t rows_max, std::size_t bytes_max) override {
     std::vector<core::outgoing_row> rows;
     std::size_t bytes = 0;
-    while (!c.outbox.empty() && rows.size() < rows_max && (rows.empty() || bytes < bytes_max)) {
-      if (const auto* m = std::get_if<core::message_news>(&c.outbox.front().what))
+    while (!c.queue.empty() && rows.size() < rows_max && (rows.empty() || bytes < bytes_max)) {
+      if (const auto* m = std::get_if<core::message_news>(&c.queue.front().what))
         bytes += m->msg.body.size();
-      rows.push_back({std::move(c.outbox.front()), c.applied_at});
-      c.outbox.pop_front();
+      rows.push_back({std::move(c.queue.front()), c.applied_at});
+      c.queue.pop_front();
     }
     return rows;
   }

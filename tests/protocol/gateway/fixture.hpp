@@ -51,7 +51,7 @@ struct fake_cluster final : gateway::backend {
   answers on_call;         ///< before login; find_device is answered from `devices` if this is empty
   answers on_session_call; ///< after login
   std::vector<core::call> calls;
-  std::deque<core::inbox_row> outbox;
+  std::deque<core::inbox_row> queue;
   core::moment applied_at{}; ///< of all of them
   std::vector<inbox_pos> receiving_from;
   std::vector<connection_sink*> sinks;

@@ -218,8 +218,8 @@ TEST_CASE_FIXTURE(fixture, "deliveries keep their order, and begin where the dev
   REQUIRE(receive(*this, session, got) == ec::none);
   CHECK(cluster.receiving_from == std::vector<inbox_pos>{inbox_pos{5}});
   for (std::uint64_t i = 6; i <= 1005; ++i)
-    cluster.outbox.push_back(row(i, 200));
-  cluster.sinks.front()->outbox_ready();
+    cluster.queue.push_back(row(i, 200));
+  cluster.sinks.front()->rows_ready();
   REQUIRE(until([&] { return got.seqs.size() == 1000; }));
   for (std::size_t i = 0; i < got.seqs.size(); ++i)
     REQUIRE(got.seqs[i] == i + 6);
@@ -239,8 +239,8 @@ TEST_CASE_FIXTURE(fixture,
   REQUIRE(receive(*this, session, got) == ec::none);
   cluster.applied_at = std::chrono::steady_clock::now() - std::chrono::hours{1};
   for (std::uint64_t i = 1; i <= 10; ++i)
-    cluster.outbox.push_back(row(i, 200));
-  cluster.sinks.front()->outbox_ready();
+    cluster.queue.push_back(row(i, 200));
+  cluster.sinks.front()->rows_ready();
   REQUIRE(until([&] { return shared.metrics.applied_to_written.count == 10; }));
   CHECK(shared.metrics.applied_to_written.sum_us >= 36'000'000'000ULL);
 }
@@ -254,8 +254,8 @@ TEST_CASE_FIXTURE(fixture, "a second receiver replaces the first") {
   REQUIRE(receive(*this, session, second, gateway::encode_cursor(config.cluster, user_id{1}, inbox_pos{3})) ==
           ec::none);
   CHECK(cluster.receiving_from.back() == inbox_pos{3});
-  cluster.outbox.push_back(row(4, 10));
-  cluster.sinks.front()->outbox_ready();
+  cluster.queue.push_back(row(4, 10));
+  cluster.sinks.front()->rows_ready();
   REQUIRE(until([&] { return second.seqs.size() == 1; }));
   CHECK(first.seqs.empty());
 }

@@ -351,22 +351,22 @@ TEST_CASE_FIXTURE(besieged,
     get(request.send());
     if (!got[i].hangs) {
       for (std::uint64_t n = 1, some = chance.below(5); n <= some; ++n) {
-        cluster.outbox.push_back(row(n, 100));
-        cluster.sinks.back()->outbox_ready();
+        cluster.queue.push_back(row(n, 100));
+        cluster.sinks.back()->rows_ready();
         REQUIRE(until([&] { return got[i].seqs.size() >= n; }));
       }
       stalled.back()->stream->hold_reads();
     }
     for (std::uint64_t n = 1; n <= rows_each; ++n)
-      cluster.outbox.push_back(row(n, 4096));
-    cluster.sinks.back()->outbox_ready();
+      cluster.queue.push_back(row(n, 4096));
+    cluster.sinks.back()->rows_ready();
     // A window and a delivery of at most 32 KiB are taken, whoever it is.
-    REQUIRE(until([&] { return cluster.outbox.size() < rows_each; }));
+    REQUIRE(until([&] { return cluster.queue.size() < rows_each; }));
     for (int turns = 0; turns < 20; ++turns)
       io.waitScope.poll();
-    CHECK(cluster.outbox.size() > rows_each / 4);
-    untaken += cluster.outbox.size();
-    cluster.outbox.clear();
+    CHECK(cluster.queue.size() > rows_each / 4);
+    untaken += cluster.queue.size();
+    cluster.queue.clear();
   }
   CHECK(until(
       [&] { return closes(close_reason::receiver_stalled) == mutations && server->connections() == 1; }));

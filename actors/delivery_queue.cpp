@@ -1,0 +1,71 @@
+#include "actors/delivery_queue.hpp"
+
+namespace parley {
+
+std::size_t delivery_queue::weight(const core::inbox_row& row) {
+  constexpr std::size_t fixed = 96;
+  if (const auto* m = std::get_if<core::message_news>(&row.what))
+    return fixed + m->msg.body.size();
+  if (const auto* o = std::get_if<core::opened_news>(&row.what))
+    return fixed + o->members.size() * sizeof(user_id);
+  return fixed;
+}
+
+delivery_queue::~delivery_queue() {
+  if (depth_)
+    depth_->fetch_sub(rows_.size() - first_, std::memory_order_relaxed);
+}
+
+std::size_t delivery_queue::put(std::vector<core::inbox_row>& rows, core::moment applied_at) {
+  std::lock_guard guard{mutex_};
+  std::size_t taken = 0;
+  for (auto& row : rows) {
+    const auto w = weight(row);
+    const auto held = rows_.size() - first_;
+    if (held > 0 && (held >= rows_max_ || bytes_ + w > bytes_max_))
+      break;
+    bytes_ += w;
+    rows_.push_back({std::move(row), applied_at});
+    ++taken;
+  }
+  if (depth_)
+    depth_->fetch_add(taken, std::memory_order_relaxed);
+  return taken;
+}
+
+std::vector<core::outgoing_row> delivery_queue::take(std::size_t rows_max, std::size_t bytes_max) {
+  std::lock_guard guard{mutex_};
+  std::vector<core::outgoing_row> out;
+  std::size_t bytes = 0;
+  while (first_ < rows_.size() && out.size() < rows_max) {
+    const auto w = weight(rows_[first_].row);
+    if (!out.empty() && bytes + w > bytes_max)
+      break;
+    bytes += w;
+    out.push_back(std::move(rows_[first_++]));
+  }
+  bytes_ -= bytes;
+  if (depth_)
+    depth_->fetch_sub(out.size(), std::memory_order_relaxed);
+  if (first_ == rows_.size()) {
+    first_ = 0;
+    if (rows_.capacity() > 64)
+      std::vector<core::outgoing_row>{}.swap(rows_); // idle connections hold nothing
+    else
+      rows_.clear();
+  }
+  return out;
+}
+
+void delivery_queue::release_if_empty() {
+  std::lock_guard guard{mutex_};
+  if (rows_.empty())
+    std::vector<core::outgoing_row>{}.swap(rows_);
+}
+
+std::size_t delivery_queue::rows() const {
+  std::lock_guard guard{mutex_};
+  return rows_.size() - first_;
+}
+
+} // namespace parley

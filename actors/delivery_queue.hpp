@@ -1,0 +1,41 @@
+#pragma once
+#include "actors/core/outgoing_row.hpp"
+
+#include <atomic>
+#include <mutex>
+
+namespace parley {
+
+/// Where the rows of one session cross to its KJ thread.
+///
+/// Owns:   rows that are pushed but not yet taken. It is bounded by rows and by bytes; what does not fit stays
+///         in the inbox, and the session fetches it from there.
+/// Thread: any; short critical sections.
+class delivery_queue {
+public:
+  /// `depth`: what all queues of the process hold together; outlives this one, may be null.
+  delivery_queue(std::size_t rows_max, std::size_t bytes_max, std::atomic<std::uint64_t>* depth = nullptr)
+      : rows_max_{rows_max}, bytes_max_{bytes_max}, depth_{depth} {}
+  ~delivery_queue();
+  delivery_queue(const delivery_queue&) = delete;
+  delivery_queue& operator=(const delivery_queue&) = delete;
+
+  /// Takes as many rows as fit (a lone row always does). Answers how many.
+  std::size_t put(std::vector<core::inbox_row>& rows, core::moment applied_at = {});
+  std::vector<core::outgoing_row> take(std::size_t rows_max, std::size_t bytes_max);
+  std::size_t rows() const;
+  /// Nothing came for a while: gives the memory of former rows back.
+  void release_if_empty();
+  /// What one row costs.
+  static std::size_t weight(const core::inbox_row& row);
+
+private:
+  mutable std::mutex mutex_;
+  std::vector<core::outgoing_row> rows_;
+  std::size_t first_ = 0; ///< taken before
+  std::size_t bytes_ = 0;
+  std::size_t rows_max_, bytes_max_;
+  std::atomic<std::uint64_t>* depth_;
+};
+
+} // namespace parley
