@@ -27,7 +27,7 @@ struct fan_out_state {
   std::uint64_t confirm_done = 0;
   std::optional<clock_point>
       unconfirmed_since;                    ///< the first that is delivered and not proposed to be forgotten
-  std::chrono::milliseconds load_backoff{}; ///< zero: the outbox could be read
+  std::chrono::milliseconds load_backoff{}; ///< zero: the stored debts could be read
   clock_point load_at{};
   bool sweeping = false;
   std::size_t counted = 0; ///< of `config.depth`
@@ -50,15 +50,15 @@ void arm_sweep(self_ptr self) {
   sweep_later(self, st.config.sweep_every);
 }
 
-core::outbox_page read_outbox(fan_out_state& st, std::uint64_t from) {
+core::debt_page read_debts(fan_out_state& st, std::uint64_t from) {
 #ifdef PARLEY_PLANTED_BUGS // a harness proves that it would notice: see tests/harness/chaos
-  if (const char* bug = std::getenv("PARLEY_PLANT"); bug && std::string_view{bug} == "outbox-not-replayed")
+  if (const char* bug = std::getenv("PARLEY_PLANT"); bug && std::string_view{bug} == "debts-not-replayed")
     return {};
 #endif
   return st.reader->debts(st.shard, from, st.config.debts_max - st.ledger.size());
 }
 
-/// Takes from the outbox what the ledger has room for. Only a page that was read, and that says it is the
+/// Takes from the stored debts what the ledger has room for. Only a page that was read, and that says it is the
 /// last, proves that nothing else is owed.
 void load(self_ptr self) {
   auto& st = self->state;
@@ -66,7 +66,7 @@ void load(self_ptr self) {
   if (now < st.load_at)
     return;
   while (auto from = st.ledger.load_from()) {
-    auto page = read_outbox(st, *from);
+    auto page = read_debts(st, *from);
     if (page.error != ec::none) {
       st.load_backoff = std::clamp(st.load_backoff * 2, st.config.load_retry_min, st.config.load_retry_max);
       st.load_at = now + st.load_backoff;
@@ -75,7 +75,7 @@ void load(self_ptr self) {
     st.load_backoff = {};
     const auto last = page.rows.empty() ? 0 : page.rows.back().number;
     for (auto& row : page.rows)
-      st.ledger.add(std::move(row), core::debt_ledger::source::outbox);
+      st.ledger.add(std::move(row), core::debt_ledger::source::stored);
     if (page.more && last != 0)
       continue;
     st.ledger.loaded(std::max(last, st.highest_heard));
@@ -104,7 +104,7 @@ void confirm(self_ptr self) {
   st.unconfirmed_since.reset();
   proposal_batch batch;
   batch.proposals.push_back(
-      make_proposal(st.shard, upto, caf::actor_cast<result_sink>(self), core::confirm_outbox{upto}));
+      make_proposal(st.shard, upto, caf::actor_cast<result_sink>(self), core::confirm_debts{upto}));
   caf::anon_send(st.store, std::move(batch));
 }
 
@@ -139,7 +139,7 @@ fan_out_actor::behavior_type fan_out(self_ptr self, shard_id shard, fan_out_conf
   st.store = std::move(store);
   st.router = std::move(router);
   st.ledger = core::debt_ledger{config.shards, config.debts_max, config.parts_max};
-  self->send(self, atom::sweep_v); // begins with what is in the outbox
+  self->send(self, atom::sweep_v); // begins with the debts that are stored
   st.sweeping = true;
   return {
       [self](debt_batch& batch) {

@@ -9,7 +9,7 @@ namespace parley {
 
 struct fan_out_config {
   std::uint16_t shards = 64;
-  std::size_t debts_max = 4096; ///< in memory; the rest waits in the outbox
+  std::size_t debts_max = 4096; ///< in memory; the rest waits in storage
   std::size_t parts_max = 256;  ///< inbox appends in one command
   /// Forgetting what was delivered costs a log entry and its syncs, for which nobody waits; a failover only
   /// sends again what is not forgotten. So: when this many debts are delivered, …
@@ -17,14 +17,15 @@ struct fan_out_config {
   std::chrono::milliseconds confirm_within{5000}; ///< … or this long after the first of them
   std::chrono::milliseconds sweep_every{50};      ///< while anything is owed
   std::chrono::milliseconds answer_within{2000};  ///< then it is sent again
-  std::chrono::milliseconds load_retry_min{50};   ///< after the outbox could not be read; doubles, up to …
+  std::chrono::milliseconds load_retry_min{
+      50}; ///< after the stored debts could not be read; doubles, up to …
   std::chrono::milliseconds load_retry_max{2000};
   std::atomic<std::uint64_t>* depth =
       nullptr; ///< debts in memory, of all shards led here; outlives the actor
 };
 caf::error validate(const fan_out_config& config);
 
-/// Spawns the FAN-OUT of a shard that leads here. It begins with what the outbox holds, so a failover replays
+/// Spawns the FAN-OUT of a shard that leads here. It begins with the stored debts, so a failover replays
 /// what the leader before left: appends cover ranges, an inbox ignores what it has.
 fan_out_actor spawn_fan_out(caf::actor_system& sys, shard_id shard, fan_out_config config,
                             state_reader& reader, store_actor store, router_actor router);

@@ -201,7 +201,7 @@ using conversation_actor = resident_actor;
 using inbox_actor = resident_actor;
 using account_actor = resident_actor;
 
-/// The FAN-OUT of one shard delivers what its outbox owes to other shards, in order, until confirmed.
+/// The FAN-OUT of one shard delivers what the shard owes to others, in order, until confirmed.
 /// Lives while the shard leads here.
 using fan_out_actor =
     caf::typed_actor<caf::reacts_to<debt_batch>, caf::reacts_to<answer_batch>, caf::reacts_to<result_batch>,

@@ -161,7 +161,7 @@ public:
   const std::shared_ptr<kj_mailbox>& mailbox() const { return mailbox_; }
 
 private:
-  core::connection_ref next_ref() { return {config_.node, ++*numbers_, config_.epoch}; }
+  core::connection_ref next_ref() { return {config_.node, ++*numbers_, config_.process}; }
 
   kj::Promise<void> listen() {
     return readable_.whenBecomesReadable().then([this] {

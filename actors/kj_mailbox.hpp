@@ -15,7 +15,7 @@ namespace parley {
 
 struct kj_backend_config {
   node_id node{};
-  std::uint64_t epoch = 0; ///< of this process; as the router's
+  std::uint64_t process = 0; ///< as the router's
   session_config session;
   std::atomic<std::uint64_t>* queue_depth = nullptr; ///< rows in all delivery queues; outlives the backend
 };

@@ -138,7 +138,7 @@ private:
 
 void deliver_here(router_state& st, std::vector<delivery> items) {
   for (auto& d : items) {
-    if (d.to.epoch != st.config.epoch)
+    if (d.to.process != st.config.process)
       continue; // of a process before this one
     auto i = st.connections.find(d.to.number);
     if (i == st.connections.end())
@@ -183,7 +183,7 @@ void leaders_changed(self_ptr self, const std::vector<core::leadership>& changes
       caf::anon_send(c.actor, atom::rehome_v);
   if (!mine.shards.empty() && st.wiring.peers) {
     std::vector<node_id> told;
-    for (const auto& nodes : st.wiring.placement)
+    for (const auto& nodes : st.wiring.replica_nodes)
       for (auto n : nodes)
         if (n != st.config.node && std::find(told.begin(), told.end(), n) == told.end()) {
           told.push_back(n);

@@ -15,7 +15,7 @@ public:
 
 struct router_config {
   node_id node{};
-  std::uint64_t epoch = 0; ///< of this process: random
+  std::uint64_t process = 0; ///< random; other nodes tell this process from the one before by it
   std::uint16_t shards = 64;
   std::size_t forwarded_max = 65'536;              ///< calls under way to other nodes
   std::size_t parked_max = 16'384;                 ///< calls that wait for a leader to be known
@@ -33,8 +33,8 @@ caf::error validate(const router_config& config);
 struct router_wiring {
   std::unordered_map<std::uint16_t, shard_actor> shards; ///< replicas on this node
   peer_port* peers = nullptr;
-  /// Replicas of each shard, to ask when no leader is known here.
-  std::vector<std::vector<node_id>> placement;
+  /// The nodes with a replica of each shard. The router announces to them which shards it leads.
+  std::vector<std::vector<node_id>> replica_nodes;
 };
 
 } // namespace parley

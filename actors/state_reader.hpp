@@ -29,8 +29,8 @@ public:
   virtual core::conversation_list conversations(shard_id s, const core::list_conversations& ask) = 0;
   virtual core::found_device device(shard_id s, user_id user, device_id device) = 0;
   virtual core::found_phone phone(shard_id s, const std::string& phone) = 0;
-  /// The outbox from number `from` on.
-  virtual core::outbox_page debts(shard_id s, std::uint64_t from, std::size_t rows_max) = 0;
+  /// The stored debts from number `from` on.
+  virtual core::debt_page debts(shard_id s, std::uint64_t from, std::size_t rows_max) = 0;
   virtual core::node_list nodes(shard_id s) = 0;
 };
 

@@ -9,11 +9,11 @@ namespace parley::core {
 /// A client connection, cluster-wide.
 struct connection_ref {
   node_id node{};
-  std::uint64_t number = 0; ///< never reused by a node's process
-  std::uint64_t epoch = 0;  ///< of the node's process: random
+  std::uint64_t number = 0;  ///< never reused by a process
+  std::uint64_t process = 0; ///< random, drawn by each process of the node
   template <class F>
   auto fields(F&& f) {
-    return f(node, number, epoch);
+    return f(node, number, process);
   }
   auto operator<=>(const connection_ref&) const = default;
 };

@@ -95,7 +95,7 @@ struct inbox_row {
 struct inbox_append {
   user_id user{};
   conversation_id conversation;
-  std::uint64_t membership = 0; ///< generation of this membership: the seq at which it began; higher wins
+  std::uint64_t membership = 0; ///< the seq at which this membership began; the higher wins
   seq_no prev{};
   seq_no upto{};
   std::vector<news>
@@ -106,8 +106,7 @@ struct inbox_append {
   }
 };
 
-/// Cross-shard work that a shard owes, in order, kept until the other side confirmed it. Number: outbox
-/// position.
+/// One inbox that a debt concerns. `prev` is the last seq that its stream was sent before.
 struct fan_out_target {
   user_id user{};
   std::uint64_t membership = 0;
@@ -217,8 +216,8 @@ struct raise_watermarks {
     return f(marks);
   }
 };
-/// The other shards have everything up to `upto`: forget it.
-struct confirm_outbox {
+/// The other shards have every debt up to number `upto`, so the shard forgets these debts.
+struct confirm_debts {
   std::uint64_t upto = 0;
   template <class F>
   auto fields(F&& f) {
@@ -294,12 +293,12 @@ struct want_copies {
   }
 };
 
-using command = std::variant<open_direct, append_message, raise_watermarks, confirm_outbox, append_inbox,
+using command = std::variant<open_direct, append_message, raise_watermarks, confirm_debts, append_inbox,
                              advance_cursor, issue_code, redeem_code, put_device, put_node, want_copies>;
 
 /// Bookkeeping that no person waits for: a second earlier or later is the same to everybody.
 inline bool can_wait(const command& c) {
-  return std::holds_alternative<raise_watermarks>(c) || std::holds_alternative<confirm_outbox>(c) ||
+  return std::holds_alternative<raise_watermarks>(c) || std::holds_alternative<confirm_debts>(c) ||
          std::holds_alternative<advance_cursor>(c);
 }
 
@@ -365,8 +364,8 @@ struct incurred {
   owed what;
   std::optional<message> full;
 };
-/// Part of a shard's outbox, oldest first, bodies loaded. An error says nothing about what is owed.
-struct outbox_page {
+/// Part of a shard's stored debts, oldest first, bodies loaded. An error says nothing about what is owed.
+struct debt_page {
   ec error{};
   std::vector<incurred> rows;
   bool more = false; ///< there is more than was asked for or fits

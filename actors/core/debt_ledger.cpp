@@ -17,7 +17,7 @@ const std::vector<fan_out_target>* debt_ledger::targets_of(const owed& what) con
 bool debt_ledger::add(incurred debt_in, source from) {
   const bool follows = debts_.empty() ? debt_in.number > last_ : debt_in.number == last_ + 1;
   const bool next =
-      from == source::outbox ? follows : !behind_ && (last_ == 0 || debt_in.number == last_ + 1);
+      from == source::stored ? follows : !behind_ && (last_ == 0 || debt_in.number == last_ + 1);
   if (!next || debts_.size() >= debts_max_) {
     behind_ = behind_ || debt_in.number > last_;
     return false;

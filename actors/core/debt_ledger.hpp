@@ -10,7 +10,7 @@ namespace parley::core {
 
 /// What a shard owes to others, who has it already, and what to send next.
 ///
-/// Owns:   the debts in memory, in outbox order; which of their targets are under way or done.
+/// Owns:   the debts in memory, in the order of their numbers; which of their targets are under way or done.
 /// Thread: its owner's. Time is an argument.
 /// Holds:  a debt leaves only when all its targets confirmed it and every debt before it left; sending twice
 ///         is harmless, since an inbox ignores what it covers and watermarks only rise.
@@ -23,13 +23,13 @@ public:
   debt_ledger(std::uint16_t shards, std::size_t debts_max, std::size_t parts_max)
       : shards_{shards}, debts_max_{debts_max}, parts_max_{parts_max} {}
 
-  enum class source { live, outbox };
-  /// Takes a debt if it is the next one and there is room; otherwise it has to be loaded from the outbox
-  /// later. Nothing live is taken before the outbox was read once: older debts may wait there.
+  enum class source { live, stored };
+  /// Takes a debt if it is the next one and there is room; otherwise it has to be loaded from storage
+  /// later. Nothing live is taken before the stored debts were read once: older debts may wait there.
   bool add(incurred debt, source from);
-  /// The number to load from, if the outbox may hold more than was added.
+  /// The number to load from, if storage may hold more than was added.
   std::optional<std::uint64_t> load_from() const;
-  /// The outbox was read; `highest` is the newest debt known to exist (0: none), read or not.
+  /// The stored debts were read; `highest` is the newest debt known to exist (0: none), read or not.
   void loaded(std::uint64_t highest);
 
   struct call_out {
@@ -45,7 +45,7 @@ public:
 
   /// All up to this number is with those it concerns.
   std::uint64_t confirmed() const { return confirmed_; }
-  /// The number before the first debt that was ever added: nothing up to it is in the outbox.
+  /// The number before the first debt that was ever added: nothing up to it is stored.
   std::uint64_t begun() const { return begun_; }
   bool idle() const { return debts_.empty() && !behind_; }
   std::size_t size() const { return debts_.size(); }
@@ -91,7 +91,7 @@ private:
   std::uint64_t begun_ = 0;
   std::uint64_t last_call_ = 0;
   std::size_t unsent_ = 0; ///< targets
-  bool behind_ = true;     ///< the outbox may hold more: it does at the start
+  bool behind_ = true;     ///< storage may hold more: this is so at the start
   std::unordered_map<std::uint64_t, under_way> calls_;
   std::unordered_map<std::uint64_t, std::vector<std::pair<std::uint32_t, inbox_append>>>
       repaired_; ///< by debt

@@ -7,7 +7,7 @@
 // would make this replica another one than its peers.
 //
 // Owns:   what the leader's actors have to do about what was applied, until `take_results`.
-//         Per shard: the outbox's next number, which follows from the rows; it saves a search per message.
+//         Per shard: the number of the next debt, which follows from the rows; it saves a search per message.
 // Thread: the store's.
 // Holds:  an answer, debt or arrival is taken after the turn's `write`, so what it tells is on a majority's
 //         disks.
@@ -41,7 +41,7 @@ public:
              std::uint64_t ticket) override;
   void replaced(shard_id shard) override;
 
-  /// Whether to build debts and arrivals. What was incurred before is in the outbox: replay it on taking
+  /// Whether to build debts and arrivals. What was incurred before is stored: replay it on taking
   /// over.
   void set_leading(shard_id shard, bool leading);
   results take_results() { return std::exchange(results_, {}); }
@@ -49,7 +49,7 @@ public:
 private:
   struct shard_memory {
     bool leading = false;
-    std::optional<std::uint64_t> outbox_next;
+    std::optional<std::uint64_t> next_debt;
     // Only planted bugs keep these; they are what must not be kept here.
     std::map<std::pair<conversation_id, device_id>, std::vector<core::remembered_id>> planted_ids;
     std::map<conversation_id, std::uint64_t> planted_seqs;
@@ -66,10 +66,10 @@ private:
   core::outcome on(step&, core::append_message& c);
   core::outcome on(step&, core::raise_watermarks& c);
   core::outcome on(step&, core::want_copies& c);
-  core::outcome on(step&, core::confirm_outbox& c);
+  core::outcome on(step&, core::confirm_debts& c);
   std::optional<core::placement> planted_retry(step&, const core::submission& s);
   void owe(step&, core::owed what, std::optional<core::message> full = std::nullopt);
-  std::uint64_t outbox_next(step&);
+  std::uint64_t next_debt(step&);
 
   // shard_machine_inbox.cpp
   core::outcome on(step&, core::append_inbox& c);

@@ -23,13 +23,13 @@ core::placement first_answer(conversation_id c, const core::remembered_id& known
 
 } // namespace
 
-// --- the outbox --------------------------------------------------------------------------------------------
+// --- the debts ---------------------------------------------------------------------------------------------
 
-std::uint64_t shard_machine::outbox_next(step& s) {
-  auto& next = s.memory.outbox_next;
+std::uint64_t shard_machine::next_debt(step& s) {
+  auto& next = s.memory.next_debt;
   if (!next) {
     std::uint64_t n = 1;
-    if (const auto v = s.rows.get(rows::outbox_end_key())) {
+    if (const auto v = s.rows.get(rows::debt_end_key())) {
       reader in{*v};
       n = in.get<std::uint64_t>();
     }
@@ -45,25 +45,25 @@ std::uint64_t shard_machine::outbox_next(step& s) {
 }
 
 void shard_machine::owe(step& s, core::owed what, std::optional<core::message> full) {
-  const auto number = outbox_next(s);
-  s.rows.put(rows::outbox_key(number), core::encode(what));
-  s.memory.outbox_next = number + 1;
+  const auto number = next_debt(s);
+  s.rows.put(rows::debt_key(number), core::encode(what));
+  s.memory.next_debt = number + 1;
   if (s.memory.leading)
     results_.debts.push_back({s.at.shard, number, std::move(what), std::move(full)});
 }
 
-core::outcome shard_machine::on(step& s, core::confirm_outbox& c) {
-  const auto next = outbox_next(s);
+core::outcome shard_machine::on(step& s, core::confirm_debts& c) {
+  const auto next = next_debt(s);
   const auto upto = std::min(c.upto, next - 1);
   if (upto == 0)
     return core::done{};
   // Bounded by what one fan-out actor has under way.
-  s.rows.erase_range(rows::outbox_key(0), rows::outbox_key(upto + 1), SIZE_MAX);
+  s.rows.erase_range(rows::debt_key(0), rows::debt_key(upto + 1), SIZE_MAX);
   // Otherwise the last row tells the next number.
   if (upto + 1 == next) {
     writer w{8};
     w.put(next);
-    s.rows.put(rows::outbox_end_key(), w.bytes());
+    s.rows.put(rows::debt_end_key(), w.bytes());
   }
   return core::done{};
 }

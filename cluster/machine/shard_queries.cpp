@@ -134,25 +134,24 @@ std::vector<core::watermark> read_watermarks(shard_view& view, conversation_id c
   return marks;
 }
 
-core::outbox_page read_outbox(shard_view& view, shard_id shard, std::uint64_t from, std::size_t rows_max,
-                              std::size_t bytes_max) {
-  core::outbox_page page;
-  view.ascend(rows::outbox_key(from), rows::row_key{'o'}.past(),
-              [&](std::string_view key, std::string_view v) {
-                if (page.rows.size() >= rows_max) {
-                  page.more = true;
-                  return scan::stop;
-                }
-                key_reader in{key.substr(1)};
-                const auto number = in.get<std::uint64_t>();
-                auto what = rows::read<core::owed>(v);
-                if (!what) {
-                  page.error = ec::corrupt;
-                  return scan::stop;
-                }
-                page.rows.push_back({shard, number, std::move(*what), std::nullopt});
-                return scan::more;
-              });
+core::debt_page read_debts(shard_view& view, shard_id shard, std::uint64_t from, std::size_t rows_max,
+                           std::size_t bytes_max) {
+  core::debt_page page;
+  view.ascend(rows::debt_key(from), rows::row_key{'o'}.past(), [&](std::string_view key, std::string_view v) {
+    if (page.rows.size() >= rows_max) {
+      page.more = true;
+      return scan::stop;
+    }
+    key_reader in{key.substr(1)};
+    const auto number = in.get<std::uint64_t>();
+    auto what = rows::read<core::owed>(v);
+    if (!what) {
+      page.error = ec::corrupt;
+      return scan::stop;
+    }
+    page.rows.push_back({shard, number, std::move(*what), std::nullopt});
+    return scan::more;
+  });
   std::size_t bytes = 0;
   for (std::size_t i = 0; i < page.rows.size() && page.error == ec::none; ++i) {
     const auto* m = std::get_if<core::owed_message>(&page.rows[i].what);

@@ -43,10 +43,10 @@ std::vector<core::message> read_messages(shard_view& view, conversation_id c, se
 std::vector<core::watermark> read_watermarks(shard_view& view, conversation_id c,
                                              const rows::conversation_head& head);
 
-/// Outbox rows numbered `from` and up, bodies of messages loaded: what a fan-out actor replays. Errors: those
+/// Debts numbered `from` and up, bodies of messages loaded: what a fan-out actor replays. Errors: those
 /// of the view, corrupt; then there are no rows.
-core::outbox_page read_outbox(shard_view& view, shard_id shard, std::uint64_t from, std::size_t rows_max,
-                              std::size_t bytes_max);
+core::debt_page read_debts(shard_view& view, shard_id shard, std::uint64_t from, std::size_t rows_max,
+                           std::size_t bytes_max);
 
 // --- inboxes -----------------------------------------------------------------------------------------------
 

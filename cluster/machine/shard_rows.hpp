@@ -11,8 +11,8 @@
 //   c <conversation> 3 <dev><slot> core::remembered_id  one accepted id; slot = n mod 256
 //   m <conversation> <seq>         core::message        the log. Apart from `c`, which stays small and warm
 //   n <node>                       core::node_record    meta shard only
-//   O                              u64                  outbox: the next number, if no row is left to tell
-//   o <number>                     core::owed           outbox: what other shards have not confirmed
+//   O                              u64                  debts: the next number, if no row is left to tell
+//   o <number>                     core::owed           debts: what other shards have not confirmed
 //   p <phone>                      core::phone_claim    at the phone's shard
 //   u <user> 0                     inbox_head           last position, devices' cursors
 //   u <user> 1                     account              phone, devices and their keys
@@ -20,8 +20,8 @@
 //   u <user> 3 <conversation><u2>  inbox_mark           the watermark of u2 as this inbox knows it, and its row
 //   i <user> <pos>                 core::news           one inbox row
 //
-// An appended message writes: head, sender head, remembered id, log row, outbox row. The first two share a
-// page, outbox rows of a batch share another.
+// An appended message writes: head, sender head, remembered id, log row, debt row. The first two share a
+// page, debt rows of a batch share another.
 #include "actors/core/commands.hpp"
 #include "actors/core/dedup_window.hpp"
 #include "actors/core/inbox_cover.hpp"
@@ -103,10 +103,10 @@ inline row_key message_key(conversation_id c, seq_no s) {
 inline row_key node_key(node_id n) {
   return row_key{'n'}.put(n);
 }
-inline row_key outbox_end_key() {
+inline row_key debt_end_key() {
   return row_key{'O'};
 }
-inline row_key outbox_key(std::uint64_t number) {
+inline row_key debt_key(std::uint64_t number) {
   return row_key{'o'}.put(number);
 }
 /// `phone` was checked against limits::phone_bytes_max.

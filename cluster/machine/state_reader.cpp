@@ -70,8 +70,8 @@ public:
   core::found_phone phone(shard_id s, const std::string& phone) override {
     return view(s, [&](auto& v) { return queries::find_phone(v, phone); });
   }
-  core::outbox_page debts(shard_id s, std::uint64_t from, std::size_t rows_max) override {
-    return view(s, [&](auto& v) { return queries::read_outbox(v, s, from, rows_max, debts_bytes_max); });
+  core::debt_page debts(shard_id s, std::uint64_t from, std::size_t rows_max) override {
+    return view(s, [&](auto& v) { return queries::read_debts(v, s, from, rows_max, debts_bytes_max); });
   }
   core::node_list nodes(shard_id s) override {
     return view(s, [&](auto& v) { return queries::list_nodes(v); });

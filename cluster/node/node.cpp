@@ -121,10 +121,10 @@ public:
   impl(caf::actor_system& system, const node_config& config, const storage::identity& identity,
        const membership& m, storage::journaled_environment& env)
       : system_{system}, config_{config}, founding_{m.cluster}, nodes_{m.nodes}, disk_{identity.disk},
-        env_{env}, epoch_{random_epoch()}, reader_{make_state_reader(env)} {
+        env_{env}, process_{random_epoch()}, reader_{make_state_reader(env)} {
     router_config rc;
     rc.node = config.node;
-    rc.epoch = epoch_;
+    rc.process = process_;
     rc.shards = founding_.shards;
     start_alarm(system);
     wired_router_ = spawn_router(system, rc);
@@ -133,7 +133,7 @@ public:
     store_config sc;
     sc.replication.node = config.node;
     sc.replication.disk = identity.disk;
-    sc.replication.seed = epoch_;
+    sc.replication.seed = process_;
     sc.replication.election_timeout = config.election_timeout;
     sc.replication.heartbeat_every = config.raft_heartbeat;
     wired_store_ = spawn_store(system, sc, env);
@@ -159,7 +159,7 @@ public:
       std::vector<node_id> nodes;
       for (const auto& m : first_members(founding_, shard_id{s}))
         nodes.push_back(m.node);
-      rw.placement.push_back(std::move(nodes));
+      rw.replica_nodes.push_back(std::move(nodes));
     }
     rw.peers = this;
     sw.router = router_;
@@ -172,7 +172,7 @@ public:
 
     gateway_thread::parts parts{system_,
                                 router_,
-                                {config_.node, epoch_, sessions(config_), &waiting_.delivery_queue_rows},
+                                {config_.node, process_, sessions(config_), &waiting_.delivery_queue_rows},
                                 gateways(config_, founding_),
                                 nullptr,
                                 config_.code_sender,
@@ -321,7 +321,7 @@ private:
   std::vector<core::node_record> nodes_;
   disk_id disk_;
   storage::journaled_environment& env_;
-  std::uint64_t epoch_;
+  std::uint64_t process_;
   std::unique_ptr<state_reader> reader_;
   links* links_ = nullptr;
   wired_router_actor wired_router_;

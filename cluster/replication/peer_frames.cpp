@@ -12,7 +12,7 @@ constexpr std::size_t header_bytes = 1 + 2 + 4 + 8 + 8;
 
 } // namespace
 
-outbox::peer& outbox::of(node_id node) {
+frame_batcher::peer& frame_batcher::of(node_id node) {
   for (auto& p : peers_)
     if (p.node == node)
       return p;
@@ -20,7 +20,8 @@ outbox::peer& outbox::of(node_id node) {
   return peers_.back();
 }
 
-std::string& outbox::start(node_id to, leaves when, const message_header& h, std::size_t bytes_expected) {
+std::string& frame_batcher::start(node_id to, leaves when, const message_header& h,
+                                  std::size_t bytes_expected) {
   auto& frames = of(to).frames[static_cast<int>(when)];
   if (frames.empty() || frames.back().size() + header_bytes + 4 + bytes_expected > frame_bytes_max_) {
     frames.emplace_back();
@@ -37,14 +38,14 @@ std::string& outbox::start(node_id to, leaves when, const message_header& h, std
   return *open_;
 }
 
-void outbox::finish() {
+void frame_batcher::finish() {
   const auto bytes = static_cast<std::uint32_t>(open_->size() - open_at_ - 4);
   std::memcpy(open_->data() + open_at_, &bytes, sizeof bytes);
   open_ = nullptr;
   ++messages_;
 }
 
-void outbox::take(leaves when, std::vector<frame>& into) {
+void frame_batcher::take(leaves when, std::vector<frame>& into) {
   for (auto& p : peers_) {
     for (auto& bytes : p.frames[static_cast<int>(when)])
       into.push_back({p.node, std::move(bytes)});
@@ -55,7 +56,7 @@ void outbox::take(leaves when, std::vector<frame>& into) {
     messages_ = 0;
 }
 
-void outbox::drop(node_id node) {
+void frame_batcher::drop(node_id node) {
   for (auto& p : peers_)
     if (p.node == node)
       p.frames[0].clear(), p.frames[1].clear();

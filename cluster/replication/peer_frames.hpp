@@ -54,10 +54,10 @@ void put_raw(std::string& out, T v) {
 
 /// Collects messages into frames. `early` ones may leave before this turn's sync, `late` ones only after it.
 /// Owns: the buffers. Holds: FIFO per peer and time of leaving.
-class outbox {
+class frame_batcher {
 public:
   enum class leaves : std::uint8_t { early, late };
-  explicit outbox(std::size_t frame_bytes_max) : frame_bytes_max_{frame_bytes_max} {}
+  explicit frame_batcher(std::size_t frame_bytes_max) : frame_bytes_max_{frame_bytes_max} {}
 
   /// The buffer to append the body to, until `finish`. `bytes_expected` opens a new frame if this one would
   /// burst.

@@ -502,8 +502,8 @@ message_header replica::header(message_type type, std::uint64_t to) const {
   return {type, shard_, record_.gen, self_, to};
 }
 
-outbox::leaves replica::leaving() const {
-  return hold_ || host_.ending_turn ? outbox::leaves::late : outbox::leaves::early;
+frame_batcher::leaves replica::leaving() const {
+  return hold_ || host_.ending_turn ? frame_batcher::leaves::late : frame_batcher::leaves::early;
 }
 
 std::uint64_t replica::commit_index() const {

@@ -26,7 +26,7 @@ struct replica_host {
   replication_config config;
   state_machine& machine;
   storage::environment* env = nullptr;
-  outbox out;
+  frame_batcher out;
   events news;
   std::int64_t now = 0;
   std::uint64_t next_sequence = 1;
@@ -149,7 +149,7 @@ private:
   void refuse(std::uint64_t ticket, ec why);
   void refuse_all(ec built, ec logged);
   message_header header(message_type type, std::uint64_t to) const;
-  outbox::leaves leaving() const;
+  frame_batcher::leaves leaving() const;
   std::uint64_t commit_index() const;
   std::uint64_t term_at(std::uint64_t index) const;
   bool wants_timeout() const;

@@ -47,7 +47,7 @@ std::optional<std::string> validate(const replication_config& c) {
 }
 
 replication_parts::replication_parts(replication_config config, state_machine& machine)
-    : host{config, machine}, transfers{*this}, handovers{*this} {}
+    : host{config, machine}, transfers{*this}, successions{*this} {}
 
 replica* replication_parts::find(shard_id shard) {
   const auto i = replicas.find(shard);
@@ -184,7 +184,7 @@ void replication_parts::run_common() {
     requeue(*r);
   }
   transfers.tick();
-  handovers.tick();
+  successions.tick();
 }
 
 void replication::receive(node_id from, std::string_view bytes, mono_ms now) {
@@ -206,7 +206,7 @@ void replication_parts::dispatch(node_id from, const message_view& m) {
     return transfers.receive(from, h, m.body);
   case message_type::sealed:
   case message_type::confirmed:
-    return handovers.receive(from, h, m.body);
+    return successions.receive(from, h, m.body);
   default:
     break;
   }
@@ -214,7 +214,7 @@ void replication_parts::dispatch(node_id from, const message_view& m) {
   if (!r)
     return;
   if (h.gen < r->record().gen || (h.gen == r->record().gen && r->record().ending))
-    return handovers.answer_old(from, *r, h.gen);
+    return successions.answer_old(from, *r, h.gen);
   // Its Raft id says which disk in which generation it is: another's messages are none of ours.
   if (h.gen != r->record().gen || h.to != r->self() || h.from == h.to || !r->raft() ||
       r->node_of(h.from) != from)
@@ -226,7 +226,7 @@ void replication_parts::dispatch(node_id from, const message_view& m) {
   case message_type::vote_result:
   case message_type::timeout_now:
     r->receive_raft(h, m.body);
-    handovers.heard(from, *r, h.from);
+    successions.heard(from, *r, h.from);
     break;
   case message_type::read_ask:
   case message_type::read_answer:
@@ -292,7 +292,7 @@ turn replication::begin_turn(mono_ms now) {
     i.host.dirty[n]->begin_turn();
   i.transfers.begin_turn();
   turn t;
-  i.host.out.take(outbox::leaves::early, t.frames);
+  i.host.out.take(frame_batcher::leaves::early, t.frames);
   return t;
 }
 
@@ -318,12 +318,12 @@ turn replication::end_turn(mono_ms now) {
     i.requeue(*r);
   }
   i.transfers.end_turn(committed);
-  i.handovers.end_turn(committed);
+  i.successions.end_turn(committed);
   i.host.ending_turn = false;
   turn t;
-  i.host.out.take(outbox::leaves::early, t.frames);
+  i.host.out.take(frame_batcher::leaves::early, t.frames);
   if (committed || !wants_write())
-    i.host.out.take(outbox::leaves::late, t.frames);
+    i.host.out.take(frame_batcher::leaves::late, t.frames);
   t.news = std::exchange(i.host.news, {});
   return t;
 }

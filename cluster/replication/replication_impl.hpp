@@ -29,7 +29,7 @@ public:
   replica_host host;
   std::map<shard_id, std::unique_ptr<replica>> replicas;
   state_transfers transfers;
-  successions handovers;
+  cluster::successions successions;
   /// Election timers, soonest first; an entry counts only while it is its replica's `queued_deadline`.
   std::vector<std::pair<std::int64_t, shard_id>> timers;
   std::int64_t next_common = 0;

@@ -86,7 +86,7 @@ void state_transfers::begin(const replica& r, generation gen, node_id to, std::u
               raft_id(r.shard(), gen, {node_.host.config.node, node_.host.config.disk}), to_id};
   t.slot = record->slot;
   t.began = t.progress = node_.host.now;
-  auto& out = node_.host.out.start(to, outbox::leaves::early, t.header);
+  auto& out = node_.host.out.start(to, frame_batcher::leaves::early, t.header);
   put_raw(out, t.id);
   put_raw(out, as_successor ? std::uint64_t{1} : record->applied_index);
   put_raw(out, as_successor ? std::uint64_t{1} : record->applied_term);
@@ -121,7 +121,7 @@ bool state_transfers::pump(outgoing& t) {
     t.done = !more;
     auto header = t.header;
     header.type = message_type::transfer_chunk;
-    auto& out = node_.host.out.start(t.to, outbox::leaves::early, header, rows.size());
+    auto& out = node_.host.out.start(t.to, frame_batcher::leaves::early, header, rows.size());
     put_raw(out, t.id);
     put_raw(out, t.chunks++);
     put_raw(out, static_cast<std::uint8_t>(t.done));
@@ -171,7 +171,7 @@ void state_transfers::on_fetch(node_id from, const message_header& h) {
   const auto& record = r->record();
   const bool as_successor = record.as == life::sealed && record.ending->next_gen() == h.gen;
   if (!as_successor && h.gen <= record.gen && (h.gen != record.gen || record.ending))
-    return node_.handovers.answer_old(from, *r, h.gen);
+    return node_.successions.answer_old(from, *r, h.gen);
   const auto* who = find_member(as_successor ? record.ending->next : record.members, h.shard, h.gen, h.from);
   if (!who || who->node != from || r->unsynced())
     return;
@@ -181,7 +181,7 @@ void state_transfers::on_fetch(node_id from, const message_header& h) {
 // --- receiving ---------------------------------------------------------------------------------------------
 
 void state_transfers::answer(shard_id shard, const incoming& t, verdict v) {
-  const auto when = node_.host.ending_turn ? outbox::leaves::late : outbox::leaves::early;
+  const auto when = node_.host.ending_turn ? frame_batcher::leaves::late : frame_batcher::leaves::early;
   auto& out = node_.host.out.start(t.from, when, {message_type::transfer_ack, shard, t.gen, 0, t.from_id});
   put_raw(out, t.id);
   put_raw(out, t.next);
@@ -344,7 +344,7 @@ void state_transfers::fetch(replica& r) {
   if (sources.empty())
     return;
   const auto to = sources[a.turn++ % sources.size()];
-  node_.host.out.start(to, outbox::leaves::early,
+  node_.host.out.start(to, frame_batcher::leaves::early,
                        {message_type::fetch, r.shard(), r.record().gen, r.self(), 0});
   node_.host.out.finish();
 }
@@ -364,7 +364,7 @@ void state_transfers::tick() {
           slowness + 1; // a receiver this slow would never get to the end: twice the time for the next
     auto header = t.header;
     header.type = message_type::transfer_stop;
-    put_raw(node_.host.out.start(t.to, outbox::leaves::early, header), t.id);
+    put_raw(node_.host.out.start(t.to, frame_batcher::leaves::early, header), t.id);
     node_.host.out.finish();
     drop(i);
   }

@@ -29,9 +29,9 @@ successions::progress& successions::of(const replica& r, generation gen) {
 void successions::tell(node_id whom, shard_id shard, const succession& s) {
   writer body;
   put_succession(body, s);
-  auto& out =
-      node_.host.out.start(whom, node_.host.ending_turn ? outbox::leaves::late : outbox::leaves::early,
-                           {message_type::sealed, shard, s.ended, 0, 0}, body.size());
+  auto& out = node_.host.out.start(
+      whom, node_.host.ending_turn ? frame_batcher::leaves::late : frame_batcher::leaves::early,
+      {message_type::sealed, shard, s.ended, 0, 0}, body.size());
   out.append(body.bytes());
   node_.host.out.finish();
 }
@@ -134,7 +134,7 @@ void successions::receive(node_id from, const message_header& h, std::string_vie
   if (record.gen > s.ended || (record.gen == s.ended && record.ending)) {
     const bool has = record.gen > s.next_gen() || (record.gen == s.next_gen() && record.as != life::waiting);
     if (has && !r->unsynced()) {
-      node_.host.out.start(from, outbox::leaves::early,
+      node_.host.out.start(from, frame_batcher::leaves::early,
                            {message_type::confirmed, h.shard, s.next_gen(), 0, 0});
       node_.host.out.finish();
     }

@@ -76,7 +76,7 @@ struct fixture : test::actor_fixture {
     return n;
   }
   std::uint64_t confirmed_upto(const proposal& p) {
-    return std::get<core::confirm_outbox>(*core::decode<core::command>(p.command)).upto;
+    return std::get<core::confirm_debts>(*core::decode<core::command>(p.command)).upto;
   }
 };
 
@@ -84,41 +84,39 @@ using seqs = std::vector<std::uint64_t>;
 
 } // namespace
 
-TEST_CASE_FIXTURE(fixture,
-                  "an outbox that cannot be read is not an empty one: it is read again, ever less often") {
-  reader.outbox = {owed_text(1), owed_text(2)};
-  reader.outbox_error = ec::overloaded;
+TEST_CASE_FIXTURE(fixture, "debts that cannot be read are not none: they are read again, ever less often") {
+  reader.owed = {owed_text(1), owed_text(2)};
+  reader.debts_error = ec::overloaded;
   lead();
   for (int i = 0; i < 20; ++i)
     advance(50ms);
   CHECK(router.calls.take().empty());
-  const auto at_first = reader.outbox_reads;
+  const auto at_first = reader.debts_reads;
   CHECK(at_first >= 3);
   CHECK(at_first <= 7);
   for (int i = 0; i < 200; ++i)
     advance(50ms);
-  CHECK(reader.outbox_reads - at_first <= 6); // each 2 s by now
-  incur(3, 3);                                // what is new must not overtake
+  CHECK(reader.debts_reads - at_first <= 6); // each 2 s by now
+  incur(3, 3);                               // what is new must not overtake
   CHECK(router.calls.take().empty());
-  reader.outbox_error = ec::none;
-  reader.outbox.push_back(owed_text(3));
+  reader.debts_error = ec::none;
+  reader.owed.push_back(owed_text(3));
   for (int i = 0; i < 41; ++i)
     advance(50ms);
   CHECK(appended(router.calls.take()) == seqs{1, 2, 3});
 }
 
-TEST_CASE_FIXTURE(fixture,
-                  "a page of the outbox that is full says that there is more, though nothing new comes") {
+TEST_CASE_FIXTURE(fixture, "a page of debts that is full says that there is more, though nothing new comes") {
   for (std::uint64_t n = 1; n <= 7; ++n)
-    reader.outbox.push_back(owed_text(n));
-  reader.outbox_rows_max = 3;
+    reader.owed.push_back(owed_text(n));
+  reader.debts_rows_max = 3;
   lead();
   CHECK(appended(router.calls.take()) == seqs{1, 2, 3, 4, 5, 6, 7});
 }
 
-TEST_CASE_FIXTURE(fixture, "an outbox of more than memory holds is drained to its end") {
+TEST_CASE_FIXTURE(fixture, "more debts than memory holds are drained to their end") {
   for (std::uint64_t n = 1; n <= 50; ++n)
-    reader.outbox.push_back(owed_text(n));
+    reader.owed.push_back(owed_text(n));
   config.debts_max = 8;
   lead();
   std::size_t delivered = 0;
@@ -135,7 +133,7 @@ TEST_CASE_FIXTURE(fixture, "a full memory takes no more, and fetches it when the
   config.debts_max = 4;
   lead();
   for (std::uint64_t n = 1; n <= 10; ++n)
-    reader.outbox.push_back(owed_text(n));
+    reader.owed.push_back(owed_text(n));
   incur(1, 10);
   CHECK(deliver_all() == 4);
   advance(50ms);
@@ -173,7 +171,7 @@ TEST_CASE_FIXTURE(
   lead();
   incur(1, 3);
   router.calls.take(); // its answers are lost with the old leader
-  reader.outbox = {owed_text(1), owed_text(2), owed_text(3)};
+  reader.owed = {owed_text(1), owed_text(2), owed_text(3)};
   fail_over();
   CHECK(appended(router.calls.take()) == seqs{1, 2, 3});
   incur(4, 5);
@@ -219,7 +217,7 @@ TEST_CASE_FIXTURE(fixture, "messages that come one by one share one confirmation
 
 TEST_CASE_FIXTURE(fixture,
                   "many messages are confirmed in between: a failover never sends more than those again") {
-  reader.outbox = {owed_text(1'000)};
+  reader.owed = {owed_text(1'000)};
   lead();
   CHECK(deliver_all() == 1);
   CHECK(store.proposals.take().empty()); // what was before the first is not this leader's to confirm

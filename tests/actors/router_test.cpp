@@ -48,12 +48,12 @@ struct fixture : test::actor_fixture {
   }
   void start() {
     config.node = here;
-    config.epoch = 9;
+    config.process = 9;
     config.shards = 4;
     it = spawn_router(sys, config);
     router_wiring w;
     w.peers = &peers;
-    w.placement = {{here, there, elsewhere}, {there, elsewhere}};
+    w.replica_nodes = {{here, there, elsewhere}, {there, elsewhere}};
     w.shards.emplace(0, sys.spawn([all = at_shard.all](shard_actor::pointer) -> shard_actor::behavior_type {
       return {
           [all](call_batch& b) {
@@ -78,7 +78,7 @@ struct fixture : test::actor_fixture {
   void ask(std::uint64_t number, shard_id s) {
     call_batch b;
     b.calls.push_back(
-        {number, asker.handle, core::call{core::propose{s, core::command{core::confirm_outbox{7}}}}});
+        {number, asker.handle, core::call{core::propose{s, core::command{core::confirm_debts{7}}}}});
     caf::anon_send(it, std::move(b));
     run();
   }
@@ -92,7 +92,7 @@ struct fixture : test::actor_fixture {
   }
   void peer_asks(node_id peer, std::uint64_t number, shard_id s) {
     from_peer(peer, core::calls_payload{
-                        {{number, core::call{core::propose{s, core::command{core::confirm_outbox{7}}}}}}});
+                        {{number, core::call{core::propose{s, core::command{core::confirm_debts{7}}}}}}});
   }
   void peer_answers(node_id peer, std::uint64_t number, ec error = ec::none) {
     from_peer(peer, core::answers_payload{{{number, core::answer{core::proposed{error, {}}}}}});

@@ -166,9 +166,9 @@ TEST_CASE_FIXTURE(fixture, "a lost leadership leaves nobody without an answer") 
 TEST_CASE_FIXTURE(fixture, "with every leadership the fan-out begins anew with what is stored") {
   start();
   leads(true);
-  CHECK(reader.outbox_reads == 1);
+  CHECK(reader.debts_reads == 1);
   leads(true); // lost and won again before anybody said so
-  CHECK(reader.outbox_reads == 2);
+  CHECK(reader.debts_reads == 2);
   leads(false);
-  CHECK(reader.outbox_reads == 2);
+  CHECK(reader.debts_reads == 2);
 }

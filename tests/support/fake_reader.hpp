@@ -15,10 +15,10 @@ struct fake_reader : state_reader {
   core::inbox_page next_page;
   core::attached next_attached;
   std::vector<core::message> log;
-  std::vector<core::incurred> outbox;
-  ec outbox_error{};
-  std::size_t outbox_rows_max = 1000; ///< of one page
-  int outbox_reads = 0;
+  std::vector<core::incurred> owed;
+  ec debts_error{};
+  std::size_t debts_rows_max = 1000; ///< of one page
+  int debts_reads = 0;
 
   std::optional<core::placement> find_retry(shard_id, const core::submission& w) override {
     auto i = retries.find({w.conversation, w.id.counter});
@@ -46,16 +46,16 @@ struct fake_reader : state_reader {
   core::conversation_list conversations(shard_id, const core::list_conversations&) override { return {}; }
   core::found_device device(shard_id, user_id, device_id) override { return {}; }
   core::found_phone phone(shard_id, const std::string&) override { return {}; }
-  core::outbox_page debts(shard_id, std::uint64_t from, std::size_t rows_max) override {
-    ++outbox_reads;
-    core::outbox_page page;
-    page.error = outbox_error;
+  core::debt_page debts(shard_id, std::uint64_t from, std::size_t rows_max) override {
+    ++debts_reads;
+    core::debt_page page;
+    page.error = debts_error;
     if (page.error != ec::none)
       return page;
-    for (const auto& d : outbox) {
+    for (const auto& d : owed) {
       if (d.number < from)
         continue;
-      if (page.rows.size() >= std::min(rows_max, outbox_rows_max)) {
+      if (page.rows.size() >= std::min(rows_max, debts_rows_max)) {
         page.more = true;
         break;
       }

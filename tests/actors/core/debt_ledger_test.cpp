@@ -23,7 +23,7 @@ outcome outcomes(std::vector<inbox_outcome> parts) {
 }
 debt_ledger ready_ledger(std::size_t debts_max = 100) {
   debt_ledger l{4, debts_max, 100};
-  l.loaded(0); // the outbox was read and is empty
+  l.loaded(0); // the stored debts were read: there are none
   return l;
 }
 const append_inbox& appends(const debt_ledger::call_out& c) {
@@ -32,12 +32,12 @@ const append_inbox& appends(const debt_ledger::call_out& c) {
 
 } // namespace
 
-TEST_CASE("nothing live is taken before the outbox was read, for older debts may wait there") {
+TEST_CASE("nothing live is taken before the stored debts were read, for older ones may wait there") {
   debt_ledger l{4, 100, 100};
   CHECK_FALSE(l.add(owed_text(7, 7), debt_ledger::source::live));
   REQUIRE(l.load_from());
-  CHECK(l.add(owed_text(6, 6), debt_ledger::source::outbox));
-  CHECK(l.add(owed_text(7, 7), debt_ledger::source::outbox));
+  CHECK(l.add(owed_text(6, 6), debt_ledger::source::stored));
+  CHECK(l.add(owed_text(7, 7), debt_ledger::source::stored));
   l.loaded(7);
   CHECK(l.add(owed_text(8, 8), debt_ledger::source::live));
   const auto calls = l.send(t0);
@@ -46,7 +46,7 @@ TEST_CASE("nothing live is taken before the outbox was read, for older debts may
   CHECK(appends(calls[0]).parts[0].upto == seq_no{6});
 }
 
-TEST_CASE("a full ledger leaves the rest in the outbox and asks for it when there is room") {
+TEST_CASE("a full ledger leaves the rest in storage and asks for it when there is room") {
   auto l = ready_ledger(2);
   CHECK(l.add(owed_text(1, 1), debt_ledger::source::live));
   CHECK(l.add(owed_text(2, 2), debt_ledger::source::live));

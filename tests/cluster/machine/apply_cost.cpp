@@ -108,7 +108,7 @@ int main(int argc, char** argv) {
             {t.user, m.conversation, t.membership, t.prev, m.seq, {core::message_news{t.prev, *d.full}}});
     }
     const auto news = apply("append_inbox (batch)", c);
-    apply("confirm_outbox (batch)", core::confirm_outbox{upto});
+    apply("confirm_debts (batch)", core::confirm_debts{upto});
     commit();
     std::uint64_t owed_to = 0;
     core::raise_watermarks raise;
@@ -122,7 +122,7 @@ int main(int argc, char** argv) {
     const auto receipts = apply("raise_watermarks (batch)", raise);
     if (!receipts.debts.empty())
       owed_to = receipts.debts.back().number;
-    apply("confirm_outbox (batch)", core::confirm_outbox{owed_to});
+    apply("confirm_debts (batch)", core::confirm_debts{owed_to});
     commit();
   }
   const auto messages = static_cast<double>(batch * commits);

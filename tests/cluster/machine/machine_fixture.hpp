@@ -84,9 +84,9 @@ struct machine_fixture {
       h[i] = static_cast<std::uint8_t>(x >> (8 * i));
     return h;
   }
-  std::vector<core::incurred> outbox(std::uint64_t from = 0) {
+  std::vector<core::incurred> debts(std::uint64_t from = 0) {
     return read([&](auto& v) {
-      auto page = cluster::queries::read_outbox(v, shard, from, 10'000, 1 << 30);
+      auto page = cluster::queries::read_debts(v, shard, from, 10'000, 1 << 30);
       CHECK(page.error == ec::none);
       return std::move(page.rows);
     });

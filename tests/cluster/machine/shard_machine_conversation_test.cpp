@@ -197,19 +197,19 @@ TEST_CASE_FIXTURE(machine_fixture, "debts stay until confirmed, and their number
   open();
   for (std::uint64_t c = 1; c <= 4; ++c)
     send(alice, alices, c, "m" + std::to_string(c));
-  auto rows = outbox();
+  auto rows = debts();
   REQUIRE(rows.size() == 5);
   for (std::size_t i = 0; i < rows.size(); ++i)
     CHECK(rows[i].number == i + 1);
   CHECK(rows[4].full->body == "m4");
-  CHECK(done(core::confirm_outbox{3}) == ec::none);
-  CHECK(done(core::confirm_outbox{2}) == ec::none); // late, harmless
-  CHECK(outbox().at(0).number == 4);
+  CHECK(done(core::confirm_debts{3}) == ec::none);
+  CHECK(done(core::confirm_debts{2}) == ec::none); // late, harmless
+  CHECK(debts().at(0).number == 4);
   restart();
   send(alice, alices, 5);
   CHECK(news.debts.at(0).number == 6);
-  CHECK(done(core::confirm_outbox{1'000'000}) == ec::none); // beyond the end
-  CHECK(outbox().empty());
+  CHECK(done(core::confirm_debts{1'000'000}) == ec::none); // beyond the end
+  CHECK(debts().empty());
   restart(); // no row is left to tell the number
   send(alice, alices, 6);
   CHECK(news.debts.at(0).number == 7);
@@ -227,7 +227,7 @@ TEST_CASE_FIXTURE(machine_fixture, "a follower keeps the debts but hands none ou
                 core::encode(core::command{core::append_message{text(alice, alices, 1, "x")}}), 0);
   CHECK(txn->commit() == ec::none);
   CHECK(machine.take_results().empty());
-  CHECK(outbox().size() == 2);
+  CHECK(debts().size() == 2);
 }
 
 TEST_CASE_FIXTURE(machine_fixture, "watermarks of strangers and of unknown conversations are ignored") {

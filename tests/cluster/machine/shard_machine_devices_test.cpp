@@ -20,9 +20,9 @@ struct fixture : machine_fixture {
   /// What the fan-out does until nothing is owed any more.
   void settle() {
     for (int round = 0; round < 100; ++round) {
-      for (auto& row : outbox(read_upto + 1)) {
+      for (auto& row : debts(read_upto + 1)) {
         read_upto = row.number;
-        REQUIRE(ledger.add(std::move(row), core::debt_ledger::source::outbox));
+        REQUIRE(ledger.add(std::move(row), core::debt_ledger::source::stored));
       }
       ledger.loaded(read_upto);
       const auto calls = ledger.send({});

@@ -136,7 +136,7 @@ TEST_CASE_FIXTURE(machine_fixture,
   CHECK(std::get<core::owed_watermark>(news.debts[0].what).mark == core::watermark{room, bob, seq_no{2}, {}});
   CHECK(acknowledge(bob, bobs, 3) == ec::none);
   CHECK(news.debts.empty());
-  CHECK(outbox().size() == 1);
+  CHECK(debts().size() == 1);
 }
 
 TEST_CASE_FIXTURE(machine_fixture,

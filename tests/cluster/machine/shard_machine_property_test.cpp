@@ -10,7 +10,7 @@ using test::machine_fixture;
 
 namespace {
 
-/// A shard that holds both sides: conversations whose outbox a careless network carries to inboxes.
+/// A shard that holds both sides: conversations whose debts a careless network carries to inboxes.
 struct world {
   explicit world(unsigned seed) : rng{seed} {}
 
@@ -95,7 +95,7 @@ struct world {
   }
 
   void fan_out() {
-    const auto debts = f.outbox();
+    const auto debts = f.debts();
     if (!debts.empty())
       under_way.push_back(pay(debts[pick(debts.size())]));
   }
@@ -121,15 +121,15 @@ struct world {
         {{room, pick(2) ? pair.first : pair.second, seq_no{pick(20)}, seq_no{pick(20)}}}});
   }
 
-  /// In order, everything the outbox still holds: in the end, nothing is missing.
+  /// In order, everything that is still owed: in the end, nothing is missing.
   void drain() {
-    for (auto debts = f.outbox(); !debts.empty(); debts = f.outbox())
+    for (auto debts = f.debts(); !debts.empty(); debts = f.debts())
       for (const auto& d : debts) {
         const auto what = apply(pay(d));
         if (const auto* o = std::get_if<core::inbox_outcomes>(&what))
           for (const auto& part : o->parts)
             CHECK(part.error == ec::none);
-        apply(core::confirm_outbox{d.number});
+        apply(core::confirm_debts{d.number});
       }
   }
 
@@ -217,7 +217,7 @@ TEST_CASE("under reordered, repeated and retried commands, order, retries, strea
     w.drain();
     w.check_conversations();
     w.check_inboxes();
-    CHECK(w.f.outbox().empty());
+    CHECK(w.f.debts().empty());
     for (const auto& [room, pair] : w.rooms)
       for (const auto u : {pair.first, pair.second}) {
         const auto list = w.f.read([&](auto& v) {

@@ -185,7 +185,7 @@ void chaos_run::torment() {
     test::nap(milliseconds{10});
   }
   // A last blow to all at once, and silence after it in half of the conversations: what the fan-out still
-  // owed there has to come from its outbox, not in the wake of a later message.
+  // owed there has to come from its stored debts, not in the wake of a later message.
   for (const auto& f : faults.heal())
     inflict(f);
   if (!test::poll_until(std::chrono::seconds{20}, [this] {

@@ -31,7 +31,7 @@ struct prey {
 const std::vector<prey> all{{"", {}},
                             {"dedup-only-in-memory", {2}},
                             {"seq-by-actor", {3, 5}},
-                            {"outbox-not-replayed", {7}},
+                            {"debts-not-replayed", {7}},
                             {"inbox-accepts-gap", {7, 8}}};
 
 constexpr int missed = 100, failed = 101; ///< exit statuses of a hunt; else the seed that found the bug
