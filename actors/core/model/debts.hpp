@@ -1,0 +1,93 @@
+#pragma once
+// What a shard owes to other shards: stored until they have confirmed it (debt_ledger.hpp sends it).
+#include "actors/core/model/news.hpp"
+#include "protocol/values/errors.hpp"
+
+#include <optional>
+
+namespace parley::core {
+
+/// One inbox that a debt concerns. `prev` is the last seq that its stream was sent before.
+struct fan_out_target {
+  user_id user{};
+  std::uint64_t membership = 0;
+  seq_no prev{};
+  template <class F>
+  auto fields(F&& f) {
+    return f(user, membership, prev);
+  }
+};
+
+struct owed_message { ///< body: in the conversation's log
+  conversation_id conversation;
+  seq_no seq{};
+  std::vector<fan_out_target> to;
+  template <class F>
+  auto fields(F&& f) {
+    return f(conversation, seq, to);
+  }
+};
+
+struct owed_opening {
+  opened_news what;
+  std::vector<fan_out_target> to;
+  template <class F>
+  auto fields(F&& f) {
+    return f(what, to);
+  }
+};
+
+struct owed_receipt { ///< to the other members' inboxes
+  watermark mark;
+  std::vector<fan_out_target> to;
+  template <class F>
+  auto fields(F&& f) {
+    return f(mark, to);
+  }
+};
+
+struct owed_watermark { ///< from an inbox to the conversation: this user's devices got that far
+  watermark mark;
+  template <class F>
+  auto fields(F&& f) {
+    return f(mark);
+  }
+};
+
+/// One member of one conversation.
+struct member_ref {
+  conversation_id conversation;
+  user_id user{};
+  template <class F>
+  auto fields(F&& f) {
+    return f(conversation, user);
+  }
+  bool operator==(const member_ref&) const = default;
+};
+
+struct owed_copies { ///< from an inbox to the conversation: this user has several devices now
+  member_ref who;
+  template <class F>
+  auto fields(F&& f) {
+    return f(who);
+  }
+};
+
+using owed = std::variant<owed_message, owed_opening, owed_receipt, owed_watermark, owed_copies>;
+
+/// A new debt: for the fan-out actor. `body` is filled for an `owed_message`.
+struct incurred {
+  shard_id shard{};
+  std::uint64_t number = 0;
+  owed what;
+  std::optional<message> full;
+};
+
+/// Part of a shard's stored debts, oldest first, bodies loaded. An error says nothing about what is owed.
+struct debt_page {
+  ec error{};
+  std::vector<incurred> rows;
+  bool more = false; ///< there is more than was asked for or fits
+};
+
+} // namespace parley::core

@@ -1,0 +1,56 @@
+#pragma once
+// A message before and after it has its place in a conversation, and how far its members have got.
+#include "actors/core/archive.hpp"
+#include "protocol/values/types.hpp"
+
+#include <string>
+
+namespace parley::core {
+
+/// A message as its sender hands it in, not yet placed in its conversation.
+struct submission {
+  conversation_id conversation;
+  user_id from{};   ///< proved at login, never read from the wire
+  client_msg_id id; ///< `id.device` too is proved at login
+  body_hash hash{};
+  unix_ms at{}; ///< the gateway's clock; apply makes it monotone
+  /// 1: the sender's session knows of other devices, its own inbox wants a copy. A hint that saves a repair:
+  /// the conversation is told by the inbox (`want_copies`).
+  std::uint8_t copy_own = 0;
+  std::string body; ///< ciphertext; the server never looks inside
+  template <class F>
+  auto fields(F&& f) {
+    return f(conversation, from, id, hash, at, copy_own, body);
+  }
+};
+
+/// A message in its place.
+struct message {
+  conversation_id conversation;
+  seq_no seq{};
+  message_id id;
+  user_id from{};
+  client_msg_id client_id;
+  unix_ms at{};
+  std::string body;
+  template <class F>
+  auto fields(F&& f) {
+    return f(conversation, seq, id, from, client_id, at, body);
+  }
+};
+
+/// How far one member has got. Monotone; read never exceeds delivered; both never exceed the conversation's
+/// last seq.
+struct watermark {
+  conversation_id conversation;
+  user_id user{};
+  seq_no delivered{};
+  seq_no read{};
+  template <class F>
+  auto fields(F&& f) {
+    return f(conversation, user, delivered, read);
+  }
+  bool operator==(const watermark&) const = default;
+};
+
+} // namespace parley::core

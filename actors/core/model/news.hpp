@@ -1,0 +1,58 @@
+#pragma once
+// What an inbox stores for its user, and the appends with which conversations bring it there.
+#include "actors/core/model/messages.hpp"
+
+#include <variant>
+#include <vector>
+
+namespace parley::core {
+
+/// News that a conversation was opened with this user in it.
+struct opened_news {
+  conversation_id conversation;
+  std::vector<user_id> members; ///< ascending
+  unix_ms at{};
+  template <class F>
+  auto fields(F&& f) {
+    return f(conversation, members, at);
+  }
+};
+
+/// One thing a user has to learn. `prev`: the seq before it in this user's stream of the conversation;
+/// what lies between is the user's own, known to its sender.
+struct message_news {
+  seq_no prev{};
+  message msg;
+  template <class F>
+  auto fields(F&& f) {
+    return f(prev, msg);
+  }
+};
+
+using news = std::variant<message_news, opened_news, watermark>;
+
+struct inbox_row {
+  inbox_pos pos{};
+  news what;
+  template <class F>
+  auto fields(F&& f) {
+    return f(pos, what);
+  }
+};
+
+/// Part of one member's stream of one conversation: covers the seqs (prev, upto].
+struct inbox_append {
+  user_id user{};
+  conversation_id conversation;
+  std::uint64_t membership = 0; ///< the seq at which this membership began; the higher wins
+  seq_no prev{};
+  seq_no upto{};
+  std::vector<news>
+      items; ///< `message_news` inside the range, an `opened_news`, or watermarks (prev == upto)
+  template <class F>
+  auto fields(F&& f) {
+    return f(user, conversation, membership, prev, upto, items);
+  }
+};
+
+} // namespace parley::core

@@ -1,0 +1,77 @@
+#pragma once
+// What applying a command answers, and what it leaves for the actors of the leader to do.
+#include "actors/core/model/news.hpp"
+#include "protocol/values/errors.hpp"
+
+#include <variant>
+#include <vector>
+
+namespace parley::core {
+
+struct placement {
+  ec error{};
+  seq_no seq{};
+  message_id id;
+  unix_ms at{};
+  std::uint8_t duplicate = 0; ///< 1: stored before; also set with `conflict`, whose first answer this is
+  std::uint32_t retry_after_ms = 0;
+  template <class F>
+  auto fields(F&& f) {
+    return f(error, seq, id, at, duplicate, retry_after_ms);
+  }
+};
+
+/// One per part of an `append_inbox`, in order.
+struct inbox_outcome {
+  ec error{};       ///< none, gap, stale
+  seq_no covered{}; ///< with `gap`: resend from here
+  template <class F>
+  auto fields(F&& f) {
+    return f(error, covered);
+  }
+};
+
+struct inbox_outcomes {
+  std::vector<inbox_outcome> parts;
+  template <class F>
+  auto fields(F&& f) {
+    return f(parts);
+  }
+};
+
+struct redeemed {
+  ec error{}; ///< none, code_wrong, code_expired
+  user_id user{};
+  std::uint8_t is_new = 0;
+  template <class F>
+  auto fields(F&& f) {
+    return f(error, user, is_new);
+  }
+};
+
+struct done { ///< all other commands
+  ec error{};
+  std::uint32_t retry_after_ms = 0;
+  template <class F>
+  auto fields(F&& f) {
+    return f(error, retry_after_ms);
+  }
+};
+
+using outcome = std::variant<done, placement, inbox_outcomes, redeemed>;
+
+/// What a leader's actors do with an applied command. Followers drop it.
+struct applied {
+  shard_id shard{};
+  std::uint64_t ticket = 0; ///< 0: not proposed here
+  outcome what;
+};
+
+/// New rows of one inbox: for the inbox actor, which shows them to live connections.
+struct arrived {
+  shard_id shard{};
+  user_id user{};
+  std::vector<inbox_row> rows;
+};
+
+} // namespace parley::core
