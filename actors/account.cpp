@@ -1,4 +1,5 @@
 #include "actors/resident.hpp"
+#include "protocol/values/overloaded.hpp"
 
 #include <caf/stateful_actor.hpp>
 
@@ -15,44 +16,56 @@ void handle(self_ptr self, routed_call c, answers& out) {
   auto& st = self->state;
   if (st.waiting.size() >= st.at.config.waiting_calls_max) {
     out.refuse(c, ec::overloaded, 200);
-  } else if (auto* code = std::get_if<core::request_code>(&c.what)) {
-    const auto expires = unix_ms{static_cast<std::int64_t>(code->at) + st.at.config.code_valid.count()};
-    const core::command command{core::issue_code{code->phone, code->code_hash, code->at, expires}};
-    propose(self, st, std::move(c), command);
-  } else if (auto* code = std::get_if<core::confirm_code>(&c.what)) {
-    const core::command command{core::redeem_code{code->phone, code->code_hash, code->candidate, code->at}};
-    propose(self, st, std::move(c), command);
-  } else if (auto* add = std::get_if<core::add_device>(&c.what)) {
-    const core::command command{core::put_device{add->user, add->phone, add->device}};
-    propose(self, st, std::move(c), command);
-  } else {
-    read_fresh(self, st, std::move(c));
+    return;
   }
+  const auto put = [&](const core::command& command) { propose(self, st, std::move(c), command); };
+  std::visit(overloaded{
+                 [&](const core::request_code& x) {
+                   const auto expires =
+                       unix_ms{static_cast<std::int64_t>(x.at) + st.at.config.code_valid.count()};
+                   put(core::issue_code{x.phone, x.code_hash, x.at, expires});
+                 },
+                 [&](const core::confirm_code& x) {
+                   put(core::redeem_code{x.phone, x.code_hash, x.candidate, x.at});
+                 },
+                 [&](const core::add_device& x) {
+                   put(core::put_device{x.user, x.phone, x.device});
+                 },
+                 [&](const core::find_device&) { read_fresh(self, st, std::move(c)); },
+                 [&](const core::find_phone&) { read_fresh(self, st, std::move(c)); },
+                 [&](const core::served_elsewhere<resident_kind::account> auto&) {
+                   out.refuse(c, ec::internal); // resident_of sends it to somebody else
+                 },
+             },
+             c.what);
 }
 
 void finish(account_state& st, result& r, answers& out) {
   auto c = st.waiting.take(r.ticket);
   if (!c)
     return;
-  if (r.error != ec::none)
+  if (r.error != ec::none) {
     out.refuse(*c, r.error);
-  else if (auto* ask = std::get_if<core::find_device>(&c->what))
-    out.add(c->reply_to, c->number, st.at.reader->device(st.at.shard, ask->user, ask->device));
-  else if (auto* ask = std::get_if<core::find_phone>(&c->what))
-    out.add(c->reply_to, c->number, st.at.reader->phone(st.at.shard, ask->phone));
-  else if (auto* redeemed = std::get_if<core::redeemed>(&r.what))
-    out.add(c->reply_to, c->number, *redeemed);
-  else { // request_code and add_device are both answered `done`: the call's place tells which
-    auto a = core::refusal(c->what, ec::none);
-    const auto& d = std::get<core::done>(r.what);
-    std::visit(
-        [&](auto& it) {
-          if constexpr (std::is_same_v<std::decay_t<decltype(it)>, core::done>)
-            it = d;
-        },
-        a);
-    out.add(c->reply_to, c->number, std::move(a));
+    return;
   }
+  std::visit(
+      overloaded{
+          [&](const core::request_code&) {
+            out.answer<core::request_code>(*c, std::get<core::done>(r.what));
+          },
+          [&](const core::confirm_code&) {
+            out.answer<core::confirm_code>(*c, std::get<core::redeemed>(r.what));
+          },
+          [&](const core::add_device&) { out.answer<core::add_device>(*c, std::get<core::done>(r.what)); },
+          [&](const core::find_device& x) {
+            out.answer<core::find_device>(*c, st.at.reader->device(st.at.shard, x.user, x.device));
+          },
+          [&](const core::find_phone& x) {
+            out.answer<core::find_phone>(*c, st.at.reader->phone(st.at.shard, x.phone));
+          },
+          [&](const core::served_elsewhere<resident_kind::account> auto&) { out.refuse(*c, ec::internal); },
+      },
+      c->what);
 }
 
 account_actor::behavior_type account(self_ptr self, residence at) {

@@ -1,5 +1,5 @@
 #pragma once
-// Small helpers that residents, router and connection share: answers leave as one message per receiver and
+// Small helpers that residents, router and session share: answers leave as one message per receiver and
 // handler, and a call that is waiting is answered even if its actor dies.
 #include "actors/interfaces.hpp"
 
@@ -9,7 +9,16 @@
 
 namespace parley {
 
-/// Collects what one handler answers. Owner: the handler's stack frame; sends when it goes.
+/// Where a call is answered, once the call itself has been handed on.
+struct asker {
+  answer_sink reply_to;
+  std::uint64_t number = 0;
+  core::call_kind kind{};
+
+  explicit asker(const routed_call& c) : reply_to{c.reply_to}, number{c.number}, kind{kind_of(c.what)} {}
+};
+
+/// Collects what one handler answers. Owner: the handler's stack frame; sends when it is destroyed.
 class answers {
 public:
   answers() = default;
@@ -29,8 +38,16 @@ public:
     auto& batch = groups_.emplace_back(to, answer_batch{}).second;
     batch.answers.push_back({number, std::move(what)});
   }
+  /// The answer to `c`, which is a `Call`.
+  template <class Call>
+  void answer(const routed_call& c, typename Call::answer what) {
+    add(c.reply_to, c.number, core::answer_to<Call>{std::move(what)});
+  }
   void refuse(const routed_call& c, ec why, std::uint32_t retry_after_ms = 0) {
     add(c.reply_to, c.number, core::refusal(c.what, why, retry_after_ms));
+  }
+  void refuse(const asker& who, ec why, std::uint32_t retry_after_ms = 0) {
+    add(who.reply_to, who.number, core::refusal(who.kind, why, retry_after_ms));
   }
   void flush() {
     for (auto& [sink, batch] : groups_)
@@ -42,18 +59,8 @@ private:
   std::vector<std::pair<answer_sink, answer_batch>> groups_;
 };
 
-/// Where a call is answered, once the call itself has been handed on.
-struct asker {
-  answer_sink reply_to;
-  std::uint64_t number = 0;
-  std::size_t kind = 0; ///< index in core::call
-
-  explicit asker(const routed_call& c) : reply_to{c.reply_to}, number{c.number}, kind{c.what.index()} {}
-  void tell(answers& out, ec why) const { out.add(reply_to, number, core::refusal_of_kind(kind, why)); }
-};
-
 /// Calls that wait for a result of the STORE, by ticket.
-/// Holds: a call that is still here when the table dies (its actor crashed) is answered `internal`.
+/// Holds: a call that is still here when the table is destroyed (its actor crashed) is answered `internal`.
 class waiting_calls {
 public:
   waiting_calls() = default;
@@ -82,8 +89,8 @@ public:
     return i == calls_.end() ? nullptr : &i->second;
   }
   bool empty() const { return calls_.empty(); }
-  /// Its owner is idle: an empty table keeps no buckets. Not for every call: they would be made anew each
-  /// time.
+  /// Its owner is idle: an empty table keeps no buckets. Not for every call: they would be allocated anew
+  /// each time.
   void release_if_empty() {
     if (calls_.empty())
       decltype(calls_){}.swap(calls_); // assigning `{}` would only clear it

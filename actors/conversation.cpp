@@ -1,5 +1,6 @@
 #include "actors/core/token_bucket.hpp"
 #include "actors/resident.hpp"
+#include "protocol/values/overloaded.hpp"
 
 #include <algorithm>
 #include <caf/stateful_actor.hpp>
@@ -47,16 +48,16 @@ ec refusal_of(const conversation_head& head) {
 
 void propose_submission(self_ptr self, routed_call c) {
   auto& st = self->state;
-  auto command = core::command{core::append_message{std::move(std::get<core::submit>(c.what))}};
+  const core::command command{core::append_message{std::move(std::get<core::submit>(c.what).what)}};
   propose(self, st, std::move(c), command);
 }
 
 void submit(self_ptr self, routed_call c, answers& out) {
   auto& st = self->state;
-  const auto& what = std::get<core::submit>(c.what);
+  const auto& what = std::get<core::submit>(c.what).what;
   if (!st.bucket.take(self->clock().now())) { // a retry is answered before any limit
     if (auto first = st.at.reader->find_retry(st.at.shard, what))
-      out.add(c.reply_to, c.number, *first);
+      out.answer<core::submit>(c, *first);
     else
       out.refuse(c, ec::rate_limited, 100);
   } else if (!admit(st, what.from, view::old)) {
@@ -121,31 +122,67 @@ void handle(self_ptr self, routed_call c, answers& out) {
     out.refuse(c, ec::overloaded, 200);
     return;
   }
-  if (std::holds_alternative<core::submit>(c.what))
-    submit(self, std::move(c), out);
-  else if (std::holds_alternative<core::open_conversation>(c.what))
-    open(self, std::move(c), out);
-  else if (std::holds_alternative<core::mark_read>(c.what))
-    mark_read(self, std::move(c), out);
-  else
-    read_fresh(self, st, std::move(c)); // sync_conversation
+  std::visit(overloaded{
+                 [&](const core::submit&) { submit(self, std::move(c), out); },
+                 [&](const core::open_conversation&) { open(self, std::move(c), out); },
+                 [&](const core::mark_read&) { mark_read(self, std::move(c), out); },
+                 [&](const core::sync_conversation&) { read_fresh(self, st, std::move(c)); },
+                 [&](const core::served_elsewhere<resident_kind::conversation> auto&) {
+                   out.refuse(c, ec::internal); // resident_of sends it to somebody else
+                 },
+             },
+             c.what);
 }
 
 /// A fresh read was answered: what could not be decided before can be now.
 void decide_fresh(self_ptr self, routed_call c, answers& out) {
   auto& st = self->state;
-  if (auto* ask = std::get_if<core::sync_conversation>(&c.what)) {
-    out.add(c.reply_to, c.number, st.at.reader->page(st.at.shard, *ask));
-    return;
-  }
-  const auto user = std::holds_alternative<core::submit>(c.what) ? std::get<core::submit>(c.what).from
-                                                                 : std::get<core::mark_read>(c.what).by;
-  if (!admit(st, user, view::fresh))
-    out.refuse(c, refusal_of(st.head));
-  else if (std::holds_alternative<core::submit>(c.what))
-    propose_submission(self, std::move(c));
-  else
-    mark_read(self, std::move(c), out);
+  std::visit(overloaded{
+                 [&](const core::submit& x) {
+                   if (admit(st, x.what.from, view::fresh))
+                     propose_submission(self, std::move(c));
+                   else
+                     out.refuse(c, refusal_of(st.head));
+                 },
+                 [&](const core::mark_read& x) {
+                   if (admit(st, x.by, view::fresh))
+                     mark_read(self, std::move(c), out);
+                   else
+                     out.refuse(c, refusal_of(st.head));
+                 },
+                 [&](const core::sync_conversation& x) {
+                   out.answer<core::sync_conversation>(c, st.at.reader->page(st.at.shard, x));
+                 },
+                 [&](const core::open_conversation&) { out.refuse(c, ec::internal); }, // reads nothing
+                 [&](const core::served_elsewhere<resident_kind::conversation> auto&) {
+                   out.refuse(c, ec::internal);
+                 },
+             },
+             c.what);
+}
+
+/// A proposal was applied: `outcome` answers `c`, and `also` where several calls were written together.
+void answer_applied(const conversation_state& st, const routed_call& c, const core::outcome& outcome,
+                    const std::vector<routed_call>& also, answers& out) {
+  std::visit(
+      overloaded{
+          [&](const core::submit&) { out.answer<core::submit>(c, std::get<core::placement>(outcome)); },
+          [&](const core::open_conversation&) {
+            const auto& d = std::get<core::done>(outcome);
+            out.answer<core::open_conversation>(c, {d.error, st.id, d.retry_after_ms});
+          },
+          [&](const core::mark_read&) {
+            const auto& d = std::get<core::done>(outcome);
+            out.answer<core::mark_read>(c, d);
+            for (const auto& other : also)
+              out.answer<core::mark_read>(other, d);
+          },
+          [&](const core::sync_conversation&) { out.refuse(c, ec::internal); }, // proposes nothing
+          [&](const core::served_elsewhere<resident_kind::conversation> auto&) {
+            out.refuse(c, ec::internal);
+          },
+      },
+      c.what);
 }
 
 void finish(self_ptr self, result& r, answers& out) {
@@ -153,27 +190,16 @@ void finish(self_ptr self, result& r, answers& out) {
   auto c = st.waiting.take(r.ticket);
   if (!c)
     return;
-  auto also = st.marked.extract(r.ticket);
+  auto marked = st.marked.extract(r.ticket);
+  const auto also = marked.empty() ? std::vector<routed_call>{} : std::move(marked.mapped());
   if (r.error != ec::none) {
     out.refuse(*c, r.error);
-    if (!also.empty())
-      for (auto& other : also.mapped())
-        out.refuse(other, r.error);
-    return;
-  }
-  if (r.fresh) {
+    for (const auto& other : also)
+      out.refuse(other, r.error);
+  } else if (r.fresh) {
     decide_fresh(self, std::move(*c), out);
-  } else if (auto* placed = std::get_if<core::placement>(&r.what)) {
-    out.add(c->reply_to, c->number, *placed);
-  } else if (std::holds_alternative<core::open_conversation>(c->what)) {
-    const auto& d = std::get<core::done>(r.what);
-    out.add(c->reply_to, c->number, core::opened{d.error, st.id, d.retry_after_ms});
-  } else { // mark_read
-    const core::answer written{std::in_place_index<3>, std::get<core::done>(r.what)};
-    out.add(c->reply_to, c->number, written);
-    if (!also.empty())
-      for (auto& other : also.mapped())
-        out.add(other.reply_to, other.number, written);
+  } else {
+    answer_applied(st, *c, r.what, also, out);
   }
 }
 

@@ -1,14 +1,17 @@
 #include "actors/delivery_queue.hpp"
 
+#include "protocol/values/overloaded.hpp"
+
 namespace parley {
 
 std::size_t delivery_queue::weight(const core::inbox_row& row) {
   constexpr std::size_t fixed = 96;
-  if (const auto* m = std::get_if<core::message_news>(&row.what))
-    return fixed + m->msg.body.size();
-  if (const auto* o = std::get_if<core::opened_news>(&row.what))
-    return fixed + o->members.size() * sizeof(user_id);
-  return fixed;
+  return fixed + std::visit(overloaded{
+                                [](const core::message_news& m) { return m.msg.body.size(); },
+                                [](const core::opened_news& o) { return o.members.size() * sizeof(user_id); },
+                                [](const core::watermark&) { return std::size_t{0}; },
+                            },
+                            row.what);
 }
 
 delivery_queue::~delivery_queue() {

@@ -158,7 +158,7 @@ fan_out_actor::behavior_type fan_out(self_ptr self, shard_id shard, fan_out_conf
           return st.reader->messages(st.shard, c, after, upto);
         };
         for (auto& a : batch.answers)
-          if (auto* p = std::get_if<core::proposed>(&a.what))
+          if (const auto* p = core::answer_if<core::propose>(a.what))
             st.ledger.answered(a.number, p->error, p->what, log);
         st.count(st.ledger.size());
         confirm(self);

@@ -1,4 +1,5 @@
 #include "actors/resident.hpp"
+#include "protocol/values/overloaded.hpp"
 
 #include <algorithm>
 #include <caf/stateful_actor.hpp>
@@ -20,7 +21,7 @@ struct live_device {
 struct inbox_state : resident_state {
   static inline const char* name = "inbox";
   user_id user{};
-  /// The newest row heard of. A page that ends before it was read before its commit; an acknowledgement
+  /// The newest row that is known. A page that ends before it was read before its commit; an acknowledgement
   /// beyond it is of something that may not exist.
   inbox_pos arrived{};
   std::map<std::uint64_t, live_device> devices; ///< few, and an inbox with one keeps no buckets
@@ -32,9 +33,9 @@ bool is_live(const inbox_state& st) {
   return std::any_of(st.devices.begin(), st.devices.end(), [](const auto& d) { return d.second.live; });
 }
 
-/// Whether `ref` is the device's connection: has the highest number heard of. It closes the one before it. A
-/// connection that left stays away whatever is still under way from it: to come back, its device draws a
-/// number.
+/// Whether `ref` is the device's connection, which is the one with the highest number seen; a newer one closes
+/// the one before it. A connection that has detached is not accepted again, even if a late message of it
+/// arrives. To reconnect, the device must log in with a higher session number.
 bool take_over(inbox_state& st, device_id device, const core::connection_ref& ref, session_number session) {
   auto& d = st.devices[number(device)];
   if (session <= d.session)
@@ -70,32 +71,48 @@ void write_cursors(self_ptr self, when how) {
   }
 }
 
-/// Never beyond what exists now: written later, it would cover rows that came meanwhile, which nobody has
-/// got.
+/// Never beyond what exists now: the cursor is written later, and would then cover rows that came meanwhile
+/// and that no device has.
 void acknowledge(self_ptr self, const core::acknowledge& what, const routed_call& c, answers& out) {
   auto& st = self->state;
   auto& d = st.devices[number(what.device)];
   d.acked = std::max(d.acked, std::min(what.upto, st.arrived));
-  out.add(c.reply_to, c.number, core::answer{std::in_place_index<5>, core::done{}});
+  out.answer<core::acknowledge>(c, {});
   write_cursors(self, when::due);
+}
+
+void detach(inbox_state& st, const core::detach& gone, const routed_call& c, answers& out) {
+  auto i = st.devices.find(number(gone.device));
+  if (i != st.devices.end() && i->second.connection == gone.connection) {
+    i->second.connection = {};
+    i->second.live = false;
+  }
+  out.answer<core::detach>(c, {});
 }
 
 void handle(self_ptr self, routed_call c, answers& out) {
   auto& st = self->state;
   if (st.waiting.size() >= st.at.config.waiting_calls_max) {
     out.refuse(c, ec::overloaded, 200);
-  } else if (auto* ack = std::get_if<core::acknowledge>(&c.what); ack && ack->upto <= st.arrived) {
-    acknowledge(self, *ack, c, out);
-  } else if (auto* gone = std::get_if<core::detach>(&c.what)) {
-    auto i = st.devices.find(number(gone->device));
-    if (i != st.devices.end() && i->second.connection == gone->connection) {
-      i->second.connection = {};
-      i->second.live = false;
-    }
-    out.add(c.reply_to, c.number, core::answer{std::in_place_index<8>, core::done{}});
-  } else {
-    read_fresh(self, st, std::move(c));
+    return;
   }
+  const auto fresh = [&] { read_fresh(self, st, std::move(c)); };
+  std::visit(overloaded{
+                 [&](const core::acknowledge& x) {
+                   if (x.upto <= st.arrived)
+                     acknowledge(self, x, c, out);
+                   else
+                     fresh();
+                 },
+                 [&](const core::detach& x) { detach(st, x, c, out); },
+                 [&](const core::pull_inbox&) { fresh(); },
+                 [&](const core::attach&) { fresh(); },
+                 [&](const core::list_conversations&) { fresh(); },
+                 [&](const core::served_elsewhere<resident_kind::inbox> auto&) {
+                   out.refuse(c, ec::internal); // resident_of sends it to somebody else
+                 },
+             },
+             c.what);
 }
 
 void pull(inbox_state& st, const core::pull_inbox& ask, const routed_call& c, answers& out) {
@@ -113,7 +130,7 @@ void pull(inbox_state& st, const core::pull_inbox& ask, const routed_call& c, an
     d.live = page.more == 0;
     d.last = page.next;
   }
-  out.add(c.reply_to, c.number, std::move(page));
+  out.answer<core::pull_inbox>(c, std::move(page));
 }
 
 void attach(inbox_state& st, const core::attach& ask, const routed_call& c, answers& out) {
@@ -128,10 +145,10 @@ void attach(inbox_state& st, const core::attach& ask, const routed_call& c, answ
     if (d.live) // what was applied but not committed when this was read is pushed, not missing
       state.last = d.last;
   }
-  out.add(c.reply_to, c.number, state);
+  out.answer<core::attach>(c, state);
 }
 
-/// It named a row that this actor has not heard of: after its restart, or because there is none.
+/// The acknowledgement named a row that this actor does not know: it was restarted, or there is no such row.
 void acknowledge_fresh(self_ptr self, const core::acknowledge& what, const routed_call& c, answers& out) {
   auto& st = self->state;
   const auto stored = st.at.reader->inbox_state(st.at.shard, st.user, what.device);
@@ -146,16 +163,22 @@ void finish(self_ptr self, result& r, answers& out) {
   auto c = st.waiting.take(r.ticket);
   if (!c)
     return;
-  if (r.error != ec::none)
+  if (r.error != ec::none) {
     out.refuse(*c, r.error);
-  else if (auto* ask = std::get_if<core::pull_inbox>(&c->what))
-    pull(st, *ask, *c, out);
-  else if (auto* ask = std::get_if<core::attach>(&c->what))
-    attach(st, *ask, *c, out);
-  else if (auto* ack = std::get_if<core::acknowledge>(&c->what))
-    acknowledge_fresh(self, *ack, *c, out);
-  else if (auto* ask = std::get_if<core::list_conversations>(&c->what))
-    out.add(c->reply_to, c->number, st.at.reader->conversations(st.at.shard, *ask));
+    return;
+  }
+  std::visit(
+      overloaded{
+          [&](const core::pull_inbox& x) { pull(st, x, *c, out); },
+          [&](const core::attach& x) { attach(st, x, *c, out); },
+          [&](const core::acknowledge& x) { acknowledge_fresh(self, x, *c, out); },
+          [&](const core::list_conversations& x) {
+            out.answer<core::list_conversations>(*c, st.at.reader->conversations(st.at.shard, x));
+          },
+          [&](const core::detach&) { out.refuse(*c, ec::internal); }, // waits for nothing
+          [&](const core::served_elsewhere<resident_kind::inbox> auto&) { out.refuse(*c, ec::internal); },
+      },
+      c->what);
 }
 
 /// New rows: to every live device. A device whose page was read while these rows were being applied has some

@@ -1,19 +1,31 @@
 #pragma once
-// Every actor of a node, on one page, with what it takes and what it answers.
+// Every actor that a call or a message passes on its way through a node, with what it takes and answers.
+// Elsewhere: the ALARM, which sends every sweep (alarm.hpp), the actors that connect nodes (cluster/links) and
+// the DIRECTORY of nodes (cluster/membership).
 //
-//            calls                      calls (its shard leads here)          proposals, reads
+// A call, for example a message that is sent. Its answer goes back from hop to hop.
+//
+//            calls                    calls (its shard leads here)         proposals, reads
 //   gateway ───────► SESSION ──► ROUTER ──► SHARD ──► CONVERSATION / INBOX / ACCOUNT ──► STORE
-//      ▲                 ▲            │ ▲                        │      ▲                     │
-//      │ rows, answers   │            ▼ │ (another node's)       │      └──── results ────────┤
-//      └─────────────────┴─ deliveries ─┴────────────────────────┘                            │
-//                                       SHARD ◄── leadership, debts, arrivals ────────────────┘
-//                                         └──► FAN-OUT ──► ROUTER (appends to other shards)
+//      ▲                ▲         │  ▲                         │      ▲                     │
+//      └──── answers ───┴─────────┼──┴─────────────────────────┘      └────── results ──────┘
+//                                 ▼
+//                               ROUTER of the node that leads the shard, if that is another one
+//
+// Fan-out, which begins when the message was applied: a second send, to the shard of each recipient, and from
+// there to the recipient's devices. Nobody waits for it.
+//
+//   STORE ─ debts ─► SHARD ─► FAN-OUT ─ proposals ─► ROUTER ─► SHARD of the recipient ─► STORE
+//     ▲                          │ what is confirmed    └─► ROUTER of another node, if that leads it
+//     └──────────────────────────┘
+//   STORE ─ arrivals ─► SHARD ─► INBOX ─ deliveries ─► ROUTER ─► SESSION ─ rows ─► gateway
+//                                                        └─► ROUTER of the device's node
 //
 // Why no CAF requests: a call crosses up to six actors and sometimes a node, and a timer per request costs
-// more than the hop. Calls carry a number and where to answer; every answer is one message per turn and
-// receiver; the SESSION alone sweeps for overdue calls, so every wait ends.
+// more than the hop. Calls carry a number and where to answer; the answers of one turn are one message for
+// each receiver. The SESSION and the FAN-OUT sweep for their overdue calls, so every wait ends.
 //
-// All messages below stay inside one process (what crosses nodes is bytes: link.hpp, core/calls.hpp).
+// All messages below stay inside one process (what crosses nodes is bytes: core/peer_payload.hpp).
 #include "actors/core/calls.hpp"
 #include "actors/core/outgoing_row.hpp"
 #include "actors/core/shards.hpp"
@@ -104,6 +116,7 @@ struct delivery_batch {
   std::vector<delivery> deliveries;
 };
 
+/// What this node newly knows of its shards' leaders.
 struct leadership_news {
   std::vector<core::leadership> changes;
 };
@@ -123,23 +136,38 @@ struct raft_payloads { ///< from the node transport, raft lane
   node_id from{};
   std::vector<std::string> frames;
 };
+/// The link to a peer broke, or was given up.
 struct peer_lost {
   node_id peer{};
 };
 
-/// One inbox has news (to the inbox actor itself).
+/// From a shard to one of its inboxes: new rows.
 struct inbox_arrival {
   std::vector<core::inbox_row> rows;
   core::moment applied_at{};
 };
+/// From a shard to its fan-out: new debts.
 struct debt_batch {
   std::vector<core::incurred> debts;
 };
 
+/// From a resident to its shard: it has nothing to do. The shard answers with `stop`, in order with the calls
+/// that it forwarded before.
+struct resident_idle {
+  std::uint64_t handle = 0; ///< names the incarnation of the resident
+};
+
+/// From the gateway to a session: stream the inbox from here on.
+struct start_streaming {
+  inbox_pos after{};
+};
+
+/// From the directory: the replicas of a shard shall be other ones.
 struct seal_request {
   shard_id shard{};
   std::vector<core::member> next;
 };
+/// Another replica shall lead a shard that is led here.
 struct transfer_request {
   shard_id shard{};
   node_id to{};
@@ -163,6 +191,8 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::raft_payloads)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::peer_lost)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::inbox_arrival)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::debt_batch)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::resident_idle)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::start_streaming)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::seal_request)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::transfer_request)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::replica_report)
@@ -172,12 +202,10 @@ CAF_ADD_ATOM(parley, parley::atom, tick, "tick")   // 10 characters at most
 CAF_ADD_ATOM(parley, parley::atom, sweep, "sweep") // look for what is overdue
 CAF_ADD_ATOM(parley, parley::atom, turn, "turn")   // everything queued before it belongs to one batch
 CAF_ADD_ATOM(parley, parley::atom, stop, "stop")   // finish what is pending, then quit
-CAF_ADD_ATOM(parley, parley::atom, idle, "idle")   // the sender has nothing to do
 CAF_ADD_ATOM(parley, parley::atom, report, "report")
 CAF_ADD_ATOM(parley, parley::atom, publish, "publish") // a reader waits for what is committed
 CAF_ADD_ATOM(parley, parley::atom, drain, "drain")     // hand leaderships over
 CAF_ADD_ATOM(parley, parley::atom, rehome, "rehome")   // the user's shard has a new leader
-CAF_ADD_ATOM(parley, parley::atom, receive, "receive") // start streaming the inbox
 CAF_ADD_ATOM(parley, parley::atom, took, "took")       // the delivery queue has room again
 CAF_END_TYPE_ID_BLOCK(parley)
 
@@ -186,47 +214,123 @@ namespace parley {
 /// The STORE is the only writer of one LMDB environment and steps the Raft groups in it.
 /// Detached: it blocks in the sync. Everything that arrived during one sync shares the next.
 using store_actor = caf::typed_actor<
-    caf::reacts_to<proposal_batch>, caf::reacts_to<fresh_read>, caf::reacts_to<raft_payloads>,
-    caf::reacts_to<peer_lost>, caf::reacts_to<seal_request>, caf::reacts_to<transfer_request>,
+    // Commands for the logs of shards. Each is answered once with a `result`, as far as it has a `reply_to`.
+    caf::reacts_to<proposal_batch>,
+    // Answered with a `result` when new read transactions show all that was acknowledged before.
+    caf::reacts_to<fresh_read>,
+    // From other nodes: messages of their replicas; or that a node is gone.
+    caf::reacts_to<raft_payloads>, caf::reacts_to<peer_lost>,
+    // From the directory and the operator: a shard gets other replicas, or another leader. Not answered:
+    // reports show what became of it.
+    caf::reacts_to<seal_request>, caf::reacts_to<transfer_request>,
     // Hands every leadership held here to another replica.
-    caf::reacts_to<atom::drain>, caf::reacts_to<atom::publish>, caf::reacts_to<atom::report, report_sink>,
+    caf::reacts_to<atom::drain>,
+    // A reader waits for what is committed: publish it at the end of this turn.
+    caf::reacts_to<atom::publish>,
+    // Answers a `replica_report` to the sink.
+    caf::reacts_to<atom::report, report_sink>,
+    // To itself: time passes for the Raft groups; what arrived before belongs to one batch.
     caf::reacts_to<atom::tick>, caf::reacts_to<atom::turn>>;
 
 /// A CONVERSATION, an INBOX or an ACCOUNT: the door of one thing that its shard's leader holds.
 /// Answers every call; passivates when idle; restarts from storage.
-using resident_actor =
-    caf::typed_actor<caf::reacts_to<call_batch>, caf::reacts_to<result_batch>, caf::reacts_to<inbox_arrival>,
-                     caf::reacts_to<atom::sweep>, caf::reacts_to<atom::stop>>;
+using resident_actor = caf::typed_actor<
+    // From the shard. Each call is answered once.
+    caf::reacts_to<call_batch>,
+    // From the store: what became of proposals and reads.
+    caf::reacts_to<result_batch>,
+    // From the shard, to an INBOX only: rows to push to live sessions.
+    caf::reacts_to<inbox_arrival>,
+    // Write what is coalesced; passivate if idle.
+    caf::reacts_to<atom::sweep>,
+    // From the shard: write what is coalesced, then quit when no call waits any more.
+    caf::reacts_to<atom::stop>>;
 using conversation_actor = resident_actor;
 using inbox_actor = resident_actor;
 using account_actor = resident_actor;
 
 /// The FAN-OUT of one shard delivers what the shard owes to others, in order, until confirmed.
 /// Lives while the shard leads here.
-using fan_out_actor =
-    caf::typed_actor<caf::reacts_to<debt_batch>, caf::reacts_to<answer_batch>, caf::reacts_to<result_batch>,
-                     caf::reacts_to<atom::sweep>, caf::reacts_to<atom::stop>>;
+using fan_out_actor = caf::typed_actor<
+    // From the shard: new debts.
+    caf::reacts_to<debt_batch>,
+    // From other shards, by the router: what became of the commands sent to them.
+    caf::reacts_to<answer_batch>,
+    // From the store: what became of the proposals to forget confirmed debts.
+    caf::reacts_to<result_batch>,
+    // Load more debts, send again what got no answer, confirm.
+    caf::reacts_to<atom::sweep>,
+    // The shard leads no more. Quits at once: the next leader goes on from the stored debts.
+    caf::reacts_to<atom::stop>>;
 
 /// A SHARD's replica, seen from its node: spawns, finds and supervises the residents while it leads.
 using shard_actor = caf::typed_actor<
     // Calls are handed to their resident; without leadership each is answered `not_leader`.
-    caf::reacts_to<call_batch>, caf::reacts_to<core::leadership>, caf::reacts_to<shard_effects>,
-    caf::reacts_to<result_batch>, caf::reacts_to<atom::idle, std::uint64_t, std::uint64_t>>;
+    caf::reacts_to<call_batch>,
+    // From the store: this replica leads from now on, or leads no more.
+    caf::reacts_to<core::leadership>,
+    // From the store: debts for the fan-out and rows for inboxes. Ignored without leadership.
+    caf::reacts_to<shard_effects>,
+    // From the store: answers to what the shard proposed and read for calls without a resident.
+    caf::reacts_to<result_batch>,
+    // From a resident.
+    caf::reacts_to<resident_idle>>;
 
-/// The SESSION of one device: its calls, deadlines and delivery queue.
+/// The SESSION of one device: its calls, their deadlines and its delivery queue.
 using session_actor = caf::typed_actor<
-    // From the gateway: one turn's calls of this connection (`reply_to` is left empty).
-    caf::reacts_to<call_batch>, caf::reacts_to<answer_batch>, caf::reacts_to<delivery_batch>,
-    caf::reacts_to<atom::receive, std::uint64_t>, caf::reacts_to<atom::took>, caf::reacts_to<atom::rehome>,
-    caf::reacts_to<atom::sweep>, caf::reacts_to<atom::stop>>;
+    // From the gateway: one turn's calls of this session (`reply_to` is left empty). Each is answered once,
+    // at the latest with `timed_out` when its deadline passes.
+    caf::reacts_to<call_batch>,
+    // From residents, by the router.
+    caf::reacts_to<answer_batch>,
+    // From the inbox, by the router: rows, or the reason to close.
+    caf::reacts_to<delivery_batch>,
+    // From the gateway, any number of times.
+    caf::reacts_to<start_streaming>,
+    // From the gateway: the delivery queue was emptied.
+    caf::reacts_to<atom::took>,
+    // From the router: the user's shard has a new leader, so the session announces itself again.
+    caf::reacts_to<atom::rehome>,
+    // Time out overdue calls, repeat a lost pull, send the heartbeat.
+    caf::reacts_to<atom::sweep>,
+    // From the gateway: the connection is closed. Detaches and quits.
+    caf::reacts_to<atom::stop>>;
 
-/// The ROUTER of a node knows each shard's leader and the connections that are here.
-using router_actor =
-    caf::typed_actor<caf::reacts_to<call_batch>, caf::reacts_to<answer_batch>, caf::reacts_to<delivery_batch>,
-                     caf::reacts_to<peer_payloads>, caf::reacts_to<peer_lost>,
-                     caf::reacts_to<leadership_news>,
-                     // A connection is here until `stop` with its number. The second number: its user.
-                     caf::reacts_to<atom::receive, std::uint64_t, std::uint64_t, session_actor>,
-                     caf::reacts_to<atom::stop, std::uint64_t>, caf::reacts_to<atom::sweep>>;
+/// From a session to its node's router: it is here until `session_gone`.
+struct session_here {
+  std::uint64_t number = 0; ///< of its connection_ref
+  user_id user{};
+  session_actor it;
+};
+struct session_gone {
+  std::uint64_t number = 0;
+};
+
+} // namespace parley
+
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::session_here)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::session_gone)
+
+namespace parley {
+
+/// The ROUTER of a node knows each shard's leader and the sessions that are here.
+using router_actor = caf::typed_actor<
+    // Each call goes to the shard here, or to the node that leads it, or waits for a leader to be known.
+    // Errors: bad_request (no such shard), unavailable, overloaded, timed_out.
+    caf::reacts_to<call_batch>,
+    // From shards and residents here: answers to calls of other nodes.
+    caf::reacts_to<answer_batch>,
+    // From inboxes here: to sessions here, or to the routers of their nodes.
+    caf::reacts_to<delivery_batch>,
+    // From other nodes' routers. What cannot be read, and kinds that this node does not know, is counted.
+    caf::reacts_to<peer_payloads>,
+    // A peer is gone: calls that were forwarded to it are answered `timed_out`.
+    caf::reacts_to<peer_lost>,
+    // From the store.
+    caf::reacts_to<leadership_news>,
+    // From sessions.
+    caf::reacts_to<session_here>, caf::reacts_to<session_gone>,
+    // Refuse what waits or is under way for too long.
+    caf::reacts_to<atom::sweep>>;
 
 } // namespace parley

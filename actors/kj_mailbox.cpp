@@ -1,5 +1,7 @@
 #include "actors/kj_mailbox.hpp"
 
+#include "protocol/values/overloaded.hpp"
+
 #include <caf/send.hpp>
 #include <kj/debug.h>
 #include <sys/eventfd.h>
@@ -8,12 +10,18 @@
 namespace parley {
 namespace {
 
+struct answers_came {
+  std::vector<numbered_answer> answers;
+};
+struct rows_came {};
+struct session_closed {
+  ec why{};
+};
+
 /// What crosses from actors to one KJ thread.
 struct crossing {
-  std::uint64_t connection = 0;
-  enum class kind : std::uint8_t { answers, filled, closed } what{};
-  ec why{};
-  std::vector<numbered_answer> answers;
+  std::uint64_t session = 0; ///< its number
+  std::variant<answers_came, core::attached, rows_came, session_closed> what;
 };
 
 /// Owns:   the queue and the eventfd that wakes the loop.
@@ -53,21 +61,22 @@ private:
 
 class port final : public session_port {
 public:
-  port(std::shared_ptr<kj_mailbox> mailbox, std::uint64_t connection)
-      : mailbox_{std::move(mailbox)}, connection_{connection} {}
+  port(std::shared_ptr<kj_mailbox> mailbox, std::uint64_t session)
+      : mailbox_{std::move(mailbox)}, session_{session} {}
   void answered(std::vector<numbered_answer> answers) override {
-    mailbox_->post({connection_, crossing::kind::answers, ec::none, std::move(answers)});
+    mailbox_->post({session_, answers_came{std::move(answers)}});
   }
+  void attached(const core::attached& state) override { mailbox_->post({session_, state}); }
   void rows_ready() override {
     if (!told_.exchange(true)) // one notice until the loop has looked
-      mailbox_->post({connection_, crossing::kind::filled, ec::none, {}});
+      mailbox_->post({session_, rows_came{}});
   }
-  void closed(ec why) override { mailbox_->post({connection_, crossing::kind::closed, why, {}}); }
+  void closed(ec why) override { mailbox_->post({session_, session_closed{why}}); }
   void looked() { told_.store(false); }
 
 private:
   std::shared_ptr<kj_mailbox> mailbox_;
-  std::uint64_t connection_;
+  std::uint64_t session_;
   std::atomic<bool> told_{false};
 };
 
@@ -80,9 +89,7 @@ public:
   ~kj_session() noexcept(false) override;
 
   kj::Promise<core::answer> ask(core::call what) override;
-  void start_receiving(inbox_pos after) override {
-    caf::anon_send(actor_, atom::receive_v, static_cast<std::uint64_t>(number(after)));
-  }
+  void start_receiving(inbox_pos after) override { caf::anon_send(actor_, parley::start_streaming{after}); }
   std::vector<core::outgoing_row> take(std::size_t rows_max, std::size_t bytes_max) override {
     port_->looked();
     auto rows = box_->take(rows_max, bytes_max);
@@ -166,7 +173,7 @@ private:
   kj::Promise<void> listen() {
     return readable_.whenBecomesReadable().then([this] {
       for (auto& c : mailbox_->take())
-        if (auto i = sessions_.find(c.connection); i != sessions_.end())
+        if (auto i = sessions_.find(c.session); i != sessions_.end())
           i->second->cross(c);
       return listen();
     });
@@ -222,34 +229,32 @@ void kj_session::flush() {
 }
 
 void kj_session::cross(crossing& c) {
-  switch (c.what) {
-  case crossing::kind::filled:
-    if (sink_)
-      sink_->rows_ready();
-    else
-      port_->looked();
-    return;
-  case crossing::kind::closed:
-    if (sink_)
-      sink_->close(c.why, 0);
-    return;
-  case crossing::kind::answers:
-    for (auto& a : c.answers) {
-      if (a.number == 0) {
-        const auto& state = std::get<core::attached>(a.what);
-        if (state.error == ec::none)
-          devices_ = state.devices;
-        KJ_IF_MAYBE (f, attaching_) {
-          (*f)->fulfill(core::attached{state});
-          attaching_ = nullptr;
-        }
-        continue;
-      }
-      auto open = open_.extract(a.number);
-      if (!open.empty())
-        open.mapped()->fulfill(kj::mv(a.what));
-    }
-  }
+  std::visit(overloaded{
+                 [&](answers_came& came) {
+                   for (auto& a : came.answers)
+                     if (auto open = open_.extract(a.number); !open.empty())
+                       open.mapped()->fulfill(kj::mv(a.what));
+                 },
+                 [&](core::attached& state) {
+                   if (state.error == ec::none)
+                     devices_ = state.devices;
+                   KJ_IF_MAYBE (f, attaching_) {
+                     (*f)->fulfill(kj::mv(state));
+                     attaching_ = nullptr;
+                   }
+                 },
+                 [&](rows_came&) {
+                   if (sink_)
+                     sink_->rows_ready();
+                   else
+                     port_->looked();
+                 },
+                 [&](session_closed& closed) {
+                   if (sink_)
+                     sink_->close(closed.why, 0);
+                 },
+             },
+             c.what);
 }
 
 } // namespace

@@ -1,5 +1,7 @@
 #include "actors/resident.hpp"
 
+#include "protocol/values/overloaded.hpp"
+
 namespace parley {
 
 caf::error validate(const resident_config& config) {
@@ -19,34 +21,46 @@ caf::error validate(const resident_config& config) {
   return caf::none;
 }
 
+namespace {
+
+// The kind of a key is the one that its call declares.
+template <class Call>
+std::optional<resident_key> at(const Call&, conversation_id c) {
+  return resident_key{Call::served_by, c.hi, c.lo};
+}
+template <class Call>
+std::optional<resident_key> at(const Call&, user_id u) {
+  return resident_key{Call::served_by, 0, number(u)};
+}
+template <class Call>
+std::optional<resident_key> at_phone(const Call& c) {
+  return resident_key{Call::served_by, 0, core::phone_hash(c.phone)};
+}
+
+} // namespace
+
 std::optional<resident_key> resident_of(const core::call& c) {
-  struct finder {
-    using key = std::optional<resident_key>;
-    static key conversation(conversation_id id) {
-      return resident_key{resident_kind::conversation, id.hi, id.lo};
-    }
-    static key inbox(user_id u) { return resident_key{resident_kind::inbox, 0, number(u)}; }
-    static key account(std::uint64_t hash) { return resident_key{resident_kind::account, 0, hash}; }
-    key operator()(const core::submit& x) const { return conversation(x.conversation); }
-    key operator()(const core::open_conversation& x) const {
-      return conversation(core::direct_conversation(x.by, x.with));
-    }
-    key operator()(const core::sync_conversation& x) const { return conversation(x.conversation); }
-    key operator()(const core::mark_read& x) const { return conversation(x.conversation); }
-    key operator()(const core::pull_inbox& x) const { return inbox(x.user); }
-    key operator()(const core::acknowledge& x) const { return inbox(x.user); }
-    key operator()(const core::list_conversations& x) const { return inbox(x.user); }
-    key operator()(const core::attach& x) const { return inbox(x.user); }
-    key operator()(const core::detach& x) const { return inbox(x.user); }
-    key operator()(const core::request_code& x) const { return account(core::phone_hash(x.phone)); }
-    key operator()(const core::confirm_code& x) const { return account(core::phone_hash(x.phone)); }
-    key operator()(const core::find_phone& x) const { return account(core::phone_hash(x.phone)); }
-    key operator()(const core::add_device& x) const { return account(number(x.user)); }
-    key operator()(const core::find_device& x) const { return account(number(x.user)); }
-    key operator()(const core::propose&) const { return std::nullopt; }
-    key operator()(const core::list_nodes&) const { return std::nullopt; }
-  };
-  return std::visit(finder{}, c);
+  using none = std::optional<resident_key>;
+  return std::visit(
+      overloaded{
+          [](const core::submit& x) { return at(x, x.what.conversation); },
+          [](const core::open_conversation& x) { return at(x, core::direct_conversation(x.by, x.with)); },
+          [](const core::sync_conversation& x) { return at(x, x.conversation); },
+          [](const core::mark_read& x) { return at(x, x.conversation); },
+          [](const core::pull_inbox& x) { return at(x, x.user); },
+          [](const core::acknowledge& x) { return at(x, x.user); },
+          [](const core::list_conversations& x) { return at(x, x.user); },
+          [](const core::attach& x) { return at(x, x.user); },
+          [](const core::detach& x) { return at(x, x.user); },
+          [](const core::request_code& x) { return at_phone(x); },
+          [](const core::confirm_code& x) { return at_phone(x); },
+          [](const core::find_phone& x) { return at_phone(x); },
+          [](const core::add_device& x) { return at(x, x.user); },
+          [](const core::find_device& x) { return at(x, x.user); },
+          [](const core::propose&) { return none{}; },
+          [](const core::list_nodes&) { return none{}; },
+      },
+      c);
 }
 
 } // namespace parley

@@ -19,9 +19,9 @@ struct resident_config {
 };
 caf::error validate(const resident_config& config);
 
-/// Which kind of resident a call wants. Part of its key in the shard's registry.
-enum class resident_kind : std::uint64_t { conversation = 1, inbox = 2, account = 3 };
+using core::resident_kind;
 
+/// Names a resident in its shard's registry.
 struct resident_key {
   resident_kind kind{};
   std::uint64_t hi = 0, lo = 0;
@@ -87,15 +87,15 @@ void passivate_if_idle(Self* self, resident_state& st, bool busy) {
   if (!busy && st.waiting.empty() && now - st.last_used >= st.at.config.passivate_after) {
     if (!st.told_idle) {
       st.told_idle = true;
-      caf::anon_send(st.at.home, atom::idle_v, st.at.handle, std::uint64_t{0});
+      caf::anon_send(st.at.home, resident_idle{st.at.handle});
     }
     return;
   }
   arm_sweep(self, st);
 }
 
-/// One turn's calls: `handle(call, out)` for each. If one makes the actor crash, it and those behind it are
-/// told so; who is told twice ignores the second.
+/// One turn's calls: `handle(call, out)` for each. If one makes the actor crash, that call and those behind it
+/// are answered `internal`; an asker ignores a second answer.
 template <class Self, class F>
 void take_calls(Self* self, call_batch& batch, F handle) {
   answers out;
@@ -105,7 +105,7 @@ void take_calls(Self* self, call_batch& batch, F handle) {
     try {
       handle(std::move(*c), out);
     } catch (...) {
-      who.tell(out, ec::internal);
+      out.refuse(who, ec::internal);
       for (++c; c != batch.calls.end(); ++c)
         out.refuse(*c, ec::internal);
       throw;
@@ -132,7 +132,7 @@ void take_results(Self* self, result_batch& batch, F finish) {
       finish(r, out);
     } catch (...) { // the others are still in `waiting`, which answers when it dies
       if (who)
-        who->tell(out, ec::internal);
+        out.refuse(*who, ec::internal);
       throw;
     }
   }

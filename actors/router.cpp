@@ -2,6 +2,7 @@
 
 #include "actors/answers.hpp"
 #include "actors/core/peer_payload.hpp"
+#include "protocol/values/overloaded.hpp"
 
 #include <algorithm>
 #include <caf/stateful_actor.hpp>
@@ -14,7 +15,7 @@ using clock_point = std::chrono::steady_clock::time_point;
 
 /// A call of ours that another node answers.
 struct forwarded {
-  routed_call call; ///< its body may have been moved out; its kind has not
+  asker who;
   node_id to{};
   clock_point deadline{};
 };
@@ -22,16 +23,12 @@ struct forwarded {
 struct hosted {
   node_id from{};
   std::uint64_t number = 0;
-  std::uint8_t kind = 0; ///< index in core::call
+  core::call_kind kind{};
   clock_point deadline{};
 };
 struct parked {
   routed_call call;
   clock_point deadline{};
-};
-struct resident_connection {
-  session_actor actor;
-  user_id user{};
 };
 
 struct router_state {
@@ -42,23 +39,24 @@ struct router_state {
   std::uint64_t last_number = 0;
   std::unordered_map<std::uint64_t, forwarded> forwards;
   std::unordered_map<std::uint64_t, hosted> guests;
-  std::deque<parked> waiting; ///< oldest first
-  std::unordered_map<std::uint64_t, resident_connection> connections;
+  std::deque<parked> waiting;                               ///< oldest first
+  std::unordered_map<std::uint64_t, session_here> sessions; ///< by their number
 };
 
 using self_ptr = wired_router_actor::stateful_pointer<router_state>;
 
-/// What one handler sends to other nodes: one payload per peer and kind.
+/// What one handler sends to other nodes: the items of one kind for one peer share a payload, as far as the
+/// bound of a payload allows.
 class outgoing {
 public:
   explicit outgoing(router_state& st) : st_{st} {}
   ~outgoing() {
     for (auto& [peer, p] : calls_)
-      flush_calls(peer, p);
+      send(peer, std::move(p), [this](const auto& items) { refuse(items); });
     for (auto& [peer, p] : answers_)
-      st_.wiring.peers->send(peer, core::encode(core::peer_payload{std::move(p)}));
+      send(peer, std::move(p), [this](const auto&) { count_unsent(); });
     for (auto& [peer, p] : deliveries_)
-      st_.wiring.peers->send(peer, core::encode(core::peer_payload{std::move(p)}));
+      send(peer, std::move(p), [this](const auto&) { count_unsent(); });
   }
   void call(node_id to, std::uint64_t number, core::call what) {
     calls_[to].items.push_back({number, std::move(what)});
@@ -72,19 +70,38 @@ public:
   }
 
 private:
-  void flush_calls(node_id peer, core::calls_payload& p) {
-    std::vector<std::uint64_t> numbers;
-    for (const auto& c : p.items)
-      numbers.push_back(c.number);
-    if (st_.wiring.peers->send(peer, core::encode(core::peer_payload{std::move(p)})))
-      return;
-    answers out;
-    for (auto n : numbers) { // it never left: certainly not stored
-      auto f = st_.forwards.extract(n);
-      if (!f.empty())
-        out.refuse(f.mapped().call, ec::unavailable, 50);
+  template <class Payload, class Unsent>
+  void send(node_id peer, Payload p, Unsent unsent) {
+    core::peer_payload whole{std::move(p)};
+    auto bytes = core::encode(whole);
+    auto& items = std::get<Payload>(whole).items;
+    if (bytes.size() > st_.config.payload_bytes_max && items.size() > 1) {
+      const auto middle = items.begin() + static_cast<std::ptrdiff_t>(items.size() / 2);
+      Payload rest;
+      rest.items.assign(std::make_move_iterator(middle), std::make_move_iterator(items.end()));
+      items.erase(middle, items.end());
+      send(peer, std::move(std::get<Payload>(whole)), unsent);
+      send(peer, std::move(rest), unsent);
+    } else if (!st_.wiring.peers->send(peer, std::move(bytes))) {
+      unsent(items);
     }
   }
+  /// They never left, so they are certainly not stored.
+  void refuse(const std::vector<core::forwarded_call>& calls) {
+    answers out;
+    for (const auto& c : calls) {
+      auto f = st_.forwards.extract(c.number);
+      if (!f.empty())
+        out.refuse(f.mapped().who, ec::unavailable, 50);
+    }
+  }
+  /// Nothing is lost: an answer that does not arrive is a call that times out, and a session that misses rows
+  /// pulls them from its inbox.
+  void count_unsent() {
+    if (st_.config.counters)
+      add(st_.config.counters->payloads_unsent);
+  }
+
   router_state& st_;
   std::unordered_map<node_id, core::calls_payload> calls_;
   std::unordered_map<node_id, core::answers_payload> answers_;
@@ -125,9 +142,8 @@ private:
       return;
     }
     const auto n = ++st_.last_number;
-    out_.call(leader, n,
-              std::move(c.what)); // a moved-from variant keeps its alternative, which a refusal needs
-    st_.forwards.emplace(n, forwarded{std::move(c), leader, self_->clock().now() + st_.config.answer_within});
+    st_.forwards.emplace(n, forwarded{asker{c}, leader, self_->clock().now() + st_.config.answer_within});
+    out_.call(leader, n, std::move(c.what));
   }
   self_ptr self_;
   router_state& st_;
@@ -140,12 +156,12 @@ void deliver_here(router_state& st, std::vector<delivery> items) {
   for (auto& d : items) {
     if (d.to.process != st.config.process)
       continue; // of a process before this one
-    auto i = st.connections.find(d.to.number);
-    if (i == st.connections.end())
+    auto i = st.sessions.find(d.to.number);
+    if (i == st.sessions.end())
       continue;
     delivery_batch one;
     one.deliveries.push_back(std::move(d));
-    caf::anon_send(i->second.actor, std::move(one));
+    caf::anon_send(i->second.it, std::move(one));
   }
 }
 
@@ -178,9 +194,9 @@ void leaders_changed(self_ptr self, const std::vector<core::leadership>& changes
     if (leader == st.config.node)
       mine.shards.push_back(c.shard);
   }
-  for (auto& [n, c] : st.connections)
-    if (moved[number(home_shard(c.user, st.config.shards))])
-      caf::anon_send(c.actor, atom::rehome_v);
+  for (auto& [n, s] : st.sessions)
+    if (moved[number(home_shard(s.user, st.config.shards))])
+      caf::anon_send(s.it, atom::rehome_v);
   if (!mine.shards.empty() && st.wiring.peers) {
     std::vector<node_id> told;
     for (const auto& nodes : st.wiring.replica_nodes)
@@ -193,48 +209,74 @@ void leaders_changed(self_ptr self, const std::vector<core::leadership>& changes
   unpark(self);
 }
 
-void from_peer(self_ptr self, node_id peer, core::peer_payload payload) {
+/// Calls of another node. They are answered here or refused, never forwarded again: so there are no loops.
+void host(self_ptr self, node_id peer, core::calls_payload& calls) {
   auto& st = self->state;
-  if (auto* calls = std::get_if<core::calls_payload>(&payload)) {
-    outgoing back{st};
-    dispatch to{self};
-    for (auto& c : calls->items) {
-      const auto shard = number(core::home(c.what, st.config.shards));
-      if (shard >= st.leaders.size() || st.leaders[shard] != st.config.node) {
-        back.answer(peer, c.number,
-                    core::refusal(c.what, ec::not_leader, 20)); // never forwarded twice: no loops
-        continue;
-      }
-      if (st.guests.size() >= st.config.hosted_max) {
-        back.answer(peer, c.number, core::refusal(c.what, ec::overloaded, 200));
-        continue;
-      }
-      const auto n = ++st.last_number;
-      st.guests.emplace(n, hosted{peer, c.number, static_cast<std::uint8_t>(c.what.index()),
-                                  self->clock().now() + st.config.hosted_within});
-      to(routed_call{n, caf::actor_cast<answer_sink>(self), std::move(c.what)});
+  outgoing back{st};
+  dispatch to{self};
+  for (auto& c : calls.items) {
+    const auto shard = number(core::home(c.what, st.config.shards));
+    if (shard >= st.leaders.size() || st.leaders[shard] != st.config.node) {
+      back.answer(peer, c.number, core::refusal(c.what, ec::not_leader, 20));
+      continue;
     }
-  } else if (auto* got = std::get_if<core::answers_payload>(&payload)) {
-    answers out;
-    for (auto& a : got->items) {
-      auto f = st.forwards.extract(a.number);
-      if (f.empty() || f.mapped().to != peer || f.mapped().call.what.index() != a.what.index())
-        continue;
-      out.add(f.mapped().call.reply_to, f.mapped().call.number, std::move(a.what));
+    if (st.guests.size() >= st.config.hosted_max) {
+      back.answer(peer, c.number, core::refusal(c.what, ec::overloaded, 200));
+      continue;
     }
-  } else if (auto* pushed = std::get_if<core::deliveries_payload>(&payload)) {
-    std::vector<delivery> items;
-    const auto now = std::chrono::steady_clock::now();
-    for (auto& d : pushed->items)
-      items.push_back({d.to, d.after, std::move(d.rows), d.close, core::aged(d.age_us, now)});
-    deliver_here(st, std::move(items));
-  } else if (auto* leads = std::get_if<core::leads_payload>(&payload)) {
-    std::vector<core::leadership> news;
-    for (auto s : leads->shards)
-      if (!st.wiring.shards.contains(static_cast<std::uint16_t>(number(s)))) // a local replica knows better
-        news.push_back({s, {}, 0, peer, false});
-    leaders_changed(self, news);
+    const auto n = ++st.last_number;
+    st.guests.emplace(n,
+                      hosted{peer, c.number, kind_of(c.what), self->clock().now() + st.config.hosted_within});
+    to(routed_call{n, caf::actor_cast<answer_sink>(self), std::move(c.what)});
   }
+}
+
+/// Answers to calls that were forwarded. One that was not asked of this peer, or is of another kind than the
+/// call, is ignored.
+void take_answers(router_state& st, node_id peer, core::answers_payload& got) {
+  answers out;
+  for (auto& a : got.items) {
+    auto f = st.forwards.extract(a.number);
+    if (f.empty() || f.mapped().to != peer || f.mapped().who.kind != kind_of(a.what))
+      continue;
+    out.add(f.mapped().who.reply_to, f.mapped().who.number, std::move(a.what));
+  }
+}
+
+void take_deliveries(router_state& st, core::deliveries_payload& pushed) {
+  std::vector<delivery> items;
+  const auto now = std::chrono::steady_clock::now();
+  for (auto& d : pushed.items)
+    items.push_back({d.to, d.after, std::move(d.rows), d.close, core::aged(d.age_us, now)});
+  deliver_here(st, std::move(items));
+}
+
+void learn_leaders(self_ptr self, node_id peer, const core::leads_payload& leads) {
+  std::vector<core::leadership> news;
+  for (auto s : leads.shards)
+    if (!self->state.wiring.shards.contains(
+            static_cast<std::uint16_t>(number(s)))) // a local replica knows better
+      news.push_back({s, {}, 0, peer, false});
+  leaders_changed(self, news);
+}
+
+/// What cannot be read, or is of a kind that this node does not know, is refused as a whole: a peer runs
+/// another version, or is at fault. An operator sees the count.
+void from_peer(self_ptr self, node_id peer, std::string_view bytes) {
+  auto& st = self->state;
+  auto payload = core::decode<core::peer_payload>(bytes);
+  if (!payload) {
+    if (st.config.counters)
+      add(st.config.counters->payloads_refused);
+    return;
+  }
+  std::visit(overloaded{
+                 [&](core::calls_payload& p) { host(self, peer, p); },
+                 [&](core::answers_payload& p) { take_answers(st, peer, p); },
+                 [&](core::deliveries_payload& p) { take_deliveries(st, p); },
+                 [&](core::leads_payload& p) { learn_leaders(self, peer, p); },
+             },
+             *payload);
 }
 
 void lose_peer(self_ptr self, node_id peer) {
@@ -242,7 +284,7 @@ void lose_peer(self_ptr self, node_id peer) {
   answers out;
   for (auto i = st.forwards.begin(); i != st.forwards.end();) {
     if (i->second.to == peer) {
-      out.refuse(i->second.call, ec::timed_out, 20);
+      out.refuse(i->second.who, ec::timed_out, 20);
       i = st.forwards.erase(i);
     } else {
       ++i;
@@ -262,7 +304,7 @@ void sweep(self_ptr self) {
   }
   for (auto i = st.forwards.begin(); i != st.forwards.end();) {
     if (i->second.deadline <= now) {
-      out.refuse(i->second.call, ec::timed_out);
+      out.refuse(i->second.who, ec::timed_out);
       i = st.forwards.erase(i);
     } else {
       ++i;
@@ -270,8 +312,8 @@ void sweep(self_ptr self) {
   }
   outgoing back{st};
   for (auto i = st.guests.begin(); i != st.guests.end();) {
-    if (i->second.deadline <= now) { // whoever had it died without a word
-      back.answer(i->second.from, i->second.number, core::refusal_of_kind(i->second.kind, ec::timed_out));
+    if (i->second.deadline <= now) { // the actor that had it crashed, or its node is stuck
+      back.answer(i->second.from, i->second.number, core::refusal(i->second.kind, ec::timed_out));
       i = st.guests.erase(i);
     } else {
       ++i;
@@ -314,15 +356,12 @@ wired_router_actor::behavior_type router(self_ptr self, router_config config) {
       },
       [self](peer_payloads& p) {
         for (const auto& bytes : p.payloads)
-          if (auto payload = core::decode<core::peer_payload>(bytes))
-            from_peer(self, p.from, std::move(*payload));
+          from_peer(self, p.from, bytes);
       },
       [self](peer_lost& p) { lose_peer(self, p.peer); },
       [self](leadership_news& news) { leaders_changed(self, news.changes); },
-      [self](atom::receive, std::uint64_t number, std::uint64_t user, const session_actor& c) {
-        self->state.connections.insert_or_assign(number, resident_connection{c, user_id{user}});
-      },
-      [self](atom::stop, std::uint64_t number) { self->state.connections.erase(number); },
+      [self](const session_here& s) { self->state.sessions.insert_or_assign(s.number, s); },
+      [self](const session_gone& s) { self->state.sessions.erase(s.number); },
       [self](atom::sweep) {
         sweep(self);
         self->delayed_send(self, self->state.config.sweep_every, atom::sweep_v);
@@ -348,6 +387,8 @@ caf::error validate(const router_config& config) {
     return bad("park_for");
   if (config.answer_within < config.sweep_every)
     return bad("answer_within");
+  if (config.payload_bytes_max < 1)
+    return bad("payload_bytes_max");
   if (config.hosted_max < 1)
     return bad("hosted_max");
   if (config.hosted_within < config.sweep_every)

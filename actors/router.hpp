@@ -1,5 +1,6 @@
 #pragma once
 #include "actors/interfaces.hpp"
+#include "protocol/values/counters.hpp"
 
 #include <chrono>
 #include <unordered_map>
@@ -13,6 +14,12 @@ public:
   virtual bool send(node_id to, std::string payload) = 0;
 };
 
+/// What the router could not pass on. Thread: any.
+struct router_counters {
+  counter payloads_refused{0}; ///< of peers: unreadable, or of a kind that this node does not know
+  counter payloads_unsent{0};  ///< answers and deliveries that the link did not take
+};
+
 struct router_config {
   node_id node{};
   std::uint64_t process = 0; ///< random; other nodes tell this process from the one before by it
@@ -24,12 +31,15 @@ struct router_config {
   std::size_t hosted_max = 65'536;                 ///< calls of other nodes under way here; above: overloaded
   std::chrono::milliseconds hosted_within{10'000}; ///< then other nodes are told `timed_out`
   std::chrono::milliseconds sweep_every{100};
-  std::size_t deliveries_bytes_max = 64 << 10; ///< per payload to another node
+  /// Of one payload to another node. More is split: a link refuses what is larger than its queue. A single
+  /// item that is larger travels alone.
+  std::size_t payload_bytes_max = 256 << 10;
+  router_counters* counters = nullptr; ///< outlives the actor; may be null
 };
 caf::error validate(const router_config& config);
 
-/// Spawns the ROUTER. `shards` and the port come later, since they need its handle: call `wire` once, before
-/// the first call. The port outlives every actor.
+/// What the ROUTER is sent once, before the first call: shards need the router's handle, so they are spawned
+/// after it. The port outlives every actor.
 struct router_wiring {
   std::unordered_map<std::uint16_t, shard_actor> shards; ///< replicas on this node
   peer_port* peers = nullptr;
@@ -42,7 +52,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::router_wiring)
 
 namespace parley {
 
-/// The ROUTER as its node assembles it: one message more than everybody else sees.
+/// The ROUTER as its node assembles it, with one more message than its other users see.
 using wired_router_actor = router_actor::extend<caf::reacts_to<router_wiring>>;
 wired_router_actor spawn_router(caf::actor_system& sys, router_config config);
 

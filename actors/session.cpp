@@ -13,8 +13,13 @@ namespace {
 
 using clock_point = std::chrono::steady_clock::time_point;
 
-/// Numbers of the connection's own calls; the gateway's count from 1 and stay below.
-constexpr std::uint64_t own_calls = std::uint64_t{1} << 62;
+/// The session's own calls share a table with the gateway's. They are numbered from here; the gateway counts
+/// from 1 and does not get that far.
+constexpr std::uint64_t first_own_call = std::uint64_t{1} << 62;
+
+bool is_own(std::uint64_t call_number) {
+  return call_number >= first_own_call;
+}
 
 enum class stream { off, pulling, live, full };
 
@@ -27,11 +32,11 @@ struct session_state {
   router_actor router;
   core::token_bucket bucket{1, std::chrono::seconds{1}};
   struct open_call {
-    std::uint8_t kind = 0; ///< index in core::call
+    core::call_kind kind{};
     clock_point deadline{};
   };
   std::unordered_map<std::uint64_t, open_call> open;
-  std::uint64_t last_own = own_calls;
+  std::uint64_t next_own = first_own_call;
   stream mode = stream::off;
   inbox_pos last{}; ///< everything up to here was put into the delivery queue
   bool pushed_while_pulling = false;
@@ -52,18 +57,18 @@ void arm_sweep(self_ptr self, std::chrono::milliseconds in) {
   const auto at = self->clock().now() + in;
   if (st.over || (st.sweeping && st.sweep_at <= at))
     return;
-  // Earlier than the one that is armed: a call must not wait for the heartbeat to be found overdue. The later
-  // one fires in vain.
+  // Arm an earlier timer although one is set: otherwise an overdue call is noticed only at the next heartbeat,
+  // up to 30 s later. The old timer still fires and does nothing.
   st.sweeping = true;
   st.sweep_at = at;
   sweep_later(self, in);
 }
 
-/// Sends one of the connection's own calls; its answer is handled here.
+/// Sends one of the session's own calls; its answer is handled here.
 std::uint64_t ask(self_ptr self, core::call what) {
   auto& st = self->state;
-  const auto n = ++st.last_own;
-  st.open[n] = {static_cast<std::uint8_t>(what.index()), self->clock().now() + st.config.own_answer_within};
+  const auto n = st.next_own++;
+  st.open[n] = {kind_of(what), self->clock().now() + st.config.own_answer_within};
   call_batch batch;
   batch.calls.push_back({n, caf::actor_cast<answer_sink>(self), std::move(what)});
   caf::anon_send(st.router, std::move(batch));
@@ -159,28 +164,34 @@ void attach_answered(self_ptr self, const core::attached& a) {
     pull(self);
 }
 
+/// One of the session's own calls was answered: `pull_inbox`, `attach` or `acknowledge`. Nobody waits for the
+/// last.
+void own_answered(self_ptr self, std::uint64_t call_number, core::answer& what) {
+  auto& st = self->state;
+  if (auto* page = core::answer_if<core::pull_inbox>(what)) {
+    if (call_number == st.pull_number && st.mode == stream::pulling)
+      pulled(self, *page);
+  } else if (const auto* state = core::answer_if<core::attach>(what)) {
+    if (call_number != st.attach_number)
+      return;
+    const bool first = !st.attached;
+    attach_answered(self, *state);
+    if (first || state->error == ec::none)
+      st.port->attached(*state);
+  }
+}
+
 void answered(self_ptr self, answer_batch& batch) {
   auto& st = self->state;
   std::vector<numbered_answer> out;
   for (auto& a : batch.answers) {
     auto open = st.open.extract(a.number);
-    if (open.empty() || open.mapped().kind != a.what.index())
+    if (open.empty() || open.mapped().kind != kind_of(a.what))
       continue;
-    if (a.number < own_calls) {
+    if (is_own(a.number))
+      own_answered(self, a.number, a.what);
+    else
       out.push_back(std::move(a));
-      continue;
-    }
-    if (auto* page = std::get_if<core::inbox_page>(&a.what)) {
-      if (a.number == st.pull_number && st.mode == stream::pulling)
-        pulled(self, *page);
-    } else if (auto* state = std::get_if<core::attached>(&a.what)) {
-      if (a.number == st.attach_number) {
-        const bool first = !st.attached;
-        attach_answered(self, *state);
-        if (first || state->error == ec::none) // later ones tell how many devices the user has by now
-          out.push_back({0, *state});
-      }
-    }
   }
   if (!out.empty())
     st.port->answered(std::move(out));
@@ -222,7 +233,7 @@ void submit(self_ptr self, call_batch& batch) {
     }
     if (auto* ack = std::get_if<core::acknowledge>(&c.what))
       st.acked = std::max(st.acked, ack->upto);
-    st.open[c.number] = {static_cast<std::uint8_t>(c.what.index()), now + st.config.answer_within};
+    st.open[c.number] = {kind_of(c.what), now + st.config.answer_within};
     c.reply_to = caf::actor_cast<answer_sink>(self);
     out.calls.push_back(std::move(c));
   }
@@ -245,7 +256,7 @@ void sweep(self_ptr self) {
   answer_batch overdue;
   for (const auto& [n, c] : st.open)
     if (c.deadline <= now)
-      overdue.answers.push_back({n, core::refusal_of_kind(c.kind, ec::timed_out)});
+      overdue.answers.push_back({n, core::refusal(c.kind, ec::timed_out)});
   if (!overdue.answers.empty())
     answered(self, overdue);
   if (st.open.empty()) { // an idle connection keeps neither buckets nor room for rows
@@ -254,11 +265,11 @@ void sweep(self_ptr self) {
   }
   if (st.mode == stream::pulling && !st.open.contains(st.pull_number))
     pull(self);
-  if (number(st.who.user) != 0 && st.attached && st.attach_at <= now && !st.open.contains(st.attach_number))
+  if (st.who.has_user() && st.attached && st.attach_at <= now && !st.open.contains(st.attach_number))
     attach(self);
   if (!st.open.empty())
     arm_sweep(self, st.config.sweep_every);
-  else if (number(st.who.user) != 0)
+  else if (st.who.has_user())
     arm_sweep(self, std::max(st.config.pull_retry_after,
                              std::chrono::duration_cast<std::chrono::milliseconds>(st.attach_at - now)));
 }
@@ -273,17 +284,16 @@ session_actor::behavior_type session(self_ptr self, session_identity who, sessio
   st.box = std::move(box);
   st.router = std::move(router);
   st.bucket = {config.user_burst_max, config.user_refill_every};
-  if (number(who.user) != 0) {
-    caf::anon_send(st.router, atom::receive_v, who.ref.number, number(who.user),
-                   caf::actor_cast<session_actor>(self));
+  if (who.has_user()) {
+    caf::anon_send(st.router, session_here{who.ref.number, who.user, caf::actor_cast<session_actor>(self)});
     attach(self);
   }
   return {
       [self](call_batch& batch) { submit(self, batch); },
       [self](answer_batch& batch) { answered(self, batch); },
       [self](delivery_batch& batch) { deliver(self, batch); },
-      [self](atom::receive, std::uint64_t after) {
-        self->state.last = inbox_pos{after};
+      [self](const start_streaming& from) {
+        self->state.last = from.after;
         pull(self);
       },
       [self](atom::took) {
@@ -301,8 +311,8 @@ session_actor::behavior_type session(self_ptr self, session_identity who, sessio
       [self](atom::stop) {
         auto& st = self->state;
         st.over = true;
-        if (number(st.who.user) != 0) {
-          caf::anon_send(st.router, atom::stop_v, st.who.ref.number);
+        if (st.who.has_user()) {
+          caf::anon_send(st.router, session_gone{st.who.ref.number});
           call_batch bye; // nobody waits for the answer
           bye.calls.push_back(
               {0, answer_sink{}, core::call{core::detach{st.who.user, st.who.device, st.who.ref}}});

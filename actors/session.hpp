@@ -14,11 +14,11 @@ struct session_config {
   std::size_t calls_max = 1024;                  ///< unanswered; above: overloaded
   std::chrono::milliseconds answer_within{5000}; ///< then `timed_out`: the outcome is unknown
   std::chrono::milliseconds own_answer_within{
-      1500};                                  ///< the connection's own calls, which change nothing: ask again
+      1500};                                  ///< the session's own calls, which change nothing: ask again
   std::chrono::milliseconds sweep_every{500}; ///< while calls are unanswered
   std::chrono::milliseconds attach_every{30'000}; ///< heartbeat to the inbox
   std::chrono::milliseconds pull_retry_after{100};
-  std::int64_t user_burst_max = 4000; ///< messages of one connection
+  std::int64_t user_burst_max = 4000; ///< messages of one session
   std::chrono::microseconds user_refill_every{500};
 };
 caf::error validate(const session_config& config);
@@ -27,20 +27,26 @@ caf::error validate(const session_config& config);
 class session_port {
 public:
   virtual ~session_port() = default;
+  /// Answers to the gateway's own calls.
   virtual void answered(std::vector<numbered_answer> answers) = 0;
+  /// The inbox answered the session's attach: the first time, whatever it says, and then whenever it went well
+  /// (it says how many devices the user has by now).
+  virtual void attached(const core::attached& state) = 0;
   virtual void rows_ready() = 0;
   virtual void closed(ec why) = 0;
 };
 
-/// Whose session it is. `user` none (0): a gateway's own, for calls before login.
+/// Whose session it is.
 struct session_identity {
   core::connection_ref ref;
-  user_id user{};
+  user_id user{}; ///< 0: no user's
   device_id device{};
   session_number session{};
+  /// A session without a user is a gateway's own, for calls before login. It has no inbox to attach to.
+  bool has_user() const { return user != user_id{}; }
 };
 
-/// Spawns the SESSION. It attaches to the user's inbox by itself and answers the attach as call number 0.
+/// Spawns the SESSION. It attaches to the user's inbox by itself.
 session_actor spawn_session(caf::actor_system& sys, session_identity who, session_config config,
                             std::shared_ptr<session_port> port, std::shared_ptr<delivery_queue> box,
                             router_actor router);

@@ -1,5 +1,7 @@
 #include "actors/shard.hpp"
 
+#include "protocol/values/overloaded.hpp"
+
 #include <caf/stateful_actor.hpp>
 
 namespace parley {
@@ -46,6 +48,8 @@ resident_actor* resident(self_ptr self, const resident_key& key) {
                      st.reader, st.store, st.router,        caf::actor_cast<shard_actor>(self)};
   resident_actor it;
   switch (key.kind) {
+  case resident_kind::shard:
+    return nullptr; // resident_of names no such key
   case resident_kind::conversation:
     it = spawn_conversation(self->system(), at);
     break;
@@ -91,16 +95,44 @@ void step_down(self_ptr self) {
 }
 
 /// Calls without a resident: commands that other shards' fan-outs owe to this one, and the node list.
-void serve(self_ptr self, routed_call c, proposal_batch& proposals) {
+void serve(self_ptr self, routed_call c, proposal_batch& proposals, answers& out) {
   auto& st = self->state;
-  if (auto* p = std::get_if<core::propose>(&c.what)) {
-    const auto what = std::exchange(p->what, {});
-    const auto ticket = st.waiting.wait(std::move(c));
-    proposals.proposals.push_back(make_proposal(st.id, ticket, caf::actor_cast<result_sink>(self), what));
-  } else {
-    const auto ticket = st.waiting.wait(std::move(c));
-    caf::anon_send(st.store, fresh_read{st.id, ticket, caf::actor_cast<result_sink>(self)});
+  const auto me = caf::actor_cast<result_sink>(self);
+  std::visit(overloaded{
+                 [&](core::propose& p) {
+                   const auto what = std::exchange(p.what, {});
+                   const auto ticket = st.waiting.wait(std::move(c));
+                   proposals.proposals.push_back(make_proposal(st.id, ticket, me, what));
+                 },
+                 [&](core::list_nodes&) {
+                   const auto ticket = st.waiting.wait(std::move(c));
+                   caf::anon_send(st.store, fresh_read{st.id, ticket, me});
+                 },
+                 [&](const core::served_elsewhere<resident_kind::shard> auto&) {
+                   out.refuse(c, ec::internal); // resident_of names its resident
+                 },
+             },
+             c.what);
+}
+
+/// The store answered what `serve` sent it.
+void finish(shard_state& st, result& r, answers& out) {
+  auto c = st.waiting.take(r.ticket);
+  if (!c)
+    return;
+  if (r.error != ec::none) {
+    out.refuse(*c, r.error);
+    return;
   }
+  std::visit(
+      overloaded{
+          [&](const core::propose&) {
+            out.answer<core::propose>(*c, {ec::none, std::move(r.what)});
+          },
+          [&](const core::list_nodes&) { out.answer<core::list_nodes>(*c, st.reader->nodes(st.id)); },
+          [&](const core::served_elsewhere<resident_kind::shard> auto&) { out.refuse(*c, ec::internal); },
+      },
+      c->what);
 }
 
 void route(self_ptr self, call_batch& batch) {
@@ -114,7 +146,7 @@ void route(self_ptr self, call_batch& batch) {
     if (!st.leading) {
       out.refuse(c, ec::not_leader);
     } else if (!key) {
-      serve(self, std::move(c), proposals);
+      serve(self, std::move(c), proposals, out);
     } else if (auto* to = resident(self, *key)) {
       if (groups.empty() || groups.back().first != to)
         groups.emplace_back(to, call_batch{});
@@ -173,28 +205,18 @@ shard_actor::behavior_type shard(self_ptr self, shard_id id, shard_config config
         }
       },
       [self](result_batch& batch) {
-        auto& st = self->state;
         answers out;
-        for (auto& r : batch.results) {
-          auto c = st.waiting.take(r.ticket);
-          if (!c)
-            continue;
-          if (r.error != ec::none)
-            out.refuse(*c, r.error);
-          else if (r.fresh)
-            out.add(c->reply_to, c->number, st.reader->nodes(st.id));
-          else
-            out.add(c->reply_to, c->number, core::proposed{ec::none, std::move(r.what)});
-        }
+        for (auto& r : batch.results)
+          finish(self->state, r, out);
       },
-      [self](atom::idle, std::uint64_t handle, std::uint64_t) {
+      [self](const resident_idle& idle) {
         auto& st = self->state;
-        auto i = st.by_handle.find(handle);
+        auto i = st.by_handle.find(idle.handle);
         if (i == st.by_handle.end())
           return;
-        if (auto r = st.residents.find(i->second); r != st.residents.end() && r->second.handle == handle)
+        if (auto r = st.residents.find(i->second); r != st.residents.end() && r->second.handle == idle.handle)
           caf::anon_send(r->second.actor, atom::stop_v);
-        forget(st, handle);
+        forget(st, idle.handle);
       },
   };
 }

@@ -1,16 +1,11 @@
 #include "actors/core/calls.hpp"
 
+#include "protocol/values/overloaded.hpp"
+
+#include <array>
 #include <openssl/sha.h>
 
 namespace parley::core {
-namespace {
-
-template <class... Fs>
-struct overloaded : Fs... {
-  using Fs::operator()...;
-};
-
-} // namespace
 
 conversation_id direct_conversation(user_id a, user_id b) {
   key_writer w;
@@ -25,6 +20,9 @@ conversation_id direct_conversation(user_id a, user_id b) {
 shard_id home(const call& c, std::uint16_t shards) {
   return std::visit(
       overloaded{
+          [&](const submit& x) { return home_shard(x.what.conversation, shards); },
+          [&](const sync_conversation& x) { return home_shard(x.conversation, shards); },
+          [&](const mark_read& x) { return home_shard(x.conversation, shards); },
           [&](const open_conversation& x) { return home_shard(direct_conversation(x.by, x.with), shards); },
           [&](const pull_inbox& x) { return home_shard(x.user, shards); },
           [&](const acknowledge& x) { return home_shard(x.user, shards); },
@@ -38,41 +36,45 @@ shard_id home(const call& c, std::uint16_t shards) {
           [&](const find_phone& x) { return home_shard(phone_hash(x.phone), shards); },
           [&](const propose& x) { return x.shard; },
           [&](const list_nodes&) { return meta_shard; },
-          [&](const auto& x) { return home_shard(x.conversation, shards); },
       },
       c);
 }
 
 namespace {
 
-template <std::size_t I = 0>
-answer make_refusal(std::size_t index, ec why, std::uint32_t retry_after_ms) {
-  if constexpr (I == std::variant_size_v<answer>) {
-    return {};
-  } else {
-    if (index != I)
-      return make_refusal<I + 1>(index, why, retry_after_ms);
-    answer a{std::in_place_index<I>};
-    auto& it = std::get<I>(a);
-    it.error = why;
-    if constexpr (requires { it.retry_after_ms; })
-      it.retry_after_ms = retry_after_ms;
-    return a;
-  }
+template <class Answer>
+answer make_refusal(ec why, std::uint32_t retry_after_ms) {
+  Answer a;
+  a.what.error = why;
+  if constexpr (requires { a.what.retry_after_ms; })
+    a.what.retry_after_ms = retry_after_ms;
+  return a;
 }
+
+/// How each kind of call is refused, in the order of `answer`, which is the order of `call`.
+template <class Answers>
+struct refusals;
+template <class... Answers>
+struct refusals<std::variant<Answers...>> {
+  static constexpr std::array by_kind{&make_refusal<Answers>...};
+};
 
 } // namespace
 
-answer refusal(const call& c, ec why, std::uint32_t retry_after_ms) {
-  return make_refusal(c.index(), why, retry_after_ms);
+call_kind kind_of(const call& c) {
+  return call_kind{static_cast<std::uint8_t>(c.index())};
 }
 
-answer refusal_of_kind(std::size_t index, ec why, std::uint32_t retry_after_ms) {
-  return make_refusal(index, why, retry_after_ms);
+call_kind kind_of(const answer& a) {
+  return call_kind{static_cast<std::uint8_t>(a.index())};
+}
+
+answer refusal(call_kind kind, ec why, std::uint32_t retry_after_ms) {
+  return refusals<answer>::by_kind[number(kind)](why, retry_after_ms);
 }
 
 ec error_of(const answer& a) {
-  return std::visit([](const auto& x) { return x.error; }, a);
+  return std::visit([](const auto& x) { return x.what.error; }, a);
 }
 
 } // namespace parley::core

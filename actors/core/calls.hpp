@@ -1,10 +1,28 @@
 #pragma once
 // What gateways ask of conversations, inboxes and accounts, and what these answer. Calls cross nodes as bytes
-// (archive.hpp); every call goes to the leader of `home(call)`, every answer has the call's own index in
-// `answer`.
+// (archive.hpp), and every call goes to the leader of `home(call)`.
+//
+// A call is declared once. It names the type of its answer and who serves it:
+//
+//   struct mark_read {
+//     using answer = done;
+//     static constexpr auto served_by = resident_kind::conversation;
+//     …
+//   };
+//
+// and it is listed in `call`, from which `answer` follows. `home`, `resident_of` and the resident that serves
+// it then do not compile until they decide about it.
 #include "actors/core/commands.hpp"
 
 namespace parley::core {
+
+/// Which kind of resident serves a call. Part of a resident's key in its shard's registry.
+enum class resident_kind : std::uint64_t {
+  shard = 0, ///< none: the SHARD itself
+  conversation = 1,
+  inbox = 2,
+  account = 3
+};
 
 /// A client connection, cluster-wide.
 struct connection_ref {
@@ -19,16 +37,19 @@ struct connection_ref {
 };
 
 // --- to a conversation ----------------------------------------------------------------------------------
-using submit = submission; // answer: placement
 
-struct open_conversation {
-  user_id by{}, with{};
-  unix_ms at{};
+/// Takes a message and answers its place. A retry is answered with the place of the first try.
+struct submit {
+  using answer = placement;
+  static constexpr auto served_by = resident_kind::conversation;
+  submission what;
   template <class F>
   auto fields(F&& f) {
-    return f(by, with, at);
+    return f(what);
   }
 };
+
+/// The conversation, or why there is none.
 struct opened {
   ec error{};
   conversation_id conversation;
@@ -39,17 +60,19 @@ struct opened {
   }
 };
 
-/// Fresh: reaches all that was acknowledged before it was asked.
-struct sync_conversation {
-  conversation_id conversation;
-  user_id by{};
-  seq_no after{};
-  std::uint32_t limit = 0;
+/// Opens the direct conversation of two users, or finds the one that they have.
+struct open_conversation {
+  using answer = opened;
+  static constexpr auto served_by = resident_kind::conversation;
+  user_id by{}, with{};
+  unix_ms at{};
   template <class F>
   auto fields(F&& f) {
-    return f(conversation, by, after, limit);
+    return f(by, with, at);
   }
 };
+
+/// Part of a conversation's log.
 struct conversation_page {
   ec error{};
   std::vector<message> messages; ///< contiguous from `after` + 1
@@ -63,7 +86,24 @@ struct conversation_page {
   }
 };
 
+/// Messages after `after`, for a member. Fresh: the page reaches all that was acknowledged before the call.
+struct sync_conversation {
+  using answer = conversation_page;
+  static constexpr auto served_by = resident_kind::conversation;
+  conversation_id conversation;
+  user_id by{};
+  seq_no after{};
+  std::uint32_t limit = 0;
+  template <class F>
+  auto fields(F&& f) {
+    return f(conversation, by, after, limit);
+  }
+};
+
+/// A member has read the conversation up to `upto`.
 struct mark_read {
+  using answer = done;
+  static constexpr auto served_by = resident_kind::conversation;
   conversation_id conversation;
   user_id by{};
   seq_no upto{};
@@ -74,21 +114,8 @@ struct mark_read {
 };
 
 // --- to an inbox ------------------------------------------------------------------------------------------
-/// Rows after `after`; with `live`, whatever comes after the last page is pushed to `connection`, which is
-/// thereby announced, as by `attach`.
-struct pull_inbox {
-  user_id user{};
-  device_id device{};
-  inbox_pos after{};
-  std::uint32_t limit = 0;
-  std::uint8_t live = 0;
-  connection_ref connection;
-  session_number session{}; ///< of the connection
-  template <class F>
-  auto fields(F&& f) {
-    return f(user, device, after, limit, live, connection, session);
-  }
-};
+
+/// Part of an inbox, oldest rows first.
 struct inbox_page {
   ec error{};
   std::vector<inbox_row> rows;
@@ -101,7 +128,28 @@ struct inbox_page {
   }
 };
 
-struct acknowledge { ///< these rows are on the device
+/// Rows after `after`; with `live`, whatever comes after the last page is pushed to `connection`, which is
+/// thereby announced, as by `attach`.
+struct pull_inbox {
+  using answer = inbox_page;
+  static constexpr auto served_by = resident_kind::inbox;
+  user_id user{};
+  device_id device{};
+  inbox_pos after{};
+  std::uint32_t limit = 0;
+  std::uint8_t live = 0;
+  connection_ref connection;
+  session_number session{}; ///< of the connection
+  template <class F>
+  auto fields(F&& f) {
+    return f(user, device, after, limit, live, connection, session);
+  }
+};
+
+/// The rows up to `upto` are on the device.
+struct acknowledge {
+  using answer = done;
+  static constexpr auto served_by = resident_kind::inbox;
   user_id user{};
   device_id device{};
   inbox_pos upto{};
@@ -111,15 +159,7 @@ struct acknowledge { ///< these rows are on the device
   }
 };
 
-struct list_conversations {
-  user_id user{};
-  conversation_id after;
-  std::uint32_t limit = 0;
-  template <class F>
-  auto fields(F&& f) {
-    return f(user, after, limit);
-  }
-};
+/// One conversation, as the inbox of one of its members knows it.
 struct conversation_summary {
   conversation_id conversation;
   std::vector<user_id> members;
@@ -129,6 +169,8 @@ struct conversation_summary {
     return f(conversation, members, last);
   }
 };
+
+/// Some of a user's conversations.
 struct conversation_list {
   ec error{};
   std::vector<conversation_summary> items;
@@ -140,19 +182,20 @@ struct conversation_list {
   }
 };
 
-/// A device's session begins. Repeated as a heartbeat and on every change of leader, so that a new leader
-/// learns who is there. Announcements arrive in any order (after a failover the parked one of an older
-/// connection too), so the numbers decide: the highest is the device's connection, the others are fenced.
-struct attach {
+/// The user's conversations with ids above `after`, in the order of their ids. Fresh.
+struct list_conversations {
+  using answer = conversation_list;
+  static constexpr auto served_by = resident_kind::inbox;
   user_id user{};
-  device_id device{};
-  connection_ref connection;
-  session_number session{}; ///< of the connection
+  conversation_id after;
+  std::uint32_t limit = 0;
   template <class F>
   auto fields(F&& f) {
-    return f(user, device, connection, session);
+    return f(user, after, limit);
   }
 };
+
+/// What a session has to know of its inbox.
 struct attached {
   ec error{};               ///< none; fenced: a newer connection is known, or was
   inbox_pos acknowledged{}; ///< the device's cursor
@@ -164,7 +207,27 @@ struct attached {
     return f(error, acknowledged, last, devices, retry_after_ms);
   }
 };
+
+/// A device's session begins. Repeated as a heartbeat and on every change of leader, so that a new leader
+/// learns who is there. Announcements arrive in any order (after a failover the parked one of an older
+/// connection too), so the numbers decide: the highest is the device's connection, the others are fenced.
+struct attach {
+  using answer = attached;
+  static constexpr auto served_by = resident_kind::inbox;
+  user_id user{};
+  device_id device{};
+  connection_ref connection;
+  session_number session{}; ///< of the connection
+  template <class F>
+  auto fields(F&& f) {
+    return f(user, device, connection, session);
+  }
+};
+
+/// A device's session ended. Only the connection that is named is forgotten.
 struct detach {
+  using answer = done;
+  static constexpr auto served_by = resident_kind::inbox;
   user_id user{};
   device_id device{};
   connection_ref connection;
@@ -175,7 +238,11 @@ struct detach {
 };
 
 // --- to an account -----------------------------------------------------------------------------------------
-struct request_code { ///< at the phone's shard
+
+/// A registration code was drawn and will be sent to this phone. Served at the phone's shard.
+struct request_code {
+  using answer = done;
+  static constexpr auto served_by = resident_kind::account;
   std::string phone;
   body_hash code_hash{};
   unix_ms at{};
@@ -184,7 +251,11 @@ struct request_code { ///< at the phone's shard
     return f(phone, code_hash, at);
   }
 };
-struct confirm_code { ///< at the phone's shard; the gateway then adds the device at the user's
+
+/// A code was typed in. Served at the phone's shard; the gateway then adds the device at the user's shard.
+struct confirm_code {
+  using answer = redeemed;
+  static constexpr auto served_by = resident_kind::account;
   std::string phone;
   body_hash code_hash{};
   user_id candidate{};
@@ -194,7 +265,11 @@ struct confirm_code { ///< at the phone's shard; the gateway then adds the devic
     return f(phone, code_hash, candidate, at);
   }
 };
+
+/// Adds a device to its user.
 struct add_device {
+  using answer = done;
+  static constexpr auto served_by = resident_kind::account;
   user_id user{};
   std::string phone;
   device_record device;
@@ -203,14 +278,8 @@ struct add_device {
     return f(user, phone, device);
   }
 };
-struct find_device { ///< fresh
-  user_id user{};
-  device_id device{};
-  template <class F>
-  auto fields(F&& f) {
-    return f(user, device);
-  }
-};
+
+/// A device's record, or why there is none.
 struct found_device {
   ec error{};
   device_record device;
@@ -221,14 +290,20 @@ struct found_device {
     return f(error, device, devices, retry_after_ms);
   }
 };
-struct find_phone { ///< fresh, at the phone's shard
-  std::string phone;
-  user_id by{};
+
+/// A device's record. Fresh.
+struct find_device {
+  using answer = found_device;
+  static constexpr auto served_by = resident_kind::account;
+  user_id user{};
+  device_id device{};
   template <class F>
   auto fields(F&& f) {
-    return f(phone, by);
+    return f(user, device);
   }
 };
+
+/// Whose number it is, or why nobody's.
 struct found_phone {
   ec error{};
   user_id user{};
@@ -239,15 +314,21 @@ struct found_phone {
   }
 };
 
-// --- between shards (fan-out) and to the meta shard --------------------------------------------------------
-struct propose { ///< a command for `shard` as it is
-  shard_id shard{};
-  command what;
+/// The user of a phone number. Fresh; served at the phone's shard.
+struct find_phone {
+  using answer = found_phone;
+  static constexpr auto served_by = resident_kind::account;
+  std::string phone;
+  user_id by{};
   template <class F>
   auto fields(F&& f) {
-    return f(shard, what);
+    return f(phone, by);
   }
 };
+
+// --- between shards (fan-out) and to the meta shard --------------------------------------------------------
+
+/// What became of a proposed command. `what` is void on error.
 struct proposed {
   ec error{};
   outcome what;
@@ -256,13 +337,20 @@ struct proposed {
     return f(error, what);
   }
 };
-struct list_nodes { ///< fresh, at the meta shard
-  std::uint8_t unused = 0;
+
+/// A command for the log of `shard`.
+struct propose {
+  using answer = proposed;
+  static constexpr auto served_by = resident_kind::shard;
+  shard_id shard{};
+  command what;
   template <class F>
   auto fields(F&& f) {
-    return f(unused);
+    return f(shard, what);
   }
 };
+
+/// The nodes that have joined the cluster.
 struct node_list {
   ec error{};
   std::vector<node_record> nodes;
@@ -272,13 +360,62 @@ struct node_list {
   }
 };
 
+/// The nodes of the cluster. Fresh; served at the meta shard.
+struct list_nodes {
+  using answer = node_list;
+  static constexpr auto served_by = resident_kind::shard;
+  template <class F>
+  auto fields(F&& f) {
+    return f();
+  }
+};
+
 using call = std::variant<submit, open_conversation, sync_conversation, mark_read, pull_inbox, acknowledge,
                           list_conversations, attach, detach, request_code, confirm_code, add_device,
                           find_device, find_phone, propose, list_nodes>;
-using answer =
-    std::variant<placement, opened, conversation_page, done, inbox_page, done, conversation_list, attached,
-                 done, done, redeemed, done, found_device, found_phone, proposed, node_list>;
-static_assert(std::variant_size_v<call> == std::variant_size_v<answer>);
+
+/// Calls that `Kind` does not serve, for the last lambda of a visit in a resident: it decides about its own
+/// calls one by one, and a new one of them does not compile until it does.
+template <class Call, resident_kind Kind>
+concept served_elsewhere = Call::served_by != Kind;
+
+// --- answers ----------------------------------------------------------------------------------------------
+
+/// The answer to a `Call`. Calls with answers of one type (`done`) are told apart by it.
+template <class Call>
+struct answer_to {
+  typename Call::answer what;
+  template <class F>
+  auto fields(F&& f) {
+    return f(what);
+  }
+};
+
+template <class Calls>
+struct answers_to;
+template <class... Calls>
+struct answers_to<std::variant<Calls...>> {
+  using type = std::variant<answer_to<Calls>...>;
+};
+using answer = answers_to<call>::type;
+
+/// The answer to a `Call`, or null if it answers another kind of call.
+template <class Call>
+const typename Call::answer* answer_if(const answer& a) {
+  const auto* it = std::get_if<answer_to<Call>>(&a);
+  return it ? &it->what : nullptr;
+}
+template <class Call>
+typename Call::answer* answer_if(answer& a) {
+  auto* it = std::get_if<answer_to<Call>>(&a);
+  return it ? &it->what : nullptr;
+}
+
+/// Which call it is: all that is needed to refuse a call that was handed on.
+enum class call_kind : std::uint8_t {};
+call_kind kind_of(const call& c);
+/// The kind of call that it answers.
+call_kind kind_of(const answer& a);
 
 inline constexpr shard_id meta_shard{0};
 
@@ -297,11 +434,11 @@ conversation_id direct_conversation(user_id a, user_id b);
 /// Where a call is answered.
 shard_id home(const call& c, std::uint16_t shards);
 
-/// The answer to `c` that only says why not.
-answer refusal(const call& c, ec why, std::uint32_t retry_after_ms = 0);
-
-/// The same for a call of which only the place in `call` is known.
-answer refusal_of_kind(std::size_t index, ec why, std::uint32_t retry_after_ms = 0);
+/// The answer to a call that only says why not.
+answer refusal(call_kind kind, ec why, std::uint32_t retry_after_ms = 0);
+inline answer refusal(const call& c, ec why, std::uint32_t retry_after_ms = 0) {
+  return refusal(kind_of(c), why, retry_after_ms);
+}
 
 /// What went wrong, whatever the answer's type.
 ec error_of(const answer& a);

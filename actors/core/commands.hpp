@@ -1,15 +1,21 @@
 #pragma once
 // What is written in a shard's log. These structs are a stored format: see archive.hpp. What applying one
 // answers is in model/outcomes.hpp.
+//
+// A command says with `can_wait` whether nobody waits for it: then the store may keep it for a moment and
+// write it together with others.
 #include "actors/core/model/debts.hpp"
 #include "actors/core/model/outcomes.hpp"
 #include "actors/core/model/records.hpp"
 
 namespace parley::core {
 
-// conversations
+// --- conversations ----------------------------------------------------------------------------------------
+
+/// Creates the direct conversation of two users, or finds it there.
 struct open_direct {
-  conversation_id conversation; ///< derived from the pair; the pair stored is checked against it
+  static constexpr bool can_wait = false;
+  conversation_id conversation; ///< derived from the pair; apply checks the stored pair against it
   user_id low{}, high{};        ///< low < high
   unix_ms at{};
   template <class F>
@@ -17,22 +23,41 @@ struct open_direct {
     return f(conversation, low, high, at);
   }
 };
+
+/// Gives a message its place in its conversation, or answers the place that an earlier try was given.
 struct append_message {
+  static constexpr bool can_wait = false;
   submission what;
   template <class F>
   auto fields(F&& f) {
     return f(what);
   }
 };
+
+/// Some members have got further. Marks only rise; what is not new is ignored.
 struct raise_watermarks {
+  static constexpr bool can_wait = true;
   std::vector<watermark> marks;
   template <class F>
   auto fields(F&& f) {
     return f(marks);
   }
 };
+
+/// From now on these members want what they send in their own inboxes, too, and what they sent since their
+/// streams were last sent something.
+struct want_copies {
+  static constexpr bool can_wait = false;
+  std::vector<member_ref> of;
+  template <class F>
+  auto fields(F&& f) {
+    return f(of);
+  }
+};
+
 /// The other shards have every debt up to number `upto`, so the shard forgets these debts.
 struct confirm_debts {
+  static constexpr bool can_wait = true;
   std::uint64_t upto = 0;
   template <class F>
   auto fields(F&& f) {
@@ -40,16 +65,21 @@ struct confirm_debts {
   }
 };
 
-// inboxes
+// --- inboxes ----------------------------------------------------------------------------------------------
+
+/// What other shards owe to inboxes of this one. Each part is answered by itself.
 struct append_inbox {
+  static constexpr bool can_wait = false;
   std::vector<inbox_append> parts;
   template <class F>
   auto fields(F&& f) {
     return f(parts);
   }
 };
-/// A device has everything up to `upto`. Rows that all devices have are dropped.
+
+/// A device has everything up to `upto`. Rows that all of the user's devices have are dropped.
 struct advance_cursor {
+  static constexpr bool can_wait = true;
   user_id user{};
   device_id device{};
   inbox_pos upto{};
@@ -59,8 +89,11 @@ struct advance_cursor {
   }
 };
 
-// accounts
-struct issue_code { ///< at the shard of the phone's hash
+// --- accounts ---------------------------------------------------------------------------------------------
+
+/// A registration code is out for a phone number. Applied at the shard of the phone's hash.
+struct issue_code {
+  static constexpr bool can_wait = false;
   std::string phone;
   body_hash code_hash{}; ///< SHA-256 of phone and code
   unix_ms at{}, expires{};
@@ -69,7 +102,10 @@ struct issue_code { ///< at the shard of the phone's hash
     return f(phone, code_hash, at, expires);
   }
 };
+
+/// A code was typed in. Answers whose number it is; a new number becomes the candidate's.
 struct redeem_code {
+  static constexpr bool can_wait = false;
   std::string phone;
   body_hash code_hash{};
   user_id candidate{}; ///< the user's id if the phone is new; random
@@ -79,7 +115,11 @@ struct redeem_code {
     return f(phone, code_hash, candidate, at);
   }
 };
-struct put_device { ///< at the user's shard; makes the account with its first device
+
+/// Adds a device to its user, or replaces its record. The first one creates the account. Applied at the
+/// user's shard.
+struct put_device {
+  static constexpr bool can_wait = false;
   user_id user{};
   std::string phone;
   device_record device;
@@ -89,8 +129,11 @@ struct put_device { ///< at the user's shard; makes the account with its first d
   }
 };
 
-// meta shard
-struct put_node { ///< a node joined, moved, or came back with another disk
+// --- the meta shard ---------------------------------------------------------------------------------------
+
+/// A node joined, has another address, or came back with another disk.
+struct put_node {
+  static constexpr bool can_wait = false;
   node_record node;
   template <class F>
   auto fields(F&& f) {
@@ -98,23 +141,12 @@ struct put_node { ///< a node joined, moved, or came back with another disk
   }
 };
 
-/// From now on these members want what they send in their own inboxes, too; and what they sent since their
-/// streams were last told something.
-struct want_copies {
-  std::vector<member_ref> of;
-  template <class F>
-  auto fields(F&& f) {
-    return f(of);
-  }
-};
-
 using command = std::variant<open_direct, append_message, raise_watermarks, confirm_debts, append_inbox,
                              advance_cursor, issue_code, redeem_code, put_device, put_node, want_copies>;
 
-/// Bookkeeping that no person waits for: a second earlier or later is the same to everybody.
+/// Bookkeeping that no person waits for: nobody notices whether it is written a second earlier or later.
 inline bool can_wait(const command& c) {
-  return std::holds_alternative<raise_watermarks>(c) || std::holds_alternative<confirm_debts>(c) ||
-         std::holds_alternative<advance_cursor>(c);
+  return std::visit([](const auto& x) { return x.can_wait; }, c);
 }
 
 } // namespace parley::core

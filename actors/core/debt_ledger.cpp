@@ -1,18 +1,28 @@
 #include "actors/core/debt_ledger.hpp"
 
+#include "protocol/values/overloaded.hpp"
+
 #include <algorithm>
+#include <utility>
 
 namespace parley::core {
 
-const std::vector<fan_out_target>* debt_ledger::targets_of(const owed& what) const {
-  if (auto* m = std::get_if<owed_message>(&what))
-    return &m->to;
-  if (auto* o = std::get_if<owed_opening>(&what))
-    return &o->to;
-  if (auto* r = std::get_if<owed_receipt>(&what))
-    return &r->to;
-  return nullptr; // the others go to their conversation
+namespace {
+
+/// The inboxes that a debt concerns; null if it goes to its conversation.
+const std::vector<fan_out_target>* inboxes_of(const owed& what) {
+  using inboxes = const std::vector<fan_out_target>*;
+  return std::visit(overloaded{
+                        [](const owed_message& x) -> inboxes { return &x.to; },
+                        [](const owed_opening& x) -> inboxes { return &x.to; },
+                        [](const owed_receipt& x) -> inboxes { return &x.to; },
+                        [](const owed_watermark&) -> inboxes { return nullptr; },
+                        [](const owed_copies&) -> inboxes { return nullptr; },
+                    },
+                    what);
 }
+
+} // namespace
 
 bool debt_ledger::add(incurred debt_in, source from) {
   const bool follows = debts_.empty() ? debt_in.number > last_ : debt_in.number == last_ + 1;
@@ -28,7 +38,7 @@ bool debt_ledger::add(incurred debt_in, source from) {
     begun_ = confirmed_;
   last_ = debt_in.number;
   debt d{std::move(debt_in), {}, 0};
-  if (const auto* to = targets_of(d.it.what)) {
+  if (const auto* to = inboxes_of(d.it.what)) {
     for (const auto& t : *to)
       d.targets.push_back({progress::unsent, t.prev, false});
   } else {
@@ -57,21 +67,38 @@ debt_ledger::debt* debt_ledger::find(std::uint64_t n) {
   return &debts_[n - debts_.front().it.number];
 }
 
-inbox_append debt_ledger::part(const debt& d, std::uint32_t index) const {
-  inbox_append a;
-  if (const auto* m = std::get_if<owed_message>(&d.it.what)) {
-    const auto& to = m->to[index];
-    a = {to.user, m->conversation, to.membership, d.targets[index].prev, m->seq, {}};
-    if (d.it.full)
-      a.items.emplace_back(message_news{a.prev, *d.it.full});
-  } else if (const auto* o = std::get_if<owed_opening>(&d.it.what)) {
-    const auto& to = o->to[index];
-    a = {to.user, o->what.conversation, to.membership, to.prev, to.prev, {o->what}};
-  } else if (const auto* r = std::get_if<owed_receipt>(&d.it.what)) {
-    const auto& to = r->to[index];
-    a = {to.user, r->mark.conversation, to.membership, to.prev, to.prev, {r->mark}};
-  }
+inbox_append debt_ledger::part(const debt& d, const owed_message& m, std::uint32_t index) const {
+  const auto& to = m.to[index];
+  const auto prev = d.targets[index].prev;
+  inbox_append a{to.user, m.conversation, to.membership, prev, m.seq, {}};
+  if (d.it.full)
+    a.items.emplace_back(message_news{prev, *d.it.full});
   return a;
+}
+
+debt_ledger::share debt_ledger::share_of(const debt& d, std::uint32_t index) const {
+  // An opening and a receipt cover no seqs: they leave the stream where it is.
+  const auto beside = [](const fan_out_target& to, conversation_id c, news what) -> share {
+    inbox_append a{to.user, c, to.membership, to.prev, to.prev, {}};
+    a.items.push_back(std::move(what));
+    return a;
+  };
+  return std::visit(
+      overloaded{
+          [&](const owed_message& x) -> share {
+            if (d.targets[index].repair)
+              if (const auto fixes = repaired_.find(d.it.number); fixes != repaired_.end())
+                for (const auto& [target, fix] : fixes->second)
+                  if (target == index)
+                    return fix;
+            return part(d, x, index);
+          },
+          [&](const owed_opening& x) { return beside(x.to[index], x.what.conversation, x.what); },
+          [&](const owed_receipt& x) { return beside(x.to[index], x.mark.conversation, x.mark); },
+          [](const owed_watermark& x) -> share { return x.mark; },
+          [](const owed_copies& x) -> share { return x.who; },
+      },
+      d.it.what);
 }
 
 std::vector<debt_ledger::call_out> debt_ledger::send(time_point now) {
@@ -85,15 +112,14 @@ std::vector<debt_ledger::call_out> debt_ledger::send(time_point now) {
     under_way append_refs, mark_refs, copies_refs;
   };
   std::unordered_map<std::uint16_t, open_batch> batches;
-  const auto close_appends = [&](std::uint16_t shard, open_batch& b) {
-    if (b.appends.parts.empty())
+  const auto close = [&](std::uint16_t shard, auto& command_of, under_way& refs) {
+    if (refs.refs.empty())
       return;
-    b.append_refs.at = now;
-    calls_.emplace(++last_call_, std::move(b.append_refs));
-    out.push_back({last_call_, {shard_id{shard}, command{std::move(b.appends)}}});
-    b.appends = {};
-    b.append_refs = {};
+    refs.at = now;
+    calls_.emplace(++last_call_, std::exchange(refs, {}));
+    out.push_back({last_call_, {shard_id{shard}, command{std::exchange(command_of, {})}}});
   };
+  const auto at = [&](auto whose) { return static_cast<std::uint16_t>(number(home_shard(whose, shards_))); };
   for (auto& d : debts_) {
     if (d.open == 0)
       continue;
@@ -102,46 +128,35 @@ std::vector<debt_ledger::call_out> debt_ledger::send(time_point now) {
       if (t.at != progress::unsent)
         continue;
       t.at = progress::sent;
-      if (const auto* w = std::get_if<owed_watermark>(&d.it.what)) {
-        auto& b = batches[static_cast<std::uint16_t>(number(home_shard(w->mark.conversation, shards_)))];
-        b.marks.marks.push_back(w->mark);
-        b.mark_refs.refs.push_back({d.it.number, i});
-        continue;
-      }
-      if (const auto* o = std::get_if<owed_copies>(&d.it.what)) {
-        auto& b = batches[static_cast<std::uint16_t>(number(home_shard(o->who.conversation, shards_)))];
-        b.copies.of.push_back(o->who);
-        b.copies_refs.refs.push_back({d.it.number, i});
-        continue;
-      }
-      auto p = part(d, i);
-      if (t.repair) {
-        auto& fixes = repaired_[d.it.number];
-        auto f = std::find_if(fixes.begin(), fixes.end(), [&](const auto& x) { return x.first == i; });
-        if (f != fixes.end())
-          p = f->second;
-      }
-      const auto shard = static_cast<std::uint16_t>(number(home_shard(p.user, shards_)));
-      auto& b = batches[shard];
-      b.appends.parts.push_back(std::move(p));
-      b.append_refs.refs.push_back({d.it.number, i});
-      if (b.appends.parts.size() >= parts_max_)
-        close_appends(shard, b);
+      const ref who{d.it.number, i};
+      std::visit(overloaded{
+                     [&](inbox_append&& part) {
+                       const auto shard = at(part.user);
+                       auto& b = batches[shard];
+                       b.appends.parts.push_back(std::move(part));
+                       b.append_refs.refs.push_back(who);
+                       if (b.appends.parts.size() >= parts_max_)
+                         close(shard, b.appends, b.append_refs);
+                     },
+                     [&](watermark&& mark) {
+                       auto& b = batches[at(mark.conversation)];
+                       b.marks.marks.push_back(mark);
+                       b.mark_refs.refs.push_back(who);
+                     },
+                     [&](member_ref&& member) {
+                       auto& b = batches[at(member.conversation)];
+                       b.copies.of.push_back(member);
+                       b.copies_refs.refs.push_back(who);
+                     },
+                 },
+                 share_of(d, i));
     }
   }
   unsent_ = 0;
   for (auto& [shard, b] : batches) {
-    close_appends(shard, b);
-    if (!b.marks.marks.empty()) {
-      b.mark_refs.at = now;
-      calls_.emplace(++last_call_, std::move(b.mark_refs));
-      out.push_back({last_call_, {shard_id{shard}, command{std::move(b.marks)}}});
-    }
-    if (!b.copies.of.empty()) {
-      b.copies_refs.at = now;
-      calls_.emplace(++last_call_, std::move(b.copies_refs));
-      out.push_back({last_call_, {shard_id{shard}, command{std::move(b.copies)}}});
-    }
+    close(shard, b.appends, b.append_refs);
+    close(shard, b.marks, b.mark_refs);
+    close(shard, b.copies, b.copies_refs);
   }
   return out;
 }
@@ -188,21 +203,27 @@ void debt_ledger::answered(std::uint64_t call, ec error, const outcome& what, co
     // The inbox has less than this stream's previous append said, or its user has several devices by now and
     // wants what one of them sent. Earlier debts that are still open will fill some of it; what is missing
     // beyond them comes from the conversation's log.
-    repair(*d, refs[i].target, got.covered, log);
+    std::visit(overloaded{
+                   [&](const owed_message& m) { repair(*d, m, refs[i].target, got.covered, log); },
+                   // These fill nothing: they are sent again when a message before them has filled the gap.
+                   [](const owed_opening&) {},
+                   [](const owed_receipt&) {},
+                   [](const owed_watermark&) {},
+                   [](const owed_copies&) {},
+               },
+               d->it.what);
     reopen(refs[i]);
   }
   drop_settled();
 }
 
-void debt_ledger::repair(debt& d, std::uint32_t index, seq_no covered, const history& log) {
-  const auto* m = std::get_if<owed_message>(&d.it.what);
-  if (!m)
-    return;
-  auto p = part(d, index);
+void debt_ledger::repair(debt& d, const owed_message& m, std::uint32_t index, seq_no covered,
+                         const history& log) {
+  auto p = part(d, m, index);
   p.prev = covered;
   p.items.clear();
   auto last = covered;
-  for (auto& msg : log(m->conversation, covered, m->seq)) {
+  for (auto& msg : log(m.conversation, covered, m.seq)) {
     if (msg.seq != next(last)) // readers do not see all of it yet: an append must never cover a hole
       break;
     p.items.emplace_back(message_news{last, msg});
@@ -213,7 +234,7 @@ void debt_ledger::repair(debt& d, std::uint32_t index, seq_no covered, const his
   p.upto = last;
   auto& t = d.targets[index];
   t.repair = true;
-  t.partly = last < m->seq;
+  t.partly = last < m.seq;
   auto& fixes = repaired_[d.it.number];
   std::erase_if(fixes, [&](const auto& x) { return x.first == index; });
   fixes.emplace_back(index, std::move(p));

@@ -49,7 +49,6 @@ public:
   std::uint64_t begun() const { return begun_; }
   bool idle() const { return debts_.empty() && !behind_; }
   std::size_t size() const { return debts_.size(); }
-  bool has_unsent() const { return unsent_ > 0; }
 
 private:
   enum class progress : std::uint8_t { unsent, sent, done };
@@ -73,11 +72,16 @@ private:
     time_point at{};
   };
 
+  /// What one target of a debt is sent: each kind is collected in a command of its own.
+  using share = std::variant<inbox_append, watermark, member_ref>;
+
   debt* find(std::uint64_t number);
-  const std::vector<fan_out_target>* targets_of(const owed& what) const;
-  inbox_append part(const debt& d, std::uint32_t index) const;
+  /// What a debt's target is sent.
+  share share_of(const debt& d, std::uint32_t index) const;
+  /// What the inbox of a message's recipient is sent.
+  inbox_append part(const debt& d, const owed_message& m, std::uint32_t index) const;
   /// The inbox has the stream up to `covered` only: sends what follows from the log, as far as that reaches.
-  void repair(debt& d, std::uint32_t index, seq_no covered, const history& log);
+  void repair(debt& d, const owed_message& m, std::uint32_t index, seq_no covered, const history& log);
   void settle(const ref& r);
   void reopen(const ref& r);
   void drop_settled();

@@ -2,12 +2,13 @@
 // Does an append follow what an inbox has of one conversation? Resending from the first unconfirmed seq must
 // always be safe, and a hole must never be taken in.
 #include "actors/core/commands.hpp"
+#include "protocol/values/overloaded.hpp"
 
 namespace parley::core {
 
 /// How much of one conversation's stream one inbox has.
 struct stream_state {
-  std::uint64_t membership = 0; ///< 0: never heard of the conversation
+  std::uint64_t membership = 0; ///< 0: the conversation is not known
   seq_no covered{};
   bool operator==(const stream_state&) const = default;
 };
@@ -29,18 +30,18 @@ inline bool well_formed(const inbox_append& part) {
   if (part.prev > part.upto)
     return false;
   auto before = part.prev;
-  for (const auto& item : part.items) {
-    if (const auto* m = std::get_if<message_news>(&item)) {
-      if (m->msg.conversation != part.conversation || m->msg.seq <= before || m->msg.seq > part.upto)
-        return false;
-      before = m->msg.seq;
-    } else if (const auto* o = std::get_if<opened_news>(&item)) {
-      if (o->conversation != part.conversation)
-        return false;
-    } else if (std::get<watermark>(item).conversation != part.conversation) {
+  const auto belongs = overloaded{
+      [&](const message_news& m) {
+        const bool in_order = m.msg.seq > before && m.msg.seq <= part.upto;
+        before = m.msg.seq;
+        return in_order && m.msg.conversation == part.conversation;
+      },
+      [&](const opened_news& o) { return o.conversation == part.conversation; },
+      [&](const watermark& w) { return w.conversation == part.conversation; },
+  };
+  for (const auto& item : part.items)
+    if (!std::visit(belongs, item))
       return false;
-    }
-  }
   return true;
 }
 
@@ -62,10 +63,14 @@ inline cover_verdict cover(const stream_state& has, const inbox_append& part) {
 
 /// Does a (well formed) part hold every seq above `above` that it covers?
 inline bool leaves_nothing_out(const inbox_append& part, seq_no above) {
+  const auto fills = overloaded{
+      [&](const message_news& m) { return m.msg.seq > above; },
+      [](const opened_news&) { return false; },
+      [](const watermark&) { return false; },
+  };
   std::uint64_t held = 0;
   for (const auto& item : part.items)
-    if (const auto* m = std::get_if<message_news>(&item); m && m->msg.seq > above)
-      ++held;
+    held += std::visit(fills, item);
   return part.upto <= above || held == number(part.upto) - number(above);
 }
 

@@ -1,6 +1,7 @@
 #include "cluster/machine/shard_machine.hpp"
 #include "cluster/machine/shard_rows.hpp"
 #include "cluster/replication/planted_bugs.hpp"
+#include "protocol/values/overloaded.hpp"
 
 #include <algorithm>
 
@@ -93,33 +94,36 @@ core::outcome shard_machine::on(step& s, core::append_inbox& c) {
       if (s.memory.leading)
         inbox.added.push_back({inbox.head.last, std::move(item)});
     };
-    for (auto& item : part.items) {
-      if (const auto* m = std::get_if<core::message_news>(&item)) {
-        if (verdict.what == kind::accept && m->msg.seq > verdict.above)
-          add(item);
-      } else if (const auto* o = std::get_if<core::opened_news>(&item)) {
-        if (!stream.members.empty()) // told before
-          continue;
-        stream.members = o->members;
-        add(item);
-      } else {
-        auto& w = std::get<core::watermark>(item);
-        const auto key = rows::mark_key(part.user, part.conversation, w.user);
-        rows::inbox_mark mark;
-        if (const auto v = s.rows.get(key))
-          mark = must(rows::unpack_mark(*v), s.at);
-        const auto now = core::raise(mark.is, {w.delivered, w.read});
-        if (now == mark.is)
-          continue;
-        // One row per watermark is enough: the newer says all the older did.
-        if (mark.pos > inbox.head.dropped)
-          s.rows.erase(rows::inbox_key(part.user, mark.pos));
-        w.delivered = now.delivered;
-        w.read = now.read;
-        add(item);
-        s.rows.put(key, rows::pack(rows::inbox_mark{inbox.head.last, now}));
-      }
-    }
+    for (auto& item : part.items)
+      std::visit(overloaded{
+                     [&](const core::message_news& m) {
+                       if (verdict.what == kind::accept && m.msg.seq > verdict.above)
+                         add(item);
+                     },
+                     [&](const core::opened_news& o) {
+                       if (!stream.members.empty()) // the user knows already
+                         return;
+                       stream.members = o.members;
+                       add(item);
+                     },
+                     [&](core::watermark& w) {
+                       const auto key = rows::mark_key(part.user, part.conversation, w.user);
+                       rows::inbox_mark mark;
+                       if (const auto v = s.rows.get(key))
+                         mark = must(rows::unpack_mark(*v), s.at);
+                       const auto now = core::raise(mark.is, {w.delivered, w.read});
+                       if (now == mark.is)
+                         return;
+                       // One row per watermark is enough: the newer says all the older did.
+                       if (mark.pos > inbox.head.dropped)
+                         s.rows.erase(rows::inbox_key(part.user, mark.pos));
+                       w.delivered = now.delivered;
+                       w.read = now.read;
+                       add(item);
+                       s.rows.put(key, rows::pack(rows::inbox_mark{inbox.head.last, now}));
+                     },
+                 },
+                 item);
     out.parts.push_back({ec::none, stream.covered});
   }
 

@@ -1,5 +1,7 @@
 #include "cluster/machine/shard_queries.hpp"
 
+#include "protocol/values/overloaded.hpp"
+
 #include <algorithm>
 
 namespace parley::cluster::queries {
@@ -134,6 +136,23 @@ std::vector<core::watermark> read_watermarks(shard_view& view, conversation_id c
   return marks;
 }
 
+namespace {
+
+/// The message whose body a debt needs, if any.
+const core::owed_message* message_of(const core::owed& what) {
+  using message = const core::owed_message*;
+  return std::visit(overloaded{
+                        [](const core::owed_message& x) -> message { return &x; },
+                        [](const core::owed_opening&) -> message { return nullptr; },
+                        [](const core::owed_receipt&) -> message { return nullptr; },
+                        [](const core::owed_watermark&) -> message { return nullptr; },
+                        [](const core::owed_copies&) -> message { return nullptr; },
+                    },
+                    what);
+}
+
+} // namespace
+
 core::debt_page read_debts(shard_view& view, shard_id shard, std::uint64_t from, std::size_t rows_max,
                            std::size_t bytes_max) {
   core::debt_page page;
@@ -154,7 +173,7 @@ core::debt_page read_debts(shard_view& view, shard_id shard, std::uint64_t from,
   });
   std::size_t bytes = 0;
   for (std::size_t i = 0; i < page.rows.size() && page.error == ec::none; ++i) {
-    const auto* m = std::get_if<core::owed_message>(&page.rows[i].what);
+    const auto* m = message_of(page.rows[i].what);
     if (!m)
       continue;
     const auto v = view.get(rows::message_key(m->conversation, m->seq));

@@ -1,5 +1,7 @@
 #include "cluster/machine/shard_rows.hpp"
 
+#include "protocol/values/overloaded.hpp"
+
 namespace parley::cluster::rows {
 namespace {
 
@@ -96,17 +98,24 @@ std::optional<core::message> unpack_message(conversation_id c, seq_no seq, std::
 }
 
 std::string pack_news(const core::news& x) {
-  if (const auto* n = std::get_if<core::message_news>(&x)) {
-    const auto& m = n->msg;
-    writer w{65 + m.body.size()};
-    w.put(news_kind::message).put(m.conversation).put(m.seq).put(m.from);
-    w.put(n->prev).put(m.client_id).put(m.at).raw(m.body);
+  const auto other = [&] {
+    writer w{64};
+    w.put(news_kind::other);
+    core::encode(w, x);
     return std::move(w).bytes();
-  }
-  writer w{64};
-  w.put(news_kind::other);
-  core::encode(w, x);
-  return std::move(w).bytes();
+  };
+  return std::visit(overloaded{
+                        [](const core::message_news& n) {
+                          const auto& m = n.msg;
+                          writer w{65 + m.body.size()};
+                          w.put(news_kind::message).put(m.conversation).put(m.seq).put(m.from);
+                          w.put(n.prev).put(m.client_id).put(m.at).raw(m.body);
+                          return std::move(w).bytes();
+                        },
+                        [&](const core::opened_news&) { return other(); },
+                        [&](const core::watermark&) { return other(); },
+                    },
+                    x);
 }
 
 std::optional<core::news> unpack_news(std::string_view v) {

@@ -96,7 +96,7 @@ caf::behavior directory(self_ptr self, directory_config config, router_actor rou
           if (a.number != st.asked)
             continue;
           st.asked_at = {};
-          if (auto* list = std::get_if<core::node_list>(&a.what))
+          if (const auto* list = core::answer_if<core::list_nodes>(a.what))
             listed(self, *list);
         }
       },

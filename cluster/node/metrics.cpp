@@ -186,6 +186,13 @@ std::vector<MetricFamily> collect(const node_facts& facts) {
       .value(read(facts.waiting.delivery_queue_rows));
   p.family("debts", "Owed to other shards and not confirmed, of the shards led here.", MetricType::Gauge)
       .value(read(facts.waiting.owed));
+  p.family("peer_payloads_refused_total",
+           "Payloads of other nodes that could not be read or were of an unknown kind.", MetricType::Counter)
+      .value(read(facts.router.payloads_refused));
+  p.family("peer_payloads_unsent_total",
+           "Payloads with answers or deliveries that the link to another node did not take.",
+           MetricType::Counter)
+      .value(read(facts.router.payloads_unsent));
   replica_page(p, now.replicas);
   p.family("commit_seconds", "Of a batch; its sync included, where it needs one.", MetricType::Histogram)
       .histogram(facts.commits.sync());

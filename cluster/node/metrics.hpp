@@ -1,5 +1,6 @@
 #pragma once
 // What the admin port exports, gathered when somebody asks: hot paths only add to atomics.
+#include "actors/router.hpp"
 #include "cluster/links/link_outlet.hpp"
 #include "cluster/node/store.hpp"
 #include "protocol/gateway/metrics.hpp"
@@ -48,6 +49,7 @@ struct node_facts {
   const gateway::gateway_metrics& clients;
   const commit_metrics& commits;
   const depths& waiting;
+  const router_counters& router;
 };
 
 /// Names start with `parley_`; durations are in seconds. The list with meanings is cluster/node/README.md's, and a

@@ -17,7 +17,7 @@
 namespace parley::cluster {
 namespace {
 
-std::uint64_t random_epoch() {
+std::uint64_t random_process() {
   std::random_device chance;
   return (std::uint64_t{chance()} << 32) | chance() | 1;
 }
@@ -121,10 +121,11 @@ public:
   impl(caf::actor_system& system, const node_config& config, const storage::identity& identity,
        const membership& m, storage::journaled_environment& env)
       : system_{system}, config_{config}, founding_{m.cluster}, nodes_{m.nodes}, disk_{identity.disk},
-        env_{env}, process_{random_epoch()}, reader_{make_state_reader(env)} {
+        env_{env}, process_{random_process()}, reader_{make_state_reader(env)} {
     router_config rc;
     rc.node = config.node;
     rc.process = process_;
+    rc.counters = &routing_;
     rc.shards = founding_.shards;
     start_alarm(system);
     wired_router_ = spawn_router(system, rc);
@@ -272,6 +273,7 @@ public:
   gateway::gateway_shared shared_;
   commit_metrics commits_;
   depths waiting_;
+  router_counters routing_;
 
 private:
   /// What the operator chose may not fit what an actor can run with.
@@ -356,6 +358,10 @@ const commit_metrics& node::commits() const {
 }
 const depths& node::waiting() const {
   return impl_->waiting_;
+}
+
+const router_counters& node::routing() const {
+  return impl_->routing_;
 }
 std::vector<core::node_record> node::nodes() const {
   return impl_->nodes();

@@ -43,6 +43,7 @@ public:
   const gateway::gateway_metrics& metrics() const;
   const commit_metrics& commits() const;
   const depths& waiting() const;
+  const router_counters& routing() const;
   /// Nodes of the cluster, as far as this one has heard. Any thread.
   std::vector<core::node_record> nodes() const;
   /// Wants `newcomer` listed in the meta shard; returns at once. Any thread.

@@ -67,7 +67,7 @@ std::string node_pages::metrics() {
   auto now = it->snapshot();
   const bool ready = state_of(now).ready;
   return prometheus::TextSerializer{}.Serialize(
-      collect({std::move(now), ready, it->metrics(), it->commits(), it->waiting()}));
+      collect({std::move(now), ready, it->metrics(), it->commits(), it->waiting(), it->routing()}));
 }
 
 std::string node_pages::page() {

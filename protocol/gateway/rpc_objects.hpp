@@ -43,21 +43,10 @@ kj::Promise<void> at_edge(connection& c, Context context, Body&& body) {
       .attach(kj::defer([held = kj::addRef(c)]() mutable { held->end_call(); }));
 }
 
-template <class T, class Variant>
-struct index_in;
-template <class T, class... Ts>
-struct index_in<T, std::variant<Ts...>> {
-  static constexpr std::size_t value = [] {
-    std::size_t i = 0;
-    (void)((std::is_same_v<T, Ts> || (++i, false)) || ...);
-    return i;
-  }();
-};
-
 /// The answer to a `Call`. An answer of another kind is a bug behind the backend: `internal`.
 template <class Call>
-const auto& answer_to(const core::answer& a) {
-  const auto* it = std::get_if<index_in<Call, core::call>::value>(&a);
+const typename Call::answer& answer_to(const core::answer& a) {
+  const auto* it = core::answer_if<Call>(a);
   KJ_REQUIRE(it != nullptr, "the answer is of another kind than the call");
   return *it;
 }

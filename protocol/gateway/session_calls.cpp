@@ -50,23 +50,26 @@ public:
       what->hash = sha256({what->body});
       what->at = c_->parts().clock.now();
       what->copy_own = c_->session().copies_own() ? 1 : 0;
-      return c_->session().ask(std::move(*what)).then([this, context](core::answer answer) mutable {
-        const auto& placed = answer_to<core::submit>(answer);
-        auto& metrics = c_->parts().metrics;
-        add(metrics.sends);
-        auto results =
-            context.getResults(capnp::MessageSize{16 + (placed.error == ec::none ? 0 : error_words), 0});
-        if (placed.error != ec::none) {
-          add(metrics.send_errors[static_cast<std::uint8_t>(placed.error)]);
-          write(results.initError(), placed.error, placed.retry_after_ms);
-          if (placed.error != ec::conflict) // a conflict names the first message; other refusals have none
-            return;
-        }
-        write(results.initMsgId(), placed.id);
-        results.setSeq(number(placed.seq));
-        results.setServerTimeMs(static_cast<std::int64_t>(placed.at));
-        results.setDuplicate(placed.duplicate != 0);
-      });
+      return c_->session()
+          .ask(core::submit{std::move(*what)})
+          .then([this, context](core::answer answer) mutable {
+            const auto& placed = answer_to<core::submit>(answer);
+            auto& metrics = c_->parts().metrics;
+            add(metrics.sends);
+            auto results =
+                context.getResults(capnp::MessageSize{16 + (placed.error == ec::none ? 0 : error_words), 0});
+            if (placed.error != ec::none) {
+              add(metrics.send_errors[static_cast<std::uint8_t>(placed.error)]);
+              write(results.initError(), placed.error, placed.retry_after_ms);
+              if (placed.error !=
+                  ec::conflict) // a conflict names the first message; other refusals have none
+                return;
+            }
+            write(results.initMsgId(), placed.id);
+            results.setSeq(number(placed.seq));
+            results.setServerTimeMs(static_cast<std::int64_t>(placed.at));
+            results.setDuplicate(placed.duplicate != 0);
+          });
     });
   }
 

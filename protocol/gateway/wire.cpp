@@ -1,5 +1,7 @@
 #include "protocol/gateway/wire.hpp"
 
+#include "protocol/values/overloaded.hpp"
+
 namespace parley::gateway {
 namespace {
 
@@ -8,12 +10,6 @@ constexpr std::uint64_t id_words = 2;
 constexpr std::uint64_t words(std::size_t bytes) {
   return (bytes + 7) / 8;
 }
-template <class... F>
-struct overloaded : F... {
-  using F::operator()...;
-};
-template <class... F>
-overloaded(F...) -> overloaded<F...>;
 
 capnp::Text::Reader text(std::string_view s) {
   return {s.data(), s.size()}; // the table's strings are literals, so they end in NUL

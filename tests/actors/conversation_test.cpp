@@ -38,7 +38,7 @@ struct fixture : test::actor_fixture {
     s.from = from;
     s.id = {device_id{number(from)}, counter};
     s.body = "x";
-    return core::call{std::in_place_index<0>, s};
+    return core::call{core::submit{s}};
   }
 };
 
@@ -145,7 +145,7 @@ TEST_CASE_FIXTURE(fixture, "beyond the rate limit a retry is still answered, a n
   run();
   const auto answers = asker.answers.take();
   REQUIRE(answers.size() == 2);
-  CHECK(std::get<0>(answers[0].what).seq == seq_no{9});
+  CHECK(std::get<core::answer_to<core::submit>>(answers[0].what).what.seq == seq_no{9});
   CHECK(core::error_of(answers[1].what) == ec::rate_limited);
 }
 
@@ -160,7 +160,7 @@ TEST_CASE_FIXTURE(fixture, "the number a message got is its sender's answer") {
   const auto answers = asker.answers.take();
   REQUIRE(answers.size() == 1);
   CHECK(answers[0].number == 8);
-  CHECK(std::get<0>(answers[0].what).seq == seq_no{3});
+  CHECK(std::get<core::answer_to<core::submit>>(answers[0].what).what.seq == seq_no{3});
 }
 
 TEST_CASE_FIXTURE(fixture, "the first read mark is written at once, those of the next second together") {

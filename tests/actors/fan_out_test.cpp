@@ -60,8 +60,8 @@ struct fixture : test::actor_fixture {
       core::inbox_outcomes all;
       all.parts.resize(std::get<core::append_inbox>(std::get<core::propose>(c.what).what).parts.size());
       answer_batch b;
-      b.answers.push_back(
-          {c.number, core::proposed{error, error == ec::none ? core::outcome{all} : core::outcome{}}});
+      b.answers.push_back({c.number, core::answer_to<core::propose>{
+                                         {error, error == ec::none ? core::outcome{all} : core::outcome{}}}});
       caf::anon_send(c.reply_to, std::move(b));
     }
     run();

@@ -91,11 +91,11 @@ TEST_CASE_FIXTURE(fixture, "without a fresh read there is no page: a stale leade
 TEST_CASE_FIXTURE(fixture, "a page that ends before a row that has arrived is not the last one") {
   arrive(5);
   reader.next_page.next = inbox_pos{4};
-  CHECK(std::get<core::inbox_page>(pull(first)).more == 1);
+  CHECK(std::get<core::answer_to<core::pull_inbox>>(pull(first)).what.more == 1);
   arrive(6);
   CHECK(router.deliveries.take().empty()); // not live yet
   reader.next_page.next = inbox_pos{6};
-  CHECK(std::get<core::inbox_page>(pull(first)).more == 0);
+  CHECK(std::get<core::answer_to<core::pull_inbox>>(pull(first)).what.more == 0);
   arrive(7);
   CHECK(router.deliveries.take().size() == 1);
 }
@@ -218,7 +218,7 @@ TEST_CASE_FIXTURE(fixture, "who comes back at once is not sent again what was ac
   asker.answers.take();
   reader.next_attached = {}; // nothing is written yet
   reader.next_attached.last = inbox_pos{3};
-  CHECK(std::get<core::attached>(attach(first)).acknowledged == inbox_pos{3});
+  CHECK(std::get<core::answer_to<core::attach>>(attach(first)).what.acknowledged == inbox_pos{3});
 }
 
 TEST_CASE_FIXTURE(fixture, "after a restart an acknowledgement is held against what is stored") {

@@ -31,9 +31,9 @@ struct fixture {
             if (silent)
               return;
             for (auto& c : b.calls)
-              self->home_system().spawn([to = c.reply_to, n = c.number, kind = c.what.index()] {
+              self->home_system().spawn([to = c.reply_to, n = c.number, kind = kind_of(c.what)] {
                 answer_batch one;
-                one.answers.push_back({n, core::refusal_of_kind(kind, ec::unavailable)});
+                one.answers.push_back({n, core::refusal(kind, ec::unavailable)});
                 caf::anon_send(to, std::move(one));
               });
           },

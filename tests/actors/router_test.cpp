@@ -13,9 +13,11 @@ namespace {
 struct recording_peers final : peer_port {
   bool reachable = true;
   std::vector<std::pair<node_id, core::peer_payload>> sent;
+  std::size_t largest = 0; ///< payload that was sent
   bool send(node_id to, std::string payload) override {
     if (!reachable)
       return false;
+    largest = std::max(largest, payload.size());
     auto p = core::decode<core::peer_payload>(payload);
     REQUIRE(p);
     sent.emplace_back(to, std::move(*p));
@@ -37,6 +39,7 @@ const shard_id local{0}, remote{1};
 
 struct fixture : test::actor_fixture {
   recording_peers peers;
+  router_counters counters;
   router_config config;
   wired_router_actor it;
   sink asker = make_sink();
@@ -49,6 +52,7 @@ struct fixture : test::actor_fixture {
   void start() {
     config.node = here;
     config.process = 9;
+    config.counters = &counters;
     config.shards = 4;
     it = spawn_router(sys, config);
     router_wiring w;
@@ -63,7 +67,7 @@ struct fixture : test::actor_fixture {
           [](const core::leadership&) {},
           [](shard_effects&) {},
           [](result_batch&) {},
-          [](atom::idle, std::uint64_t, std::uint64_t) {},
+          [](const resident_idle&) {},
       };
     }));
     caf::anon_send(it, std::move(w));
@@ -90,12 +94,31 @@ struct fixture : test::actor_fixture {
     caf::anon_send(it, std::move(b));
     run();
   }
+  void from_peer_bytes(node_id peer, std::string bytes) {
+    peer_payloads b;
+    b.from = peer;
+    b.payloads.push_back(std::move(bytes));
+    caf::anon_send(it, std::move(b));
+    run();
+  }
+  /// `n` rows of `bytes` each for a session at `there`, one delivery a row.
+  void deliver(std::size_t n, std::size_t bytes) {
+    delivery_batch b;
+    for (std::uint64_t i = 0; i < n; ++i) {
+      core::message m;
+      m.body.assign(bytes, 'x');
+      b.deliveries.push_back(
+          {{there, 5, 77}, inbox_pos{i}, {{inbox_pos{i + 1}, core::message_news{{}, m}}}, ec::none, {}});
+    }
+    caf::anon_send(it, std::move(b));
+    run();
+  }
   void peer_asks(node_id peer, std::uint64_t number, shard_id s) {
     from_peer(peer, core::calls_payload{
                         {{number, core::call{core::propose{s, core::command{core::confirm_debts{7}}}}}}});
   }
   void peer_answers(node_id peer, std::uint64_t number, ec error = ec::none) {
-    from_peer(peer, core::answers_payload{{{number, core::answer{core::proposed{error, {}}}}}});
+    from_peer(peer, core::answers_payload{{{number, core::answer_to<core::propose>{{error, {}}}}}});
   }
   void wait(std::chrono::milliseconds time) {
     for (auto waited = 0ms; waited < time; waited += 100ms)
@@ -238,11 +261,11 @@ TEST_CASE_FIXTURE(fixture, "a call of another node that nobody answers does not 
   const auto back = peers.take<core::answers_payload>();
   REQUIRE(back.size() == 1);
   CHECK(core::error_of(back[0].what) == ec::timed_out);
-  CHECK(back[0].what.index() == core::call{core::propose{}}.index());
+  CHECK(core::kind_of(back[0].what) == core::kind_of(core::call{core::propose{}}));
   peer_asks(there, 6, local); // there is room again
   CHECK(at_shard.take().size() == 1);
   answer_batch late;
-  late.answers.push_back({lost.at(0).number, core::answer{core::proposed{}}});
+  late.answers.push_back({lost.at(0).number, core::answer_to<core::propose>{}});
   caf::anon_send(it, std::move(late));
   run();
   CHECK(peers.take<core::answers_payload>().empty());
@@ -296,10 +319,50 @@ TEST_CASE_FIXTURE(fixture, "the call of another node is answered there, under it
   const auto calls = at_shard.take();
   REQUIRE(calls.size() == 1);
   answer_batch b;
-  b.answers.push_back({calls[0].number, core::answer{core::proposed{}}});
+  b.answers.push_back({calls[0].number, core::answer_to<core::propose>{}});
   caf::anon_send(calls[0].reply_to, std::move(b));
   run();
   REQUIRE(peers.sent.size() == 1);
   CHECK(peers.sent[0].first == there);
   CHECK(peers.take<core::answers_payload>().at(0).number == 77);
+}
+
+TEST_CASE_FIXTURE(
+    fixture, "bytes of a peer that name no known payload are refused and counted, not dropped in silence") {
+  start();
+  leads(local, here);
+  peers.sent.clear();
+  from_peer_bytes(there, "\xff of a newer version");
+  from_peer_bytes(there, "");
+  auto cut = core::encode(core::peer_payload{core::leads_payload{{remote}}});
+  cut.pop_back();
+  from_peer_bytes(there, cut);
+  CHECK(counters.payloads_refused == 3);
+  peer_asks(there, 5, local); // and what it sends next is served
+  CHECK(at_shard.take().size() == 1);
+  CHECK(counters.payloads_refused == 3);
+}
+
+TEST_CASE_FIXTURE(fixture,
+                  "deliveries that the link does not take are counted: their sessions pull the rows") {
+  start();
+  peers.reachable = false;
+  deliver(3, 10);
+  CHECK(counters.payloads_unsent == 1);
+  CHECK(peers.sent.empty());
+}
+
+TEST_CASE_FIXTURE(fixture,
+                  "what is more than a payload may hold is split, in order; a larger item travels alone") {
+  config.payload_bytes_max = 4096;
+  start();
+  deliver(50, 1000);
+  CHECK(peers.largest <= 4096);
+  CHECK(peers.sent.size() >= 13);
+  const auto items = peers.take<core::deliveries_payload>();
+  REQUIRE(items.size() == 50);
+  for (std::uint64_t i = 0; i < items.size(); ++i)
+    CHECK(items[i].after == inbox_pos{i});
+  deliver(2, 10'000);
+  CHECK(peers.sent.size() == 2);
 }

@@ -10,12 +10,14 @@ namespace {
 
 struct recording_port final : session_port {
   std::vector<numbered_answer> answers;
+  std::vector<core::attached> states;
   int filled = 0;
   std::vector<ec> closes;
   void answered(std::vector<numbered_answer> a) override {
     for (auto& each : a)
       answers.push_back(std::move(each));
   }
+  void attached(const core::attached& state) override { states.push_back(state); }
   void rows_ready() override { ++filled; }
   void closed(ec why) override { closes.push_back(why); }
 };
@@ -43,9 +45,10 @@ struct fixture : test::actor_fixture {
                        router.handle);
     run();
   }
-  void answer(const routed_call& c, core::answer what) {
+  template <class Call>
+  void answer(const routed_call& c, typename Call::answer what) {
     answer_batch b;
-    b.answers.push_back({c.number, std::move(what)});
+    b.answers.push_back({c.number, core::answer_to<Call>{std::move(what)}});
     caf::anon_send(c.reply_to, std::move(b));
     run();
   }
@@ -59,15 +62,15 @@ struct fixture : test::actor_fixture {
   }
   void attach(core::attached state = {}) {
     open();
-    answer(expect<core::attach>(), state);
+    answer<core::attach>(expect<core::attach>(), state);
   }
   void go_live(inbox_pos last = inbox_pos::none) {
     attach();
-    caf::anon_send(it, atom::receive_v, static_cast<std::uint64_t>(number(last)));
+    caf::anon_send(it, start_streaming{last});
     run();
     core::inbox_page page;
     page.next = last;
-    answer(expect<core::pull_inbox>(), page);
+    answer<core::pull_inbox>(expect<core::pull_inbox>(), page);
   }
   void push(std::uint64_t after, std::vector<core::inbox_row> rows, ec close = ec::none) {
     delivery_batch b;
@@ -77,7 +80,7 @@ struct fixture : test::actor_fixture {
   }
   void submit(std::uint64_t n) {
     call_batch b;
-    b.calls.push_back({n, answer_sink{}, core::call{std::in_place_index<0>}});
+    b.calls.push_back({n, answer_sink{}, core::call{core::submit{}}});
     caf::anon_send(it, std::move(b));
     run();
   }
@@ -131,14 +134,14 @@ TEST_CASE_FIXTURE(fixture, "a push that does not follow the last one makes it fe
 
 TEST_CASE_FIXTURE(fixture, "what is pushed while a page is under way is not missed") {
   attach();
-  caf::anon_send(it, atom::receive_v, std::uint64_t{0});
+  caf::anon_send(it, start_streaming{});
   run();
   const auto first = expect<core::pull_inbox>();
   push(1, {row(2)});
   core::inbox_page page;
   page.rows.push_back(row(1));
   page.next = inbox_pos{1};
-  answer(first, page);
+  answer<core::pull_inbox>(first, page);
   CHECK(box->rows() == 1);
   CHECK(std::get<core::pull_inbox>(expect<core::pull_inbox>().what).after == inbox_pos{1});
 }
@@ -178,8 +181,8 @@ TEST_CASE_FIXTURE(fixture,
   };
   const auto first = expect<core::attach>();
   look(first);
-  answer(first, core::attached{});
-  caf::anon_send(it, atom::receive_v, std::uint64_t{0});
+  answer<core::attach>(first, {});
+  caf::anon_send(it, start_streaming{});
   for (auto waited = 0ms; waited < 10s; waited += 500ms)
     advance(500ms); // heartbeats, and pulls that nobody answers
   caf::anon_send(it, atom::rehome_v);
@@ -202,7 +205,7 @@ TEST_CASE_FIXTURE(fixture, "an acknowledgement that a dead leader took with it i
   run();
   core::attached state;
   state.acknowledged = inbox_pos{3};
-  answer(expect<core::attach>(), state);
+  answer<core::attach>(expect<core::attach>(), state);
   CHECK(std::get<core::acknowledge>(expect<core::acknowledge>().what).upto == inbox_pos{7});
 }
 
@@ -277,7 +280,7 @@ TEST_CASE("between nodes an age travels, and a peer's nonsense is bounded") {
 TEST_CASE_FIXTURE(fixture,
                   "a pull that nobody answers is made again, long before a client's call would be given up") {
   attach();
-  caf::anon_send(it, atom::receive_v, std::uint64_t{0});
+  caf::anon_send(it, start_streaming{});
   run();
   const auto lost = expect<core::pull_inbox>();
   for (auto waited = 0ms; waited < config.own_answer_within + config.sweep_every; waited += 500ms)
@@ -287,9 +290,9 @@ TEST_CASE_FIXTURE(fixture,
   core::inbox_page page;
   page.rows.push_back(row(1));
   page.next = inbox_pos{1};
-  answer(lost, page); // too late: it must not count twice
+  answer<core::pull_inbox>(lost, page); // too late: it must not count twice
   CHECK(box->rows() == 0);
-  answer(again, page);
+  answer<core::pull_inbox>(again, page);
   CHECK(box->rows() == 1);
 }
 

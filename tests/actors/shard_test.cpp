@@ -60,7 +60,7 @@ struct fixture : test::actor_fixture {
       s.conversation = room;
       s.from = from;
       s.id = {device_id{number(from)}, n};
-      b.calls.push_back({n, asker.handle, core::call{std::in_place_index<0>, s}});
+      b.calls.push_back({n, asker.handle, core::call{core::submit{s}}});
     }
     caf::anon_send(it, std::move(b));
     run();

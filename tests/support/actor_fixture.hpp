@@ -124,7 +124,7 @@ struct actor_fixture {
           [](const core::leadership&) {},
           [](shard_effects&) {},
           [](result_batch&) {},
-          [idles](atom::idle, std::uint64_t, std::uint64_t) { ++*idles; },
+          [idles](const resident_idle&) { ++*idles; },
       };
     });
   }

@@ -18,7 +18,8 @@ struct fan_out_target {
   }
 };
 
-struct owed_message { ///< body: in the conversation's log
+/// A message for the inboxes of the members. Its body is in the conversation's log.
+struct owed_message {
   conversation_id conversation;
   seq_no seq{};
   std::vector<fan_out_target> to;
@@ -28,6 +29,7 @@ struct owed_message { ///< body: in the conversation's log
   }
 };
 
+/// The news that a conversation was opened, for the inboxes of its members.
 struct owed_opening {
   opened_news what;
   std::vector<fan_out_target> to;
@@ -37,7 +39,8 @@ struct owed_opening {
   }
 };
 
-struct owed_receipt { ///< to the other members' inboxes
+/// A member got further: news for the inboxes of the other members.
+struct owed_receipt {
   watermark mark;
   std::vector<fan_out_target> to;
   template <class F>
@@ -46,7 +49,8 @@ struct owed_receipt { ///< to the other members' inboxes
   }
 };
 
-struct owed_watermark { ///< from an inbox to the conversation: this user's devices got that far
+/// From an inbox to the conversation: this user's devices got that far.
+struct owed_watermark {
   watermark mark;
   template <class F>
   auto fields(F&& f) {
@@ -65,7 +69,8 @@ struct member_ref {
   bool operator==(const member_ref&) const = default;
 };
 
-struct owed_copies { ///< from an inbox to the conversation: this user has several devices now
+/// From an inbox to the conversation: this user has several devices now and wants copies of own messages.
+struct owed_copies {
   member_ref who;
   template <class F>
   auto fields(F&& f) {
@@ -73,9 +78,10 @@ struct owed_copies { ///< from an inbox to the conversation: this user has sever
   }
 };
 
+/// Cross-shard work that a shard owes, kept in order until the other side has confirmed it.
 using owed = std::variant<owed_message, owed_opening, owed_receipt, owed_watermark, owed_copies>;
 
-/// A new debt: for the fan-out actor. `body` is filled for an `owed_message`.
+/// A debt and its number, for the fan-out actor. `full` is filled for an `owed_message`.
 struct incurred {
   shard_id shard{};
   std::uint64_t number = 0;

@@ -18,8 +18,8 @@ struct opened_news {
   }
 };
 
-/// One thing a user has to learn. `prev`: the seq before it in this user's stream of the conversation;
-/// what lies between is the user's own, known to its sender.
+/// A message for one user. `prev` is the seq before it in this user's stream of the conversation; the seqs
+/// between are messages that the user sent.
 struct message_news {
   seq_no prev{};
   message msg;
@@ -29,8 +29,10 @@ struct message_news {
   }
 };
 
+/// One thing that a user has to learn.
 using news = std::variant<message_news, opened_news, watermark>;
 
+/// One piece of news at its position in a user's inbox.
 struct inbox_row {
   inbox_pos pos{};
   news what;

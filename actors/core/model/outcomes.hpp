@@ -8,6 +8,7 @@
 
 namespace parley::core {
 
+/// Where a message was put in its conversation, or why it was not.
 struct placement {
   ec error{};
   seq_no seq{};
@@ -21,7 +22,7 @@ struct placement {
   }
 };
 
-/// One per part of an `append_inbox`, in order.
+/// What became of one part of an `append_inbox`.
 struct inbox_outcome {
   ec error{};       ///< none, gap, stale
   seq_no covered{}; ///< with `gap`: resend from here
@@ -31,6 +32,7 @@ struct inbox_outcome {
   }
 };
 
+/// What became of an `append_inbox`: one outcome for each part, in the order of the parts.
 struct inbox_outcomes {
   std::vector<inbox_outcome> parts;
   template <class F>
@@ -39,6 +41,7 @@ struct inbox_outcomes {
   }
 };
 
+/// Whose phone number a code confirmed.
 struct redeemed {
   ec error{}; ///< none, code_wrong, code_expired
   user_id user{};
@@ -49,7 +52,8 @@ struct redeemed {
   }
 };
 
-struct done { ///< all other commands
+/// It was done, or why not: the outcome of all other commands.
+struct done {
   ec error{};
   std::uint32_t retry_after_ms = 0;
   template <class F>
@@ -67,7 +71,7 @@ struct applied {
   outcome what;
 };
 
-/// New rows of one inbox: for the inbox actor, which shows them to live connections.
+/// New rows of one inbox, for the inbox actor, which pushes them to live sessions.
 struct arrived {
   shard_id shard{};
   user_id user{};

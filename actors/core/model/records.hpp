@@ -8,6 +8,7 @@
 
 namespace parley::core {
 
+/// One of a user's devices.
 struct device_record {
   device_id id{};
   std::array<std::uint8_t, 32> key{}; ///< Ed25519 public key
@@ -19,6 +20,7 @@ struct device_record {
   }
 };
 
+/// A node of the cluster, as the meta shard keeps it.
 struct node_record {
   node_id id{};
   disk_id disk{};

@@ -13,9 +13,9 @@ TEST_CASE("a call survives the way to another node") {
   const core::call sent{std::in_place_index<0>, s};
   const auto got = core::decode<core::call>(core::encode(sent));
   REQUIRE(got);
-  REQUIRE(got->index() == 0);
-  CHECK(std::get<0>(*got).body == "ciphertext");
-  CHECK(std::get<0>(*got).id == s.id);
+  REQUIRE(std::holds_alternative<core::submit>(*got));
+  CHECK(std::get<core::submit>(*got).what.body == "ciphertext");
+  CHECK(std::get<core::submit>(*got).what.id == s.id);
 }
 
 TEST_CASE("bytes that are too short, too long or name no call are refused") {
@@ -36,7 +36,18 @@ TEST_CASE("a direct conversation has one id, whoever opens it") {
 TEST_CASE("every call can be refused with an answer of its own type") {
   const core::call c{core::pull_inbox{}};
   const auto a = core::refusal(c, ec::overloaded, 250);
-  CHECK(a.index() == c.index());
+  CHECK(core::kind_of(a) == core::kind_of(c));
   CHECK(core::error_of(a) == ec::overloaded);
-  CHECK(std::get<core::inbox_page>(a).retry_after_ms == 250);
+  REQUIRE(core::answer_if<core::pull_inbox>(a));
+  CHECK(core::answer_if<core::pull_inbox>(a)->retry_after_ms == 250);
+}
+
+TEST_CASE("answers of one type belong to the call that they answer") {
+  const core::answer read = core::answer_to<core::mark_read>{core::done{ec::not_a_member}};
+  CHECK(core::kind_of(read) == core::kind_of(core::call{core::mark_read{}}));
+  CHECK(core::answer_if<core::acknowledge>(read) == nullptr);
+  const auto got = core::decode<core::answer>(core::encode(read));
+  REQUIRE(got);
+  REQUIRE(core::answer_if<core::mark_read>(*got));
+  CHECK(core::answer_if<core::mark_read>(*got)->error == ec::not_a_member);
 }

@@ -77,6 +77,7 @@ struct busy_node {
   gateway::gateway_metrics clients;
   commit_metrics commits;
   depths waiting;
+  router_counters router;
   node_snapshot now;
 
   busy_node() {
@@ -102,7 +103,7 @@ struct busy_node {
     now.links.push_back({node_id{2}, true, 5, 6, 7, 8, 9, 0, 1});
   }
   std::string text() const {
-    return prometheus::TextSerializer{}.Serialize(collect({now, true, clients, commits, waiting}));
+    return prometheus::TextSerializer{}.Serialize(collect({now, true, clients, commits, waiting, router}));
   }
 };
 
@@ -121,7 +122,9 @@ TEST_CASE(
   const gateway::gateway_metrics clients;
   const commit_metrics commits;
   const depths waiting;
-  const auto idle = prometheus::TextSerializer{}.Serialize(collect({{}, false, clients, commits, waiting}));
+  const router_counters router;
+  const auto idle =
+      prometheus::TextSerializer{}.Serialize(collect({{}, false, clients, commits, waiting, router}));
   CHECK(parse(idle).size() == parse(busy_node{}.text()).size());
 }
 

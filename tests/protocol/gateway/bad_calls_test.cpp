@@ -14,7 +14,7 @@ using transport::close_reason;
 namespace {
 
 core::answer placed(core::placement p) {
-  return core::answer{std::in_place_index<0>, p};
+  return core::answer{core::answer_to<core::submit>{p}};
 }
 
 } // namespace
@@ -181,7 +181,7 @@ TEST_CASE_FIXTURE(fixture, "answers to a client that does not read are bounded, 
     for (std::uint64_t i = 1; i <= 15; ++i)
       page.rows.push_back(row(i, 60'000));
     page.next = inbox_pos{15};
-    return core::answer{std::in_place_index<4>, std::move(page)};
+    return core::answer{core::answer_to<core::pull_inbox>{std::move(page)}};
   };
   c.stream->hold_reads();
   kj::Vector<kj::Promise<void>> pages;
@@ -219,7 +219,7 @@ TEST_CASE_FIXTURE(fixture, "what is thrown inside reaches the peer as a code onl
   check();
   // An answer of another kind than the call.
   cluster.on_session_call = [](core::call) -> kj::Promise<core::answer> {
-    return core::answer{std::in_place_index<4>, core::inbox_page{}};
+    return core::answer{core::answer_to<core::pull_inbox>{core::inbox_page{}}};
   };
   check();
   CHECK(shared.metrics.internal_errors == 3);
@@ -364,7 +364,7 @@ TEST_CASE_FIXTURE(fixture, "cursors of others, and what is no cursor, are refuse
   test_client c{*this};
   auto session = c.login();
   cluster.on_session_call = [](core::call) -> kj::Promise<core::answer> {
-    return core::answer{std::in_place_index<4>, core::inbox_page{}};
+    return core::answer{core::answer_to<core::pull_inbox>{core::inbox_page{}}};
   };
   const auto sync = [&](const std::string& cursor, std::uint32_t limit) {
     auto request = session.syncRequest();
@@ -390,7 +390,7 @@ TEST_CASE_FIXTURE(fixture,
   test_client c{*this};
   auto session = c.login();
   cluster.on_session_call = [](core::call) -> kj::Promise<core::answer> {
-    return core::answer{std::in_place_index<5>, core::done{ec::bad_cursor}};
+    return core::answer{core::answer_to<core::acknowledge>{core::done{ec::bad_cursor}}};
   };
   cluster.calls.clear();
   auto request = session.ackDeliveredRequest();
@@ -432,7 +432,7 @@ TEST_CASE_FIXTURE(fixture, "pages under way are capped") {
   CHECK(third.getError().getCode() == static_cast<int>(ec::overloaded));
   CHECK(third.getError().getRetryAfterMs() > 0);
   for (auto& w : waiting)
-    w->fulfill(core::answer{std::in_place_index<4>, core::inbox_page{}});
+    w->fulfill(core::answer{core::answer_to<core::pull_inbox>{core::inbox_page{}}});
   CHECK(get(kj::mv(first)).getError().getCode() == 0);
   CHECK(get(kj::mv(second)).getError().getCode() == 0);
 }
@@ -442,7 +442,7 @@ TEST_CASE_FIXTURE(fixture, "an address that asks for too many codes waits") {
   config.code_every = 1h;
   start();
   cluster.on_call = [](core::call) -> kj::Promise<core::answer> {
-    return core::answer{std::in_place_index<9>, core::done{}};
+    return core::answer{core::answer_to<core::request_code>{core::done{}}};
   };
   test_client c{*this};
   const auto ask = [&] {

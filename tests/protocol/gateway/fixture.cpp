@@ -112,7 +112,7 @@ kj::Promise<core::answer> fake_cluster::ask(core::call what) {
       found.error = ec::no_such_user;
     else
       found.device = {find->device, i->second, "test", unix_ms::none};
-    return core::answer{std::in_place_index<12>, found};
+    return core::answer{core::answer_to<core::find_device>{found}};
   }
   return core::refusal(what, ec::unavailable);
 }

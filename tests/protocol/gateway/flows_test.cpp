@@ -41,7 +41,7 @@ TEST_CASE_FIXTURE(fixture, "a code that could not be sent is an error, one that 
   start();
   core::done issued{};
   cluster.on_call = [&](core::call) -> kj::Promise<core::answer> {
-    return core::answer{std::in_place_index<9>, issued};
+    return core::answer{core::answer_to<core::request_code>{issued}};
   };
   test_client c{*this};
   const auto ask = [&] {
@@ -64,12 +64,12 @@ TEST_CASE_FIXTURE(fixture, "a phone confirmed by its code makes a device, the sa
   cluster.on_call = [&](core::call what) -> kj::Promise<core::answer> {
     if (const auto* r = std::get_if<core::request_code>(&what)) {
       issued = r->code_hash;
-      return core::answer{std::in_place_index<9>, core::done{}};
+      return core::answer{core::answer_to<core::request_code>{core::done{}}};
     }
     if (const auto* r = std::get_if<core::confirm_code>(&what))
-      return core::answer{std::in_place_index<10>,
-                          core::redeemed{r->code_hash == issued ? ec::none : ec::code_wrong, user_id{77}, 1}};
-    return core::answer{std::in_place_index<11>, core::done{}};
+      return core::answer{core::answer_to<core::confirm_code>{
+          core::redeemed{r->code_hash == issued ? ec::none : ec::code_wrong, user_id{77}, 1}}};
+    return core::answer{core::answer_to<core::add_device>{core::done{}}};
   };
   test_client c{*this};
   auto code = c.door.requestCodeRequest();
@@ -124,14 +124,14 @@ TEST_CASE_FIXTURE(fixture, "a send that lost its answer to a reset gets the same
   std::map<std::uint64_t, std::uint64_t> stored;
   std::vector<core::submission> asked;
   cluster.on_session_call = [&](core::call what) -> kj::Promise<core::answer> {
-    const auto s = std::get<core::submission>(what);
+    const auto s = std::get<core::submit>(what).what;
     asked.push_back(s);
     const auto known = stored.contains(s.id.counter);
     const auto seq = stored.try_emplace(s.id.counter, stored.size() + 1).first->second;
     core::placement p;
     p.seq = seq_no{seq};
     p.duplicate = known ? 1 : 0;
-    return core::answer{std::in_place_index<0>, p};
+    return core::answer{core::answer_to<core::submit>{p}};
   };
   device_key key;
   cluster.devices[{user_id{1}, device_id{2}}] = key.public_half;
@@ -175,7 +175,7 @@ TEST_CASE_FIXTURE(fixture, "a page is cut at its bytes, and goes on where it was
     for (auto i = number(std::get<core::pull_inbox>(what).after) + 1; i <= 10; ++i)
       page.rows.push_back(row(i, 3000));
     page.next = inbox_pos{10};
-    return core::answer{std::in_place_index<4>, std::move(page)};
+    return core::answer{core::answer_to<core::pull_inbox>{std::move(page)}};
   };
   std::vector<std::uint64_t> seqs;
   std::string cursor;
@@ -202,7 +202,7 @@ TEST_CASE_FIXTURE(fixture, "a page of a megabyte arrives") {
     core::inbox_page page;
     for (std::uint64_t i = 1; i <= 20; ++i)
       page.rows.push_back(row(i, 60'000));
-    return core::answer{std::in_place_index<4>, std::move(page)};
+    return core::answer{core::answer_to<core::pull_inbox>{std::move(page)}};
   };
   auto page = get(session.syncRequest().send());
   CHECK(page.getItems().size() == 17);
@@ -267,7 +267,7 @@ TEST_CASE_FIXTURE(fixture, "receiving again without a cursor begins after what w
   test_receiver::record got;
   REQUIRE(receive(*this, session, got) == ec::none);
   cluster.on_session_call = [](core::call) -> kj::Promise<core::answer> {
-    return core::answer{std::in_place_index<5>, core::done{}};
+    return core::answer{core::answer_to<core::acknowledge>{core::done{}}};
   };
   auto ack = session.ackDeliveredRequest();
   ack.setCursor(bytes_of(gateway::encode_cursor(config.cluster, user_id{1}, inbox_pos{9})));
@@ -396,7 +396,7 @@ TEST_CASE_FIXTURE(fixture, "a server that goes while calls are under way takes n
       session.syncRequest().send().ignoreResult().catch_([](kj::Exception&&) {}).eagerlyEvaluate(nullptr);
   REQUIRE(until([&] { return waiting.size() == 1; }));
   server = nullptr;
-  waiting[0]->fulfill(core::answer{std::in_place_index<4>, core::inbox_page{}});
+  waiting[0]->fulfill(core::answer{core::answer_to<core::pull_inbox>{core::inbox_page{}}});
   get(kj::mv(page));
   CHECK(cluster.live_sessions == 0);
   CHECK(shared.metrics.sessions == 0);
@@ -409,8 +409,8 @@ TEST_CASE_FIXTURE(fixture, "a conversation is opened with a user or a phone, not
   auto session = c.login();
   cluster.on_session_call = [](core::call what) -> kj::Promise<core::answer> {
     if (std::holds_alternative<core::find_phone>(what))
-      return core::answer{std::in_place_index<13>, core::found_phone{ec::none, user_id{8}, 0}};
-    return core::answer{std::in_place_index<1>, core::opened{ec::none, {5, 6}, 0}};
+      return core::answer{core::answer_to<core::find_phone>{core::found_phone{ec::none, user_id{8}, 0}}};
+    return core::answer{core::answer_to<core::open_conversation>{core::opened{ec::none, {5, 6}, 0}}};
   };
   auto by_phone = session.openDirectRequest();
   by_phone.setPhone("+491234567");
@@ -422,10 +422,11 @@ TEST_CASE_FIXTURE(fixture, "a conversation is opened with a user or a phone, not
   cluster.on_session_call = [&](core::call what) -> kj::Promise<core::answer> {
     if (const auto* ask = std::get_if<core::find_device>(&what)) {
       CHECK(ask->user == user_id{8});
-      return core::answer{std::in_place_index<12>, core::found_device{ec::no_such_user, {}, devices_of_8}};
+      return core::answer{
+          core::answer_to<core::find_device>{core::found_device{ec::no_such_user, {}, devices_of_8}}};
     }
     CHECK(devices_of_8 != 0); // an unknown user's conversation is not even asked for
-    return core::answer{std::in_place_index<1>, core::opened{ec::none, {5, 6}, 0}};
+    return core::answer{core::answer_to<core::open_conversation>{core::opened{ec::none, {5, 6}, 0}}};
   };
   auto by_id = session.openDirectRequest();
   by_id.setUser(8);
@@ -448,14 +449,14 @@ TEST_CASE_FIXTURE(fixture, "a conversation's page carries messages, marks and it
     if (std::holds_alternative<core::list_conversations>(what)) {
       core::conversation_list list;
       list.items.push_back({{3, 4}, {user_id{1}, user_id{8}}, seq_no{2}});
-      return core::answer{std::in_place_index<6>, std::move(list)};
+      return core::answer{core::answer_to<core::list_conversations>{std::move(list)}};
     }
     core::conversation_page page;
     page.messages.push_back(std::get<core::message_news>(row(1, 5).what).msg);
     page.messages.push_back(std::get<core::message_news>(row(2, 5).what).msg);
     page.last = seq_no{2};
     page.marks.push_back({{3, 4}, user_id{8}, seq_no{2}, seq_no{1}});
-    return core::answer{std::in_place_index<2>, std::move(page)};
+    return core::answer{core::answer_to<core::sync_conversation>{std::move(page)}};
   };
   auto request = session.syncConversationRequest();
   auto page = get(request.send());

@@ -71,7 +71,7 @@ TEST_CASE("an idle connection costs" * doctest::skip()) {
   f.cluster.on_call = [&](core::call what) -> kj::Promise<core::answer> {
     core::found_device found;
     found.device = {std::get<core::find_device>(what).device, key.public_half, "", unix_ms::none};
-    return core::answer{std::in_place_index<12>, found};
+    return core::answer{core::answer_to<core::find_device>{found}};
   };
   const auto before = resident_kib();
   char ca[256] = {};

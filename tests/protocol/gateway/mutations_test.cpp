@@ -44,10 +44,10 @@ struct besieged : fixture {
     config.handshakes_burst = 1'000'000; // they are not the subject
     config.login_deadline = std::chrono::milliseconds{2'000};
     cluster.on_session_call = [this](core::call c) -> kj::Promise<core::answer> {
-      if (std::holds_alternative<core::submission>(c)) {
+      if (std::holds_alternative<core::submit>(c)) {
         core::placement p;
         p.seq = seq_no{++stored};
-        return core::answer{std::in_place_index<0>, p};
+        return core::answer{core::answer_to<core::submit>{p}};
       }
       return core::refusal(c, ec::unavailable);
     };
@@ -270,11 +270,11 @@ TEST_CASE_FIXTURE(besieged,
                   "a hundred sends cut off at any moment have one number each, whenever they are repeated") {
   std::map<std::uint64_t, std::uint64_t> numbers;
   cluster.on_session_call = [&](core::call c) -> kj::Promise<core::answer> {
-    const auto& s = std::get<core::submission>(c);
+    const auto& s = std::get<core::submit>(c).what;
     core::placement p;
     p.duplicate = numbers.contains(s.id.counter) ? 1 : 0;
     p.seq = seq_no{numbers.try_emplace(s.id.counter, numbers.size() + 1).first->second};
-    return core::answer{std::in_place_index<0>, p};
+    return core::answer{core::answer_to<core::submit>{p}};
   };
   std::size_t stored_before_the_reset = 0;
   for (std::uint64_t seed = 1; seed <= mutations; ++seed) {
