@@ -209,6 +209,11 @@ void leaders_changed(self_ptr self, const std::vector<core::leadership>& changes
   unpark(self);
 }
 
+void count_refused(router_state& st) {
+  if (st.config.counters)
+    add(st.config.counters->payloads_refused);
+}
+
 /// Calls of another node. They are answered here or refused, never forwarded again: so there are no loops.
 void host(self_ptr self, node_id peer, core::calls_payload& calls) {
   auto& st = self->state;
@@ -218,6 +223,12 @@ void host(self_ptr self, node_id peer, core::calls_payload& calls) {
     const auto shard = number(core::home(c.what, st.config.shards));
     if (shard >= st.leaders.size() || st.leaders[shard] != st.config.node) {
       back.answer(peer, c.number, core::refusal(c.what, ec::not_leader, 20));
+      continue;
+    }
+    // What is proposed becomes a log entry as it is, and a replica stops at one that it cannot read.
+    if (const auto* p = std::get_if<core::propose>(&c.what); p && !core::decode<core::command>(p->command)) {
+      count_refused(st);
+      back.answer(peer, c.number, core::refusal(c.what, ec::bad_request));
       continue;
     }
     if (st.guests.size() >= st.config.hosted_max) {
@@ -266,8 +277,7 @@ void from_peer(self_ptr self, node_id peer, std::string_view bytes) {
   auto& st = self->state;
   auto payload = core::decode<core::peer_payload>(bytes);
   if (!payload) {
-    if (st.config.counters)
-      add(st.config.counters->payloads_refused);
+    count_refused(st);
     return;
   }
   std::visit(overloaded{

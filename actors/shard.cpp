@@ -100,9 +100,10 @@ void serve(self_ptr self, routed_call c, proposal_batch& proposals, answers& out
   const auto me = caf::actor_cast<result_sink>(self);
   std::visit(overloaded{
                  [&](core::propose& p) {
-                   const auto what = std::exchange(p.what, {});
+                   auto command = std::exchange(p.command, {});
+                   const bool can_wait = p.can_wait != 0;
                    const auto ticket = st.waiting.wait(std::move(c));
-                   proposals.proposals.push_back(make_proposal(st.id, ticket, me, what));
+                   proposals.proposals.push_back({st.id, ticket, me, std::move(command), can_wait});
                  },
                  [&](core::list_nodes&) {
                    const auto ticket = st.waiting.wait(std::move(c));

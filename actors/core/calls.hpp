@@ -338,17 +338,22 @@ struct proposed {
   }
 };
 
-/// A command for the log of `shard`.
+/// A command for the log of `shard`. It is encoded where it is made, and the same bytes become the log entry:
+/// no hop between has to decode it.
 struct propose {
   using answer = proposed;
   static constexpr auto served_by = resident_kind::shard;
   shard_id shard{};
-  command what;
+  std::string command;
+  std::uint8_t can_wait = 0; ///< 1: the command's own `can_wait`
   template <class F>
   auto fields(F&& f) {
-    return f(shard, what);
+    return f(shard, command, can_wait);
   }
 };
+inline propose make_propose(shard_id shard, const command& what) {
+  return {shard, encode(what), static_cast<std::uint8_t>(can_wait(what))};
+}
 
 /// The nodes that have joined the cluster.
 struct node_list {

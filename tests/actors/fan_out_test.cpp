@@ -47,18 +47,22 @@ struct fixture : test::actor_fixture {
     caf::anon_send(it, std::move(b));
     run();
   }
+  static core::append_inbox appends(const routed_call& c) {
+    return std::get<core::append_inbox>(
+        core::decode<core::command>(std::get<core::propose>(c.what).command).value());
+  }
   /// The seqs of all appends that left since the last look, in order.
   std::vector<std::uint64_t> appended(const std::vector<routed_call>& calls) {
     std::vector<std::uint64_t> out;
     for (const auto& c : calls)
-      for (const auto& p : std::get<core::append_inbox>(std::get<core::propose>(c.what).what).parts)
+      for (const auto& p : appends(c).parts)
         out.push_back(number(p.upto));
     return out;
   }
   void answer(const std::vector<routed_call>& calls, ec error = ec::none) {
     for (const auto& c : calls) {
       core::inbox_outcomes all;
-      all.parts.resize(std::get<core::append_inbox>(std::get<core::propose>(c.what).what).parts.size());
+      all.parts.resize(appends(c).parts.size());
       answer_batch b;
       b.answers.push_back({c.number, core::answer_to<core::propose>{
                                          {error, error == ec::none ? core::outcome{all} : core::outcome{}}}});

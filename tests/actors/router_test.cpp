@@ -81,8 +81,7 @@ struct fixture : test::actor_fixture {
   }
   void ask(std::uint64_t number, shard_id s) {
     call_batch b;
-    b.calls.push_back(
-        {number, asker.handle, core::call{core::propose{s, core::command{core::confirm_debts{7}}}}});
+    b.calls.push_back({number, asker.handle, core::make_propose(s, core::confirm_debts{7})});
     caf::anon_send(it, std::move(b));
     run();
   }
@@ -114,8 +113,7 @@ struct fixture : test::actor_fixture {
     run();
   }
   void peer_asks(node_id peer, std::uint64_t number, shard_id s) {
-    from_peer(peer, core::calls_payload{
-                        {{number, core::call{core::propose{s, core::command{core::confirm_debts{7}}}}}}});
+    from_peer(peer, core::calls_payload{{{number, core::make_propose(s, core::confirm_debts{7})}}});
   }
   void peer_answers(node_id peer, std::uint64_t number, ec error = ec::none) {
     from_peer(peer, core::answers_payload{{{number, core::answer_to<core::propose>{{error, {}}}}}});
@@ -365,4 +363,17 @@ TEST_CASE_FIXTURE(fixture,
     CHECK(items[i].after == inbox_pos{i});
   deliver(2, 10'000);
   CHECK(peers.sent.size() == 2);
+}
+
+TEST_CASE_FIXTURE(fixture,
+                  "a command of another node that cannot be read is refused: replicas would stop at it") {
+  start();
+  leads(local, here);
+  peers.sent.clear();
+  from_peer(there, core::calls_payload{{{5, core::propose{local, "\xff", 0}}}});
+  CHECK(at_shard.take().empty());
+  const auto back = peers.take<core::answers_payload>();
+  REQUIRE(back.size() == 1);
+  CHECK(core::error_of(back[0].what) == ec::bad_request);
+  CHECK(counters.payloads_refused == 1);
 }

@@ -26,8 +26,12 @@ debt_ledger ready_ledger(std::size_t debts_max = 100) {
   l.loaded(0); // the stored debts were read: there are none
   return l;
 }
-const append_inbox& appends(const debt_ledger::call_out& c) {
-  return std::get<append_inbox>(c.what.what);
+template <class Command>
+Command sent(const debt_ledger::call_out& c) {
+  return std::get<Command>(decode<command>(c.what.command).value());
+}
+append_inbox appends(const debt_ledger::call_out& c) {
+  return sent<append_inbox>(c);
 }
 
 } // namespace
@@ -100,7 +104,7 @@ TEST_CASE("an inbox that lacks an earlier message gets it from the log, and the 
   l.answered(calls[0].number, ec::none, outcomes({{ec::gap, seq_no{1}}}), log);
   const auto again = l.send(t0);
   REQUIRE(again.size() == 1);
-  const auto& part = appends(again[0]).parts.at(0);
+  const auto part = appends(again[0]).parts.at(0);
   CHECK(part.prev == seq_no{1});
   CHECK(part.upto == seq_no{4});
   REQUIRE(part.items.size() == 3);
@@ -145,7 +149,7 @@ TEST_CASE("a log that readers do not see whole yet repairs up to there: no appen
   l.answered(calls[0].number, ec::none, outcomes({{ec::gap, seq_no{1}}}), early);
   const auto again = l.send(t0);
   REQUIRE(again.size() == 1);
-  const auto& part = appends(again[0]).parts.at(0);
+  const auto part = appends(again[0]).parts.at(0);
   CHECK(part.prev == seq_no{1});
   CHECK(part.upto == seq_no{2});
   CHECK(part.items.size() == 1);
@@ -166,7 +170,7 @@ TEST_CASE("a device's progress goes to its conversation's shard") {
   const auto calls = l.send(t0);
   REQUIRE(calls.size() == 1);
   CHECK(calls[0].what.shard == home_shard(room, 4));
-  CHECK(std::get<raise_watermarks>(calls[0].what.what).marks.at(0) == mark);
+  CHECK(sent<raise_watermarks>(calls[0]).marks.at(0) == mark);
   l.answered(calls[0].number, ec::none, done{}, no_log);
   CHECK(l.idle());
 }

@@ -29,11 +29,13 @@ struct fixture : machine_fixture {
       if (calls.empty() && ledger.idle())
         return;
       for (const auto& c : calls)
-        ledger.answered(c.number, ec::none, apply(c.what.what), [&](auto room, auto after, auto upto) {
-          return read([&](auto& v) {
-            return cluster::queries::read_messages(v, room, after, upto, log_rows_max, 1 << 20);
-          });
-        });
+        ledger.answered(c.number, ec::none, apply(core::decode<core::command>(c.what.command).value()),
+                        [&](auto room, auto after, auto upto) {
+                          return read([&](auto& v) {
+                            return cluster::queries::read_messages(v, room, after, upto, log_rows_max,
+                                                                   1 << 20);
+                          });
+                        });
     }
     FAIL("there is no end to it");
   }
