@@ -12,6 +12,12 @@ namespace parley::cluster {
 /// Two lanes, each FIFO. Raft frames go to the store, calls and answers to the router.
 enum class lane : std::uint8_t { raft = 0, calls = 1 };
 
+/// One item of a lane, for a peer or from it.
+struct lane_payload {
+  lane on{};
+  std::string bytes;
+};
+
 /// What arrives. Called from the threads that run actors; must only hand on.
 class link_events {
 public:

@@ -1,18 +1,20 @@
 #include "cluster/links/link_actors.hpp"
 
-#include "protocol/values/codec.hpp"
-
 namespace parley::cluster {
 
-std::optional<unpacked> unpack(std::string_view frames) {
+std::optional<unpacked> unpack(std::vector<lane_payload> batch) {
   unpacked out;
-  reader in{frames};
-  while (!in.rest().empty()) {
-    const auto on = in.get<std::uint8_t>();
-    const auto payload = in.get_bytes();
-    if (!in.ok() || on > static_cast<std::uint8_t>(lane::calls))
-      return std::nullopt;
-    (on == static_cast<std::uint8_t>(lane::raft) ? out.raft : out.calls).emplace_back(payload);
+  for (auto& p : batch) {
+    out.bytes += outlet::cost_of(p.bytes);
+    switch (p.on) {
+    case lane::raft:
+      out.raft.push_back(std::move(p.bytes));
+      continue;
+    case lane::calls:
+      out.calls.push_back(std::move(p.bytes));
+      continue;
+    }
+    return std::nullopt; // the number comes from outside
   }
   return out;
 }
@@ -192,8 +194,8 @@ struct link_state {
       return;
     if (out->overflowed())
       return end("it does not keep up: its window is full");
-    while (auto frames = out->take()) {
-      say(remote, link_batch{session, ++batches_sent, bytes_received, std::move(*frames)});
+    while (auto payloads = out->take()) {
+      say(remote, link_batch{session, ++batches_sent, bytes_received, std::move(*payloads)});
       said_at = clock::now();
       bytes_acknowledged = bytes_received;
     }
@@ -210,18 +212,18 @@ struct link_state {
     return false;
   }
 
-  void received(const link_batch& b) {
+  void received(link_batch& b) {
     if (!belongs(b.session))
       return;
     if (b.number != ++batches_received)
       return end("a batch is missing");
     if (!out->acknowledge(b.bytes_received))
       return end("it acknowledges what was never sent");
-    auto payloads = unpack(b.frames);
+    auto payloads = unpack(std::move(b.payloads));
     if (!payloads)
       return end("a batch cannot be read");
-    bytes_received += b.frames.size();
-    out->bytes_received += b.frames.size();
+    bytes_received += payloads->bytes;
+    out->bytes_received += payloads->bytes;
     ++out->batches_received;
     if (!payloads->raft.empty())
       context->events.received(peer, lane::raft, std::move(payloads->raft));

@@ -9,7 +9,7 @@
 //     ◄───────────────── accepted (an answer's bytes)  or refused, at any point
 //   and, if it was no query, on either link of the pair, until one says goodbye or falls silent:
 //     batch, ack  ◄────────────────────────────────►
-#include "protocol/values/types.hpp"
+#include "cluster/links/link.hpp"
 
 #include <caf/meta/type_name.hpp>
 #include <caf/type_id.hpp>
@@ -17,10 +17,11 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace parley::cluster {
 
-inline constexpr std::uint32_t link_version = 2;
+inline constexpr std::uint32_t link_version = 3;
 
 struct link_hello {
   std::uint32_t version = 0;
@@ -53,12 +54,12 @@ struct link_refused {
   std::uint64_t attempt = 0;
   std::string why;
 };
-/// `frames`: lane (1 byte), length (4), bytes; repeated.
+/// The payloads are written into CAF's buffer one after the other: nobody copies them together before.
 struct link_batch {
   std::uint64_t session = 0;
   std::uint64_t number = 0;         ///< 1, 2, 3 … in one direction of one session
   std::uint64_t bytes_received = 0; ///< in the other direction, so far
-  std::string frames;
+  std::vector<lane_payload> payloads;
 };
 /// Also the sign of life of a link with nothing to say.
 struct link_ack {
@@ -92,8 +93,12 @@ auto inspect(I& f, link_refused& x) {
   return f(caf::meta::type_name("link_refused"), x.attempt, x.why);
 }
 template <class I>
+auto inspect(I& f, lane_payload& x) {
+  return f(caf::meta::type_name("lane_payload"), x.on, x.bytes);
+}
+template <class I>
 auto inspect(I& f, link_batch& x) {
-  return f(caf::meta::type_name("link_batch"), x.session, x.number, x.bytes_received, x.frames);
+  return f(caf::meta::type_name("link_batch"), x.session, x.number, x.bytes_received, x.payloads);
 }
 template <class I>
 auto inspect(I& f, link_ack& x) {

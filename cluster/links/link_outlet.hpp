@@ -50,8 +50,8 @@ public:
 
   explicit outlet(const outlet_config& config) : config_{config} {}
 
-  put_result put(lane on, std::string_view payload) {
-    const std::size_t need = header_bytes + payload.size();
+  put_result put(lane on, std::string payload) {
+    const std::size_t need = cost_of(payload);
     std::lock_guard guard{mutex_};
     const auto in_use = queued_ + static_cast<std::size_t>(sent_ - acknowledged_);
     if (!live_ || payload.size() > config_.payload_bytes_max)
@@ -65,13 +65,10 @@ public:
       forget_queue();
       return put_result::wake;
     }
-    if (batches_.empty() || batches_.back().size() + need > config_.batch_bytes_max)
+    if (batches_.empty() || batches_.back().bytes + need > config_.batch_bytes_max)
       batches_.emplace_back();
-    auto& batch = batches_.back();
-    const auto length = static_cast<std::uint32_t>(payload.size());
-    batch.push_back(static_cast<char>(on));
-    batch.append(reinterpret_cast<const char*>(&length), sizeof length); // little-endian, see codec.hpp
-    batch.append(payload);
+    batches_.back().payloads.push_back({on, std::move(payload)});
+    batches_.back().bytes += need;
     queued_ += need;
     return std::exchange(woken_, true) ? put_result::queued : put_result::wake;
   }
@@ -98,8 +95,11 @@ public:
     return overflowed_;
   }
 
+  /// What a payload counts, on both sides.
+  static std::size_t cost_of(std::string_view payload) { return header_bytes + payload.size(); }
+
   /// The next batch to hand to CAF; nothing: the next `put` wakes the link again.
-  std::optional<std::string> take() {
+  std::optional<std::vector<lane_payload>> take() {
     std::lock_guard guard{mutex_};
     if (batches_.empty()) {
       woken_ = false;
@@ -107,11 +107,11 @@ public:
     }
     auto batch = std::move(batches_.front());
     batches_.pop_front();
-    queued_ -= batch.size();
-    sent_ += batch.size();
-    bytes_sent += batch.size();
+    queued_ -= batch.bytes;
+    sent_ += batch.bytes;
+    bytes_sent += batch.bytes;
     ++batches_sent;
-    return batch;
+    return std::move(batch.payloads);
   }
 
   /// The peer has had `total` bytes of this session. False: that many were never sent.
@@ -141,7 +141,12 @@ public:
       refused{0}, resets{0};
 
 private:
-  static constexpr std::size_t header_bytes = 5;
+  static constexpr std::size_t header_bytes = 5; ///< lane and length
+
+  struct batch {
+    std::vector<lane_payload> payloads;
+    std::size_t bytes = 0;
+  };
 
   put_result refuse() {
     ++refused;
@@ -154,7 +159,7 @@ private:
 
   const outlet_config config_;
   mutable std::mutex mutex_;
-  std::deque<std::string> batches_;
+  std::deque<batch> batches_;
   std::size_t queued_ = 0;
   std::uint64_t sent_ = 0, acknowledged_ = 0; ///< bytes of this session
   bool live_ = false;
@@ -162,10 +167,11 @@ private:
   bool woken_ = false; ///< the link was told that something waits
 };
 
-/// A batch's payloads by lane, in order; nothing if the batch is not well formed.
+/// A batch's payloads by lane, in order, and what they count; nothing if one names no lane.
 struct unpacked {
   std::vector<std::string> raft, calls;
+  std::size_t bytes = 0;
 };
-std::optional<unpacked> unpack(std::string_view frames);
+std::optional<unpacked> unpack(std::vector<lane_payload> batch);
 
 } // namespace parley::cluster

@@ -170,12 +170,12 @@ void links::forget_peer(node_id peer) {
   impl_->senders.erase(peer);
 }
 
-bool links::send(node_id peer, lane on, std::string_view payload) {
+bool links::send(node_id peer, lane on, std::string payload) {
   std::shared_lock guard{impl_->senders_mutex};
   const auto i = impl_->senders.find(peer);
   if (i == impl_->senders.end())
     return false;
-  const auto result = i->second.out->put(on, payload);
+  const auto result = i->second.out->put(on, std::move(payload));
   if (result == outlet::put_result::wake)
     caf::anon_send(i->second.actor, caf::flush_atom::value);
   return result != outlet::put_result::refused;

@@ -85,7 +85,7 @@ public:
 
   /// FIFO and free of duplicates per peer and lane, within a session. False: certainly not sent. True: sent,
   /// or lost with everything after it, and then `link_events::reset` follows.
-  bool send(node_id peer, lane on, std::string_view payload);
+  bool send(node_id peer, lane on, std::string payload);
   bool connected(node_id peer) const;
 
   /// Asks whoever lives at `host`:`port`. `done` is called once, from such a thread, within `query_timeout`

@@ -267,8 +267,10 @@ public:
     caf::anon_send(router_, peer_lost{peer});
   }
   // --- raft_port, peer_port
-  void send_raft(node_id to, std::string frame) override { links_->send(to, lane::raft, frame); }
-  bool send(node_id to, std::string payload) override { return links_->send(to, lane::calls, payload); }
+  void send_raft(node_id to, std::string frame) override { links_->send(to, lane::raft, std::move(frame)); }
+  bool send(node_id to, std::string payload) override {
+    return links_->send(to, lane::calls, std::move(payload));
+  }
 
   gateway::gateway_shared shared_;
   commit_metrics commits_;

@@ -204,7 +204,7 @@ TEST_CASE("a valid certificate is no licence to be another node") {
                 caf::after(test::patient(5s)) >> [] { FAIL("silence"); });
 
   // Batches to the door, or before any session: nothing arrives, nobody is disturbed.
-  self->send(door, link_batch{session, 1, 0, std::string{"\0\1\0\0\0x", 6}});
+  self->send(door, link_batch{session, 1, 0, {{lane::raft, "x"}}});
   CHECK(a.transport->send(two, lane::calls, "bystander"));
   CHECK(eventually([&] { return b.events.count(one, lane::calls) == 1; }));
   CHECK(a.events.count(two, lane::raft) == 0);
