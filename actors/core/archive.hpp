@@ -6,6 +6,7 @@
 // Order and types of the fields are the format: append, never reorder. Reading is strict: trailing or missing
 // bytes, a list above its bound or an unknown alternative make `decode` fail.
 #include "protocol/values/codec.hpp"
+#include "protocol/values/shared_bytes.hpp"
 
 #include <optional>
 #include <variant>
@@ -33,6 +34,7 @@ struct saver {
     out.put(x);
   }
   void save(const std::string& x) { out.put(std::string_view{x}); }
+  void save(const shared_bytes& x) { out.put(x.view()); }
   void save(const conversation_id& x) { out.put(x); }
   void save(const message_id& x) { out.put(x); }
   void save(const client_msg_id& x) { out.put(x); }
@@ -75,6 +77,7 @@ struct loader {
     x = in.get<T>();
   }
   void load(std::string& x) { x = in.get_bytes(); }
+  void load(shared_bytes& x) { x = in.get_bytes(); }
   void load(conversation_id& x) { x = in.get_conversation(); }
   void load(message_id& x) { x = in.get_message_id(); }
   void load(client_msg_id& x) { x = in.get_client_msg_id(); }

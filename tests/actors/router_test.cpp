@@ -105,7 +105,7 @@ struct fixture : test::actor_fixture {
     delivery_batch b;
     for (std::uint64_t i = 0; i < n; ++i) {
       core::message m;
-      m.body.assign(bytes, 'x');
+      m.body = std::string(bytes, 'x');
       b.deliveries.push_back(
           {{there, 5, 77}, inbox_pos{i}, {{inbox_pos{i + 1}, core::message_news{{}, m}}}, ec::none, {}});
     }

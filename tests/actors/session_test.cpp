@@ -25,7 +25,7 @@ struct recording_port final : session_port {
 core::inbox_row row(std::uint64_t pos, std::size_t bytes = 10) {
   core::message m;
   m.seq = seq_no{pos};
-  m.body.assign(bytes, 'x');
+  m.body = std::string(bytes, 'x');
   return {inbox_pos{pos}, core::message_news{seq_no{pos - 1}, m}};
 }
 

@@ -1,9 +1,8 @@
 #pragma once
 // A message before and after it has its place in a conversation, and how far its members have got.
 #include "actors/core/archive.hpp"
+#include "protocol/values/shared_bytes.hpp"
 #include "protocol/values/types.hpp"
-
-#include <string>
 
 namespace parley::core {
 
@@ -17,7 +16,7 @@ struct submission {
   /// 1: the sender's session knows of other devices, its own inbox wants a copy. A hint that saves a repair:
   /// the conversation is told by the inbox (`want_copies`).
   std::uint8_t copy_own = 0;
-  std::string body; ///< ciphertext; the server never looks inside
+  shared_bytes body; ///< ciphertext; the server never looks inside
   template <class F>
   auto fields(F&& f) {
     return f(conversation, from, id, hash, at, copy_own, body);
@@ -32,7 +31,7 @@ struct message {
   user_id from{};
   client_msg_id client_id;
   unix_ms at{};
-  std::string body;
+  shared_bytes body;
   template <class F>
   auto fields(F&& f) {
     return f(conversation, seq, id, from, client_id, at, body);

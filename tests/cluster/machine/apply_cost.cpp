@@ -93,7 +93,7 @@ int main(int argc, char** argv) {
       s.id = {device_id{number(s.from)}, k + 1};
       s.hash[0] = static_cast<std::uint8_t>(k);
       s.at = unix_ms{static_cast<std::int64_t>(k)};
-      s.body.assign(200, 'x');
+      s.body = std::string(200, 'x');
       for (auto& d : apply("append_message", core::append_message{std::move(s)}).debts)
         debts.push_back(std::move(d));
     }

@@ -322,7 +322,7 @@ TEST_CASE_FIXTURE(machine_fixture, "every conversation and message of a shard ca
     return cluster::queries::for_each_conversation(v, [&](conversation_id c, const auto&) {
       auto& bodies = seen[c];
       cluster::queries::for_each_message(v, c, [&](const core::message& m) {
-        bodies.push_back(m.body);
+        bodies.emplace_back(m.body);
         return storage::scan::more;
       });
       return storage::scan::more;

@@ -334,7 +334,7 @@ core::inbox_row row(std::uint64_t pos, std::size_t body_bytes) {
   n.prev = seq_no{pos - 1};
   n.msg.conversation = {3, 4};
   n.msg.seq = seq_no{pos};
-  n.msg.body.assign(body_bytes, 'x');
+  n.msg.body = std::string(body_bytes, 'x');
   return {inbox_pos{pos}, n};
 }
 

@@ -1,0 +1,43 @@
+#pragma once
+#include <concepts>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace parley {
+
+/// Bytes that many may hold and nobody changes: a copy shares them. What holds a message's body, which goes to
+/// many recipients and many devices.
+///
+/// Thread: any; what shares the bytes may be on other threads.
+class shared_bytes {
+public:
+  shared_bytes() = default;
+  template <class T>
+  requires std::convertible_to<const T&, std::string_view> &&
+      (!std::same_as<T, shared_bytes>)shared_bytes(const T& from) {
+    const std::string_view v{from};
+    if (v.empty())
+      return;
+    auto copy = std::make_shared_for_overwrite<char[]>(v.size()); // count and bytes in one allocation
+    std::memcpy(copy.get(), v.data(), v.size());
+    bytes_ = std::move(copy);
+    size_ = v.size();
+  }
+
+  std::size_t size() const { return size_; }
+  bool empty() const { return size_ == 0; }
+  std::string_view view() const { return {bytes_.get(), size_}; }
+  operator std::string_view() const { return view(); }
+
+  template <class T>
+  requires std::convertible_to<const T&, std::string_view>
+  friend bool operator==(const shared_bytes& a, const T& b) { return a.view() == std::string_view{b}; }
+
+private:
+  std::shared_ptr<const char[]> bytes_;
+  std::size_t size_ = 0;
+};
+
+} // namespace parley
