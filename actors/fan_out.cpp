@@ -138,7 +138,7 @@ fan_out_actor::behavior_type fan_out(self_ptr self, shard_id shard, fan_out_conf
   st.reader = reader;
   st.store = std::move(store);
   st.router = std::move(router);
-  st.ledger = core::debt_ledger{config.shards, config.debts_max, config.parts_max};
+  st.ledger = core::debt_ledger{config.shards, config.debts_max, config.parts_max, config.parts_bytes_max};
   self->send(self, atom::sweep_v); // begins with the debts that are stored
   st.sweeping = true;
   return {
@@ -195,6 +195,8 @@ caf::error validate(const fan_out_config& config) {
     return bad("debts_max");
   if (config.parts_max < 1)
     return bad("parts_max");
+  if (config.parts_bytes_max < 1)
+    return bad("parts_bytes_max");
   if (config.sweep_every.count() < 1)
     return bad("sweep_every");
   if (config.answer_within <= config.sweep_every)

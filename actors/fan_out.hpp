@@ -9,8 +9,9 @@ namespace parley {
 
 struct fan_out_config {
   std::uint16_t shards = 64;
-  std::size_t debts_max = 4096; ///< in memory; the rest waits in storage
-  std::size_t parts_max = 256;  ///< inbox appends in one command
+  std::size_t debts_max = 4096;            ///< in memory; the rest waits in storage
+  std::size_t parts_max = 256;             ///< inbox appends in one command
+  std::size_t parts_bytes_max = 192 << 10; ///< of one command: a replica refuses more than 256 KiB
   /// Forgetting what was delivered costs a log entry and its syncs, for which nobody waits; a failover only
   /// sends again what is not forgotten. So: when this many debts are delivered, …
   std::size_t confirm_after = 256;

@@ -22,6 +22,20 @@ const std::vector<fan_out_target>* inboxes_of(const owed& what) {
                     what);
 }
 
+/// About how many bytes a part takes in a command.
+std::size_t weight(const inbox_append& part) {
+  constexpr std::size_t fixed = 96; // of the part, and of each piece of news
+  std::size_t bytes = fixed;
+  for (const auto& item : part.items)
+    bytes += fixed + std::visit(overloaded{
+                                    [](const message_news& m) { return m.msg.body.size(); },
+                                    [](const opened_news& o) { return o.members.size() * sizeof(user_id); },
+                                    [](const watermark&) { return std::size_t{0}; },
+                                },
+                                item);
+  return bytes;
+}
+
 } // namespace
 
 bool debt_ledger::add(incurred debt_in, source from) {
@@ -110,6 +124,7 @@ std::vector<debt_ledger::call_out> debt_ledger::send(time_point now) {
     raise_watermarks marks;
     want_copies copies;
     under_way append_refs, mark_refs, copies_refs;
+    std::size_t append_bytes = 0;
   };
   std::unordered_map<std::uint16_t, open_batch> batches;
   const auto close = [&](std::uint16_t shard, auto& command_of, under_way& refs) {
@@ -132,11 +147,16 @@ std::vector<debt_ledger::call_out> debt_ledger::send(time_point now) {
       std::visit(overloaded{
                      [&](inbox_append&& part) {
                        const auto shard = at(part.user);
+                       const auto bytes = weight(part);
                        auto& b = batches[shard];
+                       if (b.append_bytes + bytes > parts_bytes_max_ ||
+                           b.appends.parts.size() >= parts_max_) {
+                         close(shard, b.appends, b.append_refs);
+                         b.append_bytes = 0;
+                       }
                        b.appends.parts.push_back(std::move(part));
                        b.append_refs.refs.push_back(who);
-                       if (b.appends.parts.size() >= parts_max_)
-                         close(shard, b.appends, b.append_refs);
+                       b.append_bytes += bytes;
                      },
                      [&](watermark&& mark) {
                        auto& b = batches[at(mark.conversation)];

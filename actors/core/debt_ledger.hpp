@@ -20,8 +20,10 @@ public:
   /// Messages (after, upto] of a conversation, from the shard's log.
   using history = std::function<std::vector<message>(conversation_id, seq_no after, seq_no upto)>;
 
-  debt_ledger(std::uint16_t shards, std::size_t debts_max, std::size_t parts_max)
-      : shards_{shards}, debts_max_{debts_max}, parts_max_{parts_max} {}
+  /// `parts_max` and `parts_bytes_max` bound one command to a shard. A larger part travels alone.
+  debt_ledger(std::uint16_t shards, std::size_t debts_max, std::size_t parts_max,
+              std::size_t parts_bytes_max = 192 << 10)
+      : shards_{shards}, debts_max_{debts_max}, parts_max_{parts_max}, parts_bytes_max_{parts_bytes_max} {}
 
   enum class source { live, stored };
   /// Takes a debt if it is the next one and there is room; otherwise it has to be loaded from storage
@@ -89,6 +91,7 @@ private:
   std::uint16_t shards_;
   std::size_t debts_max_;
   std::size_t parts_max_;
+  std::size_t parts_bytes_max_;
   std::deque<debt> debts_; ///< consecutive numbers
   std::uint64_t last_ = 0; ///< highest number added
   std::uint64_t confirmed_ = 0;

@@ -174,3 +174,22 @@ TEST_CASE("a device's progress goes to its conversation's shard") {
   l.answered(calls[0].number, ec::none, done{}, no_log);
   CHECK(l.idle());
 }
+
+TEST_CASE("a command to a shard is bounded by its bytes: large messages share it only as far as they fit") {
+  debt_ledger l{4, 100, 100, 10'000};
+  l.loaded(0);
+  for (std::uint64_t n = 1; n <= 6; ++n) {
+    auto d = owed_text(n, n);
+    d.full->body = std::string(n == 4 ? 20'000 : 4'000, 'x'); // the fourth fits none and travels alone
+    REQUIRE(l.add(std::move(d), debt_ledger::source::live));
+  }
+  std::vector<std::size_t> parts;
+  std::uint64_t seq = 0;
+  for (const auto& c : l.send(t0)) {
+    const auto all = appends(c).parts;
+    parts.push_back(all.size());
+    for (const auto& p : all)
+      CHECK(p.upto == seq_no{++seq});
+  }
+  CHECK(parts == std::vector<std::size_t>{2, 1, 1, 2});
+}
