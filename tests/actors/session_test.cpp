@@ -311,3 +311,32 @@ TEST_CASE_FIXTURE(fixture, "a heartbeat that nobody answers is made again") {
   CHECK(beats() >= 2);
   CHECK(port->closes.empty());
 }
+
+TEST_CASE_FIXTURE(fixture, "a first attach that is refused is the gateway's to know") {
+  open();
+  core::attached refused;
+  refused.error = ec::unavailable;
+  answer<core::attach>(expect<core::attach>(), refused);
+  REQUIRE(port->states.size() == 1);
+  CHECK(port->states[0].error == ec::unavailable);
+  CHECK(port->answers.empty()); // it is no answer to a call of the gateway's
+}
+
+TEST_CASE_FIXTURE(fixture,
+                  "of later attaches the gateway learns what went well: how many devices the user has") {
+  attach();
+  REQUIRE(port->states.size() == 1);
+  core::attached refused;
+  refused.error = ec::unavailable;
+  caf::anon_send(it, atom::rehome_v);
+  run();
+  answer<core::attach>(expect<core::attach>(), refused);
+  CHECK(port->states.size() == 1);
+  core::attached state;
+  state.devices = 2;
+  caf::anon_send(it, atom::rehome_v);
+  run();
+  answer<core::attach>(expect<core::attach>(), state);
+  REQUIRE(port->states.size() == 2);
+  CHECK(port->states[1].devices == 2);
+}
