@@ -13,7 +13,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
-#include <optional>
+#include <utility>
 
 namespace parley::cluster {
 
@@ -25,16 +25,18 @@ public:
 
   mono_ms at(mono_ms steady) {
     const auto real = static_cast<std::int64_t>(steady);
-    if (last_)
-      missed_ += std::max<std::int64_t>(0, real - *last_ - gap_max_);
-    last_ = std::max(real, last_.value_or(real));
-    return mono_ms{*last_ - missed_};
+    if (!std::exchange(looked_, true))
+      last_ = real;
+    missed_ += std::max<std::int64_t>(0, real - last_ - gap_max_);
+    last_ = std::max(real, last_);
+    return mono_ms{last_ - missed_};
   }
 
 private:
   std::int64_t gap_max_;
   std::int64_t missed_ = 0;
-  std::optional<std::int64_t> last_;
+  bool looked_ = false; ///< before, `last_` says nothing
+  std::int64_t last_ = 0;
 };
 
 } // namespace parley::cluster
