@@ -114,9 +114,9 @@ void gateway_page(page& p, const gateway::gateway_metrics& g) {
   p.family("calls_total", "Client calls of all kinds.", counter).value(read(g.calls));
   p.family("sends_total", "Messages handed in.", counter).value(read(g.sends));
   p.family("send_errors_total", "Messages refused, by error.", counter);
-  for (std::size_t i = 1; i < g.send_errors.size(); ++i) // only those there were: few of 255 ever are
+  for (std::size_t i = 1; i < g.send_errors.size(); ++i) // those that occurred: few of the table ever do
     if (const auto n = read(g.send_errors[i]); n > 0)
-      p.value(n, {{"error", std::string{describe(static_cast<ec>(i)).name}}});
+      p.value(n, {{"error", std::string{error_table()[i].name}}});
   p.family("internal_errors_total", "Calls that ended in a fault of the node.", counter)
       .value(read(g.internal_errors));
   p.family("rows_delivered_total", "Inbox rows taken to clients.", counter).value(read(g.rows_delivered));

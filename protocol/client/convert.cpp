@@ -18,12 +18,15 @@ void fill(rpc::Id128::Builder to, conversation_id from) {
 failure to_failure(rpc::Error::Reader e) {
   if (e.getCode() == 0)
     return {ec::none, {}, {}};
-  // A newer server may know codes that do not fit ours: they are all "unknown", which is worth a retry.
-  const auto code = e.getCode() <= 0xff ? static_cast<ec>(e.getCode()) : ec{0xff};
-  std::string sentence = e.getSentence().cStr();
-  if (sentence.empty())
-    sentence = describe(code).sentence;
-  return {code, std::move(sentence), std::chrono::milliseconds{e.getRetryAfterMs()}};
+  failure f{ec{e.getCode()}, e.getSentence().cStr(), std::chrono::milliseconds{e.getRetryAfterMs()}};
+  if (f.sentence.empty())
+    f.sentence = describe(f.code).sentence;
+  if (!is_known(f.code)) { // a newer cluster's: it says itself what to do
+    f.retryable = e.getRetryable();
+    f.stored =
+        e.getStored() <= rpc::Stored::YES ? static_cast<was_stored>(e.getStored()) : was_stored::unknown;
+  }
+  return f;
 }
 
 message to_message(rpc::Message::Reader m) {

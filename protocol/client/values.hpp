@@ -20,6 +20,9 @@ struct failure {
   ec code = ec::internal;
   std::string sentence;
   std::chrono::milliseconds retry_after{0}; ///< 0: no advice
+  // What the table says of the code; of a code that this client does not know, what the cluster says.
+  bool retryable = describe(code).retryable;
+  was_stored stored = describe(code).stored;
 };
 
 /// A failure with the table's own words.

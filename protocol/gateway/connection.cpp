@@ -321,7 +321,7 @@ void connection::close(ec why, std::uint32_t reconnect_after_ms) {
   closing_since_ = parts_->port.getTimer().now();
   kj::Promise<void> heard = kj::READY_NOW;
   KJ_IF_MAYBE (receiver, receiver_) {
-    auto request = receiver->closedRequest(capnp::MessageSize{8 + error_words, 0});
+    auto request = receiver->closedRequest(capnp::MessageSize{8 + words_of(why), 0});
     write(request.initError(), closing_for_, reconnect_after_ms);
     request.setReconnectAfterMs(reconnect_after_ms);
     heard = request.send().ignoreResult().catch_([](kj::Exception&&) {});

@@ -2,6 +2,7 @@
 // What gateways count. One object per process, shared by its servers; the admin port reads it.
 #include "protocol/transport/message_stream.hpp"
 #include "protocol/values/counters.hpp"
+#include "protocol/values/errors.hpp"
 
 #include <array>
 
@@ -21,7 +22,7 @@ struct gateway_metrics {
   counter limited{0}; ///< refused by a limit per address
   counter calls{0};
   counter sends{0};
-  std::array<counter, 256> send_errors{}; ///< by `ec`
+  std::array<counter, error_rows> send_errors{}; ///< by `error_row`
   counter internal_errors{0};
   counter rows_delivered{0};
   counter bytes_in{0}; ///< on the wire; brought up to date by the sweep

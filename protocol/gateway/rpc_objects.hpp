@@ -14,7 +14,7 @@ rpc::Session::Client make_session(kj::Own<connection> c);
 /// Fills in the refusal.
 template <class Context>
 kj::Promise<void> refuse(Context& context, ec why, std::uint32_t retry_after_ms = 0) {
-  auto results = context.getResults(capnp::MessageSize{error_words + 16, 1});
+  auto results = context.getResults(capnp::MessageSize{words_of(why) + 16, 1});
   write(results.initError(), why, retry_after_ms);
   return kj::READY_NOW;
 }

@@ -56,10 +56,10 @@ public:
             const auto& placed = answer_to<core::submit>(answer);
             auto& metrics = c_->parts().metrics;
             add(metrics.sends);
-            auto results =
-                context.getResults(capnp::MessageSize{16 + (placed.error == ec::none ? 0 : error_words), 0});
+            auto results = context.getResults(
+                capnp::MessageSize{16 + (placed.error == ec::none ? 0 : words_of(placed.error)), 0});
             if (placed.error != ec::none) {
-              add(metrics.send_errors[static_cast<std::uint8_t>(placed.error)]);
+              add(metrics.send_errors[error_row(placed.error)]);
               write(results.initError(), placed.error, placed.retry_after_ms);
               if (placed.error !=
                   ec::conflict) // a conflict names the first message; other refusals have none

@@ -23,6 +23,13 @@ void write(rpc::Error::Builder b, ec why, std::uint32_t retry_after_ms) {
   b.setName(text(info.name));
   b.setSentence(text(info.sentence));
   b.setRetryAfterMs(retry_after_ms);
+  b.setStored(static_cast<rpc::Stored>(info.stored));
+  b.setRetryable(info.retryable);
+}
+
+std::uint64_t words_of(ec why) {
+  const auto& info = describe(why);
+  return capnp::sizeInWords<rpc::Error>() + words(info.name.size() + 1) + words(info.sentence.size() + 1);
 }
 
 std::uint64_t words_of(const core::message& m) {

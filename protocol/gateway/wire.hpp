@@ -26,9 +26,9 @@ void write(rpc::Id128::Builder b, const Id& id) {
   b.setLo(id.lo);
 }
 
-inline constexpr std::uint64_t error_words = 32;
 void write(rpc::Error::Builder b, ec why, std::uint32_t retry_after_ms);
 
+std::uint64_t words_of(ec why);
 std::uint64_t words_of(const core::message& m);
 std::uint64_t words_of(const core::inbox_row& r);
 /// What a row costs a session's delivery queue and pages.

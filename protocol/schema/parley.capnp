@@ -16,10 +16,23 @@ $Cxx.namespace("parley::rpc");
 const protocolVersion :UInt16 = 1;
 
 struct Error {
-  code @0 :UInt16;         # stable, never reused; 0 = none. The table is protocol/values/errors.hpp.
-  name @1 :Text;           # stable, kebab-case: "rate-limited"
-  sentence @2 :Text;       # for a person: what happened, what to do next
-  retryAfterMs @3 :UInt32; # 0 = no advice
+  code @0 :UInt16;
+  # Stable, never reused; 0 means no error. 1-999 are outcomes: the answer to the question. 1000-1999 are conditions,
+  # which pass. 2000-2999 are faults, which somebody has to look at. protocol/values/errors.hpp lists them.
+  name @1 :Text;           # stable, in kebab-case: "rate-limited"
+  sentence @2 :Text;       # for a person: what happened, what it means for the data, what to do next
+  retryAfterMs @3 :UInt32; # wait this long before the next attempt; 0 is no advice
+
+  stored @4 :Stored;
+  retryable @5 :Bool; # the same call, with the same `clientMsgId`, may succeed later, here or at another node
+  # A client that does not know `code` acts on these two.
+}
+
+enum Stored {
+  # Whether the attempt that got the error stored what was handed in.
+  unknown @0; # this attempt, or an earlier one with the same `clientMsgId`, may have
+  no @1;
+  yes @2;
 }
 
 struct Id128 { hi @0 :UInt64; lo @1 :UInt64; }

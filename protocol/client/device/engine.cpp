@@ -17,7 +17,7 @@ std::uint64_t fresh_chance() {
 
 /// Refusals that another attempt, here or elsewhere, cannot change.
 bool is_final(const failure& f) {
-  return !describe(f.code).retryable;
+  return !f.retryable;
 }
 
 [[noreturn]] void lose(std::string_view sentence) {

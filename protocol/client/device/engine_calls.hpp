@@ -34,7 +34,7 @@ kj::Promise<result<T>> engine::attempt(std::shared_ptr<call_on<T>> make, kj::Tim
         if (r)
           return kj::mv(r);
         consider(r.error());
-        if (!describe(r.error().code).retryable || timer_.now() >= deadline)
+        if (!r.error().retryable || timer_.now() >= deadline)
           return kj::mv(r);
         const auto wait = std::max(pace.next(dice_), r.error().retry_after);
         return timer_.afterDelay(duration(wait)).then([this, make, deadline, pace] {
@@ -71,8 +71,8 @@ engine::at_gateway(std::shared_ptr<std::function<kj::Promise<result<T>>(rpc::Gat
                   failure{ec::unavailable, transport::to_string(to) + ": " + e.getDescription().cStr(), {}}};
             })
       .then([this, make, deadline, pace, tried](result<T>&& r) mutable -> kj::Promise<result<T>> {
-        const bool elsewhere = !r && describe(r.error().code).retryable &&
-                               r.error().code != ec::rate_limited && r.error().code != ec::code_send_failed;
+        const bool elsewhere = !r && r.error().retryable && r.error().code != ec::rate_limited &&
+                               r.error().code != ec::code_send_failed;
         if (!elsewhere || timer_.now() >= deadline)
           return kj::mv(r);
         // All seeds once without waiting; then all of them again after a pause.

@@ -265,7 +265,7 @@ void engine::send_reads() {
         [this, c = c, upto = r.wanted, ticket = wire_->begin_call()](auto&& a) -> kj::Promise<void> {
           auto& r = reads_[c];
           const auto f = to_failure(a.getError());
-          if (f.code == ec::none || !describe(f.code).retryable) {
+          if (f.code == ec::none || !f.retryable) {
             r.under_way = false;
             r.known = upto; // refused for good counts too: asking again would change nothing
             store_.read_known(c, upto);

@@ -16,6 +16,11 @@ bool speaks_of_the_node(ec code) {
          code == ec::overloaded || code == ec::storage_failed || code == ec::disk_full;
 }
 
+/// `fail` promises a checker that nothing was stored; `info` leaves it open.
+history_event::kind kind_of(const failure& why) {
+  return why.stored == was_stored::no ? history_event::kind::fail : history_event::kind::info;
+}
+
 } // namespace
 
 kj::Promise<result<sent>> engine::send(conversation_id c, std::string body) {
@@ -96,7 +101,7 @@ void engine::transmit(const send_lanes::item& item) {
 
 void engine::answered(const transmission& t, const failure& error, const sent& placed) {
   if (error.code != ec::none) {
-    if (describe(error.code).retryable)
+    if (error.retryable)
       retry(t, error);
     else if (error.code == ec::fenced || error.code == ec::not_authenticated)
       retry(t, error); // about the session, not the message
@@ -131,10 +136,8 @@ void engine::answered(const transmission& t, const failure& error, const sent& p
 
 void engine::retry(const transmission& t, const failure& why) {
   if (recorder_) {
-    // Numbers below 40 promise that nothing was stored; the others leave it open.
-    const auto kind = number(why.code) < 40 ? history_event::kind::fail : history_event::kind::info;
     if (const auto* i = lanes_.peek(t.conversation, t.counter))
-      record_send(kind, t, *i->it.body, why.code, nullptr);
+      record_send(kind_of(why), t, *i->it.body, why.code, nullptr);
   }
   backoff pace{config_.resend};
   for (unsigned i = 1; i < std::min(t.attempt, 20U); ++i)
@@ -150,7 +153,7 @@ void engine::give_up(const transmission& t, const failure& why) {
   const auto o = lanes_.settle(t.conversation, t.counter);
   if (!o.body)
     return;
-  record_send(history_event::kind::fail, t, *o.body, why.code, nullptr);
+  record_send(kind_of(why), t, *o.body, why.code, nullptr);
   store_.failed(t.counter, why.code);
   observer_.on_failed(o, why);
   if (auto i = promised_.find(t.counter); i != promised_.end()) {

@@ -23,7 +23,7 @@ void stop_with(const client::failure& why) {
     code = status::fenced;
   else if (why.code == ec::storage_failed)
     code = status::local;
-  else if (describe(why.code).retryable && why.code != ec::rate_limited)
+  else if (why.retryable && why.code != ec::rate_limited)
     code = status::unreachable;
   auto sentence = why.sentence;
   if (why.retry_after.count() > 0)

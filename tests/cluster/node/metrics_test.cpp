@@ -81,7 +81,7 @@ struct busy_node {
   node_snapshot now;
 
   busy_node() {
-    add(clients.send_errors[static_cast<std::size_t>(ec::rate_limited)], 2);
+    add(clients.send_errors[error_row(ec::rate_limited)], 2);
     add(clients.closes[static_cast<std::size_t>(transport::close_reason::idle)]);
     clients.applied_to_written.observe(3ms);
     clients.applied_to_written.observe(1h); // above the last bucket

@@ -32,6 +32,8 @@ void write(rpc::Error::Builder to, ec code) {
   to.setCode(number(code));
   to.setName(std::string{describe(code).name}.c_str());
   to.setSentence(std::string{describe(code).sentence}.c_str());
+  to.setStored(static_cast<rpc::Stored>(describe(code).stored));
+  to.setRetryable(describe(code).retryable);
 }
 
 void write(rpc::Message::Builder to, const client::message& m) {

@@ -25,7 +25,7 @@ ec asked_with(fixture& f, std::uint64_t pointer, const std::vector<std::uint64_t
     return v.has_value();
   }));
   CHECK_FALSE(v->exception);
-  return ec{static_cast<std::uint8_t>(v->code)};
+  return ec{v->code};
 }
 
 /// Whether that hello, from a client of its own, is answered.

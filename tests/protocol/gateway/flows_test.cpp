@@ -22,7 +22,7 @@ ec receive(fixture& f, rpc::Session::Client& session, test_receiver::record& got
   auto request = session.receiveRequest();
   request.setReceiver(kj::heap<test_receiver>(got));
   request.setCursor(bytes_of(cursor));
-  return ec{static_cast<std::uint8_t>(f.get(request.send()).getError().getCode())};
+  return ec{f.get(request.send()).getError().getCode()};
 }
 
 } // namespace
@@ -316,7 +316,7 @@ TEST_CASE_FIXTURE(fixture,
     request.setResumeToken(bytes_of(token));
     request.setSignature(bytes_of(proof));
     request.setSessionNumber(1);
-    return ec{static_cast<std::uint8_t>(get(request.send()).getError().getCode())};
+    return ec{get(request.send()).getError().getCode()};
   };
   const gateway::resume_token t{user_id{1}, device_id{2}, inbox_pos{3}, clock.at};
   CHECK(resume(gateway::encode_token({9, 9}, t), key) == ec::wrong_cluster);

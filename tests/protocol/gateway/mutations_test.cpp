@@ -430,7 +430,7 @@ TEST_CASE_FIXTURE(besieged, "no damaged proof, cursor or token is worth anything
     request.setDevice(2);
     request.setSignature(bytes_of(signature));
     request.setSessionNumber(1);
-    return ec{static_cast<std::uint8_t>(get(request.send()).getError().getCode())};
+    return ec{get(request.send()).getError().getCode()};
   };
   const gateway::resume_token token{user_id{1}, device_id{2}, inbox_pos{3}, clock.at};
   const auto cursor = gateway::encode_cursor(config.cluster, user_id{1}, inbox_pos{7});
