@@ -24,7 +24,7 @@ std::string encode(journal_mark m) {
   return writer{}.put(mark_version).put(m.salt).put(m.sequence).bytes();
 }
 
-// --- rows in a record -----------------------------------------------------------------------------------------
+// --- rows in a record --------------------------------------------------------------------------------------
 //   put, append    u8 op, u8 table, bytes key, bytes value
 //   erase          u8 op, u8 table, bytes key
 //   erase_range    u8 op, u8 table, bytes from, bytes to, u64 rows_max
@@ -206,7 +206,7 @@ private:
   bool done_ = false;
 };
 
-// --- opening ----------------------------------------------------------------------------------------------
+// --- opening -----------------------------------------------------------------------------------------------
 
 std::optional<failure> journaled_environment::impl::recover(journal_mark was) {
   auto txn = tables->begin_write();
@@ -261,7 +261,7 @@ journaled_environment::open(const std::string& directory, const lmdb_config& tab
   return std::unique_ptr<journaled_environment>{new journaled_environment{std::move(it)}};
 }
 
-// --- writing ----------------------------------------------------------------------------------------------
+// --- writing -----------------------------------------------------------------------------------------------
 
 std::unique_ptr<write_txn> journaled_environment::impl::begin_write() {
   assert(!in_turn_);
@@ -376,7 +376,7 @@ ec journaled_environment::impl::stop(const char* doing, int error) {
   return ec::storage_failed;
 }
 
-// --- reading ----------------------------------------------------------------------------------------------
+// --- reading -----------------------------------------------------------------------------------------------
 
 std::unique_ptr<read_txn> journaled_environment::impl::begin_read() {
   std::unique_lock lock{mutex_};
@@ -402,7 +402,7 @@ std::unique_ptr<read_txn> journaled_environment::impl::begin_read() {
   return tables->begin_read();
 }
 
-// --- the outside ------------------------------------------------------------------------------------------
+// --- the outside -------------------------------------------------------------------------------------------
 
 journaled_environment::journaled_environment(std::unique_ptr<impl> impl) : impl_{std::move(impl)} {}
 journaled_environment::~journaled_environment() = default;

@@ -42,26 +42,6 @@ failure lmdb_failure(const std::string& file, const char* doing, int rc) {
 
 } // namespace
 
-std::optional<std::string> validate(const lmdb_config& c) {
-  if (c.map_bytes_initial == 0)
-    return "map_bytes_initial";
-  if (c.map_bytes_step == 0)
-    return "map_bytes_step";
-  if (c.map_bytes_max < c.map_bytes_initial)
-    return "map_bytes_max";
-  if (c.reserve_bytes >= c.map_bytes_max || c.resume_bytes >= c.map_bytes_max - c.reserve_bytes)
-    return "reserve_bytes";
-  if (c.readers_max == 0 || c.readers_max > 4096)
-    return "readers_max";
-  if (c.reader_wait.count() < 0)
-    return "reader_wait";
-  if (c.grow_wait.count() < 0)
-    return "grow_wait";
-  if (c.grow_retry_every.count() < 1)
-    return "grow_retry_every";
-  return std::nullopt;
-}
-
 class lmdb_environment::impl {
 public:
   impl(std::string directory, const lmdb_config& config)
@@ -138,7 +118,7 @@ private:
   std::size_t free_counted_for_ = 0;                  ///< the oldest reader's moment
 };
 
-// --- transactions -----------------------------------------------------------------------------------------
+// --- transactions ------------------------------------------------------------------------------------------
 
 class lmdb_environment::impl::reader final : public read_txn {
 public:
@@ -228,7 +208,7 @@ private:
   bool open_;
 };
 
-// --- opening and closing ----------------------------------------------------------------------------------
+// --- opening and closing -----------------------------------------------------------------------------------
 
 std::optional<failure> lmdb_environment::impl::open() {
   struct stat had {};
@@ -293,7 +273,7 @@ lmdb_environment::impl::~impl() {
     mdb_env_close(env_);
 }
 
-// --- writing ----------------------------------------------------------------------------------------------
+// --- writing -----------------------------------------------------------------------------------------------
 
 std::unique_ptr<write_txn> lmdb_environment::impl::begin_write() {
   assert(!writing_ && !config_.read_only);
@@ -399,7 +379,7 @@ void lmdb_environment::impl::prepare_file() {
     prepared_bytes_ = from + static_cast<std::uint64_t>(n);
 }
 
-// --- reading ----------------------------------------------------------------------------------------------
+// --- reading -----------------------------------------------------------------------------------------------
 
 std::unique_ptr<lmdb_environment::impl::slot> lmdb_environment::impl::take_slot(if_full policy, ec& why) {
   std::unique_ptr<slot> s;
@@ -471,7 +451,7 @@ std::unique_ptr<read_txn> lmdb_environment::impl::begin_read() {
   return std::make_unique<reader>(*this, std::move(s), why);
 }
 
-// --- space ------------------------------------------------------------------------------------------------
+// --- space -------------------------------------------------------------------------------------------------
 
 std::uint64_t lmdb_environment::impl::count_free_bytes(MDB_txn* txn, std::size_t moment) const {
   // Table 0 is LMDB's own list: one record per transaction that freed pages, under its number; its first word
@@ -568,7 +548,7 @@ lmdb_stats lmdb_environment::impl::stats() {
   return s;
 }
 
-// --- the outside ------------------------------------------------------------------------------------------
+// --- the outside -------------------------------------------------------------------------------------------
 
 lmdb_environment::lmdb_environment(std::unique_ptr<impl> impl) : impl_{std::move(impl)} {}
 lmdb_environment::~lmdb_environment() = default;
