@@ -86,8 +86,4 @@ std::uint32_t crc32c_by_table(std::string_view bytes, std::uint32_t before) {
   return run(by_table, bytes, before);
 }
 
-bool crc32c_is_accelerated() {
-  return chosen() != by_table;
-}
-
 } // namespace parley::storage

@@ -13,7 +13,4 @@ std::uint32_t crc32c(std::string_view bytes, std::uint32_t before = 0);
 /// The same by table, on any processor. For tests, and as the reference.
 std::uint32_t crc32c_by_table(std::string_view bytes, std::uint32_t before = 0);
 
-/// Whether `crc32c` uses the processor's instruction.
-bool crc32c_is_accelerated();
-
 } // namespace parley::storage

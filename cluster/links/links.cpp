@@ -40,7 +40,7 @@ public:
   door_actor door_handle;
   bool started = false;
 
-  /// For senders: a copy of the peers that only `set_peer` and `forget_peer` lock out.
+  /// For senders: a copy of the peers that only `set_peer` locks out.
   mutable std::shared_mutex senders_mutex;
   std::map<node_id, link_entry> senders;
 
@@ -156,18 +156,6 @@ void links::set_peer(node_id peer, std::string host, std::uint16_t port) {
   context.peers.emplace(peer, entry);
   std::unique_lock senders_guard{impl_->senders_mutex};
   impl_->senders.emplace(peer, std::move(entry));
-}
-
-void links::forget_peer(node_id peer) {
-  auto& context = *impl_->context;
-  std::lock_guard guard{context.mutex};
-  const auto i = context.peers.find(peer);
-  if (i == context.peers.end())
-    return;
-  caf::anon_send_exit(i->second.actor, caf::exit_reason::user_shutdown);
-  context.peers.erase(i);
-  std::unique_lock senders_guard{impl_->senders_mutex};
-  impl_->senders.erase(peer);
 }
 
 bool links::send(node_id peer, lane on, std::string payload) {

@@ -81,7 +81,6 @@ public:
 
   /// Keeps a link to `peer`, which lives at `host`:`port`. Again with another address: it moved.
   void set_peer(node_id peer, std::string host, std::uint16_t port);
-  void forget_peer(node_id peer);
 
   /// FIFO and free of duplicates per peer and lane, within a session. False: certainly not sent. True: sent,
   /// or lost with everything after it, and then `link_events::reset` follows.

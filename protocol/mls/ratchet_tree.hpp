@@ -154,8 +154,6 @@ public:
 
   // --- changes
   void begin();
-  bool is_changing() const { return is_changing_; }
-  const tree_changes& changes_so_far() const { return log_; }
   std::vector<node_index> keep(); ///< the nodes that were touched
   void roll_back();
   tree_changes take();

@@ -12,7 +12,7 @@ namespace parley::tool {
 
 /// Owns:   standard input's mode: while it lives, a terminal hands over keys, not lines, so that what arrives
 ///         can be printed above what is being typed.
-/// Holds:  at most `lines_max` lines wait; more are left in the pipe.
+/// Holds:  reads only while no line waits, 512 bytes at a time: more is left in the pipe.
 class line_input {
 public:
   explicit line_input(kj::UnixEventPort& port);
@@ -29,7 +29,6 @@ public:
   void on_change(std::function<void()> f) { changed_ = std::move(f); }
 
 private:
-  static constexpr std::size_t lines_max = 64;
   void take_some();
   void key(char c);
 

@@ -302,10 +302,6 @@ std::optional<shard_id> oracle::shard_of(std::uint64_t ticket) const {
   return i == questions_.end() ? std::nullopt : std::optional{i->second.shard};
 }
 
-generation oracle::served_generation(shard_id shard) const {
-  return shards_.at(shard).served;
-}
-
 const std::vector<cluster::member>* oracle::members_of(shard_id shard, generation gen) const {
   const auto& all = shards_.at(shard).members;
   auto i = all.find(gen);

@@ -30,7 +30,7 @@ class oracle {
 public:
   explicit oracle(simulation& sim) : sim_{sim} {}
 
-  // --- what the harness asks of the engine, at the moment of the call ------------------------------------
+  // --- what the harness asks of the engine, at the moment of the call --------------------------------------
   void proposed(node_id on, shard_id shard, std::uint64_t ticket);
   void read_asked(node_id on, shard_id shard, std::uint64_t ticket);
   void seal_asked(node_id on, shard_id shard, generation gen, std::vector<cluster::member> next,
@@ -61,7 +61,6 @@ public:
   std::optional<shard_id> shard_of(std::uint64_t ticket) const;
   /// Members of the newest generation that has served, or of a seal that may have begun one since.
   std::vector<std::vector<cluster::member>> members_that_matter(shard_id shard) const;
-  generation served_generation(shard_id shard) const;
   const std::vector<cluster::member>* members_of(shard_id shard, generation gen) const;
   std::size_t pending() const { return pending_.size(); }
   std::string describe_pending() const;

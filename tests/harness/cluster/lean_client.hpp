@@ -64,7 +64,6 @@ public:
   /// Asks for a code; `code_of` is polled until it knows it. Fills `who`'s user and device.
   kj::Promise<void> enroll(lean_device& who,
                            std::function<std::optional<std::string>(const std::string&)> code_of);
-  kj::Promise<void> on_disconnect() { return network_.onDisconnect(); }
 
 private:
   kj::Promise<std::string> wait_code(std::string phone,
