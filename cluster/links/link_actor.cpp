@@ -87,7 +87,7 @@ struct link_state {
     remote = nullptr;
   }
 
-  // --- calling ------------------------------------------------------------------------------------------
+  // --- calling ---------------------------------------------------------------------------------------------
 
   void rest(clock::time_point now) {
     unwatch();
@@ -164,7 +164,7 @@ struct link_state {
                 {{"peer", peer}, {"host", host}, {"port", port}, {"why", why}, {"left_out", left_out}});
   }
 
-  // --- a session ----------------------------------------------------------------------------------------
+  // --- a session -------------------------------------------------------------------------------------------
 
   void begin(std::uint64_t number_of_it, caf::strong_actor_ptr other) {
     watch(std::move(other));

@@ -186,7 +186,7 @@ void connection::taskFailed(kj::Exception&&) {
     stream_->close(transport::close_reason::rpc_failed);
 }
 
-// --- before login -----------------------------------------------------------------------------------------
+// --- before login ------------------------------------------------------------------------------------------
 
 ec connection::refusal() const {
   if (closing_for_ != ec::none)
@@ -229,7 +229,7 @@ void connection::admit(user_id user, device_id device, inbox_pos acknowledged,
     parts_->server->promoted(*this);
 }
 
-// --- calls under way --------------------------------------------------------------------------------------
+// --- calls under way ---------------------------------------------------------------------------------------
 
 void connection::begin_call() {
   add(parts_->metrics.calls);
@@ -254,7 +254,7 @@ bool connection::begin_page() {
   return true;
 }
 
-// --- towards the client -----------------------------------------------------------------------------------
+// --- towards the client ------------------------------------------------------------------------------------
 
 void connection::receive(rpc::Receiver::Client receiver, inbox_pos after) {
   receiver_ = kj::mv(receiver);

@@ -40,7 +40,7 @@ public:
 result<void> check_replacement(const credential_policy& policy, const leaf_node& old_one,
                                const leaf_node& new_one, credential_event event, std::uint64_t now);
 
-// --- accounts and devices -------------------------------------------------------------------------------
+// --- accounts and devices ----------------------------------------------------------------------------------
 
 inline constexpr std::size_t device_name_bytes_max = 64;
 

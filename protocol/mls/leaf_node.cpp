@@ -109,7 +109,7 @@ result<void> check_encryption_key(const public_key& k) {
   return {};
 }
 
-// --- extensions and capabilities ------------------------------------------------------------------------
+// --- extensions and capabilities ---------------------------------------------------------------------------
 
 const bytes* find_extension(const extension_list& list, extension_type type) {
   const auto i = std::ranges::find(list, type, &extension::type);
@@ -153,7 +153,7 @@ capabilities own_capabilities() {
   return c;
 }
 
-// --- signatures -----------------------------------------------------------------------------------------
+// --- signatures --------------------------------------------------------------------------------------------
 
 void sign(leaf_node& leaf, const signature_key_pair& key, const leaf_place& place) {
   leaf.signature = sign_with_label(key, leaf_label, to_be_signed(leaf, place));
@@ -204,7 +204,7 @@ bytes key_package_ref_of_encoded(bytes_view package) {
   return ref_hash(package_ref_label, package);
 }
 
-// --- codec ----------------------------------------------------------------------------------------------
+// --- codec -------------------------------------------------------------------------------------------------
 
 void encode(encoder& e, const extension& v) {
   e.put(v.type).opaque(v.data);

@@ -64,7 +64,7 @@ std::vector<node_index> tree_changes::touched() const {
 
 ratchet_tree::ratchet_tree() : leaves_(1) {}
 
-// --- reading --------------------------------------------------------------------------------------------
+// --- reading -----------------------------------------------------------------------------------------------
 
 bool ratchet_tree::is_blank(node_index x) const {
   if (!contains(x))
@@ -194,7 +194,7 @@ result<void> ratchet_tree::check_credential_types(const leaf_node& leaf) const {
   return {};
 }
 
-// --- writing --------------------------------------------------------------------------------------------
+// --- writing -----------------------------------------------------------------------------------------------
 
 void ratchet_tree::index(const leaf_slot& s, std::uint32_t i) {
   if (s.encoded.empty())
@@ -388,7 +388,7 @@ void ratchet_tree::truncate() {
   }
 }
 
-// --- changes --------------------------------------------------------------------------------------------
+// --- changes -----------------------------------------------------------------------------------------------
 
 void ratchet_tree::begin() {
   assert(!is_changing_);

@@ -69,7 +69,7 @@ hpke_key_pair key_of_path_secret(const secret& path_secret) {
   return derive_key_pair(derive_secret(path_secret.view(), "node").view());
 }
 
-// --- private keys ---------------------------------------------------------------------------------------
+// --- private keys ------------------------------------------------------------------------------------------
 
 private_tree private_tree::copy() const {
   private_tree out;
@@ -94,7 +94,7 @@ result<void> private_tree::check(const ratchet_tree& tree) const {
   return {};
 }
 
-// --- making a path --------------------------------------------------------------------------------------
+// --- making a path -----------------------------------------------------------------------------------------
 
 const secret* new_path::path_secret_for(leaf_index new_member) const {
   const auto node = common_ancestor(keys.self, new_member);
@@ -158,7 +158,7 @@ result<void> encrypt_path(const ratchet_tree& tree, new_path& made, std::span<co
   return {};
 }
 
-// --- receiving a path -----------------------------------------------------------------------------------
+// --- receiving a path --------------------------------------------------------------------------------------
 
 result<void> merge_path(ratchet_tree& tree, leaf_index sender, const update_path& path,
                         std::span<const leaf_index> new_leaves) {
@@ -250,7 +250,7 @@ result<private_tree> keys_from_welcome(const ratchet_tree& tree, leaf_index self
   }
 }
 
-// --- codec ----------------------------------------------------------------------------------------------
+// --- codec -------------------------------------------------------------------------------------------------
 
 void encode(encoder& e, const update_path_node& v) {
   put_key(e, v.encryption_key);

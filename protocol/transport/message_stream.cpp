@@ -272,7 +272,7 @@ void message_stream::close(close_reason why) {
     watcher_->stream_closed();
 }
 
-// --- reading ----------------------------------------------------------------------------------------------
+// --- reading -----------------------------------------------------------------------------------------------
 
 bool message_stream::may_read() const {
   return holds_ == 0 && (limits_.outbound_pause_bytes == 0 || unsent_bytes() <= limits_.outbound_pause_bytes);
@@ -433,7 +433,7 @@ message_stream::io message_stream::fill() {
   }
 }
 
-// --- writing ----------------------------------------------------------------------------------------------
+// --- writing -----------------------------------------------------------------------------------------------
 
 void message_stream::append(kj::ArrayPtr<const kj::ArrayPtr<const capnp::word>> segments) {
   if (closed())

@@ -42,7 +42,7 @@ public:
   std::unique_ptr<storage::read_txn> begin_read() override;
   storage::space room() override;
 
-  // --- the disk's fate, as the test decides it --------------------------------------------------------
+  // --- the disk's fate, as the test decides it -------------------------------------------------------------
   /// The virtual sync finished: all commits so far survive a crash.
   void synced();
   /// The process died. Its open transactions are dead: their commit answers `storage_failed`, its readers
@@ -59,7 +59,7 @@ public:
   /// Planted bug: a crash keeps part of the oldest lost batch.
   void tear_batches(bool on);
 
-  // --- what a test wants to know ------------------------------------------------------------------------
+  // --- what a test wants to know ---------------------------------------------------------------------------
   std::uint64_t commits() const { return commits_; }
   std::size_t unsynced_commits() const { return undo_.size(); }
   std::size_t rows(storage::table t) const;

@@ -50,7 +50,7 @@ public:
   virtual_node(simulation& sim, oracle& judge, virtual_network& net, node_user& user,
                cluster::replication_config config, disk_profile disk);
 
-  // --- the process ---------------------------------------------------------------------------------------
+  // --- the process -----------------------------------------------------------------------------------------
   void start();
   void crash(test::unsynced what);
   /// The disk is replaced by an empty one. Only while down.

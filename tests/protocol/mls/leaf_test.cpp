@@ -33,7 +33,7 @@ struct leaf_fixture {
 
 } // namespace
 
-// --- 7.2 and 7.3 ----------------------------------------------------------------------------------------
+// --- 7.2 and 7.3 -------------------------------------------------------------------------------------------
 
 TEST_CASE_FIXTURE(leaf_fixture, "7.3: a leaf whose signature is wrong is refused") {
   CHECK(verify_signature(leaf, {}));
@@ -214,7 +214,7 @@ TEST_CASE_FIXTURE(leaf_fixture, "13.5: unknown values and GREASE in capabilities
   CHECK(*whole<leaf_node>(encoded(leaf)) == leaf); // and kept
 }
 
-// --- 10 and 10.1 ----------------------------------------------------------------------------------------
+// --- 10 and 10.1 -------------------------------------------------------------------------------------------
 
 TEST_CASE_FIXTURE(leaf_fixture, "10.1: a key package of another version or cipher suite is refused") {
   SUBCASE("version") {
@@ -280,7 +280,7 @@ TEST_CASE_FIXTURE(leaf_fixture, "5.3.1: a key package whose credential the polic
   CHECK(check_package() == rule::none);
 }
 
-// --- bytes ----------------------------------------------------------------------------------------------
+// --- bytes -------------------------------------------------------------------------------------------------
 
 TEST_CASE_FIXTURE(leaf_fixture, "7.2: a leaf with an unknown source does not decode") {
   auto in = encoded(leaf);

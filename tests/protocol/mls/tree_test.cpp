@@ -74,7 +74,7 @@ void check_same(const ratchet_tree& tree, const ratchet_tree& fresh) {
 
 } // namespace
 
-// --- operations -----------------------------------------------------------------------------------------
+// --- operations --------------------------------------------------------------------------------------------
 
 TEST_CASE_FIXTURE(bare_leaves, "12.1.2 and 12.1.3: who is not there cannot be updated or removed") {
   auto tree = tree_of(3);
@@ -229,7 +229,7 @@ TEST_CASE_FIXTURE(bare_leaves, "keys that were chosen to collide are still told 
   }
 }
 
-// --- changes --------------------------------------------------------------------------------------------
+// --- changes -----------------------------------------------------------------------------------------------
 
 TEST_CASE("15: keys that were chosen to be alike are found in the index without a look at the others") {
   key_index index;
@@ -359,7 +359,7 @@ TEST_CASE_FIXTURE(bare_leaves, "what a commit touches is few nodes, and the stor
   CHECK(touched.size() == 11); // the leaf and ten above it
 }
 
-// --- bytes ----------------------------------------------------------------------------------------------
+// --- bytes -------------------------------------------------------------------------------------------------
 
 TEST_CASE_FIXTURE(bare_leaves, "12.4.3.3: a ratchet_tree extension that ends with a blank node is refused") {
   encoder nodes, e;

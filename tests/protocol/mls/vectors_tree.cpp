@@ -8,7 +8,7 @@ namespace parley::mls::vectors {
 
 namespace {
 
-// --- tree math ------------------------------------------------------------------------------------------
+// --- tree math ---------------------------------------------------------------------------------------------
 
 void expect_index(const json& wanted, bool exists, std::uint32_t got, const char* what) {
   expect(wanted.is_null() != exists, std::string{what} + ": exists where it should not, or the reverse");
@@ -32,7 +32,7 @@ void check_tree_math(const json& one) {
   }
 }
 
-// --- operations and validation --------------------------------------------------------------------------
+// --- operations and validation -----------------------------------------------------------------------------
 
 ratchet_tree tree_of(const json& one, const char* key) {
   const auto in = hex(one, key);
@@ -96,7 +96,7 @@ void check_tree_validation(const json& one) {
   taken(verify_leaf_signatures(tree, hex(one, "group_id")), "a signature");
 }
 
-// --- TreeKEM --------------------------------------------------------------------------------------------
+// --- TreeKEM -----------------------------------------------------------------------------------------------
 
 struct member {
   private_tree keys;
