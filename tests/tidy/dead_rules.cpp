@@ -164,7 +164,7 @@ std::vector<token> declared_in(const std::vector<token>& tokens) {
       is_scope = brackets == 0;
     } else if (is_identifier(t) && brackets == 0 && std::ranges::all_of(scopes, [](bool b) { return b; }) &&
                i > 0 && i + 1 < tokens.size() &&
-               !is_one_of(tokens[i - 1].text, {"::", ".", "->", "namespace", "~"}) &&
+               !is_one_of(tokens[i - 1].text, {"::", ".", "->", ":", "public", "namespace", "~"}) &&
                is_one_of(tokens[i + 1].text, {"(", ";", "=", "{", ",", "}", "["})) {
       if (tokens[i + 1].text != "(" || !is_override(tokens, i + 1))
         out.push_back(t);
