@@ -134,4 +134,40 @@ complaints missing_paths(const source_tree& tree) {
   return out;
 }
 
+complaints broken_links(const source_tree& tree) {
+  complaints out;
+  for (const auto& page : tree.files) {
+    if (!has_ending(page.path, {".md"}))
+      continue;
+    for (std::size_t i = 0; i < page.lines.size(); ++i) {
+      std::string_view line = page.lines[i];
+      for (auto at = line.find("]("); at != std::string_view::npos; at = line.find("](", at + 1)) {
+        auto target = line.substr(at + 2, line.find(')', at) - at - 2);
+        target = target.substr(0, target.find('#'));
+        if (target.empty() || target.find("://") != std::string_view::npos)
+          continue;
+        const auto path = std::filesystem::path{folder_of(page.path)} / target;
+        if (!tree.holds(path.lexically_normal().generic_string()))
+          out.push_back({page.path, i + 1, "links to " + std::string{target} + ", which is not there"});
+      }
+    }
+  }
+  return out;
+}
+
+complaints unlisted_decisions(const source_tree& tree) {
+  constexpr std::string_view folder = "docs/decisions";
+  const auto* list = tree.find("docs/decisions/README.md");
+  complaints out;
+  for (const auto& page : tree.files) {
+    if (folder_of(page.path) != folder || &page == list)
+      continue;
+    const auto link = "](" + name_of(page.path) + ")";
+    if (list == nullptr ||
+        std::ranges::none_of(list->lines, [&](const auto& l) { return l.find(link) != std::string::npos; }))
+      out.push_back({page.path, 0, "is not in the list of docs/decisions/README.md"});
+  }
+  return out;
+}
+
 } // namespace parley::tidy

@@ -13,4 +13,10 @@ complaints unnamed_files(const source_tree& tree);
 /// of files as they were.
 complaints missing_paths(const source_tree& tree);
 
+/// A link from one page to another leads somewhere.
+complaints broken_links(const source_tree& tree);
+
+/// The README of `docs/decisions` lists every page beside it.
+complaints unlisted_decisions(const source_tree& tree);
+
 } // namespace parley::tidy

@@ -60,3 +60,20 @@ TEST_CASE("the changelog and the decisions may tell of files that are gone") {
                              {"actors/x.cpp", ""}});
   CHECK(missing_paths(tree).empty());
 }
+
+TEST_CASE(
+    "a link to a page that is not there is refused; one to a heading or to another site is not judged") {
+  const auto tree = tree_of(
+      {{"docs/x.md", "[a](y.md) [b](../a/README.md#part) [c](#here) [d](https://x.y/z.md)\n[e](z.md)\n"},
+       {"docs/y.md", ""},
+       {"a/README.md", ""}});
+  CHECK(broken_links(tree) == complaints{{"docs/x.md", 2, "links to z.md, which is not there"}});
+}
+
+TEST_CASE("a decision that the list does not have is refused") {
+  const auto tree = tree_of({{"docs/decisions/README.md", "| [0001](0001-a.md) | a |\n"},
+                             {"docs/decisions/0001-a.md", ""},
+                             {"docs/decisions/0002-b.md", ""}});
+  CHECK(unlisted_decisions(tree) ==
+        complaints{{"docs/decisions/0002-b.md", 0, "is not in the list of docs/decisions/README.md"}});
+}

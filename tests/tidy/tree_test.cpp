@@ -105,8 +105,13 @@ TEST_CASE("every README names the files of its folder") {
   expect_none(unnamed_files(whole_tree()));
 }
 
-TEST_CASE("every path that a page names is there") {
+TEST_CASE("every path that a page names is there, and every link leads somewhere") {
   expect_none(missing_paths(whole_tree()));
+  expect_none(broken_links(whole_tree()));
+}
+
+TEST_CASE("the list of decisions is complete") {
+  expect_none(unlisted_decisions(whole_tree()));
 }
 
 TEST_CASE("every commit's subject has an area and fits a line") {
