@@ -139,12 +139,15 @@ complaints shipped_tests(const source_tree& tree) {
   return out;
 }
 
-complaints folder_cycles(const source_tree& tree, const std::set<std::string>& facades) {
+complaints folder_cycles(const source_tree& tree, const std::set<std::string>& apart) {
   std::map<std::string, std::map<std::string, std::string>> arrows; // from, to, an include as the example
   for (const auto& f : tree.files)
-    if (is_code(f.path) && !facades.contains(f.path))
+    if (is_code(f.path) && !apart.contains(f.path))
       for (const auto& i : includes_of(f)) {
-        const auto to = folder_of(resolve_include(tree, f, i.path));
+        const auto target = resolve_include(tree, f, i.path);
+        const auto to = folder_of(target);
+        if (apart.contains(target))
+          continue;
         if (!to.empty() && to != folder_of(f.path))
           arrows[folder_of(f.path)].emplace(to, f.path + ":" + std::to_string(i.line));
       }

@@ -38,8 +38,8 @@ complaints forbidden_arrows(const source_tree& tree);
 /// What is shipped includes nothing of `tests/`.
 complaints shipped_tests(const source_tree& tree);
 
-/// No folder includes itself by way of others. The files in `facades` are not looked at: each is a header (or its
-/// source) that gathers what the folders below its own offer.
-complaints folder_cycles(const source_tree& tree, const std::set<std::string>& facades = {});
+/// No folder includes itself by way of others. Includes of and by the files in `apart` do not count: each stands above
+/// or below the rest of its folder, as a header that gathers what the folders below offer, or as what they share.
+complaints folder_cycles(const source_tree& tree, const std::set<std::string>& apart = {});
 
 } // namespace parley::tidy

@@ -93,11 +93,11 @@ TEST_CASE("folders that include in one direction are no cycle") {
   CHECK(folder_cycles(tree).empty());
 }
 
-TEST_CASE(
-    "a header that gathers the folders below its own makes no cycle; any other file of the folder does") {
+TEST_CASE("a file that stands above or below the rest of its folder makes no cycle; any other one does") {
   const auto tree = tree_of({{"a/all.hpp", "#include \"a/b/b.hpp\"\n"},
                              {"a/b/b.hpp", "#include \"a/values.hpp\"\n"},
                              {"a/values.hpp", ""}});
+  CHECK(folder_cycles(tree).size() == 1);
   CHECK(folder_cycles(tree, {"a/all.hpp"}).empty());
-  CHECK(folder_cycles(tree, {"a/values.hpp"}).size() == 1);
+  CHECK(folder_cycles(tree, {"a/values.hpp"}).empty());
 }
