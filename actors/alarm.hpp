@@ -13,11 +13,11 @@ namespace parley {
 
 using alarm_clock = std::chrono::steady_clock;
 
-/// Whoever sweeps.
+/// An actor that sweeps.
 using sweep_sink = caf::typed_actor<caf::reacts_to<atom::sweep>>;
 
 struct alarm_request {
-  caf::weak_actor_ptr whom; ///< gets `atom::sweep`, if somebody else still holds it
+  caf::weak_actor_ptr whom; ///< gets `atom::sweep`, if it still exists
   alarm_clock::time_point due{};
 };
 

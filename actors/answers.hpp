@@ -1,6 +1,6 @@
 #pragma once
 // Small helpers that residents, router and session share: answers leave as one message per receiver and
-// handler, and a call that is waiting is answered even if its actor dies.
+// handler, and a call that is waiting is answered even if its actor crashes.
 #include "actors/interfaces.hpp"
 
 #include <caf/send.hpp>

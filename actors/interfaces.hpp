@@ -52,7 +52,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::answer_batch)
 
 namespace parley {
 
-/// Whoever asked. Takes each answer once; unknown numbers (answered or overdue before) are ignored.
+/// The actor that asked. It takes each answer once, and ignores unknown numbers (answered or overdue before).
 using answer_sink = caf::typed_actor<caf::reacts_to<answer_batch>>;
 
 struct routed_call {
@@ -175,7 +175,7 @@ struct transfer_request {
 struct replica_report { ///< answer to atom::report
   std::vector<core::replica_status> replicas;
 };
-/// What a node wants its readers and operators to see of its shards, sent to whoever asked.
+/// Takes what a node shows its readers and operators of its shards.
 using report_sink = caf::typed_actor<caf::reacts_to<replica_report>>;
 
 } // namespace parley

@@ -77,8 +77,8 @@ void arm_sweep(Self* self, resident_state& st) {
   sweep_later(self, st.at.config.sweep_every);
 }
 
-/// Called by a sweep when nothing is left to do: tells the shard, which answers with `stop` in order with
-/// what it forwarded before, so no call is lost.
+/// Called by a sweep when nothing is left to do. The shard is sent `resident_idle` and answers with `stop`, in
+/// order with the calls that it forwarded before, so no call is lost.
 template <class Self>
 void passivate_if_idle(Self* self, resident_state& st, bool busy) {
   st.sweeping = false;
@@ -114,7 +114,7 @@ void take_calls(Self* self, call_batch& batch, F handle) {
   arm_sweep(self, self->state);
 }
 
-/// After `stop`: quits once nobody waits any more.
+/// After `stop`: quits once no call waits any more.
 template <class Self>
 void quit_if_done(Self* self) {
   if (self->state.stopping && self->state.waiting.empty())
@@ -130,7 +130,7 @@ void take_results(Self* self, result_batch& batch, F finish) {
     const auto who = waiting ? std::optional<asker>{*waiting} : std::nullopt;
     try {
       finish(r, out);
-    } catch (...) { // the others are still in `waiting`, which answers when it dies
+    } catch (...) { // the others are still in `waiting`, whose destructor answers them
       if (who)
         out.refuse(*who, ec::internal);
       throw;

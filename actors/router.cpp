@@ -301,7 +301,7 @@ void lose_peer(self_ptr self, node_id peer) {
     }
   }
   std::erase_if(st.guests, [&](const auto& g) { return g.second.from == peer; });
-  // Its leaderships stay on record: until an election says otherwise, calls to it are refused at once.
+  // It stays the known leader of its shards: until an election names another, calls to it are refused at once.
 }
 
 void sweep(self_ptr self) {

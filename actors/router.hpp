@@ -30,7 +30,7 @@ struct router_config {
   std::chrono::milliseconds park_for{2000};        ///< then `unavailable`
   std::chrono::milliseconds answer_within{10'000}; ///< of a forwarded call; then `timed_out`
   std::size_t hosted_max = 65'536;                 ///< calls of other nodes under way here; above: overloaded
-  std::chrono::milliseconds hosted_within{10'000}; ///< then other nodes are told `timed_out`
+  std::chrono::milliseconds hosted_within{10'000}; ///< then they are answered `timed_out`
   std::chrono::milliseconds sweep_every{100};
   /// Of one payload to another node. More is split: a link refuses what is larger than its queue. A single
   /// item that is larger travels alone.

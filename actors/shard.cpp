@@ -186,7 +186,7 @@ shard_actor::behavior_type shard(self_ptr self, shard_id id, shard_config config
         auto& st = self->state;
         if (news.ready == st.leading && (!news.ready || (news.term == st.term && news.gen == st.gen)))
           return;
-        if (st.leading) // lost, or lost and won again: effects in between went to nobody, so start afresh
+        if (st.leading) // lost, or lost and won again: effects in between were dropped, so start afresh
           step_down(self);
         if (news.ready)
           lead(self);
@@ -201,7 +201,7 @@ shard_actor::behavior_type shard(self_ptr self, shard_id id, shard_config config
           caf::anon_send(st.fan_out, debt_batch{std::move(effects.debts)});
         for (auto& a : effects.arrivals) {
           auto i = st.residents.find({resident_kind::inbox, 0, number(a.user)});
-          if (i != st.residents.end()) // no resident: nobody is connected
+          if (i != st.residents.end()) // no resident: no device is connected
             caf::anon_send(i->second.actor, inbox_arrival{std::move(a.rows), effects.applied_at});
         }
       },

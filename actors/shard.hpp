@@ -11,7 +11,7 @@ struct shard_config {
 };
 caf::error validate(const shard_config& config);
 
-/// Spawns the SHARD of one replica. It serves nothing until the STORE tells it that it leads.
+/// Spawns the SHARD of one replica. It serves nothing until the STORE sends that it leads.
 shard_actor spawn_shard(caf::actor_system& sys, shard_id shard, shard_config config, state_reader& reader,
                         store_actor store, router_actor router);
 

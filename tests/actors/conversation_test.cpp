@@ -58,7 +58,7 @@ TEST_CASE_FIXTURE(fixture, "a lost leadership becomes an error of the sender's o
   CHECK(core::error_of(answers[0].what) == ec::timed_out);
 }
 
-TEST_CASE_FIXTURE(fixture, "who waits when the actor dies is told so") {
+TEST_CASE_FIXTURE(fixture, "a call that waits when its actor crashes is answered `internal`") {
   open();
   call(room, asker.handle, 5, message(alice));
   run();

@@ -156,7 +156,7 @@ TEST_CASE_FIXTURE(fixture, "only so many calls wait for a leader") {
   CHECK(told(2) == ec::unavailable);
 }
 
-TEST_CASE_FIXTURE(fixture, "a call that cannot leave was certainly not stored, and is told so at once") {
+TEST_CASE_FIXTURE(fixture, "a call that cannot leave was certainly not stored, and is refused at once") {
   start();
   leads(remote, there);
   peers.reachable = false;

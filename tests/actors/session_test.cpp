@@ -88,7 +88,7 @@ struct fixture : test::actor_fixture {
 
 } // namespace
 
-TEST_CASE_FIXTURE(fixture, "a call that nobody answers is told so in the end") {
+TEST_CASE_FIXTURE(fixture, "a call without an answer is answered `timed_out` in the end") {
   attach();
   submit(1);
   for (int i = 0; i < 20; ++i)
