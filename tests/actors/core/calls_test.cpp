@@ -10,7 +10,7 @@ TEST_CASE("a call survives the way to another node") {
   s.from = user_id{3};
   s.id = {device_id{4}, 5};
   s.body = "ciphertext";
-  const core::call sent{std::in_place_index<0>, s};
+  const core::call sent{core::submit{s}};
   const auto got = core::decode<core::call>(core::encode(sent));
   REQUIRE(got);
   REQUIRE(std::holds_alternative<core::submit>(*got));
