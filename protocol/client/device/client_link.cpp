@@ -20,7 +20,7 @@ rpc::Gateway::Client bootstrap(capnp::RpcSystem<capnp::rpc::twoparty::VatId>& sy
 
 } // namespace
 
-wire::wire(kj::Own<line> l, kj::Timer& timer, std::chrono::milliseconds call_timeout)
+client_link::client_link(kj::Own<line> l, kj::Timer& timer, std::chrono::milliseconds call_timeout)
     : timer_{timer}, call_timeout_{duration(call_timeout)}, last_call_{timer.now()}, over_{nullptr},
       line_{kj::mv(l)}, network_{line_->messages(), capnp::rpc::twoparty::Side::CLIENT, reader_options()},
       system_{capnp::makeRpcClient(network_)}, gateway_{bootstrap(system_)}, tasks_{*this} {
@@ -32,7 +32,7 @@ wire::wire(kj::Own<line> l, kj::Timer& timer, std::chrono::milliseconds call_tim
   }));
 }
 
-calls_under_way::ticket wire::begin_call() {
+calls_under_way::ticket client_link::begin_call() {
   last_call_ = timer_.now();
   auto ticket = calls_.begin(last_call_);
   if (!watching_)
@@ -41,7 +41,7 @@ calls_under_way::ticket wire::begin_call() {
 }
 
 // One timer at a time, however many calls: set for the oldest, and looked at again when it fires.
-void wire::watch(kj::TimePoint due) {
+void client_link::watch(kj::TimePoint due) {
   watching_ = true;
   tasks_.add(timer_.atTime(due).then([this] {
     watching_ = false;
@@ -54,14 +54,14 @@ void wire::watch(kj::TimePoint due) {
   }));
 }
 
-void wire::end(failure why) {
+void client_link::end(failure why) {
   if (why_.code != ec::none)
     return;
   why_ = std::move(why);
   ended_->fulfill();
 }
 
-void wire::taskFailed(kj::Exception&& e) {
+void client_link::taskFailed(kj::Exception&& e) {
   end({ec::unavailable,
        e.getDescription().size() > 0 ? e.getDescription().cStr() : "The connection failed.",
        {}});

@@ -45,9 +45,9 @@ private:
 
 /// Owns:   everything of one connection. Destroy it from an event of its own, never from inside a call.
 /// Holds:  `over` resolves once, when the connection is lost or `end` was called.
-class wire final : private kj::TaskSet::ErrorHandler {
+class client_link final : private kj::TaskSet::ErrorHandler {
 public:
-  wire(kj::Own<line> l, kj::Timer& timer, std::chrono::milliseconds call_timeout);
+  client_link(kj::Own<line> l, kj::Timer& timer, std::chrono::milliseconds call_timeout);
 
   rpc::Gateway::Client& gateway() { return gateway_; } ///< until there is a session
   rpc::Session::Client& session() { return KJ_REQUIRE_NONNULL(session_); }
@@ -58,7 +58,7 @@ public:
   }
   std::array<std::uint8_t, 32> exporter() const { return line_->exporter(); }
 
-  /// Watches that the call gets its answer in time; else the wire ends with `timed_out`.
+  /// Watches that the call gets its answer in time; else the link ends with `timed_out`.
   calls_under_way::ticket begin_call();
   /// A task of this connection: if it fails, the connection is over.
   void add(kj::Promise<void> task) { tasks_.add(kj::mv(task)); }

@@ -168,12 +168,12 @@ kj::Promise<void> engine::connect(endpoint to, std::size_t tried) {
   observer_.on_state(state_);
   return timer_.timeoutAfter(duration(config_.dial_timeout), establish(to))
       .then(
-          [this, to](kj::Own<wire>&& w) -> kj::Promise<bool> {
+          [this, to](kj::Own<client_link>&& w) -> kj::Promise<bool> {
             if (halted())
               return true;
             go_online(kj::mv(w), to);
-            // An event of its own: a wire must not be destroyed by what runs inside it.
-            return wire_->over().then([this] { return kj::evalLater([this] { drop_wire(); }); }).then([] {
+            // An event of its own: a link must not be destroyed by what runs inside it.
+            return link_->over().then([this] { return kj::evalLater([this] { drop_link(); }); }).then([] {
               return true;
             });
           },
@@ -192,10 +192,10 @@ kj::Promise<void> engine::connect(endpoint to, std::size_t tried) {
       });
 }
 
-kj::Promise<kj::Own<wire>> engine::establish(endpoint to) {
+kj::Promise<kj::Own<client_link>> engine::establish(endpoint to) {
   last_failure_ = {ec::none, {}, {}};
   return dialer_.dial(to).then([this](kj::Own<line>&& l) {
-    auto w = kj::heap<wire>(kj::mv(l), timer_, config_.call_timeout);
+    auto w = kj::heap<client_link>(kj::mv(l), timer_, config_.call_timeout);
     auto call = w->gateway().helloRequest(request_size());
     call.setVersion(rpc::PROTOCOL_VERSION);
     auto& it = *w;
@@ -254,7 +254,7 @@ void engine::refused(const failure& why) {
 }
 
 // With a token the node knows at once where we were; without one, or if it does not like the token, a login.
-kj::Promise<void> engine::log_in(wire& w, transport::login_claim claim) {
+kj::Promise<void> engine::log_in(client_link& w, transport::login_claim claim) {
   const auto token = store_.token();
   if (token.empty())
     return log_in_anew(w, claim);
@@ -276,7 +276,7 @@ kj::Promise<void> engine::log_in(wire& w, transport::login_claim claim) {
   });
 }
 
-kj::Promise<void> engine::log_in_anew(wire& w, transport::login_claim claim) {
+kj::Promise<void> engine::log_in_anew(client_link& w, transport::login_claim claim) {
   const auto proof = prove(claim);
   auto call = w.gateway().loginRequest(request_size(64));
   call.setUser(number(who_.user));
@@ -291,13 +291,13 @@ kj::Promise<void> engine::log_in_anew(wire& w, transport::login_claim claim) {
 }
 
 template <class Answer>
-void engine::enter(wire& w, Answer& answer) {
+void engine::enter(client_link& w, Answer& answer) {
   w.set_session(answer.getSession());
   stored([&] { store_.set_token(bytes(answer.getResumeToken())); });
 }
 
-void engine::go_online(kj::Own<wire> w, const endpoint& to) {
-  wire_ = kj::mv(w);
+void engine::go_online(kj::Own<client_link> w, const endpoint& to) {
+  link_ = kj::mv(w);
   online_since_ = timer_.now();
   refusals_ = 0;
   spread_by_server_ = false;
@@ -308,9 +308,9 @@ void engine::go_online(kj::Own<wire> w, const endpoint& to) {
   state_.sentence.clear();
   state_.next_try = {};
   observer_.on_state(state_);
-  wire_->add(heartbeat(*wire_));
+  link_->add(heartbeat(*link_));
   if (config_.how == intake::live)
-    wire_->add(begin_receiving(*wire_, place_.applied));
+    link_->add(begin_receiving(*link_, place_.applied));
   for (auto& waiter : online_waiters_)
     waiter->fulfill();
   online_waiters_.clear();
@@ -321,10 +321,10 @@ void engine::go_online(kj::Own<wire> w, const endpoint& to) {
   pump();
 }
 
-void engine::drop_wire() {
-  if (!wire_)
+void engine::drop_link() {
+  if (!link_)
     return;
-  const auto why = wire_->why();
+  const auto why = link_->why();
   lanes_.all_again([&](const send_lanes::item& i) {
     record_send(history_event::kind::info, {i.it.conversation, i.it.counter, i.attempts}, *i.it.body,
                 why.code, nullptr);
@@ -333,7 +333,7 @@ void engine::drop_wire() {
     r.under_way = false;
   ack_under_way_ = ack_armed_ = false;
   pump_armed_ = nullptr;
-  wire_ = nullptr;
+  link_ = nullptr;
   ++seed_; // the next one: whatever happened to this node may last
   if (halted())
     return;
@@ -360,8 +360,8 @@ void engine::halt(link_state final_state, failure why) {
   state_.why = why.code;
   state_.sentence = why.sentence;
   state_.next_try = {};
-  if (wire_)
-    wire_->end(why);
+  if (link_)
+    link_->end(why);
   observer_.on_state(state_);
   for (auto& waiter : online_waiters_)
     waiter->fulfill();
@@ -376,8 +376,8 @@ void engine::halt(link_state final_state, failure why) {
 }
 
 void engine::disconnect() {
-  if (wire_)
-    wire_->end({ec::unavailable, "Disconnected as asked.", {}});
+  if (link_)
+    link_->end({ec::unavailable, "Disconnected as asked.", {}});
 }
 
 void engine::server_closes(failure why, std::chrono::milliseconds reconnect_after) {
@@ -389,19 +389,19 @@ void engine::server_closes(failure why, std::chrono::milliseconds reconnect_afte
     wait_ = reconnect_after;
     spread_by_server_ = true;
   }
-  if (wire_)
-    wire_->end(why.code == ec::none ? refuse(ec::session_closed) : why);
+  if (link_)
+    link_->end(why.code == ec::none ? refuse(ec::session_closed) : why);
 }
 
 void engine::consider(const failure& f) {
   if (f.code == ec::fenced)
     halt(link_state::fenced, f);
-  else if (wire_ &&
+  else if (link_ &&
            (f.code == ec::session_closed || f.code == ec::draining || f.code == ec::not_authenticated))
-    wire_->end(f);
+    link_->end(f);
 }
 
-kj::Promise<void> engine::heartbeat(wire& w) {
+kj::Promise<void> engine::heartbeat(client_link& w) {
   return timer_.atTime(w.last_call() + duration(config_.ping_every)).then([this, &w]() -> kj::Promise<void> {
     if (w.last_call() + duration(config_.ping_every) > timer_.now())
       return heartbeat(w);
@@ -416,7 +416,7 @@ kj::Promise<void> engine::heartbeat(wire& w) {
 }
 
 kj::Promise<void> engine::session_or(kj::TimePoint deadline) {
-  if (wire_ || halted())
+  if (link_ || halted())
     return kj::READY_NOW;
   auto paf = kj::newPromiseAndFulfiller<void>();
   online_waiters_.push_back(kj::mv(paf.fulfiller));
@@ -424,7 +424,7 @@ kj::Promise<void> engine::session_or(kj::TimePoint deadline) {
 }
 
 kj::Promise<result<nothing>> engine::online() {
-  if (wire_)
+  if (link_)
     return result<nothing>{};
   if (halted())
     return result<nothing>{tl::unexpected{failure{state_.why, state_.sentence, {}}}};
@@ -434,13 +434,13 @@ kj::Promise<result<nothing>> engine::online() {
 }
 
 kj::Promise<void> engine::stop() {
-  if (!wire_ || halted()) {
+  if (!link_ || halted()) {
     halt(link_state::stopped, {ec::session_closed, "Stopped.", {}});
     return kj::READY_NOW;
   }
   kj::Promise<void> acknowledged = kj::READY_NOW;
   if (place_.applied != place_.acknowledged) {
-    auto call = wire_->session().ackDeliveredRequest(request_size(place_.applied.size()));
+    auto call = link_->session().ackDeliveredRequest(request_size(place_.applied.size()));
     call.setCursor(as_data(place_.applied));
     acknowledged = call.send().then([this, upto = place_.applied](auto&& a) {
       if (a.getError().getCode() == 0) {
@@ -450,9 +450,9 @@ kj::Promise<void> engine::stop() {
     });
   }
   auto goodbye = acknowledged.then([this]() -> kj::Promise<void> {
-    if (!wire_)
+    if (!link_)
       return kj::READY_NOW;
-    return wire_->session().logoutRequest(request_size()).send().ignoreResult();
+    return link_->session().logoutRequest(request_size()).send().ignoreResult();
   });
   // A node that went away meanwhile has heard enough.
   return promises_.wrap(timer_.timeoutAfter(duration(config_.call_timeout), kj::mv(goodbye))
@@ -466,7 +466,7 @@ kj::Promise<void> engine::stop() {
 
 kj::Promise<result<opened_direct>> engine::open_direct(user_id user, std::string phone) {
   using answer = result<opened_direct>;
-  return ask<opened_direct>([user, phone = std::move(phone)](wire& w) -> kj::Promise<answer> {
+  return ask<opened_direct>([user, phone = std::move(phone)](client_link& w) -> kj::Promise<answer> {
     auto call = w.session().openDirectRequest(request_size(phone.size()));
     call.setUser(number(user));
     call.setPhone(phone.c_str());
@@ -480,7 +480,7 @@ kj::Promise<result<opened_direct>> engine::open_direct(user_id user, std::string
 
 kj::Promise<result<conversation_list>> engine::conversations(conversation_id after, std::uint32_t limit) {
   using answer = result<conversation_list>;
-  return ask<conversation_list>([after, limit](wire& w) -> kj::Promise<answer> {
+  return ask<conversation_list>([after, limit](client_link& w) -> kj::Promise<answer> {
     auto call = w.session().conversationsRequest(request_size());
     fill(call.initAfter(), after);
     call.setLimit(limit);
@@ -499,7 +499,7 @@ kj::Promise<result<conversation_list>> engine::conversations(conversation_id aft
 kj::Promise<result<conversation_page>> engine::sync_conversation(conversation_id c, seq_no after,
                                                                  std::uint32_t limit) {
   using answer = result<conversation_page>;
-  return ask<conversation_page>([this, c, after, limit](wire& w) -> kj::Promise<answer> {
+  return ask<conversation_page>([this, c, after, limit](client_link& w) -> kj::Promise<answer> {
     auto e = event(history_event::kind::invoke, history_event::what::sync);
     e.conversation = c;
     e.prev = after;

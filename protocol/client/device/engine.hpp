@@ -52,7 +52,7 @@ public:
   const identity& who() const { return who_; }
   std::size_t unsettled() const { return lanes_.size(); }
   const inbox_applier& applier() const { return applier_; }
-  wire* current() { return wire_.get(); }
+  client_link* current() { return link_.get(); }
 
 private:
   using instant = send_lanes::instant;
@@ -68,26 +68,26 @@ private:
   kj::Promise<void> run();
   kj::Promise<void> round(std::size_t tried);
   kj::Promise<void> connect(endpoint to, std::size_t tried);
-  kj::Promise<kj::Own<wire>> establish(endpoint to);
-  kj::Promise<void> log_in(wire& w, transport::login_claim claim);
-  kj::Promise<void> log_in_anew(wire& w, transport::login_claim claim);
+  kj::Promise<kj::Own<client_link>> establish(endpoint to);
+  kj::Promise<void> log_in(client_link& w, transport::login_claim claim);
+  kj::Promise<void> log_in_anew(client_link& w, transport::login_claim claim);
   template <class Write>
   auto stored(Write write);
   std::array<std::uint8_t, 64> prove(transport::login_claim& claim);
   template <class Answer>
-  void enter(wire& w, Answer& answer);
+  void enter(client_link& w, Answer& answer);
   [[noreturn]] void refused(const failure& why);
-  void go_online(kj::Own<wire> w, const endpoint& to);
-  void drop_wire();
+  void go_online(kj::Own<client_link> w, const endpoint& to);
+  void drop_link();
   void halt(link_state final_state, failure why);
   bool halted() const { return state_.final(); }
   void wait_before_next(std::chrono::milliseconds wait);
-  kj::Promise<void> heartbeat(wire& w);
+  kj::Promise<void> heartbeat(client_link& w);
   std::uint64_t chance() { return dice_.roll(); }
 
   // --- calls with retries
   template <class T>
-  using call_on = std::function<kj::Promise<result<T>>(wire&)>;
+  using call_on = std::function<kj::Promise<result<T>>(client_link&)>;
   template <class T>
   kj::Promise<result<T>> ask(call_on<T> make);
   template <class T>
@@ -114,7 +114,7 @@ private:
   void give_up(const transmission& t, const failure& why);
 
   // --- inbox
-  kj::Promise<void> begin_receiving(wire& w, cursor from);
+  kj::Promise<void> begin_receiving(client_link& w, cursor from);
   kj::Promise<void> take_checked(std::shared_ptr<std::vector<inbox_row>> rows, cursor upto, unsigned heals);
   kj::Promise<void> heal(inbox_applier::hole hole, backoff pace);
   void commit(const std::vector<inbox_row>& rows, const inbox_applier::plan& plan, cursor upto);
@@ -173,7 +173,7 @@ private:
   std::map<conversation_id, reading> reads_;
 
   // Destroyed first to last from the bottom: tasks and promises that use what is above them.
-  kj::Own<wire> wire_;
+  kj::Own<client_link> link_;
   kj::Canceler promises_; ///< what callers hold
   kj::TaskSet tasks_;
 };

@@ -20,10 +20,10 @@ kj::Promise<result<T>> engine::attempt(std::shared_ptr<call_on<T>> make, kj::Tim
     return result<T>{tl::unexpected{last_failure_.code == ec::none ? refuse(ec::timed_out) : last_failure_}};
   return session_or(deadline)
       .then([this, make]() -> kj::Promise<result<T>> {
-        if (!wire_)
+        if (!link_)
           return result<T>{tl::unexpected{refuse(ec::unavailable)}};
-        auto ticket = wire_->begin_call();
-        return (*make)(*wire_).attach(kj::mv(ticket));
+        auto ticket = link_->begin_call();
+        return (*make)(*link_).attach(kj::mv(ticket));
       })
       .then([](result<T>&& r) { return kj::mv(r); },
             [](kj::Exception&& e) -> result<T> {
@@ -50,7 +50,7 @@ engine::at_gateway(std::shared_ptr<std::function<kj::Promise<result<T>>(rpc::Gat
   const auto to = config_.seeds[(seed_ + tried) % config_.seeds.size()];
   return timer_.timeoutAfter(duration(config_.dial_timeout), dialer_.dial(to))
       .then([this, make](kj::Own<line>&& l) -> kj::Promise<result<T>> {
-        auto w = kj::heap<wire>(kj::mv(l), timer_, config_.call_timeout);
+        auto w = kj::heap<client_link>(kj::mv(l), timer_, config_.call_timeout);
         auto& gateway = w->gateway();
         auto call = gateway.helloRequest(request_size());
         call.setVersion(rpc::PROTOCOL_VERSION);

@@ -9,24 +9,24 @@ namespace parley::client {
 namespace {
 
 /// What the cluster calls. It outlives neither the connection nor the engine: the RPC system that holds it is
-/// destroyed with the wire.
+/// destroyed with the link.
 class receiver final : public rpc::Receiver::Server {
 public:
-  receiver(engine& e, wire& w) : engine_{e}, wire_{w} {}
+  receiver(engine& e, client_link& w) : engine_{e}, link_{w} {}
 
   kj::Promise<void> deliver(DeliverContext context) override {
     auto params = context.getParams();
     auto rows = to_rows(params.getItems());
     auto upto = bytes(params.getCursor());
     context.releaseParams();
-    if (engine_.current() != &wire_)
+    if (engine_.current() != &link_)
       return kj::READY_NOW; // a connection on its way out; what it brings comes again
     return engine_.take(std::move(rows), std::move(upto));
   }
 
   kj::Promise<void> closed(ClosedContext context) override {
     auto params = context.getParams();
-    if (engine_.current() == &wire_)
+    if (engine_.current() == &link_)
       engine_.server_closes(to_failure(params.getError()),
                             std::chrono::milliseconds{params.getReconnectAfterMs()});
     return kj::READY_NOW;
@@ -34,12 +34,12 @@ public:
 
 private:
   engine& engine_;
-  wire& wire_;
+  client_link& link_;
 };
 
 } // namespace
 
-kj::Promise<void> engine::begin_receiving(wire& w, cursor from) {
+kj::Promise<void> engine::begin_receiving(client_link& w, cursor from) {
   auto call = w.session().receiveRequest(request_size(from.size()));
   call.setReceiver(kj::heap<receiver>(*this, w));
   call.setCursor(as_data(from));
@@ -201,7 +201,7 @@ void engine::rose(const inbox_applier::rise& r) {
 /// are in no hurry.
 void engine::ack_soon(std::size_t messages) {
   unacked_ += messages;
-  if (!wire_ || ack_under_way_)
+  if (!link_ || ack_under_way_)
     return;
   const auto due = last_ack_ + duration(config_.ack_every);
   if ((messages > 0 && due <= timer_.now()) || unacked_ >= config_.ack_items_max) {
@@ -211,22 +211,22 @@ void engine::ack_soon(std::size_t messages) {
   if (ack_armed_)
     return;
   ack_armed_ = true;
-  wire_->add(timer_.atTime(std::max(due, timer_.now() + duration(config_.ack_every))).then([this] {
+  link_->add(timer_.atTime(std::max(due, timer_.now() + duration(config_.ack_every))).then([this] {
     ack_armed_ = false;
     send_ack();
   }));
 }
 
 void engine::send_ack() {
-  if (!wire_ || ack_under_way_ || place_.applied == place_.acknowledged)
+  if (!link_ || ack_under_way_ || place_.applied == place_.acknowledged)
     return;
   ack_under_way_ = true;
   unacked_ = 0;
   last_ack_ = timer_.now();
   auto upto = place_.applied;
-  auto call = wire_->session().ackDeliveredRequest(request_size(upto.size()));
+  auto call = link_->session().ackDeliveredRequest(request_size(upto.size()));
   call.setCursor(as_data(upto));
-  wire_->add(call.send().then([this, upto, ticket = wire_->begin_call()](auto&& a) {
+  link_->add(call.send().then([this, upto, ticket = link_->begin_call()](auto&& a) {
     ack_under_way_ = false;
     const auto f = to_failure(a.getError());
     if (f.code == ec::none || f.code == ec::bad_cursor) {
@@ -252,17 +252,17 @@ void engine::ack_read(conversation_id c, seq_no upto) {
 }
 
 void engine::send_reads() {
-  if (!wire_)
+  if (!link_)
     return;
   for (auto& [c, r] : reads_) {
     if (r.under_way || r.wanted <= r.known)
       continue;
     r.under_way = true;
-    auto call = wire_->session().ackReadRequest(request_size());
+    auto call = link_->session().ackReadRequest(request_size());
     fill(call.initConversation(), c);
     call.setSeq(number(r.wanted));
-    wire_->add(call.send().then(
-        [this, c = c, upto = r.wanted, ticket = wire_->begin_call()](auto&& a) -> kj::Promise<void> {
+    link_->add(call.send().then(
+        [this, c = c, upto = r.wanted, ticket = link_->begin_call()](auto&& a) -> kj::Promise<void> {
           auto& r = reads_[c];
           const auto f = to_failure(a.getError());
           if (f.code == ec::none || !f.retryable) {
@@ -295,7 +295,7 @@ kj::Promise<result<std::size_t>> engine::sync_inbox() {
     cursor next;
     bool more = false;
   };
-  return ask<page>([this](wire& w) -> kj::Promise<result<page>> {
+  return ask<page>([this](client_link& w) -> kj::Promise<result<page>> {
            auto call = w.session().syncRequest(request_size(place_.applied.size()));
            call.setCursor(as_data(place_.applied));
            call.setLimit(config_.page_items);

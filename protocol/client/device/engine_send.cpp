@@ -49,7 +49,7 @@ result<std::uint64_t> engine::post(conversation_id c, std::string body) {
 }
 
 void engine::pump() {
-  if (!wire_ || halted())
+  if (!link_ || halted())
     return;
   while (lanes_.in_flight() < config_.in_flight_max) {
     const auto* item = lanes_.take(now());
@@ -62,14 +62,14 @@ void engine::pump() {
 
 void engine::arm_pump() {
   const auto due = lanes_.next_due();
-  if (!due || !wire_)
+  if (!due || !link_)
     return;
   const auto at = point(*due);
   KJ_IF_MAYBE (armed, pump_armed_)
     if (*armed <= at)
       return;
   pump_armed_ = at;
-  wire_->add(timer_.atTime(at).then([this, at] {
+  link_->add(timer_.atTime(at).then([this, at] {
     // A timer that an earlier one has replaced finds nothing due, which is harmless.
     KJ_IF_MAYBE (armed, pump_armed_)
       if (*armed == at)
@@ -82,11 +82,11 @@ void engine::transmit(const send_lanes::item& item) {
   const transmission t{item.it.conversation, item.it.counter, item.attempts};
   const auto& body = *item.it.body;
   record_send(history_event::kind::invoke, t, body, ec::none, nullptr);
-  auto call = wire_->session().sendRequest(request_size(body.size()));
+  auto call = link_->session().sendRequest(request_size(body.size()));
   fill(call.initConversation(), t.conversation);
   call.initId().setCounter(t.counter);
   call.setBody(as_data(body));
-  wire_->add(call.send().then([this, t, ticket = wire_->begin_call()](auto&& a) {
+  link_->add(call.send().then([this, t, ticket = link_->begin_call()](auto&& a) {
     const auto error = to_failure(a.getError());
     sent placed;
     placed.counter = t.counter;
@@ -145,8 +145,8 @@ void engine::retry(const transmission& t, const failure& why) {
   const auto wait = std::max(pace.next(dice_), why.retry_after);
   lanes_.again(t.conversation, t.counter, now() + wait);
   if (speaks_of_the_node(why.code) && ++refusals_ >= config_.move_after_refusals &&
-      config_.seeds.size() > 1 && wire_)
-    wire_->end({why.code, "This node refuses too often: trying another.", {}});
+      config_.seeds.size() > 1 && link_)
+    link_->end({why.code, "This node refuses too often: trying another.", {}});
 }
 
 void engine::give_up(const transmission& t, const failure& why) {
