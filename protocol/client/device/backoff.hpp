@@ -6,12 +6,17 @@
 
 namespace parley::client {
 
-/// A small source of chance: eight bytes a client, not a Mersenne twister's 2.5 KB times thousands.
+/// A moment as the rules of the client see it: nanoseconds from any fixed origin. Time is always an argument,
+/// so that tests and simulations choose it.
+using instant = std::chrono::nanoseconds;
+
+/// A small random generator: it takes eight bytes for each client. A Mersenne twister would take 2.5 KB, and a loop
+/// has thousands of clients.
 class dice {
 public:
   explicit dice(std::uint64_t seed) : state_{seed} {}
   std::uint64_t roll() { return mix64(state_ += 0x9e3779b97f4a7c15ULL); }
-  /// 0 … max, both included.
+  /// A number from 0 to `max`, both included.
   std::uint64_t upto(std::uint64_t max) { return max == ~0ULL ? roll() : roll() % (max + 1); }
 
 private:
@@ -23,8 +28,8 @@ struct backoff_config {
   std::chrono::milliseconds max{60'000};
 };
 
-/// Full jitter: the n-th wait is anything from nothing to min(max, first · 2^n), so that clients which lost
-/// the same node at the same moment do not come back at the same moment.
+/// Full jitter: the n-th wait is random, from 0 to min(max, first · 2^n). Clients that lost the same node at the
+/// same moment therefore do not come back at the same moment.
 class backoff {
 public:
   explicit backoff(backoff_config config) : config_{config} {}

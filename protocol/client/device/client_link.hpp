@@ -1,5 +1,5 @@
 #pragma once
-// One connection as the engine sees it: the line, the RPC system on it, and the calls under way.
+// One connection as the device sees it: the line, the RPC system on it, and the calls under way.
 #include "protocol/client/device/dialer.hpp"
 #include "protocol/client/values.hpp"
 #include "protocol/schema/parley.capnp.h"
@@ -13,8 +13,8 @@
 
 namespace parley::client {
 
-/// When each call under way began, oldest first. A call holds its ticket; dropping it, however the call ends,
-/// takes it off.
+/// When each call under way began, oldest first. A call holds a ticket; when the ticket is destroyed, however the
+/// call ended, the call is removed from the list.
 class calls_under_way {
 public:
   using list = std::list<kj::TimePoint>;
@@ -43,27 +43,33 @@ private:
   std::shared_ptr<list> calls_ = std::make_shared<list>();
 };
 
-/// Owns:   everything of one connection. Destroy it from an event of its own, never from inside a call.
-/// Holds:  `over` resolves once, when the connection is lost or `end` was called.
+/// One connection of a device, first without a session and then with one.
+///
+/// Owns:   the line, the RPC system on it and every task of the connection. Destroy it from an event of its own,
+///         never from inside a call or a task.
+/// Thread: that of the loop.
+/// Holds:  `over` resolves once, when the connection is lost or `end` was called; the first reason stays.
+/// Errors: a call without an answer in `call_timeout`, and a task that fails, end the connection.
 class client_link final : private kj::TaskSet::ErrorHandler {
 public:
   client_link(kj::Own<line> l, kj::Timer& timer, std::chrono::milliseconds call_timeout);
 
   rpc::Gateway::Client& gateway() { return gateway_; } ///< until there is a session
   rpc::Session::Client& session() { return KJ_REQUIRE_NONNULL(session_); }
-  /// The gateway has done its part: the node need not keep it for us.
+  /// The gateway is not needed any more, so the node may release it.
   void set_session(rpc::Session::Client s) {
     session_ = kj::mv(s);
     gateway_ = nullptr;
   }
   std::array<std::uint8_t, 32> exporter() const { return line_->exporter(); }
 
-  /// Watches that the call gets its answer in time; else the link ends with `timed_out`.
+  /// The call has to be answered within `call_timeout`; if it is not, the link ends with `timed_out`.
   calls_under_way::ticket begin_call();
   /// A task of this connection: if it fails, the connection is over.
   void add(kj::Promise<void> task) { tasks_.add(kj::mv(task)); }
   /// The first reason stays.
   void end(failure why);
+  bool ended() const { return why_.code != ec::none; }
   kj::Promise<void> over() { return over_.addBranch(); }
   const failure& why() const { return why_; }
   kj::TimePoint last_call() const { return last_call_; }
@@ -90,6 +96,13 @@ private:
 
 inline kj::Duration duration(std::chrono::milliseconds d) {
   return d.count() * kj::MILLISECONDS;
+}
+/// Between the loop's time and that of the rules.
+inline instant now(const kj::Timer& timer) {
+  return std::chrono::nanoseconds{(timer.now() - kj::origin<kj::TimePoint>()) / kj::NANOSECONDS};
+}
+inline kj::TimePoint point(instant at) {
+  return kj::origin<kj::TimePoint>() + at.count() * kj::NANOSECONDS;
 }
 
 } // namespace parley::client

@@ -15,39 +15,40 @@ result<std::vector<endpoint>> parse_seeds(std::string_view text);
 
 /// Where deliveries come from.
 enum class intake : std::uint8_t {
-  live, ///< the cluster streams them into the device
-  pull  ///< only `sync_inbox` fetches them
+  live, ///< the cluster streams them to the device
+  pull  ///< `sync_inbox` fetches them, and nothing else does
 };
 
 struct config {
-  std::vector<endpoint> seeds;              ///< any node will do; the next one is tried when one fails
-  std::size_t first_seed = ~std::size_t{0}; ///< index of the seed to begin with; the default: any
+  std::vector<endpoint> seeds;              ///< nodes to connect to; when one fails, the next one is tried
+  std::size_t first_seed = ~std::size_t{0}; ///< index of the seed to begin with; by default a random one
 
   backoff_config reconnect{std::chrono::milliseconds{500}, std::chrono::milliseconds{60'000}};
-  /// After this long a connection counts as good, and the next loss starts at the lowest ceiling again.
+  /// A connection that lasted this long was a good one: after its loss the pauses begin at the lowest ceiling.
   std::chrono::milliseconds stable_after{5'000};
   std::chrono::milliseconds dial_timeout{5'000}; ///< one seed: TCP, TLS, hello and login together
-  /// The cluster answers every call in less, if only with "timed out": silence means a dead connection.
+  /// The cluster answers every call in less time, if only with "timed out", so a silent connection is dead.
   std::chrono::milliseconds call_timeout{15'000};
-  std::chrono::milliseconds ask_timeout{30'000}; ///< calls other than `send`: with all their retries
-  std::chrono::milliseconds ping_every{30'000};  ///< if nothing else was said; the cluster allows 90 s
+  std::chrono::milliseconds ask_timeout{30'000}; ///< for a call other than `send`, all its attempts together
+  std::chrono::milliseconds ping_every{30'000};  ///< without another call; the cluster closes after 90 s
 
   backoff_config resend{std::chrono::milliseconds{50}, std::chrono::milliseconds{2'000}};
-  /// Messages of one conversation under way at once. 1 keeps their order whatever happens; more is for load
-  /// generators. The cluster remembers the newest 256 ids of a device and conversation: stay far below.
+  /// Messages of one conversation that are under way at the same time. With 1 their order is kept whatever
+  /// happens; larger windows are for load generators. The cluster remembers the newest 256 ids of a device in a
+  /// conversation, so the window must stay far below that.
   std::size_t window = 1;
-  std::size_t in_flight_max = 1'024;         ///< of all conversations together
-  std::size_t outbox_messages_max = 100'000; ///< without an outcome; above, `send` refuses
-  /// So many refusals in a row say that this node cannot reach a majority: go to another.
+  std::size_t in_flight_max = 1'024;         ///< messages under way, of all conversations together
+  std::size_t outbox_messages_max = 100'000; ///< messages without an outcome; `send` refuses more
+  /// After this many refusals in a row the device assumes that the node reaches no majority and tries another.
   unsigned move_after_refusals = 6;
 
   intake how = intake::live;
   std::chrono::milliseconds ack_every{200};
   std::size_t ack_items_max = 100;
-  std::uint32_t page_items = 500; ///< of sync calls; the cluster caps it
-  unsigned heal_tries_max = 3;    ///< of a gap that does not close; then it is reported and passed over
+  std::uint32_t page_items = 500; ///< rows of a page that is asked for; the cluster may answer fewer
+  unsigned heal_tries_max = 3;    ///< fetches of a gap before it is reported and skipped
 
-  std::uint64_t chance = 0; ///< seed of jitter; 0: from the operating system
+  std::uint64_t chance = 0; ///< seed of all random pauses; 0: the operating system chooses one
 
   /// Empty, or the field that cannot be run with.
   std::string_view objection() const;

@@ -1,76 +1,158 @@
 #include "protocol/client/device/device.hpp"
 
-#include "protocol/client/device/engine.hpp"
+#include "protocol/client/device/connector.hpp"
+#include "protocol/client/device/enrolment.hpp"
+#include "protocol/client/device/receiver.hpp"
+#include "protocol/client/device/sender.hpp"
+#include "protocol/client/device/session_calls.hpp"
+
+#include <fmt/format.h>
+#include <openssl/rand.h>
+
+#include <stdexcept>
 
 namespace parley::client {
+namespace {
 
-device::device(kj::Timer& timer, dialer& dial, config settings, client_store& store, observer& hears,
+std::uint64_t fresh_chance() {
+  std::uint64_t seed = 0;
+  RAND_bytes(reinterpret_cast<unsigned char*>(&seed), sizeof seed);
+  return seed;
+}
+
+config checked(config settings) {
+  if (const auto field = settings.objection(); !field.empty())
+    throw std::invalid_argument{fmt::format("The client's setting {} cannot be run with.", field)};
+  return settings;
+}
+
+} // namespace
+
+/// The parts of a device, and who tells whom: the connector tells the sender and the receiver what happens to
+/// the connection; they ask it through `link_host` only.
+struct device::parts final : link_listener {
+  parts(kj::Timer& timer, dialer& dial, config given, client_store& store, observer& events,
+        recorder* records, const kj::Clock& calendar)
+      : settings{checked(std::move(given))}, chance{settings.chance ? settings.chance : fresh_chance()},
+        first_seed{settings.first_seed < settings.seeds.size() ? settings.first_seed
+                                                               : chance.upto(settings.seeds.size() - 1)},
+        who{store.who().value_or(identity{})}, connection{timer, dial, settings, store,    events,
+                                                          *this, who,  chance,   calendar, first_seed},
+        history{records, who, connection.state()}, calls{timer, connection, settings, history, chance},
+        out{timer, connection, settings, store, events, history, who, chance},
+        in{timer, connection, calls, settings, store, events, history, who}, enrol{timer,     dial, settings,
+                                                                                   store,     who,  chance,
+                                                                                   first_seed} {}
+
+  // What runs on the connection uses the other parts, so it ends first.
+  ~parts() noexcept(false) override {
+    promises.cancel("the client was closed");
+    in.close();
+    calls.close();
+    enrol.close();
+    connection.close();
+  }
+
+  void on_online(client_link& link) override {
+    in.online(link);
+    out.online();
+  }
+  void on_lost(const failure& why) override {
+    out.lost(why);
+    in.lost();
+  }
+  void on_halted(const failure& why) override {
+    out.halted(why);
+    in.halted();
+  }
+
+  /// Both at once: while one settles, the other can get something to do.
+  kj::Promise<void> settled() {
+    if (connection.halted() || (out.idle() && in.idle()))
+      return kj::READY_NOW;
+    return out.settled().then([this] { return in.settled(); }).then([this] { return settled(); });
+  }
+
+  const config settings;
+  dice chance;
+  const std::size_t first_seed;
+  identity who;
+  connector connection;
+  history_writer history;
+  session_calls calls;
+  sender out;
+  receiver in;
+  enrolment enrol;
+  kj::Canceler promises; ///< of those who wait for `settled`
+};
+
+device::device(kj::Timer& timer, dialer& dial, config settings, client_store& store, observer& events,
                recorder* records, const kj::Clock& calendar)
-    : engine_{std::make_unique<engine>(timer, dial, std::move(settings), store, hears, records, calendar)} {}
+    : parts_{std::make_unique<parts>(timer, dial, std::move(settings), store, events, records, calendar)} {}
 
 device::~device() = default;
 
 kj::Promise<result<std::chrono::seconds>> device::request_code(std::string phone) {
-  return engine_->request_code(std::move(phone));
+  return parts_->enrol.request_code(std::move(phone));
 }
 kj::Promise<result<identity>> device::register_device(std::string phone, std::string code,
                                                       std::string device_name) {
-  return engine_->register_device(std::move(phone), std::move(code), std::move(device_name));
+  return parts_->enrol.register_device(std::move(phone), std::move(code), std::move(device_name));
 }
 void device::start() {
-  engine_->start();
+  parts_->connection.start();
 }
 kj::Promise<result<nothing>> device::online() {
-  return engine_->online();
+  return parts_->connection.online();
 }
 kj::Promise<void> device::stop() {
-  return engine_->stop();
+  return parts_->connection.stop(parts_->in.acknowledge_all());
 }
 const connection_state& device::state() const {
-  return engine_->state();
+  return parts_->connection.state();
 }
 void device::disconnect() {
-  engine_->disconnect();
+  parts_->connection.disconnect();
 }
 kj::Promise<result<sent>> device::send(conversation_id c, std::string body) {
-  return engine_->send(c, std::move(body));
+  return parts_->out.send(c, std::move(body));
 }
 result<std::uint64_t> device::post(conversation_id c, std::string body) {
-  return engine_->post(c, std::move(body));
+  return parts_->out.post(c, std::move(body));
 }
 std::size_t device::unsettled() const {
-  return engine_->unsettled();
+  return parts_->out.unsettled();
 }
 kj::Promise<void> device::settled() {
-  return engine_->settled();
+  return parts_->promises.wrap(parts_->settled());
 }
 kj::Promise<result<std::size_t>> device::sync_inbox() {
-  return engine_->sync_inbox();
+  return parts_->in.sync_inbox();
 }
 kj::Promise<result<conversation_page>> device::sync_conversation(conversation_id c, seq_no after,
                                                                  std::uint32_t limit) {
-  return engine_->sync_conversation(c, after, limit);
+  return parts_->calls.sync_conversation(c, after, limit);
 }
 void device::ack_read(conversation_id c, seq_no upto) {
-  engine_->ack_read(c, upto);
+  parts_->in.ack_read(c, upto);
 }
 kj::Promise<result<opened_direct>> device::open_direct(std::string phone) {
-  return engine_->open_direct(user_id{}, std::move(phone));
+  return parts_->calls.open_direct(user_id{}, std::move(phone));
 }
 kj::Promise<result<opened_direct>> device::open_direct(user_id user) {
-  return engine_->open_direct(user, {});
+  return parts_->calls.open_direct(user, {});
 }
 kj::Promise<result<conversation_list>> device::conversations(conversation_id after, std::uint32_t limit) {
-  return engine_->conversations(after, limit);
+  return parts_->calls.conversations(after, limit);
 }
 const identity& device::who() const {
-  return engine_->who();
+  return parts_->who;
 }
 seq_no device::position(conversation_id c) const {
-  return engine_->applier().position(c);
+  return parts_->in.applier().position(c);
 }
 std::vector<watermark> device::marks(conversation_id c) const {
-  return engine_->applier().marks(c);
+  return parts_->in.applier().marks(c);
 }
 
 } // namespace parley::client

@@ -11,8 +11,6 @@
 
 namespace parley::client {
 
-class engine;
-
 /// One device of one user: keeps a connection to the cluster, sends what the store holds until its outcome is
 /// known, and applies what arrives, once and in order. Many live on one loop.
 ///
@@ -23,48 +21,49 @@ class engine;
 ///         same store continues where it was, with the same client_msg_ids.
 class device {
 public:
-  /// `timer`, `dial`, `store`, `hears` and `calendar` outlive it; so does `records`, if any. Throws
+  /// `timer`, `dial`, `store`, `events` and `calendar` outlive it; so does `records`, if any. Throws
   /// store_error, and std::invalid_argument for a config that cannot be run with.
-  device(kj::Timer& timer, dialer& dial, config settings, client_store& store, observer& hears,
+  device(kj::Timer& timer, dialer& dial, config settings, client_store& store, observer& events,
          recorder* records = nullptr, const kj::Clock& calendar = kj::systemPreciseCalendarClock());
-  ~device(); ///< does not throw: whoever hears it may own it
+  ~device(); ///< does not throw: the observer may own the device
   KJ_DISALLOW_COPY(device);
 
   // --- becoming somebody; needs no `start` ---------------------------------------------------------------
-  /// Asks for a code for `phone`; answers how long it is good for.
+  /// Asks for a code for `phone`; answers for how long the code is valid.
   kj::Promise<result<std::chrono::seconds>> request_code(std::string phone);
-  /// Makes this device one of the phone's user, and remembers so in the store. Repeating it with the same
-  /// code is safe.
+  /// Registers this device for the user of the phone number and stores the identity. Repeating the call with
+  /// the same code is safe.
   kj::Promise<result<identity>> register_device(std::string phone, std::string code, std::string device_name);
 
   // --- being connected -----------------------------------------------------------------------------------
-  /// Connects, and stays so, until fenced, refused or stopped. Needs a registered identity in the store.
+  /// Connects, and keeps the device connected until it is fenced, refused or stopped. The store must hold a
+  /// registered identity.
   void start();
   /// Resolves when online, with the reason if that will never be.
   kj::Promise<result<nothing>> online();
-  /// Acknowledges what is applied, says goodbye. Bounded by `call_timeout`.
+  /// Acknowledges what is applied and logs out. Takes no longer than `call_timeout`.
   kj::Promise<void> stop();
   const connection_state& state() const;
-  /// Drops the connection as a broken network would; it comes back by itself.
+  /// Drops the connection as a broken network would. The device connects again by itself.
   void disconnect();
 
   // --- messages ------------------------------------------------------------------------------------------
-  /// Keeps the message, then sends it until its outcome is known. A refusal is one only if final: see `ec`.
+  /// Keeps the message, then sends it until its outcome is known. Only a final refusal is answered; see `ec`.
   kj::Promise<result<sent>> send(conversation_id c, std::string body);
-  /// The same without a promise: the outcome goes to the observer. Answers the counter.
+  /// Keeps and sends the message as `send` does. Only the observer is told the outcome. Returns the counter.
   result<std::uint64_t> post(conversation_id c, std::string body);
-  std::size_t unsettled() const; ///< kept, outcome unknown
+  std::size_t unsettled() const; ///< messages that are kept and have no outcome yet
   /// Resolves when nothing is unsettled and all that was applied or read is acknowledged.
   kj::Promise<void> settled();
 
   /// With `intake::pull`: fetches and applies the inbox until it is caught up; answers how many messages were
   /// new.
   kj::Promise<result<std::size_t>> sync_inbox();
-  /// One page, as the cluster has it: fresh, and not applied.
+  /// Reads one page of a conversation from the cluster. The page is not applied.
   kj::Promise<result<conversation_page>> sync_conversation(conversation_id c, seq_no after,
                                                            std::uint32_t limit = 500);
 
-  /// A person has seen the conversation up to `upto`. Kept in the store until the cluster knows.
+  /// A person has read the conversation up to `upto`. The store remembers it until the cluster knows.
   void ack_read(conversation_id c, seq_no upto);
 
   kj::Promise<result<opened_direct>> open_direct(std::string phone);
@@ -76,7 +75,8 @@ public:
   std::vector<watermark> marks(conversation_id c) const;
 
 private:
-  std::unique_ptr<engine> engine_;
+  struct parts;
+  std::unique_ptr<parts> parts_;
 };
 
 } // namespace parley::client

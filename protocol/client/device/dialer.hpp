@@ -8,7 +8,7 @@
 
 namespace parley::client {
 
-/// An open, authenticated way to one node.
+/// An open connection to one node, which has proved who it is.
 class line {
 public:
   virtual ~line() noexcept(false) = default;
@@ -17,7 +17,7 @@ public:
   virtual std::array<std::uint8_t, 32> exporter() const = 0;
 };
 
-/// Opens lines. One serves any number of devices of a loop.
+/// Opens lines. One dialer serves any number of devices of a loop.
 class dialer {
 public:
   virtual ~dialer() noexcept(false) = default;
@@ -25,14 +25,14 @@ public:
   virtual kj::Promise<kj::Own<line>> dial(const endpoint& to) = 0;
 };
 
-/// TLS 1.3; trusts one authority only and checks that the certificate is for the host dialled.
+/// Dials over TLS 1.3. It trusts one authority only, and checks that the certificate is for the host dialled.
 class tls_dialer final : public dialer {
 public:
   tls_dialer(kj::UnixEventPort& port, transport::tls_context context,
              transport::stream_limits limits = client_limits());
   kj::Promise<kj::Own<line>> dial(const endpoint& to) override;
 
-  /// A page of the inbox holds up to 1 MiB, and a little more around it.
+  /// A page of the inbox holds up to 1 MiB and its framing.
   static transport::stream_limits client_limits();
 
 private:

@@ -10,23 +10,23 @@
 
 namespace parley::client {
 
-/// One row of the inbox as it arrives. `prev`: the seq before it in this user's stream of the
-/// conversation; what lies between is the user's own.
+/// A message as a row of the inbox. `prev` is the seq before it in this user's stream of the conversation; the
+/// messages between the two are the user's own.
 struct message_row {
   seq_no prev{};
   message msg;
 };
 using inbox_row = std::variant<message_row, conversation_info, watermark>;
 
-/// Decides what a delivery means: news, a repeat, or a sign that something is missing.
+/// Decides what a delivery means: its messages are new, are repeats, or show that something is missing.
 ///
 /// Owns:   per conversation, how far this device's stream was applied; per member, the watermarks.
 /// Thread: its owner's. Pure: no clock, no I/O.
-/// Holds:  a seq is applied once; positions and watermarks only rise. `decide` changes nothing: what it found
-///         becomes true with `advance`, after the store has kept it.
+/// Holds:  a seq is applied once; positions and watermarks only rise. `decide` changes nothing; the caller
+///         advances the positions after the store has kept the rows.
 class inbox_applier {
 public:
-  struct hole { ///< what lies between has not been seen: fetch (after, upto] first
+  struct hole { ///< messages in (after, upto] are missing and have to be fetched first
     conversation_id conversation;
     seq_no after{};
     seq_no upto{};
@@ -35,12 +35,12 @@ public:
     std::vector<std::size_t> fresh; ///< rows to apply, by index
     std::size_t repeats = 0;        ///< message rows that were applied before
     std::vector<std::pair<conversation_id, seq_no>> positions;
-    std::optional<hole> missing; ///< the first; the rest of the plan is then void
+    std::optional<hole> missing; ///< the first hole; if there is one, ignore the rest of the plan
   };
   enum class holes : std::uint8_t { must_heal, may_stay };
 
   plan decide(std::span<const inbox_row> rows, holes policy = holes::must_heal) const;
-  /// All up to `seq` is applied. Never moves back.
+  /// Everything up to `seq` is applied. A position never moves back.
   void advance(conversation_id c, seq_no seq) {
     auto& at = applied_[c];
     at = std::max(at, seq);
@@ -56,7 +56,7 @@ public:
     watermark now; ///< after the rise; read never exceeds delivered
   };
   rise raise(const watermark& mark);
-  /// Known watermarks of a conversation, one per member heard of.
+  /// The known watermarks of a conversation, one for each member that has any.
   std::vector<watermark> marks(conversation_id c) const;
 
 private:
@@ -67,6 +67,19 @@ private:
   };
   std::unordered_map<conversation_id, seq_no> applied_;
   std::unordered_map<conversation_id, std::vector<progress>> marks_; ///< few members: a list beats a map
+};
+
+/// How often a gap is fetched before it is reported and passed over. A fetch that got further counts as none,
+/// because a long gap takes several.
+class heal_tries {
+public:
+  explicit heal_tries(unsigned max) : max_{max} {}
+  bool another() const { return tried_ < max_; }
+  void tried(bool got_further) { tried_ = got_further ? 0 : tried_ + 1; }
+
+private:
+  unsigned max_;
+  unsigned tried_ = 0;
 };
 
 } // namespace parley::client

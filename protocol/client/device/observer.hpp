@@ -8,10 +8,10 @@ enum class link_state : std::uint8_t {
   offline,    ///< waiting before the next try
   connecting, ///< to `at`
   online,
-  fenced,  ///< final: this device connected elsewhere
+  fenced,  ///< final: another program connected as this device
   refused, ///< final: the cluster does not accept this device
-  broken,  ///< final: the store failed; nothing is acknowledged any more
-  stopped  ///< final: as asked
+  broken,  ///< final: the store failed, so nothing more is acknowledged
+  stopped  ///< final: the program called `stop`
 };
 std::string_view name(link_state s);
 
@@ -21,31 +21,32 @@ struct connection_state {
   node_id node{};                        ///< when online
   std::uint64_t number = 0;              ///< of the connection, from 1
   ec why{};                              ///< of the last loss or refusal
-  std::string sentence;                  ///< the same, for a person
-  std::chrono::milliseconds next_try{0}; ///< offline: in so long
+  std::string sentence;                  ///< the reason as a sentence for a person
+  std::chrono::milliseconds next_try{0}; ///< when offline: the pause before the next attempt
   bool final() const { return state >= link_state::fenced; }
 };
 
-/// Hears what happens, on the loop's thread, in order. Calls must not block, throw, or destroy the device.
+/// Is told what happens, on the loop's thread and in order. Its functions must not block, throw or destroy the
+/// device.
 class observer {
 public:
   virtual ~observer() = default;
   virtual void on_state(const connection_state&) {}
-  /// News from others, or from another device of this user: once, in order of seq within a conversation,
-  /// after the store has it.
+  /// A message of another user, or of another device of this user. Each is told once, in the order of the
+  /// conversation, after the store has it.
   virtual void on_message(const message&) {}
   virtual void on_sent(const sent&) {}
-  /// It will never be stored.
+  /// The cluster will never store this message.
   virtual void on_failed(const outgoing&, const failure&) {}
-  /// All up to `upto` is on one of `who`'s devices / was seen by `who`.
+  /// Everything up to `upto` has reached a device of `who` (`on_delivered`), or `who` has read it (`on_read`).
   virtual void on_delivered(conversation_id, user_id /*who*/, seq_no /*upto*/) {}
   virtual void on_read(conversation_id, user_id /*who*/, seq_no /*upto*/) {}
   virtual void on_opened(const conversation_info&) {}
-  /// Messages in (after, upto] could not be had, though the cluster says that they exist.
+  /// The messages in (after, upto] exist according to the cluster, but could not be fetched.
   virtual void on_gap(conversation_id, seq_no /*after*/, seq_no /*upto*/) {}
 };
 
-/// One line of a history, as the chaos checker reads it: what this client asked for and saw.
+/// One line of a history as the chaos checker reads it: what this device asked for and what it received.
 struct history_event {
   enum class kind : std::uint8_t {
     invoke, ///< an attempt begins

@@ -1,4 +1,5 @@
 #pragma once
+#include "protocol/client/device/backoff.hpp"
 #include "protocol/client/values.hpp"
 
 #include <chrono>
@@ -9,17 +10,16 @@
 
 namespace parley::client {
 
-/// Which waiting message may leave now: one lane per conversation, so that a slow conversation holds up
-/// no other, and messages of one keep their order.
+/// Decides which waiting message may be sent now. Each conversation has a lane of its own, so a slow conversation
+/// delays no other, and the messages of one conversation keep their order.
 ///
 /// Owns:   the messages whose outcome is unknown, with their attempts.
-/// Thread: its owner's. Pure: time is an argument, as nanoseconds from any fixed origin.
-/// Holds:  a message leaves only when at most `window - 1` before it in its conversation are unsettled.
-///         With a window of 1 the order of sending is the order in the conversation; above it, an attempt
-///         that fails while a later one succeeds can change places with it.
+/// Thread: its owner's. Pure: time is an argument.
+/// Holds:  a message is sent only when at most `window - 1` messages before it in its conversation are unsettled.
+///         With a window of 1 the order of sending is the order in the conversation. With a larger window an
+///         attempt that fails can be overtaken by a later one that succeeds.
 class send_lanes {
 public:
-  using instant = std::chrono::nanoseconds;
   struct item {
     outgoing it;
     unsigned attempts = 0;
@@ -29,14 +29,14 @@ public:
   explicit send_lanes(std::size_t window) : window_{std::max<std::size_t>(window, 1)} {}
 
   void add(outgoing o);
-  /// The next message to send, marked as in flight; null if none may leave now. The pointer holds until the
-  /// next call of any other member.
+  /// The next message to send, which is then in flight; null if none may be sent now. The pointer is valid until
+  /// another member is called.
   const item* take(instant now);
-  /// Its outcome is known. Gives it back; empty body if it was not here.
+  /// The outcome of the message is known: removes and returns it. Without a body if it was not here.
   outgoing settle(conversation_id c, std::uint64_t counter);
-  /// Its outcome is unknown or refused for now: it leaves again, not before `at`.
+  /// The outcome is unknown, or the message was refused for now: it is sent again, not before `at`.
   void again(conversation_id c, std::uint64_t counter, instant at);
-  /// The connection is gone: everything in flight leaves again as soon as it can. Calls `seen` for each.
+  /// The connection is lost: everything in flight is sent again as soon as possible. Calls `seen` for each.
   template <class F>
   void all_again(F&& seen) {
     for (auto& [c, l] : lanes_) {
@@ -52,11 +52,11 @@ public:
     delayed_.clear();
     in_flight_ = 0;
   }
-  /// When `take` should be asked again, if only time is in the way.
+  /// When `take` can return something that only has to wait for its time.
   std::optional<instant> next_due() const {
     return delayed_.empty() ? std::nullopt : std::optional{delayed_.begin()->first};
   }
-  /// Null if its outcome is known.
+  /// The message, or null if its outcome is known.
   const item* peek(conversation_id c, std::uint64_t counter);
 
   std::size_t size() const { return size_; }

@@ -56,12 +56,13 @@ void memory_store::apply(const applied_batch& batch) {
     place_.applied = *batch.upto;
 }
 
-void memory_store::restore(inbox_applier& into) {
-  for (const auto& [c, upto] : positions_)
-    into.advance(c, upto);
+client_store::applied_state memory_store::applied() {
+  applied_state out;
+  out.positions.assign(positions_.begin(), positions_.end());
   for (const auto& [c, members] : marks_)
     for (const auto& [user, mark] : members)
-      into.raise(mark);
+      out.marks.push_back(mark);
+  return out;
 }
 
 std::vector<message> memory_store::history(conversation_id c, seq_no after, std::size_t limit) {

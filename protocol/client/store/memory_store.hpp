@@ -2,6 +2,7 @@
 #include "protocol/client/store/store.hpp"
 
 #include <map>
+#include <unordered_map>
 
 namespace parley::client {
 
@@ -10,7 +11,7 @@ struct memory_store_config {
       0; ///< per conversation, the newest; 0: none, positions alone hide repeats
 };
 
-/// For load generators and tests: survives the device object, not the process.
+/// For load generators and tests. What it holds survives the device, but not the process.
 class memory_store : public client_store {
 public:
   explicit memory_store(memory_store_config config = {}) : config_{config} {}
@@ -26,7 +27,7 @@ public:
   void apply(const applied_batch& batch) override;
   place where() override { return place_; }
   void acknowledged(const cursor& upto) override { place_.acknowledged = upto; }
-  void restore(inbox_applier& into) override;
+  applied_state applied() override;
   std::vector<message> history(conversation_id c, seq_no after, std::size_t limit) override;
   std::vector<conversation_info> conversations() override;
   void read(conversation_id c, seq_no upto) override;

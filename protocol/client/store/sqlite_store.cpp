@@ -248,11 +248,12 @@ void sqlite_store::acknowledged(const cursor& upto) {
   set("acknowledged", upto);
 }
 
-void sqlite_store::restore(inbox_applier& into) {
+client_store::applied_state sqlite_store::applied() {
+  applied_state out;
   auto positions = db_.prepare("SELECT hi, lo, seq FROM positions");
   while (positions.step()) {
     const auto c = positions.conversation();
-    into.advance(c, seq_no{positions.integer()});
+    out.positions.emplace_back(c, seq_no{positions.integer()});
   }
   auto marks = db_.prepare("SELECT hi, lo, user, delivered, read FROM marks");
   while (marks.step()) {
@@ -261,7 +262,7 @@ void sqlite_store::restore(inbox_applier& into) {
     m.user = user_id{marks.integer()};
     m.delivered = seq_no{marks.integer()};
     m.read = seq_no{marks.integer()};
-    into.raise(m);
+    out.marks.push_back(m);
   }
 }
 
@@ -269,6 +270,7 @@ std::vector<message> sqlite_store::history(conversation_id c, seq_no after, std:
   std::vector<message> out;
   auto s = db_.prepare("SELECT seq, id_hi, id_lo, sender, device, counter, at, body FROM history "
                        "WHERE hi = ? AND lo = ? AND seq > ? ORDER BY seq LIMIT ?");
+  return out;
   s.bind(c).bind(after).bind(static_cast<std::int64_t>(limit));
   while (s.step()) {
     message m;

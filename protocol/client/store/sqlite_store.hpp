@@ -3,10 +3,10 @@
 
 namespace parley::client {
 
-/// A device connects once: a second process would fence the first.
+/// Keeps a second process away from the profile: its connection would fence the first one.
 class profile_lock {
 public:
-  /// Makes the directory if there is none.
+  /// Creates the directory if there is none.
   explicit profile_lock(const std::filesystem::path& directory);
   ~profile_lock();
   profile_lock(const profile_lock&) = delete;
@@ -16,22 +16,24 @@ private:
   int it_ = -1;
 };
 
-/// For people: one profile directory with `parley.db` in it, encrypted, and readable by its owner only.
+/// A profile: a directory with the encrypted database `parley.db`, readable by its owner only.
 ///
 /// Owns:   the database and a lock on the directory.
-/// Holds:  every call is one transaction, on disk when it returns; between `begin` and `commit` all calls are
-/// one. Failing half-way, they are none.
+/// Thread: one.
+/// Holds:  every call is one transaction and on disk when it returns. Between `begin` and `commit` all calls are one
+///         transaction. A transaction that fails changes nothing.
+/// Errors: throws `store_error`, also for a profile that a newer program has written.
 class sqlite_store final : public client_store {
 public:
-  /// Opens or creates. Throws `store_error` with a sentence for a person, also if another process has it.
-  /// The database's key is in a file: `key` in the directory, where no other is named. That protects a
-  /// database that is copied or left on a disk, and not a directory that is copied with its key.
+  /// Opens or creates the profile. Throws `store_error` with a sentence for a person, also if another process has
+  /// it open. The database's key is in a file: `key` in the directory, unless another file is named. That protects
+  /// a database that is copied or left on a disk, but not a directory that is copied together with its key.
   explicit sqlite_store(const std::filesystem::path& directory, const std::filesystem::path& key_file = {});
   /// For programs that keep the key, 32 random bytes, where their system keeps secrets.
   sqlite_store(const std::filesystem::path& directory, const mls::secret& key);
 
-  /// The calls from here on, and those of group_parts, are one transaction until it is committed; it is
-  /// undone if it ends before.
+  /// All calls from here on, those of group_parts included, belong to the transaction until it is committed. It is
+  /// rolled back if it ends before that.
   [[nodiscard]] database::transaction begin() { return database::transaction{db_}; }
 
   std::optional<identity> who() override;
@@ -45,7 +47,7 @@ public:
   void apply(const applied_batch& batch) override;
   place where() override;
   void acknowledged(const cursor& upto) override;
-  void restore(inbox_applier& into) override;
+  applied_state applied() override;
   std::vector<message> history(conversation_id c, seq_no after, std::size_t limit) override;
   std::vector<conversation_info> conversations() override;
   void read(conversation_id c, seq_no upto) override;

@@ -15,7 +15,7 @@ outgoing out(std::uint64_t counter, conversation_id c = talk) {
   return {counter, c, std::make_shared<const std::string>("x")};
 }
 
-std::uint64_t take(send_lanes& lanes, send_lanes::instant at = 0ns) {
+std::uint64_t take(send_lanes& lanes, instant at = 0ns) {
   const auto* i = lanes.take(at);
   return i ? i->it.counter : 0;
 }

@@ -1,0 +1,224 @@
+// Connecting: one round after another.
+//
+//   pause ─▶ seed ─▶ login ─▶ online ─▶ lost ─▶ pause ─▶ …
+//             ▲        │ refused for now, or unreachable: the next seed at once, after the last one a pause
+//             └────────┘
+//                      └ refused for good: halted
+#include "protocol/client/device/connector.hpp"
+
+#include "protocol/client/convert.hpp"
+
+#include <fmt/format.h>
+
+namespace parley::client {
+
+connector::connector(kj::Timer& timer, dialer& dial, const config& settings, client_store& store,
+                     observer& events, link_listener& listener, const identity& who, dice& chance,
+                     const kj::Clock& calendar, std::size_t first_seed)
+    : timer_{timer}, config_{settings}, observer_{events}, listener_{listener}, who_{who}, dice_{chance},
+      login_{timer, dial, settings, store, who, calendar}, rules_{settings.seeds.size(), first_seed,
+                                                                  settings.reconnect, settings.stable_after} {
+}
+
+connector::~connector() noexcept(false) {
+  close();
+}
+
+void connector::close() {
+  promises_.cancel("the client was closed");
+  running_ = nullptr;
+  link_ = nullptr;
+}
+
+void connector::start() {
+  if (started_)
+    return;
+  started_ = true;
+  if (!who_.registered()) {
+    halt(link_state::refused,
+         {ec::not_authenticated, "This profile is not registered yet: run `parley register`.", {}});
+    return;
+  }
+  running_ = run().eagerlyEvaluate([this](kj::Exception&& e) {
+    // Each step handles its own failures. What arrives here is the store's, and it ends the device.
+    halt(link_state::broken, {ec::storage_failed, e.getDescription().cStr(), {}});
+  });
+}
+
+kj::Promise<void> connector::run() {
+  if (halted())
+    return kj::READY_NOW;
+  return timer_.afterDelay(duration(rules_.pause())).then([this] { return round(); }).then([this] {
+    return run();
+  });
+}
+
+kj::Promise<void> connector::round() {
+  if (halted())
+    return kj::READY_NOW;
+  const auto to = config_.seeds[rules_.seed()];
+  state_.state = link_state::connecting;
+  state_.at = to;
+  observer_.on_state(state_);
+  return timer_.timeoutAfter(duration(config_.dial_timeout), login_.establish(to))
+      .then(
+          [this, to](login::outcome&& o) -> kj::Promise<void> {
+            return o ? stay(kj::mv(*o), to) : refused(std::move(o.error()));
+          },
+          [this, to](kj::Exception&& e) {
+            return refused({{ec::unavailable,
+                             fmt::format("{}: {}.", transport::to_string(to), e.getDescription().cStr()),
+                             {}}});
+          });
+}
+
+kj::Promise<void> connector::refused(login_refusal why) {
+  if (halted())
+    return kj::READY_NOW;
+  last_failure_ = why.why;
+  if (why.then != link_state::offline) {
+    halt(why.then, std::move(why.why));
+    return kj::READY_NOW;
+  }
+  state_.why = last_failure_.code;
+  state_.sentence = last_failure_.sentence;
+  if (rules_.failed(dice_))
+    return round();
+  wait_for_next_round();
+  return kj::READY_NOW;
+}
+
+kj::Promise<void> connector::stay(logged_in accepted, endpoint at) {
+  if (halted())
+    return kj::READY_NOW;
+  link_ = kj::mv(accepted.link);
+  rules_.connected(now(timer_));
+  last_failure_ = {ec::none, {}, {}};
+  state_.state = link_state::online;
+  state_.at = std::move(at);
+  state_.node = accepted.node;
+  ++state_.number;
+  state_.why = ec::none;
+  state_.sentence.clear();
+  state_.next_try = {};
+  observer_.on_state(state_);
+  link_->add(heartbeat(*link_));
+  listener_.on_online(*link_);
+  say_waiters();
+  // An event of its own: a link must not be destroyed by what runs inside it.
+  return link_->over().then([this] { return kj::evalLater([this] { drop_link(); }); });
+}
+
+void connector::drop_link() {
+  const auto why = link_->why();
+  listener_.on_lost(why);
+  link_ = nullptr;
+  rules_.lost(now(timer_), dice_);
+  if (halted())
+    return;
+  state_.why = why.code;
+  state_.sentence = why.sentence;
+  wait_for_next_round();
+}
+
+void connector::wait_for_next_round() {
+  state_.state = link_state::offline;
+  state_.next_try = rules_.pause();
+  observer_.on_state(state_);
+}
+
+void connector::halt(link_state final_state, failure why) {
+  if (halted())
+    return;
+  state_.state = final_state;
+  state_.why = why.code;
+  state_.sentence = why.sentence;
+  state_.next_try = {};
+  if (link_)
+    link_->end(why);
+  observer_.on_state(state_);
+  say_waiters();
+  listener_.on_halted(why);
+}
+
+void connector::say_waiters() {
+  for (auto& waiter : waiters_)
+    waiter->fulfill();
+  waiters_.clear();
+}
+
+void connector::disconnect() {
+  if (link_)
+    link_->end({ec::unavailable, "Disconnected as asked.", {}});
+}
+
+void connector::closed_by_node(failure why, std::chrono::milliseconds reconnect_after) {
+  if (why.code == ec::fenced) {
+    halt(link_state::fenced, std::move(why));
+    return;
+  }
+  if (reconnect_after.count() > 0)
+    rules_.advised(reconnect_after);
+  if (link_)
+    link_->end(why.code == ec::none ? refuse(ec::session_closed) : why);
+}
+
+void connector::consider(const failure& f) {
+  if (f.code == ec::fenced)
+    halt(link_state::fenced, f);
+  else if (link_ &&
+           (f.code == ec::session_closed || f.code == ec::draining || f.code == ec::not_authenticated))
+    link_->end(f);
+}
+
+kj::Promise<void> connector::heartbeat(client_link& link) {
+  return timer_.atTime(link.last_call() + duration(config_.ping_every))
+      .then([this, &link]() -> kj::Promise<void> {
+        if (link.last_call() + duration(config_.ping_every) > timer_.now())
+          return heartbeat(link);
+        auto ticket = link.begin_call();
+        return link.session()
+            .pingRequest(request_size())
+            .send()
+            .ignoreResult()
+            .attach(kj::mv(ticket))
+            .then([this, &link] { return heartbeat(link); });
+      });
+}
+
+kj::Promise<void> connector::session_or(kj::TimePoint deadline) {
+  if (link_ || halted())
+    return kj::READY_NOW;
+  auto paf = kj::newPromiseAndFulfiller<void>();
+  waiters_.push_back(kj::mv(paf.fulfiller));
+  return kj::mv(paf.promise).exclusiveJoin(timer_.atTime(deadline));
+}
+
+kj::Promise<result<nothing>> connector::online() {
+  if (link_)
+    return result<nothing>{};
+  if (halted())
+    return result<nothing>{tl::unexpected{why_halted()}};
+  auto paf = kj::newPromiseAndFulfiller<void>();
+  waiters_.push_back(kj::mv(paf.fulfiller));
+  return promises_.wrap(paf.promise.then([this]() -> kj::Promise<result<nothing>> { return online(); }));
+}
+
+kj::Promise<void> connector::stop(kj::Promise<void> before) {
+  const failure stopped{ec::session_closed, "Stopped.", {}};
+  if (!link_ || halted()) {
+    halt(link_state::stopped, stopped);
+    return kj::READY_NOW;
+  }
+  auto goodbye = before.then([this]() -> kj::Promise<void> {
+    if (!link_)
+      return kj::READY_NOW;
+    return link_->session().logoutRequest(request_size()).send().ignoreResult();
+  });
+  // A node that went away meanwhile needs no goodbye.
+  return promises_.wrap(timer_.timeoutAfter(duration(config_.call_timeout), kj::mv(goodbye))
+                            .then([] {}, [](kj::Exception&&) {})
+                            .then([this, stopped] { halt(link_state::stopped, stopped); }));
+}
+
+} // namespace parley::client

@@ -1,0 +1,135 @@
+#include "protocol/client/device/login.hpp"
+
+#include "protocol/client/convert.hpp"
+#include "protocol/client/store/keys.hpp"
+
+#include <algorithm>
+
+namespace parley::client {
+namespace {
+
+[[noreturn]] void lose(std::string_view sentence) {
+  kj::throwFatalException(KJ_EXCEPTION(DISCONNECTED, std::string{sentence}.c_str()));
+}
+
+/// What the login reads and writes. A store that fails ends the device: no other node could help.
+template <class Use>
+auto stored(Use use) -> tl::expected<decltype(use()), login_refusal> {
+  try {
+    return use();
+  } catch (const store_error& e) {
+    return tl::unexpected{login_refusal{{ec::storage_failed, e.what(), {}}, link_state::broken}};
+  }
+}
+
+login_refusal judge(failure why) {
+  auto then = link_state::offline;
+  if (!why.retryable)
+    then = why.code == ec::fenced ? link_state::fenced : link_state::refused;
+  return {std::move(why), then};
+}
+
+} // namespace
+
+kj::Promise<login::outcome> login::establish(const endpoint& to) {
+  return dialer_.dial(to).then([this](kj::Own<line>&& l) {
+    auto link = kj::heap<client_link>(kj::mv(l), timer_, config_.call_timeout);
+    auto& it = *link;
+    auto lost = it.over().then([]() -> proved { lose("the connection was lost before the login"); });
+    // The link is destroyed after what runs on it.
+    return introduce(it)
+        .exclusiveJoin(kj::mv(lost))
+        .then([link = kj::mv(link)](proved&& node) mutable -> outcome {
+          if (!node)
+            return tl::unexpected{std::move(node.error())};
+          return logged_in{kj::mv(link), *node};
+        });
+  });
+}
+
+kj::Promise<login::proved> login::introduce(client_link& link) {
+  auto call = link.gateway().helloRequest(request_size());
+  call.setVersion(rpc::PROTOCOL_VERSION);
+  return call.send().then([this, &link](auto&& hello) -> kj::Promise<proved> {
+    if (auto f = to_failure(hello.getError()); f.code != ec::none) {
+      const auto then = f.code == ec::unsupported_version ? link_state::refused : link_state::offline;
+      return proved{tl::unexpected{login_refusal{std::move(f), then}}};
+    }
+    transport::login_claim claim;
+    if (hello.getChallenge().size() != claim.challenge.size())
+      lose("the node's challenge cannot be signed");
+    claim.cluster_hi = hello.getCluster().getHi();
+    claim.cluster_lo = hello.getCluster().getLo();
+    claim.node = node_id{hello.getNode()};
+    std::copy(hello.getChallenge().begin(), hello.getChallenge().end(), claim.challenge.begin());
+    claim.user = who_.user;
+    claim.device = who_.device;
+    claim.exporter = link.exporter();
+    return resume(link, claim);
+  });
+}
+
+tl::expected<login::signature, login_refusal> login::prove(transport::login_claim& claim) {
+  const auto session = stored(
+      [this] { return store_.next_session(unix_ms{(calendar_.now() - kj::UNIX_EPOCH) / kj::MILLISECONDS}); });
+  if (!session)
+    return tl::unexpected{session.error()};
+  claim.session = *session;
+  return sign(who_.key, transport::login_proof_bytes(claim));
+}
+
+// With a token the node knows at once where this device was. Without one, or if the node does not accept the
+// token, the device logs in anew.
+kj::Promise<login::proved> login::resume(client_link& link, transport::login_claim claim) {
+  const auto token = stored([this] { return store_.token(); });
+  if (!token)
+    return proved{tl::unexpected{token.error()}};
+  if (token->empty())
+    return log_in(link, claim);
+  const auto proof = prove(claim);
+  if (!proof)
+    return proved{tl::unexpected{proof.error()}};
+  auto call = link.gateway().resumeRequest(request_size(64 + token->size()));
+  call.setResumeToken(as_data(*token));
+  call.setSignature(kj::arrayPtr(proof->data(), proof->size()));
+  call.setSessionNumber(number(claim.session));
+  return call.send().then([this, &link, claim](auto&& answer) -> kj::Promise<proved> {
+    auto f = to_failure(answer.getError());
+    if (f.code == ec::none)
+      return enter(link, claim.node, answer);
+    auto refusal = judge(std::move(f));
+    if (refusal.then != link_state::refused)
+      return proved{tl::unexpected{std::move(refusal)}};
+    // The token is too old, or another cluster's. It proves nothing anyway.
+    if (auto forgotten = stored([this] { return store_.set_token({}), nothing{}; }); !forgotten)
+      return proved{tl::unexpected{std::move(forgotten.error())}};
+    return log_in(link, claim);
+  });
+}
+
+kj::Promise<login::proved> login::log_in(client_link& link, transport::login_claim claim) {
+  const auto proof = prove(claim);
+  if (!proof)
+    return proved{tl::unexpected{proof.error()}};
+  auto call = link.gateway().loginRequest(request_size(64));
+  call.setUser(number(who_.user));
+  call.setDevice(number(who_.device));
+  call.setSignature(kj::arrayPtr(proof->data(), proof->size()));
+  call.setSessionNumber(number(claim.session));
+  return call.send().then([this, &link, node = claim.node](auto&& answer) -> proved {
+    if (auto f = to_failure(answer.getError()); f.code != ec::none)
+      return tl::unexpected{judge(std::move(f))};
+    return enter(link, node, answer);
+  });
+}
+
+template <class Answer>
+login::proved login::enter(client_link& link, node_id node, Answer& answer) {
+  link.set_session(answer.getSession());
+  if (auto remembered = stored([&] { return store_.set_token(bytes(answer.getResumeToken())), nothing{}; });
+      !remembered)
+    return tl::unexpected{std::move(remembered.error())};
+  return node;
+}
+
+} // namespace parley::client

@@ -1,0 +1,350 @@
+// The inbox: decided on, kept, told, acknowledged; in this order.
+//
+//   deliver ─▶ decide ─▶ (a gap: heal by syncConversation, decide again) ─▶ store.apply ─▶ observer ─▶ ack
+#include "protocol/client/device/receiver.hpp"
+
+#include "protocol/client/convert.hpp"
+
+#include <algorithm>
+
+namespace parley::client {
+namespace {
+
+/// What the cluster calls. It outlives neither the connection nor the receiver: the RPC system that holds it is
+/// destroyed with the link.
+class delivery_port final : public rpc::Receiver::Server {
+public:
+  delivery_port(receiver& to, link_host& host, client_link& link) : to_{to}, host_{host}, link_{link} {}
+
+  kj::Promise<void> deliver(DeliverContext context) override {
+    auto params = context.getParams();
+    auto rows = to_rows(params.getItems());
+    auto upto = bytes(params.getCursor());
+    context.releaseParams();
+    if (host_.link() != &link_)
+      return kj::READY_NOW; // a connection on its way out; what it brings comes again
+    return to_.take(std::move(rows), std::move(upto));
+  }
+
+  kj::Promise<void> closed(ClosedContext context) override {
+    auto params = context.getParams();
+    if (host_.link() == &link_)
+      host_.closed_by_node(to_failure(params.getError()),
+                           std::chrono::milliseconds{params.getReconnectAfterMs()});
+    return kj::READY_NOW;
+  }
+
+private:
+  receiver& to_;
+  link_host& host_;
+  client_link& link_;
+};
+
+} // namespace
+
+receiver::receiver(kj::Timer& timer, link_host& host, session_calls& calls, const config& settings,
+                   client_store& store, observer& events, history_writer& history, const identity& who)
+    : timer_{timer}, host_{host}, calls_{calls}, config_{settings}, store_{store}, observer_{events},
+      history_{history}, who_{who}, acks_{settings.ack_every, settings.ack_items_max} {
+  const auto applied = store_.applied();
+  for (const auto& [c, upto] : applied.positions)
+    applier_.advance(c, upto);
+  for (const auto& mark : applied.marks)
+    applier_.raise(mark);
+  auto place = store_.where();
+  acks_.restore(std::move(place.applied), std::move(place.acknowledged));
+  for (const auto& r : store_.reads_owed())
+    reads_.want(r.conversation, r.upto);
+}
+
+void receiver::online(client_link& link) {
+  if (config_.how == intake::live)
+    link.add(begin_receiving(link, acks_.applied()));
+  send_ack(); // what an earlier connection applied and could not acknowledge any more
+  send_reads();
+}
+
+void receiver::lost() {
+  acks_.lost();
+  reads_.lost();
+}
+
+kj::Promise<void> receiver::begin_receiving(client_link& link, cursor from) {
+  auto call = link.session().receiveRequest(request_size(from.size()));
+  call.setReceiver(kj::heap<delivery_port>(*this, host_, link));
+  call.setCursor(as_data(from));
+  return call.send()
+      .attach(link.begin_call())
+      .then([this, &link, again = !from.empty()](auto&& a) -> kj::Promise<void> {
+        const auto f = to_failure(a.getError());
+        if (f.code == ec::none)
+          return kj::READY_NOW;
+        // Not a place the cluster knows: begin from what it knows of this device; repeats are hidden.
+        if (f.code == ec::bad_cursor && again)
+          return begin_receiving(link, {});
+        host_.consider(f);
+        link.end(f);
+        return kj::READY_NOW;
+      });
+}
+
+// --- applying ----------------------------------------------------------------------------------------------
+
+kj::Promise<void> receiver::take(std::vector<inbox_row> rows, cursor upto) {
+  if (history_.wanted())
+    for (const auto& row : rows)
+      if (const auto* m = std::get_if<message_row>(&row))
+        history_.row(config_.how == intake::live ? history_event::what::push : history_event::what::pull, *m);
+  const auto plan = applier_.decide(rows);
+  if (!plan.missing) { // nearly always: no allocation, no extra turn of the loop
+    kept(host_, [&] { commit(rows, plan, std::move(upto)); });
+    return kj::READY_NOW;
+  }
+  return take_checked(std::make_shared<std::vector<inbox_row>>(std::move(rows)), std::move(upto),
+                      heal_tries{config_.heal_tries_max});
+}
+
+kj::Promise<void> receiver::take_checked(std::shared_ptr<std::vector<inbox_row>> rows, cursor upto,
+                                         heal_tries tries) {
+  if (host_.halted())
+    return kj::READY_NOW;
+  const auto plan = applier_.decide(*rows);
+  if (!plan.missing) {
+    kept(host_, [&] { commit(*rows, plan, std::move(upto)); });
+    return kj::READY_NOW;
+  }
+  const auto hole = *plan.missing;
+  if (!tries.another()) {
+    // One conversation's hole must not hold up the others for ever. It is reported, not hidden.
+    observer_.on_gap(hole.conversation, hole.after, hole.upto);
+    applier_.advance(hole.conversation, hole.upto);
+    return take_checked(kj::mv(rows), kj::mv(upto), heal_tries{config_.heal_tries_max});
+  }
+  return heal(hole).then([this, rows, upto, tries, hole]() mutable {
+    tries.tried(applier_.position(hole.conversation) > hole.after);
+    return take_checked(kj::mv(rows), kj::mv(upto), tries);
+  });
+}
+
+/// Fetches what lies between, page after page, until the hole is closed or the conversation ends.
+kj::Promise<void> receiver::heal(inbox_applier::hole hole) {
+  const auto from = applier_.position(hole.conversation);
+  if (host_.halted() || from >= hole.upto)
+    return kj::READY_NOW;
+  return calls_.sync_conversation(hole.conversation, from, config_.page_items)
+      .then([this, hole, from](result<conversation_page>&& page) mutable -> kj::Promise<void> {
+        if (!page)
+          return kj::READY_NOW; // tried often enough; the caller counts
+        if (!kept(host_, [&] { commit_page(*page, hole.conversation); }))
+          return kj::READY_NOW;
+        if (!page->more || applier_.position(hole.conversation) == from)
+          return kj::READY_NOW;
+        return heal(hole);
+      });
+}
+
+void receiver::commit_page(const conversation_page& page, conversation_id c) {
+  applied_batch batch;
+  auto at = applier_.position(c);
+  for (const auto& m : page.messages) {
+    if (m.seq <= at)
+      continue;
+    at = m.seq;
+    batch.messages.push_back(&m);
+  }
+  batch.positions.emplace_back(c, at);
+  batch.marks = page.marks;
+  store_.apply(batch);
+  applier_.advance(c, at);
+  for (const auto* m : batch.messages)
+    tell(*m);
+  for (const auto& mark : page.marks)
+    rose(applier_.raise(mark));
+}
+
+void receiver::commit(const std::vector<inbox_row>& rows, const inbox_applier::plan& plan, cursor upto) {
+  applied_batch batch;
+  batch.messages.reserve(plan.fresh.size());
+  for (auto n : plan.fresh)
+    batch.messages.push_back(&std::get<message_row>(rows[n]).msg);
+  batch.positions = plan.positions;
+  std::size_t messages = 0;
+  for (const auto& row : rows) {
+    if (const auto* mark = std::get_if<watermark>(&row))
+      batch.marks.push_back(*mark);
+    else if (const auto* opened = std::get_if<conversation_info>(&row))
+      batch.opened.push_back(*opened);
+    else
+      ++messages;
+  }
+  batch.upto = upto;
+  store_.apply(batch);
+
+  for (const auto& [c, at] : plan.positions)
+    applier_.advance(c, at);
+  acks_.advance(std::move(upto), messages);
+  // Told in the order of arrival: an opening before its first message.
+  auto next_fresh = plan.fresh.begin();
+  for (std::size_t n = 0; n < rows.size(); ++n) {
+    if (const auto* mark = std::get_if<watermark>(&rows[n]))
+      rose(applier_.raise(*mark));
+    else if (const auto* opened = std::get_if<conversation_info>(&rows[n]))
+      observer_.on_opened(*opened);
+    else if (next_fresh != plan.fresh.end() && *next_fresh == n) {
+      history_.row(history_event::what::applied, std::get<message_row>(rows[n]));
+      tell(std::get<message_row>(rows[n]).msg);
+      ++next_fresh;
+    }
+  }
+  acknowledge(messages);
+}
+
+void receiver::tell(const message& m) {
+  if (m.client_id.device != who_.device)
+    observer_.on_message(m);
+}
+
+void receiver::rose(const inbox_applier::rise& r) {
+  if (r.delivered)
+    observer_.on_delivered(r.now.conversation, r.now.user, r.now.delivered);
+  if (r.read)
+    observer_.on_read(r.now.conversation, r.now.user, r.now.read);
+}
+
+// --- acknowledging -----------------------------------------------------------------------------------------
+
+void receiver::acknowledge(std::size_t messages) {
+  auto* link = host_.link();
+  if (!link)
+    return;
+  const auto next = acks_.next(messages, now(timer_));
+  if (next.what == delivery_acks::step::now)
+    send_ack();
+  else if (next.what == delivery_acks::step::at_due)
+    link->add(timer_.atTime(point(next.due)).then([this] {
+      acks_.timer_fired();
+      send_ack();
+    }));
+}
+
+void receiver::send_ack() {
+  auto* link = host_.link();
+  if (!link)
+    return;
+  auto upto = acks_.begin(now(timer_));
+  if (!upto)
+    return;
+  auto call = link->session().ackDeliveredRequest(request_size(upto->size()));
+  call.setCursor(as_data(*upto));
+  link->add(call.send().then([this, upto = std::move(*upto), ticket = link->begin_call()](auto&& a) {
+    const auto f = to_failure(a.getError());
+    // A cursor the cluster does not want is not offered again: the next delivery brings a better one.
+    const bool known = f.code == ec::none || f.code == ec::bad_cursor;
+    if (known && !kept(host_, [&] { store_.acknowledged(upto); }))
+      return;
+    acks_.answered(upto, known);
+    if (!known)
+      host_.consider(f);
+    check_settled();
+    if (!acks_.idle())
+      acknowledge(0);
+  }));
+}
+
+kj::Promise<void> receiver::acknowledge_all() {
+  auto* link = host_.link();
+  if (!link || host_.halted() || acks_.idle())
+    return kj::READY_NOW;
+  auto upto = acks_.applied();
+  auto call = link->session().ackDeliveredRequest(request_size(upto.size()));
+  call.setCursor(as_data(upto));
+  return call.send().then([this, upto = std::move(upto)](auto&& a) {
+    if (to_failure(a.getError()).code != ec::none)
+      return;
+    if (kept(host_, [&] { store_.acknowledged(upto); }))
+      acks_.answered(upto, true);
+  });
+}
+
+void receiver::ack_read(conversation_id c, seq_no upto) {
+  if (!reads_.news(c, upto))
+    return;
+  store_.read(c, upto);
+  reads_.want(c, upto);
+  send_reads();
+}
+
+void receiver::send_reads() {
+  auto* link = host_.link();
+  if (!link)
+    return;
+  for (const auto& mark : reads_.take()) {
+    auto call = link->session().ackReadRequest(request_size());
+    fill(call.initConversation(), mark.conversation);
+    call.setSeq(number(mark.upto));
+    link->add(call.send().then([this, mark, ticket = link->begin_call()](auto&& a) -> kj::Promise<void> {
+      const auto f = to_failure(a.getError());
+      if (f.code == ec::none || !f.retryable) {
+        if (kept(host_, [&] { store_.read_known(mark.conversation, mark.upto); })) {
+          reads_.settled(mark);
+          check_settled();
+          send_reads();
+        }
+        return kj::READY_NOW;
+      }
+      host_.consider(f);
+      const auto wait = std::max(config_.ack_every, f.retry_after);
+      return timer_.afterDelay(duration(wait)).then([this, c = mark.conversation] {
+        reads_.again(c);
+        send_reads();
+      });
+    }));
+  }
+}
+
+kj::Promise<void> receiver::settled() {
+  auto paf = kj::newPromiseAndFulfiller<void>();
+  settled_waiters_.push_back(kj::mv(paf.fulfiller));
+  check_settled();
+  return kj::mv(paf.promise);
+}
+
+void receiver::check_settled() {
+  if (!idle() && !host_.halted())
+    return;
+  for (auto& waiter : settled_waiters_)
+    waiter->fulfill();
+  settled_waiters_.clear();
+}
+
+// --- pulling -----------------------------------------------------------------------------------------------
+
+kj::Promise<result<std::size_t>> receiver::sync_inbox() {
+  if (config_.how != intake::pull)
+    return result<std::size_t>{tl::unexpected{
+        failure{ec::bad_request, "This device is streamed to: there is nothing to fetch.", {}}}};
+  return promises_.wrap(pull());
+}
+
+kj::Promise<result<std::size_t>> receiver::pull() {
+  using answer = result<std::size_t>;
+  return calls_.sync_inbox(acks_.applied(), config_.page_items)
+      .then([this](result<inbox_page>&& page) -> kj::Promise<answer> {
+        if (!page)
+          return answer{tl::unexpected{page.error()}};
+        const auto fresh = applier_.decide(page->rows, inbox_applier::holes::may_stay).fresh.size();
+        const bool more = page->more;
+        return take(std::move(page->rows), std::move(page->next))
+            .then([this, fresh, more]() -> kj::Promise<answer> {
+              if (!more)
+                return answer{fresh};
+              return pull().then([fresh](answer&& rest) -> answer {
+                if (rest)
+                  *rest += fresh;
+                return kj::mv(rest);
+              });
+            });
+      });
+}
+
+} // namespace parley::client

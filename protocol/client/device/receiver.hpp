@@ -1,0 +1,75 @@
+#pragma once
+#include "protocol/client/device/inbox_applier.hpp"
+#include "protocol/client/device/receipt_rules.hpp"
+#include "protocol/client/device/session_calls.hpp"
+
+namespace parley::client {
+
+/// The way in: decides what a delivery means, keeps it, tells the observer, and acknowledges it; in this order.
+///
+/// Owns:   how far each conversation is applied, the watermarks, the place in the inbox, and what a person has
+///         read. All of it is in the store as well.
+/// Thread: that of the loop.
+/// Holds:  a delivery is in the store before it is told and before it is acknowledged. Repeats are not told. A
+///         gap is fetched before anything after it is told; one that cannot be closed is reported.
+/// Errors: a store that fails ends the device. `sync_inbox` refuses with a `failure`.
+class receiver {
+public:
+  /// All references outlive it. Takes over what the store remembers.
+  receiver(kj::Timer& timer, link_host& host, session_calls& calls, const config& settings,
+           client_store& store, observer& events, history_writer& history, const identity& who);
+  ~receiver() noexcept(false) { close(); }
+  KJ_DISALLOW_COPY(receiver);
+
+  /// With `intake::pull`: fetches and applies the inbox until it is caught up; answers how many messages were
+  /// new.
+  kj::Promise<result<std::size_t>> sync_inbox();
+  /// A delivery from the stream: resolves when the store has it.
+  kj::Promise<void> take(std::vector<inbox_row> rows, cursor upto);
+  void ack_read(conversation_id c, seq_no upto);
+  const inbox_applier& applier() const { return applier_; }
+
+  /// Whether all that was applied or read is acknowledged.
+  bool idle() const { return acks_.idle() && reads_.idle(); }
+  /// Resolves when idle, or when the device is halted.
+  kj::Promise<void> settled();
+  /// Acknowledges what is applied, before a goodbye. Needs a connection.
+  kj::Promise<void> acknowledge_all();
+
+  // What the connection's owner tells it; see link_listener.
+  void online(client_link& link);
+  void lost();
+  void halted() { check_settled(); }
+  void close() { promises_.cancel("the client was closed"); }
+
+private:
+  kj::Promise<void> begin_receiving(client_link& link, cursor from);
+  kj::Promise<void> take_checked(std::shared_ptr<std::vector<inbox_row>> rows, cursor upto, heal_tries tries);
+  kj::Promise<void> heal(inbox_applier::hole hole);
+  kj::Promise<result<std::size_t>> pull();
+  void commit(const std::vector<inbox_row>& rows, const inbox_applier::plan& plan, cursor upto);
+  void commit_page(const conversation_page& page, conversation_id c);
+  void tell(const message& m);
+  void rose(const inbox_applier::rise& r);
+  void acknowledge(std::size_t messages);
+  void send_ack();
+  void send_reads();
+  void check_settled();
+
+  kj::Timer& timer_;
+  link_host& host_;
+  session_calls& calls_;
+  const config& config_;
+  client_store& store_;
+  observer& observer_;
+  history_writer& history_;
+  const identity& who_;
+
+  inbox_applier applier_;
+  delivery_acks acks_;
+  read_marks reads_;
+  std::vector<kj::Own<kj::PromiseFulfiller<void>>> settled_waiters_;
+  kj::Canceler promises_; ///< what callers hold
+};
+
+} // namespace parley::client

@@ -1,0 +1,66 @@
+#pragma once
+#include "protocol/client/device/backoff.hpp"
+
+#include <cstddef>
+
+namespace parley::client {
+
+/// Decides which node a device tries next and how long it waits before it does.
+///
+/// Owns:   the index of the seed to try, the pause before the next round, and the backoff between rounds.
+/// Thread: its owner's. Pure: time and chance are arguments.
+/// Holds:  a round tries every seed once, without a pause between them; a pause follows each round that
+///         fails, and each connection that is lost. After a loss the next round begins at the next seed,
+///         because whatever happened to the node may last.
+class reconnect_rules {
+public:
+  reconnect_rules(std::size_t seeds, std::size_t first, backoff_config pace,
+                  std::chrono::nanoseconds stable_after)
+      : seeds_{seeds}, at_{first}, pace_{pace}, stable_after_{stable_after} {}
+
+  /// The index of the seed to try now.
+  std::size_t seed() const { return at_ % seeds_; }
+  /// The pause before the next round.
+  std::chrono::milliseconds pause() const { return pause_; }
+
+  /// The seed did not accept the device. Returns whether the next one is to be tried at once; if not, the
+  /// round is over and the next one begins after `pause`.
+  bool failed(dice& chance) {
+    ++at_;
+    if (++tried_ < seeds_)
+      return true;
+    tried_ = 0;
+    pause_ = pace_.next(chance);
+    return false;
+  }
+  void connected(instant now) {
+    connected_at_ = now;
+    tried_ = 0;
+    advised_ = false;
+  }
+  /// The node said when to come back. That replaces the pause that would follow this connection.
+  void advised(std::chrono::milliseconds pause) {
+    pause_ = pause;
+    advised_ = true;
+  }
+  /// A connection that lasted `stable_after` was a good one: the backoff begins at its lowest ceiling again.
+  void lost(instant now, dice& chance) {
+    ++at_;
+    if (now - connected_at_ >= stable_after_)
+      pace_.reset();
+    if (!advised_)
+      pause_ = pace_.next(chance);
+  }
+
+private:
+  std::size_t seeds_;
+  std::size_t at_; ///< counts up; the seed is the remainder
+  std::size_t tried_ = 0;
+  backoff pace_;
+  std::chrono::nanoseconds stable_after_;
+  std::chrono::milliseconds pause_{0};
+  instant connected_at_{};
+  bool advised_ = false; ///< `pause_` is the node's advice
+};
+
+} // namespace parley::client

@@ -1,0 +1,57 @@
+#pragma once
+#include "protocol/client/device/backoff.hpp"
+#include "protocol/client/values.hpp"
+
+#include <algorithm>
+
+namespace parley::client {
+
+/// Decides what a refused attempt means for its message and for the node that refused it.
+///
+/// Owns:   how many attempts were refused in a row for a reason that another node may not have.
+/// Thread: its owner's. Pure: chance is an argument.
+/// Holds:  a message is given up only after a final refusal of the message itself. A refusal of the session
+///         says nothing about the message, which is sent again on the next session.
+class resend_rules {
+public:
+  /// `other_nodes`: whether there is another node to go to.
+  resend_rules(backoff_config pace, unsigned move_after_refusals, bool other_nodes)
+      : pace_{pace}, move_after_refusals_{move_after_refusals}, other_nodes_{other_nodes} {}
+
+  struct verdict {
+    bool again = false;                 ///< false: the message will never be stored
+    std::chrono::milliseconds pause{0}; ///< `again`: how long the next attempt waits
+    bool leave = false;                 ///< this node refuses too often: try another
+  };
+  /// `attempt` counts the attempts of this message, from 1.
+  verdict refused(const failure& why, unsigned attempt, dice& chance) {
+    verdict v;
+    v.again = why.retryable || speaks_of_the_session(why.code);
+    if (!v.again)
+      return v;
+    backoff pace{pace_};
+    for (unsigned i = 1; i < std::min(attempt, 20U); ++i)
+      pace.next(chance);
+    v.pause = std::max(pace.next(chance), why.retry_after);
+    if (speaks_of_the_node(why.code))
+      v.leave = ++refusals_ >= move_after_refusals_ && other_nodes_;
+    return v;
+  }
+  void accepted() { refusals_ = 0; }
+  void connected() { refusals_ = 0; }
+
+private:
+  static bool speaks_of_the_session(ec code) { return code == ec::fenced || code == ec::not_authenticated; }
+  /// A node that reaches no majority refuses like this, attempt after attempt; another node may not.
+  static bool speaks_of_the_node(ec code) {
+    return code == ec::unavailable || code == ec::timed_out || code == ec::not_leader ||
+           code == ec::overloaded || code == ec::storage_failed || code == ec::disk_full;
+  }
+
+  backoff_config pace_;
+  unsigned move_after_refusals_;
+  bool other_nodes_;
+  unsigned refusals_ = 0;
+};
+
+} // namespace parley::client

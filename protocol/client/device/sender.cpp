@@ -1,0 +1,204 @@
+// The outbox: kept first, then sent until the outcome is known.
+//
+//   send ─▶ store.enqueue ─▶ lane ─▶ transmit ─▶ ok ─▶ store.sent ─▶ on_sent
+//                             ▲                ├▶ final refusal ─▶ store.failed ─▶ on_failed
+//                             └── with a pause ┴▶ unknown or "not now" (same client_msg_id)
+#include "protocol/client/device/sender.hpp"
+
+#include "protocol/client/convert.hpp"
+
+namespace parley::client {
+namespace {
+
+/// `fail` promises a checker that nothing was stored; `info` leaves it open.
+history_event::kind kind_of(const failure& why) {
+  return why.stored == was_stored::no ? history_event::kind::fail : history_event::kind::info;
+}
+
+} // namespace
+
+sender::sender(kj::Timer& timer, link_host& host, const config& settings, client_store& store,
+               observer& events, history_writer& history, const identity& who, dice& chance)
+    : timer_{timer}, host_{host}, config_{settings}, store_{store}, observer_{events}, history_{history},
+      who_{who}, dice_{chance}, lanes_{settings.window}, rules_{settings.resend, settings.move_after_refusals,
+                                                                settings.seeds.size() > 1} {
+  for (auto& o : store_.waiting())
+    lanes_.add(std::move(o));
+}
+
+kj::Promise<result<sent>> sender::send(conversation_id c, std::string body) {
+  const auto counter = post(c, std::move(body));
+  if (!counter)
+    return result<sent>{tl::unexpected{counter.error()}};
+  // In time: an answer arrives in a later turn of the loop at the earliest.
+  auto paf = kj::newPromiseAndFulfiller<result<sent>>();
+  promised_.emplace(*counter, kj::mv(paf.fulfiller));
+  return kj::mv(paf.promise);
+}
+
+result<std::uint64_t> sender::post(conversation_id c, std::string body) {
+  if (host_.halted())
+    return tl::unexpected{host_.why_halted()};
+  if (body.size() > body_bytes_max)
+    return tl::unexpected{refuse(ec::too_large)};
+  if (lanes_.size() >= config_.outbox_messages_max)
+    return tl::unexpected{
+        failure{ec::overloaded, "Too many messages are waiting to be sent: wait until some are.", {}}};
+  auto o = store_.enqueue(c, std::move(body));
+  const auto counter = o.counter;
+  lanes_.add(std::move(o));
+  pump();
+  return counter;
+}
+
+void sender::online() {
+  rules_.connected();
+  pump();
+}
+
+void sender::lost(const failure& why) {
+  lanes_.all_again([&](const send_lanes::item& i) {
+    history_.send(history_event::kind::info, {i.it.conversation, i.it.counter, i.attempts}, *i.it.body,
+                  why.code);
+  });
+  pump_armed_ = nullptr;
+}
+
+void sender::halted(const failure& why) {
+  check_settled();
+  // The messages stay in the store. Only those who wait here are told that they wait in vain.
+  for (auto& [counter, fulfiller] : promised_)
+    fulfiller->fulfill(tl::unexpected{why});
+  promised_.clear();
+}
+
+void sender::pump() {
+  auto* link = host_.link();
+  if (!link || link->ended() || host_.halted())
+    return;
+  while (lanes_.in_flight() < config_.in_flight_max) {
+    const auto* item = lanes_.take(now(timer_));
+    if (!item)
+      break;
+    transmit(*link, *item);
+  }
+  arm_pump(*link);
+}
+
+void sender::arm_pump(client_link& link) {
+  const auto due = lanes_.next_due();
+  if (!due)
+    return;
+  const auto at = point(*due);
+  KJ_IF_MAYBE (armed, pump_armed_)
+    if (*armed <= at)
+      return;
+  pump_armed_ = at;
+  link.add(timer_.atTime(at).then([this, at] {
+    // A timer that an earlier one has replaced finds nothing due, which is harmless.
+    KJ_IF_MAYBE (armed, pump_armed_)
+      if (*armed == at)
+        pump_armed_ = nullptr;
+    pump();
+  }));
+}
+
+void sender::transmit(client_link& link, const send_lanes::item& item) {
+  const send_attempt a{item.it.conversation, item.it.counter, item.attempts};
+  const auto& body = *item.it.body;
+  history_.send(history_event::kind::invoke, a, body, ec::none);
+  auto call = link.session().sendRequest(request_size(body.size()));
+  fill(call.initConversation(), a.conversation);
+  call.initId().setCounter(a.counter);
+  call.setBody(as_data(body));
+  link.add(call.send().then([this, a, ticket = link.begin_call()](auto&& answer) {
+    if (const auto why = to_failure(answer.getError()); why.code != ec::none) {
+      refused(a, why);
+    } else {
+      sent placed;
+      placed.counter = a.counter;
+      placed.conversation = a.conversation;
+      placed.seq = seq_no{answer.getSeq()};
+      placed.id = to_message_id(answer.getMsgId());
+      placed.at = unix_ms{answer.getServerTimeMs()};
+      placed.duplicate = answer.getDuplicate();
+      stored(a, placed);
+    }
+    pump();
+    check_settled();
+  }));
+}
+
+void sender::stored(const send_attempt& a, sent placed) {
+  rules_.accepted();
+  const auto o = lanes_.settle(a.conversation, a.counter);
+  if (!o.body)
+    return;
+  history_.send(history_event::kind::ok, a, *o.body, ec::none, &placed);
+  message m;
+  m.conversation = a.conversation;
+  m.seq = placed.seq;
+  m.id = placed.id;
+  m.sender = who_.user;
+  m.client_id = {who_.device, a.counter};
+  m.at = placed.at;
+  m.body = *o.body;
+  if (!kept(host_, [&] { store_.sent(m); }))
+    return;
+  observer_.on_sent(placed);
+  answer(a.counter, placed);
+}
+
+void sender::refused(const send_attempt& a, const failure& why) {
+  const auto verdict = rules_.refused(why, a.number, dice_);
+  if (verdict.again)
+    again(a, why, verdict);
+  else
+    give_up(a, why);
+  host_.consider(why);
+}
+
+void sender::again(const send_attempt& a, const failure& why, const resend_rules::verdict& v) {
+  if (history_.wanted()) {
+    if (const auto* i = lanes_.peek(a.conversation, a.counter))
+      history_.send(kind_of(why), a, *i->it.body, why.code);
+  }
+  lanes_.again(a.conversation, a.counter, now(timer_) + v.pause);
+  if (auto* link = host_.link(); v.leave && link)
+    link->end({why.code, "This node refuses too often: trying another.", {}});
+}
+
+void sender::give_up(const send_attempt& a, const failure& why) {
+  const auto o = lanes_.settle(a.conversation, a.counter);
+  if (!o.body)
+    return;
+  history_.send(kind_of(why), a, *o.body, why.code);
+  if (!kept(host_, [&] { store_.failed(a.counter, why.code); }))
+    return;
+  observer_.on_failed(o, why);
+  answer(a.counter, tl::unexpected{why});
+}
+
+void sender::answer(std::uint64_t counter, result<sent> outcome) {
+  if (auto i = promised_.find(counter); i != promised_.end()) {
+    i->second->fulfill(std::move(outcome));
+    promised_.erase(i);
+  }
+}
+
+kj::Promise<void> sender::settled() {
+  auto paf = kj::newPromiseAndFulfiller<void>();
+  settled_waiters_.push_back(kj::mv(paf.fulfiller));
+  check_settled();
+  return kj::mv(paf.promise);
+}
+
+void sender::check_settled() {
+  if (!idle() && !host_.halted())
+    return;
+  for (auto& waiter : settled_waiters_)
+    waiter->fulfill();
+  settled_waiters_.clear();
+}
+
+} // namespace parley::client

@@ -1,0 +1,68 @@
+#pragma once
+#include "protocol/client/device/history.hpp"
+#include "protocol/client/device/link_host.hpp"
+#include "protocol/client/device/resend_rules.hpp"
+#include "protocol/client/device/send_lanes.hpp"
+
+#include <unordered_map>
+#include <vector>
+
+namespace parley::client {
+
+/// The way out: keeps a message, then sends it until its outcome is known.
+///
+/// Owns:   the messages without an outcome, as the store's outbox has them, and the promises of those who wait
+///         for one.
+/// Thread: that of the loop.
+/// Holds:  a message is in the store, with its counter, before it is sent and until its outcome is known; all
+///         its attempts carry the same counter. With a window of 1 the order of sending is the order in the
+///         conversation. A final refusal is reported once.
+/// Errors: `post` and `send` refuse with a `failure`, and throw store_error if the store cannot keep the
+///         message. A store that fails later ends the device.
+class sender {
+public:
+  /// All references outlive it. Takes over what the store's outbox holds.
+  sender(kj::Timer& timer, link_host& host, const config& settings, client_store& store, observer& events,
+         history_writer& history, const identity& who, dice& chance);
+  KJ_DISALLOW_COPY(sender);
+
+  kj::Promise<result<sent>> send(conversation_id c, std::string body);
+  result<std::uint64_t> post(conversation_id c, std::string body);
+  std::size_t unsettled() const { return lanes_.size(); }
+  bool idle() const { return lanes_.empty(); }
+  /// Resolves when nothing is unsettled, or when the device is halted.
+  kj::Promise<void> settled();
+
+  // What the connection's owner tells it; see link_listener.
+  void online();
+  void lost(const failure& why);
+  void halted(const failure& why);
+
+private:
+  void pump();
+  void arm_pump(client_link& link);
+  void transmit(client_link& link, const send_lanes::item& item);
+  void stored(const send_attempt& a, sent placed);
+  void refused(const send_attempt& a, const failure& why);
+  void again(const send_attempt& a, const failure& why, const resend_rules::verdict& v);
+  void give_up(const send_attempt& a, const failure& why);
+  void answer(std::uint64_t counter, result<sent> outcome);
+  void check_settled();
+
+  kj::Timer& timer_;
+  link_host& host_;
+  const config& config_;
+  client_store& store_;
+  observer& observer_;
+  history_writer& history_;
+  const identity& who_;
+  dice& dice_;
+
+  send_lanes lanes_;
+  resend_rules rules_;
+  std::unordered_map<std::uint64_t, kj::Own<kj::PromiseFulfiller<result<sent>>>> promised_; ///< by counter
+  kj::Maybe<kj::TimePoint> pump_armed_; ///< the timer that will call `pump`
+  std::vector<kj::Own<kj::PromiseFulfiller<void>>> settled_waiters_;
+};
+
+} // namespace parley::client

@@ -1,0 +1,135 @@
+#include "protocol/client/device/session_calls.hpp"
+
+#include "protocol/client/convert.hpp"
+
+#include <algorithm>
+
+namespace parley::client {
+
+template <class T>
+kj::Promise<result<T>> session_calls::ask(call_on<T> make) {
+  const auto deadline = timer_.now() + duration(config_.ask_timeout);
+  return promises_.wrap(
+      attempt<T>(std::make_shared<call_on<T>>(std::move(make)), deadline, backoff{config_.resend}));
+}
+
+template <class T>
+kj::Promise<result<T>> session_calls::attempt(std::shared_ptr<call_on<T>> make, kj::TimePoint deadline,
+                                              backoff pace) {
+  if (host_.halted())
+    return result<T>{tl::unexpected{host_.why_halted()}};
+  if (timer_.now() >= deadline) {
+    const auto& last = host_.last_failure();
+    return result<T>{tl::unexpected{last.code == ec::none ? refuse(ec::timed_out) : last}};
+  }
+  return host_.session_or(deadline)
+      .then([this, make]() -> kj::Promise<result<T>> {
+        auto* link = host_.link();
+        if (!link)
+          return result<T>{tl::unexpected{refuse(ec::unavailable)}};
+        auto ticket = link->begin_call();
+        return (*make)(*link).attach(kj::mv(ticket));
+      })
+      .then([](result<T>&& r) { return kj::mv(r); },
+            [](kj::Exception&& e) -> result<T> {
+              // What a lost connection leaves behind: worth another attempt.
+              return tl::unexpected{failure{ec::unavailable, e.getDescription().cStr(), {}}};
+            })
+      .then([this, make, deadline, pace](result<T>&& r) mutable -> kj::Promise<result<T>> {
+        if (r)
+          return kj::mv(r);
+        host_.consider(r.error());
+        if (!r.error().retryable || timer_.now() >= deadline)
+          return kj::mv(r);
+        const auto wait = std::max(pace.next(dice_), r.error().retry_after);
+        return timer_.afterDelay(duration(wait)).then([this, make, deadline, pace] {
+          return attempt<T>(make, deadline, pace);
+        });
+      });
+}
+
+kj::Promise<result<opened_direct>> session_calls::open_direct(user_id user, std::string phone) {
+  using answer = result<opened_direct>;
+  return ask<opened_direct>([user, phone = std::move(phone)](client_link& link) -> kj::Promise<answer> {
+    auto call = link.session().openDirectRequest(request_size(phone.size()));
+    call.setUser(number(user));
+    call.setPhone(phone.c_str());
+    return call.send().then([](auto&& a) -> answer {
+      if (auto f = to_failure(a.getError()); f.code != ec::none)
+        return tl::unexpected{std::move(f)};
+      return opened_direct{to_conversation(a.getConversation()), user_id{a.getUser()}};
+    });
+  });
+}
+
+kj::Promise<result<conversation_list>> session_calls::conversations(conversation_id after,
+                                                                    std::uint32_t limit) {
+  using answer = result<conversation_list>;
+  return ask<conversation_list>([after, limit](client_link& link) -> kj::Promise<answer> {
+    auto call = link.session().conversationsRequest(request_size());
+    fill(call.initAfter(), after);
+    call.setLimit(limit);
+    return call.send().then([](auto&& a) -> answer {
+      if (auto f = to_failure(a.getError()); f.code != ec::none)
+        return tl::unexpected{std::move(f)};
+      conversation_list list;
+      for (auto item : a.getItems())
+        list.items.push_back(to_info(item));
+      list.more = a.getMore();
+      return list;
+    });
+  });
+}
+
+kj::Promise<result<conversation_page>> session_calls::sync_conversation(conversation_id c, seq_no after,
+                                                                        std::uint32_t limit) {
+  using answer = result<conversation_page>;
+  return ask<conversation_page>([this, c, after, limit](client_link& link) -> kj::Promise<answer> {
+    auto e = history_.event(history_event::kind::invoke, history_event::what::sync);
+    e.conversation = c;
+    e.prev = after;
+    history_.write(e);
+    auto call = link.session().syncConversationRequest(request_size());
+    fill(call.initConversation(), c);
+    call.setAfter(number(after));
+    call.setLimit(limit);
+    return call.send().then([this, e](auto&& a) mutable -> answer {
+      e.at = history_.event(e.type, e.f).at;
+      if (auto f = to_failure(a.getError()); f.code != ec::none) {
+        e.type = history_event::kind::fail; // a read that is refused has read nothing
+        e.error = f.code;
+        history_.write(e);
+        return tl::unexpected{std::move(f)};
+      }
+      conversation_page page;
+      page.messages.reserve(a.getMessages().size());
+      for (auto m : a.getMessages())
+        page.messages.push_back(to_message(m));
+      for (auto m : a.getWatermarks())
+        page.marks.push_back(to_watermark(m));
+      page.last = seq_no{a.getLast()};
+      page.more = a.getMore();
+      e.type = history_event::kind::ok;
+      e.seq = page.last;
+      e.page = &page;
+      history_.write(e);
+      return page;
+    });
+  });
+}
+
+kj::Promise<result<inbox_page>> session_calls::sync_inbox(cursor from, std::uint32_t limit) {
+  using answer = result<inbox_page>;
+  return ask<inbox_page>([from = std::move(from), limit](client_link& link) -> kj::Promise<answer> {
+    auto call = link.session().syncRequest(request_size(from.size()));
+    call.setCursor(as_data(from));
+    call.setLimit(limit);
+    return call.send().then([](auto&& a) -> answer {
+      if (auto f = to_failure(a.getError()); f.code != ec::none)
+        return tl::unexpected{std::move(f)};
+      return inbox_page{to_rows(a.getItems()), bytes(a.getNext()), a.getMore()};
+    });
+  });
+}
+
+} // namespace parley::client

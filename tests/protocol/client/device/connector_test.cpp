@@ -1,0 +1,288 @@
+// The connector alone, in virtual time: nodes that are silent, dead, refuse, drain or are lost.
+#include "protocol/client/device/connector.hpp"
+#include "protocol/client/device/enrolment.hpp"
+#include "tests/protocol/client/device/lone_part.hpp"
+#include "tests/protocol/client/fake_cluster.hpp"
+
+using namespace parley;
+using namespace parley::client;
+using namespace parley::test;
+
+namespace {
+
+/// Some nodes accept no connection and do not refuse it either.
+struct moody_dialer final : dialer {
+  explicit moody_dialer(fake_cluster& to) : to{to} {}
+  kj::Promise<kj::Own<line>> dial(const endpoint& at) override {
+    if (silent.count(at.port)) {
+      ++waiting;
+      return kj::NEVER_DONE;
+    }
+    return to.dial(at);
+  }
+  fake_cluster& to;
+  std::set<std::uint16_t> silent;
+  unsigned waiting = 0;
+};
+
+struct heard final : link_listener {
+  std::vector<std::string> all;
+  void on_online(client_link&) override { all.emplace_back("online"); }
+  void on_lost(const failure&) override { all.emplace_back("lost"); }
+  void on_halted(const failure&) override { all.emplace_back("halted"); }
+};
+
+struct connector_fixture : virtual_loop {
+  fake_cluster cluster{timer};
+  moody_dialer dial{cluster};
+  memory_store store;
+  notes seen;
+  config settings;
+  identity who;
+  dice chance{1};
+  virtual_calendar calendar;
+  heard listener;
+  kj::Own<connector> it;
+
+  connector_fixture() {
+    settings.seeds = *parse_seeds("node:1,node:2,node:3");
+    settings.reconnect = {100ms, 1'600ms};
+    settings.dial_timeout = 5'000ms;
+  }
+  /// With an identity that the cluster knows.
+  connector& make() {
+    enrolment enrol{timer, cluster, settings, store, who, chance, 0};
+    auto registered = enrol.register_device("+4911111111", "123456", "test");
+    REQUIRE(get(registered));
+    cluster.dialled.clear();
+    return make_stranger();
+  }
+  connector& make_stranger() {
+    it = kj::heap<connector>(timer, dial, settings, store, seen, listener, who, chance, calendar, 0);
+    return *it;
+  }
+  link_state state() const { return it->state().state; }
+};
+
+} // namespace
+
+TEST_CASE_FIXTURE(connector_fixture,
+                  "a node that is silent is given up after the dial timeout, for the next") {
+  make();
+  dial.silent = {1};
+  it->start();
+  pass(4'999ms);
+  CHECK(state() == link_state::connecting);
+  pass(1ms);
+  CHECK(state() == link_state::online);
+  CHECK(it->state().at.port == 2);
+}
+
+TEST_CASE_FIXTURE(connector_fixture,
+                  "while all nodes are dead, rounds go on, with pauses that stay bounded") {
+  make();
+  cluster.dead_ports = {1, 2, 3};
+  it->start();
+  turn();
+  CHECK(cluster.dialled == std::vector<std::uint16_t>{1, 2, 3}); // at once, one after another
+  CHECK(state() == link_state::offline);
+  CHECK(it->state().why == ec::unavailable);
+  CHECK(it->state().next_try <= 100ms);
+  for (int n = 0; n < 50; ++n) {
+    const auto before = cluster.dialled.size();
+    pass(it->state().next_try);
+    REQUIRE(cluster.dialled.size() >= before + 3);
+    REQUIRE(it->state().next_try <= 1'600ms);
+  }
+  cluster.dead_ports = {1, 2};
+  pass(1'600ms);
+  CHECK(state() == link_state::online);
+}
+
+TEST_CASE_FIXTURE(connector_fixture, "who waits for a session waits no longer than until the deadline") {
+  make();
+  cluster.dead_ports = {1, 2, 3};
+  it->start();
+  auto session = it->session_or(timer.now() + 500 * kj::MILLISECONDS);
+  pass(499ms);
+  CHECK(!session.poll(scope));
+  pass(1ms);
+  CHECK(session.poll(scope));
+  CHECK(!it->link());
+}
+
+TEST_CASE_FIXTURE(connector_fixture, "a refusal for good halts, answers who waits, and is told once") {
+  make();
+  cluster.login_refusal = ec::bad_signature;
+  auto online = it->online();
+  it->start();
+  turn();
+  CHECK(get(online).error().code == ec::bad_signature);
+  CHECK(state() == link_state::refused);
+  CHECK(listener.all == std::vector<std::string>{"halted"});
+  pass(60'000ms);
+  CHECK(cluster.logins == 1);
+}
+
+TEST_CASE_FIXTURE(connector_fixture, "a profile without a registration does not connect") {
+  make_stranger().start();
+  turn();
+  CHECK(state() == link_state::refused);
+  CHECK(it->state().why == ec::not_authenticated);
+  CHECK(cluster.dialled.empty());
+}
+
+TEST_CASE_FIXTURE(connector_fixture,
+                  "a lost connection is told before the next one, which is another node's") {
+  make().start();
+  turn();
+  REQUIRE(state() == link_state::online);
+  CHECK(it->state().at.port == 1);
+  cluster.cut_all();
+  pass(1'600ms);
+  CHECK(state() == link_state::online);
+  CHECK(it->state().at.port == 2);
+  CHECK(it->state().number == 2);
+  CHECK(listener.all == std::vector<std::string>{"online", "lost", "online"});
+}
+
+TEST_CASE_FIXTURE(connector_fixture, "a node that drains is left for exactly as long as it says") {
+  make().start();
+  turn();
+  cluster.dialled.clear();
+  it->closed_by_node({ec::draining, "", {}}, 7'000ms);
+  pass(6'999ms);
+  CHECK(state() == link_state::offline);
+  CHECK(cluster.dialled.empty());
+  pass(1ms);
+  CHECK(state() == link_state::online);
+}
+
+TEST_CASE_FIXTURE(connector_fixture, "a device that is fenced stays away") {
+  make().start();
+  turn();
+  SUBCASE("as the node says") {
+    it->closed_by_node({ec::fenced, "", {}}, 0ms);
+  }
+  SUBCASE("as an answer says") {
+    it->consider({ec::fenced, "", {}});
+  }
+  pass(60'000ms);
+  CHECK(state() == link_state::fenced);
+  CHECK(!it->link());
+  CHECK(cluster.dialled.size() == 1);
+}
+
+TEST_CASE_FIXTURE(connector_fixture, "an answer about the session ends the connection; others do not") {
+  make().start();
+  turn();
+  it->consider({ec::not_leader, "", {}});
+  pass(10'000ms);
+  CHECK(it->state().number == 1);
+  it->consider({ec::session_closed, "", {}});
+  pass(10'000ms);
+  CHECK(it->state().number == 2);
+  CHECK(state() == link_state::online);
+}
+
+TEST_CASE_FIXTURE(connector_fixture, "an idle connection is kept alive") {
+  settings.ping_every = 1'000ms;
+  make().start();
+  pass(10'500ms);
+  CHECK(cluster.pings == 10);
+  CHECK(it->state().number == 1);
+}
+
+TEST_CASE_FIXTURE(connector_fixture, "a stop that waits in vain is over after the call timeout") {
+  settings.call_timeout = 3'000ms;
+  make().start();
+  turn();
+  auto stopped = it->stop(kj::NEVER_DONE);
+  pass(2'999ms);
+  CHECK(!stopped.poll(scope));
+  pass(1ms);
+  CHECK(stopped.poll(scope));
+  CHECK(state() == link_state::stopped);
+  pass(60'000ms);
+  CHECK(cluster.dialled.size() == 1);
+}
+
+TEST_CASE_FIXTURE(connector_fixture, "a stop while it connects leaves nothing behind") {
+  make();
+  dial.silent = {1, 2, 3};
+  it->start();
+  turn();
+  auto stopped = it->stop(kj::READY_NOW);
+  CHECK(stopped.poll(scope));
+  dial.silent.clear();
+  pass(60'000ms);
+  CHECK(state() == link_state::stopped);
+  CHECK(listener.all == std::vector<std::string>{"halted"});
+  CHECK(cluster.dialled.empty());
+}
+
+TEST_CASE_FIXTURE(connector_fixture, "a store that cannot keep a session's number ends the device") {
+  struct full_disk final : memory_store {
+    session_number next_session(unix_ms) override {
+      throw store_error{"The profile's database failed: full."};
+    }
+  } full;
+  make();
+  full.set_identity(who);
+  connector other{timer, dial, settings, full, seen, listener, who, chance, calendar, 0};
+  other.start();
+  pass(60'000ms);
+  CHECK(other.state().state == link_state::broken);
+  CHECK(cluster.dialled.size() == 1);
+}
+
+// --- becoming somebody -------------------------------------------------------------------------------------
+
+TEST_CASE_FIXTURE(connector_fixture, "a registration that reaches nobody ends with its deadline") {
+  settings.ask_timeout = 10'000ms;
+  cluster.dead_ports = {1, 2, 3};
+  enrolment enrol{timer, cluster, settings, store, who, chance, 0};
+  auto registered = enrol.register_device("+4911111111", "123456", "test");
+  pass(9'999ms);
+  CHECK(!registered.poll(scope));
+  pass(2'001ms); // one more pause at most
+  const auto answer = get(registered);
+  REQUIRE(!answer);
+  CHECK(answer.error().code == ec::unavailable);
+  CHECK(!who.registered());
+}
+
+TEST_CASE_FIXTURE(connector_fixture,
+                  "silent and dead seeds are passed over, and the code is asked for once") {
+  cluster.dead_ports = {2};
+  dial.silent = {1};
+  enrolment enrol{timer, dial, settings, store, who, chance, 0};
+  unsigned codes = 0;
+  cluster.on_code = [&](const std::string&, const std::string&) { ++codes; };
+  auto asked = enrol.request_code("+4911111111");
+  pass(5'000ms);
+  CHECK(get(asked));
+  CHECK(codes == 1);
+}
+
+TEST_CASE_FIXTURE(connector_fixture, "a wrong code is not tried at the next node, and the key is kept") {
+  enrolment enrol{timer, cluster, settings, store, who, chance, 0};
+  auto wrong = enrol.register_device("+4911111111", "000000", "test");
+  CHECK(get(wrong).error().code == ec::code_wrong);
+  CHECK(cluster.dialled.size() == 1);
+  const auto key = store.who()->key;
+  auto right = enrol.register_device("+4911111111", "123456", "test");
+  CHECK(get(right)->key == key);
+  auto again = enrol.register_device("+4911111111", "123456", "test");
+  CHECK(get(again).error().code == ec::bad_request);
+}
+
+TEST_CASE_FIXTURE(connector_fixture, "an enrolment that is destroyed rejects what was asked of it") {
+  dial.silent = {1, 2, 3};
+  auto enrol = kj::heap<enrolment>(timer, dial, settings, store, who, chance, 0);
+  auto asked = enrol->request_code("+4911111111");
+  turn();
+  enrol = nullptr;
+  CHECK(asked.poll(scope));
+  asked.then([](auto&&) { FAIL("answered by nobody"); }, [](kj::Exception&&) {}).wait(scope);
+}

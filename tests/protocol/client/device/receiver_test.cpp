@@ -1,0 +1,309 @@
+// The receiver alone: a session that is silent, refuses or answers late, gaps that stay, and a store that fails.
+#include "protocol/client/device/receiver.hpp"
+#include "tests/protocol/client/device/lone_part.hpp"
+
+using namespace parley;
+using namespace parley::client;
+using namespace parley::test;
+
+namespace {
+
+struct receiver_fixture : part_fixture {
+  kj::Own<session_calls> calls;
+  kj::Own<receiver> in;
+
+  receiver_fixture() {
+    settings.ack_every = 200ms;
+    settings.heal_tries_max = 3;
+    settings.ask_timeout = 1'000ms;
+  }
+  receiver& make(client_store& from) {
+    calls = kj::heap<session_calls>(timer, host, settings, history, chance);
+    in = kj::heap<receiver>(timer, host, *calls, settings, from, seen, history, who);
+    return *in;
+  }
+  receiver& make() { return make(store); }
+  void online() {
+    in->online(connect());
+    turn();
+  }
+  void lose() {
+    in->lost();
+    cut();
+  }
+  static inbox_row row(std::uint64_t prev, std::uint64_t seq) {
+    message_row r;
+    r.prev = seq_no{prev};
+    r.msg.conversation = talk;
+    r.msg.seq = seq_no{seq};
+    r.msg.sender = user_id{2};
+    r.msg.client_id = {device_id{20}, seq};
+    r.msg.body = std::to_string(seq);
+    return r;
+  }
+  /// As the RPC system does it: the promise is driven, whoever waits for it.
+  kj::Promise<void> take(std::vector<inbox_row> rows, cursor upto) {
+    return in->take(std::move(rows), std::move(upto)).eagerlyEvaluate(nullptr);
+  }
+  void deliver(std::vector<inbox_row> rows, cursor upto) {
+    auto taken = take(std::move(rows), std::move(upto));
+    REQUIRE(taken.poll(scope));
+    taken.wait(scope);
+  }
+  /// The session answers a fetch with one message, or none.
+  void heal(std::size_t n, std::uint64_t seq = 0, bool more = false) {
+    REQUIRE(session->heals.size() > n);
+    auto results = session->heals[n].context.getResults();
+    if (seq > 0) {
+      auto m = results.initMessages(1)[0];
+      fill(m.initConversation(), talk);
+      m.setSeq(seq);
+      m.setSenderDevice(20);
+      m.setBody(as_data("healed"));
+    }
+    results.setMore(more);
+    session->heals[n].accept();
+    turn();
+  }
+  const std::string& acked(std::size_t n) const { return session->acknowledged.at(n); }
+};
+
+struct full_disk final : memory_store {
+  void apply(const applied_batch&) override { throw store_error{"The profile's database failed: full."}; }
+};
+
+} // namespace
+
+TEST_CASE_FIXTURE(receiver_fixture,
+                  "while a gap is being fetched, nothing after it is told or acknowledged") {
+  make();
+  online();
+  auto taken = take({row(0, 1), row(3, 4)}, "c4");
+  turn();
+  REQUIRE(session->heals.size() == 1);
+  CHECK(session->heals_after[0] == seq_no{0});
+  CHECK(seen.messages.empty());
+  CHECK(session->acks.empty());
+  pass(500ms);
+  CHECK(!taken.poll(scope));
+  heal(0, 1, true);
+  REQUIRE(session->heals.size() == 2);
+  heal(1, 3);
+  CHECK(taken.poll(scope));
+  CHECK(seen.bodies() == std::vector<std::string>{"healed", "healed", "4"});
+  CHECK(acked(0) == "c4");
+}
+
+TEST_CASE_FIXTURE(receiver_fixture, "a gap that cannot be closed is reported once and passed over") {
+  make();
+  online();
+  auto taken = take({row(5, 6)}, "c6");
+  for (std::size_t n = 0; n < 3; ++n) {
+    turn();
+    heal(n);
+  }
+  CHECK(taken.poll(scope));
+  CHECK(session->heals.size() == 3);
+  REQUIRE(seen.gaps.size() == 1);
+  CHECK(seen.gaps[0] == std::pair{seq_no{0}, seq_no{5}});
+  CHECK(seen.bodies() == std::vector<std::string>{"6"});
+}
+
+TEST_CASE_FIXTURE(receiver_fixture, "a store that fails ends the device; nothing is told or acknowledged") {
+  full_disk full;
+  make(full);
+  online();
+  SUBCASE("at a delivery") {
+    deliver({row(0, 1)}, "c1");
+  }
+  SUBCASE("at a page that closes a gap") {
+    auto taken = take({row(1, 2)}, "c2");
+    turn();
+    heal(0, 1);
+    CHECK(taken.poll(scope));
+  }
+  CHECK(host.now.state == link_state::broken);
+  CHECK(seen.messages.empty());
+  CHECK(session->acks.empty());
+}
+
+TEST_CASE_FIXTURE(receiver_fixture,
+                  "one acknowledgement is under way; the next covers all that came meanwhile") {
+  make();
+  online();
+  deliver({row(0, 1)}, "c1");
+  REQUIRE(session->acks.size() == 1);
+  for (std::uint64_t n = 2; n <= 9; ++n)
+    deliver({row(n - 1, n)}, "c" + std::to_string(n));
+  pass(1'000ms);
+  CHECK(session->acks.size() == 1);
+  session->acks[0].accept();
+  pass(1'000ms);
+  REQUIRE(session->acks.size() == 2);
+  CHECK(acked(1) == "c9");
+  CHECK(!in->idle());
+  session->acks[1].accept();
+  turn();
+  CHECK(in->idle());
+  CHECK(store.where().acknowledged == "c9");
+}
+
+TEST_CASE_FIXTURE(receiver_fixture, "an acknowledgement that is refused for now is made again, later") {
+  make();
+  online();
+  deliver({row(0, 1)}, "c1");
+  session->acks[0].refuse(ec::not_leader);
+  turn();
+  CHECK(host.considered == std::vector<ec>{ec::not_leader});
+  CHECK(session->acks.size() == 1);
+  pass(200ms);
+  REQUIRE(session->acks.size() == 2);
+  CHECK(acked(1) == "c1");
+}
+
+TEST_CASE_FIXTURE(receiver_fixture, "a place that the cluster does not want is not offered again") {
+  make();
+  online();
+  deliver({row(0, 1)}, "c1");
+  session->acks[0].refuse(ec::bad_cursor);
+  pass(10'000ms);
+  CHECK(session->acks.size() == 1);
+  CHECK(in->idle());
+}
+
+TEST_CASE_FIXTURE(receiver_fixture, "a store that cannot keep an acknowledgement ends the device") {
+  struct forgetful final : memory_store {
+    void acknowledged(const cursor&) override { throw store_error{"The profile's database failed: full."}; }
+  } full;
+  make(full);
+  online();
+  deliver({row(0, 1)}, "c1");
+  session->acks[0].accept();
+  turn();
+  CHECK(host.now.state == link_state::broken);
+}
+
+TEST_CASE_FIXTURE(receiver_fixture, "what one connection could not acknowledge, the next one does") {
+  make();
+  online();
+  deliver({row(0, 1)}, "c1");
+  CHECK(session->acks.size() == 1);
+  lose();
+  online();
+  REQUIRE(session->acks.size() == 1);
+  CHECK(acked(0) == "c1");
+}
+
+TEST_CASE_FIXTURE(receiver_fixture,
+                  "a stream begins at the place of the store, or at none if that is unknown") {
+  make();
+  online();
+  deliver({row(0, 1)}, "c1");
+  lose();
+  online();
+  REQUIRE(session->receives.size() == 1);
+  CHECK(session->received_from[0] == "c1");
+  session->receives[0].refuse(ec::bad_cursor);
+  turn();
+  REQUIRE(session->receives.size() == 2);
+  CHECK(session->received_from[1].empty());
+  SUBCASE("refused there as well, the connection ends") {
+    session->receives[1].refuse(ec::bad_cursor);
+    turn();
+    CHECK(session->receives.size() == 2);
+    CHECK(host.current->why().code == ec::bad_cursor);
+  }
+  SUBCASE("accepted, repeats are hidden") {
+    session->receives[1].accept();
+    deliver({row(0, 1), row(1, 2)}, "c2");
+    CHECK(seen.bodies() == std::vector<std::string>{"1", "2"});
+  }
+}
+
+TEST_CASE_FIXTURE(receiver_fixture, "a delivery over a connection that was replaced is not taken") {
+  make();
+  online();
+  auto old = session->receivers[0];
+  auto first = kj::mv(host.current);
+  connect();
+  auto call = old.deliverRequest();
+  auto item = call.initItems(1)[0].initMessage();
+  fill(item.initIt().initConversation(), talk);
+  item.getIt().setSeq(1);
+  auto done = call.send();
+  turn();
+  CHECK(seen.messages.empty());
+  CHECK(store.where().applied.empty());
+  first = nullptr;
+}
+
+TEST_CASE_FIXTURE(receiver_fixture, "a node that closes the connection is passed on to the host") {
+  make();
+  online();
+  auto port = session->receivers[0];
+  auto call = port.closedRequest();
+  write(call.initError(), ec::draining);
+  auto done = call.send();
+  turn();
+  CHECK(host.closed == std::vector<ec>{ec::draining});
+}
+
+TEST_CASE_FIXTURE(receiver_fixture, "what a person has read is told once, and again while that may help") {
+  make();
+  online();
+  in->ack_read(talk, seq_no{3});
+  in->ack_read(talk, seq_no{2});
+  turn();
+  REQUIRE(session->reads.size() == 1);
+  session->reads[0].refuse(ec::overloaded, 700ms);
+  pass(699ms);
+  in->ack_read(talk, seq_no{5});
+  CHECK(session->reads.size() == 1);
+  pass(1ms);
+  REQUIRE(session->reads.size() == 2);
+  CHECK(session->read[1] == seq_no{5});
+  CHECK(!in->idle());
+  SUBCASE("accepted") {
+    session->reads[1].accept();
+  }
+  SUBCASE("refused for good") {
+    session->reads[1].refuse(ec::not_a_member);
+  }
+  pass(10'000ms);
+  CHECK(session->reads.size() == 2);
+  CHECK(in->idle());
+  CHECK(store.reads_owed().empty());
+}
+
+TEST_CASE_FIXTURE(receiver_fixture, "a halted device answers those who wait until it is settled") {
+  make();
+  online();
+  deliver({row(0, 1)}, "c1");
+  auto settled = in->settled();
+  CHECK(!settled.poll(scope));
+  host.halt(link_state::stopped, refuse(ec::session_closed));
+  in->halted();
+  CHECK(settled.poll(scope));
+}
+
+TEST_CASE_FIXTURE(receiver_fixture,
+                  "a device that is streamed to fetches nothing; one that pulls is answered") {
+  SUBCASE("streamed to") {
+    make();
+    online();
+    auto fetched = in->sync_inbox();
+    CHECK(get(fetched).error().code == ec::bad_request);
+  }
+  SUBCASE("pulls, and the session is silent") {
+    settings.how = intake::pull;
+    make();
+    online();
+    CHECK(session->receives.empty());
+    auto fetched = in->sync_inbox();
+    turn();
+    REQUIRE(session->pages.size() == 1);
+    in = nullptr;
+    CHECK(fetched.poll(scope)); // rejected: nobody waits for ever
+    fetched.then([](auto&&) { FAIL("answered by nobody"); }, [](kj::Exception&&) {}).wait(scope);
+  }
+}

@@ -1,0 +1,204 @@
+// The pure rules of connecting, sending again, and acknowledging.
+#include "protocol/client/device/receipt_rules.hpp"
+#include "protocol/client/device/reconnect_rules.hpp"
+#include "protocol/client/device/resend_rules.hpp"
+
+#include <doctest/doctest.h>
+
+using namespace parley;
+using namespace parley::client;
+using namespace std::chrono_literals;
+using step = delivery_acks::step;
+
+namespace {
+constexpr conversation_id talk{1, 2};
+}
+
+// --- which node, and when ----------------------------------------------------------------------------------
+
+TEST_CASE("a round tries every seed once, and a pause follows a round that fails") {
+  dice chance{1};
+  reconnect_rules rules{3, 1, {100ms, 1'000ms}, 5s};
+  CHECK(rules.pause() == 0ms); // the first round begins at once
+  std::vector<std::size_t> tried{rules.seed()};
+  while (rules.failed(chance))
+    tried.push_back(rules.seed());
+  CHECK(tried == std::vector<std::size_t>{1, 2, 0});
+  CHECK(rules.seed() == 1);
+  CHECK(rules.pause() <= 100ms);
+}
+
+TEST_CASE("rounds that fail again and again are apart, up to the highest ceiling") {
+  dice chance{7};
+  reconnect_rules rules{1, 0, {100ms, 1'000ms}, 5s};
+  auto longest = 0ms;
+  for (int n = 0; n < 100; ++n) {
+    CHECK(!rules.failed(chance));
+    CHECK(rules.pause() <= 1'000ms);
+    longest = std::max(longest, rules.pause());
+  }
+  CHECK(longest > 800ms);
+}
+
+TEST_CASE("after a loss the next seed is first, and the whole round is tried again") {
+  dice chance{1};
+  reconnect_rules rules{3, 0, {100ms, 1'000ms}, 5s};
+  CHECK(rules.failed(chance));
+  CHECK(rules.seed() == 1);
+  rules.connected(1s);
+  rules.lost(2s, chance);
+  CHECK(rules.seed() == 2);
+  CHECK(rules.failed(chance));
+  CHECK(rules.failed(chance));
+  CHECK(!rules.failed(chance));
+}
+
+TEST_CASE("only a connection that lasted begins at the lowest ceiling again") {
+  dice chance{3};
+  reconnect_rules rules{1, 0, {1ms, 1'000'000ms}, 5s};
+  for (int n = 0; n < 20; ++n)
+    rules.failed(chance);
+  rules.connected(10s);
+  rules.lost(14'999ms, chance);
+  CHECK(rules.pause() > 1ms);
+  rules.connected(20s);
+  rules.lost(25s, chance);
+  CHECK(rules.pause() <= 1ms);
+}
+
+TEST_CASE("the advice of a node replaces the pause, once") {
+  dice chance{3};
+  reconnect_rules rules{1, 0, {1ms, 2ms}, 5s};
+  rules.connected(0s);
+  rules.advised(700ms);
+  rules.lost(1s, chance);
+  CHECK(rules.pause() == 700ms);
+  rules.connected(2s);
+  rules.lost(3s, chance);
+  CHECK(rules.pause() <= 2ms);
+}
+
+// --- sending again -----------------------------------------------------------------------------------------
+
+TEST_CASE("outcomes of the message are final; conditions and the session's end are not") {
+  dice chance{1};
+  resend_rules rules{{50ms, 2'000ms}, 6, true};
+  for (auto why : {ec::not_a_member, ec::too_large, ec::retry_too_old, ec::conflict, ec::bad_request})
+    CHECK(!rules.refused(refuse(why), 1, chance).again);
+  for (auto why : {ec::rate_limited, ec::not_leader, ec::overloaded, ec::timed_out, ec::unavailable,
+                   ec::fenced, ec::not_authenticated})
+    CHECK(rules.refused(refuse(why), 1, chance).again);
+}
+
+TEST_CASE("the pause grows with the attempts, stays bounded, and is never below the advice") {
+  dice chance{1};
+  resend_rules rules{{50ms, 2'000ms}, 1'000, true};
+  auto longest = 0ms;
+  for (unsigned attempt = 1; attempt < 200; ++attempt) {
+    const auto pause = rules.refused(refuse(ec::rate_limited), attempt, chance).pause;
+    CHECK(pause <= (attempt == 1 ? 50ms : 2'000ms));
+    longest = std::max(longest, pause);
+  }
+  CHECK(longest > 1'000ms);
+  CHECK(rules.refused({ec::rate_limited, "", 9'000ms}, 1, chance).pause == 9'000ms);
+}
+
+TEST_CASE("a node is left after so many refusals in a row of a kind that another may not have") {
+  dice chance{1};
+  resend_rules rules{{50ms, 2'000ms}, 3, true};
+  const auto leave = [&](ec why) { return rules.refused(refuse(why), 1, chance).leave; };
+  CHECK(!leave(ec::not_leader));
+  CHECK(!leave(ec::timed_out));
+  CHECK(!leave(ec::rate_limited)); // says nothing about the node
+  CHECK(leave(ec::unavailable));
+  rules.connected();
+  CHECK(!leave(ec::not_leader));
+  CHECK(!leave(ec::not_leader));
+  rules.accepted();
+  CHECK(!leave(ec::not_leader));
+  resend_rules alone{{50ms, 2'000ms}, 1, false};
+  CHECK(!alone.refused(refuse(ec::unavailable), 1, chance).leave);
+}
+
+// --- acknowledging -----------------------------------------------------------------------------------------
+
+TEST_CASE("the first message is acknowledged at once, what follows after a while, many at once") {
+  delivery_acks acks{200ms, 5};
+  CHECK(acks.idle());
+  CHECK(!acks.begin(0ms));
+  acks.advance("1", 1);
+  CHECK(acks.next(1, 1s).what == step::now);
+  CHECK(acks.begin(1s) == "1");
+  acks.answered("1", true);
+  CHECK(acks.idle());
+
+  acks.advance("2", 1);
+  const auto next = acks.next(1, 1'050ms);
+  CHECK(next.what == step::at_due);
+  CHECK(next.due == 1'250ms);
+  acks.advance("3", 1);
+  CHECK(acks.next(1, 1'060ms).what == step::nothing); // a timer is set
+  acks.advance("6", 3);
+  CHECK(acks.next(3, 1'070ms).what == step::now);
+}
+
+TEST_CASE("rows that are no messages are in no hurry") {
+  delivery_acks acks{200ms, 5};
+  acks.advance("1", 0);
+  const auto next = acks.next(0, 1s);
+  CHECK(next.what == step::at_due);
+  CHECK(next.due == 1'200ms);
+}
+
+TEST_CASE("one acknowledgement is under way at a time, and a lost one is made again") {
+  delivery_acks acks{200ms, 5};
+  acks.advance("1", 1);
+  CHECK(acks.begin(0ms) == "1");
+  acks.advance("2", 9);
+  CHECK(acks.next(9, 1s).what == step::nothing);
+  CHECK(!acks.begin(1s));
+  acks.lost();
+  CHECK(!acks.idle());
+  CHECK(acks.begin(2s) == "2");
+  acks.answered("2", false);
+  CHECK(!acks.idle());
+  CHECK(acks.begin(3s) == "2");
+}
+
+TEST_CASE("a timer that was lost with its connection can be set again") {
+  delivery_acks acks{200ms, 5};
+  acks.advance("1", 0);
+  CHECK(acks.next(0, 1s).what == step::at_due);
+  CHECK(acks.next(0, 1s).what == step::nothing);
+  acks.lost();
+  CHECK(acks.next(0, 1s).what == step::at_due);
+  acks.timer_fired();
+  CHECK(acks.next(0, 2s).what == step::at_due);
+}
+
+TEST_CASE("what was read is told once per position, the newest, one call per conversation at a time") {
+  read_marks reads;
+  CHECK(reads.idle());
+  CHECK(reads.news(talk, seq_no{3}));
+  reads.want(talk, seq_no{3});
+  CHECK(!reads.news(talk, seq_no{2}));
+  auto told = reads.take();
+  REQUIRE(told.size() == 1);
+  CHECK(told[0].upto == seq_no{3});
+  reads.want(talk, seq_no{5});
+  reads.want(talk, seq_no{4});
+  CHECK(reads.take().empty());
+  reads.settled(told[0]);
+  CHECK(!reads.idle());
+  told = reads.take();
+  REQUIRE(told.size() == 1);
+  CHECK(told[0].upto == seq_no{5});
+  reads.lost();
+  told = reads.take();
+  REQUIRE(told.size() == 1);
+  reads.again(talk);
+  CHECK(reads.take().size() == 1);
+  reads.settled(told[0]);
+  CHECK(reads.idle());
+  CHECK(reads.take().empty());
+}

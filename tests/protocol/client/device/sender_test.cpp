@@ -1,0 +1,236 @@
+// The sender alone: a session that is silent, refuses, answers late or is full, and a store that fails.
+#include "protocol/client/device/sender.hpp"
+#include "tests/protocol/client/device/lone_part.hpp"
+
+using namespace parley;
+using namespace parley::client;
+using namespace parley::test;
+using kind = history_event::kind;
+
+namespace {
+
+struct sender_fixture : part_fixture {
+  kj::Own<sender> out;
+
+  sender& make(client_store& in) {
+    out = kj::heap<sender>(timer, host, settings, in, seen, history, who, chance);
+    return *out;
+  }
+  sender& make() { return make(store); }
+  void online() {
+    connect();
+    out->online();
+    turn();
+  }
+  void lose() {
+    out->lost({ec::unavailable, "", {}});
+    cut();
+  }
+  const std::vector<std::uint64_t>& asked() const { return session->counters; }
+  std::size_t history_of(kind k) const {
+    return static_cast<std::size_t>(
+        std::count_if(seen.history.begin(), seen.history.end(), [k](const auto& e) { return e.type == k; }));
+  }
+};
+
+} // namespace
+
+TEST_CASE_FIXTURE(sender_fixture, "without a connection a message is kept and waits") {
+  make();
+  auto promise = out->send(talk, "hello");
+  pass(60'000ms);
+  CHECK(!promise.poll(scope));
+  CHECK(store.waiting().size() == 1);
+  CHECK(out->unsettled() == 1);
+  online();
+  CHECK(asked().size() == 1);
+}
+
+TEST_CASE_FIXTURE(sender_fixture,
+                  "a silent session leaves the outcome open, and the next gets the same counter") {
+  settings.call_timeout = 1'000ms;
+  make();
+  online();
+  auto promise = out->send(talk, "hello");
+  turn();
+  const auto before = session->counters;
+  pass(1'000ms);
+  CHECK(host.current->why().code == ec::timed_out);
+  lose();
+  CHECK(history_of(kind::info) == 1);
+  CHECK(!promise.poll(scope));
+  online();
+  CHECK(asked() == before);
+  session->sends[0].accept();
+  CHECK(get(promise));
+  CHECK(store.waiting().empty());
+}
+
+TEST_CASE_FIXTURE(sender_fixture, "nothing is sent on a connection that has ended") {
+  make();
+  online();
+  host.current->end({ec::draining, "", {}});
+  REQUIRE(out->post(talk, "hello"));
+  turn();
+  CHECK(session->sends.empty());
+}
+
+TEST_CASE_FIXTURE(sender_fixture, "what an earlier life has kept is sent when there is a connection") {
+  store.enqueue(talk, "one");
+  store.enqueue(talk, "two");
+  make();
+  CHECK(out->unsettled() == 2);
+  online();
+  CHECK(asked() == std::vector<std::uint64_t>{1});
+  session->sends[0].accept();
+  turn();
+  CHECK(asked() == std::vector<std::uint64_t>{1, 2});
+}
+
+TEST_CASE_FIXTURE(sender_fixture, "a condition is waited out with the same counter, and nothing overtakes") {
+  make();
+  online();
+  REQUIRE(out->post(talk, "one"));
+  REQUIRE(out->post(talk, "two"));
+  turn();
+  session->sends[0].refuse(ec::overloaded, 300ms);
+  pass(299ms);
+  CHECK(asked() == std::vector<std::uint64_t>{1});
+  pass(1ms);
+  CHECK(asked() == std::vector<std::uint64_t>{1, 1});
+  CHECK(seen.failed.empty());
+}
+
+TEST_CASE_FIXTURE(sender_fixture, "a final refusal is reported once, and the next message leaves") {
+  make();
+  online();
+  auto first = out->send(talk, "one");
+  REQUIRE(out->post(talk, "two"));
+  turn();
+  session->sends[0].refuse(ec::not_a_member);
+  turn();
+  const auto outcome = get(first);
+  REQUIRE(!outcome);
+  CHECK(outcome.error().code == ec::not_a_member);
+  CHECK(seen.failed == std::vector<ec>{ec::not_a_member});
+  CHECK(store.failures().size() == 1);
+  CHECK(asked() == std::vector<std::uint64_t>{1, 2});
+}
+
+TEST_CASE_FIXTURE(sender_fixture, "a refusal of the session keeps the message and is told to the host") {
+  make();
+  online();
+  REQUIRE(out->post(talk, "one"));
+  turn();
+  SUBCASE("fenced") {
+    session->sends[0].refuse(ec::fenced);
+    turn();
+    CHECK(host.considered == std::vector<ec>{ec::fenced});
+  }
+  SUBCASE("not authenticated") {
+    session->sends[0].refuse(ec::not_authenticated);
+    turn();
+    CHECK(host.considered == std::vector<ec>{ec::not_authenticated});
+  }
+  CHECK(seen.failed.empty());
+  CHECK(store.waiting().size() == 1);
+}
+
+TEST_CASE_FIXTURE(sender_fixture, "a full outbox and a body above the bound are refused and not kept") {
+  settings.outbox_messages_max = 2;
+  make();
+  const auto big = out->post(talk, std::string(body_bytes_max + 1, 'x'));
+  REQUIRE(!big);
+  CHECK(big.error().code == ec::too_large);
+  REQUIRE(out->post(talk, "one"));
+  REQUIRE(out->post(talk, "two"));
+  const auto third = out->post(talk, "three");
+  REQUIRE(!third);
+  CHECK(third.error().code == ec::overloaded);
+  CHECK(store.waiting().size() == 2);
+}
+
+TEST_CASE_FIXTURE(sender_fixture, "no more messages are under way than the settings allow") {
+  settings.in_flight_max = 3;
+  make();
+  online();
+  for (std::uint64_t n = 1; n <= 10; ++n)
+    REQUIRE(out->post(conversation_id{n, n}, "x"));
+  turn();
+  CHECK(session->sends.size() == 3);
+  session->sends[0].accept();
+  turn();
+  CHECK(session->sends.size() == 4);
+}
+
+TEST_CASE_FIXTURE(sender_fixture, "a node that refuses again and again is left, unless there is no other") {
+  settings.move_after_refusals = 3;
+  SUBCASE("another node") {}
+  SUBCASE("no other") {
+    settings.seeds.resize(1);
+  }
+  make();
+  online();
+  REQUIRE(out->post(talk, "one"));
+  turn();
+  for (std::size_t n = 0; n < 3; ++n) {
+    REQUIRE(session->sends.size() == n + 1);
+    CHECK(!host.current->ended());
+    session->sends[n].refuse(ec::not_leader);
+    pass(2'000ms);
+  }
+  CHECK(host.current->ended() == (settings.seeds.size() > 1));
+}
+
+TEST_CASE_FIXTURE(sender_fixture,
+                  "a halted device answers those who wait, keeps their messages, takes no more") {
+  make();
+  online();
+  auto promise = out->send(talk, "hello");
+  auto settled = out->settled();
+  turn();
+  CHECK(!settled.poll(scope));
+  host.halt(link_state::fenced, refuse(ec::fenced));
+  out->halted(refuse(ec::fenced));
+  CHECK(get(promise).error().code == ec::fenced);
+  CHECK(settled.poll(scope));
+  CHECK(store.waiting().size() == 1);
+  CHECK(out->post(talk, "more").error().code == ec::fenced);
+}
+
+TEST_CASE_FIXTURE(sender_fixture, "a store that cannot keep an outcome ends the device and reports nothing") {
+  struct full_disk final : memory_store {
+    void sent(const message&) override { throw store_error{"The profile's database failed: full."}; }
+    void failed(std::uint64_t, ec) override { throw store_error{"The profile's database failed: full."}; }
+  } full;
+  make(full);
+  online();
+  REQUIRE(out->post(talk, "hello"));
+  turn();
+  SUBCASE("stored") {
+    session->sends[0].accept();
+  }
+  SUBCASE("refused") {
+    session->sends[0].refuse(ec::not_a_member);
+  }
+  turn();
+  CHECK(host.now.state == link_state::broken);
+  CHECK(host.now.why == ec::storage_failed);
+  CHECK(seen.sent.empty());
+  CHECK(seen.failed.empty());
+}
+
+TEST_CASE_FIXTURE(sender_fixture, "settled waits for the last outcome") {
+  make();
+  online();
+  REQUIRE(out->post(talk, "one"));
+  REQUIRE(out->post(talk, "two"));
+  auto settled = out->settled();
+  turn();
+  session->sends[0].accept();
+  turn();
+  CHECK(!settled.poll(scope));
+  session->sends[1].accept();
+  CHECK(settled.poll(scope));
+  CHECK(seen.sent.size() == 2);
+}

@@ -1,0 +1,91 @@
+// Calls alone: no session, a silent one, one that refuses, and deadlines, in virtual time.
+#include "protocol/client/device/session_calls.hpp"
+#include "tests/protocol/client/device/lone_part.hpp"
+
+using namespace parley;
+using namespace parley::client;
+using namespace parley::test;
+
+namespace {
+
+struct calls_fixture : part_fixture {
+  kj::Own<session_calls> calls;
+  calls_fixture() {
+    settings.ask_timeout = 10'000ms;
+    calls = kj::heap<session_calls>(timer, host, settings, history, chance);
+  }
+};
+
+} // namespace
+
+TEST_CASE_FIXTURE(calls_fixture, "without a session a call ends at its deadline") {
+  auto list = calls->conversations({}, 10);
+  pass(9'999ms);
+  CHECK(!list.poll(scope));
+  pass(1ms);
+  CHECK(get(list).error().code == ec::unavailable);
+}
+
+TEST_CASE_FIXTURE(calls_fixture, "a halted device asks nothing") {
+  connect();
+  host.halt(link_state::fenced, refuse(ec::fenced));
+  auto list = calls->conversations({}, 10);
+  CHECK(get(list).error().code == ec::fenced);
+  CHECK(session->lists.empty());
+}
+
+TEST_CASE_FIXTURE(calls_fixture,
+                  "a condition is asked again, not before the advised time, until the deadline") {
+  host.last = {ec::draining, "The node is stopping.", {}};
+  connect();
+  auto list = calls->conversations({}, 10);
+  turn();
+  std::size_t n = 0;
+  for (; n < 100 && !list.poll(scope); ++n) {
+    REQUIRE(session->lists.size() == n + 1);
+    session->lists[n].refuse(ec::overloaded, 3'000ms);
+    pass(2'999ms);
+    CHECK(session->lists.size() == n + 1);
+    pass(1ms);
+  }
+  CHECK(n == 4); // at 0, 3, 6 and 9 seconds
+  const auto outcome = get(list);
+  REQUIRE(!outcome);
+  CHECK(outcome.error().code == ec::draining); // what kept the device from a better node
+  CHECK(host.considered == std::vector<ec>(4, ec::overloaded));
+}
+
+TEST_CASE_FIXTURE(calls_fixture, "a final refusal is not asked again") {
+  connect();
+  auto page = calls->sync_conversation(talk, seq_no{0}, 10);
+  turn();
+  session->heals[0].refuse(ec::not_a_member);
+  CHECK(get(page).error().code == ec::not_a_member);
+  pass(60'000ms);
+  CHECK(session->heals.size() == 1);
+  REQUIRE(seen.history.size() == 2);
+  CHECK(seen.history[1].type == history_event::kind::fail);
+}
+
+TEST_CASE_FIXTURE(calls_fixture, "a call whose connection is lost is made again on the next one") {
+  connect();
+  auto list = calls->conversations({}, 10);
+  turn();
+  session->lists[0].done->reject(KJ_EXCEPTION(DISCONNECTED, "the connection was lost"));
+  turn();
+  cut();
+  connect();
+  pass(2'000ms);
+  REQUIRE(session->lists.size() == 1);
+  session->lists[0].accept();
+  CHECK(get(list));
+}
+
+TEST_CASE_FIXTURE(calls_fixture, "calls that are destroyed reject what was asked of them") {
+  connect();
+  auto list = calls->conversations({}, 10);
+  turn();
+  calls = nullptr;
+  CHECK(list.poll(scope));
+  list.then([](auto&&) { FAIL("answered by nobody"); }, [](kj::Exception&&) {}).wait(scope);
+}
