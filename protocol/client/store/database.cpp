@@ -77,6 +77,15 @@ void database::run(const char* sql) {
     throw store_error{fmt::format("The profile's database failed: {}.", sqlite3_errmsg(it_))};
 }
 
+std::uint32_t database::version() {
+  auto s = prepare("PRAGMA user_version");
+  return s.step() ? static_cast<std::uint32_t>(s.integer()) : 0;
+}
+
+void database::set_version(std::uint32_t version) {
+  run(fmt::format("PRAGMA user_version = {}", version).c_str());
+}
+
 // --- statement
 
 database::statement::statement(sqlite3* db, const char* sql) : db_{db} {

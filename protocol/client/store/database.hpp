@@ -1,12 +1,12 @@
 #pragma once
-// What a store on disk says to SQLCipher.
+// The store's use of SQLCipher.
 //
-// What is promised of erased secrets. The file and its write-ahead log (WAL) are encrypted and authenticated
-// page by page: without the key they tell their size and nothing else. With the key, the file holds nothing
-// that was erased (secure_delete overwrites it, free pages too). The WAL still does: it keeps older states of
-// pages until a checkpoint has moved them and it is written over, after a few hundred writes, or until the
-// database is closed and it is deleted. What a disk keeps of blocks that were written over or deleted is its
-// own affair. So whoever takes both the disk and the key may find keys of messages that were erased lately.
+// What is promised of erased secrets: the file and its write-ahead log (WAL) are encrypted and authenticated page
+// by page. Without the key they reveal their size and nothing else. With the key, the file reveals nothing that was
+// erased, because secure_delete overwrites it, in free pages too. The WAL can: it holds older versions of pages
+// until a checkpoint has moved them and the WAL is overwritten, which takes a few hundred writes, or until the
+// database is closed and the WAL is deleted. A disk may also keep blocks that were overwritten or deleted. So
+// somebody who takes both the disk and the key may find keys of messages that were erased recently.
 #include "protocol/client/store/store.hpp"
 #include "protocol/mls/bytes.hpp"
 
@@ -20,13 +20,14 @@ namespace parley::client {
 
 /// Owns:   one connection to one file.
 /// Thread: one.
-/// Holds:  what was committed is on disk (WAL, synchronous=FULL), encrypted. Throws `store_error`.
+/// Holds:  what was committed is on disk (WAL, synchronous=FULL), encrypted.
+/// Errors: throws `store_error`.
 class database {
 public:
   class statement;
   class transaction;
 
-  /// Opens or creates, for its owner only. The key: 32 random bytes, used as they are.
+  /// Opens or creates the file, readable by its owner only. The key is 32 random bytes and used as it is.
   database(const std::filesystem::path& file, const mls::secret& key);
   ~database();
   database(const database&) = delete;
@@ -34,7 +35,10 @@ public:
 
   statement prepare(const char* sql);
   void run(const char* sql);
-  /// Something that belongs to the transaction that is open failed: it can only be undone.
+  /// The version of what is stored, in the file's header; 0 in a new file.
+  std::uint32_t version();
+  void set_version(std::uint32_t version);
+  /// A part of the open transaction failed: it can only be rolled back.
   void doom() { is_doomed_ = open_transactions_ > 0; }
 
 private:
@@ -44,7 +48,7 @@ private:
   bool is_doomed_ = false; ///< something inside of the outermost transaction failed
 };
 
-/// A prepared statement for one use. Columns and parameters are taken in order.
+/// A prepared statement for one use. Parameters are bound and columns are read in their order.
 class database::statement {
 public:
   statement(sqlite3* db, const char* sql);
@@ -76,9 +80,9 @@ private:
   int taken_ = 0;
 };
 
-/// Rolls back unless committed. One that begins inside of another belongs to it: the outermost is on disk
-/// when it was committed, with all that was committed inside, and can only be undone if something inside was
-/// not.
+/// Rolls back unless it is committed. A transaction that begins inside another one is a part of it: everything is
+/// on disk when the outermost one is committed. If an inner one was not committed, the outermost one can only be
+/// rolled back.
 class database::transaction {
 public:
   explicit transaction(database& in);

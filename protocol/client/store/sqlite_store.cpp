@@ -9,13 +9,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstring>
 
 namespace parley::client {
 namespace {
 
 constexpr auto database_name = "parley.db";
-constexpr auto tables = R"(
+/// The database's version is in its header (`user_version`). Step N, counted from 1, brings a database of version
+/// N - 1 to version N; a new database runs all of them. Append a step, never change one: profiles exist that have
+/// run it. Step 1 also takes profiles that were written before versions were.
+constexpr std::array steps{R"(
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS outbox (
   counter INTEGER PRIMARY KEY, hi INTEGER NOT NULL, lo INTEGER NOT NULL, body BLOB NOT NULL,
@@ -37,7 +41,7 @@ CREATE TABLE IF NOT EXISTS reads (
   PRIMARY KEY (hi, lo)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS parts (
   owner BLOB NOT NULL, name BLOB NOT NULL, value BLOB NOT NULL, PRIMARY KEY (owner, name)) WITHOUT ROWID;
-)";
+)"};
 
 } // namespace
 
@@ -76,14 +80,16 @@ sqlite_store::sqlite_store(const std::filesystem::path& directory, const mls::se
 }
 
 void sqlite_store::make_tables() {
-  constexpr std::string_view format = "1";
   database::transaction t{db_};
-  db_.run(tables);
-  const auto found = setting("format");
-  if (found.empty())
-    set("format", format);
-  else if (found != format)
-    throw store_error{"This profile was written by a newer parley: use that one."};
+  auto version = db_.version();
+  if (version > steps.size())
+    throw store_error{
+        fmt::format("This profile was written by a newer parley (its format is {}, this program knows "
+                    "formats up to {}). Nothing was changed: install the newer parley to use it.",
+                    version, steps.size())};
+  while (version < steps.size())
+    db_.run(steps[version++]);
+  db_.set_version(version);
   t.commit();
 }
 
@@ -264,13 +270,13 @@ client_store::applied_state sqlite_store::applied() {
     m.read = seq_no{marks.integer()};
     out.marks.push_back(m);
   }
+  return out;
 }
 
 std::vector<message> sqlite_store::history(conversation_id c, seq_no after, std::size_t limit) {
   std::vector<message> out;
   auto s = db_.prepare("SELECT seq, id_hi, id_lo, sender, device, counter, at, body FROM history "
                        "WHERE hi = ? AND lo = ? AND seq > ? ORDER BY seq LIMIT ?");
-  return out;
   s.bind(c).bind(after).bind(static_cast<std::int64_t>(limit));
   while (s.step()) {
     message m;

@@ -91,6 +91,33 @@ TEST_CASE("a second process cannot take a profile that is in use") {
   CHECK_THROWS_AS(sqlite_store{s.path()}, store_error);
 }
 
+TEST_CASE("a profile of a newer version is refused with a sentence and left as it is") {
+  scratch_directory s;
+  const mls::secret key{mls::view_of(std::string(32, 'k'))};
+  sqlite_store{s.path(), key}.enqueue(talk, "kept");
+  database{s.path() / "parley.db", key}.set_version(1'000);
+  std::string sentence;
+  try {
+    sqlite_store{s.path(), key};
+  } catch (const store_error& e) {
+    sentence = e.what();
+  }
+  CHECK(sentence.find("newer parley") != std::string::npos);
+  database db{s.path() / "parley.db", key};
+  CHECK(db.version() == 1'000);
+  db.set_version(1);
+  CHECK(sqlite_store{s.path(), key}.waiting().size() == 1);
+}
+
+TEST_CASE("a profile that was written before versions were gets one and keeps what it holds") {
+  scratch_directory s;
+  const mls::secret key{mls::view_of(std::string(32, 'k'))};
+  sqlite_store{s.path(), key}.enqueue(talk, "kept");
+  database{s.path() / "parley.db", key}.set_version(0);
+  CHECK(sqlite_store{s.path(), key}.waiting().size() == 1);
+  CHECK(database{s.path() / "parley.db", key}.version() == 1);
+}
+
 TEST_CASE("a delivery is kept whole: messages, positions, watermarks and cursor") {
   scratch_directory s;
   {
