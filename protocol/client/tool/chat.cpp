@@ -122,8 +122,10 @@ private:
     device_.wait(device_.it().stop());
     if (!reached)
       throw stop{status::unreachable,
-                 fmt::format("Not all messages were {} within {} s; what is not sent is kept.", options_.wait,
-                             options_.seconds)};
+                 fmt::format(
+                     "Not all messages were {} within {} seconds. What is not sent yet is kept, and the next "
+                     "command of this profile sends it.",
+                     options_.wait, options_.seconds)};
   }
 
   void show(const client::message& m) {
@@ -183,23 +185,42 @@ private:
 
 } // namespace
 
-void add_chat(CLI::App& app, context& shared) {
-  auto* sub = app.add_subcommand("chat", "Talk: · kept, ✓ sent, ✓✓ delivered, blue ✓✓ read");
-  sub->fallthrough();
+command chat_command(context& shared) {
   const auto o = std::make_shared<options>();
-  sub->add_option("--with", o->with, "A phone number (+49…) or a conversation (32 hex digits)")->required();
-  sub->add_option("--lines", o->lines, "So much of what was said before is shown")
-      ->capture_default_str()
-      ->check(CLI::Range(0, 10'000));
-  sub->add_option("--wait", o->wait, "At the end of the input, return when all is …")
-      ->check(CLI::IsMember({"sent", "delivered", "read"}))
-      ->capture_default_str();
-  sub->add_option("--seconds", o->seconds, "… or after; also for the first connection")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 86'400));
-  sub->footer(
-      "Ctrl-D ends. Input may be a pipe.\n\nExample:\n  parley chat --profile alice --with +491700000002");
-  sub->callback([o, &shared] { chat{*o, shared}.run(); });
+  return {
+      .name = "chat",
+      .summary = "Talk in a conversation, live, on a terminal or in a pipe",
+      .details =
+          "The marks before your own messages: · is kept in the profile, ✓ is stored by the cluster, ✓✓ has "
+          "reached a device of the recipient, a blue ✓✓ was read.\n"
+          "Ctrl-D on an empty line, or the end of the input, ends the chat.\n\nExample:\n"
+          "  parley chat --profile alice --with +491700000002\n",
+      .options =
+          {{.name = "--with",
+            .unit = "WHOM",
+            .help = "The other person: a phone number (+49…) or the 32 hexadecimal digits of a conversation.",
+            .value = &o->with,
+            .required = true},
+           {.name = "--lines",
+            .unit = "NUMBER",
+            .help = "How many of the earlier messages are shown at the start.",
+            .value = &o->lines,
+            .bounds = std::pair{0.0, 10'000.0}},
+           {.name = "--wait",
+            .unit = "UNTIL",
+            .help = "At the end of the input, when to return: once all messages are stored by the cluster, "
+                    "once they "
+                    "have reached a device of the recipient, or once they were read.",
+            .value = &o->wait,
+            .choices = {"sent", "delivered", "read"}},
+           seconds_option(
+               o->seconds, 86'400,
+               "How long to wait for the first connection, and at the end of the input, in seconds.")},
+      .run =
+          [o, &shared] {
+            chat{*o, shared}.run();
+          },
+  };
 }
 
 } // namespace parley::tool

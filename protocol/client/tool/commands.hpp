@@ -1,19 +1,23 @@
 #pragma once
-// `parley`, one command a file: `main` adds each with its `add_…`. A command sets `exit_code` or throws `stop`.
+// `parley`, one command a file. A command declares its options as a table and knows nothing of how a command line
+// is parsed: `main` alone does.
 #include "protocol/client/client.hpp"
 
-#include <CLI/CLI.hpp>
-
 #include <filesystem>
+#include <functional>
+#include <optional>
 #include <stdexcept>
 #include <string>
+#include <utility>
+#include <variant>
+#include <vector>
 
 namespace parley::tool {
 
 /// What the program answers to a shell. Documented in `parley --help`.
 enum class status : int {
   done = 0,
-  refused = 1,     ///< the cluster said no, for good
+  refused = 1,     ///< the cluster refused, for good
   usage = 2,       ///< the command line cannot be understood
   unreachable = 3, ///< no answer in time; what was to be sent is kept, and sent by the next command
   local = 4,       ///< the profile, a file or the terminal
@@ -27,14 +31,39 @@ struct stop : std::runtime_error {
 };
 [[noreturn]] void stop_with(const client::failure& why);
 
-/// What all commands share: the options before the command's own.
+/// Where the value of an option is stored. What stands there before is the default. A `bool` is a flag without a
+/// value; a list takes several.
+using option_value =
+    std::variant<bool*, int*, unsigned*, std::uint64_t*, double*, std::string*, std::vector<std::string>*>;
+
+/// One option of a command, declared once: for parsing, for the bounds, and for the help.
+struct option {
+  std::string name;   ///< "--to"; without the dashes, an argument that is given by its place
+  std::string unit{}; ///< what the value is: "SECONDS", "FILE"; in capitals, as the help shows it
+  std::string help{}; ///< whole sentences: what it controls, and when to change it
+  option_value value{};
+  bool required = false;
+  std::optional<std::pair<double, double>> bounds{}; ///< of a number: lowest and highest
+  std::vector<std::string> choices{};                ///< of a text
+  bool existing_file = false;
+  std::string environment{}; ///< a variable that the value is read from if the option is not given
+};
+
+struct command {
+  std::string name;
+  std::string summary{}; ///< one sentence without a full stop, for the list of commands
+  std::string details{}; ///< paragraphs and examples after the options
+  std::vector<option> options{};
+  std::function<void()> run{}; ///< does what the options say, or throws `stop`
+};
+
+/// What all commands share: the options that go with every command.
 struct context {
   std::string profile = "default"; ///< a name under ~/.parley, or a directory
   std::string seeds;               ///< empty: the profile's, else 127.0.0.1:7000
   std::string ca;                  ///< empty: the profile's
   std::string key_file;            ///< empty: `key` in the profile
   bool json = false;
-  int exit_code = 0;
 
   std::filesystem::path directory() const;
   client::config settings() const;
@@ -42,13 +71,18 @@ struct context {
   /// So that later commands need neither --seeds nor --ca.
   void remember() const;
 };
+std::vector<option> shared_options(context& shared);
 
-void add_register(CLI::App& app, context& shared);
-void add_send(CLI::App& app, context& shared);
-void add_sync(CLI::App& app, context& shared);
-void add_chat(CLI::App& app, context& shared);
-void add_conversations(CLI::App& app, context& shared);
-void add_top(CLI::App& app, context& shared);
+// Each returns its declaration; `shared` outlives it and is filled before `run`.
+command register_command(context& shared);
+command send_command(context& shared);
+command sync_command(context& shared);
+command chat_command(context& shared);
+command conversations_command(context& shared);
+command top_command(context& shared);
+
+/// The option that most commands have: how long to wait for the cluster.
+option seconds_option(int& seconds, int highest, std::string help);
 
 /// A device that is registered; connected within `limit`, or `stop`.
 void connect(client::blocking_device& device, std::chrono::milliseconds limit);

@@ -46,12 +46,18 @@ void run(context& shared, std::chrono::seconds limit) {
 
 } // namespace
 
-void add_conversations(CLI::App& app, context& shared) {
-  auto* sub = app.add_subcommand("conversations", "List the conversations of this user");
-  sub->fallthrough();
+command conversations_command(context& shared) {
   const auto seconds = std::make_shared<int>(30);
-  sub->add_option("--seconds", *seconds, "Give up after")->capture_default_str()->check(CLI::Range(1, 600));
-  sub->callback([seconds, &shared] { run(shared, std::chrono::seconds{*seconds}); });
+  return {
+      .name = "conversations",
+      .summary = "List the conversations of this user",
+      .details =
+          "Each line shows the conversation's id, the number of its messages and the ids of its members.\n",
+      .options = {seconds_option(
+          *seconds, 600,
+          "How long to wait for the cluster, in seconds. Raise it where the network is slow.")},
+      .run = [seconds, &shared] { run(shared, std::chrono::seconds{*seconds}); },
+  };
 }
 
 } // namespace parley::tool

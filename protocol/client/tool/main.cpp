@@ -1,86 +1,148 @@
+// The command line of `parley`: the only file that knows the library that parses it.
 #include "protocol/client/tool/commands.hpp"
-#include "protocol/client/tool/output.hpp"
+#include "protocol/client/tool/help.hpp"
 #include "protocol/client/tool/programs.hpp"
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
-#include <string_view>
 
 namespace {
 
-constexpr auto footer = R"(Examples:
-  parley register --profile alice --phone +491700000001 --seeds 127.0.0.1:7001,127.0.0.1:7002 --ca certs/client-ca.pem
-  parley send --profile alice --to +491700000002 "Are you there?"
-  parley chat --profile alice --with +491700000002
-  parley sync --profile bob --json
+using namespace parley::tool;
 
-Exit status:
-  0  done
-  1  the cluster refused, for good
-  2  the command line cannot be understood
-  3  no answer in time; what was to be sent is kept and sent by the next command
-  4  the profile, a file or the terminal failed
-  5  the device connected elsewhere)";
+/// "out of range" and "none of these", as sentences that say what is accepted.
+CLI::Validator within(const option& o) {
+  return {[bounds = *o.bounds, unit = o.unit](std::string& text) -> std::string {
+            double value = 0;
+            if (!CLI::detail::lexical_cast(text, value))
+              return fmt::format("\"{}\" is not a number.", text);
+            if (value < bounds.first || value > bounds.second)
+              return fmt::format("{} is out of range: give a number from {} to {}.", text, bounds.first,
+                                 bounds.second);
+            return {};
+          },
+          ""};
+}
 
-bool has_command(CLI::App& app, std::string_view name) {
-  return std::ranges::any_of(app.get_subcommands({}),
-                             [&](const CLI::App* sub) { return sub->get_name() == name; });
+CLI::Validator one_of(const option& o) {
+  return {[choices = o.choices](std::string& text) -> std::string {
+            if (std::ranges::count(choices, text) > 0)
+              return {};
+            return fmt::format("\"{}\" is not known: give one of {}.", text, fmt::join(choices, ", "));
+          },
+          ""};
+}
+
+CLI::Validator is_file() {
+  return {[](std::string& text) -> std::string {
+            return std::filesystem::is_regular_file(text) ? std::string{}
+                                                          : fmt::format("There is no file {}.", text);
+          },
+          ""};
+}
+
+void declare(CLI::App& app, const option& o) {
+  auto* it = std::visit(
+      [&](auto* value) {
+        if constexpr (std::is_same_v<decltype(value), bool*>)
+          return app.add_flag(o.name, *value);
+        else
+          return app.add_option(o.name, *value);
+      },
+      o.value);
+  it->required(o.required);
+  if (o.bounds)
+    it->check(within(o));
+  if (!o.choices.empty())
+    it->check(one_of(o));
+  if (o.existing_file)
+    it->check(is_file());
+  if (!o.environment.empty())
+    it->envname(o.environment);
+}
+
+int complain(std::string sentence, const std::string& command) {
+  if (!sentence.ends_with('.'))
+    sentence += '.';
+  std::fprintf(stderr, "parley: %s\nRun `parley%s --help` to see what is accepted.\n", sentence.c_str(),
+               (command.empty() ? "" : " " + command).c_str());
+  return static_cast<int>(status::usage);
+}
+
+/// Why the command line cannot be understood.
+int explain(const CLI::App& app, const CLI::ParseError& error) {
+  const auto chosen = app.get_subcommands();
+  if (!chosen.empty())
+    return complain(error.what(), chosen.front()->get_name());
+  const auto words = app.remaining();
+  const auto word = std::ranges::find_if(words, [](const std::string& w) { return !w.starts_with('-'); });
+  if (word != words.end())
+    return complain(
+        fmt::format("There is no command `{0}`, and no program `parley-{0}` beside this one or on PATH.",
+                    *word),
+        "");
+  if (error.get_name() == "RequiredError")
+    return complain("No command was given.", "");
+  return complain(error.what(), "");
+}
+
+int failed(status code, const char* sentence) {
+  std::fprintf(stderr, "parley: %s\n", sentence);
+  return static_cast<int>(code);
 }
 
 } // namespace
 
 int main(int argc, char** argv) {
-  using namespace parley::tool;
   std::signal(SIGPIPE, SIG_IGN);
-  CLI::App app{"Parley: chats, and scripts for chats."};
-  app.require_subcommand(1);
-  app.set_help_all_flag("--help-all", "Help of all commands");
   context shared;
-  app.add_option("--profile", shared.profile, "Name under ~/.parley, or a directory (with a /)")
-      ->envname("PARLEY_PROFILE")
-      ->capture_default_str();
-  app.add_option("--seeds", shared.seeds, "Nodes to connect to: host:port,host:port; default: the profile's")
-      ->envname("PARLEY_SEEDS");
-  app.add_option("--ca", shared.ca,
-                 "The authority that signs the nodes' certificates; default: the profile's")
-      ->envname("PARLEY_CA");
-  app.add_option("--key-file", shared.key_file,
-                 "The key that the profile's database is encrypted with; default: `key` in the profile")
-      ->envname("PARLEY_KEY_FILE");
-  app.add_flag("--json", shared.json, "One JSON object per line");
-
-  add_register(app, shared);
-  add_send(app, shared);
-  add_sync(app, shared);
-  add_chat(app, shared);
-  add_conversations(app, shared);
-  add_top(app, shared);
+  const auto options = shared_options(shared);
+  const std::vector<command> commands{register_command(shared),      send_command(shared),
+                                      sync_command(shared),          chat_command(shared),
+                                      conversations_command(shared), top_command(shared)};
 
   // As git does: `parley NAME …` runs the program `parley-NAME`, if no command has that name.
-  if (argc > 1 && argv[1][0] != '-' && !has_command(app, argv[1]))
+  if (argc > 1 && argv[1][0] != '-' &&
+      std::ranges::none_of(commands, [&](const command& c) { return c.name == argv[1]; }))
     run_program(argv[1], argv + 1);
 
-  app.footer(programs_help() + footer); // after the commands, which would inherit it
-  for (auto* sub : app.get_subcommands({}))
-    sub->footer(sub->get_footer() + (sub->get_footer().empty() ? "" : "\n\n") +
-                "--profile, --seeds, --ca, --key-file and --json go with every command: parley --help");
+  CLI::App app;
+  app.require_subcommand(1);
+  for (const auto& o : options)
+    declare(app, o);
+  for (const auto& c : commands) {
+    auto* sub = app.add_subcommand(c.name);
+    sub->fallthrough(); // the shared options may come behind the command's name
+    for (const auto& o : c.options)
+      declare(*sub, o);
+  }
 
+  const auto chosen = [&] {
+    const auto subs = app.get_subcommands();
+    return std::ranges::find_if(
+        commands, [&](const command& c) { return !subs.empty() && c.name == subs.front()->get_name(); });
+  };
   try {
     app.parse(argc, argv);
-    return shared.exit_code;
-  } catch (const CLI::RuntimeError& e) { // a command that has said all it had to say
-    return e.get_exit_code();
+    chosen()->run();
+    return static_cast<int>(status::done);
+  } catch (const CLI::CallForHelp&) {
+    const auto about = chosen();
+    const auto text = about == commands.end() ? help(commands, options, programs_help(), help_width())
+                                              : help(*about, options, help_width());
+    std::fputs(text.c_str(), stdout);
+    return static_cast<int>(status::done);
   } catch (const CLI::ParseError& e) {
-    return app.exit(e) == 0 ? 0 : static_cast<int>(status::usage);
+    return explain(app, e);
   } catch (const stop& e) {
-    std::fprintf(stderr, "parley: %s\n", e.what());
-    return static_cast<int>(e.code);
+    return failed(e.code, e.what());
   } catch (const kj::Exception& e) {
-    std::fprintf(stderr, "parley: %s\n", e.getDescription().cStr());
-    return static_cast<int>(status::unreachable);
+    return failed(status::unreachable, e.getDescription().cStr());
   } catch (const std::exception& e) {
-    std::fprintf(stderr, "parley: %s\n", e.what());
-    return static_cast<int>(status::local);
+    return failed(status::local, e.what());
   }
 }

@@ -48,8 +48,9 @@ std::string programs_help() {
   if (names.empty())
     return {};
   std::ranges::sort(names);
-  return fmt::format("Other programs beside this one, run as commands (`parley {} --help`): {}\n\n",
-                     names.front(), fmt::join(names, ", "));
+  return fmt::format(
+      "Programs in the directory of parley are run like commands, for example `parley {}`: {}.\n",
+      names.front(), fmt::join(names, ", "));
 }
 
 } // namespace parley::tool

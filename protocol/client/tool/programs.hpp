@@ -1,15 +1,15 @@
 #pragma once
-// `parley NAME` for a NAME that is no command of ours runs the program `parley-NAME`, as git does: first beside this
-// program, then on PATH. So the harness (`dev`, `bench`, `chaos`) is used like a command and not shipped with it.
+// `parley NAME` runs the program `parley-NAME` if `parley` has no command of that name, as git does. So the programs
+// of the test harness (`dev`, `bench`, `chaos`) are used like commands and are not part of this one.
 #include <string>
 
 namespace parley::tool {
 
-/// Replaces this process by `parley-<name>`, called with `arguments` (its argv, null at the end; the first is
-/// replaced). Returns only if there is no such program.
+/// Replaces this process by the program `parley-NAME`, from the directory of this program, else from PATH.
+/// `arguments` is its argv: null at the end, the first is replaced. Returns only if there is no such program.
 void run_program(const std::string& name, char** arguments);
 
-/// A paragraph for `--help` that lists the programs beside this one; empty if there are none.
+/// A paragraph for `--help` that lists the programs in the directory of this one; empty if there are none.
 std::string programs_help();
 
 } // namespace parley::tool

@@ -58,7 +58,9 @@ std::string ask_for_code(const std::string& phone, std::chrono::seconds good_for
                              good_for.count() / 60);
   std::string code;
   if (!std::getline(std::cin, code))
-    throw stop{status::usage, "No code was given: read it from the phone, or from the node's console."};
+    throw stop{status::usage,
+               "No code was given, so nothing was registered: read it from the phone, or from the console "
+               "of the node, and run the command again."};
   while (!code.empty() && (code.back() == ' ' || code.back() == '\r'))
     code.pop_back();
   return code;
@@ -86,7 +88,7 @@ void run(const options& o, context& shared) {
             .put("expires_in_s", asked->count())
             .print();
       else
-        std::cout << fmt::format("A code was sent to {}. Now: parley register --phone {} --code CODE\n",
+        std::cout << fmt::format("A code was sent to {}. Run now: parley register --phone {} --code CODE\n",
                                  o.phone, o.phone);
       shared.remember();
       return;
@@ -98,7 +100,10 @@ void run(const options& o, context& shared) {
       for (std::size_t i = 0; i < o.code_from.size() && code.empty(); ++i)
         code = code_in(o.code_from[i], from[i], o.phone).value_or("");
       if (code.empty() && std::chrono::steady_clock::now() > deadline)
-        throw stop{status::local, "No code for that number appeared in the files of --code-from."};
+        throw stop{
+            status::local,
+            "No code for that number appeared in the files of --code-from, so nothing was registered: check "
+            "that they are the consoles of the nodes, or give the code with --code."};
       if (code.empty())
         device.timer().afterDelay(50 * kj::MILLISECONDS).wait(device.io().waitScope);
     }
@@ -121,24 +126,54 @@ void run(const options& o, context& shared) {
 
 } // namespace
 
-void add_register(CLI::App& app, context& shared) {
-  auto* sub = app.add_subcommand("register", "Make this profile a device of a phone number");
-  sub->fallthrough();
+command register_command(context& shared) {
   const auto o = std::make_shared<options>();
-  sub->add_option("--phone", o->phone, "+ and 7 to 15 digits")->required();
-  sub->add_option("--code", o->code, "The code, if it was sent before; - reads it from standard input");
-  sub->add_option("--code-from", o->code_from, "Files with a node's console, where the code will appear");
-  sub->add_flag("--request-only", o->request_only, "Have the code sent, and leave the rest to --code");
-  sub->add_option("--device-name", o->name, "What the owner sees in a list of devices")
-      ->capture_default_str();
-  sub->add_option("--seconds", o->seconds, "Give up after")->capture_default_str()->check(CLI::Range(1, 600));
-  sub->footer("Example:\n  parley register --profile alice --phone +491700000001 --seeds 127.0.0.1:7001 "
-              "--ca certs/client-ca.pem");
-  sub->callback([o, &shared] {
-    if (o->phone.size() < 8 || o->phone.front() != '+')
-      throw stop{status::usage, "A phone number is + and 7 to 15 digits."};
-    run(*o, shared);
-  });
+  return {
+      .name = "register",
+      .summary = "Make this profile a device of a phone number",
+      .details =
+          "The cluster sends a code to the phone number. The command asks for the code and registers the "
+          "device. It then remembers --seeds and --ca in the profile.\n\nExample:\n"
+          "  parley register --profile alice --phone +491700000001 --seeds 127.0.0.1:7001 --ca "
+          "certs/client-ca.pem\n",
+      .options =
+          {{.name = "--phone",
+            .unit = "NUMBER",
+            .help = "The phone number to register: + and 7 to 15 digits.",
+            .value = &o->phone,
+            .required = true},
+           {.name = "--code",
+            .unit = "CODE",
+            .help =
+                "The code, if it was sent before. With - the command asks for a new code and reads it from "
+                "standard input.",
+            .value = &o->code},
+           {.name = "--code-from",
+            .unit = "FILE",
+            .help = "Files that the nodes' consoles are written to. The command waits until the code appears "
+                    "in one of "
+                    "them; that is for test clusters, whose nodes print codes instead of sending them.",
+            .value = &o->code_from},
+           {.name = "--request-only",
+            .unit = {},
+            .help =
+                "Have the code sent and end. Run the command again with --code when the code has arrived.",
+            .value = &o->request_only},
+           {.name = "--device-name",
+            .unit = "NAME",
+            .help = "The name of this device in its owner's list of devices.",
+            .value = &o->name},
+           seconds_option(
+               o->seconds, 600,
+               "How long to wait for the cluster, and for the code in --code-from, in seconds. Raise it "
+               "where the network is slow.")},
+      .run =
+          [o, &shared] {
+            if (o->phone.size() < 8 || o->phone.front() != '+')
+              throw stop{status::usage, "A phone number is + and 7 to 15 digits."};
+            run(*o, shared);
+          },
+  };
 }
 
 } // namespace parley::tool

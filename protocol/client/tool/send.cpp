@@ -121,8 +121,9 @@ void run(const options& o, context& shared) {
   const auto send = [&](const std::string& body) {
     const auto r = device.wait(device.it().send(talk, body), left());
     if (!r && r.error().code == ec::timed_out)
-      throw stop{status::unreachable,
-                 "No answer in time. The message is kept and will be sent by the next command."};
+      throw stop{
+          status::unreachable,
+          "There was no answer in time. The message is kept, and the next command of this profile sends it."};
     if (!r) {
       for (const auto& f : device.store().failures())
         device.store().forget(f.it.counter); // told here, and nowhere else to be looked at
@@ -143,28 +144,49 @@ void run(const options& o, context& shared) {
     while (!reached() && std::chrono::steady_clock::now() < end && !device.it().state().final())
       device.timer().afterDelay(5 * kj::MILLISECONDS).wait(device.io().waitScope);
     if (!reached())
-      throw stop{status::unreachable, fmt::format("Sent, but not {} within {} s.", o.wait, o.seconds)};
+      throw stop{status::unreachable,
+                 fmt::format("The cluster has stored the message, but it was not {} within {} seconds. It is "
+                             "delivered as soon as a device of the recipient connects.",
+                             o.wait, o.seconds)};
   }
   device.wait(device.it().stop());
 }
 
 } // namespace
 
-void add_send(CLI::App& app, context& shared) {
-  auto* sub = app.add_subcommand("send", "Send a message");
-  sub->fallthrough();
+command send_command(context& shared) {
   const auto o = std::make_shared<options>();
-  sub->add_option("--to", o->to, "A phone number (+49…) or a conversation (32 hex digits)")->required();
-  sub->add_option("body", o->words, "The words; - sends each line of standard input")->required();
-  sub->add_option("--wait", o->wait, "Return when the message is …")
-      ->check(CLI::IsMember({"sent", "delivered", "read"}))
-      ->capture_default_str();
-  sub->add_option("--seconds", o->seconds, "Give up after")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 86'400));
-  sub->footer("Messages are not yet end-to-end encrypted.\n\nExample:\n"
-              "  parley send --profile alice --to +491700000002 --wait read \"Are you there?\"");
-  sub->callback([o, &shared] { run(*o, shared); });
+  return {
+      .name = "send",
+      .summary = "Send a message",
+      .details = "A message is kept in the profile before it is sent. If the command ends without an answer, "
+                 "the next "
+                 "command of this profile sends it; it is stored once.\n"
+                 "Messages are not yet end-to-end encrypted.\n\nExample:\n"
+                 "  parley send --profile alice --to +491700000002 --wait read \"Are you there?\"\n",
+      .options =
+          {{.name = "--to",
+            .unit = "WHOM",
+            .help = "The recipient: a phone number (+49…) or the 32 hexadecimal digits of a conversation.",
+            .value = &o->to,
+            .required = true},
+           {.name = "TEXT",
+            .unit = "TEXT",
+            .help = "The words of the message. With - each line of standard input is sent as one message.",
+            .value = &o->words,
+            .required = true},
+           {.name = "--wait",
+            .unit = "UNTIL",
+            .help =
+                "When to return: once the cluster has stored the message, once a device of the recipient has "
+                "received it, or once a person has read it.",
+            .value = &o->wait,
+            .choices = {"sent", "delivered", "read"}},
+           seconds_option(
+               o->seconds, 86'400,
+               "How long to wait for that, in seconds, before giving up. Raise it with --wait read.")},
+      .run = [o, &shared] { run(*o, shared); },
+  };
 }
 
 } // namespace parley::tool

@@ -1,5 +1,5 @@
-// `parley sync`: fetches what is new, keeps it, acknowledges it, shows it. With --conversation: reads one
-// again.
+// `parley sync`: fetches what is new, keeps it, acknowledges it and shows it. With --conversation it shows one
+// conversation again.
 #include "protocol/client/tool/commands.hpp"
 #include "protocol/client/tool/output.hpp"
 
@@ -101,19 +101,35 @@ void run(const options& o, context& shared) {
 
 } // namespace
 
-void add_sync(CLI::App& app, context& shared) {
-  auto* sub = app.add_subcommand("sync", "Fetch and show what is new");
-  sub->fallthrough();
+command sync_command(context& shared) {
   const auto o = std::make_shared<options>();
-  sub->add_option("--conversation", o->conversation,
-                  "Show this one from the cluster instead: phone number or id");
-  sub->add_option("--after", o->after, "… from behind this seq on")->capture_default_str();
-  sub->add_flag("--read", o->read, "Tell the senders that a person has seen it");
-  sub->add_option("--seconds", o->seconds, "Give up after")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 86'400));
-  sub->footer("Example:\n  parley sync --profile bob --json");
-  sub->callback([o, &shared] { run(*o, shared); });
+  return {
+      .name = "sync",
+      .summary = "Fetch and show what is new, or show a conversation again",
+      .details =
+          "What is fetched is kept in the profile before it is acknowledged, so it is shown once. With "
+          "--conversation nothing is kept or acknowledged.\n\nExample:\n  parley sync --profile bob --json\n",
+      .options =
+          {{.name = "--conversation",
+            .unit = "WHICH",
+            .help =
+                "Show this conversation again, from the cluster: a phone number (+49…) or the 32 hexadecimal "
+                "digits of a conversation.",
+            .value = &o->conversation},
+           {.name = "--after",
+            .unit = "NUMBER",
+            .help = "With --conversation: the number of the message after which to begin; 0 begins with the "
+                    "first.",
+            .value = &o->after},
+           {.name = "--read",
+            .unit = {},
+            .help = "Tell the senders that a person has read the messages that are shown.",
+            .value = &o->read},
+           seconds_option(
+               o->seconds, 86'400,
+               "How long to wait for the cluster, in seconds. Raise it where the network is slow.")},
+      .run = [o, &shared] { run(*o, shared); },
+  };
 }
 
 } // namespace parley::tool

@@ -148,7 +148,8 @@ public:
     if (!addresses)
       throw stop{status::usage, addresses.error().sentence};
     if (!o.ca.empty() && (o.certificate.empty() || o.key.empty()))
-      throw stop{status::usage, "With --admin-ca, give --admin-cert and --admin-key too."};
+      throw stop{status::usage,
+                 "--admin-ca needs --admin-cert and --admin-key as well: the admin port asks who you are."};
     for (const auto& a : *addresses)
       nodes_.push_back({transport::to_string(a), {}});
     for (const auto& n : nodes_)
@@ -163,7 +164,7 @@ public:
           std::chrono::duration<double>{round == 1 ? std::min(1.0, options_.every) : options_.every});
       if (show() == 0 && round == options_.times)
         throw stop{status::unreachable,
-                   "No node answers. Are these the admin ports (--admin-listen of parleyd)?"};
+                   "No node answers. Check that --admin names admin ports (--admin-listen of parleyd)."};
     }
   }
 
@@ -241,29 +242,65 @@ private:
 
 } // namespace
 
-void add_top(CLI::App& app, context& shared) {
-  auto* sub = app.add_subcommand("top", "Watch the nodes: devices, traffic, leaderships, commits, delays");
-  sub->fallthrough();
+command top_command(context& shared) {
   const auto o = std::make_shared<options>();
-  sub->add_option("--admin", o->admin, "Admin ports: host:port,host:port")
-      ->envname("PARLEY_ADMIN")
-      ->capture_default_str();
-  sub->add_option("--admin-ca", o->ca, "The admin authority, for ports that are not on loopback")
-      ->check(CLI::ExistingFile);
-  sub->add_option("--admin-cert", o->certificate, "A certificate of that authority")
-      ->check(CLI::ExistingFile);
-  sub->add_option("--admin-key", o->key, "Its key")->check(CLI::ExistingFile);
-  sub->add_option("--every", o->every, "Seconds between two looks")
-      ->check(CLI::Range(0.1, 3600.0))
-      ->capture_default_str();
-  sub->add_option("--times", o->times, "So many looks; 0: until stopped")->capture_default_str();
-  sub->footer(
-      "Columns: devices logged in; shards led; peers reachable; messages handed in, refused, and inbox rows\n"
-      "taken to clients, a second; rows waiting for clients; ms from a row's commit to its client's socket;\n"
-      "commits a second, and their ms, sync included; size of the data files.\n\n"
-      "Example:\n  parley top --admin 127.0.0.1:7201,127.0.0.1:7202,127.0.0.1:7203\n"
-      "  parley top --json --times 1        # one JSON object per node; rates over the second before");
-  sub->callback([o, &shared] { watch{*o, shared}.run(); });
+  return {
+      .name = "top",
+      .summary = "Watch the nodes: devices, traffic, leaderships, commits and delays",
+      .details = R"(The columns, for each node:
+  devices   devices that are logged in at this node
+  leads     shards that this node leads
+  peers     other nodes that it is connected to
+  sends/s   messages that clients handed in, per second
+  errs/s    of these, how many were refused, per second
+  rows/s    inbox rows that were written to clients' sockets, per second
+  waiting   inbox rows that wait for clients' sockets
+  out50/99  milliseconds from a row's commit to its client's socket: half of the rows, and 99 % of them, took less
+  batch/s   commits to the disk, per second
+  batch99   milliseconds of a commit, the sync included: 99 % of the commits took less
+  MiB       size of the data files in use
+Rates and times cover what happened since the line before.
+
+Examples:
+  parley top --admin 127.0.0.1:7201,127.0.0.1:7202,127.0.0.1:7203
+  parley top --json --times 1
+)",
+      .options = {{.name = "--admin",
+                   .unit = "HOST:PORT,...",
+                   .help = "The admin ports of the nodes (--admin-listen of parleyd), separated by commas.",
+                   .value = &o->admin,
+                   .environment = "PARLEY_ADMIN"},
+                  {.name = "--admin-ca",
+                   .unit = "FILE",
+                   .help = "The certificate of the admin authority. It is needed for admin ports that are "
+                           "not on loopback; "
+                           "give --admin-cert and --admin-key as well.",
+                   .value = &o->ca,
+                   .existing_file = true},
+                  {.name = "--admin-cert",
+                   .unit = "FILE",
+                   .help = "A certificate that the admin authority has signed for you.",
+                   .value = &o->certificate,
+                   .existing_file = true},
+                  {.name = "--admin-key",
+                   .unit = "FILE",
+                   .help = "The private key of --admin-cert.",
+                   .value = &o->key,
+                   .existing_file = true},
+                  {.name = "--every",
+                   .unit = "SECONDS",
+                   .help = "The time between two readings, in seconds. Raise it for a calmer picture.",
+                   .value = &o->every,
+                   .bounds = std::pair{0.1, 3'600.0}},
+                  {.name = "--times",
+                   .unit = "NUMBER",
+                   .help = "How many readings to show; 0 shows them until the command is stopped.",
+                   .value = &o->times}},
+      .run =
+          [o, &shared] {
+            watch{*o, shared}.run();
+          },
+  };
 }
 
 } // namespace parley::tool

@@ -98,6 +98,56 @@ TEST_CASE("strangers, wrong codes and wrong authorities are refused with a sente
   CHECK(o.status == 2);
 }
 
+TEST_CASE("a command line that cannot be understood says what is accepted") {
+  const std::string parley = PARLEY_TOOL;
+  const auto says = [&](const std::string& arguments, const std::string& sentence) {
+    const auto o = run(parley + " " + arguments);
+    CAPTURE(o.text);
+    CHECK(o.status == 2);
+    CHECK(o.text.find(sentence) != std::string::npos);
+  };
+  says("", "No command was given.");
+  says("nonsense", "There is no command `nonsense`, and no program `parley-nonsense`");
+  says("--profile x nonsense", "There is no command `nonsense`");
+  says("../nonsense", "There is no command");
+  says("send --to +4922222222", "Run `parley send --help`");
+  says("send --to +4922222222 --wait never x", "give one of sent, delivered, read");
+  says("sync --seconds 0", "give a number from 1 to 86400");
+  says("sync --seconds soon", "soon");
+  says("top --admin-ca /nowhere", "There is no file /nowhere.");
+  CHECK(run(parley + " send --help").status == 0);
+}
+
+TEST_CASE("a word that is no command runs parley-WORD with its arguments, and its exit status is passed on") {
+  test::scratch_directory scratch;
+  const auto program = [](const std::filesystem::path& file, const std::string& says, int status) {
+    std::ofstream{file} << "#!/bin/sh\necho " << says << " $# \"$1\" \"$2\"\nexit " << status << "\n";
+    std::filesystem::permissions(file, std::filesystem::perms::owner_all);
+  };
+  std::filesystem::create_directory(scratch.path() / "path");
+  program(scratch.path() / "path/parley-hello", "from-path", 7);
+  const auto path = "PATH=" + (scratch.path() / "path").string() + ":$PATH ";
+
+  auto o = run(path + PARLEY_TOOL + " hello 'two words' --help");
+  CHECK(o.text == "from-path 2 two words --help\n");
+  CHECK(o.status == 7);
+  o = run(path + PARLEY_TOOL + " nobody");
+  CHECK(o.status == 2);
+
+  // Beside this program is nearer than PATH, and is listed in the help.
+  std::filesystem::copy_file(PARLEY_TOOL, scratch.path() / "parley");
+  program(scratch.path() / "parley-hello", "from-beside", 0);
+  const auto copy = (scratch.path() / "parley").string();
+  o = run(path + copy + " hello a");
+  CHECK(o.text == "from-beside 1 a \n");
+  CHECK(o.status == 0);
+  o = run(path + copy + " --help");
+  CHECK(o.status == 0);
+  CHECK(o.text.find("hello.") != std::string::npos);
+  program(scratch.path() / "parley-send", "never", 9); // a command of ours is not replaced
+  CHECK(run(copy + " send --help").text.find("Send a message") == 0);
+}
+
 TEST_CASE("two people register, write, read and see each tick") {
   node n;
   auto o = n.parley("alice", "register --phone +4911111111 --code -", "echo 123456 |");
