@@ -12,12 +12,12 @@ namespace parley::client {
 /// One device on a loop of its own, for programs that do one thing after another.
 ///
 /// Owns:   the loop, the profile and the device. One per thread.
-/// Holds:  deliveries and resends happen only while a `wait` is under way.
+/// Holds:  messages are sent and deliveries applied only during a `wait`.
 class blocking_device {
 public:
   /// `key_file`: see sqlite_store. Throws store_error, or std::invalid_argument with a sentence for a person.
   blocking_device(const std::filesystem::path& profile, const std::string& ca_file, config settings,
-                  observer& hears, const std::filesystem::path& key_file = {});
+                  observer& events, const std::filesystem::path& key_file = {});
 
   device& it() { return device_; }
   client_store& store() { return store_; }
@@ -28,7 +28,7 @@ public:
   T wait(kj::Promise<T>&& promise) {
     return promise.wait(io_.waitScope);
   }
-  /// Gives up after `limit` with `timed_out`; what was kept stays kept.
+  /// Gives up after `limit` with `timed_out`. What the store has kept stays there.
   template <class T>
   result<T> wait(kj::Promise<result<T>>&& promise, std::chrono::milliseconds limit) {
     return timer()

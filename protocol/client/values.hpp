@@ -1,5 +1,5 @@
 #pragma once
-// What a client talks about, as values: no library, no wire format.
+// The values of the client's interface. They know no library and no format.
 #include "protocol/values/errors.hpp"
 #include "protocol/values/types.hpp"
 
@@ -25,7 +25,7 @@ struct failure {
   was_stored stored = describe(code).stored;
 };
 
-/// A failure with the table's own words.
+/// A failure with the sentence that the table of errors has for `code`.
 inline failure refuse(ec code) {
   return {code, std::string{describe(code).sentence}, {}};
 }
@@ -41,8 +41,8 @@ struct key_pair {
   bool operator==(const key_pair&) const = default;
 };
 
-/// Who this device is. `user` is 0 until the registration is complete; the key exists before it, so
-/// that a registration cut off half-way can be repeated with the same key.
+/// Who this device is. `user` is 0 until the registration is complete. The key is created before that, so that a
+/// registration that was interrupted can be repeated with the same key.
 struct identity {
   user_id user{};
   device_id device{};
@@ -51,8 +51,8 @@ struct identity {
   bool registered() const { return number(user) != 0; }
 };
 
-/// The number of the login after the one that had `last`. Above it even if the clock was set back; and not
-/// below the clock, for a device that was restored from an old copy has forgotten its last ones.
+/// The number of the login after the one with number `last`. It is above `last` even if the clock was set back. It
+/// is not below the clock, because a device that was restored from an old copy has forgotten its latest numbers.
 constexpr session_number session_after(session_number last, unix_ms clock) {
   const auto at_least = std::max(static_cast<std::int64_t>(clock), std::int64_t{0});
   return session_number{std::max(number(last) + 1, static_cast<std::uint64_t>(at_least))};
@@ -69,7 +69,7 @@ struct message {
   bool operator==(const message&) const = default;
 };
 
-/// How far `user` has got in a conversation; one covers all before it.
+/// How far `user` has received and read a conversation. A position covers everything before it.
 struct watermark {
   conversation_id conversation;
   user_id user{};
@@ -85,14 +85,14 @@ struct conversation_info {
   bool operator==(const conversation_info&) const = default;
 };
 
-/// A message on its way out. The body is shared: the outbox and the call in flight hold the same bytes.
+/// A message that is being sent. The outbox and the call under way share the bytes of the body.
 struct outgoing {
   std::uint64_t counter = 0; ///< with the device, its client_msg_id: the same in every attempt
   conversation_id conversation;
   std::shared_ptr<const std::string> body;
 };
 
-/// The cluster has it: on disk at a majority.
+/// The cluster has stored the message: it is on disk at a majority of the replicas.
 struct sent {
   std::uint64_t counter = 0;
   conversation_id conversation;
@@ -119,10 +119,10 @@ struct opened_direct {
   user_id with{};
 };
 
-/// Opaque place in the inbox.
+/// A place in the inbox. Only the cluster knows what the bytes mean.
 using cursor = std::string;
 
-/// What people see of a 128-bit id: 32 hex digits.
+/// A 128-bit id as people see it: 32 hexadecimal digits.
 std::string text(conversation_id id);
 std::string text(message_id id);
 result<conversation_id> parse_conversation(std::string_view hex);

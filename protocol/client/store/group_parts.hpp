@@ -1,18 +1,17 @@
 #pragma once
-// The parts of MLS groups, in the profile's database.
+// The durable parts of MLS groups, in the profile's database.
 //
 //   client::group_parts parts{store, group_id};
 //   auto all = store.begin();
 //   auto sealed = group.send(words, {}, surroundings);
-//   if (!sealed) return;                                          // what refuses is rolled back by leaving
+//   if (!sealed) return;                                          // a refusal rolls back by leaving the scope
 //   store.enqueue(conversation, *sealed);
 //   if (!mls::group_store::save(group, parts)) return;
-//   all.commit();                                                 // now the message may leave
+//   all.commit();                                                 // now the message may be sent
 //
-// What the store could not do cannot be committed: `commit` throws. The same with `apply` for what arrives:
-// then a delivery, the keys that it used up and the cursor behind it are kept together, or none of them. If
-// it ends without `commit`, or that throws, the group in memory is ahead of the store: drop it and load it
-// again.
+// If a part could not be stored, `commit` throws. A delivery is stored in the same way, with `apply`: its messages,
+// the keys that it used up and the cursor after it are stored together or not at all. If the transaction ends
+// without `commit`, or `commit` throws, the group in memory is ahead of the store: discard it and load it again.
 #include "protocol/client/store/sqlite_store.hpp"
 #include "protocol/mls/group_store.hpp"
 
@@ -20,13 +19,13 @@
 
 namespace parley::client {
 
-/// Owns:   nothing: the store must live longer.
-/// Holds:  parts of different groups never collide, nor with those of the device itself. Other people choose a
-///         group's id and its length, so each row is keyed by the hash of it.
+/// Owns:   nothing; the store must outlive it.
+/// Holds:  parts of different groups, and those of the device itself, never collide. Other people choose a group's
+///         id and its length, so the key of a row contains the id's hash.
 class group_parts final : public mls::part_store {
 public:
   group_parts(sqlite_store& in, mls::bytes_view group_id);
-  /// What belongs to no group: key packages.
+  /// The parts that belong to no group: key packages.
   static group_parts of_device(sqlite_store& in);
 
   mls::result<void> put(std::string_view name, mls::bytes_view value) override;

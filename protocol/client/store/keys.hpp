@@ -7,7 +7,7 @@
 
 namespace parley::client {
 
-/// Fresh, from the operating system's randomness. Throws std::runtime_error if there is none.
+/// A new key from the operating system's random generator. Throws std::runtime_error if that fails.
 key_pair make_key();
 
 std::array<std::uint8_t, 64> sign(const key_pair& key, std::string_view bytes);

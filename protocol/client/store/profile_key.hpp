@@ -8,12 +8,12 @@ namespace parley::client {
 
 inline constexpr std::size_t database_key_bytes = 32;
 
-/// What the file holds: 32 bytes, readable by their owner only. Where there is neither the file nor a
-/// database yet, the key is made, and is on disk under its name when this returns: no database is ever
-/// written under a key that could still be lost. Throws `store_error`.
+/// The key in the file: 32 bytes, readable by their owner only. If there is neither the file nor a database yet, a
+/// key is created, and it is on disk under its name when this returns. So no database is ever encrypted under a key
+/// that could still be lost. Throws `store_error`.
 mls::secret key_from_file(const std::filesystem::path& key_file, const std::filesystem::path& database_file);
 
-/// Throws a `store_error` that says what to do with a database of the time before they were encrypted.
+/// Throws a `store_error` for a database that is not encrypted, as older programs wrote it; it says what to do.
 void refuse_unencrypted(const std::filesystem::path& database_file);
 
 } // namespace parley::client

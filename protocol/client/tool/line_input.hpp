@@ -1,5 +1,5 @@
 #pragma once
-// Lines that a person types, or a pipe brings, without blocking the loop.
+// Reads the lines that a person types or a pipe delivers, without blocking the loop.
 #include <kj/async-unix.h>
 
 #include <deque>
@@ -10,9 +10,10 @@
 
 namespace parley::tool {
 
-/// Owns:   standard input's mode: while it lives, a terminal hands over keys, not lines, so that what arrives
-///         can be printed above what is being typed.
-/// Holds:  reads only while no line waits, 512 bytes at a time: more is left in the pipe.
+/// Owns:   the mode of standard input. While this object lives, a terminal delivers keys and not lines, so that
+///         messages can be printed above the line that is being typed.
+/// Thread: that of the loop.
+/// Holds:  reads no more while a line waits to be taken, so a pipe is read as fast as its lines are used.
 class line_input {
 public:
   explicit line_input(kj::UnixEventPort& port);
@@ -21,9 +22,9 @@ public:
   line_input& operator=(const line_input&) = delete;
 
   bool is_terminal() const { return terminal_; }
-  /// The next line; nothing at the end (end of file, Ctrl-D on an empty line, Ctrl-C).
+  /// The next line; none at the end of the input (end of file, Ctrl-D on an empty line, Ctrl-C).
   kj::Promise<std::optional<std::string>> next();
-  /// What has been typed of the line that is not complete yet.
+  /// The part of the current line that has been typed so far.
   const std::string& typed() const { return typed_; }
   /// Called after each key that changed `typed`.
   void on_change(std::function<void()> f) { changed_ = std::move(f); }
@@ -38,7 +39,7 @@ private:
   std::unique_ptr<struct terminal_mode> mode_;
   kj::Own<kj::UnixEventPort::FdObserver> observer_;
   std::string typed_;
-  int escape_ = 0; ///< inside an escape sequence, which is passed over
+  int escape_ = 0; ///< position in an escape sequence, which is ignored
   std::deque<std::string> lines_;
   std::function<void()> changed_;
 };

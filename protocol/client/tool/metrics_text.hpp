@@ -6,17 +6,17 @@
 
 namespace parley::tool {
 
-/// A page of /metrics, as Prometheus defines its text.
+/// A page of /metrics in the text format of Prometheus.
 class metrics_text {
 public:
   metrics_text() = default;
-  /// Lines that cannot be understood are passed over.
+  /// Ignores lines that it cannot parse.
   explicit metrics_text(std::string_view page);
-  /// All series of a metric together, or one of them, named with its labels as the page has them; nothing if
-  /// there is none.
+  /// The sum of all series of a metric, or one of them if it is named with its labels as the page has them; nothing
+  /// if there is none.
   std::optional<double> sum(const std::string& metric) const;
-  /// Of a histogram without labels, what has come since `before` (a page of the same process): below which
-  /// value a share of `q` lies, as exactly as its buckets tell. Nothing if nothing has come.
+  /// The `q`-quantile of what a histogram without labels has counted since `before`, a page of the same process, as
+  /// precisely as its buckets allow. Nothing if it has counted nothing.
   std::optional<double> quantile(const std::string& metric, double q, const metrics_text& before) const;
 
 private:

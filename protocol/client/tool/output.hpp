@@ -1,5 +1,5 @@
 #pragma once
-// What goes to the terminal, to a pipe, and to a program that reads JSON.
+// Output for a terminal, a pipe, or a program that reads JSON.
 #include "protocol/client/values.hpp"
 
 #include <concepts>
@@ -9,10 +9,10 @@
 namespace parley::tool {
 
 bool is_utf8(std::string_view bytes);
-/// For a terminal: control characters cannot move its cursor.
+/// The text without control characters, which could move a terminal's cursor.
 std::string printable(std::string_view body);
 
-/// One object, one line.
+/// One JSON object on one line.
 class json_line {
 public:
   json_line& put(std::string_view key, std::string_view text);
@@ -23,12 +23,12 @@ public:
     else
       return raw(key, std::to_string(n));
   }
-  /// Ids use all 64 bits, more than most readers of JSON numbers keep: they travel as text.
+  /// Ids use all 64 bits. Most readers of JSON keep fewer of a number, so ids are written as text.
   json_line& id(std::string_view key, std::uint64_t n) {
     return put(key, std::string_view{std::to_string(n)});
   }
   json_line& raw(std::string_view key, std::string_view value);
-  /// `key` if it is text, else `key`_base64.
+  /// Writes `key` if the bytes are text, else `key`_base64.
   json_line& body(std::string_view key, std::string_view bytes);
   std::string text() const { return out_ + "}"; }
   void print() const; ///< with a newline, flushed
@@ -43,6 +43,6 @@ struct palette {
   static palette for_stdout();
 };
 
-std::string clock_text(unix_ms at); ///< hours and minutes here
+std::string clock_text(unix_ms at); ///< hours and minutes in the local time zone
 
 } // namespace parley::tool

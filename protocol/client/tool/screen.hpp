@@ -1,5 +1,5 @@
 #pragma once
-// The conversation as it is shown: own lines with their ticks, the others', and notes about the connection.
+// Shows a conversation: the user's own messages with their marks, those of others, and notes about the connection.
 #include "protocol/client/tool/output.hpp"
 #include "protocol/client/values.hpp"
 
@@ -11,24 +11,25 @@ namespace parley::tool {
 
 enum class tick : std::uint8_t { waiting, sent, delivered, read };
 
-/// Three manners: a terminal, where ticks change in place; a pipe, where each change is a line; JSON.
+/// Writes in one of three ways: to a terminal, where marks change in place; to a pipe, where each change is a line;
+/// as JSON.
 ///
-/// Holds:  at most `own_max` own lines are remembered for their ticks; older ones keep what they show.
+/// Holds:  the newest `own_max` own messages are remembered for their marks; the marks of older ones stay as they are.
 class screen {
 public:
   screen(bool in_place, bool json, std::function<std::string()> typed);
 
   void note(const std::string& text);
   void theirs(const client::message& m, const std::string& who);
-  /// `counter` 0: from the history, with its seq.
+  /// `counter` is 0 for a message of the history, which has a seq.
   void own(std::uint64_t counter, seq_no seq, const std::string& body, tick t);
   void sent(const client::sent& s);
   void failed(std::uint64_t counter, const std::string& why);
   void raise(seq_no upto, tick t);
-  /// The line that is being typed, at the bottom.
+  /// Draws the line that is being typed, at the bottom.
   void prompt();
   void end();
-  tick lowest() const; ///< of the own lines remembered; `read` if there are none
+  tick lowest() const; ///< the lowest mark of the own messages of this run; `read` if there are none
 
 private:
   static constexpr std::size_t own_max = 500;
