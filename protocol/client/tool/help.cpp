@@ -124,7 +124,8 @@ std::string help(const command& of, const std::vector<option>& shared, std::size
 std::string help(const std::vector<command>& commands, const std::vector<option>& shared,
                  const std::string& programs, std::size_t width) {
   std::string out = "Parley: chats, and scripts for chats.\n\n"
-                    "Usage: parley COMMAND [OPTIONS]\n\nCommands (`parley COMMAND --help` describes one):\n";
+                    "Usage: parley COMMAND [OPTIONS]\n\nCommands (`parley COMMAND --help` describes one, "
+                    "`parley --help-all` all of them):\n";
   std::size_t longest = 0;
   for (const auto& c : commands)
     longest = std::max(longest, c.name.size());

@@ -112,6 +112,7 @@ int main(int argc, char** argv) {
 
   CLI::App app;
   app.require_subcommand(1);
+  app.set_help_all_flag("--help-all");
   for (const auto& o : options)
     declare(app, o);
   for (const auto& c : commands) {
@@ -134,6 +135,12 @@ int main(int argc, char** argv) {
     const auto about = chosen();
     const auto text = about == commands.end() ? help(commands, options, programs_help(), help_width())
                                               : help(*about, options, help_width());
+    std::fputs(text.c_str(), stdout);
+    return static_cast<int>(status::done);
+  } catch (const CLI::CallForAllHelp&) {
+    auto text = help(commands, options, programs_help(), help_width());
+    for (const auto& c : commands)
+      text += "\n\n" + help(c, options, help_width());
     std::fputs(text.c_str(), stdout);
     return static_cast<int>(status::done);
   } catch (const CLI::ParseError& e) {

@@ -116,6 +116,9 @@ TEST_CASE("a command line that cannot be understood says what is accepted") {
   says("sync --seconds soon", "soon");
   says("top --admin-ca /nowhere", "There is no file /nowhere.");
   CHECK(run(parley + " send --help").status == 0);
+  const auto all = run(parley + " --help-all");
+  CHECK(all.status == 0);
+  CHECK(count(all.text, "Usage: parley ") == 7);
 }
 
 TEST_CASE("a word that is no command runs parley-WORD with its arguments, and its exit status is passed on") {
