@@ -1,5 +1,6 @@
 #include "storage/data_directory.hpp"
 
+#include "protocol/values/chance.hpp"
 #include "protocol/values/codec.hpp"
 #include "storage/os.hpp"
 
@@ -198,7 +199,7 @@ tl::expected<identity, failure> claim_identity(write_txn& txn, node_id node) {
                                            ": correct the node's id, or give it another data directory");
     return **found;
   }
-  const identity fresh{node, disk_id{random_number()}, {}};
+  const identity fresh{node, disk_id{system_chance().nonzero()}, {}};
   txn.put(table::node, identity_key, encode(fresh));
   return fresh;
 }
@@ -254,7 +255,7 @@ tl::expected<void, failure> promise_cluster(write_txn& txn, cluster_id cluster, 
 }
 
 cluster_id random_cluster_id() {
-  return {random_number(), random_number()};
+  return {system_chance().nonzero(), system_chance().nonzero()};
 }
 
 } // namespace parley::storage

@@ -1,5 +1,6 @@
 #include "storage/journaled_environment.hpp"
 
+#include "protocol/values/chance.hpp"
 #include "protocol/values/codec.hpp"
 #include "storage/os.hpp"
 
@@ -210,7 +211,7 @@ private:
 
 std::optional<failure> journaled_environment::impl::recover(journal_mark was) {
   auto txn = tables->begin_write();
-  journal_mark now{random_number(), was.sequence};
+  journal_mark now{system_chance().nonzero(), was.sequence};
   if (was.salt != 0) {
     auto last = file_.read(was, [&](std::string_view payload) { return redo(*txn, payload); });
     if (!last)

@@ -1,7 +1,6 @@
 #include "storage/os.hpp"
 
 #include <fcntl.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -15,15 +14,6 @@ int sync_directory(const std::string& path) {
   const int rc = ::fsync(fd) == 0 ? 0 : errno;
   ::close(fd);
   return rc;
-}
-
-std::uint64_t random_number() {
-  std::uint64_t n = 0;
-  while (n == 0) {
-    if (::getrandom(&n, sizeof n, 0) != sizeof n)
-      n = 0; // interrupted before the generator was ready
-  }
-  return n;
 }
 
 } // namespace parley::storage

@@ -9,7 +9,4 @@ namespace parley::storage {
 /// Answers 0 or an errno.
 int sync_directory(const std::string& path);
 
-/// From the kernel's generator; never 0.
-std::uint64_t random_number();
-
 } // namespace parley::storage

@@ -1,9 +1,9 @@
 #include "actors/core/calls.hpp"
 
 #include "protocol/values/overloaded.hpp"
+#include "protocol/values/sha256.hpp"
 
 #include <array>
-#include <openssl/sha.h>
 
 namespace parley::core {
 
@@ -11,9 +11,8 @@ conversation_id direct_conversation(user_id a, user_id b) {
   key_writer w;
   w.raw(std::string_view{"parley direct v1\0", 17}).put(std::min(a, b)).put(std::max(a, b));
   const auto& in = w.bytes();
-  unsigned char digest[SHA256_DIGEST_LENGTH];
-  SHA256(reinterpret_cast<const unsigned char*>(in.data()), in.size(), digest);
-  key_reader r{{reinterpret_cast<const char*>(digest), 16}};
+  const auto digest = sha256(in);
+  key_reader r{{reinterpret_cast<const char*>(digest.data()), 16}};
   return r.get_conversation();
 }
 

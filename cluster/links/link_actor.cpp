@@ -1,5 +1,7 @@
 #include "cluster/links/link_actors.hpp"
 
+#include "protocol/values/chance.hpp"
+
 namespace parley::cluster {
 
 std::optional<unpacked> unpack(std::vector<lane_payload> batch) {
@@ -20,9 +22,12 @@ std::optional<unpacked> unpack(std::vector<lane_payload> batch) {
 }
 
 outgoing_call::outgoing_call(const identity& self, purpose why, node_id to) {
-  hello_ = {link_version,        static_cast<std::uint8_t>(why == purpose::query),
-            number(self.node()), number(to),
-            random_number(),     self.certificate(),
+  hello_ = {link_version,
+            static_cast<std::uint8_t>(why == purpose::query),
+            number(self.node()),
+            number(to),
+            system_chance().nonzero(),
+            self.certificate(),
             random_nonce()};
 }
 
@@ -96,7 +101,7 @@ struct link_state {
     session = 0;
     retry_after = std::clamp(retry_after * 2, config().retry_min, config().retry_max);
     const auto jitter =
-        std::chrono::milliseconds{random_number() % (static_cast<std::uint64_t>(retry_after.count()) + 1)};
+        std::chrono::milliseconds{system_chance().below(static_cast<std::uint64_t>(retry_after.count()) + 1)};
     try_at = now + retry_after / 2 + jitter / 2 +
              (outranks_peer() ? std::chrono::milliseconds{0} : config().yield_to_higher);
   }

@@ -1,4 +1,5 @@
 #include "cluster/links/link_actors.hpp"
+#include "protocol/values/chance.hpp"
 
 #include <caf/openssl/all.hpp>
 #include <netdb.h>
@@ -60,7 +61,7 @@ struct door_state {
     if (waiting.size() >= config.handshakes_waiting_max)
       return no("too many callers");
 
-    const auto session = random_number();
+    const auto session = system_chance().nonzero();
     caller c{self->current_sender(),
              h.attempt,
              std::move(*certificate),
@@ -159,7 +160,8 @@ struct asker_state {
   /// deadline, try again at another moment.
   void lost() {
     door = nullptr;
-    self->delayed_send(self, std::chrono::milliseconds{20 + random_number() % 150}, caf::tick_atom::value);
+    self->delayed_send(self, std::chrono::milliseconds{20 + system_chance().below(150)},
+                       caf::tick_atom::value);
   }
 };
 

@@ -1,12 +1,12 @@
 #include "cluster/links/link_identity.hpp"
 
+#include "protocol/values/chance.hpp"
 #include "protocol/values/codec.hpp"
 
 #include <fmt/format.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
-#include <openssl/rand.h>
 #include <openssl/x509v3.h>
 
 #include <charconv>
@@ -145,16 +145,7 @@ tl::expected<peer_certificate, std::string> identity::check(std::string_view pem
 
 std::string random_nonce() {
   std::string out(32, '\0');
-  if (RAND_bytes(reinterpret_cast<unsigned char*>(out.data()), static_cast<int>(out.size())) != 1)
-    std::abort(); // without randomness there is no identity
-  return out;
-}
-
-std::uint64_t random_number() {
-  std::uint64_t out = 0;
-  while (out == 0) // 0 means "none" wherever such numbers are used
-    if (RAND_bytes(reinterpret_cast<unsigned char*>(&out), sizeof out) != 1)
-      std::abort();
+  system_chance().fill({reinterpret_cast<std::uint8_t*>(out.data()), out.size()});
   return out;
 }
 

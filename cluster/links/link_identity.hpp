@@ -51,7 +51,6 @@ private:
 
 /// 32 bytes from the system's generator.
 std::string random_nonce();
-std::uint64_t random_number();
 
 /// What both sides sign: everything that the handshake settled, and which side signs.
 struct handshake_facts {
