@@ -24,14 +24,6 @@
 
 namespace parley::storage {
 
-/// Names a cluster for ever: random, made at its formation.
-struct cluster_id {
-  std::uint64_t hi = 0;
-  std::uint64_t lo = 0;
-  auto operator<=>(const cluster_id&) const = default;
-  bool is_set() const { return hi != 0 || lo != 0; }
-};
-
 /// Owns:   the directory's lock, until it is destroyed or its process ends, however it ends.
 /// Thread: any, one at a time.
 class data_directory {

@@ -2,6 +2,8 @@
 // The bounds that deciding and reading obey. Applying a command must come out alike on every replica, so
 // these are part of the format of the log: a cluster's nodes run with the same values, and a change is a
 // migration.
+#include "protocol/values/limits.hpp"
+
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -13,11 +15,11 @@ inline constexpr std::uint64_t dedup_ids_max = 256;
 
 struct limits {
   // messages
-  std::size_t body_bytes_max = 64 << 10;
+  std::size_t body_bytes_max = parley::body_bytes_max;
 
   // accounts
   std::size_t devices_max = 8; ///< per user; each costs a cursor in every row of the inbox's head
-  std::size_t device_name_bytes_max = 64;
+  std::size_t device_name_bytes_max = parley::device_name_bytes_max;
   std::size_t phone_bytes_max = 32; ///< E.164 needs 16; it is part of a key
 
   // codes. Asking again with the code that is still valid is a retry and costs nothing. The spacing stops a
@@ -28,8 +30,8 @@ struct limits {
   std::uint32_t code_tries_max = 5; ///< wrong ones, before the code is void
 
   // pages
-  std::uint32_t page_rows_max = 500;
-  std::size_t page_bytes_max = 1 << 20;
+  std::uint32_t page_rows_max = page_items_max;
+  std::size_t page_bytes_max = parley::page_bytes_max;
 
   // work done by one command
   std::size_t dropped_rows_max = 4096; ///< inbox rows erased by one acknowledgement; the next one goes on

@@ -54,7 +54,7 @@ struct formation_config {
   std::uint16_t replicas = 3;
   bool form = false;
   std::uint32_t form_after_silences = 3; ///< a seed counts as absent after this many unanswered questions
-  storage::cluster_id fresh;             ///< random: the name of a cluster that this node proposes
+  cluster_id fresh;                      ///< random: the name of a cluster that this node proposes
 };
 
 struct formation_step {

@@ -9,7 +9,7 @@
 namespace parley::cluster {
 
 struct founding {
-  storage::cluster_id cluster;
+  cluster_id cluster;
   std::uint16_t shards = 64;
   std::uint16_t replicas = 3;
   std::vector<core::node_record> nodes; ///< the founders, ascending by id

@@ -7,20 +7,15 @@
 #include "cluster/ops/kj_thread.hpp"
 #include "protocol/gateway/server.hpp"
 #include "protocol/gateway/webhook_code_sender.hpp"
+#include "protocol/values/chance.hpp"
 
 #include <caf/send.hpp>
 
 #include <future>
-#include <random>
 #include <thread>
 
 namespace parley::cluster {
 namespace {
-
-std::uint64_t random_process() {
-  std::random_device chance;
-  return (std::uint64_t{chance()} << 32) | chance() | 1;
-}
 
 resident_config residents(const node_config& c) {
   resident_config r;
@@ -98,8 +93,8 @@ private:
     } else {
       gateway::webhook_config hook;
       hook.url = p.code_sender;
-      if (const auto field = hook.validate(); !field.empty())
-        return "code.sender: the webhook cannot be used: " + std::string{field};
+      if (const auto fault = validate(hook))
+        return "code.sender: the webhook cannot be used: " + std::string{fault->field};
       codes = kj::heap<gateway::webhook_code_sender>(port, hook);
     }
     auto server = gateway::make_gateway_server(port, p.config, p.tls, *cluster, *codes, clock, p.shared);
@@ -121,7 +116,7 @@ public:
   impl(caf::actor_system& system, const node_config& config, const storage::identity& identity,
        const membership& m, storage::journaled_environment& env)
       : system_{system}, config_{config}, founding_{m.cluster}, nodes_{m.nodes}, disk_{identity.disk},
-        env_{env}, process_{random_process()}, reader_{make_state_reader(env)} {
+        env_{env}, process_{system_chance().nonzero()}, reader_{make_state_reader(env)} {
     router_config rc;
     rc.node = config.node;
     rc.process = process_;
@@ -286,8 +281,8 @@ private:
     for (const auto& objection : {validate(each), validate(sessions(config_))})
       if (objection)
         return "settings: " + caf::to_string(objection.context());
-    if (const auto field = gateways(config_, founding_).validate(); !field.empty())
-      return "settings of the gateway: " + std::string{field};
+    if (const auto fault = validate(gateways(config_, founding_)))
+      return "settings of the gateway: " + std::string{fault->field};
     return std::nullopt;
   }
   directory_config directory_settings() {

@@ -1,7 +1,8 @@
 #pragma once
 // The values of the client's interface. They know no library and no format.
-#include "protocol/values/errors.hpp"
-#include "protocol/values/types.hpp"
+#include "protocol/values/failure.hpp"
+#include "protocol/values/limits.hpp"
+#include "protocol/values/messages.hpp"
 
 #include <tl/expected.hpp>
 
@@ -13,21 +14,19 @@
 
 namespace parley::client {
 
-inline constexpr std::size_t body_bytes_max = 65'536;
-
-/// Why something did not happen. `sentence` is for a person and says what to do next.
-struct failure {
-  ec code = ec::internal;
-  std::string sentence;
-  std::chrono::milliseconds retry_after{0}; ///< 0: no advice
-  // What the table says of the code; of a code that this client does not know, what the cluster says.
-  bool retryable = describe(code).retryable;
-  was_stored stored = describe(code).stored;
-};
+using parley::body_bytes_max;
+using parley::conversation_info;
+using parley::conversation_list;
+using parley::conversation_page;
+using parley::failure;
+using parley::message;
+using parley::message_row;
+using parley::watermark;
+using inbox_row = inbox_item;
 
 /// A failure with the sentence that the table of errors has for `code`.
 inline failure refuse(ec code) {
-  return {code, std::string{describe(code).sentence}, {}};
+  return failure_of(code);
 }
 
 template <class T>
@@ -58,34 +57,7 @@ constexpr session_number session_after(session_number last, unix_ms clock) {
   return session_number{std::max(number(last) + 1, static_cast<std::uint64_t>(at_least))};
 }
 
-struct message {
-  conversation_id conversation;
-  seq_no seq{};
-  message_id id;
-  user_id sender{};
-  client_msg_id client_id;
-  unix_ms at{};
-  std::string body;
-  bool operator==(const message&) const = default;
-};
-
-/// How far `user` has received and read a conversation. A position covers everything before it.
-struct watermark {
-  conversation_id conversation;
-  user_id user{};
-  seq_no delivered{};
-  seq_no read{};
-  bool operator==(const watermark&) const = default;
-};
-
-struct conversation_info {
-  conversation_id conversation;
-  std::vector<user_id> members;
-  seq_no last{};
-  bool operator==(const conversation_info&) const = default;
-};
-
-/// A message that is being sent. The outbox and the call under way share the bytes of the body.
+/// A message on its way out. The body is shared: the outbox and the call in flight hold the same bytes.
 struct outgoing {
   std::uint64_t counter = 0; ///< with the device, its client_msg_id: the same in every attempt
   conversation_id conversation;
@@ -100,18 +72,6 @@ struct sent {
   message_id id;
   unix_ms at{};
   bool duplicate = false; ///< an earlier attempt had stored it
-};
-
-struct conversation_page {
-  std::vector<message> messages;
-  seq_no last{};
-  std::vector<watermark> marks;
-  bool more = false;
-};
-
-struct conversation_list {
-  std::vector<conversation_info> items;
-  bool more = false;
 };
 
 struct opened_direct {

@@ -9,82 +9,82 @@ transport::stream_limits server_limits() {
   return l;
 }
 
-std::string_view gateway_config::validate() const {
-  if (listen.host.empty())
-    return "listen";
-  if (cluster == cluster_id{})
-    return "cluster";
-  if (node == node_id::none)
-    return "node";
-  if (login_deadline.count() < 1)
-    return "login_deadline";
-  if (login_bytes_max < 4096)
-    return "login_bytes_max";
-  if (login_attempts_max < 1)
-    return "login_attempts_max";
-  if (connections_max < 1)
-    return "connections_max";
-  if (pre_login_max < 1)
-    return "pre_login_max";
-  if (pre_login_per_address_max < 1)
-    return "pre_login_per_address_max";
-  if (handshakes_burst < 1)
-    return "handshakes_burst";
-  if (handshake_every.count() < 1)
-    return "handshake_every";
-  if (backlog < 1)
-    return "backlog";
-  if (codes_burst < 1)
-    return "codes_burst";
-  if (code_every.count() < 1)
-    return "code_every";
-  if (registrations_burst < 1)
-    return "registrations_burst";
-  if (registration_every.count() < 1)
-    return "registration_every";
-  if (addresses_max < 2)
-    return "addresses_max";
-  if (code_valid_for.count() < 1)
-    return "code_valid_for";
-  if (!stream.objection().empty())
-    return stream.objection();
-  if (nesting_max < 8)
-    return "nesting_max";
-  if (flow_words_max < stream.message_words_max)
-    return "flow_words_max";
-  if (calls_max < 1)
-    return "calls_max";
-  if (questions_max < calls_max)
-    return "questions_max";
-  if (capabilities_max < 1)
-    return "capabilities_max";
-  if (path_steps_max < 1)
-    return "path_steps_max";
-  if (pages_max < 1)
-    return "pages_max";
-  if (page_items_max < 1)
-    return "page_items_max";
-  if (page_bytes_max < 1)
-    return "page_bytes_max";
-  if (body_bytes_max < 1 || body_bytes_max / 8 > stream.message_words_max / 2)
-    return "body_bytes_max";
-  if (deliver_rows_max < 1)
-    return "deliver_rows_max";
-  if (deliver_bytes_max < 1)
-    return "deliver_bytes_max";
-  if (receiver_deadline.count() < 1)
-    return "receiver_deadline";
-  if (idle_deadline.count() < 1)
-    return "idle_deadline";
-  if (close_grace.count() < 1)
-    return "close_grace";
-  if (resume_valid_for.count() < 1)
-    return "resume_valid_for";
-  if (drain_spread.count() < 0)
-    return "drain_spread";
-  if (sweep_every.count() < 1)
-    return "sweep_every";
-  return {};
+config_check validate(const gateway_config& c) {
+  if (c.listen.host.empty())
+    return config_fault{"listen"};
+  if (c.cluster == cluster_id{})
+    return config_fault{"cluster"};
+  if (c.node == node_id::none)
+    return config_fault{"node"};
+  if (c.login_deadline.count() < 1)
+    return config_fault{"login_deadline"};
+  if (c.login_bytes_max < 4096)
+    return config_fault{"login_bytes_max"};
+  if (c.login_attempts_max < 1)
+    return config_fault{"login_attempts_max"};
+  if (c.connections_max < 1)
+    return config_fault{"connections_max"};
+  if (c.pre_login_max < 1)
+    return config_fault{"pre_login_max"};
+  if (c.pre_login_per_address_max < 1)
+    return config_fault{"pre_login_per_address_max"};
+  if (c.handshakes_burst < 1)
+    return config_fault{"handshakes_burst"};
+  if (c.handshake_every.count() < 1)
+    return config_fault{"handshake_every"};
+  if (c.backlog < 1)
+    return config_fault{"backlog"};
+  if (c.codes_burst < 1)
+    return config_fault{"codes_burst"};
+  if (c.code_every.count() < 1)
+    return config_fault{"code_every"};
+  if (c.registrations_burst < 1)
+    return config_fault{"registrations_burst"};
+  if (c.registration_every.count() < 1)
+    return config_fault{"registration_every"};
+  if (c.addresses_max < 2)
+    return config_fault{"addresses_max"};
+  if (c.code_valid_for.count() < 1)
+    return config_fault{"code_valid_for"};
+  if (const auto fault = validate(c.stream))
+    return fault;
+  if (c.nesting_max < 8)
+    return config_fault{"nesting_max"};
+  if (c.flow_words_max < c.stream.message_words_max)
+    return config_fault{"flow_words_max"};
+  if (c.calls_max < 1)
+    return config_fault{"calls_max"};
+  if (c.questions_max < c.calls_max)
+    return config_fault{"questions_max"};
+  if (c.capabilities_max < 1)
+    return config_fault{"capabilities_max"};
+  if (c.path_steps_max < 1)
+    return config_fault{"path_steps_max"};
+  if (c.pages_max < 1)
+    return config_fault{"pages_max"};
+  if (c.page_items_max < 1)
+    return config_fault{"page_items_max"};
+  if (c.page_bytes_max < 1)
+    return config_fault{"page_bytes_max"};
+  if (c.body_bytes_max < 1 || c.body_bytes_max / 8 > c.stream.message_words_max / 2)
+    return config_fault{"body_bytes_max"};
+  if (c.deliver_rows_max < 1)
+    return config_fault{"deliver_rows_max"};
+  if (c.deliver_bytes_max < 1)
+    return config_fault{"deliver_bytes_max"};
+  if (c.receiver_deadline.count() < 1)
+    return config_fault{"receiver_deadline"};
+  if (c.idle_deadline.count() < 1)
+    return config_fault{"idle_deadline"};
+  if (c.close_grace.count() < 1)
+    return config_fault{"close_grace"};
+  if (c.resume_valid_for.count() < 1)
+    return config_fault{"resume_valid_for"};
+  if (c.drain_spread.count() < 0)
+    return config_fault{"drain_spread"};
+  if (c.sweep_every.count() < 1)
+    return config_fault{"sweep_every"};
+  return std::nullopt;
 }
 
 } // namespace parley::gateway

@@ -2,21 +2,15 @@
 // Settings of a gateway. Filled once by the process that runs it; every server of the process has the same.
 #include "protocol/transport/message_stream.hpp"
 #include "protocol/transport/socket.hpp"
+#include "protocol/values/config_fault.hpp"
+#include "protocol/values/limits.hpp"
 #include "protocol/values/types.hpp"
 
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <string_view>
 
 namespace parley::gateway {
-
-/// Which cluster this is: random, promised by every seed at formation.
-struct cluster_id {
-  std::uint64_t hi = 0;
-  std::uint64_t lo = 0;
-  bool operator==(const cluster_id&) const = default;
-};
 
 /// `server_limits()`: what a gateway allows each peer.
 transport::stream_limits server_limits();
@@ -60,9 +54,9 @@ struct gateway_config {
   std::uint32_t path_steps_max =
       8;                       ///< into an answer that is still to come: a session is one away; above: closed
   std::uint32_t pages_max = 4; ///< sync calls under way; above: `overloaded`, for a page is up to 1 MiB
-  std::uint32_t page_items_max = 500;
-  std::size_t page_bytes_max = 1024 * 1024;
-  std::size_t body_bytes_max = 64 * 1024;
+  std::uint32_t page_items_max = parley::page_items_max;
+  std::size_t page_bytes_max = parley::page_bytes_max;
+  std::size_t body_bytes_max = parley::body_bytes_max;
   std::size_t deliver_rows_max = 64;         ///< taken from the queue per `deliver`; what is under way is
   std::size_t deliver_bytes_max = 32 * 1024; ///< bounded by the stream's window and one such call
   std::chrono::milliseconds receiver_deadline{60'000}; ///< for a receiver to take what fills its window
@@ -72,9 +66,8 @@ struct gateway_config {
 
   std::chrono::milliseconds drain_spread{30'000}; ///< clients reconnect within it, evenly
   std::chrono::milliseconds sweep_every{500};     ///< all deadlines are kept to this precision
-
-  /// Empty, or the field that cannot be run with.
-  std::string_view validate() const;
 };
+
+config_check validate(const gateway_config& c);
 
 } // namespace parley::gateway

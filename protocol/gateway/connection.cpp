@@ -2,9 +2,9 @@
 
 #include "protocol/gateway/call_shape.hpp"
 #include "protocol/gateway/crypto.hpp"
+#include "protocol/gateway/rows.hpp"
 #include "protocol/gateway/rpc_objects.hpp"
 #include "protocol/gateway/tokens.hpp"
-#include "protocol/gateway/wire.hpp"
 #include "protocol/transport/rpc_line.hpp"
 
 #include <capnp/rpc.capnp.h>
@@ -196,7 +196,7 @@ ec connection::refusal() const {
 
 const std::array<std::uint8_t, 32>& connection::challenge() {
   if (!challenge_)
-    fill_random(challenge_.emplace());
+    parts_->dice.fill(challenge_.emplace());
   return *challenge_;
 }
 

@@ -10,6 +10,7 @@
 #include "protocol/gateway/metrics.hpp"
 #include "protocol/schema/parley.capnp.h"
 #include "protocol/transport/message_stream.hpp"
+#include "protocol/values/chance.hpp"
 
 #include <capnp/rpc-twoparty.h>
 #include <kj/refcount.h>
@@ -34,8 +35,8 @@ public:
 /// What the connections of one server share. Calls that are still under way when the server goes hold it.
 struct server_parts final : public kj::Refcounted {
   server_parts(const gateway_config& settings, kj::UnixEventPort& event_port, backend& b, code_sender& s,
-               const wall_clock& w, gateway_metrics& m, closed_sessions& c)
-      : config{settings}, port{event_port}, cluster{b}, codes{s}, clock{w}, metrics{m}, closed{c},
+               const wall_clock& w, gateway_metrics& m, closed_sessions& c, chance& d)
+      : config{settings}, port{event_port}, cluster{b}, codes{s}, clock{w}, metrics{m}, closed{c}, dice{d},
         code_limits{settings.codes_burst, settings.code_every, settings.addresses_max},
         registration_limits{settings.registrations_burst, settings.registration_every,
                             settings.addresses_max} {}
@@ -47,6 +48,7 @@ struct server_parts final : public kj::Refcounted {
   const wall_clock& clock;
   gateway_metrics& metrics;
   closed_sessions& closed;
+  chance& dice; ///< challenges, codes, new users' ids
   address_limits code_limits;
   address_limits registration_limits;
   server_hooks* server = nullptr; ///< null when it has gone

@@ -4,11 +4,11 @@
 #include "protocol/gateway/text.hpp"
 #include "protocol/gateway/tokens.hpp"
 #include "protocol/transport/login_proof.hpp"
+#include "protocol/values/limits.hpp"
 
 namespace parley::gateway {
 namespace {
 
-constexpr std::size_t device_name_bytes_max = 64;
 constexpr std::size_t signature_bytes = 64;
 
 std::uint32_t milliseconds(std::chrono::nanoseconds d) {
@@ -64,7 +64,7 @@ public:
       if (const auto wait = parts.code_limits.admit(c_->from(), std::chrono::steady_clock::now());
           wait.count() > 0)
         return limited(context, wait);
-      auto code = random_code();
+      auto code = random_code(parts.dice);
       core::request_code call{*phone, hash_of_code(*phone, code), parts.clock.now()};
       return parts.cluster.ask(std::move(call))
           .then([this, context, phone = std::move(*phone),
@@ -120,7 +120,7 @@ public:
       device.id = device_of_key(device.key);
       device.name = std::move(r->name);
       device.since = parts.clock.now();
-      core::confirm_code call{r->phone, hash_of_code(r->phone, r->code), user_id{random_nonzero()},
+      core::confirm_code call{r->phone, hash_of_code(r->phone, r->code), user_id{parts.dice.nonzero()},
                               device.since};
       return parts.cluster.ask(std::move(call))
           .then([this, context, phone = std::move(r->phone),
@@ -226,9 +226,9 @@ private:
             return verdict{ec::bad_signature};
           if (found.error != ec::none)
             return verdict{found.error, found.retry_after_ms};
-          const auto proof = transport::login_proof_bytes({parts_cluster().hi, parts_cluster().lo,
-                                                           c_->parts().config.node, c_->challenge(), who.user,
-                                                           who.device, who.session, c_->exporter()});
+          const auto proof =
+              transport::login_proof_bytes({parts_cluster(), c_->parts().config.node, c_->challenge(),
+                                            who.user, who.device, who.session, c_->exporter()});
           const std::span signature{reinterpret_cast<const std::uint8_t*>(who.signature.data()),
                                     who.signature.size()};
           if (!verify_ed25519(found.device.key, proof, signature))

@@ -2,7 +2,7 @@
 // The capabilities a client holds, and the edge at which calls enter: nothing thrown behind it reaches the
 // peer.
 #include "protocol/gateway/connection.hpp"
-#include "protocol/gateway/wire.hpp"
+#include "protocol/gateway/rows.hpp"
 
 #include <tl/expected.hpp>
 

@@ -1,7 +1,6 @@
 #include "protocol/gateway/server.hpp"
 
 #include "protocol/gateway/connection.hpp"
-#include "protocol/gateway/crypto.hpp"
 
 #include <sys/socket.h>
 
@@ -57,7 +56,7 @@ public:
     listener_ = nullptr;
     const auto spread = static_cast<std::uint64_t>(config_.drain_spread.count()) + 1;
     for (auto& c : connections_)
-      c->close(ec::draining, static_cast<std::uint32_t>(random_nonzero() % spread));
+      c->close(ec::draining, static_cast<std::uint32_t>(parts_->dice.below(spread)));
     check_drained();
   }
 
@@ -196,9 +195,10 @@ private:
 
 tl::expected<kj::Own<gateway_server>, server_fault>
 make_gateway_server(kj::UnixEventPort& port, const gateway_config& config, transport::tls_context tls,
-                    backend& cluster, code_sender& codes, const wall_clock& clock, gateway_shared& shared) {
-  if (const auto objection = config.validate(); !objection.empty())
-    return tl::unexpected(server_fault{ec::bad_config, std::string{objection}});
+                    backend& cluster, code_sender& codes, const wall_clock& clock, gateway_shared& shared,
+                    chance& dice) {
+  if (const auto fault = validate(config))
+    return tl::unexpected(server_fault{ec::bad_config, std::string{fault->field}});
   if (!tls)
     return tl::unexpected(server_fault{ec::bad_config, "tls"});
   const auto address = transport::resolve(config.listen);
@@ -208,7 +208,7 @@ make_gateway_server(kj::UnixEventPort& port, const gateway_config& config, trans
   if (!listener)
     return tl::unexpected(server_fault{ec::bad_config, "cannot listen on " + to_string(config.listen)});
   auto parts =
-      kj::refcounted<server_parts>(config, port, cluster, codes, clock, shared.metrics, shared.closed);
+      kj::refcounted<server_parts>(config, port, cluster, codes, clock, shared.metrics, shared.closed, dice);
   return kj::Own<gateway_server>{kj::heap<server>(kj::mv(parts), std::move(tls), kj::mv(*listener))};
 }
 

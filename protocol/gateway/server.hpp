@@ -8,6 +8,7 @@
 #include "protocol/gateway/config.hpp"
 #include "protocol/gateway/metrics.hpp"
 #include "protocol/transport/tls.hpp"
+#include "protocol/values/chance.hpp"
 
 #include <kj/async-unix.h>
 #include <tl/expected.hpp>
@@ -28,8 +29,8 @@ struct server_fault {
 };
 
 /// Owns:   the listening socket and all its connections.
-/// Thread: the one whose event port it is given; make and destroy it there. `cluster`, `codes`, `clock` and
-///         `shared` outlive it.
+/// Thread: the one whose event port it is given; make and destroy it there. `cluster`, `codes`, `clock`,
+///         `shared` and `dice` outlive it.
 /// Holds:  one timer for all deadlines; everything a peer can make it keep is bounded by the config.
 class gateway_server {
 public:
@@ -46,6 +47,7 @@ public:
 
 tl::expected<kj::Own<gateway_server>, server_fault>
 make_gateway_server(kj::UnixEventPort& port, const gateway_config& config, transport::tls_context tls,
-                    backend& cluster, code_sender& codes, const wall_clock& clock, gateway_shared& shared);
+                    backend& cluster, code_sender& codes, const wall_clock& clock, gateway_shared& shared,
+                    chance& dice = system_chance());
 
 } // namespace parley::gateway

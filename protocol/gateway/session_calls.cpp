@@ -3,6 +3,7 @@
 #include "protocol/gateway/rpc_objects.hpp"
 #include "protocol/gateway/text.hpp"
 #include "protocol/gateway/tokens.hpp"
+#include "protocol/values/sha256.hpp"
 
 #include <algorithm>
 
@@ -34,7 +35,7 @@ public:
       auto what = read_params([&] {
         const auto params = context.getParams();
         core::submission s;
-        s.conversation = read(params.getConversation());
+        s.conversation = wire::to_conversation(params.getConversation());
         s.id = {c_->device(), params.getId().getCounter()};
         s.body = view(params.getBody());
         return s;
@@ -47,7 +48,7 @@ public:
       if (what->body.size() > config.body_bytes_max)
         return refuse(context, ec::too_large);
       what->from = c_->user();
-      what->hash = sha256({what->body});
+      what->hash = sha256(what->body);
       what->at = c_->parts().clock.now();
       what->copy_own = c_->session().copies_own() ? 1 : 0;
       return c_->session()
@@ -108,8 +109,8 @@ public:
     return in_session(context, [this, context]() mutable -> kj::Promise<void> {
       auto call = read_params([&] {
         const auto params = context.getParams();
-        return core::sync_conversation{read(params.getConversation()), c_->user(), seq_no{params.getAfter()},
-                                       page_limit(params.getLimit())};
+        return core::sync_conversation{wire::to_conversation(params.getConversation()), c_->user(),
+                                       seq_no{params.getAfter()}, page_limit(params.getLimit())};
       });
       context.releaseParams();
       if (!call)
@@ -121,9 +122,7 @@ public:
         for (unsigned i = 0; i < n; ++i)
           write(messages[i], page.messages[i]);
         results.setLast(number(page.last));
-        auto marks = results.initWatermarks(static_cast<unsigned>(page.marks.size()));
-        for (unsigned i = 0; i < marks.size(); ++i)
-          write(marks[i], page.marks[i]);
+        write(results.initWatermarks(static_cast<unsigned>(page.marks.size())), page.marks);
         results.setMore(n < page.messages.size() || page.more != 0);
       });
     });
@@ -149,7 +148,8 @@ public:
     return in_session(context, [this, context]() mutable -> kj::Promise<void> {
       auto call = read_params([&] {
         const auto params = context.getParams();
-        return core::mark_read{read(params.getConversation()), c_->user(), seq_no{params.getSeq()}};
+        return core::mark_read{wire::to_conversation(params.getConversation()), c_->user(),
+                               seq_no{params.getSeq()}};
       });
       context.releaseParams();
       if (!call)
@@ -205,7 +205,8 @@ public:
     return in_session(context, [this, context]() mutable -> kj::Promise<void> {
       auto call = read_params([&] {
         const auto params = context.getParams();
-        return core::list_conversations{c_->user(), read(params.getAfter()), page_limit(params.getLimit())};
+        return core::list_conversations{c_->user(), wire::to_conversation(params.getAfter()),
+                                        page_limit(params.getLimit())};
       });
       context.releaseParams();
       if (!call)
@@ -215,11 +216,7 @@ public:
         auto items = results.initItems(static_cast<unsigned>(n));
         for (unsigned i = 0; i < n; ++i) {
           const auto& from = list.items[i];
-          write(items[i].initConversation(), from.conversation);
-          auto members = items[i].initMembers(static_cast<unsigned>(from.members.size()));
-          for (unsigned k = 0; k < members.size(); ++k)
-            members.set(k, number(from.members[k]));
-          items[i].setLast(number(from.last));
+          write(items[i], from.conversation, from.members, from.last);
         }
         results.setMore(n < list.items.size() || list.more != 0);
       });

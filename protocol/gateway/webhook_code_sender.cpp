@@ -14,14 +14,14 @@
 
 namespace parley::gateway {
 
-std::string_view webhook_config::validate() const {
-  if (!url.starts_with("https://") && !url.starts_with("http://"))
-    return "url";
-  if (deadline.count() < 1)
-    return "deadline";
-  if (waiting_max < 1)
-    return "waiting_max";
-  return {};
+config_check validate(const webhook_config& c) {
+  if (!c.url.starts_with("https://") && !c.url.starts_with("http://"))
+    return config_fault{"url"};
+  if (c.deadline.count() < 1)
+    return config_fault{"deadline"};
+  if (c.waiting_max < 1)
+    return config_fault{"waiting_max"};
+  return std::nullopt;
 }
 
 struct webhook_code_sender::worker {

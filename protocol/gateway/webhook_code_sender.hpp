@@ -3,13 +3,14 @@
 //   {"phone":"+4915112345678","code":"123456"}
 // A status of 200 to 299 means that the code is on its way.
 #include "protocol/gateway/code_sender.hpp"
+#include "protocol/values/config_fault.hpp"
 
 #include <kj/async-unix.h>
 
 #include <chrono>
 #include <cstddef>
 #include <memory>
-#include <string_view>
+#include <string>
 
 namespace parley::gateway {
 
@@ -18,10 +19,9 @@ struct webhook_config {
   std::string authorization;                 ///< value of the Authorization header; empty: none
   std::chrono::milliseconds deadline{5'000}; ///< for the whole request
   std::size_t waiting_max = 64;              ///< above: `overloaded`
-
-  /// Empty, or the field that cannot be run with.
-  std::string_view validate() const;
 };
+
+config_check validate(const webhook_config& c);
 
 /// Owns:   one worker thread, which does the blocking requests one at a time.
 /// Thread: `send` that of the event port; answers come back to it through an eventfd.

@@ -15,6 +15,21 @@ $Cxx.namespace("parley::rpc");
 
 const protocolVersion :UInt16 = 1;
 
+# How this file changes. Both ends run different versions of it for a while, so:
+# - A field, a method, an enumerant or a member of a union is appended with the next number. None is renumbered, given
+#   another type or removed; one that is no longer used keeps its number and says so.
+# - A reader sees the default of a field that its peer does not know: a default means "as before the field existed".
+# - A reader meets members of unions and enumerants that it does not know. It skips such an inbox item (the cursor covers
+#   it), and treats an unknown enumerant as the first one, which is why the first one is the most careful.
+# - An unknown error code is judged by `stored` and `retryable`.
+# - `protocolVersion` rises only when all this is not enough; a gateway refuses versions that it does not speak.
+
+# Bounds. What is above them is refused with `too-large`; a page ends at whichever of its two bounds comes first.
+const bodyBytesMax :UInt32 = 65536;
+const deviceNameBytesMax :UInt32 = 64;
+const pageItemsMax :UInt32 = 500;
+const pageBytesMax :UInt32 = 1048576;
+
 struct Error {
   code @0 :UInt16;
   # Stable, never reused; 0 means no error. 1-999 are outcomes: the answer to the question. 1000-1999 are conditions,
@@ -82,12 +97,14 @@ interface Session {
 
   send @0 (conversation :Id128, id :ClientMsgId, body :Data)
       -> (error :Error, msgId :Id128, seq :UInt64, serverTimeMs :Int64, duplicate :Bool);
-  # Answers when a majority of replicas has the message on disk. `body` ≤ 64 KiB of ciphertext.
+  # Answers when a majority of replicas has the message on disk. `body`: at most `bodyBytesMax` bytes,
+  # which the cluster does not look into.
   # `conflict`: that id was used for another body; msgId and seq are those of the first.
 
   sync @1 (cursor :Cursor, limit :UInt32)
       -> (error :Error, items :List(InboxItem), next :Cursor, more :Bool);
-  # The inbox, oldest first, from `cursor` on. A page holds at most 500 items or 1 MiB.
+  # The inbox, oldest first, from `cursor` on. A page holds at most `pageItemsMax` items and
+  # `pageBytesMax` bytes, but one item at least if there is any; `limit` asks for fewer items, and 0 means no wish.
 
   syncConversation @2 (conversation :Id128, after :UInt64, limit :UInt32)
       -> (error :Error, messages :List(Message), last :UInt64, watermarks :List(Watermark), more :Bool);

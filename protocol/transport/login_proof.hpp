@@ -9,7 +9,7 @@
 namespace parley::transport {
 
 struct login_claim {
-  std::uint64_t cluster_hi = 0, cluster_lo = 0;
+  cluster_id cluster;
   node_id node{};
   std::array<std::uint8_t, 32> challenge{};
   user_id user{};
@@ -24,7 +24,7 @@ inline std::string login_proof_bytes(const login_claim& c) {
   };
   key_writer w; // big-endian
   w.raw(std::string_view{"parley login v1\0", 16});
-  w.put(c.cluster_hi).put(c.cluster_lo).put(c.node).raw(view(c.challenge));
+  w.put(c.cluster.hi).put(c.cluster.lo).put(c.node).raw(view(c.challenge));
   w.put(c.user).put(c.device).put(c.session).raw(view(c.exporter));
   return std::move(w).bytes();
 }

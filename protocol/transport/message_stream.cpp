@@ -40,22 +40,22 @@ std::string_view name(close_reason r) {
   return names[static_cast<std::size_t>(r)];
 }
 
-std::string_view stream_limits::objection() const {
-  if (segments_max < 1 || segments_max > 512)
-    return "segments_max";
-  if (message_words_max < 64 || message_words_max > (1u << 23))
-    return "message_words_max";
-  if (outbound_bytes_max < 64 * 1024)
-    return "outbound_bytes_max";
-  if (outbound_pause_bytes >= outbound_bytes_max)
-    return "outbound_pause_bytes";
-  if (window_bytes < 1024 || window_bytes > (1u << 30))
-    return "window_bytes";
-  if (write_deadline.count() < 1)
-    return "write_deadline";
-  if (write_progress_bytes < 1)
-    return "write_progress_bytes";
-  return {};
+config_check validate(const stream_limits& l) {
+  if (l.segments_max < 1 || l.segments_max > 512)
+    return config_fault{"segments_max"};
+  if (l.message_words_max < 64 || l.message_words_max > (1u << 23))
+    return config_fault{"message_words_max"};
+  if (l.outbound_bytes_max < 64 * 1024)
+    return config_fault{"outbound_bytes_max"};
+  if (l.outbound_pause_bytes >= l.outbound_bytes_max)
+    return config_fault{"outbound_pause_bytes"};
+  if (l.window_bytes < 1024 || l.window_bytes > (1u << 30))
+    return config_fault{"window_bytes"};
+  if (l.write_deadline.count() < 1)
+    return config_fault{"write_deadline"};
+  if (l.write_progress_bytes < 1)
+    return config_fault{"write_progress_bytes"};
+  return std::nullopt;
 }
 
 stream_limits stream_limits::for_client() {

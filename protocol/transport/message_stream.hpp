@@ -6,6 +6,7 @@
 // a turn of the loop leave in one write, and the segment table is checked before Cap'n Proto's reader sees a
 // byte.
 #include "protocol/transport/tls.hpp"
+#include "protocol/values/config_fault.hpp"
 
 #include <capnp/serialize-async.h>
 #include <kj/async-unix.h>
@@ -71,9 +72,9 @@ struct stream_limits {
 
   /// What a client should use: a page of `sync` holds up to 1 MiB, more than a server takes in one message.
   static stream_limits for_client();
-  /// Empty, or the field that cannot be run with.
-  std::string_view objection() const;
 };
+
+config_check validate(const stream_limits& l);
 
 /// For `capnp::TwoPartyVatNetwork`, which refuses to *send* more than it would receive: large enough for
 /// pages. What is received is bounded by the stream's `message_words_max`.

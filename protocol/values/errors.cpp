@@ -1,5 +1,7 @@
 #include "protocol/values/errors.hpp"
 
+#include "protocol/values/limits.hpp"
+
 #include <array>
 
 namespace parley {
@@ -27,9 +29,9 @@ constexpr std::array<error_info, error_rows> table{{
      "Nobody is registered under this phone number or user id. Check it, or ask the person to register.", no,
      once},
     {ec::too_large, "too-large",
-     "This is larger than the cluster accepts, so nothing was stored. Send less: a message holds at most "
-     "65,536 "
-     "bytes.",
+     text_with<"This is larger than the cluster accepts, so nothing was stored. Send less: a message holds "
+               "at most ",
+               body_bytes_max, " bytes.">::value,
      no, once},
     {ec::conflict, "conflict",
      "This client message id belongs to an earlier message with another body, so the new body was not "

@@ -23,6 +23,14 @@ enum class shard_id : std::uint16_t {};
 /// Which life of a shard: a seal ends one and names the next. 1-based.
 enum class generation : std::uint32_t { none = 0 };
 
+/// Names a cluster for ever: random, chosen when it is formed.
+struct cluster_id {
+  std::uint64_t hi = 0;
+  std::uint64_t lo = 0;
+  auto operator<=>(const cluster_id&) const = default;
+  bool is_set() const { return hi != 0 || lo != 0; }
+};
+
 /// 128 bits: names derived from two users must not meet by chance.
 struct conversation_id {
   std::uint64_t hi = 0;

@@ -138,12 +138,12 @@ TEST_CASE("what is not a device's own is refused, at every node, and uses no num
     CHECK(t.settle(*stranger, c, node, "let me in").error == ec::not_a_member);
     CHECK(t.history(*stranger, c).error == ec::not_a_member);
     auto mark = stranger->session().ackReadRequest();
-    from_value(c, mark.initConversation());
+    wire::write(mark.initConversation(), c);
     mark.setSeq(1);
     (void)t.get(mark.send());
     auto inbox = stranger->session().syncRequest();
-    inbox.setCursor(test::data(box.cursor)); // bob's
-    CHECK(code(t.get(inbox.send()).getError()) == ec::bad_cursor);
+    inbox.setCursor(wire::as_data(box.cursor)); // bob's
+    CHECK(wire::to_code(t.get(inbox.send()).getError()) == ec::bad_cursor);
     CHECK(t.get(stranger->session().syncRequest().send()).getItems().size() == 0);
     CHECK(t.get(stranger->session().conversationsRequest().send()).getItems().size() == 0);
     auto forged = mallory;
@@ -202,8 +202,8 @@ TEST_CASE("what is not a device's own is refused, at every node, and uses no num
     if (bad == box.cursor || bad.empty())
       continue;
     auto request = bobs->session().syncRequest();
-    request.setCursor(test::data(bad));
-    CHECK(code(t.get(request.send()).getError()) == ec::bad_cursor);
+    request.setCursor(wire::as_data(bad));
+    CHECK(wire::to_code(t.get(request.send()).getError()) == ec::bad_cursor);
   }
   REQUIRE(t.until(10s, [&] { return box.letters.size() == written; }));
   auto greedy = bobs->session().syncRequest();
@@ -215,11 +215,11 @@ TEST_CASE("what is not a device's own is refused, at every node, and uses no num
   auto who = bobs->gateway().helloRequest();
   who.setVersion(rpc::PROTOCOL_VERSION);
   const auto hello = t.get(who.send());
-  const gateway::cluster_id cluster{hello.getCluster().getHi(), hello.getCluster().getLo()};
+  const cluster_id cluster{hello.getCluster().getHi(), hello.getCluster().getLo()};
   const auto acknowledge = [&](inbox_pos upto) {
     auto request = bobs->session().ackDeliveredRequest();
-    request.setCursor(test::data(gateway::encode_cursor(cluster, bob.user, upto)));
-    return code(t.get(request.send()).getError());
+    request.setCursor(wire::as_data(gateway::encode_cursor(cluster, bob.user, upto)));
+    return wire::to_code(t.get(request.send()).getError());
   };
   const auto got = *gateway::decode_cursor(cluster, bob.user, box.cursor);
   const auto beyond = acknowledge(inbox_pos{1ull << 60});

@@ -142,14 +142,14 @@ TEST_CASE("no body, number, code, token or key is in what nodes log or measure, 
     for (const auto* bad : {"+4917012345678901", "+49", "\xff\xfe +491701234567"}) {
       auto request = c->gateway().requestCodeRequest();
       request.setPhone(bad);
-      CHECK(code(t.get(request.send()).getError()) != ec::none);
+      CHECK(wire::to_code(t.get(request.send()).getError()) != ec::none);
     }
     auto wrong = c->gateway().registerRequest();
     wrong.setPhone(people[0].phone);
     wrong.setCode("918273");
-    wrong.setDeviceKey(test::data(std::string(32, 'k')));
+    wrong.setDeviceKey(wire::as_data(std::string(32, 'k')));
     wrong.setDeviceName(canary);
-    CHECK(code(t.get(wrong.send()).getError()) != ec::none);
+    CHECK(wire::to_code(t.get(wrong.send()).getError()) != ec::none);
     codes.emplace_back("918273");
   }
 

@@ -36,10 +36,10 @@ struct letterbox_receiver final : rpc::Receiver::Server {
       if (!item.isMessage())
         continue;
       const auto m = item.getMessage().getIt();
-      box.letters.push_back({to_value(m.getConversation()), seq_no{m.getSeq()}, user_id{m.getSender()},
-                             std::string{bytes(m.getBody())}});
+      box.letters.push_back({wire::to_conversation(m.getConversation()), seq_no{m.getSeq()},
+                             user_id{m.getSender()}, std::string{wire::view(m.getBody())}});
     }
-    box.cursor = bytes(params.getCursor());
+    box.cursor = wire::view(params.getCursor());
     return kj::READY_NOW;
   }
   kj::Promise<void> closed(ClosedContext) override { return kj::READY_NOW; }
@@ -99,19 +99,19 @@ struct neighbourhood : town {
     auto request = from.session().openDirectRequest();
     request.setUser(number(with));
     auto answer = get(request.send());
-    if (code(answer.getError()) != ec::none)
+    if (wire::to_code(answer.getError()) != ec::none)
       throw cluster_error{"no conversation: " + std::string{answer.getError().getSentence().cStr()}};
-    return to_value(answer.getConversation());
+    return wire::to_conversation(answer.getConversation());
   }
   static kj::Promise<placed> send(lean_connection& from, conversation_id c, std::uint64_t counter,
                                   std::string_view body) {
     auto request = from.session().sendRequest();
-    from_value(c, request.initConversation());
+    wire::write(request.initConversation(), c);
     request.initId().setCounter(counter);
-    request.setBody(data(body));
+    request.setBody(wire::as_data(body));
     return request.send().then(
         [](capnp::Response<rpc::Session::SendResults> r) {
-          return placed{code(r.getError()),
+          return placed{wire::to_code(r.getError()),
                         seq_no{r.getSeq()},
                         {r.getMsgId().getHi(), r.getMsgId().getLo()},
                         r.getDuplicate(),
@@ -134,8 +134,8 @@ struct neighbourhood : town {
   void receive(lean_connection& at, letterbox& into, std::string_view cursor = {}) {
     auto request = at.session().receiveRequest();
     request.setReceiver(kj::heap<letterbox_receiver>(into));
-    request.setCursor(data(cursor));
-    if (code(get(request.send()).getError()) != ec::none)
+    request.setCursor(wire::as_data(cursor));
+    if (wire::to_code(get(request.send()).getError()) != ec::none)
       throw cluster_error{"not receiving"};
   }
   /// The conversation as the cluster has it: who said what, from seq 1 on without gaps.
@@ -150,17 +150,17 @@ struct neighbourhood : town {
     page whole;
     for (bool more = true; more;) {
       auto request = of.session().syncConversationRequest();
-      from_value(c, request.initConversation());
+      wire::write(request.initConversation(), c);
       request.setAfter(whole.messages.size());
       auto answer = get(request.send());
-      whole.error = code(answer.getError());
+      whole.error = wire::to_code(answer.getError());
       if (whole.error != ec::none)
         return whole;
       for (const auto m : answer.getMessages()) {
         if (m.getSeq() != whole.messages.size() + 1)
           throw cluster_error{"a sync with a gap"};
         whole.messages.push_back(
-            {c, seq_no{m.getSeq()}, user_id{m.getSender()}, std::string{bytes(m.getBody())}});
+            {c, seq_no{m.getSeq()}, user_id{m.getSender()}, std::string{wire::view(m.getBody())}});
         whole.counters.push_back(m.getClientCounter());
       }
       for (const auto w : answer.getWatermarks())

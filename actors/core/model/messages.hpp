@@ -1,6 +1,7 @@
 #pragma once
 // A message before and after it has its place in a conversation, and how far its members have got.
 #include "actors/core/archive.hpp"
+#include "protocol/values/messages.hpp"
 #include "protocol/values/shared_bytes.hpp"
 #include "protocol/values/types.hpp"
 
@@ -38,18 +39,6 @@ struct message {
   }
 };
 
-/// How far one member has got. Monotone; read never exceeds delivered; both never exceed the conversation's
-/// last seq.
-struct watermark {
-  conversation_id conversation;
-  user_id user{};
-  seq_no delivered{};
-  seq_no read{};
-  template <class F>
-  auto fields(F&& f) {
-    return f(conversation, user, delivered, read);
-  }
-  bool operator==(const watermark&) const = default;
-};
+using parley::watermark;
 
 } // namespace parley::core

@@ -94,6 +94,11 @@ private:
   kj::TaskSet tasks_;
 };
 
+/// Room for a request with `body_bytes` of data: what is built without a size starts at 8 KiB.
+inline capnp::MessageSize request_size(std::size_t body_bytes = 0) {
+  return {24 + (body_bytes + 7) / 8, 1};
+}
+
 inline kj::Duration duration(std::chrono::milliseconds d) {
   return d.count() * kj::MILLISECONDS;
 }

@@ -45,8 +45,9 @@ struct config {
   intake how = intake::live;
   std::chrono::milliseconds ack_every{200};
   std::size_t ack_items_max = 100;
-  std::uint32_t page_items = 500; ///< rows of a page that is asked for; the cluster may answer fewer
-  unsigned heal_tries_max = 3;    ///< fetches of a gap before it is reported and skipped
+  std::uint32_t page_items =
+      page_items_max;          ///< rows of a page that is asked for; the cluster may answer fewer
+  unsigned heal_tries_max = 3; ///< fetches of a gap before it is reported and skipped
 
   std::uint64_t chance = 0; ///< seed of all random pauses; 0: the operating system chooses one
 

@@ -6,7 +6,7 @@
 //                      └ refused for good: halted
 #include "protocol/client/device/connector.hpp"
 
-#include "protocol/client/convert.hpp"
+#include "protocol/wire/codec.hpp"
 
 #include <fmt/format.h>
 

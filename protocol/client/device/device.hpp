@@ -61,14 +61,15 @@ public:
   kj::Promise<result<std::size_t>> sync_inbox();
   /// Reads one page of a conversation from the cluster. The page is not applied.
   kj::Promise<result<conversation_page>> sync_conversation(conversation_id c, seq_no after,
-                                                           std::uint32_t limit = 500);
+                                                           std::uint32_t limit = page_items_max);
 
   /// A person has read the conversation up to `upto`. The store remembers it until the cluster knows.
   void ack_read(conversation_id c, seq_no upto);
 
   kj::Promise<result<opened_direct>> open_direct(std::string phone);
   kj::Promise<result<opened_direct>> open_direct(user_id user);
-  kj::Promise<result<conversation_list>> conversations(conversation_id after = {}, std::uint32_t limit = 500);
+  kj::Promise<result<conversation_list>> conversations(conversation_id after = {},
+                                                       std::uint32_t limit = page_items_max);
 
   const identity& who() const;
   seq_no position(conversation_id c) const; ///< how far the conversation's stream is applied

@@ -1,7 +1,7 @@
 #include "protocol/client/device/enrolment.hpp"
 
-#include "protocol/client/convert.hpp"
 #include "protocol/client/store/keys.hpp"
+#include "protocol/wire/codec.hpp"
 
 namespace parley::client {
 
@@ -48,7 +48,7 @@ kj::Promise<result<T>> enrolment::ask_node(std::shared_ptr<call_on<T>> make, con
         auto lost = link->over().then([]() -> result<T> { return tl::unexpected{refuse(ec::unavailable)}; });
         return call.send()
             .then([make, &gateway](auto&& answer) -> kj::Promise<result<T>> {
-              if (auto f = to_failure(answer.getError()); f.code != ec::none)
+              if (auto f = wire::to_failure(answer.getError()); f.code != ec::none)
                 return result<T>{tl::unexpected{kj::mv(f)}};
               return (*make)(gateway);
             })
@@ -64,7 +64,7 @@ kj::Promise<result<std::chrono::seconds>> enrolment::request_code(std::string ph
         auto call = gateway.requestCodeRequest(request_size(phone.size()));
         call.setPhone(phone.c_str());
         return call.send().then([](auto&& a) -> answer {
-          if (auto f = to_failure(a.getError()); f.code != ec::none)
+          if (auto f = wire::to_failure(a.getError()); f.code != ec::none)
             return tl::unexpected{std::move(f)};
           return std::chrono::seconds{a.getExpiresInS()};
         });
@@ -92,7 +92,7 @@ kj::Promise<result<identity>> enrolment::register_device(std::string phone, std:
     call.setDeviceKey(kj::arrayPtr(mine.key.open.data(), mine.key.open.size()));
     call.setDeviceName(name.c_str());
     return call.send().then([this, mine](auto&& a) mutable -> answer {
-      if (auto f = to_failure(a.getError()); f.code != ec::none)
+      if (auto f = wire::to_failure(a.getError()); f.code != ec::none)
         return tl::unexpected{std::move(f)};
       mine.user = user_id{a.getUser()};
       mine.device = device_id{a.getDevice()};

@@ -1,6 +1,6 @@
 #include "protocol/client/device/history.hpp"
 
-#include "protocol/client/store/keys.hpp"
+#include "protocol/values/sha256.hpp"
 
 #include <time.h>
 
@@ -29,7 +29,7 @@ void history_writer::send(history_event::kind kind, const send_attempt& a, const
   e.id = {who_.device, a.counter};
   e.attempt = a.number;
   e.sender = who_.user;
-  e.hash = hash(body);
+  e.hash = sha256(body);
   e.error = error;
   if (placed) {
     e.seq = placed->seq;
@@ -49,7 +49,7 @@ void history_writer::row(history_event::what what, const message_row& row) {
   e.seq = row.msg.seq;
   e.prev = row.prev;
   e.msg_id = row.msg.id;
-  e.hash = hash(row.msg.body);
+  e.hash = sha256(row.msg.body);
   write(e);
 }
 

@@ -10,14 +10,6 @@
 
 namespace parley::client {
 
-/// A message as a row of the inbox. `prev` is the seq before it in this user's stream of the conversation; the
-/// messages between the two are the user's own.
-struct message_row {
-  seq_no prev{};
-  message msg;
-};
-using inbox_row = std::variant<message_row, conversation_info, watermark>;
-
 /// Decides what a delivery means: its messages are new, are repeats, or show that something is missing.
 ///
 /// Owns:   per conversation, how far this device's stream was applied; per member, the watermarks.

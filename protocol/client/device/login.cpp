@@ -1,7 +1,7 @@
 #include "protocol/client/device/login.hpp"
 
-#include "protocol/client/convert.hpp"
 #include "protocol/client/store/keys.hpp"
+#include "protocol/wire/codec.hpp"
 
 #include <algorithm>
 
@@ -51,17 +51,17 @@ kj::Promise<login::proved> login::introduce(client_link& link) {
   auto call = link.gateway().helloRequest(request_size());
   call.setVersion(rpc::PROTOCOL_VERSION);
   return call.send().then([this, &link](auto&& hello) -> kj::Promise<proved> {
-    if (auto f = to_failure(hello.getError()); f.code != ec::none) {
+    if (auto f = wire::to_failure(hello.getError()); f.code != ec::none) {
       const auto then = f.code == ec::unsupported_version ? link_state::refused : link_state::offline;
       return proved{tl::unexpected{login_refusal{std::move(f), then}}};
     }
     transport::login_claim claim;
-    if (hello.getChallenge().size() != claim.challenge.size())
+    const auto challenge = wire::fixed<32>(hello.getChallenge());
+    if (!challenge)
       lose("the node's challenge cannot be signed");
-    claim.cluster_hi = hello.getCluster().getHi();
-    claim.cluster_lo = hello.getCluster().getLo();
+    claim.cluster = wire::to_cluster(hello.getCluster());
     claim.node = node_id{hello.getNode()};
-    std::copy(hello.getChallenge().begin(), hello.getChallenge().end(), claim.challenge.begin());
+    claim.challenge = *challenge;
     claim.user = who_.user;
     claim.device = who_.device;
     claim.exporter = link.exporter();
@@ -90,11 +90,11 @@ kj::Promise<login::proved> login::resume(client_link& link, transport::login_cla
   if (!proof)
     return proved{tl::unexpected{proof.error()}};
   auto call = link.gateway().resumeRequest(request_size(64 + token->size()));
-  call.setResumeToken(as_data(*token));
+  call.setResumeToken(wire::as_data(*token));
   call.setSignature(kj::arrayPtr(proof->data(), proof->size()));
   call.setSessionNumber(number(claim.session));
   return call.send().then([this, &link, claim](auto&& answer) -> kj::Promise<proved> {
-    auto f = to_failure(answer.getError());
+    auto f = wire::to_failure(answer.getError());
     if (f.code == ec::none)
       return enter(link, claim.node, answer);
     auto refusal = judge(std::move(f));
@@ -117,7 +117,7 @@ kj::Promise<login::proved> login::log_in(client_link& link, transport::login_cla
   call.setSignature(kj::arrayPtr(proof->data(), proof->size()));
   call.setSessionNumber(number(claim.session));
   return call.send().then([this, &link, node = claim.node](auto&& answer) -> proved {
-    if (auto f = to_failure(answer.getError()); f.code != ec::none)
+    if (auto f = wire::to_failure(answer.getError()); f.code != ec::none)
       return tl::unexpected{judge(std::move(f))};
     return enter(link, node, answer);
   });
@@ -126,7 +126,8 @@ kj::Promise<login::proved> login::log_in(client_link& link, transport::login_cla
 template <class Answer>
 login::proved login::enter(client_link& link, node_id node, Answer& answer) {
   link.set_session(answer.getSession());
-  if (auto remembered = stored([&] { return store_.set_token(bytes(answer.getResumeToken())), nothing{}; });
+  if (auto remembered =
+          stored([&] { return store_.set_token(wire::bytes(answer.getResumeToken())), nothing{}; });
       !remembered)
     return tl::unexpected{std::move(remembered.error())};
   return node;

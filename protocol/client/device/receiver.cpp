@@ -3,7 +3,7 @@
 //   deliver ─▶ decide ─▶ (a gap: heal by syncConversation, decide again) ─▶ store.apply ─▶ observer ─▶ ack
 #include "protocol/client/device/receiver.hpp"
 
-#include "protocol/client/convert.hpp"
+#include "protocol/wire/codec.hpp"
 
 #include <algorithm>
 
@@ -18,8 +18,8 @@ public:
 
   kj::Promise<void> deliver(DeliverContext context) override {
     auto params = context.getParams();
-    auto rows = to_rows(params.getItems());
-    auto upto = bytes(params.getCursor());
+    auto rows = wire::to_items(params.getItems());
+    auto upto = wire::bytes(params.getCursor());
     context.releaseParams();
     if (host_.link() != &link_)
       return kj::READY_NOW; // a connection on its way out; what it brings comes again
@@ -29,7 +29,7 @@ public:
   kj::Promise<void> closed(ClosedContext context) override {
     auto params = context.getParams();
     if (host_.link() == &link_)
-      host_.closed_by_node(to_failure(params.getError()),
+      host_.closed_by_node(wire::to_failure(params.getError()),
                            std::chrono::milliseconds{params.getReconnectAfterMs()});
     return kj::READY_NOW;
   }
@@ -72,11 +72,11 @@ void receiver::lost() {
 kj::Promise<void> receiver::begin_receiving(client_link& link, cursor from) {
   auto call = link.session().receiveRequest(request_size(from.size()));
   call.setReceiver(kj::heap<delivery_port>(*this, host_, link));
-  call.setCursor(as_data(from));
+  call.setCursor(wire::as_data(from));
   return call.send()
       .attach(link.begin_call())
       .then([this, &link, again = !from.empty()](auto&& a) -> kj::Promise<void> {
-        const auto f = to_failure(a.getError());
+        const auto f = wire::to_failure(a.getError());
         if (f.code == ec::none)
           return kj::READY_NOW;
         // Not a place the cluster knows: begin from what it knows of this device; repeats are hidden.
@@ -235,9 +235,9 @@ void receiver::send_ack() {
   if (!upto)
     return;
   auto call = link->session().ackDeliveredRequest(request_size(upto->size()));
-  call.setCursor(as_data(*upto));
+  call.setCursor(wire::as_data(*upto));
   link->add(call.send().then([this, upto = std::move(*upto), ticket = link->begin_call()](auto&& a) {
-    const auto f = to_failure(a.getError());
+    const auto f = wire::to_failure(a.getError());
     // A cursor the cluster does not want is not offered again: the next delivery brings a better one.
     const bool known = f.code == ec::none || f.code == ec::bad_cursor;
     if (known && !kept(host_, [&] { store_.acknowledged(upto); }))
@@ -257,9 +257,9 @@ kj::Promise<void> receiver::acknowledge_all() {
     return kj::READY_NOW;
   auto upto = acks_.applied();
   auto call = link->session().ackDeliveredRequest(request_size(upto.size()));
-  call.setCursor(as_data(upto));
+  call.setCursor(wire::as_data(upto));
   return call.send().then([this, upto = std::move(upto)](auto&& a) {
-    if (to_failure(a.getError()).code != ec::none)
+    if (wire::to_failure(a.getError()).code != ec::none)
       return;
     if (kept(host_, [&] { store_.acknowledged(upto); }))
       acks_.answered(upto, true);
@@ -280,10 +280,10 @@ void receiver::send_reads() {
     return;
   for (const auto& mark : reads_.take()) {
     auto call = link->session().ackReadRequest(request_size());
-    fill(call.initConversation(), mark.conversation);
+    wire::write(call.initConversation(), mark.conversation);
     call.setSeq(number(mark.upto));
     link->add(call.send().then([this, mark, ticket = link->begin_call()](auto&& a) -> kj::Promise<void> {
-      const auto f = to_failure(a.getError());
+      const auto f = wire::to_failure(a.getError());
       if (f.code == ec::none || !f.retryable) {
         if (kept(host_, [&] { store_.read_known(mark.conversation, mark.upto); })) {
           reads_.settled(mark);

@@ -5,7 +5,7 @@
 //                             └── with a pause ┴▶ unknown or "not now" (same client_msg_id)
 #include "protocol/client/device/sender.hpp"
 
-#include "protocol/client/convert.hpp"
+#include "protocol/wire/codec.hpp"
 
 namespace parley::client {
 namespace {
@@ -108,18 +108,18 @@ void sender::transmit(client_link& link, const send_lanes::item& item) {
   const auto& body = *item.it.body;
   history_.send(history_event::kind::invoke, a, body, ec::none);
   auto call = link.session().sendRequest(request_size(body.size()));
-  fill(call.initConversation(), a.conversation);
+  wire::write(call.initConversation(), a.conversation);
   call.initId().setCounter(a.counter);
-  call.setBody(as_data(body));
+  call.setBody(wire::as_data(body));
   link.add(call.send().then([this, a, ticket = link.begin_call()](auto&& answer) {
-    if (const auto why = to_failure(answer.getError()); why.code != ec::none) {
+    if (const auto why = wire::to_failure(answer.getError()); why.code != ec::none) {
       refused(a, why);
     } else {
       sent placed;
       placed.counter = a.counter;
       placed.conversation = a.conversation;
       placed.seq = seq_no{answer.getSeq()};
-      placed.id = to_message_id(answer.getMsgId());
+      placed.id = wire::to_message_id(answer.getMsgId());
       placed.at = unix_ms{answer.getServerTimeMs()};
       placed.duplicate = answer.getDuplicate();
       stored(a, placed);

@@ -1,6 +1,6 @@
 #include "protocol/client/device/session_calls.hpp"
 
-#include "protocol/client/convert.hpp"
+#include "protocol/wire/codec.hpp"
 
 #include <algorithm>
 
@@ -55,9 +55,9 @@ kj::Promise<result<opened_direct>> session_calls::open_direct(user_id user, std:
     call.setUser(number(user));
     call.setPhone(phone.c_str());
     return call.send().then([](auto&& a) -> answer {
-      if (auto f = to_failure(a.getError()); f.code != ec::none)
+      if (auto f = wire::to_failure(a.getError()); f.code != ec::none)
         return tl::unexpected{std::move(f)};
-      return opened_direct{to_conversation(a.getConversation()), user_id{a.getUser()}};
+      return opened_direct{wire::to_conversation(a.getConversation()), user_id{a.getUser()}};
     });
   });
 }
@@ -67,16 +67,12 @@ kj::Promise<result<conversation_list>> session_calls::conversations(conversation
   using answer = result<conversation_list>;
   return ask<conversation_list>([after, limit](client_link& link) -> kj::Promise<answer> {
     auto call = link.session().conversationsRequest(request_size());
-    fill(call.initAfter(), after);
+    wire::write(call.initAfter(), after);
     call.setLimit(limit);
     return call.send().then([](auto&& a) -> answer {
-      if (auto f = to_failure(a.getError()); f.code != ec::none)
+      if (auto f = wire::to_failure(a.getError()); f.code != ec::none)
         return tl::unexpected{std::move(f)};
-      conversation_list list;
-      for (auto item : a.getItems())
-        list.items.push_back(to_info(item));
-      list.more = a.getMore();
-      return list;
+      return wire::to_list(a);
     });
   });
 }
@@ -90,25 +86,18 @@ kj::Promise<result<conversation_page>> session_calls::sync_conversation(conversa
     e.prev = after;
     history_.write(e);
     auto call = link.session().syncConversationRequest(request_size());
-    fill(call.initConversation(), c);
+    wire::write(call.initConversation(), c);
     call.setAfter(number(after));
     call.setLimit(limit);
     return call.send().then([this, e](auto&& a) mutable -> answer {
       e.at = history_.event(e.type, e.f).at;
-      if (auto f = to_failure(a.getError()); f.code != ec::none) {
+      if (auto f = wire::to_failure(a.getError()); f.code != ec::none) {
         e.type = history_event::kind::fail; // a read that is refused has read nothing
         e.error = f.code;
         history_.write(e);
         return tl::unexpected{std::move(f)};
       }
-      conversation_page page;
-      page.messages.reserve(a.getMessages().size());
-      for (auto m : a.getMessages())
-        page.messages.push_back(to_message(m));
-      for (auto m : a.getWatermarks())
-        page.marks.push_back(to_watermark(m));
-      page.last = seq_no{a.getLast()};
-      page.more = a.getMore();
+      const auto page = wire::to_page(a);
       e.type = history_event::kind::ok;
       e.seq = page.last;
       e.page = &page;
@@ -122,12 +111,12 @@ kj::Promise<result<inbox_page>> session_calls::sync_inbox(cursor from, std::uint
   using answer = result<inbox_page>;
   return ask<inbox_page>([from = std::move(from), limit](client_link& link) -> kj::Promise<answer> {
     auto call = link.session().syncRequest(request_size(from.size()));
-    call.setCursor(as_data(from));
+    call.setCursor(wire::as_data(from));
     call.setLimit(limit);
     return call.send().then([](auto&& a) -> answer {
-      if (auto f = to_failure(a.getError()); f.code != ec::none)
+      if (auto f = wire::to_failure(a.getError()); f.code != ec::none)
         return tl::unexpected{std::move(f)};
-      return inbox_page{to_rows(a.getItems()), bytes(a.getNext()), a.getMore()};
+      return inbox_page{wire::to_items(a.getItems()), wire::bytes(a.getNext()), a.getMore()};
     });
   });
 }

@@ -47,12 +47,4 @@ std::array<std::uint8_t, 64> sign(const key_pair& key, std::string_view bytes) {
   return out;
 }
 
-body_hash hash(std::string_view body) {
-  body_hash out{};
-  unsigned size = 0;
-  if (EVP_Digest(body.data(), body.size(), out.data(), &size, EVP_sha256(), nullptr) != 1)
-    throw std::runtime_error{"Hashing failed."};
-  return out;
-}
-
 } // namespace parley::client

@@ -11,6 +11,5 @@ namespace parley::client {
 key_pair make_key();
 
 std::array<std::uint8_t, 64> sign(const key_pair& key, std::string_view bytes);
-body_hash hash(std::string_view body);
 
 } // namespace parley::client

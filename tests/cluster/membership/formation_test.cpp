@@ -21,7 +21,7 @@ struct world {
     bool form = false;
     std::optional<promise> promised; // the disk
     std::optional<founding> founded;
-    std::vector<storage::cluster_id> ever_founded;
+    std::vector<cluster_id> ever_founded;
     bool joined = false;
     std::unique_ptr<formation> running; // the process
   };
@@ -118,8 +118,8 @@ struct world {
       for (auto& [n, it] : nodes)
         round(n);
   }
-  std::set<storage::cluster_id> clusters() const {
-    std::set<storage::cluster_id> out;
+  std::set<cluster_id> clusters() const {
+    std::set<cluster_id> out;
     for (const auto& [n, it] : nodes) {
       if (it.founded)
         out.insert(it.founded->cluster);

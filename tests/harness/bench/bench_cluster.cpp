@@ -137,9 +137,9 @@ kj::Promise<void> bench_cluster::open_direct_into(user& a, const user& b, conver
   auto call = a.line->session().openDirectRequest();
   call.setUser(parley::number(b.who.user));
   return call.send().then([&out](capnp::Response<rpc::Session::OpenDirectResults> r) {
-    if (test::code(r.getError()) != ec::none)
-      kj::throwFatalException(test::refusal(test::code(r.getError()), "openDirect"));
-    out = test::to_value(r.getConversation());
+    if (wire::to_code(r.getError()) != ec::none)
+      kj::throwFatalException(test::refusal(wire::to_code(r.getError()), "openDirect"));
+    out = wire::to_conversation(r.getConversation());
   });
 }
 

@@ -60,9 +60,9 @@ kj::Promise<void> ear::deliver(DeliverContext context) {
   const auto params = context.getParams();
   for (const auto item : params.getItems()) {
     if (item.isMessage())
-      traffic_.heard(test::bytes(item.getMessage().getIt().getBody()));
+      traffic_.heard(wire::view(item.getMessage().getIt().getBody()));
   }
-  cursor_ = test::bytes(params.getCursor());
+  cursor_ = wire::view(params.getCursor());
   return kj::READY_NOW;
 }
 
@@ -84,13 +84,13 @@ void traffic::heard(std::string_view text) {
 
 void traffic::send(pair& p) {
   auto call = p.from->line->session().sendRequest(capnp::MessageSize{24 + body.size() / 8, 0});
-  test::from_value(p.where, call.initConversation());
+  wire::write(call.initConversation(), p.where);
   call.initId().setCounter(++p.counter);
   const auto began = now_ns();
   std::memcpy(body.data(), &began, sizeof began);
-  call.setBody(test::data(body));
+  call.setBody(wire::as_data(body));
   tasks.add(call.send().then([this, &p, began](capnp::Response<rpc::Session::SendResults> r) {
-    if (const auto e = test::code(r.getError()); e != ec::none) {
+    if (const auto e = wire::to_code(r.getError()); e != ec::none) {
       ++result.refused;
       ++result.refusals[e];
       if (trouble.empty() && result.refused > 1000)
@@ -129,7 +129,7 @@ kj::Promise<void> traffic::keep_confirming() {
     if (cursor.empty())
       continue;
     auto call = pairs[i].to->line->session().ackDeliveredRequest();
-    call.setCursor(test::data(cursor));
+    call.setCursor(wire::as_data(cursor));
     tasks.add(call.send().ignoreResult());
   }
   return bench.timer.afterDelay(std::max<std::int64_t>(1, options.ack_every_ms / slices) * kj::MILLISECONDS)

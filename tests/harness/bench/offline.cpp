@@ -69,12 +69,12 @@ kj::Promise<void> fill(filling& f, const std::string& body) {
     return kj::READY_NOW;
   --f.left;
   auto call = f.from->line->session().sendRequest(capnp::MessageSize{24 + body.size() / 8, 0});
-  test::from_value(f.where, call.initConversation());
+  wire::write(call.initConversation(), f.where);
   call.initId().setCounter(++f.counter);
-  call.setBody(test::data(body));
+  call.setBody(wire::as_data(body));
   return call.send().then([&f, &body](capnp::Response<rpc::Session::SendResults> r) {
-    if (test::code(r.getError()) != ec::none)
-      kj::throwFatalException(test::refusal(test::code(r.getError()), "send"));
+    if (wire::to_code(r.getError()) != ec::none)
+      kj::throwFatalException(test::refusal(wire::to_code(r.getError()), "send"));
     return fill(f, body);
   });
 }
@@ -82,16 +82,16 @@ kj::Promise<void> fill(filling& f, const std::string& body) {
 /// Pages through the inbox from the beginning; counts messages.
 kj::Promise<void> drain(user& u, std::string cursor, std::uint64_t& messages) {
   auto call = u.line->session().syncRequest();
-  call.setCursor(test::data(cursor));
+  call.setCursor(wire::as_data(cursor));
   call.setLimit(500);
   return call.send().then([&u, &messages](capnp::Response<rpc::Session::SyncResults> r) -> kj::Promise<void> {
-    if (test::code(r.getError()) != ec::none)
-      return test::refusal(test::code(r.getError()), "sync");
+    if (wire::to_code(r.getError()) != ec::none)
+      return test::refusal(wire::to_code(r.getError()), "sync");
     for (const auto item : r.getItems())
       messages += item.isMessage();
     if (!r.getMore())
       return kj::READY_NOW;
-    return drain(u, std::string{test::bytes(r.getNext())}, messages);
+    return drain(u, std::string{wire::view(r.getNext())}, messages);
   });
 }
 

@@ -1,6 +1,7 @@
 #include "tests/harness/chaos/chaos_load.hpp"
 
 #include "protocol/client/client.hpp"
+#include "protocol/values/sha256.hpp"
 #include "tests/harness/cluster/lean_client.hpp"
 #include "tests/harness/cluster/process_cluster.hpp"
 
@@ -240,7 +241,7 @@ void chaos_load::person::record(const client::history_event& h) {
         item.counter = m.client_id.counter;
         item.seq = m.seq;
         item.msg = m.id;
-        item.hash = client::hash(m.body);
+        item.hash = sha256(m.body);
         owner.load.history_.put(item);
       }
       if (h.page->more) // it has not reached the end, so it owes nothing yet

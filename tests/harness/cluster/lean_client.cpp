@@ -89,12 +89,11 @@ kj::Promise<void> lean_connection::login(const lean_device& who) {
   hello.setVersion(rpc::PROTOCOL_VERSION);
   auto done =
       hello.send().then([this, who](capnp::Response<rpc::Gateway::HelloResults> r) -> kj::Promise<void> {
-        if (code(r.getError()) != ec::none)
-          return refusal(code(r.getError()), "hello");
+        if (wire::to_code(r.getError()) != ec::none)
+          return refusal(wire::to_code(r.getError()), "hello");
         node_ = node_id{r.getNode()};
         transport::login_claim claim;
-        claim.cluster_hi = r.getCluster().getHi();
-        claim.cluster_lo = r.getCluster().getLo();
+        claim.cluster = wire::to_cluster(r.getCluster());
         claim.node = node_;
         if (r.getChallenge().size() != claim.challenge.size())
           return refusal(ec::bad_request, "hello's challenge");
@@ -110,8 +109,8 @@ kj::Promise<void> lean_connection::login(const lean_device& who) {
         login.setSignature(capnp::Data::Reader{signature.data(), signature.size()});
         login.setSessionNumber(parley::number(claim.session));
         return login.send().then([this](capnp::Response<rpc::Gateway::LoginResults> l) -> kj::Promise<void> {
-          if (code(l.getError()) != ec::none)
-            return refusal(code(l.getError()), "login");
+          if (wire::to_code(l.getError()) != ec::none)
+            return refusal(wire::to_code(l.getError()), "login");
           session_ = l.getSession();
           return kj::READY_NOW;
         });
@@ -141,8 +140,8 @@ lean_connection::enroll(lean_device& who,
   return request.send()
       .then([this, &who, code_of = kj::mv(code_of)](
                 capnp::Response<rpc::Gateway::RequestCodeResults> r) mutable -> kj::Promise<std::string> {
-        if (code(r.getError()) != ec::none)
-          return refusal(code(r.getError()), "requestCode");
+        if (wire::to_code(r.getError()) != ec::none)
+          return refusal(wire::to_code(r.getError()), "requestCode");
         return wait_code(who.phone, kj::mv(code_of), 400);
       })
       .then([this, &who](std::string digits) {
@@ -154,8 +153,8 @@ lean_connection::enroll(lean_device& who,
         return confirm.send();
       })
       .then([&who](capnp::Response<rpc::Gateway::RegisterResults> r) -> kj::Promise<void> {
-        if (code(r.getError()) != ec::none)
-          return refusal(code(r.getError()), "register");
+        if (wire::to_code(r.getError()) != ec::none)
+          return refusal(wire::to_code(r.getError()), "register");
         who.user = user_id{r.getUser()};
         who.device = device_id{r.getDevice()};
         return kj::READY_NOW;

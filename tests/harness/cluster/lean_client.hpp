@@ -8,6 +8,7 @@
 #include "protocol/schema/parley.capnp.h"
 #include "protocol/transport/message_stream.hpp"
 #include "protocol/transport/socket.hpp"
+#include "protocol/wire/codec.hpp"
 
 #include <capnp/rpc-twoparty.h>
 #include <kj/async-io.h>
@@ -77,22 +78,5 @@ private:
   kj::Maybe<rpc::Session::Client> session_;
   node_id node_{};
 };
-
-inline conversation_id to_value(rpc::Id128::Reader r) {
-  return {r.getHi(), r.getLo()};
-}
-inline void from_value(conversation_id id, rpc::Id128::Builder b) {
-  b.setHi(id.hi);
-  b.setLo(id.lo);
-}
-inline ec code(rpc::Error::Reader e) {
-  return static_cast<ec>(e.getCode());
-}
-inline std::string_view bytes(capnp::Data::Reader d) {
-  return {reinterpret_cast<const char*>(d.begin()), d.size()};
-}
-inline capnp::Data::Reader data(std::string_view s) {
-  return {reinterpret_cast<const kj::byte*>(s.data()), s.size()};
-}
 
 } // namespace parley::test

@@ -11,7 +11,7 @@
 namespace parley::test {
 namespace {
 
-constexpr std::uint64_t cluster_hi = 0xc1, cluster_lo = 0xc2;
+constexpr cluster_id cluster_name{0xc1, 0xc2};
 constexpr std::array<std::uint8_t, 32> challenge{3, 1, 4, 1, 5};
 constexpr std::array<std::uint8_t, 32> pipe_exporter{7, 7, 7};
 
@@ -28,47 +28,6 @@ bool verified(const std::array<std::uint8_t, 32>& key, const std::string& bytes,
   return good;
 }
 
-void write(rpc::Error::Builder to, ec code) {
-  to.setCode(number(code));
-  to.setName(std::string{describe(code).name}.c_str());
-  to.setSentence(std::string{describe(code).sentence}.c_str());
-  to.setStored(static_cast<rpc::Stored>(describe(code).stored));
-  to.setRetryable(describe(code).retryable);
-}
-
-void write(rpc::Message::Builder to, const client::message& m) {
-  client::fill(to.initConversation(), m.conversation);
-  to.setSeq(number(m.seq));
-  to.initMsgId().setHi(m.id.hi);
-  to.getMsgId().setLo(m.id.lo);
-  to.setSender(number(m.sender));
-  to.setSenderDevice(number(m.client_id.device));
-  to.setClientCounter(m.client_id.counter);
-  to.setServerTimeMs(static_cast<std::int64_t>(m.at));
-  to.setBody(client::as_data(m.body));
-}
-
-void write(rpc::InboxItem::Builder to, const client::inbox_row& row) {
-  if (const auto* m = std::get_if<client::message_row>(&row)) {
-    auto it = to.initMessage();
-    it.setPrevSeq(number(m->prev));
-    write(it.initIt(), m->msg);
-  } else if (const auto* o = std::get_if<client::conversation_info>(&row)) {
-    auto it = to.initOpened();
-    client::fill(it.initConversation(), o->conversation);
-    auto members = it.initMembers(static_cast<unsigned>(o->members.size()));
-    for (unsigned i = 0; i < members.size(); ++i)
-      members.set(i, number(o->members[i]));
-  } else {
-    const auto& w = std::get<client::watermark>(row);
-    auto it = to.initWatermark();
-    client::fill(it.initConversation(), w.conversation);
-    it.setUser(number(w.user));
-    it.setDelivered(number(w.delivered));
-    it.setRead(number(w.read));
-  }
-}
-
 class pipe_line final : public client::line {
 public:
   explicit pipe_line(kj::Own<kj::AsyncIoStream> end) : end_{kj::mv(end)}, stream_{*end_} {}
@@ -81,7 +40,7 @@ private:
 };
 
 std::size_t index_of(capnp::Data::Reader cursor) {
-  const auto text = client::bytes(cursor);
+  const auto text = wire::bytes(cursor);
   return text.empty() ? 0 : std::stoul(text);
 }
 
@@ -107,9 +66,9 @@ public:
           continue;
         for (unsigned n = 0; n < cluster.deliver_times; ++n) {
           auto call = r->deliverRequest();
-          write(call.initItems(1)[0], rows[at]);
+          wire::write(call.initItems(1)[0], rows[at]);
           const auto cursor = std::to_string(at + 1);
-          call.setCursor(client::as_data(cursor));
+          call.setCursor(wire::as_data(cursor));
           cluster.tasks_.add(call.send());
         }
       }
@@ -134,13 +93,13 @@ public:
   explicit fake_session(fake_link& l) : link_{l}, cluster_{l.cluster} {}
 
   kj::Promise<void> send(SendContext context) override {
-    const auto c = client::to_conversation(context.getParams().getConversation());
+    const auto c = wire::to_conversation(context.getParams().getConversation());
     const auto counter = context.getParams().getId().getCounter();
-    const auto body = client::bytes(context.getParams().getBody());
+    const auto body = wire::bytes(context.getParams().getBody());
     cluster_.attempts.push_back({counter, body, link_.port});
     auto results = context.getResults();
     if (!cluster_.send_refusals.empty()) {
-      write(results.initError(), cluster_.send_refusals.front());
+      wire::write(results.initError(), cluster_.send_refusals.front());
       cluster_.send_refusals.erase(cluster_.send_refusals.begin());
       return kj::READY_NOW;
     }
@@ -157,7 +116,7 @@ public:
       cluster_.place(std::move(m));
       found = talk.end() - 1;
     } else if (found->body != body) {
-      write(results.initError(), ec::conflict);
+      wire::write(results.initError(), ec::conflict);
     }
     if (cluster_.store_then_silence > 0) {
       --cluster_.store_then_silence;
@@ -169,8 +128,7 @@ public:
       return kj::NEVER_DONE;
     }
     results.setSeq(number(found->seq));
-    results.initMsgId().setHi(found->id.hi);
-    results.getMsgId().setLo(found->id.lo);
+    wire::write(results.initMsgId(), found->id);
     results.setDuplicate(duplicate);
     return kj::READY_NOW;
   }
@@ -183,9 +141,9 @@ public:
     auto results = context.getResults();
     auto items = results.initItems(static_cast<unsigned>(n));
     for (unsigned i = 0; i < n; ++i)
-      write(items[i], rows[from + i]);
+      wire::write(items[i], rows[from + i]);
     const auto next = std::to_string(from + n);
-    results.setNext(client::as_data(next));
+    results.setNext(wire::as_data(next));
     results.setMore(from + n < rows.size());
     return kj::READY_NOW;
   }
@@ -195,23 +153,23 @@ public:
     auto results = context.getResults();
     if (cluster_.sync_refusals > 0) {
       --cluster_.sync_refusals;
-      write(results.initError(), ec::unavailable);
+      wire::write(results.initError(), ec::unavailable);
       return kj::READY_NOW;
     }
-    const auto& talk = cluster_.talks_[client::to_conversation(context.getParams().getConversation())];
+    const auto& talk = cluster_.talks_[wire::to_conversation(context.getParams().getConversation())];
     const auto after = std::min<std::size_t>(context.getParams().getAfter(), talk.size());
     const auto n =
         std::min<std::size_t>({talk.size() - after, context.getParams().getLimit(), 3}); // short pages
     auto messages = results.initMessages(static_cast<unsigned>(n));
     for (unsigned i = 0; i < n; ++i)
-      write(messages[i], talk[after + i]);
+      wire::write(messages[i], talk[after + i]);
     results.setLast(talk.size());
     results.setMore(after + n < talk.size());
     return kj::READY_NOW;
   }
 
   kj::Promise<void> ackDelivered(AckDeliveredContext context) override {
-    const auto cursor = client::bytes(context.getParams().getCursor());
+    const auto cursor = wire::bytes(context.getParams().getCursor());
     cluster_.acks.push_back(cursor);
     const auto upto =
         std::min(index_of(context.getParams().getCursor()), cluster_.inboxes_[link_.user].size());
@@ -223,7 +181,7 @@ public:
   kj::Promise<void> ackRead(AckReadContext context) override {
     auto& seq = cluster_.reads[link_.user];
     seq = std::max(seq, context.getParams().getSeq());
-    const auto c = client::to_conversation(context.getParams().getConversation());
+    const auto c = wire::to_conversation(context.getParams().getConversation());
     if (cluster_.receipts)
       for (auto user : cluster_.members_[c])
         if (user != link_.user)
@@ -237,12 +195,7 @@ public:
         mine.push_back(c);
     auto items = context.getResults().initItems(static_cast<unsigned>(mine.size()));
     for (unsigned i = 0; i < mine.size(); ++i) {
-      client::fill(items[i].initConversation(), mine[i]);
-      const auto& members = cluster_.members_[mine[i]];
-      auto list = items[i].initMembers(static_cast<unsigned>(members.size()));
-      for (unsigned j = 0; j < members.size(); ++j)
-        list.set(j, number(members[j]));
-      items[i].setLast(cluster_.talks_[mine[i]].size());
+      wire::write(items[i], mine[i], cluster_.members_[mine[i]], seq_no{cluster_.talks_[mine[i]].size()});
     }
     return kj::READY_NOW;
   }
@@ -250,14 +203,14 @@ public:
     const auto params = context.getParams();
     const auto with = params.getUser() ? user_id{params.getUser()} : cluster_.user_of(params.getPhone());
     auto results = context.getResults();
-    client::fill(results.initConversation(), cluster_.direct(link_.user, with));
+    wire::write(results.initConversation(), cluster_.direct(link_.user, with));
     results.setUser(number(with));
     return kj::READY_NOW;
   }
   kj::Promise<void> receive(ReceiveContext context) override {
     if (cluster_.cursor_refusals > 0 && context.getParams().getCursor().size() > 0) {
       --cluster_.cursor_refusals;
-      write(context.getResults().initError(), ec::bad_cursor);
+      wire::write(context.getResults().initError(), ec::bad_cursor);
       return kj::READY_NOW;
     }
     link_.receiver = context.getParams().getReceiver();
@@ -284,8 +237,7 @@ public:
   kj::Promise<void> hello(HelloContext context) override {
     auto results = context.getResults();
     results.setVersion(rpc::PROTOCOL_VERSION);
-    results.initCluster().setHi(cluster_hi);
-    results.getCluster().setLo(cluster_lo);
+    wire::write(results.initCluster(), cluster_name);
     results.setNode(port_);
     results.setChallenge(kj::arrayPtr(challenge.data(), challenge.size()));
     return kj::READY_NOW;
@@ -300,7 +252,7 @@ public:
     const auto params = context.getParams();
     auto results = context.getResults();
     if (params.getCode() != "123456") {
-      write(results.initError(), ec::code_wrong);
+      wire::write(results.initError(), ec::code_wrong);
       return kj::READY_NOW;
     }
     fake_cluster::device_entry d;
@@ -315,14 +267,14 @@ public:
   kj::Promise<void> login(LoginContext context) override {
     const auto params = context.getParams();
     const auto user = params.getUser(), device = params.getDevice();
-    const auto signature = client::bytes(params.getSignature());
+    const auto signature = wire::bytes(params.getSignature());
     ++cluster_.logins;
     cluster_.numbers.push_back(session_number{params.getSessionNumber()});
     return enter(context, cluster_.login_refusal, user_id{user}, device_id{device}, signature);
   }
   kj::Promise<void> resume(ResumeContext context) override {
-    const auto token = client::bytes(context.getParams().getResumeToken());
-    const auto signature = client::bytes(context.getParams().getSignature());
+    const auto token = wire::bytes(context.getParams().getResumeToken());
+    const auto signature = wire::bytes(context.getParams().getSignature());
     const device_id device{std::stoull(token)};
     ++cluster_.resumes;
     cluster_.numbers.push_back(session_number{context.getParams().getSessionNumber()});
@@ -335,8 +287,8 @@ private:
                           const std::string& signature) {
     auto results = context.getResults();
     if (refusal == ec::none) {
-      const transport::login_claim claim{cluster_hi, cluster_lo, node_id{port_},          challenge,
-                                         user,       device,     cluster_.numbers.back(), link->exporter};
+      const transport::login_claim claim{cluster_name, node_id{port_},          challenge,     user,
+                                         device,       cluster_.numbers.back(), link->exporter};
       const auto known = cluster_.devices_.find(device);
       if (known == cluster_.devices_.end() || known->second.user != user ||
           !verified(known->second.key, transport::login_proof_bytes(claim), signature)) {
@@ -345,14 +297,14 @@ private:
       }
     }
     if (refusal != ec::none) {
-      write(results.initError(), refusal);
+      wire::write(results.initError(), refusal);
       return kj::READY_NOW;
     }
     link->user = user;
     link->device = device;
     results.setSession(kj::heap<fake_session>(*link));
     const auto token = std::to_string(number(device));
-    results.setResumeToken(client::as_data(token));
+    results.setResumeToken(wire::as_data(token));
     return kj::READY_NOW;
   }
 
@@ -430,7 +382,7 @@ void fake_cluster::close_all(ec why, std::uint32_t reconnect_after_ms) {
   for (auto& l : links_)
     KJ_IF_MAYBE (r, l->receiver) {
       auto call = r->closedRequest();
-      write(call.initError(), why);
+      wire::write(call.initError(), why);
       call.setReconnectAfterMs(reconnect_after_ms);
       tasks_.add(call.send().ignoreResult());
     }

@@ -1,7 +1,7 @@
 #pragma once
 // A cluster in a few maps, reached through in-process pipes, that misbehaves on request.
 #include "protocol/client/client.hpp"
-#include "protocol/client/convert.hpp"
+#include "protocol/wire/codec.hpp"
 
 #include <functional>
 #include <map>

@@ -1,11 +1,16 @@
 #include "protocol/client/device/config.hpp"
 #include "protocol/client/store/keys.hpp"
+#include "protocol/mls/credential.hpp"
+#include "protocol/values/limits.hpp"
 
 #include <doctest/doctest.h>
 #include <openssl/evp.h>
 
 using namespace parley;
 using namespace parley::client;
+
+// protocol/mls knows no values, so it says for itself how long a name may be.
+static_assert(mls::device_name_bytes_max == device_name_bytes_max);
 
 TEST_CASE("addresses without a port, and empty lists, are refused with a sentence") {
   CHECK(!parse_seeds(""));

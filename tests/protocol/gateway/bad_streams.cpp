@@ -1,6 +1,7 @@
 #include "tests/protocol/gateway/bad_streams.hpp"
 
 #include "protocol/gateway/tokens.hpp"
+#include "protocol/wire/codec.hpp"
 
 namespace parley::test {
 namespace {
@@ -134,8 +135,7 @@ bool log_in(raw_client& it, fixture& f, const device_key& key) {
       if (!m.isReturn() || m.getReturn().getAnswerId() != 1 || !m.getReturn().isResults())
         return false;
       const auto hello = m.getReturn().getResults().getContent().getAs<rpc::Gateway::HelloResults>();
-      claim.cluster_hi = hello.getCluster().getHi();
-      claim.cluster_lo = hello.getCluster().getLo();
+      claim.cluster = wire::to_cluster(hello.getCluster());
       claim.node = node_id{hello.getNode()};
       const auto challenge = hello.getChallenge();
       std::copy_n(challenge.begin(), std::min<std::size_t>(challenge.size(), 32), claim.challenge.begin());

@@ -1,5 +1,7 @@
 #include "tests/protocol/gateway/fixture.hpp"
 
+#include "protocol/wire/codec.hpp"
+
 #include <doctest/doctest.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
@@ -185,8 +187,7 @@ test_client::greeting test_client::hello() {
   auto answer = f.get(request.send());
   REQUIRE(answer.getError().getCode() == 0);
   greeting g;
-  g.claim.cluster_hi = answer.getCluster().getHi();
-  g.claim.cluster_lo = answer.getCluster().getLo();
+  g.claim.cluster = wire::to_cluster(answer.getCluster());
   g.claim.node = node_id{answer.getNode()};
   REQUIRE(answer.getChallenge().size() == 32);
   std::copy_n(answer.getChallenge().begin(), 32, g.claim.challenge.begin());

@@ -3,6 +3,7 @@
 
 #include "protocol/gateway/crypto.hpp"
 #include "protocol/gateway/tokens.hpp"
+#include "protocol/values/sha256.hpp"
 
 #include <doctest/doctest.h>
 
@@ -159,7 +160,7 @@ TEST_CASE_FIXTURE(fixture, "a send that lost its answer to a reset gets the same
   REQUIRE(asked.size() == 2);
   CHECK(asked[0].id == asked[1].id);
   CHECK(asked[0].hash == asked[1].hash);
-  CHECK(asked[1].hash == gateway::sha256({"hello"}));
+  CHECK(asked[1].hash == sha256("hello"));
   CHECK(asked[1].from == user_id{1});
   CHECK(asked[1].id.device == device_id{2});
   CHECK(asked[1].at == clock.at);

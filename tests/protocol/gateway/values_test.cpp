@@ -69,11 +69,19 @@ TEST_CASE("reasons of closed sessions are told once and bounded") {
 TEST_CASE("codes are six digits and differ") {
   std::set<std::string> seen;
   for (int i = 0; i < 100; ++i) {
-    const auto code = gateway::random_code();
+    const auto code = gateway::random_code(system_chance());
     REQUIRE(gateway::is_code(code));
     seen.insert(code);
   }
   CHECK(seen.size() > 90);
+}
+
+TEST_CASE("a simulation that hands in its chance gets the same codes again") {
+  seeded_chance a{7}, again{7}, other{8};
+  const auto code = gateway::random_code(a);
+  CHECK(gateway::is_code(code));
+  CHECK(gateway::random_code(again) == code);
+  CHECK(gateway::random_code(other) != code);
 }
 
 TEST_CASE("a phone is shown to the operator by its ends only") {
@@ -83,9 +91,9 @@ TEST_CASE("a phone is shown to the operator by its ends only") {
 
 TEST_CASE("the default config lacks only what no default can know") {
   gateway::gateway_config config;
-  CHECK(config.validate() == "cluster");
+  CHECK(validate(config)->field == "cluster");
   config.cluster = {1, 2};
-  CHECK(config.validate() == "node");
+  CHECK(validate(config)->field == "node");
   config.node = node_id{1};
-  CHECK(config.validate().empty());
+  CHECK_FALSE(validate(config).has_value());
 }

@@ -1,10 +1,10 @@
 #pragma once
 // One part of a device alone: virtual time, a connection whose other end is nobody, a session that answers only
 // when the test says so, and a host that writes down what it is asked.
-#include "protocol/client/convert.hpp"
 #include "protocol/client/device/history.hpp"
 #include "protocol/client/device/link_host.hpp"
 #include "protocol/client/store/memory_store.hpp"
+#include "protocol/wire/codec.hpp"
 #include "tests/protocol/client/device/notes.hpp"
 
 #include <doctest/doctest.h>
@@ -119,7 +119,7 @@ struct scripted_session final : rpc::Session::Server {
     return keep(heals, c);
   }
   kj::Promise<void> ackDelivered(AckDeliveredContext c) override {
-    acknowledged.push_back(client::bytes(c.getParams().getCursor()));
+    acknowledged.push_back(wire::bytes(c.getParams().getCursor()));
     return keep(acks, c);
   }
   kj::Promise<void> ackRead(AckReadContext c) override {
@@ -127,7 +127,7 @@ struct scripted_session final : rpc::Session::Server {
     return keep(reads, c);
   }
   kj::Promise<void> receive(ReceiveContext c) override {
-    received_from.push_back(client::bytes(c.getParams().getCursor()));
+    received_from.push_back(wire::bytes(c.getParams().getCursor()));
     receivers.push_back(c.getParams().getReceiver());
     return keep(receives, c);
   }

@@ -56,10 +56,10 @@ struct receiver_fixture : part_fixture {
     auto results = session->heals[n].context.getResults();
     if (seq > 0) {
       auto m = results.initMessages(1)[0];
-      fill(m.initConversation(), talk);
+      wire::write(m.initConversation(), talk);
       m.setSeq(seq);
       m.setSenderDevice(20);
-      m.setBody(as_data("healed"));
+      m.setBody(wire::as_data("healed"));
     }
     results.setMore(more);
     session->heals[n].accept();
@@ -228,7 +228,7 @@ TEST_CASE_FIXTURE(receiver_fixture, "a delivery over a connection that was repla
   connect();
   auto call = old.deliverRequest();
   auto item = call.initItems(1)[0].initMessage();
-  fill(item.initIt().initConversation(), talk);
+  wire::write(item.initIt().initConversation(), talk);
   item.getIt().setSeq(1);
   auto done = call.send();
   turn();
