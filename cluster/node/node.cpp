@@ -5,8 +5,8 @@
 #include "cluster/machine/state_reader.hpp"
 #include "cluster/membership/directory.hpp"
 #include "cluster/ops/kj_thread.hpp"
+#include "protocol/gateway/codes/webhook_code_sender.hpp"
 #include "protocol/gateway/server.hpp"
-#include "protocol/gateway/webhook_code_sender.hpp"
 #include "protocol/values/chance.hpp"
 
 #include <caf/send.hpp>

@@ -5,7 +5,7 @@
 #include "protocol/gateway/backend.hpp"
 #include "protocol/gateway/clock.hpp"
 #include "protocol/gateway/closed_sessions.hpp"
-#include "protocol/gateway/code_sender.hpp"
+#include "protocol/gateway/codes/code_sender.hpp"
 #include "protocol/gateway/config.hpp"
 #include "protocol/gateway/metrics.hpp"
 #include "protocol/schema/parley.capnp.h"

@@ -1,6 +1,6 @@
 #include "protocol/gateway/address_limits.hpp"
 #include "protocol/gateway/closed_sessions.hpp"
-#include "protocol/gateway/code_sender.hpp"
+#include "protocol/gateway/codes/code_sender.hpp"
 #include "protocol/gateway/config.hpp"
 #include "protocol/gateway/crypto.hpp"
 #include "protocol/gateway/text.hpp"

@@ -1,4 +1,4 @@
-#include "protocol/gateway/code_sender.hpp"
+#include "protocol/gateway/codes/code_sender.hpp"
 
 #include <cstdio>
 

@@ -2,7 +2,7 @@
 // Hands codes to an SMS provider (or a bridge to one) by HTTP POST:
 //   {"phone":"+4915112345678","code":"123456"}
 // A status of 200 to 299 means that the code is on its way.
-#include "protocol/gateway/code_sender.hpp"
+#include "protocol/gateway/codes/code_sender.hpp"
 #include "protocol/values/config_fault.hpp"
 
 #include <kj/async-unix.h>

@@ -1,4 +1,4 @@
-#include "protocol/gateway/webhook_code_sender.hpp"
+#include "protocol/gateway/codes/webhook_code_sender.hpp"
 
 #include <curl/curl.h>
 #include <sys/eventfd.h>
