@@ -2,12 +2,33 @@
 
 #include "protocol/values/codec.hpp"
 
+#include <optional>
+
 namespace parley::gateway {
 namespace {
 
 constexpr std::uint8_t cursor_version = 1;
 constexpr std::uint8_t token_version = 1;
 constexpr std::int64_t clock_skew_ms = 60'000; ///< between the nodes of a cluster
+
+// A cursor or a token is: version u8, length u8 (of the body, below 128), body. Fields are appended to the body; a
+// reader skips those that it does not know, because nodes of two versions read each other's.
+std::string enclose(std::uint8_t version, const writer& body) {
+  writer w{2 + body.size()};
+  w.put(version).put(static_cast<std::uint8_t>(body.size())).raw(body.bytes());
+  return std::move(w).bytes();
+}
+
+/// The body, or nothing: another version, or other bytes than the length says.
+std::optional<std::string_view> body_of(std::uint8_t version, std::string_view bytes) {
+  reader r{bytes};
+  const auto found = r.get<std::uint8_t>();
+  const auto length = r.get<std::uint8_t>();
+  const auto body = r.raw(length);
+  if (!r.done() || found != version || length >= 0x80)
+    return std::nullopt;
+  return body;
+}
 
 std::uint64_t cursor_check(const cluster_id& cluster, user_id user, inbox_pos pos) {
   return mix64(number(pos) ^ mix64(number(user) ^ mix64(cluster.hi ^ mix64(cluster.lo))));
@@ -16,34 +37,38 @@ std::uint64_t cursor_check(const cluster_id& cluster, user_id user, inbox_pos po
 } // namespace
 
 std::string encode_cursor(const cluster_id& cluster, user_id user, inbox_pos pos) {
-  writer w{17};
-  w.put(cursor_version).put(pos).put(cursor_check(cluster, user, pos));
-  return std::move(w).bytes();
+  writer body{16};
+  body.put(pos).put(cursor_check(cluster, user, pos));
+  return enclose(cursor_version, body);
 }
 
 tl::expected<inbox_pos, ec> decode_cursor(const cluster_id& cluster, user_id user, std::string_view bytes) {
   if (bytes.empty())
     return inbox_pos::none;
-  reader r{bytes};
-  const auto version = r.get<std::uint8_t>();
+  const auto body = body_of(cursor_version, bytes);
+  if (!body)
+    return tl::unexpected(ec::bad_cursor);
+  reader r{*body};
   const auto pos = r.get<inbox_pos>();
   const auto check = r.get<std::uint64_t>();
-  if (!r.done() || version != cursor_version || check != cursor_check(cluster, user, pos))
+  if (!r.ok() || check != cursor_check(cluster, user, pos))
     return tl::unexpected(ec::bad_cursor);
   return pos;
 }
 
 std::string encode_token(const cluster_id& cluster, const resume_token& t) {
-  writer w{49};
-  w.put(token_version).put(cluster.hi).put(cluster.lo);
-  w.put(t.user).put(t.device).put(t.position).put(t.issued);
-  return std::move(w).bytes();
+  writer body{48};
+  body.put(cluster.hi).put(cluster.lo);
+  body.put(t.user).put(t.device).put(t.position).put(t.issued);
+  return enclose(token_version, body);
 }
 
 tl::expected<resume_token, ec> decode_token(const cluster_id& cluster, std::string_view bytes, unix_ms now,
                                             std::chrono::milliseconds valid_for) {
-  reader r{bytes};
-  const auto version = r.get<std::uint8_t>();
+  const auto body = body_of(token_version, bytes);
+  if (!body)
+    return tl::unexpected(ec::bad_request);
+  reader r{*body};
   const auto hi = r.get<std::uint64_t>();
   const auto lo = r.get<std::uint64_t>();
   resume_token t;
@@ -51,7 +76,7 @@ tl::expected<resume_token, ec> decode_token(const cluster_id& cluster, std::stri
   t.device = r.get<device_id>();
   t.position = r.get<inbox_pos>();
   t.issued = r.get<unix_ms>();
-  if (!r.done() || version != token_version)
+  if (!r.ok())
     return tl::unexpected(ec::bad_request);
   if (cluster_id{hi, lo} != cluster)
     return tl::unexpected(ec::wrong_cluster);
