@@ -26,14 +26,14 @@ inline address_key key_of(const sockaddr_storage& a) {
   return address_key{mix64(reinterpret_cast<const sockaddr_in&>(a).sin_addr.s_addr)};
 }
 
-/// A token bucket per address. Owns at most `addresses_max` of them: when half that many are new, those not
-/// seen since the last such moment are forgotten.
+/// A token bucket for each address. Owns at most `addresses_max` of them: when half that many are new,
+/// those that were not seen since the last such moment are forgotten.
 class address_limits {
 public:
   address_limits(std::int64_t burst, std::chrono::nanoseconds every, std::size_t addresses_max)
       : burst_{burst}, every_{every}, half_{addresses_max / 2} {}
 
-  /// Zero: admitted. Else how long to wait.
+  /// Zero if `who` is admitted, else how long to wait.
   std::chrono::nanoseconds admit(address_key who, core::token_bucket::time_point now) {
     auto& bucket = find(who);
     if (bucket.take(now))

@@ -1,6 +1,6 @@
 #pragma once
-// What the RPC server needs of the cluster, and nothing more: tested without actors, implemented by
-// actors/kj_mailbox. Thread: one KJ loop's; every promise resolves on it.
+// What the gateway needs of the cluster. Tests implement it without actors, `actors/kj_mailbox` with them.
+// Thread: that of one KJ loop; every promise resolves on it.
 #include "actors/core/outgoing_row.hpp"
 
 #include <kj/async.h>
@@ -12,7 +12,7 @@
 
 namespace parley::gateway {
 
-/// What the cluster sends to one connection. Called on the KJ thread; must not block.
+/// How the cluster reaches one connection. Its functions are called on the KJ thread and must not block.
 class connection_sink {
 public:
   virtual ~connection_sink() noexcept(false) = default;
@@ -26,30 +26,34 @@ public:
 class session {
 public:
   virtual ~session() noexcept(false) = default;
-  /// Any call whose answer belongs to this user. Always resolves (`timed_out` at the latest); rejects never.
+  /// Asks anything that this user may ask. The promise always resolves, with `timed_out` at the latest,
+  /// and never rejects.
   virtual kj::Promise<core::answer> ask(core::call what) = 0;
-  /// Start (or restart) streaming the inbox after `after` into the delivery queue.
+  /// Starts (or restarts) to stream the inbox after `after` into the delivery queue.
   virtual void start_receiving(inbox_pos after) = 0;
-  /// Takes rows from the delivery queue, at most `rows_max` and `bytes_max` (one row at least, if there is any).
-  /// The space is free again at once, and what did not fit before is fetched from the inbox.
+  /// Takes rows from the delivery queue, at most `rows_max` and `bytes_max` (one row at least, if there
+  /// is any). The space is free again at once, and what did not fit before is fetched from the inbox.
   virtual std::vector<core::outgoing_row> take(std::size_t rows_max, std::size_t bytes_max) = 0;
   /// The user's other devices want copies of what this one sends.
   virtual bool copies_own() const = 0;
 };
 
+/// What `open_session` answers.
 struct login_result {
   ec error{};
   std::uint32_t retry_after_ms = 0;
-  kj::Own<session> it; ///< null on error
-  inbox_pos acknowledged{};
+  kj::Own<session> it;      ///< null on error
+  inbox_pos acknowledged{}; ///< the device's cursor
 };
 
+/// The cluster, as a gateway sees it.
 class backend {
 public:
   virtual ~backend() noexcept(false) = default;
-  /// Calls that need no session: request_code, confirm_code, add_device, find_device, find_phone.
+  /// Asks what needs no session: request_code, confirm_code, add_device, find_device, find_phone.
   virtual kj::Promise<core::answer> ask(core::call what) = 0;
-  /// The gateway has verified the device's signature, which covers `session`. `sink` outlives the session.
+  /// Call it once the device's signature, which covers `session`, has been verified. `sink` outlives the
+  /// session.
   virtual kj::Promise<login_result> open_session(user_id user, device_id device, session_number session,
                                                  connection_sink& sink) = 0;
 };

@@ -1,14 +1,15 @@
 #pragma once
-// What the RPC system would keep, or walk, without asking how much it is.
+// Bounds on what one message of the RPC protocol makes Cap'n Proto keep or walk: it has none of its own.
 #include "protocol/gateway/config.hpp"
 
 #include <capnp/rpc.capnp.h>
 
 namespace parley::gateway {
 
-/// False: a table of capabilities or a path into an answer is longer than the schema has a use for. Both are
-/// kept until the call returns, so that a message of a hundred bytes (elements of no size) could cost a
-/// megabyte, and calls under way are many. Throws what Cap'n Proto throws at impossible pointers.
+/// False if a table of capabilities, or a path into an answer, is longer than the schema has a use for.
+/// Cap'n Proto keeps both until the call returns, so a message of a hundred bytes (with elements of no
+/// size) could cost a megabyte, in each of many calls under way. Throws what Cap'n Proto throws at
+/// impossible pointers.
 inline bool is_modest(capnp::rpc::Message::Reader m, const gateway_config& config) {
   const auto short_path = [&](capnp::rpc::PromisedAnswer::Reader a) {
     return a.getTransform().size() <= config.path_steps_max;

@@ -5,8 +5,8 @@
 
 namespace parley::gateway {
 
-/// The time of day that messages are stamped with; a test's stands still. Deadlines use the loop's timer
-/// instead.
+/// The time of day with which messages are stamped. A test's clock stands still. Deadlines use the loop's
+/// timer instead.
 class wall_clock {
 public:
   virtual ~wall_clock() = default;

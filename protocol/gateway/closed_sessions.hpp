@@ -1,5 +1,6 @@
 #pragma once
-// Why the server closed a device's last connection: a client that did not read could not be told then.
+// Why the server closed a device's last connection. The device hears it at its next login, because a
+// client that does not read cannot be told at the time.
 #include "protocol/values/errors.hpp"
 #include "protocol/values/types.hpp"
 
@@ -9,7 +10,8 @@
 
 namespace parley::gateway {
 
-/// Thread: any. Owns at most `sessions_max` reasons; when half that many are new, older ones are forgotten.
+/// Owns:   at most `sessions_max` reasons. When half that many are new, the older ones are forgotten.
+/// Thread: any.
 class closed_sessions {
 public:
   explicit closed_sessions(std::size_t sessions_max) : half_{sessions_max / 2 + 1} {}
@@ -22,7 +24,7 @@ public:
     }
     recent_[key(user, device)] = why;
   }
-  /// `none` if the server did not close it, or it was long ago, or elsewhere. Forgets it.
+  /// Answers the reason once. `none` if this server did not close the session, or closed it too long ago.
   ec take(user_id user, device_id device) {
     std::lock_guard guard{mutex_};
     const auto k = key(user, device);

@@ -1,5 +1,6 @@
 #pragma once
-// Settings of a gateway. Filled once by the process that runs it; every server of the process has the same.
+// The settings of a gateway. The process that runs it fills them once; every server of the process has
+// the same.
 #include "protocol/transport/message_stream.hpp"
 #include "protocol/transport/socket.hpp"
 #include "protocol/values/config_fault.hpp"
@@ -12,7 +13,7 @@
 
 namespace parley::gateway {
 
-/// `server_limits()`: what a gateway allows each peer.
+/// What a gateway allows each peer.
 transport::stream_limits server_limits();
 
 struct gateway_config {

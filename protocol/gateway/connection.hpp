@@ -28,11 +28,12 @@ public:
   virtual ~server_hooks() noexcept(false) = default;
   /// The connection's stream has closed: tear it down soon, but not from here.
   virtual void retire(connection& c) = 0;
-  /// It has logged in: it no longer counts as a stranger.
+  /// The connection has logged in: it no longer counts as a stranger.
   virtual void promoted(connection& c) = 0;
 };
 
-/// What the connections of one server share. Calls that are still under way when the server goes hold it.
+/// What the connections of one server share. Calls that are under way when the server is destroyed keep
+/// it alive.
 struct server_parts final : public kj::Refcounted {
   server_parts(const gateway_config& settings, kj::UnixEventPort& event_port, backend& b, code_sender& s,
                const wall_clock& w, gateway_metrics& m, closed_sessions& c, chance& d)
@@ -51,7 +52,7 @@ struct server_parts final : public kj::Refcounted {
   chance& dice; ///< challenges, codes, new users' ids
   address_limits code_limits;
   address_limits registration_limits;
-  server_hooks* server = nullptr; ///< null when it has gone
+  server_hooks* server = nullptr; ///< null once the server is destroyed
   bool draining = false;
 };
 
@@ -68,9 +69,9 @@ public:
   ~connection() noexcept(false) override;
 
   void start();
-  /// Deadlines; also brings the byte counters up to date.
+  /// Checks the deadlines and brings the byte counters up to date.
   void sweep(kj::TimePoint now);
-  /// Releases all that it owns. Called by the server from the loop, never from inside the connection.
+  /// Releases everything. The server calls it from the loop, never from inside the connection.
   void tear_down();
 
   // connection_sink
@@ -82,20 +83,20 @@ public:
   const server_parts& parts() const { return *parts_; }
   address_key from() const { return from_; }
   bool logged_in() const { return logged_in_; }
-  /// None while calls are answered; else why not.
+  /// `none` while calls are answered, else why they are not.
   ec refusal() const;
   gateway::session& session() { return *session_; }
   user_id user() const { return user_; }
   device_id device() const { return device_; }
 
-  /// Made by the first call; the same for all of the connection.
+  /// Drawn by the first call, and the same for the whole connection.
   const std::array<std::uint8_t, 32>& challenge();
   bool greeted() const { return challenge_.has_value(); }
   std::array<std::uint8_t, 32> exporter() const { return stream_->login_exporter(); }
-  /// Counts. False: too many, or one is under way already.
+  /// Counts an attempt. False if there were too many, or one is under way.
   bool begin_login();
   void login_refused();
-  /// The session is this connection's now.
+  /// The login succeeded: the session belongs to this connection now.
   void admit(user_id user, device_id device, inbox_pos acknowledged, kj::Own<gateway::session> session);
 
   inbox_pos acknowledged() const { return acknowledged_; }

@@ -1,5 +1,5 @@
 #pragma once
-// What gateways count. One object per process, shared by its servers; the admin port reads it.
+// What the gateways of a process count: one object, shared by its servers and read by the admin port.
 #include "protocol/transport/message_stream.hpp"
 #include "protocol/values/counters.hpp"
 #include "protocol/values/errors.hpp"
@@ -10,10 +10,10 @@ namespace parley::gateway {
 
 struct gateway_metrics {
   counter accepted{0};          ///< connections
-  counter refused{0};           ///< above a cap
+  counter refused{0};           ///< connections above a bound
   counter connections{0};       ///< now
   counter sessions{0};          ///< logged in, now
-  counter handshakes_failed{0}; ///< refused, given up, or not in time
+  counter handshakes_failed{0}; ///< TLS handshakes that were refused, given up or too slow
   counter accepts_paused{0};    ///< handshakes came too fast, or descriptors ran out
   counter logins{0};
   counter logins_failed{0};

@@ -1,6 +1,6 @@
 #pragma once
-// What the cluster stores, in the schema's words: inbox rows and messages on their way to a client. Everything that a
-// client has a value of its own for is protocol/wire's.
+// What the cluster stores, in the schema's words: inbox rows and messages on their way to a client.
+// Everything that a client has a value of its own for is protocol/wire's.
 #include "actors/core/calls.hpp"
 #include "protocol/wire/codec.hpp"
 

@@ -1,6 +1,6 @@
 #pragma once
-// The capabilities a client holds, and the edge at which calls enter: nothing thrown behind it reaches the
-// peer.
+// The capabilities that a client holds, and the edge at which its calls enter: no exception that is
+// thrown behind the edge reaches the peer.
 #include "protocol/gateway/connection.hpp"
 #include "protocol/gateway/rows.hpp"
 
@@ -11,7 +11,7 @@ namespace parley::gateway {
 rpc::Gateway::Client make_door(kj::Own<connection> c);
 rpc::Session::Client make_session(kj::Own<connection> c);
 
-/// Fills in the refusal.
+/// Answers a call with an error.
 template <class Context>
 kj::Promise<void> refuse(Context& context, ec why, std::uint32_t retry_after_ms = 0) {
   auto results = context.getResults(capnp::MessageSize{words_of(why) + 16, 1});
@@ -19,8 +19,8 @@ kj::Promise<void> refuse(Context& context, ec why, std::uint32_t retry_after_ms 
   return kj::READY_NOW;
 }
 
-/// Takes values out of a call's parameters. Pointers that point nowhere, cycles and overlaps throw on the
-/// way.
+/// Takes values out of a call's parameters. Pointers that point nowhere, cycles and overlaps make Cap'n
+/// Proto throw: then the answer is `bad_request`.
 template <class Read>
 auto read_params(Read&& body) -> tl::expected<decltype(body()), ec> {
   try {
@@ -30,8 +30,8 @@ auto read_params(Read&& body) -> tl::expected<decltype(body()), ec> {
   }
 }
 
-/// Counts the call while it is under way, and turns whatever is thrown into `internal`: an exception's text
-/// and its file and line would travel to the peer.
+/// Counts the call while it is under way, and turns whatever is thrown into `internal`. Otherwise an
+/// exception's text, file and line would be sent to the peer.
 template <class Context, class Body>
 kj::Promise<void> at_edge(connection& c, Context context, Body&& body) {
   c.begin_call();

@@ -35,11 +35,11 @@ struct server_fault {
 class gateway_server {
 public:
   virtual ~gateway_server() noexcept(false) = default;
-  /// Differs from the config's if that says 0.
+  /// The port that is listened on: another one than the config's if that says 0.
   virtual std::uint16_t port() const = 0;
   virtual std::size_t connections() const = 0;
-  /// Stops listening and tells every client when to reconnect elsewhere, spread over the config's
-  /// `drain_spread`.
+  /// Stops listening, and tells every client when to reconnect to another node: some time within the config's
+  /// `drain_spread`, so that not all come at once.
   virtual void drain() = 0;
   /// Resolves once every connection is gone after `drain`.
   virtual kj::Promise<void> drained() = 0;

@@ -1,12 +1,14 @@
 #pragma once
-// What clients may write where text is expected.
+// What is accepted from clients where the schema says Text.
+#include "protocol/values/limits.hpp"
+
 #include <string_view>
 
 namespace parley::gateway {
 
 /// + and 7 to 15 digits.
 constexpr bool is_phone(std::string_view s) {
-  if (s.size() < 8 || s.size() > 16 || s.front() != '+')
+  if (s.size() < 1 + phone_digits_min || s.size() > 1 + phone_digits_max || s.front() != '+')
     return false;
   for (char c : s.substr(1))
     if (c < '0' || c > '9')

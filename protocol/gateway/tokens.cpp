@@ -11,8 +11,8 @@ constexpr std::uint8_t cursor_version = 1;
 constexpr std::uint8_t token_version = 1;
 constexpr std::int64_t clock_skew_ms = 60'000; ///< between the nodes of a cluster
 
-// A cursor or a token is: version u8, length u8 (of the body, below 128), body. Fields are appended to the body; a
-// reader skips those that it does not know, because nodes of two versions read each other's.
+// A cursor or a token is: version u8, length u8 (of the body, below 128), body. Fields are appended to
+// the body; a reader skips those that it does not know, because nodes of two versions read each other's.
 std::string enclose(std::uint8_t version, const writer& body) {
   writer w{2 + body.size()};
   w.put(version).put(static_cast<std::uint8_t>(body.size())).raw(body.bytes());

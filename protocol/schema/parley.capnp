@@ -1,14 +1,16 @@
 @0xb7e3a1c95d20f846;
 
-# The API of a Parley cluster, capability style: connect to any node with TLS 1.3, get a `Gateway`, prove who you
-# are, get a `Session`, and hand it a `Receiver`. Calls may be pipelined. Order: the cluster gives every message of
-# a conversation its `seq` = 1, 2, 3 … without gaps; nobody sorts by a clock.
+# The API of a Parley cluster, in capability style. A client connects to any node with TLS 1.3, gets a `Gateway`, proves
+# who it is, gets a `Session`, and hands it a `Receiver`. Calls may be pipelined.
 #
-# Errors are values. Every result carries `error`; its code is 0 when all went well. A call itself fails only when the
-# connection does, or when the caller broke the protocol.
+# Order: the cluster gives each message of a conversation its `seq` = 1, 2, 3 … without gaps. Clients show messages in
+# this order, never in that of a clock.
 #
-# Retrying: a `send` without an answer is *unknown*. Send again, on any node, with the same `clientMsgId`: it is stored
-# once, and every answer names the same `seq` and `msgId`.
+# Errors are values: each result carries `error`, whose code is 0 when all went well. A call itself fails only when the
+# connection fails, or when the caller broke the protocol.
+#
+# Retrying: whether a `send` without an answer was stored is *unknown*. Send it again, to any node, with the same
+# `clientMsgId`: it is stored once, and each answer names the same `seq` and `msgId`.
 
 using Cxx = import "/capnp/c++.capnp";
 $Cxx.namespace("parley::rpc");
@@ -19,8 +21,8 @@ const protocolVersion :UInt16 = 1;
 # - A field, a method, an enumerant or a member of a union is appended with the next number. None is renumbered, given
 #   another type or removed; one that is no longer used keeps its number and says so.
 # - A reader sees the default of a field that its peer does not know: a default means "as before the field existed".
-# - A reader meets members of unions and enumerants that it does not know. It skips such an inbox item (the cursor covers
-#   it), and treats an unknown enumerant as the first one, which is why the first one is the most careful.
+# - A reader meets members of unions and enumerants that it does not know. It skips such an inbox item (the cursor
+#   covers it), and treats an unknown enumerant as the first one, which is why the first one is the most careful.
 # - An unknown error code is judged by `stored` and `retryable`.
 # - `protocolVersion` rises only when all this is not enough; a gateway refuses versions that it does not speak.
 
@@ -53,14 +55,16 @@ enum Stored {
 struct Id128 { hi @0 :UInt64; lo @1 :UInt64; }
 
 struct ClientMsgId {
-  # Makes a retry a retry. `counter` only rises, per device; the device is the session's.
+  # Tells a retry from a new message. Each new message of a device has a higher `counter` than the one before; the
+  # device is that of the session.
   counter @0 :UInt64;
 }
 
-using Cursor = Data; # a place in an inbox; opaque. Empty = the beginning. Never compare two.
+using Cursor = Data;
+# A place in an inbox, opaque to clients, who never compare two. Empty means the beginning.
 
 interface Gateway {
-  # What every connection starts with. A connection that has not logged in within 5 s, or 16 KiB, is closed.
+  # What each connection starts with. A connection is closed if it has not logged in within 5 s, or after 16 KiB.
 
   hello @0 (version :UInt16) -> (error :Error, version :UInt16, cluster :Id128, node :UInt64, challenge :Data);
   # `challenge`: 32 fresh bytes, to be signed by `login` or `resume` on this connection.
@@ -70,8 +74,9 @@ interface Gateway {
 
   register @2 (phone :Text, code :Text, deviceKey :Data, deviceName :Text)
       -> (error :Error, user :UInt64, device :UInt64);
-  # Makes `deviceKey` (Ed25519, 32 bytes) a device of the number's user; a new number gets a new user.
-  # Repeating it with the same code and key before the code expires gives the same answer.
+  # Registers `deviceKey` (Ed25519, 32 bytes) as a device of the number's user; a new number gets a new user.
+  # `deviceName` has at most `deviceNameBytesMax` bytes. Who repeats the call with the same code and key before the code
+  # expires gets the same answer.
 
   login @3 (user :UInt64, device :UInt64, signature :Data, sessionNumber :UInt64)
       -> (error :Error, session :Session, resumeToken :Data);
@@ -79,17 +84,17 @@ interface Gateway {
   #   "parley login v1" ‖ 0 ‖ cluster ‖ node ‖ challenge ‖ user ‖ device ‖ sessionNumber ‖ exporter
   # integers big-endian; exporter = 32 bytes of the TLS exporter "EXPORTER-parley-login" of this very connection
   # (RFC 8446, 7.5), so that a proof is worth nothing elsewhere.
-  # `sessionNumber`: which of the device's connections is the newest, for after a failover the cluster hears of them in
-  # any order. Every attempt of a device has a higher one than the attempt before: max(last + 1, milliseconds since 1970
-  # by its clock), on its disk before it is used. The connection with the highest stays: one with a lower number is
-  # fenced (its receiver hears `closed`), and so is a login with a lower one, or with one that another connection had.
-  # 0 is `bad-request`.
+  # `sessionNumber` tells which of the device's connections is the newest, because after a failover the cluster hears of
+  # them in any order. Each attempt of a device has a higher number than the attempt before: max(last + 1, milliseconds
+  # since 1970 by the device's clock), written to its disk before it is used. The connection with the highest number
+  # stays. A connection with a lower one is fenced (its receiver hears `closed`), and so is a login with a lower number,
+  # or with one that another connection had. The number 0 is refused with `bad-request`.
 
   resume @4 (resumeToken :Data, signature :Data, sessionNumber :UInt64)
       -> (error :Error, session :Session, resumeToken :Data, lastReason :UInt16);
-  # As `login`, at any node. The token only names user, device and position; it proves nothing.
-  # `lastReason`: why the server closed the connection before (an error code), as far as this node knows: it closed it
-  # itself, lately. Else 0. A hint for the person, not for the protocol: resuming works the same.
+  # Like `login`, at any node. The token only names user, device and position; it proves nothing.
+  # `lastReason` is the error code for which the server closed the device's last connection, if this node closed it a
+  # short while ago, else 0. It is a hint for the person, not for the protocol: resuming works the same.
 }
 
 interface Session {
@@ -99,7 +104,7 @@ interface Session {
       -> (error :Error, msgId :Id128, seq :UInt64, serverTimeMs :Int64, duplicate :Bool);
   # Answers when a majority of replicas has the message on disk. `body`: at most `bodyBytesMax` bytes,
   # which the cluster does not look into.
-  # `conflict`: that id was used for another body; msgId and seq are those of the first.
+  # `conflict` means that the id was used for another body; `msgId` and `seq` are those of the first.
 
   sync @1 (cursor :Cursor, limit :UInt32)
       -> (error :Error, items :List(InboxItem), next :Cursor, more :Bool);
@@ -108,38 +113,40 @@ interface Session {
 
   syncConversation @2 (conversation :Id128, after :UInt64, limit :UInt32)
       -> (error :Error, messages :List(Message), last :UInt64, watermarks :List(Watermark), more :Bool);
-  # One conversation from seq `after` + 1 on. Reaches everything that was acknowledged before it was asked.
+  # One conversation from seq `after` + 1 on, up to everything that was acknowledged before the call was made.
 
   ackDelivered @3 (cursor :Cursor) -> (error :Error);
-  # All up to `cursor` is safe on this device. The cluster may forget it; senders see "delivered".
+  # Says that everything up to `cursor` is on this device's disk. The cluster may forget it, and senders see
+  # "delivered".
 
   ackRead @4 (conversation :Id128, seq :UInt64) -> (error :Error);
-  # A person has seen the conversation up to `seq`.
+  # Says that a person has seen the conversation up to `seq`.
 
   openDirect @5 (user :UInt64, phone :Text) -> (error :Error, conversation :Id128, user :UInt64);
-  # The conversation with `user`, or with whom `phone` belongs to if `user` is 0. Repeating it is harmless.
-  # `no-such-user`: nobody has that id, or that number.
+  # Opens the conversation with `user`, or, if `user` is 0, with the user to whom `phone` belongs. Repeating it is
+  # harmless. `no-such-user` means that nobody has that id or that number.
 
   conversations @6 (after :Id128, limit :UInt32)
       -> (error :Error, items :List(ConversationInfo), more :Bool);
 
   receive @7 (receiver :Receiver, cursor :Cursor) -> (error :Error);
-  # Streams everything after `cursor`, stored first, then live, without gap or repeat. Empty: from what this
-  # device last acknowledged. A session has one receiver; a second call replaces it.
+  # Streams everything after `cursor`, first what is stored, then live, without gap or repeat. An empty cursor means:
+  # from what this device last acknowledged. A session has one receiver; a second call replaces it.
 
   ping @8 () -> ();
-  # A heartbeat; any call is one. A session silent for 90 s is closed.
+  # A heartbeat; any other call is one, too. A session that is silent for 90 s is closed.
 
   logout @9 () -> ();
 }
 
 interface Receiver {
-  # Implemented by the client.
+  # The client implements it.
   deliver @0 (items :List(InboxItem), cursor :Cursor) -> stream;
-  # `cursor` is the place after `items`: hand it to `ackDelivered` once they are safe.
+  # `cursor` is the place after `items`. The client hands it to `ackDelivered` once they are on its disk.
 
   closed @1 (error :Error, reconnectAfterMs :UInt32) -> ();
-  # The server is about to close the connection: fenced, draining … Reconnect after that long, or never if fenced.
+  # The server is about to close the connection, because it is fenced, draining … The client reconnects after
+  # `reconnectAfterMs`, or not at all if it is fenced.
 }
 
 struct Message {
@@ -154,7 +161,7 @@ struct Message {
 }
 
 struct Watermark {
-  # How far `user` has got. One event covers all before it.
+  # How far `user` has got. One watermark covers all messages before it.
   conversation @0 :Id128;
   user @1 :UInt64;
   delivered @2 :UInt64;
@@ -164,7 +171,7 @@ struct Watermark {
 struct ConversationInfo {
   conversation @0 :Id128;
   members @1 :List(UInt64);
-  last @2 :UInt64; # as far as the inbox has heard
+  last @2 :UInt64; # seq of the newest message that the inbox has heard of
 }
 
 struct InboxItem {
@@ -172,8 +179,8 @@ struct InboxItem {
     message :group {
       it @0 :Message;
       prevSeq @1 :UInt64;
-      # The seq before it in this stream. What lies between is the device's user's own, sent when this was the only
-      # device: from the second on, nothing is left out.
+      # The seq before this one in the user's stream of the conversation. The seqs between are messages that the user
+      # sent while this device was the only one. Once there is a second device, nothing is left out.
     }
     opened @2 :ConversationInfo;
     watermark @3 :Watermark;

@@ -13,6 +13,7 @@ constexpr auto unknown = was_stored::unknown;
 constexpr auto no = was_stored::no;
 
 constexpr std::size_t unknown_rows = 3;
+static_assert(phone_digits_min == 7 && phone_digits_max == 15, "bad-phone's sentence names them");
 
 constexpr std::array<error_info, error_rows> table{{
     {ec::none, "none", "No error.", unknown, once},
@@ -130,7 +131,8 @@ constexpr std::array<error_info, error_rows> table{{
      unknown, retryable},
 }};
 
-// An enumerator that is missing here does not compile; one that is here and not in the table does not, either.
+// An enumerator that is missing here does not compile; one that is here and not in the table does not,
+// either.
 #pragma GCC diagnostic push
 #pragma GCC diagnostic error "-Wswitch"
 constexpr bool has_name(ec code) {

@@ -1,7 +1,7 @@
 #pragma once
-// The bounds that users meet, each written once: clients, gateways and the cluster include this file, and texts
-// that name a bound are built from it. `actors/core/limits.hpp` adds those that only the cluster needs.
-// The schema repeats four of them for readers; protocol/wire checks that they are equal.
+// The bounds that users meet, each written once: clients, gateways and the cluster include this file, and
+// texts that name a bound are built from it. `actors/core/limits.hpp` adds those that only the cluster
+// needs. The schema repeats four of them for readers; protocol/wire checks that they are equal.
 #include <array>
 #include <cstddef>
 #include <cstdint>

@@ -35,8 +35,8 @@ inline message_view view_of(const message& m) {
   return {m.conversation, m.seq, m.id, m.sender, m.client_id, m.at, m.body};
 }
 
-/// How far one member has got; it covers all messages before. It only rises; `read` never exceeds `delivered`,
-/// and neither exceeds the conversation's last seq. The cluster stores it as it is.
+/// How far one member has got; it covers all messages before. It only rises; `read` never exceeds
+/// `delivered`, and neither exceeds the conversation's last seq. The cluster stores it as it is.
 struct watermark {
   conversation_id conversation;
   user_id user{};
@@ -65,7 +65,8 @@ struct message_row {
   bool operator==(const message_row&) const = default;
 };
 
-/// One thing that an inbox brings to a client: a message, a conversation that was opened, or a member's progress.
+/// One thing that an inbox brings to a client: a message, a conversation that was opened, or a member's
+/// progress.
 using inbox_item = std::variant<message_row, conversation_info, watermark>;
 
 /// Part of one conversation.

@@ -1,10 +1,12 @@
 #pragma once
-// Between the schema's structs and our values, in both directions and for both ends: gateways and clients, and the
-// tests that play one of them. `to_…` reads, `write` writes, `words_of` says how much room a value needs.
+// Between the schema's structs and our values, in both directions and for both ends: gateways and
+// clients, and the tests that play one of them. `to_…` reads, `write` writes, `words_of` says how much
+// room a value needs.
 //
-// A peer may be newer or hostile. Reading never trusts a size: what has a fixed length is checked by `fixed`, an
-// unknown kind of inbox item reads as nothing, and an unknown error tells by itself whether to try again. A pointer
-// that points nowhere makes Cap'n Proto throw: callers read inside a call's promise, or catch (`read_params`).
+// A peer may be newer or hostile. Reading never trusts a size: what has a fixed length is checked by
+// `fixed`, an unknown kind of inbox item reads as nothing, and an unknown error tells by itself whether
+// to try again. A pointer that points nowhere makes Cap'n Proto throw: callers read inside a call's
+// promise, or catch (`read_params`).
 #include "protocol/schema/parley.capnp.h"
 #include "protocol/values/failure.hpp"
 #include "protocol/values/messages.hpp"

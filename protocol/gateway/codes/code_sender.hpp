@@ -1,5 +1,5 @@
 #pragma once
-// How a confirmation code reaches its phone. Thread: one KJ loop's, like the gateway that asks.
+// How a confirmation code reaches its phone. Thread: that of the KJ loop whose gateway asks.
 #include "protocol/values/errors.hpp"
 
 #include <kj/async.h>

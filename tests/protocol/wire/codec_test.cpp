@@ -15,8 +15,8 @@ namespace {
 constexpr std::uint64_t seed = 20'261'129;
 constexpr int rounds = 2'000;
 
-/// Values of every size that the schema allows, each time the same ones. Small numbers come up more often than
-/// their share, because 0, 1 and the end of a range are where codecs go wrong.
+/// Values of every size that the schema allows, each time the same ones. Small numbers come up more often
+/// than their share, because 0, 1 and the end of a range are where codecs go wrong.
 class generator {
 public:
   std::uint64_t number() {
