@@ -24,34 +24,34 @@ result<std::vector<endpoint>> parse_seeds(std::string_view text) {
   return all;
 }
 
-std::string_view config::objection() const {
-  if (seeds.empty())
-    return "seeds";
-  if (reconnect.first.count() < 1 || reconnect.max < reconnect.first)
-    return "reconnect";
-  if (resend.first.count() < 1 || resend.max < resend.first)
-    return "resend";
-  if (dial_timeout.count() < 1)
-    return "dial_timeout";
-  if (call_timeout.count() < 1)
-    return "call_timeout";
-  if (ask_timeout.count() < 1)
-    return "ask_timeout";
-  if (ping_every.count() < 1)
-    return "ping_every";
-  if (window < 1 || window > 64)
-    return "window";
-  if (in_flight_max < 1)
-    return "in_flight_max";
-  if (outbox_messages_max < 1)
-    return "outbox_messages_max";
-  if (move_after_refusals < 1)
-    return "move_after_refusals";
-  if (ack_items_max < 1)
-    return "ack_items_max";
-  if (page_items < 1)
-    return "page_items";
-  return {};
+config_check validate(const config& c) {
+  if (c.seeds.empty())
+    return config_fault{"seeds"};
+  if (c.reconnect.first.count() < 1 || c.reconnect.max < c.reconnect.first)
+    return config_fault{"reconnect"};
+  if (c.resend.first.count() < 1 || c.resend.max < c.resend.first)
+    return config_fault{"resend"};
+  if (c.dial_timeout.count() < 1)
+    return config_fault{"dial_timeout"};
+  if (c.call_timeout.count() < 1)
+    return config_fault{"call_timeout"};
+  if (c.ask_timeout.count() < 1)
+    return config_fault{"ask_timeout"};
+  if (c.ping_every.count() < 1)
+    return config_fault{"ping_every"};
+  if (c.window < 1 || c.window > 64)
+    return config_fault{"window"};
+  if (c.in_flight_max < 1)
+    return config_fault{"in_flight_max"};
+  if (c.outbox_messages_max < 1)
+    return config_fault{"outbox_messages_max"};
+  if (c.move_after_refusals < 1)
+    return config_fault{"move_after_refusals"};
+  if (c.ack_items_max < 1)
+    return config_fault{"ack_items_max"};
+  if (c.page_items < 1)
+    return config_fault{"page_items"};
+  return std::nullopt;
 }
 
 } // namespace parley::client

@@ -2,6 +2,7 @@
 #include "protocol/client/device/backoff.hpp"
 #include "protocol/client/values.hpp"
 #include "protocol/transport/socket.hpp"
+#include "protocol/values/config_fault.hpp"
 
 #include <string_view>
 #include <vector>
@@ -45,14 +46,12 @@ struct config {
   intake how = intake::live;
   std::chrono::milliseconds ack_every{200};
   std::size_t ack_items_max = 100;
-  std::uint32_t page_items =
-      page_items_max;          ///< rows of a page that is asked for; the cluster may answer fewer
-  unsigned heal_tries_max = 3; ///< fetches of a gap before it is reported and skipped
+  std::uint32_t page_items = page_items_max; ///< rows to ask for in one page; the cluster may answer fewer
+  unsigned heal_tries_max = 3;               ///< fetches of a gap before it is reported and skipped
 
   std::uint64_t chance = 0; ///< seed of all random pauses; 0: the operating system chooses one
-
-  /// Empty, or the field that cannot be run with.
-  std::string_view objection() const;
 };
+
+config_check validate(const config& c);
 
 } // namespace parley::client

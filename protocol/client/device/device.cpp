@@ -5,24 +5,19 @@
 #include "protocol/client/device/receiver.hpp"
 #include "protocol/client/device/sender.hpp"
 #include "protocol/client/device/session_calls.hpp"
+#include "protocol/values/chance.hpp"
 
 #include <fmt/format.h>
-#include <openssl/rand.h>
 
 #include <stdexcept>
 
 namespace parley::client {
 namespace {
 
-std::uint64_t fresh_chance() {
-  std::uint64_t seed = 0;
-  RAND_bytes(reinterpret_cast<unsigned char*>(&seed), sizeof seed);
-  return seed;
-}
-
 config checked(config settings) {
-  if (const auto field = settings.objection(); !field.empty())
-    throw std::invalid_argument{fmt::format("The client's setting {} cannot be run with.", field)};
+  if (const auto fault = validate(settings))
+    throw std::invalid_argument{
+        fmt::format("The client's setting {} cannot be used. Correct it.", fault->field)};
   return settings;
 }
 
@@ -33,7 +28,8 @@ config checked(config settings) {
 struct device::parts final : link_listener {
   parts(kj::Timer& timer, dialer& dial, config given, client_store& store, observer& events,
         recorder* records, const kj::Clock& calendar)
-      : settings{checked(std::move(given))}, chance{settings.chance ? settings.chance : fresh_chance()},
+      : settings{checked(std::move(given))}, chance{settings.chance ? settings.chance
+                                                                    : system_chance().number()},
         first_seed{settings.first_seed < settings.seeds.size() ? settings.first_seed
                                                                : chance.upto(settings.seeds.size() - 1)},
         who{store.who().value_or(identity{})}, connection{timer, dial, settings, store,    events,
