@@ -3,6 +3,7 @@
 #include "actors/alarm.hpp"
 #include "actors/answers.hpp"
 #include "actors/state_reader.hpp"
+#include "protocol/values/settings.hpp"
 
 #include <chrono>
 
@@ -11,11 +12,12 @@ namespace parley {
 struct resident_config {
   std::chrono::milliseconds sweep_every{
       1000}; ///< also how often coalesced watermarks and cursors are written
-  std::chrono::milliseconds passivate_after{30'000};
-  std::chrono::milliseconds code_valid{600'000}; ///< of a registration code
-  std::size_t waiting_calls_max = 4096;          ///< per resident; above: overloaded
-  std::int64_t conversation_burst_max = 4000;    ///< messages
-  std::chrono::microseconds conversation_refill_every{500};
+  std::chrono::milliseconds passivate_after = settings::passivate_after.standard;
+  std::chrono::milliseconds code_valid = settings::code_life.standard; ///< of a registration code
+  std::size_t waiting_calls_max = 4096;                                ///< per resident; above: overloaded
+  std::int64_t conversation_burst_max = settings::conversation_sends_burst.standard; ///< messages
+  std::chrono::microseconds conversation_refill_every =
+      settings::interval(settings::conversation_sends_per_second.standard);
 };
 caf::error validate(const resident_config& config);
 

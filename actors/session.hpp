@@ -1,6 +1,7 @@
 #pragma once
 #include "actors/delivery_queue.hpp"
 #include "actors/interfaces.hpp"
+#include "protocol/values/settings.hpp"
 
 #include <chrono>
 #include <memory>
@@ -8,18 +9,19 @@
 namespace parley {
 
 struct session_config {
-  std::size_t queue_rows_max = 256;
-  std::size_t queue_bytes_max = 512 << 10;
-  std::uint32_t pull_rows = 128;                 ///< per page of a catch-up
-  std::size_t calls_max = 1024;                  ///< unanswered; above: overloaded
-  std::chrono::milliseconds answer_within{5000}; ///< then `timed_out`: the outcome is unknown
+  std::size_t queue_rows_max = settings::delivery_queue_rows.standard;
+  std::size_t queue_bytes_max = settings::delivery_queue_bytes.standard;
+  std::uint32_t pull_rows = 128; ///< per page of a catch-up
+  std::size_t calls_max = 1024;  ///< unanswered; above: overloaded
+  /// Then the call ends with `timed_out`: its outcome is unknown.
+  std::chrono::milliseconds answer_within = settings::call_timeout.standard;
   std::chrono::milliseconds own_answer_within{
       1500};                                  ///< the session's own calls, which change nothing: ask again
   std::chrono::milliseconds sweep_every{500}; ///< while calls are unanswered
   std::chrono::milliseconds attach_every{30'000}; ///< heartbeat to the inbox
   std::chrono::milliseconds pull_retry_after{100};
-  std::int64_t user_burst_max = 4000; ///< messages of one session
-  std::chrono::microseconds user_refill_every{500};
+  std::int64_t user_burst_max = settings::user_sends_burst.standard; ///< messages of one session
+  std::chrono::microseconds user_refill_every = settings::interval(settings::user_sends_per_second.standard);
 };
 caf::error validate(const session_config& config);
 

@@ -15,6 +15,7 @@
 // within `grow_wait`; new readers wait meanwhile. A reader that stays open longer only puts growth off (the
 // writer itself may hold one): growth starts half a step before the room is needed, and is tried again every
 // `grow_retry_every`. If it never succeeds, `room()` stops proposals before the map is full.
+#include "protocol/values/settings.hpp"
 #include "storage/environment.hpp"
 #include "storage/failure.hpp"
 
@@ -32,9 +33,9 @@ namespace parley::storage {
 struct lmdb_config {
   std::uint64_t map_bytes_initial = 16ULL << 30; ///< addresses, not memory or disk: generous costs nothing
   std::uint64_t map_bytes_step = 16ULL << 30;
-  std::uint64_t map_bytes_max = 1ULL << 40; ///< no file above this
+  std::uint64_t map_bytes_max = settings::map_bytes_max.standard; ///< no file above this
   /// Less room than this: no proposals. Votes, applies and trimming live off it.
-  std::uint64_t reserve_bytes = 256ULL << 20;
+  std::uint64_t reserve_bytes = settings::disk_reserve.standard;
   std::uint64_t resume_bytes = 64ULL << 20;    ///< above the reserve, until proposals are accepted again
   std::uint64_t prepare_bytes = 4ULL << 20;    ///< of the file, filled with zeros ahead of their use; 0: none
   std::uint32_t readers_max = 128;             ///< read transactions open at a time

@@ -34,11 +34,14 @@ struct links_config {
   endpoint listen{"127.0.0.1", 0}; ///< port 0: any free one, for tests
   std::string cert_file, key_file, ca_file;
   outlet_config outlet;
-  milliseconds tick_every{100};   ///< of a link: acknowledgements, time-outs, retries
-  milliseconds sign_of_life{500}; ///< a link with nothing to say acknowledges this often
-  milliseconds silence_max{2500}; ///< then the session is over, whatever TCP thinks
-  milliseconds caf_heartbeat{500};
-  milliseconds caf_timeout{2000};  ///< CAF closes the connection; frees its buffers towards a stopped peer
+  milliseconds tick_every{100}; ///< of a link: acknowledgements, time-outs, retries
+  /// A link with nothing to send acknowledges this often.
+  milliseconds sign_of_life = settings::link_heartbeat.standard;
+  /// After it the session ends, whatever TCP reports.
+  milliseconds silence_max = settings::link_timeout.standard + settings::link_heartbeat.standard;
+  milliseconds caf_heartbeat = settings::link_heartbeat.standard;
+  /// After it CAF closes the connection, and frees its buffers towards a peer that was stopped.
+  milliseconds caf_timeout = settings::link_timeout.standard;
   milliseconds dial_timeout{1000}; ///< TCP
   milliseconds handshake_timeout{3000};
   milliseconds retry_min{100}, retry_max{1000}; ///< between calls, doubled, with jitter

@@ -2,6 +2,7 @@
 // The DIRECTORY actor: keeps this node in the meta shard's list, learns of others, and reconfigures the
 // shards that are led here when the list says that a member's disk is gone or a node could join.
 #include "actors/interfaces.hpp"
+#include "protocol/values/settings.hpp"
 
 #include <chrono>
 #include <functional>
@@ -10,7 +11,7 @@ namespace parley::cluster {
 
 struct directory_config {
   core::node_record self;
-  std::uint16_t replicas = 3;
+  std::uint16_t replicas = settings::replicas.standard;
   std::chrono::milliseconds look_every{2000};
   std::size_t seals_max = 8;                     ///< shards reconfigured per look
   std::chrono::milliseconds answer_within{5000}; ///< then the question is asked anew

@@ -50,8 +50,8 @@ struct formation_answer {
 struct formation_config {
   core::node_record self;
   std::vector<endpoint> seeds;
-  std::uint16_t shards = 64;
-  std::uint16_t replicas = 3;
+  std::uint16_t shards = settings::shards.standard;
+  std::uint16_t replicas = settings::replicas.standard;
   bool form = false;
   std::uint32_t form_after_silences = 3; ///< a seed counts as absent after this many unanswered questions
   cluster_id fresh;                      ///< random: the name of a cluster that this node proposes

@@ -2,6 +2,7 @@
 // What a cluster is from its first moment on: decided once, by formation, durable on every founder.
 #include "actors/core/commands.hpp"
 #include "cluster/replication/replication.hpp"
+#include "protocol/values/settings.hpp"
 #include "storage/data_directory.hpp"
 
 #include <algorithm>
@@ -10,8 +11,8 @@ namespace parley::cluster {
 
 struct founding {
   cluster_id cluster;
-  std::uint16_t shards = 64;
-  std::uint16_t replicas = 3;
+  std::uint16_t shards = settings::shards.standard;
+  std::uint16_t replicas = settings::replicas.standard;
   std::vector<core::node_record> nodes; ///< the founders, ascending by id
   template <class F>
   auto fields(F&& f) {

@@ -8,6 +8,7 @@
 // Thread: any; a pure function, the same answer on every node that knows the same.
 #include "actors/core/commands.hpp"
 #include "cluster/replication/replication.hpp"
+#include "protocol/values/settings.hpp"
 
 #include <optional>
 #include <set>
@@ -21,7 +22,7 @@ struct reconfiguration_facts {
   std::vector<core::node_record> nodes; ///< from the meta shard: each node with its newest disk
   std::set<node_id> reachable;          ///< from here; this node counts as reachable, listed or not
   node_id self{};
-  std::uint16_t replicas = 3; ///< wanted, if there are so many nodes
+  std::uint16_t replicas = settings::replicas.standard; ///< wanted, if there are so many nodes
 };
 
 /// The next generation's members, ascending; nothing: all is as it should be, or cannot be better now.

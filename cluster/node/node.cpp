@@ -4,6 +4,7 @@
 #include "actors/kj_mailbox.hpp"
 #include "cluster/machine/state_reader.hpp"
 #include "cluster/membership/directory.hpp"
+#include "cluster/node/node_settings.hpp"
 #include "cluster/ops/kj_thread.hpp"
 #include "protocol/gateway/codes/webhook_code_sender.hpp"
 #include "protocol/gateway/server.hpp"
@@ -16,44 +17,6 @@
 
 namespace parley::cluster {
 namespace {
-
-resident_config residents(const node_config& c) {
-  resident_config r;
-  r.passivate_after = c.passivate_after;
-  r.code_valid = c.code_life;
-  r.conversation_burst_max = c.conversation_sends_burst;
-  r.conversation_refill_every = std::chrono::microseconds{1'000'000 / c.conversation_sends_per_second};
-  return r;
-}
-
-session_config sessions(const node_config& c) {
-  session_config r;
-  r.queue_rows_max = c.outbox_messages_max;
-  r.queue_bytes_max = c.outbox_bytes_max;
-  r.answer_within = c.call_timeout;
-  r.user_burst_max = c.user_sends_burst;
-  r.user_refill_every = std::chrono::microseconds{1'000'000 / c.user_sends_per_second};
-  return r;
-}
-
-gateway::gateway_config gateways(const node_config& c, const founding& f) {
-  gateway::gateway_config g;
-  g.listen = {c.client_listen.host, c.client_listen.port};
-  g.cluster = {f.cluster.hi, f.cluster.lo};
-  g.node = c.node;
-  g.login_deadline = c.login_deadline;
-  g.stream.write_deadline = c.write_deadline;
-  g.connections_max = c.connections_max;
-  g.pre_login_max = c.connections_before_login_max;
-  g.pre_login_per_address_max =
-      std::min<std::size_t>(g.pre_login_per_address_max, c.connections_before_login_max);
-  g.codes_burst = c.codes_per_address_burst;
-  g.registrations_burst = c.codes_per_address_burst;
-  g.code_valid_for = std::chrono::duration_cast<std::chrono::seconds>(c.code_life);
-  g.resume_valid_for = std::chrono::duration_cast<std::chrono::seconds>(c.resume_token_life);
-  g.drain_spread = c.drain_spread;
-  return g;
-}
 
 /// One KJ loop with its gateway.
 class gateway_thread {
@@ -126,12 +89,8 @@ public:
     wired_router_ = spawn_router(system, rc);
     router_ = caf::actor_cast<router_actor>(wired_router_);
 
-    store_config sc;
-    sc.replication.node = config.node;
-    sc.replication.disk = identity.disk;
+    auto sc = store_settings(config, identity.disk);
     sc.replication.seed = process_;
-    sc.replication.election_timeout = config.election_timeout;
-    sc.replication.heartbeat_every = config.raft_heartbeat;
     wired_store_ = spawn_store(system, sc, env);
     store_ = caf::actor_cast<store_actor>(wired_store_);
   }
@@ -140,13 +99,11 @@ public:
 
   std::optional<std::string> start(links& transport) {
     links_ = &transport;
-    if (auto objection = refuse_settings())
-      return objection;
+    if (auto problem = validate_parts(config_, founding_))
+      return problem;
     router_wiring rw;
     store_wiring sw;
-    shard_config each;
-    each.resident = residents(config_);
-    each.fan_out.shards = founding_.shards;
+    auto each = shard_settings(config_, founding_);
     each.fan_out.depth = &waiting_.owed;
     for (std::uint16_t s = 0; s < founding_.shards; ++s) {
       auto shard = spawn_shard(system_, shard_id{s}, each, *reader_, store_, router_);
@@ -166,14 +123,15 @@ public:
     learn(nodes());
     directory_ = spawn_directory(system_, directory_settings(), router_, store_);
 
-    gateway_thread::parts parts{system_,
-                                router_,
-                                {config_.node, process_, sessions(config_), &waiting_.delivery_queue_rows},
-                                gateways(config_, founding_),
-                                nullptr,
-                                config_.code_sender,
-                                std::make_shared<std::atomic<std::uint64_t>>(0),
-                                shared_};
+    gateway_thread::parts parts{
+        system_,
+        router_,
+        {config_.node, process_, session_settings(config_), &waiting_.delivery_queue_rows},
+        gateway_settings(config_, founding_),
+        nullptr,
+        config_.code_sender,
+        std::make_shared<std::atomic<std::uint64_t>>(0),
+        shared_};
     auto tls = transport::make_server_context({config_.client_cert(), config_.client_key()});
     if (!tls)
       return "client-facing TLS: " + tls.error().detail;
@@ -273,18 +231,6 @@ public:
   router_counters routing_;
 
 private:
-  /// What the operator chose may not fit what an actor can run with.
-  std::optional<std::string> refuse_settings() const {
-    shard_config each;
-    each.resident = residents(config_);
-    each.fan_out.shards = founding_.shards;
-    for (const auto& objection : {validate(each), validate(sessions(config_))})
-      if (objection)
-        return "settings: " + caf::to_string(objection.context());
-    if (const auto fault = validate(gateways(config_, founding_)))
-      return "settings of the gateway: " + std::string{fault->field};
-    return std::nullopt;
-  }
   directory_config directory_settings() {
     directory_config d;
     d.self = {config_.node, disk_, to_string(config_.peer_advertise), to_string(config_.client_advertise)};

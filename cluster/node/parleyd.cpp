@@ -3,10 +3,11 @@
 #include "cluster/machine/dump.hpp"
 #include "cluster/membership/formation_service.hpp"
 #include "cluster/node/node_pages.hpp"
+#include "cluster/node/node_settings.hpp"
 #include "cluster/node/preflight.hpp"
 #include "cluster/ops/admin_server.hpp"
 #include "cluster/ops/logging.hpp"
-#include "cluster/ops/node_config.hpp"
+#include "cluster/ops/startup.hpp"
 
 #include <caf/actor_system.hpp>
 #include <caf/actor_system_config.hpp>
@@ -16,8 +17,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <thread>
+#include <unistd.h>
 
 namespace {
 
@@ -88,6 +91,12 @@ void let_wakers_finish() {
   sched_setscheduler(0, SCHED_BATCH, &none);
 }
 
+/// Of the terminal that help is printed on, or what every terminal has.
+std::size_t terminal_columns() {
+  winsize size{};
+  return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+}
+
 int fail(std::string_view what) {
   log::stop();
   std::fprintf(stderr, "parleyd: %.*s\n", static_cast<int>(what.size()), what.data());
@@ -152,11 +161,7 @@ int run(const node_config& config) {
   auto directory = storage::data_directory::lock(config.data_dir);
   if (!directory)
     return fail(directory.error().what + " (--data-dir names it)");
-  storage::lmdb_config disk;
-  disk.reserve_bytes = config.disk_reserve_bytes;
-  disk.map_bytes_max = config.map_bytes_max;
-  disk.map_bytes_initial = std::min(disk.map_bytes_initial, disk.map_bytes_max);
-  auto env = storage::journaled_environment::open(config.data_dir, disk, {});
+  auto env = storage::journaled_environment::open(config.data_dir, storage_settings(config), {});
   if (!env)
     return fail(env.error().what);
   const auto identity = claim(**env, config.node);
@@ -220,7 +225,7 @@ int run(const node_config& config) {
 } // namespace
 
 int main(int argc, char** argv) {
-  const auto asked = read_startup(argc, argv, current_environment(), version);
+  const auto asked = read_startup(argc, argv, current_environment(), version, terminal_columns());
   switch (asked.what) {
   case startup::action::print:
     std::fputs(asked.text.c_str(), asked.exit_code == 0 ? stdout : stderr);

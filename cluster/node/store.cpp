@@ -302,14 +302,12 @@ wired_store_actor::behavior_type store(self_ptr self, store_config config, stora
 
 } // namespace
 
-caf::error validate(const store_config& config) {
+std::optional<std::string> validate(const store_config& config) {
   if (config.proposals_max < 1)
-    return caf::make_error(caf::sec::invalid_argument, std::string{"store: proposals_max"});
+    return "proposals_max";
   if (config.merge_within.count() < 1)
-    return caf::make_error(caf::sec::invalid_argument, std::string{"store: merge_within"});
-  if (const auto field = validate(config.replication))
-    return caf::make_error(caf::sec::invalid_argument, "replication: " + *field);
-  return caf::none;
+    return "merge_within";
+  return validate(config.replication);
 }
 
 wired_store_actor spawn_store(caf::actor_system& sys, store_config config, storage::environment& env) {

@@ -30,7 +30,8 @@ struct store_config {
   std::chrono::milliseconds merge_within{
       100}; ///< how long proposals that can wait are kept, for one round together
 };
-caf::error validate(const store_config& config);
+/// `none`, or which field cannot be run with.
+std::optional<std::string> validate(const store_config& config);
 
 struct store_wiring {
   std::unordered_map<std::uint16_t, shard_actor> shards;

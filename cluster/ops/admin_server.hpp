@@ -28,7 +28,7 @@ public:
 };
 
 struct admin_config {
-  endpoint listen{"127.0.0.1", 7200}; ///< port 0: any free one
+  endpoint listen = default_of(settings::admin_listen); ///< port 0: any free one
   // Read only if `listen` is not loopback:
   std::string certificate_file, key_file; ///< of this node's admin port
   std::string ca_file;                    ///< whose certificates are let in

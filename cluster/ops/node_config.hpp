@@ -1,15 +1,9 @@
 #pragma once
-// What an operator can set, in one table: a key of the file is a flag and an environment variable too.
-//
-//   data_dir = "…"  in the file   =   --data-dir …   =   PARLEY_DATA_DIR=…
-//
-// A flag takes precedence over the environment, and the environment over the file.
-//
-// Filled once in `main` and passed down. Thread: any, it is a value.
+// What a node runs with: filled once in `main` (startup.hpp) and passed down. Thread: any, it is a value.
+#include "protocol/values/settings.hpp"
 #include "protocol/values/types.hpp"
 
 #include <chrono>
-#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -26,68 +20,69 @@ struct endpoint {
 };
 std::string to_string(const endpoint& e);
 std::optional<endpoint> parse_endpoint(std::string_view text);
+/// Of a setting that has a default.
+endpoint default_of(const settings::address& a);
 
+/// The values of all settings. Their sentences, defaults and bounds are in protocol/values/settings.hpp.
 struct node_config {
   using milliseconds = std::chrono::milliseconds;
 
-  // identity and place
-  node_id node{};
+  // identity and addresses
+  node_id node{settings::node.standard};
   std::string data_dir;
-  std::string certs_dir;       ///< as scripts/make_certs.sh lays it out
-  std::vector<endpoint> seeds; ///< peer addresses; the same list, in any order, on every first node
-  bool form = false;           ///< an operator's word that missing seeds hold no cluster; see formation.hpp
-  endpoint peer_listen{"127.0.0.1", 7100};
-  endpoint peer_advertise; ///< what other nodes are told; default: `peer_listen`
-  endpoint client_listen{"127.0.0.1", 7000};
-  endpoint client_advertise;                ///< what clients are told; default: `client_listen`
-  endpoint admin_listen{"127.0.0.1", 7200}; ///< port 0: any free one, logged
+  std::string certs_dir;
+  std::vector<endpoint> seeds;
+  bool form = settings::form.standard;
+  endpoint peer_listen = default_of(settings::peer_listen);
+  endpoint peer_advertise; ///< empty until `read_startup` has taken `peer_listen` instead
+  endpoint client_listen = default_of(settings::client_listen);
+  endpoint client_advertise; ///< empty until `read_startup` has taken `client_listen` instead
+  endpoint admin_listen = default_of(settings::admin_listen);
 
-  // shape of a new cluster; an existing one keeps its own
-  std::uint16_t shards = 64;  ///< rule: 16 for each node ever expected
-  std::uint16_t replicas = 3; ///< of each shard, or as many as there are nodes
+  // shape of a new cluster
+  std::uint16_t shards = settings::shards.standard;
+  std::uint16_t replicas = settings::replicas.standard;
 
   // threads
-  std::uint32_t kj_threads = 1;        ///< gateway loops
-  std::uint32_t caf_workers = 0;       ///< 0: actors run on the network thread
-  std::string caf_policy = "stealing"; ///< or sharing
-  bool threads_batch = true;           ///< SCHED_BATCH: a woken thread does not displace its waker halfway
-  bool caf_polling = false; ///< true: idle workers poll: 16 % of a core per idle node here, and no faster
+  std::uint32_t kj_threads = settings::kj_threads.standard;
+  std::uint32_t caf_workers = settings::caf_workers.standard;
+  std::string caf_policy{settings::caf_policy.standard};
+  bool caf_polling = settings::caf_polling.standard;
+  bool threads_batch = settings::threads_batch.standard;
 
   // timing
-  milliseconds election_timeout{500};
-  milliseconds raft_heartbeat{100};
-  milliseconds link_heartbeat{500}; ///< between nodes, on the connection
-  milliseconds link_timeout{2000};  ///< a silent peer's connection is closed
-  milliseconds login_deadline{5'000};
-  milliseconds write_deadline{10'000};
-  milliseconds resume_token_life{300'000};
-  milliseconds call_timeout{5'000};     ///< a client's call; then its outcome is unknown
-  milliseconds passivate_after{60'000}; ///< idle conversations and inboxes leave memory
+  milliseconds election_timeout = settings::election_timeout.standard;
+  milliseconds raft_heartbeat = settings::raft_heartbeat.standard;
+  milliseconds link_heartbeat = settings::link_heartbeat.standard;
+  milliseconds link_timeout = settings::link_timeout.standard;
+  milliseconds login_deadline = settings::login_deadline.standard;
+  milliseconds write_deadline = settings::write_deadline.standard;
+  milliseconds resume_token_life = settings::resume_token_life.standard;
+  milliseconds call_timeout = settings::call_timeout.standard;
+  milliseconds passivate_after = settings::passivate_after.standard;
 
   // limits
-  std::uint32_t connections_max = 15'000;
-  std::uint32_t connections_before_login_max = 1'000;
-  std::uint32_t outbox_messages_max = 256; ///< per connection
-  std::uint64_t outbox_bytes_max = 512 << 10;
-  std::uint32_t user_sends_per_second = 200;
-  std::uint32_t user_sends_burst = 400;
-  std::uint32_t conversation_sends_per_second = 500;
-  std::uint32_t conversation_sends_burst = 1'000;
-  std::uint64_t disk_reserve_bytes = 256
-                                     << 20; ///< below it proposals are refused; votes and applies live off it
-  std::uint64_t map_bytes_max = std::uint64_t{1}
-                                << 40; ///< address space for one LMDB environment, not memory
+  std::uint32_t connections_max = settings::connections_max.standard;
+  std::uint32_t connections_before_login_max = settings::connections_before_login_max.standard;
+  std::uint32_t delivery_queue_rows = settings::delivery_queue_rows.standard;
+  std::uint64_t delivery_queue_bytes = settings::delivery_queue_bytes.standard;
+  std::uint32_t user_sends_per_second = settings::user_sends_per_second.standard;
+  std::uint32_t user_sends_burst = settings::user_sends_burst.standard;
+  std::uint32_t conversation_sends_per_second = settings::conversation_sends_per_second.standard;
+  std::uint32_t conversation_sends_burst = settings::conversation_sends_burst.standard;
+  std::uint32_t codes_per_address = settings::codes_per_address.standard;
+  std::uint64_t disk_reserve = settings::disk_reserve.standard;
+  std::uint64_t map_bytes_max = settings::map_bytes_max.standard;
 
   // registration
-  std::uint32_t codes_per_address_burst = 30; ///< codes and registrations from one address at once
-  std::string code_sender = "console";        ///< or a webhook's URL, http(s)://…
-  milliseconds code_life{600'000};
+  std::string code_sender{settings::code_sender.standard};
+  milliseconds code_life = settings::code_life.standard;
 
   // operations
-  std::string log_level = "info";      ///< trace debug info warn error
-  std::string log_format = "text";     ///< key=value; or json
-  milliseconds drain_spread{30'000};   ///< clients of a stopping node come back elsewhere spread over this
-  milliseconds drain_deadline{10'000}; ///< leaderships are handed over within this, or not at all
+  std::string log_level{settings::log_level.standard};
+  std::string log_format{settings::log_format.standard};
+  milliseconds drain_spread = settings::drain_spread.standard;
+  milliseconds drain_deadline = settings::drain_deadline.standard;
 
   std::string own_file(const char* name) const;
   std::string peer_cert() const { return own_file("node.pem"); } ///< files under `certs_dir`
@@ -100,27 +95,8 @@ struct node_config {
   std::string admin_ca() const { return certs_dir + "/admin-ca.pem"; }
 };
 
-/// `none`, or a sentence: which field cannot be run with, and what would do.
+/// `none`, or a sentence for the operator: the key of the setting that cannot be run with, why, and what would
+/// do. Checks the bounds of each setting, and the rules between settings.
 std::optional<std::string> validate(const node_config& config);
-
-/// What the command line asks for.
-struct startup {
-  enum class action { run, dump, print } what = action::run;
-  node_config config;
-  std::string dump_dir;              ///< `--dump DIR`: print every replica of that data directory, and exit
-  std::string text;                  ///< `print`: help, the version, or what is wrong
-  int exit_code = 0;                 ///< of `print`
-  std::vector<std::string> warnings; ///< to log: environment variables that nobody reads
-};
-
-using environment_variables = std::map<std::string, std::string>;
-environment_variables current_environment();
-
-/// Reads flags, PARLEY_* variables and the file named by --config or PARLEY_CONFIG, and validates.
-startup read_startup(int argc, const char* const* argv, const environment_variables& env,
-                     std::string_view version);
-
-/// The known word nearest to `unknown`, if it is near enough to be meant.
-std::optional<std::string> suggest(std::string_view unknown, const std::vector<std::string>& known);
 
 } // namespace parley::cluster

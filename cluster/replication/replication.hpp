@@ -15,6 +15,7 @@
 // Thread: the store's, for everything. Deterministic: no clock, no threads, no randomness but `config.seed`.
 #include "actors/core/shards.hpp"
 #include "protocol/values/errors.hpp"
+#include "protocol/values/settings.hpp"
 #include "protocol/values/types.hpp"
 #include "storage/environment.hpp"
 
@@ -37,9 +38,9 @@ enum class mono_ms : std::int64_t {};
 struct replication_config {
   node_id node{};
   disk_id disk{};
-  std::uint64_t seed = 1;             ///< election jitter only
-  milliseconds election_timeout{500}; ///< libraft draws from [t, 2t)
-  milliseconds heartbeat_every{100};
+  std::uint64_t seed = 1;                                              ///< election jitter only
+  milliseconds election_timeout = settings::election_timeout.standard; ///< libraft draws from [t, 2t)
+  milliseconds heartbeat_every = settings::raft_heartbeat.standard;
   milliseconds read_round_timeout{1000}; ///< a ReadIndex round without a majority answers `unavailable`
   milliseconds snapshot_retry_after{2000};
   std::uint32_t inflight_entries_max = 4096; ///< per follower

@@ -5,6 +5,7 @@
 #include "protocol/transport/socket.hpp"
 #include "protocol/values/config_fault.hpp"
 #include "protocol/values/limits.hpp"
+#include "protocol/values/settings.hpp"
 #include "protocol/values/types.hpp"
 
 #include <chrono>
@@ -22,13 +23,14 @@ struct gateway_config {
   node_id node{};
 
   // before login
-  std::chrono::milliseconds login_deadline{5'000};
+  std::chrono::milliseconds login_deadline = settings::login_deadline.standard;
   std::uint64_t login_bytes_max = 16 * 1024;
   std::uint32_t login_attempts_max = 3; ///< per connection
 
   // connections, per server (one server per thread)
-  std::size_t connections_max = 200'000;
-  std::size_t pre_login_max = 2'000; ///< each may hold a TLS handshake's memory
+  std::size_t connections_max = settings::connections_max.standard;
+  /// Each may hold the memory of a TLS handshake.
+  std::size_t pre_login_max = settings::connections_before_login_max.standard;
   std::size_t pre_login_per_address_max =
       1'000;                             ///< below `pre_login_max`, so that one address cannot take it all
   std::int64_t handshakes_burst = 1'000; ///< accepted at once; others wait in the kernel's backlog
@@ -36,12 +38,14 @@ struct gateway_config {
   int backlog = 4'096;
 
   // codes and registrations, per address and server; per phone: the account
-  std::int64_t codes_burst = 30;
+  std::int64_t codes_burst = settings::codes_per_address.standard;
   std::chrono::milliseconds code_every{10'000};
-  std::int64_t registrations_burst = 60;
+  std::int64_t registrations_burst = settings::codes_per_address.standard;
   std::chrono::milliseconds registration_every{2'000};
-  std::size_t addresses_max = 20'000;       ///< remembered; the least recently seen are forgotten
-  std::chrono::seconds code_valid_for{600}; ///< told to clients; as long as the account says
+  std::size_t addresses_max = 20'000; ///< remembered; the least recently seen are forgotten
+  /// Sent to clients; the account forgets a code after the same time.
+  std::chrono::seconds code_valid_for =
+      std::chrono::duration_cast<std::chrono::seconds>(settings::code_life.standard);
 
   // each connection
   transport::stream_limits stream = server_limits();
@@ -63,10 +67,12 @@ struct gateway_config {
   std::chrono::milliseconds receiver_deadline{60'000}; ///< for a receiver to take what fills its window
   std::chrono::milliseconds idle_deadline{90'000};
   std::chrono::milliseconds close_grace{2'000}; ///< for `Receiver.closed` to be heard
-  std::chrono::seconds resume_valid_for{300};
+  std::chrono::seconds resume_valid_for =
+      std::chrono::duration_cast<std::chrono::seconds>(settings::resume_token_life.standard);
 
-  std::chrono::milliseconds drain_spread{30'000}; ///< clients reconnect within it, evenly
-  std::chrono::milliseconds sweep_every{500};     ///< all deadlines are kept to this precision
+  std::chrono::milliseconds drain_spread =
+      settings::drain_spread.standard;        ///< clients reconnect within it, evenly
+  std::chrono::milliseconds sweep_every{500}; ///< all deadlines are kept to this precision
 };
 
 config_check validate(const gateway_config& c);

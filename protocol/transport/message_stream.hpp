@@ -7,6 +7,7 @@
 // byte.
 #include "protocol/transport/tls.hpp"
 #include "protocol/values/config_fault.hpp"
+#include "protocol/values/settings.hpp"
 
 #include <capnp/serialize-async.h>
 #include <kj/async-unix.h>
@@ -66,7 +67,8 @@ struct stream_limits {
   std::size_t outbound_pause_bytes = 0; ///< unsent; above: no more messages are read. 0: never. Only
                                         ///< one end may pause, or both could wait for each other.
   std::size_t window_bytes = 64 * 1024; ///< of `-> stream` calls under way
-  std::chrono::milliseconds write_deadline{10'000}; ///< in which `write_progress_bytes` must leave
+  /// Within it, `write_progress_bytes` must leave.
+  std::chrono::milliseconds write_deadline = settings::write_deadline.standard;
   std::size_t write_progress_bytes = 4096;
   std::uint32_t post_handshake_max = 32; ///< KeyUpdates and tickets, and one more per 16 MiB received
 

@@ -1,0 +1,93 @@
+#include "cluster/node/node_settings.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace parley::cluster {
+namespace {
+
+std::chrono::seconds whole_seconds(std::chrono::milliseconds t) {
+  return std::chrono::duration_cast<std::chrono::seconds>(t);
+}
+
+} // namespace
+
+shard_config shard_settings(const node_config& c, const founding& f) {
+  shard_config s;
+  s.resident.passivate_after = c.passivate_after;
+  s.resident.code_valid = c.code_life;
+  s.resident.conversation_burst_max = c.conversation_sends_burst;
+  s.resident.conversation_refill_every = settings::interval(c.conversation_sends_per_second);
+  s.fan_out.shards = f.shards;
+  return s;
+}
+
+session_config session_settings(const node_config& c) {
+  session_config s;
+  s.queue_rows_max = c.delivery_queue_rows;
+  s.queue_bytes_max = c.delivery_queue_bytes;
+  s.answer_within = c.call_timeout;
+  s.user_burst_max = c.user_sends_burst;
+  s.user_refill_every = settings::interval(c.user_sends_per_second);
+  return s;
+}
+
+gateway::gateway_config gateway_settings(const node_config& c, const founding& f) {
+  gateway::gateway_config g;
+  g.listen = {c.client_listen.host, c.client_listen.port};
+  g.cluster = {f.cluster.hi, f.cluster.lo};
+  g.node = c.node;
+  g.login_deadline = c.login_deadline;
+  g.stream.write_deadline = c.write_deadline;
+  g.connections_max = c.connections_max;
+  g.pre_login_max = c.connections_before_login_max;
+  g.pre_login_per_address_max =
+      std::min<std::size_t>(g.pre_login_per_address_max, c.connections_before_login_max);
+  g.codes_burst = c.codes_per_address;
+  g.registrations_burst = c.codes_per_address;
+  g.code_valid_for = whole_seconds(c.code_life);
+  g.resume_valid_for = whole_seconds(c.resume_token_life);
+  g.drain_spread = c.drain_spread;
+  return g;
+}
+
+store_config store_settings(const node_config& c, disk_id disk) {
+  store_config s;
+  s.replication.node = c.node;
+  s.replication.disk = disk;
+  s.replication.election_timeout = c.election_timeout;
+  s.replication.heartbeat_every = c.raft_heartbeat;
+  return s;
+}
+
+storage::lmdb_config storage_settings(const node_config& c) {
+  storage::lmdb_config s;
+  s.reserve_bytes = c.disk_reserve;
+  s.map_bytes_max = c.map_bytes_max;
+  s.map_bytes_initial = std::min(s.map_bytes_initial, s.map_bytes_max);
+  return s;
+}
+
+std::optional<std::string> validate_parts(const node_config& c, const founding& f) {
+  const auto refused = [](std::string_view part, std::string_view field) {
+    return fmt::format(
+        "the {} cannot run with these settings ({}). This is a fault of the program: bounds that "
+        "--help prints should have refused them. Nothing was changed; set the values that you "
+        "changed last back",
+        part, field);
+  };
+  for (const auto& [part, objection] : {std::pair{"shards", validate(shard_settings(c, f))},
+                                        {"sessions of clients", validate(session_settings(c))}})
+    if (objection)
+      return refused(part, caf::to_string(objection.context()));
+  if (const auto field = validate(store_settings(c, disk_id{1})))
+    return refused("store", *field);
+  if (const auto field = validate(storage_settings(c)))
+    return refused("data file", *field);
+  if (const auto fault = validate(gateway_settings(c, f)))
+    return refused("gateway", fault->field);
+  return std::nullopt;
+}
+
+} // namespace parley::cluster

@@ -1,0 +1,26 @@
+#pragma once
+// From a node's configuration to what each of its parts runs with.
+#include "actors/session.hpp"
+#include "actors/shard.hpp"
+#include "cluster/membership/founding.hpp"
+#include "cluster/node/store.hpp"
+#include "cluster/ops/node_config.hpp"
+#include "protocol/gateway/config.hpp"
+#include "storage/lmdb_environment.hpp"
+
+#include <optional>
+#include <string>
+
+namespace parley::cluster {
+
+shard_config shard_settings(const node_config& c, const founding& f);
+session_config session_settings(const node_config& c);
+gateway::gateway_config gateway_settings(const node_config& c, const founding& f);
+store_config store_settings(const node_config& c, disk_id disk);
+storage::lmdb_config storage_settings(const node_config& c);
+
+/// `none` if every part can run with what a valid `c` gives it, which is so within the bounds of all settings;
+/// else a sentence for the operator.
+std::optional<std::string> validate_parts(const node_config& c, const founding& f);
+
+} // namespace parley::cluster

@@ -1,0 +1,266 @@
+#include "cluster/ops/startup.hpp"
+
+#include "cluster/ops/help.hpp"
+#include "cluster/ops/setting_table.hpp"
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <toml++/toml.h>
+
+#include <algorithm>
+#include <filesystem>
+
+extern char** environ;
+
+namespace parley::cluster {
+namespace {
+
+using problem = std::optional<std::string>;
+using words = setting_entry::words;
+
+const setting_entry* find_setting(std::string_view key) {
+  const auto& all = setting_table();
+  const auto s = std::find_if(all.begin(), all.end(), [&](const auto& e) { return e.key == key; });
+  return s == all.end() ? nullptr : &*s;
+}
+
+words split(std::string_view text) {
+  words out;
+  while (!text.empty()) {
+    const auto comma = std::min(text.find(','), text.size());
+    if (comma > 0)
+      out.emplace_back(text.substr(0, comma));
+    text.remove_prefix(std::min(comma + 1, text.size()));
+  }
+  return out;
+}
+
+/// Where a value was given: in a flag, a variable, or a line of the file.
+problem apply(node_config& config, const setting_entry& s, const words& value, std::string_view where) {
+  if (!s.list && value.size() != 1)
+    return fmt::format("{}: {} wants one value, not {}", where, s.key, value.size());
+  if (const auto unread = s.set(config, value))
+    return fmt::format("{}: {} wants {}, not '{}'", where, s.key, s.wants, *unread);
+  if (!s.in_bounds(config))
+    return fmt::format("{}: {} wants {}, not '{}'", where, s.key, s.wants, value.front());
+  return {};
+}
+
+std::optional<words> scalars(const toml::node& n) {
+  if (const auto* list = n.as_array()) {
+    words out;
+    for (const auto& item : *list) {
+      const auto one = item.is_array() ? std::nullopt : scalars(item);
+      if (!one)
+        return std::nullopt;
+      out.push_back(one->front());
+    }
+    return out;
+  }
+  if (const auto v = n.value_exact<std::string>())
+    return words{*v};
+  if (const auto v = n.value_exact<std::int64_t>())
+    return words{std::to_string(*v)};
+  if (const auto v = n.value_exact<bool>())
+    return words{*v ? "true" : "false"};
+  return std::nullopt;
+}
+
+problem apply_table(node_config& config, const toml::table& table, const std::string& prefix,
+                    const std::string& file) {
+  words known;
+  for (const auto& s : setting_table())
+    known.push_back(s.key);
+  for (const auto& [name, node] : table) {
+    const auto key = prefix + std::string{name.str()};
+    const auto where = fmt::format("{}:{}", file, node.source().begin.line);
+    const bool is_section =
+        std::any_of(known.begin(), known.end(), [&](const auto& k) { return k.starts_with(key + "."); });
+    if (const auto* section = node.as_table(); section && (is_section || prefix.empty())) {
+      if (const auto p = apply_table(config, *section, key + ".", file))
+        return p;
+      continue;
+    }
+    const auto* s = find_setting(key);
+    if (!s) {
+      const auto near = suggest(key, known);
+      return fmt::format("{}: there is no setting '{}'{}", where, key,
+                         near ? fmt::format("; did you mean '{}'?", *near) : "");
+    }
+    const auto value = scalars(node);
+    if (!value)
+      return fmt::format("{}: {} wants {}", where, key, s->wants);
+    if (const auto p = apply(config, *s, *value, where))
+      return p;
+  }
+  return {};
+}
+
+problem apply_file(node_config& config, const std::string& file) {
+  if (!std::filesystem::is_regular_file(file))
+    return fmt::format("there is no configuration file {}", file);
+  try {
+    return apply_table(config, toml::parse_file(file), "", file);
+  } catch (const toml::parse_error& e) {
+    return fmt::format("{}:{}: {}", file, e.source().begin.line, e.description());
+  }
+}
+
+problem apply_environment(node_config& config, const environment_variables& env) {
+  for (const auto& s : setting_table()) {
+    const auto i = env.find(s.variable());
+    if (i == env.end())
+      continue;
+    if (const auto p = apply(config, s, s.list ? split(i->second) : words{i->second}, i->first))
+      return p;
+  }
+  return {};
+}
+
+problem apply_flags(node_config& config, const std::map<std::string, std::string>& flags) {
+  for (const auto& s : setting_table()) {
+    const auto i = flags.find(s.key);
+    if (i == flags.end())
+      continue;
+    if (const auto p = apply(config, s, s.list ? split(i->second) : words{i->second}, s.flag()))
+      return p;
+  }
+  return {};
+}
+
+std::vector<std::string> strangers(const environment_variables& env) {
+  // `parley` reads variables of its own and may run from the same shell, so they are no mistakes here. Both
+  // programs read PARLEY_SEEDS: `parley` expects addresses of clients in it, this program those of nodes. A
+  // command line that names its seeds takes precedence.
+  words known{"PARLEY_CONFIG", "PARLEY_CA", "PARLEY_PROFILE", "PARLEY_ADMIN"};
+  for (const auto& s : setting_table())
+    known.push_back(s.variable());
+  std::vector<std::string> out;
+  for (auto i = env.lower_bound("PARLEY_"); i != env.end() && i->first.starts_with("PARLEY_"); ++i) {
+    if (std::find(known.begin(), known.end(), i->first) != known.end())
+      continue;
+    const auto near = suggest(i->first, known);
+    out.push_back(fmt::format("the environment variable {} is not a setting{}", i->first,
+                              near ? fmt::format("; did you mean {}?", *near) : ""));
+  }
+  return out;
+}
+
+/// CLI11 knows the flags; what it calls an error is answered with a suggestion if one is near.
+std::string flag_error(const CLI::ParseError& e, int argc, const char* const* argv, const words& known) {
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view word{argv[i]};
+    const auto name = word.substr(0, word.find('='));
+    if (!name.starts_with("--") || std::find(known.begin(), known.end(), name) != known.end())
+      continue;
+    const auto near = suggest(name, known);
+    return fmt::format("there is no flag {}{}", name,
+                       near ? fmt::format("; did you mean {}?", *near) : " (see --help)");
+  }
+  return fmt::format("{} (see --help)", e.what());
+}
+
+startup print(std::string text, int code) {
+  startup s;
+  s.what = startup::action::print;
+  s.text = std::move(text);
+  s.exit_code = code;
+  return s;
+}
+
+startup refuse(const std::string& why) {
+  return print("parleyd: " + why + "\n", 2);
+}
+
+} // namespace
+
+environment_variables current_environment() {
+  environment_variables out;
+  for (char** e = environ; e && *e; ++e) {
+    const std::string_view entry{*e};
+    if (const auto eq = entry.find('='); eq != std::string_view::npos)
+      out.emplace(entry.substr(0, eq), entry.substr(eq + 1));
+  }
+  return out;
+}
+
+startup read_startup(int argc, const char* const* argv, const environment_variables& env,
+                     std::string_view version, std::size_t columns) {
+  CLI::App app;
+  app.set_version_flag("--version", std::string{version});
+  startup result;
+  std::string file;
+  bool print_config = false;
+  app.add_option("--config", file);
+  app.add_option("--dump", result.dump_dir);
+  app.add_flag("--print-config", print_config);
+  words known{"--config", "--dump", "--print-config", "--version", "--help"};
+  std::map<std::string, std::string> flags;
+  for (const auto& s : setting_table()) {
+    known.push_back(s.flag());
+    if (s.needs_value)
+      app.add_option_function<std::string>(s.flag(),
+                                           [&flags, &s](const std::string& v) { flags[s.key] = v; });
+    else
+      app.add_flag_callback(s.flag(), [&flags, &s] { flags[s.key] = "true"; });
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    return print(help_text(columns), 0);
+  } catch (const CLI::CallForVersion&) {
+    return print(std::string{version} + "\n", 0);
+  } catch (const CLI::ParseError& e) {
+    return refuse(flag_error(e, argc, argv, known));
+  }
+  if (!result.dump_dir.empty()) {
+    result.what = startup::action::dump;
+    return result;
+  }
+
+  if (const auto i = env.find("PARLEY_CONFIG"); file.empty() && i != env.end())
+    file = i->second;
+  auto& config = result.config;
+  if (!file.empty())
+    if (const auto p = apply_file(config, file))
+      return refuse(*p);
+  if (const auto p = apply_environment(config, env))
+    return refuse(*p);
+  if (const auto p = apply_flags(config, flags))
+    return refuse(*p);
+
+  if (config.peer_advertise.host.empty())
+    config.peer_advertise = config.peer_listen;
+  if (config.client_advertise.host.empty())
+    config.client_advertise = config.client_listen;
+  if (const auto p = validate(config))
+    return refuse(*p + (argc < 2 ? "; `parleyd --help` shows a whole command" : ""));
+  if (print_config)
+    return print(config_text(config), 0);
+  result.warnings = strangers(env);
+  return result;
+}
+
+std::optional<std::string> suggest(std::string_view unknown, const std::vector<std::string>& known) {
+  std::optional<std::string> best;
+  auto best_distance = std::max<std::size_t>(2, unknown.size() / 3) + 1;
+  for (const auto& candidate : known) {
+    std::vector<std::size_t> row(candidate.size() + 1); // Levenshtein, one row at a time
+    for (std::size_t j = 0; j < row.size(); ++j)
+      row[j] = j;
+    for (std::size_t i = 1; i <= unknown.size(); ++i) {
+      auto diagonal = std::exchange(row[0], i);
+      for (std::size_t j = 1; j < row.size(); ++j) {
+        const auto replace = diagonal + (unknown[i - 1] == candidate[j - 1] ? 0 : 1);
+        diagonal = std::exchange(row[j], std::min({replace, row[j] + 1, row[j - 1] + 1}));
+      }
+    }
+    if (row.back() < best_distance) {
+      best_distance = row.back();
+      best = candidate;
+    }
+  }
+  return best;
+}
+
+} // namespace parley::cluster

@@ -1,0 +1,109 @@
+// What an operator may set, every part of a node can run with; and parts alone run with what a node runs with.
+#include "cluster/node/node_settings.hpp"
+
+#include "cluster/links/links.hpp"
+#include "cluster/ops/setting_table.hpp"
+
+#include <doctest/doctest.h>
+
+#include <sstream>
+
+using namespace parley;
+using namespace parley::cluster;
+
+namespace {
+
+node_config whole() {
+  node_config c;
+  c.node = node_id{1};
+  c.data_dir = "d";
+  c.certs_dir = "c";
+  c.seeds = {{"127.0.0.1", 7100}};
+  c.peer_advertise = c.peer_listen;
+  c.client_advertise = c.client_listen;
+  return c;
+}
+
+founding some_cluster() {
+  founding f;
+  f.cluster = {1, 2};
+  return f;
+}
+
+} // namespace
+
+TEST_CASE("at either bound of each setting, every part of a node can run") {
+  std::size_t tried = 0;
+  for (const auto& s : setting_table()) {
+    std::istringstream words{s.within};
+    std::string from, least, to, most;
+    words >> from >> least >> to >> most;
+    for (const auto& bound : {from == "at" ? to : least, most}) {
+      if (bound.empty() || (from != "from" && from != "at"))
+        continue;
+      CAPTURE(s.key);
+      CAPTURE(bound);
+      auto c = whole();
+      REQUIRE_FALSE(s.set(c, {bound}));
+      if (validate(c)) // a rule between two settings refuses it while the other has its default
+        continue;
+      ++tried;
+      const auto problem = validate_parts(c, some_cluster());
+      CHECK_MESSAGE(!problem, problem.value_or(""));
+    }
+  }
+  CHECK(tried > 40);
+}
+
+TEST_CASE("what a part cannot run with is refused with its name") {
+  auto c = whole();
+  c.call_timeout = std::chrono::hours{1}; // out of bounds, so that only `validate` would have seen it
+  REQUIRE(validate_parts(c, some_cluster()));
+  CHECK(validate_parts(c, some_cluster())->find("sessions of clients") != std::string::npos);
+  CHECK(validate_parts(whole(), founding{})->find("gateway") != std::string::npos);
+}
+
+TEST_CASE("a part that is set up alone runs with what a node gives it by default") {
+  const auto c = whole();
+  const auto f = some_cluster();
+
+  const auto shard = shard_settings(c, f);
+  CHECK(shard.resident.passivate_after == resident_config{}.passivate_after);
+  CHECK(shard.resident.code_valid == resident_config{}.code_valid);
+  CHECK(shard.resident.conversation_burst_max == resident_config{}.conversation_burst_max);
+  CHECK(shard.resident.conversation_refill_every == resident_config{}.conversation_refill_every);
+
+  const auto session = session_settings(c);
+  CHECK(session.queue_rows_max == session_config{}.queue_rows_max);
+  CHECK(session.queue_bytes_max == session_config{}.queue_bytes_max);
+  CHECK(session.answer_within == session_config{}.answer_within);
+  CHECK(session.user_burst_max == session_config{}.user_burst_max);
+  CHECK(session.user_refill_every == session_config{}.user_refill_every);
+
+  const auto gateway = gateway_settings(c, f);
+  const gateway::gateway_config alone;
+  CHECK(gateway.login_deadline == alone.login_deadline);
+  CHECK(gateway.stream.write_deadline == alone.stream.write_deadline);
+  CHECK(gateway.connections_max == alone.connections_max);
+  CHECK(gateway.pre_login_max == alone.pre_login_max);
+  CHECK(gateway.pre_login_per_address_max == alone.pre_login_per_address_max);
+  CHECK(gateway.codes_burst == alone.codes_burst);
+  CHECK(gateway.registrations_burst == alone.registrations_burst);
+  CHECK(gateway.code_valid_for == alone.code_valid_for);
+  CHECK(gateway.resume_valid_for == alone.resume_valid_for);
+  CHECK(gateway.drain_spread == alone.drain_spread);
+
+  const auto store = store_settings(c, disk_id{1});
+  CHECK(store.replication.election_timeout == replication_config{}.election_timeout);
+  CHECK(store.replication.heartbeat_every == replication_config{}.heartbeat_every);
+
+  const auto disk = storage_settings(c);
+  CHECK(disk.reserve_bytes == storage::lmdb_config{}.reserve_bytes);
+  CHECK(disk.map_bytes_max == storage::lmdb_config{}.map_bytes_max);
+
+  const auto links = make_links_config(c);
+  CHECK(links.sign_of_life == links_config{}.sign_of_life);
+  CHECK(links.silence_max == links_config{}.silence_max);
+  CHECK(links.caf_heartbeat == links_config{}.caf_heartbeat);
+  CHECK(links.caf_timeout == links_config{}.caf_timeout);
+}
