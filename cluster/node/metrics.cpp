@@ -92,42 +92,61 @@ private:
 void gateway_page(page& p, const gateway::gateway_metrics& g) {
   const auto counter = MetricType::Counter;
   const auto gauge = MetricType::Gauge;
-  p.family("connections", "Client connections now.", gauge).value(read(g.connections));
-  p.family("sessions", "Logged-in devices now.", gauge).value(read(g.sessions));
-  p.family("connections_accepted_total", "Client connections.", counter).value(read(g.accepted));
-  p.family("connections_refused_total", "Above a cap.", counter).value(read(g.refused));
-  p.family("connections_closed_total", "By the first reason.", counter);
+  p.family("connections", "Client connections that are open now, logged in or not.", gauge)
+      .value(read(g.connections));
+  p.family("sessions", "Devices that are logged in through this node now.", gauge).value(read(g.sessions));
+  p.family("connections_accepted_total", "Client connections that this node accepted.", counter)
+      .value(read(g.accepted));
+  p.family("connections_refused_total", "Client connections that were refused because a limit was reached.",
+           counter)
+      .value(read(g.refused));
+  p.family("connections_closed_total", "Client connections that were closed, by the first reason for it.",
+           counter);
   for (std::size_t i = 1; i < g.closes.size(); ++i)
     p.value(read(g.closes[i]),
             {{"reason", std::string{transport::name(static_cast<transport::close_reason>(i))}}});
-  p.family("handshakes_failed_total", "TLS: refused, given up, or not in time.", counter)
+  p.family("handshakes_failed_total",
+           "TLS handshakes of clients that failed, were given up by the client, or took too long.", counter)
       .value(read(g.handshakes_failed));
-  p.family("accepts_paused_total", "Handshakes came too fast, or descriptors ran out.", counter)
+  p.family("accepts_paused_total",
+           "Pauses in accepting clients, because handshakes came too fast or file descriptors ran "
+           "out.",
+           counter)
       .value(read(g.accepts_paused));
-  p.family("logins_total", "By outcome.", counter)
+  p.family("logins_total", "Attempts of devices to log in or to resume a login, by outcome.", counter)
       .value(read(g.logins), {{"outcome", "ok"}})
       .value(read(g.logins_failed), {{"outcome", "failed"}});
-  p.family("codes_sent_total", "Confirmation codes handed to the sender.", counter).value(read(g.codes_sent));
-  p.family("registrations_total", "Devices registered here.", counter).value(read(g.registrations));
-  p.family("limited_total", "Codes and registrations refused by a limit per address.", counter)
+  p.family("codes_sent_total", "Confirmation codes that were handed to the code sender.", counter)
+      .value(read(g.codes_sent));
+  p.family("registrations_total", "Devices that were registered through this node.", counter)
+      .value(read(g.registrations));
+  p.family("limited_total",
+           "Requests for codes and for registrations that were refused by the limit per network "
+           "address.",
+           counter)
       .value(read(g.limited));
-  p.family("calls_total", "Client calls of all kinds.", counter).value(read(g.calls));
-  p.family("sends_total", "Messages handed in.", counter).value(read(g.sends));
-  p.family("send_errors_total", "Messages refused, by error.", counter);
+  p.family("calls_total", "Calls of clients of all kinds that this node received.", counter)
+      .value(read(g.calls));
+  p.family("sends_total", "Messages that clients asked this node to send.", counter).value(read(g.sends));
+  p.family("send_errors_total",
+           "Messages that this node refused or could not place, by the name of the error.", counter);
   for (std::size_t i = 1; i < g.send_errors.size(); ++i) // those that occurred: few of the table ever do
     if (const auto n = read(g.send_errors[i]); n > 0)
       p.value(n, {{"error", std::string{error_table()[i].name}}});
-  p.family("internal_errors_total", "Calls that ended in a fault of the node.", counter)
+  p.family("internal_errors_total", "Calls that ended in a fault of this node; its log says more.", counter)
       .value(read(g.internal_errors));
-  p.family("rows_delivered_total", "Inbox rows taken to clients.", counter).value(read(g.rows_delivered));
-  p.family("wire_bytes_total", "On client connections.", counter)
+  p.family("rows_delivered_total", "Inbox rows that were delivered to clients.", counter)
+      .value(read(g.rows_delivered));
+  p.family("wire_bytes_total", "Bytes received from clients and sent to clients, by direction.", counter)
       .value(read(g.bytes_in), {{"direction", "in"}})
       .value(read(g.bytes_out), {{"direction", "out"}});
   p.family("commit_to_socket_seconds",
-           "Of each pushed row: from its commit, where its inbox is led, until the kernel here has it.",
+           "Time from the commit of a pushed inbox row, where its inbox is led, until the kernel "
+           "of the client's node has it.",
            MetricType::Histogram)
       .histogram(g.applied_to_written);
-  p.family("delivery_queue_to_socket_seconds", "From leaving the delivery queue until the kernel has it.",
+  p.family("delivery_queue_to_socket_seconds",
+           "Time from when a pushed inbox row leaves its delivery queue until the kernel has it.",
            MetricType::Histogram)
       .histogram(g.taken_to_written);
 }
@@ -136,17 +155,19 @@ void storage_page(page& p, const node_snapshot& now) {
   const auto& s = now.storage;
   const auto& j = now.journal;
   const auto counter = MetricType::Counter;
-  p.family("journal_syncs_total", "Records written and synced.", counter).value(j.syncs);
-  p.family("journal_bytes_total", "Written to the journal.", counter).value(j.bytes);
-  p.family("journal_sync_seconds_total", "Spent writing and syncing them.", counter)
+  p.family("journal_syncs_total", "Journal records that were written and synced to disk.", counter)
+      .value(j.syncs);
+  p.family("journal_bytes_total", "Bytes that were written to the journal.", counter).value(j.bytes);
+  p.family("journal_sync_seconds_total", "Seconds spent in writing and syncing journal records.", counter)
       .value(static_cast<double>(j.sync_total.count()) / 1e6);
-  p.family("storage_commits_total", "LMDB transactions: each takes over what the journal holds.", counter)
-      .value(s.commits);
-  p.family("storage_commit_seconds_total", "Spent in them.", counter)
+  p.family("storage_commits_total", "LMDB transactions that were committed.", counter).value(s.commits);
+  p.family("storage_commit_seconds_total", "Seconds spent in LMDB commits.", counter)
       .value(static_cast<double>(s.commit_total.count()) / 1e6);
-  p.family("storage_batch_rows", "Rows put or erased by one of them.", MetricType::Histogram).histogram(s);
-  p.family("storage_readers_held_total", "Readers that had to wait for one.", counter).value(j.readers_held);
-  p.family("storage_bytes", "Of the data file.", MetricType::Gauge)
+  p.family("storage_batch_rows", "Rows that one LMDB transaction stored or erased.", MetricType::Histogram)
+      .histogram(s);
+  p.family("storage_readers_held_total", "Read transactions that had to wait for an LMDB commit.", counter)
+      .value(j.readers_held);
+  p.family("storage_bytes", "Bytes of the LMDB data file, by part.", MetricType::Gauge)
       .value(s.used_bytes, {{"part", "used"}})
       .value(s.free_bytes, {{"part", "free"}});
 }
@@ -156,7 +177,7 @@ void replica_page(page& p, const std::vector<replica_status>& replicas) {
   for (const auto& r : replicas)
     ++roles.at(static_cast<std::size_t>(r.as));
   constexpr std::array names{"follower", "candidate", "leader", "installing", "sealed", "waiting_for_state"};
-  p.family("replicas", "Replicas on this node, by role.", MetricType::Gauge);
+  p.family("replicas", "Replicas of shards on this node, by role.", MetricType::Gauge);
   for (std::size_t i = 0; i < names.size(); ++i)
     p.value(static_cast<double>(roles[i]), {{"role", names[i]}});
   const auto each = [&](const char* name, const char* help, MetricType type, auto field) {
@@ -164,12 +185,16 @@ void replica_page(page& p, const std::vector<replica_status>& replicas) {
     for (const auto& r : replicas)
       p.value(static_cast<double>(field(r)), {{"shard", std::to_string(number(r.shard))}});
   };
-  each("shard_term", "Raft term.", MetricType::Gauge, [](const auto& r) { return r.term; });
-  each("shard_generation", "Which life of the shard.", MetricType::Gauge,
-       [](const auto& r) { return number(r.gen); });
-  each("shard_applied_total", "Log entries applied: a shard's traffic is this one's rate.",
+  each("shard_term", "Raft term of a shard as its replica here knows it; each election raises it.",
+       MetricType::Gauge, [](const auto& r) { return r.term; });
+  each("shard_generation",
+       "Generation of a shard as its replica here knows it; each change of its members raises "
+       "it.",
+       MetricType::Gauge, [](const auto& r) { return number(r.gen); });
+  each("shard_applied_total", "Log entries of a shard that its replica here has applied.",
        MetricType::Counter, [](const auto& r) { return r.applied_index; });
-  each("shard_behind", "Log entries committed but not applied here.", MetricType::Gauge,
+  each("shard_behind", "Log entries of a shard that are committed but not yet applied here.",
+       MetricType::Gauge,
        [](const auto& r) { return r.commit_index - std::min(r.applied_index, r.commit_index); });
 }
 
@@ -179,36 +204,43 @@ std::vector<MetricFamily> collect(const node_facts& facts) {
   std::vector<MetricFamily> out;
   page p{out};
   const auto& now = facts.now;
-  p.family("ready", "1 if every replica here knows a leader and the node is not draining.", MetricType::Gauge)
-      .value(std::uint64_t{facts.ready});
+  p.family("ready", ready_help, MetricType::Gauge).value(std::uint64_t{facts.ready});
   gateway_page(p, facts.clients);
-  p.family("delivery_queue_rows", "Waiting in memory for clients to take them.", MetricType::Gauge)
+  p.family("delivery_queue_rows", "Inbox rows that wait in memory until clients take them.",
+           MetricType::Gauge)
       .value(read(facts.waiting.delivery_queue_rows));
-  p.family("debts", "Owed to other shards and not confirmed, of the shards led here.", MetricType::Gauge)
+  p.family("debts", "Commands that shards led here owe to other shards, and that these have not confirmed.",
+           MetricType::Gauge)
       .value(read(facts.waiting.owed));
   p.family("peer_payloads_refused_total",
-           "Payloads of other nodes that could not be read or were of an unknown kind.", MetricType::Counter)
+           "Payloads of other nodes that were refused because they could not be read or were of "
+           "an unknown kind.",
+           MetricType::Counter)
       .value(read(facts.router.payloads_refused));
   p.family("peer_payloads_unsent_total",
-           "Payloads with answers or deliveries that the link to another node did not take.",
+           "Payloads with answers or deliveries that were dropped because the link to another "
+           "node did not take them.",
            MetricType::Counter)
       .value(read(facts.router.payloads_unsent));
   replica_page(p, now.replicas);
-  p.family("commit_seconds", "Of a batch; its sync included, where it needs one.", MetricType::Histogram)
+  p.family("commit_seconds", "Duration of one batch commit, including its sync if it needs one.",
+           MetricType::Histogram)
       .histogram(facts.commits.sync());
-  p.family("commit_commands", "Commands proposed here and applied by one batch.", MetricType::Histogram)
+  p.family("commit_commands", "Commands proposed here that one batch commit applied.", MetricType::Histogram)
       .histogram(facts.commits.commands());
   storage_page(p, now);
-  p.family("link_up", "Another node can be reached.", MetricType::Gauge);
+  p.family("link_up", "Whether another node can be reached: 1 if the link is up, else 0.", MetricType::Gauge);
   for (const auto& l : now.links)
     p.value(std::uint64_t{l.connected}, {{"peer", std::to_string(number(l.peer))}});
-  p.family("link_bytes_waiting", "Queued or not acknowledged.", MetricType::Gauge);
+  p.family("link_bytes_waiting", "Bytes for another node that are queued or not yet acknowledged.",
+           MetricType::Gauge);
   for (const auto& l : now.links)
     p.value(std::uint64_t{l.bytes_waiting}, {{"peer", std::to_string(number(l.peer))}});
-  p.family("link_bytes_total", "Sent to another node.", MetricType::Counter);
+  p.family("link_bytes_total", "Bytes that were sent to another node.", MetricType::Counter);
   for (const auto& l : now.links)
     p.value(l.bytes_sent, {{"peer", std::to_string(number(l.peer))}});
-  p.family("link_resets_total", "Sessions with another node that ended.", MetricType::Counter);
+  p.family("link_resets_total", "Sessions with another node that ended; the link opens a new one by itself.",
+           MetricType::Counter);
   for (const auto& l : now.links)
     p.value(l.resets, {{"peer", std::to_string(number(l.peer))}});
   return out;

@@ -52,8 +52,12 @@ struct node_facts {
   const router_counters& router;
 };
 
-/// Names start with `parley_`; durations are in seconds. The list with meanings is cluster/node/README.md's, and a
-/// test compares the two.
+/// Also exported before there is a node.
+inline constexpr auto ready_help = "Whether clients can be served: 1 if every replica here knows a leader "
+                                   "and the node is not draining, else 0.";
+
+/// Names start with `parley_`, durations are in seconds. A test compares names, types, labels and HELP texts
+/// with the table in cluster/node/README.md.
 std::vector<prometheus::MetricFamily> collect(const node_facts& facts);
 
 } // namespace parley::cluster

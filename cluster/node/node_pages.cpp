@@ -62,8 +62,7 @@ admin_source::readiness node_pages::state() {
 std::string node_pages::metrics() {
   auto* it = node_.load();
   if (!it)
-    return "# HELP parley_ready 1 if every replica here knows a leader and the node is not draining.\n"
-           "# TYPE parley_ready gauge\nparley_ready 0\n";
+    return fmt::format("# HELP parley_ready {}\n# TYPE parley_ready gauge\nparley_ready 0\n", ready_help);
   auto now = it->snapshot();
   const bool ready = state_of(now).ready;
   return prometheus::TextSerializer{}.Serialize(

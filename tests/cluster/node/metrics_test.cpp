@@ -4,6 +4,8 @@
 #include <doctest/doctest.h>
 #include <prometheus/text_serializer.h>
 
+#include <algorithm>
+#include <cctype>
 #include <fstream>
 #include <map>
 #include <regex>
@@ -17,6 +19,7 @@ using namespace std::chrono_literals;
 namespace {
 
 struct family {
+  std::string help;
   std::string type;
   std::set<std::string> labels; ///< of any of its series, `le` aside
   std::vector<std::pair<std::string, double>> series;
@@ -27,7 +30,7 @@ std::map<std::string, family> parse(const std::string& text) {
   static const std::regex sample{R"(([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? (\S+)(?: \d+)?)"};
   static const std::regex label{"([a-zA-Z_][a-zA-Z0-9_]*)=\"((?:[^\"\\\\]|\\\\.)*)\",?"};
   std::map<std::string, family> out;
-  std::set<std::string> helped;
+  std::map<std::string, std::string> helps;
   std::istringstream in{text};
   for (std::string line; std::getline(in, line);) {
     CAPTURE(line);
@@ -39,11 +42,11 @@ std::map<std::string, family> parse(const std::string& text) {
       std::getline(words, rest);
       REQUIRE(rest.size() > 1);
       if (keyword == "HELP") {
-        REQUIRE(helped.insert(name).second);
+        REQUIRE(helps.emplace(name, rest.substr(1)).second);
       } else {
         REQUIRE(keyword == "TYPE");
-        REQUIRE(helped.contains(name));
-        REQUIRE(out.emplace(name, family{rest.substr(1), {}, {}}).second);
+        REQUIRE(helps.contains(name));
+        REQUIRE(out.emplace(name, family{helps.at(name), rest.substr(1), {}, {}}).second);
       }
       continue;
     }
@@ -128,30 +131,44 @@ TEST_CASE(
   CHECK(parse(idle).size() == parse(busy_node{}.text()).size());
 }
 
-TEST_CASE("the table in the README names every metric, its type and its labels, and no other") {
+TEST_CASE("the table in the README has every metric with its type, labels and HELP text, and no other") {
+  struct row {
+    std::string type, label, meaning;
+  };
   std::ifstream in{std::string{PARLEY_SOURCE_DIR} + "/cluster/node/README.md"};
-  static const std::regex row{R"(\| `([a-z_]+)(?:\{([a-z]+)\})?` \| (gauge|counter|histogram) \| .*\|)"};
-  std::map<std::string, std::pair<std::string, std::string>> documented, exported;
+  static const std::regex line_of_table{
+      R"(\| `([a-z_]+)(?:\{([a-z]+)\})?` \| (gauge|counter|histogram) \| (.*) \|)"};
+  std::map<std::string, row> documented;
   bool here = false;
   for (std::string line; std::getline(in, line);) {
     if (line.starts_with("## "))
       here = line == "## Metrics";
     std::smatch m;
-    if (here && std::regex_match(line, m, row))
-      CHECK(documented.emplace("parley_" + m[1].str(), std::pair{m[3].str(), m[2].str()}).second);
+    if (here && std::regex_match(line, m, line_of_table))
+      CHECK(documented.emplace("parley_" + m[1].str(), row{m[3], m[2], m[4]}).second);
   }
   REQUIRE(documented.size() > 20);
-  for (const auto& [name, f] : parse(busy_node{}.text())) {
-    CHECK(f.labels.size() <= 1);
-    exported[name] = {f.type, f.labels.empty() ? "" : *f.labels.begin()};
-  }
-  for (const auto& [name, what] : exported) {
+  const auto exported = parse(busy_node{}.text());
+  for (const auto& [name, f] : exported) {
     CAPTURE(name);
-    CHECK(documented[name] == what);
+    CHECK(f.labels.size() <= 1);
+    CHECK(documented[name].type == f.type);
+    CHECK(documented[name].label == (f.labels.empty() ? "" : *f.labels.begin()));
+    CHECK(documented[name].meaning.substr(0, f.help.size()) == f.help); // it may go on
   }
   for (const auto& [name, what] : documented) {
     CAPTURE(name);
     CHECK(exported.contains(name));
+  }
+}
+
+TEST_CASE("a HELP text is a sentence: a capital, at least five words, a full stop") {
+  for (const auto& [name, f] : parse(busy_node{}.text())) {
+    CAPTURE(name);
+    CAPTURE(f.help);
+    CHECK(std::isupper(static_cast<unsigned char>(f.help.front())));
+    CHECK(f.help.back() == '.');
+    CHECK(std::count(f.help.begin(), f.help.end(), ' ') >= 4);
   }
 }
 
