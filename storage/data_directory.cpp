@@ -172,7 +172,8 @@ tl::expected<std::optional<identity>, failure> read_identity(read_txn& txn) {
   const auto row = txn.get(table::node, identity_key);
   if (!row) {
     if (txn.status() != ec::none)
-      return objection(txn.status(), "this node's identity cannot be read from its data directory");
+      return objection(txn.status(),
+                       "the identity of this node cannot be read from its data directory: check the disk");
     return std::nullopt;
   }
   reader in{*row};
@@ -183,7 +184,10 @@ tl::expected<std::optional<identity>, failure> read_identity(read_txn& txn) {
   id.cluster.hi = in.get<std::uint64_t>();
   id.cluster.lo = in.get<std::uint64_t>();
   if (version != row_version || !in.done())
-    return objection(ec::corrupt, "this node's identity in its data directory is of an unknown form");
+    return objection(
+        ec::corrupt,
+        "the identity of this node in its data directory has an unknown format: start the version of parleyd "
+        "that wrote it, or move the directory away; other replicas, if there are any, fill an empty one");
   return id;
 }
 
@@ -193,10 +197,10 @@ tl::expected<identity, failure> claim_identity(write_txn& txn, node_id node) {
     return tl::make_unexpected(std::move(found.error()));
   if (*found) {
     if ((*found)->node != node)
-      return objection(ec::bad_config, "the data directory belongs to node " +
-                                           std::to_string(number((*found)->node)) + ", and this is node " +
-                                           std::to_string(number(node)) +
-                                           ": correct the node's id, or give it another data directory");
+      return objection(ec::bad_config,
+                       "the data directory belongs to node " + std::to_string(number((*found)->node)) +
+                           ", and this is node " + std::to_string(number(node)) +
+                           ": correct the number (--node), or give this node another data directory");
     return **found;
   }
   const identity fresh{node, disk_id{system_chance().nonzero()}, {}};
@@ -244,12 +248,15 @@ tl::expected<void, failure> promise_cluster(write_txn& txn, cluster_id cluster, 
   if (!found)
     return tl::make_unexpected(std::move(found.error()));
   if (*found && (*found)->cluster.is_set() && (*found)->cluster != cluster)
-    return objection(ec::wrong_cluster, "this node already belongs to cluster " + hex((*found)->cluster));
+    return objection(ec::wrong_cluster, "this node already belongs to cluster " + hex((*found)->cluster) +
+                                            ", so it joins no other: give it another data directory");
   const auto promised = read_promise(txn);
   if (promised == cluster)
     return {};
   if (promised && policy == earlier_promise::binds)
-    return objection(ec::wrong_cluster, "this node already promised to form cluster " + hex(*promised));
+    return objection(ec::wrong_cluster,
+                     "this node already promised to form cluster " + hex(*promised) +
+                         ": if that formation was given up, start it with an empty data directory");
   txn.put(table::node, promise_key, writer{}.put(row_version).put(cluster.hi).put(cluster.lo).bytes());
   return {};
 }

@@ -48,10 +48,10 @@ tl::unexpected<failure> objection(ec code, const char* doing, const std::string&
 }
 
 tl::unexpected<failure> damaged(const std::string& path, const char* how) {
-  return tl::make_unexpected(failure{
-      ec::corrupt, path + ": " + how +
-                       ". Set the data directory aside, start this node with an empty one, and let the other "
-                       "replicas fill it"});
+  constexpr auto advice =
+      ". Move the data directory away and start this node with an empty one; other replicas, if "
+      "there are any, fill it";
+  return tl::make_unexpected(failure{ec::corrupt, path + ": " + how + advice});
 }
 
 int fill_with_zeros(int fd, std::uint64_t from, std::uint64_t end) {

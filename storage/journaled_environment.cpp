@@ -220,7 +220,9 @@ std::optional<failure> journaled_environment::impl::recover(journal_mark was) {
   }
   txn->put(table::node, mark_key, encode(now));
   if (const auto error = txn->commit(); error != ec::none)
-    return failure{error, "the journal's rows could not be put into the tables"};
+    return failure{
+        error, "the rows of the journal could not be written to the LMDB file, so the node has not started. "
+               "Nothing is lost: check the disk, then start the node again"};
   file_.rewind(now);
   published_sequence_ = now.sequence;
   return std::nullopt;
@@ -244,15 +246,20 @@ journaled_environment::open(const std::string& directory, const lmdb_config& tab
       mark.sequence = in.get<std::uint64_t>();
       if (!in.done() || version != mark_version)
         return tl::make_unexpected(
-            failure{ec::corrupt, "the data directory's journal is of another version of parleyd"});
+            failure{ec::corrupt,
+                    "the journal was written by another version of parleyd, so this one has not touched it: "
+                    "start that version"});
     } else if (txn->status() != ec::none) {
-      return tl::make_unexpected(failure{txn->status(), "what the journal follows cannot be read"});
+      return tl::make_unexpected(failure{
+          txn->status(), "the LMDB file cannot be read, so the node has not started: check the disk"});
     }
   }
   if (mark.salt != 0 && !journal::exists(directory))
-    return tl::make_unexpected(failure{
-        ec::corrupt, directory + "/store.journal is missing: what was acknowledged last stood there. Bring "
-                                 "it back, or start this node with an empty data directory"});
+    return tl::make_unexpected(
+        failure{ec::corrupt,
+                directory + "/store.journal is missing, and it held what was acknowledged last. "
+                            "Restore it, or start this node with an empty data directory; other replicas, if "
+                            "there are any, fill it"});
   auto file = journal::open(directory, config.bytes);
   if (!file)
     return tl::make_unexpected(std::move(file.error()));
@@ -367,9 +374,9 @@ ec journaled_environment::impl::stop(const char* doing, int error) {
   if (aborts_) {
     std::fprintf(
         stderr,
-        "parley: storage failed: cannot %s: %s. The process stops here: whether the last batch is on "
-        "disk is unknown, and none of it was acknowledged. Look at the disk, then start the node "
-        "again; if this repeats, give it an empty data directory.\n",
+        "parleyd: storage failed: cannot %s: %s. The process stops here. It is unknown whether the last "
+        "batch is on disk; none of it was acknowledged. Check the disk, then start the node again; if this "
+        "repeats, give it an empty data directory, and other replicas, if there are any, fill it.\n",
         doing, std::strerror(error));
     std::fflush(stderr);
     std::abort();

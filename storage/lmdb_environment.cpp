@@ -33,8 +33,9 @@ failure lmdb_failure(const std::string& file, const char* doing, int rc) {
   const bool rotten = rc == MDB_INVALID || rc == MDB_CORRUPTED || rc == MDB_PAGE_NOTFOUND;
   std::string what = std::string{"cannot "} + doing + " " + file + ": " + mdb_strerror(rc);
   if (rotten)
-    what += ". The file is damaged: set it aside, start this node with an empty data directory, and let the "
-            "other replicas fill it";
+    what +=
+        ". The file is damaged: move the data directory away and start this node with an empty one; other "
+        "replicas, if there are any, fill it";
   else if (rc == EACCES || rc == EPERM)
     what += ". Run the node as the user who owns its data directory";
   return {rotten ? ec::corrupt : ec::storage_failed, std::move(what)};
@@ -295,9 +296,9 @@ ec lmdb_environment::impl::stop(ec why, const std::string& objection) {
   if (config_.abort_on_failure) {
     std::fprintf(
         stderr,
-        "parley: storage failed (%.*s): %s: %s. The process stops here: whether the last batch is on "
-        "disk is unknown, and none of it was acknowledged. Look at the disk, then start the node "
-        "again; if this repeats, give it an empty data directory.\n",
+        "parleyd: storage failed (%.*s): %s: %s. The process stops here. It is unknown whether the last "
+        "batch is on disk; none of it was acknowledged. Check the disk, then start the node again; if this "
+        "repeats, give it an empty data directory, and other replicas, if there are any, fill it.\n",
         static_cast<int>(describe(why).name.size()), describe(why).name.data(), file_.c_str(),
         objection.c_str());
     std::fflush(stderr);

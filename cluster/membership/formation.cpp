@@ -18,7 +18,8 @@ bool same_disk(const core::node_record& a, const core::node_record& b) {
   return a.id == b.id && a.disk == b.disk;
 }
 
-constexpr auto only_you_know = "if you are sure that no cluster is lost by it, start one node with --form";
+constexpr auto only_you_know =
+    "if you are sure that no seed holds a cluster, stop one node and start it again with --form";
 
 } // namespace
 
@@ -104,15 +105,18 @@ formation_step formation::decide() const {
     if (!s.last || s.last->as != standing::member)
       continue;
     if (member && member->what.record.cluster != s.last->what.record.cluster)
-      return wait_for("the seeds belong to two clusters: list those of one only");
+      return wait_for(
+          "the seeds belong to two clusters, so this node has joined neither: list seeds of one of them "
+          "only (--seeds)");
     member = &*s.last;
   }
   if (member)
     return as_told(*member);
   if (!is_seed())
-    return wait_for(fmt::format(
-        "no seed holds a cluster yet, and {} is not in the list of seeds: this node waits to join",
-        config_.self.peer_address));
+    return wait_for(fmt::format("no seed holds a cluster yet, and {} is not in the list of seeds, so this "
+                                "node waits to join: start the "
+                                "seeds, or list this address too if it is one of the first nodes (--seeds)",
+                                config_.self.peer_address));
 
   view v;
   for (const auto& [address, s] : seeds_) {
@@ -127,12 +131,16 @@ formation_step formation::decide() const {
     const auto twin = std::find_if(v.others.begin(), v.others.end(),
                                    [&](const auto* o) { return o->self.id == a.self.id; });
     if (a.self.id == config_.self.id || (twin != v.others.end() && !same_disk((*twin)->self, a.self)))
-      return wait_for(fmt::format("two nodes have the number {}: give each its own", number(a.self.id)));
+      return wait_for(
+          fmt::format("two nodes have the number {}, so no cluster forms: give each its own (--node)",
+                      number(a.self.id)));
     if (twin != v.others.end())
       continue; // one node under two names
     if (a.seeds_digest != digest(config_.seeds) && !a.what.forced)
-      v.conflict = fmt::format("node {} at {} was started with another list of seeds: give all the same",
-                               number(a.self.id), to_string(address));
+      v.conflict = fmt::format(
+          "node {} at {} was started with another list of seeds, so no cluster forms: start all first "
+          "nodes with the same list (--seeds)",
+          number(a.self.id), to_string(address));
     v.others.push_back(&a);
   }
 
@@ -144,7 +152,8 @@ formation_step formation::decide() const {
       continue;
     if (promised_ && promised_->forced)
       return wait_for(
-          "two nodes were started with --form and each proposes a cluster: stop one and remove its data");
+          "two nodes were started with --form and each proposes a cluster: stop one of them, remove its data "
+          "directory, and start it again without --form");
     formation_step s;
     s.as = kind::promise;
     s.what = o->what;
@@ -155,7 +164,10 @@ formation_step formation::decide() const {
     if (!v.conflict.empty())
       return wait_for(v.conflict);
     if (!v.silent.empty())
-      return wait_for(fmt::format("seed {} is silent: a first cluster needs all of them", v.silent));
+      return wait_for(fmt::format(
+          "seed {} is silent, and a first cluster needs all of them: start it, or check its address "
+          "and the network",
+          v.silent));
     const formation_answer* first = nullptr;
     for (const auto* o : v.others) {
       if (o->as != standing::promised)
@@ -167,8 +179,9 @@ formation_step formation::decide() const {
     if (!first) {
       for (const auto* o : v.others)
         if (number(o->self.id) < number(config_.self.id))
-          return wait_for(
-              fmt::format("all seeds are here: node {} will propose the cluster", number(o->self.id)));
+          return wait_for(fmt::format(
+              "all seeds answer; node {} will propose the cluster, because it has the lowest number",
+              number(o->self.id)));
       return propose(v, 0);
     }
     const auto& record = first->what.record;
@@ -176,8 +189,9 @@ formation_step formation::decide() const {
     for (const auto* o : v.others)
       as_recorded = as_recorded && lists(record.nodes, o->self);
     if (!as_recorded)
-      return wait_for(fmt::format("node {} has promised a cluster of other disks than these: {}",
-                                  number(first->self.id), only_you_know));
+      return wait_for(
+          fmt::format("node {} has promised a cluster of other disks than those that answer now: {}",
+                      number(first->self.id), only_you_know));
     formation_step s;
     s.as = kind::promise;
     s.what = first->what;
@@ -206,9 +220,11 @@ formation_step formation::as_told(const formation_answer& member) const {
   }
   // The others have founded what this node promised before it stopped.
   if (!promised_ || promised_->record.cluster != record.cluster)
-    return wait_for(
-        "a cluster counts this disk among its founders, but the disk has promised nothing: it is not "
-        "what it was; remove the data directory and join as a new node");
+    return wait_for("a cluster counts this disk among its founders, but the disk holds no such promise, so "
+                    "its data is not "
+                    "what it was: move the data directory away and start this node again; it joins as a new "
+                    "node, and the "
+                    "other replicas fill it");
   s.as = kind::found;
   s.what = *promised_;
   return s;
@@ -222,7 +238,9 @@ formation_step formation::as_promised(const view& v) const {
     const auto other =
         std::find_if(v.others.begin(), v.others.end(), [&](const auto* o) { return o->self.id == n.id; });
     if (other == v.others.end()) {
-      missing = fmt::format("node {} has not promised yet: it is silent", number(n.id));
+      missing = fmt::format(
+          "node {} has not promised the cluster yet, and it is silent: start it, or check the network",
+          number(n.id));
       continue;
     }
     const auto& a = **other;
@@ -230,7 +248,7 @@ formation_step formation::as_promised(const view& v) const {
       return wait_for(
           fmt::format("node {} lost its disk while the cluster formed: {}", number(n.id), only_you_know));
     if (a.as != standing::promised)
-      missing = fmt::format("node {} has not promised yet", number(n.id));
+      missing = fmt::format("node {} has not promised the cluster yet; this takes a moment", number(n.id));
     else if (a.what.record.cluster != promised_->record.cluster)
       return wait_for(fmt::format("node {} has promised another cluster: {}", number(n.id), only_you_know));
   }

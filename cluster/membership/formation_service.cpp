@@ -155,7 +155,9 @@ tl::expected<void, std::string> formation_service::persist(const formation_step&
       found(*txn, record);
   }
   if (txn->commit() != ec::none || env_.publish(storage::environment::publishing::now) != ec::none)
-    return tl::unexpected(std::string{"the disk failed while the cluster formed"});
+    return tl::unexpected(
+        std::string{"the data directory could not be written while the cluster formed, so this node has "
+                    "not joined it: check the disk, then start the node again"});
   return {};
 }
 
@@ -234,7 +236,9 @@ tl::expected<membership, std::string> formation_service::be_listed(links& transp
       m.nodes = known();
       if (lists(m.nodes, self)) // as founder, or from an earlier answer
         return m;
-      say("the other nodes do not list this one yet");
+      say("the cluster does not list this node yet, and is asked again and again: if this lasts, check that "
+          "a "
+          "majority of its nodes runs");
     }
     for (const auto& n : m.nodes)
       if (const auto e = parse_endpoint(n.peer_address);

@@ -57,12 +57,13 @@ private:
       gateway::webhook_config hook;
       hook.url = p.code_sender;
       if (const auto fault = validate(hook))
-        return "code.sender: the webhook cannot be used: " + std::string{fault->field};
+        return "code.sender: the webhook cannot be used (" + std::string{fault->field} +
+               "): give an http(s) URL, or `console`";
       codes = kj::heap<gateway::webhook_code_sender>(port, hook);
     }
     auto server = gateway::make_gateway_server(port, p.config, p.tls, *cluster, *codes, clock, p.shared);
     if (!server)
-      return "clients cannot be served: " + server.error().detail;
+      return "clients cannot be served: " + server.error().detail + " (--client-listen)";
     server_ = server->get();
     here.serve();
     return std::nullopt;
@@ -134,7 +135,8 @@ public:
         shared_};
     auto tls = transport::make_server_context({config_.client_cert(), config_.client_key()});
     if (!tls)
-      return "client-facing TLS: " + tls.error().detail;
+      return "the certificate for clients cannot be used: " + tls.error().detail +
+             ". Create it again with scripts/make_certs.sh (--certs-dir)";
     parts.tls = *tls;
     for (std::uint32_t i = 0; i < config_.kj_threads; ++i) {
       gateways_.push_back(std::make_unique<gateway_thread>(parts));

@@ -115,7 +115,8 @@ tl::expected<storage::identity, std::string> claim(storage::environment& env, no
   if (!identity)
     return tl::unexpected{identity.error().what};
   if (txn->commit() != ec::none || env.publish(storage::environment::publishing::now) != ec::none)
-    return tl::unexpected{std::string{"the data directory cannot be written"}};
+    return tl::unexpected{
+        std::string{"the data directory cannot be written, so the node has not started: check the disk"}};
   return *identity;
 }
 
@@ -160,7 +161,7 @@ int run(const node_config& config) {
     log::warn("start-doubt", {{"why", doubt}});
   auto directory = storage::data_directory::lock(config.data_dir);
   if (!directory)
-    return fail(directory.error().what + " (--data-dir names it)");
+    return fail(directory.error().what + " (--data-dir)");
   auto env = storage::journaled_environment::open(config.data_dir, storage_settings(config), {});
   if (!env)
     return fail(env.error().what);
@@ -187,7 +188,7 @@ int run(const node_config& config) {
   pages.starts([&] { return forming.waits_for(); });
   transport.on_query([&](node_id from, std::string_view question) { return forming.answer(from, question); });
   if (const auto why = transport.start())
-    leave(fail(*why + " (--node, --certs-dir and --peer-listen decide this)"));
+    leave(fail(*why + " (--node, --certs-dir, --peer-listen)"));
 
   const member self{config.node, identity->disk};
   const auto cluster = forming.run(transport, signals.stop, [&](storage::write_txn& txn, const founding& f) {
@@ -214,6 +215,11 @@ int run(const node_config& config) {
   pages.drains();
   const auto left = it.drain();
   log::info("drained", {{"clients", left.clients}, {"leaderships", left.leaderships}});
+  if (left.clients + left.leaderships > 0)
+    log::warn("drain-incomplete",
+              {{"means", "nothing that was acknowledged is lost: clients reconnect to other "
+                         "nodes, and shards elect new leaders"},
+               {"advice", "raise drain.deadline if this interrupts clients for too long"}});
   forming.remember(it.nodes());
   log::info("stopped");
   log::stop();

@@ -27,13 +27,13 @@ problem unreadable(const node_config& c) {
       continue;
     const int error = errno;
     if (error == EACCES)
-      return fmt::format(
-          "the certificate file {} belongs to somebody else: run the node as the user who owns it, or "
-          "give this user a copy (--certs-dir)",
-          file);
+      return fmt::format("the certificate file {} cannot be read by this user: run the node as the user who "
+                         "owns it, or give "
+                         "this user a copy (--certs-dir)",
+                         file);
     return fmt::format(
-        "there is no {}: make the certificates of node {} with `scripts/make_certs.sh {} {}`, or say with "
-        "--certs-dir where they are",
+        "there is no {}: create the certificates of node {} with `scripts/make_certs.sh {} {}`, or name the "
+        "directory that has them (--certs-dir)",
         file, number(c.node), c.certs_dir, number(c.node));
   }
   const auto unfit = [&](const std::string& certificate, const std::string& key, const char* who) -> problem {
@@ -56,9 +56,10 @@ problem unreadable(const node_config& c) {
 problem taken(const endpoint& e, const char* flag) {
   const auto at = transport::resolve({e.host, e.port});
   if (!at)
-    return fmt::format("{} {}: the host's name cannot be looked up: give an address of this machine, such as "
-                       "127.0.0.1",
-                       flag, to_string(e));
+    return fmt::format(
+        "{} {}: the name of this host cannot be resolved. Give an address of this machine, such as "
+        "127.0.0.1",
+        flag, to_string(e));
   const kj::AutoCloseFd fd{::socket(at->storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0)};
   const int one = 1;
   ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
@@ -74,7 +75,8 @@ problem taken(const endpoint& e, const char* flag) {
         "{} {}: this machine has no such address. Give one that it has, or 0.0.0.0 for all of them", flag,
         to_string(e));
   if (error == EACCES)
-    return fmt::format("{} {}: ports below 1024 are for root. Choose a higher one", flag, to_string(e));
+    return fmt::format("{} {}: this user may not listen at ports below 1024. Choose a higher one", flag,
+                       to_string(e));
   return fmt::format("{} {}: {}. Choose another address or port", flag, to_string(e), std::strerror(error));
 }
 
@@ -87,11 +89,11 @@ problem unusable(const std::string& dir) {
   while (!fs::exists(there, ignored) && there.has_relative_path())
     there = there.parent_path();
   if (!fs::is_directory(there, ignored))
-    return fmt::format("the data directory {} cannot be made, for {} is a file{}", dir, there.string(),
+    return fmt::format("the data directory {} cannot be created, because {} is a file{}", dir, there.string(),
                        advice);
   if (::access(there.c_str(), W_OK | X_OK) != 0)
     return fmt::format("the data directory {} cannot be {} ({}: {}){}", dir,
-                       fs::equivalent(there, dir, ignored) ? "written" : "made", there.string(),
+                       fs::equivalent(there, dir, ignored) ? "written" : "created", there.string(),
                        std::strerror(errno), advice);
   return {};
 }
@@ -116,7 +118,8 @@ std::vector<std::string> doubts(const node_config& c) {
   std::vector<std::string> out;
   for (const auto& s : c.seeds)
     if (!transport::resolve({s.host, s.port}))
-      out.push_back(fmt::format("the seed {} cannot be looked up: if that does not change, correct --seeds",
+      out.push_back(fmt::format("the name of the seed {} cannot be resolved now: if that does not change, "
+                                "this node waits for it; correct --seeds",
                                 to_string(s)));
   return out;
 }

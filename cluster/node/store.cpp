@@ -18,8 +18,10 @@ mono_ms steady_now() {
 }
 
 [[noreturn]] void stop_process(const char* what, ec why) {
-  std::fprintf(stderr, "parleyd: %s (%s): stopping; the other replicas have what this one had\n", what,
-               std::string{describe(why).name}.c_str());
+  std::fprintf(stderr,
+               "parleyd: %s (%s). The process stops here; what was acknowledged is on the other replicas. "
+               "Check the disk, then start the node again.\n",
+               what, std::string{describe(why).name}.c_str());
   std::abort();
 }
 

@@ -115,7 +115,7 @@ TEST_CASE_FIXTURE(place,
   config.client_listen = {"192.0.2.1", 7001}; // nobody's: kept for documentation
   CHECK(objects({"--client-listen", "no such address"}));
   config.client_listen = {std::string(70, 'x'), 7001};
-  CHECK(objects({"--client-listen", "cannot be looked up"}));
+  CHECK(objects({"--client-listen", "cannot be resolved"}));
 }
 
 TEST_CASE_FIXTURE(place, "a data directory that cannot be one is refused before anything is made") {
