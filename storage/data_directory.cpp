@@ -42,7 +42,7 @@ std::string hex(cluster_id id) {
   return text;
 }
 
-/// What a small file holds, or nothing.
+/// The content of a small file, or nothing.
 std::optional<std::string> slurp(const std::string& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0)
@@ -95,7 +95,7 @@ tl::expected<void, failure> check_layout(const std::string& directory, bool make
   return {};
 }
 
-/// The lock file's descriptor, locked.
+/// The descriptor of the lock file, locked.
 tl::expected<int, failure> take_lock(const std::string& directory, int flags) {
   const auto path = directory + "/lock";
   const int fd = ::open(path.c_str(), O_RDWR | O_CLOEXEC | flags, 0600);
@@ -115,7 +115,7 @@ tl::expected<int, failure> take_lock(const std::string& directory, int flags) {
                      directory + " is in use by process " + (pid.empty() ? "?" : pid) +
                          ": stop that one first, or give this node another data directory");
   }
-  // The pid is for people only, so a disk too full to take it is no reason to stop.
+  // The pid is for people only, so the node starts even if the disk is too full to store it.
   const auto pid = std::to_string(::getpid()) + "\n";
   if (::ftruncate(fd, 0) == 0)
     (void)!::pwrite(fd, pid.data(), pid.size(), 0);

@@ -1,11 +1,11 @@
 #pragma once
-// One node's directory: whose it is, and that only one process uses it.
+// One node's data directory: it records which node owns it, and allows only one process to use it.
 //
-//   <data_dir>/lock           held (flock) by the process that uses the directory; its pid, for people
-//   <data_dir>/layout         "parley-data 1": what another version has to know before it looks further
+//   <data_dir>/lock           held (flock) by the process that uses the directory; it holds the pid, for people
+//   <data_dir>/layout         "parley-data 1": another version reads this first
 //   <data_dir>/store.mdb      the tables (storage/lmdb_environment.hpp)
-//   <data_dir>/store.mdb-lock LMDB's own; worthless when nobody runs
-//   <data_dir>/store.journal  what is committed but not in the tables yet (storage/journal.hpp)
+//   <data_dir>/store.mdb-lock LMDB's own; meaningless while no process runs
+//   <data_dir>/store.journal  commits that are not in the tables yet (storage/journal.hpp)
 //
 // Rows of table::node under the prefix 'i' (those of replicas are under 'r', and replication's; the journal's
 // mark is under 'j'):
@@ -24,14 +24,14 @@
 
 namespace parley::storage {
 
-/// Owns:   the directory's lock, until it is destroyed or its process ends, however it ends.
+/// Owns:   the directory's lock, until this object is destroyed or the process ends in any way.
 /// Thread: any, one at a time.
 class data_directory {
 public:
-  /// Makes the directory if there is none (for its user only), locks it, and checks its layout.
-  /// Errors: another process has it (whose pid the sentence names); another layout; no permission.
+  /// Creates the directory if it is missing (only its user may read it), locks it, and checks its layout.
+  /// Errors: another process uses it (the sentence names its pid); another layout; no permission.
   static tl::expected<data_directory, failure> lock(const std::string& path);
-  /// As `lock`, for a tool that reads what a stopped node left: makes nothing, and there has to be something.
+  /// As `lock`, for a tool that reads the data of a stopped node: creates nothing, and fails if there is none.
   static tl::expected<data_directory, failure> lock_existing(const std::string& path);
 
   data_directory(data_directory&& other) noexcept;
@@ -52,24 +52,24 @@ struct identity {
   cluster_id cluster; ///< not set until this node belongs to one
 };
 
-/// Who this directory belongs to, or nothing if nobody yet. `corrupt` if the row cannot be read.
+/// The node that owns this directory, or nothing if none does yet. Error: `corrupt` if the row cannot be read.
 tl::expected<std::optional<identity>, failure> read_identity(read_txn& txn);
 
-/// Makes `txn`'s environment `node`'s, with a disk id drawn at random, or checks that it is already.
-/// Durable with the transaction's commit; a second call with the same node changes nothing.
+/// Records `node` as the owner of the environment of `txn`, with a random disk id, or checks that it is the
+/// owner already. Durable with the transaction's commit; a second call with the same node changes nothing.
 tl::expected<identity, failure> claim_identity(write_txn& txn, node_id node);
 
-/// Puts this node into `cluster`, for ever. `wrong_cluster` if it is in another, or promised itself to
-/// another.
+/// Records for ever that this node belongs to `cluster`. Error: `wrong_cluster` if it belongs to another one,
+/// or has promised to.
 tl::expected<void, failure> join_cluster(write_txn& txn, cluster_id cluster);
 
-/// Formation: before the seeds make a cluster, each promises, durably, which one it will be part of.
-/// Two clusters cannot come from one list of seeds, for nobody promises twice.
+/// Before the seeds form a cluster, each of them durably promises which one it will belong to. No seed
+/// promises twice, so one list of seeds cannot form two clusters.
 std::optional<cluster_id> read_promise(read_txn& txn);
 enum class earlier_promise {
   binds,
-  is_void
-}; ///< `is_void`: the operator's override; never against a joined cluster
+  is_void ///< the operator's override; it never overrides a cluster that was joined
+};
 tl::expected<void, failure> promise_cluster(write_txn& txn, cluster_id cluster,
                                             earlier_promise policy = earlier_promise::binds);
 

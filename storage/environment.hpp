@@ -1,5 +1,5 @@
 #pragma once
-// The disk, as everything above it sees it: ordered tables, transactions, one sync per commit.
+// The disk as the rest of the node sees it: ordered tables, and transactions with one sync per commit.
 // Implementations: `journaled_environment` over `lmdb_environment` (a node), `virtual_environment`
 // (tests/support; crashes on command).
 #include "protocol/values/errors.hpp"
@@ -17,17 +17,17 @@ namespace parley::storage {
 enum class table : std::uint8_t {
   node,  ///< identity, cluster, formation promise; one row per replica (members, term, vote, applied, slot)
   log,   ///< Raft entries of all shards; key = node-wide sequence, so a batch touches few pages
-  state, ///< what commands left: [shard][slot][key]
+  state, ///< rows that applied commands have written: [shard][slot][key]
 };
 inline constexpr std::size_t table_count = 3;
 
-/// What a visitor answers.
+/// Whether a scan continues; the answer of its visitor.
 enum class scan { more, stop };
 using visitor = std::function<scan(std::string_view key, std::string_view value)>;
 
 /// One consistent view.
-/// Thread: the one that uses it, one at a time. Views into it die with it or with its next write.
-/// Errors: a record that fails its checksum reads as absent and makes `status()` `corrupt`, which sticks.
+/// Thread: any, one at a time. Views into it are valid until it ends or writes.
+/// Errors: a record that fails its checksum reads as absent; from then on `status()` is `corrupt`.
 class read_txn {
 public:
   virtual ~read_txn() = default;
@@ -45,27 +45,27 @@ enum class durable {
   with_next ///< with the next commit that is synced; a crash before that may lose it, and all after it
 };
 
-/// Everything or nothing. Thread: the environment's one writer.
+/// Its writes become visible all together or not at all. Thread: the environment's one writer.
 class write_txn : public read_txn {
 public:
   virtual void put(table t, std::string_view key, std::string_view value) = 0;
   /// As `put`, for a key above all others of the table: cheaper.
   virtual void append(table t, std::string_view key, std::string_view value) = 0;
   virtual void erase(table t, std::string_view key) = 0;
-  /// Erases at most `rows_max` keys of [from, to); answers how many. A result below `rows_max` means: none is
-  /// left.
+  /// Erases at most `rows_max` keys of [from, to) and returns how many. A result below `rows_max` means
+  /// that none is left.
   virtual std::size_t erase_range(table t, std::string_view from, std::string_view to,
                                   std::size_t rows_max) = 0;
-  /// Durable (fdatasync) as asked when it returns `none`. Any other answer: the process must stop, the
-  /// outcome is unknown and recovery is through Raft. (A node's environment aborts by itself unless told
-  /// otherwise in a test.)
+  /// When it returns `none`, the transaction is as durable (fdatasync) as `when` says. After any other result
+  /// the outcome is unknown: the process must stop, and Raft restores what was lost. (The environment of a
+  /// node aborts by itself; only tests turn that off.)
   virtual ec commit(durable when) = 0;
   ec commit() { return commit(durable::now); }
 };
 
 struct space {
-  std::uint64_t bytes_free = 0;  ///< what commits can still add
-  bool accepts_proposals = true; ///< false: only votes, applies and trimming, which live off the reserve
+  std::uint64_t bytes_free = 0;  ///< that commits can still add
+  bool accepts_proposals = true; ///< false: only votes, applies and trimming, which use the reserve
 };
 
 class environment {
@@ -78,18 +78,18 @@ public:
   virtual std::unique_ptr<read_txn> begin_old_read() { return begin_read(); }
   virtual space room() = 0;
 
-  /// The writer's, between its transactions: what is committed becomes what readers see. Called when it
-  /// expects readers, when one waits, and with `if_due` now and then. After it, another thread may become the
-  /// writer.
+  /// Makes everything that is committed visible to readers. The writer calls it between its transactions:
+  /// when it expects readers, when a reader waits, and regularly with `if_due`. After it, another thread
+  /// may become the writer.
   enum class publishing { now, if_due };
   virtual ec publish(publishing) { return ec::none; }
   /// `wake` is called, on any thread, when a reader waits for `publish`. Set before there are readers.
   virtual void when_reader_waits(std::function<void()> /*wake*/) {}
 };
 
-/// One shard's state rows inside a transaction: what a state machine sees. Keys come without the shard and
-/// slot prefix. The slot changes when a snapshot is installed: rows are staged beside the old ones, then the
-/// replica's record flips.
+/// One shard's state rows inside a transaction, as a state machine sees them: keys have no shard and slot
+/// prefix. The slot changes when a snapshot is installed: its rows are stored beside the old ones, then the
+/// replica's record names the new slot.
 class shard_view {
 public:
   shard_view(read_txn& txn, shard_id shard, std::uint8_t slot) : txn_{txn}, prefix_{prefix(shard, slot)} {}

@@ -5,8 +5,8 @@
 
 namespace parley::storage {
 
-/// Why something on this disk cannot be used. `what` is a sentence for the operator: what happened, what to
-/// do next.
+/// Why something on this disk cannot be used. `what` is a sentence for the operator: what happened, and
+/// what to do next.
 struct failure {
   ec code{};
   std::string what;

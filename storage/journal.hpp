@@ -1,17 +1,17 @@
 #pragma once
-// The redo journal: what was committed but does not stand in the tables yet, in one file that is written from
-// its beginning again and again.
+// The redo journal: commits that are not stored in the tables yet, in one file that is written from its
+// beginning again and again.
 //
 // A record is one or more commits, whole or absent, and begins at a block's start:
 //
 //   u32 magic, u32 crc (of all that follows), u64 salt, u64 sequence, u32 payload bytes, u32 zero, payload,
 //   zeros to the block's end
 //
-// `sequence` rises by one per record and never falls; `salt` is drawn at each opening, so that bytes of an
-// earlier life, or of a message that looks like a record, are none. The tables name the last record that they
-// contain (`journal_mark`): what follows it is read again after a crash, up to the first record that is not
-// whole. That one was torn by the crash and never acknowledged, unless a later record is whole: then
-// the file is damaged, for a record is written only after the one before it was synced.
+// `sequence` rises by one per record and never falls. `salt` is random and new at each opening: bytes of an
+// earlier run, or of a message that looks like a record, do not have it and are ignored. The tables name the
+// last record that they contain (`journal_mark`); after a crash the records after it are read, up to the first
+// one that is not whole. That record was torn by the crash and never acknowledged, unless a later record is
+// whole: then the file is damaged, because a record is written only after the one before it was synced.
 //
 // Why not LMDB alone: its commit syncs twice and writes every page that a row touched. Measured on the
 // reference machine with three writers: 1.9 ms for eight scattered pages and the meta page, 0.5 ms for a
@@ -55,7 +55,7 @@ class journal {
 public:
   static constexpr std::size_t block_bytes = 4096;
 
-  /// Makes the file, of zeros, if there is none: a sync is cheap only where the blocks exist.
+  /// Creates the file, filled with zeros, if it is missing: a sync is cheap only where the blocks exist.
   static tl::expected<journal, failure> open(const std::string& directory, std::uint64_t bytes);
   static bool exists(const std::string& directory);
 
@@ -63,15 +63,17 @@ public:
   journal& operator=(journal&& other) noexcept;
   ~journal();
 
-  /// Hands over the payloads that follow `after`, in order, and answers the last one's sequence.
-  /// `corrupt`: a record is damaged; or `take` refused one.
+  /// Calls `take` with each payload after `after`, in order, and returns the sequence of the last one.
+  /// Error: `corrupt` if a record is damaged or `take` refused one.
   tl::expected<std::uint64_t, failure> read(journal_mark after,
                                             const std::function<bool(std::string_view)>& take) const;
 
-  /// The tables contain all up to `mark`: the next record begins the file anew.
+  /// To be called when the tables contain everything up to `mark`: the next record is written at the
+  /// beginning of the file.
   void rewind(journal_mark mark);
   bool has_room_for(const journal_record& r) const;
-  /// Durable (fdatasync) when it answers 0; any other answer is an errno, and the outcome is unknown.
+  /// The record is durable (fdatasync) when this returns 0. Any other result is an errno, and
+  /// the outcome is unknown.
   int append(journal_record& r);
   journal_mark last() const { return last_; }
 
@@ -84,11 +86,11 @@ private:
 
   std::string path_;
   int fd_ = -1;
-  int direct_ = -1; ///< past the page cache, where the file system can: a sync is a tenth shorter
-  std::unique_ptr<char, release> buffer_; ///< for it: aligned to blocks
+  int direct_ = -1; ///< bypasses the page cache where the file system can: a sync takes a tenth less
+  std::unique_ptr<char, release> buffer_; ///< for `direct_`: aligned to blocks
   std::size_t buffer_bytes_ = 0;
-  std::uint64_t bytes_ = 0; ///< the file's
-  std::uint64_t at_ = 0;    ///< where the next record goes
+  std::uint64_t bytes_ = 0; ///< size of the file
+  std::uint64_t at_ = 0;    ///< where the next record is written
   journal_mark last_;
 };
 

@@ -76,7 +76,7 @@ bool redo(write_txn& txn, std::string_view payload) {
   return in.done();
 }
 
-/// What a reader gets that could not be served.
+/// A transaction for a reader that could not be served.
 class unreadable final : public read_txn {
 public:
   explicit unreadable(ec why) : why_{why} {}
@@ -130,7 +130,7 @@ private:
   const journal_config config_;
   const bool aborts_; ///< on failure, as the tables do
 
-  // The writer's own.
+  // Used by the writer only.
   std::unique_ptr<write_txn> open_; ///< LMDB's, since the last publish
   journal_record pending_;          ///< committed, but not synced; then the open turn's rows
   std::size_t turn_began_at_ = 0;   ///< in it
@@ -148,7 +148,7 @@ private:
   bool asked_ = false;          ///< `wake` was called since the last publish
 };
 
-/// A transaction as its user sees it: LMDB's, with its rows copied for the journal.
+/// The transaction that the user of an environment sees: LMDB's, with its rows copied for the journal.
 class journaled_environment::impl::turn final : public write_txn {
 public:
   explicit turn(impl& env) : env_{env}, in_{*env.open_}, out_{env.pending_.bytes()} {}
@@ -165,7 +165,7 @@ public:
   }
   ec status() const override { return in_.status(); }
 
-  // The journal first: views into LMDB's pages may die with the write.
+  // The journal comes first: views into LMDB's pages may become invalid with the write.
   void put(table t, std::string_view key, std::string_view value) override {
     note(op::put, t, key, value);
     in_.put(t, key, value);
@@ -298,7 +298,7 @@ ec journaled_environment::impl::commit(durable when) {
     readers_wait = asked_;
   }
   ++commits;
-  // A publish makes durable too: no record where one comes anyway.
+  // A publish makes the rows durable too, so no record is written if one follows.
   if (rows_ >= config_.rows_max || readers_wait || !file_.has_room_for(pending_))
     return publish(publishing::now);
   return when == durable::now ? write_record() : ec::none;
@@ -349,7 +349,7 @@ ec journaled_environment::impl::publish(publishing when) {
   return ec::none;
 }
 
-/// LMDB can only forget all since the last publish: what was committed since then is done again.
+/// LMDB can only abort everything since the last publish, so what was committed since then is applied again.
 void journaled_environment::impl::abandon() {
   in_turn_ = false;
   auto& bytes = pending_.bytes();

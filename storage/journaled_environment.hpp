@@ -1,30 +1,31 @@
 #pragma once
-// LMDB behind a redo journal: what a node keeps its replicas in.
+// LMDB behind a redo journal: the storage of a node's replicas.
 //
-//   commit (now)        the batch's rows go to the journal: one write, one sync
-//   commit (with_next)  they wait in memory, and share the next record
+//   commit (now)        the rows of the batch are written to the journal: one write, one sync
+//   commit (with_next)  the rows wait in memory and are written with the next record
 //   publish             the LMDB transaction that took all these rows commits: readers see them, and the
 //                       journal begins anew
 //
 // Between two publishes one LMDB transaction stays open and takes batch after batch: each page is copied,
-// written and synced once for all of them, and LMDB's own two syncs happen seldom. A reader sees what LMDB
-// has committed; so `begin_read` waits for a publish when something newer is committed.
+// written and synced once for all of them, and LMDB's own two syncs are rare. A reader sees what LMDB has
+// committed, so `begin_read` waits for a publish if something newer is committed.
 //
-// Atomic and in order: after a crash the tables hold a prefix of the commits, with every one that was
-// promised. No mode of LMDB's that weakens durability is used: it lags behind the journal, and its own
-// commits are fully synced.
+// Commits are atomic and in order: after a crash the tables hold a prefix of them, which contains every commit
+// that returned as durable. LMDB lags behind the journal, but none of its modes that weaken durability is
+// used: its own commits are fully synced.
 #include "storage/journal.hpp"
 #include "storage/lmdb_environment.hpp"
 
 namespace parley::storage {
 
 struct journal_config {
-  std::uint64_t bytes = 32ULL << 20; ///< of the file; a publish comes when it is full
-  /// Rows held in the open transaction: each may dirty a page, and those come from LMDB's room. Keep below a
-  /// third of `lmdb_config::reserve_bytes` in pages.
+  std::uint64_t bytes = 32ULL << 20; ///< size of the file; when it is full, a publish follows
+  /// Rows in the open transaction, after which a publish follows. Each row may dirty a page, which needs free
+  /// space in the LMDB file: keep it below a third of `lmdb_config::reserve_bytes` in pages.
   std::uint64_t rows_max = 20'000;
-  std::chrono::milliseconds publish_every{1000}; ///< what `publish(if_due)` keeps to
-  std::chrono::milliseconds reader_wait{2000};   ///< for a publish; then `begin_read` is `overloaded`
+  std::chrono::milliseconds publish_every{1000}; ///< the interval of `publish(if_due)`
+  std::chrono::milliseconds reader_wait{
+      2000}; ///< for a publish; after it `begin_read` fails with `overloaded`
 };
 std::optional<std::string> validate(const journal_config& config);
 
@@ -35,15 +36,15 @@ struct journal_stats {
   std::chrono::microseconds sync_last{};
   std::chrono::microseconds sync_total{};
   std::uint64_t commits = 0;      ///< batches; more than syncs where several shared one
-  std::uint64_t readers_held = 0; ///< had to wait for a publish
+  std::uint64_t readers_held = 0; ///< readers that had to wait for a publish
 };
 
 /// Thread: as `environment` says. The writer's thread may change only after a `publish`.
-/// Holds:  as `lmdb_environment`; and what was committed is never seen before what was committed earlier.
+/// Holds:  as `lmdb_environment`; and no reader sees a commit without those before it.
 class journaled_environment : public environment {
 public:
-  /// Opens both files in `directory` (see lmdb_environment) and takes the journal of an earlier process into
-  /// the tables.
+  /// Opens both files in `directory` (see lmdb_environment) and applies the journal of an earlier
+  /// process to the tables.
   static tl::expected<std::unique_ptr<journaled_environment>, failure>
   open(const std::string& directory, const lmdb_config& tables, const journal_config& config);
   ~journaled_environment() override;
@@ -55,7 +56,7 @@ public:
   ec publish(publishing when) override;
   void when_reader_waits(std::function<void()> wake) override;
 
-  lmdb_stats stats(); ///< the tables': its commits are publishes
+  lmdb_stats stats(); ///< of the tables; each of its commits is a publish
   journal_stats journal();
 
 private:

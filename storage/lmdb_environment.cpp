@@ -58,7 +58,7 @@ public:
   lmdb_stats stats();
 
 private:
-  /// A read transaction of LMDB's, reset between its uses: making one anew costs a lock and a slot.
+  /// A read transaction of LMDB, reset between its uses: a new one would cost a lock and a slot.
   struct slot {
     slot(MDB_txn* txn, const lmdb_tables::handles& tables) : tables{txn, tables, nullptr} {}
     lmdb_tables tables;
@@ -72,11 +72,11 @@ private:
   void give_back(std::unique_ptr<slot> s);
   void grow_if_needed();
   void prepare_file();
-  /// Ends the process, unless a test said otherwise; then every transaction from now on is dead.
+  /// Ends the process. In tests that turn this off, every transaction from now on fails.
   ec stop(ec why, const std::string& objection);
   void committed(std::uint64_t rows, std::chrono::microseconds took);
   void measure();
-  /// Of pages that were freed before `moment`.
+  /// Bytes in pages that were freed before `moment`.
   std::uint64_t count_free_bytes(MDB_txn* txn, std::size_t moment) const;
   std::uint64_t disk_bytes_free() const;
 
@@ -87,7 +87,7 @@ private:
   lmdb_tables::handles tables_{};
   std::uint64_t page_bytes_ = 4096;
 
-  // The writer's own.
+  // Used by the writer only.
   std::string scratch_;
   bool writing_ = false;
   steady::time_point grow_again_at_{};
@@ -364,9 +364,9 @@ void lmdb_environment::impl::grow_if_needed() {
 }
 
 void lmdb_environment::impl::prepare_file() {
-  // A sync is cheaper when it has no new blocks and no new file size to write down. Measured with 32 KiB and
-  // a meta page per commit: 560 us where the file grows, 475 where fallocate went ahead (the extents change
-  // still), 370 where zeros did. And what the file has, nobody else can take: it adds to the reserve.
+  // A sync is cheaper when it has no new blocks and no new file size to record. Measured with 32 KiB and a
+  // meta page per commit: 560 us where the file grows, 475 where fallocate went ahead (the extents change
+  // still), 370 where zeros did. And no other program can take the space of the file: it adds to the reserve.
   static constexpr std::size_t step = 1 << 20;
   static const std::string zeros(step, '\0');
   const auto from = std::max(prepared_bytes_.load(), used_bytes_.load());
@@ -455,8 +455,8 @@ std::unique_ptr<read_txn> lmdb_environment::impl::begin_read() {
 // --- space -------------------------------------------------------------------------------------------------
 
 std::uint64_t lmdb_environment::impl::count_free_bytes(MDB_txn* txn, std::size_t moment) const {
-  // Table 0 is LMDB's own list: one record per transaction that freed pages, under its number; its first word
-  // is how many.
+  // Table 0 is LMDB's own list: one record per transaction that freed pages, under its number; its first
+  // word is how many.
   MDB_cursor* cursor = nullptr;
   if (mdb_cursor_open(txn, 0, &cursor) != 0)
     return 0;
@@ -497,7 +497,7 @@ space lmdb_environment::impl::room() {
   if (until_map_ends < resume_at) {
     // The file never shrinks: on a full disk, what was erased comes back as free pages inside it. They are
     // counted only here, where it matters, and only when something changed, because the count walks LMDB's
-    // list. Pages that a reader still sees are not free: without this a long reader ends in a full map.
+    // list. Pages that a reader still sees do not count as free: otherwise a long reader could fill the map.
     ec why = ec::none;
     const auto now = commits_.load();
     if (auto s = take_slot(if_full::refuse, why)) {

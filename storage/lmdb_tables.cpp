@@ -30,7 +30,7 @@ std::uint32_t checksum(table t, std::string_view key, std::string_view value) {
   return crc32c(value, crc32c(key, crc32c({&which, 1})));
 }
 
-/// A key that outlives the page it was read from.
+/// A copy of a key, valid after its page has changed.
 class key_copy {
 public:
   key_copy() = default;
@@ -48,7 +48,7 @@ private:
 
 } // namespace
 
-/// A cursor for one scan: scans may nest.
+/// A cursor for one scan; scans may be nested.
 class lmdb_tables::lease {
 public:
   lease(lmdb_tables& owner, table t) : owner_{owner}, t_{t} {
@@ -75,17 +75,17 @@ public:
   lease& operator=(const lease&) = delete;
 
   bool usable() const { return usable_; }
-  /// Moves; answers whether there is a record, and which.
+  /// Moves the cursor; returns whether it is at a record, and at which.
   bool move(MDB_cursor_op op, MDB_val& key, MDB_val& record) {
     const int rc = mdb_cursor_get(cursor_, &key, &record, op);
     return !owner_.fault(rc, "scan", t_) && rc == 0;
   }
-  /// To the first key at or above `from`; an empty one is below all others.
+  /// Moves to the first key at or above `from`; an empty `from` is below all others.
   bool seek(std::string_view from, MDB_val& key, MDB_val& record) {
     key = val(from);
     return move(from.empty() ? MDB_FIRST : MDB_SET_RANGE, key, record);
   }
-  /// To the last key below `to`; an empty one is above all others.
+  /// Moves to the last key below `to`; an empty `to` is above all others.
   bool seek_below(std::string_view to, MDB_val& key, MDB_val& record) {
     if (to.empty())
       return move(MDB_LAST, key, record);
@@ -177,7 +177,8 @@ void lmdb_tables::ascend(table t, std::string_view from, std::string_view to, co
 void lmdb_tables::descend(table t, std::string_view from, std::string_view to, const visitor& visit) {
   if (txn_ == nullptr || (!to.empty() && from >= to))
     return;
-  // `from` is needed to the end: a caller's scratch (shard_view's) may not live through its visitor's reads.
+  // `from` is needed until the end, but a caller's buffer (that of shard_view) may change
+  // when its visitor reads.
   const std::string low{from};
   lease cursor{*this, t};
   MDB_val k{}, record{};
@@ -210,7 +211,7 @@ bool lmdb_tables::may_write() {
 void lmdb_tables::put(table t, std::string_view key, std::string_view value) {
   if (!may_write())
     return;
-  // Built outside the tree: `value` and `key` may be views into pages that this very call rearranges.
+  // The record is built outside the tree: `value` and `key` may be views into pages that this call rearranges.
   scratch_->assign(value);
   const auto sum = checksum(t, key, value);
   scratch_->append(reinterpret_cast<const char*>(&sum), trailer_bytes);
@@ -234,7 +235,7 @@ void lmdb_tables::append(table t, std::string_view key, std::string_view value) 
   ++rows_written_;
   if (fault(rc, "append", t))
     return;
-  // In place: log entries are large, and each is written once.
+  // The record is built in place: log entries are large, and each is written once.
   auto* at = static_cast<char*>(record.mv_data);
   const auto sum = checksum(t, key, value);
   value.copy(at, value.size());
@@ -259,7 +260,7 @@ std::size_t lmdb_tables::erase_range(table t, std::string_view from, std::string
   key_copy here{from};
   MDB_val k{}, record{};
   std::size_t erased = 0;
-  // Sought anew after each: where LMDB leaves a cursor after a deletion depends on what the pages did.
+  // The cursor seeks again after each deletion: where LMDB leaves it depends on how the pages have changed.
   while (erased < rows_max && cursor.usable() && cursor.seek(here.view(), k, record)) {
     if (!high.empty() && view(k) >= high)
       break;

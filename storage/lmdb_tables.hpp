@@ -1,5 +1,5 @@
 #pragma once
-// Records and scans inside one LMDB transaction: what readers and the writer share. Internal to storage/.
+// Records and scans inside one LMDB transaction, for readers and the writer. Internal to storage/.
 #include "storage/environment.hpp"
 
 #include <lmdb.h>
@@ -10,17 +10,17 @@
 
 namespace parley::storage {
 
-/// Owns:   its cursors; not the transaction.
+/// Owns:   its cursors, but not the transaction.
 /// Thread: the transaction's.
-/// Holds:  the first thing that goes wrong makes `status()`; from then on writes do nothing.
+/// Holds:  the first failure sets `status()`; from then on writes do nothing.
 class lmdb_tables {
 public:
   using handles = std::array<MDB_dbi, table_count>;
-  static constexpr std::size_t key_bytes_max = 511; ///< LMDB's own, as Debian builds it
+  static constexpr std::size_t key_bytes_max = 511; ///< LMDB's bound, as Debian builds it
   static constexpr std::size_t trailer_bytes = 4;
 
-  /// Reads in a transaction. With `scratch`, writes too: where `put` builds its records, kept by the
-  /// environment from batch to batch, so that a row costs no allocation.
+  /// Reads in a transaction. With `scratch` it writes too: `put` builds its records there. The environment
+  /// keeps it from batch to batch, so that a row costs no allocation.
   lmdb_tables(MDB_txn* txn, const handles& tables, std::string* scratch)
       : txn_{txn}, tables_{tables}, scratch_{scratch} {}
   lmdb_tables(const lmdb_tables&) = delete;
@@ -36,14 +36,15 @@ public:
   std::size_t erase_range(table t, std::string_view from, std::string_view to, std::size_t rows_max);
 
   ec status() const { return status_; }
-  /// For the log line: which call failed, and how. Empty while `status()` is `none`.
+  /// For the log: which call failed, and how. Empty while `status()` is `none`.
   const std::string& objection() const { return objection_; }
   std::uint64_t rows_written() const { return rows_written_; }
   MDB_txn* txn() const { return txn_; }
 
-  /// The (read) transaction was reset and renewed: a clean slate, with the old cursors used again.
+  /// To be called after the (read) transaction was reset and renewed: clears the status, and uses
+  /// the old cursors again.
   void renewed();
-  /// Before the transaction ends for good.
+  /// To be called before the transaction ends.
   void close_cursors();
   void fail(ec why, std::string objection);
 
@@ -55,7 +56,7 @@ private:
   class lease;
 
   bool may_write();
-  bool fault(int rc, const char* call, table t); ///< true if `rc` is a fault; "not found" is none
+  bool fault(int rc, const char* call, table t); ///< true if `rc` is a fault; "not found" is not
   std::optional<std::string_view> checked(table t, std::string_view key, const MDB_val& record);
 
   MDB_txn* txn_;

@@ -1,12 +1,12 @@
 #pragma once
-// The little that storage asks of the operating system in more than one place. Internal to storage/.
+// Calls of the operating system that storage needs in more than one place. Internal to storage/.
 #include <cstdint>
 #include <string>
 
 namespace parley::storage {
 
-/// Directory entries have their own sync: without it a whole new file can be gone after a power failure.
-/// Answers 0 or an errno.
+/// Syncs the entries of a directory: without it, a new file can be missing after a power failure, although the
+/// file itself was synced. Returns 0 or an errno.
 int sync_directory(const std::string& path);
 
 } // namespace parley::storage
