@@ -20,7 +20,7 @@ struct directory_state {
   answer_sink answers; ///< relays to this actor
   report_sink reports;
   std::vector<core::node_record> nodes;
-  std::uint64_t asked = 0; ///< number of the question under way, 0: none
+  std::uint64_t asked = 0; ///< number of the question that has no answer yet; 0: none
   clock_point asked_at{};
 };
 
@@ -49,7 +49,7 @@ void listed(self_ptr self, const core::node_list& list) {
     caf::anon_send(st.store, atom::report_v, st.reports);
 }
 
-/// Shards that are led here: one with a member whose disk is gone goes on with another.
+/// Seals shards that are led here and have a member whose disk is gone, or too few members.
 void look_after(self_ptr self, const replica_report& report) {
   auto& st = self->state;
   reconfiguration_facts facts;
@@ -69,7 +69,7 @@ void look_after(self_ptr self, const replica_report& report) {
       log::info("shard-reconfigured", {{"shard", r.shard}, {"generation", r.gen}, {"members", next->size()}});
       caf::anon_send(st.store, seal_request{r.shard, std::move(*next)});
       if (++seals >= st.config.seals_max)
-        return; // the next look goes on: state transfers share the links with messages
+        return; // the next report continues: state transfers share the links with messages
     }
   }
 }
@@ -80,8 +80,8 @@ caf::behavior directory(self_ptr self, directory_config config, router_actor rou
   st.router = std::move(router);
   st.store = std::move(store);
   const auto me = caf::actor_cast<caf::actor>(self);
-  // Untyped, because it is nobody's to call; what it asks for comes through two typed relays that end with
-  // it.
+  // This actor is untyped, because no other actor calls it. The answers that it asks for arrive through two
+  // typed relays that end with it.
   st.answers = self->spawn<caf::linked>([me](answer_sink::pointer) -> answer_sink::behavior_type {
     return {[me](answer_batch& b) { caf::anon_send(me, std::move(b)); }};
   });

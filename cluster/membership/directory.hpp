@@ -1,6 +1,6 @@
 #pragma once
-// The DIRECTORY actor: keeps this node in the meta shard's list, learns of others, and reconfigures the
-// shards that are led here when the list says that a member's disk is gone or a node could join.
+// The DIRECTORY actor: keeps this node in the meta shard's list, reads the records of the others, and
+// reconfigures the shards that are led here when a member's disk is gone or a node could join, by this list.
 #include "actors/interfaces.hpp"
 #include "protocol/values/settings.hpp"
 
@@ -13,15 +13,15 @@ struct directory_config {
   core::node_record self;
   std::uint16_t replicas = settings::replicas.standard;
   std::chrono::milliseconds look_every{2000};
-  std::size_t seals_max = 8;                     ///< shards reconfigured per look
-  std::chrono::milliseconds answer_within{5000}; ///< then the question is asked anew
-  /// Called with all nodes whenever they were read; any thread.
+  std::size_t seals_max = 8;                     ///< shards reconfigured per `look_every`
+  std::chrono::milliseconds answer_within{5000}; ///< after it the question is sent again
+  /// Called with all nodes whenever they have been read, on any thread.
   std::function<void(const std::vector<core::node_record>&)> learn;
-  /// Whether a node can be reached from here; any thread.
+  /// Whether a node can be reached from here; called on any thread.
   std::function<bool(node_id)> reachable;
 };
 
-/// Also takes a `core::node_record` that wants to be listed: a node that just joined.
+/// The actor also receives the `core::node_record` of a node that has just joined, and proposes to list it.
 caf::actor spawn_directory(caf::actor_system& sys, directory_config config, router_actor router,
                            store_actor store);
 

@@ -36,12 +36,12 @@ std::uint64_t digest(std::vector<endpoint> seeds) {
   return h;
 }
 
-/// The other seeds' nodes, each once; what stands in the way of believing that they are all.
+/// The nodes of the other seeds, each once, and the reasons why these may not be all.
 struct formation::view {
   std::vector<const formation_answer*> others;
   std::string silent;   ///< a seed that did not answer
   bool patient = true;  ///< every silent seed was asked often enough for --form
-  std::string conflict; ///< what no waiting will mend
+  std::string conflict; ///< a fault that does not go away by waiting
 };
 
 formation::formation(formation_config config, std::optional<promise> promised,
@@ -144,7 +144,7 @@ formation_step formation::decide() const {
     v.others.push_back(&a);
   }
 
-  // An operator's word, heard from another node.
+  // Another node was started with --form and proposes a cluster with this node.
   for (const auto* o : v.others) {
     if (o->as != standing::promised || !o->what.forced || !lists(o->what.record.nodes, config_.self))
       continue;
@@ -198,7 +198,7 @@ formation_step formation::decide() const {
     return s;
   }();
 
-  // The operator's word, given here. Of several such nodes the lowest acts.
+  // This node was started with --form. If several were, the one with the lowest number proposes.
   if (step.as != kind::wait || !config_.form || (promised_ && promised_->forced) || !v.patient)
     return step;
   for (const auto* o : v.others)

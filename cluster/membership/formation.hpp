@@ -1,18 +1,17 @@
 #pragma once
-// How nodes that have nothing become one cluster, and never two: the decision, without network, disk or
-// clock.
+// The decision how empty nodes become one cluster, and never two. It knows no network, disk or clock.
 //
-// A seed list names the first nodes. The seed with the lowest number writes down what the cluster shall be (a
-// founding record) once every seed has told it that it holds nothing; every other seed promises that record,
-// durably, once it too has heard from all of them; whoever has seen all promises founds it. A promise is for
-// ever, so two records cannot both be promised by all. A seed that is silent, or holds a cluster already,
-// stops all of this: the first is waited for, the second is joined.
+// A seed list names the first nodes. When every seed has answered that it is empty, the seed with the lowest
+// number writes a founding record: what the cluster will be. Every other seed durably promises that record
+// once it, too, has an answer of all seeds. A node that has seen all promises founds the cluster. A promise
+// lasts for ever, so two records cannot both be promised by all seeds. Two things stop formation: a seed that
+// does not answer is waited for, and a seed that already belongs to a cluster is joined.
 //
-// An operator's --form takes silent seeds for absent and makes earlier promises void. It is their word that
-// no cluster is behind them; only who already holds a cluster does not listen.
+// With --form an operator states that no cluster is behind the seeds that do not answer: they count as absent,
+// and earlier promises become void. Nodes that already belong to a cluster ignore it.
 //
-// Thread: its owner's. The owner makes durable what `decide` asks for *before* it says `promised` or
-// `founded`.
+// Thread: its owner's. The owner makes durable what `decide` asks for *before* it
+// calls `promised` or `founded`.
 #include "cluster/membership/founding.hpp"
 #include "cluster/ops/node_config.hpp"
 
@@ -25,21 +24,22 @@ namespace parley::cluster {
 
 struct promise {
   founding record;
-  std::uint8_t forced = 0; ///< made by --form: the record, not the seed list, says who has to promise
+  /// By --form: the record, and not the seed list, names the nodes that have to promise.
+  std::uint8_t forced = 0;
   template <class F>
   auto fields(F&& f) {
     return f(record, forced);
   }
 };
 
-/// What a node says of itself when asked. Only what is durable.
+/// A node's answer about itself. It contains only what is durable.
 struct formation_answer {
   enum class standing : std::uint8_t { empty = 0, promised = 1, member = 2 };
   core::node_record self;
   standing as = standing::empty;
   std::uint64_t seeds_digest = 0;
   std::uint8_t wants_form = 0;
-  promise what;                         ///< promised: that; member: the cluster's record
+  promise what;                         ///< promised: the promise; member: the cluster's record
   std::vector<core::node_record> nodes; ///< member: all nodes it knows
   template <class F>
   auto fields(F&& f) {
@@ -60,23 +60,23 @@ struct formation_config {
 struct formation_step {
   enum class kind {
     wait,    ///< ask the seeds (again); `why` tells the operator what is missing
-    promise, ///< make `what` durable, then say `promised`
-    found,   ///< make `what.record` durable, with this node's shards, then say `founded`
-    join,    ///< `what.record` is a cluster without this disk: make it durable, then say `founded`, and be
-             ///< listed
-    done     ///< belongs to a cluster
+    promise, ///< make `what` durable, then call `promised`
+    found,   ///< make `what.record` durable, with this node's shards, then call `founded`
+    /// `what.record` is a cluster without this disk: make it durable, call `founded`, then ask to be listed.
+    join,
+    done ///< this node belongs to a cluster
   } as = kind::wait;
   promise what;
-  std::vector<core::node_record> nodes; ///< join: whom to ask
+  std::vector<core::node_record> nodes; ///< join: the nodes to ask
   std::string why;
 };
 
 class formation {
 public:
-  /// `promised` and `founded`: what the disk holds.
+  /// `promised` and `founded`: what is stored on the disk.
   formation(formation_config config, std::optional<promise> promised, std::optional<founding> founded);
 
-  /// The last question to a seed was answered, or not.
+  /// To be called when a seed has answered the last question, or has not.
   void heard(const endpoint& seed, formation_answer answer);
   void silent(const endpoint& seed);
   void promised(promise p) { promised_ = std::move(p); }
@@ -89,10 +89,10 @@ public:
 
 private:
   struct seed_state {
-    std::optional<formation_answer> last; ///< none: silent
+    std::optional<formation_answer> last; ///< none: it did not answer
     std::uint32_t silences = 0;
   };
-  struct view; ///< the other seeds' nodes, each once
+  struct view; ///< the nodes of the other seeds, each once
   formation_step as_told(const formation_answer& member) const;
   formation_step as_promised(const view& v) const;
   formation_step propose(const view& v, std::uint8_t forced) const;
@@ -104,10 +104,10 @@ private:
   std::map<endpoint, seed_state> seeds_;
 };
 
-/// The same for lists with the same addresses in any order.
+/// Does not depend on the order of the list.
 std::uint64_t digest(std::vector<endpoint> seeds);
 
-/// Is this disk of this node among `nodes`?
+/// Whether `nodes` contains this node with this disk.
 bool lists(const std::vector<core::node_record>& nodes, const core::node_record& who);
 
 } // namespace parley::cluster

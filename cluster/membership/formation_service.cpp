@@ -51,7 +51,7 @@ std::vector<core::node_record> read_peers(const std::string& file) {
 
 } // namespace
 
-/// Answers to one round of questions. Shared with callbacks that may come after the round was given up.
+/// Answers to one round of questions. Shared with callbacks that may be called after the round has ended.
 struct formation_service::round {
   struct shared {
     std::mutex mutex;
@@ -182,7 +182,7 @@ tl::expected<membership, std::string> formation_service::run(links& transport, c
       if (step.as == kind::done)
         break;
       if (step.as != kind::wait) {
-        // Under the lock: an answer tells what is durable, neither more nor less.
+        // Under the lock, because an answer must contain exactly what is durable.
         if (auto done = persist(step, found); !done)
           return tl::unexpected(done.error());
         if (step.as == kind::promise)
@@ -278,7 +278,7 @@ void formation_service::remember(const std::vector<core::node_record>& nodes) {
   }
   if (config_.peers_file.empty())
     return;
-  // A hint: lost or torn, the founders and the seeds are asked instead.
+  // The file is a hint: if it is lost or torn, the founders and the seeds are asked instead.
   const auto fresh = config_.peers_file + ".new";
   std::ofstream{fresh, std::ios::binary | std::ios::trunc} << core::encode(peers_list{nodes});
   std::rename(fresh.c_str(), config_.peers_file.c_str());

@@ -22,44 +22,46 @@ namespace parley::cluster {
 
 struct formation_service_config {
   formation_config decision;
-  std::string peers_file;                      ///< a hint kept beside the data; empty: none
-  std::chrono::milliseconds ask_every{300};    ///< each seed, while something is missing
-  std::chrono::milliseconds say_every{10'000}; ///< the same reason for waiting, in the log
+  std::string peers_file; ///< a hint, stored beside the data; empty: none
+  /// Interval at which each seed is asked while something is missing.
+  std::chrono::milliseconds ask_every{300};
+  /// Interval at which the same reason for waiting is logged again.
+  std::chrono::milliseconds say_every{10'000};
 };
-/// From a node's settings and its disk's identity.
+/// Made from a node's settings and the identity of its disk.
 formation_service_config make_formation_config(const node_config& c, disk_id disk);
 
 struct membership {
   founding cluster;
-  std::vector<core::node_record> nodes; ///< all that are known, this one and founders included
+  std::vector<core::node_record> nodes; ///< all known nodes, including this one and the founders
 };
 
 class formation_service {
 public:
-  /// Reads what `env` holds; it outlives this object.
+  /// Reads the state of formation from `env`, which outlives this object.
   formation_service(formation_service_config config, storage::environment& env);
 
-  /// To `links::on_query`.
+  /// To be called by `links::on_query`.
   std::string answer(node_id from, std::string_view question);
 
-  /// Makes what the founding record says durable for this node (its replicas, through the transaction).
+  /// Stores this node's replicas of a founding record, in the transaction.
   using found_shards = std::function<void(storage::write_txn&, const founding&)>;
-  /// Until this node belongs to a cluster, and the cluster knows it. The error is for the operator; "stopped"
-  /// if `stop` was set.
+  /// Returns when this node belongs to a cluster and the cluster lists it. The error is a sentence for the
+  /// operator, or "stopped" if `stop` was set.
   tl::expected<membership, std::string> run(links& transport, const std::atomic<bool>& stop,
                                             const found_shards& found);
 
-  /// What `run` waits for, as it was last logged; empty before. Any thread.
+  /// What `run` waits for, as last logged; empty before that. Any thread.
   std::string waits_for() const {
     std::lock_guard guard{mutex_};
     return said_;
   }
 
-  /// From now on members answer with these. `admit`: a node wants to be listed in the meta shard: propose it,
-  /// and return at once; it asks again until `nodes` lists it.
+  /// From now on this member answers newcomers with `nodes`. It calls `admit` when a node asks to be listed in
+  /// the meta shard: that proposes the node and returns at once; the node asks again until `nodes` lists it.
   void serve(std::function<std::vector<core::node_record>()> nodes,
              std::function<void(const core::node_record&)> admit);
-  /// Keeps the list for the next start.
+  /// Stores the list for the next start.
   void remember(const std::vector<core::node_record>& nodes);
 
 private:

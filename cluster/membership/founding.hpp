@@ -1,5 +1,5 @@
 #pragma once
-// What a cluster is from its first moment on: decided once, by formation, durable on every founder.
+// The founding record of a cluster: formation decides it once, and every founder stores it.
 #include "actors/core/commands.hpp"
 #include "cluster/replication/replication.hpp"
 #include "protocol/values/settings.hpp"
@@ -20,7 +20,8 @@ struct founding {
   }
 };
 
-/// Members of generation 1 of `shard`: the founders in turn, so that every node leads and follows alike.
+/// The members of generation 1 of `shard`: founders in turn, so that all nodes lead and
+/// follow equally many shards.
 inline std::vector<member> first_members(const founding& f, shard_id shard) {
   std::vector<member> out;
   const auto n = f.nodes.size();

@@ -12,7 +12,7 @@ std::optional<std::vector<member>> reconfigure(const reconfiguration_facts& f) {
   auto next = f.members;
   std::sort(next.begin(), next.end());
 
-  // First what was lost: until then the shard has a member that can never answer.
+  // Lost disks come first: until they are replaced, the shard has members that can never answer.
   for (auto& m : next) {
     const auto now = std::find_if(nodes.begin(), nodes.end(), [&](const auto& n) { return n.id == m.node; });
     if (now == nodes.end() || now->disk == m.disk || now->disk == disk_id::none || !reachable(m.node))
@@ -22,8 +22,8 @@ std::optional<std::vector<member>> reconfigure(const reconfiguration_facts& f) {
     return next;
   }
 
-  // Then what is missing, all at once: each seal costs a transfer. From one node on by the shard's number, as
-  // at formation, so that shards spread over the nodes that joined.
+  // Then missing members are added, all at once, because each seal costs a transfer. The shard's number
+  // decides with which node to begin, as at formation, so that shards spread over the nodes that joined.
   const auto wanted = std::min<std::size_t>(f.replicas, nodes.size());
   if (next.size() >= wanted)
     return std::nullopt;

@@ -26,7 +26,7 @@ std::uint64_t read(const counter& c) {
 class page {
 public:
   explicit page(std::vector<MetricFamily>& out) : out_{out} {}
-  /// Starts a family; what follows belongs to it.
+  /// Starts a family; the values that follow belong to it.
   page& family(std::string name, std::string help, MetricType type) {
     MetricFamily f;
     f.name = "parley_" + std::move(name);
@@ -67,7 +67,7 @@ public:
     finish(m, total + read(h.buckets.back()), static_cast<double>(read(h.sum)));
     return *this;
   }
-  /// `batches[i]`: of at most 2^i rows.
+  /// `batches[i]` counts batches of at most 2^i rows.
   page& histogram(const storage::lmdb_stats& s) {
     auto m = metric();
     std::uint64_t total = 0;

@@ -1,5 +1,5 @@
 #pragma once
-// What the admin port exports, gathered when somebody asks: hot paths only add to atomics.
+// The metrics that the admin port exports. They are gathered at each request; hot paths only add to atomics.
 #include "actors/router.hpp"
 #include "cluster/links/link_outlet.hpp"
 #include "cluster/node/store.hpp"
@@ -13,14 +13,14 @@
 
 namespace parley::cluster {
 
-/// The store's commits. Thread: `committed` the store's, reading any.
+/// Commits of the store. Thread: `committed` is called by the store's thread, the others by any.
 class commit_metrics final : public store_observer {
 public:
   void committed(std::size_t commands, std::chrono::nanoseconds sync) override {
     commands_.observe(commands);
     sync_.observe(sync);
   }
-  const size_histogram& commands() const { return commands_; } ///< proposed here and applied, by commit
+  const size_histogram& commands() const { return commands_; } ///< proposed here and applied, per commit
   const duration_histogram& sync() const { return sync_; }
 
 private:
@@ -28,13 +28,13 @@ private:
   duration_histogram sync_;
 };
 
-/// What waits in memory for others. Thread: any.
+/// How much waits in memory. Thread: any.
 struct depths {
-  counter delivery_queue_rows{0}; ///< for clients, in all delivery queues
-  counter owed{0};                ///< to other shards, of all shards led here
+  counter delivery_queue_rows{0}; ///< rows for clients, in all delivery queues
+  counter owed{0};                ///< commands for other shards, of all shards led here
 };
 
-/// What a node is like now. Any thread may ask.
+/// The state of a node at one moment.
 struct node_snapshot {
   std::vector<replica_status> replicas;
   std::vector<link_status> links;

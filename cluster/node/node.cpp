@@ -34,7 +34,7 @@ public:
 
   explicit gateway_thread(parts p)
       : thread_{[this, p = std::move(p)](kj_thread::loop& here) { return run(here, p); }} {}
-  /// `none` once it listens, or why not.
+  /// Returns `none` once it listens, or the reason why it does not.
   std::optional<std::string> started() { return thread_.started(); }
   void drain() {
     thread_.tell([this] { server_->drain(); });

@@ -18,8 +18,8 @@
 
 namespace parley::cluster {
 
-/// Owns:   the actors, the gateway threads and their order of birth and death.
-/// Thread: main's. `links`, `env` and the actor system outlive it; `links` is started by it.
+/// Owns:   the actors and the gateway threads; it starts and stops them in the right order.
+/// Thread: main's. The links, the environment and the actor system outlive it.
 class node {
 public:
   node(caf::actor_system& system, const node_config& config, const storage::identity& identity,
@@ -28,25 +28,25 @@ public:
   node(const node&) = delete;
   node& operator=(const node&) = delete;
 
-  /// What links call. Give it to their constructor.
+  /// Receives the events of the links; to be given to their constructor.
   link_events& events();
-  /// Everything up, gateways last. `none`, or a sentence for the operator.
+  /// Starts everything, the gateways last. Returns `none`, or a sentence for the operator.
   std::optional<std::string> start(links& transport);
-  /// What a drain left behind when its time was over.
+  /// What was left when a drain ended.
   struct leftovers {
     std::size_t clients = 0, leaderships = 0;
   };
-  /// Stops accepting, hands leaderships over, tells clients to reconnect spread in time; returns when they
-  /// are gone or the deadline has passed.
+  /// Stops accepting clients, hands leaderships over, and asks clients to reconnect elsewhere, spread over
+  /// time. Returns when all have left or the deadline has passed.
   leftovers drain();
   node_snapshot snapshot();
   const gateway::gateway_metrics& metrics() const;
   const commit_metrics& commits() const;
   const depths& waiting() const;
   const router_counters& routing() const;
-  /// Nodes of the cluster, as far as this one has heard. Any thread.
+  /// The nodes of the cluster that this node knows. Any thread.
   std::vector<core::node_record> nodes() const;
-  /// Wants `newcomer` listed in the meta shard; returns at once. Any thread.
+  /// Proposes to list `newcomer` in the meta shard, and returns at once. Any thread.
   void admit(const core::node_record& newcomer);
 
 private:

@@ -14,7 +14,7 @@ const char* role_name(replica_status::role r) {
   return names.at(static_cast<std::size_t>(r));
 }
 
-/// A reason may quote what another node said.
+/// A reason may quote text of another node.
 std::string escaped(std::string_view text) {
   std::string out;
   for (const char c : text)

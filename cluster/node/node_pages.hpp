@@ -1,5 +1,5 @@
 #pragma once
-// What the admin port says of this process, from before there is a node until it ends.
+// The pages of the admin port, from the start of the process to its end, also before there is a node.
 #include "cluster/node/node.hpp"
 #include "cluster/ops/admin_server.hpp"
 
@@ -9,16 +9,16 @@
 
 namespace parley::cluster {
 
-/// Thread: `starts`, `is` and `drains` main's, the rest the admin server's.
+/// Thread: main calls `starts`, `is` and `drains`; the admin server calls the others.
 class node_pages final : public admin_source {
 public:
   explicit node_pages(node_id self) : self_{self} {}
-  /// While there is no node: what it waits for.
+  /// Until there is a node, the pages show what `waits_for` returns.
   void starts(std::function<std::string()> waits_for) {
     std::lock_guard guard{mutex_};
     waits_for_ = std::move(waits_for);
   }
-  /// Formation is over: from now on the pages are about `it`, which outlives them.
+  /// To be called after formation: from now on the pages show `it`, which outlives them.
   void is(node& it) { node_.store(&it); }
   void drains() { draining_.store(true); }
 
@@ -30,7 +30,7 @@ private:
   readiness state_of(const node_snapshot& now) const;
 
   node_id self_;
-  std::mutex mutex_; ///< guards the next
+  std::mutex mutex_; ///< guards `waits_for_`
   std::function<std::string()> waits_for_;
   std::atomic<node*> node_{nullptr};
   std::atomic<bool> draining_{false};

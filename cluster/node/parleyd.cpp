@@ -1,4 +1,5 @@
-// parleyd: one node. Settings, data directory, formation, node, and a polite end.
+// parleyd: one node. It reads settings, locks the data directory, takes part in formation, runs the node, and
+// drains it at the end.
 #include "cluster/links/network_scheduler.hpp"
 #include "cluster/machine/dump.hpp"
 #include "cluster/membership/formation_service.hpp"
@@ -29,8 +30,8 @@ using namespace parley::cluster;
 
 constexpr std::string_view version = "0.1.0";
 
-/// Links exist before the node does (formation speaks over them) and after it: until there is a node, what
-/// arrives belongs to nobody.
+/// Links exist before the node does, because formation uses them, and after it. Payloads that arrive while
+/// there is no node are dropped.
 class events_relay final : public link_events {
 public:
   void to(link_events* events) { to_.store(events); }
@@ -47,7 +48,7 @@ private:
   std::atomic<link_events*> to_{nullptr};
 };
 
-/// SIGTERM and SIGINT are blocked everywhere and waited for here.
+/// SIGTERM and SIGINT are blocked in all threads; this class waits for them.
 class signals {
 public:
   signals() {
@@ -64,7 +65,7 @@ public:
       log::info("stopping", {{"signal", which}});
       stop.store(true);
       stop.notify_all();
-      sigwait(&set_, &which); // a second one means: now
+      sigwait(&set_, &which); // a second one ends the process at once
       std::_Exit(1);
     }}.detach();
   }
@@ -83,15 +84,16 @@ void raise_descriptor_limit() {
   setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-/// A message is handed from thread to thread, and the kernel lets a woken one displace its waker at once: in
-/// the middle of handing over the rest, or holding the lock that the other needs first. Batch threads wait
-/// for their turn: a fifth less delay at low load. Threads inherit it; where it is forbidden nothing is lost.
+/// A message is passed from thread to thread. By default Linux may run a woken thread at once, preempting the
+/// thread that woke it, which may not have handed over the rest of its work yet or may hold a lock that the
+/// other needs. SCHED_BATCH prevents this: a fifth less delay was measured at low load. Threads inherit it.
+/// Where it is forbidden, the node runs as without it.
 void let_wakers_finish() {
   const sched_param none{};
   sched_setscheduler(0, SCHED_BATCH, &none);
 }
 
-/// Of the terminal that help is printed on, or what every terminal has.
+/// The width of the terminal that help is printed on, or that of the narrowest usual one.
 std::size_t terminal_columns() {
   winsize size{};
   return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
@@ -103,7 +105,8 @@ int fail(std::string_view what) {
   return 1;
 }
 
-/// Once there are actors, an end is abrupt: they hold what an orderly one would take from under them.
+/// Once there are actors, the process ends without destructors: actors use objects
+/// that destructors would destroy.
 [[noreturn]] void leave(int status) {
   std::fflush(stdout);
   std::_Exit(status);
@@ -148,8 +151,8 @@ struct caf_settings : caf::actor_system_config {
 int run(const node_config& config) {
   if (config.threads_batch)
     let_wakers_finish();
-  signals signals; // before any thread begins: a thread that does not block SIGTERM would die of it, and all
-                   // with it
+  // Before any thread begins: SIGTERM would end a process with a thread that does not block it.
+  signals signals;
   log::start({log::level_named(config.log_level),
               config.log_format == "json" ? log::format::json : log::format::text});
   signals.watch();
@@ -223,8 +226,8 @@ int run(const node_config& config) {
   forming.remember(it.nodes());
   log::info("stopped");
   log::stop();
-  // Nothing durable hangs on an orderly end: what is acknowledged is on disk, the rest is on other nodes or
-  // is sent again. So there is nothing to wait for.
+  // Everything that was acknowledged is on disk, and the rest is on other nodes or is sent again. So there is
+  // nothing to wait for.
   leave(0);
 }
 

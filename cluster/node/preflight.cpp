@@ -51,8 +51,8 @@ problem unreadable(const node_config& c) {
   return {};
 }
 
-/// The gateway's own sockets share their port among its threads, and would share it with another process's
-/// too: so whether it is free is asked without that.
+/// The sockets of the gateway's threads share their port, and would share it with another process as well. So
+/// this check binds a socket that does not share.
 problem taken(const endpoint& e, const char* flag) {
   const auto at = transport::resolve({e.host, e.port});
   if (!at)

@@ -1,7 +1,7 @@
 #pragma once
-// What can be known to be wrong before a node touches its data or speaks to anybody: each as a sentence that
-// says what to do. Later checks find the same, but later: after a cluster was formed that its clients cannot
-// reach.
+// Checks before a node touches its data or opens a connection; each failure is a sentence that says what
+// to do. Without them, later checks would find the same faults, but only after a cluster was formed that
+// its clients cannot reach.
 #include "cluster/ops/node_config.hpp"
 
 #include <optional>
@@ -10,10 +10,10 @@
 
 namespace parley::cluster {
 
-/// The first thing that is in the way: certificates, ports, data directory. Looks, and changes nothing.
+/// The first fault of certificates, ports or data directory, or `none`. Changes nothing.
 std::optional<std::string> objection(const node_config& config);
 
-/// What may be right later: seeds whose names cannot be looked up.
+/// Faults that may go away by themselves: seeds whose names cannot be resolved.
 std::vector<std::string> doubts(const node_config& config);
 
 } // namespace parley::cluster

@@ -25,7 +25,7 @@ mono_ms steady_now() {
   std::abort();
 }
 
-/// Who waits for an engine's ticket.
+/// The asker that waits for a ticket of the engine.
 struct waiting {
   result_sink reply_to;
   std::uint64_t ticket = 0;
@@ -43,14 +43,14 @@ struct store_state {
 
   mono_ms now() { return clock.at(steady_now()); }
   std::unordered_map<std::uint64_t, waiting> proposals; ///< by the engine's ticket; reads too
-  std::vector<proposal> merging;                        ///< that can wait
+  std::vector<proposal> merging;                        ///< proposals that can wait
   bool turn_queued = false;
   bool open = false;
 };
 
 using self_ptr = wired_store_actor::stateful_pointer<store_state>;
 
-/// One message per receiver and turn.
+/// Collects the messages of a turn, so that each receiver gets one.
 class results {
 public:
   void add(const result_sink& to, result r) {
@@ -105,7 +105,7 @@ void hand_out(store_state& st, events& news) {
   caf::anon_send(st.wiring.router, leadership_news{std::move(news.leaderships)});
 }
 
-/// What applying left: answers for those who proposed, debts and arrivals for the shards that lead here.
+/// Sends the results of applied commands: answers to the proposers, debts and arrivals to shards led here.
 std::size_t hand_out_results(store_state& st) {
   auto left = st.machine->take_results();
   results out;
@@ -194,7 +194,7 @@ void propose(store_state& st, proposal& p) {
   st.engine->propose(p.shard, remember(st, p.reply_to, p.ticket), std::move(p.command));
 }
 
-/// Each round costs every replica a sync and a dozen threads a wake-up, for one command as for a hundred.
+/// A round costs every replica a sync and a dozen threads a wake-up, whether it has one command or a hundred.
 void keep(self_ptr self, proposal& p) {
   auto& st = self->state;
   if (st.merging.empty())

@@ -10,14 +10,14 @@
 
 namespace parley::cluster {
 
-/// Sends bytes on the raft lane; a frame that cannot go is followed by a `peer_lost`.
+/// Sends frames on the raft lane; if one cannot be sent, a `peer_lost` follows.
 class raft_port {
 public:
   virtual ~raft_port() = default;
   virtual void send_raft(node_id to, std::string frame) = 0;
 };
 
-/// What the store tells metrics, from its own thread.
+/// Receives the store's commits for metrics, on the store's thread.
 class store_observer {
 public:
   virtual ~store_observer() = default;
@@ -26,9 +26,9 @@ public:
 
 struct store_config {
   replication_config replication;
-  std::size_t proposals_max = 16'384; ///< unanswered, of all shards; above: overloaded
-  std::chrono::milliseconds merge_within{
-      100}; ///< how long proposals that can wait are kept, for one round together
+  std::size_t proposals_max = 16'384; ///< unanswered, of all shards; more are refused with `overloaded`
+  /// How long proposals that can wait are kept, so that one round takes several of them.
+  std::chrono::milliseconds merge_within{100};
 };
 /// `none`, or which field cannot be run with.
 std::optional<std::string> validate(const store_config& config);
@@ -45,11 +45,11 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::cluster::store_wiring)
 
 namespace parley::cluster {
 
-/// The STORE as its node assembles it: it starts with the wiring.
+/// The STORE as its node starts it: it begins to work when it receives the wiring.
 using wired_store_actor = store_actor::extend<caf::reacts_to<store_wiring>, caf::reacts_to<atom::sweep>>;
 
-/// Spawns it detached: it blocks in the sync. `env` outlives the actor. A store that cannot open aborts the
-/// process: what it remembers is on the other replicas.
+/// Spawns it detached, because it blocks during a sync. `env` outlives the actor. A store that cannot open
+/// aborts the process; its data is on the other replicas.
 wired_store_actor spawn_store(caf::actor_system& sys, store_config config, storage::environment& env);
 
 } // namespace parley::cluster

@@ -59,7 +59,7 @@ private:
   const kj::HttpHeaderTable& table_;
 };
 
-/// Who speaks no HTTP learns it and is hung up on; who has gone is no news.
+/// A client that does not send HTTP gets an error and is disconnected. Clients that disconnect are not logged.
 class quiet_errors final : public kj::HttpServerErrorHandler {
 public:
   kj::Promise<void> handleApplicationError(kj::Exception, kj::Maybe<kj::HttpService::Response&>) override {
@@ -76,7 +76,7 @@ kj::Duration span(std::chrono::milliseconds d) {
   return static_cast<std::int64_t>(d.count()) * kj::MILLISECONDS;
 }
 
-/// All that a TLS port needs, read once.
+/// The files that a TLS port needs, read once.
 struct tls_files {
   kj::String certificate, key, ca;
 };
@@ -189,7 +189,7 @@ private:
                 here.connections.add(serve(kj::mv(stream), here));
               return kj::READY_NOW;
             },
-            // Out of descriptors, for instance: they come back when clients go.
+            // For instance, file descriptors ran out: clients that disconnect free some.
             [&here](kj::Exception&&) { return here.timer.afterDelay(100 * kj::MILLISECONDS); })
         .then([this, &port, &here] { return accept(port, here); });
   }
@@ -208,7 +208,7 @@ private:
   const admin_config config_;
   admin_source& source_;
   std::uint16_t port_ = 0;
-  std::size_t open_ = 0; ///< the loop's
+  std::size_t open_ = 0; ///< used on the loop only
   kj_thread thread_;     ///< last: it uses all of the above
 };
 

@@ -1,9 +1,9 @@
 #pragma once
 // The admin port: /metrics for Prometheus, /healthz (the process runs), /readyz (it serves), / for a person.
 //
-// On loopback it is plain HTTP: whoever can reach it can reach the process. Anywhere else it is TLS, and only
-// for those who show a certificate of the admin authority; without such certificates it does not listen
-// there.
+// On loopback it is plain HTTP, because a user of this machine can reach the process anyway. On any other
+// address it is TLS and asks clients for a certificate of the admin authority; a node without certificates of
+// its own does not listen there.
 #include "cluster/ops/node_config.hpp"
 
 #include <tl/expected.hpp>
@@ -14,7 +14,7 @@
 
 namespace parley::cluster {
 
-/// What the pages say. Called on the admin server's thread, one question at a time.
+/// The content of the pages. Called on the admin server's thread, one request at a time.
 class admin_source {
 public:
   struct readiness {
@@ -31,12 +31,13 @@ struct admin_config {
   endpoint listen = default_of(settings::admin_listen); ///< port 0: any free one
   // Read only if `listen` is not loopback:
   std::string certificate_file, key_file; ///< of this node's admin port
-  std::string ca_file;                    ///< whose certificates are let in
+  std::string ca_file;                    ///< clients need a certificate of this authority
 
-  // One request a connection: a scrape comes every few seconds, and a connection that is over cannot be slow.
-  std::chrono::milliseconds request_within{3'000};     ///< handshake and headers
-  std::chrono::milliseconds connection_within{10'000}; ///< all of it: a slow reader is cut off
-  std::size_t connections_max = 64;                    ///< more are hung up on
+  // Each connection serves one request: scrapes are seconds apart, and a closed connection cannot be slow.
+  std::chrono::milliseconds request_within{3'000}; ///< handshake and headers
+  /// The whole connection; a slow reader is disconnected.
+  std::chrono::milliseconds connection_within{10'000};
+  std::size_t connections_max = 64; ///< more are closed at once
 };
 
 /// Owns: one thread with its own event loop. A slow reader delays nobody.

@@ -1,5 +1,5 @@
 #pragma once
-// A KJ event loop on a thread of its own, told things through its executor.
+// A KJ event loop on its own thread; other threads run functions on it through its executor.
 #include <kj/async-io.h>
 
 #include <functional>
@@ -12,13 +12,13 @@
 namespace parley::cluster {
 
 /// Owns:   the thread and its loop.
-/// Thread: its owner's, one at a time. What lives on the loop is made, told things and destroyed there.
+/// Thread: its owner's, one at a time. Objects of the loop are created, used and destroyed on the loop.
 class kj_thread {
 public:
-  /// What the body sees of the thread it runs on.
+  /// The part of this object that the thread's body may use.
   class loop {
   public:
-    /// All is set up: the thread can be told things from now on. Returns when it has to stop.
+    /// To be called when everything is set up: from now on `tell` works. Returns when the thread has to stop.
     void serve() { owner_.serve(io); }
     kj::AsyncIoContext io = kj::setupAsyncIo();
 
@@ -27,7 +27,7 @@ public:
     explicit loop(kj_thread& owner) : owner_{owner} {}
     kj_thread& owner_;
   };
-  /// Builds what lives on the loop, then calls `serve`; or answers, instead, why it cannot.
+  /// Sets up the objects of the loop, then calls `serve`; or returns the reason why it cannot.
   using body = std::function<std::optional<std::string>(loop&)>;
 
   explicit kj_thread(body b) : thread_{[this, b = std::move(b)] { run(b); }} {}
@@ -38,9 +38,9 @@ public:
   kj_thread(const kj_thread&) = delete;
   kj_thread& operator=(const kj_thread&) = delete;
 
-  /// Waits until it serves: `none`; or why it does not. Once.
+  /// Waits until the loop serves and returns `none`, or the reason why it does not. To be called once.
   std::optional<std::string> started() { return started_.get_future().get(); }
-  /// Runs `f` on the loop and waits for it; does nothing if it does not serve.
+  /// Runs `f` on the loop and waits for its end; does nothing if the loop does not serve.
   template <class F>
   void tell(F f) {
     std::lock_guard guard{mutex_};
@@ -75,7 +75,7 @@ private:
   }
 
   std::promise<std::optional<std::string>> started_;
-  bool served_ = false; ///< the loop's
+  bool served_ = false; ///< used on the loop only
   std::mutex mutex_;
   kj::Maybe<kj::Own<const kj::Executor>> executor_;
   kj::Own<kj::PromiseFulfiller<void>> stop_;

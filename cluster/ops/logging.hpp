@@ -1,12 +1,12 @@
 #pragma once
-// What a node tells its operator: one line an event, a stable name and fields, never a message's body, a key,
-// a token or a phone number.
+// Log lines for the operator: one line per event, with a stable name and fields. A line never contains the
+// body of a message, a key, a token or a phone number.
 //
 //   log::warn("peer-refused", {{"claims", 4}, {"why", "unknown node"}});
 //   2026-11-24T07:00:00.123Z warn peer-refused claims=4 why="unknown node"        or, with format json,
 //   {"t":"2026-11-24T07:00:00.123Z","level":"warn","event":"peer-refused","claims":4,"why":"unknown node"}
 //
-// Thread: any. Never blocks on a slow terminal: a bounded queue drops its oldest lines.
+// Thread: any. A slow terminal never blocks the caller: the queue is bounded and drops its oldest lines.
 #include <atomic>
 #include <chrono>
 #include <concepts>
@@ -21,7 +21,7 @@ namespace parley::log {
 enum class level : std::uint8_t { trace, debug, info, warn, error };
 enum class format : std::uint8_t { text, json };
 
-/// One fact about an event. `key` outlives the call: a literal.
+/// One fact about an event. `key` must outlive the call; use a literal.
 struct field {
   template <class T>
   field(std::string_view key, const T& value) : key{key} {
@@ -46,9 +46,10 @@ struct config {
   std::size_t lines_waiting_max = 8192;
 };
 
-/// Lines go to standard error from now on. Once, in `main`; without it only warnings and errors show.
+/// From now on lines are written to standard error. Called once, in `main`; before it only warnings
+/// and errors are written.
 void start(const config& c);
-/// Writes what is waiting. Before exit.
+/// Writes all lines that wait. To be called before the process exits.
 void stop();
 
 bool enabled(level at);
@@ -72,11 +73,11 @@ level level_named(std::string_view name);
 /// One event as `write` shows it, without time and level. For tests.
 std::string render(format as, std::string_view event, fields facts);
 
-/// For events that strangers can cause: at most one line in `every`, and how many were left out.
+/// For events that strangers can cause: allows at most one line in `every`, and counts those left out.
 class limiter {
 public:
   explicit limiter(std::chrono::milliseconds every) : every_{every} {}
-  /// -1: say nothing. Else: log, and tell that so many were not.
+  /// -1: write no line. Otherwise: write one, with this number of lines that were left out.
   std::int64_t admit(std::chrono::steady_clock::time_point now = std::chrono::steady_clock::now());
 
 private:
