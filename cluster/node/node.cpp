@@ -2,7 +2,7 @@
 
 #include "actors/alarm.hpp"
 #include "actors/kj_mailbox.hpp"
-#include "cluster/machine/state_reader.hpp"
+#include "cluster/machine/stored_state.hpp"
 #include "cluster/membership/directory.hpp"
 #include "cluster/node/node_settings.hpp"
 #include "cluster/ops/kj_thread.hpp"
@@ -80,7 +80,7 @@ public:
   impl(caf::actor_system& system, const node_config& config, const storage::identity& identity,
        const membership& m, storage::journaled_environment& env)
       : system_{system}, config_{config}, founding_{m.cluster}, nodes_{m.nodes}, disk_{identity.disk},
-        env_{env}, process_{system_chance().nonzero()}, reader_{make_state_reader(env)} {
+        env_{env}, process_{system_chance().nonzero()}, reader_{open_stored_state(env)} {
     router_config rc;
     rc.node = config.node;
     rc.process = process_;

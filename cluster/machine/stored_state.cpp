@@ -1,4 +1,4 @@
-#include "cluster/machine/state_reader.hpp"
+#include "cluster/machine/stored_state.hpp"
 
 #include "cluster/machine/shard_queries.hpp"
 #include "cluster/replication/replication.hpp"
@@ -11,7 +11,7 @@ constexpr std::size_t history_rows_max = 512;
 constexpr std::size_t history_bytes_max = 192 << 10;
 constexpr std::size_t debts_bytes_max = 4 << 20;
 
-class environment_reader final : public state_reader {
+class stored_state final : public state_reader {
   /// A shard without a replica here reads as empty.
   template <class F>
   static auto view(storage::read_txn& txn, shard_id s, F ask) {
@@ -36,7 +36,7 @@ class environment_reader final : public state_reader {
   }
 
 public:
-  explicit environment_reader(storage::environment& env) : env_{env} {}
+  explicit stored_state(storage::environment& env) : env_{env} {}
 
   std::optional<core::placement> find_retry(shard_id s, const core::submission& what) override {
     return view(s, [&](auto& v) { return queries::find_retry(v, what); });
@@ -84,8 +84,8 @@ private:
 
 } // namespace
 
-std::unique_ptr<state_reader> make_state_reader(storage::environment& env) {
-  return std::make_unique<environment_reader>(env);
+std::unique_ptr<state_reader> open_stored_state(storage::environment& env) {
+  return std::make_unique<stored_state>(env);
 }
 
 } // namespace parley::cluster
