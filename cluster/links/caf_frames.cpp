@@ -35,7 +35,7 @@ bool frame_follower::objects() const {
   return header_left_ <= left_behind_length && payload_left_ > payload_bytes_max_;
 }
 
-/// The header's first eight bytes go through the number: the last four of them stay in it.
+/// The first eight bytes of the header are shifted through this number, which keeps the last four of them.
 std::size_t frame_follower::read_length(std::string_view bytes) {
   const auto n = std::min<std::size_t>(bytes.size(), header_left_ - left_behind_length);
   for (const char c : bytes.substr(0, n))
@@ -51,11 +51,11 @@ namespace caf {
 static_assert(CAF_VERSION == 1706,
               "look again whether its binary_deserializer::begin_sequence is still like this");
 
-// Lengths within a frame. CAF 0.17.6 also believes those: a few bytes to any actor that say "a buffer of
-// 2^32-1 bytes follows" make it fill 4 GiB with zeros before it looks whether so many came. So its own
-// function for reading a length is replaced (a definition in the program goes before the library's) by one
-// that knows where the frame ends. All that travels between nodes takes a byte or more for each of what is
-// counted; only CAF's vector<bool> would not.
+// Lengths within a frame. CAF 0.17.6 also trusts those: a few bytes to any actor that announce "a buffer of
+// 2^32-1 bytes follows" make it fill 4 GiB with zeros before it checks whether so many have arrived. So its
+// function that reads a length is replaced (a definition in the program takes precedence over the library's)
+// by one that knows where the frame ends. Everything that nodes send takes at least one byte for each counted
+// item; only CAF's vector<bool> would not.
 error binary_deserializer::begin_sequence(size_t& list_size) {
   std::uint32_t length = 0;
   std::uint8_t seven_bits = 0x80; // the highest bit: more follow

@@ -1,6 +1,6 @@
 #pragma once
-// CAF's frames, as far as they can hurt: 32 bytes of header, of which the fifth to the eighth announce how
-// long the payload is (big-endian), then the payload; repeated.
+// The part of CAF's frames that can do harm. A frame has a header of 32 bytes, whose fifth to eighth byte
+// announce the length of the payload (big-endian), and then the payload. Frames follow each other.
 #include "cluster/links/link_outlet.hpp"
 
 #include <cstddef>
@@ -9,27 +9,27 @@
 
 namespace parley::cluster {
 
-/// What CAF puts around a batch, or around a question or an answer: type names, certificates, signatures.
+/// The most that CAF adds to a batch, a question or an answer: type names, certificates, signatures.
 inline constexpr std::uint32_t caf_wrapping_bytes_max = 64 << 10;
 
-/// A frame between nodes that announces more costs its sender the connection. Both sides have to agree on it,
+/// The connection of a node that announces a larger frame is closed. Both sides have to agree on this bound,
 /// so it is part of `link_version` and no setting: a batch is never above a window.
 inline constexpr std::uint32_t caf_payload_bytes_max =
     outlet_config{}.window_bytes_max + caf_wrapping_bytes_max;
 
-/// Follows the frames of one direction of one connection, in whatever pieces they come, and objects to the
-/// first that announces too much: CAF sets aside all that is announced before a byte of it came.
+/// Follows the frames of one direction of one connection, in pieces of any size, and refuses the first one
+/// that announces too much: CAF allocates all that is announced before the first byte has arrived.
 ///
-/// Thread: its connection's. Holds: nothing of what it saw but where in a frame it is.
+/// Thread: its connection's. Holds: no bytes, only the position within the current frame.
 class frame_follower {
 public:
   static constexpr std::uint32_t header_bytes = 32;
 
   explicit frame_follower(std::uint32_t payload_bytes_max) : payload_bytes_max_{payload_bytes_max} {}
 
-  /// False: among `bytes`, or before, was a header that announces more than `payload_bytes_max`.
+  /// False if `bytes`, or earlier ones, contained a header that announces more than `payload_bytes_max`.
   bool follow(std::string_view bytes);
-  /// By the header that was objected to.
+  /// By the header that was refused.
   std::uint32_t announced() const { return payload_left_; }
 
 private:

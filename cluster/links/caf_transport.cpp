@@ -30,7 +30,7 @@ public:
     session_.handshake(); // the caller's first step; a failure shows when the socket is read
   }
 
-  /// What was put into the buffer leaves at once. Only what the socket does not take waits for the loop.
+  /// Sends the bytes of the buffer at once. Only those that the socket does not accept wait for the loop.
   void write_now() {
     if (state_.writing || !session_.established())
       return; // then the loop does it, or the end of the handshake
@@ -38,7 +38,8 @@ public:
     if (!state_.writing)
       return;
     handle_event(net::operation::write);
-    // The loop has not seen yet that this stream wants to write: it will not say that it no longer does.
+    // The loop does not know yet that this stream wants to write, so it will not report that
+    // it no longer does.
     if (!state_.writing || write_failed_)
       removed_from_loop(net::operation::write);
   }
@@ -53,7 +54,7 @@ public:
       write_now();
   }
 
-  // What CAF's stream asks of the transport below it.
+  // The functions that CAF's stream requires of its transport.
 
   net::rw_state read_some(std::size_t& got, int, void* to, std::size_t size) {
     const auto r = session_.read(static_cast<char*>(to), size);
@@ -89,7 +90,7 @@ public:
   std::vector<char>& wr_buf() override { return stream_.wr_buf(); }
   std::vector<char>& rd_buf() override { return stream_.rd_buf(); }
 
-  /// What is said in one turn of the loop leaves together, at its end.
+  /// Messages of one turn of the loop are sent together, at its end.
   void flush() override {
     if (!wr_buf().empty() && !std::exchange(flush_posted_, true))
       stream_.backend().exec_later(new flusher{*this}); // takes the reference that it begins with

@@ -1,12 +1,13 @@
 #pragma once
-// What waits for one peer: filled by anyone, emptied by the peer's link, and never above its window.
+// The payloads that wait for one peer: any thread adds some, the peer's link takes them, and they
+// never exceed the window.
 //
 // CAF's own buffers towards a peer have no bound, so the window spans them: what is queued here plus what was
 // handed to CAF and not yet acknowledged by the peer's link stays within `window_bytes_max`.
 //
 // Owns:   the queue, as batches ready to leave; the count of bytes under way.
 // Thread: any; `take`, `begin`, `end` and `acknowledge` from the link only.
-// Holds:  what is put in one session leaves in that session, in order, or never.
+// Holds:  a payload that was put in one session is sent in that session, in order, or never.
 #include "cluster/links/link.hpp"
 
 #include <algorithm>
@@ -24,28 +25,29 @@ namespace parley::cluster {
 
 struct outlet_config {
   std::size_t window_bytes_max = 4 << 20;
-  std::size_t calls_bytes_max = 2 << 20;   ///< calls are refused above it: what is left is Raft's
-  std::size_t batch_bytes_max = 256 << 10; ///< one CAF message; a larger payload has one to itself
+  std::size_t calls_bytes_max = 2 << 20;   ///< above it calls are refused: the rest of the window is for Raft
+  std::size_t batch_bytes_max = 256 << 10; ///< of one CAF message; a larger payload has a message of its own
   std::size_t payload_bytes_max = 2 << 20;
 };
 
-/// Since the link exists. For metrics and tests; each number on its own is right, together they may be torn.
+/// Counts since the link exists, for metrics and tests. Each number is right, but they may
+/// be of different moments.
 struct link_status {
   node_id peer{};
   bool connected = false;
   std::size_t bytes_waiting = 0; ///< queued or not yet acknowledged
   std::uint64_t bytes_sent = 0, bytes_received = 0;
   std::uint64_t batches_sent = 0, batches_received = 0;
-  std::uint64_t refused = 0; ///< calls that found the window full or no connection
+  std::uint64_t refused = 0; ///< calls that were refused because the window was full or there was no session
   std::uint64_t resets = 0;
 };
 
 class outlet {
 public:
   enum class put_result {
-    refused, ///< no session, window full, or too large: nothing was taken
+    refused, ///< no session, window full, or too large; the payload was not taken
     queued,
-    wake ///< taken (or the session overflowed): the link has to be told
+    wake ///< taken, or the session has overflowed: the link has to be woken
   };
 
   explicit outlet(const outlet_config& config) : config_{config} {}
@@ -59,7 +61,7 @@ public:
     if (on == lane::calls && in_use + need > config_.calls_bytes_max)
       return refuse();
     if (in_use + need > config_.window_bytes_max) {
-      // A Raft lane with a hole in it is worse than none: give the session up, its successor starts clean.
+      // A Raft lane with a gap is worse than none: the session ends, and the next one starts clean.
       live_ = false;
       overflowed_ = true;
       forget_queue();
@@ -73,7 +75,7 @@ public:
     return std::exchange(woken_, true) ? put_result::queued : put_result::wake;
   }
 
-  /// A new session: nothing of the last one is left.
+  /// Begins a new session; everything of the last one is dropped.
   void begin() {
     std::lock_guard guard{mutex_};
     forget_queue();
@@ -95,10 +97,10 @@ public:
     return overflowed_;
   }
 
-  /// What a payload counts, on both sides.
+  /// The bytes that a payload counts on both sides.
   static std::size_t cost_of(std::string_view payload) { return header_bytes + payload.size(); }
 
-  /// The next batch to hand to CAF; nothing: the next `put` wakes the link again.
+  /// The next batch to pass to CAF. If there is none, the next `put` wakes the link again.
   std::optional<std::vector<lane_payload>> take() {
     std::lock_guard guard{mutex_};
     if (batches_.empty()) {
@@ -114,7 +116,7 @@ public:
     return std::move(batch.payloads);
   }
 
-  /// The peer has had `total` bytes of this session. False: that many were never sent.
+  /// The peer has received `total` bytes of this session. False if fewer were sent.
   bool acknowledge(std::uint64_t total) {
     std::lock_guard guard{mutex_};
     if (total > sent_)
@@ -164,10 +166,10 @@ private:
   std::uint64_t sent_ = 0, acknowledged_ = 0; ///< bytes of this session
   bool live_ = false;
   bool overflowed_ = false;
-  bool woken_ = false; ///< the link was told that something waits
+  bool woken_ = false; ///< the link was woken and has not taken everything yet
 };
 
-/// A batch's payloads by lane, in order, and what they count; nothing if one names no lane.
+/// The payloads of a batch by lane, in order, and the bytes that they count; `none` if one names no lane.
 struct unpacked {
   std::vector<std::string> raft, calls;
   std::size_t bytes = 0;

@@ -11,13 +11,13 @@
 namespace parley::cluster {
 namespace {
 
-// Between two looks at the sockets: so many actors, so many messages of each at most.
+// At most so many actors run between two polls of the sockets, each with at most so many messages.
 constexpr std::size_t jobs_per_pump = 128;
 constexpr std::size_t messages_per_job = 256;
 
 } // namespace
 
-/// What the multiplexer runs for us.
+/// The function that the multiplexer runs for this scheduler.
 class network_scheduler::pump final : public caf::io::network::multiplexer::runnable {
 public:
   explicit pump(network_scheduler& of) : of_{of} {}
@@ -46,7 +46,7 @@ void network_scheduler::start() {
   abstract_coordinator::start();
 }
 
-/// The middleman has stopped before: nobody pumps any more.
+/// The middleman has stopped before this is called, so no pump runs any more.
 void network_scheduler::stop() {
   stop_actors();
   std::deque<caf::resumable*> left;
@@ -54,7 +54,7 @@ void network_scheduler::stop() {
     {
       std::lock_guard guard{mutex_};
       left.swap(queue_);
-      pumping_ = true; // for good: whatever cleaning up enqueues waits for the next round
+      pumping_ = true; // it stays so: jobs that cleaning up enqueues wait for the next round
     }
     if (left.empty())
       break;

@@ -3,16 +3,16 @@
 //
 // Why: a message that comes from a peer is read by one thread, handled by an actor on another, and answered
 // by the first again. Waking a sleeping processor costs up to 0.1 ms (virtual machines; 2 µs where both
-// threads share a processor), and at low load most of a message's way is such wakings. Here reading, handling
-// and answering are one thread's work, and one wake-up each where the gateway and the store hand over.
+// threads share a processor), and at low load such wake-ups are most of a message's delay. Here one thread
+// reads, handles and answers; only where the gateway and the store hand over, a thread is woken.
 //
 //   gateway, store ──enqueue──► queue ──one post──► multiplexer's loop: pump ──► actors ──► brokers, sockets
 //
-// What it costs: actors have one thread, whatever the machine has. Nodes with many processors choose workers
-// (`caf.workers`), which is CAF's own scheduler.
+// The price: actors have one thread, however many processors the machine has. Nodes with many processors use
+// CAF's own scheduler (`caf.workers`).
 //
-// Owner: the actor system. Thread: `enqueue` from any. Invariant: at most one pump is posted or runs; a job
-// that is queued has a pump to come. Bound: the queue holds each scheduled actor at most once.
+// Owner: the actor system. Thread: `enqueue` from any. Invariant: at most one pump is posted or runs; a
+// queued job has a pump that will run. Bound: the queue holds each scheduled actor at most once.
 #include <caf/detail/thread_safe_actor_clock.hpp>
 #include <caf/resumable.hpp>
 #include <caf/scheduler/abstract_coordinator.hpp>

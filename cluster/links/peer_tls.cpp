@@ -37,7 +37,7 @@ tl::expected<peer_tls_context, std::string> peer_tls_context::load(const std::st
     return tl::unexpected(fmt::format("OpenSSL does not take {}, {} and {}", cert_file, key_file, ca_file));
   }
   SSL_CTX_set_verify(c, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
-  // Connections between nodes last: nobody would use a ticket.
+  // Connections between nodes are long-lived, so session tickets would not be used.
   SSL_CTX_set_num_tickets(c, 0);
   SSL_CTX_set_session_cache_mode(c, SSL_SESS_CACHE_OFF);
   SSL_CTX_set_mode(c, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
@@ -46,7 +46,7 @@ tl::expected<peer_tls_context, std::string> peer_tls_context::load(const std::st
   return out;
 }
 
-/// OpenSSL's way to the socket. Its own raises SIGPIPE, and asks once more after everything has been read.
+/// OpenSSL's access to the socket. Its own BIO raises SIGPIPE, and reads once more after the socket is empty.
 struct peer_tls_session::socket_bio {
   static int read(BIO* bio, char* to, int size) {
     auto& s = *static_cast<peer_tls_session*>(BIO_get_data(bio));
@@ -61,7 +61,7 @@ struct peer_tls_session::socket_bio {
       n = ::recv(s.fd_, to, static_cast<std::size_t>(size), 0);
     while (n < 0 && errno == EINTR);
     if (n > 0 && n < size)
-      s.looks_left_ = 0; // that was all; an end or an error comes with the next look
+      s.looks_left_ = 0; // the socket is empty; an end or an error is found by the next read
     else if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
       BIO_set_retry_read(bio);
     return static_cast<int>(n);
@@ -123,7 +123,7 @@ bool peer_tls_session::holds_more() const {
 }
 
 peer_tls_session::outcome peer_tls_session::handshake() {
-  // OpenSSL believes errors that it finds in the thread's queue, whosever they are.
+  // OpenSSL reports any error in the thread's queue as its own, so the queue must be empty.
   ERR_clear_error();
   return outcome_of(SSL_do_handshake(ssl_.get()));
 }
@@ -152,7 +152,7 @@ peer_tls_session::outcome peer_tls_session::outcome_of(int returned) {
   case SSL_ERROR_WANT_READ:
     return outcome::none_yet;
   case SSL_ERROR_WANT_WRITE:
-    // A new socket takes a handshake whole: whoever makes it full before that gets none.
+    // A new socket accepts a whole handshake: a peer that fills it before that gets no connection.
     return established() ? outcome::none_yet : outcome::over;
   default:
     ERR_clear_error();
@@ -160,9 +160,9 @@ peer_tls_session::outcome peer_tls_session::outcome_of(int returned) {
   }
 }
 
-/// Whoever gets here has a node's certificate, or it would not have got past the handshake: say whose.
+/// The peer has a certificate of a node, because the handshake succeeded: the log line names the node.
 void peer_tls_session::refuse_frame() {
-  // CAF keeps a socket that failed until what it still has to write has left: not to such a peer.
+  // CAF keeps a failed socket until everything it has to write is sent; it must not send to such a peer.
   ::shutdown(fd_, SHUT_RDWR);
   static log::limiter refusals{std::chrono::seconds{1}};
   const auto left_out = refusals.admit();

@@ -1,9 +1,9 @@
 #pragma once
-// TLS 1.3 between nodes, both sides with certificates of the node authority. Which node a certificate names
-// is the links' question (cluster/links/link_identity.hpp); here it only has to be one of the authority's.
+// TLS 1.3 between nodes; both sides have certificates of the node authority. Links check which node a
+// certificate names (cluster/links/link_identity.hpp); here it only has to be of the authority.
 //
-// Owner and thread: a context may be shared by all; a session belongs to its connection, one thread at a
-// time.
+// Owner and thread: a context may be shared by all; a session belongs to its connection, one
+// thread at a time.
 #include "cluster/links/caf_frames.hpp"
 
 #include <cstddef>
@@ -18,7 +18,7 @@ namespace parley::cluster {
 
 class peer_tls_context {
 public:
-  /// From files that `identity::load` found good. The text is for the operator.
+  /// Made from files that `identity::load` has accepted. The error is a sentence for the operator.
   static tl::expected<peer_tls_context, std::string>
   load(const std::string& cert_file, const std::string& key_file, const std::string& ca_file);
   ssl_ctx_st* get() const { return context_.get(); }
@@ -29,9 +29,9 @@ private:
 
 /// One connection over a socket that does not block. The socket belongs to the caller.
 ///
-/// Reads take what the socket has in large pieces, and a piece smaller than asked for means that there is no
-/// more: nobody asks the kernel once more to hear so. After `begin_reading`, read until `none_yet` or `over`,
-/// or while `holds_more`: what was taken from the socket will not wake anybody again.
+/// Reads take what the socket has in large pieces. A piece smaller than requested means that the socket is
+/// empty, which saves another system call. After `begin_reading`, read until `none_yet` or `over`, or while
+/// `holds_more`: the loop does not report bytes that were already taken from the socket.
 class peer_tls_session {
 public:
   enum class side { caller, door };
@@ -46,18 +46,19 @@ public:
   peer_tls_session(const peer_tls_session&) = delete;
   peer_tls_session& operator=(const peer_tls_session&) = delete;
 
-  /// Goes on with it as far as it goes; reading does so too. Some: it is done.
+  /// Advances the handshake as far as the available bytes allow; `read` does this as well. Returns `some`
+  /// when the handshake is complete.
   outcome handshake();
   bool established() const;
 
-  /// A new look at the socket. It ends after `reads_per_look` pieces, so that one peer does not keep the
-  /// thread.
+  /// To be called when the socket is readable. At most `reads_per_look` pieces are read after it, so that one
+  /// peer does not occupy the thread.
   void begin_reading();
   result read(char* to, std::size_t size);
-  /// OpenSSL has something that `read` did not give out yet, perhaps a part of a record only.
+  /// Whether OpenSSL has bytes that `read` has not returned yet, perhaps only a part of a record.
   bool holds_more() const;
 
-  /// All of it, or none yet: then again with the same bytes, when the socket takes more.
+  /// Writes all bytes, or none yet: then call it again with the same bytes when the socket accepts more.
   result write(const char* from, std::size_t size);
 
 private:
@@ -67,7 +68,7 @@ private:
   void refuse_frame();
 
   std::unique_ptr<ssl_st, void (*)(ssl_st*)> ssl_;
-  frame_follower frames_{caf_payload_bytes_max}; ///< what CAF is given: see there
+  frame_follower frames_{caf_payload_bytes_max}; ///< of the bytes that CAF receives
   const int fd_;
   int looks_left_ = 0; ///< reads of the socket until `begin_reading`
 };

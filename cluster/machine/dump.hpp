@@ -1,17 +1,16 @@
 #pragma once
-// What a stopped node's replicas hold, as JSON lines, one flat object each: for the chaos checker, and for a
-// person with a question. Never a body: its SHA-256.
+// The replicas of a stopped node as JSON lines, one flat object each: for the chaos checker, and for people.
+// It never contains the body of a message, only its SHA-256.
 //
 //   {"shard":3,"generation":2,"life":"live","applied_index":99,"last_index":101,"state_hash":"<64 hex>"}
 //   {"shard":3,"conversation":"<32 hex>","seq":5,"msg_id":"<32 hex>","sender":"7","device":"9",
 //    "client_counter":4,"body_sha256":"<64 hex>","at":1730000000000}
 //   {"shard":3,"conversation":"<32 hex>","user":"7","delivered":5,"read":4}
 //
-// `state_hash` covers every row of the shard's state, without the slot it happens to stand in: replicas of
-// one generation with one applied index have one hash. Replicas may have stopped at different indexes, and a
-// log may reach beyond what was applied (`last_index`): what is committed and not applied yet is applied at
-// the next start. A replica without state ("waiting", "tombstone") has a line with its life, and no index or
-// hash.
+// `state_hash` covers every row of the shard's state, without its slot: replicas of one generation with the
+// same applied index have the same hash. Replicas may have stopped at different indexes, and a log may reach
+// beyond what was applied (`last_index`): what is committed and not applied yet is applied at the next start.
+// A replica without state ("waiting", "tombstone") has a line with its life, and no index or hash.
 #include "storage/failure.hpp"
 
 #include <tl/expected.hpp>
@@ -27,7 +26,7 @@ struct dump_totals {
   std::uint64_t messages = 0;
 };
 
-/// Takes the directory's lock meanwhile, so a node that runs is refused; changes nothing.
+/// Holds the lock of the directory meanwhile, so it fails if the node runs. Changes nothing.
 /// A replica with a damaged record gets no line with a hash; the others are dumped, and the failure names it.
 tl::expected<dump_totals, storage::failure> dump_node(const std::string& data_dir, std::FILE* out);
 

@@ -1,5 +1,5 @@
 #pragma once
-// What residents, the dump and tests read of a shard's rows. Pure functions over one consistent view.
+// Queries of a shard's rows, for residents, the dump and tests. Pure functions over one consistent view.
 //
 // How fresh an answer is depends on when the view's transaction began (after a read round, for a fresh one).
 // Pages are capped by `limits` whatever the caller asks. A row that does not decode, or fails its checksum,
@@ -20,7 +20,7 @@ using storage::shard_view;
 
 // --- conversations -----------------------------------------------------------------------------------------
 
-/// An absent row (no value, no error), an unreadable one, and one whose checksum fails are three things.
+/// Distinguishes an absent row (no value, no error), an unreadable one, and one whose checksum fails.
 template <class T>
 struct row {
   std::optional<T> it;
@@ -29,17 +29,18 @@ struct row {
 row<rows::conversation_head> find_conversation(shard_view& view, conversation_id c);
 
 /// The final answer to a message that was sent before (the first placement, or a conflict), or to one whose
-/// id is too old. Empty: not seen, go on. Ask before any limit: a retry must not be told `rate_limited`.
+/// id is too old. Empty if the id was not seen. To be called before any limit is checked: a retry must not
+/// be answered with `rate_limited`.
 std::optional<core::placement> find_retry(shard_view& view, const core::submission& what);
 
 /// Errors: no_such_conversation, not_a_member, corrupt.
 core::conversation_page read_conversation(shard_view& view, const core::sync_conversation& ask,
                                           const core::limits& l = {});
-/// The log in (after, upto], at most `rows_max` rows and `bytes_max` of bodies (but one row, if there is
-/// any).
+/// The log in (after, upto], at most `rows_max` rows and `bytes_max` of bodies (but at least one row,
+/// if there is any).
 std::vector<core::message> read_messages(shard_view& view, conversation_id c, seq_no after, seq_no upto,
                                          std::size_t rows_max, std::size_t bytes_max);
-/// Of every member, zeros where nothing was told.
+/// Of every member; zeros where no watermark was written.
 std::vector<core::watermark> read_watermarks(shard_view& view, conversation_id c,
                                              const rows::conversation_head& head);
 
@@ -66,7 +67,7 @@ core::found_phone find_phone(shard_view& view, std::string_view phone, const cor
 core::node_list list_nodes(shard_view& view);
 
 // --- everything, for the dump ---------------------------------------------------------------------------------
-// Visitors answer whether to go on. The result: `none`, or `corrupt` if a row was unreadable.
+// Visitors return whether to continue. The result is `none`, or `corrupt` if a row was unreadable.
 
 ec for_each_conversation(
     shard_view& view,

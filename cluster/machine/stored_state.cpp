@@ -7,7 +7,7 @@ namespace parley::cluster {
 namespace {
 
 constexpr std::size_t history_rows_max = 512;
-/// Becomes one proposal, and a replica refuses one of more than 256 KiB (`replication_config`).
+/// The page becomes one proposal, and a replica refuses proposals above 256 KiB (`replication_config`).
 constexpr std::size_t history_bytes_max = 192 << 10;
 constexpr std::size_t debts_bytes_max = 4 << 20;
 

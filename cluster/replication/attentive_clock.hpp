@@ -1,11 +1,10 @@
 #pragma once
-// Time as a Raft node may count it: silence is silence only while one listens.
+// A clock for Raft: time counts only while the node can receive messages.
 //
-// A node whose process was stopped, whose machine stood still or whose disk held its store for half a second
-// wakes up with everybody's heartbeats unread, and with election time-outs that are over by the wall's clock.
-// By this one they are not: a gap between two looks at the clock that is longer than a node that listens ever
-// leaves, is not counted. (A leader's own silence is judged by the others' clocks: nothing here delays a
-// failover.)
+// A process that was stopped, a machine that was suspended, or a disk that blocked the store for half a
+// second leaves a node with unread heartbeats and with election time-outs that have passed by the wall clock.
+// By this clock they have not: a gap between two readings that is longer than any in normal operation is not
+// counted. (Other nodes judge a silent leader by their own clocks, so this never delays a failover.)
 //
 // Pure; one owner, one thread. Never runs backwards.
 #include "cluster/replication/replication.hpp"
@@ -19,8 +18,7 @@ namespace parley::cluster {
 
 class attentive_clock {
 public:
-  /// `gap_max`: more than the longest time between two looks of a node that runs (it ticks for its
-  /// heartbeats).
+  /// `gap_max` is longer than the time between two readings of a node that runs, which ticks for heartbeats.
   explicit attentive_clock(std::chrono::milliseconds gap_max) : gap_max_{gap_max.count()} {}
 
   mono_ms at(mono_ms steady) {
@@ -35,7 +33,7 @@ public:
 private:
   std::int64_t gap_max_;
   std::int64_t missed_ = 0;
-  bool looked_ = false; ///< before, `last_` says nothing
+  bool looked_ = false; ///< until it is true, `last_` has no meaning
   std::int64_t last_ = 0;
 };
 

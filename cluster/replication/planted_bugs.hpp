@@ -1,7 +1,7 @@
 #pragma once
-// Bugs put in on purpose, to prove that the harnesses would notice. Only a build with PARLEY_PLANTED_BUGS has
-// them; there the environment's PARLEY_PLANT names those that are on, separated by commas. In a release build
-// every question folds to false.
+// Bugs that are planted on purpose, to prove that the harnesses find them. Only a build with
+// PARLEY_PLANTED_BUGS has them; there the environment variable PARLEY_PLANT names those that are on,
+// separated by commas. In a release build every check is constantly false.
 #include <string_view>
 
 #ifdef PARLEY_PLANTED_BUGS

@@ -12,7 +12,7 @@
 
 namespace parley::cluster {
 
-/// Stops the process: a replica that broke its own rules must not go on. Never returns.
+/// Stops the process, because a replica that broke its own rules must not continue. Never returns.
 [[noreturn]] void broken(std::string_view what, shard_id shard, generation gen, std::uint64_t a = 0,
                          std::uint64_t b = 0);
 
@@ -36,27 +36,27 @@ public:
   using message = raft_core_message;
   using entry = raft_core_entry;
 
-  /// What the disk remembers. Once, first. `first` ≤ snapshot index + 1.
+  /// Loads what is stored on the disk. To be called once, first. `first` ≤ snapshot index + 1.
   const update& start(std::int64_t now, std::uint64_t term, std::uint64_t vote, std::uint64_t snapshot_index,
                       std::uint64_t snapshot_term, std::uint64_t first, std::span<const entry> entries);
-  /// Null: the library refused the message, which changes nothing.
+  /// Null if the library refused the message; nothing has changed then.
   const update* receive(std::int64_t now, const message& m, std::span<const entry> entries);
-  /// Null: not now (not leader, or handing over).
+  /// Null if it is not possible now (not leader, or handing over).
   const update* submit(std::int64_t now, std::uint8_t type, std::uint32_t n);
   const update& persisted_entries(std::int64_t now, std::uint64_t index);
   const update& persisted_snapshot(std::int64_t now, std::uint64_t index, std::uint64_t term);
   const update& snapshot(std::int64_t now, std::uint64_t index, std::uint64_t term, std::uint32_t trailing);
   const update& timeout(std::int64_t now);
-  /// Null: refused (not leader, already handing over, unknown member).
+  /// Null if it is refused (not leader, already handing over, unknown member).
   const update* transfer(std::int64_t now, std::uint64_t to);
 
-  /// Of the last update, before the next step.
+  /// Messages of the last update; valid until the next step.
   message message_at(std::uint32_t i) const;
 
   std::uint64_t term() const { return raft_core_term(core_.get()); }
   std::uint64_t vote() const { return raft_core_vote(core_.get()); }
-  /// Never falls, as the library's own may: a late probe that ends below it, of a leader whose commit index
-  /// is above, sets it back to the probe's end.
+  /// Never falls. The library's own index may: a late probe that ends below it, from a leader with a higher
+  /// commit index, sets it back to the end of the probe.
   std::uint64_t commit() const { return commit_seen_; }
   std::uint64_t library_commit() const { return raft_core_commit(core_.get()); }
   std::uint64_t last() const { return raft_core_last(core_.get()); }
@@ -65,7 +65,7 @@ public:
   std::uint64_t leader() const { return raft_core_leader(core_.get()); }
   int state() const { return raft_core_state(core_.get()); }
   bool leads() const { return state() == RAFT_CORE_LEADER; }
-  /// When `timeout` wants to be called; always after `now`, though the library's may lie in the past.
+  /// When `timeout` has to be called; always after `now`, although the library's time may be in the past.
   std::int64_t deadline(std::int64_t now) const;
 
 private:

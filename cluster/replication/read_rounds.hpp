@@ -1,5 +1,5 @@
 #pragma once
-// ReadIndex, outside libraft: which reads wait for which round, and which may be served.
+// ReadIndex, which libraft does not have: which reads wait for which round, and which may be served.
 #include "protocol/values/types.hpp"
 
 #include <cstdint>
@@ -8,9 +8,10 @@
 
 namespace parley::cluster {
 
-/// A read is served once a majority answered a round that began after it came, and what was committed then is
-/// applied and synced. Rounds are numbered: an answer to a later one answers all before it.
-/// Thread: the store's. No messages, no time of its own.
+/// A read is served when a majority has answered a round that began after the read arrived, and
+/// everything that was committed then is applied and synced. Rounds are numbered: an answer to a round
+/// answers all earlier ones.
+/// Thread: the store's. Sends no messages and reads no clock.
 class read_rounds {
 public:
   void add(std::uint64_t ticket, std::int64_t now) { fresh_.push_back({ticket, now}); }
@@ -32,7 +33,7 @@ public:
     if (peer < answered_.size() && round <= round_ && round > answered_[peer])
       answered_[peer] = round;
   }
-  /// Takes those that may be served: `others_needed` answers besides the leader's own.
+  /// Takes the reads that may be served. `others_needed`: answers needed besides the leader's own.
   template <class F>
   void take_ready(std::uint64_t visible, std::size_t others_needed, F ready) {
     while (!asked_.empty()) {
@@ -49,7 +50,7 @@ public:
       asked_.pop_front();
     }
   }
-  /// Takes those that waited since before `since`.
+  /// Takes the reads that have waited since before `since`.
   template <class F>
   void take_late(std::int64_t since, F late) {
     while (!asked_.empty() && (asked_.front().reads == 0 || asked_tickets_.front().came < since)) {
@@ -73,7 +74,7 @@ public:
     asked_.clear();
     asked_tickets_.clear();
     fresh_.clear();
-    // Rounds go on counting: an answer to an earlier leadership's round answers none of the next's.
+    // The numbers continue: an answer to a round of an earlier leadership answers no round of the next.
     answered_.assign(answered_.size(), 0);
   }
 

@@ -1,5 +1,5 @@
 #pragma once
-// The parts of `replication`, for its own files only.
+// The parts of `replication`; internal to its files.
 #include "cluster/replication/replica.hpp"
 #include "cluster/replication/replication.hpp"
 #include "cluster/replication/state_transfer.hpp"
@@ -19,7 +19,7 @@ public:
 
   replica* find(shard_id shard);
   void advance(mono_ms now);
-  /// A shard this node learned to be a member of.
+  /// Creates the replica of a shard of which this node has become a member.
   void add(shard_id shard, replica_record record);
   void requeue(replica& r);
   void dispatch(node_id from, const message_view& m);

@@ -1,7 +1,7 @@
 #pragma once
-// A shard's state on its way to a replica that cannot get there by its log: one too far behind its leader, or
-// a successor that has nothing yet. Rows are read in one read transaction, chunk by chunk, and staged in the
-// receiver's other slot; the record that makes them the state is written with the last of them.
+// Sends a shard's state to a replica that cannot reach it by its log: one that is too far behind its leader,
+// or a successor without any state. The rows are read in one read transaction, chunk by chunk, and staged in
+// the receiver's other slot. The record that makes them the state is written together with the last of them.
 //
 //   sender                              receiver
 //   begin{id, index, term}         ─►   empties its other slot first
@@ -24,8 +24,9 @@ namespace parley::cluster {
 class replica;
 class replication_parts;
 
-/// Thread: the store's. Bounds: `transfers_max` out at a time, each `transfer_chunks_max` chunks ahead and
-/// `transfer_time_max` old (more for a receiver that was too slow); one in per shard.
+/// Thread: the store's. Bounds: `transfers_max` outgoing transfers at a time, each with at most
+/// `transfer_chunks_max` unacknowledged chunks and `transfer_time_max` old (more for a receiver that was too
+/// slow before); one incoming transfer per shard.
 class state_transfers {
 public:
   explicit state_transfers(replication_parts& node) : node_{node} {}

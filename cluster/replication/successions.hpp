@@ -1,13 +1,13 @@
 #pragma once
-// How one generation hands over to the next.
+// How the next generation of a shard follows a sealed one.
 //
-//   sealed replica ── sealed{successor} ─► next members (those it names, until each confirmed)
+//   sealed replica ── sealed{successor} ─► next members (those it names, until each has confirmed)
 //   next member    ── fetch ─► sealed replicas, or successors that have the state (state_transfer.hpp)
 //   next member    ── confirmed ─► whoever told it, once its own state is on disk
 //
-// A sealed replica that does not go on is buried when a majority of the successors confirmed; its tombstone
-// goes on answering messages of the old generation. Whoever still lives in an old generation and speaks to
-// somebody who left it is told so. Every message may be lost and repeated.
+// A sealed replica that is no member of the next generation becomes a tombstone when a majority of the
+// successors has confirmed. A tombstone continues to answer messages of the old generation: a node that still
+// uses it is told that it has ended. Every message may be lost and repeated.
 #include "cluster/replication/peer_frames.hpp"
 #include "cluster/replication/replica_record.hpp"
 
@@ -24,9 +24,9 @@ class successions {
 public:
   explicit successions(replication_parts& node) : node_{node} {}
   void receive(node_id from, const message_header& h, std::string_view body);
-  /// `from` speaks as a member of an older generation than `r`'s.
+  /// `from` has sent a message of an older generation than that of `r`.
   void answer_old(node_id from, const replica& r, generation gen);
-  /// A Raft message of this generation: its sender has the state.
+  /// A Raft message of this generation has arrived, so its sender has the state.
   void heard(node_id from, const replica& r, std::uint64_t id);
   void tick();
   void end_turn(bool committed);
