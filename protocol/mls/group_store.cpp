@@ -9,7 +9,7 @@
 namespace parley::mls {
 namespace {
 
-constexpr std::uint16_t format = 1;
+constexpr std::uint16_t group_format = 1;
 constexpr std::string_view main_part = "main", keys_part = "keys", pending_part = "pending";
 
 std::string name(std::string_view prefix, std::uint64_t n) {
@@ -132,7 +132,7 @@ result<past_epoch> decoded_past(bytes_view in, const mls_limits& limits) {
 
 bytes encoded_main(const group_state& st) {
   encoder e;
-  e.put(format).put(static_cast<std::uint8_t>(st.over)).put(static_cast<std::uint8_t>(st.keys.has_value()));
+  e.put(group_format).put(static_cast<std::uint8_t>(st.over)).put(static_cast<std::uint8_t>(st.keys.has_value()));
   e.put(st.now.tree.leaf_count()).opaque(st.now.encoded_context).opaque(st.now.interim_hash);
   return std::move(e).out();
 }
@@ -222,7 +222,7 @@ result<void> load_main(group_state& st, const read_parts& from) {
   if (!text || !keys)
     return damaged();
   decoder d{*text};
-  if (d.get<std::uint16_t>() != format)
+  if (d.get<std::uint16_t>() != group_format)
     return damaged();
   const auto over = d.get<std::uint8_t>(), speaks = d.get<std::uint8_t>();
   const auto size = d.get<std::uint32_t>();

@@ -5,7 +5,7 @@
 namespace parley::mls {
 namespace {
 
-constexpr std::uint16_t format = 1;
+constexpr std::uint16_t package_format = 1;
 constexpr std::string_view prefix = "k/";
 
 std::string name_of(bytes_view ref) {
@@ -27,7 +27,7 @@ result<own_key_package> decoded(std::string_view name, bytes_view in) {
   auto init = hpke_key_from_private(d.raw(hash_bytes));
   auto leaf = hpke_key_from_private(d.raw(hash_bytes));
   auto package = whole<key_package>(text);
-  if (!d.done() || found != format || !package || !init || !leaf ||
+  if (!d.done() || found != package_format || !package || !init || !leaf ||
       name_of(key_package_ref_of_encoded(text)) != name || !equal(init->public_key, package->init_key) ||
       !equal(leaf->public_key, package->leaf_node.encryption_key))
     return refuse(rule::state_damaged);
@@ -50,7 +50,7 @@ result<std::optional<own_key_package>> read(const std::string& name, const part_
 
 result<void> key_package_store::save(const own_key_package& package, part_store& to) {
   encoder e{encoder::of_secrets{}};
-  e.put(format).opaque(encoded(package.package));
+  e.put(package_format).opaque(encoded(package.package));
   e.raw(package.init_key.private_key.view()).raw(package.leaf_key.private_key.view());
   return to.put(name_of(key_package_ref(package.package)), take_secret(std::move(e)).view());
 }

@@ -11,6 +11,9 @@ namespace parley::mls {
 
 using tree_digest = std::array<std::uint8_t, hash_bytes>;
 
+/// What a node begins with where it is hashed (7.8) or sent (12.4.3.3).
+enum class node_type : std::uint8_t { leaf = 1, parent = 2 };
+
 /// 7.1, as it is encoded. `parent_hash` is empty at the root, else a hash.
 struct parent_node {
   public_key encryption_key{};

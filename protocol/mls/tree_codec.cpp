@@ -6,10 +6,6 @@
 
 namespace parley::mls {
 
-namespace {
-enum class node_type : std::uint8_t { leaf = 1, parent = 2 };
-}
-
 void encode(encoder& e, const parent_node& v) {
   put_key(e, v.encryption_key);
   e.opaque(v.parent_hash).vector(v.unmerged_leaves);

@@ -7,8 +7,6 @@ namespace parley::mls {
 
 namespace {
 
-enum class node_type : std::uint8_t { leaf = 1, parent = 2 };
-
 tree_digest digest_of(const encoder& e) {
   const auto h = hash(e.out());
   tree_digest d;
