@@ -9,14 +9,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 top=${PARLEY_ASAN_DIR:-build-asan}
-mkdir -p "$top"
 
 scripts/setup.sh
-
-echo "asan: building (log: $top/build.log)"
-{ cmake -S . -B "$top" -G Ninja -DPARLEY_SANITIZE=address,undefined &&
-  cmake --build "$top" -j 2 --target tests_unit tests_actor tests_cluster raft_fuzz; } >"$top/build.log" 2>&1 ||
-  { grep -E -A8 'error' "$top/build.log" | head -60; exit 1; }
+scripts/build.sh "$top" -DPARLEY_SANITIZE=address,undefined -DPARLEY_UNITY=ON tests_unit tests_actor tests_cluster raft_fuzz
 
 export ASAN_OPTIONS="detect_stack_use_after_return=1:strict_string_checks=1${ASAN_OPTIONS:+:$ASAN_OPTIONS}"
 export UBSAN_OPTIONS="halt_on_error=1:print_stacktrace=1:suppressions=$PWD/tests/ubsan.supp${UBSAN_OPTIONS:+:$UBSAN_OPTIONS}"

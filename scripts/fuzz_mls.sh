@@ -4,7 +4,6 @@
 # found in build-fuzz/found.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-root=$PWD
 seconds=${1:-60}
 shift || true
 
@@ -14,11 +13,7 @@ for c in clang++-19 clang++; do
 done
 [ -n "$clang" ] || { echo "fuzz_mls: there is no clang (scripts/setup.sh installs it)" >&2; exit 1; }
 
-mkdir -p build-fuzz
-log=$root/build-fuzz/build.log
-cmake -S . -B build-fuzz -G Ninja -DPARLEY_FUZZ=ON -DCMAKE_CXX_COMPILER="$clang" -DCMAKE_C_COMPILER="${clang/++/}" >"$log" 2>&1 ||
-  { cat "$log"; exit 1; }
-cmake --build build-fuzz -j 2 >>"$log" 2>&1 || { grep -E -A8 'error|FAILED' "$log" | head -60; exit 1; }
+scripts/build.sh build-fuzz -DPARLEY_FUZZ=ON -DPARLEY_UNITY=ON -DCMAKE_CXX_COMPILER="$clang" -DCMAKE_C_COMPILER="${clang/++/}"
 
 targets=("$@")
 [ $# -gt 0 ] || targets=(groups joins structures trees store crypto)

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # A cluster to look at: installs what is missing, builds, starts three nodes on loopback with TLS, makes the users alice,
 # bob and carol, and lets them exchange a few messages, with ticks. Then it stays up and says how to chat.
+# If there is a folder build (scripts/test.sh makes it), that is what it builds and starts; else build-demo, whose programs
+# are compiled in half the time and are slower.
 #
 #   scripts/run.sh          data in data/demo, ports 7001-7003 (clients), 7101-7103 (nodes), 7201-7203 (operators)
 #   scripts/run.sh --once   exits after the exchange, 0 only if every message was delivered and read; leaves nothing behind
@@ -11,14 +13,18 @@ once=
 case ${1:-} in
   '') ;;
   --once) once=1 ;;
-  *) sed -n '2,6s/^# \{0,1\}//p' "$0"; exit 2 ;;
+  *) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 2 ;;
 esac
 
-scripts/setup.sh
+scripts/setup.sh --build
+if [ -e build/build.ninja ]; then
+  build=build
+  scripts/build.sh build parleyd parley
+else
+  build=build-demo
+  scripts/build.sh build-demo -DCMAKE_BUILD_TYPE=Demo -DPARLEY_UNITY=ON parleyd parley
+fi
 mkdir -p data
-echo "building (log: data/build.log)"
-{ cmake -S . -B build -G Ninja && cmake --build build -j 2 --target parleyd parley; } >data/build.log 2>&1 ||
-  { grep -E -A8 'error' data/build.log | head -60; exit 1; }
 
 if [ -n "$once" ]; then
   home=$(mktemp -d "$PWD/data/once-XXXXXX")
@@ -48,7 +54,7 @@ scripts/make_certs.sh "$home/certs" 1 2 3 >/dev/null
 seeds=127.0.0.1:$(peer_port 1),127.0.0.1:$(peer_port 2),127.0.0.1:$(peer_port 3)
 for n in 1 2 3; do
   mkdir -p "$home/node-$n"
-  build/bin/parleyd --node $n --data-dir "$home/node-$n" --certs-dir "$home/certs" --seeds "$seeds" \
+  $build/bin/parleyd --node $n --data-dir "$home/node-$n" --certs-dir "$home/certs" --seeds "$seeds" \
     --peer-listen 127.0.0.1:"$(peer_port $n)" --client-listen 127.0.0.1:"$(client_port $n)" \
     --admin-listen 127.0.0.1:"$(admin_port $n)" --drain-spread 500ms --drain-deadline 3s \
     >>"$home/node-$n.out" 2>>"$home/node-$n.log" &
@@ -68,7 +74,7 @@ done
 export PARLEY_SEEDS=127.0.0.1:$(client_port 1),127.0.0.1:$(client_port 2),127.0.0.1:$(client_port 3)
 export PARLEY_CA=$home/certs/client-ca.pem
 declare -A phone=([alice]=+491700000001 [bob]=+491700000002 [carol]=+491700000003)
-parley() { local who=$1 what=$2; shift 2; build/bin/parley "$what" --profile "$home/$who/" "$@"; }
+parley() { local who=$1 what=$2; shift 2; $build/bin/parley "$what" --profile "$home/$who/" "$@"; }
 
 for who in alice bob carol; do
   if [ ! -e "$home/$who/registered" ]; then
@@ -102,9 +108,9 @@ cat <<END
 The nodes are up (${nodes[*]}); logs and data: $home. In another terminal:
 
   export PARLEY_SEEDS=$PARLEY_SEEDS PARLEY_CA=$PARLEY_CA
-  build/bin/parley chat --profile $home/alice/ --with ${phone[bob]}
-  build/bin/parley chat --profile $home/bob/ --with ${phone[alice]}
-  build/bin/parley top --admin 127.0.0.1:$(admin_port 1),127.0.0.1:$(admin_port 2),127.0.0.1:$(admin_port 3)
+  $build/bin/parley chat --profile $home/alice/ --with ${phone[bob]}
+  $build/bin/parley chat --profile $home/bob/ --with ${phone[alice]}
+  $build/bin/parley top --admin 127.0.0.1:$(admin_port 1),127.0.0.1:$(admin_port 2),127.0.0.1:$(admin_port 3)
 
 Ctrl-C stops the cluster; its data stays.
 END

@@ -1,13 +1,26 @@
 #!/usr/bin/env bash
 # Installs what Parley builds and tests with, on Debian 12 or 13. Idempotent: does nothing when all is there.
+#
+#   scripts/setup.sh            all of it
+#   scripts/setup.sh --build    only what a build needs: no clang, no Node.js (several hundred packages less)
 set -euo pipefail
 
+only_build=
+case ${1:-} in
+  '') ;;
+  --build) only_build=1 ;;
+  *) sed -n '2,5s/^# \{0,1\}//p' "$0"; exit 2 ;;
+esac
+
 packages=(
-  g++ cmake ninja-build ccache mold clang-format git procps curl openssl
+  g++ cmake ninja-build ccache mold git procps curl openssl
   libcaf-dev capnproto libcapnp-dev liblmdb-dev libssl-dev
   libfmt-dev libspdlog-dev doctest-dev libcli11-dev libtomlplusplus-dev
   prometheus-cpp-dev libcurl4-openssl-dev
   librapidcheck-dev libexpected-dev nlohmann-json3-dev
+)
+[ -n "$only_build" ] || packages+=(
+  clang-format
   clang-19 libclang-rt-19-dev # for fuzzing only; older ones cannot compile the ranges of Debian 12's libstdc++
 )
 
@@ -19,7 +32,7 @@ present() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = ins
 missing=()
 for package in "${packages[@]}"; do present "$package" || missing+=("$package"); done
 
-command -v npm >/dev/null || missing+=(nodejs npm) # for tests only: implementations of MLS that are not ours
+[ -n "$only_build" ] || command -v npm >/dev/null || missing+=(nodejs npm) # for tests only: implementations of MLS that are not ours
 
 # What Debian 12 proper has too old: a package, the version it takes, and what of its source has to be pinned.
 #   libraft 0.15 loses committed entries; SQLCipher 3.4 stands on an SQLite of 2016 and weaker defaults.

@@ -1,9 +1,39 @@
 #!/usr/bin/env bash
-# The whole gate: installs what is missing, builds, tests, checks the format. `scripts/test.sh -L unit` passes its
-# arguments to ctest. The last lines are ctest's summary.
+# The whole gate: installs what is missing, builds, checks the format, fuzzes the encryption engine for a minute, runs all
+# tests. `scripts/test.sh -L unit` gives its arguments to ctest, and fuzzes nothing. Each step says that it begins; the last
+# lines say how long each took, or which one failed and which tests.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+step= began=$SECONDS times=
+end_step() {
+  [ -z "$step" ] || times+="${times:+, }$step $((SECONDS - began)) s"
+  step= began=$SECONDS
+}
+begin() {
+  end_step
+  step=$1
+  echo "test: $step"
+}
+finish() {
+  local status=$? failed=build/Testing/Temporary/LastTestsFailed.log
+  trap - EXIT
+  echo
+  if [ $status -eq 0 ]; then
+    end_step
+    echo "test: passed ($times)"
+  else
+    [ -z "$times" ] || echo "test: passed before: $times"
+    if [ "$step" = tests ] && [ -s $failed ]; then
+      sed 's/^[0-9]*:/test:   failed: /' $failed
+    fi
+    echo "test: FAILED: $step, after $((SECONDS - began)) s"
+  fi
+  exit $status
+}
+trap finish EXIT
+
+begin set-up
 scripts/setup.sh
 
 # Other implementations of MLS, for the tests that talk to them. What is installed and npm's cache come first, so that a
@@ -23,16 +53,23 @@ install_peers() (
 )
 install_peers
 
-werror=OFF
-[ -z "${CI:-}" ] || werror=ON
-cmake -S . -B build -G Ninja -DPARLEY_WERROR=$werror >build.log 2>&1 || { cat build.log; exit 1; }
-cmake --build build -j 2 >>build.log 2>&1 || { grep -E -A8 'error|warning' build.log | head -80; tail -20 build.log; exit 1; }
+# CI builds from nothing, so it compiles the files of a library together; by hand each is compiled by itself. Both ways
+# are built often enough to keep working.
+begin build
+settings=(-DPARLEY_WERROR=OFF)
+[ -z "${CI:-}" ] || settings=(-DPARLEY_WERROR=ON -DPARLEY_UNITY=ON)
+scripts/build.sh build "${settings[@]}"
 
+begin format
 git ls-files '*.cpp' '*.hpp' '*.c' '*.h' | xargs clang-format --dry-run -Werror
 
 # Chosen tests are asked for without these. The gate begins with the same seed each time; by hand it is another.
-[ $# -gt 0 ] || MLS_FUZZ_SEED=1 scripts/fuzz_mls.sh 10
+if [ $# -eq 0 ]; then
+  begin fuzzing
+  MLS_FUZZ_SEED=1 scripts/fuzz_mls.sh 10
+fi
 
 # Tests with real processes, real time and real disks share two cores badly: those run alone.
-cd build
-exec ctest --output-on-failure -j 2 "$@"
+begin tests
+rm -f build/Testing/Temporary/LastTestsFailed.log
+ctest --test-dir build --output-on-failure -j 2 "$@"

@@ -85,10 +85,10 @@ if [ ! -e "$top/capnp/built" ]; then
   touch "$top/capnp/built"
 fi
 
-step configure cmake -S "$source_dir" -B "$top/parley" -G Ninja -DPARLEY_SANITIZE=thread \
+scripts/build.sh "$top/parley" -DPARLEY_SANITIZE=thread -DPARLEY_UNITY=ON \
   -DCMAKE_PREFIX_PATH="$top/prefix" -DCMAKE_CXX_FLAGS="-isystem $top/prefix/include" \
-  -DCapnProto_DIR="$top/capnp/cmake" -DCAPNP_EXECUTABLE=/usr/bin/capnp -DCAPNPC_CXX_EXECUTABLE=/usr/bin/capnpc-c++
-step build cmake --build "$top/parley" -j 2 --target tests_unit tests_actor
+  -DCapnProto_DIR="$top/capnp/cmake" -DCAPNP_EXECUTABLE=/usr/bin/capnp -DCAPNPC_CXX_EXECUTABLE=/usr/bin/capnpc-c++ \
+  tests_unit tests_actor
 
 # Its shadow memory and some kernels' address randomisation do not go together.
 fixed=()
