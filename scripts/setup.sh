@@ -21,7 +21,8 @@ packages=(
 )
 [ -n "$only_build" ] || packages+=(
   clang-format
-  clang-19 libclang-rt-19-dev # for fuzzing only; older ones cannot compile the ranges of Debian 12's libstdc++
+  clang-tidy-19
+  clang-19 libclang-rt-19-dev # for fuzzing; older ones cannot compile the ranges of Debian 12's libstdc++
 )
 
 root=()
