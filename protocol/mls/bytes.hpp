@@ -21,12 +21,13 @@ inline bytes to_bytes(bytes_view v) {
 }
 bool equal(bytes_view a, bytes_view b);
 
-/// Overwrites what the compiler would leave (crypto.cpp: OPENSSL_cleanse).
+/// Overwrites memory in a way that the compiler does not optimize away (crypto.cpp: OPENSSL_cleanse).
 void wipe(void* at, std::size_t size);
-/// Takes as long for any two byte strings of one length. For secrets, tags and confirmations.
+/// Takes the same time for any two byte strings of one length. Use it for secrets, tags and confirmations.
 bool equal_in_constant_time(bytes_view a, bytes_view b);
 
-/// Wipes whatever it gives back, so that no copy of a secret stays behind when a vector grows or ends.
+/// Wipes all memory before it is freed, so that no copy of a secret is left when a vector
+/// grows or is destroyed.
 template <class T>
 struct wiping_allocator {
   using value_type = T;
@@ -41,8 +42,8 @@ struct wiping_allocator {
   bool operator==(const wiping_allocator&) const = default;
 };
 
-/// A key or anything that keys are derived from. Copying is spelled out, comparing is constant-time, printing
-/// does not exist.
+/// A key, or anything that keys are derived from. Copies are explicit, comparison takes constant time,
+/// and there is no way to print one.
 class secret {
 public:
   secret() = default;

@@ -1,10 +1,11 @@
 #pragma once
-// TLS presentation language with MLS's variable-size vectors (RFC 9420, section 2.1): integers are
-// big-endian, a vector's length comes first in one, two or four bytes, and only the shortest of them is
-// legal.
+// The TLS presentation language with MLS's variable-size vectors (RFC 9420, section 2.1). Integers are
+// big-endian. The length of a vector precedes it in one, two or four bytes, and only the shortest
+// encoding of the length is legal.
 //
-// A struct T of the protocol has `void encode(encoder&, const T&)` and `void decode(decoder&, T&)` beside it.
-// Decoding is sticky: after a failure everything reads as empty, and `whole<T>` checks once, at the end.
+// Each struct T of the protocol has `void encode(encoder&, const T&)` and `void decode(decoder&, T&)`
+// beside it. Decoding errors are sticky: after a failure every read returns an empty value, and
+// `whole<T>` checks once at the end.
 #include "protocol/mls/bytes.hpp"
 #include "protocol/mls/error.hpp"
 
@@ -19,7 +20,8 @@ namespace parley::mls {
 class encoder {
 public:
   encoder() = default;
-  /// Wipes the memory that it outgrows, and what was not taken from it (key_schedule.hpp: take_secret).
+  /// Wipes memory that the buffer has outgrown, and bytes that were not taken from
+  /// the encoder (key_schedule.hpp: take_secret).
   struct of_secrets {};
   explicit encoder(of_secrets) : wipes_{true} {}
   ~encoder() {
@@ -65,7 +67,7 @@ public:
       encode_one(*this, *v);
     return *this;
   }
-  encoder& length(std::size_t n); ///< at most 2^30-1, asserted
+  encoder& length(std::size_t n); ///< at most 2^30-1, which is asserted
 
   const bytes& out() const& { return out_; }
   bytes out() && { return std::move(out_); }
@@ -95,7 +97,8 @@ private:
   bool wipes_ = false;
 };
 
-/// No list in a message is longer than that: what is listed are leaves, or what belongs to one.
+/// No list in a message is longer than this: lists contain leaves, or items that belong
+/// to one leaf each.
 inline constexpr std::size_t vector_items_max = 1u << 16;
 
 class decoder {
@@ -109,7 +112,7 @@ public:
       u = u << 8 | b;
     return static_cast<T>(u);
   }
-  /// A view into the input.
+  /// Returns a view into the input.
   bytes_view raw(std::size_t n) {
     if (in_.size() < n) {
       fail();
@@ -121,8 +124,8 @@ public:
   }
   bytes_view opaque_view() { return raw(length()); }
   bytes opaque() { return to_bytes(opaque_view()); }
-  /// T v<V>. Each item has to take a byte at least, and items in memory are larger than on the wire, up to
-  /// two hundred times: so there are at most `items_max`.
+  /// T v<V>. Each item must take at least one byte. Items are up to two hundred times larger in memory
+  /// than on the wire, so `items_max` limits their number.
   template <class T>
   std::vector<T> vector(std::size_t items_max = vector_items_max) {
     std::vector<T> out;
@@ -183,7 +186,7 @@ bytes encoded(const T& v) {
   return std::move(e).out();
 }
 
-/// Exactly one T, nothing behind it.
+/// Decodes exactly one T and refuses trailing bytes.
 template <class T>
 result<T> whole(bytes_view in) {
   decoder d{in};

@@ -1,6 +1,7 @@
 #pragma once
-// Who a member is (RFC 9420, sections 5.3.1-5.3.2). An account key signs each device's signature key; the
-// device's basic credential carries that statement; a policy, which the caller gives, says whose it accepts.
+// The identity of a member (RFC 9420, sections 5.3.1-5.3.2). An account key signs each device's
+// signature key, and the device's basic credential carries that statement. A policy given by the caller
+// decides which accounts are accepted.
 #include "protocol/mls/leaf_node.hpp"
 
 #include <functional>
@@ -8,14 +9,14 @@
 
 namespace parley::mls {
 
-/// Why a credential is looked at: the list of 5.3.1.
+/// The reason why a credential is checked: the list in section 5.3.1.
 enum class credential_event {
-  key_package, ///< about to be added by us
-  add,         ///< being added by somebody
+  key_package, ///< about to be added by this client
+  add,         ///< being added to the group
   update,
   commit,
-  join,            ///< found in the tree of a group that we join
-  external_sender, ///< listed by a group as somebody outside who may propose (12.1.8.1)
+  join,            ///< found in the tree of a group that this client joins
+  external_sender, ///< listed by a group as a non-member that may send proposals (12.1.8.1)
 };
 
 struct presented_credential {
@@ -25,18 +26,19 @@ struct presented_credential {
   std::uint64_t now = 0; ///< seconds since the Unix epoch
 };
 
-/// The Authentication Service of the RFC. The engine has none of its own, and none that accepts everybody.
+/// The Authentication Service of the RFC. The engine has no policy of its own, and
+/// none that accepts everyone.
 class credential_policy {
 public:
   virtual ~credential_policy() = default;
-  /// Does the credential belong to this signature key, and is its owner welcome?
+  /// Checks that the credential belongs to this signature key and that its owner is accepted.
   virtual result<void> accept(const presented_credential& c) const = 0;
-  /// May a member go on under the new credential?
+  /// Checks that a member may continue under the new credential.
   virtual result<void> accept_successor(const credential& old_one, const credential& new_one) const = 0;
 };
 
-/// A leaf that takes the place of another: asks the policy for what is new, and for nothing when credential
-/// and key stay, so that an ordinary commit costs no account signature.
+/// Checks a leaf that replaces another. The policy is asked only about what is new. If credential and key
+/// stay the same it is not asked at all, so an ordinary commit costs no verification of an account signature.
 result<void> check_replacement(const credential_policy& policy, const leaf_node& old_one,
                                const leaf_node& new_one, credential_event event, std::uint64_t now);
 
@@ -44,7 +46,7 @@ result<void> check_replacement(const credential_policy& policy, const leaf_node&
 
 inline constexpr std::size_t device_name_bytes_max = 64;
 
-/// "This device is mine until then", signed by the account key.
+/// "This device belongs to this account until `not_after`", signed by the account key.
 struct account_statement {
   public_key account_key{};
   public_key device_key{};     ///< the signature key of the device's leaves
@@ -59,7 +61,7 @@ void decode(decoder& d, account_statement& v);
 account_statement make_account_statement(const signature_key_pair& account, const public_key& device_key,
                                          std::string device_name, std::uint64_t not_after);
 credential to_credential(const account_statement& statement);
-/// What the credential says; nothing of it is verified.
+/// Returns what the credential states; nothing of it has been verified.
 result<account_statement> account_statement_of(const credential& c);
 
 /// Accepts devices of the accounts that the caller expects in this group.
@@ -68,16 +70,17 @@ public:
   enum class expired_members { refused, tolerated };
   using expected_accounts = std::function<bool(const public_key& account_key)>;
 
-  /// `expired` is about members whom a joiner finds in the tree: a group that keeps idle devices may have
-  /// to tolerate them (5.3.2). Whoever is new to a group is never accepted with a statement that expired.
+  /// `expired` applies to members whom a joiner finds in the tree: a group that keeps idle devices
+  /// may have to tolerate expired statements (5.3.2). A member who is new to a group is never
+  /// accepted with an expired statement.
   explicit account_policy(expected_accounts is_expected, expired_members expired = expired_members::refused)
       : is_expected_{std::move(is_expected)}, expired_{expired} {}
-  /// Exactly these accounts.
+  /// Accepts exactly these accounts.
   explicit account_policy(std::vector<public_key> accounts,
                           expired_members expired = expired_members::refused);
 
   result<void> accept(const presented_credential& c) const override;
-  /// A device may change its key and its name, not its account.
+  /// A device may change its key and its name, but not its account.
   result<void> accept_successor(const credential& old_one, const credential& new_one) const override;
 
 private:
@@ -85,11 +88,12 @@ private:
   expired_members expired_;
 };
 
-/// 60 digits that two people compare to know that nobody stands between them: the same whoever computes it.
+/// Sixty digits that two people compare to rule out a man in the middle. Both sides compute the same digits.
 ///
-/// For each key K: h = SHA-256("Parley safety number 1" || K), then 5,200 times h = SHA-256(h || K); of the
-/// first 30 bytes, each five, big-endian, modulo 100,000, are five digits. The two halves stand in the order
-/// of their text. The rounds make it dear to search for a key whose digits look like another's.
+/// For each key K: h = SHA-256("Parley safety number 1" || K), then 5,200 times h = SHA-256(h || K). Of
+/// the first 30 bytes, each group of five is read as a big-endian number and reduced modulo 100,000 to
+/// five digits. The two halves are ordered by their text. The rounds make it expensive to search for a
+/// key whose digits look like those of another key.
 std::string safety_number(const public_key& one, const public_key& other);
 
 } // namespace parley::mls

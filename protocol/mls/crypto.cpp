@@ -31,14 +31,14 @@ using pkey_context = std::unique_ptr<EVP_PKEY_CTX, freed_by<EVP_PKEY_CTX_free>>;
 using hash_context = std::unique_ptr<EVP_MD_CTX, freed_by<EVP_MD_CTX_free>>;
 using cipher_context = std::unique_ptr<EVP_CIPHER_CTX, freed_by<EVP_CIPHER_CTX_free>>;
 
-/// For what fails only when memory is gone.
+/// For calls that fail only when no memory is left.
 void must(bool ok) {
   if (!ok)
     throw std::bad_alloc{};
 }
 
-/// The thread's error queue belongs to everybody who uses OpenSSL on it, TLS connections among them, which
-/// take a leftover for a failure of their own.
+/// All users of OpenSSL on a thread share its error queue. TLS connections are among them, and they
+/// treat an error left in the queue as a failure of their own.
 struct errors_kept {
   errors_kept() { ERR_set_mark(); }
   ~errors_kept() { ERR_pop_to_mark(); }
@@ -46,8 +46,8 @@ struct errors_kept {
   errors_kept& operator=(const errors_kept&) = delete;
 };
 
-// Fetched once: looking an algorithm up costs more than running it on a few blocks. Never freed, as OpenSSL
-// may end before our statics do.
+// The algorithms are fetched once, because a lookup costs more than running the algorithm on a few
+// blocks. They are never freed, because OpenSSL may shut down before our static objects are destroyed.
 const EVP_MD* sha256() {
   static const EVP_MD* const fetched = EVP_MD_fetch(nullptr, "SHA256", nullptr);
   return fetched;
@@ -59,8 +59,8 @@ const EVP_CIPHER* aes128gcm() {
 
 using digest = std::array<std::uint8_t, hash_bytes>;
 
-/// The hash of this thread. Between two uses it stands begun anew, which overwrites the chaining value and
-/// the last block: they may tell secrets.
+/// The hash context of this thread. After each use it is initialized again, which overwrites the
+/// chaining value and the last block: they may reveal secrets.
 class sha256_run {
 public:
   sha256_run() : context_{of_this_thread()} {}
@@ -95,9 +95,9 @@ private:
   bool is_anew_ = true;
 };
 
-/// HMAC-SHA-256 (RFC 2104) over the hash above: OpenSSL's own sets up parameters and contexts for each key,
-/// which costs several times what the four blocks of a short input do. So would a call for each piece of
-/// it: they are gathered.
+/// HMAC-SHA-256 (RFC 2104) over the hash above. OpenSSL's own implementation sets up parameters and
+/// contexts for each key, which costs several times as much as hashing the four blocks of a short
+/// input. One call for each piece of the input would be as expensive, so the pieces are gathered first.
 class hmac {
 public:
   explicit hmac(bytes_view key) {
@@ -136,7 +136,7 @@ public:
   }
   hmac& add(std::string_view text) { return add(view_of(text)); }
   hmac& add(std::uint8_t byte) { return add(bytes_view{&byte, 1}); }
-  /// In front of an opaque v<V>.
+  /// Adds the length prefix of an opaque v<V>.
   hmac& add_length(std::size_t n) {
     if (n < 64) // one byte: all labels and most contexts
       return add(static_cast<std::uint8_t>(n));
@@ -157,12 +157,12 @@ private:
     size_ = 0;
   }
   sha256_run run_;
-  std::array<std::uint8_t, 3 * hash_block_bytes> gathered_{}; ///< of the inner hash; the key's pad at first
+  std::array<std::uint8_t, 3 * hash_block_bytes> gathered_{}; ///< the inner hash's input, after the key's pad
   std::size_t size_ = 0;
   std::array<std::uint8_t, hash_block_bytes + hash_bytes> outer_{}; ///< pad and the inner digest
 };
 
-/// HKDF-Expand (RFC 5869) whose info comes in parts: `add_info(h)` adds them all.
+/// HKDF-Expand (RFC 5869) with an info that is given in parts: `add_info(h)` adds them all.
 template <class AddInfo>
 secret expand(bytes_view key, std::size_t size, AddInfo&& add_info) {
   auto out = secret::zeros(size);
@@ -191,7 +191,7 @@ constexpr std::string_view label_prefix = "MLS 1.0 ";
 
 enum class curve { x25519, ed25519 };
 
-/// Makes keys of one curve; holds none of them.
+/// The context that creates keys of one curve; it holds none of them.
 EVP_PKEY_CTX* key_maker(curve which) {
   const auto make = [](const char* name) {
     pkey_context c{EVP_PKEY_CTX_new_from_name(nullptr, name, nullptr)};
@@ -206,8 +206,8 @@ EVP_PKEY_CTX* key_maker(curve which) {
   return context.get();
 }
 
-/// Either may be empty, not both. With only a private key OpenSSL computes the public one, which costs as
-/// much as a use of it: so pass both where both are known.
+/// Either key may be empty, but not both. With only a private key OpenSSL computes the public one,
+/// which costs as much as using the key once, so pass both where both are known.
 pkey make_key(curve which, bytes_view private_key, bytes_view public_key) {
   const auto param = [](const char* name, bytes_view v) {
     return OSSL_PARAM_construct_octet_string(name, const_cast<std::uint8_t*>(v.data()), v.size());
@@ -235,7 +235,7 @@ bytes public_key_of(curve which, bytes_view private_key) {
   return out;
 }
 
-/// The cipher context of this thread. It forgets its key when the guard ends.
+/// The cipher context of this thread. It deletes its key when the guard is destroyed.
 class cipher_guard {
 public:
   cipher_guard() : context_{of_this_thread()} {}
@@ -265,7 +265,7 @@ bool equal_in_constant_time(bytes_view a, bytes_view b) {
 
 random_source system_random() {
   return [](std::span<std::uint8_t> out) {
-    // Going on with bytes that somebody could guess would be worse than to end.
+    // Continuing with bytes that an attacker could guess would be worse than terminating.
     if (RAND_priv_bytes(out.data(), static_cast<int>(out.size())) != 1)
       std::abort();
   };
@@ -405,7 +405,7 @@ bytes sign_with_label(const signature_key_pair& key, std::string_view label, byt
   must(k && context &&
        EVP_DigestSignInit_ex(context.get(), nullptr, nullptr, nullptr, nullptr, k.get(), nullptr) == 1 &&
        EVP_DigestSign(context.get(), out.data(), &size, signed_bytes.data(), signed_bytes.size()) == 1);
-  wipe(signed_bytes.data(), signed_bytes.size()); // the words of a message, before they are encrypted
+  wipe(signed_bytes.data(), signed_bytes.size()); // contains the plaintext of a message
   return out;
 }
 
@@ -453,7 +453,7 @@ result<secret> diffie_hellman(const hpke_key_pair& own, bytes_view peer) {
   auto out = secret::zeros(curve_bytes);
   auto size = out.size();
   if (EVP_PKEY_derive(context.get(), out.mutable_view().data(), &size) != 1 || size != curve_bytes ||
-      out == secret::zeros(curve_bytes)) // a point of small order
+      out == secret::zeros(curve_bytes)) // the peer's key is a point of small order
     return refuse(rule::bad_key);
   return out;
 }

@@ -8,8 +8,8 @@
 namespace parley::mls {
 namespace {
 
-/// 5.3.1 and 12.2: an external commit takes a leaf's place like an Update of that leaf; whoever sends it is
-/// new to the group all the same.
+/// 5.3.1 and 12.2: in an external commit the new leaf replaces another one like an Update of that leaf,
+/// but its sender is nevertheless new to the group.
 result<void> check_path_credential(const std::optional<leaf_node>& before, const leaf_node& leaf,
                                    bool is_external, const surroundings& s) {
   if (before && !is_external)
@@ -137,7 +137,7 @@ result<proposal_ref> public_epoch::take_proposal(const authenticated_content& co
 }
 
 result<void> public_epoch::check_alone(const sent_proposal& p, const surroundings& s) {
-  // Somebody who is no member could commit it, as far as the list goes.
+  // As far as the list shows, it may be committed by a sender that is not a member.
   const auto plan = plan_proposals({&p, 1}, {sender_type::member, ~0u});
   if (!plan)
     return tl::unexpected(plan.error());

@@ -1,18 +1,18 @@
 #pragma once
-// Why something was refused: the rule that was broken, with the section of RFC 9420 that states it.
+// The reason for a refusal: the rule that was broken, with the section of RFC 9420 that states it.
 #include <cstdint>
 #include <string_view>
 #include <tl/expected.hpp>
 
 namespace parley::mls {
 
-/// Numbers are stable: append within a band, never renumber. The table with sections and sentences is in
-/// error.cpp; a test checks that every rule has its row.
+/// The numbers are stable: append within a band, never renumber. error.cpp has the table with sections
+/// and sentences; a test checks that every rule has a row there.
 enum class rule : std::uint16_t {
   none = 0,
   // 1-99: bytes (sections 2 and 6).
   malformed = 1,     ///< truncated, trailing bytes, a length that is not minimal, an unknown discriminator
-  too_large = 2,     ///< above a limit of ours, not of the RFC's
+  too_large = 2,     ///< above one of our limits, not one of the RFC's
   wrong_version = 3, ///< not mls10
   wrong_cipher_suite = 4,
   // 100-199: framing and message protection (6).
@@ -20,21 +20,21 @@ enum class rule : std::uint16_t {
   wrong_epoch = 101,
   application_not_encrypted = 102,
   wrong_membership_tag = 103,
-  unknown_sender = 104, ///< a blank leaf, or no such external sender
+  unknown_sender = 104, ///< a blank leaf, or an external sender that does not exist
   external_not_a_proposal = 105,
   external_proposal_type = 106,
   joiner_not_a_commit = 107,
   joiner_without_path = 108,
   new_member_not_an_add = 109,
   padding_not_zero = 110,
-  sender_not_a_member = 111, ///< where only a member can be
+  sender_not_a_member = 111, ///< where only a member is allowed
   wrong_confirmation_tag = 112,
   confirmation_tag_missing = 113,
   // 200-299: keys: HPKE, key schedule, secret tree (5.1, 8, 9).
   bad_signature = 200,
   cannot_open = 201,   ///< HPKE or AEAD
-  bad_key = 202,       ///< a public or private key that is none
-  crypto_failed = 203, ///< OpenSSL refused what it never should
+  bad_key = 202,       ///< a public or private key that is not valid
+  crypto_failed = 203, ///< OpenSSL refused an operation that should never fail
   generation_used = 210,
   generation_too_far = 211,
   generations_exhausted = 212,
@@ -126,7 +126,7 @@ enum class rule : std::uint16_t {
   external_pub_missing = 518,
   identity_mismatch = 519,
   unexpected_message = 520,
-  handshake_not_public = 521, ///< encrypted, where somebody without secrets follows
+  handshake_not_public = 521, ///< an encrypted handshake, seen by a follower that has no secrets
   // 600-699: the caller's side: states, policies, the store.
   state_damaged = 600,
   too_many_proposals = 601,
@@ -138,7 +138,7 @@ struct error {
   friend bool operator==(error, error) = default;
 };
 
-/// The section of RFC 9420 ("7.3"), empty where the rule is ours, and one sentence.
+/// The section of RFC 9420 (such as "7.3"; empty for rules of our own) and one sentence.
 struct rule_text {
   std::string_view section, sentence;
 };

@@ -73,7 +73,7 @@ result<commit_effects> follower::apply(followed_commit next) {
   if (next.epoch() != epoch() + 1 || !equal(next.context_.group_id, id()) || !now_.tree.fits(next.tree_))
     return refuse(rule::pending_out_of_date);
   now_.tree.apply(std::move(next.tree_));
-  // Cannot fail: the extensions were read when the list was planned.
+  // This cannot fail: the extensions were decoded when the list was planned.
   if (auto entered =
           now_.enter(std::move(next.context_), std::move(next.encoded_context_), next.confirmation_tag_);
       !entered)

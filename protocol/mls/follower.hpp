@@ -1,40 +1,46 @@
 #pragma once
-// Who is in a group, for a server that carries its handshakes (RFC 9420, sections 6.2, 12.4 and 16.4).
+// Follows who is in a group, for a server that carries the group's handshakes (RFC 9420, sections
+// 6.2, 12.4 and 16.4).
 //
 //   begin(group_info, tree) ──► follower
 //   propose(message) ──► kept for the commits of this epoch
 //   check(message) ──► followed_commit: would it be the next?  Nothing changes.
 //   apply(followed_commit) ──► the next epoch, if none began in between: compare and swap
 //
-// A server that places commits calls `check`, lets its log decide, and `apply`s what was placed: of two
-// commits of one epoch the second is refused. Replicas that check for themselves must all pass the same
-// `surroundings::now`, for leaves and credentials expire.
+// A server that orders commits calls `check`, lets its log decide, and calls `apply` for the commits
+// that the log accepted. Of two commits of one epoch the second is refused. Replicas that check commits
+// independently must all pass the same `surroundings::now`, because leaves and credentials expire.
 //
-// Checked, as members check it: sender and signature, epoch, the list of proposals and each of them, the new
-// leaf and whose it is (the policy's word), the shape of the path, its keys and parent hashes, and that one
-// commit builds on the other (the transcript is in what is signed).
+// The follower checks the following in the same way as members do: sender and signature, the epoch, the
+// list of proposals and each proposal in it, the new leaf and its owner (the policy decides), the shape
+// of the path, its keys and its parent hashes, and that each commit builds on the one before (the
+// transcript is part of the signed content).
 //
-// What somebody without the group's secrets cannot see:
-//   - the membership tag. Whoever has a member's signature key could speak here without being in the group.
-//   - the confirmation tag, the path secrets and what is encrypted to whom, the key of an external join, and
-//     pre-shared keys. So a member can make a commit that is accepted here and that the others, or some of
-//     them, refuse. They then wait for a commit that this follower no longer takes: the application has to
-//     notice (nobody confirms the epoch) and begin again from a GroupInfo.
-//   - handshakes as PrivateMessages. They are refused: a group is followed as a whole or not at all.
-// Like a GroupInfo to a joiner, the one that a follower begins with is one member's word: a false one, with
-// the right signature, leads to a follower that takes nobody else's commits.
+// Without the group's secrets the follower cannot check:
+//   - the membership tag. A party that has a member's signature key could send messages here without
+//     being in the group.
+//   - the confirmation tag, the path secrets and to whom they are encrypted, the key of an external join,
+//     and pre-shared keys. So a member can create a commit that the follower accepts and that some or all
+//     of the other members refuse. Those members then wait for a commit that the follower no longer
+//     accepts. The application has to detect this (no member confirms the epoch) and begin again from a
+//     GroupInfo.
+//   - handshakes sent as PrivateMessages. They are refused: a group is followed as a whole or not at all.
+// A follower, like a joiner, relies on one member for the GroupInfo that it begins with. A false
+// GroupInfo with a valid signature leads to a follower that accepts no commits from the real members.
 //
-// Owner and thread: the caller's, one at a time; `check` too works on the tree and puts it back. A message
+// Owner and thread: the caller's, one call at a time. `check` modifies the tree too and restores it. A
+// refused message changes nothing.
 // that is refused changes nothing.
 #include "protocol/mls/epoch.hpp"
 #include "protocol/mls/message.hpp"
 
 namespace parley::mls {
 
-/// A commit that would be the next. Move-only; fits the follower and the epoch that it was checked in.
+/// A commit that would begin the next epoch. It is move-only, and valid only for the follower and the
+/// epoch that it was checked in.
 class followed_commit {
 public:
-  std::uint64_t epoch() const { return context_.epoch; } ///< that it would begin
+  std::uint64_t epoch() const { return context_.epoch; } ///< the epoch that the commit would begin
   const commit_effects& effects() const { return effects_; }
 
 private:
@@ -52,15 +58,15 @@ struct follower_settings {
 
 class follower {
 public:
-  /// Of any epoch: the creator's of epoch 0, or a member's. The tree is looked at as a joiner would.
-  /// `tree`: where it is not in the GroupInfo.
+  /// Begins at any epoch, with the creator's GroupInfo of epoch 0 or with any member's. The tree is
+  /// checked as a joiner would check it. `tree` is given when it is not inside the GroupInfo.
   static result<follower> begin(bytes_view group_info, std::optional<bytes_view> tree, const surroundings& s,
                                 const follower_settings& settings = {});
 
-  // --- what is so
+  // --- state
   bytes_view id() const { return now_.context.group_id; }
   std::uint64_t epoch() const { return now_.context.epoch; }
-  bool is_over() const { return is_over_; } ///< begun anew elsewhere
+  bool is_over() const { return is_over_; } ///< the group was re-initialized as another group
   const extension_list& extensions() const { return now_.context.extensions; }
   std::size_t member_count() const { return now_.tree.member_count(); }
   std::vector<member> roster() const { return now_.members(); }
@@ -68,10 +74,10 @@ public:
   bytes ratchet_tree() const { return now_.tree.encoded(); }
 
   // --- handshakes, as encoded MLSMessages
-  /// Keeps the proposal if some commit could cover it.
+  /// Stores the proposal if some commit could cover it.
   result<proposal_ref> propose(bytes_view message, const surroundings& s);
   result<followed_commit> check(bytes_view message, const surroundings& s);
-  /// Refuses a commit that was checked in another epoch than the one that is now.
+  /// Refuses a commit that was checked in an epoch other than the current one.
   result<commit_effects> apply(followed_commit next);
 
 private:

@@ -1,6 +1,6 @@
 #pragma once
-// What is said in a group, and by whom (RFC 9420, section 6): the structures, and what they are hashed to.
-// How they are protected is in protection.hpp.
+// The content of messages in a group and their senders (RFC 9420, section 6): the structures, and the
+// hashes over them. protection.hpp protects them.
 #include "protocol/mls/proposal.hpp"
 
 #include <variant>
@@ -24,9 +24,9 @@ enum class sender_type : std::uint8_t {
 
 struct sender {
   sender_type type = sender_type::member;
-  std::uint32_t index = 0; ///< of a member's leaf, or among the external senders
+  std::uint32_t index = 0; ///< of a member's leaf, or in the list of external senders
   static sender member(leaf_index leaf) { return {sender_type::member, number(leaf)}; }
-  leaf_index leaf() const { return leaf_index{index}; } ///< only of a member
+  leaf_index leaf() const { return leaf_index{index}; } ///< only valid for a member
   friend bool operator==(const sender&, const sender&) = default;
 };
 
@@ -51,7 +51,7 @@ struct framed_content {
 
 struct framed_content_auth {
   bytes signature;
-  std::optional<bytes> confirmation_tag; ///< of a commit, and of nothing else
+  std::optional<bytes> confirmation_tag; ///< set for a commit and for nothing else
   friend bool operator==(const framed_content_auth&, const framed_content_auth&) = default;
 };
 
@@ -65,7 +65,7 @@ struct authenticated_content {
 struct public_message {
   framed_content content;
   framed_content_auth auth;
-  bytes membership_tag; ///< only of a member
+  bytes membership_tag; ///< only set for a member
   friend bool operator==(const public_message&, const public_message&) = default;
 };
 
@@ -79,10 +79,10 @@ struct private_message {
   friend bool operator==(const private_message&, const private_message&) = default;
 };
 
-/// 5.2. By it a Commit names a proposal that was sent before.
+/// 5.2: the reference by which a Commit names a proposal that was sent before.
 proposal_ref make_proposal_ref(const authenticated_content& proposal);
 
-/// 8.2. `commit` carries a Commit and its signature.
+/// 8.2: `commit` contains a Commit and its signature.
 bytes confirmed_transcript_hash(bytes_view interim_hash_before, const authenticated_content& commit);
 bytes interim_transcript_hash(bytes_view confirmed_hash, bytes_view confirmation_tag);
 
@@ -97,7 +97,8 @@ void decode(decoder& d, public_message& v);
 void encode(encoder& e, const private_message& v);
 void decode(decoder& d, private_message& v);
 
-/// The body alone, and what authenticates it: a PrivateMessage holds these apart from the rest.
+/// The body alone, and the data that authenticates it: a PrivateMessage stores both apart
+/// from the other fields.
 void encode_body(encoder& e, const framed_content& v);
 void decode_body(decoder& d, content_type type, framed_content& v);
 void encode_auth(encoder& e, const framed_content_auth& v);

@@ -7,7 +7,7 @@
 namespace parley::mls {
 namespace {
 
-/// The epoch that is over, with those who signed in it then.
+/// A past epoch with the signature keys that its members had then.
 epoch_view view_of(const past_epoch& past, const ratchet_tree& tree) {
   return {past.context, past.encoded_context, [&](const sender& from) -> const public_key* {
             if (from.type != sender_type::member)
@@ -157,7 +157,7 @@ result<pending_commit> group_state::process(const authenticated_content& content
 result<pending_commit> group_state::process_secrets(const authenticated_content& content,
                                                     staged_epoch& staged, const surroundings& s) {
   pending_commit out;
-  // Whoever is removed learns nothing of the new epoch, so cannot check its tag either.
+  // A removed member learns no secret of the new epoch, so it cannot check the confirmation tag either.
   if (std::ranges::find(staged.effects.removed, self()) != staged.effects.removed.end()) {
     out.removes_self_ = true;
     return out;
@@ -199,7 +199,7 @@ result<pending_commit> group_state::process_secrets(const authenticated_content&
   return out;
 }
 
-/// What of the epoch its late messages need; the rest of its secrets is gone.
+/// Keeps what is needed to read late messages of the epoch; all its other secrets are wiped.
 void group_state::end_epoch() {
   if (keys) {
     past_epoch old{now.context,
@@ -233,7 +233,7 @@ void group_state::confirm(pending_commit pending) {
   }
   const auto touched = now.tree.apply(std::move(pending.tree_));
   changed_nodes.insert(changed_nodes.end(), touched.begin(), touched.end());
-  // Cannot fail: the extensions were read when the commit was staged.
+  // This cannot fail: the extensions were decoded when the commit was staged.
   [[maybe_unused]] const auto entered =
       now.enter(std::move(pending.context_), std::move(pending.encoded_context_), pending.confirmation_tag_);
   over = pending.removes_self_ || pending.effects_.reinit.has_value();
@@ -247,7 +247,7 @@ void group_state::confirm(pending_commit pending) {
   keys.emplace(std::move(secrets.encryption), now.tree.leaf_count(), settings.limits);
 }
 
-// --- the face ----------------------------------------------------------------------------------------------
+// --- the public interface ----------------------------------------------------------------------------------
 
 group::group(std::unique_ptr<group_state> state) : state_{std::move(state)} {}
 group::group(group&&) noexcept = default;
@@ -355,7 +355,8 @@ result<made_commit> group::commit(const commit_options& options, const surroundi
 
 result<void> group::confirm(pending_commit pending) {
   auto& st = *state_;
-  // The hash tells groups and epochs apart; the tree, whether it is the object that the commit was made from.
+  // The hash distinguishes groups and epochs. `fits` checks that this tree object is the one that the
+  // commit was created from.
   if (!equal(pending.after_, st.now.interim_hash) || !st.now.tree.fits(pending.tree_))
     return refuse(rule::pending_out_of_date);
   st.confirm(std::move(pending));

@@ -1,21 +1,22 @@
 #pragma once
-// MLS as an application meets it (RFC 9420): key packages, groups, proposals, commits, welcomes.
+// The application's interface to MLS (RFC 9420): key packages, groups, proposals, commits, welcomes.
 //
 //   make_key_package ──► published              group::create ───┐
 //   group::join(welcome) ────────────────────────────────────────┼──► group
-//   join_externally(group_info) ──► commit, and the group to be ─┘
+//   join_externally(group_info) ──► commit, and the new group ───┘
 //
 //   commit ──► made_commit: what to send, and the pending_commit
-//   receive ──► an application message, a proposal, or the pending_commit of somebody else
-//   confirm(pending_commit) ──► the next epoch.  Dropping the value drops the commit; the old epoch goes on.
+//   receive ──► an application message, a proposal, or the pending_commit of another member
+//   confirm(pending_commit) ──► the next epoch.  If the value is dropped instead, the old epoch continues.
 //
-// Messages go in and out as encoded MLSMessages. Handshakes leave as PublicMessages, so that a server can
-// follow who is in the group (follower.hpp); application messages are PrivateMessages, padded to size
-// classes.
+// Messages are passed in and out as encoded MLSMessages. Handshakes are sent as PublicMessages, so that
+// a server can follow who is in the group (follower.hpp). Application messages are PrivateMessages,
+// padded to size classes.
 //
-// Owner and thread: the caller's, one at a time. Time, chance, policy and foreign keys come with each call
-// (`surroundings`). Nothing is written anywhere: group_store.hpp keeps what changed, in the caller's
-// transaction. Errors: a `rule` with its section of the RFC. A message that is refused changes nothing.
+// Owner and thread: the caller's, one call at a time. Time, randomness, the policy and external keys
+// are passed to each call (`surroundings`). The group writes nothing to disk: group_store.hpp stores
+// what changed, in the caller's transaction. An error is a `rule` with its section of the RFC. A
+// refused message changes nothing.
 #include "protocol/mls/epoch.hpp"
 #include "protocol/mls/message.hpp"
 
@@ -25,7 +26,7 @@ namespace parley::mls {
 
 struct group_state;
 
-/// One device: what it signs with, and what it says of itself in each of its leaves.
+/// One device: its signature key, and what each of its leaves states about it.
 struct client_identity {
   signature_key_pair signer;
   mls::credential credential;
@@ -34,7 +35,8 @@ struct client_identity {
   client_identity copy() const;
 };
 
-/// A key package and its private keys. Good for one Welcome, unless it is the last resort.
+/// A key package and its private keys. It may be used for one Welcome, unless it is the
+/// package of last resort.
 struct own_key_package {
   key_package package;
   hpke_key_pair init_key, leaf_key;
@@ -45,29 +47,31 @@ own_key_package make_key_package(const client_identity& who, const lifetime& val
 struct group_settings {
   mls_limits limits;
   padding pad = padding::size_classes;
-  /// Epochs before the current one whose application messages can still be read, and whose resumption keys
-  /// are kept.
+  /// The number of epochs before the current one whose application messages can still be decrypted and
+  /// whose resumption keys are kept.
   std::size_t past_epochs_max = 3;
   std::size_t proposals_max = 1'000; ///< kept in an epoch
 };
 
-/// Where a joiner finds the ratchet tree: in the GroupInfo (dear: 190 bytes for each member, in each
-/// Welcome), or apart.
+/// Where a joiner finds the ratchet tree: inside the GroupInfo, which costs about 190 bytes for each
+/// member in each Welcome, or apart from it.
 enum class tree_delivery : std::uint8_t { in_group_info, apart };
 
 struct commit_options {
-  std::vector<proposal> proposals; ///< of ours, by value
-  /// And those that others sent in this epoch, as far as they go together and everybody can hold their keys.
+  std::vector<proposal> proposals; ///< our own, included by value
+  /// Also covers the proposals that others sent in this epoch, as far as they are valid together and
+  /// every member can hold the pre-shared keys that they name.
   bool cover_received = true;
-  bool always_path = true; ///< also where 12.4 would let it be left out
+  bool always_path = true; ///< also when section 12.4 allows a commit without a path
   tree_delivery tree = tree_delivery::apart;
   bytes authenticated_data;
 };
 
-/// An epoch that has not begun here. Move-only; fits the group and the epoch that it came from, and no other.
+/// An epoch that has not begun yet. It is move-only, and valid only for the group and the epoch that
+/// it was created from.
 class pending_commit {
 public:
-  std::uint64_t epoch() const { return context_.epoch; } ///< that it would begin
+  std::uint64_t epoch() const { return context_.epoch; } ///< the epoch that it would begin
   const commit_effects& effects() const { return effects_; }
   bool removes_this_member() const { return removes_self_; }
   bytes_view epoch_authenticator() const { return secrets_.epoch_authenticator.view(); }
@@ -80,10 +84,10 @@ private:
   tree_changes tree_;
   group_context context_;
   bytes encoded_context_, confirmation_tag_;
-  bytes after_; ///< the transcript of the epoch that it came from, interim hash
+  bytes after_; ///< the interim transcript hash of the epoch that it was created from
   epoch_secrets secrets_;
   private_tree keys_;
-  std::optional<pending_key> sealed_with_; ///< the commit itself, if it came as a PrivateMessage
+  std::optional<pending_key> sealed_with_; ///< key of the commit, if it was a PrivateMessage
 };
 
 struct application_message {
@@ -97,9 +101,9 @@ using received_message = std::variant<application_message, proposal_ref, pending
 struct made_commit {
   bytes commit;
   std::vector<bytes>
-      welcomes;       ///< one for each who is added, in the order of the Adds: its own secrets, no others'
-  bytes group_info;   ///< of the next epoch, for those who join by themselves
-  bytes ratchet_tree; ///< of the next epoch; empty when it is in the GroupInfo
+      welcomes; ///< one for each added member, in the order of the Adds, with the secrets of that member only
+  bytes group_info;   ///< of the next epoch, for clients that join by an external commit
+  bytes ratchet_tree; ///< of the next epoch; empty when it is inside the GroupInfo
   pending_commit pending;
 };
 
@@ -109,43 +113,45 @@ public:
   group& operator=(group&&) noexcept;
   ~group();
 
-  /// 11. Alone, in epoch 0.
+  /// 11: creates a group of one member, in epoch 0.
   static result<group> create(bytes group_id, client_identity who, extension_list extensions,
                               const surroundings& s, const group_settings& settings = {});
-  /// 12.4.3.1. `tree`: where it is not in the GroupInfo. `is_known`: is this client in a group of that name
-  /// already?
+  /// 12.4.3.1. `tree` is given when it is not inside the GroupInfo. `is_known` returns whether this
+  /// client is already in a group with that id.
   static result<group> join(bytes_view welcome, const own_key_package& package, client_identity who,
                             std::optional<bytes_view> tree, const surroundings& s,
                             const std::function<bool(bytes_view group_id)>& is_known,
                             const group_settings& settings = {});
 
-  // --- what is so
+  // --- state
   bytes_view id() const;
   std::uint64_t epoch() const;
   leaf_index own_leaf() const;
-  bool is_over() const; ///< removed, or begun anew elsewhere: only old messages can be read
+  bool is_over() const; ///< this client was removed, or the group was re-initialized: only old
+                        ///< messages can be read
   const extension_list& extensions() const;
   std::size_t member_count() const;
   std::vector<member> members() const;
   bytes_view epoch_authenticator() const;                                                           ///< 8.7
   result<secret> export_secret(std::string_view label, bytes_view context, std::size_t size) const; ///< 8.5
   bytes ratchet_tree() const;
-  /// Signed, with the external key, so that somebody may join by a commit of their own.
+  /// Returns a signed GroupInfo with the external key, so that a new member can join by an external commit.
   result<bytes> group_info(tree_delivery tree) const;
 
-  // --- saying
-  /// The key is used up when this returns: save the group before the message leaves.
+  // --- sending
+  /// The message key is used up when this returns: save the group before sending the message.
   result<bytes> send(bytes_view data, bytes_view authenticated_data, const surroundings& s);
-  /// Refuses what no commit could cover alone: what needs others goes into a commit with them, by value.
+  /// Refuses a proposal that no commit could cover alone. A proposal that needs others must be
+  /// committed together with them, by value.
   result<bytes> propose(const proposal& p, const surroundings& s);
-  /// An Update of the own leaf; its key waits here for whoever commits it.
+  /// Proposes an Update of the own leaf. The new private key is kept until a member commits the proposal.
   result<bytes> propose_update(const surroundings& s);
   result<made_commit> commit(const commit_options& options, const surroundings& s);
   result<void> confirm(pending_commit pending);
-  /// For the next leaf: the same signature key, under a newer statement.
+  /// Sets the credential for the next leaf: a newer statement for the same signature key.
   void use_credential(credential newer);
 
-  // --- hearing
+  // --- receiving
   result<received_message> receive(bytes_view message, const surroundings& s);
 
 private:
@@ -159,14 +165,14 @@ private:
   std::unique_ptr<group_state> state_;
 };
 
-/// 12.4.3.2. `group` is in the new epoch already: keep it when the commit is accepted, drop it when it is
-/// not.
+/// 12.4.3.2. `group` is already in the new epoch: keep it when the server accepts the
+/// commit, otherwise drop it.
 struct external_join {
   bytes commit;
   mls::group group;
 };
-/// `replaces`: the leaf of an older appearance of this client (resync). `is_known`: as for a Welcome; not
-/// asked where there is something to replace.
+/// `replaces` is the leaf of an earlier membership of this client (resync). `is_known` has the same
+/// meaning as for a Welcome; it is not called when `replaces` is set.
 result<external_join> join_externally(bytes_view group_info, std::optional<bytes_view> tree,
                                       client_identity who, std::optional<leaf_index> replaces,
                                       const surroundings& s, const group_settings& settings = {},

@@ -1,4 +1,4 @@
-// Making commits: ours, and those by which we join.
+// Creates commits: our own, and those by which this client joins.
 #include "protocol/mls/group_state.hpp"
 
 #include <algorithm>
@@ -6,7 +6,7 @@
 namespace parley::mls {
 namespace {
 
-/// Whether a proposal can still be covered beside those before it.
+/// Decides whether a proposal can still be covered together with those selected before it.
 class selection {
 public:
   selection(leaf_index self, const std::vector<proposal>& ours) : self_{self} {
@@ -28,13 +28,13 @@ public:
     if (p.as<group_context_extensions_proposal>() && has_extensions_)
       return false;
     if (p.as<reinit_proposal>())
-      return false; // it would have to be alone (12.2): whoever wants it commits it by value
+      return false; // a ReInit must be alone (12.2): to commit it, pass it by value
     note(from, p);
     return true;
   }
 
 private:
-  /// The encryption key of the leaf that the proposal puts into the tree.
+  /// The encryption key of the leaf that the proposal adds to the tree.
   static const public_key* brought_key(const proposal& p) {
     if (const auto* a = p.as<add_proposal>())
       return &a->key_package.leaf_node.encryption_key;
@@ -78,7 +78,7 @@ commit commit_of(std::span<const sent_proposal> list, const public_epoch& epoch)
   return out;
 }
 
-/// One for each who is added.
+/// Creates one Welcome for each added member.
 result<std::vector<bytes>> make_welcomes(const applied_list& list, const std::optional<new_path>& path,
                                          const secret& joiner, const bytes& encrypted_group_info,
                                          const mls_limits& limits, const random_source& random) {
@@ -106,7 +106,7 @@ bool covers_reinit(const commit_options& options) {
 
 } // namespace
 
-/// Removes first, then the newest Update of each leaf: what 12.2 prefers.
+/// Selects Removes first, then the newest Update of each leaf, as 12.2 recommends.
 std::vector<sent_proposal> group_state::covered(const commit_options& options, const surroundings& s) const {
   std::vector<sent_proposal> list;
   for (const auto& p : options.proposals)
@@ -123,7 +123,7 @@ std::vector<sent_proposal> group_state::covered(const commit_options& options, c
   std::vector<const received_proposal*> by_rank;
   for (const auto& r : now.proposals)
     by_rank.push_back(&r);
-  // Of Updates the newest first.
+  // Sort Updates from the newest to the oldest.
   std::ranges::stable_sort(by_rank, [&](auto* a, auto* b) {
     return rank(*a) != rank(*b) ? rank(*a) < rank(*b) : rank(*a) == 1 && a > b;
   });
@@ -136,8 +136,9 @@ std::vector<sent_proposal> group_state::covered(const commit_options& options, c
   return list;
 }
 
-/// Whoever names a key that is not held here must not keep us from committing; nor one that those cannot hold
-/// who came since, or come now, those from following. A caller who knows better lists it itself.
+/// A received proposal must not prevent us from committing by naming a key that we do not hold. It must not
+/// prevent other members from following either: members who joined after the epoch of a resumption key, or
+/// who join with this commit, cannot hold it. A caller who knows more lists such a proposal itself.
 bool group_state::is_held_by_all(const pre_shared_key_id& id, std::span<const sent_proposal> list,
                                  const surroundings& s) const {
   const auto is_add = [](const auto& p) { return p.what->template as<add_proposal>(); };
@@ -153,8 +154,8 @@ result<made_commit> group_state::make_commit(const commit_options& options, cons
                         secrets.init, s);
   };
   auto made = build();
-  // Where what was received does not go together, whoever was to leave leaves; trying every combination would
-  // let others keep us busy.
+  // If the received proposals are not valid together, drop them in stages so that Removes are kept
+  // longest. Trying every combination would let other members consume our CPU time.
   const auto needs_others = [&](const sent_proposal& p) {
     return std::ranges::any_of(now.proposals,
                                [&](const auto& r) { return &r.proposal == p.what && !r.stands_alone; });

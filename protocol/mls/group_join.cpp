@@ -1,4 +1,4 @@
-// Coming into being: alone, by a Welcome, by a commit of one's own.
+// Creates a group in memory: alone, from a Welcome, or by an external commit.
 #include "protocol/mls/group_state.hpp"
 
 #include <algorithm>
@@ -13,7 +13,7 @@ result<void> check_identity(const client_identity& who) {
   return {};
 }
 
-/// 12.4.3.2
+/// Section 12.4.3.2.
 result<bytes> external_key_of(const group_info& info) {
   const auto* data = find_extension(info.extensions, extension_type::external_pub);
   if (!data)
@@ -81,7 +81,7 @@ result<group> group::join(bytes_view welcome_message, const own_key_package& pac
   const auto told = open_group_secrets(*w, key_package_ref(package.package), package.init_key);
   if (!told)
     return tl::unexpected(told.error());
-  // The Welcome to a group that begins anew or branches off would have to be held against the old group.
+  // A Welcome to a re-initialized or branched group would have to be compared with the old group.
   for (const auto& id : told->psks)
     if (id.type == psk_type::resumption && id.usage != resumption_usage::application)
       return refuse(rule::psk_usage_out_of_place);
@@ -136,7 +136,7 @@ result<external_join> join_externally(bytes_view group_info_message, std::option
   auto tree = checked_tree(*info, tree_apart, s);
   if (!tree)
     return tl::unexpected(tree.error());
-  // Who takes the place of an older appearance of itself may well be in the group.
+  // A client that replaces an earlier membership of its own may already be in the group.
   if (!replaces && is_known && is_known(info->context.group_id))
     return refuse(rule::group_exists);
   const auto key = external_key_of(*info);

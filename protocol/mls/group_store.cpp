@@ -21,7 +21,7 @@ std::string tree_prefix(std::uint64_t epoch) {
 std::string part_name(std::uint64_t epoch, const secret_tree_part& p) {
   return name(tree_prefix(epoch) + (p.is == secret_tree_part::what::node ? "n/" : "r/"), p.index);
 }
-/// The number that is all of a name's rest.
+/// Returns the number if the rest of a name consists of exactly one number.
 std::optional<std::uint64_t> number_in(std::string_view text) {
   std::uint64_t n = 0;
   const auto [end, bad] = std::from_chars(text.data(), text.data() + text.size(), n);
@@ -47,7 +47,7 @@ result<void> load_tree_keys(std::uint64_t epoch, secret_tree& keys, const read_p
           !keys.restore({what, static_cast<std::uint32_t>(*i)}, value))
         return refuse(rule::state_damaged);
     }
-  // What was read is saved.
+  // Parts that were just read are already saved.
   (void)keys.take_changes();
   return {};
 }
@@ -229,7 +229,7 @@ result<void> load_main(group_state& st, const read_parts& from) {
   auto encoded_context = d.opaque();
   auto interim = d.opaque();
   auto context = whole<group_context>(encoded_context);
-  // Only where a group is over there are no keys: it was left. After a ReInit there are.
+  // Only a group that is over may have no keys: this member was removed. After a ReInit there are keys.
   if (!d.done() || !context || over > 1 || speaks > 1 || over + speaks == 0 || interim.size() != hash_bytes)
     return damaged();
   auto tree = ratchet_tree::blank(size);
@@ -308,12 +308,12 @@ result<void> load_proposals(group_state& st, const read_parts& from) {
   return {};
 }
 
-/// After a refusal nobody knows any more what is still to be written.
+/// After a refusal it is no longer known which parts still have to be written.
 result<void> save_or_give_up(group_state& st, part_store& to,
                              const std::function<result<void>(part_writer&)>& more) {
   if (st.save_failed)
     return refuse(rule::state_damaged);
-  st.save_failed = true; // also if this ends by an exception
+  st.save_failed = true; // also set if this function exits by an exception
   part_writer parts{to, st.saved_sum};
   auto done = save_all(st, parts);
   if (done)
@@ -350,7 +350,7 @@ result<group> group_store::load(const part_store& from, client_identity who, con
   return group{std::move(st)};
 }
 
-// --- a commit that waits
+// --- the pending commit
 
 secret group_state::encoded_pending(const pending_commit& p) const {
   encoder e{encoder::of_secrets{}};

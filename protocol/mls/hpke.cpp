@@ -49,7 +49,7 @@ result<secret> decapsulate(const hpke_key_pair& key, bytes_view kem_output) {
   return kem_secret(*dh, kem_output, key.public_key);
 }
 
-/// The key schedule of base mode: no pre-shared key.
+/// The key schedule of base mode, which uses no pre-shared key.
 class hpke_schedule {
 public:
   hpke_schedule(const secret& shared, bytes_view info)
@@ -62,7 +62,7 @@ public:
     context_.insert(context_.end(), info_hash.view().begin(), info_hash.view().end());
   }
   secret key() const { return labeled_expand(hpke_suite, secret_.view(), "key", context_, key_bytes); }
-  /// Of the first message, whose sequence number is 0; there is no second.
+  /// The nonce of the first message, whose sequence number is 0. There is no second message.
   secret nonce() const {
     return labeled_expand(hpke_suite, secret_.view(), "base_nonce", context_, nonce_bytes);
   }

@@ -1,8 +1,8 @@
 #pragma once
-// Hybrid public key encryption (RFC 9180), as ciphersuite 1 has it: DHKEM(X25519, HKDF-SHA256), HKDF-SHA256,
-// AES-128-GCM, in base mode; with the labels of RFC 9420, section 5.1.3.
+// Hybrid public key encryption (RFC 9180) as ciphersuite 1 uses it: DHKEM(X25519, HKDF-SHA256),
+// HKDF-SHA256 and AES-128-GCM in base mode, with the labels of RFC 9420, section 5.1.3.
 //
-// Thread: any; keeps nothing.
+// Thread: any. There is no state.
 #include "protocol/mls/codec.hpp"
 #include "protocol/mls/crypto.hpp"
 
@@ -27,7 +27,7 @@ result<hpke_ciphertext> encrypt_with_label(bytes_view public_key, std::string_vi
 result<secret> decrypt_with_label(const hpke_key_pair& key, std::string_view label, bytes_view context,
                                   const hpke_ciphertext& in);
 
-/// Setup and export, for the external init secret (8.3).
+/// Setup and export, used for the external init secret (8.3).
 struct hpke_export {
   bytes kem_output; ///< empty on the receiver's side
   secret exported;

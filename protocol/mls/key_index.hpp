@@ -1,5 +1,5 @@
 #pragma once
-// Which nodes hold a public key, without a walk over the tree.
+// Finds the nodes that hold a public key without walking the tree.
 #include "protocol/mls/leaf_node.hpp"
 
 #include <array>
@@ -8,10 +8,11 @@
 
 namespace parley::mls {
 
-/// Owns:   for every key that was put in, the number of its node; not the key, which stays where it is and
-///         is asked for through `key_of(node)`.
-/// Holds:  eight bytes for an entry, at most half of the table used. Keys are chosen by their owners, who
-///         would choose them to collide: where they go depends on numbers that only this process knows.
+/// Owns:   the node number for each inserted key. The key itself stays in the tree and is read through
+///         `key_of(node)`.
+/// Holds:  each entry takes eight bytes, and at most half of the table is used. Keys are chosen by their
+///         owners, and an attacker would choose keys that collide, so the position of an entry depends on
+///         random numbers that only this process knows.
 class key_index {
 public:
   void insert(const public_key& key, std::uint32_t node) {
@@ -21,7 +22,7 @@ public:
     ++used_;
   }
 
-  /// Exactly this pair, which was inserted before.
+  /// Removes exactly this pair, which must have been inserted before.
   void erase(const public_key& key, std::uint32_t node) {
     const entry gone{tag_of(key), node};
     for (auto i = home(gone.tag); table_[i].node != none; i = next(i)) {
@@ -84,7 +85,8 @@ private:
         place(e);
   }
 
-  /// Moves back what probing had pushed past the gap, so that no lookup ends too early.
+  /// Moves entries that probing had pushed past the gap back into it, so that no
+  /// lookup stops too early.
   void close_gap(std::size_t gap) {
     const auto mask = table_.size() - 1;
     for (auto i = next(gap); table_[i].node != none; i = next(i)) {
@@ -96,7 +98,7 @@ private:
     table_[gap] = {};
   }
 
-  std::vector<entry> table_; ///< a power of two
+  std::vector<entry> table_; ///< the size is a power of two
   std::size_t used_ = 0;
 };
 

@@ -18,8 +18,8 @@ std::string name_of(bytes_view ref) {
   return out;
 }
 
-/// The package is held against its name, and the keys against the package: nothing of it can be damaged
-/// unnoticed.
+/// Compares the package with its name and the keys with the package, so that no part of it can be
+/// damaged without being detected.
 result<own_key_package> decoded(std::string_view name, bytes_view in) {
   decoder d{in};
   const auto found = d.get<std::uint16_t>();
@@ -62,7 +62,8 @@ result<std::optional<own_key_package>> key_package_store::find(bytes_view messag
   const auto* w = read_one->as<welcome>();
   if (!w)
     return refuse(rule::unexpected_message);
-  // A hostile Welcome may list very many: the few that are here are read once, and looked for among them.
+  // A hostile Welcome may list very many packages. The few packages stored here are read once and
+  // compared with the list.
   const auto names = from.names(prefix);
   if (!names)
     return tl::unexpected(names.error());

@@ -14,11 +14,11 @@ bool lists(const List& list, T v) {
 
 void put_place(encoder& e, leaf_node_source source, const leaf_place& place) {
   if (source == leaf_node_source::key_package)
-    return; // made before its group is known
+    return; // created before its group is known
   e.opaque(place.group_id).put(place.index);
 }
 
-/// Everything above the signature.
+/// Encodes everything before the signature.
 void put_content(encoder& e, const leaf_node& v) {
   put_key(e, v.encryption_key);
   put_key(e, v.signature_key);
@@ -86,8 +86,8 @@ public_key get_key(decoder& d) {
 }
 
 result<void> check_encryption_key(const public_key& k) {
-  // Every encoding of a u-coordinate of small order: 0, 1, two of order 8, and p-1, p and p+1. The highest
-  // bit is not part of it (RFC 7748, section 5).
+  // Every encoding of a u-coordinate of small order: 0, 1, two of order 8, and p-1, p and p+1. The
+  // highest bit is ignored (RFC 7748, section 5).
   static constexpr std::array<public_key, 7> none_of_these = [] {
     std::array<public_key, 7> out{};
     out[1] = {1};
@@ -167,7 +167,7 @@ result<void> verify_signature(const leaf_node& leaf, const leaf_place& place) {
 
 result<void> verify_encoded_leaf(bytes_view encoded_leaf, const public_key& signature_key,
                                  leaf_node_source source, const leaf_place& place) {
-  // The signature comes last and behind a length of two bytes, if it is one of Ed25519 at all.
+  // The signature comes last, after a length of two bytes, if it is an Ed25519 signature at all.
   constexpr std::size_t signature_at_the_end = 2 + signature_bytes;
   if (encoded_leaf.size() < signature_at_the_end)
     return refuse(rule::leaf_bad_signature);

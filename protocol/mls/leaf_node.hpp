@@ -1,9 +1,9 @@
 #pragma once
-// What a member says of itself: the leaf of the ratchet tree and the key package it comes from (RFC 9420,
-// sections 5.3, 7.2, 10 and 13).
+// What a member states about itself: the leaf of the ratchet tree, and the key package that the leaf
+// comes from (RFC 9420, sections 5.3, 7.2, 10 and 13).
 //
-// Decoding keeps what it does not know (extensions, capabilities, GREASE), so that what is encoded again is
-// byte for byte what was signed. Whether a leaf may be used is another question: leaf_validation.hpp.
+// Decoding keeps values that it does not know (extensions, capabilities, GREASE), so that encoding again
+// yields exactly the bytes that were signed. Whether a leaf may be used is decided in leaf_validation.hpp.
 #include "protocol/mls/codec.hpp"
 #include "protocol/mls/crypto.hpp"
 
@@ -13,23 +13,24 @@ namespace parley::mls {
 
 inline constexpr std::uint16_t mls10 = 0x0001;
 
-/// X25519 or Ed25519: of ciphersuite 1 both have 32 bytes, so other lengths do not decode.
+/// X25519 or Ed25519. In ciphersuite 1 both have 32 bytes, so keys of other lengths are
+/// refused by the decoder.
 using public_key = std::array<std::uint8_t, 32>;
-/// `v` is 32 bytes long, which is true of whatever crypto.hpp makes.
+/// `v` must be 32 bytes long, as all keys from crypto.hpp are.
 public_key public_key_of(bytes_view v);
 void put_key(encoder& e, const public_key& k);
 public_key get_key(decoder& d);
-/// 10 and RFC 9180, 7.1.4: refuses points of small order. Nothing can be encrypted to them, so a member who
-/// had such a key would keep all the others from committing.
+/// 10 and RFC 9180, 7.1.4: refuses points of small order. Nothing can be encrypted to them, so a member
+/// with such a key would prevent all others from committing.
 result<void> check_encryption_key(const public_key& k);
 
-/// Positions among the leaves, from the left (4.1.1).
+/// The position of a leaf, counted from the left (4.1.1).
 enum class leaf_index : std::uint32_t {};
 constexpr std::uint32_t number(leaf_index i) {
   return static_cast<std::uint32_t>(i);
 }
 
-// Registries of section 17. Types are open: any value may be met.
+// The registries of section 17. The types are open: any value may occur.
 enum class extension_type : std::uint16_t {
   application_id = 1,
   ratchet_tree = 2,
@@ -47,7 +48,7 @@ enum class proposal_type : std::uint16_t {
   group_context_extensions = 7,
 };
 enum class credential_type : std::uint16_t { basic = 1, x509 = 2 };
-/// Types of RFC 9420 itself: everybody knows them, nobody lists them (7.2).
+/// Types defined by RFC 9420 itself: every client supports them and no client lists them (7.2).
 constexpr bool is_default(extension_type t) {
   return t >= extension_type::application_id && t <= extension_type::external_senders;
 }
@@ -61,12 +62,12 @@ struct extension {
   friend bool operator==(const extension&, const extension&) = default;
 };
 using extension_list = std::vector<extension>;
-/// The data of the first extension of this type, or null.
+/// Returns the data of the first extension of this type, or null.
 const bytes* find_extension(const extension_list& list, extension_type type);
 /// 13.4: no type appears twice.
 result<void> check_no_duplicates(const extension_list& list);
 
-/// 11.1. Decoded from the extension of GroupContext; absent means nothing is required.
+/// 11.1: decoded from the extension of the GroupContext. If the extension is absent, nothing is required.
 struct required_capabilities {
   std::vector<extension_type> extensions;
   std::vector<proposal_type> proposals;
@@ -76,8 +77,8 @@ struct required_capabilities {
 result<required_capabilities> required_capabilities_of(const extension_list& group_extensions);
 extension to_extension(const required_capabilities& v);
 
-/// 5.3. An X.509 chain is parsed and kept, but no policy here accepts it. Other types do not decode: their
-/// length is unknown.
+/// 5.3. An X.509 chain is decoded and kept, but no policy here accepts it. Other types do not decode,
+/// because their length is unknown.
 struct credential {
   credential_type type = credential_type::basic;
   bytes identity;                  ///< basic
@@ -92,15 +93,15 @@ struct capabilities {
   std::vector<proposal_type> proposals;
   std::vector<credential_type> credentials;
   friend bool operator==(const capabilities&, const capabilities&) = default;
-  /// A default type needs no listing.
+  /// True for default types, which are never listed.
   bool supports(extension_type t) const;
   bool supports(proposal_type t) const;
   bool supports(credential_type t) const;
 };
-/// What this library speaks: mls10, ciphersuite 1, basic credentials.
+/// What this library supports: mls10, ciphersuite 1, basic credentials.
 capabilities own_capabilities();
 
-/// Seconds since the Unix epoch.
+/// In seconds since the Unix epoch.
 struct lifetime {
   std::uint64_t not_before = 0, not_after = 0;
   friend bool operator==(const lifetime&, const lifetime&) = default;
@@ -121,17 +122,17 @@ struct leaf_node {
   friend bool operator==(const leaf_node&, const leaf_node&) = default;
 };
 
-/// Where a leaf of source update or commit belongs: part of what its signature covers.
+/// The position of a leaf whose source is update or commit: it is part of what the signature covers.
 struct leaf_place {
   bytes_view group_id;
   leaf_index index{};
 };
-/// Sets `signature`. `key.public_key` must be the leaf's signature key. The place counts for update and
-/// commit only.
+/// Sets `signature`. `key.public_key` must be the leaf's signature key. `place` is used only if the
+/// source is update or commit.
 void sign(leaf_node& leaf, const signature_key_pair& key, const leaf_place& place);
-/// 7.3: the signature, by the leaf's own key.
+/// 7.3: verifies the signature with the leaf's own key.
 result<void> verify_signature(const leaf_node& leaf, const leaf_place& place);
-/// The same for a leaf that is at hand encoded, without encoding it again.
+/// Verifies a leaf that is available in encoded form, without encoding it again.
 result<void> verify_encoded_leaf(bytes_view encoded_leaf, const public_key& signature_key,
                                  leaf_node_source source, const leaf_place& place);
 
@@ -147,7 +148,7 @@ struct key_package {
 void sign(key_package& package, const signature_key_pair& key);
 result<void> verify_signature(const key_package& package);
 bytes key_package_ref(const key_package& package);        ///< 5.2
-bytes key_package_ref_of_encoded(bytes_view key_package); ///< the same, of the bytes
+bytes key_package_ref_of_encoded(bytes_view key_package); ///< the reference of an encoded key package
 
 void encode(encoder& e, const extension& v);
 void decode(decoder& d, extension& v);

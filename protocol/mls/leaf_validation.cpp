@@ -25,7 +25,7 @@ std::size_t variable_bytes(const leaf_node& leaf) {
   return n + bytes_of(leaf.extensions);
 }
 
-/// Others choose how long both lists are, so each is walked once.
+/// Other members choose the length of both lists, so each is walked only once.
 template <class Type>
 bool has_all(std::vector<Type> listed, const std::vector<Type>& wanted) {
   if (wanted.empty())

@@ -1,5 +1,5 @@
 #pragma once
-// MLSMessage (RFC 9420, section 6): all that goes over a wire.
+// MLSMessage (RFC 9420, section 6): the one structure that is sent over a network.
 #include "protocol/mls/framing.hpp"
 #include "protocol/mls/limits.hpp"
 #include "protocol/mls/welcome.hpp"
@@ -20,9 +20,9 @@ struct mls_message {
 void encode(encoder& e, const mls_message& v);
 void decode(decoder& d, mls_message& v);
 
-/// Whatever came, with the reason if it is none of ours.
+/// Decodes a received message, or returns the reason why it is not a valid one.
 result<mls_message> read_message(bytes_view in, const mls_limits& limits = {});
-/// Refuses what read_message would refuse for its size.
+/// Refuses a message that `read_message` would refuse because of its size.
 result<bytes> write_message(const mls_message& message, const mls_limits& limits = {});
 
 } // namespace parley::mls

@@ -6,7 +6,7 @@ namespace {
 
 enum class proposal_or_ref_type : std::uint8_t { proposal = 1, reference = 2 };
 
-/// Decodes the alternative that the type names; false if it names none.
+/// Decodes the alternative with the given type; false if there is none.
 template <std::size_t I = 0>
 bool decode_alternative(decoder& d, std::size_t wanted, decltype(proposal::body)& body) {
   if constexpr (I < std::variant_size_v<std::remove_reference_t<decltype(body)>>) {

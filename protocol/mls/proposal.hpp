@@ -1,6 +1,6 @@
 #pragma once
-// Proposals and Commits as they are written (RFC 9420, sections 12.1 and 12.4). Which lists of them are
-// valid, and what they do to a group, is for others to say.
+// The encoding of proposals and Commits (RFC 9420, sections 12.1 and 12.4). proposal_rules.hpp decides
+// which lists of them are valid and what they do to a group.
 #include "protocol/mls/leaf_node.hpp"
 #include "protocol/mls/psk.hpp"
 #include "protocol/mls/tree_kem.hpp"
@@ -44,7 +44,7 @@ struct group_context_extensions_proposal {
                          const group_context_extensions_proposal&) = default;
 };
 
-/// Of a type that is not known here it cannot even be said where it ends: such a one does not decode.
+/// A proposal of an unknown type does not decode, because its length is unknown.
 struct proposal {
   std::variant<add_proposal, update_proposal, remove_proposal, psk_proposal, reinit_proposal,
                external_init_proposal, group_context_extensions_proposal>
@@ -57,7 +57,7 @@ struct proposal {
   friend bool operator==(const proposal&, const proposal&) = default;
 };
 
-/// 12.1.8: the types that somebody outside of the group may propose.
+/// 12.1.8: the types that a sender outside the group may propose.
 constexpr bool external_sender_may_send(proposal_type t) {
   switch (t) {
   case proposal_type::add:
@@ -70,12 +70,12 @@ constexpr bool external_sender_may_send(proposal_type t) {
     return false;
   }
 }
-/// 12.4: a Commit with one of these has a path.
+/// 12.4: a Commit that covers one of these must have a path.
 constexpr bool requires_path(proposal_type t) {
   return t != proposal_type::add && t != proposal_type::psk && t != proposal_type::reinit;
 }
 
-/// 5.2: the hash of the AuthenticatedContent that the proposal came in.
+/// 5.2: the hash of the AuthenticatedContent that contained the proposal.
 struct proposal_ref {
   bytes hash;
   auto operator<=>(const proposal_ref&) const = default;
@@ -92,13 +92,13 @@ struct commit {
   friend bool operator==(const commit&, const commit&) = default;
 };
 
-/// 12.1.8.1
+/// Section 12.1.8.1.
 struct external_sender {
   public_key signature_key{};
   mls::credential credential;
   friend bool operator==(const external_sender&, const external_sender&) = default;
 };
-/// Those of a group's extensions, none where there is no such extension.
+/// The external senders in a group's extensions; empty if there is no such extension.
 result<std::vector<external_sender>> external_senders_of(const extension_list& group_extensions);
 extension to_extension(const std::vector<external_sender>& v);
 

@@ -8,7 +8,7 @@ namespace {
 
 using planned = result<void>;
 
-/// One proposal at a time, against those before it.
+/// Checks the proposals of a list in order, each against those before it.
 class planner {
 public:
   explicit planner(const sender& committer) : committer_{committer} {}
@@ -91,13 +91,13 @@ private:
   }
 
   const sender& committer_;
-  // Whoever sends a list chooses its length.
+  // These are sets because the sender of a list chooses its length.
   std::set<leaf_index> touched_;
   std::set<public_key> added_;
   std::set<bytes> psks_;
 };
 
-/// 12.1.7: what the new extensions ask of members, all of them have.
+/// 12.1.7: all members support what the new extensions require.
 result<void> check_members_support(const ratchet_tree& tree, const extension_list& extensions,
                                    const required_capabilities& required) {
   for (const auto& e : extensions)
@@ -111,7 +111,7 @@ result<void> check_members_support(const ratchet_tree& tree, const extension_lis
   return {};
 }
 
-/// 7.3, for a leaf that the list puts into the tree, when the whole list has been applied.
+/// 7.3: checks a leaf that the list adds to the tree, after the whole list has been applied.
 result<void> check_in_place(const ratchet_tree& tree, leaf_index i, const leaf_node& leaf) {
   if (auto unique = tree.check_unique(i); !unique)
     return unique;
@@ -139,13 +139,14 @@ result<void> apply_update(ratchet_tree& tree, leaf_index i, const leaf_node& lea
 
 bool may_hold_beside_others(rule r) {
   switch (r) {
-  case rule::duplicate_signature_key: // of somebody whom the list removes
+  case rule::duplicate_signature_key: // the list may remove the member that has the same key
   case rule::duplicate_encryption_key:
   case rule::tree_too_large:
-  case rule::credential_not_supported_by_all: // an Update may list it, or who does not leaves
+  case rule::credential_not_supported_by_all: // an Update may add the type, or the member that lacks
+                                              // it may be removed
   case rule::leaf_lacks_credential_in_use:
   case rule::extensions_not_supported_by_all:
-  case rule::leaf_lacks_group_extension: // the group may stop asking for it
+  case rule::leaf_lacks_group_extension: // the group may stop requiring it
   case rule::leaf_lacks_required_extension:
   case rule::leaf_lacks_required_proposal:
   case rule::leaf_lacks_required_credential:

@@ -1,8 +1,9 @@
 #pragma once
 // Which lists of proposals a commit may cover, and what they do to the tree (RFC 9420, sections 12.1-12.3).
 //
-// In two steps, because they need different things: `plan_proposals` sees only the list and who commits it;
-// `apply_plan` works on a tree that is changing (`ratchet_tree::begin`), and leaves going back to its caller.
+// This is done in two steps, because they need different data: `plan_proposals` needs only the list and
+// its committer; `apply_plan` works on a tree that is changing (`ratchet_tree::begin`). Rolling the
+// tree back is left to the caller.
 #include "protocol/mls/framing.hpp"
 #include "protocol/mls/leaf_validation.hpp"
 #include "protocol/mls/limits.hpp"
@@ -12,14 +13,15 @@
 
 namespace parley::mls {
 
-/// A proposal and who sent it; for one that is in the commit itself, the committer. Both outlive the plan.
+/// A proposal and its sender. For a proposal inside the commit, the sender is the committer. Both
+/// must outlive the plan.
 struct sent_proposal {
   sender from;
   const proposal* what = nullptr;
   bool by_reference = false;
 };
 
-/// A valid list, sorted by what it does.
+/// A valid list, sorted by effect.
 struct proposal_plan {
   const group_context_extensions_proposal* extensions = nullptr;
   std::vector<std::pair<leaf_index, const leaf_node*>> updates;
@@ -31,13 +33,14 @@ struct proposal_plan {
   bool requires_path = false; ///< 12.4
 };
 
-/// 12.2 judges lists: whether others in a list can mend what is refused of a proposal alone.
+/// 12.2 applies to whole lists: returns whether other proposals in a list can resolve a refusal of a
+/// proposal that is checked alone.
 bool may_hold_beside_others(rule r);
 
-/// 12.2, as far as the list shows it. `committer` is a member or a new member who commits.
+/// 12.2, as far as the list alone can be checked. `committer` is a member, or a new member who commits.
 result<proposal_plan> plan_proposals(std::span<const sent_proposal> list, const sender& committer);
 
-/// 5.3.1: the policy's word on the external senders of `extensions` that `before` does not have.
+/// 5.3.1: asks the policy about the external senders of `extensions` that are not in `before`.
 result<void> check_external_senders(const extension_list& extensions, const extension_list& before,
                                     const credential_policy& policy, std::uint64_t now);
 
@@ -48,7 +51,7 @@ struct plan_rules {
   std::uint64_t now = 0;
   std::uint64_t lifetime_max = lifetime_seconds_max;
 };
-/// 12.1 and 12.3, but for the path. Answers the leaves of those who were added, in their order.
+/// 12.1 and 12.3, without the path. Returns the leaves of the added members, in the order of the Adds.
 result<std::vector<leaf_index>> apply_plan(ratchet_tree& tree, const proposal_plan& plan,
                                            const plan_rules& rules);
 

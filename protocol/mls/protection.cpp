@@ -8,7 +8,7 @@ namespace parley::mls {
 namespace {
 
 constexpr std::string_view signature_label = "FramedContentTBS";
-constexpr std::size_t content_bytes_max = (1u << 30) - 1 - tag_bytes; ///< what an opaque v<V> can hold
+constexpr std::size_t content_bytes_max = (1u << 30) - 1 - tag_bytes; ///< the maximum of an opaque v<V>
 
 struct sender_data {
   leaf_index leaf{};
@@ -16,7 +16,7 @@ struct sender_data {
   std::array<std::uint8_t, 4> reuse_guard{};
 };
 
-/// FramedContentTBS
+/// FramedContentTBS.
 void put_to_be_signed(encoder& e, wire_format format, const framed_content& content,
                       bytes_view encoded_context) {
   e.put(mls10).put(format);
@@ -25,7 +25,7 @@ void put_to_be_signed(encoder& e, wire_format format, const framed_content& cont
     e.raw(encoded_context);
 }
 
-/// AuthenticatedContentTBM, under the membership key.
+/// AuthenticatedContentTBM, authenticated with the membership key.
 bytes membership_tag(const secret& membership_key, const framed_content& content,
                      const framed_content_auth& auth, bytes_view encoded_context) {
   encoder e;
@@ -34,7 +34,7 @@ bytes membership_tag(const secret& membership_key, const framed_content& content
   return mac(membership_key.view(), e.out());
 }
 
-/// 6.1 and 12.1.8: who may say what.
+/// 6.1 and 12.1.8: which sender may send what.
 result<void> check_sender(const framed_content& content) {
   const auto* p = content.as<proposal>();
   switch (content.sender.type) {
@@ -60,7 +60,7 @@ result<void> check_sender(const framed_content& content) {
   return refuse(rule::malformed);
 }
 
-/// A Commit has a confirmation tag, and nothing else has.
+/// A Commit must have a confirmation tag; nothing else may have one.
 result<void> check_auth(const framed_content& content, const framed_content_auth& auth) {
   if (auth.confirmation_tag.has_value() != (content.type() == content_type::commit))
     return refuse(rule::confirmation_tag_missing);
@@ -73,7 +73,7 @@ result<void> check_public_content(const framed_content& content, const framed_co
   return check_sender(content).and_then([&] { return check_auth(content, auth); });
 }
 
-/// 6.1. After check_sender.
+/// 6.1: must be called after check_sender.
 const public_key* signature_key(const framed_content& content, const epoch_view& epoch) {
   switch (content.sender.type) {
   case sender_type::member:
@@ -100,7 +100,7 @@ result<void> check_signature(wire_format format, const framed_content& content,
   const auto* key = signature_key(content, epoch);
   if (!key)
     return refuse(rule::unknown_sender);
-  encoder e{encoder::of_secrets{}}; // words that are to be encrypted, or were
+  encoder e{encoder::of_secrets{}}; // plaintext that will be encrypted, or has been decrypted
   put_to_be_signed(e, format, content, epoch.encoded_context);
   return verify_with_label(*key, signature_label, e.out(), auth.signature);
 }
@@ -109,7 +109,7 @@ ratchet_kind ratchet_for(content_type type) {
   return type == content_type::application ? ratchet_kind::application : ratchet_kind::handshake;
 }
 
-/// The nonce of the ratchet, its first bytes changed by the guard (6.3.1).
+/// The nonce of the ratchet with its first bytes XORed with the reuse guard (6.3.1).
 secret guarded(bytes_view nonce, const std::array<std::uint8_t, 4>& guard) {
   secret out{nonce};
   for (std::size_t i = 0; i < guard.size(); ++i)
@@ -117,21 +117,21 @@ secret guarded(bytes_view nonce, const std::array<std::uint8_t, 4>& guard) {
   return out;
 }
 
-/// SenderDataAAD
+/// SenderDataAAD.
 bytes sender_data_aad(const private_message& m) {
   encoder e;
   e.opaque(m.group_id).put(m.epoch).put(m.type);
   return std::move(e).out();
 }
 
-/// PrivateContentAAD
+/// PrivateContentAAD.
 bytes content_aad(const private_message& m) {
   encoder e;
   e.opaque(m.group_id).put(m.epoch).put(m.type).opaque(m.authenticated_data);
   return std::move(e).out();
 }
 
-/// PrivateMessageContent, padded.
+/// PrivateMessageContent with padding.
 secret plaintext_of(const authenticated_content& in, padding how) {
   encoder e{encoder::of_secrets{}};
   if (const auto* data = in.content.as<application_data>())
@@ -206,7 +206,7 @@ result<authenticated_content> unprotect_public(public_message message, const sec
   const auto& content = message.content;
   if (const auto fit = check_place(content.group_id, content.epoch, epoch); !fit)
     return tl::unexpected(fit.error());
-  // First the cheap check, which only members pass.
+  // The cheap check comes first; only members can pass it.
   if (content.sender.type == sender_type::member &&
       !equal_in_constant_time(membership_tag(membership_key, content, message.auth, epoch.encoded_context),
                               message.membership_tag))
@@ -273,7 +273,7 @@ result<unprotected_private> unprotect_private(const private_message& message,
   const auto from = open_sender_data(message, sender_data_secret);
   if (!from)
     return tl::unexpected(from.error());
-  // 6.3.2: before anything is derived for a leaf that nobody sits at.
+  // 6.3.2: checked before any key is derived for a blank leaf.
   if (!epoch.signature_key_of(sender::member(from->leaf)))
     return refuse(rule::unknown_sender);
   auto key = keys.find(from->leaf, ratchet_for(message.type), from->generation);
@@ -287,8 +287,8 @@ result<unprotected_private> unprotect_private(const private_message& message,
   auto out = content_of(message, from->leaf, plaintext->view());
   if (!out)
     return tl::unexpected(out.error());
-  // Whoever else is in the group can seal with this key, but not sign, and must not be able to make us
-  // delete it before the sender's own message comes.
+  // Every member of the group can encrypt with this key, but only the sender can sign. Another member
+  // must not be able to make us delete the key before the sender's own message arrives.
   if (const auto fit = check_signature(wire_format::private_message, out->content, out->auth, epoch); !fit)
     return tl::unexpected(fit.error());
   return unprotected_private{std::move(*out), std::move(*key)};

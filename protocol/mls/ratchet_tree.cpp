@@ -9,7 +9,7 @@ namespace tree_parts {
 
 namespace {
 
-/// Once for each type, however often a hostile list repeats it.
+/// Returns each type once, however often a hostile list repeats it.
 template <class T>
 std::vector<T> distinct(std::vector<T> list) {
   std::ranges::sort(list);
@@ -74,7 +74,7 @@ bool ratchet_tree::is_blank(node_index x) const {
 
 leaf_node ratchet_tree::leaf(leaf_index i) const {
   auto v = whole<leaf_node>(leaves_[number(i)].encoded);
-  assert(v); // only what was decoded, or is encoded here, gets in
+  assert(v); // only decoded leaves, or leaves encoded here, are stored
   return std::move(*v);
 }
 
@@ -250,8 +250,8 @@ void ratchet_tree::forget_hashes_above(node_index x) {
   while (x != root()) {
     x = parent(x);
     const auto i = parent_number(x);
-    // Saved and without a hash: this change came here before, and went on to the root. A group that adds
-    // a thousand members in one commit walks each path once.
+    // If the node is saved and has no hash, this change has already been here and invalidated all hashes up
+    // to the root. So a group that adds a thousand members in one commit walks each path once.
     if (is_changing_ && parents_[i].is_logged && !parents_[i].has_hash)
       return;
     touch_parent(i).has_hash = false;
@@ -365,8 +365,8 @@ void ratchet_tree::resize(std::uint32_t n) {
   leaves_.resize(n);
   parents_.resize(n - 1);
   maybe_blank_from_ = std::min(maybe_blank_from_, n);
-  // A node that was saved, cut off and comes back must not be saved twice: the second time would save what
-  // the change itself had written.
+  // A node that was saved, truncated and created again must not be saved twice: the second save would
+  // record what the change itself had written.
   for (const auto& [i, slot] : log_.leaves_)
     if (is_changing_ && i < n)
       leaves_[i].is_logged = true;
@@ -415,7 +415,7 @@ void ratchet_tree::exchange(tree_changes& other) {
   resize(std::max(here, there));
   for (auto& [i, slot] : other.leaves_) {
     if (i >= leaf_count())
-      continue; // came and went within the change
+      continue; // created and removed within the change
     unindex(leaves_[i], i);
     std::swap(leaves_[i], slot);
     index(leaves_[i], i);

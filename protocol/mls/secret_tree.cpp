@@ -29,12 +29,12 @@ std::uint32_t ratchet_index(leaf_index leaf, ratchet_kind kind) {
   return 2 * number(leaf) + static_cast<std::uint32_t>(kind);
 }
 
-/// The parent one level up (appendix C): `level` is that of `node`.
+/// The parent one level up (appendix C); `level` is the level of `node`.
 std::uint32_t parent_of(std::uint32_t node, unsigned level) {
   return (node | 1u << level) & ~(2u << level);
 }
 
-/// The highest tree that 32 bits can number. A ratchet tree has its own limit, far below.
+/// The largest tree that 32 bits can number. The ratchet tree has its own limit, which is far lower.
 std::uint32_t full_width(std::uint32_t leaf_count) {
   return std::bit_ceil(std::clamp<std::uint32_t>(leaf_count, 1, 1u << 30));
 }
@@ -107,7 +107,7 @@ void secret_tree::consume(pending_key&& used) {
   if (!r)
     return;
   if (used.next_secret && used.key.generation >= r->generation) {
-    // The ratchet may have moved since: what it passed is used, or kept already.
+    // The ratchet may have advanced since the lookup: the keys that it passed are used, or already kept.
     std::erase_if(used.jumped_over, [&](const auto& k) { return k.generation < r->generation; });
     r->secret = std::move(*used.next_secret);
     r->generation = used.key.generation + 1;
@@ -165,8 +165,8 @@ result<secret_tree::ratchet*> secret_tree::ratchet_of(leaf_index leaf, ratchet_k
   return find_ratchet(index);
 }
 
-/// From the nearest node above that is still there, replaces each on the way by its children. False: none is
-/// there, which happens only if not all parts were restored.
+/// Starts at the nearest node above the leaf that still exists and replaces each node on the way by its
+/// children. Returns false if there is no such node, which happens only if not all parts were restored.
 bool secret_tree::split_down_to(std::uint32_t leaf_node) {
   auto node = leaf_node;
   unsigned level = 0;
@@ -218,7 +218,7 @@ std::optional<secret> secret_tree::saved(const secret_tree_part& p) const {
   return take_secret(std::move(e));
 }
 
-/// A part that was restored before is replaced.
+/// Replaces a part that was restored before.
 result<void> secret_tree::restore(const secret_tree_part& p, bytes_view in) {
   if (p.is == part::what::node) {
     if (in.size() != hash_bytes || p.index >= 2 * leaf_count_ - 1)

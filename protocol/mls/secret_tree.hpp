@@ -1,10 +1,10 @@
 #pragma once
-// The keys of single messages (RFC 9420, section 9): a tree of secrets over the leaves, and for each leaf
-// that was used two ratchets, one for handshakes and one for application messages.
+// The keys of single messages (RFC 9420, section 9): a tree of secrets over the leaves, and for each
+// leaf that was used two ratchets, one for handshakes and one for application messages.
 //
-// Everything is derived when it is first needed, and what it was derived from is wiped then (9.2). So a new
-// epoch is one secret, a leaf costs about log2(n) nodes more at its first message, and only what changed has
-// to be saved: a node or a ratchet at a time, each less than 2 KiB with the default limits.
+// Every secret is derived when it is first needed, and the secret that it was derived from is wiped at that
+// moment (9.2). So a new epoch costs one secret, the first message of a leaf adds about log2(n) nodes, and
+// only changes have to be saved: one node or ratchet at a time, each less than 2 KiB with the default limits.
 #include "protocol/mls/crypto.hpp"
 #include "protocol/mls/leaf_node.hpp"
 #include "protocol/mls/limits.hpp"
@@ -17,7 +17,7 @@
 
 namespace parley::mls {
 
-/// So many bytes of a secret, in place: for what exists by the thousand.
+/// A secret of N bytes stored in place, for secrets that exist by the thousand.
 template <std::size_t N>
 class secret_array {
 public:
@@ -51,17 +51,17 @@ struct message_key {
   secret_array<nonce_bytes> nonce;
 };
 
-/// What a message needs to be opened, and what becomes of its ratchet if it opens.
+/// What is needed to open a message, and the new state of the ratchet if it opens.
 struct pending_key {
   leaf_index leaf{};
   ratchet_kind kind{};
   message_key key;
-  /// After the key; nothing where the key is one that had been jumped over.
+  /// The secret after the key; empty if the key belongs to a message that had been skipped.
   std::optional<secret_array<hash_bytes>> next_secret;
   std::vector<message_key> jumped_over;
 };
 
-/// Names a part that is saved by itself.
+/// Identifies a part that is saved separately.
 struct secret_tree_part {
   enum class what : std::uint8_t { node = 0, ratchet = 1 };
   what is = what::node;
@@ -71,26 +71,26 @@ struct secret_tree_part {
 
 /// Owns:   the unused secrets of one epoch.
 /// Thread: its owner's.
-/// Holds:  whatever was given out by `next`, or consumed, cannot be derived any more from what is here.
+/// Holds:  a key that `next` has returned, or that was consumed, can no longer be derived from what is here.
 class secret_tree {
 public:
-  /// `leaf_count` as in the ratchet tree, with blanks; rounded up to a power of two.
+  /// `leaf_count` is the size of the ratchet tree including blanks; it is rounded up to a power of two.
   secret_tree(secret encryption_secret, std::uint32_t leaf_count, const mls_limits& limits = {});
-  /// To be filled with `restore`.
+  /// Creates an empty tree that is filled by `restore`.
   static secret_tree restored(std::uint32_t leaf_count, const mls_limits& limits = {});
 
-  /// The next unused key for sending. It is gone from here when it is returned: save before sending.
+  /// Returns the next unused key for sending and deletes it here: save before sending.
   result<message_key> next(leaf_index leaf, ratchet_kind kind);
-  /// The key of a message that came. Nothing changes but that nodes are split: a message that does not open
-  /// must not cost those that will.
+  /// Returns the key of a received message. Only node splits are kept: a message that does not open
+  /// must not affect messages that do.
   result<pending_key> find(leaf_index leaf, ratchet_kind kind, std::uint32_t generation);
-  /// The message was opened and is its sender's: moves the ratchet on and forgets the key. A key that was
-  /// looked up before the ratchet moved is only forgotten.
+  /// Call this when the message was opened and its sender was verified: advances the ratchet and
+  /// deletes the key. A key that was looked up before the ratchet advanced is only deleted.
   void consume(pending_key&& used);
 
-  /// The parts that changed since this was last asked; all of them at first.
+  /// Returns the parts that changed since the last call; the first call returns all.
   std::vector<secret_tree_part> take_changes();
-  /// Nothing: the part is to be deleted.
+  /// Returns an empty optional if the part is to be deleted.
   std::optional<secret> saved(const secret_tree_part& part) const;
   result<void> restore(const secret_tree_part& part, bytes_view in);
 
@@ -102,10 +102,10 @@ private:
     std::uint32_t generation = 0; ///< of the next key
     secret_array<hash_bytes> secret;
   };
-  /// The ratchets of eight leaves beside each other: one by one each would cost as much again in pointers.
+  /// The ratchets of eight leaves, stored together: single allocations would cost as much again in pointers.
   struct ratchet_page {
     std::array<ratchet, 16> ratchets;
-    std::uint16_t there = 0; ///< a bit for each
+    std::uint16_t there = 0; ///< one bit for each ratchet
   };
 
   explicit secret_tree(std::uint32_t leaf_count, const mls_limits& limits);
@@ -121,7 +121,7 @@ private:
   std::map<std::uint32_t, secret_array<hash_bytes>> nodes_;
   std::map<std::uint32_t, ratchet_page> pages_;
   std::size_t ratchet_count_ = 0;
-  /// Of the ratchets that have such: keys of messages that were jumped over, ascending.
+  /// For each ratchet that has some: the keys of skipped messages, in ascending order.
   std::map<std::uint32_t, std::vector<message_key>> skipped_;
   std::set<secret_tree_part> changes_;
 };

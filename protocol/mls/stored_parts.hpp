@@ -1,10 +1,12 @@
 #pragma once
-// The parts of a group, and one sum over all of them. Only group_store.cpp includes this.
+// The stored parts of a group, and one checksum over all of them. Only group_store.cpp includes this.
 //
-// A ratchet that were missing, or came from an older state, would lead to a key that is used twice. So a part
-// "sum" holds the exclusive or of the hashes of all others, each with its name. Writing a part takes the hash
-// of the old one out and the new one's in, which costs the reading of the old one and 32 bytes more; loading
-// computes it anew. It tells damage and mistakes, not somebody who can write into the store and means it.
+// A ratchet that is missing, or that comes from an older state, would lead to a key that is used
+// twice. So a part named "sum" holds the exclusive or of the hashes of all other parts, each hashed
+// with its name. Writing a part removes the hash of the old value from the sum and adds the hash of
+// the new one; this costs reading the old value and writing 32 more bytes. Loading computes the sum
+// again. The sum detects damage and mistakes. It does not detect deliberate changes by an attacker
+// who can write to the store.
 #include "protocol/mls/group_store.hpp"
 #include "protocol/mls/ratchet_tree.hpp"
 
@@ -12,7 +14,7 @@
 
 namespace parley::mls {
 
-/// Adds a part to a sum, or takes it out.
+/// Adds a part to a sum, or removes it.
 void toggle(tree_digest& sum, std::string_view name, bytes_view value);
 
 class part_writer {
@@ -22,8 +24,8 @@ public:
   result<void> put(std::string_view name, bytes_view value);
   result<void> erase(std::string_view name);
   result<void> erase_all(std::string_view prefix);
-  result<void> start_anew(); ///< whatever is there goes
-  result<void> finish();     ///< last: the sum
+  result<void> start_anew(); ///< deletes all existing parts
+  result<void> finish();     ///< must be called last; writes the sum
 
 private:
   result<void> take_out(std::string_view name, bool& was_there);
@@ -32,13 +34,13 @@ private:
   const tree_digest before_;
 };
 
-/// All parts, read once.
+/// All parts of a group, read once.
 class read_parts {
 public:
-  /// state_damaged: they are not those of which the sum was written.
+  /// Refuses with state_damaged if the parts are not those that the sum was computed over.
   static result<read_parts> of(const part_store& from);
 
-  /// Nothing: there is none.
+  /// Returns an empty optional if there is no such part.
   std::optional<bytes_view> get(std::string_view name) const;
   struct found {
     std::string_view name;

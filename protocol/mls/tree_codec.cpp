@@ -1,4 +1,4 @@
-// The ratchet_tree extension (RFC 9420, section 12.4.3.3), and nodes one by one for the store.
+// The ratchet_tree extension (RFC 9420, section 12.4.3.3), and single nodes for the store.
 #include "protocol/mls/ratchet_tree.hpp"
 
 #include <algorithm>
@@ -39,7 +39,8 @@ bytes ratchet_tree::encoded_changes(const tree_changes& changes) const {
   const auto size = std::max(leaf_count(), changes.leaf_count_);
   encoder e;
   e.put(changes.leaf_count_);
-  // A blank node is an empty one. What came and went within the change is in neither tree.
+  // A blank node is encoded as an empty one. Nodes that were created and removed within the change are
+  // in neither tree and are skipped.
   for (const auto& [i, s] : changes.leaves_) {
     if (i >= size)
       continue;
@@ -113,7 +114,7 @@ result<ratchet_tree> ratchet_tree::blank(std::uint32_t leaf_count) {
 
 namespace {
 
-/// Reads one node and says how its bytes were read, so that the tree is built only once its size is known.
+/// Reads one node and remembers its bytes, so that the tree is built only once its size is known.
 struct read_node {
   node_type type{};
   bytes_view content; ///< of the leaf or parent
@@ -189,7 +190,7 @@ result<ratchet_tree> ratchet_tree::decoded(bytes_view in) {
   }
   if (ends_blank)
     return refuse(rule::tree_blank_at_end);
-  // The last node is at `count - 1`: a leaf L at 2L, or a parent that has leaves to its right.
+  // The last node is at index `count - 1`: it is a leaf L at 2L, or a parent that has leaves to its right.
   auto tree = blank(leaves_for(count / 2 + 1));
   if (!tree)
     return tree;

@@ -14,7 +14,7 @@ tree_digest digest_of(const encoder& e) {
   return d;
 }
 
-/// Of a sorted list, those below a node.
+/// Returns the leaves of a sorted list that are below a node.
 std::span<const leaf_index> those_below(std::span<const leaf_index> sorted, node_index x) {
   const auto range = leaves_below(x);
   const auto first = std::ranges::lower_bound(sorted, leaf_index{range.first});

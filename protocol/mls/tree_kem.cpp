@@ -12,8 +12,8 @@ secret next_path_secret(const secret& path_secret) {
   return derive_secret(path_secret.view(), "path");
 }
 
-/// 7.5, step 3: from the root down, since each hash holds the one above it. Writes the nodes of the path and
-/// gives the parent hash of the leaf.
+/// 7.5, step 3: works from the root down, because each hash includes the one above it. Writes the nodes
+/// of the path and returns the parent hash of the leaf.
 bytes write_path(ratchet_tree& tree, leaf_index sender, std::span<const ratchet_tree::path_step> steps,
                  std::span<const public_key> keys) {
   tree.blank_direct_path(sender);
@@ -26,7 +26,7 @@ bytes write_path(ratchet_tree& tree, leaf_index sender, std::span<const ratchet_
   return above;
 }
 
-/// 12.4.2: no key of the path is in the tree, and none twice in the path.
+/// 12.4.2: no key of the path is in the tree, and none appears twice in the path.
 result<void> check_new_keys(const ratchet_tree& tree, leaf_index sender, const update_path& path) {
   const auto& leaf_key = path.leaf_node.encryption_key;
   if (tree.is_member(sender) && tree.encryption_key(to_node(sender)) == leaf_key)
@@ -45,11 +45,11 @@ result<void> check_new_keys(const ratchet_tree& tree, leaf_index sender, const u
   return {};
 }
 
-/// The keys of a path from the node of `first_secret` up to the root.
+/// The keys of a path, from the node of `first_secret` up to the root.
 class path_keys {
 public:
   explicit path_keys(secret first_secret) : path_secret_{std::move(first_secret)} {}
-  /// The private key of this node, which must belong to `expected`; then moves on to the next node.
+  /// Returns the private key of this node, which must belong to `expected`, and moves on to the next node.
   result<secret> take(const public_key& expected, rule otherwise) {
     auto pair = key_of_path_secret(path_secret_);
     if (!equal(pair.public_key, expected))
@@ -57,7 +57,7 @@ public:
     path_secret_ = next_path_secret(path_secret_);
     return std::move(pair.private_key);
   }
-  secret commit_secret() && { return std::move(path_secret_); } ///< past the last node
+  secret commit_secret() && { return std::move(path_secret_); } ///< only after the last node
 
 private:
   secret path_secret_;
@@ -128,7 +128,7 @@ new_path start_path(ratchet_tree& tree, leaf_index sender, leaf_node content,
 
   content.encryption_key = public_key_of(leaf_key.public_key);
   content.source = leaf_node_source::commit;
-  content.lifetime = {}; // a leaf of a commit has none
+  content.lifetime = {}; // the leaf of a commit has no lifetime
   content.parent_hash = write_path(tree, sender, steps, public_keys);
   sign(content, signer, {group_id, sender});
   tree.set_leaf(sender, content);
@@ -232,8 +232,8 @@ result<private_tree> keys_from_welcome(const ratchet_tree& tree, leaf_index self
   out.keys.emplace(to_node(self), leaf_key.private_key.copy());
   if (!path_secret)
     return out;
-  // A path secret belongs to each node of the filtered direct path, and these are what is not blank on the
-  // signer's direct path after its commit.
+  // Each node of the filtered direct path has a path secret. After the signer's commit these nodes are
+  // exactly those on its direct path that are not blank.
   auto x = common_ancestor(self, signer);
   if (self == signer || tree.is_blank(x))
     return refuse(rule::path_secret_mismatch);

@@ -25,14 +25,14 @@ result<void> each_parent(const ratchet_tree& tree, Check check) {
   return {};
 }
 
-/// The parent hash that a node carries; empty where it carries none.
+/// The parent hash that a node carries; empty if it carries none.
 bytes parent_hash_in(const ratchet_tree& tree, node_index d) {
   return is_leaf(d) ? tree.leaf(to_leaf(d)).parent_hash : to_bytes(tree.parent_hash(d));
 }
 
-/// Is some node below `child` one whose parent hash is valid with respect to `p`? The resolution of the
-/// child has to be that node and the unmerged leaves of `p`, so there is at most one to look at. That these
-/// leaves are in the resolution is what check_unmerged_leaves has shown.
+/// Whether some node below `child` has a parent hash that is valid with respect to `p`. The resolution
+/// of the child must consist of that node and the unmerged leaves of `p`, so there is at most one
+/// candidate. check_unmerged_leaves has already shown that these leaves are in the resolution.
 bool is_chained_to(const ratchet_tree& tree, node_index p, node_index child) {
   const auto range = leaves_below(child);
   const auto unmerged = tree.unmerged_leaves(p);

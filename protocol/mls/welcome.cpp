@@ -9,7 +9,7 @@ namespace {
 constexpr std::string_view info_label = "GroupInfoTBS";
 constexpr std::string_view welcome_label = "Welcome";
 
-/// GroupInfoTBS
+/// GroupInfoTBS.
 void put_to_be_signed(encoder& e, const group_info& v) {
   encode(e, v.context);
   e.vector(v.extensions).opaque(v.confirmation_tag).put(v.signer);
@@ -23,7 +23,7 @@ welcome_keys keys_of(const secret& welcome_secret) {
           expand_with_label(welcome_secret.view(), "nonce", {}, nonce_bytes)};
 }
 
-/// Encoded without growing, as it is secret.
+/// Reserves the size first, so that the buffer with the secrets does not grow.
 secret encoded_secrets(const secret& joiner_secret, const secret* path_secret,
                        const std::vector<pre_shared_key_id>& psks) {
   encoder ids;

@@ -299,7 +299,7 @@ TEST_CASE("12.1.8: a new member whose key package breaks 10.1 does not propose i
   CHECK(broken(r[0].receive(from_new(g.add()), r.s)) == rule::credential_refused);
 }
 
-// --- what a committer covers
+// --- the proposals that a committer covers
 
 TEST_CASE(
     "12.2: a committer covers what others proposed as far as it goes together, and leaves out the rest") {

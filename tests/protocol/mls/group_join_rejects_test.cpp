@@ -25,7 +25,7 @@ struct info_forger {
   }
 };
 
-// --- what a GroupInfo says
+// --- the contents of a GroupInfo
 
 TEST_CASE("12.4.3.1: a GroupInfo with an empty tree hash vouches for no tree, and is refused") {
   info_forger{}.check([](group_info& i) { i.context.tree_hash.clear(); }, rule::tree_hash_mismatch);
@@ -266,7 +266,7 @@ TEST_CASE("12.4.3: unknown extensions of the GroupInfo itself are ignored") {
   })) == rule::none);
 }
 
-// --- 12.4.3.2: joining by a commit of one's own
+// --- 12.4.3.2: joining by an external commit
 
 TEST_CASE("12.4.3.2: an external commit without a path is refused") {
   joining j;

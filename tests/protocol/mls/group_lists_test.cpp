@@ -52,7 +52,7 @@ std::size_t covered_by(const made_commit& made) {
   return std::get<commit>(opened(made.commit).content.body).proposals.size();
 }
 
-// --- good only together
+// --- proposals that are only valid together
 
 TEST_CASE("12.1: an Add of somebody whom another proposal removes is kept, and a commit covers both") {
   for (const bool add_first : {true, false}) {
@@ -120,7 +120,7 @@ TEST_CASE("12.4: a proposal that no commit could cover alone does not keep a mem
   CHECK(broken(f.r[0].propose(again.add(), f.r.s)) == rule::duplicate_signature_key); // and ours sends none
 }
 
-// --- in each other's way
+// --- proposals that exclude each other
 
 TEST_CASE("12.2: whoever was to leave leaves, though Updates do not go together") {
   room r{5};
@@ -218,7 +218,7 @@ TEST_CASE("15: extensions and proposals above their limits are refused wherever 
   r.check_talk();
 }
 
-// --- who left
+// --- members that left
 
 TEST_CASE("12.4.2: who was removed keeps no key of the tree") {
   room r{3};

@@ -331,7 +331,7 @@ TEST_CASE("12.2: two who bring the same encryption key are refused, also beside 
   forger{r}.check_list({g.add(), same}, rule::duplicate_encryption_key);
 }
 
-// --- limits of ours
+// --- our own limits
 
 TEST_CASE("what would be larger than a message may be is not made, and nothing of it stays") {
   room r{3, {}, 1, {.limits = {.message_bytes_max = 4096}, .pad = padding::none}};

@@ -123,7 +123,7 @@ std::optional<committed> sealed_commit(person& p, const commit_options& options,
   return out;
 }
 
-// --- what breaks a rule
+// --- messages that break a rule
 
 namespace {
 

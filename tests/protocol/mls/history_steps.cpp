@@ -54,7 +54,7 @@ void world::offer_some(picks p) {
   }
 }
 
-// --- what is proposed
+// --- proposals
 
 bool world::requires_rare() const {
   const auto required = granted(required_capabilities_of(ledger.rbegin()->second.extensions), "extensions");
@@ -211,7 +211,7 @@ void world::come_late(picks p) {
   }
 }
 
-// --- what is committed
+// --- commits
 
 namespace {
 
@@ -336,7 +336,7 @@ void world::race(picks p) {
   }
 }
 
-// --- who comes by themselves
+// --- external joins
 
 void world::join(picks p) {
   const auto by = actor(p.next());
@@ -390,7 +390,7 @@ void world::resync(picks p) {
   place_external(joining, people[again].name + "'", again, f);
 }
 
-// --- what happens to one
+// --- events at one member
 
 void world::restart(person& who) {
   note(who.name + " restarts");

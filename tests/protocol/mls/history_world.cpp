@@ -101,7 +101,7 @@ guest world::invite(bool supports_rare) {
   return g;
 }
 
-// --- who acts
+// --- choosing who acts
 
 void world::catch_up(std::size_t who) {
   auto& p = people[who];
@@ -123,7 +123,7 @@ std::size_t world::actor(std::size_t pick) {
   }
 }
 
-// --- what is heard
+// --- receiving
 
 std::set<proposal_ref> world::known(const person& p) const {
   std::set<proposal_ref> out;
@@ -279,7 +279,7 @@ void world::offer(std::size_t who, std::size_t n) {
   read.insert({who, n});
 }
 
-// --- what the server sees
+// --- the server's view
 
 void world::serve(const handshake& h) {
   if (!server)
@@ -325,7 +325,7 @@ void world::check_server(person& p) {
   must(server->extensions() == p.g.extensions(), "the server has the group's extensions");
 }
 
-// --- what is placed
+// --- placing messages in order
 
 void world::send(handshake h) {
   log.push_back(std::move(h));
@@ -456,7 +456,7 @@ void world::place_external(external_join& joining, std::string name, std::option
   spread(f);
 }
 
-// --- what only keys tell
+// --- checks that need keys
 
 /// Keys that were copied open nothing when their owner made new ones or was removed; before that they do.
 void world::try_old_keys(const commit& c, person& committer, bytes_view transcript_before,

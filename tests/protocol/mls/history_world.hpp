@@ -142,7 +142,7 @@ struct world {
   void end(picks p);
   void forge(picks p); ///< history_forging.cpp
 
-  // --- what happens
+  // --- events
   void note(const std::string& what) { trail_ += what + "\n  "; }
   /// Somebody who can act, and has heard everything.
   std::size_t actor(std::size_t pick);
@@ -170,7 +170,7 @@ struct world {
   void hear_late(person& p, std::size_t index);
   void spread(const fate& f);
 
-  // --- what must hold
+  // --- invariants
   std::set<proposal_ref> known(const person& p) const;
   void refuses(person& p, bytes_view message, rule expected, std::string_view what);
   void refuses(person& p, bytes_view message, std::span<const rule> any_of, std::string_view what);

@@ -118,7 +118,7 @@ group& member_of_peer::free_group() {
   return own_group();
 }
 
-// --- coming in
+// --- joining
 
 json member_of_peer::key_package(const json&) {
   const auto s = around();
@@ -272,7 +272,7 @@ json member_of_peer::receive(const json& request) {
   return {{"kind", "commit"}, {"active", is_active}};
 }
 
-// --- what is so
+// --- state
 
 json member_of_peer::group_info(const json&) {
   auto& g = own_group();
