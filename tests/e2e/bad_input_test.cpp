@@ -1,5 +1,5 @@
-// Bad input that needs a whole cluster to be judged: numbers as in reliability's list
-// (tests/protocol/gateway/README.md).
+// Bad input that only a whole cluster can judge. The numbers are those of
+// the list in tests/protocol/gateway/README.md.
 #include "tests/e2e/neighbours.hpp"
 #include "tests/support/mutations.hpp"
 
@@ -28,7 +28,7 @@ TEST_CASE(
   std::uint64_t counter = 0;
   std::map<std::uint64_t, placed> known;
 
-  // 8: the answer to a send that was committed never arrives.
+  // 8: the answer to a committed send never arrives.
   for (std::size_t round = 0; round < 10; ++round) {
     CAPTURE(round);
     const auto body = "reset " + std::to_string(round);
@@ -58,8 +58,8 @@ TEST_CASE(
     known[counter] = again;
   }
 
-  // 33: a hundred ids, each at two nodes at once. The second login fences the first connection, whose sends
-  // are under way; how far depends on the round.
+  // 33: a hundred ids are sent to two nodes at the same time. The second login fences the first
+  // connection while its sends are still in progress; how far they have come depends on the round.
   std::size_t at_both = 0, stored_by_other = 0;
   for (std::size_t round = 0; round < 20; ++round) {
     CAPTURE(round);
@@ -92,7 +92,7 @@ TEST_CASE(
         ++at_both;
         CHECK(other.seq == answer.seq);
         CHECK(other.id == answer.id);
-        CHECK(other.duplicate != answer.duplicate); // one of them was first
+        CHECK(other.duplicate != answer.duplicate); // exactly one of them was first
       }
       known[id] = answer;
     }
@@ -100,9 +100,9 @@ TEST_CASE(
   }
   MESSAGE("of 100 ids " << at_both << " were answered at both nodes, " << stored_by_other
                         << " stored by the other connection");
-  CHECK(stored_by_other > 0); // else nothing was tried
+  CHECK(stored_by_other > 0); // otherwise the test would have shown nothing
 
-  // 32: another body under a known id.
+  // 32: another body under an id that was used before.
   auto third = t.login(3, alice);
   for (const auto& [id, first] : known) {
     CAPTURE(id);
@@ -118,7 +118,7 @@ TEST_CASE(
   for (const auto& m : all.messages)
     CHECK(m.body != "something else");
   CHECK(t.until(10s, [&] { return box.letters.size() >= known.size(); }));
-  CHECK(box.letters.size() == known.size()); // each once
+  CHECK(box.letters.size() == known.size()); // each exactly once
 }
 
 TEST_CASE("what is not a device's own is refused, at every node, and uses no number") {
@@ -131,7 +131,7 @@ TEST_CASE("what is not a device's own is refused, at every node, and uses no num
   REQUIRE(t.settle(*alices, c, 1, "between us").seq == seq_no{1});
   REQUIRE(t.until(10s, [&] { return !box.cursor.empty(); }));
 
-  // 31: a stranger sends, reads, marks as read, and pretends to be somebody else.
+  // 31: a stranger sends, reads and marks as read, and uses another user's name.
   for (std::size_t node = 1; node <= 3; ++node) {
     CAPTURE(node);
     auto stranger = t.login(node, mallory);
@@ -142,12 +142,12 @@ TEST_CASE("what is not a device's own is refused, at every node, and uses no num
     mark.setSeq(1);
     (void)t.get(mark.send());
     auto inbox = stranger->session().syncRequest();
-    inbox.setCursor(wire::as_data(box.cursor)); // bob's
+    inbox.setCursor(wire::as_data(box.cursor)); // the cursor of bob
     CHECK(wire::to_code(t.get(inbox.send()).getError()) == ec::bad_cursor);
     CHECK(t.get(stranger->session().syncRequest().send()).getItems().size() == 0);
     CHECK(t.get(stranger->session().conversationsRequest().send()).getItems().size() == 0);
     auto forged = mallory;
-    forged.user = alice.user; // her name, my key
+    forged.user = alice.user; // the name of alice with the stranger's key
     CHECK(t.refusal_of(node, forged) == ec::bad_signature);
     forged.device = alice.device;
     CHECK(t.refusal_of(node, forged) == ec::bad_signature);
@@ -156,7 +156,7 @@ TEST_CASE("what is not a device's own is refused, at every node, and uses no num
     CHECK(t.refusal_of(node, forged) == ec::bad_signature);
   }
   kj::Vector<kj::Promise<void>> wrong_sends;
-  for (std::uint64_t seed = 1; seed <= 100; ++seed) { // a hundred conversations that are almost this one
+  for (std::uint64_t seed = 1; seed <= 100; ++seed) { // a hundred similar conversation ids
     auto other = c;
     (seed % 2 == 0 ? other.hi : other.lo) ^= 1ull << mix64(seed) % 64;
     wrong_sends.add(neighbourhood::send(*alices, other, 1000 + seed, "lost").then([seed](placed p) {
@@ -175,7 +175,7 @@ TEST_CASE("what is not a device's own is refused, at every node, and uses no num
   CHECK(after.messages[0].sender == alice.user);
   CHECK_FALSE(after.read.contains(mallory.user));
 
-  // 34: an id that the conversation no longer remembers. The window holds 256.
+  // 34: an id that the conversation no longer remembers. The window holds 256 ids.
   constexpr std::uint64_t written = 300;
   for (std::uint64_t id = 2; id <= written;) {
     kj::Vector<kj::Promise<void>> some;
@@ -195,7 +195,7 @@ TEST_CASE("what is not a device's own is refused, at every node, and uses no num
   CHECK(t.settle(*elsewhere, c, 100, "m 100").duplicate);
   CHECK(t.history(*elsewhere, c).last == seq_no{written});
 
-  // 35: cursors damaged in a hundred ways; a limit beyond all bounds.
+  // 35: cursors damaged in a hundred ways, and a limit far above the maximum.
   for (std::uint64_t seed = 1; seed <= 100; ++seed) {
     CAPTURE(seed);
     const auto bad = mutator{seed}.of(box.cursor);
@@ -210,8 +210,8 @@ TEST_CASE("what is not a device's own is refused, at every node, and uses no num
   greedy.setLimit(~0u);
   CHECK(t.get(greedy.send()).getItems().size() <= 500);
 
-  // 36: an acknowledgement of what is still to come, then of what was long ago. Neither loses or repeats
-  // anything.
+  // 36: an acknowledgement of a position in the future, then of one far in the past. Neither loses
+  // or repeats any message.
   auto who = bobs->gateway().helloRequest();
   who.setVersion(rpc::PROTOCOL_VERSION);
   const auto hello = t.get(who.send());

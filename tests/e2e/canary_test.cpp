@@ -1,8 +1,9 @@
-// 51: what nobody may find in what a node tells its operator, at its most talkative.
+// 51: searches for secrets in everything that a node reports to its operator at the most verbose log level.
 //
-// Codes are the exception with a reason: the console code sender (`code_sender = "console"`, for development)
-// writes them to standard OUTPUT, "code for +10…01: 123456", with the number veiled; the log is standard
-// ERROR. So lines of exactly that form are allowed on standard output, and nothing else anywhere.
+// Login codes are an intended exception: the console code sender (`code_sender = "console"`, for
+// development) writes them to standard OUTPUT as "code for +10…01: 123456", with the number masked. The
+// log is written to standard ERROR. So lines of exactly that form are allowed on standard output, and
+// nothing else is allowed anywhere.
 #include "tests/e2e/neighbours.hpp"
 
 #include <doctest/doctest.h>
@@ -31,8 +32,8 @@ std::string hex(std::string_view bytes, const char* digits) {
   return out;
 }
 
-/// Base64 of `bytes`, if they begin at a multiple of three plus `shift`; without the ends that neighbours
-/// change.
+/// The base64 text of `bytes` if they begin at a multiple of three plus `shift`, without the characters
+/// at both ends, which depend on the neighbouring bytes.
 std::string base64(std::string_view bytes, std::size_t shift) {
   static constexpr char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   bytes.remove_prefix((3 - shift) % 3);
@@ -58,7 +59,7 @@ void add(std::vector<secret>& to, const std::string& what, std::string_view byte
     to.push_back({what + " in base64", base64(bytes, static_cast<std::size_t>(shift))});
 }
 
-/// `digits` as a number of its own: six of them are inside many a longer one.
+/// Whether `digits` occur as a complete number: six digits are part of many longer numbers.
 bool has_number(const std::string& text, const std::string& digits) {
   const auto is_digit = [&](std::size_t i) {
     return i < text.size() && std::isdigit(static_cast<unsigned char>(text[i])) != 0;
@@ -69,7 +70,7 @@ bool has_number(const std::string& text, const std::string& digits) {
   return false;
 }
 
-/// A console without the lines that are there on purpose; how many these were.
+/// Removes the intended code lines from a console's output and returns how many there were.
 std::size_t take_code_lines(std::string& console) {
   std::string rest;
   std::size_t codes = 0;
@@ -92,7 +93,7 @@ struct told {
   std::string where, text;
 };
 
-/// All that the nodes have said so far, and what they say when asked now.
+/// Everything that the nodes have logged so far, and what they answer to queries now.
 std::vector<told> everything(neighbourhood& t, std::size_t& codes) {
   std::vector<told> all;
   for (const auto& e : fs::directory_iterator{t.cluster.directory() + "/logs"}) {
@@ -124,7 +125,7 @@ TEST_CASE("no body, number, code, token or key is in what nodes log or measure, 
     return found;
   };
 
-  // Who registers, and who fails to.
+  // Registrations, successful and failed ones.
   std::vector<lean_device> people;
   for (std::size_t i = 1; i <= 4; ++i) {
     people.emplace_back();
@@ -153,7 +154,7 @@ TEST_CASE("no body, number, code, token or key is in what nodes log or measure, 
     codes.emplace_back("918273");
   }
 
-  // Who logs in, sends and is refused.
+  // Logins, sends and refusals.
   auto alice = t.login(1, people[0]);
   auto bob = t.login(2, people[1]);
   auto stranger = t.login(3, people[2]);
@@ -170,7 +171,7 @@ TEST_CASE("no body, number, code, token or key is in what nodes log or measure, 
   forged.key = people[2].key;
   CHECK(t.refusal_of(2, forged) == ec::bad_signature);
 
-  // Who resumes: a person of the real client, twice.
+  // Resuming: one person uses the real client, twice.
   person carol{t, 5};
   secrets.push_back({"a phone number", carol.phone.substr(1)});
   const auto with_carol = carol.device->open_direct(people[3].user).wait(t.io.waitScope);
@@ -187,7 +188,7 @@ TEST_CASE("no body, number, code, token or key is in what nodes log or measure, 
   const auto key = carol.device->who().key.secret;
   add(secrets, "a private key", {reinterpret_cast<const char*>(key.data()), key.size()});
 
-  // A node dies with sends under way, and comes back; another is stopped in good order.
+  // One node is killed with sends in progress and started again; another is stopped cleanly.
   kj::Vector<kj::Promise<void>> under_way;
   for (std::uint64_t id = 10; id < 60; ++id)
     under_way.add(neighbourhood::send(*alice, c, id, canary).ignoreResult());
@@ -201,7 +202,7 @@ TEST_CASE("no body, number, code, token or key is in what nodes log or measure, 
   t.cluster.start(3);
   REQUIRE(t.cluster.wait_ready(20s));
 
-  // The nodes' own keys: the lines of their files.
+  // The nodes' own keys: the lines of their key files.
   for (const auto& e : fs::recursive_directory_iterator{t.cluster.certs()}) {
     if (e.path().extension() != ".key")
       continue;
@@ -227,9 +228,9 @@ TEST_CASE("no body, number, code, token or key is in what nodes log or measure, 
       found_codes[i] += has_number(text, codes[i]);
   }
   CHECK(spoken > 10'000);
-  // Six digits can be anybody's by chance, about one in a thousand times; two of five are no chance.
+  // One code of six digits can match by chance, about once in a thousand runs. Two of five cannot.
   CHECK(std::count_if(found_codes.begin(), found_codes.end(), [](auto n) { return n > 0; }) < 2);
-  std::size_t traced = 0; // the level is really the most talkative
+  std::size_t traced = 0; // proves that the level is really the most verbose one
   for (const auto& [where, text] : all)
     traced += where.ends_with(".log") && !text.empty();
   CHECK(traced >= t.cluster.size());

@@ -9,7 +9,7 @@ using namespace parley::test;
 
 namespace {
 
-/// Hands in `count` messages one after the other, without waiting for answers.
+/// Submits `count` messages one after the other, without waiting for answers.
 std::vector<std::string> write(person& from, conversation_id c, const std::string& what, std::size_t count) {
   std::vector<std::string> out;
   for (std::size_t i = 0; i < count; ++i) {
@@ -34,7 +34,7 @@ TEST_CASE("sends go on, once each and in order, while one node after the other i
     CAPTURE(node);
     for (const auto& b : write(alice, c, "before " + std::to_string(node), 20))
       all.push_back(b);
-    t.cluster.kill(node); // some of them are under way
+    t.cluster.kill(node); // some of them are in progress
     for (const auto& b : write(alice, c, "without " + std::to_string(node), 5))
       all.push_back(b);
     CHECK(t.until(15s, [&] { return alice.device->unsettled() == 0; }));
@@ -76,7 +76,7 @@ TEST_CASE("a cluster killed as a whole keeps what it acknowledged") {
   CHECK(t.until(15s, [&] { return bob.device->state().state == client::link_state::online; }));
   CHECK(bob.bodies(c) == all);
   CHECK(t.until(10s, [&] { return bob.heard.size() >= all.size(); }));
-  CHECK(bob.heard == all); // once each, before and after
+  CHECK(bob.heard == all); // each once, from before and after the restart
 }
 
 TEST_CASE("a node whose disk was lost is given new replicas by itself") {
@@ -91,7 +91,8 @@ TEST_CASE("a node whose disk was lost is given new replicas by itself") {
     all.push_back(b);
   t.cluster.start(3);
   REQUIRE(t.cluster.wait_ready(60s));
-  // Ready is said of what it holds, and it is given shards a few at a time: here it has to hold all of them.
+  // A node is ready for the shards that it holds, and it receives shards a few at a time. This test
+  // needs it to hold all of them.
   const auto members_at = [&](std::size_t node) {
     const auto text = t.cluster.get(node, "/metrics").value_or("");
     double sum = 0;
@@ -104,7 +105,7 @@ TEST_CASE("a node whose disk was lost is given new replicas by itself") {
   };
   REQUIRE(t.until(60s, [&] { return members_at(3) > 0 && members_at(3) == members_at(1); }));
   CHECK(t.until(20s, [&] { return alice.device->unsettled() == 0; }));
-  // It counts again: with another node gone, it and the third are the majority.
+  // The node counts towards the majority again: with another node killed, it and the third are the majority.
   t.cluster.kill(1);
   for (const auto& b : write(alice, c, "after", 10))
     all.push_back(b);
@@ -131,7 +132,7 @@ TEST_CASE("a phone that dies mid-send sends again when it is back, and nothing a
   person alice{t, 1}, bob{t, 2};
   const auto c = alice.chat_with(bob);
   const auto all = write(alice, c, "once", 40);
-  alice.restart(); // none was answered yet
+  alice.restart(); // no message was answered yet
   CHECK(t.until(15s, [&] { return alice.device->unsettled() == 0 && bob.heard.size() >= all.size(); }));
   CHECK(bob.heard == all);
 }

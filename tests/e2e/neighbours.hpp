@@ -1,6 +1,6 @@
 #pragma once
-// People with the thinnest client there is: each of their calls is one call on the wire, so that a test can
-// ask what no decent client would.
+// People with a minimal client: each of their calls is exactly one call on the wire, so that a test can
+// send what a correct client never would.
 #include "tests/e2e/people.hpp"
 #include "tests/harness/cluster/lean_client.hpp"
 
@@ -8,7 +8,7 @@
 
 namespace parley::test {
 
-/// What a device is sent, as the wire has it.
+/// The items that a device receives, as they arrive on the wire.
 struct letterbox {
   struct letter {
     conversation_id conversation;
@@ -45,7 +45,7 @@ struct letterbox_receiver final : rpc::Receiver::Server {
   kj::Promise<void> closed(ClosedContext) override { return kj::READY_NOW; }
 };
 
-/// A send's answer. `lost`: there was none.
+/// The answer to a send. `lost` means that there was none.
 struct placed {
   ec error{};
   seq_no seq{};
@@ -74,7 +74,7 @@ struct neighbourhood : town {
     get(c->login(who));
     return c;
   }
-  /// `none` if it lets `who` in.
+  /// Returns `none` if the node lets `who` log in.
   ec refusal_of(std::size_t node, const lean_device& who) {
     auto c = connect(node);
     auto outcome = ec::none;
@@ -120,7 +120,7 @@ struct neighbourhood : town {
         },
         [](kj::Exception&&) { return placed{ec::none, {}, {}, false, 0, true}; });
   }
-  /// Until it is known: conditions are waited out, as a client does.
+  /// Repeats a send until its outcome is known: temporary conditions are retried, as a client does.
   placed settle(lean_connection& from, conversation_id c, std::uint64_t counter, std::string_view body) {
     for (int tries = 0;; ++tries) {
       const auto p = get(send(from, c, counter, body));
@@ -138,7 +138,7 @@ struct neighbourhood : town {
     if (wire::to_code(get(request.send()).getError()) != ec::none)
       throw cluster_error{"not receiving"};
   }
-  /// The conversation as the cluster has it: who said what, from seq 1 on without gaps.
+  /// The conversation as the cluster stores it: senders and bodies, from seq 1 on without gaps.
   struct page {
     ec error{};
     std::vector<letterbox::letter> messages;

@@ -1,6 +1,5 @@
 #pragma once
-// Real clients against real nodes, for end-to-end tests: everything waits with a deadline, nothing sleeps for
-// luck.
+// Real clients against real nodes, for end-to-end tests. Every wait has a deadline and none is a fixed sleep.
 #include "protocol/client/client.hpp"
 #include "tests/harness/cluster/process_cluster.hpp"
 #include "tests/support/patience.hpp"
@@ -16,7 +15,7 @@ namespace parley::test {
 
 using namespace std::chrono_literals;
 
-/// The loop of one test, and its nodes.
+/// The event loop of one test, and its nodes.
 struct town {
   explicit town(process_cluster_config config = {})
       : cluster{with_flags(std::move(config))}, io{kj::setupAsyncIo()}, dial{io.unixEventPort,
@@ -38,7 +37,7 @@ struct town {
       c.flags = {"--drain-spread", "500ms", "--drain-deadline", "3s"};
     return c;
   }
-  /// Lets the loop run until `done`; false after the deadline.
+  /// Runs the loop until `done` returns true; returns false after the deadline.
   template <class F>
   bool until(milliseconds deadline, F&& done) {
     const auto end = std::chrono::steady_clock::now() + patient(deadline);
@@ -56,7 +55,7 @@ struct town {
   client::config settings;
 };
 
-/// Somebody with a device that is registered and online.
+/// A person with a device that is registered and online.
 struct person final : client::observer {
   person(town& t, std::size_t number) : where{t}, phone{test_phone(number)} {
     start();
@@ -83,7 +82,7 @@ struct person final : client::observer {
     device =
         kj::heap<client::device>(where.io.provider->getTimer(), where.dial, where.settings, store, *this);
   }
-  /// The process of a phone ends, and begins again with what is on its disk.
+  /// The phone's process ends, and a new one starts with the data on its disk.
   void restart() {
     device = nullptr;
     start();
@@ -95,7 +94,7 @@ struct person final : client::observer {
       throw cluster_error{"no conversation: " + opened.error().sentence};
     return opened->conversation;
   }
-  /// The whole conversation as the cluster has it.
+  /// The whole conversation as the cluster stores it.
   std::vector<std::string> bodies(conversation_id c) {
     std::vector<std::string> out;
     for (seq_no after{};;) {

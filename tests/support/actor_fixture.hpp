@@ -10,7 +10,7 @@
 
 namespace parley::test {
 
-/// An actor system without threads or wall clock: nothing moves until the test says so.
+/// An actor system without threads or wall clock: nothing happens until the test calls `run` or `advance`.
 struct actor_fixture {
   struct config : caf::actor_system_config {
     config() { set("scheduler.policy", caf::atom("testing")); }
@@ -26,8 +26,7 @@ struct actor_fixture {
     sched.run();
   }
 
-  /// An actor of interface `Handle` whose every message lands in a vector. `Messages` in the interface's
-  /// order.
+  /// The messages that an actor under test has sent to a recording actor, in the order of their arrival.
   template <class Message>
   struct heard {
     std::shared_ptr<std::vector<Message>> all = std::make_shared<std::vector<Message>>();
@@ -135,7 +134,7 @@ struct actor_fixture {
     caf::anon_send(to, std::move(b));
   }
 
-  /// Armed timeouts keep their actors alive, and `sys` waits for its actors.
+  /// Pending timeouts keep their actors alive, and the destructor of `sys` waits for its actors.
   ~actor_fixture() {
     sched.trigger_timeouts();
     sched.run();

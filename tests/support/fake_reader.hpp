@@ -6,18 +6,18 @@
 
 namespace parley::test {
 
-/// Answers from maps that the test fills.
+/// Returns values from maps that the test fills.
 struct fake_reader : state_reader {
   std::map<conversation_id, conversation_head> heads;
-  bool lags = false; ///< what is read without waiting misses all heads
-  int waits = 0;     ///< heads that were read with waiting
+  bool lags = false; ///< reads that do not wait find no heads
+  int waits = 0;     ///< the number of heads that were read with waiting
   std::map<std::pair<conversation_id, std::uint64_t>, core::placement> retries; ///< by client counter
   core::inbox_page next_page;
   core::attached next_attached;
   std::vector<core::message> log;
   std::vector<core::incurred> owed;
   ec debts_error{};
-  std::size_t debts_rows_max = 1000; ///< of one page
+  std::size_t debts_rows_max = 1000; ///< per page
   int debts_reads = 0;
 
   std::optional<core::placement> find_retry(shard_id, const core::submission& w) override {

@@ -3,7 +3,7 @@
 
 namespace parley::test {
 
-/// A router for tests: tells of calls and deliveries, and lets everything else pass.
+/// A router for tests: passes calls and deliveries to the test and ignores everything else.
 template <class OnCalls, class OnDeliveries>
 router_actor::behavior_type router_behavior(OnCalls on_calls, OnDeliveries on_deliveries) {
   return {

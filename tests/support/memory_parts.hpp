@@ -10,7 +10,7 @@ namespace parley::mls::test {
 struct memory_parts : part_store {
   std::map<std::string, bytes, std::less<>> parts;
 
-  /// As whoever wrote these parts would have done.
+  /// Computes the checksum again, as the writer of these parts would have done.
   void sum_again() {
     tree_digest sum{};
     for (const auto& [name, value] : parts)

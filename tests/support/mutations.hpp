@@ -1,6 +1,6 @@
 #pragma once
-// Damage, repeatable: what a broken or hostile peer makes of bytes that were good once. One seed, one
-// sequence, on every machine; a test prints the seed it fails at.
+// Repeatable damage, as a broken or hostile peer would do to valid bytes. One seed gives the same
+// sequence on every machine; a test prints the seed that it fails at.
 #include "protocol/values/types.hpp"
 
 #include <algorithm>
@@ -17,12 +17,12 @@ public:
   explicit mutator(std::uint64_t seed) : state_{mix64(seed ^ 0x6d757461746f7273ULL)} {}
 
   std::uint64_t next() { return mix64(state_ += 0x9e3779b97f4a7c15ULL); }
-  /// 0 … n - 1; 0 for n = 0.
+  /// A number from 0 to n - 1, or 0 for n = 0.
   std::size_t below(std::size_t n) { return n == 0 ? 0 : static_cast<std::size_t>(next() % n); }
   bool one_in(std::size_t n) { return below(n) == 0; }
 
-  /// `good` with one to three injuries. The first bytes are hit more often than their share: there are the
-  /// lengths.
+  /// Returns `good` with one to three mutations. The first bytes are chosen more often than the others,
+  /// because they contain the lengths.
   std::string of(std::string_view good) {
     std::string bytes{good};
     for (auto injuries = 1 + below(3); injuries > 0; --injuries)
@@ -44,10 +44,10 @@ private:
     case 0: // a flipped bit
       bytes[at] = static_cast<char>(bytes[at] ^ (1 << below(8)));
       break;
-    case 1: // an end that comes too early
+    case 1: // truncation
       bytes.resize(at);
       break;
-    case 2: { // a length, an offset, a type: 32 bits that say something else
+    case 2: { // 32 bits of a length, an offset or a type are replaced
       static constexpr std::array<std::uint32_t, 12> favourites{
           0,       1,          0x1ff,      0x200,      0xffff,     0x10000,
           0x10001, 0x1fffffff, 0x3fffffff, 0x7fffffff, 0x80000000, 0xffffffff};
@@ -60,16 +60,16 @@ private:
       std::memcpy(bytes.data() + half, &v, sizeof v);
       break;
     }
-    case 3: { // a piece that comes twice
+    case 3: { // a piece is duplicated
       const auto size = 1 + below(std::min<std::size_t>(bytes.size() - at, 256));
       bytes.insert(at, bytes.substr(at, size));
       break;
     }
-    case 4: { // a piece that is missing
+    case 4: { // a piece is removed
       bytes.erase(at, 1 + below(32));
       break;
     }
-    default: { // words that changed places
+    default: { // two words are exchanged
       const auto a = at & ~std::size_t{7}, b = place(bytes) & ~std::size_t{7};
       if (a + 8 <= bytes.size() && b + 8 <= bytes.size() && a != b)
         std::swap_ranges(bytes.begin() + static_cast<std::ptrdiff_t>(a),

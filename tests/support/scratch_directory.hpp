@@ -6,7 +6,7 @@
 
 namespace parley::test {
 
-/// A directory that goes with its object.
+/// A temporary directory that is removed with its object.
 class scratch_directory {
 public:
   scratch_directory() {

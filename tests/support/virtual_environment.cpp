@@ -11,7 +11,7 @@ using storage::table;
 
 namespace {
 
-constexpr std::size_t key_bytes_max = 511; // LMDB's
+constexpr std::size_t key_bytes_max = 511; // as in LMDB
 
 std::size_t at(table t) {
   return static_cast<std::size_t>(t);
@@ -29,8 +29,8 @@ auto bound(Map& map, std::string_view key) {
 
 } // namespace
 
-/// Sees the pinned image. The pin is let go under the lock, so that a writer that finds itself the only owner
-/// may change the rows in place.
+/// Reads from the pinned image. The pin is released under the lock, so that a writer that finds no
+/// other owner may change the rows in place.
 class virtual_environment::reader : public storage::read_txn {
 public:
   explicit reader(virtual_environment& env) : env_{env}, rows_{env.pin()} {}
@@ -79,7 +79,7 @@ private:
   ec status_ = ec::none;
 };
 
-/// The image below, the transaction's own changes above it.
+/// The pinned image with the transaction's own changes on top.
 class virtual_environment::writer : public storage::write_txn {
 public:
   explicit writer(virtual_environment& env) : env_{env}, life_{env.life_} {
@@ -188,7 +188,7 @@ public:
   }
 
 private:
-  // No lock: only the one writer changes the image, and this is it.
+  // This needs no lock: only the writer changes the image, and there is one writer.
   const rows_type& below(table t) const { return *env_.image_[at(t)]; }
 
   std::optional<std::string_view> read(const record& r) {
@@ -247,7 +247,7 @@ std::size_t virtual_environment::crash(unsynced what) {
   std::lock_guard guard{mutex_};
   while (undo_.size() > kept) {
     const auto& batch = undo_.back();
-    // Only the oldest lost batch can be torn: the disk writes them in order.
+    // Only the oldest lost batch can be torn, because the disk writes batches in order.
     const bool torn = tear_ && undo_.size() == kept + 1 && !batch.empty();
     undo(batch, torn ? chance() % batch.size() : 0);
     undo_.pop_back();
@@ -304,7 +304,7 @@ virtual_environment::image virtual_environment::pin() const {
   return image_;
 }
 
-// Under the lock: makes the table ours alone, by a copy if a reader still holds it.
+// Must be called under the lock. Makes the table exclusively ours, by copying it if a reader still holds it.
 virtual_environment::rows_type& virtual_environment::own(table t) {
   auto& rows = image_[at(t)];
   if (rows.use_count() > 1)
@@ -347,7 +347,7 @@ ec virtual_environment::commit(changes_type& changes, std::uint64_t life) {
   return fails ? ec::storage_failed : ec::none;
 }
 
-// Under the lock. `rows_kept` of the batch stay, which tears it.
+// Must be called under the lock. Keeps `rows_kept` rows of the batch, which tears it.
 void virtual_environment::undo(const undo_type& batch, std::size_t rows_kept) {
   for (auto n = batch.size(); n-- > rows_kept;) {
     auto& rows = own(batch[n].table);

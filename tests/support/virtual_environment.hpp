@@ -1,16 +1,17 @@
 #pragma once
-// A disk in memory that crashes on command.
+// An in-memory storage environment that can crash on command.
 //
-// By default a commit is durable at once: all that most unit tests want. With `durability::on_synced` a
-// commit is visible but not yet safe: until the test calls `synced()`, a `crash()` may lose it. As on LMDB a
-// commit is atomic, whole or nothing; `tear_batches()` plants the bug that it is not, to prove that somebody
-// would notice.
+// By default a commit is durable at once, which is what most unit tests need. With
+// `durability::on_synced` a commit is visible but not yet durable: until the test calls `synced()`, a
+// `crash()` may lose it. As in LMDB a commit is atomic. `tear_batches()` plants the bug that it is not,
+// to prove that the checks detect it.
 //
-// Owns:   the tables; for each commit since the last `synced()`, what it takes to undo it.
-// Thread: one writer; `begin_read` and readers from any thread (as on LMDB); the rest belongs to the test's.
+// Owns:   the tables; for each commit since the last `synced()`, the data to undo it.
+// Thread: one writer; `begin_read` and readers from any thread (as in LMDB); everything else is called by
+//         the test's thread.
 // Holds:  a reader sees the commits that returned before it began, and nothing later.
-// As strict as LMDB where a fake would be lenient: one writer at a time, keys of 1 to 511 bytes, `append`
-// only above all others. A breach throws `std::logic_error`: the test is wrong, or the code under it.
+// It is as strict as LMDB: one writer at a time, keys of 1 to 511 bytes, `append` only above all other
+// keys. A violation throws `std::logic_error`, because either the test or the code under test is wrong.
 #include "storage/environment.hpp"
 
 #include <array>
@@ -27,10 +28,10 @@
 namespace parley::test {
 
 enum class durability {
-  at_commit, ///< `commit` returns when the batch is safe
-  on_synced, ///< … when it is visible; safe after `synced()`
+  at_commit, ///< `commit` returns when the batch is durable
+  on_synced, ///< `commit` returns when the batch is visible; it is durable after `synced()`
 };
-/// What a crash does to commits that were not synced.
+/// What a crash does to commits that are not synced.
 enum class unsynced { lost, kept, seeded };
 
 class virtual_environment : public storage::environment {
@@ -42,28 +43,30 @@ public:
   std::unique_ptr<storage::read_txn> begin_read() override;
   storage::space room() override;
 
-  // --- the disk's fate, as the test decides it -------------------------------------------------------------
-  /// The virtual sync finished: all commits so far survive a crash.
+  // --- faults of the disk, which the test controls ---------------------------------------------------------
+  /// The virtual sync has finished: all commits so far survive a crash.
   void synced();
-  /// The process died. Its open transactions are dead: their commit answers `storage_failed`, its readers
-  /// keep their old view. `seeded` keeps a prefix of the unsynced commits. Answers how many of them survived.
+  /// The process dies. Its open transactions become invalid: their commit returns `storage_failed`, and
+  /// their readers keep their old view. `seeded` keeps a prefix of the unsynced commits. Returns how
+  /// many of them survived.
   std::size_t crash(unsynced what = unsynced::seeded);
-  /// The disk was lost: empty tables.
+  /// The disk is lost: all tables are empty.
   void wipe();
-  /// What `room()` answers from now on.
+  /// Sets the value that `room()` returns from now on.
   void set_room(storage::space space);
-  /// The record reads as failing its checksum until it is written again. False: there is none under that key.
+  /// Makes the record fail its checksum when it is read, until it is written again. Returns false if
+  /// there is no record with that key.
   bool corrupt(storage::table t, std::string_view key);
-  /// The next commit answers `storage_failed`; its batch is kept or not, as the seed decides.
+  /// The next commit returns `storage_failed`; the seed decides whether its batch is kept.
   void fail_next_commit();
   /// Planted bug: a crash keeps part of the oldest lost batch.
   void tear_batches(bool on);
 
-  // --- what a test wants to know ---------------------------------------------------------------------------
+  // --- queries of the test ---------------------------------------------------------------------------------
   std::uint64_t commits() const { return commits_; }
   std::size_t unsynced_commits() const { return undo_.size(); }
   std::size_t rows(storage::table t) const;
-  /// All rows of a table as last committed.
+  /// All rows of a table as of the last commit.
   std::map<std::string, std::string> dump(storage::table t) const;
 
   struct record {
@@ -71,9 +74,9 @@ public:
     bool readable = true;
   };
   using rows_type = std::map<std::string, record, std::less<>>;
-  /// One version of all tables. A table is copied only when it changes while somebody still reads it.
+  /// One version of all tables. A table is copied only if it changes while a reader still uses it.
   using image = std::array<std::shared_ptr<rows_type>, storage::table_count>;
-  /// What a transaction changes: a value, or none for "erased".
+  /// The changes of a transaction: the new value of a key, or an empty optional if the key is erased.
   using changes_type =
       std::array<std::map<std::string, std::optional<std::string>, std::less<>>, storage::table_count>;
 
@@ -93,14 +96,14 @@ private:
   void undo(const undo_type& batch, std::size_t rows_kept);
   std::uint64_t chance();
 
-  mutable std::mutex mutex_; // guards image_: readers come and go on other threads
+  mutable std::mutex mutex_; // guards image_, because readers begin and end on other threads
   image image_;
   durability when_;
   std::uint64_t seed_;
   std::vector<undo_type> undo_; // one per unsynced commit, oldest first
   storage::space room_{std::uint64_t{1} << 40, true};
   std::uint64_t commits_ = 0;
-  std::uint64_t life_ = 0; // rises with each crash: transactions of an earlier one are dead
+  std::uint64_t life_ = 0; // rises with each crash; transactions of an earlier life are invalid
   bool writing_ = false;
   bool fail_next_ = false;
   bool tear_ = false;
