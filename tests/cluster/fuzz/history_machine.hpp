@@ -1,6 +1,6 @@
 #pragma once
-// The state machine under test: counts and chains its commands, and keeps a few rows that they write and
-// erase, so that an install which leaves a row out, or an old one in, shows.
+// The state machine under test. It counts and hash-chains its commands, and it keeps a few rows that commands
+// write and erase, so that an installed snapshot that lacks a row, or contains an old one, is detected.
 #include "cluster/replication/replication.hpp"
 #include "tests/cluster/fuzz/oracle.hpp"
 
@@ -10,12 +10,12 @@
 
 namespace parley::fuzz {
 
-/// A command as bytes: who it is, and what it does to the rows.
+/// Encodes a command: its id, and what it does to the rows.
 std::string make_command(std::uint64_t id, chance& luck, std::size_t bytes);
 
-/// The summary row of a shard's state; none: no state, or nothing applied yet.
+/// Returns the summary row of a shard's state; empty if there is no state or nothing has been applied yet.
 std::optional<summary> read_summary(storage::shard_view& state);
-/// Over all rows but the summary, in any order.
+/// A hash over all rows except the summary, independent of their order.
 std::uint64_t digest_rows(storage::shard_view& state);
 
 class history_machine : public cluster::state_machine {
@@ -32,7 +32,8 @@ private:
   oracle& judge_;
   node_id node_;
   std::uint64_t replacements_ = 0;
-  std::map<shard_id, summary> cache_; ///< as a real machine has one: `replaced` must come when it is void
+  std::map<shard_id, summary> cache_; ///< like a real machine's cache; `replaced` must be called
+                                      ///< when it becomes invalid
 };
 
 } // namespace parley::fuzz

@@ -1,4 +1,5 @@
-// raft_fuzz: many seeds, one line of figures; a violation prints its seed and ends with 1.
+// raft_fuzz runs many seeds and prints one line of figures. On a violation it prints the seed
+// and exits with 1.
 #include "tests/cluster/fuzz/world.hpp"
 
 #include <CLI/CLI.hpp>
@@ -17,7 +18,7 @@ namespace {
 
 using namespace parley::fuzz;
 
-/// What the planted bugs are called: `cluster/` has them under these names, but for the disk's own.
+/// The names of the planted bugs. All are implemented in `cluster/`, except the one of the disk.
 constexpr std::string_view torn_batch = "torn-batch";
 constexpr const char* bugs[] = {"vote-not-persisted", "message-before-persist",    "ack-before-sync",
                                 "apply-after-seal",   "successor-before-majority", torn_batch.data()};
@@ -34,7 +35,7 @@ struct settings {
   std::uint64_t hunt = 0;
 };
 
-/// What one process found.
+/// What one process has found.
 struct result {
   counts count;
   std::uint64_t seeds = 0;
@@ -45,7 +46,7 @@ struct result {
   bool aborted = false;
 };
 
-// The engine stops a node by aborting the process: the handler hands over what was found until then.
+// The engine stops a node by aborting the process, so the signal handler reports what was found until then.
 result found_here;
 int answer_fd = -1;
 
@@ -75,7 +76,7 @@ void run_seeds(const settings& s, std::uint64_t first, std::uint64_t step) {
     auto found = run(options);
     if (s.repeat && found.violation.empty())
       if (auto again = run(options); again.trace_hash != found.trace_hash)
-        found.violation = "the same seed made another trace";
+        found.violation = "the same seed produced a different trace";
     r.count.add(found.count);
     r.trace_hash = parley::mix64(r.trace_hash ^ found.trace_hash ^ seed);
     if (found.violation.empty())
@@ -88,8 +89,8 @@ void run_seeds(const settings& s, std::uint64_t first, std::uint64_t step) {
   }
 }
 
-/// One of `jobs`, in a process of its own, because the engine ends the process where it cannot go on, and
-/// because it reads once which planted bugs are on.
+/// One of `jobs` worker processes. A separate process is needed because the engine aborts the process
+/// when it cannot continue, and because it reads the planted bugs only once.
 struct worker {
   std::uint64_t next = 0;
   int fd = -1;
@@ -118,7 +119,7 @@ void begin(worker& w, const settings& s) {
 result collect(worker& w) {
   result r;
   if (read(w.fd, &r, sizeof r) != sizeof r) {
-    std::printf("a worker died without a word\n");
+    std::printf("a worker process ended without a result\n");
     std::exit(2);
   }
   close(w.fd);
@@ -180,14 +181,14 @@ int fuzz(const settings& s) {
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
   print(all, took.count());
   if (all.bad == 0 && all.seeds >= 100 && !covers_all(all.count)) {
-    std::printf("nothing of one kind happened in %llu seeds: they prove nothing\n",
+    std::printf("no event of one kind happened in %llu seeds, so they prove nothing\n",
                 (unsigned long long)all.seeds);
     return 1;
   }
   return all.bad == 0 ? 0 : 1;
 }
 
-/// Each planted bug, until it is found. A table, and 1 if one was not.
+/// Runs seeds until each planted bug is found. Prints a table, and returns 1 if a bug was not found.
 int hunt(settings s) {
   int missed = 0;
   s.jobs = 1;
@@ -210,20 +211,21 @@ int hunt(settings s) {
 } // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app{"Fuzzes the replication layer: one seed, one run, the same each time."};
+  CLI::App app{"Fuzzes the replication layer. Each seed is one run, which is the same each time."};
   settings s;
-  app.add_option("--from", s.from, "first seed");
-  app.add_option("--to", s.to, "last seed");
-  app.add_option("--nodes", s.run.nodes, "3 or 5; the seed decides if left out")
+  app.add_option("--from", s.from, "The first seed");
+  app.add_option("--to", s.to, "The last seed");
+  app.add_option("--nodes", s.run.nodes, "The number of nodes, 3 or 5; without it each seed decides")
       ->check(CLI::IsMember({0, 3, 5}));
-  app.add_option("--seconds", s.run.seconds, "virtual seconds of storm per seed")->check(CLI::Range(1, 3600));
-  app.add_option("--jobs", s.jobs, "processes")->check(CLI::Range(1, 64));
-  app.add_option("--plant", s.plant, "switch on planted bugs (a build that has them)");
-  app.add_option("--hunt", s.hunt, "look for each planted bug, with so many seeds at most");
-  app.add_flag("--trace", s.run.print_trace, "print what happens");
-  app.add_flag("--repeat", s.repeat, "run each seed twice and compare the traces");
-  app.add_flag("--keep-going", s.keep_going, "do not stop at the first bad seed");
-  app.add_flag("--here", s.here, "in this process, for a debugger");
+  app.add_option("--seconds", s.run.seconds, "Virtual seconds of storms per seed; calms are added to them")
+      ->check(CLI::Range(1, 3600));
+  app.add_option("--jobs", s.jobs, "The number of worker processes")->check(CLI::Range(1, 64));
+  app.add_option("--plant", s.plant, "Switches on planted bugs, in a build that has them");
+  app.add_option("--hunt", s.hunt, "Looks for each planted bug, with at most this many seeds");
+  app.add_flag("--trace", s.run.print_trace, "Prints each event of a run");
+  app.add_flag("--repeat", s.repeat, "Runs each seed twice and compares the traces");
+  app.add_flag("--keep-going", s.keep_going, "Does not stop at the first seed with a violation");
+  app.add_flag("--here", s.here, "Runs in this process instead of in workers, for a debugger");
   CLI11_PARSE(app, argc, argv);
   s.to = std::max(s.to, s.from);
   if (!s.plant.empty())

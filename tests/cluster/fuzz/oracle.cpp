@@ -130,7 +130,7 @@ void oracle::refused(node_id on, const cluster::refused& r) {
   case ec::too_large:
     break;
   default:
-    // A seal may also be objected to for what it asks.
+    // A seal may also be refused because of its contents.
     if (q->what != kind::seal)
       return sim_.violate(fmt::format("{}: ticket {} refused with code {}, which a proposal cannot get",
                                       where(on, q->shard), r.ticket, number(r.why)));
@@ -172,7 +172,7 @@ void oracle::leads(node_id on, shard_id shard, generation gen, std::uint64_t ter
 }
 
 void oracle::led(node_id on, const cluster::leadership& news) {
-  // Only what a node says of itself binds: of others, it knows what it last heard.
+  // A node's report is binding only about itself; about other nodes it repeats what it last received.
   if (news.leader == on)
     leads(on, news.shard, news.gen, news.term, news.leader);
   if (!news.ready)
@@ -184,7 +184,8 @@ void oracle::led(node_id on, const cluster::leadership& news) {
   shard.served = std::max(shard.served, news.gen);
 }
 
-// From a seal, or from a member: a node may have crashed between applying a seal and telling of it.
+// Reported by a seal, or by a member: a node may have crashed after it applied a seal and before
+// it reported the seal.
 void oracle::knows_members(node_id on, shard_id id, generation gen,
                            const std::vector<cluster::member>& members) {
   auto& shard = shards_[id];
@@ -221,8 +222,8 @@ void oracle::sealed(node_id on, const cluster::generation_sealed& news, const st
     ended(on, news.shard, gone, state->count);
 }
 
-// The first to report a seal and still have a state has applied it, so its count is where the generation
-// ended. Later ones may lag; none may be ahead.
+// The first node that reports a seal and still has the state has applied the seal, so its count is
+// where the generation ended. Later ones may lag behind, but none may be ahead.
 void oracle::ended(node_id on, shard_id id, generation gen, std::uint64_t count) {
   auto& shard = shards_[id];
   count = std::min<std::uint64_t>(count, shard.history.size());

@@ -1,5 +1,5 @@
 #pragma once
-// Time, chance and a record of what happened, for one run of the fuzzer. One seed makes one run.
+// Time, randomness and a record of events for one run of the fuzzer. A seed determines the run.
 #include "protocol/values/types.hpp"
 
 #include <cstdint>
@@ -15,7 +15,8 @@ using micros = std::int64_t;
 inline constexpr micros one_ms = 1000;
 inline constexpr micros one_second = 1'000'000;
 
-/// SplitMix64: the same numbers with every compiler, which std's distributions do not promise.
+/// SplitMix64. It yields the same numbers with every compiler, which the distributions of the standard
+/// library do not guarantee.
 class chance {
 public:
   explicit chance(std::uint64_t seed) : state_{seed} {}
@@ -23,7 +24,7 @@ public:
     state_ += 0x9e3779b97f4a7c15ULL;
     return mix64(state_);
   }
-  /// In [0, n); 0 for n = 0.
+  /// In [0, n), or 0 for n = 0.
   std::uint64_t below(std::uint64_t n) { return n == 0 ? 0 : next() % n; }
   /// In [low, high].
   std::int64_t between(std::int64_t low, std::int64_t high) {
@@ -40,7 +41,7 @@ private:
   std::uint64_t state_;
 };
 
-/// What is going to happen, in order of time, then of being asked for.
+/// The scheduled events, ordered by time and then by the order in which they were scheduled.
 class agenda {
 public:
   micros now() const { return now_; }
@@ -48,13 +49,13 @@ public:
     queue_.push({when < now_ ? now_ : when, ++order_, std::move(what)});
   }
   void in(micros delay, std::function<void()> what) { at(now_ + delay, std::move(what)); }
-  /// Lets the next thing happen, if it is due by `until`; else lets time pass until then and answers false.
+  /// Runs the next event if it is due by `until`. Otherwise advances the time to `until` and returns false.
   bool step(micros until) {
     if (queue_.empty() || queue_.top().when > until) {
       now_ = until;
       return false;
     }
-    auto what = std::move(const_cast<item&>(queue_.top()).what); // moved from, then popped at once
+    auto what = std::move(const_cast<item&>(queue_.top()).what); // moved from, and popped at once
     now_ = queue_.top().when;
     queue_.pop();
     what();
@@ -75,7 +76,7 @@ private:
   std::uint64_t order_ = 0;
 };
 
-/// How often what happened, so that a run that covers nothing cannot pass for a good one.
+/// Counts of what happened, so that a run without any events of one kind cannot pass as a success.
 struct counts {
   std::uint64_t commits = 0, acks = 0, refusals = 0, unknown = 0, reads = 0, elections = 0, transfers = 0;
   std::uint64_t installs = 0, seals = 0, crashes = 0, lost_batches = 0, disk_losses = 0, partitions = 0,
@@ -84,7 +85,7 @@ struct counts {
   void add(const counts& other);
 };
 
-/// Everything that parts share in a run.
+/// What all parts of a run share.
 class simulation {
 public:
   simulation(std::uint64_t seed, bool print) : luck{seed}, print_{print} {}
@@ -93,13 +94,13 @@ public:
   chance luck;
   counts count;
 
-  /// Adds to the trace's hash; prints the line if asked to.
+  /// Adds to the hash of the trace, and prints the line if tracing is on.
   void note(const char* what, std::uint64_t a = 0, std::uint64_t b = 0, std::uint64_t c = 0,
             std::uint64_t d = 0);
   std::uint64_t trace_hash() const { return hash_; }
   bool prints() const { return print_; }
 
-  /// The first one counts; the run ends with it.
+  /// Only the first violation is kept; the run ends with it.
   void violate(std::string what);
   const std::string& violation() const { return violation_; }
   bool failed() const { return !violation_.empty(); }

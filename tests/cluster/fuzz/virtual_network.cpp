@@ -17,7 +17,7 @@ void virtual_network::send(node_id from, node_id to, std::string bytes) {
   pump(from, to);
 }
 
-// Delivers what is due, and comes back for the rest.
+// Delivers the frames that are due, and schedules itself for the others.
 void virtual_network::pump(node_id from, node_id to) {
   auto& p = one_way(from, to);
   while (!p.under_way.empty() && p.how != blocked::stalls) {
@@ -48,7 +48,7 @@ void virtual_network::block(node_id from, node_id to, blocked how) {
   sim_.note("block", number(from), number(to), static_cast<std::uint64_t>(how));
   if (how == blocked::no) {
     if (was != blocked::no && p.lost_some)
-      break_connection(from, to); // a gap in the stream never heals
+      break_connection(from, to); // a gap in the stream never closes
     else
       pump(from, to);
     return;
@@ -59,7 +59,7 @@ void virtual_network::block(node_id from, node_id to, blocked how) {
   }
 }
 
-// Keep-alive: a direction that has been blocked for too long ends the connection.
+// Keep-alive: a direction that is blocked for too long breaks the connection.
 void virtual_network::watch(node_id from, node_id to) {
   const auto since = one_way(from, to).blocked_since;
   sim_.time.in(profile_.keepalive, [this, from, to, since] {
@@ -91,7 +91,7 @@ void virtual_network::break_connection(node_id a, node_id b) {
   if (c.open)
     for (auto [at, peer] : {std::pair{a, b}, std::pair{b, a}})
       sim_.time.in(sim_.luck.between(0, profile_.notice_max), [this, at, peer, epoch = c.epoch] {
-        // A connection that came back first has told of the loss already.
+        // A connection that was already re-established has reported the loss itself.
         if (auto& now = between(at, peer); !now.open && now.epoch == epoch && user_.is_up(at))
           user_.connection_reset(at, peer);
       });

@@ -1,7 +1,7 @@
 #pragma once
-// The network between nodes: one connection per pair, FIFO while it lasts. Frames are late, get stuck behind
-// a partition, or are gone from some point on; then the connection breaks, everything under way is dropped,
-// and both ends hear a reset before anything of the next connection.
+// The network between nodes: one connection per pair, FIFO while it lasts. Frames are delayed, are held
+// up by a partition, or are all lost from some point on. Then the connection breaks, all frames in
+// transit are dropped, and both ends get a reset before any frame of the next connection.
 #include "tests/cluster/fuzz/simulation.hpp"
 
 #include <deque>
@@ -10,7 +10,7 @@
 
 namespace parley::fuzz {
 
-/// Who takes what arrives.
+/// The receiver of frames and resets.
 class network_user {
 public:
   virtual ~network_user() = default;
@@ -23,11 +23,11 @@ struct network_profile {
   micros latency_max = 3 * one_ms;
   micros latency_spike_max = 100 * one_ms;
   std::uint64_t spike_one_in = 50;
-  micros notice_max = 50 * one_ms; ///< until an end hears that its connection is gone
+  micros notice_max = 50 * one_ms; ///< the time until an end learns that its connection is lost
   micros reconnect_max = 200 * one_ms;
   micros keepalive = 2 * one_second; ///< a stalled connection breaks after this
-  /// A sender that has not heard of a reset yet: its frames travel on the next connection. Else they are
-  /// lost.
+  /// If true, the frames of a sender that has not received the reset yet travel on the next connection.
+  /// If false, they are lost.
   bool late_frames_cross_over = true;
 };
 
@@ -42,9 +42,9 @@ public:
   void block(node_id from, node_id to, blocked how);
   void unblock_all();
   void break_connection(node_id a, node_id b);
-  /// Its process is gone, or new.
+  /// Called when the process of the node has ended or started.
   void break_all_of(node_id node, std::size_t nodes);
-  /// No spikes any more.
+  /// Ends latency spikes.
   void calm(bool on) { calm_ = on; }
   bool is_blocked(node_id from, node_id to) { return one_way(from, to).how != blocked::no; }
 
@@ -56,7 +56,7 @@ private:
     micros blocked_since = 0;
     bool lost_some = false;
     bool pumping = false;
-    bool ready = true; ///< its sender has processed the reset that opened this connection
+    bool ready = true; ///< the sender has processed the reset that opened this connection
   };
   struct connection {
     bool open = true;
@@ -73,7 +73,7 @@ private:
   void watch(node_id from, node_id to);
 
 public:
-  /// The node's engine has been told of the reset: what it sends from now on belongs to the open connection.
+  /// The node's engine has processed the reset: frames sent from now on belong to the open connection.
   void reset_processed(node_id at, node_id peer) { one_way(at, peer).ready = between(at, peer).open; }
 
 private:

@@ -12,7 +12,7 @@ namespace parley::fuzz {
 
 namespace {
 
-/// For a person who reads a trace: what the frame says. The check itself knows nothing of frames.
+/// Prints the contents of a frame for a person who reads a trace. The checks know nothing of frames.
 void print_frame(node_id at, node_id from, std::string_view bytes) {
   cluster::frame_reader frame{bytes};
   cluster::message_view m;
@@ -105,7 +105,7 @@ void virtual_node::wake(micros delay) {
 
 void virtual_node::schedule_tick() {
   const auto due = static_cast<std::int64_t>(engine_->next_tick()) - static_cast<std::int64_t>(clock());
-  // A real timer is late, never early; and a tick in the past must not stop time.
+  // A real timer fires late, never early. A tick in the past must not stop the time.
   const auto when = sim_.time.now() + std::max<micros>(due * one_ms * 1000 / clock_rate_, one_ms) +
                     sim_.luck.between(0, 2 * one_ms);
   if (tick_at_ >= 0 && tick_at_ <= when)
@@ -129,7 +129,7 @@ void virtual_node::turn() {
   ++sim_.count.turns;
   if (clock() >= engine_->next_tick())
     engine_->tick(clock());
-  // Usually everything; now and then a part, so that batches end anywhere.
+  // Usually takes everything, and sometimes only a part, so that batches end anywhere.
   auto take = mailbox_.size();
   if (sim_.luck.one_in(5))
     take = sim_.luck.below(take + 1);
@@ -157,7 +157,8 @@ void virtual_node::turn() {
   busy_ = true;
   micros sync = sim_.luck.between(100, disk_.sync_max);
   if (faults_ && term_rose() && sim_.luck.percent(disk_.crash_in_election_percent)) {
-    // What may leave before the sync has time to arrive; then all that the sync would have kept is lost.
+    // Messages that may be sent before the sync get time to arrive; then everything that the sync would
+    // have made durable is lost.
     sync += disk_.election_sync;
     sim_.time.in(sync - 1, [this, life = life_] {
       if (life == life_)
@@ -185,7 +186,7 @@ void virtual_node::finish() {
   if (sim_.failed())
     return;
   for (const auto& replica : engine_->status()) {
-    if (env_.unsynced_commits() == 0) // what only applied may be lost, and applied again
+    if (env_.unsynced_commits() == 0) // entries that were only applied may be lost and applied again
       judge_.durable_status(id(), config_.disk, replica);
     terms_[replica.shard] = {replica.gen, replica.term};
   }

@@ -1,6 +1,6 @@
 #pragma once
-// One node: a disk, a clock of its own, a mailbox, and the engine that runs on them turn by turn, as the
-// store's thread runs it.
+// One node: a disk, a clock of its own, a mailbox, and the engine, which runs on them turn by turn as
+// it does on the store's thread.
 #include "cluster/replication/replication.hpp"
 #include "tests/cluster/fuzz/history_machine.hpp"
 #include "tests/cluster/fuzz/oracle.hpp"
@@ -19,9 +19,9 @@ struct disk_profile {
   micros sync_max = 4 * one_ms;
   micros slow_sync_max = 150 * one_ms;
   std::uint64_t slow_one_in = 60;
-  std::uint64_t crash_in_sync_one_in = 400;    ///< while there are faults at all
-  std::uint64_t crash_in_election_percent = 5; ///< of the batches with a new term
-  micros election_sync = 20 * one_ms;          ///< how much longer such a batch takes
+  std::uint64_t crash_in_sync_one_in = 400;    ///< while faults are on
+  std::uint64_t crash_in_election_percent = 5; ///< of the batches that contain a new term
+  micros election_sync = 20 * one_ms;          ///< how much longer the sync of such a batch takes
 };
 
 struct input {
@@ -35,13 +35,13 @@ struct input {
 
 enum class death { in_sync, in_election };
 
-/// Whom a node needs around it.
+/// What a node needs from its surroundings.
 class node_user {
 public:
   virtual ~node_user() = default;
-  /// The process died in the middle of a sync.
+  /// Called when the process dies in the middle of a sync.
   virtual void died(node_id node, death how) = 0;
-  /// An operator checks once more before sealing: a disk may have been lost since he decided.
+  /// The operator's last check before a seal: a disk may have been lost since the decision.
   virtual bool may_seal(const std::vector<cluster::member>& next) = 0;
 };
 
@@ -53,27 +53,27 @@ public:
   // --- the process -----------------------------------------------------------------------------------------
   void start();
   void crash(test::unsynced what);
-  /// The disk is replaced by an empty one. Only while down.
+  /// Replaces the disk by an empty one. Only allowed while the node is down.
   void lose_disk(disk_id next);
   void pause(micros until);
   bool is_up() const { return engine_ != nullptr; }
   void give(input what);
 
-  // --- the world it runs in --------------------------------------------------------------------------------
+  // --- its surroundings ------------------------------------------------------------------------------------
   void clock_jump(micros forward) { clock_ahead_ += forward; }
   void set_clock_rate(std::int64_t per_mille) { clock_rate_ = per_mille; }
   void set_room(storage::space room) { env_.set_room(room); }
   void set_slow(bool on) { slow_ = on; }
   void set_faults(bool on) { faults_ = on; }
 
-  // --- what stands on it -----------------------------------------------------------------------------------
+  // --- the node's state ------------------------------------------------------------------------------------
   node_id id() const { return config_.node; }
   cluster::member self() const { return {config_.node, config_.disk}; }
   test::virtual_environment& env() { return env_; }
   std::optional<cluster::replica_status> status(shard_id shard) const;
-  /// None: no state of that shard here.
+  /// Returns an empty optional if this node has no state of that shard.
   std::optional<summary> state_of(shard_id shard);
-  /// Compares all rows with their summary, and the summary with the others'.
+  /// Compares all rows with their summary, and the summary with those of the other nodes.
   void check_state(shard_id shard);
   void check_all_states();
   std::string describe() const;
@@ -86,7 +86,7 @@ private:
   void process(input what);
   void handle(cluster::turn result);
   void schedule_tick();
-  /// In the turn that is on, somewhere.
+  /// Whether some replica's term rises in the current turn.
   bool term_rose() const;
 
   simulation& sim_;
@@ -99,14 +99,14 @@ private:
   std::unique_ptr<history_machine> machine_;
   std::unique_ptr<cluster::replication> engine_;
   std::deque<input> mailbox_;
-  std::map<shard_id, std::pair<generation, std::uint64_t>> terms_; ///< as last synced
+  std::map<shard_id, std::pair<generation, std::uint64_t>> terms_; ///< as of the last sync
   std::uint64_t life_ = 0;
   std::uint64_t replacements_seen_ = 0;
   micros paused_until_ = 0;
   micros tick_at_ = -1;
   micros clock_ahead_ = 0;
   std::int64_t clock_rate_ = 1000;
-  bool busy_ = false; ///< in the sync
+  bool busy_ = false; ///< while a sync is in progress
   bool woken_ = false;
   bool slow_ = false;
   bool faults_ = true;

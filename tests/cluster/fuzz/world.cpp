@@ -69,7 +69,7 @@ world::world(const run_options& options)
     : sim_{options.seed, options.print_trace}, profile_{draw_profile(options, sim_.luck)},
       net_{sim_, *this, profile_.network} {
   static constexpr int usual[] = {12, 3, 8, 5, 6, 4, 6, 5, 3, 3, 4, 8, 6, 8};
-  for (int weight : usual) // a third of the kinds is left out, so that others get deeper
+  for (int weight : usual) // a third of the kinds is left out, so that the others get deeper
     profile_.weights.push_back(sim_.luck.percent(65) ? weight : 0);
   profile_.weights[0] = std::max(profile_.weights[0], 1);
   for (std::size_t n = 1; n <= profile_.nodes; ++n) {
@@ -84,7 +84,7 @@ world::world(const run_options& options)
   }
 }
 
-// Generation 1: of one node (a cluster that grew), of three, or of all.
+// Founds generation 1 with one node (a cluster that grew), with three, or with all.
 void world::found() {
   for (std::uint16_t s = 0; s < profile_.shards; ++s) {
     std::vector<cluster::member> all;
@@ -141,7 +141,7 @@ void world::client_proposes(shard_id shard) {
   auto& on = leader && !sim_.luck.one_in(10) ? *leader : any_node();
   auto bytes = sim_.luck.below(profile_.command_bytes_max);
   if (sim_.luck.one_in(300))
-    bytes = profile_.engine.entry_bytes_max + sim_.luck.below(100) - 50; // around what is too large
+    bytes = profile_.engine.entry_bytes_max + sim_.luck.below(100) - 50; // close to the limit on the size
   propose(on, shard, bytes);
 }
 
@@ -151,9 +151,9 @@ void world::client_reads(shard_id shard) {
   on.give({input::kind::read, {}, shard, next_ticket_++});
 }
 
-// Repairs, grows, shrinks or moves the shard.
+// Chooses new members that repair, grow, shrink or move the shard.
 std::vector<cluster::member> world::next_members(const std::vector<cluster::member>& now) {
-  std::vector<cluster::member> whole; // members whose disk is still there
+  std::vector<cluster::member> whole; // members that still have their disk
   std::vector<cluster::member> others;
   for (auto& n : nodes_)
     (std::ranges::find(now, n->self()) != now.end() ? whole : others).push_back(n->self());
@@ -175,13 +175,13 @@ std::vector<cluster::member> world::next_members(const std::vector<cluster::memb
     if (!whole.empty() && !others.empty())
       whole.pop_back();
     break;
-  case 3: // anything
+  case 3: // any members
     whole.insert(whole.end(), others.begin(), others.end());
     others.clear();
     shuffle(whole);
     size = sim_.luck.one_in(4) ? 1 : 3;
     break;
-  default: // as it is; a lost disk's place is taken by another
+  default: // the same nodes; a lost disk is replaced by another
     break;
   }
   whole.insert(whole.end(), others.begin(), others.end());
@@ -246,7 +246,7 @@ void world::storm(micros length) {
   storming_ = false;
 }
 
-// Every 150 ms another try, as a client would, until one is acknowledged.
+// Proposes again every 150 ms, as a client would, until one command is acknowledged.
 void world::keep_probing(shard_id shard) {
   for (auto ticket : probes_[shard])
     if (judge_.is_acked(ticket)) {
@@ -278,7 +278,7 @@ void world::calm() {
   probed_.clear();
   probes_.clear();
   for (std::uint16_t s = 0; s < profile_.shards; ++s) {
-    if (sim_.luck.percent(40)) // a quiet cluster must be able to reconfigure
+    if (sim_.luck.percent(40)) // a cluster without load must be able to reconfigure
       operator_seals(shard_id{s});
     keep_probing(shard_id{s});
   }
@@ -307,8 +307,8 @@ void world::calm() {
     n->check_all_states();
 }
 
-// The leader's generation is the newest, and all its members that still have their disk hold the whole
-// history.
+// True if the leader's generation is the newest and all its members that still have their disk
+// have the whole history.
 bool world::agreed(shard_id shard) const {
   auto* leader = const_cast<world*>(this)->leader_of(shard);
   if (!leader)
@@ -336,8 +336,8 @@ std::string world::describe(shard_id shard) const {
   return out;
 }
 
-// A vote that was told and then forgotten does harm only if another candidate asks before it hears of the
-// first: so the candidates are kept apart for a while, and the voter is back at once.
+// A vote that was sent and then forgotten does harm only if a second candidate asks for it before it learns
+// of the first candidate. So the two candidates are kept apart for a while, and the voter restarts at once.
 void world::died(node_id id, death how) {
   if (!storming_)
     return;

@@ -1,9 +1,9 @@
 #pragma once
-// One run: a cluster, its clients and operator, and everything that goes wrong.
+// One run: a cluster, its clients and operator, and all faults.
 //
-//   storm   faults of the seed's kinds, under load
-//   calm    all heals: each shard must acknowledge a new command within `progress_within`, replicas must be
-//           equal and every question answered within `agree_within`; then the next storm begins
+//   storm   faults of the kinds that the seed allows, under load
+//   calm    all faults heal: each shard must acknowledge a new command within `progress_within`, replicas
+//           must be equal and every request answered within `agree_within`; then the next storm begins
 #include "tests/cluster/fuzz/virtual_node.hpp"
 
 #include <memory>
@@ -15,25 +15,26 @@ namespace parley::fuzz {
 
 struct run_options {
   std::uint64_t seed = 1;
-  int nodes = 0;    ///< 3 or 5; 0: the seed decides
-  int seconds = 30; ///< virtual, of storms; calms come on top
+  int nodes = 0;    ///< 3 or 5; with 0 the seed decides
+  int seconds = 30; ///< virtual seconds of storms; calms are added to them
   bool print_trace = false;
-  bool tear = false; ///< planted in the disk: a crash keeps part of a batch
+  bool tear = false; ///< a bug planted in the disk: a crash keeps part of a batch
 };
 
 struct outcome {
-  std::string violation; ///< empty: none
+  std::string violation; ///< empty if there was none
   counts count;
   std::uint64_t trace_hash = 0;
 };
 
 outcome run(const run_options& options);
 
-/// What the seed decided about this run: each has other faults, or none of a kind, so that some go deep.
+/// What the seed has decided about this run. Each run has other faults and leaves out some kinds, so
+/// that some go deep.
 struct profile {
   std::size_t nodes = 3;
   std::uint16_t shards = 1;
-  micros propose_every = 10 * one_ms; ///< per shard, on average
+  micros propose_every = 10 * one_ms; ///< for each shard, on average
   micros read_every = 50 * one_ms;
   micros fault_every = 300 * one_ms;
   micros storm = 4 * one_second;
@@ -42,7 +43,7 @@ struct profile {
   network_profile network;
   disk_profile disk;
   cluster::replication_config engine;
-  std::vector<int> weights; ///< of each fault
+  std::vector<int> weights; ///< one weight for each fault
 };
 profile draw_profile(const run_options& options, chance& luck);
 
@@ -52,7 +53,7 @@ public:
   outcome run(const run_options& options);
 
 private:
-  // --- what goes wrong (world_faults.cpp) ------------------------------------------------------------------
+  // --- faults (world_faults.cpp) ---------------------------------------------------------------------------
   void next_fault();
   void crash(virtual_node& node, micros down, test::unsynced what = test::unsynced::seeded);
   void power_loss();
@@ -68,7 +69,7 @@ private:
   void burst(virtual_node& node);
   bool may_lose(const virtual_node& node) const;
 
-  // --- who uses it -----------------------------------------------------------------------------------------
+  // --- clients and operator --------------------------------------------------------------------------------
   void found();
   void client_proposes(shard_id shard);
   void client_reads(shard_id shard);
@@ -76,7 +77,7 @@ private:
   std::vector<cluster::member> next_members(const std::vector<cluster::member>& now);
   std::uint64_t propose(virtual_node& on, shard_id shard, std::size_t bytes);
 
-  // --- the course ------------------------------------------------------------------------------------------
+  // --- the course of a run ---------------------------------------------------------------------------------
   void storm(micros until);
   void calm();
   void until(micros deadline, const std::function<bool()>& reached);
@@ -94,7 +95,7 @@ private:
   const virtual_node& node(node_id id) const { return *nodes_.at(number(id) - 1); }
   virtual_node& any_node() { return *nodes_[sim_.luck.below(nodes_.size())]; }
   shard_id any_shard() { return shard_id{static_cast<std::uint16_t>(sim_.luck.below(profile_.shards))}; }
-  /// Who leads as far as one can see from outside; none if nobody says so.
+  /// Returns the leader as far as it can be seen from outside; null if no node reports that it leads.
   virtual_node* leader_of(shard_id shard);
   void every(micros mean, std::function<void()> what);
 
@@ -105,9 +106,9 @@ private:
   std::vector<std::unique_ptr<virtual_node>> nodes_;
   std::uint64_t next_ticket_ = 1;
   std::uint64_t next_disk_ = 1;
-  std::uint64_t storm_ = 0; ///< number of the storm that is on; what an older one scheduled does nothing
+  std::uint64_t storm_ = 0; ///< the number of the current storm; events scheduled by an older one do nothing
   bool storming_ = false;
-  std::map<shard_id, std::uint64_t> probed_; ///< a ticket acknowledged since the calm began
+  std::map<shard_id, std::uint64_t> probed_; ///< a ticket that was acknowledged since the calm began
   std::map<shard_id, std::vector<std::uint64_t>> probes_;
 };
 

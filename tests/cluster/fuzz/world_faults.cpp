@@ -1,4 +1,4 @@
-// What goes wrong in a storm.
+// The faults that a storm injects.
 #include "tests/cluster/fuzz/world.hpp"
 
 #include <algorithm>
@@ -14,7 +14,7 @@ void world::next_fault() {
     drawn -= profile_.weights[kind++];
   auto& one = any_node();
   switch (kind) {
-  case 0: { // often the one that matters
+  case 0: { // often the leader, which matters most
     auto* leader = leader_of(any_shard());
     return crash(leader && sim_.luck.percent(50) ? *leader : one, sim_.luck.between(0, profile_.down_max));
   }
@@ -65,7 +65,7 @@ void world::crash(virtual_node& node, micros down, test::unsynced what) {
   });
 }
 
-// All at once: what only unsynced batches hold is gone everywhere.
+// All nodes lose power at once, so the data in unsynced batches is lost everywhere.
 void world::power_loss() {
   for (auto& n : nodes_)
     crash(*n, sim_.luck.between(0, profile_.down_max));
@@ -122,7 +122,7 @@ void world::cut_one_way() {
                [this, from, to] { net_.block(from, to, blocked::no); });
 }
 
-// One link comes and goes.
+// One link breaks and recovers repeatedly.
 void world::flap() {
   const auto a = any_node().id();
   const auto b = any_node().id();
@@ -181,8 +181,9 @@ void world::burst(virtual_node& node) {
     propose(on, shard, sim_.luck.below(profile_.command_bytes_max));
 }
 
-// The promise is about any minority of a shard's replicas, so the fuzzer destroys no more than that: of the
-// newest generation that served, and of each that a seal may have begun since.
+// The promise holds for the loss of any minority of a shard's replicas, so the fuzzer destroys no
+// more than that: a minority of the newest generation that served, and of each generation that a seal
+// may have begun since.
 bool world::may_lose(const virtual_node& node) const {
   for (std::uint16_t s = 0; s < profile_.shards; ++s)
     for (const auto& members : judge_.members_that_matter(shard_id{s})) {
@@ -199,7 +200,7 @@ bool world::may_lose(const virtual_node& node) const {
   return true;
 }
 
-// Half of the time right after a seal was asked for, when a shard's state is moving.
+// Half of the time this happens right after a seal was requested, while a shard's state is moving.
 void world::lose_disk() {
   std::vector<virtual_node*> candidates;
   for (auto& n : nodes_)
