@@ -12,7 +12,7 @@ namespace parley::bench {
 
 namespace {
 
-/// The last line: one object, whose keys do not depend on what was measured except by their presence.
+/// The last line: one JSON object. A measurement decides which keys are present, not how they are named.
 class json_line {
 public:
   void add(const char* key, double value, int digits = 0) {

@@ -1,5 +1,5 @@
 #pragma once
-// `parley bench`: measures a cluster of its own, of real processes over real TLS, on this machine.
+// `parley bench`: measures a cluster of its own, with real processes over real TLS, on this machine.
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -12,21 +12,21 @@ struct bench_options {
   unsigned seconds = 10;
   unsigned warm_up_seconds = 3;
   std::size_t pairs = 200;
-  unsigned window = 4; ///< messages of a pair without their answer
-  double rate = 0;     ///< messages a second, all pairs together; 0: as fast as the windows allow
+  unsigned window = 4; ///< messages of a pair that are not answered yet
+  double rate = 0;     ///< messages per second of all pairs together; 0: as fast as the windows allow
   std::size_t body_bytes = 200;
-  std::size_t connections = 5'000; ///< idle
-  std::size_t users = 100;         ///< drain
-  std::size_t messages = 10'000;   ///< drain, of all users together
-  unsigned ack_every_ms = 1'000;   ///< a recipient confirms what it has got
-  bool bind = true;                ///< each node to one processor
+  std::size_t connections = 5'000; ///< for idle
+  std::size_t users = 100;         ///< for drain
+  std::size_t messages = 10'000;   ///< for drain, of all users together
+  unsigned ack_every_ms = 1'000;   ///< how often a recipient confirms what it has received
+  bool bind = true;                ///< binds each node to one processor
   bool json_only = false;
   std::string parleyd;
   std::string keep;
   std::vector<std::string> node_flags;
 };
 
-/// 0, or 2 if the measurement could not be made.
+/// Returns 0, or 2 if the measurement could not be made.
 int run_bench(const bench_options& options);
 
 } // namespace parley::bench

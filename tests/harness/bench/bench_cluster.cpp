@@ -16,7 +16,7 @@ test::process_cluster_config cluster_config(const bench_options& o) {
   c.parleyd = o.parleyd;
   c.directory = o.keep;
   c.bind = o.bind;
-  // What is measured is the cluster, not the limits that protect it from one user.
+  // The cluster is measured, not the limits that protect it from one user.
   c.flags = {"--limits-user-sends-per-second",
              "1000000",
              "--limits-user-sends-burst",
@@ -57,17 +57,18 @@ bench_cluster::bench_cluster(const bench_options& options)
     : cluster{cluster_config(options)}, io{kj::setupAsyncIo()}, timer{io.provider->getTimer()},
       lean{test::make_lean_context(io, cluster.client_ca())} {
   lean.limits.message_words_max = 512 * 1024; // a page holds up to 1 MiB
-  lean.login_timeout = 20 * kj::SECONDS; // of thousands at once, the last waits for all others' handshakes
+  lean.login_timeout = 20 * kj::SECONDS;      // when thousands log in at once, the last waits for the
+                                              // handshakes of all others
   cluster.start_all();
   if (!cluster.wait_ready(std::chrono::seconds{30}))
-    throw test::cluster_error{"the cluster did not get ready within 30 s"};
+    throw test::cluster_error{"the cluster did not become ready within 30 s"};
   for (const auto& seed : cluster.client_seeds())
     addresses_.push_back(*transport::resolve(*transport::parse_endpoint(seed)));
 }
 
 template <class F>
 void bench_cluster::in_batches(std::vector<std::unique_ptr<user>>& users, std::size_t at_once, F&& start) {
-  // As many chains as may run at once, each taking every `at_once`th user.
+  // Runs `at_once` chains at the same time, each of which takes every `at_once`th user.
   kj::Vector<kj::Promise<void>> chains;
   for (std::size_t first = 0; first < std::min(at_once, users.size()); ++first) {
     kj::Promise<void> chain = kj::READY_NOW;

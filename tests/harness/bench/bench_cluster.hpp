@@ -1,5 +1,5 @@
 #pragma once
-// What every measurement needs: a cluster, a KJ loop, and many users logged in.
+// What every measurement needs: a cluster, a KJ loop, and many users that are logged in.
 #include "tests/harness/bench/bench.hpp"
 #include "tests/harness/cluster/lean_client.hpp"
 #include "tests/harness/cluster/process_cluster.hpp"
@@ -14,15 +14,15 @@ namespace parley::bench {
 
 std::int64_t now_ns();
 
-/// One device, its connection and what became of it.
+/// One device, its connection and its results.
 struct user {
   test::lean_device who;
   kj::Own<test::lean_connection> line;
   unsigned number = 0;
-  std::size_t node = 0; ///< 1-based: where it connects
+  std::size_t node = 0; ///< the node that it connects to, counted from 1
 };
 
-/// CPU of the nodes and of this process between two moments.
+/// The CPU time of the nodes and of this process between two moments.
 struct cpu_use {
   std::vector<double> nodes_us;
   double generator_us = 0;
@@ -36,7 +36,7 @@ public:
 
   /// Registers and logs in `count` users, spread over the nodes. Throws with a sentence.
   std::vector<std::unique_ptr<user>> make_users(std::size_t count);
-  /// Registers them only.
+  /// Registers users without logging them in.
   std::vector<std::unique_ptr<user>> register_users(std::size_t count);
   void log_in(std::vector<std::unique_ptr<user>>& users);
   conversation_id open_direct(user& a, const user& b);
@@ -44,7 +44,7 @@ public:
 
   void start_measuring();
   cpu_use measured() const;
-  std::uint64_t rss_bytes() const; ///< of all nodes
+  std::uint64_t rss_bytes() const; ///< of all nodes together
 
   test::process_cluster cluster;
   kj::AsyncIoContext io;

@@ -9,7 +9,7 @@ namespace {
 
 struct traffic;
 
-/// A recipient: measures each message and confirms, once in a while, what it has got.
+/// A recipient: measures each message and periodically confirms what it has received.
 class ear final : public rpc::Receiver::Server {
 public:
   explicit ear(traffic& t) : traffic_{t} {}
@@ -53,7 +53,7 @@ struct traffic final : kj::TaskSet::ErrorHandler {
   std::uint64_t acked_ever = 0, delivered_ever = 0;
   direct_result result;
   std::string trouble;
-  kj::TaskSet tasks; ///< last: destroyed first
+  kj::TaskSet tasks; ///< must be last, so that it is destroyed first
 };
 
 kj::Promise<void> ear::deliver(DeliverContext context) {
@@ -107,7 +107,7 @@ void traffic::send(pair& p) {
   }));
 }
 
-/// Open loop: a slow answer does not slow the next send down, so it cannot hide.
+/// Open loop: a slow answer does not delay the next send, so slowness cannot hide.
 kj::Promise<void> traffic::keep_rate(std::int64_t next_ns, std::size_t next_pair) {
   const auto gap = static_cast<std::int64_t>(1e9 / options.rate);
   if (!sending)
@@ -121,7 +121,7 @@ kj::Promise<void> traffic::keep_rate(std::int64_t next_ns, std::size_t next_pair
 }
 
 kj::Promise<void> traffic::keep_confirming() {
-  // A slice of the recipients in each slice of the time: no bursts of confirmations.
+  // In each slice of time a slice of the recipients confirms, so that confirmations come in no bursts.
   constexpr unsigned slices = 20;
   const auto slice = confirming++ % slices;
   for (auto i = slice; i < pairs.size(); i += slices) {
@@ -182,7 +182,7 @@ direct_result measure_direct(bench_cluster& bench, const bench_options& options)
   t.measuring = false;
   t.result.cpu = bench.measured();
   t.sending = false;
-  // Everything that was acknowledged has to arrive, measured or not.
+  // Every acknowledged message has to arrive, whether it was measured or not.
   for (const auto end = now_ns() + 10'000'000'000; t.delivered_ever < t.acked_ever && now_ns() < end;) {
     t.pass(20);
     check();

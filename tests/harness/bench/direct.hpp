@@ -1,5 +1,5 @@
 #pragma once
-// Direct chats under load: pairs of users, one of each writes to the other.
+// Direct chats under load: pairs of users, in which one writes to the other.
 #include "tests/harness/bench/bench_cluster.hpp"
 #include "tests/harness/bench/histogram.hpp"
 
@@ -10,13 +10,14 @@ namespace parley::bench {
 struct direct_result {
   std::uint64_t delivered = 0, acked = 0, refused = 0;
   std::map<ec, std::uint64_t> refusals;
-  std::uint64_t undelivered_end = 0; ///< acknowledged, not delivered when all was quiet: none may be left
+  std::uint64_t undelivered_end = 0; ///< acknowledged, but not delivered when the cluster was quiet
+                                     ///< again; must be 0
   histogram ack_us, e2e_us;
   cpu_use cpu;
 };
 
-/// `options.rate` 0: each pair keeps `window` messages under way. Else open-loop at that rate, evenly over
-/// the pairs.
+/// With an `options.rate` of 0 each pair keeps `window` messages in flight. Otherwise this is an open
+/// loop at that rate, spread evenly over the pairs.
 direct_result measure_direct(bench_cluster& bench, const bench_options& options);
 
 } // namespace parley::bench

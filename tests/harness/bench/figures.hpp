@@ -1,5 +1,5 @@
 #pragma once
-// For benches of one thread: a figure is the median of rounds, in CPU and in wall time.
+// For benches with one thread: a figure is the median of rounds, in CPU time and in wall time.
 #include <time.h>
 
 #include <algorithm>
@@ -34,7 +34,7 @@ inline double median(std::vector<double> v) {
   return v[v.size() / 2];
 }
 
-/// What was measured, in order, and what it is called in the JSON.
+/// The figures in the order of their measurement, with their names in the JSON.
 class report {
 public:
   void time(const std::string& key, const std::string& text, const std::vector<sample>& all) {
@@ -55,7 +55,7 @@ public:
     put(key, value);
   }
   double value(const std::string& key) const { return values_.at(key); }
-  /// How much of a figure certain primitives are, each so often.
+  /// Prints which share of a figure certain primitives take, each with its number of calls.
   void share(const std::string& of, const std::vector<std::pair<const char*, double>>& counts) {
     std::string text = "  of which";
     double sum = 0;
@@ -80,7 +80,7 @@ private:
   std::map<std::string, double> cpu_us_, values_;
 };
 
-/// `rounds` samples of `times` calls each.
+/// Takes `rounds` samples of `times` calls each.
 template <class Work>
 std::vector<sample> rounds_of(int rounds, int times, Work work) {
   std::vector<sample> all;

@@ -13,7 +13,7 @@ public:
     ++total_;
   }
   std::uint64_t total() const { return total_; }
-  /// The upper end of the bucket in which the quantile lies; 0 if there is nothing.
+  /// Returns the upper end of the bucket that contains the quantile; 0 if the histogram is empty.
   std::uint64_t quantile(double q) const {
     if (total_ == 0)
       return 0;
@@ -28,7 +28,7 @@ public:
   }
 
 private:
-  static constexpr unsigned fine_bits = 6; ///< below 64 µs exactly, above in 64 steps for each doubling
+  static constexpr unsigned fine_bits = 6; ///< exact below 64 µs; above, 64 steps for each doubling
   static constexpr std::uint64_t fine = 1 << fine_bits;
 
   static std::size_t bucket(std::uint64_t us) {

@@ -1,5 +1,6 @@
 #pragma once
-// A large group for benches: each member with an account and a statement of its own, a few of them alive.
+// A large group for benches. Each member has an account and a statement of its own; a few of
+// them are live objects.
 #include "protocol/mls/group.hpp"
 
 #include <cstdio>
@@ -52,8 +53,9 @@ struct world {
   }
 };
 
-/// Some live members of a large group: the creator, leaf 0, and the first leaf below each node of its copath.
-/// When each of these has committed once, all that leaf 0 encrypts to is filled: the tree is warm for it.
+/// Some live members of a large group: the creator at leaf 0, and the first leaf below each node of its
+/// copath. When each of these has committed once, all nodes that leaf 0 encrypts to are filled: the
+/// tree is warm for it.
 struct large_group {
   const world& w;
   std::map<std::uint32_t, group> live;

@@ -1,5 +1,5 @@
-// What the encryption engine costs: messages, commits, joining, memory, what is written. Prints; judges
-// nothing.
+// Measures the costs of the encryption engine: messages, commits, joining, memory, and stored bytes. It
+// prints the figures and judges none.
 #include "protocol/mls/follower.hpp"
 #include "protocol/mls/group_store.hpp"
 #include "tests/harness/bench/figures.hpp"
@@ -32,19 +32,20 @@ struct settings {
   std::uint32_t members = 1'000;
   int rounds = 7;
   bool json = false;
-  std::string peers; ///< where measure.mjs is; empty: only ours
+  std::string peers; ///< the folder of measure.mjs; empty: measures only our engine
 };
 
-constexpr auto help = R"(mls_bench [OPTIONS]: what the encryption engine costs, in one thread.
+constexpr auto help = R"(mls_bench [OPTIONS]: measures the costs of the encryption engine, in one thread.
 
-  --members N     of the large group (1000); a message is measured with 2 and 100 members too
-  --rounds N      of which the median is printed (7)
-  --peers FOLDER  then the same operations of two other implementations beside ours, by the measure.mjs of that
-                  folder (tests/protocol/mls/peers; `npm ci` there first). Takes some minutes at 1000 members
-  --json          at the end the figures of ours as one line
+  --members N     The size of the large group (1000). Messages are also measured with 2 and 100 members
+  --rounds N      The number of rounds (7); their median is printed
+  --peers FOLDER  Also measures the same operations of two other implementations beside ours, with the
+                  measure.mjs of that folder (tests/protocol/mls/peers; run `npm ci` there first). Takes
+                  some minutes with 1000 members
+  --json          Also prints our figures as one line of JSON at the end
 )";
 
-/// Counts what a group writes.
+/// Counts the bytes that a group writes.
 struct counting_store final : test::memory_parts {
   std::size_t written = 0;
   result<void> put(std::string_view name, bytes_view value) override {
@@ -118,8 +119,8 @@ void measure_messages(report& out, const world& w, std::uint32_t members, const 
              "bytes");
 }
 
-/// Names and values that go to the store. The last of a jump is the dearest: all keys that were jumped over
-/// are kept.
+/// Measures the bytes of names and values that are written to the store. The last write after skipped
+/// messages is the most expensive: all keys of the skipped messages are kept.
 void measure_writing(report& out, const world& w, const settings& how) {
   large_group g{w, how.members, true};
   auto &from = g.live.at(0), &to = g.live.at(1);
@@ -152,7 +153,8 @@ void measure_writing(report& out, const world& w, const settings& how) {
   row("written_jump_first", "the same, the first of its sender", fresh.save(joined));
 }
 
-/// Keys are derived when they are needed: the most in an epoch in which every member was heard.
+/// Keys are derived when they are needed, so this measures the maximum: an epoch in which
+/// every member has sent.
 void measure_secret_tree(report& out, const settings& how) {
   const auto before = heap_bytes();
   secret_tree keys{secret::zeros(hash_bytes), how.members};
@@ -206,7 +208,8 @@ void measure_large(report& out, const world& w, const settings& how) {
            rounds_of(how.rounds, 1, [&](int) { g.received(one, made.commit); }));
 
   g.warm();
-  g.warm(); // once more: in the first turn the paths of those who came early were made in a cold tree
+  g.warm(); // once more, because in the first pass the paths of the first committers were created
+            // in a cold tree
   auto server =
       taken(follower::begin(taken(zero.group_info(tree_delivery::in_group_info), "GroupInfo"), {}, *w.s),
             "following");
@@ -287,7 +290,7 @@ settings settings_of(int argc, char** argv) {
   return out;
 }
 
-/// In the place of this program, which has nothing left to do.
+/// Replaces this program, which has nothing left to do.
 void go_on_with_peers(const settings& how) {
   const auto script = (std::filesystem::path{how.peers} / "measure.mjs").string();
   const auto ours = (std::filesystem::read_symlink("/proc/self/exe").parent_path() / "mls_peer").string();

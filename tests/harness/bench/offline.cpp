@@ -10,7 +10,7 @@ void pass(bench_cluster& bench, unsigned ms) {
   bench.timer.afterDelay(ms * kj::MILLISECONDS).wait(bench.io.waitScope);
 }
 
-/// Accepts and forgets.
+/// Accepts messages and discards them.
 class deaf final : public rpc::Receiver::Server {
 public:
   kj::Promise<void> deliver(DeliverContext) override { return kj::READY_NOW; }
@@ -20,8 +20,8 @@ public:
 } // namespace
 
 idle_result measure_idle(bench_cluster& bench, const bench_options& options) {
-  // Eight devices of a user at most, and each needs its own code; so every connection is a user of its own.
-  // Registering is work too: memory is compared after it.
+  // A user has at most eight devices, and each needs its own code, so every connection is a user of its
+  // own. Registration also uses memory, so the baseline is taken after it.
   auto users = bench.register_users(options.connections);
   pass(bench, 2'000);
   const auto before = bench.rss_bytes();
@@ -47,7 +47,7 @@ idle_result measure_idle(bench_cluster& bench, const bench_options& options) {
   out.cpu = bench.measured();
   const auto after = bench.rss_bytes();
   out.kib_per_connection = static_cast<double>(after > before ? after - before : 0) / 1024 / count;
-  // None may have been dropped: memory that is saved by closing does not count.
+  // No connection may have been dropped: memory that is saved by closing connections does not count.
   kj::Vector<kj::Promise<void>> pings;
   for (auto& u : users)
     pings.add(u->line->session().pingRequest().send().ignoreResult());
@@ -79,7 +79,7 @@ kj::Promise<void> fill(filling& f, const std::string& body) {
   });
 }
 
-/// Pages through the inbox from the beginning; counts messages.
+/// Reads all pages of the inbox from the beginning and counts the messages.
 kj::Promise<void> drain(user& u, std::string cursor, std::uint64_t& messages) {
   auto call = u.line->session().syncRequest();
   call.setCursor(wire::as_data(cursor));
@@ -109,7 +109,7 @@ drain_result measure_drain(bench_cluster& bench, const bench_options& options) {
     f.left = options.messages / options.users;
   }
   for (std::size_t i = 0; i < options.users; ++i)
-    users[options.users + i]->line = nullptr; // the recipients are away
+    users[options.users + i]->line = nullptr; // the recipients are offline
   drain_result out;
   const auto stored = options.messages / options.users * options.users;
   auto began = now_ns();
@@ -133,16 +133,15 @@ drain_result measure_drain(bench_cluster& bench, const bench_options& options) {
     kj::joinPromises(drains.releaseAsArray()).wait(bench.io.waitScope);
     return messages;
   };
-  // Fan-out follows the acknowledgement: the first rounds also wait for it, and warm nothing but the page
-  // cache.
+  // Fan-out follows the acknowledgement, so the first rounds also wait for it. They warm only the page cache.
   for (int tries = 0; fetch() < stored; ++tries) {
     if (tries > 100)
-      throw std::runtime_error{"the inboxes did not fill"};
+      throw std::runtime_error{"fan-out did not fill the inboxes in time"};
     pass(bench, 100);
   }
   bench.start_measuring();
   began = now_ns();
-  constexpr unsigned rounds = 5; // nothing is confirmed, so each round fetches everything anew
+  constexpr unsigned rounds = 5; // nothing is confirmed, so each round fetches everything again
   for (unsigned r = 0; r < rounds; ++r)
     out.messages += fetch();
   out.drain_per_s = static_cast<double>(out.messages) * 1e9 / static_cast<double>(now_ns() - began);

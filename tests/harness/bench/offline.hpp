@@ -1,5 +1,5 @@
 #pragma once
-// Connections that do nothing, and inboxes that were filled while nobody looked.
+// Idle connections, and inboxes that were filled while their users were offline.
 #include "tests/harness/bench/bench_cluster.hpp"
 
 namespace parley::bench {
@@ -7,8 +7,8 @@ namespace parley::bench {
 struct idle_result {
   std::size_t connections = 0;
   double kib_per_connection = 0;
-  double logins_per_s = 0, login_cpu_us = 0; ///< server CPU, handshake and all
-  cpu_use cpu;                               ///< while nothing happens
+  double logins_per_s = 0, login_cpu_us = 0; ///< server CPU, including the handshake
+  cpu_use cpu;                               ///< while the connections are idle
 };
 idle_result measure_idle(bench_cluster& bench, const bench_options& options);
 

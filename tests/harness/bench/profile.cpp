@@ -1,5 +1,6 @@
-// What a device in a large group pays to keep what it sends and receives: the engine's parts and the message
-// in one transaction of the profile's database, on a real disk. Prints; judges nothing.
+// Measures what a device in a large group pays to store what it sends and receives: the engine's
+// parts and the message in one transaction of the profile's database, on a real disk. It prints the
+// figures and judges none.
 #include "protocol/client/store/group_parts.hpp"
 #include "tests/harness/bench/figures.hpp"
 #include "tests/harness/bench/large_group.hpp"
@@ -27,7 +28,7 @@ struct settings {
   bool json = false;
 };
 
-/// All that this process gave to write, with what the WAL and its checkpoints repeat.
+/// All bytes that this process has written, including what the WAL and its checkpoints repeat.
 std::uint64_t bytes_written() {
   std::ifstream io{"/proc/self/io"};
   std::string key;
@@ -37,7 +38,7 @@ std::uint64_t bytes_written() {
   return 0;
 }
 
-/// The database's key is a file beside it, as in any profile.
+/// The database's key is in a file beside it, as in any profile.
 struct device {
   client::sqlite_store store;
   client::group_parts parts{store, mls::view_of("bench")};
@@ -78,7 +79,7 @@ struct device {
   }
 };
 
-/// What the disk alone takes: a page's bytes, synced, in a file that is there.
+/// Measures the disk alone: the bytes of one page, synced, in an existing file.
 std::vector<sample> sync_alone(const std::filesystem::path& directory, const settings& how) {
   const auto file = directory / "sync";
   const int fd = ::open(file.c_str(), O_RDWR | O_CREAT, 0600);
@@ -110,7 +111,7 @@ void measure(report& out, const std::filesystem::path& directory, const settings
   std::vector<mls::bytes> way(static_cast<std::size_t>(how.messages));
   std::vector<sample> sent, received;
   std::uint64_t sent_bytes = 0, received_bytes = 0, nth = 0;
-  way[0] = mine.sends(from, *w.s, "the first of the epoch"); // writes more than those after it
+  way[0] = mine.sends(from, *w.s, "the first of the epoch"); // writes more than the messages after it
   theirs.gets(to, *w.s, way[0], ++nth);
   for (int r = 0; r < how.rounds; ++r) {
     auto before = bytes_written();
@@ -147,20 +148,22 @@ void measure(report& out, const std::filesystem::path& directory, const settings
 
 int main(int argc, char** argv) {
   settings how;
-  CLI::App app{"profile_bench: what keeping a message of a large group costs, on the disk of a directory"};
-  app.add_option("--members", how.members, "of the group")
+  CLI::App app{
+      "profile_bench: measures the cost of storing a message of a large group, on the disk of a directory."};
+  app.add_option("--members", how.members, "The number of members of the group")
       ->capture_default_str()
       ->check(CLI::Range(3, 50'000));
-  app.add_option("--rounds", how.rounds, "of which the median is printed")
+  app.add_option("--rounds", how.rounds, "The number of rounds; their median is printed")
       ->capture_default_str()
       ->check(CLI::Range(1, 1'000));
-  app.add_option("--messages", how.messages, "in a round")
+  app.add_option("--messages", how.messages, "The number of messages in a round")
       ->capture_default_str()
       ->check(CLI::Range(1, 100'000));
-  app.add_option("--directory", how.directory, "where two profiles are made, and removed")
+  app.add_option("--directory", how.directory,
+                 "The directory in which two profiles are created and then removed")
       ->capture_default_str()
       ->check(CLI::ExistingDirectory);
-  app.add_flag("--json", how.json, "at the end the figures as one line");
+  app.add_flag("--json", how.json, "Also prints the figures as one line of JSON at the end");
   CLI11_PARSE(app, argc, argv);
   auto made = (std::filesystem::path{how.directory} / "profile_bench-XXXXXX").string();
   if (!::mkdtemp(made.data())) {

@@ -1,4 +1,5 @@
-// What a commit costs on this machine's disk, and what it costs beyond the sync. Prints; judges nothing.
+// Measures the cost of a commit on this machine's disk, and the part of it beyond the sync. It prints
+// the figures and judges none.
 //
 //   storage_bench [directory on the disk to measure] [seconds per line]
 #include "storage/crc32c.hpp"
@@ -63,10 +64,10 @@ void floor_line(const std::string& directory, std::chrono::duration<double> for_
 struct shape {
   const char* name;
   int appended; ///< log rows per commit
-  int put;      ///< state rows per commit, at random keys of `keys`
+  int put;      ///< state rows per commit, at random keys among `keys`
   std::uint64_t keys;
   std::size_t bytes; ///< per row
-  bool trims;        ///< erases as many log rows as it appended 5,000 rows ago: the steady state
+  bool trims; ///< also erases as many log rows, those that were appended 5,000 rows ago: the steady state
 };
 
 std::uint64_t sequence = 0;

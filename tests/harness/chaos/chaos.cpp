@@ -24,7 +24,7 @@ milliseconds since(steady_clock::time_point t) {
   return std::chrono::duration_cast<milliseconds>(steady_clock::now() - t);
 }
 
-/// One run: the cluster and its faults on this thread, the clients on another.
+/// One run: the cluster and its faults run on this thread, the clients on another one.
 class chaos_run {
 public:
   explicit chaos_run(const chaos_options& options)
@@ -49,7 +49,7 @@ private:
     c.environment = o.environment;
     c.port_first = o.port_first;
     c.port_last = o.port_last;
-    // The drain's grace is for people; what is tested here is that it is orderly.
+    // In production the drain's grace period is for people. This test checks only that a drain is orderly.
     c.flags = {"--drain-spread", "500ms", "--drain-deadline", "3s", "--log-level", "info"};
     return c;
   }
@@ -79,7 +79,7 @@ private:
   chaos_load load_;
   cluster_view view_;
   steady_clock::time_point looked_{}, whole_since_{}, shown_{};
-  bool broken_ = false; ///< a fault is under way, or the cluster has not been ready again since
+  bool broken_ = false; ///< a fault is in progress, or the cluster has not been ready again since one
   std::uint64_t kills_ = 0, pauses_ = 0, disk_losses_ = 0;
   std::vector<std::string> complaints_;
 };
@@ -123,7 +123,7 @@ void chaos_run::inflict(const fault& f) {
   }
 }
 
-/// Asks every node how it is; at most ten times a second, for it costs them something.
+/// Asks every node for its state, at most ten times a second because each query costs the nodes something.
 void chaos_run::look() {
   view_.nodes.resize(cluster_.size());
   const bool ask = since(looked_) > milliseconds{100};
@@ -140,8 +140,8 @@ void chaos_run::look() {
     looked_ = steady_clock::now();
   if (!all)
     whole_since_ = steady_clock::now();
-  // /readyz speaks of every replica the node holds; a moment of agreement rules out answers from before a
-  // fault.
+  // /readyz covers every replica that the node holds. Agreement for some time excludes answers
+  // from before a fault.
   view_.whole = all && since(whole_since_) > milliseconds{500};
   if (all && broken_ && ask) {
     broken_ = false;
@@ -184,8 +184,8 @@ void chaos_run::torment() {
     progress(now);
     test::nap(milliseconds{10});
   }
-  // A last blow to all at once, and silence after it in half of the conversations: what the fan-out still
-  // owed there has to come from its stored debts, not in the wake of a later message.
+  // A last fault hits all nodes at once, and half of the conversations stay silent afterwards. What the
+  // fan-out still owed there has to come from its stored debts, not as a consequence of a later message.
   for (const auto& f : faults.heal())
     inflict(f);
   if (!test::poll_until(std::chrono::seconds{20}, [this] {
@@ -229,7 +229,7 @@ verdict chaos_run::judge() {
   config.replicas = std::min<std::size_t>(3, options_.nodes);
   config.kills_min = config.pauses_min = config.client_kills_min = 1;
   config.disk_losses_min =
-      disk_losses_ > 0; // the scheduler asks for one only when the cluster was whole in time
+      disk_losses_ > 0; // the scheduler requests one only if the cluster was whole in time
   checker judge{config};
   history_reader in{cluster_.directory() + "/history"};
   while (const auto e = in.next())
@@ -245,7 +245,7 @@ verdict chaos_run::judge() {
     std::optional<replica_message> message;
     for (std::string line; std::getline(lines, line);) {
       if (!parse_dump_line(line, head, message))
-        throw test::cluster_error{"a line of a dump makes no sense: " + line.substr(0, 200)};
+        throw test::cluster_error{"a line of a dump cannot be parsed: " + line.substr(0, 200)};
       if (head)
         judge.take(n - 1, *head);
       if (message)
@@ -295,7 +295,7 @@ void chaos_run::report(const verdict& v) const {
 int chaos_run::go(std::set<int>* broken) {
   cluster_.start_all();
   if (!cluster_.wait_ready(std::chrono::seconds{30}))
-    throw test::cluster_error{"the cluster did not get ready within 30 s"};
+    throw test::cluster_error{"the cluster did not become ready within 30 s"};
   std::exception_ptr trouble;
   std::atomic<bool> load_ended{false};
   std::thread clients{[&] {

@@ -1,6 +1,6 @@
 #pragma once
-// `parley chaos`: torments a cluster of its own and tells whether any acknowledged message was lost, repeated
-// or reordered.
+// `parley chaos`: injects faults into a cluster of its own and reports whether any acknowledged message
+// was lost, repeated or reordered.
 #include <cstdint>
 #include <map>
 #include <set>
@@ -11,21 +11,22 @@ namespace parley::chaos {
 struct chaos_options {
   std::size_t nodes = 3;
   unsigned seconds = 60;
-  double rate = 500; ///< messages a second
+  double rate = 500; ///< messages per second
   std::uint64_t seed = 1;
   std::size_t users = 56;
   bool disk_losses = true;
-  bool json_only = false;     ///< the last line alone
-  std::string keep;           ///< logs, history and dumps are left here, whatever happens
-  bool leave_evidence = true; ///< logs, history and dumps of a run with harm stay in the temporary directory
-  std::string parleyd;        ///< empty: beside the running program
-  std::map<std::string, std::string> environment; ///< for the nodes: planted bugs
-  bool drain_at_end = true; ///< false: the nodes are killed before they are dumped; quicker, and as good
+  bool json_only = false;     ///< prints only the last line
+  std::string keep;           ///< a directory for logs, history and dumps, which are always kept in it
+  bool leave_evidence = true; ///< keeps logs, history and dumps of a run with harm in the temporary directory
+  std::string parleyd;        ///< empty: the one in the folder of the running program
+  std::map<std::string, std::string> environment; ///< for the nodes; switches on planted bugs
+  bool drain_at_end = true;                       ///< false: the nodes are killed before the dump, which is
+                                                  ///< faster and equally valid
   std::uint16_t port_first = 20'000, port_last = 31'000;
 };
 
-/// 0: clean; 1: a rule was broken, or the run does not count; 2: the harness could not do its work.
-/// `broken`: gets the numbers of the rules that were broken.
+/// Returns 0 if the run was clean, 1 if a rule was broken or the run does not count, and 2 if the
+/// harness failed. The numbers of the broken rules are added to `broken`.
 int run_chaos(const chaos_options& options, std::set<int>* broken = nullptr);
 
 } // namespace parley::chaos

@@ -1,7 +1,8 @@
-// Proves the harness: each bug planted in `parleyd_planted` must be noticed by chaos, by the rules that are
-// about it, and the same program without one must be clean.
+// Tests the harness itself: chaos must detect each bug planted in `parleyd_planted` by the rules that
+// cover it, and a run of the same program without a bug must be clean.
 //
-// All hunts run at once, each in a process of its own: they mostly wait.
+// All hunts run at the same time, each in a process of its own, because they spend most
+// of their time waiting.
 #include "tests/harness/chaos/chaos.hpp"
 #include "tests/harness/cluster/process_cluster.hpp"
 
@@ -25,8 +26,8 @@ using namespace parley;
 namespace {
 
 struct prey {
-  std::string bug;     ///< empty: none, and nothing must be found
-  std::set<int> rules; ///< of tests/harness/chaos/checker.hpp; one of them is broken
+  std::string bug;     ///< empty: no bug, and nothing must be found
+  std::set<int> rules; ///< rules of tests/harness/chaos/checker.hpp, of which at least one must be broken
 };
 const std::vector<prey> all{{"", {}},
                             {"dedup-only-in-memory", {2}},
@@ -34,9 +35,10 @@ const std::vector<prey> all{{"", {}},
                             {"debts-not-replayed", {7}},
                             {"inbox-accepts-gap", {7, 8}}};
 
-constexpr int missed = 100, failed = 101; ///< exit statuses of a hunt; else the seed that found the bug
+constexpr int missed = 100, failed = 101; ///< exit statuses of a hunt; any other is the seed
+                                          ///< that found the bug
 
-/// In a process of its own.
+/// Runs in a process of its own.
 int hunt(const prey& p, chaos::chaos_options options, std::uint64_t seeds) {
   using clock = std::chrono::steady_clock;
   if (!p.bug.empty())
@@ -68,7 +70,7 @@ struct hunter {
 } // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app{"Looks for planted bugs with chaos"};
+  CLI::App app{"Looks for planted bugs with chaos runs."};
   std::vector<std::string> only;
   std::uint64_t seeds = 4;
   std::size_t jobs = all.size();
@@ -76,11 +78,15 @@ int main(int argc, char** argv) {
   options.seconds = 8;
   options.rate = 200;
   options.users = 24;
-  app.add_option("--bug", only, "Only these; none is the program without any");
-  app.add_option("--seeds", seeds, "Give up after so many")->check(CLI::Range(1, 90))->capture_default_str();
-  app.add_option("--jobs", jobs, "Hunts at the same time")->check(CLI::Range(1, 5))->capture_default_str();
-  app.add_option("--seconds", options.seconds, "Of faults, per seed")->capture_default_str();
-  app.add_option("--rate", options.rate, "Messages a second")->capture_default_str();
+  app.add_option("--bug", only, "Looks only for these bugs; none is the program without a bug");
+  app.add_option("--seeds", seeds, "The number of seeds after which a hunt gives up")
+      ->check(CLI::Range(1, 90))
+      ->capture_default_str();
+  app.add_option("--jobs", jobs, "The number of hunts at the same time")
+      ->check(CLI::Range(1, 5))
+      ->capture_default_str();
+  app.add_option("--seconds", options.seconds, "Seconds of faults per seed")->capture_default_str();
+  app.add_option("--rate", options.rate, "Messages per second")->capture_default_str();
   CLI11_PARSE(app, argc, argv);
 
   options.parleyd = test::program_folder() + "/parleyd_planted";

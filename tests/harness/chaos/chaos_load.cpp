@@ -24,7 +24,8 @@ std::int64_t now_ns() {
   return std::int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec;
 }
 
-/// Who acknowledged how much in one conversation: what its other members have to be shown in the end.
+/// The highest acknowledged position of each sender in one conversation: in the end its other members
+/// must have seen everything up to there.
 struct room {
   std::vector<user_id> members;
   std::map<user_id, seq_no> highest_acked; ///< by sender
@@ -41,7 +42,7 @@ struct room {
 
 void shared_history::put(event e) {
   const std::lock_guard guard{mutex_};
-  e.t_mono_ns = now_ns(); // inside the lock: file order is time order
+  e.t_mono_ns = now_ns(); // set under the lock, so that file order is time order
   out_.put(e);
   ++size_;
 }
@@ -50,7 +51,7 @@ bool shared_history::flush() {
   return out_.flush();
 }
 
-/// One device. Its store survives `kill`; everything else of it dies.
+/// One device. Its store survives `kill`; everything else is destroyed.
 struct chaos_load::person final : client::observer, client::recorder {
   person(loop& l, std::size_t index) : owner{l}, index{index} {}
   ~person() noexcept override {} // a KJ destructor may throw, an observer's may not
@@ -87,7 +88,7 @@ struct chaos_load::loop final : kj::TaskSet::ErrorHandler {
     settings.reconnect = {std::chrono::milliseconds{50}, std::chrono::milliseconds{500}};
     settings.resend = {std::chrono::milliseconds{20}, std::chrono::milliseconds{300}};
     settings.dial_timeout = std::chrono::milliseconds{1'500};
-    settings.call_timeout = std::chrono::milliseconds{4'000}; // a stopped node says nothing at all
+    settings.call_timeout = std::chrono::milliseconds{4'000}; // a stopped node sends no answer at all
     settings.ping_every = std::chrono::milliseconds{2'000};
     settings.stable_after = std::chrono::milliseconds{1'000};
     settings.ack_every = std::chrono::milliseconds{100};
@@ -148,7 +149,7 @@ struct chaos_load::loop final : kj::TaskSet::ErrorHandler {
   std::int64_t generated_ns = 0;
   std::uint64_t bodies = 0;
   bool generating = false;
-  kj::TaskSet tasks; ///< last: its promises use all of the above
+  kj::TaskSet tasks; ///< must be last: its promises use all members above
 };
 
 // --- one client --------------------------------------------------------------------------------------------
@@ -184,7 +185,7 @@ void chaos_load::person::kill() {
 void chaos_load::person::record(const client::history_event& h) {
   using what = client::history_event::what;
   using kind = client::history_event::kind;
-  if (h.connection != connection) { // rules 7 and 8 are about one connection at a time
+  if (h.connection != connection) { // rules 7 and 8 apply to one connection at a time
     connection = h.connection;
     owner.put(*this, phase::ok, action::resync);
     owner.put(*this, phase::ok, action::inbox_begin);
@@ -209,8 +210,8 @@ void chaos_load::person::record(const client::history_event& h) {
       open.insert(key);
     } else {
       open.erase(key);
-      // A later attempt that is refused says nothing of an earlier one whose answer got lost; the checker
-      // knows.
+      // A refusal of a later attempt does not tell the outcome of an earlier one whose answer was lost.
+      // The checker takes this into account.
       if (h.type == kind::ok) {
         auto& highest = owner.rooms[h.conversation].highest_acked[who.user];
         highest = std::max(highest, h.seq);
@@ -244,7 +245,7 @@ void chaos_load::person::record(const client::history_event& h) {
         item.hash = sha256(m.body);
         owner.load.history_.put(item);
       }
-      if (h.page->more) // it has not reached the end, so it owes nothing yet
+      if (h.page->more) // the sync has not reached the end, so it is not yet complete
         e.is = phase::info;
     }
     break;
@@ -307,7 +308,7 @@ void chaos_load::loop::set_up() {
     }
   };
   enroll(0, config.users);
-  enroll(config.users, devices); // a phone's second code comes a second after its first
+  enroll(config.users, devices); // the second code of a phone is requested a second after its first
   for (auto& c : clients) {
     client::identity me;
     me.user = c->who.user;
@@ -334,7 +335,8 @@ void chaos_load::loop::set_up() {
 void chaos_load::loop::generate(std::int64_t now) {
   due += config.rate * static_cast<double>(now - generated_ns) / 1e9;
   generated_ns = now;
-  due = std::min(due, config.rate); // after a stall of the harness: no more than a second's worth
+  due = std::min(due, config.rate); // after the harness has stalled, at most one second's worth
+                                    // of messages is due
   for (; due >= 1; due -= 1) {
     auto& c = *clients[random() % clients.size()];
     if (!c.alive() || c.rooms.empty() || c.device->unsettled() >= config.unsettled_max) {
@@ -363,7 +365,7 @@ void chaos_load::loop::read_some(person& c, std::int64_t now) {
     if (c.process == life)
       c.fetching = false;
   };
-  if (c.pulls && (!generating || random() % 4 != 0)) { // at the end nothing else counts
+  if (c.pulls && (!generating || random() % 4 != 0)) { // at the end everything is fetched
     put(c, phase::ok, action::inbox_begin);
     c.read_at_ns = now + gap / 10;
     tasks.add(c.device->sync_inbox().then([done](auto&&) { done(); }, [done](kj::Exception&&) { done(); }));
@@ -372,7 +374,7 @@ void chaos_load::loop::read_some(person& c, std::int64_t now) {
   const auto after = c.device->position(where);
   if (random() % 3 == 0)
     c.device->ack_read(where, after);
-  // A destroyed device rejects its promises: nothing to do then.
+  // A destroyed device rejects its promises, and then there is nothing to do.
   tasks.add(c.device->sync_conversation(where, after, 200)
                 .then([done](auto&&) { done(); }, [done](kj::Exception&&) { done(); }));
 }
@@ -472,7 +474,7 @@ void chaos_load::run() {
   };
   while (!finish_)
     step();
-  // Acks have to come back after the last healing: chat on for a moment.
+  // Acknowledgements have to resume after the last healing, so the clients chat a little longer.
   for (const auto end = now_ns() + 2'000'000'000; now_ns() < end;)
     step();
   l.generating = false;

@@ -1,8 +1,9 @@
 #pragma once
-// The clients of a chaos run: devices of libparley_client that chat, are killed, come back, and write down
-// what they saw.
+// The clients of a chaos run: devices of libparley_client that chat, are killed, restart, and
+// record what they saw.
 //
-// Thread: `run` is the load's own thread, with a KJ loop; the other members may be called from any.
+// Thread: `run` runs on the load's own thread, with a KJ loop. The other members may be
+// called from any thread.
 #include "tests/harness/chaos/history.hpp"
 
 #include <atomic>
@@ -22,19 +23,19 @@ struct load_config {
   std::vector<std::string> seeds; ///< host:port
   std::string ca_file;
   std::size_t users = 56;
-  std::size_t second_devices = 6; ///< so many of the users have two
-  std::size_t pullers = 8;        ///< so many devices fetch instead of being streamed to
+  std::size_t second_devices = 6; ///< the number of users with two devices
+  std::size_t pullers = 8;        ///< the number of devices that fetch messages instead of receiving a stream
   std::size_t rooms_per_user = 3;
-  double rate = 500; ///< messages a second, all together
+  double rate = 500; ///< messages per second of all clients together
   std::uint64_t seed = 1;
-  std::size_t unsettled_max = 64; ///< per device: it writes nothing more until some are answered
-  milliseconds read_every{2'000}; ///< each device syncs one of its conversations about so often
+  std::size_t unsettled_max = 64; ///< unanswered messages per device; above this it sends nothing new
+  milliseconds read_every{2'000}; ///< the mean interval at which each device syncs one of its conversations
   milliseconds setup_deadline{60'000};
   milliseconds settle_deadline{60'000};
-  milliseconds catch_up_max{5'000}; ///< rule 7, after healing
+  milliseconds catch_up_max{5'000}; ///< rule 7: the limit after healing
 };
 
-/// Shared by the load and the one who injects faults. File order is time order.
+/// Shared by the load and the thread that injects faults. File order is time order.
 class shared_history {
 public:
   explicit shared_history(const std::string& path) : out_{path} {}
@@ -48,7 +49,7 @@ private:
   std::atomic<std::uint64_t> size_{0};
 };
 
-/// What a progress line shows.
+/// The figures of a progress line.
 struct load_counters {
   std::atomic<std::uint64_t> posted{0}, acked{0}, applied{0}, unsettled{0}, online{0}, withheld{0};
 };
@@ -59,24 +60,25 @@ public:
              std::function<std::optional<std::string>(const std::string&)> code_of);
   ~chaos_load();
 
-  /// Registers everybody, then chats until `finish` was asked for and everything was read. Throws on a broken
-  /// set-up.
+  /// Registers all users, then chats until `finish` was called and everything was read. Throws
+  /// if the set-up fails.
   void run();
 
-  /// One of the clients dies mid-send, and comes back a little later.
+  /// Kills one of the clients while it sends, and restarts it a little later.
   void kill_client() { ++kills_wanted_; }
-  /// From now on half of the conversations stay silent, so that nothing later can mend what a fault left
-  /// undone there.
+  /// From now on half of the conversations stay silent, so that no later message can repair there what
+  /// a fault has left undone.
   void hush() { hush_ = true; }
-  /// Set up: the clients chat. From here on nobody asks for codes.
+  /// True when the set-up is complete and the clients chat. From here on no client requests codes.
   bool ready() const { return ready_; }
-  /// The cluster is whole: chat a little longer, wait for all answers, and read everything.
+  /// Called when the cluster is whole: chats a little longer, waits for all answers, and reads everything.
   void finish() { finish_ = true; }
   bool finished() const { return finished_; }
   const load_counters& counters() const { return counters_; }
 
   // After `run` has returned:
-  /// Why the run does not count though no rule was broken: clients that gave up, sends that never settled.
+  /// The reasons why the run does not count although no rule was broken: clients that gave up, or sends
+  /// whose outcome never became known.
   const std::vector<std::string>& complaints() const { return complaints_; }
   milliseconds catch_up_took() const { return catch_up_took_; }
 

@@ -2,7 +2,8 @@
 
 namespace parley::chaos {
 
-/// Rules 1, 2, 4 and 6, for anyone who sees message `m` at `seq`. False: what was seen makes no sense.
+/// Rules 1, 2, 4 and 6, applied whenever message `m` was seen at `seq`. Returns false if
+/// the observation is impossible.
 bool checker::impl::observe(std::uint32_t c, std::uint32_t m, std::uint64_t seq, message_id msg,
                             const body_hash* hash, const char* where) {
   auto& it = messages_[m];
@@ -21,7 +22,7 @@ bool checker::impl::observe(std::uint32_t c, std::uint32_t m, std::uint64_t seq,
   auto& places = conversations_[c].places;
   if (possible && places.size() < seq)
     places.resize(seq);
-  // Whatever is wrong with it, it stands there: that is one violation, not a gap besides.
+  // Even if it breaks a rule, a message is stored at this position: that is one violation, not also a gap.
   if (possible && places[seq - 1].holder == none)
     places[seq - 1] = {m, msg};
   if (!it.invoked)
@@ -60,7 +61,7 @@ void checker::impl::take_send(const event& e) {
     ++it.open;
     ++v_.attempts;
     if (healed_ns_ != 0 && open_attempts_ == 0)
-      healed_ns_ = e.t_mono_ns; // nobody waited for an answer until now
+      healed_ns_ = e.t_mono_ns; // no client waited for an answer until now
     ++open_attempts_;
     return;
   }
@@ -81,7 +82,8 @@ void checker::impl::take_send(const event& e) {
     v_.first_ack_max_ms = std::max(v_.first_ack_max_ms, waited(healed_ns_));
     healed_ns_ = 0;
   }
-  // The kill that disturbed it: the first one not long before the attempt, if any came before the answer.
+  // The kill that disturbed the send: the first one that is not long before the attempt, provided that
+  // it came before the answer.
   const auto window = std::chrono::nanoseconds{config_.failover_window}.count();
   if (const auto kill = std::lower_bound(kills_ns_.begin(), kills_ns_.end(), it.attempt_ns - window);
       kill != kills_ns_.end() && *kill < e.t_mono_ns)
@@ -95,7 +97,7 @@ void checker::impl::take_send(const event& e) {
     conversation.highest_acked = std::max(conversation.highest_acked, parley::number(e.seq));
 }
 
-/// One message of an inbox's stream: rules 7 (pages) and 8 (pushes).
+/// Takes one message of an inbox's stream: rules 7 (pages) and 8 (pushes).
 void checker::impl::take_item(const event& e, int rule, number_interner& keys, std::vector<run_record>& runs,
                               std::uint32_t epoch, const char* where) {
   const auto c = conversation_of(e.conversation);
@@ -131,7 +133,7 @@ void checker::impl::take_item(const event& e, int rule, number_interner& keys, s
   covered = std::max(covered, seq);
 }
 
-/// What a person was shown: never twice, never backwards, whatever connections came and went.
+/// Takes a message that was shown to a person: never twice and never backwards, across all connections.
 void checker::impl::take_applied(const event& e) {
   const auto c = conversation_of(e.conversation);
   const auto seq = parley::number(e.seq);
@@ -148,11 +150,11 @@ void checker::impl::take_applied(const event& e) {
   last = std::max(last, seq);
 }
 
-/// Rule 7 for one conversation's sync, and what rule 3 needs of it.
+/// Rule 7 for the sync of one conversation, and the data that rule 3 needs from it.
 void checker::impl::take_read(const event& e) {
   const auto c = conversation_of(e.conversation);
-  // A client may read one conversation twice at a time, for itself and to fill a hole: where a reading began
-  // tells whose an answer is.
+  // A client may run two syncs of one conversation at the same time, one for the caller and one to fill
+  // a gap. The position where a sync began identifies the sync that an answer belongs to.
   const auto who = reader_keys_.of(pair_key(e.process, c));
   const auto r = reading_keys_.of(pair_key(who, static_cast<std::uint32_t>(parley::number(e.prev))));
   if (r == readings_.size())

@@ -1,6 +1,6 @@
 #pragma once
-// What the checker remembers while it reads. Shared by checker.cpp (the history) and checker_verdict.cpp
-// (replicas, and what can be said only at the end); nobody else includes it.
+// The state of the checker while it reads. Only checker.cpp (the history) and checker_verdict.cpp
+// (replicas, and what can be judged only at the end) include it.
 #include "tests/harness/chaos/checker.hpp"
 #include "tests/harness/chaos/interner.hpp"
 
@@ -35,13 +35,14 @@ enum class harm : std::uint8_t { none, lost, duplicated, reordered, gap };
 
 /// One client_msg_id in one conversation.
 struct sent_message {
-  std::uint64_t seq = 0;          ///< 0: not known to have a place
-  std::uint64_t acked_before = 0; ///< the conversation's highest acked seq when first handed in
+  std::uint64_t seq = 0;          ///< 0: its position is not known
+  std::uint64_t acked_before = 0; ///< the conversation's highest acknowledged seq when the
+                                  ///< message was first submitted
   std::int64_t attempt_ns = 0;
   body_hash hash{};
   std::uint32_t attempts = 0, failed = 0, open = 0;
   bool invoked = false, acked = false, seen = false;
-  bool reported = false; ///< rules 1, 2, 4 and 6 speak once per message
+  bool reported = false; ///< rules 1, 2, 4 and 6 report at most once per message
 };
 
 struct place {
@@ -50,22 +51,22 @@ struct place {
 };
 
 struct conversation_record {
-  std::vector<place> places; ///< [seq - 1]
+  std::vector<place> places; ///< index: seq - 1
   std::vector<user_id> members;
   std::uint64_t highest_acked = 0;
   std::uint32_t shard = none;
 };
 
-/// A run of items that one connection, or one sync of an inbox, brings of one conversation.
+/// The items of one conversation that one connection, or one sync of an inbox, delivers in sequence.
 struct run_record {
   std::uint64_t last = 0;
-  std::uint32_t epoch = 0; ///< of the process: a new one forgets `last`
+  std::uint32_t epoch = 0; ///< of the process; a new epoch resets `last`
 };
 struct reading {
   std::uint64_t after = 0, next = 0, must_reach = 0;
   bool open = false;
 };
-/// A stream left places out: fine if its reader's user sent them.
+/// Positions that a stream left out, which is allowed if they hold messages of the reader's own user.
 struct skipped {
   std::uint32_t conversation = 0;
   user_id reader{};
@@ -78,12 +79,13 @@ struct process_record {
   std::uint32_t push_epoch = 1, inbox_epoch = 1;
 };
 struct replica_conversation {
-  std::vector<bool> has; ///< [seq - 1]
+  std::vector<bool> has; ///< index: seq - 1
   std::uint32_t replica = 0, conversation = 0;
 };
 
 inline constexpr std::uint64_t seq_max =
-    100'000'000; // a place beyond any run: a corrupt record, not memory to allocate
+    100'000'000; // the bound on a position: anything above it is a corrupt record, for which
+                 // no memory is allocated
 
 class checker::impl {
 public:
@@ -135,7 +137,7 @@ private:
     const auto d = devices_.find(parley::number(message_ids_.key(m).id.device));
     return d == none ? user_id{} : device_users_[d];
   }
-  const char* name(std::uint32_t c) { // for explanations: the id's first half is enough to search for
+  const char* name(std::uint32_t c) { // for explanations: the first half of the id is enough to search for
     static thread_local char text[4][40];
     static thread_local unsigned at = 0;
     auto& out = text[at++ % 4];
@@ -172,19 +174,19 @@ private:
   std::vector<std::uint64_t> covered_;
   number_interner push_keys_, inbox_keys_; ///< (process, conversation)
   std::vector<run_record> pushes_, inboxes_;
-  number_interner applied_keys_; ///< (device, conversation) → the last seq that its person was shown
+  number_interner applied_keys_; ///< (device, conversation) → the last seq that was shown to its person
   std::vector<std::uint64_t> applied_;
   number_interner reader_keys_;  ///< (process, conversation)
-  number_interner reading_keys_; ///< (that, the seq after which it began)
+  number_interner reading_keys_; ///< (reader, the seq after which the sync began)
   std::vector<reading> readings_;
-  number_interner synced_keys_; ///< (user, conversation) → seq up to which syncs showed everything
+  number_interner synced_keys_; ///< (user, conversation) → seq up to which syncs returned everything
   std::vector<std::uint64_t> synced_;
   number_interner users_;
   std::vector<skipped> skips_;
 
   std::vector<std::int64_t> kills_ns_;
   std::vector<double> failovers_ms_;
-  std::int64_t healed_ns_ = 0; ///< 0: no healing waits for its first ack
+  std::int64_t healed_ns_ = 0; ///< 0: no healing is waiting for its first acknowledgement
   std::uint64_t open_attempts_ = 0;
   bool caught_up_seen_ = false;
 

@@ -1,4 +1,5 @@
-// Histories made by hand: each bad one must be rejected by the rule it breaks, and by no other.
+// Histories written by hand: the checker must reject each bad one by the rule that it breaks,
+// and by no other.
 #include "tests/harness/chaos/story.hpp"
 
 #include <doctest/doctest.h>
@@ -13,7 +14,7 @@ using namespace parley::chaos::test;
 
 namespace {
 
-/// For histories that stop before anyone reads to the end.
+/// For histories that stop before any member reads to the end.
 checker_config acks_only() {
   checker_config config;
   config.replicas = 0;
@@ -371,7 +372,7 @@ TEST_CASE("a client killed mid-send tries again, a kill in between, and all is w
   s.add(a, phase::ok, action::kill).node = node_id{2};
   s.add(a, phase::ok, action::client_kill);
   s.answer(alices, 2, 0, phase::info);
-  s.push(b, alices, 2, 1, 2); // stored all the same
+  s.push(b, alices, 2, 1, 2); // it was stored nevertheless
   s.invoke(alices, 2);
   s.add(a, phase::ok, action::healed);
   s.answer(alices, 2, 2);
@@ -393,9 +394,9 @@ TEST_CASE("of two reads of one conversation at a time each is held against its o
   story s;
   s.send(alices, 1, 1);
   s.push(b, alices, 1, 0, 1);
-  s.begin_read(b, 1);                                 // for itself
-  s.begin_read(b, 0);                                 // to fill a hole
-  s.add(b, phase::ok, action::read).prev = seq_no{1}; // nothing is newer
+  s.begin_read(b, 1);                                 // for the caller
+  s.begin_read(b, 0);                                 // to fill a gap
+  s.add(b, phase::ok, action::read).prev = seq_no{1}; // there is nothing newer
   s.item(action::read_item, b, alices, 1, 0, 1);
   s.end_read(b);
   s.read_all(a, 1);
@@ -417,7 +418,7 @@ TEST_CASE("a stream may leave out what its own user sent, and begin again after 
   s.push(a, bobs, 1, 0, 2);
   s.push(a, bobs, 2, 2, 3);
   s.connect(2, bob, bobs);
-  s.push(2, alices, 1, 0, 1); // the device had not confirmed it: it comes again on the next connection
+  s.push(2, alices, 1, 0, 1); // the device had not confirmed it, so it is sent again on the next connection
   s.add(2, phase::ok, action::inbox_begin);
   s.item(action::inbox, 2, alices, 2, 1, 4);
   s.add(a, phase::ok, action::caught_up);
@@ -497,7 +498,8 @@ TEST_CASE("the lines of a dump are understood, and other lines are not taken for
 }
 
 TEST_CASE("a long history is judged in one pass") {
-  // 200 conversations of two users; every message sent, acknowledged and pushed, then read by both members.
+  // 200 conversations of two users: every message is sent, acknowledged and pushed, then
+  // read by both members.
   constexpr std::uint64_t rooms = 200, each = 500;
   std::vector<event> events;
   const auto of_room = [](event e, std::uint64_t r) {

@@ -6,8 +6,8 @@ bool verdict::clean() const {
   return std::all_of(by_rule.begin(), by_rule.end(), [](auto n) { return n == 0; });
 }
 
-/// Rule 7, an inbox's end: what a device has not been covered up to is its user's own, or not acknowledged
-/// yet.
+/// Rule 7 at the end of an inbox: a message that a device has not received is its user's own, or has
+/// not been acknowledged yet.
 void checker::impl::check_inboxes() {
   std::vector<std::vector<std::uint32_t>> devices_of(users_.size());
   for (std::uint32_t d = 0; d < devices_.size(); ++d) {
@@ -62,7 +62,7 @@ void checker::impl::check_skips() {
     const auto& places = conversations_[s.conversation].places;
     for (auto seq = s.first; seq <= s.last; ++seq) {
       const auto m = places[seq - 1].holder;
-      if (m == none || sender_of(m) == s.reader) // nobody there: rule 5 speaks
+      if (m == none || sender_of(m) == s.reader) // no message is stored there: rule 5 reports it
         continue;
       report(s.rule, harm::gap, "user %llu's stream of %s left out seq %llu, which another user sent",
              static_cast<unsigned long long>(parley::number(s.reader)), name(s.conversation),
@@ -114,7 +114,7 @@ void checker::impl::take(std::size_t replica, const replica_message& m) {
   has[seq - 1] = true;
 }
 
-/// Rules 3 and 5 on every replica of a shard's newest generation, and 11.
+/// Rules 3 and 5 for every replica of a shard's newest generation, and rule 11.
 void checker::impl::check_replicas() {
   std::size_t shards = 0;
   for (const auto& h : heads_)

@@ -17,7 +17,7 @@ bool fault_scheduler::anything_broken() const {
   return std::any_of(repairs_.begin(), repairs_.end(), [](const auto& r) { return r.due; });
 }
 
-/// Fewer than an even pace wants by now.
+/// Whether fewer faults have happened than an even pace requires by now.
 bool fault_scheduler::behind(std::uint64_t done, std::uint64_t wanted, milliseconds now) const {
   return static_cast<std::int64_t>(done) * config_.length.count() <
          static_cast<std::int64_t>(wanted) * now.count();
@@ -48,7 +48,7 @@ std::vector<fault> fault_scheduler::tick(milliseconds now, const cluster_view& v
   const bool up = std::all_of(view.nodes.begin(), view.nodes.end(),
                               [](const auto& n) { return n.running && !n.paused && n.ready; });
   if (disk_lost_at_ >= milliseconds{0}) {
-    // Two disks lost one soon after the other would be a majority, which no cluster of three survives.
+    // If two disks are lost shortly after each other, a majority is lost, which no cluster of three survives.
     if (!view.whole && now < disk_lost_at_ + config_.whole_wait)
       return out;
     if (view.whole)
@@ -60,7 +60,7 @@ std::vector<fault> fault_scheduler::tick(milliseconds now, const cluster_view& v
   const auto victim = static_cast<std::size_t>(random_() % view.nodes.size()) + 1;
   const bool disk_may_go =
       up && view.whole && disk_lost_at_ < milliseconds{0} && config_.disk_losses_wanted > 0;
-  // The last third of the run is left to recovering.
+  // The last fifth of the run is reserved for recovery.
   if (disk_may_go && now < config_.length * 4 / 5 &&
       behind(disk_losses_, config_.disk_losses_wanted, now + config_.length / 8)) {
     strike_kill(out, victim, now);
@@ -74,7 +74,7 @@ std::vector<fault> fault_scheduler::tick(milliseconds now, const cluster_view& v
                          : !behind(kills_, config_.kills_wanted, now) && chance(30);
   if (pause && config_.pauses_wanted > 0) {
     out.push_back({fault::kind::pause, victim});
-    // Mostly short; the product of two draws favours small ones.
+    // Most pauses are short: the product of two draws favours small values.
     const auto span = static_cast<double>((config_.pause_max - config_.pause_min).count());
     const auto draw =
         static_cast<double>(random_() % 1000) / 1000 * static_cast<double>(random_() % 1000) / 1000;

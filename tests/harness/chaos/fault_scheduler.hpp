@@ -1,6 +1,6 @@
 #pragma once
-// Which node suffers what, and when. Pure: time and the cluster's state are arguments, chance comes from the
-// seed.
+// Decides which node suffers which fault, and when. It is pure: time and the cluster's state are
+// arguments, and randomness comes from the seed.
 #include <chrono>
 #include <cstdint>
 #include <random>
@@ -12,17 +12,18 @@ using milliseconds = std::chrono::milliseconds;
 
 struct fault_config {
   milliseconds length{120'000};
-  std::uint64_t kills_wanted = 24; ///< over the whole run, evenly; more may come
+  std::uint64_t kills_wanted = 24; ///< over the whole run, evenly spread; more may happen
   std::uint64_t pauses_wanted = 5;
   std::uint64_t disk_losses_wanted = 2;
-  milliseconds calm_min{200}, calm_max{1'200}; ///< between faults, once all is up again
+  milliseconds calm_min{200}, calm_max{1'200}; ///< between faults, once all nodes are running again
   milliseconds down_min{100}, down_max{2'000}; ///< of a killed node
   milliseconds pause_min{100}, pause_max{6'000};
   milliseconds whole_wait{
-      20'000}; ///< after a disk loss, other faults wait so long for the cluster to be whole
-  milliseconds ready_wait{4'000}; ///< after any fault, so long for every node to be ready
+      20'000}; ///< after a disk loss, other faults wait this long for the cluster to be whole
+  milliseconds ready_wait{4'000}; ///< after any fault, the wait for every node to be ready
   milliseconds client_kill_every{1'500};
-  unsigned kill_two_percent = 8; ///< of kills: a second node too, so that no majority is left
+  unsigned kill_two_percent = 8; ///< the share of kills that also hit a second node, so that
+                                 ///< no majority is left
   unsigned kill_all_percent = 4;
 };
 
@@ -30,13 +31,13 @@ struct node_view {
   bool running = false, paused = false, ready = false;
 };
 struct cluster_view {
-  std::vector<node_view> nodes; ///< node n at n - 1
-  bool whole = false;           ///< every replica of every shard is there and has caught up
+  std::vector<node_view> nodes; ///< node n is at index n - 1
+  bool whole = false;           ///< every replica of every shard exists and has caught up
 };
 
 struct fault {
   enum class kind : std::uint8_t { kill, start, pause, resume, wipe, client_kill } what{};
-  std::size_t node = 0; ///< 1-based; 0 for clients
+  std::size_t node = 0; ///< counts from 1; 0 for clients
   bool operator==(const fault&) const = default;
 };
 
@@ -44,9 +45,9 @@ class fault_scheduler {
 public:
   fault_scheduler(fault_config config, std::uint64_t seed, std::size_t nodes);
 
-  /// What to do now, in this order. A `wipe` follows the `kill` of its node.
+  /// Returns the faults to inject now, in this order. A `wipe` follows the `kill` of its node.
   std::vector<fault> tick(milliseconds now, const cluster_view& view);
-  /// Undo everything that is still under way.
+  /// Returns what ends all faults that are still in progress.
   std::vector<fault> heal();
   bool anything_broken() const;
 
@@ -66,7 +67,7 @@ private:
   std::vector<repair> repairs_;
   milliseconds next_fault_, next_client_kill_;
   milliseconds calm_since_{-1};
-  milliseconds disk_lost_at_{-1}; ///< until the cluster is whole again
+  milliseconds disk_lost_at_{-1}; ///< reset when the cluster is whole again
   std::uint64_t kills_ = 0, pauses_ = 0, disk_losses_ = 0;
 };
 

@@ -7,7 +7,8 @@ using namespace std::chrono_literals;
 
 namespace {
 
-/// A cluster whose nodes are ready half a second after a start, and whole three seconds after a wipe.
+/// A cluster whose nodes are ready half a second after a start, and which is whole three
+/// seconds after a wipe.
 struct world {
   cluster_view view{std::vector<node_view>(3, {true, false, true}), true};
   std::vector<milliseconds> ready_at{0ms, 0ms, 0ms};

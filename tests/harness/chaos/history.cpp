@@ -28,7 +28,8 @@ std::optional<std::uint64_t> hex64(std::string_view s) {
   return v;
 }
 
-/// The value of `key` in a flat JSON object: a number, or a string without escapes (all a dump holds).
+/// The value of `key` in a flat JSON object: a number, or a string without escapes. A
+/// dump contains nothing else.
 std::string_view field(std::string_view line, std::string_view key) {
   for (std::size_t at = 0; (at = line.find(key, at)) != std::string_view::npos; at += key.size()) {
     const auto after = at + key.size();
@@ -117,7 +118,7 @@ std::optional<event> history_reader::next() {
   const auto n = std::fread(&e, 1, sizeof e, in_.get());
   if (n == sizeof e && e.is <= phase::info && e.f <= action::healed)
     return e;
-  ok_ = n == 0 && std::feof(in_.get()) != 0; // a torn last record is a broken file
+  ok_ = n == 0 && std::feof(in_.get()) != 0; // an incomplete last record means that the file is broken
   return std::nullopt;
 }
 

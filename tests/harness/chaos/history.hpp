@@ -1,7 +1,8 @@
 #pragma once
-// What the clients of a chaos run saw, written outside the servers, and read again by the checker.
+// What the clients of a chaos run observed. It is written outside the servers and read by the checker.
 //
-// One fixed-size record per event, in the order of time: one thread writes, so file order is time order.
+// There is one fixed-size record per event, ordered by time: all writes are serialized, so file
+// order is time order.
 #include "protocol/values/types.hpp"
 
 #include <cstdint>
@@ -13,26 +14,27 @@
 
 namespace parley::chaos {
 
-/// A timeout is `info` (maybe); `fail` only where the error promises "not stored".
+/// A timeout is `info` (the outcome is unknown). `fail` is used only if the error promises "not stored".
 enum class phase : std::uint8_t { invoke, ok, fail, info };
 
-/// Which fields of an event count is said here; the others are zero.
+/// Lists which fields of an event are used; all others are zero.
 enum class action : std::uint8_t {
-  member,  ///< ok: `reader` belongs to `conversation`. Before its first send.
-  connect, ///< ok: `process` is one life of `reader`'s device `sender`. Before anything else of it.
-  send,    ///< invoke: conversation, sender, counter, hash. ok: and seq, msg, node. fail, info: as invoke.
-  push,    ///< ok: one message over a live connection; covers (prev, seq] of the reader's stream.
-  resync,  ///< ok: the connection was told to start over: its next push may begin anywhere it has covered.
-  inbox_begin, ///< ok: a sync of the inbox begins at the place the device had reached.
-  inbox,       ///< ok: one message of its pages; covers (prev, seq].
-  applied,   ///< ok: the device's store has kept it, for the first time: rule 8 over all lives of the device.
-  read,      ///< invoke: a sync of `conversation` after `prev`. ok: it reached its end. info: it broke off.
-  read_item, ///< ok: one message of it.
-  caught_up, ///< ok: by now every inbox must have everything that was acknowledged.
-  kill,      ///< ok: node `node` was killed, and seen to be gone.
-  pause,     ///< ok: node `node` was stopped (SIGSTOP), and seen to be.
-  disk_loss, ///< ok: the disk of `node` was wiped while the others were whole.
-  client_kill, ///< ok: `process` ended mid-send; its sends without an answer get an `info`.
+  member,  ///< ok: `reader` belongs to `conversation`. Precedes its first send.
+  connect, ///< ok: `process` is one life of `reader`'s device `sender`. Precedes all its other events.
+  send, ///< invoke: conversation, sender, counter, hash. ok: also seq, msg, node. fail, info: as for invoke.
+  push, ///< ok: one message over a live connection; covers (prev, seq] of the reader's stream.
+  resync,      ///< ok: the connection was told to resync: its next push may begin anywhere it has covered.
+  inbox_begin, ///< ok: a sync of the inbox begins at the position that the device had reached.
+  inbox,       ///< ok: one message of the sync's pages; covers (prev, seq].
+  applied,     ///< ok: the device's store has kept the message for the first time: rule 8 over all
+               ///< lives of the device.
+  read, ///< invoke: a sync of `conversation` after `prev`. ok: it reached the end. info: it was interrupted.
+  read_item,   ///< ok: one message of the sync.
+  caught_up,   ///< ok: from now on every inbox must have everything that was acknowledged.
+  kill,        ///< ok: node `node` was killed, and its process has ended.
+  pause,       ///< ok: node `node` was stopped (SIGSTOP), and the kernel confirmed it.
+  disk_loss,   ///< ok: the disk of `node` was wiped while the other nodes were whole.
+  client_kill, ///< ok: `process` ended while sending; its sends without an answer get an `info`.
   healed,      ///< ok: every node runs and answers.
 };
 
@@ -54,14 +56,14 @@ struct event {
 };
 static_assert(sizeof(event) == 128 && std::is_trivially_copyable_v<event>);
 
-/// One line of a replica's offline dump about a shard.
+/// One line about a shard in a replica's offline dump.
 struct replica_head {
   std::uint16_t shard = 0;
   std::uint32_t gen = 0;
   std::uint64_t applied_index = 0;
   std::string state_hash;
 };
-/// One line of a replica's offline dump about a message.
+/// One line about a message in a replica's offline dump.
 struct replica_message {
   std::uint16_t shard = 0;
   conversation_id conversation;
@@ -77,7 +79,7 @@ struct file_closer {
 };
 using file = std::unique_ptr<std::FILE, file_closer>;
 
-/// Appends events to a file. A failed write is remembered, and told by `flush`.
+/// Appends events to a file. A failed write is remembered, and reported by `flush`.
 class history_writer {
 public:
   explicit history_writer(const std::string& path);
@@ -89,7 +91,7 @@ private:
   bool ok_ = false;
 };
 
-/// Reads them back. `next` gives nothing at the end; `ok` tells an end from a broken file.
+/// Reads the events back. `next` returns nothing at the end; `ok` distinguishes an end from a broken file.
 class history_reader {
 public:
   explicit history_reader(const std::string& path);
@@ -101,8 +103,8 @@ private:
   bool ok_ = false;
 };
 
-/// One line of `parleyd --dump`: a replica with state, a message, or something else that a dump holds
-/// (watermarks, a replica without state). False: no line of a dump.
+/// Parses one line of `parleyd --dump`: a replica with state, a message, or another kind of line that a
+/// dump contains (watermarks, a replica without state). Returns false if it is not a line of a dump.
 bool parse_dump_line(std::string_view line, std::optional<replica_head>& head,
                      std::optional<replica_message>& message);
 

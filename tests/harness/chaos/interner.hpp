@@ -1,6 +1,6 @@
 #pragma once
-// Numbers keys 0, 1, 2 … in the order of their first appearance, so that what is known of them stands in
-// vectors.
+// Numbers keys 0, 1, 2 … in the order of their first appearance, so that data about them can
+// be stored in vectors.
 #include <cstdint>
 #include <functional>
 #include <vector>
@@ -20,7 +20,7 @@ public:
         return slots_[at];
     }
   }
-  /// The key's number; a new one is the size before the call.
+  /// Returns the key's number. The number of a new key is the size before the call.
   std::uint32_t of(const Key& key) {
     if (2 * (keys_.size() + 1) > slots_.size())
       grow();
@@ -48,7 +48,7 @@ private:
       slots_[at] = i;
     }
   }
-  std::vector<std::uint32_t> slots_; ///< a power of two, at most half full
+  std::vector<std::uint32_t> slots_; ///< the size is a power of two; at most half of it is used
   std::vector<Key> keys_;
 };
 

@@ -1,5 +1,5 @@
 #pragma once
-// A history made by hand, for the checker's tests: alice and bob in one room.
+// A hand-written history for the checker's tests: alice and bob in one room.
 #include "tests/harness/chaos/checker.hpp"
 
 #include <utility>
@@ -10,7 +10,7 @@ namespace parley::chaos::test {
 inline constexpr conversation_id room{0x11, 0x22};
 inline constexpr user_id alice{1}, bob{2};
 inline constexpr device_id alices{10}, bobs{20};
-// Processes: alice's and bob's clients, and a reader of each for syncs of the conversation.
+// Processes: alice's and bob's clients, and one reader of each for syncs of the conversation.
 inline constexpr std::uint32_t a = 0, b = 1;
 
 inline body_hash hash_of(std::uint64_t counter) {
@@ -19,7 +19,7 @@ inline body_hash hash_of(std::uint64_t counter) {
   return h;
 }
 
-/// Writes a history as a story. Time passes by a millisecond with every line.
+/// Writes a history like a story. Each line takes one millisecond.
 struct story {
   std::vector<event> events;
   std::vector<std::pair<std::size_t, replica_head>> heads;
@@ -83,7 +83,7 @@ struct story {
     add(process, phase::invoke, action::read).prev = seq_no{after};
   }
   void end_read(std::uint32_t process, phase is = phase::ok) { add(process, is, action::read); }
-  /// `process` reads the whole room: alice's messages 1..n, at 1..n.
+  /// `process` reads the whole room: alice's messages 1..n at 1..n.
   void read_all(std::uint32_t process, std::uint64_t n) {
     begin_read(process);
     for (std::uint64_t i = 1; i <= n; ++i)
@@ -101,7 +101,7 @@ struct story {
          {0, room, seq_no{seq}, derive_message_id(room, seq_no{seq}), alices, counter, hash_of(counter)}});
     return rows.back().second;
   }
-  /// Both members read all, and three replicas hold all: alice's messages 1..n at 1..n.
+  /// Both members read everything, and three replicas hold everything: alice's messages 1..n at 1..n.
   void end_well(std::uint64_t n) {
     read_all(a, n);
     read_all(b, n);

@@ -66,7 +66,7 @@ lean_connection::open(lean_context& context, const transport::socket_address& to
     sockaddr_in me{};
     me.sin_family = AF_INET;
     me.sin_addr.s_addr = htonl(0x7f010000 + from / 250 * 256 + from % 250 + 1);
-    const int later = 1; // the port is chosen by `connect`, so one address has room for as many connections
+    const int later = 1; // `connect` chooses the port, so one address has room for as many connections
                          // as nodes × ports
     setsockopt(fd.get(), IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &later, sizeof later);
     if (bind(fd.get(), reinterpret_cast<const sockaddr*>(&me), sizeof me) != 0)

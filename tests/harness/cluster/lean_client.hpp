@@ -1,9 +1,9 @@
 #pragma once
-// The thinnest client that speaks Parley: one connection, the schema as it is, nothing kept and nothing
-// retried.
+// A minimal client that speaks Parley's protocol: one connection, the plain schema, nothing
+// stored and nothing retried.
 //
-// For load generators, which must not cost more than the servers, and for chaos, which wants to see each
-// attempt and each push as the wire has it. Thread: one KJ loop's.
+// It is for load generators, which must not cost more than the servers, and for tests that need to see
+// each attempt and each push exactly as it is on the wire. Thread: that of one KJ loop.
 #include "protocol/client/store/keys.hpp"
 #include "protocol/schema/parley.capnp.h"
 #include "protocol/transport/message_stream.hpp"
@@ -19,14 +19,15 @@
 
 namespace parley::test {
 
-/// Where connections come from: the loop, the trust in the cluster's CA.
+/// What all connections share: the loop, and the trust in the cluster's CA.
 struct lean_context {
   kj::UnixEventPort& port;
   kj::Timer& timer;
   transport::tls_context tls;
   transport::stream_limits limits;
   kj::Duration login_timeout = 5 * kj::SECONDS;
-  session_number last_session{}; ///< of all devices together: higher with each login is all that is asked
+  session_number last_session{}; ///< shared by all devices: each login only needs a higher number
+                                 ///< than the one before
 };
 /// Throws std::runtime_error with a sentence.
 lean_context make_lean_context(kj::AsyncIoContext& io, const std::string& ca_file);
@@ -38,9 +39,10 @@ struct lean_device {
   std::string phone;
 };
 
-/// An error that a result carried, thrown where a promise chain has no other way out.
+/// An error code that a result carried, as an exception for promise chains that have no other
+/// way to report it.
 kj::Exception refusal(ec code, const char* what);
-/// The code inside such an exception, else `none`.
+/// The code inside such an exception, or `none`.
 ec refusal_code(const kj::Exception& e);
 
 class lean_connection {
@@ -48,21 +50,22 @@ public:
   lean_connection(lean_context& context, kj::Own<transport::message_stream> stream);
   KJ_DISALLOW_COPY(lean_connection);
 
-  /// TCP, TLS, nothing said yet. Rejects with DISCONNECTED. `from`: which loopback address to call from, 0
-  /// any: limits per address are there for strangers, and a load generator plays many. Connecting blocks:
-  /// loopback only.
+  /// Connects by TCP and TLS, and sends nothing yet. Rejects with DISCONNECTED. `from` selects the
+  /// loopback address to connect from (0: any): the limits per address are meant for strangers, and a
+  /// load generator plays many clients. Connecting blocks, so use this for loopback only.
   static kj::Promise<kj::Own<lean_connection>> open(lean_context& context,
                                                     const transport::socket_address& to, unsigned from = 0);
 
   rpc::Gateway::Client gateway() { return gateway_; }
-  /// As the client library does once it is logged in: the node need not keep the gateway for it.
+  /// Releases the gateway after login, as the client library does: the node need not keep
+  /// it for this connection.
   void let_go_of_gateway() { gateway_ = nullptr; }
   rpc::Session::Client session() { return KJ_ASSERT_NONNULL(session_); }
   node_id node() const { return node_; }
 
-  /// Signs the gateway's challenge. Rejects with a `refusal` if the cluster says no.
+  /// Signs the gateway's challenge. Rejects with a `refusal` if the cluster refuses the login.
   kj::Promise<void> login(const lean_device& who);
-  /// Asks for a code; `code_of` is polled until it knows it. Fills `who`'s user and device.
+  /// Requests a code; `code_of` is polled until it returns the code. Fills in `who`'s user and device.
   kj::Promise<void> enroll(lean_device& who,
                            std::function<std::optional<std::string>(const std::string&)> code_of);
 

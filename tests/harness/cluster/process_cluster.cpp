@@ -61,7 +61,7 @@ bool is_free(std::uint16_t port) {
   return bind(s.get(), reinterpret_cast<const sockaddr*>(&a), sizeof a) == 0;
 }
 
-/// Below the ephemeral range: while a node is down, no outgoing connection may be given its port.
+/// Chooses a port below the ephemeral range: while a node is down, no outgoing connection may get its port.
 std::uint16_t free_port(std::uint16_t first, std::uint16_t last) {
   static std::mt19937 random{std::random_device{}()};
   for (int tries = 0; tries < 200; ++tries) {
@@ -72,7 +72,7 @@ std::uint16_t free_port(std::uint16_t first, std::uint16_t last) {
   throw cluster_error{"no free port between " + std::to_string(first) + " and " + std::to_string(last)};
 }
 
-/// Headers, and as much of a body as they promise.
+/// Whether the answer is complete: the headers, and as much of a body as they promise.
 bool is_whole(const std::string& answer) {
   constexpr std::string_view length = "\r\nContent-Length: ";
   const auto end = answer.find("\r\n\r\n");
@@ -110,7 +110,7 @@ process_cluster::process_cluster(process_cluster_config config) : config_{std::m
   if (config_.directory.empty()) {
     auto name = (fs::temp_directory_path() / "parley-cluster-XXXXXX").string();
     if (!mkdtemp(name.data()))
-      throw cluster_error{"cannot make a temporary directory: " + std::string{std::strerror(errno)}};
+      throw cluster_error{"cannot create a temporary directory: " + std::string{std::strerror(errno)}};
     directory_ = name;
   } else {
     directory_ = fs::absolute(config_.directory).string();
@@ -125,12 +125,12 @@ process_cluster::process_cluster(process_cluster_config config) : config_{std::m
   int status = 0;
   waitpid(pid, &status, 0);
   if (status != 0)
-    throw cluster_error{"making certificates failed:\n" + read_text(directory_ + "/logs/make_certs.log")};
+    throw cluster_error{"creating certificates failed:\n" + read_text(directory_ + "/logs/make_certs.log")};
   std::set<std::uint16_t> given;
   for (std::size_t n = 0; n < config_.nodes; ++n) {
     process p;
     for (auto* a : {&p.peer, &p.client, &p.admin}) {
-      do // no port twice: nobody listens on any of them yet, so all of them are free
+      do // no port is used twice: no process listens on any of them yet, so all would count as free
         a->port = free_port(config_.port_first, config_.port_last);
       while (!given.insert(a->port).second);
     }
@@ -202,13 +202,13 @@ pid_t process_cluster::spawn(const std::vector<std::string>& argv, const std::st
   const auto pid = fork();
   if (pid < 0)
     throw cluster_error{"cannot start " + argv.front() + ": " + std::strerror(errno)};
-  if (pid == 0) { // between fork and exec: only calls that a signal handler may make
+  if (pid == 0) { // between fork and exec only calls are allowed that a signal handler may make
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)
       _exit(126);
     if (processor)
-      sched_setaffinity(0, sizeof processors, &processors); // where it may not be, it runs anywhere
-    setpgid(0, 0); // Ctrl-C is for the harness, which then ends them itself
+      sched_setaffinity(0, sizeof processors, &processors); // if not permitted, it runs anywhere
+    setpgid(0, 0); // Ctrl-C is meant for the harness, which then ends the nodes itself
     const int null = open("/dev/null", O_RDONLY);
     dup2(null, 0);
     dup2(out_fd.get(), 1);
@@ -338,7 +338,7 @@ std::optional<std::string> process_cluster::get(std::size_t node, const std::str
     if (n <= 0)
       break;
     answer.append(buffer, static_cast<std::size_t>(n));
-    if (is_whole(answer)) // without waiting for the other end to close
+    if (is_whole(answer)) // does not wait for the other end to close
       break;
   }
   const auto body = answer.find("\r\n\r\n");
@@ -364,7 +364,7 @@ std::vector<std::string> process_cluster::unexpected_exits() {
     auto& p = at(n);
     if (!reap(p, false) || p.expected_gone)
       continue;
-    p.expected_gone = true; // told once
+    p.expected_gone = true; // reported once
     const auto how = WIFSIGNALED(p.status) ? "signal " + std::to_string(WTERMSIG(p.status))
                                            : "status " + std::to_string(WEXITSTATUS(p.status));
     out.push_back("node " + std::to_string(n) + " ended by itself with " + how + ":\n" + tail(n));
@@ -394,7 +394,7 @@ std::optional<std::string> process_cluster::code_for(const std::string& phone) {
     std::ifstream in{directory_ + "/logs/node-" + std::to_string(n) + ".out"};
     in.seekg(p.codes_read);
     std::string line;
-    while (std::getline(in, line) && !in.eof()) { // a line without its end is read again, whole
+    while (std::getline(in, line) && !in.eof()) { // an incomplete line is read again later
       p.codes_read = in.tellg();
       const auto start = line.find(before);
       const auto colon = line.find(": ", start);

@@ -1,9 +1,10 @@
 #pragma once
 // A cluster of real `parleyd` processes on loopback, for tests that kill, stop and starve them.
 //
-// Owns:   the processes, their directory (certificates, data, logs), their ports. The destructor kills them
-//         all and removes the directory unless it is to be kept; a harness that dies takes them along (PDEATHSIG).
-// Thread: one, and the one that starts nodes has to outlive them.
+// Owns:   the processes, their directory (certificates, data, logs) and their ports. The destructor kills
+//         all processes and removes the directory unless it is to be kept. If the harness dies, the
+//         processes are killed too (PDEATHSIG).
+// Thread: one. The thread that starts nodes must outlive them.
 #include "protocol/values/types.hpp"
 #include "tests/support/patience.hpp"
 
@@ -23,18 +24,18 @@ using milliseconds = std::chrono::milliseconds;
 
 struct process_cluster_config {
   std::size_t nodes = 3;
-  std::string parleyd;                            ///< empty: beside the running program
-  std::string directory;                          ///< empty: a fresh one under TMPDIR, removed at the end
-  bool keep = false;                              ///< leave the directory
-  std::vector<std::string> flags;                 ///< for every node
+  std::string parleyd;            ///< empty: the one in the folder of the running program
+  std::string directory;          ///< empty: a new one under TMPDIR, which is removed at the end
+  bool keep = false;              ///< keeps the directory
+  std::vector<std::string> flags; ///< for every node
   std::map<std::string, std::string> environment; ///< added to the harness's own
-  bool bind = false; ///< each node to one processor, in turn: three machines do not share theirs either
+  bool bind = false; ///< binds each node to one processor, in turn, because three machines share none either
   milliseconds exit_deadline{5000}; ///< of a killed process
-  /// Ports are taken from [first, last): clusters that begin at the same time need ranges of their own.
+  /// Ports are chosen from [first, last). Clusters that begin at the same time need separate ranges.
   std::uint16_t port_first = 20'000, port_last = 31'000;
 };
 
-/// What went wrong with the harness or the cluster, as a sentence.
+/// An error of the harness or the cluster, described by a sentence.
 struct cluster_error : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
@@ -56,27 +57,29 @@ public:
   const std::string& directory() const { return directory_; }
   void keep_directory() { config_.keep = true; }
 
-  // Nodes are numbered 1 … size(), as `--node`.
+  // Nodes are numbered 1 … size(), as for `--node`.
   void start(std::size_t node);
   void start_all();
-  /// SIGKILL, and waits until the process is gone.
+  /// Sends SIGKILL and waits until the process has ended.
   void kill(std::size_t node);
-  /// SIGSTOP, and waits until the kernel says it is stopped.
+  /// Sends SIGSTOP and waits until the kernel reports that the process is stopped.
   void pause(std::size_t node);
   void resume(std::size_t node);
-  /// SIGTERM; the exit status, or nothing after the deadline (it is left running then).
+  /// Sends SIGTERM and returns the exit status. Returns an empty optional after the deadline; the node
+  /// is then still running.
   std::optional<int> terminate(std::size_t node, milliseconds deadline);
-  /// Removes the data directory of a node that does not run.
+  /// Removes the data directory of a node that is not running.
   void wipe(std::size_t node);
 
   bool running(std::size_t node);
   bool paused(std::size_t node) const { return nodes_[node - 1].is_paused; }
-  /// Asks /readyz once.
+  /// Queries /readyz once.
   bool ready(std::size_t node, milliseconds timeout = milliseconds{500});
-  /// Polls until every running node is ready. Throws `cluster_error` with the log's end if one has exited by
-  /// itself.
+  /// Polls until every running node is ready. Throws `cluster_error` with the end of the log if one
+  /// has exited by itself.
   bool wait_ready(milliseconds deadline);
-  /// Nodes that ended though nobody killed or terminated them, with the last lines they wrote.
+  /// Nodes that ended although the harness neither killed nor terminated them, with the last
+  /// lines of their logs.
   std::vector<std::string> unexpected_exits();
 
   address client(std::size_t node) const { return nodes_[node - 1].client; }
@@ -85,20 +88,20 @@ public:
   std::string client_ca() const { return certs() + "/client-ca.pem"; }
   std::string certs() const { return directory_ + "/certs"; }
   std::string data(std::size_t node) const;
-  std::string log(std::size_t node) const; ///< stderr; stdout is beside it, `.out`
+  std::string log(std::size_t node) const; ///< stderr; stdout is in the file beside it that ends in `.out`
 
-  /// The newest confirmation code that any node printed for `phone`, once: consoles show only the ends of a
-  /// number, so use `test_phone`s.
+  /// Returns the newest confirmation code that any node printed for `phone`, once. Consoles show only
+  /// the ends of a number, so use `test_phone`s.
   std::optional<std::string> code_for(const std::string& phone);
-  /// GET from the admin port: the body of a 200, or nothing.
+  /// GET from the admin port: returns the body of a 200, or an empty optional.
   std::optional<std::string> get(std::size_t node, const std::string& path,
                                  milliseconds timeout = milliseconds{500}) const;
 
-  /// Of the running process, since its start. 0 when it does not run.
+  /// Of the running process, since its start; 0 if it is not running.
   std::chrono::nanoseconds cpu(std::size_t node) const;
   std::uint64_t rss_bytes(std::size_t node) const;
 
-  /// `parleyd --dump` of a node that does not run, into `file`.
+  /// Writes `parleyd --dump` of a node that is not running into `file`.
   bool dump(std::size_t node, const std::string& file);
 
 private:
@@ -122,7 +125,7 @@ private:
   std::map<std::string, std::string> codes_;
 };
 
-/// Up to 9,000 numbers that can be told apart by what a console shows of them.
+/// Up to 9,000 phone numbers that can be distinguished by the digits that a console shows.
 std::string test_phone(std::size_t n);
 /// The folder of the running program: build/bin.
 std::string program_folder();

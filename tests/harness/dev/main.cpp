@@ -24,7 +24,7 @@ struct options {
 
 volatile std::sig_atomic_t asked_to_stop = 0;
 
-/// Codes go to the nodes' consoles, which nobody sees here: show them.
+/// Login codes are printed on the nodes' consoles, which are not visible here, so this class shows them.
 class consoles {
 public:
   explicit consoles(std::vector<std::string> files) : files_{std::move(files)}, read_(files_.size()) {}
@@ -59,7 +59,8 @@ void run(const options& o) {
   std::signal(SIGTERM, [](int) { asked_to_stop = 1; });
   cluster.start_all();
   if (!cluster.wait_ready(test::milliseconds{30'000}))
-    throw test::cluster_error{"The nodes did not become ready; their logs say why: " + cluster.log(1)};
+    throw test::cluster_error{"The nodes did not become ready. Their logs show the reason: " +
+                              cluster.log(1)};
   const auto seeds = fmt::format("{}", fmt::join(cluster.client_seeds(), ","));
   std::string admin;
   std::vector<std::string> files;
@@ -83,7 +84,7 @@ void run(const options& o) {
                              "  parley register --profile bob   --phone +491700000002\n"
                              "  parley chat --profile alice --with +491700000002\n"
                              "  parley top --admin {3}\n\n"
-                             "Codes appear here. Logs: {4}. Ctrl-C ends it{5}.",
+                             "Login codes appear here. Logs: {4}. Ctrl-C ends the cluster{5}.",
                              cluster.size(), seeds, cluster.client_ca(), admin, cluster.directory(),
                              config.keep ? "" : " and removes everything")
               << std::endl;
@@ -101,13 +102,14 @@ void run(const options& o) {
 int main(int argc, char** argv) {
   CLI::App app{"Starts a cluster of its own on this machine, for trying things out.", "parley dev"};
   options o;
-  app.add_option("--nodes", o.nodes, "Number of nodes")->check(CLI::Range(1, 9))->capture_default_str();
+  app.add_option("--nodes", o.nodes, "The number of nodes")->check(CLI::Range(1, 9))->capture_default_str();
   app.add_option(
       "--directory", o.directory,
-      "Keep data, certificates and logs in this directory; by default they are removed at the end");
-  app.add_flag("--json", o.json, "Print one JSON object per line");
+      "Keeps data, certificates and logs in this directory; by default they are removed at the end");
+  app.add_flag("--json", o.json, "Prints one JSON object per line");
   app.footer(
-      "It prints what to type in other terminals, and the codes of those who register. Ctrl-C ends it.\n\n"
+      "The program prints the commands for other terminals, and the login codes of users who register.\n"
+      "Ctrl-C ends it.\n\n"
       "Example:\n  parley dev --nodes 3");
   CLI11_PARSE(app, argc, argv);
   try {
