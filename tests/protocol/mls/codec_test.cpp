@@ -146,7 +146,7 @@ TEST_CASE("Every rule has its sentence, and its section where the RFC states it"
   for (std::uint16_t n = 1; n < 1000; ++n) {
     const auto [section, sentence] = describe(static_cast<rule>(n));
     if (sentence == "Refused.")
-      continue; // no such rule: that each has a row is checked by the compiler
+      continue; // there is no such rule; the compiler checks that each rule has a row
     ++rules;
     CAPTURE(n);
     CHECK(sentence.ends_with('.'));

@@ -145,13 +145,13 @@ TEST_CASE_FIXTURE(account_fixture, "a safety number has 60 digits, and is the sa
   auto other = device_key;
   other[31] ^= 1;
   CHECK(n != safety_number(account_key, other));
-  // Half of the digits are one key's own: it is the other half that changed.
+  // Half of the digits depend on one key alone; the other half has changed.
   const auto m = safety_number(account_key, other);
   const auto shares = [&](std::string_view half) { return m.substr(0, 30) == half || m.substr(30) == half; };
   CHECK(shares(n.substr(0, 30)) != shares(n.substr(30)));
 }
 
-// Computed by another implementation of what credential.hpp says.
+// Computed by another implementation of the algorithm in credential.hpp.
 TEST_CASE("a safety number never changes from one version to the next") {
   public_key zeros{}, ones{};
   ones.fill(1);

@@ -7,7 +7,7 @@ using namespace parley::mls;
 
 namespace {
 
-/// Points of small order of X25519, in all of which every private key gives zeros.
+/// Points of small order of X25519: every private key yields zeros with each of them.
 const std::array small_order{
     bytes(32), // 0
     [] {
@@ -176,7 +176,7 @@ TEST_CASE("HMAC is that of RFC 2104 for keys and data of any length, whatever wa
     for (std::size_t n = 0; n <= 400; ++n) {
       const bytes key(key_size, 3), data(n, 5);
       REQUIRE(mac(key, data) == by_definition(key, data));
-      // In parts, as HKDF adds them; two blocks, so that the second run follows the first.
+      // In parts, as HKDF adds them. Two blocks are needed so that the second run follows the first.
       bytes info = data;
       info.push_back(1);
       const auto first = by_definition(key, info);

@@ -1,4 +1,4 @@
-// A server's view of a group, beside the members' own.
+// A server's view of a group, compared with the members' own.
 #include "protocol/mls/follower.hpp"
 
 #include "protocol/mls/group.hpp"
@@ -17,7 +17,7 @@ T taken(result<T> r) {
   return std::move(*r);
 }
 
-/// Members who take every commit, and a follower that sees nothing but what they send.
+/// Members that accept every commit, and a follower that sees only what they send.
 struct followed_group {
   counting_policy policy;
   random_source random = seeded_random(7);
@@ -36,7 +36,8 @@ struct followed_group {
     return {make_signature_key(random), {credential_type::basic, to_bytes(view_of(name)), {}}};
   }
 
-  /// By the member at `from`; heard by all the others and by the server, which answers what it saw.
+  /// Commits as the member at `from`. All others and the server receive the commit; returns
+  /// what the server saw.
   commit_effects commit(std::size_t from, const commit_options& options = {}) {
     auto made = taken(members[from].commit(options, s));
     auto effects = place(made.commit, from);
@@ -70,7 +71,7 @@ struct followed_group {
     agree();
   }
 
-  /// The follower's tree, roster and epoch are those of each member.
+  /// The follower's tree, roster and epoch are the same as each member's.
   void agree() const {
     for (const auto& m : members) {
       if (m.is_over())
@@ -81,7 +82,7 @@ struct followed_group {
     }
   }
 
-  /// A refused message leaves epoch, tree and proposals as they were, and the group goes on.
+  /// A refused message leaves epoch, tree and proposals unchanged, and the group continues.
   void refused(rule why, bytes_view message) {
     const auto epoch = server->epoch();
     const auto tree = server->ratchet_tree();
@@ -96,7 +97,7 @@ struct followed_group {
     const auto info = taken(read_message(taken(members[0].group_info(tree_delivery::apart))));
     return encoded(info.as<group_info>()->context);
   }
-  /// The commit of a member that does not keep to the rules, signed as it should be.
+  /// The commit of a dishonest member, correctly signed.
   template <class Change>
   bytes forged(std::size_t from, const bytes& honest, Change change) {
     auto message = taken(read_message(honest));
@@ -122,7 +123,7 @@ TEST_CASE_FIXTURE(three, "6.1: a commit whose signature is wrong is refused") {
   auto message = taken(read_message(made.commit));
   std::get<public_message>(message.body).auth.signature[5] ^= 1;
   refused(rule::bad_signature, encoded(message));
-  // A good signature of the wrong member is none.
+  // A valid signature by another member is not valid for this sender.
   message = taken(read_message(made.commit));
   std::get<public_message>(message.body).content.sender = sender::member(leaf_index{2});
   refused(rule::bad_signature, encoded(message));
@@ -157,13 +158,13 @@ TEST_CASE_FIXTURE(three, "a checked commit fits only the follower that checked i
   };
   auto first = begun(*this);
   auto of_first = checked(*this, first);
-  // Another object, though its tree is the same.
+  // Another object is refused, although its tree is the same.
   does_not_fit(*server, checked(*this, first));
-  // One that also has applied nothing, an epoch later.
+  // So is one that has applied nothing either, one epoch later.
   commit(1);
   auto later = begun(*this);
   does_not_fit(later, std::move(of_first));
-  // And one of another group.
+  // So is one of another group.
   three elsewhere{"another group"};
   elsewhere.commit(1);
   auto other = begun(elsewhere);
@@ -274,7 +275,7 @@ TEST_CASE_FIXTURE(three, "a follower sees adds, updates and removes as the membe
   CHECK(server->member_count() == 3);
   CHECK(server->proposal_count() == 0);
   CHECK(members[2].is_over());
-  add(3, "fifth"); // takes the leaf that became free
+  add(3, "fifth"); // takes the leaf that was freed
   CHECK(server->member_count() == 4);
 }
 

@@ -6,7 +6,7 @@ using namespace parley::mls;
 
 namespace {
 
-/// Seals any plaintext as a message of alice, as somebody could who does not follow the rules.
+/// Encrypts arbitrary plaintext as a message of alice, as a dishonest member could.
 private_message sealed_by_hand(spoken& group, bytes_view plaintext, content_type type, leaf_index from,
                                bytes sender_data_suffix = {}) {
   auto keys = group.keys();
@@ -94,7 +94,7 @@ TEST_SUITE("6: framing") {
   TEST_CASE("6: application data that comes in the open is refused, though signed and tagged") {
     spoken group;
     const auto content = group.by_alice(group.said("hello"));
-    // The tag is made as for any content: over what is signed, and over the signature.
+    // The tag is computed as for any content, over the signed content and the signature.
     encoder e;
     e.put(mls10).put(wire_format::public_message);
     encode(e, content.content);
@@ -512,7 +512,7 @@ TEST_SUITE("6.3: private messages") {
     const auto plaintext = plaintext_of(said_by_alice(group), {});
     CHECK(broken(group.open(sealed_by_hand(group, plaintext, content_type::application, spoken::nobody),
                             receiving)) == rule::unknown_sender);
-    CHECK(receiving.take_changes().empty()); // nothing was derived for it
+    CHECK(receiving.take_changes().empty()); // no key was derived for it
   }
 
   TEST_CASE("6.3.2: sender data with more in it is malformed") {

@@ -1,5 +1,5 @@
-// What members, joiners and servers may try who know the rules well (RFC 9420): each is refused, and costs
-// the group nothing.
+// Attacks by members, joiners and servers that know the rules well (RFC 9420). Each attack is refused,
+// and the group loses nothing.
 #include "protocol/mls/follower.hpp"
 #include "tests/protocol/mls/group_forger.hpp"
 
@@ -9,7 +9,7 @@ namespace {
 constexpr auto private_extension = extension_type{0xf001};
 constexpr auto private_proposal = proposal_type{0xf002};
 
-/// Encodings of points that every Diffie-Hellman turns into zeros; the last has a high bit that is ignored.
+/// Encodings of points with which every Diffie-Hellman yields zeros; the last has a high bit that is ignored.
 std::vector<public_key> keys_that_are_none() {
   public_key one{1}, p{}, high{};
   p.fill(0xff);
@@ -36,7 +36,7 @@ TEST_CASE("10: a key that no Diffie-Hellman works with is no key, wherever it st
   const auto g = r.invite("dora");
   for (const auto& key : keys_that_are_none()) {
     CAPTURE(static_cast<int>(key[0]));
-    // The table and the library agree on which these are.
+    // The table and the library agree on these points.
     CHECK(broken(encrypt_with_label(key, "x", {}, {}, r.random)) == rule::bad_key);
     const auto as_init_key = add_of(g, [&](auto& k) { k.init_key = key; });
     const auto as_leaf_key = add_of(g, [&](auto& k) { k.leaf_node.encryption_key = key; });
@@ -107,7 +107,7 @@ TEST_CASE("7.3: a leaf is refused whose credential not all know, or that does no
   f.check_list({adds(shows_x509)}, rule::credential_not_supported_by_all);
   f.check_list({adds(knows({credential_type::x509}))}, rule::leaf_lacks_own_credential);
   check_proposal(r, adds(shows_x509), rule::credential_not_supported_by_all);
-  // All but whoever commits know it: the path too has to.
+  // Everyone but the committer supports it, so the path has to support it too.
   auto both = own_capabilities();
   both.credentials.push_back(credential_type::x509);
   room all{3, {}, 1, {}, both};
@@ -160,7 +160,7 @@ TEST_CASE("12.3: an Update that lacks what the same list begins to require is re
   others.check_talk();
 }
 
-/// Refuses external senders and takes everybody else.
+/// Refuses external senders and accepts everyone else.
 struct members_only : same_person_policy {
   result<void> accept(const presented_credential& c) const override {
     if (c.event == credential_event::external_sender)
@@ -192,7 +192,7 @@ TEST_CASE("5.3.1: external senders are shown to the policy, where they are new a
   const bytes_view tree = adds.ratchet_tree;
   CHECK(broken(group::join(adds.welcomes[0], welcomed.package, welcomed.who.copy(), tree, strict, {})) ==
         rule::credential_refused);
-  // Those who stay are not asked for again.
+  // External senders that stay are not checked again.
   CHECK(broken(r[0].propose(p, strict)) == rule::none);
 }
 
@@ -239,7 +239,7 @@ TEST_CASE("12.1.4: a resumption key of an epoch or a group that is not known her
        {std::pair{text("a group"), r[0].epoch() + 1}, std::pair{text("a group"), std::uint64_t{0}},
         std::pair{text("another group"), r[0].epoch()}}) {
     const proposal p{psk_proposal{resumption_psk(resumption_usage::application, id, epoch, r.random)}};
-    // Member 1 came in epoch 1, and knows nothing of epoch 0.
+    // Member 1 joined in epoch 1, and does not have the key of epoch 0.
     f.check(f.with_list({{p}}), rule::psk_unknown);
   }
 }
@@ -310,7 +310,7 @@ TEST_CASE(
   const auto covers = [&](const std::function<bool(const commit_effects&)>& expected) {
     auto made = taken(r[0].commit({}, r.s));
     CHECK(expected(made.pending.effects()));
-    // All that was proposed is gone with the epoch.
+    // All proposals are dropped when the epoch ends.
     r.conclude(0, made);
     r.check_agreed();
   };
@@ -478,7 +478,7 @@ TEST_CASE("15.3: a message of a generation far ahead costs next to nothing, and 
   auto keys = st.keys->saved({secret_tree_part::what::ratchet, 2 * 1 + 1});
   REQUIRE(keys);
   auto far_ahead = to_bytes(keys->view());
-  std::fill_n(far_ahead.begin(), 3, std::uint8_t{0xff}); // the generation stands first
+  std::fill_n(far_ahead.begin(), 3, std::uint8_t{0xff}); // the generation comes first
   done(st.keys->restore({secret_tree_part::what::ratchet, 2 * 1 + 1}, far_ahead));
   CHECK(broken(r[0].receive(r.say(1, "from far"), r.s)) == rule::generation_too_far);
   CHECK(words_in(r[0].receive(next, r.s)) == "hello");

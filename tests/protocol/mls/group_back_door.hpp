@@ -1,5 +1,5 @@
 #pragma once
-// The back door: what a group holds, as nobody outside of the engine may see it.
+// Access to the private state of a group, which no code outside the engine has.
 #include "protocol/mls/group_state.hpp"
 
 namespace parley::mls::test {

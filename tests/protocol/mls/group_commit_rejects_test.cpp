@@ -63,7 +63,7 @@ TEST_CASE("12.4.2: a commit with a wrong confirmation tag, or with none, is refu
   tag[31] ^= 1;
   f.check(sent_by(r[0], message.content, tag), rule::wrong_confirmation_tag);
   f.check(sent_by(r[0], message.content, bytes{}), rule::wrong_confirmation_tag);
-  // What is signed anew has another signature transcript only if it says something else.
+  // A newly signed commit has another transcript only if its content differs.
   f.check(f.changed([](auto& c) { c.authenticated_data = text("more"); }), rule::wrong_confirmation_tag);
 }
 
@@ -71,7 +71,7 @@ TEST_CASE("12.4.2: a commit that refers to a proposal nobody received is refused
   room r{3};
   forger f{r};
   f.check(f.with_list({{proposal_ref{bytes(32, 7)}}}), rule::unknown_proposal);
-  // Received in an epoch that is over.
+  // The proposal was received in an epoch that has ended.
   const auto ref = r.proposed(2, removal_of(1));
   auto skips = taken(r[0].commit({.cover_received = false}, r.s));
   r.conclude(0, skips);
@@ -176,7 +176,7 @@ TEST_CASE("12.4.2: a path secret that cannot be opened is refused by whom it was
   forger f{r};
   const auto bad = f.with_path([](auto& p) { p.nodes[0].encrypted_path_secret[0].ciphertext[4] ^= 1; });
   f.check(bad, rule::cannot_open, 1);
-  f.check(bad, rule::wrong_confirmation_tag, 2); // reads another part of the path
+  f.check(bad, rule::wrong_confirmation_tag, 2); // it reads another part of the path
   f.check(f.with_path([](auto& p) { p.nodes[1].encrypted_path_secret[0].kem_output[4] ^= 1; }),
           rule::cannot_open, 3);
   f.check(f.with_path([](auto& p) { p.nodes[1].encrypted_path_secret[0].kem_output.pop_back(); }),

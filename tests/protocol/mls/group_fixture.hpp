@@ -1,6 +1,6 @@
 #pragma once
-// Groups for tests: a room where all members hear what is committed, and a back door for what the API would
-// not do.
+// Groups for tests: a room in which all members receive what is committed, and access to the private
+// state for cases that the API does not allow.
 #include "tests/protocol/mls/group_back_door.hpp"
 #include "tests/protocol/mls/mls_fixture.hpp"
 
@@ -28,7 +28,7 @@ inline void done(const result<void>& r) {
     FAIL("refused: ", std::string{describe(r.error().broken).sentence});
 }
 
-/// Accepts everybody as their own successor only: one identity for each person.
+/// Accepts every member, but only as their own successor: each person has one identity.
 struct same_person_policy : counting_policy {
   result<void> accept_successor(const mls::credential& old_one,
                                 const mls::credential& new_one) const override {
@@ -44,7 +44,7 @@ struct guest {
   proposal add() const { return {add_proposal{package.package}}; }
 };
 
-/// What to say of a pending commit that came in a message.
+/// The pending commit from a received message.
 inline pending_commit commit_in(result<received_message> heard) {
   auto message = taken(std::move(heard));
   auto* pending = std::get_if<pending_commit>(&message);
@@ -64,11 +64,11 @@ inline std::string words_in(result<received_message> heard) {
   return string_of(said->data.view());
 }
 
-/// Members of one group. Not to be moved: surroundings point into it.
+/// The members of one group. A room must not be moved, because its surroundings point into it.
 struct room {
   random_source random;
   same_person_policy policy;
-  std::map<std::string, bytes> psks; ///< external, which all hold
+  std::map<std::string, bytes> psks; ///< external keys, which all members hold
   surroundings s{policy, random, now, [this](const pre_shared_key_id& id) -> std::optional<secret> {
                    const auto found = psks.find(string_of(id.id));
                    if (id.type != psk_type::external || found == psks.end())
@@ -76,8 +76,9 @@ struct room {
                    return secret{found->second};
                  }};
   group_settings settings;
-  mls::capabilities capabilities; ///< of all
-  std::deque<group> members;      ///< in the order in which they came; without removals, of the leaves
+  mls::capabilities capabilities; ///< the same for all members
+  std::deque<group> members; ///< in the order in which they joined; this is also the order of the leaves as
+                             ///< long as no member was removed
 
   explicit room(std::size_t n = 1, extension_list extensions = {}, std::uint64_t seed = 1,
                 group_settings how = {}, mls::capabilities speaks = own_capabilities())
@@ -108,7 +109,8 @@ struct room {
   made_commit commit(std::size_t by, std::vector<proposal> proposals = {}) {
     return taken(members.at(by).commit({.proposals = std::move(proposals)}, s));
   }
-  /// The committer's pending commit is confirmed, all others hear it. Whose group is over hears nothing.
+  /// Confirms the pending commit of the committer and delivers it to all others, except members
+  /// whose group is over.
   void conclude(std::size_t by, made_commit& made) {
     for (std::size_t i = 0; i < members.size(); ++i)
       if (i != by && !members[i].is_over())
@@ -128,7 +130,7 @@ struct room {
   bytes say(std::size_t by, std::string_view what) {
     return taken(members.at(by).send(view_of(what), {}, s));
   }
-  /// A proposal of `by` that all others have received.
+  /// Delivers a proposal of `by` to all others and returns its reference.
   proposal_ref proposed(std::size_t by, const bytes& message) {
     std::optional<proposal_ref> ref;
     for (std::size_t i = 0; i < members.size(); ++i)
@@ -141,7 +143,7 @@ struct room {
     return proposed(by, taken(members.at(by).propose(p, s)));
   }
 
-  /// All are in one epoch, with the same secrets and the same tree.
+  /// Checks that all members are in one epoch, with the same secrets and the same tree.
   void check_agreed() {
     const group* first = nullptr;
     for (const auto& g : members) {
@@ -154,7 +156,7 @@ struct room {
       CHECK(g.ratchet_tree() == first->ratchet_tree());
     }
   }
-  /// Everybody says something, and all others read it.
+  /// Checks that every member can send a message that all others read.
   void check_talk() {
     check_agreed();
     for (std::size_t by = 0; by < members.size(); ++by) {

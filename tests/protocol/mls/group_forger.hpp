@@ -1,6 +1,6 @@
 #pragma once
-// Members and joiners who do not keep to the rules: their messages are signed and tagged as they should be,
-// and wrong in one thing.
+// Members and joiners that break the rules: their messages are correctly signed and tagged, and
+// wrong in one point.
 #include "tests/protocol/mls/group_fixture.hpp"
 
 namespace parley::mls::test {
@@ -14,7 +14,7 @@ inline public_message opened(bytes_view message) {
   return *read.as<public_message>();
 }
 
-/// What a member would send who signs whatever it likes.
+/// The message of a member that signs arbitrary content.
 inline bytes sent_by(group& g, framed_content content, std::optional<bytes> tag) {
   auto& st = state_of(g);
   auto signed_content = sign_content(wire_format::public_message, std::move(content), st.identity.signer,
@@ -24,8 +24,8 @@ inline bytes sent_by(group& g, framed_content content, std::optional<bytes> tag)
       taken(protect_public(std::move(signed_content), st.secrets.membership_key, st.now.encoded_context))});
 }
 
-/// A handshake of a member that encrypts it, as ours do not. Complete but for a commit's tag, which `tag_of`
-/// computes from what was signed.
+/// A handshake of a member that encrypts it, which our engine never does. It is complete except for a
+/// commit's tag, which `tag_of` computes from the signed content.
 inline bytes sent_privately_by(group& g, framed_content content, const surroundings& s,
                                const std::function<bytes(const authenticated_content&)>& tag_of = {}) {
   auto& st = state_of(g);
@@ -39,7 +39,8 @@ inline bytes sent_privately_by(group& g, framed_content content, const surroundi
 inline bytes proposed_privately_by(group& g, const proposal& p, const surroundings& s) {
   return sent_privately_by(g, {to_bytes(g.id()), g.epoch(), state_of(g).as_sender(), {}, p}, s);
 }
-/// An encrypted commit without path, to proposals that change neither tree nor extensions. `psks`: theirs.
+/// An encrypted commit without a path, covering proposals that change neither tree nor extensions.
+/// `psks` are the keys that the proposals name.
 inline bytes committed_privately_by(group& g, std::vector<proposal_or_ref> list,
                                     const std::vector<pre_shared_key_id>& psks, const surroundings& s) {
   const auto& st = state_of(g);
@@ -56,7 +57,7 @@ inline bytes committed_privately_by(group& g, std::vector<proposal_or_ref> list,
       g, {to_bytes(g.id()), g.epoch(), st.as_sender(), {}, commit{.proposals = std::move(list)}}, s, tag_of);
 }
 
-/// A good commit of member 0, changed and signed again.
+/// A valid commit of member 0 that can be changed and signed again.
 struct forger {
   room& r;
   made_commit good = r.commit(0);
@@ -72,7 +73,7 @@ struct forger {
   bytes with_path(const std::function<void(update_path&)>& change) {
     return with_commit([&](commit& c) { change(*c.path); });
   }
-  /// Changes the leaf, which its owner signs again.
+  /// Changes the leaf, which its owner then signs again.
   bytes with_leaf(const std::function<void(leaf_node&)>& change) {
     return with_path([&](update_path& p) {
       change(p.leaf_node);
@@ -83,7 +84,7 @@ struct forger {
     return with_commit([&](commit& c) { c.proposals = std::move(list); });
   }
 
-  /// Refused by that rule, and nothing is lost: the good one is still good.
+  /// The message is refused by this rule, and nothing is lost: the valid commit is still accepted.
   void check(const bytes& bad, rule expected, std::size_t listener = 1) {
     auto& g = r[listener];
     const auto before = to_bytes(g.epoch_authenticator());
@@ -96,7 +97,7 @@ struct forger {
   void check_refs(std::vector<proposal_or_ref> list, rule expected) {
     check(with_list(std::move(list)), expected);
   }
-  /// A list by value: nobody makes such a commit, and nobody takes it.
+  /// A list by value: no member creates such a commit, and none accepts it.
   void check_list(std::vector<proposal> list, rule expected) {
     std::vector<proposal_or_ref> written;
     for (const auto& p : list)
@@ -120,7 +121,7 @@ inline proposal key_named(const room& r, std::string_view name) {
   return {psk_proposal{external_psk(text(name), r.random)}};
 }
 
-/// An Update of that member, with a leaf that was changed and signed again.
+/// An Update of member `who`, with a leaf that was changed and signed again.
 inline proposal update_of(room& r, std::size_t who, const std::function<void(leaf_node&)>& change = {},
                           std::optional<leaf_index> signed_for = {}) {
   auto& st = state_of(r[who]);
@@ -133,7 +134,7 @@ inline proposal update_of(room& r, std::size_t who, const std::function<void(lea
   return {update_proposal{std::move(leaf)}};
 }
 
-/// An Add of somebody whose package was changed and, but for the last change, signed again.
+/// An Add whose key package was changed and signed again, and may be changed once more after that.
 inline proposal add_of(const guest& g, const std::function<void(key_package&)>& before_signing,
                        const std::function<void(key_package&)>& after_signing = {}) {
   auto package = g.package.package;
@@ -145,8 +146,8 @@ inline proposal add_of(const guest& g, const std::function<void(key_package&)>& 
   return {add_proposal{std::move(package)}};
 }
 
-/// A proposal that nobody sends, and that is refused as soon as it is received; or, where others in a list
-/// could mend it, is in no commit without them.
+/// A proposal that no member sends and that is refused as soon as it is received. If other proposals in
+/// a list could make it valid, it is kept instead, but no commit covers it without them.
 inline void check_proposal(room& r, const proposal& p, rule expected, std::size_t by = 2) {
   const auto message =
       sent_by(r[by], {to_bytes(r[by].id()), r[by].epoch(), state_of(r[by]).as_sender(), {}, p}, {});
@@ -167,7 +168,7 @@ inline void check_proposal(room& r, const proposal& p, rule expected, std::size_
   CHECK(state_of(r[by]).now.proposals.empty());
 }
 
-/// A Welcome by member 0, opened by its guest, changed and sealed again with what was changed.
+/// A Welcome by member 0 that its recipient opens, changes and seals again.
 struct welcome_forger {
   room r{3};
   guest g = r.invite("dora");
@@ -201,7 +202,7 @@ struct welcome_forger {
   }
 };
 
-/// An external commit, changed and signed again by the joiner.
+/// An external commit that the joiner changes and signs again.
 struct joining {
   room r{4};
   external_join good;

@@ -1,8 +1,10 @@
-// Groups through random histories: whoever adds, leaves, joins, races, sleeps or forges what, all who come
-// into an epoch agree on it, and each reads what was said while it was there, once, and nothing else.
+// Runs groups through random histories: members are added and removed, join, race, go offline and
+// forge. All members of an epoch must agree on it, and each must read everything that was sent while it
+// was a member, once, and nothing else.
 //
-// MLS_HISTORIES=10000 runs so many instead of 300. A failure prints the shortest history that fails, what
-// happened in it, and RC_PARAMS="reproduce=…", which runs just that one. RC_PARAMS="seed=7" runs others.
+// MLS_HISTORIES=10000 runs that many instead of 300. A failure prints the shortest history that
+// fails, the events in it, and RC_PARAMS="reproduce=…", which runs only that history.
+// RC_PARAMS="seed=7" runs other histories.
 #include "tests/protocol/mls/history_world.hpp"
 
 #include <rapidcheck.h>
@@ -52,7 +54,7 @@ rc::Gen<history> any_history() {
       });
 }
 
-/// What broke, if anything.
+/// Returns the invariant that broke, or an empty string.
 std::string live(const history& h) {
   std::optional<world> w;
   try {
@@ -66,7 +68,7 @@ std::string live(const history& h) {
   return {};
 }
 
-/// As RapidCheck's own bindings to other test programs do it.
+/// As RapidCheck's own integrations into other test frameworks do it.
 rc::detail::TestParams how_often() {
   auto out = rc::detail::configuration().testParams;
   if (!std::getenv("RC_PARAMS"))

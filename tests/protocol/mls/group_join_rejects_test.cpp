@@ -8,8 +8,7 @@ namespace {
 constexpr auto private_extension = extension_type{0xf001};
 constexpr auto private_proposal = proposal_type{0xf002};
 
-/// A GroupInfo of member 0 that its member changed and signed again, and what a joiner and a server say of
-/// it.
+/// A GroupInfo that member 0 changed and signed again, and the reactions of a joiner and a server.
 struct info_forger {
   room r{3};
   mls_message good = taken(read_message(taken(r[0].group_info(tree_delivery::in_group_info))));
@@ -120,7 +119,7 @@ TEST_CASE("12.4.3: who joins from outside a group that it is in already is told 
   const auto is_known = [](bytes_view id) { return equal(id, text("a group")); };
   CHECK(broken(join_externally(info, std::nullopt, r.identity("x"), std::nullopt, r.s, {}, is_known)) ==
         rule::group_exists);
-  // Taking the place of an older appearance is what such a client wants.
+  // A client that replaces an earlier membership of its own is not refused.
   CHECK(broken(join_externally(info, std::nullopt, state_of(r[2]).identity.copy(), leaf(2), r.s, {},
                                is_known)) == rule::none);
 }
@@ -172,7 +171,7 @@ TEST_CASE("12.4.3.1: group secrets and a GroupInfo that cannot be opened are ref
   std::get<welcome>(read.body).secrets[0].secrets.ciphertext[0] ^= 1;
   CHECK(f.answer(encoded(read)) == rule::cannot_open);
   read = taken(read_message(f.made.welcomes[0]));
-  std::get<welcome>(read.body).encrypted_group_info[0] ^= 1; // also what the secrets are bound to
+  std::get<welcome>(read.body).encrypted_group_info[0] ^= 1; // the secrets are bound to this too
   CHECK(f.answer(encoded(read)) == rule::cannot_open);
   CHECK(f.answer(f.changed([](auto& in) { in.told.joiner_secret = secret{bytes(32, 1)}; })) ==
         rule::cannot_open);
@@ -224,7 +223,7 @@ TEST_CASE("12.4.3.1: a tree that is missing, or not the one of the GroupInfo, is
   welcome_forger f;
   CHECK(f.answer(f.changed([](auto& in) { in.info.context.tree_hash[0] ^= 1; })) == rule::tree_hash_mismatch);
   const auto welcome = f.made.welcomes[0];
-  f.tree = f.r[0].ratchet_tree(); // of the epoch before
+  f.tree = f.r[0].ratchet_tree(); // from the epoch before
   CHECK(f.answer(welcome) == rule::tree_hash_mismatch);
   f.tree.reset();
   CHECK(f.answer(welcome) == rule::ratchet_tree_missing);
@@ -398,7 +397,7 @@ TEST_CASE("12.4.3.2: a GroupInfo without external key, signature, tree or the ri
 
 TEST_CASE("12.4.3.1: a Welcome beside a tree with another leaf of the joiner is refused") {
   welcome_forger f;
-  // A second key package of the same client: the tree holds the leaf of the first.
+  // A second key package of the same client; the tree contains the leaf of the first one.
   const auto second = f.r.invite(f.g.who.copy());
   const auto read = taken(read_message(f.made.welcomes[0]));
   const auto& w = *read.as<welcome>();
@@ -523,7 +522,7 @@ TEST_CASE("6.2: who is no member sends no membership tag, and a member sends one
 TEST_CASE("6.1: a proposal carries no confirmation tag") {
   room r{2};
   const auto message = taken(r[1].propose(removal_of(0), r.s));
-  encoder e; // where a commit has one: between signature and membership tag
+  encoder e; // the position of a commit's tag: between signature and membership tag
   const bytes_view all = message;
   e.raw(all.first(all.size() - 33)).opaque(bytes(32)).raw(all.last(33));
   CHECK(broken(r[0].receive(e.out(), r.s)) == rule::malformed);

@@ -1,5 +1,5 @@
-// What proposals are to each other (RFC 9420, sections 12.1, 12.2 and 12.4): kept until a commit names them,
-// good only together, in each other's way, or too many.
+// Dependencies between proposals (RFC 9420, sections 12.1, 12.2 and 12.4): they are kept until a commit
+// names them, are valid only together, exclude each other, or are too many.
 #include "protocol/mls/follower.hpp"
 #include "tests/protocol/mls/group_forger.hpp"
 
@@ -28,7 +28,7 @@ struct followed_room {
     return taken(follower::begin(taken(r[0].group_info(tree_delivery::in_group_info)), {}, r.s));
   }
 
-  /// By a member that keeps to the RFC and not to what ours likes to send.
+  /// Proposed by a member that keeps to the RFC, but not to the limits on what our engine sends.
   void proposed_by(std::size_t by, const proposal& p) {
     auto& st = state_of(r[by]);
     framed_content content{to_bytes(r[by].id()), r[by].epoch(), st.as_sender(), {}, p};
@@ -74,7 +74,7 @@ TEST_CASE("12.1.7: extensions that somebody lacks whom another proposal removes 
   f.r.add("who lacks it");
   f.server = f.begun();
   f.proposed_by(1, new_extensions(requiring_rare()));
-  CHECK(covered_by(f.r.commit(0)) == 0); // alone it would lock somebody out
+  CHECK(covered_by(f.r.commit(0)) == 0); // alone it would exclude a member
   f.proposed_by(1, removal_of(3));
   CHECK(covered_by(f.committed(0)) == 2);
   CHECK(f.r[0].extensions() == requiring_rare());
@@ -91,7 +91,7 @@ TEST_CASE("12.1.7: extensions that others' Updates begin to support are kept, an
     const auto key = make_hpke_key(f.r.random);
     auto& st = state_of(f.r[who]);
     st.identity.capabilities = with_rare();
-    CHECK(covered_by(f.r.commit(2)) == who); // not yet the extensions
+    CHECK(covered_by(f.r.commit(2)) == who); // the extensions are not covered yet
     f.proposed_by(who,
                   update_of(f.r, who, [&](auto& l) { l.encryption_key = public_key_of(key.public_key); }));
     st.own_updates.push_back({st.now.proposals.back().ref, {key.private_key.copy(), key.public_key}});
@@ -117,7 +117,7 @@ TEST_CASE("12.4: a proposal that no commit could cover alone does not keep a mem
   const auto again = f.r.invite(state_of(f.r[2]).identity.copy());
   f.proposed_by(1, again.add());
   CHECK(words_in(f.r[1].receive(f.r.say(0, "hello"), f.r.s)) == "hello");
-  CHECK(broken(f.r[0].propose(again.add(), f.r.s)) == rule::duplicate_signature_key); // and ours sends none
+  CHECK(broken(f.r[0].propose(again.add(), f.r.s)) == rule::duplicate_signature_key); // our engine sends none
 }
 
 // --- proposals that exclude each other
@@ -132,7 +132,7 @@ TEST_CASE("12.2: whoever was to leave leaves, though Updates do not go together"
     leaf.encryption_key = public_key_of(make_hpke_key(r.random).public_key);
     leaf.source = leaf_node_source::update;
     sign(leaf, same, {r[by].id(), r[by].own_leaf()});
-    r.proposed(by, {update_proposal{std::move(leaf)}}); // good alone
+    r.proposed(by, {update_proposal{std::move(leaf)}}); // valid alone
   }
   r.proposed(3, removal_of(4));
   auto made = r.commit(0);
@@ -148,12 +148,12 @@ TEST_CASE("8.4: a commit does not cover what others proposed with a key that not
   const auto resumption = [&](std::uint64_t epoch) -> proposal {
     return {psk_proposal{resumption_psk(resumption_usage::application, text("a group"), epoch, r.random)}};
   };
-  r.proposed(1, resumption(r[0].epoch() - 1)); // whoever joined since has it not
+  r.proposed(1, resumption(r[0].epoch() - 1)); // a member that joined since does not have it
   CHECK(covered_by(r.commit(0)) == 0);
   r.proposed(1, resumption(r[0].epoch()));
   CHECK(covered_by(r.commit(0)) == 1);
   const auto g = r.invite("dora");
-  r.proposed(2, g.add()); // nor does who comes
+  r.proposed(2, g.add()); // nor does a new member
   auto made = r.commit(0);
   CHECK(covered_by(made) == 1);
   r.conclude(0, made);

@@ -286,7 +286,7 @@ TEST_CASE("12.2: the same pre-shared key twice is refused") {
   r.psks["k"] = text("known");
   const auto p = key_named(r, "k");
   forger{r}.check_list({p, p}, rule::psk_twice);
-  r.concluded(0, {p, key_named(r, "k")}); // of another nonce
+  r.concluded(0, {p, key_named(r, "k")}); // with another nonce
   r.check_talk();
 }
 
@@ -347,7 +347,7 @@ TEST_CASE("what would be larger than a message may be is not made, and nothing o
   CHECK(broken(r[0].propose(large, r.s)) == rule::too_large);
   CHECK(state_of(r[0]).now.proposals.empty());
   CHECK(broken(r[0].commit({.proposals = {large}}, r.s)) == rule::too_large);
-  // So is a GroupInfo, or a Welcome that holds one: its size is the group's.
+  // The same applies to a GroupInfo, or a Welcome that contains one: its size depends on the group.
   while (r.members.size() < 30)
     r.add("person");
   CHECK(broken(r[0].group_info(tree_delivery::in_group_info)) == rule::too_large);

@@ -1,4 +1,4 @@
-// What a group writes, and that the group which reads it goes on.
+// What a group writes, and that a group which reads it can continue.
 #include "protocol/mls/group_store.hpp"
 #include "protocol/mls/key_package_store.hpp"
 #include "tests/protocol/mls/stored_state.hpp"
@@ -10,7 +10,7 @@ using namespace parley::mls;
 using namespace parley::mls::test;
 
 namespace {
-/// A store in memory that counts, and fails at a chosen call.
+/// An in-memory store that counts, and fails at a chosen call.
 struct failing_store final : memory_parts {
   std::size_t written = 0, fail_at = 0;
   mutable std::size_t calls = 0;
@@ -156,7 +156,7 @@ TEST_CASE("a save during which the store fails says so, and the group in memory 
   using saving = std::function<result<void>(room&, failing_store&)>;
   const saving save = [](room& r, failing_store& at) { return group_store::save(r[0], at); };
   const std::vector<std::pair<preparing, saving>> cases{
-      // All there is, for the first time, over what somebody left.
+      // Everything, for the first time, over leftovers of another state.
       {[](room&, failing_store& at) { at.parts["left"] = text("by somebody"); }, save},
       // A message.
       {[](room& r, failing_store& at) {
@@ -164,7 +164,7 @@ TEST_CASE("a save during which the store fails says so, and the group in memory 
          (void)r[0].receive(r.say(2, "hello"), r.s);
        },
        save},
-      // The next epoch, with one that is no longer kept, and without a commit that waited.
+      // The next epoch, with one past epoch that is no longer kept, and without a pending commit.
       {[](room& r, failing_store& at) {
          done(group_store::save(r[0], at));
          done(group_store::save_pending(r[0], r.commit(0).pending, at));
@@ -174,7 +174,7 @@ TEST_CASE("a save during which the store fails says so, and the group in memory 
          full_state(r);
        },
        save},
-      // A commit that waits.
+      // A pending commit.
       {[](room& r, failing_store& at) { done(group_store::save(r[0], at)); },
        [](room& r, failing_store& at) { return group_store::save_pending(r[0], r.commit(0).pending, at); }}};
   for (const auto& [prepare, save_it] : cases)
@@ -287,7 +287,8 @@ TEST_CASE("a message writes at most 2 KiB, however many members there are") {
     failing_store mine, theirs;
     done(group_store::save(r[0], mine));
     done(group_store::save(other, theirs));
-    // The first is the worst: the way down to its sender's leaf, and as many keys jumped over as are kept.
+    // The first message is the worst case: the path down to its sender's leaf, and the maximum
+    // number of skipped keys.
     for (int k = 0; k < 3; ++k) {
       mine.written = theirs.written = 0;
       const auto message = r.say(0, "hello");
@@ -327,7 +328,7 @@ TEST_CASE("a device that restarts joins by the Welcome that came meanwhile, and 
 
   const auto [name, value] = *device.parts.begin();
   for (std::size_t i = 0; i < value.size(); ++i) {
-    // X25519 does not look at these bits of a private key.
+    // X25519 ignores these bits of a private key.
     const auto from_end = value.size() - i;
     const bool is_clamped = from_end == 64 || from_end == 33 || from_end == 32 || from_end == 1;
     device.parts[name][i] ^= is_clamped ? 0x18 : 1;

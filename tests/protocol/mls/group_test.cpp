@@ -425,7 +425,7 @@ TEST_CASE("a proposal that comes as a PrivateMessage is kept and committed") {
   CHECK(std::get<commit>(taken(read_message(made.commit)).as<public_message>()->content.body).proposals ==
         std::vector<proposal_or_ref>{{ref}});
   CHECK(commit_in(r[1].receive(made.commit, r.s)).removes_this_member());
-  CHECK(broken(r[2].receive(made.commit, r.s)) == rule::unknown_proposal); // never had it
+  CHECK(broken(r[2].receive(made.commit, r.s)) == rule::unknown_proposal); // it never received the proposal
 }
 
 TEST_CASE("an encrypted commit that came before what it names opens again, until it was confirmed") {
@@ -441,10 +441,10 @@ TEST_CASE("an encrypted commit that came before what it names opens again, until
   r.psks.clear();
   CHECK(broken(r[2].receive(sealed, r.s)) == rule::psk_unknown);
   r.psks["word"] = text("known to all");
-  commit_in(r[2].receive(sealed, r.s)); // dropped
+  commit_in(r[2].receive(sealed, r.s)); // the pending commit is dropped
   done(r[2].confirm(commit_in(r[2].receive(sealed, r.s))));
   CHECK(r[2].epoch() == 3);
-  // 9.2: nothing is kept that would open it.
+  // 9.2: no key is kept that would open it.
   const auto from = ratchet_kind::handshake;
   CHECK(broken(state_of(r[2]).past.at(2).keys.find(leaf_index{0}, from, 0)) == rule::generation_used);
 }
@@ -529,7 +529,7 @@ TEST_CASE("5.3.1: nobody makes a commit whose credential the group's policy woul
   r[0].use_credential({.identity = text("person 0")});
   r.concluded(0);
   const auto asked = r.policy.asked;
-  r.concluded(0); // nothing is asked of a credential that stays
+  r.concluded(0); // a credential that stays is not checked again
   CHECK(r.policy.asked == asked);
   CHECK(broken(join_externally(taken(r[0].group_info(tree_delivery::in_group_info)), std::nullopt,
                                r.identity("somebody else"), leaf_index{1}, r.s)) ==

@@ -1,7 +1,8 @@
 #pragma once
-// A history of a group as a value: how it begins, and its steps. The numbers of a step are read against what
-// the group is when it is their turn (the member who acts is `number modulo members`), so that any list of
-// steps is a history, and a shorter one too: that is how RapidCheck finds the shortest that fails.
+// A history of a group as a value: its beginning, and its steps. The numbers of a step are interpreted
+// when the step runs, relative to the group's state at that time (the acting member is `number modulo
+// members`). So any list of steps is a valid history, and so is any shorter list, which lets RapidCheck
+// find the shortest history that fails.
 #include <array>
 #include <cstdint>
 #include <ostream>
@@ -12,17 +13,17 @@ namespace parley::mls::test {
 
 enum class step : std::uint8_t {
   speak,   ///< application messages
-  offer,   ///< messages come: late, again, in any order, to anybody
-  propose, ///< a member, in the clear or sealed; some do not get it
-  ask,     ///< somebody from outside proposes
-  late,    ///< proposals that were lost come
+  offer,   ///< messages arrive: late, repeated, in any order, at any member
+  propose, ///< by a member, in clear or encrypted; some members do not receive it
+  ask,     ///< a party outside the group proposes
+  late,    ///< lost proposals arrive
   commit,
-  race,    ///< several commit in one epoch
+  race,    ///< several members commit in one epoch
   join,    ///< by an external commit
-  resync,  ///< a member comes again by an external commit
-  wake,    ///< a member hears what it slept through
-  restart, ///< a member is saved and loaded
-  steal,   ///< somebody copies a member's keys
+  resync,  ///< a member joins again by an external commit
+  wake,    ///< a member receives what it missed while it was offline
+  restart, ///< a member is saved and loaded again
+  steal,   ///< an attacker copies a member's keys
   forge,   ///< a handshake that breaks a rule
   end,     ///< a ReInit
 };
@@ -35,12 +36,12 @@ inline std::string_view name_of(step s) {
 
 struct command {
   step what{};
-  std::array<std::uint8_t, 12> picks{}; ///< zeros: the simplest of its kind
+  std::array<std::uint8_t, 12> picks{}; ///< zeros are the simplest step of its kind
 };
 
 struct history {
-  std::uint8_t members = 0;     ///< besides the first
-  std::uint8_t past_epochs = 0; ///< that stay readable
+  std::uint8_t members = 0;     ///< in addition to the first one
+  std::uint8_t past_epochs = 0; ///< the number that stays readable
   std::vector<command> steps;
 };
 
@@ -60,14 +61,14 @@ inline std::ostream& operator<<(std::ostream& out, const history& h) {
   return out;
 }
 
-/// Reads the numbers of a step, one after the other; when there are no more of them, zeros.
+/// Reads the numbers of a step one after the other; returns zeros when there are no more.
 class picks {
 public:
   explicit picks(const command& c) : from_{c} {}
   std::size_t next() { return at_ < from_.picks.size() ? from_.picks[at_++] : 0; }
   std::size_t any(std::size_t n) { return next() % n; } ///< below n
   bool one_in(std::size_t n) { return any(n) == n - 1; }
-  /// About every fourth bit: for those who sleep, or to whom something is lost.
+  /// Sets about one bit in four: the members that are offline, or that lose a message.
   std::size_t some() {
     const auto a = next();
     return a & (a >> 3 | a << 5);

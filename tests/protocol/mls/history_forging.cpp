@@ -1,4 +1,4 @@
-// What the engine does not send: handshakes as PrivateMessages, and such as break a rule.
+// Handshakes that the engine never sends: those in PrivateMessages, and those that break a rule.
 #include "tests/protocol/mls/history_world.hpp"
 
 #include <algorithm>
@@ -7,7 +7,7 @@ namespace parley::mls::test {
 
 using pending_fields = std::tuple<commit_effects&, tree_changes&, group_context&, bytes&, bytes&, bytes&,
                                   epoch_secrets&, private_tree&>;
-/// The back door to a pending commit, in the order of its members.
+/// Access to a pending commit's fields, in the order of its members.
 pending_fields fields_of(pending_commit& p);
 template <auto... Members>
 struct opened_pending {
@@ -57,7 +57,8 @@ handshake sealed_update(person& p, const surroundings& s) {
   return h;
 }
 
-/// As the engine makes one, step by step (12.4.1), but for the wire format, which is part of the transcript.
+/// Created in the same steps as by the engine (12.4.1), except for the wire format, which is
+/// part of the transcript.
 std::optional<committed> sealed_commit(person& p, const commit_options& options, const surroundings& s) {
   auto& st = state_of(p.g);
   const auto list = st.covered(options, s);
@@ -131,10 +132,10 @@ struct forgery {
   std::string name;
   bytes message;
   std::vector<rule> why;
-  bool server_sees = true; ///< as somebody without secrets does
+  bool server_sees = true; ///< a follower without secrets can detect it
 };
 
-/// A good commit of a member, and what can be made of it.
+/// A valid commit of a member, and the forgeries that can be made from it.
 struct forger {
   world& w;
   person& by;
@@ -168,7 +169,7 @@ proposal removal(leaf_index i) {
 
 constexpr std::size_t forgeries = 21;
 
-/// `other`: somebody else's leaf.
+/// `other` is the leaf of another member.
 forgery forged(std::size_t kind, forger& f, leaf_index other, const signature_key_pair& others_key) {
   auto& m = f.message;
   auto& path = f.list().path;
@@ -240,7 +241,7 @@ forgery forged(std::size_t kind, forger& f, leaf_index other, const signature_ke
     const auto psk = resumption_psk(resumption_usage::application, text("never heard of"), 1'000, f.w.random);
     return {"a key that nobody holds",
             f.with_list({{proposal{psk_proposal{psk}}}}),
-            // Who opens a path does so first.
+            // A member that opens a path does so first.
             {rule::psk_unknown, rule::cannot_open},
             false};
   }
@@ -300,7 +301,7 @@ void world::forge(picks p) {
     must(server->ratchet_tree() == tree && server->epoch() == epoch(), "a check changes nothing");
   }
   if (p.one_in(2))
-    place(by, good, {.asleep = p.some()}); // it is still as good as it was
+    place(by, good, {.asleep = p.some()}); // the commit is still valid
 }
 
 } // namespace parley::mls::test

@@ -1,5 +1,5 @@
-// What people do in a history. Numbers are read in the order in which they matter, so that shorter lists of
-// them mean less.
+// What members do in a history. The numbers of a step are read in the order of their importance, so
+// that a shorter list describes a simpler step.
 #include "tests/protocol/mls/history_world.hpp"
 
 #include <algorithm>
@@ -7,7 +7,7 @@
 namespace parley::mls::test {
 namespace {
 
-constexpr std::size_t words_of_an_epoch_max = 40; ///< less than a ratchet keeps keys of jumped-over messages
+constexpr std::size_t words_of_an_epoch_max = 40; ///< fewer than the skipped keys that a ratchet keeps
 constexpr std::size_t proposals_of_an_epoch_max = 8;
 
 } // namespace
@@ -35,7 +35,7 @@ void world::speak(picks p) {
   for (auto n = 1 + p.any(3); n > 0; --n) {
     auto words = "message " + std::to_string(said.size()) + " of " + who.name;
     auto message = granted(who.g.send(view_of(words), {}, s), "a member speaks");
-    // Changed on its way, it is refused, and costs nothing.
+    // If it is changed in transit, it is refused and nothing is lost.
     auto changed = message;
     changed[changed.size() - 1 - p.any(60)] ^= 1;
     said.push_back({epoch(), by, std::move(words), std::move(message)});
@@ -147,7 +147,7 @@ void world::propose(picks p) {
     h.message = granted(what ? who.g.propose(*what, s) : who.g.propose_update(s), "a member proposes");
     h.epoch = epoch();
     h.ref = state_of(who.g).now.proposals.back().ref;
-    for (const auto& known_one : state_of(who.g).now.proposals) // the same again has its old place
+    for (const auto& known_one : state_of(who.g).now.proposals) // the same proposal again keeps its position
       if (what && known_one.from == state_of(who.g).as_sender() && known_one.proposal == *what)
         h.ref = known_one.ref;
   }
@@ -156,7 +156,8 @@ void world::propose(picks p) {
   send(std::move(h));
 }
 
-/// From outside: a sender whom the group lists, or not; a new member that wants to be added.
+/// Proposals from outside: by a sender that the group lists, by one that it does not list, and by a new
+/// member that asks to be added.
 void world::ask(picks p) {
   const auto by = actor(p.next());
   auto& who = people[by];
@@ -278,13 +279,13 @@ void world::commit_one(picks p) {
   place(by, c, f);
 }
 
-/// Each has heard all, and makes a commit; the server takes the first, if any.
+/// Each racing member has received everything and creates a commit; the server accepts the first, if any.
 void world::race(picks p) {
   std::vector<std::pair<std::size_t, committed>> racing;
   const auto first = actor(p.next());
   if (ended)
     return;
-  const auto wins = p.any(4); // 3: nobody
+  const auto wins = p.any(4); // 3: none wins
   const auto hears = p.next();
   const fate f{.asleep = p.some(), .gives_up = p.next()};
   std::string names;
@@ -299,7 +300,7 @@ void world::race(picks p) {
     names += name + (racing.back().second.sealed ? ", sealed; " : "; ");
   }
   note("a race: " + names + (wins < racing.size() ? std::to_string(wins) + " wins" : "nobody wins"));
-  // Some hear a loser first. Nothing is changed by looking at it.
+  // Some members receive a losing commit first. Checking it must change nothing.
   for (std::size_t i = 0; i < people.size(); ++i) {
     auto& who = people[i];
     if (!is_among(hears, i) || !who.has_rest() || who.at != log.size())

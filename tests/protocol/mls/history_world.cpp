@@ -211,7 +211,7 @@ void world::hear_commit(std::size_t who, const handshake& h) {
     enter(p);
 }
 
-/// Whoever lacks a pre-shared key, or has a wrong one, is not let along.
+/// A member that lacks a pre-shared key, or has a wrong one, cannot follow the commit.
 void world::try_without_keys(person& p, const handshake& h) {
   const auto holds = [&](const pre_shared_key_id& id) {
     return id.type == psk_type::resumption && id.epoch >= p.since && h.epoch - id.epoch <= how.past_epochs;
@@ -226,7 +226,7 @@ void world::try_without_keys(person& p, const handshake& h) {
   at_hand = keys_at_hand::all;
 }
 
-/// An epoch is the same for all who come into it.
+/// The facts of an epoch are the same for all members that enter it.
 void world::enter(person& p) {
   auto& st = state_of(p.g);
   const auto exported =
@@ -251,7 +251,7 @@ void world::enter(person& p) {
   must(first.resumption == is.resumption, "all in an epoch have one resumption key");
 }
 
-/// Offers a message to anybody, and knows what must become of it.
+/// Delivers a message to an arbitrary member and checks the outcome.
 void world::offer(std::size_t who, std::size_t n) {
   auto& p = people[who];
   const auto& m = said[n];
@@ -458,7 +458,8 @@ void world::place_external(external_join& joining, std::string name, std::option
 
 // --- checks that need keys
 
-/// Keys that were copied open nothing when their owner made new ones or was removed; before that they do.
+/// Copied keys open nothing after their owner created new ones or was removed; before that
+/// they open the path.
 void world::try_old_keys(const commit& c, person& committer, bytes_view transcript_before,
                          const commit_effects& effects) {
   if (c.path) {
@@ -487,7 +488,7 @@ void world::try_old_keys(const commit& c, person& committer, bytes_view transcri
   for (auto& k : stolen) {
     k.is_fresh = false;
     if (k.worthless_for > 0 && --k.worthless_for == 0)
-      k.whose = people.size(); // to be forgotten
+      k.whose = people.size(); // removed below
   }
   std::erase_if(stolen, [&](const auto& k) { return k.whose == people.size(); });
 }
@@ -505,7 +506,7 @@ void world::finish() {
   note("the end");
   for (std::size_t i = 0; i < people.size(); ++i)
     catch_up(i);
-  // Whoever could not follow comes again.
+  // Members that could not follow join again.
   while (!ended && std::ranges::any_of(people, [](const auto& p) { return p.in && p.stuck; }))
     resync(picks{{step::resync, {}}});
   for (std::size_t i = 0; i < people.size(); ++i) {

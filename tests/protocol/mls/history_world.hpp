@@ -1,9 +1,10 @@
 #pragma once
-// The people of a history, the server between them, and what must hold whatever they do.
+// The members of a history, the server between them, and the invariants.
 //
-// The server puts handshakes into one order, `log`; of two commits of one epoch it takes the first. People
-// hear the log from its start, each at its own pace: whoever acts hears all of it before. What must hold of
-// an epoch is written down by the first who enters it (`ledger`) and compared by all others.
+// The server puts handshakes into one order, `log`; of two commits of one epoch it accepts the first.
+// Each member receives the log from its start at its own pace, and receives all of it before it acts.
+// The first member that enters an epoch records the facts of the epoch in `ledger`, and all others
+// are compared with them.
 #include "protocol/mls/follower.hpp"
 #include "tests/protocol/mls/group_fixture.hpp"
 #include "tests/protocol/mls/history.hpp"
@@ -15,12 +16,12 @@
 
 namespace parley::mls::test {
 
-/// Not doctest's: while RapidCheck looks for the shortest history, failures are what it wants.
+/// This is not a doctest failure, because RapidCheck needs failures while it looks for the shortest history.
 struct broken_law : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// How often something was done, over all histories of a run.
+/// Counts how often each kind of event happened, over all histories of a run.
 struct tally {
   std::map<std::string, std::uint64_t> done;
   std::uint64_t laws = 0;
@@ -38,7 +39,7 @@ T granted(result<T> r, std::string_view what) {
   if constexpr (!std::is_void_v<T>)
     return std::move(*r);
 }
-/// What a message was, as it must be.
+/// Returns the received message, which must be of type T.
 template <class T>
 T heard(result<received_message> r, std::string_view what) {
   auto message = granted(std::move(r), what);
@@ -48,16 +49,16 @@ T heard(result<received_message> r, std::string_view what) {
 }
 void must_be(rule is, rule expected, std::string_view what);
 
-constexpr auto rare_extension = extension_type{0xf001}; ///< that some support and some do not
+constexpr auto rare_extension = extension_type{0xf001}; ///< supported by some members only
 
 struct person {
   std::string name;
   group g;
   std::uint64_t since;            ///< the first epoch
-  std::size_t at;                 ///< handshakes of the log that were heard
-  bool in = true;                 ///< as the server sees it
-  bool stuck = false;             ///< a commit could not be followed, and will not be
-  std::set<std::size_t> missed{}; ///< proposals of this epoch that were lost on their way
+  std::size_t at;                 ///< the number of handshakes of the log that it has received
+  bool in = true;                 ///< from the server's point of view
+  bool stuck = false;             ///< it could not follow a commit, and never will
+  std::set<std::size_t> missed{}; ///< proposals of this epoch that it did not receive
   memory_parts disk{};
   client_identity who() const { return state_of(const_cast<group&>(g)).identity.copy(); }
   bool has_rest() const { return in && !stuck; }
@@ -65,31 +66,31 @@ struct person {
 
 struct handshake {
   bytes message;
-  std::optional<std::size_t> by; ///< nobody of the people: from outside
+  std::optional<std::size_t> by; ///< empty: a party outside the group
   std::uint64_t epoch = 0;
   bool sealed = false;
-  std::optional<proposal_ref> ref{}; ///< of a proposal
-  std::size_t lost_to = 0;           ///< a proposal
-  // Of a commit:
+  std::optional<proposal_ref> ref{}; ///< set for a proposal
+  std::size_t lost_to = 0;           ///< of a proposal: members that did not receive it
+  // The following are set for a commit.
   std::vector<proposal_ref> covers{};
   std::vector<pre_shared_key_id> psks{};
   std::vector<leaf_index> removed{};
   bool ends = false;
-  std::size_t gives_up = 0; ///< who, lacking a proposal, does not wait for it
+  std::size_t gives_up = 0; ///< members that lack a proposal and do not wait for it
 };
 
-/// A commit that its maker has not sent.
+/// A commit that its committer has not sent yet.
 struct committed {
   made_commit made;
   commit content;
   bool sealed = false;
 };
-/// What happens on the way of a commit. All zeros: nothing.
+/// What happens while a commit is in transit. All zeros mean that nothing happens.
 struct fate {
-  std::size_t asleep = 0;     ///< who does not hear it yet
-  std::size_t gives_up = 0;   ///< as in handshake
-  std::size_t stays_away = 0; ///< who was added and never comes
-  bool dies = false;          ///< the committer, after sending
+  std::size_t asleep = 0;     ///< members that do not receive it yet
+  std::size_t gives_up = 0;   ///< as in `handshake`
+  std::size_t stays_away = 0; ///< added members that never join
+  bool dies = false;          ///< the committer crashes after sending
 };
 
 struct spoken {
@@ -99,7 +100,7 @@ struct spoken {
   bytes message;
 };
 
-/// What all who are in an epoch have in common.
+/// What is the same for all members in an epoch.
 struct epoch_facts {
   bytes authenticator, exported, tree_hash, interim_hash;
   std::vector<member> roster;
@@ -107,12 +108,12 @@ struct epoch_facts {
   secret resumption;
 };
 
-/// Somebody's private keys, copied.
+/// A copy of a member's private keys.
 struct stolen_keys {
   std::size_t whose;
   std::map<node_index, secret> keys;
-  bool is_fresh = true;  ///< nothing was committed since
-  int worthless_for = 0; ///< so many commits more are tried; 0 while the keys are good
+  bool is_fresh = true;  ///< nothing has been committed since the copy
+  int worthless_for = 0; ///< the number of commits for which they are still tried; 0 while the keys are valid
 };
 
 enum class keys_at_hand : std::uint8_t { all, none, wrong };
@@ -144,7 +145,7 @@ struct world {
 
   // --- events
   void note(const std::string& what) { trail_ += what + "\n  "; }
-  /// Somebody who can act, and has heard everything.
+  /// Returns a member that can act and has received everything.
   std::size_t actor(std::size_t pick);
   std::uint64_t epoch() const { return ledger.rbegin()->first; }
   guest invite(bool supports_rare = true);
@@ -153,11 +154,11 @@ struct world {
   std::optional<leaf_index> other_leaf(person& p, std::size_t pick);
   extension_list some_extensions(std::size_t pick);
   pre_shared_key_id some_key(std::size_t pick);
-  void send(handshake h); ///< a proposal, to all
+  void send(handshake h); ///< a proposal, sent to all
   committed make(person& p, const commit_options& options, bool sealed);
   handshake to_place(std::size_t by, const committed& c, const fate& f);
   void place(std::size_t by, committed& c, const fate& f);
-  /// `replaced`: who comes again.
+  /// `replaced` is the earlier membership of a client that joins again.
   void place_external(external_join& joining, std::string name, std::optional<std::size_t> replaced,
                       const fate& f);
   void welcome_all(const committed& c, const handshake& h, const fate& f);
@@ -192,10 +193,10 @@ struct world {
   std::vector<handshake> log;
   std::map<std::uint64_t, epoch_facts> ledger;
   std::vector<spoken> said;
-  std::set<std::pair<std::size_t, std::size_t>> read; ///< who, which
-  std::map<bytes, guest> guests;                      ///< of this epoch, by the reference of the package
+  std::set<std::pair<std::size_t, std::size_t>> read; ///< (member, message)
+  std::map<bytes, guest> guests;                      ///< of this epoch, by the reference of the key package
   std::vector<stolen_keys> stolen;
-  std::optional<follower> server; ///< none while handshakes are sealed
+  std::optional<follower> server; ///< empty while handshakes are encrypted
   bool ended = false;
   std::size_t came = 0;
 
@@ -203,13 +204,13 @@ private:
   std::string trail_;
 };
 
-/// A proposal or commit as PrivateMessage, which the engine takes and does not make. Nothing: these proposals
-/// do not go together.
+/// A proposal or commit as a PrivateMessage, which the engine accepts and never creates. An empty
+/// optional means that the proposals are not valid together.
 handshake sealed_proposal(person& p, const proposal& what, const surroundings& s);
 handshake sealed_update(person& p, const surroundings& s);
 std::optional<committed> sealed_commit(person& p, const commit_options& options, const surroundings& s);
 
-/// All that a group remembers but for its message keys.
+/// The whole state of a group except its message keys.
 bytes digest(const group& g);
 public_message read_public(bytes_view message);
 

@@ -21,7 +21,7 @@ bool same_key(const message_key& a, const message_key& b) {
          equal(a.nonce.view(), b.nonce.view());
 }
 
-/// The key of this generation, as a sender would have it.
+/// The key of this generation, as its sender derives it.
 message_key sent(leaf_index leaf, ratchet_kind kind, std::uint32_t generation) {
   auto tree = tree_of(8, {.generation_jump_max = generation});
   return std::move(tree.find(leaf, kind, generation)->key);
@@ -54,7 +54,7 @@ group_info info_of(const spoken& group) {
   return out;
 }
 
-/// A Welcome for one, and what opens it.
+/// A Welcome for one recipient, and what opens it.
 struct invitation {
   spoken group;
   hpke_key_pair init_key = make_hpke_key(group.random);
@@ -108,7 +108,7 @@ TEST_SUITE("8: key schedule") {
     CHECK(confirmed != confirmed_transcript_hash({}, format));
     CHECK(confirmed != confirmed_transcript_hash({}, content));
     CHECK(confirmed != confirmed_transcript_hash({}, signature));
-    CHECK(confirmed == confirmed_transcript_hash({}, tag)); // it confirms the hash, so it is not in it
+    CHECK(confirmed == confirmed_transcript_hash({}, tag)); // it does not include the tag
     CHECK(interim_transcript_hash(confirmed, group.tag) != interim_transcript_hash(confirmed, bytes(32)));
   }
 
@@ -300,7 +300,7 @@ TEST_SUITE("9: secret tree") {
     tree.consume(std::move(two));
     CHECK(broken(tree.find(leaf5, application, 2)) == rule::generation_used);
     CHECK(broken(tree.find(leaf5, application, 0)) == rule::generation_used);
-    CHECK(tree.find(leaf5, application, 1)); // is still to come
+    CHECK(tree.find(leaf5, application, 1)); // has not arrived yet
     CHECK(tree.next(leaf5, application).value().generation == 3);
   }
 
@@ -337,7 +337,7 @@ TEST_SUITE("9: secret tree") {
     auto tree = tree_of(1024);
     CHECK(tree.take_changes() == std::vector{part{part::what::node, 1023}});
     use(tree, leaf5, application, 0);
-    CHECK(tree.take_changes().size() == 2 * 10 + 1 + 2); // nodes above the leaf and beside it, two ratchets
+    CHECK(tree.take_changes().size() == 2 * 10 + 1 + 2); // the path, its siblings, and two ratchets
     use(tree, leaf5, application, 1);
     CHECK(tree.take_changes() == std::vector{part{part::what::ratchet, 2 * 5 + 1}});
     CHECK(tree.take_changes().empty());
@@ -401,7 +401,7 @@ TEST_SUITE("9: secret tree") {
     CHECK(broken(tree.restore({part::what::ratchet, 3}, bytes(37))) == rule::malformed);
     CHECK(broken(tree.restore({part::what::ratchet, 16}, bytes(36))) == rule::malformed);
     CHECK(broken(tree.restore({part::what::ratchet, 3}, bytes(36 + 32))) ==
-          rule::malformed); // late, but not before
+          rule::malformed); // late is allowed, early is not
     const auto kept = [](std::initializer_list<std::uint8_t> generations) {
       encoder e;
       e.put(std::uint32_t{9}).raw(bytes(hash_bytes, 1));

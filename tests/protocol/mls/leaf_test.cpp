@@ -146,7 +146,7 @@ TEST_CASE_FIXTURE(leaf_fixture, "7.3: a leaf with an extension that it does not 
   CHECK(check() == rule::leaf_lacks_own_extension);
   leaf.extensions = {{extension_type{0x0a0a}, {}}}; // GREASE has no rule of its own (13.5)
   CHECK(check() == rule::leaf_lacks_own_extension);
-  leaf.extensions = {{extension_type::application_id, {}}}; // the default ones are not listed
+  leaf.extensions = {{extension_type::application_id, {}}}; // default types are not listed
   CHECK(check() == rule::none);
 }
 
@@ -211,7 +211,7 @@ TEST_CASE_FIXTURE(leaf_fixture, "13.5: unknown values and GREASE in capabilities
   leaf.extensions = {{extension_type{0x2a2a}, {1, 2, 3}}};
   CHECK(check() == rule::none);
   CHECK(check_package() == rule::none);
-  CHECK(*whole<leaf_node>(encoded(leaf)) == leaf); // and kept
+  CHECK(*whole<leaf_node>(encoded(leaf)) == leaf); // and it is kept
 }
 
 // --- 10 and 10.1 -------------------------------------------------------------------------------------------
@@ -241,7 +241,7 @@ TEST_CASE_FIXTURE(leaf_fixture,
   d.package.leaf_node.signature[5] ^= 1;
   sign(d.package, d.signer);
   CHECK(broken(check_key_package(d.package, rules, policy)) == rule::leaf_bad_signature);
-  CHECK(policy.asked == 0); // the policy never sees what nobody signed
+  CHECK(policy.asked == 0); // the policy is not asked about anything that was not signed
 }
 
 TEST_CASE_FIXTURE(leaf_fixture, "10.1: a key package whose leaf would be refused is refused") {

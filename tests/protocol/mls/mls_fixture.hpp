@@ -1,5 +1,5 @@
 #pragma once
-// Devices, leaves and trees for tests: everything follows from a seed.
+// Devices, leaves and trees for tests. A seed determines everything.
 #include "protocol/mls/leaf_validation.hpp"
 #include "protocol/mls/tree_kem.hpp"
 #include "protocol/mls/tree_validation.hpp"
@@ -11,7 +11,7 @@ namespace parley::mls::test {
 
 inline constexpr std::uint64_t now = 1'800'000'000, day = 24 * 3600;
 
-/// Other bytes at each call, the same in every run.
+/// Different bytes at each call, and the same bytes in every run.
 inline random_source seeded_random(std::uint64_t seed) {
   return [seed, call = std::uint64_t{0}](std::span<std::uint8_t> out) mutable {
     encoder e;
@@ -32,7 +32,7 @@ rule broken(const result<T>& r) {
   return r ? rule::none : r.error().broken;
 }
 
-/// Says yes to everybody and counts. For tests of what is not about credentials.
+/// Accepts everyone and counts the calls. For tests that are not about credentials.
 struct counting_policy : credential_policy {
   mutable int asked = 0;
   rule answer = rule::none;
@@ -72,8 +72,8 @@ inline device make_device(const random_source& random, std::string_view name = "
   return d;
 }
 
-/// A group as far as its tree goes: one public tree, since all members have the same, and every member's
-/// private keys. The tree hash stands for the GroupContext.
+/// The part of a group that concerns its tree: one public tree, because all members have the same, and
+/// every member's private keys. The tree hash takes the place of the GroupContext.
 struct tree_group {
   struct member {
     signature_key_pair signer;
@@ -105,7 +105,7 @@ struct tree_group {
     bytes context;
   };
 
-  /// What `sender` would send; the tree is as before.
+  /// Creates what `sender` would send; the tree is left unchanged.
   made make_commit(leaf_index sender, std::size_t adds = 0, std::vector<leaf_index> removes = {}) {
     made out;
     tree.begin();
@@ -123,7 +123,8 @@ struct tree_group {
     return out;
   }
 
-  /// Confirms it: each member of `readers` (all, if empty) opens the path as a receiver would.
+  /// Confirms the commit: each member in `readers` (all members, if empty) opens the path
+  /// as a receiver would.
   rule confirm(made commit, const std::vector<leaf_index>& readers = {}) {
     const auto sender = commit.path.keys.self;
     tree.apply(std::move(commit.changes));

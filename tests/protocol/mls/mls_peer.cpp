@@ -1,4 +1,4 @@
-// Our engine behind the line protocol of peers/PROTOCOL.md: one request a line, one answer a line.
+// Our engine behind the line protocol of peers/PROTOCOL.md: one request per line, one answer per line.
 #include "mls_peer_member.hpp"
 
 #include <iostream>
@@ -77,5 +77,5 @@ int main() {
   parley::mls::peer::server s;
   for (std::string line; std::getline(std::cin, line);)
     if (!line.empty())
-      std::cout << answer_line(s, line).dump() << std::endl; // flushed: somebody waits for it
+      std::cout << answer_line(s, line).dump() << std::endl; // flushed, because the driver waits for it
 }

@@ -5,7 +5,7 @@
 namespace parley::mls::peer {
 namespace {
 
-/// Who these members are is the driver's affair. In this program only.
+/// The driver decides who the members are. For this program only.
 struct everybody : credential_policy {
   result<void> accept(const presented_credential&) const override { return {}; }
   result<void> accept_successor(const credential&, const credential&) const override { return {}; }
@@ -23,7 +23,7 @@ surroundings around() {
 }
 
 group_settings settings() {
-  return {.pad = padding::none}; // the protocol wants none: sizes are compared
+  return {.pad = padding::none}; // the protocol asks for no padding, so that sizes can be compared
 }
 
 [[noreturn]] void refuse_as(error e) {
@@ -39,7 +39,7 @@ T taken(result<T> r) {
     return std::move(*r);
 }
 
-/// What an MLSMessage of one kind holds.
+/// The content of an MLSMessage of one kind.
 template <class T>
 T content_of(bytes_view message) {
   const auto read = taken(read_message(message));
@@ -49,7 +49,8 @@ T content_of(bytes_view message) {
   return *v;
 }
 
-/// The library makes a Welcome for each; the protocol has one for all. They share the GroupInfo.
+/// The library creates one Welcome per new member, and the protocol has one for all.
+/// They share the GroupInfo.
 bytes merged(const std::vector<bytes>& welcomes) {
   auto out = content_of<welcome>(welcomes.front());
   for (std::size_t n = 1; n < welcomes.size(); ++n)
@@ -96,7 +97,7 @@ bytes from_hex(const std::string& text) {
 member_of_peer::member_of_peer(bytes identity) {
   who_.signer = make_signature_key(around().random);
   who_.credential.identity = std::move(identity);
-  // Groups that core-crypto founds want both of everybody.
+  // Groups that core-crypto founds require both of all members.
   who_.capabilities.credentials = {credential_type::basic, credential_type::x509};
 }
 
@@ -266,7 +267,7 @@ json member_of_peer::receive(const json& request) {
   auto& theirs = std::get<pending_commit>(got);
   const bool is_active = !theirs.removes_this_member();
   taken(timed([&] { return g.confirm(std::move(theirs)); }));
-  pending_.reset(); // it was for the epoch that is over
+  pending_.reset(); // it was for an epoch that has ended
   if (!is_active)
     group_.reset();
   return {{"kind", "commit"}, {"active", is_active}};
@@ -287,7 +288,7 @@ json member_of_peer::state(const json&) {
     members.push_back({{"leaf", number(m.leaf)},
                        {"identity", to_hex(m.credential.identity)},
                        {"signature_key", to_hex(m.signature_key)}});
-  // The hash is in the GroupContext, which leaves the engine within a GroupInfo only.
+  // The hash is in the GroupContext, which the engine exposes only in a GroupInfo.
   const auto info = content_of<mls::group_info>(taken(g.group_info(tree_delivery::apart)));
   return {{"group", to_hex(g.id())},
           {"epoch", g.epoch()},

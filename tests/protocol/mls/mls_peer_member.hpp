@@ -1,5 +1,5 @@
 #pragma once
-// One member of a live peer: an operation of peers/PROTOCOL.md is a function here.
+// One member of a live peer: each operation of peers/PROTOCOL.md is a function here.
 #include "protocol/mls/group.hpp"
 
 #include <nlohmann/json.hpp>
@@ -11,7 +11,7 @@ namespace parley::mls::peer {
 
 using nlohmann::json;
 
-/// An answer that is a refusal: a code of the protocol, and what people read.
+/// A refusal as an answer: a code of the protocol, and text for people.
 struct refusal {
   std::string code, detail;
 };
@@ -41,16 +41,16 @@ public:
   json state(const json&);
   json export_secret(const json& request);
 
-  /// In the library since this was last asked.
+  /// The time spent in the library since the last call.
   std::int64_t take_microseconds();
 
 private:
   group& own_group();
-  group& free_group(); ///< without a pending commit
+  group& free_group(); ///< requires that there is no pending commit
   void check_free() const;
   json make_commit(const json& request, std::vector<proposal> proposals);
   json propose(const proposal& p);
-  /// Calls the library, by the clock.
+  /// Calls the library and measures the time.
   template <class F>
   auto timed(F&& call) {
     const auto begin = std::chrono::steady_clock::now();
@@ -61,7 +61,7 @@ private:
 
   client_identity who_;
   std::vector<own_key_package> packages_;
-  std::optional<group> group_, joining_; ///< `joining_`: by a commit of our own that is pending
+  std::optional<group> group_, joining_; ///< `joining_`: our external commit is pending
   std::optional<pending_commit> pending_;
   std::chrono::steady_clock::duration used_{};
 };

@@ -1,5 +1,5 @@
-// The table in requirements.md against the tests beside it and the rules of the engine: neither may promise
-// what is not there.
+// Compares the table in requirements.md with the tests beside it and the rules of the engine: neither
+// may name anything that does not exist.
 #include <doctest/doctest.h>
 
 #include <filesystem>
@@ -24,7 +24,7 @@ std::string text_of(const fs::path& file) {
   return out.str();
 }
 
-/// What the group `n` of each match holds.
+/// Returns the text of capture group `n` of each match.
 std::vector<std::string> all_of(const std::string& text, const std::string& pattern, std::size_t n = 1) {
   std::vector<std::string> out;
   const std::regex re{pattern};
@@ -41,7 +41,7 @@ std::string sources_in(const fs::path& folder, std::string_view ending) {
   return out;
 }
 
-/// A title may be written as several literals, one after the other.
+/// A title may be written as several adjacent literals.
 std::set<std::string> titles_in(const std::string& sources) {
   std::set<std::string> out;
   const std::string literal = R"("(?:[^"\\\n]|\\.)*")";
@@ -76,7 +76,7 @@ std::vector<std::string> quoted_in(const std::string& cell) {
   return all_of(cell, "`([^`]*)`");
 }
 
-/// Of error.hpp; `none` is not one.
+/// The rules in error.hpp, without `none`.
 std::vector<std::string> rules() {
   auto all = all_of(text_of(engine / "error.hpp"), R"(\n  ([a-z_0-9]+) = [1-9]\d*,)");
   REQUIRE(all.size() > 100);
@@ -116,8 +116,8 @@ TEST_CASE("every rule that the engine can answer is expected by a test") {
   for (const auto& r : rules()) {
     CAPTURE(r);
     CHECK((in_tests.contains(r) ||
-           r == "crypto_failed")); // libcrypto without memory, which nobody here can bring about
-    CHECK((in_engine.contains(r) || r == "store_failed")); // a word of the caller's store
+           r == "crypto_failed")); // needs libcrypto to fail for lack of memory, which no test here can cause
+    CHECK((in_engine.contains(r) || r == "store_failed")); // only the caller's store refuses with it
   }
 }
 

@@ -1,5 +1,5 @@
 #pragma once
-// A group reduced to what messages need: two leaves with keys, one of them blank if wanted, an external
+// A group reduced to what messages need: two leaves with keys, one of which may be blank, an external
 // sender, and the secrets of one epoch.
 #include "protocol/mls/message.hpp"
 #include "protocol/mls/protection.hpp"
@@ -9,7 +9,7 @@
 
 namespace parley::mls {
 
-/// The same bytes in every run, others at each call.
+/// The same bytes in every run, and different bytes at each call.
 inline random_source counted_random(std::uint8_t seed = 1) {
   return [seed, n = std::uint32_t{0}](std::span<std::uint8_t> out) mutable {
     const bytes key{seed, static_cast<std::uint8_t>(n >> 8), static_cast<std::uint8_t>(n)};
@@ -74,7 +74,7 @@ struct spoken {
   result<authenticated_content> open(const public_message& m) const {
     return unprotect_public(m, secrets.membership_key, view());
   }
-  /// As a member does who takes whatever is authentic.
+  /// Opens a message like a member that accepts everything authentic.
   result<authenticated_content> open(const private_message& m, secret_tree& receiving) const {
     auto opened = unprotect_private(m, secrets.sender_data, receiving, view());
     if (!opened)
@@ -83,7 +83,7 @@ struct spoken {
     return std::move(opened->content);
   }
 
-  /// A leaf as it would come in a path or a key package, with this signature key.
+  /// A leaf with this signature key, as in a path or a key package.
   leaf_node leaf_of(const signature_key_pair& key) {
     leaf_node out{.encryption_key = public_key_of(make_hpke_key(random).public_key),
                   .signature_key = public_key_of(key.public_key),

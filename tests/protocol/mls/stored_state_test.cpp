@@ -1,5 +1,5 @@
-// A state whose parts fit their sum and are wrong all the same, as a defect of ours would write them:
-// refused.
+// States whose parts match their checksum but are wrong, as a defect of the engine would write
+// them. They are refused.
 #include "protocol/mls/group_store.hpp"
 #include "protocol/mls/key_package_store.hpp"
 #include "tests/protocol/mls/stored_state.hpp"
@@ -13,7 +13,7 @@ namespace {
 using parts_change = std::function<void(memory_parts&)>;
 using state_change = std::function<void(group_state&)>;
 
-/// Member 0 of five, with a commit that waits, in parts.
+/// Member 0 of five, with a pending commit, as stored parts.
 struct stored {
   room r{5};
   memory_parts at;
@@ -29,7 +29,7 @@ struct stored {
   }
 };
 
-/// What is refused once `change` was made and summed up.
+/// Returns the refusal after `change` was made and the checksum was computed again.
 rule loaded_after(const parts_change& change) {
   stored s;
   CHECK(s.loading(s.at) == rule::none);
@@ -44,7 +44,7 @@ rule pending_after(const std::function<void(bytes&)>& change) {
   s.at.sum_again();
   return s.loading_pending(s.at);
 }
-/// What is refused of a state that was wrong when it was saved.
+/// Returns the refusal of a state that was already wrong when it was saved.
 rule loaded_if_saved_with(const state_change& change) {
   room r{5};
   full_state(r);
@@ -70,11 +70,11 @@ void rename(memory_parts& at, std::string_view kind, const std::string& to) {
 }
 std::string keys_prefix(const memory_parts& at, std::string_view kind) {
   const auto last =
-      std::prev(at.parts.lower_bound("t0")); // of the newest epoch, as all numbers have one digit
+      std::prev(at.parts.lower_bound("t0")); // of the newest epoch, because all numbers have one digit
   return last->first.substr(0, 4) + std::string{kind};
 }
 
-/// A pending commit's part, field by field.
+/// The part of a pending commit, field by field.
 struct pending_fields {
   bytes after, context, tag, tree;
   std::uint8_t removes_self = 0;
@@ -109,7 +109,7 @@ std::function<void(bytes&)> in_pending(const std::function<void(pending_fields&)
     part = f.encoded();
   };
 }
-/// The part's own form: the secrets, whose they are, and a key for each node.
+/// The encoding of this part: the secrets, their owner, and a key for each node.
 std::function<void(bytes&)> in_keys(const std::function<void(epoch_secrets&, private_tree&)>& change) {
   return in_pending([=](pending_fields& f) {
     decoder d{f.keys};

@@ -1,4 +1,4 @@
-// Paths: made, merged and opened (RFC 9420, sections 7.4-7.6 and 12.4.2).
+// Paths are created, merged and opened (RFC 9420, sections 7.4-7.6 and 12.4.2).
 #include "tests/protocol/mls/mls_fixture.hpp"
 
 #include <doctest/doctest.h>
@@ -8,7 +8,7 @@ using namespace parley::mls::test;
 
 namespace {
 
-/// Six members; leaf 1 commits, with nobody added.
+/// Six members; leaf 1 commits and adds no member.
 struct path_fixture : tree_group {
   made sent;
   update_path path;
@@ -28,7 +28,7 @@ struct path_fixture : tree_group {
     CHECK(tree.encoded() == before);
     return verdict;
   }
-  /// Opens the path as `i`, on the tree after it.
+  /// Opens the path as `i`, on the tree after the commit.
   rule open(leaf_index i, const private_tree& keys, std::span<const leaf_index> new_leaves = {}) {
     tree.begin();
     CHECK(merge_path(tree, leaf(1), sent.path.path, {}));
@@ -129,7 +129,7 @@ TEST_CASE_FIXTURE(path_fixture, "7.5: a path whose keys are not those of its sec
   for (const auto i : {0u, 2u, 4u}) {
     REQUIRE(open(leaf(i), members.at(leaf(i)).keys) == rule::none);
     const auto saved = path.nodes.back().encryption_key;
-    path.nodes.back().encryption_key[0] ^= 1; // the root: everybody derives it
+    path.nodes.back().encryption_key[0] ^= 1; // the root, which every member derives
     CHECK(open(leaf(i), members.at(leaf(i)).keys) == rule::path_key_mismatch);
     path.nodes.back().encryption_key = saved;
   }
@@ -152,7 +152,7 @@ TEST_CASE_FIXTURE(path_fixture,
 TEST_CASE_FIXTURE(path_fixture, "7.5: who holds no key that a path was encrypted to learns nothing from it") {
   private_tree none;
   CHECK(open(leaf(3), none) == rule::path_not_for_us);
-  CHECK(open(leaf(1), members.at(leaf(1)).keys) == rule::path_not_for_us); // one's own
+  CHECK(open(leaf(1), members.at(leaf(1)).keys) == rule::path_not_for_us); // its own path
   path.nodes[1].encrypted_path_secret.clear();
   CHECK(open(leaf(3), members.at(leaf(3)).keys) == rule::path_not_for_us);
 }
@@ -217,7 +217,7 @@ TEST_CASE_FIXTURE(path_fixture, "7.5: replaced and blanked keys are deleted") {
   REQUIRE(confirm(std::move(sent)) == rule::none);
   const auto& keys = members.at(leaf(3)).keys.keys;
   CHECK(!(keys.at(tree.root()) == old_root));
-  REQUIRE(commit(leaf(0), 0, {leaf(2)}) == rule::none); // the parent of 2 and 3 is blank now
+  REQUIRE(commit(leaf(0), 0, {leaf(2)}) == rule::none); // the parent of 2 and 3 is now blank
   CHECK(!members.at(leaf(3)).keys.keys.contains(node_index{5}));
   CHECK(members.at(leaf(3)).keys.check(tree));
 }
@@ -229,7 +229,7 @@ TEST_CASE("12.4: a group of one commits, and adds its second member") {
   CHECK(alone.commit(leaf(0), 1) == rule::none);
   CHECK(alone.commit(leaf(1)) == rule::none);
   CHECK(alone.commit(leaf(1), 0, {leaf(0)}) == rule::none);
-  CHECK(alone.tree.leaf_count() == 2); // the right half is the one with a member
+  CHECK(alone.tree.leaf_count() == 2); // only the right half has a member
   CHECK(broken(alone.check()) == rule::none);
 }
 
@@ -241,7 +241,7 @@ TEST_CASE("12.4.3.2: somebody who joins from outside commits at a blank leaf") {
   tree.begin();
   const auto at = tree.leaf_for_joiner();
   REQUIRE(at);
-  CHECK(*at == leaf(4)); // none was blank: the tree grew
+  CHECK(*at == leaf(4)); // no leaf was blank, so the tree grew
   auto sent =
       start_path(tree, *at, joiner.package.leaf_node, joiner.signer, group.group_id, {}, group.random);
   const auto context = to_bytes(tree.tree_hash());
@@ -288,7 +288,8 @@ TEST_CASE("trees of 1,000 and 3,000 leaves: grown, committed to, removed from, v
     REQUIRE(group.confirm(group.make_commit(leaf(0), n - 1), some) == rule::none);
     CHECK(group.tree.member_count() == n);
     CHECK(group.tree.leaf_count() == leaves_for(n));
-    // From the far end, so that all of the tree but one path is blank and the path goes to everybody.
+    // The last leaf commits first, so that all of the tree except one path is blank and the path
+    // is encrypted to everyone.
     CHECK(group.confirm(group.make_commit(leaf(n - 1)), some) == rule::none);
     CHECK(group.confirm(group.make_commit(leaf(n / 2), 2, {leaf(7), leaf(n - 2)}), some) == rule::none);
     CHECK(group.confirm(group.make_commit(leaf(1)), some) == rule::none);

@@ -1,4 +1,4 @@
-// The tree itself: operations, hashes, changes, bytes.
+// The tree itself: operations, hashes, changes, encoding.
 #include "tests/protocol/mls/mls_fixture.hpp"
 
 #include <doctest/doctest.h>
@@ -8,7 +8,7 @@ using namespace parley::mls::test;
 
 namespace {
 
-/// Leaves without signatures: the tree itself does not look at them.
+/// Leaves without signatures, because the tree does not check them.
 struct bare_leaves {
   random_source random = seeded_random(5);
   leaf_node make() {
@@ -25,7 +25,7 @@ struct bare_leaves {
     p.unmerged_leaves = std::move(unmerged);
     return p;
   }
-  /// Members at all leaves of a tree of this size, but for `blank`.
+  /// A tree of this size with members at all leaves except `blank`.
   ratchet_tree tree_of(std::uint32_t n, const std::vector<std::uint32_t>& blank = {}) {
     auto tree = *ratchet_tree::blank(leaves_for(n));
     for (std::uint32_t i = 0; i < n; ++i)
@@ -56,7 +56,7 @@ std::vector<std::uint32_t> unmerged_at(const ratchet_tree& tree, std::uint32_t x
   return out;
 }
 
-/// Everything that is kept beside the nodes must be what a fresh tree would compute.
+/// Everything that is cached beside the nodes must be what a newly built tree computes.
 void check_same(const ratchet_tree& tree, const ratchet_tree& fresh) {
   REQUIRE(tree.leaf_count() == fresh.leaf_count());
   REQUIRE(tree.encoded() == fresh.encoded());
@@ -94,7 +94,7 @@ TEST_CASE_FIXTURE(bare_leaves, "4.1.1: the resolutions of the RFC's example") {
   auto tree = tree_of(8, {2, 6});
   tree.set_parent(node(1), make_parent({leaf(1)}));
   tree.set_parent(node(9), make_parent());
-  // There X is the parent of A and B, with B unmerged, and Y that of E and F.
+  // In the RFC's figure X is the parent of A and B, with B unmerged, and Y is the parent of E and F.
   CHECK(resolution_of(tree, 1) == std::vector{1u, 2u});
   CHECK(resolution_of(tree, 4).empty());
   CHECK(resolution_of(tree, 12).empty());
@@ -138,7 +138,7 @@ TEST_CASE_FIXTURE(bare_leaves, "12.1.1: an added leaf takes the leftmost blank, 
   CHECK(unmerged_at(tree, 5) == std::vector{2u});
   CHECK(tree.is_blank(node(3)));
   CHECK(*tree.add(make()) == leaf(5));
-  CHECK(*tree.add(make()) == leaf(8)); // and the tree has doubled
+  CHECK(*tree.add(make()) == leaf(8)); // the tree has doubled
   CHECK(tree.leaf_count() == 16);
   CHECK(unmerged_at(tree, 7) == std::vector{1u, 2u, 5u, 6u});
   CHECK(tree.is_blank(node(15)));
@@ -207,7 +207,7 @@ TEST_CASE_FIXTURE(bare_leaves, "7.3: credential types have to be known to all") 
 TEST_CASE_FIXTURE(bare_leaves, "keys that were chosen to collide are still told apart, and leave no trace") {
   const auto colliding = [&] {
     auto v = make();
-    std::fill_n(v.encryption_key.begin(), 28, 0); // alike as far as they may be
+    std::fill_n(v.encryption_key.begin(), 28, 0); // as similar as they can be
     std::fill_n(v.signature_key.begin(), 8, 0);
     return v;
   };
@@ -356,7 +356,7 @@ TEST_CASE_FIXTURE(bare_leaves, "what a commit touches is few nodes, and the stor
   REQUIRE(tree.update(leaf(700), make()));
   (void)tree.tree_hash();
   const auto touched = tree.keep();
-  CHECK(touched.size() == 11); // the leaf and ten above it
+  CHECK(touched.size() == 11); // the leaf and the ten nodes above it
 }
 
 // --- bytes -------------------------------------------------------------------------------------------------
@@ -400,7 +400,7 @@ TEST_CASE_FIXTURE(bare_leaves, "2.1: a ratchet_tree extension that is not well f
   trailing.push_back(0);
   CHECK(broken(ratchet_tree::decoded(trailing)) == rule::malformed);
   CHECK(broken(ratchet_tree::decoded(bytes{1, 2})) == rule::malformed);    // neither absent nor present
-  CHECK(broken(ratchet_tree::decoded(bytes{2, 1, 3})) == rule::malformed); // no such node type
+  CHECK(broken(ratchet_tree::decoded(bytes{2, 1, 3})) == rule::malformed); // there is no such node type
   auto p = make_parent();
   p.parent_hash.assign(31, 0);
   CHECK(broken(whole<parent_node>(encoded(p))) == rule::malformed);

@@ -1,4 +1,4 @@
-// A tree that comes with a Welcome or a GroupInfo (RFC 9420, section 12.4.3.1).
+// Trees from a Welcome or a GroupInfo (RFC 9420, section 12.4.3.1).
 #include "tests/protocol/mls/mls_fixture.hpp"
 
 #include <doctest/doctest.h>
@@ -108,7 +108,7 @@ TEST_CASE_FIXTURE(tree_group, "7.9: a tree whose root has a parent hash is refus
   REQUIRE(commit(leaf(0), 1) == rule::none);
   REQUIRE(broken(check()) == rule::none);
   tree.set_parent(node(1), {tree.encryption_key(node(1)), bytes(32, 1), {leaf(1)}});
-  // The leaf that vouches for the root agrees with it.
+  // The leaf that the root is chained to agrees with it.
   auto v = tree.leaf(leaf(0));
   v.parent_hash = to_bytes(tree.parent_hash_of(node(1), node(2)));
   sign(v, members.at(leaf(0)).signer, {group_id, leaf(0)});
@@ -155,7 +155,7 @@ TEST_CASE_FIXTURE(valid_group, "7.9.2: a leaf that does not come from a commit v
 
 TEST_CASE_FIXTURE(valid_group,
                   "7.9.2: a member that left its subtree invalidates the parents that were encrypted to it") {
-  // Leaf 7 vanishes without its path being blanked: the hash of its subtree was in the parent hashes.
+  // Leaf 7 disappears without its path being blanked: the hash of its subtree was part of the parent hashes.
   REQUIRE(tree.put_encoded_node(node(14), {}));
   CHECK(verdict() == rule::parent_hash_invalid);
 }
@@ -164,7 +164,7 @@ TEST_CASE_FIXTURE(valid_group, "7.9.2: an unmerged leaf that is not listed as on
   REQUIRE(commit(leaf(0), 0, {leaf(5)}) == rule::none);
   REQUIRE(commit(leaf(4)) == rule::none);
   REQUIRE(verdict() == rule::none);
-  REQUIRE(commit(leaf(0), 1) == rule::none); // back at leaf 5, unmerged at 11
+  REQUIRE(commit(leaf(0), 1) == rule::none); // the new member is at leaf 5, unmerged at node 11
   REQUIRE(!tree.unmerged_leaves(node(11)).empty());
   REQUIRE(verdict() == rule::none);
   auto p = parent_at(11);
@@ -214,7 +214,7 @@ TEST_CASE_FIXTURE(valid_group, "12.4.3.1: a tree that was changed in any byte is
   const auto whole_tree = tree.encoded();
   const auto honest = to_bytes(tree.tree_hash());
   counting_policy all;
-  // Without the tree hash: what the other checks alone would let through.
+  // The tree hash is not checked here, to see what the other checks alone accept.
   std::size_t let_through = 0;
   for (std::size_t at = 0; at < whole_tree.size(); at += 3) {
     auto changed = whole_tree;

@@ -1,6 +1,6 @@
 #pragma once
-// The official test vectors: what one kind of them is, and help for checking a case. Each group of kinds has
-// a file vectors_<group>.cpp and a line in the table of vectors_main.cpp.
+// The official test vectors: their kinds, and helpers for checking a case. Each group of kinds has a
+// file vectors_<group>.cpp and a line in the table of vectors_main.cpp.
 #include "protocol/mls/bytes.hpp"
 #include "protocol/mls/error.hpp"
 #include "protocol/mls/hpke.hpp"
@@ -14,18 +14,18 @@ namespace parley::mls::vectors {
 
 using json = nlohmann::json;
 
-/// A case that does not come out as it should. Thrown by checks, and by reading a case that lacks something.
+/// Thrown when a case has an unexpected result, and when a field that is needed is missing.
 struct wrong : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// Known by a file name that begins with `name`, else by a first case that has all of `keys`. `check` throws;
-/// a case of another cipher suite never comes to it.
+/// A file belongs to a kind if its name begins with `name`, or else if its first case has all of
+/// `keys`. `check` throws on failure; it is not called for cases of other cipher suites.
 struct kind {
   std::string name;
   std::vector<std::string> keys;
   void (*check)(const json& one);
-  /// Says whether a case is about something that we leave out. May be null.
+  /// Whether a case is about something that we do not support. May be null.
   bool (*skips)(const json& one) = nullptr;
 };
 
@@ -36,13 +36,13 @@ std::vector<kind> tree_kinds();    ///< tree-math, tree-operations, tree-validat
 std::vector<kind> group_kinds();   ///< passive clients
 
 bytes from_hex(const std::string& hex);
-/// The field `key` of a case, as bytes; `text` where the vector has plain text.
+/// Returns the field `key` of a case as bytes; `text` is for vectors with plain text.
 bytes hex(const json& one, const char* key);
 std::string text(const json& one, const char* key);
 
 void expect(bool holds, const std::string& what);
 void expect_equal(bytes_view got, bytes_view wanted, const std::string& what);
-/// The value of a result that must be there.
+/// Returns the value of a result that must have one.
 template <class T>
 T taken(result<T> r, const std::string& what) {
   if (!r)
@@ -51,9 +51,9 @@ T taken(result<T> r, const std::string& what) {
     return std::move(*r);
 }
 
-/// Gives the same bytes each time it is asked.
+/// Returns the same bytes at each call.
 random_source fixed_random(bytes v);
-/// Bytes that differ from call to call, and are the same in every run.
+/// Returns bytes that differ from call to call and are the same in every run.
 random_source counting_random(std::uint64_t seed = 1);
 
 } // namespace parley::mls::vectors

@@ -60,7 +60,8 @@ void check_hpke(const json& one) {
   for (const auto& message : one.at("encryptions")) {
     const auto aad = hex(message, "aad");
     const auto plaintext = hex(message, "pt");
-    // Later messages of one context do not occur in MLS; their key and nonces still test the AEAD.
+    // MLS never sends a second message in one context, but the keys and nonces of later messages
+    // still test the AEAD.
     expect_equal(aead_seal(hex(one, "key"), hex(message, "nonce"), aad, plaintext), hex(message, "ct"),
                  "the AEAD");
     if (message.at("sequence_number") != 0)
@@ -99,7 +100,7 @@ std::vector<kind> crypto_kinds() {
       {"hpke-rfc9180",
        {"kem_id", "encryptions"},
        check_hpke,
-       // Only base mode occurs in MLS.
+       // MLS uses base mode only.
        [](const json& one) {
          return one.at("mode") != 0 || one.at("kem_id") != 32 || one.at("kdf_id") != 1 ||
                 one.at("aead_id") != 1;

@@ -1,5 +1,5 @@
-// passive-client-welcome, passive-client-handling-commit, passive-client-random, and recorded runs in that
-// format.
+// passive-client-welcome, passive-client-handling-commit, passive-client-random, and recorded runs
+// in the same format.
 #include "protocol/mls/group.hpp"
 #include "tests/protocol/mls/vectors.hpp"
 
@@ -7,7 +7,7 @@ namespace parley::mls::vectors {
 
 namespace {
 
-/// The members of a vector are nobody in particular.
+/// Accepts everyone, because the members of a vector have no known identities.
 struct anybody final : credential_policy {
   result<void> accept(const presented_credential&) const override { return {}; }
   result<void> accept_successor(const credential&, const credential&) const override { return {}; }

@@ -1,4 +1,4 @@
-// mls_vectors DIR: checks every file of test vectors below DIR. One line per file, then the sum.
+// mls_vectors DIR: checks every file of test vectors below DIR. Prints one line per file, then the totals.
 #include "tests/protocol/mls/vectors.hpp"
 
 #include <algorithm>

@@ -55,7 +55,7 @@ void check_transcript_hashes(const json& one) {
                "the interim transcript hash");
 }
 
-/// The group of a case: two leaves, of which the second sends.
+/// The group of a case: two leaves, of which the second one sends.
 struct protected_group {
   explicit protected_group(const json& one)
       : context{.group_id = hex(one, "group_id"),
@@ -83,7 +83,7 @@ struct protected_group {
       expect(d.done(), "the raw content does not decode");
     }
     auto out = sign_content(format, std::move(content), signer, encoded_context);
-    if (type == content_type::commit) // any tag: there is no epoch for it to confirm
+    if (type == content_type::commit) // any tag will do, because no epoch confirms it
       out.auth.confirmation_tag = bytes(hash_bytes, 7);
     return out;
   }

@@ -158,7 +158,7 @@ void check_path(const json& one, const json& u, ratchet_tree& tree,
   expect_equal(tree.tree_hash(), before, "the tree hash after going back");
 }
 
-/// A path of our own, on the same tree.
+/// Creates a path of our own on the same tree and checks it.
 void check_own_path(const json& one, ratchet_tree& tree, leaf_index sender,
                     const std::map<leaf_index, member>& members) {
   const auto& m = members.at(sender);

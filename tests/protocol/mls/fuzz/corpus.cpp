@@ -17,7 +17,7 @@ int digit(char c) {
   return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/// Nothing where it is no hexadecimal.
+/// Returns nothing if the text is not hexadecimal.
 bytes from_hex(std::string_view text) {
   bytes out;
   if (text.size() % 2 != 0)
@@ -38,7 +38,7 @@ std::vector<bytes> byte_strings_in(const std::filesystem::path& vectors) {
   for (const auto& f : std::filesystem::directory_iterator{vectors})
     if (f.path().extension() == ".json")
       files.push_back(f.path());
-  std::ranges::sort(files); // the same order everywhere
+  std::ranges::sort(files); // the same order on every machine
   std::vector<bytes> out;
   for (const auto& f : files) {
     const auto text = read_file(f);

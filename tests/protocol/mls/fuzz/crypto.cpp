@@ -1,5 +1,5 @@
-// What keys, ciphertexts and signatures are taken from others: HPKE, AEAD, signatures, pre-shared keys,
-// ratchets, safety numbers. Input: which, then its bytes.
+// Keys, ciphertexts and signatures from others: HPKE, AEAD, signatures, pre-shared keys, ratchets,
+// safety numbers. Input: the choice of a check, then its bytes.
 #include "tests/protocol/mls/fuzz/fuzz.hpp"
 #include "tests/protocol/mls/fuzz/reader.hpp"
 #include "tests/protocol/mls/fuzz/scenario.hpp"
@@ -12,7 +12,7 @@ const hpke_key_pair& own_key() {
   return key;
 }
 
-/// A public key of anybody's: what can be sealed to it, and what cannot, is told.
+/// Seals to an arbitrary public key, which works or is refused.
 void seal_to(bytes_view in) {
   const outside w{1};
   const auto key = in.first(std::min<std::size_t>(in.size(), 32));
@@ -40,7 +40,8 @@ void open_sealed(bytes_view in) {
   (void)raw;
 }
 
-/// Sealed as it should be, so that it opens to what it was, and changed in a byte, so that it does not.
+/// Seals correctly, so that the ciphertext opens to the plaintext, and changes one byte, so that
+/// it does not open.
 void round_trip(bytes_view in) {
   const outside w{2};
   reader choices{in};
@@ -106,7 +107,7 @@ void pre_shared(bytes_view in) {
     law(all->size() == hash_bytes, "keys are mixed into one of a hash's size");
 }
 
-/// Ratchets as a store has them, and messages that name any generation.
+/// Ratchets as they are stored, and messages of arbitrary generations.
 void ratchets(bytes_view in) {
   reader choices{in};
   auto keys = secret_tree::restored(4);
@@ -164,7 +165,7 @@ constexpr void (*checks[])(bytes_view) = {seal_to,      open_sealed, round_trip,
 void run(bytes_view input) {
   if (input.empty())
     return;
-  // A safety number costs milliseconds: one choice of many leads there.
+  // A safety number costs milliseconds, so only one choice of many leads there.
   const auto which = input.front() == 0xff ? std::size(checks) - 1 : input.front() % (std::size(checks) - 1);
   checks[which](input.subspan(1));
 }

@@ -1,4 +1,4 @@
-// One target as libFuzzer calls it; which, the build says.
+// One target as libFuzzer calls it; the build selects the target.
 #include "tests/protocol/mls/fuzz/fuzz.hpp"
 
 #include <cstring>
@@ -22,7 +22,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   return 0;
 }
 
-/// Half of the time, where the target knows the structure of its inputs, one that is changed as such.
+/// In half of the cases an input is changed according to its structure, if the target knows one.
 extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size, std::size_t size_max,
                                                unsigned seed) {
   if (chosen.mutate && seed % 2 == 0) {

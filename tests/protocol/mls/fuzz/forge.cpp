@@ -5,7 +5,7 @@ namespace {
 
 constexpr std::size_t sender_data_bytes = 12;
 
-/// The sender if it is a member, else the first who hears the message.
+/// The sender if it is a member, otherwise the first member that receives the message.
 std::size_t insider_of(const step& at) {
   return at.by_member ? at.by : at.outcome.begin()->first;
 }
@@ -14,7 +14,7 @@ ratchet_kind ratchet_for(content_type type) {
   return type == content_type::application ? ratchet_kind::application : ratchet_kind::handshake;
 }
 
-/// SenderDataAAD, and PrivateContentAAD where there is authenticated data.
+/// SenderDataAAD, or PrivateContentAAD if there is authenticated data.
 bytes aad_of(const private_message& m, const bytes* authenticated_data) {
   encoder e;
   e.opaque(m.group_id).put(m.epoch).put(m.type);
@@ -40,7 +40,7 @@ bytes seal(group_state& st, private_message m, bytes_view sender_data, bytes_vie
   return encoded(mls_message{std::move(m)});
 }
 
-/// What the recorded message says, decrypted where it is encrypted.
+/// The content of the recorded message, decrypted if it is encrypted.
 std::pair<framed_content, framed_content_auth> content_of(const step& at, group& reader) {
   const auto read = taken(read_message(at.message), "a recorded message");
   if (const auto* plain = read.as<public_message>())
@@ -53,7 +53,7 @@ std::pair<framed_content, framed_content_auth> content_of(const step& at, group&
   return {std::move(opened.content.content), std::move(opened.content.auth)};
 }
 
-/// The generation of the next message of a leaf, as far as the insider knows.
+/// The generation of the next message of a leaf, as far as the insider knows it.
 std::uint32_t next_generation(const group_state& st, leaf_index leaf, content_type type) {
   const auto index = 2 * number(leaf) + static_cast<std::uint32_t>(ratchet_for(type));
   const auto part = st.keys->saved({secret_tree_part::what::ratchet, index});
@@ -70,7 +70,7 @@ bytes sender_data_of(const group_state& st, leaf_index leaf, content_type type) 
 
 forger::forger(const step& at)
     : at_{at}, who_{insider_of(at)}, insider_{recorded().load(at.before.at(who_), who_)} {
-  // Read by somebody who hears it: reading uses keys up.
+  // A receiver reads it with a separate copy of its group, because reading uses keys up.
   const auto hearer = at.outcome.begin()->first;
   auto reader = recorded().load(at.before.at(hearer), hearer);
   std::tie(recorded_content_, recorded_auth_) = content_of(at, reader);
@@ -121,9 +121,9 @@ void forger::mend_commit(commit& c, const sender& from, const mending& how) {
   if (list)
     if (const auto applied = apply_list(st.now, *list, from, w.s)) {
       place = applied->committer;
-      // The engine looks at the sender before it looks at its path.
+      // The engine checks the sender before the path.
       if (how.parent_hashes && (applied->staged.effects.is_external || st.now.tree.is_member(place))) {
-        // A path that does not fit is written before it is refused for its parent hash.
+        // An unsuitable path is written before it is refused because of its parent hash.
         (void)merge_path(st.now.tree, place, *c.path, applied->staged.new_leaves);
         const auto steps = st.now.tree.filtered_direct_path(place);
         if (!steps.empty() && !st.now.tree.is_blank(steps.front().node)) {
@@ -152,7 +152,7 @@ bytes forger::in_public(framed_content content, const mending& how) {
   if (said.content.type() == content_type::commit)
     said.auth.confirmation_tag = recorded_tag().value_or(bytes(hash_bytes));
   auto sent = protect_public(said, st.secrets.membership_key, st.now.encoded_context);
-  // What protection itself refuses is sent without a tag.
+  // Messages that protection itself refuses are sent without a tag.
   return encoded(
       mls_message{sent ? std::move(*sent) : public_message{said.content, said.auth, bytes(hash_bytes)}});
 }

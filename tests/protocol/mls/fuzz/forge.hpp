@@ -1,29 +1,29 @@
 #pragma once
-// Messages that nobody who keeps to the rules would send: changed, and then signed, tagged and encrypted with
-// the sender's real keys, so that what refuses them is a rule and not a signature.
+// Messages that no honest member would send: they are changed and then signed, tagged and encrypted
+// with the sender's real keys, so that a rule refuses them and not a signature.
 #include "tests/protocol/mls/fuzz/scenario.hpp"
 
 namespace parley::mls::fuzz {
 
 struct mending {
   bool leaves = false;        ///< leaves and key packages inside are signed again
-  bool parent_hashes = false; ///< and the leaf of a path has the parent hash that its path gives
+  bool parent_hashes = false; ///< also, the leaf of a path gets the parent hash of its path
 };
 
-/// A step and somebody who is in the group then: whose keys forge.
+/// A step, and a member of the group at that time whose keys are used for forging.
 class forger {
 public:
   explicit forger(const step& at);
   group& insider() { return insider_; }
   std::size_t insider_number() const { return who_; }
 
-  /// By whoever the content names as its sender; the confirmation tag is the recorded one.
+  /// Sent by the sender that the content names; the confirmation tag is the recorded one.
   bytes in_public(framed_content content, const mending& how);
-  /// The same, encrypted; `padding` is what follows the content.
+  /// The encrypted form; `padding` is appended to the content.
   bytes in_private(framed_content content, const mending& how, bytes_view padding);
-  /// Encrypted as the content of a PrivateMessage, of that type, whatever it is. In front: the sender data.
+  /// Encrypts arbitrary bytes as the content of a PrivateMessage of this type. The sender data precedes them.
   bytes raw_in_private(content_type type, bytes_view sender_data_and_plaintext);
-  /// The sender data (leaf, generation, reuse guard) that the insider's own next message has.
+  /// The sender data (leaf, generation, reuse guard) of the insider's next message.
   bytes own_sender_data(content_type type);
   framed_content recorded_content() const { return recorded_content_; }
   const std::optional<bytes>& recorded_tag() const { return recorded_auth_.confirmation_tag; }
@@ -43,7 +43,7 @@ private:
   framed_content_auth recorded_auth_;
 };
 
-/// A commit as a whole, from what it covers to its tag: whatever the rules for lists let pass.
+/// A whole commit, from the list of proposals that it covers to its tag, for lists that the rules allow.
 struct order {
   std::vector<proposal_or_ref> list;
   bool path = true;
@@ -51,7 +51,8 @@ struct order {
   extension_list leaf_extensions;
   mls::capabilities capabilities;
   mls::credential credential;
-  bytes path_edits; ///< position (2 bytes) and mask (1): of the encoded path, after encryption
+  bytes path_edits; ///< position (2 bytes) and mask (1 byte) of each change to the
+                    ///< encoded path, after encryption
 };
 void encode(encoder& e, const order& v);
 void decode(decoder& d, order& v);
@@ -61,7 +62,8 @@ struct forged_commit {
   bytes message;
   bytes authenticator; ///< of the epoch that it begins
 };
-/// By the insider, who is used up. Nothing: the list is not one to build on.
+/// Created by the insider, whose group cannot be used afterwards. An empty optional means that no
+/// commit can be built on the list.
 std::optional<forged_commit> commit_of(group& insider, const order& what, wire_format format);
 
 } // namespace parley::mls::fuzz

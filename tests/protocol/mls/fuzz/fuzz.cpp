@@ -14,7 +14,8 @@ std::map<std::string, bytes, std::less<>> fingerprint(group& g) {
       e.put(leaf).raw(key ? bytes_view{*key} : bytes_view{});
     at.parts["past " + std::to_string(epoch)] = std::move(e).out();
   }
-  // A group that was never saved writes everything. It must not notice: what it had to write stays so.
+  // A group that was never saved writes everything. The group must not notice this save: what it still
+  // had to write must not change.
   auto keys = std::exchange(st.keys, std::nullopt);
   auto past = std::exchange(st.past, {});
   const auto nodes = st.changed_nodes;

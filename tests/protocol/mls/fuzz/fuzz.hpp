@@ -1,8 +1,8 @@
 #pragma once
-// What the fuzz targets share: what a target is, and laws.
+// What the fuzz targets share: the definition of a target, and laws.
 //
-// A target is one function of the input. Its laws throw `broken_law`, which ends the fuzzer and fails the
-// test that replays inputs; crashes are the sanitizers'.
+// A target is a function of its input. Its laws throw `broken_law`, which ends the fuzzer and fails the
+// test that replays inputs; sanitizers detect crashes.
 #include "tests/protocol/mls/group_back_door.hpp"
 #include "tests/support/memory_parts.hpp"
 
@@ -24,7 +24,7 @@ inline void law(bool holds, const std::string& what) {
     throw broken_law{what};
 }
 
-/// The value of what the scenario or a law needs to be accepted.
+/// The value of a result that the scenario or a law needs to be accepted.
 template <class T>
 T taken(result<T> r, const std::string& what) {
   if (!r)
@@ -33,17 +33,17 @@ T taken(result<T> r, const std::string& what) {
     return std::move(*r);
 }
 
-/// Changes bytes in place, which may grow up to `size_max`, and answers the new size (LLVMFuzzerMutate).
+/// Changes bytes in place, which may grow up to `size_max`, and returns the new size (LLVMFuzzerMutate).
 using byte_mutator = std::size_t (*)(std::uint8_t* data, std::size_t size, std::size_t size_max);
-/// Takes one input to start from.
+/// Receives one initial input.
 using seed_sink = std::function<void(bytes)>;
 
 struct target {
   std::string_view name;
   void (*run)(bytes_view input);
-  /// `vectors`: every byte string of the official vectors.
+  /// `vectors` is every byte string of the official vectors.
   void (*seeds)(const std::vector<bytes>& vectors, const seed_sink& to);
-  /// Changes an input as a structure; null: bytes are all there is to change.
+  /// Changes an input according to its structure; null: inputs are only changed as bytes.
   bytes (*mutate)(bytes_view input, std::uint32_t seed, byte_mutator mutate_bytes) = nullptr;
 };
 extern const target structures, trees, crypto, store, joins, groups;
@@ -52,10 +52,10 @@ inline const std::vector<const target*>& all_targets() {
   return all;
 }
 
-/// What was asked of the heap so far. Counted where somebody counts: in the fuzzers.
+/// The bytes allocated from the heap so far. Only the fuzzers count them.
 extern std::size_t allocated_bytes;
 
-/// All that a group holds in memory but the keys of single messages, whose tree may split when it is asked.
+/// Everything that a group holds in memory except the message keys, whose tree may split when it is read.
 std::map<std::string, bytes, std::less<>> fingerprint(group& g);
 
 } // namespace parley::mls::fuzz

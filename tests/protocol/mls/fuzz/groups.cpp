@@ -1,6 +1,7 @@
-// Groups that hear valid traffic which was changed. A message that is refused changes nothing; one that is
-// accepted leaves all who accept it in agreement; and what members take, a follower takes.
-// Input: step, how it is changed, who hears it, flags, then the bytes of what is changed.
+// Groups that receive valid traffic after it was changed. A refused message changes nothing. An accepted
+// message leaves all members that accept it in agreement, and a follower accepts what members accept.
+//
+// Input: the step, how it is changed, the receiver, flags, then the bytes of what is changed.
 #include "tests/protocol/mls/fuzz/mutate.hpp"
 #include "tests/protocol/mls/fuzz/reader.hpp"
 
@@ -8,18 +9,18 @@ namespace parley::mls::fuzz {
 namespace {
 
 enum class way : std::uint8_t {
-  raw,           ///< the message as it goes over the wire
+  raw,           ///< the message as it is sent
   in_public,     ///< FramedContent, signed and tagged again
-  in_private,    ///< the same, encrypted again
+  in_private,    ///< FramedContent, signed and encrypted again
   plaintext,     ///< type, sender data and content of a PrivateMessage, encrypted again
-  whole,         ///< a commit from its list to its tag
-  whole_private, ///< the same, as a PrivateMessage
+  whole,         ///< a commit from its list of proposals to its tag
+  whole_private, ///< such a commit as a PrivateMessage
   end
 };
 constexpr std::uint8_t mend_leaves = 1, mend_parent_hashes = 2, go_on = 4;
 constexpr std::size_t header_bytes = 4;
 
-/// What somebody without the group's secrets, or with other ones, cannot see.
+/// The rules that cannot be checked without the group's secrets, or with other ones.
 bool is_for_members_only(rule r) {
   switch (r) {
   case rule::wrong_membership_tag:
@@ -36,7 +37,7 @@ bool is_for_members_only(rule r) {
   }
 }
 
-/// One run: a message, and who hears it.
+/// One run: a message and its receiver.
 struct hearing {
   const step& at;
   bytes message;
@@ -53,7 +54,7 @@ struct hearing {
   }
 };
 
-/// The recorded message is as good as ever.
+/// The recorded message must still be valid.
 void hear_the_recorded(group& g, const step& at, std::size_t who) {
   const outside w{21};
   auto heard = taken(g.receive(at.message, w.s), "the recorded message, after a changed one was refused,");
@@ -70,7 +71,7 @@ void hear_the_recorded(group& g, const step& at, std::size_t who) {
   law(outcome == at.outcome.at(who), "the recorded message leads to what it led to");
 }
 
-/// What followed in the recording follows here, as far as this member only listens.
+/// Delivers the steps that followed in the recording, as long as this member only receives.
 void hear_what_followed(group& g, const step& after, std::size_t who) {
   const auto& all = recorded().steps;
   for (auto i = static_cast<std::size_t>(&after - all.data()) + 1; i < all.size() && !g.is_over(); ++i) {
@@ -127,7 +128,7 @@ void agree_on(const hearing& h, std::size_t who, const proposal_ref& ref) {
   }
 }
 
-/// Both are in the epoch of this commit.
+/// Both must be in the epoch of this commit.
 void check_agreed(group& one, group& other) {
   law(equal(one.epoch_authenticator(), other.epoch_authenticator()),
       "all who take a commit are in one epoch");
@@ -158,7 +159,7 @@ void agree_on(const hearing& h, std::size_t who, group& g, pending_commit pendin
       continue;
     auto also = h.load(other);
     auto heard = also.receive(h.message, w.s);
-    if (!heard) { // of another view of the secrets: a path that was changed for some only
+    if (!heard) { // it has other secrets: the path was changed for some members only
       law(leaves || is_for_members_only(heard.error().broken),
           "what one member takes breaks no rule for all");
       continue;
@@ -173,7 +174,7 @@ void agree_on(const hearing& h, std::size_t who, group& g, pending_commit pendin
 
 // --- the follower
 
-/// One for each step, as a refused message changes nothing.
+/// One follower for each step, because a refused message changes nothing.
 std::optional<follower>& follower_at(const step& at) {
   static std::map<const step*, std::optional<follower>> all;
   auto& f = all[&at];
@@ -240,7 +241,7 @@ void hear(const hearing& h, std::size_t who) {
 // --- the messages
 
 forger& forger_at(const step& at) {
-  static std::map<const step*, forger> all; // what it makes does not change it
+  static std::map<const step*, forger> all; // forging does not change it
   return all.try_emplace(&at, at).first->second;
 }
 
@@ -248,7 +249,7 @@ bool is_recorded(bytes_view message) {
   return std::ranges::any_of(recorded().steps, [&](const auto& s) { return equal(s.message, message); });
 }
 
-/// False: nothing to hear.
+/// Returns false if there is no message to deliver.
 bool make(hearing& h, way how, std::uint8_t flags, bytes_view in) {
   const mending mend{(flags & mend_leaves) != 0, (flags & mend_parent_hashes) != 0};
   h.is_public = how == way::raw || how == way::in_public || how == way::whole;
@@ -296,7 +297,7 @@ bool make(hearing& h, way how, std::uint8_t flags, bytes_view in) {
   return false;
 }
 
-/// The steps that somebody hears: the first commit has nobody but its committer.
+/// The steps that some member receives: the first commit has no receiver.
 const std::vector<const step*>& heard_steps() {
   static const auto all = [] {
     std::vector<const step*> out;

@@ -1,6 +1,8 @@
-// Coming in: Welcomes, what is encrypted in them, trees, GroupInfos. Whoever joins by a Welcome, by itself or
-// as a follower takes the same trees.
-// Input: how, which invitation or step, then the bytes of one of these, which are signed and encrypted again.
+// Joining: Welcomes and their encrypted contents, trees, GroupInfos. A client that joins by a Welcome,
+// one that joins by an external commit, and a follower accept the same trees.
+//
+// Input: the kind, the invitation or step, then the bytes of one of these, which are
+// signed and encrypted again.
 #include "tests/protocol/mls/fuzz/mutate.hpp"
 #include "tests/protocol/mls/fuzz/reader.hpp"
 
@@ -8,14 +10,14 @@ namespace parley::mls::fuzz {
 namespace {
 
 enum class way : std::uint8_t {
-  welcome,      ///< as it comes
+  welcome,      ///< as it was received
   secrets,      ///< decrypted GroupSecrets
   info,         ///< decrypted GroupInfo
-  signed_info,  ///< the same, signed again
-  tree,         ///< beside a Welcome whose GroupInfo has its hash
-  group_info,   ///< MLSMessage, to join by
-  signed_again, ///< the same, signed again
-  tree_inside,  ///< the tree of a GroupInfo, with its hash
+  signed_info,  ///< a GroupInfo that is signed again
+  tree,         ///< beside a Welcome whose GroupInfo has the hash of the tree
+  group_info,   ///< an MLSMessage to join with
+  signed_again, ///< the MLSMessage, signed again
+  tree_inside,  ///< the tree of a GroupInfo, which gets its hash
   end
 };
 
@@ -23,7 +25,7 @@ std::optional<bytes_view> apart(const bytes& tree) {
   return tree.empty() ? std::nullopt : std::optional<bytes_view>{tree};
 }
 
-/// Whoever came in can speak, commit, and be saved.
+/// A client that joined can send, commit, and be saved.
 void use(group g, std::size_t who) {
   outside w{7};
   law(equal(g.epoch_authenticator(), state_of(g).secrets.epoch_authenticator.view()) && !g.is_over(),
@@ -53,7 +55,7 @@ void join(const invitation& i, const bytes& message, const bytes& tree) {
   use(std::move(*joined), i.whom);
 }
 
-/// The Welcome with other insides: what is said is encrypted to the key package as it should be.
+/// A Welcome with other contents, which are correctly encrypted to the key package.
 bytes welcome_of(const invitation& i, bytes_view secrets, bytes_view info) {
   const outside w{8};
   const auto package = i.package();
@@ -74,7 +76,7 @@ const bytes* tree_in(const group_info& info, const bytes& beside) {
   return inside ? inside : &beside;
 }
 
-/// By whoever sits at the leaf that it names, in the tree that comes with it.
+/// Signed by the member at the leaf that it names, in the tree that it is sent with.
 void sign_again(group_info& info, const bytes& beside) {
   const auto tree = ratchet_tree::decoded(*tree_in(info, beside));
   const signature_key_pair* signer = nullptr;
@@ -83,7 +85,7 @@ void sign_again(group_info& info, const bytes& beside) {
   sign(info, signer ? *signer : recorded().people.front().who.signer);
 }
 
-/// Other trees need another hash, and then the epoch is another: its tag can be right nevertheless.
+/// Another tree needs another hash, and then the epoch is another one; the tag can be valid nevertheless.
 void fit_to_tree(group_info& info, bytes_view encoded_tree, const secret* joiner, const invitation* i) {
   if (const auto tree = ratchet_tree::decoded(encoded_tree))
     info.context.tree_hash = to_bytes(tree->tree_hash());
@@ -121,7 +123,7 @@ void by_welcome(way how, const invitation& i, bytes_view in) {
   join(i, welcome_of(i, i.secrets, encoded(info)), tree);
 }
 
-/// By a commit of its own, as somebody new or in the place of an older appearance, and as a follower.
+/// Joins by an external commit, as a new member or in place of an earlier membership, and as a follower.
 void by_itself(const bytes& message, std::size_t who, bool resync) {
   const outside w{9};
   auto followed = follower::begin(message, {}, w.s);

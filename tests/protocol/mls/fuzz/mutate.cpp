@@ -3,7 +3,7 @@
 namespace parley::mls::fuzz {
 namespace {
 
-/// What was proposed in the scenario, by value or in messages of their own.
+/// The proposals of the scenario, sent by value or in separate messages.
 const std::vector<proposal>& recorded_proposals() {
   static const auto all = [] {
     std::vector<proposal> out;
@@ -24,7 +24,7 @@ const std::vector<proposal>& recorded_proposals() {
   return all;
 }
 
-/// References to what was proposed, by step.
+/// References to the proposals of the scenario, by step.
 const std::vector<proposal_ref>& recorded_references() {
   static const auto all = [] {
     std::vector<proposal_ref> out;

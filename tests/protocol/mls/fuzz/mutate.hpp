@@ -1,13 +1,13 @@
 #pragma once
-// Changes a structure in one place: a field, an item of a list, another structure's part. Bytes alone would
-// nearly always break a length.
+// Changes a structure in one place: a field, an item of a list, or a part taken from another structure.
+// Changing bytes alone would nearly always break a length.
 #include "tests/protocol/mls/fuzz/forge.hpp"
 
 #include <random>
 
 namespace parley::mls::fuzz {
 
-/// Collects the places where a structure can be changed, then changes one.
+/// Collects the places where a structure can be changed, then changes one of them.
 class mutation {
 public:
   mutation(std::uint32_t seed, byte_mutator mutate_bytes) : random_{seed}, mutate_bytes_{mutate_bytes} {}
@@ -73,7 +73,7 @@ private:
   std::vector<std::function<void()>> places_;
 };
 
-/// The bytes of a T, changed as one; nothing where they are none.
+/// Decodes a T, changes it and encodes it again; an empty optional means that the bytes do not decode.
 template <class T>
 std::optional<bytes> changed(bytes_view in, std::uint32_t seed, byte_mutator mutate_bytes) {
   auto v = whole<T>(in);

@@ -1,10 +1,10 @@
 #pragma once
-// Choices at the front of an input.
+// Reads choices from the beginning of an input.
 #include "protocol/mls/bytes.hpp"
 
 namespace parley::mls::fuzz {
 
-/// Zeros when there is nothing left.
+/// Returns zeros when no input is left.
 class reader {
 public:
   explicit reader(bytes_view in) : in_{in} {}

@@ -1,4 +1,4 @@
-// The fuzzers' targets without a fuzzer: their seeds, and what they once found.
+// Runs the targets without a fuzzer: on their seeds, and on inputs that once broke something.
 #include "tests/protocol/mls/fuzz/corpus.hpp"
 
 #include <doctest/doctest.h>

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# run.sh PROGRAM TARGET: one fuzzer for MLS_FUZZ_SECONDS (10), on the corpus MLS_FUZZ_CORPUS/TARGET, from MLS_FUZZ_SEED (0: another each time). Beside the program's
-# folder: found/TARGET for inputs that break something, logs/TARGET.log. Prints one line, or the finding.
+# run.sh PROGRAM TARGET: runs one fuzzer for MLS_FUZZ_SECONDS (10) on the corpus MLS_FUZZ_CORPUS/TARGET, with
+# the seed MLS_FUZZ_SEED (0: a different one each time). Beside the program's folder it writes found/TARGET
+# (inputs that break something) and logs/TARGET.log. Prints one line, or the finding.
 set -euo pipefail
 program=$1
 target=$2
@@ -10,12 +11,13 @@ corpus=${MLS_FUZZ_CORPUS:-$build/corpus}
 log=$build/logs/$target.log
 mkdir -p "$build/logs" "$build/found/$target"
 [ -d "$corpus/$target" ] || "$build/bin/mls_fuzz_seeds" "$here/../vectors" "$corpus" "$target"
-# Stacks with names where no symbolizer of the compiler is installed.
+# Prints names in stack traces even if the compiler's symbolizer is not installed.
 export ASAN_OPTIONS=allow_addr2line=1${ASAN_OPTIONS:+:$ASAN_OPTIONS}
 known=()
 [ ! -d "$here/found/$target" ] || known=("$here/found/$target")
 
-# An input is a few kilobytes: one that costs more time or memory than this was not bounded by its size.
+# Inputs have a few kilobytes. If one costs more time or memory than this, the cost is not
+# bounded by its size.
 if nice -n 5 "$program" -max_total_time="${MLS_FUZZ_SECONDS:-10}" -timeout=30 -seed="${MLS_FUZZ_SEED:-0}" -malloc_limit_mb=128 -rss_limit_mb=1500 \
   -max_len=8192 -use_value_profile=1 -print_final_stats=1 -artifact_prefix="$build/found/$target/" \
   "$corpus/$target" "${known[@]}" >"$log" 2>&1; then

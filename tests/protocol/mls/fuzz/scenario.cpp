@@ -40,7 +40,7 @@ std::vector<public_key> accounts() {
   return out;
 }
 
-/// Plays the scenario and writes it down.
+/// Runs the scenario and records it.
 class recorder {
 public:
   explicit recorder(scenario& out) : out_{out} {}
@@ -52,7 +52,7 @@ private:
     own_key_package package;
   };
 
-  /// A step begins: everybody's state is kept.
+  /// Begins a step and keeps the state of each member.
   step& begin(step::kind is, std::size_t by) {
     step st{.is = is, .by = by, .by_member = members_.contains(by)};
     for (auto& [who, g] : members_) {
@@ -65,7 +65,7 @@ private:
     out_.steps.push_back(std::move(st));
     return out_.steps.back();
   }
-  /// All but `by` hear the message of the last step.
+  /// Delivers the message of the last step to all members but `by`.
   void deliver(const bytes& message) {
     auto& st = out_.steps.back();
     st.message = message;
@@ -102,7 +102,7 @@ private:
     begin(step::kind::proposal, by);
     deliver(taken(members_.at(by).propose_update(w_.s), "proposing"));
   }
-  /// By somebody who is no member.
+  /// Sent by a party that is not a member.
   void propose_from_outside(std::size_t by, const sender& as, const proposal& p,
                             const signature_key_pair& key) {
     begin(step::kind::proposal, by);
@@ -122,7 +122,8 @@ private:
     auto made = taken(members_.at(by).commit(options, w_.s), "committing");
     auto& st = out_.steps.back();
     st.before[by] = stores_[by];
-    // By somebody who is not asked again: the group itself goes on with a store that knows nothing of it.
+    // A second copy of the member saves the pending commit, so that the group itself continues with a
+    // store that does not contain it.
     auto same = out_.load(st.before[by], by);
     taken(group_store::save_pending(same, made.pending, st.before[by]), "saving what waits");
     deliver(made.commit);

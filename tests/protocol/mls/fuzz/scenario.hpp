@@ -1,7 +1,7 @@
 #pragma once
-// Valid traffic to be mutated: seven people in one group, twelve epochs, recorded once and the same in every
-// run. Each step keeps the message, the state of everybody before it (as group_store writes it) and what it
-// led to, so that any message can be changed and delivered again.
+// Valid traffic to be mutated: seven people in one group over twelve epochs, recorded once and the same
+// in every run. Each step keeps the message, the state of each member before it (as group_store writes
+// it) and its outcome, so that any message can be changed and delivered again.
 #include "tests/protocol/mls/fuzz/fuzz.hpp"
 
 #include "protocol/mls/credential.hpp"
@@ -10,9 +10,9 @@
 namespace parley::mls::fuzz {
 
 inline constexpr std::uint64_t now = 1'800'000'000, day = 24 * 3600;
-inline constexpr extension_type private_extension{0xf00d}; ///< all members say that they know it
+inline constexpr extension_type private_extension{0xf00d}; ///< listed as supported by all members
 
-/// What a call needs from outside. Of each run its own, so that an input does the same every time.
+/// What a call needs from its caller. Each run has its own, so that an input always behaves in the same way.
 struct outside {
   account_policy policy;
   random_source random;
@@ -29,16 +29,16 @@ struct person {
 struct step {
   enum class kind { application, proposal, commit };
   kind is{};
-  std::size_t by = 0; ///< a person
+  std::size_t by = 0; ///< the index of a person
   bool by_member = false;
   bytes message;
-  std::map<std::size_t, memory_parts> before; ///< each member's state
-  std::map<std::size_t, bytes> outcome; ///< of each who hears it: text, reference, or epoch authenticator
-  bytes group_info;                     ///< of the epoch, with the tree
-  std::vector<bytes> proposals;         ///< heard in this epoch before
+  std::map<std::size_t, memory_parts> before; ///< the state of each member
+  std::map<std::size_t, bytes> outcome;       ///< of each receiver: text, reference, or epoch authenticator
+  bytes group_info;                           ///< of the epoch, with the tree
+  std::vector<bytes> proposals;               ///< received in this epoch before this step
 };
 
-/// A Welcome, and what is in it.
+/// A Welcome and its contents.
 struct invitation {
   std::size_t whom = 0;
   bytes welcome, tree, key_package, init_key, leaf_key;
@@ -54,7 +54,7 @@ struct scenario {
   std::vector<step> steps;
   std::vector<invitation> invitations;
 
-  /// The signer with this public key, or null.
+  /// Returns the signer with this public key, or null.
   const signature_key_pair* signer_of(bytes_view public_key) const;
   group load(const memory_parts& from, std::size_t who) const;
   key_package package_of(std::size_t who, const random_source& random) const;

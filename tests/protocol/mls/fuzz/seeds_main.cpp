@@ -1,4 +1,4 @@
-// mls_fuzz_seeds VECTORS CORPUS TARGET: writes what a target starts from into CORPUS/TARGET.
+// mls_fuzz_seeds VECTORS CORPUS TARGET: writes the initial inputs of a target into CORPUS/TARGET.
 #include "tests/protocol/mls/fuzz/corpus.hpp"
 
 #include <cstdio>

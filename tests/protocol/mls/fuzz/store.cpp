@@ -1,6 +1,7 @@
-// A group that is read from parts of which some are damaged: refused, or good enough to go on with.
-// Input: whose state at which step, whether the sum over the parts is made to fit, then edits of parts: which
-// part, how, size, bytes.
+// Reads a group from parts, some of which are damaged. It must be refused, or be good enough to continue.
+//
+// Input: the member and the step of the saved state, whether the checksum is made to match, then edits
+// of parts: which part, which edit, size, bytes.
 #include "protocol/mls/stored_parts.hpp"
 #include "tests/protocol/mls/fuzz/fuzz.hpp"
 #include "tests/protocol/mls/fuzz/reader.hpp"
@@ -27,7 +28,7 @@ const std::vector<saved_state>& states() {
   return all;
 }
 
-/// Two bytes for what there are more than 256 of.
+/// Reads two bytes, for choices with more than 256 possibilities.
 std::size_t wide(reader& in, std::size_t n) {
   const auto high = in.u8();
   return (high << 8 | in.u8()) % n;
@@ -73,7 +74,7 @@ void change(memory_parts& state, reader& in) {
   }
 }
 
-/// Whatever it says, it does not fall over, and what it saves is read again as it is.
+/// Uses a group that was read: it must not crash, and what it saves must be read again unchanged.
 void use(group& g, const memory_parts& from, const saved_state& was) {
   outside w{5};
   const auto before = fingerprint(g);
@@ -129,7 +130,7 @@ void seeds(const std::vector<bytes>&, const seed_sink& to) {
         continue;
       bytes seed{static_cast<std::uint8_t>(i >> 8),
                  static_cast<std::uint8_t>(i),
-                 1, // the sum fits
+                 1, // the checksum matches
                  static_cast<std::uint8_t>(part),
                  static_cast<std::uint8_t>(edit::replace),
                  static_cast<std::uint8_t>(value.size() >> 8),

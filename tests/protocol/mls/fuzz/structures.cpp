@@ -1,16 +1,16 @@
-// Whatever has an encoding: what decodes encodes to the same bytes, and costs no more than its size allows.
-// Input: which structure, then its bytes.
+// Everything that has an encoding: what decodes must encode to the same bytes, and must cost no more
+// than its size allows. Input: the structure, then its bytes.
 #include "tests/protocol/mls/fuzz/fuzz.hpp"
 #include "tests/protocol/mls/fuzz/scenario.hpp"
 
 namespace parley::mls::fuzz {
 namespace {
 
-/// Heap for each byte of input, and what any message may cost. The dearest byte is that of a list of
-/// proposals, while the list grows.
+/// Heap bytes allowed for each byte of input, and in any case. The most expensive byte is one of a list
+/// of proposals, while the list grows.
 constexpr std::size_t bytes_per_byte = 1024, bytes_at_least = 64 * 1024;
 
-using check = bool (*)(bytes_view in); ///< true: it decoded
+using check = bool (*)(bytes_view in); ///< returns true if the bytes decode
 
 template <class T>
 bool codec(bytes_view in) {
@@ -44,7 +44,7 @@ bool message(bytes_view in) {
   return true;
 }
 
-/// The content of a PrivateMessage: type, body, authentication; the rest is padding.
+/// The content of a PrivateMessage: type, body, authentication; the remainder is padding.
 bool private_content(bytes_view in) {
   decoder d{in};
   const auto type = d.get<content_type>();
@@ -121,7 +121,7 @@ bool package(bytes_view in) {
   return true;
 }
 
-/// The same, signed again, so that what lies behind the signatures is seen.
+/// The package is signed again, so that the checks behind the signatures are reached.
 bool signed_package(bytes_view in) {
   auto v = whole<key_package>(in);
   if (!v)
@@ -206,14 +206,14 @@ void run(bytes_view input) {
     return;
   const auto& all = checks();
   const auto in = input.subspan(1);
-  (void)recorded(); // made once, and not at the cost of an input
+  (void)recorded(); // created once, so that it does not count as the cost of an input
   const auto begun = allocated_bytes;
   all[input.front() % all.size()](in);
   law(allocated_bytes - begun <= bytes_at_least + bytes_per_byte * in.size(),
       "memory is bounded by the size of what is read");
 }
 
-/// Every byte string of the vectors and of the scenario that some structure takes, a few for each.
+/// Every byte string of the vectors and of the scenario that decodes as some structure, a few for each.
 void seeds(const std::vector<bytes>& vectors, const seed_sink& to) {
   constexpr std::size_t each_max = 12, size_max = 4096;
   auto all = vectors;
@@ -232,7 +232,7 @@ void seeds(const std::vector<bytes>& vectors, const seed_sink& to) {
   all.push_back(std::move(extensions).out());
   for (std::size_t which = 0; which < checks().size(); ++which) {
     std::size_t found = 0;
-    // From the end: what the scenario has is richer.
+    // Starts at the end, because the byte strings of the scenario are richer.
     for (auto v = all.rbegin(); v != all.rend() && found < each_max; ++v)
       if (!v->empty() && v->size() <= size_max && checks()[which](*v)) {
         ++found;

@@ -1,6 +1,7 @@
-// Ratchet trees as they come with a Welcome or a GroupInfo, changes as the store has them, and what commits
-// do to a tree that was read.
-// Input: what to do, how many bytes of work, the work, the tree.
+// Ratchet trees as they come with a Welcome or a GroupInfo, changes as they are stored, and what
+// commits do to a tree that was read.
+//
+// Input: the choice of a check, the number of bytes of work, the work, the tree.
 #include "tests/protocol/mls/fuzz/fuzz.hpp"
 #include "tests/protocol/mls/fuzz/reader.hpp"
 #include "tests/protocol/mls/fuzz/scenario.hpp"
@@ -14,11 +15,11 @@ auto leads_to(bytes_view tree_hash) {
   return [=](const ratchet_tree& tree) { return equal(tree.tree_hash(), tree_hash); };
 }
 
-/// A blank node is one byte here and half a leaf and half a parent there.
+/// A blank node is one byte in the input, and half a leaf and half a parent in memory.
 constexpr std::size_t bytes_per_byte = 1024, bytes_at_least = 64 * 1024;
 
 void check_hashes(const ratchet_tree& tree) {
-  // From the nodes alone, without the hashes that are kept.
+  // Computed from the nodes alone, without the cached hashes.
   auto copy = taken(ratchet_tree::blank(tree.leaf_count()), "a blank tree");
   for (std::uint32_t x = 0; x < node_count(tree.leaf_count()); ++x)
     taken(copy.put_encoded_node(node_index{x}, tree.encoded_node(node_index{x})), "a node of the tree");
@@ -32,7 +33,7 @@ key_package somebody_new(std::uint8_t n) {
   return make_key_package(people[n % people.size()].who, {now - day, now + day}, w.random).package;
 }
 
-/// What a commit or a proposal would do, whatever becomes of it.
+/// Applies what a commit or a proposal would do, whether it succeeds or not.
 void change(ratchet_tree& tree, reader& work) {
   const leaf_index i{static_cast<std::uint32_t>(work.below(tree.leaf_count() + 1))};
   switch (work.below(6)) {
@@ -64,7 +65,7 @@ void change(ratchet_tree& tree, reader& work) {
   }
 }
 
-/// Going back leaves the tree as it was; taking and applying is the same as keeping.
+/// Rolling back restores the tree, and taking followed by applying is the same as keeping.
 void work_on(ratchet_tree& tree, reader work) {
   const auto before = tree.encoded();
   const auto hash = tree.tree_hash();
@@ -109,7 +110,7 @@ void read_tree(bytes_view in, reader work) {
     work_on(*tree, work);
 }
 
-/// Changes as a damaged store might have them, on the tree of the scenario.
+/// Changes as a damaged store might contain them, for the tree of the scenario.
 void read_changes(bytes_view in) {
   static const auto encoded_tree = [] {
     const auto info = taken(read_message(recorded().steps.back().group_info), "the group info");
@@ -120,7 +121,7 @@ void read_changes(bytes_view in) {
     return;
   const auto begun = allocated_bytes;
   auto changes = tree.decoded_changes(in.subspan(hash_bytes), leads_to(in.first(hash_bytes)));
-  // The size is a number in them, so this much is asked for whatever they say.
+  // The changes contain the size of the tree as a number, so this much may be allocated in any case.
   law(allocated_bytes - begun <= 64 * 1024 * 1024 + bytes_per_byte * in.size(),
       "memory is bounded by the size of the largest tree");
   law(tree.encoded() == encoded_tree, "reading changes leaves the tree");
@@ -159,8 +160,8 @@ void seeds(const std::vector<bytes>& vectors, const seed_sink& to) {
     seed.insert(seed.end(), tree.begin(), tree.end());
     to(std::move(seed));
   }
-  // A pending commit of the scenario has its changes in it; the tree of the last step is small, so these are
-  // made for it: one leaf less.
+  // A pending commit of the scenario contains its changes. The tree of the last step is small, so
+  // changes for it are created here: one leaf less.
   auto tree = taken(ratchet_tree::decoded(all[recorded().steps.size() - 1]), "the last tree");
   tree.begin();
   taken(tree.remove(leaf_index{0}), "removing somebody");

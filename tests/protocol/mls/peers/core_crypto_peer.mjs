@@ -1,5 +1,6 @@
-// core-crypto (OpenMLS) behind the line protocol. It hands a commit to its transport in the middle of a transaction and
-// takes the new epoch only if the transport accepts: the transport's answer is our `confirm` or `drop`.
+// core-crypto (OpenMLS) behind the line protocol. It passes a commit to its transport in the middle of a
+// transaction and enters the new epoch only if the transport accepts the commit: the transport's answer is
+// our `confirm` or `drop`.
 import { core, version } from "./core_crypto_wasm.mjs";
 import { PeerError, notSupported, serve } from "./peer.mjs";
 
@@ -36,7 +37,7 @@ class Member {
   #credential;
   #group;
   #pending; // {bundle, accept, reject, done, group}
-  #lastGroupInfo; // {epoch, bytes}: made with each commit, and only then
+  #lastGroupInfo; // {epoch, bytes}: created with each commit, and at no other time
   #onBundle;
 
   static async create(identity) {
@@ -58,7 +59,8 @@ class Member {
   }
 
   #free() {
-    // One transaction at a time, and a pending commit holds it: the old epoch cannot be used meanwhile.
+    // There is one transaction at a time, and a pending commit holds it, so the old epoch
+    // cannot be used meanwhile.
     if (this.#pending) throw notSupported("anything but confirm and drop while a commit is pending");
   }
 
@@ -107,7 +109,7 @@ class Member {
     const done = this.#client.transaction(work);
     await Promise.race([handedOver, done]); // rejects if the library refuses
     if (!pending) throw new PeerError("refused", "nothing to commit");
-    done.catch(() => {}); // read again in confirm or drop
+    done.catch(() => {}); // handled in confirm or drop
     this.#pending = { ...pending, done };
     return bundleFields(pending.bundle);
   }

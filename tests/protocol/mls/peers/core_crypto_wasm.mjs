@@ -1,5 +1,6 @@
-// core-crypto's browser build, loaded outside a browser. Its native build wants glibc 2.38, newer than Debian 12's,
-// and two packages it does not declare; the WASM build wants a `window`, and a `fetch` that reads its own file.
+// core-crypto's browser build, loaded outside a browser. Its native build needs glibc 2.38, which is newer
+// than Debian 12's, and two packages that it does not declare. The WASM build needs a `window`, and a `fetch`
+// that reads the build's own file.
 import { webcrypto } from "node:crypto";
 import { readFile } from "node:fs/promises";
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The live peers as a test: `ctest.sh ARGUMENTS...`, which are those of drive.mjs. Where the other implementations are
-# not installed it is skipped (exit code 77), and ctest's summary says so: a registry that is down is no fault of ours.
+# Runs the live peers as a test: `ctest.sh ARGUMENTS...`, with the arguments of drive.mjs. If the other
+# implementations are not installed, the test is skipped (exit code 77) and ctest's summary shows it: a
+# registry that cannot be reached is not a failure of our code.
 set -euo pipefail
 cd "$(dirname "$0")"
 missing=

@@ -1,7 +1,7 @@
 // node drive.mjs [--seed N] [--leaves N] [--only small|large] PEER[:SHARE]...
 //
-// PEER is ts-mls, core-crypto or the path of a program that speaks PROTOCOL.md; SHARE says how many parts of the large
-// group's leaves are its own (1 by default). Exit code 1 if a step failed.
+// PEER is ts-mls, core-crypto or the path of a program that implements PROTOCOL.md. SHARE is the peer's
+// relative share of the large group's leaves (1 by default). The exit code is 1 if a step failed.
 import { parseArgs } from "node:util";
 import { PeerProcess } from "./peer_process.mjs";
 import { Report } from "./report.mjs";

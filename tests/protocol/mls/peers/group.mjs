@@ -1,8 +1,9 @@
-// One group whose members live in several programs, and the checks that hold after every change of it.
+// One group whose members are in several programs, and the checks that must pass after every
+// change of the group.
 import { strict as assert } from "node:assert";
 
 export const hex = (text) => Buffer.from(text).toString("hex");
-const shared = { label: "exporter", context: "", length: 32 }; // the one export that every peer can make
+const shared = { label: "exporter", context: "", length: 32 }; // the only export that every peer supports
 
 let people = 0;
 
@@ -156,7 +157,7 @@ export class Group {
       const leaf = members.find((m) => m.identity === member.identity)?.leaf;
       if (leaf !== undefined) return leaf;
     }
-    return undefined; // nobody here tells leaves; the identity has to do
+    return undefined; // no peer here reports leaves, so the identity must suffice
   }
 
   /** All members are in the same state, and one of them can be read by all others. */

@@ -1,13 +1,14 @@
 // node measure.mjs [--sizes 2,10,100,1000] [--beside] PEER...
 //
-// What each peer needs for a message, a commit and a join, by its own clock around the library (`us` in its answers):
-// medians of at least three. Compare only figures of one sitting on one machine. `--beside`: a table for each size, with
-// the peers beside each other and how many times the first one's figure the others' are.
+// Measures the time that each peer needs for a message, a commit and a join, by its own clock around the
+// library (`us` in its answers). The figures are medians of at least three. Compare only figures of one
+// sitting on one machine. `--beside` prints a table for each size, with the peers side by side and their
+// ratios to the first one.
 //
-// Above two members the tree is built by ts-mls, whatever is measured: it adds everybody in one commit without a path,
-// so that all parents are blank. Only some leaves are live members, all of the peer under test: leaf 1, which is
-// measured, and leaves 2, 4, 8, ...: one below each node of its copath. When each of these has committed once, every
-// node that leaf 1 encrypts to is filled, which is all that makes a tree warm for it.
+// With more than two members ts-mls always builds the tree: it adds all members in one commit without a path,
+// so that all parents are blank. Only some leaves are live members, all of the peer under test: leaf 1, which
+// is measured, and leaves 2, 4, 8, ..., one below each node of its copath. When each of these has committed
+// once, every node that leaf 1 encrypts to is filled, which is what makes a tree warm for it.
 import { parseArgs } from "node:util";
 import { Member } from "./group.mjs";
 import { PeerProcess } from "./peer_process.mjs";
@@ -149,7 +150,7 @@ if (positionals.length === 0) {
 const sizes = options.sizes.split(",").map(Number);
 const measured = [];
 for (const what of positionals) {
-  // Fresh programs for each: what one peer left in memory is no burden to the next.
+  // Each peer gets new programs, so that memory that one peer used does not affect the next.
   const [peer, builder] = await Promise.all([PeerProcess.start(what), PeerProcess.start("ts-mls")]);
   const columns = [];
   for (const size of sizes) {

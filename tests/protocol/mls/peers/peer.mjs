@@ -1,5 +1,5 @@
-// The half of a peer that every peer shares: lines in, lines out (PROTOCOL.md). A peer brings a class whose
-// methods are the operations; here they get bytes, and what they return goes out as hex.
+// The part that all peers share: reading and writing lines (PROTOCOL.md). A peer provides a class whose
+// methods are the operations. They receive bytes, and the bytes that they return are written as hex.
 import { createInterface } from "node:readline";
 
 /** A refusal with a stable name. Whatever else is thrown is the library's own refusal and travels as "refused". */

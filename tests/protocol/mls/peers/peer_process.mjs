@@ -1,11 +1,11 @@
-// A peer program as the driver sees it: questions in, answers out, and its refusals as exceptions.
+// A peer program as the driver sees it: requests in, answers out, and refusals as exceptions.
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
 const bundled = { "ts-mls": "ts_mls_peer.mjs", "core-crypto": "core_crypto_peer.mjs" };
 
-const silenceMax = 120_000; // ms; the slowest answer seen, an Add of 999 leaves, takes a few seconds
+const silenceMax = 120_000; // ms; the slowest known answer, to an Add of 999 leaves, takes a few seconds
 
 /** An answer that was a refusal. `code` is its stable name. */
 export class Refusal extends Error {
@@ -20,7 +20,7 @@ export class Refusal extends Error {
 
 export class PeerProcess {
   #child;
-  #waiting = []; // answers come in the order of the questions
+  #waiting = []; // answers arrive in the order of the requests
   #ended;
   #silence;
 
@@ -41,7 +41,7 @@ export class PeerProcess {
     createInterface({ input: this.#child.stdout }).on("line", (line) => this.#take(line));
     this.#child.on("error", (error) => this.#end(error.message));
     this.#child.on("exit", (code, signal) => this.#end(signal ?? `code ${code}`));
-    this.#child.stdin.on("error", () => {}); // the exit tells
+    this.#child.stdin.on("error", () => {}); // reported by the exit instead
   }
 
   #take(line) {

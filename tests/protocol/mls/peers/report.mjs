@@ -1,10 +1,10 @@
-// Steps, their outcomes, and the last line.
+// Prints the steps, their outcomes, and the last line.
 import { Refusal } from "./peer_process.mjs";
 
 export class Report {
   passed = 0;
   failed = 0;
-  unsupported = new Map(); // what a peer lacks -> number of steps that met it
+  unsupported = new Map(); // what a peer does not support -> number of steps that needed it
 
   /** Runs one step. Answers whether the group it worked on can still be used. */
   async step(title, work) {

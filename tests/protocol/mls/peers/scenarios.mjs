@@ -1,4 +1,4 @@
-// Which steps are taken, by whom, in a group of three and in one of a hundred.
+// The steps of a group of three and of a group of a hundred, and the peers that take them.
 import { Group, Member } from "./group.mjs";
 import * as steps from "./steps.mjs";
 

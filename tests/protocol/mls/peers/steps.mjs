@@ -1,5 +1,6 @@
-// What a member can do in a group, each with what must be true afterwards. `a` acts, `b` is of any peer.
-// A step that a peer cannot do leaves the group as it was: the operation that may be missing comes first.
+// What a member can do in a group, each with what must be true afterwards. `a` acts; `b` may belong
+// to any peer. A step that a peer does not support leaves the group unchanged: the operation that may
+// be missing comes first.
 import { strict as assert } from "node:assert";
 import { Member } from "./group.mjs";
 import { Refusal } from "./peer_process.mjs";

@@ -1,4 +1,5 @@
-// ts-mls, and what is wrong with 1.6.4 that other implementations meet. Each defect is told in `lacks` or as a refusal.
+// ts-mls, and the defects of 1.6.4 that affect other implementations. Each is reported in `lacks`
+// or as a refusal.
 import { webcrypto } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { notSupported } from "./peer.mjs";
@@ -20,10 +21,11 @@ export const suite = await mls.getCiphersuiteImpl(
   mls.getCiphersuiteFromName("MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519"),
 );
 
-// The bare key stands in `external_pub`, where RFC 9420, 12.4.3.2 has an HPKEPublicKey, so a key with its length
-// (mended upstream by pull request 449 of LukaJCB/ts-mls). Nobody else reads such a GroupInfo, nor can it read others'.
-// Here the length is written, and taken off again where the library imports the key.
-export const lacks = ["the length of the key in external_pub (mended in its peer program, else no external join with others)"];
+// `external_pub` contains the bare key, where RFC 9420, 12.4.3.2 has an HPKEPublicKey, which is a key with
+// its length (fixed upstream by pull request 449 of LukaJCB/ts-mls). No other implementation can read such
+// a GroupInfo, and ts-mls cannot read theirs. So the length is added here, and removed again where the
+// library imports the key.
+export const lacks = ["the length of the key in external_pub (added by the peer program; without it no external join works with others)"];
 const keyBytes = 32;
 
 export const suiteForExternalJoin = {

@@ -1,4 +1,5 @@
-// ts-mls behind the line protocol. Its states are values: a pending commit is simply the next state, not yet taken.
+// ts-mls behind the line protocol. Its states are values: a pending commit is the next state
+// before it is adopted.
 import { PeerError, notSupported, serve, toHex } from "./peer.mjs";
 import {
   decodeRatchetTree, encodeRatchetTree, joining, lacks, makeGroupInfo, makeKeyPackageRef, mls, suite,
@@ -10,7 +11,7 @@ const config = {
   lifetimeConfig: { ...mls.defaultLifetimeConfig, validateLifetimeOnReceive: true },
   keyPackageEqualityConfig: mls.defaultKeyPackageEqualityConfig,
   paddingConfig: { kind: "alwaysPad", paddingLength: 0 }, // sizes are compared without padding
-  // The library's own service accepts everybody. Here a member is whoever has a basic credential with a name.
+  // The library's own service accepts everyone. Here a member needs a basic credential with a name.
   authService: {
     validateCredential: async (credential) => credential.credentialType === "basic" && credential.identity.length > 0,
   },
@@ -186,7 +187,7 @@ class Member {
     this.#state = result.newState;
     if (result.kind === "applicationMessage") return { kind: "application", plaintext: result.message };
     const kind = decoded.publicMessage?.content.contentType ?? "handshake";
-    if (kind === "commit") this.#pending = undefined; // built on an epoch that is over
+    if (kind === "commit") this.#pending = undefined; // it was built on an epoch that has ended
     const active = this.#state.groupActiveState.kind !== "removedFromGroup";
     if (!active) this.#state = undefined;
     return { kind, active };
