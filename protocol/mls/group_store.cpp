@@ -132,7 +132,9 @@ result<past_epoch> decoded_past(bytes_view in, const mls_limits& limits) {
 
 bytes encoded_main(const group_state& st) {
   encoder e;
-  e.put(group_format).put(static_cast<std::uint8_t>(st.over)).put(static_cast<std::uint8_t>(st.keys.has_value()));
+  e.put(group_format)
+      .put(static_cast<std::uint8_t>(st.over))
+      .put(static_cast<std::uint8_t>(st.keys.has_value()));
   e.put(st.now.tree.leaf_count()).opaque(st.now.encoded_context).opaque(st.now.interim_hash);
   return std::move(e).out();
 }
