@@ -10,9 +10,9 @@ namespace {
 
 const conversation_id room{1, 2};
 const debt_ledger::time_point t0{};
-const debt_ledger::history no_log = [](conversation_id, seq_no, seq_no) { return std::vector<message>{}; };
+const debt_ledger::history no_log = [](conversation_id, seq_no, seq_no) { return std::vector<core::message>{}; };
 
-message text(std::uint64_t seq, user_id from = user_id{1}) {
+core::message text(std::uint64_t seq, user_id from = user_id{1}) {
   return {room, seq_no{seq}, {}, from, {}, {}, "body"};
 }
 incurred owed_text(std::uint64_t number, std::uint64_t seq, user_id to = user_id{2}) {
@@ -118,7 +118,7 @@ TEST_CASE("a hole that is too big for one append is filled by several, and only 
   auto l = ready_ledger();
   l.add(owed_text(9, 1000), debt_ledger::source::live);
   const debt_ledger::history log = [](conversation_id, seq_no after, seq_no upto) {
-    std::vector<message> some;
+    std::vector<core::message> some;
     for (auto s = number(after) + 1; s <= number(upto) && some.size() < 400; ++s)
       some.push_back(text(s));
     return some;

@@ -11,7 +11,7 @@ namespace {
 constexpr conversation_id room{1, 2};
 
 news msg(std::uint64_t prev, std::uint64_t seq, conversation_id c = room) {
-  message m;
+  core::message m;
   m.conversation = c;
   m.seq = seq_no{seq};
   return message_news{seq_no{prev}, m};
