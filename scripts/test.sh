@@ -68,7 +68,7 @@ if [ $# -eq 0 ]; then
   begin clang-tidy
   # It wants the arguments of each file, which a build of files together does not have.
   cmake -S . -B build-tidy -G Ninja -DPARLEY_UNITY=OFF >/dev/null
-  PARLEY_BUILD_DIR=build-tidy scripts/tidy.sh
+  PARLEY_BUILD_DIR=build-tidy PARLEY_TIDY_SECONDS=600 scripts/tidy.sh
 
   begin fuzzing
   MLS_FUZZ_SEED=1 scripts/fuzz_mls.sh 10
