@@ -28,14 +28,14 @@ public:
   ~device(); ///< does not throw: the observer may own the device
   KJ_DISALLOW_COPY(device);
 
-  // --- becoming somebody; needs no `start` ---------------------------------------------------------------
+  // --- becoming somebody; needs no `start` -----------------------------------------------------------------
   /// Asks for a code for `phone`; answers for how long the code is valid.
   kj::Promise<result<std::chrono::seconds>> request_code(std::string phone);
   /// Registers this device for the user of the phone number and stores the identity. Repeating the call with
   /// the same code is safe.
   kj::Promise<result<identity>> register_device(std::string phone, std::string code, std::string device_name);
 
-  // --- being connected -----------------------------------------------------------------------------------
+  // --- being connected -------------------------------------------------------------------------------------
   /// Connects, and keeps the device connected until it is fenced, refused or stopped. The store must hold a
   /// registered identity.
   void start();
@@ -47,7 +47,7 @@ public:
   /// Drops the connection as a broken network would. The device connects again by itself.
   void disconnect();
 
-  // --- messages ------------------------------------------------------------------------------------------
+  // --- messages --------------------------------------------------------------------------------------------
   /// Keeps the message, then sends it until its outcome is known. Only a final refusal is answered; see `ec`.
   kj::Promise<result<sent>> send(conversation_id c, std::string body);
   /// Keeps and sends the message as `send` does. Only the observer is told the outcome. Returns the counter.

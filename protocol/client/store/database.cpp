@@ -86,7 +86,7 @@ void database::set_version(std::uint32_t version) {
   run(fmt::format("PRAGMA user_version = {}", version).c_str());
 }
 
-// --- statement
+// --- statement ---------------------------------------------------------------------------------------------
 
 database::statement::statement(sqlite3* db, const char* sql) : db_{db} {
   if (sqlite3_prepare_v2(db, sql, -1, &it_, nullptr) != SQLITE_OK)
@@ -138,7 +138,7 @@ void database::statement::fail() {
   throw store_error{fmt::format("The profile's database failed: {}.", sqlite3_errmsg(db_))};
 }
 
-// --- transaction
+// --- transaction -------------------------------------------------------------------------------------------
 
 database::transaction::transaction(database& in) : in_{in} {
   if (in.open_transactions_ == 0) {

@@ -39,7 +39,7 @@ public:
   virtual std::optional<identity> who() = 0;
   virtual void set_identity(const identity& who) = 0;
 
-  // --- outbox ---------------------------------------------------------------------------------------------
+  // --- outbox ----------------------------------------------------------------------------------------------
   /// Keeps the message and gives it its counter.
   virtual outgoing enqueue(conversation_id c, std::string body) = 0;
   /// The messages without an outcome, by counter.
@@ -55,7 +55,7 @@ public:
   virtual std::vector<failed_message> failures() = 0;
   virtual void forget(std::uint64_t counter) = 0;
 
-  // --- inbox ----------------------------------------------------------------------------------------------
+  // --- inbox -----------------------------------------------------------------------------------------------
   virtual void apply(const applied_batch& batch) = 0;
   struct place {
     cursor applied;      ///< everything up to here is in the store
@@ -70,7 +70,7 @@ public:
   };
   virtual applied_state applied() = 0;
 
-  // --- what people look at --------------------------------------------------------------------------------
+  // --- what people look at ---------------------------------------------------------------------------------
   virtual std::vector<message> history(conversation_id c, seq_no after, std::size_t limit) = 0;
   virtual std::vector<conversation_info> conversations() = 0;
   /// A person has read the conversation up to `upto`, and the cluster does not know it yet.

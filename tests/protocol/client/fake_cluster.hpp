@@ -24,7 +24,7 @@ public:
   /// What a node prints on its console.
   std::function<void(const std::string& phone, const std::string& code)> on_code;
 
-  // --- misbehaviour, counted down as it happens ---------------------------------------------------------
+  // --- misbehaviour, counted down as it happens ------------------------------------------------------------
   std::set<std::uint16_t> dead_ports;
   unsigned store_then_cut = 0;       ///< sends that are stored; the connection ends before the answer
   unsigned store_then_silence = 0;   ///< sends that are stored and never answered
@@ -40,7 +40,7 @@ public:
   void close_all(ec why, std::uint32_t reconnect_after_ms); ///< tells the clients, then waits for them to go
   void cut_all();
 
-  // --- what happened --------------------------------------------------------------------------------------
+  // --- what happened ---------------------------------------------------------------------------------------
   struct attempt {
     std::uint64_t counter = 0;
     std::string body;
