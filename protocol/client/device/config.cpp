@@ -14,8 +14,8 @@ result<std::vector<endpoint>> parse_seeds(std::string_view text) {
       continue;
     auto parsed = transport::parse_endpoint(one);
     if (!parsed)
-      return tl::unexpected{
-          failure{ec::bad_config, fmt::format("\"{}\" is no address of a node: write host:port.", one), {}}};
+      return tl::unexpected{failure{
+          ec::bad_config, fmt::format("\"{}\" is not the address of a node: write host:port.", one), {}}};
     all.push_back(std::move(*parsed));
   }
   if (all.empty())

@@ -40,10 +40,12 @@ kj::Promise<kj::Own<line>> tls_dialer::dial(const endpoint& to) {
 result<transport::tls_context> trust(const std::string& ca_file) {
   auto context = transport::make_client_context({ca_file});
   if (!context)
-    return tl::unexpected{failure{ec::bad_config,
-                                  fmt::format("Cannot use {} as the cluster's authority: {}. Give --ca FILE.",
-                                              ca_file, context.error().detail),
-                                  {}}};
+    return tl::unexpected{
+        failure{ec::bad_config,
+                fmt::format("The file {} cannot be used as the cluster's authority: {}. Give the cluster's "
+                            "client-ca.pem with --ca.",
+                            ca_file, context.error().detail),
+                {}}};
   return *context;
 }
 

@@ -322,7 +322,7 @@ void receiver::check_settled() {
 kj::Promise<result<std::size_t>> receiver::sync_inbox() {
   if (config_.how != intake::pull)
     return result<std::size_t>{tl::unexpected{
-        failure{ec::bad_request, "This device is streamed to: there is nothing to fetch.", {}}}};
+        failure{ec::bad_request, "This device receives a stream, so there is nothing to fetch.", {}}}};
   return promises_.wrap(pull());
 }
 

@@ -42,8 +42,10 @@ result<std::uint64_t> sender::post(conversation_id c, std::string body) {
   if (body.size() > body_bytes_max)
     return tl::unexpected{refuse(ec::too_large)};
   if (lanes_.size() >= config_.outbox_messages_max)
-    return tl::unexpected{
-        failure{ec::overloaded, "Too many messages are waiting to be sent: wait until some are.", {}}};
+    return tl::unexpected{failure{ec::overloaded,
+                                  "Too many messages are waiting to be sent, so this one was not kept: send "
+                                  "it again when some have left.",
+                                  {}}};
   auto o = store_.enqueue(c, std::move(body));
   const auto counter = o.counter;
   lanes_.add(std::move(o));
@@ -165,7 +167,7 @@ void sender::again(const send_attempt& a, const failure& why, const resend_rules
   }
   lanes_.again(a.conversation, a.counter, now(timer_) + v.pause);
   if (auto* link = host_.link(); v.leave && link)
-    link->end({why.code, "This node refuses too often: trying another.", {}});
+    link->end({why.code, "This node has refused too many messages in a row, so another one is tried.", {}});
 }
 
 void sender::give_up(const send_attempt& a, const failure& why) {

@@ -25,18 +25,28 @@ mls::secret key_literal(const mls::secret& key) {
   return out;
 }
 
+[[noreturn]] void failed(sqlite3* db) {
+  throw store_error{
+      fmt::format("The profile's database failed: {}. This change was not kept: check that the disk "
+                  "has room and is healthy, then run the program again.",
+                  sqlite3_errmsg(db))};
+}
+
 } // namespace
 
 database::database(const std::filesystem::path& file, const mls::secret& key) {
   refuse_unencrypted(file);
   if (key.size() != database_key_bytes)
-    throw store_error{fmt::format("A database's key has {} bytes.", database_key_bytes)};
+    throw store_error{fmt::format("The key of a profile's database has {} bytes; the one given has {}.",
+                                  database_key_bytes, key.size())};
   const auto mask = ::umask(0077);
   const int code = sqlite3_open_v2(file.c_str(), &it_, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, nullptr);
   ::umask(mask);
   try {
     if (code != SQLITE_OK)
-      throw store_error{fmt::format("Cannot open {}: {}.", file.string(), sqlite3_errmsg(it_))};
+      throw store_error{fmt::format(
+          "The profile's database {} cannot be opened: {}. Check who owns it and whether the disk has room.",
+          file.string(), sqlite3_errmsg(it_))};
     unlock(file, key);
     run("PRAGMA journal_mode=WAL");
     run("PRAGMA synchronous=FULL");
@@ -52,7 +62,7 @@ void database::unlock(const std::filesystem::path& file, const mls::secret& key)
   run("PRAGMA cipher_memory_security=ON");
   const auto literal = key_literal(key);
   if (sqlite3_key(it_, literal.view().data(), static_cast<int>(literal.size())) != SQLITE_OK)
-    throw store_error{fmt::format("Cannot use the key of {}: {}.", file.string(), sqlite3_errmsg(it_))};
+    throw store_error{fmt::format("The key of {} cannot be used: {}.", file.string(), sqlite3_errmsg(it_))};
   // The first to read a page.
   const int code = sqlite3_exec(it_, "SELECT count(*) FROM sqlite_schema", nullptr, nullptr, nullptr);
   if (code == SQLITE_NOTADB)
@@ -61,7 +71,9 @@ void database::unlock(const std::filesystem::path& file, const mls::secret& key)
                     "made with, or restore both from one copy.",
                     file.string())};
   if (code != SQLITE_OK)
-    throw store_error{fmt::format("Cannot read {}: {}.", file.string(), sqlite3_errmsg(it_))};
+    throw store_error{fmt::format(
+        "The profile's database {} cannot be read: {}. Check the disk, or restore the profile from a copy.",
+        file.string(), sqlite3_errmsg(it_))};
 }
 
 database::~database() {
@@ -74,7 +86,7 @@ database::statement database::prepare(const char* sql) {
 
 void database::run(const char* sql) {
   if (sqlite3_exec(it_, sql, nullptr, nullptr, nullptr) != SQLITE_OK)
-    throw store_error{fmt::format("The profile's database failed: {}.", sqlite3_errmsg(it_))};
+    failed(it_);
 }
 
 std::uint32_t database::version() {
@@ -135,7 +147,7 @@ std::string_view database::statement::view() {
 }
 
 void database::statement::fail() {
-  throw store_error{fmt::format("The profile's database failed: {}.", sqlite3_errmsg(db_))};
+  failed(db_);
 }
 
 // --- transaction -------------------------------------------------------------------------------------------
@@ -159,7 +171,7 @@ database::transaction::~transaction() {
 
 void database::transaction::commit() {
   if (in_.is_doomed_)
-    throw store_error{"A part of what belongs together was not kept: none of it is."};
+    throw store_error{"A part of a change could not be kept, so none of it was: run the program again."};
   if (in_.open_transactions_ == 1)
     in_.run("COMMIT");
   // From here on it is over, though the object lives: what begins now is a transaction of its own.

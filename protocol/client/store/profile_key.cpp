@@ -20,7 +20,7 @@ class open_file {
 public:
   open_file(const fs::path& file, int how) : file_{file}, it_{::open(file.c_str(), how | O_CLOEXEC, 0600)} {
     if (it_ < 0)
-      fail("open");
+      fail("opened");
   }
   ~open_file() { ::close(it_); }
   open_file(const open_file&) = delete;
@@ -34,16 +34,18 @@ public:
   }
   void write(mls::bytes_view in) const {
     if (::write(it_, in.data(), in.size()) != static_cast<ssize_t>(in.size()))
-      fail("write");
+      fail("written");
   }
   void sync() const {
     if (::fsync(it_) != 0)
-      fail("write");
+      fail("written");
   }
 
 private:
   [[noreturn]] void fail(const char* what) const {
-    throw store_error{fmt::format("Cannot {} {}: {}.", what, file_.string(), std::strerror(errno))};
+    throw store_error{fmt::format("The file {} cannot be {}: {}. Nothing was changed in the profile: check "
+                                  "who owns the file and whether the disk has room.",
+                                  file_.string(), what, std::strerror(errno))};
   }
   fs::path file_;
   int it_;
@@ -52,7 +54,8 @@ private:
 mls::secret make_key_file(const fs::path& key_file) {
   auto key = mls::secret::zeros(database_key_bytes);
   if (RAND_bytes(key.mutable_view().data(), static_cast<int>(key.size())) != 1)
-    throw store_error{"The system has no randomness to make a key from."};
+    throw store_error{
+        "The operating system gave no random numbers for a key, so no profile was created: try again."};
   auto written = key_file;
   written += ".new";
   {
@@ -63,7 +66,9 @@ mls::secret make_key_file(const fs::path& key_file) {
   std::error_code failed;
   fs::rename(written, key_file, failed);
   if (failed)
-    throw store_error{fmt::format("Cannot write {}: {}.", key_file.string(), failed.message())};
+    throw store_error{fmt::format("The profile's key cannot be written to {}: {}. No profile was created: "
+                                  "check who owns the directory and whether the disk has room.",
+                                  key_file.string(), failed.message())};
   const auto directory = key_file.parent_path();
   open_file{directory.empty() ? "." : directory, O_RDONLY | O_DIRECTORY}.sync();
   return key;

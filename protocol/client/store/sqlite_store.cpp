@@ -49,12 +49,15 @@ profile_lock::profile_lock(const std::filesystem::path& directory) {
   std::error_code failed;
   std::filesystem::create_directories(directory, failed);
   if (failed)
-    throw store_error{
-        fmt::format("Cannot make the profile directory {}: {}.", directory.string(), failed.message())};
+    throw store_error{fmt::format("The profile's directory {} cannot be created: {}. Make its parent "
+                                  "writable, or give another --profile.",
+                                  directory.string(), failed.message())};
   ::chmod(directory.c_str(), 0700); // it holds the device's key
   it_ = ::open((directory / "lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (it_ < 0)
-    throw store_error{fmt::format("Cannot write in {}: {}.", directory.string(), std::strerror(errno))};
+    throw store_error{fmt::format("The profile's directory {} cannot be written to: {}. Check who owns it "
+                                  "and whether the disk has room.",
+                                  directory.string(), std::strerror(errno))};
   if (::flock(it_, LOCK_EX | LOCK_NB) != 0) {
     ::close(it_);
     throw store_error{
