@@ -1,10 +1,10 @@
 #pragma once
-// Cap'n Proto messages straight over a non-blocking TLS socket, for both ends of a client connection.
+// Cap'n Proto messages over a non-blocking TLS socket, for both ends of a client connection.
 //
-// Why not Cap'n Proto's own stream: it reads header and body apart, writes once per message, and overruns a
-// buffer when the first bytes are ffffffff (0.9.2). Here many messages come out of one read, all messages of
-// a turn of the loop leave in one write, and the segment table is checked before Cap'n Proto's reader sees a
-// byte.
+// Cap'n Proto's own stream is not used because it reads header and body separately, writes once per message,
+// and overruns a buffer when the first bytes are ffffffff (version 0.9.2). Here one read yields many
+// messages, one write sends all messages of a turn of the loop, and the segment table is checked before
+// Cap'n Proto's reader sees a byte.
 #include "protocol/transport/tls.hpp"
 #include "protocol/values/config_fault.hpp"
 #include "protocol/values/settings.hpp"
@@ -30,30 +30,30 @@ namespace parley::transport {
 /// Why a connection ended. The first reason is kept; later ones are consequences.
 enum class close_reason : std::uint8_t {
   none = 0,
-  local,             ///< this end had no more to say
-  peer,              ///< the other end closed, or the network did
+  local,             ///< this end closed it: there is nothing more to send
+  peer,              ///< the other end or the network closed it
   handshake_failed,  ///< no TLS 1.3, wrong certificate or name, or not TLS at all
-  wrong_protocol,    ///< TLS, but not "parley/1"
-  tls_failed,        ///< a record that does not decrypt, an alert
+  wrong_protocol,    ///< TLS for another protocol than "parley/1"
+  tls_failed,        ///< a record could not be decrypted, or the peer sent an alert
   io_failed,         ///< the socket reported an error
   bad_frame,         ///< a segment table that no message can have
-  message_too_large, ///< declared above the limit; nothing was allocated for it
+  message_too_large, ///< announced above the limit; nothing was allocated for it
   truncated,         ///< the peer ended in the middle of a message
-  outbound_full,     ///< the peer does not read: too much is waiting for it
+  outbound_full,     ///< the peer does not read, and too much waits for it
   write_deadline,    ///< the peer reads too slowly
   handshake_flood,   ///< KeyUpdates without end
-  // Given by the owner of the stream:
+  // The owner of the stream gives these:
   login_deadline,
   login_bytes,
   idle,
-  session_over,     ///< fenced, logged out, draining: the session knows more
-  refused,          ///< above a cap on connections
+  session_over,     ///< the session ended: fenced, logged out, draining
+  refused,          ///< above a bound on connections
   rpc_failed,       ///< the peer broke the RPC protocol
   receiver_stalled, ///< the client's receiver does not return
 };
 inline constexpr std::size_t close_reasons = static_cast<std::size_t>(close_reason::receiver_stalled) + 1;
 
-/// Kebab-case, for logs and metrics.
+/// In kebab-case, for logs and metrics.
 std::string_view name(close_reason r);
 
 enum class side : std::uint8_t { client, server };
@@ -72,70 +72,70 @@ struct stream_limits {
   std::size_t write_progress_bytes = 4096;
   std::uint32_t post_handshake_max = 32; ///< KeyUpdates and tickets, and one more per 16 MiB received
 
-  /// What a client should use: a page of `sync` holds up to 1 MiB, more than a server takes in one message.
+  /// For clients: a page of `sync` holds up to 1 MiB, which is more than a server takes in one message.
   static stream_limits for_client();
 };
 
 config_check validate(const stream_limits& l);
 
-/// For `capnp::TwoPartyVatNetwork`, which refuses to *send* more than it would receive: large enough for
-/// pages. What is received is bounded by the stream's `message_words_max`.
+/// For `capnp::TwoPartyVatNetwork`, which refuses to *send* more than it would receive. These options allow a
+/// page to be sent; what is received is bounded by the stream's `message_words_max`.
 capnp::ReaderOptions rpc_options(int nesting_max);
 
-/// Hears of what happens to a stream, without a promise per stream. Both are called from inside the stream:
-/// note it and come back later, do not destroy the stream.
+/// Is told what happens to a stream, so that a stream needs no promise for it. The functions are called
+/// from inside the stream: they may note what happened, but must not destroy the stream.
 class stream_watcher {
 public:
   virtual ~stream_watcher() noexcept(false) = default;
   virtual void stream_closed() = 0;  ///< once
-  virtual void stream_flushed() = 0; ///< all that was written has been handed to the kernel
-  /// A message is about to be handed out; the stream may be closed instead. What it throws counts as an
-  /// impossible message.
+  virtual void stream_flushed() = 0; ///< everything that was written has been handed to the kernel
+  /// A message is about to be handed out; the watcher may close the stream instead. If it throws, the
+  /// message counts as impossible.
   virtual void message_read(capnp::MessageReader&) {}
 };
 
 /// Owns:   the socket, its TLS state, what was read but not yet taken, and what was written but not yet sent.
 /// Thread: that of the event port.
-/// Holds:  after `close`, whoever called it first, reads end, writes are dropped, and `reason()` stays.
-///         An idle stream owns no buffer: neither its own nor OpenSSL's.
+/// Holds:  after the first `close`, reads end, writes are dropped, and `reason()` does not change.
+///         An idle stream owns no buffer, neither one of its own nor one of OpenSSL's.
 class message_stream final : public capnp::MessageStream, private kj::TaskSet::ErrorHandler {
 public:
-  /// `fd` is a connected TCP socket; it is made non-blocking. `peer_name`: what a client expects in the
-  /// server's certificate, a host name or an IP address; ignored by servers.
+  /// `fd` is a connected TCP socket; it becomes non-blocking. `peer_name` is the host name or IP address
+  /// that a client expects in the server's certificate; servers ignore it.
   message_stream(kj::UnixEventPort& port, kj::AutoCloseFd fd, const tls_context& tls, side which,
                  const stream_limits& limits, const std::string& peer_name = {});
   ~message_stream() noexcept(false);
   KJ_DISALLOW_COPY(message_stream);
 
-  /// Call once, before anything else. Rejects with DISCONNECTED; `reason()` says why.
+  /// Call it once, before anything else. Rejects with DISCONNECTED; `reason()` says why.
   kj::Promise<void> handshake();
 
-  /// 32 bytes that only the two ends of this very connection know (RFC 8446, 7.5), for the login proof.
+  /// 32 bytes that only the two ends of this connection know (RFC 8446, 7.5), for the login proof.
   std::array<std::uint8_t, 32> login_exporter() const;
 
-  /// Idempotent. What is unsent is dropped: await `flushed` first if it matters.
+  /// May be called again, without effect. Unsent bytes are dropped: await `flushed` first if they matter.
   void close(close_reason why);
   bool closed() const { return reason_ != close_reason::none; }
   close_reason reason() const { return reason_; }
-  /// For the operator's log, of a failed handshake above all: OpenSSL's words, not to be sent to a peer.
+  /// OpenSSL's words, mostly about a failed handshake. They are for the operator's log, never for the peer.
   const std::string& detail() const { return detail_; }
 
-  /// Null to stop watching. It outlives the stream, or the watching.
+  /// Null ends the watching. The watcher outlives the stream, or ends the watching before.
   void watch(stream_watcher* watcher) { watcher_ = watcher; }
 
   /// Everything written so far has been handed to the kernel (or the stream was closed).
   kj::Promise<void> flushed();
   std::size_t unsent_bytes() const { return out_.size() - out_sent_; }
 
-  /// Deadlines are kept by whoever owns the streams: call it about once a second with the time of
-  /// `port.getTimer()`. Closes the stream if its write deadline has passed.
+  /// Closes the stream if its write deadline has passed. The owner calls it about once a second with the
+  /// time of `port.getTimer()`, so that a stream needs no timer.
   void sweep(kj::TimePoint now);
 
-  /// While held, no message is read, so TCP slows the peer down. Counted: as many releases as holds.
+  /// While reads are held, no message is read, so TCP slows the peer down. Each hold needs its own release.
   void hold_reads();
   void release_reads();
-  /// Nothing is read beyond this many bytes of messages (complete ones that were read are still handed out);
-  /// a handshake that takes more is closed with `login_bytes`. 0: no limit.
+  /// Reads at most this many bytes of messages; complete messages among them are still handed out. A
+  /// handshake that takes more is closed with `login_bytes`. 0 means no limit.
   void limit_inbound(std::uint64_t bytes_total);
   bool at_inbound_limit() const { return inbound_limit_ != 0 && plain_in_ >= inbound_limit_; }
 
@@ -145,15 +145,15 @@ public:
   std::uint64_t bytes_out() const { return bytes_out_; } ///< on the wire
   int fd() const { return fd_.get(); }
 
-  // For rpc_line: the same as the promises of capnp::MessageStream below, without them where nothing waits.
-  /// Null: closed.
+  // For rpc_line: what capnp::MessageStream offers below, without its promises where nothing waits.
+  /// Null means that the stream is closed.
   kj::Promise<kj::Maybe<kj::Own<capnp::IncomingRpcMessage>>> receive(const capnp::ReaderOptions& options);
-  /// Copied at once; leaves with all others of this turn. Dropped if the stream is closed.
+  /// Copies the message at once; it is sent with all others of this turn. Dropped if the stream is closed.
   void write(kj::ArrayPtr<const kj::ArrayPtr<const capnp::word>> segments);
   std::size_t window_bytes() const { return limits_.window_bytes; }
 
-  // capnp::MessageStream. Writes never wait: `outbound_bytes_max` bounds them. `end` closes both directions
-  // once all is sent: an RPC connection is of no use with one.
+  // capnp::MessageStream. Writes never wait: `outbound_bytes_max` bounds them. `end` closes both
+  // directions once everything is sent, because an RPC connection cannot work with one direction.
   using capnp::MessageStream::tryReadMessage;
   using capnp::MessageStream::writeMessage;
   using capnp::MessageStream::writeMessages;

@@ -1,21 +1,22 @@
 #pragma once
 // Cap'n Proto's network of two vats, over a message_stream.
 //
-// Why not `capnp::TwoPartyVatNetwork`: it is made for streams that wait and fail on their own terms. It keeps
-// a promise for the last write, one for the end of the connection, one for a second connection that never
-// comes, and a canceller around every read: 3.5 KiB for each idle connection, and several promises per
-// message. This stream's writes do not wait, and when it closes its reads end.
+// `capnp::TwoPartyVatNetwork` is made for streams whose writes wait and which fail by themselves. It
+// keeps a promise for the last write, one for the end of the connection, one for a second connection that
+// never comes, and a canceller around every read: 3.5 KiB for each idle connection, and several promises
+// per message. A message_stream's writes do not wait, and when it closes, its reads end; so this class
+// needs none of them.
 #include "protocol/transport/message_stream.hpp"
 
 #include <capnp/rpc-twoparty.h>
 
 namespace parley::transport {
 
-/// Thread: the stream's. The stream outlives it, and it outlives the RPC system on it.
+/// Thread: that of the stream. The stream outlives it, and it outlives the RPC system on it.
 class rpc_line final : public capnp::TwoPartyVatNetworkBase,
                        private capnp::TwoPartyVatNetworkBase::Connection {
 public:
-  /// `options`: of what is received. Longer messages are not sent either (`rpc_options`).
+  /// `options` bound what is received. Longer messages are not sent, either (`rpc_options`).
   rpc_line(message_stream& stream, side which, const capnp::ReaderOptions& options)
       : stream_{stream}, options_{options}, side_{which} {}
   KJ_DISALLOW_COPY(rpc_line);

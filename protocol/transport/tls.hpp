@@ -1,6 +1,6 @@
 #pragma once
-// TLS settings of client connections, both ends: TLS 1.3 and ALPN "parley/1" only, no session cache, no
-// tickets.
+// The TLS settings of both ends of a client connection: only TLS 1.3 and ALPN "parley/1", no session
+// cache, no tickets.
 #include "protocol/values/errors.hpp"
 
 #include <tl/expected.hpp>
@@ -20,7 +20,7 @@ struct tls_fault {
   std::string detail; ///< for the operator: which file, and OpenSSL's reason
 };
 
-/// Shared by all connections of a process; safe to use from any thread.
+/// All connections of a process share it. Thread: any.
 using tls_context = std::shared_ptr<SSL_CTX>;
 
 struct server_tls {
