@@ -58,16 +58,19 @@ std::string_view name(close_reason r);
 
 enum class side : std::uint8_t { client, server };
 
+/// What one end of a connection accepts from the other, and keeps for it.
 struct stream_limits {
   std::uint32_t segments_max = 512;
-  std::size_t message_words_max =
-      64 * 1024; ///< as declared by the segment table: 512 KiB. Also how much of a message
-                 ///< its reader may traverse, so that overlaps cost no more.
-  std::size_t outbound_bytes_max = 4 * 1024 * 1024; ///< unsent; above: closed with `outbound_full`
-  std::size_t outbound_pause_bytes = 0; ///< unsent; above: no more messages are read. 0: never. Only
-                                        ///< one end may pause, or both could wait for each other.
+  /// As the segment table declares it: 512 KiB. Also how much of a message its reader may traverse, so
+  /// that overlaps cost no more.
+  std::size_t message_words_max = 64 * 1024;
+  /// Bytes that are written and not yet sent; above: closed with `outbound_full`.
+  std::size_t outbound_bytes_max = 4 * 1024 * 1024;
+  /// Unsent bytes above which no further message is read; 0: never. Only one of the two ends may pause,
+  /// or both could wait for each other.
+  std::size_t outbound_pause_bytes = 0;
   std::size_t window_bytes = 64 * 1024; ///< of `-> stream` calls under way
-  /// Within it, `write_progress_bytes` must leave.
+  /// In which `write_progress_bytes` must be sent, while anything waits.
   std::chrono::milliseconds write_deadline = settings::write_deadline.standard;
   std::size_t write_progress_bytes = 4096;
   std::uint32_t post_handshake_max = 32; ///< KeyUpdates and tickets, and one more per 16 MiB received
