@@ -16,8 +16,8 @@ kj::Duration span(std::chrono::milliseconds d) {
   return static_cast<std::int64_t>(d.count()) * kj::MILLISECONDS;
 }
 
-/// What a client is told on resuming when its stream was closed for `r` by us; none: it knows, or closed it
-/// itself.
+/// What a client hears at its next login after we closed its stream for `r`. `none` if it knows the
+/// reason, or closed the stream itself.
 ec told_as(transport::close_reason r) {
   using transport::close_reason;
   switch (r) {
@@ -39,8 +39,8 @@ ec told_as(transport::close_reason r) {
 
 } // namespace
 
-/// The door is made when it is asked for, and goes when the client lets go of it: once logged in it needs
-/// none.
+/// The door is created when the client asks for it, and destroyed when the client releases it: a client
+/// that has logged in needs none.
 struct connection::rpc_side final : private capnp::BootstrapFactory<capnp::rpc::twoparty::VatId> {
   explicit rpc_side(connection& c)
       : owner{c}, network{*c.stream_, transport::side::server,
@@ -49,7 +49,8 @@ struct connection::rpc_side final : private capnp::BootstrapFactory<capnp::rpc::
             network, static_cast<capnp::BootstrapFactory<capnp::rpc::twoparty::VatId>&>(*this))} {
     system.setFlowLimit(c.parts_->config.flow_words_max);
   }
-  /// Once a message has come in, the only connection has been accepted: its system need not wait for others.
+  /// Once a message has arrived, the only connection has been accepted: the RPC system need not wait for
+  /// others.
   void stop_accepting() { auto ended = system.run(); }
   capnp::Capability::Client createFor(capnp::rpc::twoparty::VatId::Reader) override {
     return make_door(kj::addRef(owner));
@@ -75,7 +76,7 @@ connection::connection(kj::Own<server_parts> parts, kj::AutoCloseFd fd, const tr
 connection::~connection() noexcept(false) = default;
 
 void connection::start() {
-  // A handshake that fails has closed the stream, and is counted when that is buried.
+  // A handshake that fails has closed the stream. It is counted when the connection is retired.
   tasks_->add(stream_->handshake().then([this] { start_rpc(); }, [](kj::Exception&&) {}));
 }
 
@@ -101,7 +102,8 @@ void connection::sweep(kj::TimePoint now) {
   if (unwritten_.empty() && unwritten_.capacity() > 0)
     std::vector<core::moment>{}.swap(unwritten_); // idle connections hold nothing
   if (!logged_in_) {
-    // A call under way (a code being sent, an election) is our own slowness: it gets a little longer.
+    // A call that is under way (a code that is being sent, an election) is our own delay, so the client
+    // gets more time.
     const auto age = now - opened_at_;
     const auto deadline = span(config.login_deadline);
     if (age >= deadline * 3 || (age >= deadline && calls_ == 0))
@@ -135,7 +137,7 @@ void connection::tear_down() {
 }
 
 void connection::note_closed(ec why) {
-  // The first reason is the one: a fenced session's stream closes too.
+  // Only the first reason is kept, because the stream of a fenced session closes, too.
   if (logged_in_ && closing_for_ == ec::none && why != ec::none)
     parts_->closed.note(user_, device_, why);
 }
@@ -158,8 +160,8 @@ void connection::stream_flushed() {
 }
 
 void connection::message_read(capnp::MessageReader& message) {
-  // The RPC system keeps an answer until the peer says that it is finished with it, and has no bound of its
-  // own.
+  // The RPC system keeps each answer until the peer says that it is finished with it, and does not bound
+  // them.
   const auto m = message.getRoot<capnp::rpc::Message>();
   if (!is_modest(m, parts_->config)) {
     stream_->close(transport::close_reason::rpc_failed);
@@ -326,7 +328,8 @@ void connection::close(ec why, std::uint32_t reconnect_after_ms) {
     request.setReconnectAfterMs(reconnect_after_ms);
     heard = request.send().ignoreResult().catch_([](kj::Exception&&) {});
   }
-  // Answers of this turn leave too; a client that does not read is cut off by the sweep.
+  // The answers of this turn are sent, too. If the client does not read them, the sweep closes the
+  // connection.
   tasks_->add(
       heard.then([] { return kj::evalLast([] {}); }).then([this] { return stream_->flushed(); }).then([this] {
         stream_->close(transport::close_reason::session_over);

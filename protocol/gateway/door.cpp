@@ -15,7 +15,7 @@ std::uint32_t milliseconds(std::chrono::nanoseconds d) {
   return static_cast<std::uint32_t>(std::chrono::ceil<std::chrono::milliseconds>(d).count());
 }
 
-/// Who wants in, with a proof that is still to be checked.
+/// Who wants to log in, with a proof that has not been checked yet.
 struct applicant {
   user_id user{};
   device_id device{};
@@ -181,7 +181,7 @@ public:
         return refuse(context, token.error());
       applicant who{token->user, token->device, r->session, std::move(r->signature)};
       return enter(std::move(who)).then([this, context](verdict v) mutable {
-        // Told only to who has proved to be the device.
+        // Only who has proved to be the device is told.
         const auto last = v.error == ec::none ? c_->parts().closed.take(c_->user(), c_->device()) : ec::none;
         auto done = welcome(context, v);
         context.getResults().setLastReason(static_cast<std::uint16_t>(last));

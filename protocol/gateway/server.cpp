@@ -73,7 +73,8 @@ private:
     return timer_.afterDelay(span(d)).then([this] { return accept_some(); });
   }
 
-  /// Accepts all that wait, as fast as handshakes can be afforded; what is above that waits in the backlog.
+  /// Accepts the connections that wait, as fast as handshakes can be afforded. The others wait in the
+  /// backlog.
   kj::Promise<void> accept_some() {
     for (;;) {
       const auto now = std::chrono::steady_clock::now();

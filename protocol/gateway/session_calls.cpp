@@ -1,4 +1,5 @@
-// The `Session` of the schema: one logged-in device. Each method reads: take the parameters, ask, answer.
+// The `Session` of the schema: one device that has logged in. Each method takes the parameters, asks,
+// answers.
 #include "protocol/gateway/crypto.hpp"
 #include "protocol/gateway/rpc_objects.hpp"
 #include "protocol/gateway/text.hpp"
@@ -12,7 +13,7 @@ namespace {
 
 constexpr std::uint32_t page_retry_ms = 100;
 
-/// How many of `items` fit a page, one at least.
+/// How many of `items` fit into a page: at least one, if there is any.
 template <class Items>
 std::size_t fitting(const Items& items, const gateway_config& config, std::uint64_t& words) {
   std::size_t n = 0;
@@ -253,7 +254,7 @@ public:
   }
 
   kj::Promise<void> ping(PingContext context) override {
-    // Its results have no error: an ended session's connection closes by itself.
+    // The results of a ping have no error: the connection of a session that has ended closes by itself.
     return in_edge(context, [] { return kj::Promise<void>{kj::READY_NOW}; });
   }
 
@@ -293,7 +294,8 @@ private:
     });
   }
 
-  /// Calls whose answer can be large: only a few at once, or answers of one client fill the memory.
+  /// Calls whose answer can be large. Only a few may be under way, or the answers of one client would
+  /// fill the memory.
   template <class Context, class Call, class Fill>
   kj::Promise<void> paged(Context& context, Call call, Fill fill) {
     if (!c_->begin_page())

@@ -71,8 +71,8 @@ capnp::ReaderOptions rpc_options(int nesting_max) {
   return options;
 }
 
-/// OpenSSL's way to the socket. Its own socket BIO raises SIGPIPE, counts nothing, and would go on reading a
-/// flood of KeyUpdates inside a single SSL_read.
+/// How OpenSSL reaches the socket. OpenSSL's own socket BIO raises SIGPIPE, counts nothing, and would
+/// read a flood of KeyUpdates without end inside a single SSL_read.
 struct stream_bio {
   static int read(BIO* bio, char* to, int size) {
     auto& s = *static_cast<message_stream*>(BIO_get_data(bio));
@@ -145,7 +145,8 @@ std::uint32_t load32(const char* at) {
 
 } // namespace
 
-/// A message and its bytes in one object. The words come first: the reader reads what that base holds.
+/// A message and its bytes in one object. The words are the first base, because the reader reads what
+/// that base holds.
 class message_stream::whole_message final : private message_words,
                                             public capnp::FlatArrayMessageReader,
                                             public capnp::IncomingRpcMessage {
@@ -180,7 +181,7 @@ message_stream::message_stream(kj::UnixEventPort& port, kj::AutoCloseFd fd, cons
     X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl_), peer_name.c_str());
   } else {
     SSL_set_hostflags(ssl_, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-    // An empty name would be no check at all.
+    // With an empty name, OpenSSL would check no name.
     SSL_set1_host(ssl_, peer_name.empty() ? "invalid." : peer_name.c_str());
     SSL_set_tlsext_host_name(ssl_, peer_name.c_str());
   }
@@ -262,7 +263,7 @@ void message_stream::close(close_reason why) {
     SSL_shutdown(ssl_); // close_notify, if there is room for it
     ERR_clear_error();
   }
-  // Wakes the promises that wait for the socket, so that they find out.
+  // Wakes the promises that wait for the socket, so that they see that it is closed.
   ::shutdown(fd_.get(), SHUT_RDWR);
   std::vector<char>{}.swap(out_);
   out_sent_ = 0;
@@ -496,7 +497,7 @@ void message_stream::schedule_flush() {
   if (flushing_)
     return;
   flushing_ = true;
-  // After everything else that is ready: what this turn writes leaves together.
+  // Runs after everything else that is ready, so that all that this turn writes is sent together.
   tasks_.add(kj::evalLast([this] { return flush(); }));
 }
 
@@ -550,8 +551,8 @@ kj::Promise<void> message_stream::flushed() {
 }
 
 kj::Promise<void> message_stream::end() {
-  // The RPC system ends a connection when it has read the end of it (the reason is known then), or when the
-  // peer broke the protocol and has been told so.
+  // The RPC system ends a connection after it has read its end (then the reason is known), or after the
+  // peer broke the protocol and was told so.
   return flushed().then(
       [this] { close(side_ == side::server ? close_reason::rpc_failed : close_reason::local); });
 }

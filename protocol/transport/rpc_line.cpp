@@ -9,7 +9,7 @@ namespace {
 using capnp::rpc::twoparty::Side;
 using capnp::rpc::twoparty::VatId;
 
-/// What the other end is called; one of each for all connections.
+/// The name of the other end: one for servers and one for clients, shared by all connections.
 class vat_name {
 public:
   explicit vat_name(Side s) { message_.initRoot<VatId>().setSide(s); }

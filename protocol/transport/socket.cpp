@@ -50,7 +50,7 @@ tl::expected<socket_address, ec> resolve(const endpoint& e) {
 
 void tune(int fd, const tcp_options& options) {
   const auto set = [fd](int level, int option, int value) {
-    // A socket that cannot be tuned still works; a closed one is found out by its first read.
+    // A socket that cannot be tuned still works. If it is closed, its first read shows it.
     (void)setsockopt(fd, level, option, &value, sizeof value);
   };
   fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
@@ -115,7 +115,7 @@ kj::Promise<kj::Own<message_stream>> connect(kj::UnixEventPort& port, const sock
   return writable.then([&port, &limits, tls, peer_name, attempt = kj::mv(attempt)]() mutable {
     auto socket = kj::mv(attempt->fd);
     {
-      // The observer names the descriptor: it goes before the stream observes the same one.
+      // The observer is destroyed before the stream observes the same descriptor.
       auto gone = kj::mv(attempt);
     }
     int error = 0;

@@ -8,7 +8,7 @@
 namespace parley::transport {
 namespace {
 
-/// ALPN's wire form: a length, then the name.
+/// As ALPN sends it: a length, then the name.
 constexpr unsigned char alpn_list[] = "\x08parley/1";
 constexpr unsigned alpn_size = sizeof alpn_list - 1;
 static_assert(sizeof alpn_protocol - 1 == alpn_size - 1);
@@ -45,10 +45,11 @@ tls_context make(const SSL_METHOD* method) {
   SSL_CTX_set_options(c, SSL_OP_NO_TICKET | SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
   SSL_CTX_set_session_cache_mode(c, SSL_SESS_CACHE_OFF);
   SSL_CTX_set_num_tickets(c, 0);
-  // An idle connection owns no 16 KiB buffers; out buffers may grow and move between two tries of a write.
+  // An idle connection keeps no buffers of 16 KiB. Buffers for output may grow and move between two tries
+  // of a write.
   SSL_CTX_set_mode(c, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
                           SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-  // Without it every record costs two reads, of its header and of its body.
+  // Without read-ahead each record costs two reads: one for its header, one for its body.
   SSL_CTX_set_read_ahead(c, 1);
   return context;
 }
