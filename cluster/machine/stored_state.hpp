@@ -1,6 +1,6 @@
 #pragma once
-// The stored state that residents read: a `state_reader` over an environment, with one short read transaction
-// per question.
+// The stored state that residents read: a `state_reader` over an environment, with one short
+// read transaction per question.
 #include "actors/state_reader.hpp"
 #include "storage/environment.hpp"
 

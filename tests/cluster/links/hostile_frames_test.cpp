@@ -28,8 +28,8 @@ namespace {
 constexpr node_id one{1}, two{2}, three{3};
 constexpr std::uint32_t all_ones = 0xffffffff;
 
-/// The most that the process ever had, since it began or `begin_peak`, where the kernel lets that be
-/// forgotten.
+/// The most that the process ever had, since it began or `begin_peak`, where the kernel
+/// lets that be forgotten.
 std::size_t peak_kib() {
   std::ifstream in{"/proc/self/status"};
   for (std::string word; in >> word;)

@@ -1,5 +1,5 @@
-// The store actor with a real engine of one replica, a disk in memory and real time: what it keeps back, and
-// how it answers.
+// The store actor with a real engine of one replica, a disk in memory and real time: what it keeps back,
+// and how it answers.
 #include "actors/core/commands.hpp"
 #include "cluster/node/store.hpp"
 #include "tests/support/patience.hpp"
