@@ -256,7 +256,7 @@ private:
     caf::anon_send(store_, atom::report_v, sink);
     if (future.wait_for(std::chrono::seconds{2}) != std::future_status::ready) {
       caf::anon_send_exit(sink, caf::exit_reason::user_shutdown);
-      return {}; // the store is in a long sync: not ready is the truth
+      return {}; // the store is in a long sync, so the node is not ready
     }
     return future.get();
   }

@@ -39,16 +39,18 @@ td.t,th.t{{text-align:left}}th{{border-bottom:1px solid #999;font-weight:600}}
 
 admin_source::readiness node_pages::state_of(const node_snapshot& now) const {
   if (draining_)
-    return {false, "draining"};
+    return {false, "draining: this node stops; clients reconnect to other nodes"};
   if (now.serving)
     return {true, "ready"};
   const auto without = std::count_if(now.replicas.begin(), now.replicas.end(), [](const auto& r) {
     return r.leader == node_id::none && r.as != replica_status::role::sealed;
   });
   if (now.replicas.empty())
-    return {false, "not ready: the store has not reported its replicas"};
+    return {false, "not ready: the store has not reported its replicas; it may wait for the disk"};
   return {false,
-          fmt::format("not ready: {} of {} replicas here know no leader", without, now.replicas.size())};
+          fmt::format("not ready: {} of {} replicas here know no leader, so their conversations cannot be "
+                      "served until a majority of their nodes runs",
+                      without, now.replicas.size())};
 }
 
 admin_source::readiness node_pages::state() {

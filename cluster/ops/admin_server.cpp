@@ -90,7 +90,7 @@ tl::expected<tls_files, std::string> read_tls(const admin_config& c) {
     const std::string text{std::istreambuf_iterator<char>{in}, {}};
     if (!in.is_open() || text.empty())
       return tl::unexpected{fmt::format("the admin port {} is not on loopback, so it needs TLS, and {} "
-                                        "cannot be read: make certificates with "
+                                        "cannot be read: create certificates with "
                                         "scripts/make_certs.sh, or keep the port on 127.0.0.1",
                                         to_string(c.listen), name->empty() ? "its certificate" : *name)};
     *into = kj::str(text.c_str());
@@ -175,7 +175,7 @@ private:
       return kj::heap<kj::TlsContext>(kj::mv(options));
     } catch (const kj::Exception& e) {
       return tl::unexpected{
-          fmt::format("the admin port's certificate {}, its key or {} cannot be used ({}): make them "
+          fmt::format("the admin port's certificate {}, its key or {} cannot be used ({}): create them "
                       "again with scripts/make_certs.sh",
                       config_.certificate_file, config_.ca_file, e.getDescription().cStr())};
     }

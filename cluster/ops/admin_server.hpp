@@ -19,7 +19,7 @@ class admin_source {
 public:
   struct readiness {
     bool ready = false;
-    std::string why; ///< one line: "ready", "starting: …", "draining"
+    std::string why; ///< one line: "ready", "starting: …", "draining: …"
   };
   virtual ~admin_source() = default;
   virtual readiness state() = 0;
