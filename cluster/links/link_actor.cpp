@@ -44,11 +44,11 @@ tl::expected<link_proof, std::string> outgoing_call::answer(const identity& self
   return link_proof{c.session, self.sign(facts.for_caller()), {}};
 }
 
-/// One peer's side of the pair. Exactly one phase at a time; whatever belongs to another attempt or session
-/// than the current one is dropped.
+/// This node's side of the pair of links. It is in exactly one phase at a time; messages of another attempt
+/// or session than the current one are dropped.
 ///
-/// Either side may call. If both do, the call of the node with the higher id stands: it refuses the other's
-/// while its own has reached the peer, the lower one abandons its own for the peer's.
+/// Either side may call. If both do, the call of the node with the higher id is kept: that node refuses the
+/// other's call while its own has reached the peer, and the lower one abandons its own call.
 struct link_state {
   static inline const char* name = "link";
   using clock = std::chrono::steady_clock;
@@ -179,8 +179,8 @@ struct link_state {
     retry_after = std::chrono::milliseconds{0};
     heard_at = said_at = clock::now();
     batches_sent = batches_received = bytes_received = bytes_acknowledged = 0;
-    // In this order: what is put between the two leaves in this session, late but whole; the other way round
-    // it would be lost after the reset that should tell of it.
+    // The order matters: a payload that is put between the two is sent in this session, late but whole. The
+    // other way round it would be lost after the reset that should report the loss.
     out->begin();
     context->events.reset(peer);
     log::info("link-up", {{"peer", peer}, {"session", session}});
@@ -206,8 +206,8 @@ struct link_state {
     }
   }
 
-  /// A message of this session? Others are answered with a goodbye, so that a half-dead session ends on both
-  /// sides.
+  /// Whether a message belongs to this session. Others are answered with a goodbye, so that a session that
+  /// only one side still knows ends on both.
   bool belongs(std::uint64_t to_session) {
     if (at == phase::live && to_session == session && from_remote()) {
       heard_at = clock::now();

@@ -13,7 +13,7 @@ namespace parley::cluster {
 
 using clock = std::chrono::steady_clock;
 
-/// Callers between their hello and their proof. Nothing of theirs is believed before that.
+/// Callers between their hello and their proof. Nothing that they send is trusted before the proof.
 struct door_state {
   static inline const char* name = "door";
   struct caller {
@@ -219,9 +219,9 @@ static asker_actor::behavior_type asker(asker_actor::stateful_pointer<asker_stat
 
 namespace {
 
-/// Does anything accept TCP connections there, now? CAF's own connect blocks its one utility thread for as
-/// long as the kernel tries (minutes, if packets are dropped on the way), and with it the calls to every
-/// other peer.
+/// Whether something accepts TCP connections there now. CAF's own connect blocks its only utility
+/// thread while the kernel tries (minutes, if packets are dropped on the way), and with it the calls
+/// to all other peers.
 bool accepts_connections(const std::string& host, std::uint16_t port, std::chrono::milliseconds timeout) {
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;

@@ -1,13 +1,13 @@
 #pragma once
-// What two links say to each other, on CAF's wire. Numbers are plain: what comes from outside is checked
-// before it becomes an id.
+// The messages between two links, sent by CAF. Their numbers are plain integers: values from other nodes are
+// checked before they become ids.
 //
 //   A, the caller                                   B, the door at its peer address
 //     hello ────────────────────────────────────────►  certificate of a node that may call?
 //     ◄──────────────────────────────────── challenge  session number, B's certificate and signature
 //     proof (signature; a query's bytes) ───────────►
 //     ◄───────────────── accepted (an answer's bytes)  or refused, at any point
-//   and, if it was no query, on either link of the pair, until one says goodbye or falls silent:
+//   and, if it was no query, between the two links, until one sends a goodbye or is silent for too long:
 //     batch, ack  ◄────────────────────────────────►
 #include "cluster/links/link.hpp"
 
@@ -27,8 +27,8 @@ struct link_hello {
   std::uint32_t version = 0;
   std::uint8_t is_query = 0; ///< 1: one question, one answer; the asker need not be a known peer
   std::uint64_t from = 0;    ///< node id that the certificate has to name
-  std::uint64_t to = 0;      ///< node id that is meant; 0: whoever lives at this address
-  std::uint64_t attempt = 0; ///< the caller's, comes back in every answer
+  std::uint64_t to = 0;      ///< the intended node; 0: any node at this address
+  std::uint64_t attempt = 0; ///< chosen by the caller; every answer repeats it
   std::string certificate;   ///< PEM
   std::string nonce;
 };
@@ -61,7 +61,7 @@ struct link_batch {
   std::uint64_t bytes_received = 0; ///< in the other direction, so far
   std::vector<lane_payload> payloads;
 };
-/// Also the sign of life of a link with nothing to say.
+/// A link with nothing to send sends it as well, as a sign of life.
 struct link_ack {
   std::uint64_t session = 0;
   std::uint64_t bytes_received = 0;
@@ -111,7 +111,7 @@ auto inspect(I& f, link_goodbye& x) {
 
 } // namespace parley::cluster
 
-// A block of its own, far from the actors': the two are registered side by side.
+// Type ids of a separate block, far from that of the actors, because both blocks are registered together.
 CAF_BEGIN_TYPE_ID_BLOCK(parley_links, caf::first_custom_type_id + 100)
 CAF_ADD_TYPE_ID(parley_links, (parley::cluster::link_hello))
 CAF_ADD_TYPE_ID(parley_links, (parley::cluster::link_challenge))
@@ -125,8 +125,8 @@ CAF_END_TYPE_ID_BLOCK(parley_links)
 
 namespace parley::cluster {
 
-/// What comes from other nodes, and nothing else does: the door of a node and each of its links take the same
-/// messages, so that one handle type crosses the wire. Each ignores what is not for it.
+/// All messages that come from other nodes. The door of a node and each of its links accept the same ones, so
+/// that one handle type is enough between nodes; each ignores those that are not for it.
 using wire_actor =
     caf::typed_actor<caf::reacts_to<link_hello>, caf::reacts_to<link_challenge>, caf::reacts_to<link_proof>,
                      caf::reacts_to<link_accepted>, caf::reacts_to<link_refused>, caf::reacts_to<link_batch>,

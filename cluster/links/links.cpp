@@ -40,7 +40,7 @@ public:
   door_actor door_handle;
   bool started = false;
 
-  /// For senders: a copy of the peers that only `set_peer` locks out.
+  /// A copy of the peers for senders; only `set_peer` blocks it.
   mutable std::shared_mutex senders_mutex;
   std::map<node_id, link_entry> senders;
 
@@ -50,7 +50,7 @@ public:
     return i == senders.end() ? std::nullopt : std::optional{i->second};
   }
 
-  /// Answers with the port.
+  /// Returns the port.
   std::optional<std::uint16_t> publish_door() {
     const auto& listen = context->config.listen;
     const bool anywhere = listen.host == "0.0.0.0" || listen.host == "::";

@@ -1,15 +1,15 @@
 #pragma once
-// The node transport: CAF over mutual TLS, one link for each peer, and a door where peers and new nodes call.
+// The node transport: CAF over mutual TLS, a link for each peer, and a door that peers and new nodes call.
 //
 //   send() ──► outlet ──► LINK ═══ batch, ack ═══ LINK ──► link_events      sessions, windows: link_actor.cpp
 //   a peer's call ──► DOOR ── proved identity ──► LINK                       handshake: link_messages.hpp
 //   query() ──► ASKER ═══ hello … accepted ═══ DOOR ──► query handler        before nodes know each other
 //
-// What CAF gives: TLS with certificates of the node authority on both ends, framing, heartbeats, DOWN. What
-// links add, because CAF lacks it: who the peer is, bounded memory, batches, sessions whose end both sides
-// see.
+// CAF provides framing, heartbeats and DOWN messages, over TLS with certificates of the node authority on
+// both ends. Links add what CAF lacks: the peer's identity, bounded memory, batches, and sessions whose
+// end both sides see.
 //
-// Thread: everything from any thread, never blocks, except `start` and `stop`.
+// Thread: all functions can be called from any thread. None blocks, except `start` and `stop`.
 #include "cluster/links/link.hpp"
 #include "cluster/links/link_identity.hpp"
 #include "cluster/links/link_outlet.hpp"
@@ -44,9 +44,9 @@ struct links_config {
   milliseconds caf_timeout = settings::link_timeout.standard;
   milliseconds dial_timeout{1000}; ///< TCP
   milliseconds handshake_timeout{3000};
-  milliseconds retry_min{100}, retry_max{1000}; ///< between calls, doubled, with jitter
-  milliseconds yield_to_higher{300};            ///< the node with the lower id lets the other call first
-  std::size_t handshakes_waiting_max = 64;      ///< at the door; above, callers are refused
+  milliseconds retry_min{100}, retry_max{1000}; ///< between calls; doubled each time, with jitter
+  milliseconds yield_to_higher{300};            ///< the node with the lower id lets the other one call first
+  std::size_t handshakes_waiting_max = 64;      ///< at the door; more callers are refused
   std::size_t queries_waiting_max = 64;
   milliseconds query_timeout{3000};
   std::size_t query_bytes_max = 256 << 10;
@@ -54,44 +54,46 @@ struct links_config {
 /// The part of a node's settings that links need.
 links_config make_links_config(const node_config& c);
 
-/// Prepares CAF: modules, certificates, heartbeats, message types. Before the actor system is made.
+/// Prepares CAF: modules, certificates, heartbeats, message types. To be called before the
+/// actor system is created.
 void configure_links(caf::actor_system_config& caf_config, const links_config& config);
 
 struct query_answer {
   node_id from{}; ///< proved
   std::string bytes;
 };
-/// Answers a question of the node `from` (proved to be of this authority, not necessarily a peer). Called
-/// from a thread that runs actors, one at a time; may sync a disk, must not wait for other nodes.
+/// Answers a question of the node `from`, which has proved that it is of this authority but need not
+/// be a peer. Called from a thread that runs actors, one call at a time. It may sync a disk, but must
+/// not wait for nodes.
 using query_handler = std::function<std::string(node_id from, std::string_view question)>;
 using query_done = std::function<void(tl::expected<query_answer, std::string>)>;
 
 class links {
 public:
-  /// `events` outlives this object. Refuses (`start`) without fit certificates.
+  /// `events` outlives this object. `start` fails without fit certificates.
   links(caf::actor_system& system, links_config config, link_events& events);
   ~links(); ///< stops
   links(const links&) = delete;
   links& operator=(const links&) = delete;
 
-  /// Before `start`. Without one, questions are refused.
+  /// To be called before `start`. Without a handler, questions are refused.
   void on_query(query_handler handler);
-  /// Opens the door. `none`, or why not, for the operator.
+  /// Opens the door. Returns `none`, or a sentence for the operator.
   std::optional<std::string> start();
-  std::uint16_t port() const; ///< where the door is
-  /// Closes the door and ends all links: `events` is not called any more once this returned.
+  std::uint16_t port() const; ///< of the door
+  /// Closes the door and ends all links. `events` is not called any more after this has returned.
   void stop();
 
-  /// Keeps a link to `peer`, which lives at `host`:`port`. Again with another address: it moved.
+  /// Keeps a link to `peer` at `host`:`port`. To be called again when its address changes.
   void set_peer(node_id peer, std::string host, std::uint16_t port);
 
-  /// FIFO and free of duplicates per peer and lane, within a session. False: certainly not sent. True: sent,
-  /// or lost with everything after it, and then `link_events::reset` follows.
+  /// Per peer and lane, payloads of a session arrive in order and without duplicates. False: certainly not
+  /// sent. True: sent, or lost with everything after it, in which case `link_events::reset` follows.
   bool send(node_id peer, lane on, std::string payload);
   bool connected(node_id peer) const;
 
-  /// Asks whoever lives at `host`:`port`. `done` is called once, from such a thread, within `query_timeout`
-  /// and a bit.
+  /// Asks the node at `host`:`port`. `done` is called once, from a thread that runs actors, soon after
+  /// `query_timeout` at the latest.
   void query(std::string host, std::uint16_t port, std::string question, query_done done);
 
   std::vector<link_status> status() const;

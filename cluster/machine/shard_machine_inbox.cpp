@@ -64,7 +64,7 @@ core::outcome shard_machine::on(step& s, core::append_inbox& c) {
     const bool several_devices = inbox.head.devices.size() > 1;
     if (verdict.what == kind::accept && several_devices && !core::leaves_nothing_out(part, verdict.above) &&
         !planted("inbox-accepts-gap"))
-      verdict.what = kind::gap; // what one device sent, the others do not know
+      verdict.what = kind::gap; // the other devices do not know what one of them sent
     switch (verdict.what) {
     case kind::malformed:
       out.parts.push_back({ec::bad_request, verdict.above});
@@ -114,7 +114,7 @@ core::outcome shard_machine::on(step& s, core::append_inbox& c) {
                        const auto now = core::raise(mark.is, {w.delivered, w.read});
                        if (now == mark.is)
                          return;
-                       // One row per watermark is enough: the newer says all the older did.
+                       // One row per watermark is enough: a newer one includes the older.
                        if (mark.pos > inbox.head.dropped)
                          s.rows.erase(rows::inbox_key(part.user, mark.pos));
                        w.delivered = now.delivered;
@@ -154,7 +154,7 @@ core::outcome shard_machine::on(step& s, core::advance_cursor& c) {
   if (upto <= cursor->acknowledged)
     return core::done{};
 
-  // A user's delivered watermark is the highest of its devices': what another one had before is told already.
+  // The delivered watermark of a user is the highest of its devices: others have reported lower ones already.
   auto told = inbox_pos::none;
   for (const auto& d : head.devices)
     told = std::max(told, d.acknowledged);

@@ -188,7 +188,7 @@ core::debt_page read_debts(shard_view& view, shard_id shard, std::uint64_t from,
       page.rows[i].full = std::move(body);
     }
   }
-  // One that fails its checksum reads as absent, and so does everything where no reader could be had.
+  // A row that fails its checksum reads as absent, and so does every row if there was no read transaction.
   if (view.status() != ec::none)
     page.error = view.status();
   if (page.error != ec::none)
@@ -352,7 +352,7 @@ ec for_each_head(shard_view& view, char kind, ReadId read_id, const Visit& visit
     if (!found)
       break;
     if (!head)
-      error = ec::corrupt; // say so, but go on with the others
+      error = ec::corrupt; // reported, but the scan continues
     else
       more = visit(id, *head) == scan::more; // outside of `ascend`: visitors read, too
     from = rows::row_key{kind}.put(id).past();

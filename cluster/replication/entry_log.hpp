@@ -1,5 +1,5 @@
 #pragma once
-// One replica's log: where each entry's row stands, its term, and the rows that are still wanted in memory.
+// One replica's log: the key of each entry's row, its term, and the rows that are still needed in memory.
 #include "cluster/replication/replica_record.hpp"
 
 #include <algorithm>
@@ -20,7 +20,7 @@ public:
     std::uint64_t sequence = 0; ///< of its row; 0: not written yet
     std::uint32_t bytes = 0;    ///< of its row
     entry_kind kind{};
-    std::string row; ///< empty: evicted, read it back
+    std::string row; ///< empty: evicted, to be read from disk
   };
 
   /// Empty, as after a snapshot at `first` - 1.
@@ -35,9 +35,9 @@ public:
 
   /// `row` begins with room for the header, which this fills in.
   void append(shard_id shard, generation gen, entry_kind kind, std::uint64_t term, std::string row);
-  /// One that was loaded: its row stays on disk unless `keep`.
+  /// Adds an entry that was loaded; its row is kept in memory only if `keep`.
   void append_stored(const row_header& h, std::uint64_t sequence, std::string_view row, bool keep);
-  /// Drops `index` and all above; `dropped(sequence)` for each that has a row.
+  /// Drops `index` and all above, and calls `dropped(sequence)` for each that has a row.
   template <class F>
   void truncate(std::uint64_t index, F dropped) {
     while (!entries_.empty() && last() >= index) {
@@ -70,7 +70,7 @@ public:
     unwritten_ = index + 1;
   }
 
-  /// Lets go of rows up to `index`, oldest first, until at most `bytes_max` are held.
+  /// Drops rows up to `index` from memory, oldest first, until at most `bytes_max` are held.
   void evict(std::uint64_t index, std::size_t bytes_max);
   std::size_t cached_bytes() const { return cached_bytes_; }
 

@@ -1,4 +1,4 @@
-// A replica's part in a turn: what is submitted, written, applied, and told after the sync.
+// A replica's part in a turn: what is submitted, written, applied, and reported after the sync.
 #include "cluster/replication/planted_bugs.hpp"
 #include "cluster/replication/replica.hpp"
 
@@ -76,7 +76,7 @@ bool replica::write(storage::write_txn& txn) {
   erase_left_overs(txn);
   if (std::exchange(record_dirty_, false))
     txn.put(storage::table::node, record_key(shard_), encode(record_));
-  return promised || hold_ || restart_; // a seal that was applied is news for others
+  return promised || hold_ || restart_; // an applied seal has to be announced to others
 }
 
 void replica::apply_committed(storage::write_txn& txn) {
@@ -162,7 +162,7 @@ void replica::maybe_mark_snapshot() {
     return;
   if (applied - log_.first() + 1 <= c.log_entries_kept && log_.bytes() <= c.log_bytes_kept)
     return;
-  // Keep three quarters of what may be kept: not every turn should trim.
+  // Three quarters of what may be kept are kept, so that not every turn trims.
   const auto entries_max = c.log_entries_kept - c.log_entries_kept / 4;
   const auto bytes_max = c.log_bytes_kept - c.log_bytes_kept / 4;
   std::size_t bytes = 0;
@@ -288,7 +288,7 @@ void replica::begin_with(std::uint64_t index, std::uint64_t index_term) {
   mark();
 }
 
-/// All rows stand in the other slot: one record makes them the state, and the log what follows it.
+/// All rows are in the other slot: one record makes them the state, and the log continues after it.
 void replica::install_staged() {
   log_.truncate(0, [this](std::uint64_t s) { erase_later_.push_back(s); });
   log_.clear(installing_->index + 1);
@@ -328,7 +328,7 @@ void replica::end_generation(succession s, state_at_seal state) {
   host_.news.seals.push_back({shard_, s.next_gen(), s.next});
   was_leading_ = false;
   led_from_ = 0;
-  // What stands behind an applied seal will never be applied; without the state nobody here can tell.
+  // Entries after an applied seal will never be applied; without the state this node cannot know of the seal.
   refuse_all(ec::sealed, here ? ec::sealed : ec::timed_out);
   raft_.reset();
   marker_.reset();
@@ -359,7 +359,7 @@ void replica::end_generation(succession s, state_at_seal state) {
   } else {
     record_.as = here ? life::sealed : life::tombstone;
     if (!here) {
-      record_.gen = s.ended; // perhaps later than the one it lived in
+      record_.gen = s.ended; // perhaps a later one than it was in
       record_.members = s.before;
       cleaning_ = record_.other_slot_dirty = true;
       host_.machine.replaced(shard_);

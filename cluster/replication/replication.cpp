@@ -150,8 +150,8 @@ void replication::tick(mono_ms now) {
   i.run_common();
 }
 
-/// Followers' deadlines move on with each message from their leader. Queued again as soon as they are the
-/// first, they do not have the clock wake the node for each that was once queued, sixty times a second.
+/// Followers' deadlines are extended by each message of their leader. A deadline is queued again only when it
+/// is the first, so the clock does not wake the node for each one that was queued, sixty times a second.
 void replication_parts::run_timers() {
   while (!timers.empty()) {
     const auto [due, shard] = timers.front();
@@ -215,7 +215,7 @@ void replication_parts::dispatch(node_id from, const message_view& m) {
     return;
   if (h.gen < r->record().gen || (h.gen == r->record().gen && r->record().ending))
     return successions.answer_old(from, *r, h.gen);
-  // Its Raft id says which disk in which generation it is: another's messages are none of ours.
+  // A Raft id names a disk in a generation: messages for another one are not for this replica.
   if (h.gen != r->record().gen || h.to != r->self() || h.from == h.to || !r->raft() ||
       r->node_of(h.from) != from)
     return;

@@ -1,18 +1,19 @@
 #pragma once
-// All replicas that one LMDB environment holds, as one deterministic machine.
+// All replicas of one environment, as one deterministic machine.
 //
-// Why one object and one thread, not one per shard: every shard of a node shares one transaction and one
-// sync per batch, so its Raft machines wait for the same disk anyway; stepping them on the writer's thread
-// saves two hand-overs per entry, and the fuzzer runs exactly this code (virtual time, network and disk).
+// It is one object on one thread, and not one per shard, because all shards of a node share one
+// transaction and one sync per batch: their Raft machines wait for the same disk anyway. Running them on
+// the writer's thread saves two hand-overs per entry, and the fuzzer runs exactly this code (virtual
+// time, network and disk).
 //
 //   inputs: tick, receive, propose, read, seal, transfer …    (any number, in any order)
-//   begin_turn(now) ─► frames that may leave before the sync (AppendEntries: the followers' syncs overlap ours)
-//   write(txn)      ─► applies what is committed, appends what is new; the machine's answers may leave now:
-//                      the entries behind them are on a majority's disks
+//   begin_turn(now) ─► frames that may be sent before the sync (AppendEntries: the followers sync meanwhile)
+//   write(txn)      ─► applies committed entries and appends new ones; answers of the machine may be sent now,
+//                      because their entries are on the disks of a majority
 //   txn.commit()       one sync for everything, or none if it only applied
 //   end_turn()      ─► frames that had to wait (votes, acknowledgements), and events
 //
-// Thread: the store's, for everything. Deterministic: no clock, no threads, no randomness but `config.seed`.
+// Thread: the store's. Deterministic: no clock, no threads, no randomness except `config.seed`.
 #include "actors/core/shards.hpp"
 #include "protocol/values/errors.hpp"
 #include "protocol/values/settings.hpp"
@@ -32,36 +33,36 @@ using core::leadership;
 using core::member;
 using core::replica_status;
 using milliseconds = std::chrono::milliseconds;
-/// Monotone milliseconds; a test's are virtual.
+/// Monotonic milliseconds, virtual in tests.
 enum class mono_ms : std::int64_t {};
 
 struct replication_config {
   node_id node{};
   disk_id disk{};
-  std::uint64_t seed = 1;                                              ///< election jitter only
+  std::uint64_t seed = 1;                                              ///< of election jitter, nothing else
   milliseconds election_timeout = settings::election_timeout.standard; ///< libraft draws from [t, 2t)
   milliseconds heartbeat_every = settings::raft_heartbeat.standard;
-  milliseconds read_round_timeout{1000}; ///< a ReadIndex round without a majority answers `unavailable`
+  milliseconds read_round_timeout{1000}; ///< after it a ReadIndex round ends with `unavailable`
   milliseconds snapshot_retry_after{2000};
   std::uint32_t inflight_entries_max = 4096; ///< per follower
-  std::size_t frame_bytes_max = 256 << 10;   ///< bulk ahead of a heartbeat
+  std::size_t frame_bytes_max = 256 << 10;   ///< bounds how long a heartbeat waits behind bulk
   std::size_t snapshot_chunk_bytes = 128 << 10;
-  std::size_t pending_proposals_max = 8192; ///< per shard; above: `overloaded`
-  std::size_t entry_bytes_max = 256 << 10;  ///< commands of one turn share an entry up to this
+  std::size_t pending_proposals_max = 8192; ///< per shard; more are refused with `overloaded`
+  std::size_t entry_bytes_max = 256 << 10;  ///< commands of one turn share an entry up to this size
   std::size_t log_entries_kept = 2048;      ///< per shard, behind the applied index, for slow followers
   std::size_t log_bytes_kept = 8 << 20;
   std::size_t log_cache_bytes = 512 << 10; ///< per shard, of applied entries held in memory for followers
   std::size_t apply_entries_max = 4096;    ///< per turn and shard
-  std::uint32_t transfers_max = 4;         ///< state transfers out at a time: each pins a read transaction
-  std::uint32_t transfer_chunks_max = 2;   ///< of one transfer on their way
-  milliseconds transfer_time_max{30'000};  ///< then it starts again, from a newer state
-  milliseconds announce_every{1000};       ///< how often successors that did not confirm are told
-  std::size_t trim_rows_max = 4096;        ///< per turn and shard, of log or of an abandoned slot
+  std::uint32_t transfers_max = 4;       ///< outgoing state transfers at a time; each pins a read transaction
+  std::uint32_t transfer_chunks_max = 2; ///< unacknowledged, of one transfer
+  milliseconds transfer_time_max{30'000}; ///< after it a transfer starts again with a newer state
+  milliseconds announce_every{1000};      ///< interval of announcements to successors that have not confirmed
+  std::size_t trim_rows_max = 4096;       ///< per turn and shard, of log or of an abandoned slot
 };
 /// `none`, or which field cannot be run with.
 std::optional<std::string> validate(const replication_config& config);
 
-/// Where in the log a command stands.
+/// The position of a command in the log.
 struct log_position {
   shard_id shard{};
   generation gen{};
@@ -81,24 +82,25 @@ public:
   virtual void replaced(shard_id shard) = 0;
 };
 
-/// Bytes for one peer. FIFO and free of duplicates per peer, or lost from some point on (`peer_reset`).
+/// Bytes for one peer. They arrive in order and without duplicates, or are lost from
+/// some point on (`peer_reset`).
 struct frame {
   node_id to{};
   std::string bytes;
 };
 
-/// A proposal or read that will not be answered by `apply`/`read_ready`.
+/// The answer to a proposal or read that `apply` or `read_ready` will not answer.
 struct refused {
   std::uint64_t ticket = 0;
   ec why{};         ///< not_leader, overloaded, sealed, disk_full, too_large: certainly not stored;
                     ///< timed_out: it may still be applied (leadership was lost with it in the log)
   node_id leader{}; ///< a hint, or `none`
 };
-/// All that was acknowledged anywhere before `read` was called is visible to new read transactions.
+/// Everything that was acknowledged on any node before `read` was called is visible to new read transactions.
 struct read_ready {
   std::uint64_t ticket = 0;
 };
-/// A generation of a shard ended here; `next` holds the members that go on.
+/// A generation of a shard has ended on this node; `next` has the members of the next one.
 struct generation_sealed {
   shard_id shard{};
   generation next_gen{};
@@ -135,31 +137,32 @@ public:
   // --- inputs -----------------------------------------------------------------------------------------
   void tick(mono_ms now);
   void receive(node_id from, std::string_view frame_bytes, mono_ms now);
-  /// The link to `peer` was lost or begins anew: what was under way to or from it is gone.
+  /// The session with `peer` was lost or a new one begins: everything under way to or from it is lost.
   void peer_reset(node_id peer);
-  /// Answered once: by `state_machine::apply` with `ticket`, or by a `refused`. `ticket` != 0.
+  /// Is answered once: by `state_machine::apply` with `ticket`, or by a `refused`. `ticket` != 0.
   void propose(shard_id shard, std::uint64_t ticket, std::string command);
-  /// ReadIndex: answered by `read_ready` or `refused`, after a round begun after this call.
+  /// ReadIndex. Is answered by `read_ready` or `refused`, after a round that began after this call.
   void read(shard_id shard, std::uint64_t ticket);
   void transfer_leadership(shard_id shard, node_id to);
-  /// Ends this generation; `next` goes on. Leader only. `ticket` is refused, or answered by
-  /// `generation_sealed`.
+  /// Ends this generation; `next` are the members of the next one. Leader only. `ticket` is refused,
+  /// or answered by `generation_sealed`.
   void seal(shard_id shard, std::vector<member> next, std::uint64_t ticket);
 
   // --- one turn -----------------------------------------------------------------------------------------
-  /// Anything for `write` to do? If not, `begin_turn`'s and `end_turn`'s frames can go without a transaction.
+  /// Whether `write` has anything to do. If not, the frames of `begin_turn` and
+  /// `end_turn` need no transaction.
   bool wants_write() const;
   turn begin_turn(mono_ms now);
-  /// Answers when its commit has to be durable: a turn that only applied can be lost again, for what it
-  /// applied is on a majority's disks.
+  /// Returns when its commit has to be durable: a turn that only applied may be lost in a crash, because what
+  /// it applied is on the disks of a majority.
   storage::durable write(storage::write_txn& txn, const storage::space& room);
   turn end_turn(mono_ms now);
 
-  /// When `tick` wants to be called next.
+  /// When `tick` has to be called next.
   mono_ms next_tick() const;
   std::vector<replica_status> status() const;
   std::optional<replica_status> status(shard_id shard) const;
-  /// The slot under which `shard`'s state rows stand, for readers. Reads the replica's record.
+  /// The slot that has the state rows of `shard`, for readers. Reads the replica's record.
   static std::optional<std::uint8_t> state_slot(storage::read_txn& txn, shard_id shard);
 
 private:

@@ -36,7 +36,7 @@ const member* find_member(const std::vector<member>& members, shard_id shard, ge
   return nullptr;
 }
 
-/// A tombstone still has its generation's number, but no slot to stage in: it empties both.
+/// A tombstone still has the number of its generation, but no state: it empties both slots.
 bool takes_state(const replica& r) {
   return r.record().as == life::live || r.record().as == life::waiting;
 }
@@ -94,7 +94,7 @@ void state_transfers::begin(const replica& r, generation gen, node_id to, std::u
   out_.push_back(std::move(t));
 }
 
-/// Sends what the window allows. False: it has to end.
+/// Sends what the window allows. False if the transfer has to end.
 bool state_transfers::pump(outgoing& t) {
   const auto* r = node_.find(t.header.shard);
   if (!r || (t.to_follower && (!r->leads() || r->record().gen != t.header.gen)))
@@ -117,7 +117,7 @@ bool state_transfers::pump(outgoing& t) {
       return storage::scan::more;
     });
     if (state.status() != ec::none)
-      return false; // never spread what fails its checksum
+      return false; // rows that fail their checksum are never sent
     t.done = !more;
     auto header = t.header;
     header.type = message_type::transfer_chunk;
@@ -266,7 +266,7 @@ void state_transfers::on_chunk(replica& r, node_id from, const message_header& h
     r.begin_with(t.index, t.term);
     return;
   }
-  // Only now does Raft hear of it: until then this replica votes and follows as before.
+  // Raft is informed only now: until then this replica votes and follows as before.
   if (r.install(h.from, term, t.index, t.term)) {
     t.complete = true;
     node_.requeue(r);

@@ -11,7 +11,7 @@ bool among(const std::vector<member>& members, node_id node) {
   return std::any_of(members.begin(), members.end(), [node](const member& m) { return m.node == node; });
 }
 
-/// What this replica can say about the generation that went before, or its own end.
+/// What this replica knows about the generation before it, or about its own end.
 const succession* known_end(const replica& r) {
   const auto& record = r.record();
   return record.ending ? &*record.ending : record.origin ? &*record.origin : nullptr;
@@ -81,7 +81,7 @@ void successions::answer_old(node_id from, const replica& r, generation gen) {
     return;
   if (gen == s->ended)
     return tell(from, r.shard(), *s);
-  auto later = *s; // more than one generation ago: where that one's seal stood is forgotten
+  auto later = *s; // more than one generation ago: the index of its seal is forgotten
   later.seal_index = later.seal_term = 0;
   tell(from, r.shard(), later);
 }
