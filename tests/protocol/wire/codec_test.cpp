@@ -116,7 +116,7 @@ void write_unknown(rpc::InboxItem::Builder b) {
 
 } // namespace
 
-// --- what a newer or a hostile peer sends -------------------------------------------------------------------
+// --- what a newer or a hostile peer sends ------------------------------------------------------------------
 
 TEST_CASE("an item of an unknown kind is skipped, and those around it are read") {
   generator any;
