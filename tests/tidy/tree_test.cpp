@@ -64,6 +64,16 @@ TEST_CASE("no folders include each other") {
                                    "protocol/client/blocking.hpp", "protocol/client/values.hpp"}));
 }
 
+TEST_CASE("every declaration is used") {
+  const std::set<std::string> allowed{// The standard library asks for it.
+                                      "value_type",
+                                      // Whole lists of libraft's numbers.
+                                      "RAFT_CORE_UNAVAILABLE", "RAFT_CORE_FOLLOWER", "raft_core_message_type",
+                                      // What a dump of inboxes will visit.
+                                      "for_each_inbox", "for_each_inbox_row", "cached_bytes"};
+  expect_none(dead_declarations(whole_tree(), allowed));
+}
+
 TEST_CASE("every source is compiled, every header is included") {
   expect_none(unbuilt_files(whole_tree()));
   expect_none(unused_headers(whole_tree()));
