@@ -226,7 +226,8 @@ void host(self_ptr self, node_id peer, core::calls_payload& calls) {
       continue;
     }
     // What is proposed becomes a log entry as it is, and a replica stops at one that it cannot read.
-    if (const auto* p = std::get_if<core::propose>(&c.what); p && !core::decode<core::command>(p->command)) {
+    if (const auto* p = std::get_if<core::propose>(&c.what);
+        p && !core::decode_whole<core::command>(p->command).it) {
       count_refused(st);
       back.answer(peer, c.number, core::refusal(c.what, ec::bad_request));
       continue;
@@ -271,15 +272,17 @@ void learn_leaders(self_ptr self, node_id peer, const core::leads_payload& leads
   leaders_changed(self, news);
 }
 
-/// What cannot be read, or is of a kind that this node does not know, is refused as a whole: a peer runs
-/// another version, or is at fault. An operator sees the count.
+/// What cannot be read, or is of a kind that this node does not know, is refused (an item of a
+/// payload alone, if the others are known): a peer runs another version, or is at fault. An
+/// operator sees the count.
 void from_peer(self_ptr self, node_id peer, std::string_view bytes) {
   auto& st = self->state;
-  auto payload = core::decode<core::peer_payload>(bytes);
-  if (!payload) {
+  std::uint64_t skipped = 0; // calls, answers and deliveries among others that are known
+  auto payload = core::decode<core::peer_payload>(bytes, skipped);
+  if (!payload || skipped != 0)
     count_refused(st);
+  if (!payload)
     return;
-  }
   std::visit(overloaded{
                  [&](core::calls_payload& p) { host(self, peer, p); },
                  [&](core::answers_payload& p) { take_answers(st, peer, p); },

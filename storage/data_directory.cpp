@@ -123,7 +123,25 @@ tl::expected<int, failure> take_lock(const std::string& directory, int flags) {
 }
 
 std::string encode(const identity& id) {
-  return writer{}.put(row_version).put(id.node).put(id.disk).put(id.cluster.hi).put(id.cluster.lo).bytes();
+  writer w;
+  const auto start = w.open(row_version);
+  w.put(id.node).put(id.disk).put(id.cluster.hi).put(id.cluster.lo).close(start);
+  return std::move(w).bytes();
+}
+
+std::string encode(cluster_id promised) {
+  writer w;
+  const auto start = w.open(row_version);
+  w.put(promised.hi).put(promised.lo).close(start);
+  return std::move(w).bytes();
+}
+
+/// What such a row holds; nothing, if it is not of this version. These rows are written again, so what a
+/// newer version appended is not skipped.
+std::optional<std::string_view> body_of(std::string_view row) {
+  reader in{row};
+  const auto e = in.get_envelope();
+  return in.done() && e.version == row_version ? std::optional{e.body} : std::nullopt;
 }
 
 } // namespace
@@ -176,14 +194,14 @@ tl::expected<std::optional<identity>, failure> read_identity(read_txn& txn) {
                        "the identity of this node cannot be read from its data directory: check the disk");
     return std::nullopt;
   }
-  reader in{*row};
-  const auto version = in.get<std::uint8_t>();
+  const auto body = body_of(*row);
+  reader in{body.value_or("")};
   identity id;
   id.node = in.get<node_id>();
   id.disk = in.get<disk_id>();
   id.cluster.hi = in.get<std::uint64_t>();
   id.cluster.lo = in.get<std::uint64_t>();
-  if (version != row_version || !in.done())
+  if (!in.done())
     return objection(
         ec::corrupt,
         "the identity of this node in its data directory has an unknown format: start the version of parleyd "
@@ -235,12 +253,12 @@ std::optional<cluster_id> read_promise(read_txn& txn) {
   const auto row = txn.get(table::node, promise_key);
   if (!row)
     return std::nullopt;
-  reader in{*row};
-  const auto version = in.get<std::uint8_t>();
+  const auto body = body_of(*row);
+  reader in{body.value_or("")};
   cluster_id id;
   id.hi = in.get<std::uint64_t>();
   id.lo = in.get<std::uint64_t>();
-  return version == row_version && in.done() ? std::optional{id} : std::nullopt;
+  return in.done() ? std::optional{id} : std::nullopt;
 }
 
 tl::expected<void, failure> promise_cluster(write_txn& txn, cluster_id cluster, earlier_promise policy) {
@@ -251,13 +269,17 @@ tl::expected<void, failure> promise_cluster(write_txn& txn, cluster_id cluster, 
     return objection(ec::wrong_cluster, "this node already belongs to cluster " + hex((*found)->cluster) +
                                             ", so it joins no other: give it another data directory");
   const auto promised = read_promise(txn);
+  if (!promised && txn.get(table::node, promise_key)) // it must not look like none
+    return objection(ec::corrupt,
+                     "this node's promise in its data directory is of an unknown form: start the "
+                     "version of parleyd that wrote it, or give this node another data directory");
   if (promised == cluster)
     return {};
   if (promised && policy == earlier_promise::binds)
     return objection(ec::wrong_cluster,
                      "this node already promised to form cluster " + hex(*promised) +
                          ": if that formation was given up, start it with an empty data directory");
-  txn.put(table::node, promise_key, writer{}.put(row_version).put(cluster.hi).put(cluster.lo).bytes());
+  txn.put(table::node, promise_key, encode(cluster));
   return {};
 }
 

@@ -10,8 +10,8 @@
 // Rows of table::node under the prefix 'i' (those of replicas are under 'r', and replication's; the journal's
 // mark is under 'j'):
 //
-//   "i/identity"   u8 version (1), u64 node, u64 disk, u64 cluster.hi, u64 cluster.lo   (cluster 0: none yet)
-//   "i/promise"    u8 version (1), u64 cluster.hi, u64 cluster.lo
+//   "i/identity"   envelope (1): u64 node, u64 disk, u64 cluster.hi, u64 cluster.lo   (cluster 0: none yet)
+//   "i/promise"    envelope (1): u64 cluster.hi, u64 cluster.lo
 #include "storage/environment.hpp"
 #include "storage/failure.hpp"
 

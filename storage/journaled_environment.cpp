@@ -18,11 +18,14 @@ namespace {
 
 using steady = std::chrono::steady_clock;
 
-constexpr std::string_view mark_key = "j/journal"; // u8 version, u64 salt, u64 sequence
+constexpr std::string_view mark_key = "j/journal"; // envelope: u64 salt, u64 sequence
 constexpr std::uint8_t mark_version = 1;
 
 std::string encode(journal_mark m) {
-  return writer{}.put(mark_version).put(m.salt).put(m.sequence).bytes();
+  writer w;
+  const auto start = w.open(mark_version);
+  w.put(m.salt).put(m.sequence).close(start);
+  return std::move(w).bytes();
 }
 
 // --- rows in a record --------------------------------------------------------------------------------------
@@ -32,17 +35,13 @@ std::string encode(journal_mark m) {
 
 enum class op : std::uint8_t { put = 1, append, erase, erase_range };
 
-template <class T>
-void put_number(std::string& out, T v) {
-  out.append(reinterpret_cast<const char*>(&v), sizeof v);
-}
 void put_bytes(std::string& out, std::string_view v) {
-  put_number(out, static_cast<std::uint32_t>(v.size()));
+  append_number(out, static_cast<std::uint32_t>(v.size()));
   out.append(v);
 }
 void put_op(std::string& out, op what, table t, std::string_view key) {
-  put_number(out, what);
-  put_number(out, t);
+  append_number(out, what);
+  append_number(out, t);
   put_bytes(out, key);
 }
 
@@ -183,7 +182,7 @@ public:
                           std::size_t rows_max) override {
     put_op(out_, op::erase_range, t, from);
     put_bytes(out_, to);
-    put_number(out_, static_cast<std::uint64_t>(rows_max));
+    append_number(out_, static_cast<std::uint64_t>(rows_max));
     const auto erased = in_.erase_range(t, from, to, rows_max);
     env_.rows_ += erased;
     return erased;
@@ -241,10 +240,11 @@ journaled_environment::open(const std::string& directory, const lmdb_config& tab
     const auto txn = (*inside)->begin_read();
     if (const auto row = txn->get(table::node, mark_key)) {
       reader in{*row};
-      const auto version = in.get<std::uint8_t>();
-      mark.salt = in.get<std::uint64_t>();
-      mark.sequence = in.get<std::uint64_t>();
-      if (!in.done() || version != mark_version)
+      const auto [version, body] = in.get_envelope();
+      reader fields{body};
+      mark.salt = fields.get<std::uint64_t>();
+      mark.sequence = fields.get<std::uint64_t>();
+      if (!in.done() || !fields.done() || version != mark_version)
         return tl::make_unexpected(
             failure{ec::corrupt,
                     "the journal was written by another version of parleyd, so this one has not touched it: "

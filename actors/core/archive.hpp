@@ -3,12 +3,25 @@
 //
 //   template <class F> auto fields(F&& f) { return f(a, b, c); }
 //
-// Order and types of the fields are the format: append, never reorder. Reading is strict: trailing or missing
-// bytes, a list above its bound or an unknown alternative make `decode` fail.
+// What is encoded stands in an envelope: version, length, fields (docs/formats.md has the rules).
+//
+//   struct   := envelope of its fields            variant  := kind u8, then the alternative as a struct
+//   nested   := its fields alone: a struct inside a struct is frozen, unless it declares `inside`
+//
+// So fields are appended at a struct's end, never reordered, and kinds are appended to a variant. A shorter
+// struct is read with the missing fields at their defaults. A longer one depends on who reads it:
+//
+//   decode        for answers, pushes and payloads between nodes: skips what it does not know
+//   decode_whole  for what is applied or written back: refuses what it does not know
+//
+// A struct whose version is not 1 declares `static constexpr std::uint8_t format_version`. A version is
+// raised only when appending is not enough; readers of the earlier version are then written out by hand.
 #include "protocol/values/codec.hpp"
 #include "protocol/values/shared_bytes.hpp"
 
+#include <array>
 #include <optional>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -16,10 +29,60 @@ namespace parley::core {
 
 inline constexpr std::size_t list_items_max = 1 << 16;
 
-namespace detail {
+/// How a struct stands inside another. One that is not frozen has an envelope of its own there.
+enum class nested : std::uint8_t {
+  frozen,   ///< the rule: small values that will not change
+  grows,    ///< later versions append fields
+  skippable ///< as `grows`; and in a list, `decode` leaves out those that it does not know and counts them
+};
+
+/// Why bytes were not taken.
+enum class format_fault : std::uint8_t {
+  none,
+  damaged, ///< nothing that any version writes
+  newer    ///< a kind, a version or fields that this program does not know
+};
+constexpr std::string_view describe(format_fault f) {
+  return f == format_fault::newer     ? "was written by a newer version of this program"
+         : f == format_fault::damaged ? "is damaged"
+                                      : "is well formed";
+}
+
+enum class reading : std::uint8_t { known, whole };
 
 template <class T>
-concept plain = std::is_integral_v<T> || std::is_enum_v<T>;
+struct decoded {
+  std::optional<T> it;
+  format_fault why = format_fault::none; ///< `none` exactly if `it` holds a value
+};
+
+namespace detail {
+
+struct any_fields {
+  template <class... Ts>
+  bool operator()(Ts&...) {
+    return true;
+  }
+};
+template <class T>
+concept archived = requires(T& x, any_fields& f) {
+  x.fields(f);
+};
+
+template <class T>
+constexpr std::uint8_t version_of() {
+  if constexpr (requires { T::format_version; })
+    return T::format_version;
+  else
+    return 1;
+}
+template <class T>
+constexpr nested nested_as() {
+  if constexpr (requires { T::inside; })
+    return T::inside;
+  else
+    return nested::frozen;
+}
 
 struct saver {
   writer& out;
@@ -29,7 +92,7 @@ struct saver {
     (save(xs), ...);
     return true;
   }
-  template <plain T>
+  template <plain_number T>
   void save(const T& x) {
     out.put(x);
   }
@@ -54,25 +117,55 @@ struct saver {
   template <class... Ts>
   void save(const std::variant<Ts...>& x) {
     out.put(static_cast<std::uint8_t>(x.index()));
-    std::visit([this](const auto& v) { save(v); }, x);
+    std::visit([this](const auto& v) { save_enveloped(v); }, x);
+  }
+  template <archived T>
+  void save(const T& x) {
+    if constexpr (nested_as<T>() == nested::frozen)
+      save_fields(x);
+    else
+      save_enveloped(x);
+  }
+  template <archived T>
+  void save_enveloped(const T& x) {
+    const auto start = out.open(version_of<T>());
+    save_fields(x);
+    out.close(start);
   }
   template <class T>
-  requires requires(T& x, saver& s) { x.fields(s); }
-  void save(const T& x) {
+  void save_fields(const T& x) {
     const_cast<T&>(x).fields(*this); // `fields` serves both ways; saving never writes
+  }
+  template <class... Ts>
+  void save_top(const std::variant<Ts...>& x) {
+    save(x);
+  }
+  template <archived T>
+  void save_top(const T& x) {
+    save_enveloped(x);
   }
 };
 
 struct loader {
   reader& in;
-  bool good = true;
+  reading how;
+  bool may_end_early = false; ///< between the fields of an envelope's struct
+  format_fault why = format_fault::none;
+  std::uint64_t skipped = 0;
+
+  void fail(format_fault f) {
+    if (why == format_fault::none)
+      why = f;
+  }
+  bool good() const { return why == format_fault::none && in.ok(); }
 
   template <class... Ts>
   bool operator()(Ts&... xs) {
-    (load(xs), ...);
-    return good;
+    [[maybe_unused]] const bool shorter_is_good = std::exchange(may_end_early, false);
+    ((shorter_is_good && in.rest().empty() ? void() : load(xs)), ...);
+    return good();
   }
-  template <plain T>
+  template <plain_number T>
   void load(T& x) {
     x = in.get<T>();
   }
@@ -86,10 +179,20 @@ struct loader {
   void load(std::vector<T>& xs) {
     const auto n = in.get<std::uint32_t>();
     if (n > list_items_max)
-      good = false;
+      fail(format_fault::damaged);
     xs.clear();
-    for (std::uint32_t i = 0; i < n && good && in.ok(); ++i)
-      load(xs.emplace_back());
+    for (std::uint32_t i = 0; i < n && good(); ++i)
+      load_item(xs);
+  }
+  template <class T>
+  void load_item(std::vector<T>& xs) {
+    load(xs.emplace_back());
+    if constexpr (nested_as<T>() == nested::skippable)
+      if (why == format_fault::newer && how == reading::known) {
+        why = format_fault::none;
+        xs.pop_back();
+        ++skipped;
+      }
   }
   template <class T>
   void load(std::optional<T>& x) {
@@ -99,46 +202,115 @@ struct loader {
   }
   template <class... Ts>
   void load(std::variant<Ts...>& x) {
-    load_alternative(x, in.get<std::uint8_t>(), std::index_sequence_for<Ts...>{});
+    const auto kind = in.get<std::uint8_t>();
+    const auto e = in.get_envelope();
+    if (kind < sizeof...(Ts))
+      load_alternative(x, kind, e, std::index_sequence_for<Ts...>{});
+    else if (in.ok())
+      fail(format_fault::newer);
   }
   template <class V, std::size_t... Is>
-  void load_alternative(V& x, std::size_t which, std::index_sequence<Is...>) {
-    if (((which == Is ? (load(x.template emplace<Is>()), true) : false) || ...) == false)
-      good = false;
+  void load_alternative(V& x, std::size_t kind, const reader::envelope& e, std::index_sequence<Is...>) {
+    ((kind == Is ? load_enveloped(x.template emplace<Is>(), e) : void()), ...);
   }
-  template <class T>
-  requires requires(T& x, loader& l) { x.fields(l); }
-  void load(T& x) { x.fields(*this); }
+  template <archived T>
+  void load(T& x) {
+    if constexpr (nested_as<T>() == nested::frozen)
+      x.fields(*this);
+    else
+      load_enveloped(x, in.get_envelope());
+  }
+  template <archived T>
+  void load_enveloped(T& x, const reader::envelope& e) {
+    if (!in.ok())
+      return;
+    if (e.version != version_of<T>())
+      return fail(e.version > version_of<T>() ? format_fault::newer : format_fault::damaged);
+    reader body{e.body};
+    loader inner{body, how, true};
+    x.fields(inner);
+    skipped += inner.skipped;
+    if (!body.ok())
+      fail(format_fault::damaged);
+    fail(inner.why);
+    if (how == reading::whole && !body.rest().empty())
+      fail(format_fault::newer);
+  }
+  template <class... Ts>
+  void load_top(std::variant<Ts...>& x) {
+    load(x);
+  }
+  template <archived T>
+  void load_top(T& x) {
+    load_enveloped(x, in.get_envelope());
+  }
 };
+
+template <class T>
+decoded<T> decode(reader& in, reading how, std::uint64_t& skipped) {
+  decoded<T> out;
+  loader l{in, how};
+  l.load_top(out.it.emplace());
+  if (!in.ok())
+    l.fail(format_fault::damaged);
+  out.why = l.why;
+  skipped = l.skipped;
+  if (l.why != format_fault::none)
+    out.it.reset();
+  return out;
+}
+template <class T>
+decoded<T> decode(std::string_view bytes, reading how, std::uint64_t& skipped) {
+  reader in{bytes};
+  auto out = decode<T>(in, how, skipped);
+  if (out.it && !in.done())
+    return {std::nullopt, format_fault::damaged};
+  return out;
+}
 
 } // namespace detail
 
 template <class T>
 void encode(writer& out, const T& x) {
-  detail::saver{out}.save(x);
+  detail::saver{out}.save_top(x);
 }
 template <class T>
 std::string encode(const T& x) {
-  writer out;
+  writer out{64};
   encode(out, x);
   return std::move(out).bytes();
 }
-/// Reads one value from `in`, which may hold more.
+
+/// Reads one value from `in`, which may hold more. It fails if an item of a list would have to be left out.
 template <class T>
-std::optional<T> decode(reader& in) {
-  T x{};
-  detail::loader l{in};
-  l.load(x);
-  if (!l.good || !in.ok())
-    return std::nullopt;
+decoded<T> decode(reader& in, reading how) {
+  std::uint64_t skipped = 0;
+  auto x = detail::decode<T>(in, how, skipped);
+  if (skipped != 0)
+    return {std::nullopt, format_fault::newer};
   return x;
 }
-/// Reads one value that fills `bytes`.
+
+/// For what is answered, pushed or sent between nodes: fields that are not known are skipped. `skipped` is
+/// how many items of lists were left out because nothing of them is known: for the reader to count.
+template <class T>
+std::optional<T> decode(std::string_view bytes, std::uint64_t& skipped) {
+  return detail::decode<T>(bytes, reading::known, skipped).it;
+}
 template <class T>
 std::optional<T> decode(std::string_view bytes) {
-  reader in{bytes};
-  auto x = decode<T>(in);
-  return x && in.done() ? std::move(x) : std::nullopt;
+  std::uint64_t skipped = 0;
+  auto x = decode<T>(bytes, skipped);
+  if (skipped != 0) // nobody would count them
+    x.reset();
+  return x;
+}
+
+/// For what is applied, or written back: everything in it has to be known.
+template <class T>
+decoded<T> decode_whole(std::string_view bytes) {
+  std::uint64_t skipped = 0;
+  return detail::decode<T>(bytes, reading::whole, skipped);
 }
 
 } // namespace parley::core

@@ -45,7 +45,7 @@ struct submit {
   submission what;
   template <class F>
   auto fields(F&& f) {
-    return f(what);
+    return what.fields(f);
   }
 };
 
@@ -161,6 +161,7 @@ struct acknowledge {
 
 /// One conversation, as the inbox of one of its members knows it.
 struct conversation_summary {
+  static constexpr auto inside = nested::grows;
   conversation_id conversation;
   std::vector<user_id> members;
   seq_no last{}; ///< as far as this inbox has heard
@@ -392,7 +393,7 @@ struct answer_to {
   typename Call::answer what;
   template <class F>
   auto fields(F&& f) {
-    return f(what);
+    return what.fields(f);
   }
 };
 

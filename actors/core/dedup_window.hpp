@@ -18,6 +18,10 @@ struct remembered_id {
   seq_no seq{};
   unix_ms at{};
   body_hash hash{};
+  template <class F>
+  auto fields(F&& f) {
+    return f(counter, seq, at, hash);
+  }
 };
 
 /// One device's record in one conversation. Thread: its owner's. Deterministic.
@@ -25,6 +29,10 @@ struct sender_head {
   std::uint64_t accepted = 0;        ///< ids accepted so far: the next one's slot, before the modulo
   std::uint64_t counter_max = 0;     ///< above it nothing can be a retry: the usual case needs no search
   std::uint64_t counter_evicted = 0; ///< highest that was forgotten: at or below it, unknown is too old
+  template <class F>
+  auto fields(F&& f) {
+    return f(accepted, counter_max, counter_evicted);
+  }
 
   std::uint8_t next_slot() const { return static_cast<std::uint8_t>(accepted % dedup_ids_max); }
   bool full() const { return accepted >= dedup_ids_max; }

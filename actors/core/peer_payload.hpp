@@ -5,6 +5,7 @@
 namespace parley::core {
 
 struct forwarded_call {
+  static constexpr auto inside = nested::skippable;
   std::uint64_t number = 0;
   call what;
   template <class F>
@@ -13,6 +14,7 @@ struct forwarded_call {
   }
 };
 struct forwarded_answer {
+  static constexpr auto inside = nested::skippable;
   std::uint64_t number = 0;
   answer what;
   template <class F>
@@ -21,6 +23,7 @@ struct forwarded_answer {
   }
 };
 struct forwarded_delivery {
+  static constexpr auto inside = nested::skippable;
   connection_ref to;
   inbox_pos after{};
   std::vector<inbox_row> rows;

@@ -5,6 +5,7 @@
 
 #include <compare>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 namespace parley::core {
@@ -13,6 +14,10 @@ namespace parley::core {
 struct member {
   node_id node{};
   disk_id disk{};
+  template <class F>
+  auto fields(F&& f) {
+    return f(node, disk);
+  }
   auto operator<=>(const member&) const = default;
 };
 
@@ -34,7 +39,18 @@ struct replica_status {
   std::uint64_t applied_index = 0;
   std::uint64_t last_index = 0;
   node_id leader{};
-  enum class role : std::uint8_t { follower, candidate, leader, installing, sealed, waiting_for_state } as{};
+  /// halted: it met a command, a row or a record that it cannot take, and takes no part until this node is
+  /// started with a program that can (or the replica is replaced).
+  enum class role : std::uint8_t {
+    follower,
+    candidate,
+    leader,
+    installing,
+    sealed,
+    waiting_for_state,
+    halted
+  } as{};
+  std::string halted_because; ///< a sentence for the operator; empty in other roles
 };
 
 } // namespace parley::core

@@ -9,6 +9,10 @@ namespace parley::core {
 struct progress {
   seq_no delivered{};
   seq_no read{};
+  template <class F>
+  auto fields(F&& f) {
+    return f(delivered, read);
+  }
   bool operator==(const progress&) const = default;
 };
 

@@ -13,7 +13,7 @@ namespace parley::cluster {
 inline constexpr std::uint32_t caf_wrapping_bytes_max = 64 << 10;
 
 /// The connection of a node that announces a larger frame is closed. Both sides have to agree on this bound,
-/// so it is part of `link_version` and no setting: a batch is never above a window.
+/// so it is part of `link_versions` and no setting: a batch is never above a window.
 inline constexpr std::uint32_t caf_payload_bytes_max =
     outlet_config{}.window_bytes_max + caf_wrapping_bytes_max;
 

@@ -4,10 +4,30 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 namespace parley::cluster {
+
+/// Versions of the node protocol, from the lowest to the highest that a program speaks.
+struct version_range {
+  std::uint32_t min = 0;
+  std::uint32_t max = 0;
+  template <class F>
+  auto fields(F&& f) {
+    return f(min, max);
+  }
+};
+/// What this program speaks.
+inline constexpr version_range link_versions{1, 1};
+
+/// What two nodes speak with each other: the highest version that both know.
+constexpr std::optional<std::uint32_t> highest_common(version_range a, version_range b) {
+  const auto highest = a.max < b.max ? a.max : b.max;
+  const auto lowest = a.min > b.min ? a.min : b.min;
+  return lowest <= highest ? std::optional{highest} : std::nullopt;
+}
 
 /// Two lanes, each FIFO. Raft frames go to the store, calls and answers to the router.
 enum class lane : std::uint8_t { raft = 0, calls = 1 };

@@ -21,8 +21,8 @@ std::optional<unpacked> unpack(std::vector<lane_payload> batch) {
   return out;
 }
 
-outgoing_call::outgoing_call(const identity& self, purpose why, node_id to) {
-  hello_ = {link_version,
+outgoing_call::outgoing_call(const identity& self, purpose why, node_id to, version_range versions) {
+  hello_ = {versions,
             static_cast<std::uint8_t>(why == purpose::query),
             number(self.node()),
             number(to),
@@ -37,7 +37,11 @@ tl::expected<link_proof, std::string> outgoing_call::answer(const identity& self
     return tl::unexpected(std::move(certificate.error()));
   if (number(certificate->node) != c.from || (hello_.to != 0 && hello_.to != c.from))
     return tl::unexpected(std::string{"another node lives at this address"});
-  const handshake_facts facts{hello_.is_query != 0, hello_.from, c.from, hello_.nonce, c.nonce, c.session};
+  if (c.version < hello_.versions.min || c.version > hello_.versions.max)
+    return tl::unexpected(std::string{"the door chose a version that this node does not speak"});
+  const handshake_facts facts{
+      hello_.is_query != 0, hello_.from,         c.from,   hello_.nonce, c.nonce, c.session,
+      hello_.versions.min,  hello_.versions.max, c.version};
   if (!certificate->verify(facts.for_door(), c.signature))
     return tl::unexpected(std::string{"the door's signature is wrong"});
   door_ = certificate->node;
@@ -64,6 +68,7 @@ struct link_state {
   phase at = phase::idle;
   std::optional<outgoing_call> call;
   std::uint64_t session = 0;
+  std::uint32_t version = 0;    ///< of the node protocol, in this session
   caf::strong_actor_ptr remote; ///< the peer's link, or the door while calling
   clock::time_point try_at{};   ///< idle: call then
   clock::time_point give_up_at{};
@@ -108,7 +113,7 @@ struct link_state {
 
   void dial(clock::time_point now) {
     at = phase::dialing;
-    call.emplace(*context->self, outgoing_call::purpose::session, peer);
+    call.emplace(*context->self, outgoing_call::purpose::session, peer, config().versions);
     give_up_at = now + config().dial_timeout + config().handshake_timeout;
     const auto attempt = call->attempt();
     self->request(context->dialer, config().dial_timeout + config().handshake_timeout,
@@ -137,12 +142,13 @@ struct link_state {
     }
     at = phase::proving;
     session = c.session;
+    version = c.version;
     say(remote, std::move(*proof));
   }
 
   void accepted(const link_accepted& a) {
     if (at == phase::proving && a.attempt == call->attempt() && a.session == session)
-      begin(session, self->current_sender());
+      begin(session, version, self->current_sender());
   }
 
   void refused(const link_refused& r) {
@@ -159,7 +165,7 @@ struct link_state {
       return say(a.caller, link_refused{a.attempt, "calling you already"});
     if (at == phase::live)
       end("the peer began anew");
-    begin(a.session, a.caller);
+    begin(a.session, a.version, a.caller);
     say(remote, link_accepted{a.attempt, a.session, {}});
   }
 
@@ -171,11 +177,12 @@ struct link_state {
 
   // --- a session -------------------------------------------------------------------------------------------
 
-  void begin(std::uint64_t number_of_it, caf::strong_actor_ptr other) {
+  void begin(std::uint64_t number_of_it, std::uint32_t spoken, caf::strong_actor_ptr other) {
     watch(std::move(other));
     at = phase::live;
     call.reset();
     session = number_of_it;
+    version = spoken;
     retry_after = std::chrono::milliseconds{0};
     heard_at = said_at = clock::now();
     batches_sent = batches_received = bytes_received = bytes_acknowledged = 0;
@@ -183,7 +190,7 @@ struct link_state {
     // other way round it would be lost after the reset that should report the loss.
     out->begin();
     context->events.reset(peer);
-    log::info("link-up", {{"peer", peer}, {"session", session}});
+    log::info("link-up", {{"peer", peer}, {"session", session}, {"version", version}});
   }
 
   void end(std::string_view why) {

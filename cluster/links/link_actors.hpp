@@ -16,6 +16,7 @@ namespace parley::cluster {
 struct link_admission {
   std::uint64_t attempt = 0;
   std::uint64_t session = 0;
+  std::uint32_t version = 0;
   caf::strong_actor_ptr caller;
 };
 
@@ -62,6 +63,7 @@ struct link_context {
   std::map<node_id, link_entry> peers;
   std::uint16_t port = 0;
   std::atomic<std::size_t> queries_waiting{0};
+  std::atomic<std::uint64_t> versions_refused{0};
   log::limiter refusals{std::chrono::seconds{1}}; ///< strangers must not fill the log
 
   link_context(links_config c, link_events& e) : config{std::move(c)}, events{e} {}
@@ -77,7 +79,7 @@ using link_context_ptr = std::shared_ptr<link_context>;
 class outgoing_call {
 public:
   enum class purpose { session, query };
-  outgoing_call(const identity& self, purpose why, node_id to);
+  outgoing_call(const identity& self, purpose why, node_id to, version_range versions);
   const link_hello& hello() const { return hello_; }
   std::uint64_t attempt() const { return hello_.attempt; }
   /// The proof to answer with, or why the door is not who it should be.

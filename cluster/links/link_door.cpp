@@ -2,6 +2,7 @@
 #include "protocol/values/chance.hpp"
 
 #include <caf/openssl/all.hpp>
+#include <fmt/format.h>
 #include <netdb.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -43,8 +44,14 @@ struct door_state {
     if (!self->current_sender())
       return;
     const auto no = [&](std::string why) { refuse(h.attempt, h.from, std::move(why)); };
-    if (h.version != link_version)
-      return no("another version of the node protocol");
+    const auto version = highest_common(h.versions, config.versions);
+    if (!version) {
+      ++context->versions_refused;
+      return no(
+          fmt::format("no common version of the node protocol: you speak {} to {}, this node speaks {} to "
+                      "{}; upgrade the older node",
+                      h.versions.min, h.versions.max, config.versions.min, config.versions.max));
+    }
     if (h.nonce.size() != random_nonce().size())
       return no("not a greeting");
     if (h.to != 0 && h.to != number(context->self->node()))
@@ -67,8 +74,10 @@ struct door_state {
              std::move(*certificate),
              {},
              clock::now() + config.handshake_timeout};
-    c.facts = {h.is_query != 0, h.from, number(context->self->node()), h.nonce, random_nonce(), session};
-    say(c.who, link_challenge{h.attempt, session, c.facts.door, context->self->certificate(),
+    c.facts = {h.is_query != 0, h.from,         number(context->self->node()),
+               h.nonce,         random_nonce(), session,
+               h.versions.min,  h.versions.max, *version};
+    say(c.who, link_challenge{*version, h.attempt, session, c.facts.door, context->self->certificate(),
                               c.facts.door_nonce, context->self->sign(c.facts.for_door())});
     waiting.emplace(session, std::move(c));
   }
@@ -84,7 +93,7 @@ struct door_state {
       return refuse(c.attempt, number(from), "your signature is wrong");
     if (!c.facts.is_query) {
       if (const auto entry = context->find(from))
-        self->send(entry->actor, link_admission{c.attempt, p.session, c.who});
+        self->send(entry->actor, link_admission{c.attempt, p.session, c.facts.version, c.who});
       return;
     }
     if (p.query.size() > context->config.query_bytes_max)
@@ -146,7 +155,7 @@ struct asker_state {
   }
 
   void dial() {
-    call.emplace(*context->self, outgoing_call::purpose::query, node_id::none);
+    call.emplace(*context->self, outgoing_call::purpose::query, node_id::none, context->config.versions);
     self->request(context->dialer, context->config.query_timeout, caf::connect_atom::value, host, port)
         .then(
             [this](caf::strong_actor_ptr& found) {

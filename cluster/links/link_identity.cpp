@@ -153,7 +153,7 @@ static std::string transcript(std::string_view role, const handshake_facts& f) {
   writer w;
   w.put(std::string_view{"parley link 1"}).put(role).put(static_cast<std::uint8_t>(f.is_query));
   w.put(f.caller).put(f.door).put(std::string_view{f.caller_nonce}).put(std::string_view{f.door_nonce});
-  w.put(f.session);
+  w.put(f.session).put(f.caller_min).put(f.caller_max).put(f.version);
   return std::move(w).bytes();
 }
 std::string handshake_facts::for_door() const {

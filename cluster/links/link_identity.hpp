@@ -58,6 +58,8 @@ struct handshake_facts {
   std::uint64_t caller = 0, door = 0;
   std::string caller_nonce, door_nonce;
   std::uint64_t session = 0;
+  std::uint32_t caller_min = 0, caller_max = 0,
+                version = 0;      ///< so that nobody between them lowers the version
   std::string for_door() const;   ///< the door's signature is over this
   std::string for_caller() const; ///< the caller's over that
 };

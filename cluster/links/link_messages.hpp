@@ -3,15 +3,19 @@
 // checked before they become ids.
 //
 //   A, the caller                                   B, the door at its peer address
-//     hello ────────────────────────────────────────►  certificate of a node that may call?
-//     ◄──────────────────────────────────── challenge  session number, B's certificate and signature
+//     hello (versions that A speaks) ───────────────►  certificate of a node that may call? a common version?
+//     ◄──────────────────────────────────── challenge  that version, session, B's certificate, signature
 //     proof (signature; a query's bytes) ───────────►
 //     ◄───────────────── accepted (an answer's bytes)  or refused, at any point
 //   and, if it was no query, between the two links, until one sends a goodbye or is silent for too long:
 //     batch, ack  ◄────────────────────────────────►
+#include "actors/core/archive.hpp"
 #include "cluster/links/link.hpp"
 
+#include <caf/error.hpp>
+#include <caf/meta/load_callback.hpp>
 #include <caf/meta/type_name.hpp>
+#include <caf/sec.hpp>
 #include <caf/type_id.hpp>
 #include <caf/typed_actor.hpp>
 
@@ -21,38 +25,58 @@
 
 namespace parley::cluster {
 
-inline constexpr std::uint32_t link_version = 3;
-
+/// The one message that nodes of all versions read: fields are appended, nothing else ever changes.
 struct link_hello {
-  std::uint32_t version = 0;
+  version_range versions;    ///< of the caller
   std::uint8_t is_query = 0; ///< 1: one question, one answer; the asker need not be a known peer
   std::uint64_t from = 0;    ///< node id that the certificate has to name
   std::uint64_t to = 0;      ///< the intended node; 0: any node at this address
   std::uint64_t attempt = 0; ///< chosen by the caller; every answer repeats it
   std::string certificate;   ///< PEM
   std::string nonce;
+  template <class F>
+  auto fields(F&& f) {
+    return f(versions, is_query, from, to, attempt, certificate, nonce);
+  }
 };
 struct link_challenge {
+  std::uint32_t version = 0; ///< what the two will speak, chosen by the door; both sign it
   std::uint64_t attempt = 0;
   std::uint64_t session = 0; ///< random, chosen by the door
   std::uint64_t from = 0;
   std::string certificate;
   std::string nonce;
   std::string signature;
+  template <class F>
+  auto fields(F&& f) {
+    return f(version, attempt, session, from, certificate, nonce, signature);
+  }
 };
 struct link_proof {
   std::uint64_t session = 0;
   std::string signature;
   std::string query;
+  template <class F>
+  auto fields(F&& f) {
+    return f(session, signature, query);
+  }
 };
 struct link_accepted {
   std::uint64_t attempt = 0;
   std::uint64_t session = 0;
   std::string answer;
+  template <class F>
+  auto fields(F&& f) {
+    return f(attempt, session, answer);
+  }
 };
 struct link_refused {
   std::uint64_t attempt = 0;
   std::string why;
+  template <class F>
+  auto fields(F&& f) {
+    return f(attempt, why);
+  }
 };
 /// The payloads are written into CAF's buffer one after the other: nobody copies them together before.
 struct link_batch {
@@ -60,53 +84,81 @@ struct link_batch {
   std::uint64_t number = 0;         ///< 1, 2, 3 … in one direction of one session
   std::uint64_t bytes_received = 0; ///< in the other direction, so far
   std::vector<lane_payload> payloads;
+  template <class F>
+  auto fields(F&& f) {
+    return f(session, number, bytes_received);
+  }
 };
 /// A link with nothing to send sends it as well, as a sign of life.
 struct link_ack {
   std::uint64_t session = 0;
   std::uint64_t bytes_received = 0;
+  template <class F>
+  auto fields(F&& f) {
+    return f(session, bytes_received);
+  }
 };
 struct link_goodbye {
   std::uint64_t session = 0;
+  template <class F>
+  auto fields(F&& f) {
+    return f(session);
+  }
 };
+
+/// On CAF's wire a message is one string: its fields in an envelope (docs/formats.md), so that both may grow.
+/// What cannot be read ends the connection, as any malformed message of CAF does.
+template <class I, class T, class... Rest>
+auto inspect_enveloped(I& f, const char* name, T& x, Rest&... rest) {
+  std::string bytes;
+  if constexpr (I::reads_state)
+    bytes = core::encode(x);
+  const auto load = [&]() -> caf::error {
+    auto read = core::decode<T>(bytes);
+    if (!read)
+      return caf::sec::invalid_argument;
+    x = std::move(*read);
+    return caf::none;
+  };
+  return f(caf::meta::type_name(name), bytes, caf::meta::load_callback(load), rest...);
+}
 
 template <class I>
 auto inspect(I& f, link_hello& x) {
-  return f(caf::meta::type_name("link_hello"), x.version, x.is_query, x.from, x.to, x.attempt, x.certificate,
-           x.nonce);
+  return inspect_enveloped(f, "link_hello", x);
 }
 template <class I>
 auto inspect(I& f, link_challenge& x) {
-  return f(caf::meta::type_name("link_challenge"), x.attempt, x.session, x.from, x.certificate, x.nonce,
-           x.signature);
+  return inspect_enveloped(f, "link_challenge", x);
 }
 template <class I>
 auto inspect(I& f, link_proof& x) {
-  return f(caf::meta::type_name("link_proof"), x.session, x.signature, x.query);
+  return inspect_enveloped(f, "link_proof", x);
 }
 template <class I>
 auto inspect(I& f, link_accepted& x) {
-  return f(caf::meta::type_name("link_accepted"), x.attempt, x.session, x.answer);
+  return inspect_enveloped(f, "link_accepted", x);
 }
 template <class I>
 auto inspect(I& f, link_refused& x) {
-  return f(caf::meta::type_name("link_refused"), x.attempt, x.why);
+  return inspect_enveloped(f, "link_refused", x);
+}
+template <class I>
+auto inspect(I& f, link_ack& x) {
+  return inspect_enveloped(f, "link_ack", x);
+}
+template <class I>
+auto inspect(I& f, link_goodbye& x) {
+  return inspect_enveloped(f, "link_goodbye", x);
 }
 template <class I>
 auto inspect(I& f, lane_payload& x) {
   return f(caf::meta::type_name("lane_payload"), x.on, x.bytes);
 }
+/// The payloads follow the envelope: they are not copied into it.
 template <class I>
 auto inspect(I& f, link_batch& x) {
-  return f(caf::meta::type_name("link_batch"), x.session, x.number, x.bytes_received, x.payloads);
-}
-template <class I>
-auto inspect(I& f, link_ack& x) {
-  return f(caf::meta::type_name("link_ack"), x.session, x.bytes_received);
-}
-template <class I>
-auto inspect(I& f, link_goodbye& x) {
-  return f(caf::meta::type_name("link_goodbye"), x.session);
+  return inspect_enveloped(f, "link_batch", x, x.payloads);
 }
 
 } // namespace parley::cluster

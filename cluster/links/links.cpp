@@ -184,6 +184,10 @@ void links::query(std::string host, std::uint16_t port, std::string question, qu
   spawn_asker(impl_->system, impl_->context, std::move(host), port, std::move(question), std::move(done));
 }
 
+std::uint64_t links::versions_refused() const {
+  return impl_->context->versions_refused;
+}
+
 std::vector<link_status> links::status() const {
   std::shared_lock guard{impl_->senders_mutex};
   std::vector<link_status> out;

@@ -33,6 +33,7 @@ struct links_config {
   node_id node{};
   endpoint listen{"127.0.0.1", 0}; ///< port 0: any free one, for tests
   std::string cert_file, key_file, ca_file;
+  version_range versions = link_versions; ///< another one only in tests
   outlet_config outlet;
   milliseconds tick_every{100}; ///< of a link: acknowledgements, time-outs, retries
   /// A link with nothing to send acknowledges this often.
@@ -97,6 +98,8 @@ public:
   void query(std::string host, std::uint16_t port, std::string question, query_done done);
 
   std::vector<link_status> status() const;
+  /// Calls of nodes that have no version of the node protocol in common with this one.
+  std::uint64_t versions_refused() const;
 
 private:
   class impl;

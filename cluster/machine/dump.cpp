@@ -101,7 +101,7 @@ log_ends find_log_ends(storage::read_txn& txn) {
   txn.ascend(storage::table::log, {}, {}, [&](std::string_view, std::string_view row) {
     // Rows stand in the order in which they were written: after a truncation a lower index is the newer
     // truth.
-    if (const auto h = get_row_header(row))
+    if (const auto h = get_row_header(row).it)
       ends[{h->shard, h->gen}] = h->index;
     return scan::more;
   });
@@ -119,11 +119,9 @@ public:
     std::uint64_t count = 0;
     bool whole = true;
     rows_.ascend(all, all.past(), [&](std::string_view key, std::string_view value) {
-      key_reader in{key.substr(1)};
-      const auto conversation = in.get_conversation();
-      const auto seq = in.get<seq_no>();
-      const auto m = rows::unpack_message(conversation, seq, value);
-      if (!in.ok() || !in.rest().empty() || !m) {
+      const auto [conversation, seq] = rows::parse_message_key(key);
+      const auto m = rows::unpack_message(conversation, seq, value, core::reading::known).it;
+      if (!m) {
         whole = false;
         return scan::stop;
       }
@@ -147,10 +145,9 @@ public:
       const auto prefix = rows::progress_rows(*c);
       bool whole = true;
       rows_.ascend(prefix, prefix.past(), [&](std::string_view key, std::string_view value) {
-        key_reader in{key.substr(std::string_view{prefix}.size())};
-        const auto user = in.get<user_id>();
-        const auto p = rows::unpack_progress(value);
-        whole = in.ok() && p.has_value();
+        const auto user = rows::parse_progress_key(key);
+        const auto p = rows::read<core::progress>(value);
+        whole = p.has_value();
         if (!whole)
           return scan::stop;
         out_.add(R"({{"shard":{},"conversation":"{}","user":"{}","delivered":{},"read":{}}})", shard_,
@@ -177,8 +174,7 @@ private:
   std::optional<conversation_id> conversation_from(std::string_view from, const rows::row_key& all) {
     std::optional<conversation_id> found;
     rows_.ascend(from, all.past(), [&](std::string_view key, std::string_view) {
-      key_reader in{key.substr(1)};
-      found = in.get_conversation();
+      found = rows::parse_conversation_key(key).of;
       return scan::stop;
     });
     return found;
@@ -219,7 +215,7 @@ tl::expected<dump_totals, storage::failure> dump_node(const std::string& data_di
   lines text{out};
   dump_totals totals;
   for (const auto& [shard, row] : records) {
-    const auto record = decode_record(row);
+    const auto record = decode_record(row).it;
     if (!record) {
       damaged += fmt::format(" (shard {}: record)", number(shard));
       continue;

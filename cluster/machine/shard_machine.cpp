@@ -1,36 +1,60 @@
 #include "cluster/machine/shard_machine.hpp"
 
+#include "cluster/machine/shard_rows.hpp"
+
 #include <cstdio>
 #include <cstdlib>
 
 namespace parley::cluster {
 
-namespace detail {
+namespace {
 
-void stop_node(const char* why, const log_position& at) {
+/// Says what cannot be gone on with, and where, and aborts.
+[[noreturn]] void stop_node(const std::string& why, const log_position& at) {
   std::fprintf(stderr,
-               "shard %u, generation %u, term %llu, index %llu: %s; stopping, or this replica would differ "
-               "from its peers\n",
+               "shard %u, generation %u, term %llu, index %llu: %s, and the command has written already; "
+               "stopping, or this replica would differ from its peers\n",
                static_cast<unsigned>(at.shard), static_cast<unsigned>(at.gen),
-               static_cast<unsigned long long>(at.term), static_cast<unsigned long long>(at.index), why);
+               static_cast<unsigned long long>(at.term), static_cast<unsigned long long>(at.index),
+               why.c_str());
   std::abort();
 }
 
-} // namespace detail
+} // namespace
 
-void shard_machine::apply(storage::shard_txn& state, const log_position& at, std::string_view command,
-                          std::uint64_t ticket) {
-  auto c = core::decode<core::command>(command);
-  if (!c)
-    detail::stop_node("a command does not decode", at);
-  step s{state, at, shards_[static_cast<std::uint16_t>(at.shard)]};
-  auto what = std::visit([&](auto& x) { return on(s, x); }, *c);
-  // A row that fails its checksum reads as absent, so whatever was just written may be wrong. Nothing of it
-  // is committed: the transaction dies with the process.
+std::optional<std::string> shard_machine::apply(storage::shard_txn& state, const log_position& at,
+                                                std::string_view command, std::uint64_t ticket) {
+  step s{detail::written_rows{state}, at, shards_[static_cast<std::uint16_t>(at.shard)]};
+  core::outcome what;
+  try {
+    check_format(s);
+    auto c = detail::must(core::decode_whole<core::command>(command), "a command of the log");
+    next_debt(s); // a row like others: it is read before the command writes
+    what = std::visit([&](auto& x) { return on(s, x); }, c);
+  } catch (const detail::cannot_apply& e) {
+    if (s.rows.wrote())
+      stop_node(e.why, at);
+    return e.why;
+  }
+  // A row that fails its checksum reads as absent, so whatever was just written may be wrong. The
+  // transaction, with what other shards have written in it, can not be committed any more.
   if (state.status() != ec::none)
-    detail::stop_node("a state row failed its checksum", at);
+    stop_node("a state row failed its checksum", at);
   if (ticket != 0)
     results_.answers.push_back({at.shard, ticket, std::move(what)});
+  return std::nullopt;
+}
+
+void shard_machine::check_format(step& s) {
+  auto& known = s.memory.format;
+  if (!known)
+    known = detail::load<rows::shard_format>(s.rows, rows::format_key(), "the shard's format row")
+                .value_or(rows::shard_format{})
+                .number;
+  if (*known > rows::shard_format_newest)
+    throw detail::cannot_apply{"the shard's format is " + std::to_string(*known) +
+                               ", and this program knows formats up to " +
+                               std::to_string(rows::shard_format_newest)};
 }
 
 void shard_machine::replaced(shard_id shard) {

@@ -3,8 +3,11 @@
 //
 // Decisions are core's (dedup window, inbox cover, watermarks, phone claims); here they meet their rows.
 // Every replica applies the same commands to the same rows and must come out alike: no clock, no chance, no
-// order of a hash table. A command that does not decode, or a row that does not, stops the node: going on
-// would make this replica another one than its peers.
+// order of a hash table. A command or a row that this program does not understand as a whole (it is damaged,
+// or a newer version wrote it) halts this replica: going on would make it another one than its peers.
+// Handlers read all rows that they need before they write the first, so that a halted replica is as it was
+// before the command, and a newer program can go on from there. The node stops only if a row turns out to
+// be unreadable after the command has written.
 //
 // Owns:   what the leader's actors have to do about what was applied, until `take_results`.
 //         Per shard: the number of the next debt, which follows from the rows; it saves a search per message.
@@ -15,6 +18,7 @@
 #include "actors/core/commands.hpp"
 #include "actors/core/dedup_window.hpp"
 #include "actors/core/limits.hpp"
+#include "cluster/machine/shard_rows.hpp"
 #include "cluster/replication/replication.hpp"
 
 #include <map>
@@ -24,6 +28,40 @@
 #include <vector>
 
 namespace parley::cluster {
+
+namespace detail {
+
+/// The shard's rows; it remembers whether the command has written.
+class written_rows {
+public:
+  explicit written_rows(storage::shard_txn& txn) : txn_{txn} {}
+  std::optional<std::string_view> get(std::string_view key) { return txn_.get(key); }
+  void ascend(std::string_view from, std::string_view to, const storage::visitor& visit) {
+    txn_.ascend(from, to, visit);
+  }
+  void descend(std::string_view from, std::string_view to, const storage::visitor& visit) {
+    txn_.descend(from, to, visit);
+  }
+  void put(std::string_view key, std::string_view value) {
+    wrote_ = true;
+    txn_.put(key, value);
+  }
+  void erase(std::string_view key) {
+    wrote_ = true;
+    txn_.erase(key);
+  }
+  std::size_t erase_range(std::string_view from, std::string_view to, std::size_t rows_max) {
+    wrote_ = true;
+    return txn_.erase_range(from, to, rows_max);
+  }
+  bool wrote() const { return wrote_; }
+
+private:
+  storage::shard_txn& txn_;
+  bool wrote_ = false;
+};
+
+} // namespace detail
 
 class shard_machine final : public state_machine {
 public:
@@ -37,8 +75,8 @@ public:
 
   explicit shard_machine(core::limits limits = {}) : limits_{limits} {}
 
-  void apply(storage::shard_txn& state, const log_position& at, std::string_view command,
-             std::uint64_t ticket) override;
+  std::optional<std::string> apply(storage::shard_txn& state, const log_position& at,
+                                   std::string_view command, std::uint64_t ticket) override;
   void replaced(shard_id shard) override;
 
   /// Whether to build debts and arrivals. What was incurred before is stored: replay it on taking
@@ -50,16 +88,21 @@ private:
   struct shard_memory {
     bool leading = false;
     std::optional<std::uint64_t> next_debt;
+    std::optional<std::uint32_t> format;
     // Only planted bugs keep these; they are what must not be kept here.
     std::map<std::pair<conversation_id, device_id>, std::vector<core::remembered_id>> planted_ids;
     std::map<conversation_id, std::uint64_t> planted_seqs;
   };
   /// One command under way.
   struct step {
-    storage::shard_txn& rows;
+    detail::written_rows rows;
     const log_position& at;
     shard_memory& memory;
   };
+
+  /// The one place that asks which format the shard's commands and rows have. A writer that has a choice
+  /// asks `s.memory.format` afterwards.
+  void check_format(step&);
 
   // shard_machine_conversation.cpp
   core::outcome on(step&, core::open_direct& c);
@@ -67,6 +110,8 @@ private:
   core::outcome on(step&, core::raise_watermarks& c);
   core::outcome on(step&, core::want_copies& c);
   core::outcome on(step&, core::confirm_debts& c);
+  /// One accepted id of the message's sender.
+  std::optional<core::remembered_id> remembered(step&, const core::submission& m, std::uint8_t slot);
   std::optional<core::placement> planted_retry(step&, const core::submission& s);
   void owe(step&, core::owed what, std::optional<core::message> full = std::nullopt);
   std::uint64_t next_debt(step&);
@@ -88,15 +133,23 @@ private:
 
 namespace detail {
 
-/// Says what cannot be gone on with, and where, and aborts. Never a body, a phone or a key.
-[[noreturn]] void stop_node(const char* why, const log_position& at);
+/// Why a command cannot be applied. Thrown by handlers, caught by `shard_machine::apply`.
+struct cannot_apply {
+  std::string why; ///< never a body, a phone or a key
+};
 
-/// A row that is there must be readable.
+/// A row that is there must be understood as a whole. `row` says which one it is, for the operator.
 template <class T>
-T must(std::optional<T> x, const log_position& at) {
-  if (!x)
-    stop_node("a state row does not decode", at);
-  return std::move(*x);
+T must(core::decoded<T> x, std::string_view row) {
+  if (!x.it)
+    throw cannot_apply{std::string{row}.append(" ").append(core::describe(x.why))};
+  return std::move(*x.it);
+}
+/// The row under `key`, or nothing.
+template <class T, class Rows>
+std::optional<T> load(Rows& rows, std::string_view key, std::string_view row) {
+  const auto v = rows.get(key);
+  return v ? std::optional{must(rows::read_whole<T>(*v), row)} : std::nullopt;
 }
 
 } // namespace detail

@@ -4,13 +4,14 @@
 
 namespace parley::cluster {
 
-using detail::must;
+using detail::load;
 
 namespace {
 
-core::phone_claim load_claim(storage::shard_txn& txn, std::string_view phone, const log_position& at) {
-  const auto v = txn.get(rows::phone_key(phone));
-  return v ? must(rows::read<core::phone_claim>(*v), at) : core::phone_claim{};
+template <class Rows>
+core::phone_claim load_claim(Rows& rows, std::string_view phone) {
+  return load<core::phone_claim>(rows, rows::phone_key(phone), "the row of a phone number")
+      .value_or(core::phone_claim{});
 }
 
 } // namespace
@@ -18,7 +19,7 @@ core::phone_claim load_claim(storage::shard_txn& txn, std::string_view phone, co
 core::outcome shard_machine::on(step& s, core::issue_code& c) {
   if (c.phone.empty() || c.phone.size() > limits_.phone_bytes_max)
     return core::done{ec::bad_phone};
-  auto claim = load_claim(s.rows, c.phone, s.at);
+  auto claim = load_claim(s.rows, c.phone);
   const auto answer = core::issue(claim, c, limits_);
   if (answer.error == ec::none)
     s.rows.put(rows::phone_key(c.phone), core::encode(claim));
@@ -28,7 +29,7 @@ core::outcome shard_machine::on(step& s, core::issue_code& c) {
 core::outcome shard_machine::on(step& s, core::redeem_code& c) {
   if (c.phone.empty() || c.phone.size() > limits_.phone_bytes_max)
     return core::redeemed{ec::bad_phone};
-  auto claim = load_claim(s.rows, c.phone, s.at);
+  auto claim = load_claim(s.rows, c.phone);
   const auto before = core::encode(claim);
   const auto answer = core::redeem(claim, c);
   if (auto after = core::encode(claim); after != before)
@@ -39,11 +40,8 @@ core::outcome shard_machine::on(step& s, core::redeem_code& c) {
 core::outcome shard_machine::on(step& s, core::put_device& c) {
   if (c.device.name.size() > limits_.device_name_bytes_max)
     return core::done{ec::too_large};
-  rows::account account;
-  if (const auto v = s.rows.get(rows::account_key(c.user)))
-    account = must(rows::read<rows::account>(*v), s.at);
-  else
-    account.phone = c.phone;
+  auto account = load<rows::account>(s.rows, rows::account_key(c.user), "an account")
+                     .value_or(rows::account{c.phone, {}});
   if (account.phone != c.phone)
     return core::done{ec::conflict};
   for (const auto& d : account.devices)
@@ -52,9 +50,8 @@ core::outcome shard_machine::on(step& s, core::put_device& c) {
   if (account.devices.size() >= limits_.devices_max)
     return core::done{ec::too_large};
 
-  rows::inbox_head head;
-  if (const auto v = s.rows.get(rows::inbox_head_key(c.user)))
-    head = must(rows::read<rows::inbox_head>(*v), s.at);
+  auto head = load<rows::inbox_head>(s.rows, rows::inbox_head_key(c.user), "an inbox's head")
+                  .value_or(rows::inbox_head{});
   // The first device gets what came before the account was made; later ones what comes from now on.
   head.devices.push_back({c.device.id, account.devices.empty() ? inbox_pos::none : head.last});
   account.devices.push_back(std::move(c.device));
@@ -64,8 +61,7 @@ core::outcome shard_machine::on(step& s, core::put_device& c) {
     std::vector<conversation_id> known;
     s.rows.ascend(rows::stream_rows(c.user), rows::stream_rows(c.user).past(),
                   [&](std::string_view key, std::string_view) {
-                    key_reader in{key.substr(10)}; // behind kind, user and 2
-                    known.push_back(in.get_conversation());
+                    known.push_back(rows::parse_stream_key(key));
                     return storage::scan::more;
                   });
     for (const auto& conversation : known)

@@ -5,16 +5,14 @@
 
 namespace parley::cluster {
 
+using detail::load;
 using detail::must;
 
 namespace {
 
-std::optional<rows::conversation_head> load_head(storage::shard_txn& txn, conversation_id c,
-                                                 const log_position& at) {
-  const auto v = txn.get(rows::head_key(c));
-  if (!v)
-    return std::nullopt;
-  return must(rows::read<rows::conversation_head>(*v), at);
+template <class Rows>
+std::optional<rows::conversation_head> load_head(Rows& rows, conversation_id c) {
+  return load<rows::conversation_head>(rows, rows::head_key(c), "a conversation's head");
 }
 
 core::placement first_answer(conversation_id c, const core::remembered_id& known, ec error) {
@@ -28,15 +26,12 @@ core::placement first_answer(conversation_id c, const core::remembered_id& known
 std::uint64_t shard_machine::next_debt(step& s) {
   auto& next = s.memory.next_debt;
   if (!next) {
-    std::uint64_t n = 1;
-    if (const auto v = s.rows.get(rows::debt_end_key())) {
-      reader in{*v};
-      n = in.get<std::uint64_t>();
-    }
+    auto n = load<rows::debt_end>(s.rows, rows::debt_end_key(), "the debts' last number")
+                 .value_or(rows::debt_end{})
+                 .next;
     s.rows.descend(rows::row_key{'o'}, rows::row_key{'o'}.past(),
                    [&](std::string_view key, std::string_view) {
-                     key_reader in{key.substr(1)};
-                     n = std::max(n, in.get<std::uint64_t>() + 1);
+                     n = std::max(n, rows::parse_debt_key(key) + 1);
                      return storage::scan::stop;
                    });
     next = n;
@@ -60,11 +55,8 @@ core::outcome shard_machine::on(step& s, core::confirm_debts& c) {
   // Bounded by what one fan-out actor has under way.
   s.rows.erase_range(rows::debt_key(0), rows::debt_key(upto + 1), SIZE_MAX);
   // Otherwise the last row tells the next number.
-  if (upto + 1 == next) {
-    writer w{8};
-    w.put(next);
-    s.rows.put(rows::debt_end_key(), w.bytes());
-  }
+  if (upto + 1 == next)
+    s.rows.put(rows::debt_end_key(), core::encode(rows::debt_end{next}));
   return core::done{};
 }
 
@@ -88,7 +80,7 @@ core::outcome shard_machine::on(step& s, core::open_direct& c) {
 core::outcome shard_machine::on(step& s, core::append_message& c) {
   auto& m = c.what;
   const auto conversation = m.conversation;
-  auto head = load_head(s.rows, conversation, s.at);
+  auto head = load_head(s.rows, conversation);
   if (!head)
     return core::placement{ec::no_such_conversation};
 
@@ -103,12 +95,10 @@ core::outcome shard_machine::on(step& s, core::append_message& c) {
   core::sender_head sender;
   const bool dedup_in_rows = !planted("dedup-only-in-memory");
   if (dedup_in_rows) {
-    if (const auto v = s.rows.get(rows::sender_key(conversation, m.id.device)))
-      sender = must(rows::unpack_sender(*v), s.at);
-    const auto known = core::find_remembered(sender, m.id.counter, [&](std::uint8_t slot) {
-      const auto v = s.rows.get(rows::remembered_key(conversation, m.id.device, slot));
-      return v ? rows::unpack_remembered(*v) : std::nullopt;
-    });
+    sender = load<core::sender_head>(s.rows, rows::sender_key(conversation, m.id.device), "a sender's head")
+                 .value_or(core::sender_head{});
+    const auto known = core::find_remembered(sender, m.id.counter,
+                                             [&](std::uint8_t slot) { return remembered(s, m, slot); });
     switch (core::judge_retry(sender, m.id.counter, m.hash, known)) {
     case core::retry_verdict::fresh:
       break;
@@ -128,6 +118,13 @@ core::outcome shard_machine::on(step& s, core::append_message& c) {
   if (m.body.size() > limits_.body_bytes_max)
     return core::placement{ec::too_large};
 
+  std::optional<std::uint64_t> forgotten;
+  if (dedup_in_rows && sender.full())
+    forgotten = must(core::decoded<core::remembered_id>{remembered(s, m, sender.next_slot()),
+                                                        core::format_fault::damaged},
+                     "a full dedup window")
+                    .counter;
+
   const auto seq = guessed != 0 ? seq_no{guessed} : next(head->last);
   head->last = std::max(head->last, seq);
   head->last_at = std::max(head->last_at, m.at);
@@ -146,15 +143,9 @@ core::outcome shard_machine::on(step& s, core::append_message& c) {
 
   const core::remembered_id id{m.id.counter, seq, msg.at, m.hash};
   if (dedup_in_rows) {
-    const auto slot = rows::remembered_key(conversation, m.id.device, sender.next_slot());
-    std::optional<std::uint64_t> forgotten;
-    if (sender.full()) {
-      const auto v = s.rows.get(slot);
-      forgotten = must(v ? rows::unpack_remembered(*v) : std::nullopt, s.at).counter;
-    }
-    s.rows.put(slot, rows::pack(id));
+    s.rows.put(rows::remembered_key(conversation, m.id.device, sender.next_slot()), core::encode(id));
     sender.remember(m.id.counter, forgotten);
-    s.rows.put(rows::sender_key(conversation, m.id.device), rows::pack(sender));
+    s.rows.put(rows::sender_key(conversation, m.id.device), core::encode(sender));
   } else {
     s.memory.planted_ids[{conversation, m.id.device}].push_back(id);
   }
@@ -166,6 +157,12 @@ core::outcome shard_machine::on(step& s, core::append_message& c) {
   return placed;
 }
 
+std::optional<core::remembered_id> shard_machine::remembered(step& s, const core::submission& m,
+                                                             std::uint8_t slot) {
+  return load<core::remembered_id>(s.rows, rows::remembered_key(m.conversation, m.id.device, slot),
+                                   "a remembered message id");
+}
+
 std::optional<core::placement> shard_machine::planted_retry(step& s, const core::submission& m) {
   for (const auto& known : s.memory.planted_ids[{m.conversation, m.id.device}])
     if (known.counter == m.id.counter)
@@ -174,22 +171,32 @@ std::optional<core::placement> shard_machine::planted_retry(step& s, const core:
 }
 
 core::outcome shard_machine::on(step& s, core::raise_watermarks& c) {
+  std::map<conversation_id, std::optional<rows::conversation_head>> heads;
+  std::map<std::pair<conversation_id, user_id>, core::progress> reached;
   for (const auto& mark : c.marks) {
-    const auto head = load_head(s.rows, mark.conversation, s.at);
+    const auto [head, is_new] = heads.try_emplace(mark.conversation);
+    if (is_new)
+      head->second = load_head(s.rows, mark.conversation);
+    const auto [has, unknown] = reached.try_emplace({mark.conversation, mark.user});
+    if (unknown)
+      has->second = load<core::progress>(s.rows, rows::progress_key(mark.conversation, mark.user),
+                                         "a member's watermark")
+                        .value_or(core::progress{});
+  }
+  for (const auto& mark : c.marks) {
+    const auto& head = heads[mark.conversation];
     if (!head || !head->find(mark.user))
       continue;
-    const auto key = rows::progress_key(mark.conversation, mark.user);
-    core::progress has;
-    if (const auto v = s.rows.get(key))
-      has = must(rows::unpack_progress(*v), s.at);
+    auto& has = reached[{mark.conversation, mark.user}];
     const auto now = core::raise(has, {mark.delivered, mark.read}, head->last);
     if (now == has)
       continue;
-    s.rows.put(key, rows::pack(now));
+    const auto before = std::exchange(has, now);
+    s.rows.put(rows::progress_key(mark.conversation, mark.user), core::encode(now));
     core::owed_receipt debt{{mark.conversation, mark.user, now.delivered, now.read}, {}};
     for (const auto& member : head->members) {
       // What one device read, the reader's other devices want to know; what was delivered to one, they don't.
-      if (member.user == mark.user && now.read == has.read)
+      if (member.user == mark.user && now.read == before.read)
         continue;
       debt.to.push_back({member.user, member.membership, member.fan_out_head});
     }
@@ -210,22 +217,35 @@ core::outcome shard_machine::on(step& s, core::raise_watermarks& c) {
 // the newest, which the inbox refuses as a gap), or before another member's message (which the inbox refuses
 // likewise).
 core::outcome shard_machine::on(step& s, core::want_copies& c) {
+  struct wanted {
+    std::optional<rows::conversation_head> head;
+    std::optional<core::message> newest; ///< for the leader's actors
+  };
+  std::map<conversation_id, wanted> known;
   for (const auto& who : c.of) {
-    auto head = load_head(s.rows, who.conversation, s.at);
+    const auto [i, is_new] = known.try_emplace(who.conversation);
+    auto& [head, newest] = i->second;
+    if (is_new)
+      head = load_head(s.rows, who.conversation);
+    const auto* member = head ? head->find(who.user) : nullptr;
+    if (!member || member->copies != 0 || member->fan_out_head >= head->last || !s.memory.leading || newest)
+      continue;
+    const auto v = s.rows.get(rows::message_key(who.conversation, head->last));
+    newest = must(v ? rows::unpack_message(who.conversation, head->last, *v, core::reading::whole)
+                    : core::decoded<core::message>{std::nullopt, core::format_fault::damaged},
+                  "the newest message of a conversation");
+  }
+  for (const auto& who : c.of) {
+    auto& [head, newest] = known[who.conversation];
     auto* member = head ? head->find(who.user) : nullptr;
     if (!member || member->copies != 0)
       continue;
     member->copies = 1;
     if (member->fan_out_head < head->last) {
-      std::optional<core::message> newest;
-      if (s.memory.leading) {
-        const auto v = s.rows.get(rows::message_key(who.conversation, head->last));
-        newest = must(v ? rows::unpack_message(who.conversation, head->last, *v) : std::nullopt, s.at);
-      }
       owe(s,
           core::owed_message{
               who.conversation, head->last, {{who.user, member->membership, member->fan_out_head}}},
-          std::move(newest));
+          newest);
       member->fan_out_head = head->last;
     }
     s.rows.put(rows::head_key(who.conversation), core::encode(*head));

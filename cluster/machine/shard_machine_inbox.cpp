@@ -7,6 +7,7 @@
 
 namespace parley::cluster {
 
+using detail::load;
 using detail::must;
 
 namespace {
@@ -18,38 +19,60 @@ public:
   struct inbox {
     rows::inbox_head head;
     std::map<conversation_id, rows::inbox_stream> streams;
+    std::map<std::pair<conversation_id, user_id>, rows::inbox_mark> marks;
     std::vector<core::inbox_row> added;
   };
 
-  open_inboxes(storage::shard_txn& txn, const log_position& at) : txn_{txn}, at_{at} {}
+  explicit open_inboxes(detail::written_rows& rows) : rows_{rows} {}
 
   inbox& get(user_id u) {
     auto [i, is_new] = inboxes_.try_emplace(u);
     if (is_new)
-      if (const auto v = txn_.get(rows::inbox_head_key(u)))
-        i->second.head = must(rows::read<rows::inbox_head>(*v), at_);
+      i->second.head = load<rows::inbox_head>(rows_, rows::inbox_head_key(u), "an inbox's head")
+                           .value_or(rows::inbox_head{});
     return i->second;
   }
   rows::inbox_stream& stream(user_id u, inbox& in, conversation_id c) {
     auto [i, is_new] = in.streams.try_emplace(c);
     if (is_new)
-      if (const auto v = txn_.get(rows::stream_key(u, c)))
-        i->second = must(rows::read<rows::inbox_stream>(*v), at_);
+      i->second = load<rows::inbox_stream>(rows_, rows::stream_key(u, c), "an inbox's stream")
+                      .value_or(rows::inbox_stream{});
     return i->second;
+  }
+  /// The watermark of `of`, as this inbox knows it.
+  rows::inbox_mark& mark(user_id u, inbox& in, conversation_id c, user_id of) {
+    auto [i, is_new] = in.marks.try_emplace({c, of});
+    if (is_new)
+      i->second = load<rows::inbox_mark>(rows_, rows::mark_key(u, c, of), "a watermark in an inbox")
+                      .value_or(rows::inbox_mark{});
+    return i->second;
+  }
+  /// Reads all that `part` may change.
+  void open(const core::inbox_append& part) {
+    auto& in = get(part.user);
+    stream(part.user, in, part.conversation);
+    for (const auto& item : part.items)
+      std::visit(overloaded{
+                     [](const core::message_news&) {},
+                     [](const core::opened_news&) {},
+                     [&](const core::watermark& w) { mark(part.user, in, part.conversation, w.user); },
+                 },
+                 item);
   }
 
   std::map<user_id, inbox>& all() { return inboxes_; }
 
 private:
-  storage::shard_txn& txn_;
-  const log_position& at_;
+  detail::written_rows& rows_;
   std::map<user_id, inbox> inboxes_;
 };
 
 } // namespace
 
 core::outcome shard_machine::on(step& s, core::append_inbox& c) {
-  open_inboxes inboxes{s.rows, s.at};
+  open_inboxes inboxes{s.rows};
+  for (const auto& part : c.parts)
+    inboxes.open(part);
   std::map<std::pair<user_id, conversation_id>, bool> touched;
   core::inbox_outcomes out;
   out.parts.reserve(c.parts.size());
@@ -107,10 +130,7 @@ core::outcome shard_machine::on(step& s, core::append_inbox& c) {
                        add(item);
                      },
                      [&](core::watermark& w) {
-                       const auto key = rows::mark_key(part.user, part.conversation, w.user);
-                       rows::inbox_mark mark;
-                       if (const auto v = s.rows.get(key))
-                         mark = must(rows::unpack_mark(*v), s.at);
+                       auto& mark = inboxes.mark(part.user, inbox, part.conversation, w.user);
                        const auto now = core::raise(mark.is, {w.delivered, w.read});
                        if (now == mark.is)
                          return;
@@ -120,7 +140,8 @@ core::outcome shard_machine::on(step& s, core::append_inbox& c) {
                        w.delivered = now.delivered;
                        w.read = now.read;
                        add(item);
-                       s.rows.put(key, rows::pack(rows::inbox_mark{inbox.head.last, now}));
+                       mark = {inbox.head.last, now};
+                       s.rows.put(rows::mark_key(part.user, part.conversation, w.user), core::encode(mark));
                      },
                  },
                  item);
@@ -143,13 +164,11 @@ core::outcome shard_machine::on(step& s, core::append_inbox& c) {
 }
 
 core::outcome shard_machine::on(step& s, core::advance_cursor& c) {
-  const auto v = s.rows.get(rows::inbox_head_key(c.user));
-  if (!v)
-    return core::done{ec::no_such_user};
-  auto head = must(rows::read<rows::inbox_head>(*v), s.at);
-  auto* cursor = head.find(c.device);
+  auto found = load<rows::inbox_head>(s.rows, rows::inbox_head_key(c.user), "an inbox's head");
+  auto* cursor = found ? found->find(c.device) : nullptr;
   if (!cursor)
     return core::done{ec::no_such_user};
+  auto& head = *found;
   const auto upto = std::min(c.upto, head.last);
   if (upto <= cursor->acknowledged)
     return core::done{};
@@ -163,7 +182,7 @@ core::outcome shard_machine::on(step& s, core::advance_cursor& c) {
     const inbox_pos first{number(told) + 1}, end{number(upto) + 1};
     s.rows.ascend(rows::inbox_key(c.user, first), rows::inbox_key(c.user, end),
                   [&](std::string_view, std::string_view row) {
-                    const auto g = must(rows::glance(row), s.at);
+                    const auto g = must(rows::glance(row), "a row of an inbox");
                     if (g.is_message && g.from != c.user) {
                       auto& seq = delivered[g.conversation];
                       seq = std::max(seq, g.seq);
@@ -184,8 +203,7 @@ core::outcome shard_machine::on(step& s, core::advance_cursor& c) {
     if (erased == limits_.dropped_rows_max) // a later acknowledgement goes on with what is left
       s.rows.ascend(rows::inbox_key(c.user, first), rows::inbox_key(c.user, end),
                     [&](std::string_view key, std::string_view) {
-                      key_reader in{key.substr(9)}; // behind kind and user
-                      head.dropped = inbox_pos{in.get<std::uint64_t>() - 1};
+                      head.dropped = inbox_pos{number(rows::parse_inbox_key(key)) - 1};
                       return storage::scan::stop;
                     });
   }

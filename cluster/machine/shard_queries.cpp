@@ -14,6 +14,10 @@ std::uint32_t rows_of(std::uint32_t asked, const core::limits& l) {
   return asked == 0 ? l.page_rows_max : std::min(asked, l.page_rows_max);
 }
 
+ec error_of(core::format_fault why) {
+  return why == core::format_fault::newer ? ec::unsupported_version : ec::corrupt;
+}
+
 template <class T>
 row<T> load(shard_view& view, std::string_view key) {
   const auto v = view.get(key);
@@ -34,12 +38,12 @@ std::optional<core::placement> find_retry(shard_view& view, const core::submissi
   const auto v = view.get(rows::sender_key(what.conversation, what.id.device));
   if (!v)
     return std::nullopt;
-  const auto sender = rows::unpack_sender(*v);
+  const auto sender = rows::read<core::sender_head>(*v);
   if (!sender)
     return core::placement{ec::corrupt};
   const auto known = core::find_remembered(*sender, what.id.counter, [&](std::uint8_t slot) {
     const auto r = view.get(rows::remembered_key(what.conversation, what.id.device, slot));
-    return r ? rows::unpack_remembered(*r) : std::nullopt;
+    return r ? rows::read<core::remembered_id>(*r) : std::nullopt;
   });
   // A remembered id whose row is unreadable must not look like a new one.
   if (view.status() != ec::none)
@@ -78,8 +82,9 @@ core::conversation_page read_conversation(shard_view& view, const core::sync_con
   auto expected = next(ask.after);
   view.ascend(rows::message_key(ask.conversation, expected), rows::message_rows(ask.conversation).past(),
               [&](std::string_view key, std::string_view v) {
-                key_reader in{key.substr(17)};
-                auto m = rows::unpack_message(ask.conversation, in.get<seq_no>(), v);
+                auto m = rows::unpack_message(ask.conversation, rows::parse_message_key(key).seq, v,
+                                              core::reading::known)
+                             .it;
                 // A page is contiguous: a hole means that a row could not be read.
                 if (!m || m->seq != expected) {
                   page.error = ec::corrupt;
@@ -109,11 +114,10 @@ std::vector<core::message> read_messages(shard_view& view, conversation_id c, se
     return out;
   view.ascend(rows::message_key(c, next(after)), rows::message_rows(c).past(),
               [&](std::string_view key, std::string_view v) {
-                key_reader in{key.substr(17)};
-                const auto seq = in.get<seq_no>();
+                const auto seq = rows::parse_message_key(key).seq;
                 if (seq > upto)
                   return scan::stop;
-                auto m = rows::unpack_message(c, seq, v);
+                auto m = rows::unpack_message(c, seq, v, core::reading::whole).it; // it becomes an inbox row
                 if (!m || (!out.empty() && bytes + m->body.size() > bytes_max))
                   return scan::stop;
                 bytes += m->body.size();
@@ -130,7 +134,7 @@ std::vector<core::watermark> read_watermarks(shard_view& view, conversation_id c
   for (const auto& m : head.members) {
     core::progress p;
     if (const auto v = view.get(rows::progress_key(c, m.user)))
-      p = rows::unpack_progress(*v).value_or(core::progress{});
+      p = rows::read<core::progress>(*v).value_or(core::progress{});
     marks.push_back({c, m.user, p.delivered, p.read});
   }
   return marks;
@@ -161,14 +165,12 @@ core::debt_page read_debts(shard_view& view, shard_id shard, std::uint64_t from,
       page.more = true;
       return scan::stop;
     }
-    key_reader in{key.substr(1)};
-    const auto number = in.get<std::uint64_t>();
-    auto what = rows::read<core::owed>(v);
-    if (!what) {
-      page.error = ec::corrupt;
+    auto what = rows::read_whole<core::owed>(v); // what is not known of a debt would not be paid
+    if (!what.it) {
+      page.error = error_of(what.why);
       return scan::stop;
     }
-    page.rows.push_back({shard, number, std::move(*what), std::nullopt});
+    page.rows.push_back({shard, rows::parse_debt_key(key), std::move(*what.it), std::nullopt});
     return scan::more;
   });
   std::size_t bytes = 0;
@@ -177,15 +179,16 @@ core::debt_page read_debts(shard_view& view, shard_id shard, std::uint64_t from,
     if (!m)
       continue;
     const auto v = view.get(rows::message_key(m->conversation, m->seq));
-    auto body = v ? rows::unpack_message(m->conversation, m->seq, *v) : std::nullopt;
-    if (!body) { // a debt without its body cannot be paid, and those behind it must not overtake it
-      page.error = ec::corrupt;
-    } else if (i != 0 && bytes + body->body.size() > bytes_max) {
+    auto full = v ? rows::unpack_message(m->conversation, m->seq, *v, core::reading::whole)
+                  : core::decoded<core::message>{std::nullopt, core::format_fault::damaged};
+    if (!full.it) { // a debt without its body cannot be paid, and those behind it must not overtake it
+      page.error = error_of(full.why);
+    } else if (i != 0 && bytes + full.it->body.size() > bytes_max) {
       page.rows.resize(i);
       page.more = true;
     } else {
-      bytes += body->body.size();
-      page.rows[i].full = std::move(body);
+      bytes += full.it->body.size();
+      page.rows[i].full = std::move(full.it);
     }
   }
   // A row that fails its checksum reads as absent, and so does every row if there was no read transaction.
@@ -218,9 +221,8 @@ core::inbox_page read_inbox(shard_view& view, const core::pull_inbox& ask, const
                   page.more = 1;
                   return scan::stop;
                 }
-                key_reader in{key.substr(9)};
-                const auto pos = in.get<inbox_pos>();
-                auto what = rows::unpack_news(v);
+                const auto pos = rows::parse_inbox_key(key);
+                auto what = rows::unpack_news(v, core::reading::known).it;
                 if (!what) {
                   page.error = ec::corrupt;
                   return scan::stop;
@@ -260,8 +262,7 @@ core::conversation_list list_conversations(shard_view& view, const core::list_co
   std::size_t bytes = 0;
   view.ascend(rows::stream_key(ask.user, ask.after), rows::stream_rows(ask.user).past(),
               [&](std::string_view key, std::string_view v) {
-                key_reader in{key.substr(10)};
-                const auto c = in.get_conversation();
+                const auto c = rows::parse_stream_key(key);
                 if (c == ask.after)
                   return scan::more;
                 if (list.items.size() >= rows_max || (bytes != 0 && bytes + v.size() > l.page_bytes_max)) {
@@ -331,9 +332,10 @@ core::node_list list_nodes(shard_view& view) {
 
 namespace {
 
-/// The head rows of one kind: those whose key is the kind, an id that `read_id` takes, and a zero.
-template <class Head, class Id, class ReadId, class Visit>
-ec for_each_head(shard_view& view, char kind, ReadId read_id, const Visit& visit) {
+/// The head rows of one kind: those whose key is the kind, an id, and a zero.
+template <class Head, class Id, class Visit>
+ec for_each_head(shard_view& view, char kind, rows::owned_row<Id> (*parse)(std::string_view),
+                 const Visit& visit) {
   const std::string end{rows::row_key{kind}.past()};
   std::string from{rows::row_key{kind}};
   auto error = ec::none;
@@ -342,10 +344,10 @@ ec for_each_head(shard_view& view, char kind, ReadId read_id, const Visit& visit
     Id id{};
     std::optional<Head> head;
     view.ascend(from, end, [&](std::string_view key, std::string_view v) {
-      key_reader in{key.substr(1)};
-      id = read_id(in);
+      const auto row = parse(key);
+      id = row.of;
       found = true;
-      if (in.get<std::uint8_t>() == 0)
+      if (row.which == 0)
         head = rows::read<Head>(v);
       return scan::stop;
     });
@@ -364,29 +366,26 @@ ec for_each_head(shard_view& view, char kind, ReadId read_id, const Visit& visit
 
 ec for_each_conversation(shard_view& view,
                          const std::function<scan(conversation_id, const rows::conversation_head&)>& visit) {
-  return for_each_head<rows::conversation_head, conversation_id>(
-      view, 'c', [](key_reader& in) { return in.get_conversation(); }, visit);
+  return for_each_head<rows::conversation_head>(view, 'c', rows::parse_conversation_key, visit);
 }
 
 ec for_each_message(shard_view& view, conversation_id c,
                     const std::function<scan(const core::message&)>& visit) {
   auto error = ec::none;
-  view.ascend(rows::message_rows(c), rows::message_rows(c).past(),
-              [&](std::string_view key, std::string_view v) {
-                key_reader in{key.substr(17)};
-                const auto m = rows::unpack_message(c, in.get<seq_no>(), v);
-                if (!m) {
-                  error = ec::corrupt;
-                  return scan::more;
-                }
-                return visit(*m);
-              });
+  view.ascend(
+      rows::message_rows(c), rows::message_rows(c).past(), [&](std::string_view key, std::string_view v) {
+        const auto m = rows::unpack_message(c, rows::parse_message_key(key).seq, v, core::reading::known).it;
+        if (!m) {
+          error = ec::corrupt;
+          return scan::more;
+        }
+        return visit(*m);
+      });
   return view.status() != ec::none ? view.status() : error;
 }
 
 ec for_each_inbox(shard_view& view, const std::function<scan(user_id, const rows::inbox_head&)>& visit) {
-  return for_each_head<rows::inbox_head, user_id>(
-      view, 'u', [](key_reader& in) { return in.get<user_id>(); }, visit);
+  return for_each_head<rows::inbox_head>(view, 'u', rows::parse_user_key, visit);
 }
 
 ec for_each_inbox_row(shard_view& view, user_id user,
@@ -394,9 +393,8 @@ ec for_each_inbox_row(shard_view& view, user_id user,
   auto error = ec::none;
   view.ascend(rows::inbox_rows(user), rows::inbox_rows(user).past(),
               [&](std::string_view key, std::string_view v) {
-                key_reader in{key.substr(9)};
-                const auto pos = in.get<inbox_pos>();
-                auto what = rows::unpack_news(v);
+                const auto pos = rows::parse_inbox_key(key);
+                auto what = rows::unpack_news(v, core::reading::known).it;
                 if (!what) {
                   error = ec::corrupt;
                   return scan::more;

@@ -1,7 +1,7 @@
 #pragma once
 // Every row of a shard's state, on one page. Keys stand behind the shard and slot prefix
-// (storage::shard_view); numbers in keys are big-endian, in values little-endian. A stored format: append
-// fields, never reorder.
+// (storage::shard_view); numbers in keys are big-endian, in values little-endian. A stored format: values
+// stand in envelopes and grow as docs/formats.md says, where letters and numbers of keys are reserved, too.
 //
 //   key                            value                what for
 //   ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -11,8 +11,9 @@
 //   c <conversation> 3 <dev><slot> core::remembered_id  one accepted id; slot = n mod 256
 //   m <conversation> <seq>         core::message        the log. Apart from `c`, which stays small and warm
 //   n <node>                       core::node_record    meta shard only
-//   O                              u64                  debts: the next number, if no row is left to tell
+//   O                              debt_end             debts: the next number, if no row is left to tell
 //   o <number>                     core::owed           debts: what other shards have not confirmed
+//   V                              shard_format         what its commands and rows may contain; absent: 1
 //   p <phone>                      core::phone_claim    at the phone's shard
 //   u <user> 0                     inbox_head           last position, devices' cursors
 //   u <user> 1                     account              phone, devices and their keys
@@ -33,6 +34,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <vector>
 
 namespace parley::cluster::rows {
@@ -45,8 +47,8 @@ public:
   static constexpr std::size_t bytes_max = 64;
 
   explicit row_key(char kind) { bytes_[size_++] = kind; }
-  template <class T>
-  requires std::is_integral_v<T> || std::is_enum_v<T> row_key& put(T v) {
+  template <plain_number T>
+  row_key& put(T v) {
     auto u = static_cast<std::uint64_t>(v);
     assert(size_ + sizeof v <= bytes_max);
     for (auto i = sizeof v; i-- > 0;)
@@ -103,6 +105,9 @@ inline row_key message_key(conversation_id c, seq_no s) {
 inline row_key node_key(node_id n) {
   return row_key{'n'}.put(n);
 }
+inline row_key format_key() {
+  return row_key{'V'};
+}
 inline row_key debt_end_key() {
   return row_key{'O'};
 }
@@ -133,6 +138,51 @@ inline row_key inbox_rows(user_id u) {
 }
 inline row_key inbox_key(user_id u, inbox_pos p) {
   return row_key{'i'}.put(u).put(p);
+}
+
+// --- keys, read again: each takes keys of the one kind that it names ---------------------------------------
+
+struct message_place {
+  conversation_id conversation;
+  seq_no seq{};
+};
+/// Of `message_key`.
+inline message_place parse_message_key(std::string_view key) {
+  key_reader in{key.substr(1)};
+  const auto c = in.get_conversation();
+  return {c, in.get<seq_no>()};
+}
+/// Of `progress_key`: the member.
+inline user_id parse_progress_key(std::string_view key) {
+  return key_reader{key.substr(1 + 16 + 1)}.get<user_id>();
+}
+/// Of `debt_key`.
+inline std::uint64_t parse_debt_key(std::string_view key) {
+  return key_reader{key.substr(1)}.get<std::uint64_t>();
+}
+/// Of `stream_key`: the conversation behind the user.
+inline conversation_id parse_stream_key(std::string_view key) {
+  return key_reader{key.substr(1 + 8 + 1)}.get_conversation();
+}
+/// Of `inbox_key`: the position behind the user.
+inline inbox_pos parse_inbox_key(std::string_view key) {
+  return key_reader{key.substr(1 + 8)}.get<inbox_pos>();
+}
+/// Of any `c` or `u` key: whose row it is, and the number that says which (0 is the head).
+template <class Id>
+struct owned_row {
+  Id of{};
+  std::uint8_t which = 0;
+};
+inline owned_row<conversation_id> parse_conversation_key(std::string_view key) {
+  key_reader in{key.substr(1)};
+  const auto c = in.get_conversation();
+  return {c, in.get<std::uint8_t>()};
+}
+inline owned_row<user_id> parse_user_key(std::string_view key) {
+  key_reader in{key.substr(1)};
+  const auto u = in.get<user_id>();
+  return {u, in.get<std::uint8_t>()};
 }
 
 // --- values ------------------------------------------------------------------------------------------------
@@ -209,6 +259,10 @@ struct inbox_stream {
 struct inbox_mark {
   inbox_pos pos{}; ///< its row, if not dropped yet
   core::progress is;
+  template <class F>
+  auto fields(F&& f) {
+    return f(pos, is);
+  }
 };
 
 struct account {
@@ -220,28 +274,59 @@ struct account {
   }
 };
 
-/// Rows that `core::encode` writes.
+/// What a shard's replicas apply and write is of its format: a number that rises by one when all nodes know
+/// the next one. Nothing raises it yet.
+struct shard_format {
+  std::uint32_t number = 1;
+  template <class F>
+  auto fields(F&& f) {
+    return f(number);
+  }
+};
+inline constexpr std::uint32_t shard_format_newest = 1;
+
+/// The next debt's number, where no debt is left to tell it.
+struct debt_end {
+  std::uint64_t next = 1;
+  template <class F>
+  auto fields(F&& f) {
+    return f(next);
+  }
+};
+
+/// All rows that `core::encode` writes: what is not listed here cannot be read, and each
+/// has its golden bytes.
+using values =
+    std::tuple<conversation_head, core::sender_head, core::progress, core::remembered_id, core::node_record,
+               debt_end, shard_format, core::phone_claim, inbox_head, account, inbox_stream, inbox_mark>;
+
+template <class T, class Values = values>
+inline constexpr bool is_row = false;
+template <class T, class... Rows>
+inline constexpr bool
+    is_row<T, std::tuple<Rows...>> = (std::is_same_v<T, Rows> || ...) || std::is_same_v<T, core::owed>;
+
+/// A row as `core::encode` wrote it. `read` is for answers, `read_whole` for what is applied or written back.
 template <class T>
 std::optional<T> read(std::string_view value) {
+  static_assert(is_row<T>);
   return core::decode<T>(value);
 }
+template <class T>
+core::decoded<T> read_whole(std::string_view value) {
+  static_assert(is_row<T>);
+  return core::decode_whole<T>(value);
+}
 
-// Those of the hot path are packed by hand.
-std::string pack(const core::sender_head& x);
-std::string pack(const core::remembered_id& x);
-std::string pack(const core::progress& x);
-std::string pack(const inbox_mark& x);
+// The rows that hold a body end with it: in front of it stand the other fields, in an envelope that can grow.
+
 /// Conversation, seq and id are not in the value: the key has them.
 std::string pack_message(const core::message& x);
+core::decoded<core::message> unpack_message(conversation_id c, seq_no seq, std::string_view v,
+                                            core::reading how);
 /// An inbox row; a message's id is left out, as it follows from conversation and seq.
 std::string pack_news(const core::news& x);
-
-std::optional<core::sender_head> unpack_sender(std::string_view v);
-std::optional<core::remembered_id> unpack_remembered(std::string_view v);
-std::optional<core::progress> unpack_progress(std::string_view v);
-std::optional<inbox_mark> unpack_mark(std::string_view v);
-std::optional<core::message> unpack_message(conversation_id c, seq_no seq, std::string_view v);
-std::optional<core::news> unpack_news(std::string_view v);
+core::decoded<core::news> unpack_news(std::string_view v, core::reading how);
 
 /// What an acknowledgement needs of an inbox row, without copying the body.
 struct news_glance {
@@ -250,6 +335,7 @@ struct news_glance {
   seq_no seq{};
   user_id from{};
 };
-std::optional<news_glance> glance(std::string_view v);
+/// Of a row that is known as a whole: what the acknowledgement leads to is written.
+core::decoded<news_glance> glance(std::string_view v);
 
 } // namespace parley::cluster::rows

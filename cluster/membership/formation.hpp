@@ -23,6 +23,7 @@
 namespace parley::cluster {
 
 struct promise {
+  static constexpr auto inside = core::nested::grows;
   founding record;
   /// By --form: the record, and not the seed list, names the nodes that have to promise.
   std::uint8_t forced = 0;
@@ -44,6 +45,26 @@ struct formation_answer {
   template <class F>
   auto fields(F&& f) {
     return f(self, as, seeds_digest, wants_form, what, nodes);
+  }
+};
+
+/// What a node asks at another's door.
+struct formation_question {
+  enum class kind : std::uint8_t { standing = 0, list_me = 1 };
+  kind what = kind::standing;
+  core::node_record self;
+  template <class F>
+  auto fields(F&& f) {
+    return f(what, self);
+  }
+};
+
+/// The file `peers`: the nodes that this one knew last.
+struct peers_list {
+  std::vector<core::node_record> nodes;
+  template <class F>
+  auto fields(F&& f) {
+    return f(nodes);
   }
 };
 

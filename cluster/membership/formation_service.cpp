@@ -16,29 +16,18 @@ namespace {
 constexpr std::string_view promise_key = "f/promise";
 constexpr std::string_view founding_key = "f/founding";
 
-enum class question_kind : std::uint8_t { standing = 0, list_me = 1 };
-struct formation_question {
-  question_kind what = question_kind::standing;
-  core::node_record self;
-  template <class F>
-  auto fields(F&& f) {
-    return f(what, self);
-  }
-};
-
-struct peers_list {
-  std::vector<core::node_record> nodes;
-  template <class F>
-  auto fields(F&& f) {
-    return f(nodes);
-  }
-};
-
+/// A row that is there and cannot be read must not look like none: the node would promise or found again.
 template <class T>
-std::optional<T> stored(storage::environment& env, std::string_view key) {
+std::optional<T> stored(storage::environment& env, std::string_view key, std::string& objection) {
   const auto txn = env.begin_read();
   const auto bytes = txn->get(storage::table::node, key);
-  return bytes ? core::decode<T>(*bytes) : std::nullopt;
+  auto row = bytes ? core::decode_whole<T>(*bytes) : core::decoded<T>{};
+  if (row.why != core::format_fault::none)
+    objection =
+        fmt::format("the row {} of this node's data directory {}: start the version of parleyd that wrote "
+                    "it, or give this node another data directory",
+                    key, core::describe(row.why));
+  return std::move(row.it);
 }
 
 std::vector<core::node_record> read_peers(const std::string& file) {
@@ -75,8 +64,9 @@ formation_service_config make_formation_config(const node_config& c, disk_id dis
 }
 
 formation_service::formation_service(formation_service_config config, storage::environment& env)
-    : config_{std::move(config)}, env_{env}, formation_{config_.decision, stored<promise>(env, promise_key),
-                                                        stored<founding>(env, founding_key)} {
+    : config_{std::move(config)}, env_{env}, formation_{config_.decision,
+                                                        stored<promise>(env, promise_key, objection_),
+                                                        stored<founding>(env, founding_key, objection_)} {
   if (!config_.peers_file.empty())
     remembered_ = read_peers(config_.peers_file);
 }
@@ -100,7 +90,7 @@ std::string formation_service::answer(node_id from, std::string_view bytes) {
     auto a = formation_.answer();
     if (a.as == formation_answer::standing::member)
       a.nodes = known();
-    if (question->what == question_kind::list_me && a.as == formation_answer::standing::member &&
+    if (question->what == formation_question::kind::list_me && a.as == formation_answer::standing::member &&
         !std::any_of(a.nodes.begin(), a.nodes.end(), [&](const auto& n) { return n == question->self; }))
       admit = admit_;
     out = core::encode(a);
@@ -173,7 +163,10 @@ void formation_service::say(const std::string& why) {
 tl::expected<membership, std::string> formation_service::run(links& transport, const std::atomic<bool>& stop,
                                                              const found_shards& found) {
   using kind = formation_step::kind;
-  const auto question = core::encode(formation_question{question_kind::standing, config_.decision.self});
+  if (!objection_.empty())
+    return tl::unexpected(objection_);
+  const auto question =
+      core::encode(formation_question{formation_question::kind::standing, config_.decision.self});
   while (!stop) {
     formation_step step;
     {
@@ -226,7 +219,7 @@ tl::expected<membership, std::string> formation_service::run(links& transport, c
 tl::expected<membership, std::string> formation_service::be_listed(links& transport,
                                                                    const std::atomic<bool>& stop) {
   const auto& self = config_.decision.self;
-  const auto question = core::encode(formation_question{question_kind::list_me, self});
+  const auto question = core::encode(formation_question{formation_question::kind::list_me, self});
   membership m;
   while (!stop) {
     std::vector<endpoint> whom = config_.decision.seeds;

@@ -75,6 +75,7 @@ private:
   formation_service_config config_;
   storage::environment& env_;
   mutable std::mutex mutex_; ///< guards all below
+  std::string objection_;    ///< why what the disk holds cannot be gone on with
   formation formation_;
   std::vector<core::node_record> remembered_;
   std::function<std::vector<core::node_record>()> nodes_;

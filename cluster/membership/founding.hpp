@@ -10,6 +10,7 @@
 namespace parley::cluster {
 
 struct founding {
+  static constexpr auto inside = core::nested::grows;
   cluster_id cluster;
   std::uint16_t shards = settings::shards.standard;
   std::uint16_t replicas = settings::replicas.standard;

@@ -176,7 +176,8 @@ void replica_page(page& p, const std::vector<replica_status>& replicas) {
   std::array<int, 8> roles{};
   for (const auto& r : replicas)
     ++roles.at(static_cast<std::size_t>(r.as));
-  constexpr std::array names{"follower", "candidate", "leader", "installing", "sealed", "waiting_for_state"};
+  constexpr std::array names{"follower", "candidate",         "leader", "installing",
+                             "sealed",   "waiting_for_state", "halted"};
   p.family("replicas", "Replicas of shards on this node, by role.", MetricType::Gauge);
   for (std::size_t i = 0; i < names.size(); ++i)
     p.value(static_cast<double>(roles[i]), {{"role", names[i]}});
@@ -217,6 +218,12 @@ std::vector<MetricFamily> collect(const node_facts& facts) {
            "an unknown kind.",
            MetricType::Counter)
       .value(read(facts.router.payloads_refused));
+  p.family(
+       "raft_messages_refused_total",
+       "Messages of replicas on other nodes that were refused because they could not be read, or were of an "
+       "unknown kind or version.",
+       MetricType::Counter)
+      .value(read(facts.commits.refused()));
   p.family("peer_payloads_unsent_total",
            "Payloads with answers or deliveries that were dropped because the link to another "
            "node did not take them.",
@@ -232,6 +239,12 @@ std::vector<MetricFamily> collect(const node_facts& facts) {
   p.family("link_up", "Whether another node can be reached: 1 if the link is up, else 0.", MetricType::Gauge);
   for (const auto& l : now.links)
     p.value(std::uint64_t{l.connected}, {{"peer", std::to_string(number(l.peer))}});
+  p.family(
+       "link_versions_refused_total",
+       "Calls of other nodes that were refused because they speak no version of the node protocol that this "
+       "node speaks.",
+       MetricType::Counter)
+      .value(now.link_versions_refused);
   p.family("link_bytes_waiting", "Bytes for another node that are queued or not yet acknowledged.",
            MetricType::Gauge);
   for (const auto& l : now.links)

@@ -20,12 +20,15 @@ public:
     commands_.observe(commands);
     sync_.observe(sync);
   }
+  void refused_messages(std::uint64_t n) override { refused_.fetch_add(n, std::memory_order_relaxed); }
+  const counter& refused() const { return refused_; }          ///< messages of the Raft lane
   const size_histogram& commands() const { return commands_; } ///< proposed here and applied, per commit
   const duration_histogram& sync() const { return sync_; }
 
 private:
   size_histogram commands_;
   duration_histogram sync_;
+  counter refused_{0};
 };
 
 /// How much waits in memory. Thread: any.
@@ -38,6 +41,7 @@ struct depths {
 struct node_snapshot {
   std::vector<replica_status> replicas;
   std::vector<link_status> links;
+  std::uint64_t link_versions_refused = 0; ///< calls of nodes without a common version of the node protocol
   storage::lmdb_stats storage;
   storage::journal_stats journal;
   bool serving = false; ///< every replica here knows a leader

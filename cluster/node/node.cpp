@@ -183,6 +183,7 @@ public:
     s.replicas = ask_report();
     if (links_)
       s.links = links_->status();
+    s.link_versions_refused = links_->versions_refused();
     s.storage = env_.stats();
     s.journal = env_.journal();
     s.serving = !s.replicas.empty() && std::all_of(s.replicas.begin(), s.replicas.end(), [](const auto& r) {

@@ -10,7 +10,8 @@ namespace parley::cluster {
 namespace {
 
 const char* role_name(replica_status::role r) {
-  constexpr std::array names{"follower", "candidate", "leader", "installing", "sealed", "waiting for state"};
+  constexpr std::array names{"follower", "candidate",         "leader", "installing",
+                             "sealed",   "waiting for state", "halted"};
   return names.at(static_cast<std::size_t>(r));
 }
 
@@ -45,6 +46,10 @@ admin_source::readiness node_pages::state_of(const node_snapshot& now) const {
   const auto without = std::count_if(now.replicas.begin(), now.replicas.end(), [](const auto& r) {
     return r.leader == node_id::none && r.as != replica_status::role::sealed;
   });
+  for (const auto& r : now.replicas)
+    if (r.as == replica_status::role::halted)
+      return {false, fmt::format("not ready: the replica of shard {} halted here: {}", number(r.shard),
+                                 r.halted_because)};
   if (now.replicas.empty())
     return {false, "not ready: the store has not reported its replicas; it may wait for the disk"};
   return {false,

@@ -1,5 +1,6 @@
 #include "cluster/node/store.hpp"
 
+#include "cluster/ops/logging.hpp"
 #include "cluster/replication/attentive_clock.hpp"
 
 #include <algorithm>
@@ -87,7 +88,22 @@ void hand_out(store_state& st, std::vector<frame>& frames) {
     st.wiring.peers->send_raft(f.to, std::move(f.bytes));
 }
 
+/// A replica that stopped is the operator's: the node and its other shards go on.
+void report_halts(store_state& st, const events& news) {
+  for (const auto& h : news.halts)
+    log::error("replica-halted",
+               {{"shard", number(h.at.shard)},
+                {"generation", number(h.at.gen)},
+                {"index", h.at.index},
+                {"why", h.why},
+                {"next", "start this node with the newest parleyd of the cluster; if it halts "
+                         "again, replace its data directory"}});
+  if (st.wiring.observer && news.refused_messages != 0)
+    st.wiring.observer->refused_messages(news.refused_messages);
+}
+
 void hand_out(store_state& st, events& news) {
+  report_halts(st, news);
   results out;
   for (const auto& r : news.refusals)
     if (auto w = st.proposals.extract(r.ticket); !w.empty())

@@ -22,6 +22,8 @@ class store_observer {
 public:
   virtual ~store_observer() = default;
   virtual void committed(std::size_t commands, std::chrono::nanoseconds sync) = 0;
+  /// Messages of the Raft lane that this node does not know or cannot read.
+  virtual void refused_messages(std::uint64_t n) = 0;
 };
 
 struct store_config {

@@ -72,7 +72,6 @@ public:
 
   /// Drops rows up to `index` from memory, oldest first, until at most `bytes_max` are held.
   void evict(std::uint64_t index, std::size_t bytes_max);
-  std::size_t cached_bytes() const { return cached_bytes_; }
 
 private:
   void forget(const entry& e) {

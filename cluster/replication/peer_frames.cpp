@@ -1,14 +1,35 @@
 #include "cluster/replication/peer_frames.hpp"
 
-#include "protocol/values/codec.hpp"
-
 #include <algorithm>
 
 namespace parley::cluster {
 namespace {
 
 constexpr std::uint32_t frame_magic = 0x31465250; // "PRF1"
-constexpr std::size_t header_bytes = 1 + 2 + 4 + 8 + 8;
+constexpr std::uint8_t message_version = 1;
+constexpr std::size_t header_bytes = 1 + 1 + 2 + 4 + 8 + 8;
+
+bool is_known(message_type t) {
+  switch (t) {
+  case message_type::append:
+  case message_type::append_result:
+  case message_type::vote:
+  case message_type::vote_result:
+  case message_type::install:
+  case message_type::timeout_now:
+  case message_type::read_ask:
+  case message_type::read_answer:
+  case message_type::transfer_begin:
+  case message_type::transfer_chunk:
+  case message_type::transfer_ack:
+  case message_type::transfer_stop:
+  case message_type::fetch:
+  case message_type::sealed:
+  case message_type::confirmed:
+    return true;
+  }
+  return false;
+}
 
 } // namespace
 
@@ -25,16 +46,17 @@ std::string& frame_batcher::start(node_id to, leaves when, const message_header&
   auto& frames = of(to).frames[static_cast<int>(when)];
   if (frames.empty() || frames.back().size() + header_bytes + 4 + bytes_expected > frame_bytes_max_) {
     frames.emplace_back();
-    put_raw(frames.back(), frame_magic);
+    append_number(frames.back(), frame_magic);
   }
   open_ = &frames.back();
   open_at_ = open_->size();
-  put_raw(*open_, std::uint32_t{0});
-  put_raw(*open_, h.type);
-  put_raw(*open_, h.shard);
-  put_raw(*open_, h.gen);
-  put_raw(*open_, h.from);
-  put_raw(*open_, h.to);
+  append_number(*open_, std::uint32_t{0});
+  append_number(*open_, message_version);
+  append_number(*open_, h.type);
+  append_number(*open_, h.shard);
+  append_number(*open_, h.gen);
+  append_number(*open_, h.from);
+  append_number(*open_, h.to);
   return *open_;
 }
 
@@ -69,23 +91,27 @@ frame_reader::frame_reader(std::string_view bytes) : left_{bytes} {
 }
 
 bool frame_reader::next(message_view& out) {
-  if (!ok_ || left_.empty())
-    return false;
-  reader in{left_};
-  const auto bytes = in.get<std::uint32_t>();
-  if (!in.ok() || bytes < header_bytes || bytes > in.rest().size()) {
-    ok_ = false;
-    return false;
+  while (ok_ && !left_.empty()) {
+    reader in{left_};
+    const auto bytes = in.get<std::uint32_t>();
+    if (!in.ok() || bytes < header_bytes || bytes > in.rest().size()) {
+      ok_ = false;
+      break;
+    }
+    reader body{in.raw(bytes)};
+    left_ = in.rest();
+    const auto version = body.get<std::uint8_t>();
+    out.header.type = body.get<message_type>();
+    out.header.shard = body.get<shard_id>();
+    out.header.gen = body.get<generation>();
+    out.header.from = body.get<std::uint64_t>();
+    out.header.to = body.get<std::uint64_t>();
+    out.body = body.rest();
+    if (version == message_version && is_known(out.header.type))
+      return true;
+    ++refused_;
   }
-  reader body{in.raw(bytes)};
-  out.header.type = body.get<message_type>();
-  out.header.shard = body.get<shard_id>();
-  out.header.gen = body.get<generation>();
-  out.header.from = body.get<std::uint64_t>();
-  out.header.to = body.get<std::uint64_t>();
-  out.body = body.rest();
-  left_ = in.rest();
-  return true;
+  return false;
 }
 
 } // namespace parley::cluster

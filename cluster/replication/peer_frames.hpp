@@ -2,16 +2,20 @@
 // What leaves for peers, and what came: all messages of a turn for one peer share frames.
 //
 //   frame   := magic u32, message*
-//   message := length u32 (of the rest), type u8, shard u16, generation u32, from u64, to u64, body
+//   message := length u32 (of the rest), version u8, type u8, shard u16, generation u32,
+//              from u64, to u64, body
+//
+// A body's fields stand one after the other; later versions append fields, which readers skip. A message of
+// another version or of an unknown type is refused and counted.
 //
 // `from` and `to` are Raft ids (0 where the type has none): a message that does not fit the replica here is
 // dropped.
 #include "cluster/replication/replication.hpp"
+#include "protocol/values/codec.hpp"
 
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <type_traits>
 #include <vector>
 
 namespace parley::cluster {
@@ -45,12 +49,6 @@ struct message_view {
   message_header header;
   std::string_view body;
 };
-
-template <class T>
-requires std::is_integral_v<T> || std::is_enum_v<T>
-void put_raw(std::string& out, T v) {
-  out.append(reinterpret_cast<const char*>(&v), sizeof v);
-}
 
 /// Collects messages into frames. `early` ones may leave before this turn's sync, `late` ones only after it.
 /// Owns: the buffers. Holds: FIFO per peer and time of leaving.
@@ -87,11 +85,15 @@ class frame_reader {
 public:
   explicit frame_reader(std::string_view bytes);
   bool next(message_view& out);
+  /// How many messages `next` left out because it does not know their version or type, and 1 for a rest
+  /// that is no message.
+  std::uint64_t refused() const { return refused_ + (ok_ ? 0 : 1); }
   /// All was well-formed so far.
   bool ok() const { return ok_; }
 
 private:
   std::string_view left_;
+  std::uint64_t refused_ = 0;
   bool ok_ = true;
 };
 

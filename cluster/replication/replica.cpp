@@ -22,58 +22,6 @@ void replica::become_member() {
     ids_.push_back(raft_id(shard_, record_.gen, m));
 }
 
-bool replica::load(const row_header& h, std::uint64_t sequence, std::string_view row) {
-  if (record_.as != life::live || h.gen != record_.gen || h.index < record_.first_index) {
-    erase_later_.push_back(sequence);
-    return true;
-  }
-  if (h.index <= log_.last()) // written again: a crash came between, or the erase was lost with nothing else
-    log_.truncate(h.index, [this](std::uint64_t old) { erase_later_.push_back(old); });
-  if (h.index != log_.last() + 1)
-    return false;
-  log_.append_stored(h, sequence, row, h.index > record_.applied_index);
-  return true;
-}
-
-bool replica::start() {
-  if (!erase_later_.empty() || record_.other_slot_dirty) {
-    cleaning_ = record_.other_slot_dirty;
-    mark();
-  }
-  if (record_.as != life::live)
-    return true;
-  if (log_.last() < record_.snapshot_index || log_.last() < record_.applied_index ||
-      log_.first() > record_.snapshot_index + 1)
-    return false;
-  const auto& c = host_.config;
-  raft_group::settings s;
-  s.shard = shard_;
-  s.gen = record_.gen;
-  s.self = self_;
-  s.members = ids_;
-  s.seed = static_cast<std::uint32_t>(mix64(c.seed ^ self_ ^ record_.term << 20));
-  s.election_ms = static_cast<std::uint32_t>(c.election_timeout.count());
-  // A little less than the common tick, so that no tick comes a moment too early to send.
-  s.heartbeat_ms = static_cast<std::uint32_t>(std::max<std::int64_t>(1, c.heartbeat_every.count() * 4 / 5));
-  s.install_ms = static_cast<std::uint32_t>(c.snapshot_retry_after.count());
-  s.inflight_entries_max = c.inflight_entries_max;
-  raft_ = std::make_unique<raft_group>(s);
-  std::vector<raft_group::entry> entries;
-  entries.reserve(log_.size());
-  seal_in_log_ = 0;
-  for (auto i = log_.first(); i <= log_.last(); ++i) {
-    const auto& e = log_.at(i);
-    if (e.kind == entry_kind::seal && seal_in_log_ == 0 && i > record_.applied_index)
-      seal_in_log_ = i;
-    entries.push_back({e.term, static_cast<std::uint8_t>(e.kind == entry_kind::barrier ? RAFT_CORE_BARRIER
-                                                                                       : RAFT_CORE_COMMAND)});
-  }
-  absorb(raft_->start(host_.now, record_.term, record_.vote, record_.snapshot_index, record_.snapshot_term,
-                      log_.first(), entries));
-  mark();
-  return true;
-}
-
 // --- what a step asks for ----------------------------------------------------------------------------------
 
 void replica::absorb(const raft_group::update& u) {
@@ -131,13 +79,13 @@ void replica::send_messages(std::uint32_t n) {
     }
     auto& out =
         host_.out.start(node_of(m.peer), leaving(), header(static_cast<message_type>(m.type), m.peer));
-    put_raw(out, m.term);
-    put_raw(out, m.log_index);
-    put_raw(out, m.log_term);
-    put_raw(out, m.rejected);
-    put_raw(out, m.features);
-    put_raw(out, m.capacity);
-    put_raw(out, static_cast<std::uint8_t>(m.pre_vote | m.disrupt << 1 | m.granted << 2));
+    append_number(out, m.term);
+    append_number(out, m.log_index);
+    append_number(out, m.log_term);
+    append_number(out, m.rejected);
+    append_number(out, m.features);
+    append_number(out, m.capacity);
+    append_number(out, static_cast<std::uint8_t>(m.pre_vote | m.disrupt << 1 | m.granted << 2));
     host_.out.finish();
   }
 }
@@ -164,11 +112,11 @@ void replica::send_append(const raft_group::message& m) {
       ++n;
     }
     auto& out = host_.out.start(to, leaving(), header(message_type::append, m.peer), bytes);
-    put_raw(out, m.term);
-    put_raw(out, previous);
-    put_raw(out, previous_term);
-    put_raw(out, m.commit);
-    put_raw(out, n);
+    append_number(out, m.term);
+    append_number(out, previous);
+    append_number(out, previous_term);
+    append_number(out, m.commit);
+    append_number(out, n);
     for (auto i = previous + 1; i <= previous + n; ++i) {
       const auto& e = log_.at(i);
       std::string_view row = e.row;
@@ -180,9 +128,9 @@ void replica::send_append(const raft_group::message& m) {
           broken("a row of the log cannot be read back", shard_, record_.gen, i, e.sequence);
         row = *found;
       }
-      put_raw(out, e.kind);
-      put_raw(out, e.term);
-      put_raw(out, static_cast<std::uint32_t>(e.bytes - row_header_bytes));
+      append_number(out, e.kind);
+      append_number(out, e.term);
+      append_number(out, static_cast<std::uint32_t>(e.bytes - row_header_bytes));
       out.append(row.substr(row_header_bytes));
     }
     host_.out.finish();
@@ -274,10 +222,11 @@ void replica::receive_raft(const message_header& h, std::string_view body) {
       const auto kind = in.get<entry_kind>();
       const auto term = in.get<std::uint64_t>();
       const auto payload = in.get_bytes();
-      if (kind < entry_kind::commands || kind > entry_kind::seal || term < previous_term || term > m.term)
-        return;
-      if (kind == entry_kind::seal && !decode_members(payload))
-        return;
+      if (kind < entry_kind::commands || term < previous_term || term > m.term)
+        return refuse_message();
+      // What a newer version wrote is stored as it came: the replica halts when it would have to apply it.
+      if (kind == entry_kind::seal && decode_seal(payload).why == core::format_fault::damaged)
+        return refuse_message();
       previous_term = term;
       entries.push_back({term, static_cast<std::uint8_t>(kind == entry_kind::barrier ? RAFT_CORE_BARRIER
                                                                                      : RAFT_CORE_COMMAND)});
@@ -292,8 +241,8 @@ void replica::receive_raft(const message_header& h, std::string_view body) {
     m.disrupt = flags >> 1 & 1;
     m.granted = flags >> 2 & 1;
   }
-  if (!in.done() || h.type == message_type::install || !sane(m, entries.size()))
-    return;
+  if (!in.ok() || h.type == message_type::install || !sane(m, entries.size()))
+    return refuse_message();
 
   std::size_t known = 0;
   if (h.type == message_type::append) {
@@ -358,13 +307,15 @@ void replica::receive_read(node_id from, const message_header& h, std::string_vi
   reader in{body};
   const auto term = in.get<std::uint64_t>();
   const auto round = in.get<std::uint64_t>();
-  if (!in.done() || !raft_)
+  if (!in.ok())
+    return refuse_message();
+  if (!raft_)
     return;
   if (h.type == message_type::read_ask) {
     // Our term as it is: nobody was elected above it with our vote before this moment.
     auto& out = host_.out.start(from, leaving(), header(message_type::read_answer, h.from));
-    put_raw(out, raft_->term());
-    put_raw(out, round);
+    append_number(out, raft_->term());
+    append_number(out, round);
     host_.out.finish();
     return;
   }
@@ -392,7 +343,7 @@ void replica::propose(std::uint64_t ticket, std::string_view command) {
     built_tickets_.push_back(0);
   }
   auto& row = built_.back();
-  put_raw(row, static_cast<std::uint32_t>(command.size()));
+  append_number(row, static_cast<std::uint32_t>(command.size()));
   row.append(command);
   ++built_tickets_.back();
   ++tickets_built_;
@@ -434,7 +385,7 @@ void replica::seal(std::vector<member> next, std::uint64_t ticket) {
   if (!was_leading_)
     return refuse(ticket, ec::not_leader);
   std::string row(row_header_bytes, '\0');
-  row.append(encode_members(next));
+  row.append(core::encode(cluster::seal{std::move(next)}));
   submit_one(entry_kind::seal, std::move(row), ticket);
 }
 
@@ -483,6 +434,10 @@ void replica::mark() {
 void replica::refuse(std::uint64_t ticket, ec why) {
   if (ticket != 0)
     host_.news.refusals.push_back({ticket, why, leader_node()});
+}
+
+void replica::refuse_message() {
+  ++host_.news.refused_messages;
 }
 
 void replica::refuse_all(ec built, ec logged) {
@@ -558,6 +513,11 @@ replica_status replica::status() const {
   s.last_index = log_.last();
   s.leader = leader_node();
   using role = replica_status::role;
+  if (halted_) {
+    s.as = role::halted;
+    s.halted_because = *halted_;
+    return s;
+  }
   switch (record_.as) {
   case life::live:
     s.as = !raft_                                  ? role::follower

@@ -47,10 +47,12 @@ public:
   replica(replica_host& host, shard_id shard, replica_record record);
 
   /// Loading: rows in order of their sequence, then `start`.
-  bool load(const row_header& h, std::uint64_t sequence, std::string_view row);
-  bool start();
+  void load(const row_header& h, std::uint64_t sequence, std::string_view row);
+  void start();
+  /// Its record or its log cannot be read: it keeps what is stored as it is and takes no part.
+  void refuse_to_start(std::string why);
 
-  // --- inputs ---------------------------------------------------------------------------------------------
+  // --- inputs ----------------------------------------------------------------------------------------------
   void receive_raft(const message_header& h, std::string_view body);
   void receive_read(node_id from, const message_header& h, std::string_view body);
   void propose(std::uint64_t ticket, std::string_view command);
@@ -62,7 +64,7 @@ public:
   /// Every `heartbeat_every`.
   void common_tick();
 
-  // --- the turn -------------------------------------------------------------------------------------------
+  // --- the turn --------------------------------------------------------------------------------------------
   void mark();
   /// The record is new: write it.
   void remember() {
@@ -73,14 +75,16 @@ public:
   bool unsynced() const { return record_dirty_ || hold_ || restart_; }
   bool wants_write() const;
   /// Committed, but not applied yet.
-  bool wants_apply() const { return record_.as == life::live && commit_index() > record_.applied_index; }
+  bool wants_apply() const {
+    return record_.as == life::live && !halted_ && commit_index() > record_.applied_index;
+  }
   void begin_turn();
   /// True if messages will follow from it that promise what it wrote.
   bool write(storage::write_txn& txn);
   /// `committed`: `write` was called and its transaction is durable.
   void end_turn(bool committed);
 
-  // --- snapshots and succession (state_transfer.cpp, succession.cpp drive these) ---------------------------
+  // --- snapshots and successions (state_transfer.cpp, successions.cpp) -------------------------------------
   /// A leader's state was staged in the other slot: false if Raft has no use for it.
   bool install(std::uint64_t from, std::uint64_t term, std::uint64_t index, std::uint64_t index_term);
   /// The state a waiting replica begins with was staged in the other slot.
@@ -98,6 +102,7 @@ public:
 
   std::int64_t deadline() const { return raft_ ? raft_->deadline(host_.now) : INT64_MAX; }
   bool leads() const { return raft_ && raft_->leads(); }
+  bool halted() const { return halted_.has_value(); }
   bool installing() const { return installing_.has_value(); }
   shard_id shard() const { return shard_; }
   const replica_record& record() const { return record_; }
@@ -139,8 +144,9 @@ private:
   void truncate(std::uint64_t from);
   void apply_committed(storage::write_txn& txn);
   void apply_entry(storage::write_txn& txn, std::uint64_t index, std::string_view payload);
-  void apply_seal(storage::write_txn& txn, std::string_view payload, std::uint64_t index);
+  void apply_seal(storage::write_txn& txn, std::vector<member> next, std::uint64_t index);
   void end_generation(succession s, state_at_seal state);
+  void halt(log_position at, std::string why);
   void install_staged();
   void ask_round();
   void maybe_mark_snapshot();
@@ -148,6 +154,7 @@ private:
   void report_leadership();
   void refuse(std::uint64_t ticket, ec why);
   void refuse_all(ec built, ec logged);
+  void refuse_message();
   message_header header(message_type type, std::uint64_t to) const;
   frame_batcher::leaves leaving() const;
   std::uint64_t commit_index() const;
@@ -174,6 +181,7 @@ private:
   bool record_dirty_ = false;
   bool hold_ = false; // term or vote changed: nothing leaves before the sync
   bool wrote_ = false;
+  bool frozen_ = false;   // its record or log could not be read: nothing of it is written
   bool cleaning_ = false; // the other slot is being emptied
   bool was_leading_ = false;
   bool restart_ = false;          // a new generation or state: begin a fresh group after the sync
@@ -181,6 +189,7 @@ private:
   std::uint64_t visible_ = 0;     // applied and synced
   std::uint64_t seal_in_log_ = 0; // lowest seal in the log that is not applied; 0: none
   std::uint64_t seal_ticket_ = 0;
+  std::optional<std::string> halted_; // why
   std::optional<arrival> installing_;
   std::optional<marker> marker_;
   std::uint64_t commit_by_seal_ = 0; // committed, as a succession says

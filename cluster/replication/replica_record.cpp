@@ -1,64 +1,19 @@
 #include "cluster/replication/replica_record.hpp"
 
-#include "protocol/values/codec.hpp"
+#include <cassert>
 
 namespace parley::cluster {
 namespace {
 
-constexpr std::uint8_t record_version = 1;
 constexpr std::string_view record_prefix = "replica/";
-
-void put_members(writer& out, const std::vector<member>& members) {
-  out.put(static_cast<std::uint8_t>(members.size()));
-  for (const auto& m : members)
-    out.put(m.node).put(m.disk);
-}
-
-std::vector<member> get_members(reader& in) {
-  std::vector<member> members(in.get<std::uint8_t>());
-  for (auto& m : members) {
-    m.node = in.get<node_id>();
-    m.disk = in.get<disk_id>();
-  }
-  return members;
-}
-
-void put_optional(writer& out, const std::optional<succession>& s) {
-  out.put(static_cast<std::uint8_t>(s.has_value()));
-  if (s)
-    put_succession(out, *s);
-}
 
 } // namespace
 
-void put_succession(writer& out, const succession& s) {
-  out.put(s.ended).put(s.seal_index).put(s.seal_term);
-  put_members(out, s.before);
-  put_members(out, s.next);
-}
-
-succession get_succession(reader& in) {
-  succession s;
-  s.ended = in.get<generation>();
-  s.seal_index = in.get<std::uint64_t>();
-  s.seal_term = in.get<std::uint64_t>();
-  s.before = get_members(in);
-  s.next = get_members(in);
+core::decoded<seal> decode_seal(std::string_view bytes) {
+  auto s = core::decode_whole<seal>(bytes);
+  if (s.it && (s.it->next.empty() || s.it->next.size() > members_max))
+    return {std::nullopt, core::format_fault::damaged};
   return s;
-}
-
-std::string encode_members(const std::vector<member>& members) {
-  writer out;
-  put_members(out, members);
-  return std::move(out).bytes();
-}
-
-std::optional<std::vector<member>> decode_members(std::string_view bytes) {
-  reader in{bytes};
-  auto members = get_members(in);
-  if (!in.done() || members.empty() || members.size() > members_max)
-    return std::nullopt;
-  return members;
 }
 
 std::string record_key(shard_id shard) {
@@ -66,40 +21,17 @@ std::string record_key(shard_id shard) {
 }
 
 std::string encode(const replica_record& r) {
-  writer out{160};
-  out.put(record_version).put(r.as).put(r.gen).put(r.slot).put(static_cast<std::uint8_t>(r.other_slot_dirty));
-  out.put(r.term).put(r.vote).put(r.snapshot_index).put(r.snapshot_term).put(r.first_index);
-  out.put(r.applied_index).put(r.applied_term);
-  put_members(out, r.members);
-  put_optional(out, r.origin);
-  put_optional(out, r.ending);
-  return std::move(out).bytes();
+  return core::encode(r);
 }
 
-std::optional<replica_record> decode_record(std::string_view bytes) {
-  reader in{bytes};
-  replica_record r;
-  if (in.get<std::uint8_t>() != record_version)
-    return std::nullopt;
-  r.as = in.get<replica_record::life>();
-  r.gen = in.get<generation>();
-  r.slot = in.get<std::uint8_t>();
-  r.other_slot_dirty = in.get<std::uint8_t>() != 0;
-  r.term = in.get<std::uint64_t>();
-  r.vote = in.get<std::uint64_t>();
-  r.snapshot_index = in.get<std::uint64_t>();
-  r.snapshot_term = in.get<std::uint64_t>();
-  r.first_index = in.get<std::uint64_t>();
-  r.applied_index = in.get<std::uint64_t>();
-  r.applied_term = in.get<std::uint64_t>();
-  r.members = get_members(in);
-  if (in.get<std::uint8_t>() != 0)
-    r.origin = get_succession(in);
-  if (in.get<std::uint8_t>() != 0)
-    r.ending = get_succession(in);
-  const bool known_life = r.as >= replica_record::life::live && r.as <= replica_record::life::tombstone;
-  if (!in.done() || !known_life || r.slot > 1 || r.gen == generation::none)
-    return std::nullopt;
+core::decoded<replica_record> decode_record(std::string_view bytes) {
+  auto r = core::decode_whole<replica_record>(bytes);
+  if (!r.it)
+    return r;
+  const bool known_life =
+      r.it->as >= replica_record::life::live && r.it->as <= replica_record::life::tombstone;
+  if (!known_life || r.it->slot > 1 || r.it->gen == generation::none)
+    return {std::nullopt, core::format_fault::damaged};
   return r;
 }
 
@@ -123,29 +55,25 @@ std::uint64_t raft_id(shard_id shard, generation gen, const member& who) {
 }
 
 void put_row_header(std::string& row, const row_header& h) {
-  char* at = row.data();
-  const auto put = [&at](auto v) {
-    std::memcpy(at, &v, sizeof v);
-    at += sizeof v;
-  };
-  put(h.shard);
-  put(h.gen);
-  put(h.kind);
-  put(h.index);
-  put(h.term);
+  writer w{row_header_bytes};
+  core::encode(w, h);
+  assert(w.size() == row_header_bytes);
+  row.replace(0, row_header_bytes, w.bytes());
 }
 
-std::optional<row_header> get_row_header(std::string_view row) {
+core::decoded<row_header> get_row_header(std::string_view row) {
   reader in{row};
-  row_header h;
-  h.shard = in.get<shard_id>();
-  h.gen = in.get<generation>();
-  h.kind = in.get<entry_kind>();
-  h.index = in.get<std::uint64_t>();
-  h.term = in.get<std::uint64_t>();
-  if (!in.ok() || h.kind < entry_kind::commands || h.kind > entry_kind::seal)
-    return std::nullopt;
+  auto h = core::decode<row_header>(in, core::reading::whole);
+  if (h.it && (h.it->kind < entry_kind::commands || in.rest().size() + row_header_bytes != row.size()))
+    return {std::nullopt, core::format_fault::damaged};
   return h;
+}
+
+std::optional<shard_id> shard_of_row(std::string_view row) {
+  reader in{row};
+  reader header{in.get_envelope().body};
+  const auto shard = header.get<shard_id>();
+  return header.ok() ? std::optional{shard} : std::nullopt;
 }
 
 std::string log_key(std::uint64_t sequence) {

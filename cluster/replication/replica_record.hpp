@@ -1,5 +1,6 @@
 #pragma once
 // What a replica remembers in `table::node`, one row per shard, and where its log rows stand in `table::log`.
+#include "actors/core/archive.hpp"
 #include "cluster/replication/replication.hpp"
 #include "protocol/values/codec.hpp"
 
@@ -13,11 +14,16 @@ namespace parley::cluster {
 
 /// How one generation ended and the next began.
 struct succession {
+  static constexpr auto inside = core::nested::grows;
   generation ended{};
   std::uint64_t seal_index = 0; ///< in the generation that ended; 0: not known here
   std::uint64_t seal_term = 0;
   std::vector<member> before;
   std::vector<member> next;
+  template <class F>
+  auto fields(F&& f) {
+    return f(ended, seal_index, seal_term, before, next);
+  }
   generation next_gen() const { return generation{static_cast<std::uint32_t>(number(ended) + 1)}; }
 };
 
@@ -27,8 +33,8 @@ struct replica_record {
   enum class life : std::uint8_t { live = 1, waiting = 2, sealed = 3, tombstone = 4 };
   life as = life::live;
   generation gen{};
-  std::uint8_t slot = 0;         ///< of `table::state`: the live one; the other stages a transfer
-  bool other_slot_dirty = false; ///< rows may stand there: erase them before it is used
+  std::uint8_t slot = 0;             ///< of `table::state`: the live one; the other stages a transfer
+  std::uint8_t other_slot_dirty = 0; ///< 1: rows may stand there: erase them before it is used
   std::uint64_t term = 1;
   std::uint64_t vote = 0;
   std::uint64_t snapshot_index = 1; ///< a group starts as if 1 had been a snapshot: the state it was given
@@ -39,40 +45,60 @@ struct replica_record {
   std::vector<member> members;
   std::optional<succession> origin; ///< live, waiting: what began this generation (none for the first)
   std::optional<succession> ending; ///< sealed, tombstone
+  /// Of the entry behind `applied_index`, the commands that are applied: the replica halted at the next one.
+  std::uint32_t applied_commands = 0;
+  template <class F>
+  auto fields(F&& f) {
+    return f(as, gen, slot, other_slot_dirty, term, vote, snapshot_index, snapshot_term, first_index,
+             applied_index, applied_term, members, origin, ending, applied_commands);
+  }
 };
 
 inline constexpr std::size_t members_max = 16;
 
 std::string record_key(shard_id shard);
 std::string encode(const replica_record& record);
-/// None if the bytes are not exactly a record.
-std::optional<replica_record> decode_record(std::string_view bytes);
+/// As a whole: the replica writes it again.
+core::decoded<replica_record> decode_record(std::string_view bytes);
 /// `visit(shard, bytes)` for each replica's row.
 void each_record(storage::read_txn& txn, const std::function<void(shard_id, std::string_view)>& visit);
 
-void put_succession(writer& out, const succession& s);
-succession get_succession(reader& in);
 /// A seal's payload: the members that go on.
-std::string encode_members(const std::vector<member>& members);
-std::optional<std::vector<member>> decode_members(std::string_view bytes);
+struct seal {
+  std::vector<member> next;
+  template <class F>
+  auto fields(F&& f) {
+    return f(next);
+  }
+};
+core::decoded<seal> decode_seal(std::string_view bytes);
 
 /// The id of one disk in one generation, never 0: what Raft counts as a voter.
 std::uint64_t raft_id(shard_id shard, generation gen, const member& who);
 
 // --- log rows ---------------------------------------------------------------------------------------------
+/// On the wire and on disk: never renumber. A replica halts at the entry of a kind that it does not know.
 enum class entry_kind : std::uint8_t { commands = 1, barrier = 2, seal = 3 };
-inline constexpr std::size_t row_header_bytes = 2 + 4 + 1 + 8 + 8;
 
+/// Stands in an envelope in front of what the entry holds. The shard is its first field in every version, so
+/// that a node can tell whose row it is that it cannot read.
 struct row_header {
   shard_id shard{};
   generation gen{};
   entry_kind kind{};
   std::uint64_t index = 0;
   std::uint64_t term = 0;
+  template <class F>
+  auto fields(F&& f) {
+    return f(shard, gen, kind, index, term);
+  }
 };
+inline constexpr std::size_t row_header_bytes = 2 + 2 + 4 + 1 + 8 + 8;
 /// Writes over the first `row_header_bytes` of `row`.
 void put_row_header(std::string& row, const row_header& h);
-std::optional<row_header> get_row_header(std::string_view row);
+core::decoded<row_header> get_row_header(std::string_view row);
+/// Whose row it is, even if its header is of another version.
+std::optional<shard_id> shard_of_row(std::string_view row);
 std::string log_key(std::uint64_t sequence);
 
 } // namespace parley::cluster

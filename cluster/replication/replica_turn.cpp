@@ -40,8 +40,8 @@ void replica::ask_round() {
     if (ids_[i] == self_)
       continue;
     auto& out = host_.out.start(record_.members[i].node, leaving(), header(message_type::read_ask, ids_[i]));
-    put_raw(out, raft_->term());
-    put_raw(out, reads_.round());
+    append_number(out, raft_->term());
+    append_number(out, reads_.round());
     host_.out.finish();
   }
 }
@@ -69,7 +69,7 @@ bool replica::write(storage::write_txn& txn) {
     txn.append(storage::table::log, log_key(sequence), log_.at(i).row);
     log_.written(i, sequence);
   }
-  if (record_.as == life::live && !restart_) {
+  if (record_.as == life::live && !restart_ && !halted_) {
     apply_committed(txn);
     maybe_mark_snapshot();
   }
@@ -83,7 +83,7 @@ void replica::apply_committed(storage::write_txn& txn) {
   const auto commit = commit_index();
   const auto until = std::min<std::uint64_t>(commit, record_.applied_index + host_.config.apply_entries_max);
   std::string key;
-  while (record_.as == life::live && !restart_ && record_.applied_index < until) {
+  while (record_.as == life::live && !restart_ && !halted_ && record_.applied_index < until) {
     const auto index = record_.applied_index + 1;
     if (!log_.has(index))
       broken("a committed entry is not here", shard_, record_.gen, index, log_.last());
@@ -102,13 +102,29 @@ void replica::apply_committed(storage::write_txn& txn) {
 void replica::apply_entry(storage::write_txn& txn, std::uint64_t index, std::string_view payload) {
   const auto kind = log_.at(index).kind;
   const auto term = log_.at(index).term;
-  record_.applied_index = index;
-  record_.applied_term = term;
-  record_dirty_ = true;
-  if (kind == entry_kind::barrier)
-    return;
-  if (kind == entry_kind::seal)
-    return apply_seal(txn, payload, index);
+  const log_position at{shard_, record_.gen, term, index};
+  const auto applied = [&] {
+    record_.applied_index = index;
+    record_.applied_term = term;
+    record_.applied_commands = 0;
+    record_dirty_ = true;
+  };
+  switch (kind) {
+  case entry_kind::barrier:
+    return applied();
+  case entry_kind::seal:
+    if (auto seal = decode_seal(payload); seal.it) {
+      applied();
+      return apply_seal(txn, std::move(seal.it->next), index);
+    } else {
+      return halt(at, std::string{"a seal in its log "}.append(core::describe(seal.why)));
+    }
+  case entry_kind::commands:
+    break;
+  default:
+    return halt(at, "its log holds an entry of kind " + std::to_string(static_cast<int>(kind)) +
+                        ", which this program does not know");
+  }
   std::uint32_t tickets = 0;
   if (!pending_.empty() && pending_.front().index <= index) {
     if (pending_.front().index < index)
@@ -117,7 +133,8 @@ void replica::apply_entry(storage::write_txn& txn, std::uint64_t index, std::str
     pending_.pop_front();
   }
   storage::shard_txn state{txn, shard_, record_.slot};
-  const log_position at{shard_, record_.gen, term, index};
+  const auto before = record_.applied_commands; // of this entry, when the replica halted in it
+  std::uint32_t n = 0;
   reader in{payload};
   while (in.ok() && !in.rest().empty()) {
     const auto command = in.get_bytes();
@@ -129,22 +146,27 @@ void replica::apply_entry(storage::write_txn& txn, std::uint64_t index, std::str
       tickets_.pop_front();
       --tickets;
     }
-    host_.machine.apply(state, at, command, ticket);
+    if (n++ < before)
+      continue;
+    if (auto why = host_.machine.apply(state, at, command, ticket)) {
+      record_.applied_commands = n - 1;
+      record_dirty_ = true;
+      refuse(ticket, ec::timed_out); // it is stored; a replica that can will apply it
+      return halt(at, std::move(*why));
+    }
   }
   if (!in.ok() || tickets != 0)
     broken("an entry is not what was proposed", shard_, record_.gen, index, tickets);
+  applied();
 }
 
-void replica::apply_seal(storage::write_txn& txn, std::string_view payload, std::uint64_t index) {
-  const auto next = decode_members(payload);
-  if (!next)
-    broken("a seal names nobody", shard_, record_.gen, index);
+void replica::apply_seal(storage::write_txn& txn, std::vector<member> next, std::uint64_t index) {
   succession s;
   s.ended = record_.gen;
   s.seal_index = index;
   s.seal_term = record_.applied_term;
   s.before = record_.members;
-  s.next = *next;
+  s.next = std::move(next);
   if (planted("apply-after-seal")) {
     seal_in_log_ = 0;
     for (auto i = index + 1; i <= commit_index() && log_.has(i) && !log_.at(i).row.empty(); ++i)
@@ -203,7 +225,7 @@ void replica::erase_left_overs(storage::write_txn& txn) {
     done = empty_slot(record_.slot);
   if (done) {
     cleaning_ = false;
-    record_.other_slot_dirty = false;
+    record_.other_slot_dirty = 0;
     record_dirty_ = true;
   }
 }
@@ -252,7 +274,7 @@ void replica::report_leadership() {
 // --- other state: snapshots and successions ----------------------------------------------------------------
 
 void replica::soil_other_slot() {
-  record_.other_slot_dirty = true;
+  record_.other_slot_dirty = 1;
   record_dirty_ = true;
   mark();
 }
@@ -294,10 +316,11 @@ void replica::install_staged() {
   log_.clear(installing_->index + 1);
   seal_in_log_ = 0;
   record_.slot = static_cast<std::uint8_t>(1 - record_.slot);
-  record_.other_slot_dirty = true;
+  record_.other_slot_dirty = 1;
   cleaning_ = true;
   record_.snapshot_index = record_.applied_index = installing_->index;
   record_.snapshot_term = record_.applied_term = installing_->term;
+  record_.applied_commands = 0;
   record_.first_index = installing_->index + 1;
   if (record_.as == life::waiting) {
     record_.as = life::live;
@@ -309,9 +332,11 @@ void replica::install_staged() {
 }
 
 void replica::learn_succession(const succession& s) {
+  if (frozen_)
+    return;
   if (record_.as == life::live && s.ended == record_.gen && s.seal_index > record_.applied_index &&
       log_.has(s.seal_index) && log_.at(s.seal_index).term == s.seal_term &&
-      log_.at(s.seal_index).kind == entry_kind::seal && !installing_) {
+      log_.at(s.seal_index).kind == entry_kind::seal && !installing_ && !halted_) {
     commit_by_seal_ = s.seal_index; // by log matching everything up to it is committed
     mark();
     return;
@@ -333,13 +358,17 @@ void replica::end_generation(succession s, state_at_seal state) {
   raft_.reset();
   marker_.reset();
   installing_.reset();
+  halted_.reset(); // what it halted at is of the generation that ended
+  record_.applied_commands = 0;
   transfers_to_.clear();
   snapshot_wanted_.clear();
   commit_by_seal_ = seal_in_log_ = 0;
   log_.truncate(0, [this](std::uint64_t q) { erase_later_.push_back(q); });
   log_.clear(2);
-  if (record_.as == life::live && !here)
-    cleaning_ = record_.other_slot_dirty = true;
+  if (record_.as == life::live && !here) {
+    cleaning_ = true;
+    record_.other_slot_dirty = 1;
+  }
   if (goes_on) {
     record_.as = here ? life::live : life::waiting;
     if (planted("successor-before-majority"))
@@ -361,7 +390,8 @@ void replica::end_generation(succession s, state_at_seal state) {
     if (!here) {
       record_.gen = s.ended; // perhaps a later one than it was in
       record_.members = s.before;
-      cleaning_ = record_.other_slot_dirty = true;
+      cleaning_ = true;
+      record_.other_slot_dirty = 1;
       host_.machine.replaced(shard_);
     }
     record_.ending = std::move(s);
@@ -377,7 +407,8 @@ void replica::bury() {
   if (record_.as != life::sealed)
     return;
   record_.as = life::tombstone;
-  cleaning_ = record_.other_slot_dirty = record_dirty_ = true;
+  cleaning_ = record_dirty_ = true;
+  record_.other_slot_dirty = 1;
   host_.machine.replaced(shard_);
   mark();
 }

@@ -89,30 +89,35 @@ ec replication::open(storage::environment& env, mono_ms now) {
   impl_->advance(now);
   impl_->next_common = h.now;
   const auto txn = env.begin_read();
-  bool whole = true;
   each_record(*txn, [&](shard_id shard, std::string_view bytes) {
     auto record = decode_record(bytes);
-    if (record)
-      impl_->replicas.emplace(shard, std::make_unique<replica>(h, shard, std::move(*record)));
-    else
-      whole = false;
+    auto& r = *impl_->replicas
+                   .emplace(shard, std::make_unique<replica>(
+                                       h, shard, record.it ? std::move(*record.it) : replica_record{}))
+                   .first->second;
+    if (!record.it)
+      r.refuse_to_start(std::string{"its record "}.append(core::describe(record.why)));
   });
-  std::vector<std::string> strays;
+  bool whole = true;
   txn->ascend(storage::table::log, {}, {}, [&](std::string_view key, std::string_view row) {
     key_reader in{key};
     const auto sequence = in.get<std::uint64_t>();
     const auto header = get_row_header(row);
-    auto* r = header ? impl_->find(header->shard) : nullptr;
-    if (!in.ok() || !r || !r->load(*header, sequence, row))
+    const auto shard = shard_of_row(row);
+    auto* r = shard ? impl_->find(*shard) : nullptr;
+    if (!in.ok() || !r)
       whole = false;
+    else if (header.it)
+      r->load(*header.it, sequence, row);
+    else
+      r->refuse_to_start(std::string{"a row of its log "}.append(core::describe(header.why)));
     h.next_sequence = sequence + 1;
     return whole ? storage::scan::more : storage::scan::stop;
   });
   if (!whole || txn->status() != ec::none)
     return ec::corrupt;
   for (auto& [shard, r] : impl_->replicas) {
-    if (!r->start())
-      return ec::corrupt;
+    r->start();
     r->mark();
     impl_->requeue(*r);
   }
@@ -135,7 +140,7 @@ void replication::found(storage::write_txn& txn, shard_id shard, const std::vect
 
 std::optional<std::uint8_t> replication::state_slot(storage::read_txn& txn, shard_id shard) {
   const auto bytes = txn.get(storage::table::node, record_key(shard));
-  const auto record = bytes ? decode_record(*bytes) : std::nullopt;
+  const auto record = bytes ? decode_record(*bytes).it : std::nullopt;
   if (!record || (record->as != replica_record::life::live && record->as != replica_record::life::sealed))
     return std::nullopt;
   return record->slot;
@@ -193,6 +198,7 @@ void replication::receive(node_id from, std::string_view bytes, mono_ms now) {
   message_view m;
   while (frame.next(m))
     impl_->dispatch(from, m);
+  impl_->host.news.refused_messages += frame.refused();
 }
 
 void replication_parts::dispatch(node_id from, const message_view& m) {

@@ -70,14 +70,16 @@ struct log_position {
   std::uint64_t index = 0;
 };
 
-/// What Raft applies. A replica that cannot apply what the others applied has to stop: no errors, no throws.
+/// What Raft applies.
 class state_machine {
 public:
   virtual ~state_machine() = default;
   /// In log order, inside the store's open transaction. Reads nothing but `state` and `command`.
   /// `ticket` is the proposer's, or 0 when the command was not proposed on this node in this term.
-  virtual void apply(storage::shard_txn& state, const log_position& at, std::string_view command,
-                     std::uint64_t ticket) = 0;
+  /// A replica that cannot apply what the others apply has to stop: then this answers why not, in a sentence
+  /// for the operator, having written nothing, and the replica halts. Nothing is thrown.
+  [[nodiscard]] virtual std::optional<std::string> apply(storage::shard_txn& state, const log_position& at,
+                                                         std::string_view command, std::uint64_t ticket) = 0;
   /// The shard's whole state was replaced (snapshot, or a successor's start): forget what is cached of it.
   virtual void replaced(shard_id shard) = 0;
 };
@@ -107,12 +109,23 @@ struct generation_sealed {
   std::vector<member> next;
 };
 
+/// A replica takes no part any more: it met what it cannot take. Its rows are as they were before.
+struct replica_halted {
+  log_position at; ///< the entry; index 0: its record or log could not be read when the node started
+  std::string why;
+};
+
 struct events {
   std::vector<leadership> leaderships;
   std::vector<refused> refusals;
   std::vector<read_ready> reads;
   std::vector<generation_sealed> seals;
-  bool empty() const { return leaderships.empty() && refusals.empty() && reads.empty() && seals.empty(); }
+  std::vector<replica_halted> halts;
+  std::uint64_t refused_messages = 0; ///< of peers: of an unknown kind or version, or not readable
+  bool empty() const {
+    return leaderships.empty() && refusals.empty() && reads.empty() && seals.empty() && halts.empty() &&
+           refused_messages == 0;
+  }
 };
 
 struct turn {
@@ -127,7 +140,8 @@ public:
   replication(const replication&) = delete;
   replication& operator=(const replication&) = delete;
 
-  /// Loads every replica of `env`. Once, before anything else. `corrupt` if the log fails its checks.
+  /// Loads every replica of `env`. Once, before anything else. A replica whose record or log cannot be read
+  /// is halted. `corrupt` if a row fails its checksum, or nobody can tell whose it is.
   ec open(storage::environment& env, mono_ms now);
 
   /// Makes this node a member of generation 1 of `shard`, durably, through `txn`. Idempotent: a shard that

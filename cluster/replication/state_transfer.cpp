@@ -45,7 +45,7 @@ bool takes_state(const replica& r) {
 
 void state_transfers::receive(node_id from, const message_header& h, std::string_view body) {
   if (h.type == message_type::fetch)
-    return body.empty() ? on_fetch(from, h) : void();
+    return on_fetch(from, h);
   if (h.type == message_type::transfer_ack)
     return on_ack(from, h, body);
   auto* r = node_.find(h.shard);
@@ -58,7 +58,7 @@ void state_transfers::receive(node_id from, const message_header& h, std::string
   else if (const auto t = in_.find(h.shard); t != in_.end()) { // stop
     reader in{body};
     const auto id = in.get<std::uint64_t>();
-    if (in.done() && t->second.from == from && t->second.id == id && !t->second.complete)
+    if (in.ok() && t->second.from == from && t->second.id == id && !t->second.complete)
       abandon(h.shard);
   }
 }
@@ -74,8 +74,8 @@ void state_transfers::begin(const replica& r, generation gen, node_id to, std::u
   outgoing t;
   t.view = node_.host.env->begin_read();
   const auto bytes = t.view->get(storage::table::node, record_key(r.shard()));
-  const auto record = bytes ? decode_record(*bytes) : std::nullopt;
-  if (!record)
+  const auto record = bytes ? decode_record(*bytes).it : std::nullopt;
+  if (!record || record->applied_commands != 0) // its rows are between two entries
     return;
   const bool as_successor = record->as == life::sealed && record->ending && record->ending->next_gen() == gen;
   if (!as_successor && !(record->as == life::live && record->gen == gen))
@@ -87,9 +87,9 @@ void state_transfers::begin(const replica& r, generation gen, node_id to, std::u
   t.slot = record->slot;
   t.began = t.progress = node_.host.now;
   auto& out = node_.host.out.start(to, frame_batcher::leaves::early, t.header);
-  put_raw(out, t.id);
-  put_raw(out, as_successor ? std::uint64_t{1} : record->applied_index);
-  put_raw(out, as_successor ? std::uint64_t{1} : record->applied_term);
+  append_number(out, t.id);
+  append_number(out, as_successor ? std::uint64_t{1} : record->applied_index);
+  append_number(out, as_successor ? std::uint64_t{1} : record->applied_term);
   node_.host.out.finish();
   out_.push_back(std::move(t));
 }
@@ -111,8 +111,8 @@ bool state_transfers::pump(outgoing& t) {
         more = true;
         return storage::scan::stop;
       }
-      put_raw(rows, static_cast<std::uint16_t>(key.size()));
-      put_raw(rows, static_cast<std::uint32_t>(value.size()));
+      append_number(rows, static_cast<std::uint16_t>(key.size()));
+      append_number(rows, static_cast<std::uint32_t>(value.size()));
       rows.append(key).append(value);
       return storage::scan::more;
     });
@@ -122,10 +122,11 @@ bool state_transfers::pump(outgoing& t) {
     auto header = t.header;
     header.type = message_type::transfer_chunk;
     auto& out = node_.host.out.start(t.to, frame_batcher::leaves::early, header, rows.size());
-    put_raw(out, t.id);
-    put_raw(out, t.chunks++);
-    put_raw(out, static_cast<std::uint8_t>(t.done));
-    put_raw(out, t.to_follower ? r->raft()->term() : std::uint64_t{0});
+    append_number(out, t.id);
+    append_number(out, t.chunks++);
+    append_number(out, static_cast<std::uint8_t>(t.done));
+    append_number(out, t.to_follower ? r->raft()->term() : std::uint64_t{0});
+    append_number(out, static_cast<std::uint32_t>(rows.size()));
     out.append(rows);
     node_.host.out.finish();
   }
@@ -145,7 +146,7 @@ void state_transfers::on_ack(node_id from, const message_header& h, std::string_
   const auto id = in.get<std::uint64_t>();
   const auto next = in.get<std::uint32_t>();
   const auto what = in.get<verdict>();
-  if (!in.done())
+  if (!in.ok())
     return;
   for (std::size_t i = 0; i < out_.size(); ++i) {
     auto& t = out_[i];
@@ -183,9 +184,9 @@ void state_transfers::on_fetch(node_id from, const message_header& h) {
 void state_transfers::answer(shard_id shard, const incoming& t, verdict v) {
   const auto when = node_.host.ending_turn ? frame_batcher::leaves::late : frame_batcher::leaves::early;
   auto& out = node_.host.out.start(t.from, when, {message_type::transfer_ack, shard, t.gen, 0, t.from_id});
-  put_raw(out, t.id);
-  put_raw(out, t.next);
-  put_raw(out, v);
+  append_number(out, t.id);
+  append_number(out, t.next);
+  append_number(out, v);
   node_.host.out.finish();
 }
 
@@ -223,7 +224,7 @@ void state_transfers::on_begin(replica& r, node_id from, const message_header& h
   const bool wanted =
       record.as == life::waiting ||
       (record.as == life::live && r.raft() && r.node_of(h.from) == from && t.index > record.applied_index);
-  if (!in.done() || t.index == 0 || t.term == 0)
+  if (!in.ok() || t.index == 0 || t.term == 0)
     return;
   if (const auto old = in_.find(h.shard); old != in_.end()) {
     if (old->second.complete)
@@ -244,17 +245,18 @@ void state_transfers::on_chunk(replica& r, node_id from, const message_header& h
   const auto chunk = in.get<std::uint32_t>();
   const auto last = in.get<std::uint8_t>();
   const auto term = in.get<std::uint64_t>();
+  const auto rows = in.get_bytes();
   const auto found = in_.find(h.shard);
   if (!in.ok() || found == in_.end())
     return;
   auto& t = found->second;
   if (t.id != id || t.from != from || t.gen != h.gen || chunk != t.next || !t.open || t.complete)
     return;
-  if (!each_row(in.rest(), [](std::string_view, std::string_view) {})) {
+  if (!each_row(rows, [](std::string_view, std::string_view) {})) {
     answer(h.shard, t, verdict::stop);
     return abandon(h.shard);
   }
-  t.staged.emplace_back(in.rest());
+  t.staged.emplace_back(rows);
   ++t.next;
   t.ack = true;
   t.progress = node_.host.now;
@@ -364,7 +366,7 @@ void state_transfers::tick() {
           slowness + 1; // a receiver this slow would never get to the end: twice the time for the next
     auto header = t.header;
     header.type = message_type::transfer_stop;
-    put_raw(node_.host.out.start(t.to, frame_batcher::leaves::early, header), t.id);
+    append_number(node_.host.out.start(t.to, frame_batcher::leaves::early, header), t.id);
     node_.host.out.finish();
     drop(i);
   }

@@ -27,12 +27,11 @@ successions::progress& successions::of(const replica& r, generation gen) {
 }
 
 void successions::tell(node_id whom, shard_id shard, const succession& s) {
-  writer body;
-  put_succession(body, s);
+  const auto body = core::encode(s);
   auto& out = node_.host.out.start(
       whom, node_.host.ending_turn ? frame_batcher::leaves::late : frame_batcher::leaves::early,
       {message_type::sealed, shard, s.ended, 0, 0}, body.size());
-  out.append(body.bytes());
+  out.append(body);
   node_.host.out.finish();
 }
 
@@ -97,7 +96,7 @@ void successions::heard(node_id from, const replica& r, std::uint64_t) {
 void successions::receive(node_id from, const message_header& h, std::string_view body) {
   auto* r = node_.find(h.shard);
   if (h.type == message_type::confirmed) {
-    const auto* s = r && body.empty() ? known_end(*r) : nullptr;
+    const auto* s = r ? known_end(*r) : nullptr;
     if (!s || s->next_gen() != h.gen || !among(s->next, from))
       return;
     auto& p = of(*r, h.gen);
@@ -110,11 +109,14 @@ void successions::receive(node_id from, const message_header& h, std::string_vie
       r->bury();
     return;
   }
-  reader in{body};
-  const auto s = get_succession(in);
-  if (!in.done() || s.ended != h.gen || s.ended == generation::none || s.next.empty() ||
-      s.next.size() > members_max || s.before.size() > members_max ||
-      (!among(s.before, from) && !among(s.next, from)))
+  const auto said = core::decode_whole<succession>(body); // it becomes part of this node's record
+  if (!said.it) {
+    ++node_.host.news.refused_messages;
+    return;
+  }
+  const auto& s = *said.it;
+  if (s.ended != h.gen || s.ended == generation::none || s.next.empty() || s.next.size() > members_max ||
+      s.before.size() > members_max || (!among(s.before, from) && !among(s.next, from)))
     return;
   const member me{node_.host.config.node, node_.host.config.disk};
   const bool goes_on = std::find(s.next.begin(), s.next.end(), me) != s.next.end();
@@ -133,7 +135,7 @@ void successions::receive(node_id from, const message_header& h, std::string_vie
   using life = replica_record::life;
   if (record.gen > s.ended || (record.gen == s.ended && record.ending)) {
     const bool has = record.gen > s.next_gen() || (record.gen == s.next_gen() && record.as != life::waiting);
-    if (has && !r->unsynced()) {
+    if (has && !r->unsynced() && !r->halted()) {
       node_.host.out.start(from, frame_batcher::leaves::early,
                            {message_type::confirmed, h.shard, s.next_gen(), 0, 0});
       node_.host.out.finish();

@@ -1,6 +1,11 @@
 #pragma once
 // Bytes in, bytes out: the one format of log entries, state rows and cursors. Integers are little-endian
 // in values and big-endian in keys (`key_writer`), so that keys sort as their numbers do.
+//
+// What is stored or sent stands in an envelope (docs/formats.md), so that it can grow:
+//
+//   envelope := version u8, length varint (of the body), body
+//   varint   := 7 bits a byte, the lowest first; the high bit says that more follow; never longer than needed
 #include "protocol/values/types.hpp"
 
 #include <algorithm>
@@ -14,15 +19,25 @@ namespace parley {
 
 static_assert(std::endian::native == std::endian::little, "values are written as the machine holds them");
 
+/// What is written as the machine holds it. Not `bool`: not every byte is one.
+template <class T>
+concept plain_number = (std::is_integral_v<T> && !std::is_same_v<T, bool>) || std::is_enum_v<T>;
+
+/// For buffers that somebody else owns: frames and rows that are built in place.
+template <plain_number T>
+void append_number(std::string& out, T v) {
+  out.append(reinterpret_cast<const char*>(&v), sizeof v);
+}
+
 /// Appends values to a string it owns.
 class writer {
 public:
   writer() = default;
   explicit writer(std::size_t bytes) { out_.reserve(bytes); }
 
-  template <class T>
-  requires std::is_integral_v<T> || std::is_enum_v<T> writer& put(T v) {
-    out_.append(reinterpret_cast<const char*>(&v), sizeof v);
+  template <plain_number T>
+  writer& put(T v) {
+    append_number(out_, v);
     return *this;
   }
   writer& put(conversation_id v) { return put(v.hi).put(v.lo); }
@@ -42,6 +57,20 @@ public:
     out_.append(v);
     return *this;
   }
+  /// Begins an envelope. What is written until `close(start)` is its body; envelopes nest.
+  std::size_t open(std::uint8_t version) {
+    put(version).put(std::uint8_t{0}); // the length: one byte, until `close` knows better
+    return out_.size();
+  }
+  void close(std::size_t start) {
+    auto bytes = static_cast<std::uint32_t>(out_.size() - start);
+    auto at = start - 1;
+    for (; bytes >= 0x80; bytes >>= 7, ++at) {
+      out_[at] = static_cast<char>(bytes | 0x80);
+      out_.insert(at + 1, 1, '\0');
+    }
+    out_[at] = static_cast<char>(bytes);
+  }
 
   std::size_t size() const { return out_.size(); }
   const std::string& bytes() const& { return out_; }
@@ -57,8 +86,8 @@ class reader {
 public:
   explicit reader(std::string_view in) : in_{in} {}
 
-  template <class T>
-  requires std::is_integral_v<T> || std::is_enum_v<T> T get() {
+  template <plain_number T>
+  T get() {
     T v{};
     if (in_.size() < sizeof v) {
       fail();
@@ -96,12 +125,36 @@ public:
     in_.remove_prefix(n);
     return v;
   }
+  struct envelope {
+    std::uint8_t version = 0;
+    std::string_view body; ///< a view into the input
+  };
+  envelope get_envelope() {
+    envelope e;
+    e.version = get<std::uint8_t>();
+    e.body = raw(get_length());
+    return e;
+  }
   std::string_view rest() const { return in_; }
   bool ok() const { return ok_; }
   /// Everything was read, and nothing was missing.
   bool done() const { return ok_ && in_.empty(); }
 
 private:
+  std::size_t get_length() {
+    std::uint64_t length = 0;
+    for (int shift = 0; shift < 35; shift += 7) {
+      const auto digit = get<std::uint8_t>();
+      length |= static_cast<std::uint64_t>(digit & 0x7f) << shift;
+      if ((digit & 0x80) != 0)
+        continue;
+      if (digit == 0 && shift != 0) // longer than needed: there is one way to write a number
+        break;
+      return static_cast<std::size_t>(length);
+    }
+    fail();
+    return 0;
+  }
   void fail() {
     ok_ = false;
     in_ = {};
@@ -113,8 +166,8 @@ private:
 /// Big-endian: keys sort as their numbers do.
 class key_writer {
 public:
-  template <class T>
-  requires std::is_integral_v<T> || std::is_enum_v<T> key_writer& put(T v) {
+  template <plain_number T>
+  key_writer& put(T v) {
     using U = std::make_unsigned_t<
         typename std::conditional_t<std::is_enum_v<T>, std::underlying_type<T>, std::type_identity<T>>::type>;
     auto u = static_cast<U>(v);
@@ -137,7 +190,7 @@ private:
 class key_reader {
 public:
   explicit key_reader(std::string_view in) : in_{in} {}
-  template <class T>
+  template <plain_number T>
   T get() {
     if (in_.size() < sizeof(T)) {
       ok_ = false;

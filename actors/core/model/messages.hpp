@@ -26,6 +26,7 @@ struct submission {
 
 /// A message in its place.
 struct message {
+  static constexpr auto inside = nested::grows;
   conversation_id conversation;
   seq_no seq{};
   message_id id;

@@ -44,6 +44,7 @@ struct inbox_row {
 
 /// Part of one member's stream of one conversation: covers the seqs (prev, upto].
 struct inbox_append {
+  static constexpr auto inside = nested::grows;
   user_id user{};
   conversation_id conversation;
   std::uint64_t membership = 0; ///< the seq at which this membership began; the higher wins

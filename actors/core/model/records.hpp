@@ -10,6 +10,7 @@ namespace parley::core {
 
 /// One of a user's devices.
 struct device_record {
+  static constexpr auto inside = nested::grows;
   device_id id{};
   std::array<std::uint8_t, 32> key{}; ///< Ed25519 public key
   std::string name;                   ///< shown to its owner, ≤ 64 bytes
@@ -22,6 +23,7 @@ struct device_record {
 
 /// A node of the cluster, as the meta shard keeps it.
 struct node_record {
+  static constexpr auto inside = nested::grows;
   node_id id{};
   disk_id disk{};
   std::string peer_address;   ///< host:port of the node transport

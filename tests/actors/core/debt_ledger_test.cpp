@@ -10,7 +10,9 @@ namespace {
 
 const conversation_id room{1, 2};
 const debt_ledger::time_point t0{};
-const debt_ledger::history no_log = [](conversation_id, seq_no, seq_no) { return std::vector<core::message>{}; };
+const debt_ledger::history no_log = [](conversation_id, seq_no, seq_no) {
+  return std::vector<core::message>{};
+};
 
 core::message text(std::uint64_t seq, user_id from = user_id{1}) {
   return {room, seq_no{seq}, {}, from, {}, {}, "body"};

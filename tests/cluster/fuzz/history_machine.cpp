@@ -62,11 +62,12 @@ std::uint64_t digest_rows(storage::shard_view& state) {
   return digest;
 }
 
-void history_machine::apply(storage::shard_txn& state, const cluster::log_position& at,
-                            std::string_view command, std::uint64_t ticket) {
-  if (command.size() < 10)
-    return sim_.violate(
-        fmt::format("node {}: a command of {} bytes was applied", number(node_), command.size()));
+std::optional<std::string> history_machine::apply(storage::shard_txn& state, const cluster::log_position& at,
+                                                  std::string_view command, std::uint64_t ticket) {
+  if (command.size() < 10) {
+    sim_.violate(fmt::format("node {}: a command of {} bytes was applied", number(node_), command.size()));
+    return std::nullopt;
+  }
   auto s = read_summary(state).value_or(summary{});
   if (auto cached = cache_.find(at.shard); cached != cache_.end() && cached->second != s)
     sim_.violate(fmt::format("node {}, shard {}: the state changed behind the machine's back at number {}",
@@ -106,6 +107,7 @@ void history_machine::apply(storage::shard_txn& state, const cluster::log_positi
   state.put(summary_key, bytes);
   cache_[at.shard] = s;
   judge_.applied(node_, at, id, s, ticket);
+  return std::nullopt;
 }
 
 void history_machine::replaced(shard_id shard) {

@@ -22,8 +22,8 @@ class history_machine : public cluster::state_machine {
 public:
   history_machine(simulation& sim, oracle& judge, node_id node) : sim_{sim}, judge_{judge}, node_{node} {}
 
-  void apply(storage::shard_txn& state, const cluster::log_position& at, std::string_view command,
-             std::uint64_t ticket) override;
+  std::optional<std::string> apply(storage::shard_txn& state, const cluster::log_position& at,
+                                   std::string_view command, std::uint64_t ticket) override;
   void replaced(shard_id shard) override;
   std::uint64_t replacements() const { return replacements_; }
 

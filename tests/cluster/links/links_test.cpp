@@ -181,23 +181,26 @@ TEST_CASE("a valid certificate is no licence to be another node") {
   };
   const auto nonce = random_nonce();
   const auto mine = liar.me->certificate();
-  CHECK(refusal({link_version, 0, 2, 1, 7, mine, nonce}) == "your certificate names another node");
-  CHECK(refusal({link_version, 0, 3, 2, 7, mine, nonce}) == "you mean another node");
-  CHECK(refusal({link_version + 1, 0, 3, 1, 7, mine, nonce}) == "another version of the node protocol");
-  CHECK(refusal({link_version, 0, 3, 1, 7, mine, "short"}) == "not a greeting");
-  CHECK(refusal({link_version, 1, 3, 1, 7, mine, nonce}) == "no questions are answered here");
-  CHECK(refusal({link_version, 0, 3, 1, 7, "garbage", nonce}) == "not a certificate");
+  CHECK(refusal({link_versions, 0, 2, 1, 7, mine, nonce}) == "your certificate names another node");
+  CHECK(refusal({link_versions, 0, 3, 2, 7, mine, nonce}) == "you mean another node");
+  CHECK(refusal({{2, 4}, 0, 3, 1, 7, mine, nonce}) ==
+        "no common version of the node protocol: you speak 2 to 4, this node speaks 1 to 1; upgrade the "
+        "older node");
+  CHECK(a.transport->versions_refused() == 1);
+  CHECK(refusal({link_versions, 0, 3, 1, 7, mine, "short"}) == "not a greeting");
+  CHECK(refusal({link_versions, 1, 3, 1, 7, mine, nonce}) == "no questions are answered here");
+  CHECK(refusal({link_versions, 0, 3, 1, 7, "garbage", nonce}) == "not a certificate");
 
   // Another's certificate may be shown by anyone; a signature with its key not.
   const auto b_certificate =
       identity::load(two, b.config.cert_file, b.config.key_file, b.config.ca_file)->certificate();
-  self->send(door, link_hello{link_version, 0, 2, 1, 8, b_certificate, nonce});
+  self->send(door, link_hello{link_versions, 0, 2, 1, 8, b_certificate, nonce});
   std::uint64_t session = 0;
   std::string door_nonce;
   self->receive([&](link_challenge& c) { session = c.session, door_nonce = c.nonce; },
                 [&](link_refused& r) { FAIL(r.why); },
                 caf::after(test::patient(5s)) >> [] { FAIL("silence"); });
-  const handshake_facts facts{false, 2, 1, nonce, door_nonce, session};
+  const handshake_facts facts{false, 2, 1, nonce, door_nonce, session, 1, 1, 1};
   self->send(door, link_proof{session, liar.me->sign(facts.for_caller()), {}});
   self->receive([&](link_refused& r) { CHECK(r.why == "your signature is wrong"); },
                 [&](link_accepted&) { FAIL("accepted a liar"); },
@@ -210,6 +213,32 @@ TEST_CASE("a valid certificate is no licence to be another node") {
   CHECK(a.events.count(two, lane::raft) == 0);
   CHECK(a.events.resets_of(two) == 1);
   CHECK(a.events.resets_of(three) == 0);
+}
+
+TEST_CASE("two nodes speak the highest version that both know") {
+  CHECK(highest_common({1, 1}, {1, 1}) == 1);
+  CHECK(highest_common({1, 3}, {2, 5}) == 3);
+  CHECK(highest_common({2, 5}, {1, 3}) == 3);
+  CHECK(highest_common({1, 9}, {4, 4}) == 4);
+  CHECK_FALSE(highest_common({1, 2}, {3, 4}));
+  CHECK_FALSE(highest_common({3, 4}, {1, 2}));
+}
+
+TEST_CASE("nodes of overlapping versions are linked; those without a common one are not, and it is counted") {
+  auto older = test_links(1), newer = test_links(2), newest = test_links(3);
+  older.versions = {1, 3};
+  newer.versions = {2, 4};
+  newest.versions = {4, 5};
+  test_node a{older}, b{newer}, c{newest};
+  REQUIRE_FALSE(a.transport->start());
+  REQUIRE_FALSE(b.transport->start());
+  REQUIRE_FALSE(c.transport->start());
+  introduce(a, c);
+  introduce(a, b);
+  REQUIRE(both_up(a, b));
+  CHECK(eventually([&] { return a.transport->versions_refused() + c.transport->versions_refused() > 0; }));
+  CHECK_FALSE(a.transport->connected(three));
+  CHECK(b.transport->versions_refused() == 0);
 }
 
 TEST_CASE("an unknown node is refused until it is made known") {

@@ -55,7 +55,8 @@ int main(int argc, char** argv) {
     storage::shard_txn state{*txn, shard, 0};
     ++index;
     const auto before = cpu_us();
-    machine.apply(state, {shard, generation{1}, 1, index}, bytes, index);
+    if (machine.apply(state, {shard, generation{1}, 1, index}, bytes, index))
+      std::abort();
     auto& m = meters[name];
     m.us += cpu_us() - before;
     ++m.commands;

@@ -48,7 +48,7 @@ void leave_node(const std::string& path, std::uint8_t slot, const std::vector<co
   shard_machine machine;
   storage::shard_txn state{*txn, shard, slot};
   for (const auto& c : commands)
-    machine.apply(state, {shard, record.gen, 1, ++record.applied_index}, core::encode(c), 0);
+    CHECK_FALSE(machine.apply(state, {shard, record.gen, 1, ++record.applied_index}, core::encode(c), 0));
   txn->put(storage::table::node, record_key(shard), encode(record));
   // In the log, and not applied.
   std::string row(row_header_bytes, '\0');

@@ -233,7 +233,8 @@ TEST_CASE("under reordered, repeated and retried commands, order, retries, strea
     for (const auto& command : w.log) {
       auto txn = other.disk.begin_write();
       storage::shard_txn state{*txn, machine_fixture::shard, 0};
-      other.machine.apply(state, {machine_fixture::shard, generation{1}, 1, ++index}, command, 0);
+      CHECK_FALSE(
+          other.machine.apply(state, {machine_fixture::shard, generation{1}, 1, ++index}, command, 0));
       REQUIRE(txn->commit() == ec::none);
     }
     CHECK(other.machine.take_results().empty());

@@ -38,6 +38,7 @@ struct witness final : store_observer {
       commits.push_back(commands);
     news.notify_all();
   }
+  void refused_messages(std::uint64_t) override {}
   void add(const result_batch& b) {
     std::lock_guard guard{mutex};
     for (const auto& r : b.results)

@@ -1,0 +1,88 @@
+// How a replica begins from what is stored, and how it stops when it meets what it cannot take.
+#include "cluster/replication/replica.hpp"
+
+#include <utility>
+
+namespace parley::cluster {
+
+void replica::load(const row_header& h, std::uint64_t sequence, std::string_view row) {
+  if (frozen_)
+    return;
+  if (record_.as != life::live || h.gen != record_.gen || h.index < record_.first_index) {
+    erase_later_.push_back(sequence);
+    return;
+  }
+  if (h.index <= log_.last()) // written again: a crash came between, or the erase was lost with nothing else
+    log_.truncate(h.index, [this](std::uint64_t old) { erase_later_.push_back(old); });
+  if (h.index != log_.last() + 1)
+    return refuse_to_start("its log has a hole");
+  log_.append_stored(h, sequence, row, h.index > record_.applied_index);
+}
+
+void replica::refuse_to_start(std::string why) {
+  if (frozen_)
+    return;
+  frozen_ = true;
+  erase_later_.clear();
+  halt({shard_, record_.gen, 0, 0}, std::move(why));
+}
+
+void replica::start() {
+  if (frozen_)
+    return;
+  if (!erase_later_.empty() || record_.other_slot_dirty) {
+    cleaning_ = record_.other_slot_dirty;
+    mark();
+  }
+  if (record_.as != life::live)
+    return;
+  if (log_.last() < record_.snapshot_index || log_.last() < record_.applied_index ||
+      log_.first() > record_.snapshot_index + 1)
+    return refuse_to_start("its log does not reach what its record says");
+  const auto& c = host_.config;
+  raft_group::settings s;
+  s.shard = shard_;
+  s.gen = record_.gen;
+  s.self = self_;
+  s.members = ids_;
+  s.seed = static_cast<std::uint32_t>(mix64(c.seed ^ self_ ^ record_.term << 20));
+  s.election_ms = static_cast<std::uint32_t>(c.election_timeout.count());
+  // A little less than the common tick, so that no tick comes a moment too early to send.
+  s.heartbeat_ms = static_cast<std::uint32_t>(std::max<std::int64_t>(1, c.heartbeat_every.count() * 4 / 5));
+  s.install_ms = static_cast<std::uint32_t>(c.snapshot_retry_after.count());
+  s.inflight_entries_max = c.inflight_entries_max;
+  raft_ = std::make_unique<raft_group>(s);
+  std::vector<raft_group::entry> entries;
+  entries.reserve(log_.size());
+  seal_in_log_ = 0;
+  for (auto i = log_.first(); i <= log_.last(); ++i) {
+    const auto& e = log_.at(i);
+    if (e.kind == entry_kind::seal && seal_in_log_ == 0 && i > record_.applied_index)
+      seal_in_log_ = i;
+    entries.push_back({e.term, static_cast<std::uint8_t>(e.kind == entry_kind::barrier ? RAFT_CORE_BARRIER
+                                                                                       : RAFT_CORE_COMMAND)});
+  }
+  absorb(raft_->start(host_.now, record_.term, record_.vote, record_.snapshot_index, record_.snapshot_term,
+                      log_.first(), entries));
+  mark();
+}
+
+/// What it has stored stays, and so does the place up to which it is applied: a program that
+/// knows more goes on from there. It neither votes nor stores entries meanwhile, for a log that
+/// nothing applies would grow.
+void replica::halt(log_position at, std::string why) {
+  host_.news.halts.push_back({at, why});
+  halted_ = std::move(why);
+  was_leading_ = false;
+  led_from_ = 0;
+  refuse_all(ec::not_leader, ec::timed_out);
+  raft_.reset();
+  marker_.reset();
+  installing_.reset();
+  transfers_to_.clear();
+  snapshot_wanted_.clear();
+  commit_by_seal_ = 0;
+  mark();
+}
+
+} // namespace parley::cluster

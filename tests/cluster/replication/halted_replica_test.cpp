@@ -1,0 +1,112 @@
+// What a replica does that meets what it cannot take: it halts alone.
+#include "tests/cluster/replication/replication_fixture.hpp"
+
+using namespace parley;
+using namespace parley::cluster;
+using namespace parley::test;
+using namespace std::chrono_literals;
+
+TEST_CASE_FIXTURE(three_nodes,
+                  "a replica that cannot apply a command halts alone, and goes on where it stopped") {
+  build({s0, s1});
+  commit("a");
+  settle(s1);
+  REQUIRE(until([&] { return same(1); }));
+  auto& l = settle();
+  auto& old =
+      *std::find_if(nodes.begin(), nodes.end(), [&](auto& n) { return n.second.get() != &l; })->second;
+  old.machine->unknown = {"new"};
+  const auto before = propose(l, "b"); // of one entry: the replica stops in the middle of it
+  const auto unknown = propose(l, "new");
+  const auto behind = propose(l, "c");
+  REQUIRE(until([&] { return l.machine->answered.contains(behind); }));
+  CHECK(l.machine->answered.contains(before));
+  CHECK(l.machine->answered.contains(unknown));
+  REQUIRE(until([&] { return old.engine->status(s0)->as == replica_status::role::halted; }));
+  CHECK(old.engine->status(s0)->halted_because.find("newer version") != std::string::npos);
+  REQUIRE(old.halts.size() == 1);
+  CHECK(old.halts[0].at.shard == s0);
+  CHECK(old.rows(s0) == std::vector<std::string>{"a", "b"});
+  CHECK(old.engine->status(s1)->as != replica_status::role::halted);
+
+  commit("d"); // the shard goes on without it, and so do the node's other shards
+  commit("other", s1);
+  CHECK(until([&] { return same(1, s1); }));
+  CHECK(old.rows(s0) == std::vector<std::string>{"a", "b"});
+
+  crash(old); // the same program meets the same command
+  start(old);
+  old.machine->unknown = {"new"};
+  REQUIRE(until([&] { return old.engine->status(s0)->as == replica_status::role::halted; }));
+  CHECK(old.rows(s0) == std::vector<std::string>{"a", "b"});
+
+  crash(old); // a newer one knows it
+  start(old);
+  CHECK(until([&] { return same(5); }));
+  CHECK(old.rows(s0) == std::vector<std::string>{"a", "b", "new", "c", "d"});
+}
+
+TEST_CASE_FIXTURE(three_nodes, "a leader that cannot apply lets another one lead, and promises nothing") {
+  commit("a");
+  auto& l = settle();
+  l.machine->unknown = {"new"};
+  const auto t = propose(l, "new");
+  REQUIRE(until([&] { return l.refused.contains(t); }));
+  CHECK(l.refused[t] == ec::timed_out); // it is stored: another replica applies it
+  CHECK(l.engine->status(s0)->as == replica_status::role::halted);
+  REQUIRE(until([&] { return leader() && leader() != &l; }));
+  commit("b");
+  CHECK(leader()->rows(s0) == std::vector<std::string>{"a", "new", "b"});
+  CHECK(l.rows(s0) == std::vector<std::string>{"a"});
+}
+
+TEST_CASE_FIXTURE(three_nodes, "a record that cannot be read halts its replica and is left as it is") {
+  build({s0, s1});
+  commit("a");
+  commit("b", s1);
+  REQUIRE(until([&] { return same(1) && same(1, s1); }));
+  auto& n = at(2);
+  crash(n);
+  std::string row;
+  {
+    auto txn = n.env.begin_write();
+    row = std::string{*txn->get(storage::table::node, record_key(s0))};
+    SUBCASE("of a higher version") {
+      row[0] = 2;
+    }
+    SUBCASE("damaged") {
+      row.resize(row.size() - 1);
+    }
+    txn->put(storage::table::node, record_key(s0), row);
+    REQUIRE(txn->commit() == ec::none);
+  }
+  start(n);
+  CHECK(n.engine->status(s0)->as == replica_status::role::halted);
+  commit("c");
+  commit("d", s1);
+  CHECK(until([&] { return same(2, s1); }));
+  REQUIRE(n.halts.size() == 1);
+  auto txn = n.env.begin_read();
+  CHECK(*txn->get(storage::table::node, record_key(s0)) == row);
+}
+
+TEST_CASE_FIXTURE(three_nodes,
+                  "messages of an unknown kind or version are refused and counted, the others count") {
+  settle();
+  auto& n = at(1);
+  const auto frame = [](std::uint8_t version, std::uint8_t type) {
+    std::string out;
+    append_number(out, std::uint32_t{0x31465250});
+    append_number(out, std::uint32_t{25});
+    append_number(out, version);
+    append_number(out, type);
+    return out.append(23, '\0');
+  };
+  n.engine->receive(node_id{2}, frame(1, 99), mono_ms{now});
+  n.engine->receive(node_id{2}, frame(2, 1), mono_ms{now});
+  n.engine->receive(node_id{2}, "no frame", mono_ms{now});
+  step();
+  CHECK(n.refused_messages == 3);
+  commit("a");
+  CHECK(n.refused_messages == 3);
+}
