@@ -23,7 +23,7 @@ constexpr user_id alice{10}, bob{20};
 constexpr device_id phone{~0ull};
 const auto room = core::direct_conversation(alice, bob);
 
-core::command message(std::uint64_t counter, const std::string& body) {
+core::command submitted(std::uint64_t counter, const std::string& body) {
   core::append_message a;
   a.what.conversation = room;
   a.what.from = alice;
@@ -89,7 +89,7 @@ dumped dump(const std::string& path) {
 }
 
 const std::vector<core::command> story = {core::open_direct{room, alice, bob, unix_ms{1000}},
-                                          message(1, "a secret body"), message(2, "another"),
+                                          submitted(1, "a secret body"), submitted(2, "another"),
                                           core::raise_watermarks{{{room, bob, seq_no{2}, seq_no{1}}}}};
 
 } // namespace
@@ -156,10 +156,10 @@ TEST_CASE("replicas that applied the same have one hash, whatever slot they stan
   leave_node(dir.file("a"), 0, story);
   leave_node(dir.file("b"), 1, story);
   auto longer = story;
-  longer.push_back(message(3, "more"));
+  longer.push_back(submitted(3, "more"));
   leave_node(dir.file("c"), 0, longer);
   auto other = story;
-  other[2] = message(2, "a different word");
+  other[2] = submitted(2, "a different word");
   leave_node(dir.file("d"), 0, other);
   const auto hash = [&](const char* node) { return dump(dir.file(node)).heads.at(0).state_hash; };
   CHECK(hash("a") == hash("b"));
