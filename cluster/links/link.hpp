@@ -1,5 +1,6 @@
 #pragma once
-// The node transport as its users see it: bytes to a peer, FIFO, free of duplicates, bounded, or a reset.
+// The node transport as its users see it: bytes to a peer, in order, without duplicates and bounded,
+// or else a reset.
 #include "protocol/values/types.hpp"
 
 #include <functional>
@@ -29,7 +30,7 @@ constexpr std::optional<std::uint32_t> highest_common(version_range a, version_r
   return lowest <= highest ? std::optional{highest} : std::nullopt;
 }
 
-/// Two lanes, each FIFO. Raft frames go to the store, calls and answers to the router.
+/// Each of the two lanes is FIFO. Raft frames are for the store, calls and answers for the router.
 enum class lane : std::uint8_t { raft = 0, calls = 1 };
 
 /// One item of a lane, for a peer or from it.
@@ -38,12 +39,12 @@ struct lane_payload {
   std::string bytes;
 };
 
-/// What arrives. Called from the threads that run actors; must only hand on.
+/// Receives what arrives. Called from the threads that run actors; implementations only pass it on.
 class link_events {
 public:
   virtual ~link_events() = default;
   virtual void received(node_id from, lane on, std::vector<std::string> payloads) = 0;
-  /// The connection to `peer` ended or begins anew: everything under way on either lane is lost.
+  /// The session with `peer` ended or a new one begins: everything under way on either lane is lost.
   virtual void reset(node_id peer) = 0;
 };
 

@@ -1,5 +1,5 @@
 #pragma once
-// The actors behind `links`: LINK, DOOR, ASKER and DIALER. Nobody else includes this.
+// The actors behind `links`: LINK, DOOR, ASKER and DIALER. Internal to cluster/links.
 #include "cluster/links/link_messages.hpp"
 #include "cluster/links/links.hpp"
 #include "cluster/ops/logging.hpp"
@@ -12,7 +12,7 @@
 
 namespace parley::cluster {
 
-/// From the door to a link of the same node: the peer called and proved who it is.
+/// From the door to a link of the same node: the peer has called and proved its identity.
 struct link_admission {
   std::uint64_t attempt = 0;
   std::uint64_t session = 0;
@@ -27,13 +27,13 @@ namespace parley::cluster {
 
 /// The LINK to one peer: sessions, batches, windows.
 using link_actor = wire_actor::extend<
-    // The outlet has something, or overflowed.
+    // The outlet has something to send, or has overflowed.
     caf::reacts_to<caf::flush_atom>,
     // Every `tick_every`.
     caf::reacts_to<caf::tick_atom>,
-    // The peer lives there from now on.
+    // From now on the peer has this address.
     caf::reacts_to<caf::update_atom, std::string, std::uint16_t>,
-    // The door let the peer in.
+    // The door has admitted the peer.
     caf::reacts_to<link_admission>>;
 
 /// The DOOR answers hellos; the ASKER asks one question and ends.
@@ -44,13 +44,13 @@ using asker_actor = wire_actor::extend<caf::reacts_to<caf::tick_atom>, caf::reac
 using dialer_actor = caf::typed_actor<
     caf::replies_to<caf::connect_atom, std::string, std::uint16_t>::with<caf::strong_actor_ptr>>;
 
-/// What a link and those who send through it share.
+/// Shared by a link and its senders.
 struct link_entry {
   link_actor actor;
   std::shared_ptr<outlet> out;
 };
 
-/// All that the actors of one `links` share.
+/// Shared by all actors of one `links`.
 struct link_context {
   links_config config;
   std::optional<identity> self; ///< set by `start`
@@ -64,7 +64,7 @@ struct link_context {
   std::uint16_t port = 0;
   std::atomic<std::size_t> queries_waiting{0};
   std::atomic<std::uint64_t> versions_refused{0};
-  log::limiter refusals{std::chrono::seconds{1}}; ///< strangers must not fill the log
+  log::limiter refusals{std::chrono::seconds{1}}; ///< so that strangers cannot fill the log
 
   link_context(links_config c, link_events& e) : config{std::move(c)}, events{e} {}
   std::optional<link_entry> find(node_id peer) const {
@@ -75,14 +75,14 @@ struct link_context {
 };
 using link_context_ptr = std::shared_ptr<link_context>;
 
-/// One call of ours: hello, challenge, proof.
+/// One call from this node: hello, challenge, proof.
 class outgoing_call {
 public:
   enum class purpose { session, query };
   outgoing_call(const identity& self, purpose why, node_id to, version_range versions);
   const link_hello& hello() const { return hello_; }
   std::uint64_t attempt() const { return hello_.attempt; }
-  /// The proof to answer with, or why the door is not who it should be.
+  /// The proof to answer with, or the reason why the door is not the expected node.
   tl::expected<link_proof, std::string> answer(const identity& self, const link_challenge& c);
   node_id door() const { return door_; } ///< proved, once `answer` gave a proof
 
@@ -91,7 +91,7 @@ private:
   node_id door_{};
 };
 
-// Their states stay in their files: these spawn them.
+// The states of these actors are internal to their files; these functions spawn them.
 link_actor spawn_link(caf::actor_system& system, link_context_ptr context, node_id peer,
                       std::shared_ptr<outlet> out, std::string host, std::uint16_t port);
 door_actor spawn_door(caf::actor_system& system, link_context_ptr context);

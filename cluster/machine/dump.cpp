@@ -27,7 +27,7 @@ struct hasher {
   hasher() { restart(); }
   void restart() { must(EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr)); }
   void add(std::string_view bytes) { must(EVP_DigestUpdate(context.get(), bytes.data(), bytes.size())); }
-  /// With its length, so that where one ends and the next begins counts too.
+  /// With its length, so that the boundaries between strings count too.
   void add_sized(std::string_view bytes) {
     const auto n = static_cast<std::uint32_t>(bytes.size());
     add({reinterpret_cast<const char*>(&n), sizeof n});
@@ -48,7 +48,7 @@ struct hasher {
   }
 };
 
-/// Whole lines, in large writes. The first failure is kept.
+/// Writes whole lines, in large writes, and keeps the first failure.
 class lines {
 public:
   explicit lines(std::FILE* out) : out_{out} {}
@@ -93,14 +93,14 @@ std::string hex(conversation_id c) {
   return fmt::format("{:016x}{:016x}", c.hi, c.lo);
 }
 
-/// Of each replica's log the last index, by shard and generation.
+/// The last index of each replica's log, by shard and generation.
 using log_ends = std::map<std::pair<shard_id, generation>, std::uint64_t>;
 
 log_ends find_log_ends(storage::read_txn& txn) {
   log_ends ends;
   txn.ascend(storage::table::log, {}, {}, [&](std::string_view, std::string_view row) {
-    // Rows stand in the order in which they were written: after a truncation a lower index is the newer
-    // truth.
+    // Rows are in the order in which they were written: after a truncation, the row with the lower index
+    // is the newer one.
     if (const auto h = get_row_header(row).it)
       ends[{h->shard, h->gen}] = h->index;
     return scan::more;
@@ -113,7 +113,7 @@ public:
   shard_dump(storage::read_txn& txn, shard_id shard, std::uint8_t slot, lines& out)
       : rows_{txn, shard, slot}, shard_{number(shard)}, out_{out} {}
 
-  /// How many; none if a row does not decode.
+  /// How many there are; `none` if a row does not decode.
   std::optional<std::uint64_t> messages() {
     const rows::row_key all{'m'};
     std::uint64_t count = 0;
@@ -192,7 +192,7 @@ tl::expected<dump_totals, storage::failure> dump_node(const std::string& data_di
   auto directory = storage::data_directory::lock_existing(data_dir);
   if (!directory)
     return tl::make_unexpected(std::move(directory.error()));
-  // As the node's own next start: what stands in its journal goes into the tables first.
+  // As at the node's next start, the records of its journal are applied to the tables first.
   storage::lmdb_config config;
   config.abort_on_failure = false;
   auto env = storage::journaled_environment::open(data_dir, config, {});
@@ -225,7 +225,7 @@ tl::expected<dump_totals, storage::failure> dump_node(const std::string& data_di
                name(record->as));
       continue;
     }
-    auto txn = (*env)->begin_read(); // each shard its own: what is wrong with one is not said of the next
+    auto txn = (*env)->begin_read(); // one per shard: a fault of one is not reported for others
     shard_dump dump{*txn, shard, record->slot, text};
     const auto hash = dump.state_hash();
     const auto messages = dump.messages();

@@ -1,20 +1,20 @@
 #pragma once
 // What Raft applies: a shard's conversations, inboxes and accounts, as rows (shard_rows.hpp).
 //
-// Decisions are core's (dedup window, inbox cover, watermarks, phone claims); here they meet their rows.
-// Every replica applies the same commands to the same rows and must come out alike: no clock, no chance, no
-// order of a hash table. A command or a row that this program does not understand as a whole (it is damaged,
-// or a newer version wrote it) halts this replica: going on would make it another one than its peers.
-// Handlers read all rows that they need before they write the first, so that a halted replica is as it was
-// before the command, and a newer program can go on from there. The node stops only if a row turns out to
-// be unreadable after the command has written.
+// Decisions are made in actors/core (dedup window, inbox cover, watermarks, phone claims); this machine reads
+// and writes their rows. Every replica applies the same commands to the same rows and must get the same
+// result: no clock, no random numbers, no order of a hash table. A command or a row that this program does
+// not understand as a whole (it is damaged, or a newer version wrote it) halts this replica: going on would
+// make it another one than its peers. Handlers read all rows that they need before they write the first, so
+// that a halted replica is as it was before the command, and a newer program can go on from there. The node
+// stops only if a row turns out to be unreadable after the command has written.
 //
-// Owns:   what the leader's actors have to do about what was applied, until `take_results`.
+// Owns:   the results of applied commands for the leader's actors, until `take_results`.
 //         Per shard: the number of the next debt, which follows from the rows; it saves a search per message.
 // Thread: the store's.
-// Holds:  an answer, debt or arrival is taken after the turn's `write`, so what it tells is on a majority's
-//         disks.
-//         A transaction that was not committed ends the process: memory never runs ahead of the rows.
+// Holds:  an answer, debt or arrival is taken after the turn's `write`, so its command is on the disks of a
+//         majority.
+//         A transaction that fails to commit ends the process, so memory is never newer than the rows.
 #include "actors/core/commands.hpp"
 #include "actors/core/dedup_window.hpp"
 #include "actors/core/limits.hpp"
@@ -79,8 +79,7 @@ public:
                                    std::string_view command, std::uint64_t ticket) override;
   void replaced(shard_id shard) override;
 
-  /// Whether to build debts and arrivals. What was incurred before is stored: replay it on taking
-  /// over.
+  /// Whether to build debts and arrivals. What was incurred before is stored: replay it on taking over.
   void set_leading(shard_id shard, bool leading);
   results take_results() { return std::exchange(results_, {}); }
 
@@ -89,19 +88,19 @@ private:
     bool leading = false;
     std::optional<std::uint64_t> next_debt;
     std::optional<std::uint32_t> format;
-    // Only planted bugs keep these; they are what must not be kept here.
+    // Only planted bugs use these: state that a correct machine must not keep.
     std::map<std::pair<conversation_id, device_id>, std::vector<core::remembered_id>> planted_ids;
     std::map<conversation_id, std::uint64_t> planted_seqs;
   };
-  /// One command under way.
+  /// One command while it is applied.
   struct step {
     detail::written_rows rows;
     const log_position& at;
     shard_memory& memory;
   };
 
-  /// The one place that asks which format the shard's commands and rows have. A writer that has a choice
-  /// asks `s.memory.format` afterwards.
+  /// The one place that asks which format the shard's commands and rows have. A writer that has a
+  /// choice asks `s.memory.format` afterwards.
   void check_format(step&);
 
   // shard_machine_conversation.cpp

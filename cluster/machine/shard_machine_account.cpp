@@ -52,7 +52,8 @@ core::outcome shard_machine::on(step& s, core::put_device& c) {
 
   auto head = load<rows::inbox_head>(s.rows, rows::inbox_head_key(c.user), "an inbox's head")
                   .value_or(rows::inbox_head{});
-  // The first device gets what came before the account was made; later ones what comes from now on.
+  // The first device gets everything that arrived before the account was created; later devices get what
+  // arrives from now on.
   head.devices.push_back({c.device.id, account.devices.empty() ? inbox_pos::none : head.last});
   account.devices.push_back(std::move(c.device));
   s.rows.put(rows::account_key(c.user), core::encode(account));

@@ -52,9 +52,9 @@ core::outcome shard_machine::on(step& s, core::confirm_debts& c) {
   const auto upto = std::min(c.upto, next - 1);
   if (upto == 0)
     return core::done{};
-  // Bounded by what one fan-out actor has under way.
+  // Bounded, because a fan-out actor has a bounded number of debts under way.
   s.rows.erase_range(rows::debt_key(0), rows::debt_key(upto + 1), SIZE_MAX);
-  // Otherwise the last row tells the next number.
+  // Otherwise the next number follows from the last row.
   if (upto + 1 == next)
     s.rows.put(rows::debt_end_key(), core::encode(rows::debt_end{next}));
   return core::done{};
@@ -151,7 +151,7 @@ core::outcome shard_machine::on(step& s, core::append_message& c) {
   }
 
   core::placement placed{ec::none, seq, msg.id, msg.at};
-  // Nobody to tell (a sender alone in its conversation): no debt.
+  // No other member has to be informed (a sender alone in its conversation), so there is no debt.
   if (!debt.to.empty())
     owe(s, std::move(debt), s.memory.leading ? std::optional{std::move(msg)} : std::nullopt);
   return placed;
@@ -195,7 +195,8 @@ core::outcome shard_machine::on(step& s, core::raise_watermarks& c) {
     s.rows.put(rows::progress_key(mark.conversation, mark.user), core::encode(now));
     core::owed_receipt debt{{mark.conversation, mark.user, now.delivered, now.read}, {}};
     for (const auto& member : head->members) {
-      // What one device read, the reader's other devices want to know; what was delivered to one, they don't.
+      // The reader's other devices need to know what was read on one of them, but not what
+      // was delivered to it.
       if (member.user == mark.user && now.read == before.read)
         continue;
       debt.to.push_back({member.user, member.membership, member.fan_out_head});
@@ -206,16 +207,16 @@ core::outcome shard_machine::on(step& s, core::raise_watermarks& c) {
   return core::done{};
 }
 
-// A second device has to get what the first sends, from the moment on at which it was registered. The session
-// that sends learns of it too late to be relied on, and a conversation lives on another shard than its
-// members' accounts. So:
+// A second device has to get what the first one sends, from the moment of its registration on. The
+// sending session may learn of it too late, and a conversation is on another shard than the accounts
+// of its members. So:
 //
 //   put_device (user's shard) ── owed_copies ──► want_copies (conversation's shard)   for each conversation
 //   append_inbox that leaves out seqs ── gap ──► fan-out repairs from the log         once there are two devices
 //
-// What was sent in between, and not copied, lies behind the last seq that the stream was told (then this owes
-// the newest, which the inbox refuses as a gap), or before another member's message (which the inbox refuses
-// likewise).
+// There are two cases of messages that were sent before copying began. If they come after the last seq that
+// this stream has seen, we owe the newest message: the inbox reports a gap, and fan-out fills it from the
+// log. If another member's message follows them, that message reports the gap in the same way.
 core::outcome shard_machine::on(step& s, core::want_copies& c) {
   struct wanted {
     std::optional<rows::conversation_head> head;

@@ -31,8 +31,8 @@ struct message_news_fields {
   }
 };
 
-/// An inbox row begins with the kind of its news, as `core::encode` writes it; only a message differs behind
-/// that.
+/// An inbox row begins with the kind of its news, as `core::encode` writes it; only a
+/// message differs behind that.
 constexpr std::uint8_t message_kind = 0;
 static_assert(std::is_same_v<std::variant_alternative_t<message_kind, core::news>, core::message_news>);
 

@@ -21,8 +21,8 @@
 //   u <user> 3 <conversation><u2>  inbox_mark           the watermark of u2 as this inbox knows it, and its row
 //   i <user> <pos>                 core::news           one inbox row
 //
-// An appended message writes: head, sender head, remembered id, log row, debt row. The first two share a
-// page, debt rows of a batch share another.
+// An appended message writes five rows: head, sender head, remembered id, log row and debt row. The first two
+// share a page, and the debt rows of a batch share another.
 #include "actors/core/commands.hpp"
 #include "actors/core/dedup_window.hpp"
 #include "actors/core/inbox_cover.hpp"
@@ -41,7 +41,7 @@ namespace parley::cluster::rows {
 
 // --- keys --------------------------------------------------------------------------------------------------
 
-/// A key in place: the hot path builds a dozen per message, so none of them is allocated.
+/// A key in a fixed buffer: the hot path builds a dozen per message, so none of them is allocated.
 class row_key {
 public:
   static constexpr std::size_t bytes_max = 64;
@@ -63,8 +63,8 @@ public:
     return *this;
   }
   operator std::string_view() const { return {bytes_.data(), size_}; }
-  /// The first key behind all that begin with this one: the end of a range. A kind is a letter, so there is
-  /// one.
+  /// The first key behind all that begin with this one: the end of a range. A kind is a letter,
+  /// so there is one.
   row_key past() const {
     auto k = *this;
     while (static_cast<unsigned char>(k.bytes_[k.size_ - 1]) == 0xff)
@@ -257,7 +257,7 @@ struct inbox_stream {
 };
 
 struct inbox_mark {
-  inbox_pos pos{}; ///< its row, if not dropped yet
+  inbox_pos pos{}; ///< of its row, if that is not erased yet
   core::progress is;
   template <class F>
   auto fields(F&& f) {

@@ -1,5 +1,5 @@
 #pragma once
-// What leaves for peers, and what came: all messages of a turn for one peer share frames.
+// Frames between peers: all messages of a turn for one peer share frames.
 //
 //   frame   := magic u32, message*
 //   message := length u32 (of the rest), version u8, type u8, shard u16, generation u32,
@@ -8,8 +8,8 @@
 // A body's fields stand one after the other; later versions append fields, which readers skip. A message of
 // another version or of an unknown type is refused and counted.
 //
-// `from` and `to` are Raft ids (0 where the type has none): a message that does not fit the replica here is
-// dropped.
+// `from` and `to` are Raft ids (0 where the type has none): a message that does not fit the
+// replica here is dropped.
 #include "cluster/replication/replication.hpp"
 #include "protocol/values/codec.hpp"
 
@@ -51,19 +51,19 @@ struct message_view {
 };
 
 /// Collects messages into frames. `early` ones may leave before this turn's sync, `late` ones only after it.
-/// Owns: the buffers. Holds: FIFO per peer and time of leaving.
+/// Owns: the buffers. Holds: FIFO per peer, among the early ones and among the late ones.
 class frame_batcher {
 public:
   enum class leaves : std::uint8_t { early, late };
   explicit frame_batcher(std::size_t frame_bytes_max) : frame_bytes_max_{frame_bytes_max} {}
 
-  /// The buffer to append the body to, until `finish`. `bytes_expected` opens a new frame if this one would
-  /// burst.
+  /// Returns the buffer to which the body is appended until `finish`. If the current frame has no room for
+  /// `bytes_expected`, a new one begins.
   std::string& start(node_id to, leaves when, const message_header& h, std::size_t bytes_expected = 0);
   void finish();
   void take(leaves when, std::vector<frame>& into);
   void drop(node_id peer);
-  /// Is anything waiting?
+  /// Whether any message waits.
   bool empty() const { return messages_ == 0; }
 
 private:
@@ -88,7 +88,7 @@ public:
   /// How many messages `next` left out because it does not know their version or type, and 1 for a rest
   /// that is no message.
   std::uint64_t refused() const { return refused_ + (ok_ ? 0 : 1); }
-  /// All was well-formed so far.
+  /// Whether everything so far was well-formed.
   bool ok() const { return ok_; }
 
 private:

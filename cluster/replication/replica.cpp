@@ -63,8 +63,8 @@ void replica::absorb(const raft_group::update& u) {
 void replica::send_messages(std::uint32_t n) {
   for (std::uint32_t i = 0; i < n; ++i) {
     auto m = raft_->message_at(i);
-    // libraft refuses a pre-vote with the asker's own term. One with a longer log and a lower term would
-    // never learn ours, nor we get its vote: neither could ever lead.
+    // libraft refuses a pre-vote with the asker's own term. A member with a longer log and a lower term would
+    // never learn our term, and we would never get its vote: neither could ever lead.
     if (m.type == RAFT_CORE_VOTE_RESULT && m.pre_vote && !m.granted && m.term < raft_->term())
       m.term = raft_->term();
     if (m.type == RAFT_CORE_APPEND) {
@@ -101,7 +101,7 @@ void replica::send_append(const raft_group::message& m) {
   auto previous = m.log_index;
   auto previous_term = m.log_term;
   do {
-    // As many as fit into one frame: the rest follows as messages of their own, in order.
+    // As many as fit into one frame; the others follow in messages of their own, in order.
     std::size_t bytes = 0;
     std::uint32_t n = 0;
     while (previous + n < last) {
@@ -197,7 +197,7 @@ bool replica::sane(const raft_group::message& m, std::size_t entries) const {
   if (m.term == 0 || m.term > raft_->term() + term_jump_max || m.log_index > index_max ||
       m.rejected > index_max || m.log_term > m.term || entries > index_max)
     return false;
-  // Two leaders of one term cannot be; nor does a member lead itself.
+  // There cannot be two leaders of one term, and no member receives entries of itself.
   const bool from_leader = m.type == RAFT_CORE_APPEND || m.type == RAFT_CORE_SNAPSHOT;
   return !(from_leader && m.term == raft_->term() && raft_->leads());
 }
@@ -249,14 +249,14 @@ void replica::receive_raft(const message_header& h, std::string_view body) {
     if (installing_)
       return; // nothing is appended meanwhile; the leader tries again
     if (m.log_index < record_.snapshot_index && m.log_index < log_.first()) {
-      // What our snapshot covers is committed: only the rest is news.
+      // What our snapshot covers is committed; only the rest is new.
       known = std::min<std::uint64_t>(entries.size(), record_.snapshot_index - m.log_index);
       m.log_index = record_.snapshot_index;
       m.log_term = record_.snapshot_term;
       if (known < entries.size() && entries[known].term < m.log_term)
         return;
     }
-    // A leader that contradicts what is committed is none.
+    // A sender that contradicts committed entries is not a leader.
     const auto committed = commit_index();
     if (m.log_index <= committed && term_at(m.log_index) != 0 && term_at(m.log_index) != m.log_term)
       return;
@@ -270,7 +270,7 @@ void replica::receive_raft(const message_header& h, std::string_view body) {
     contacts_[place_of(h.from)].heard_at = host_.now;
   if (h.type == message_type::append_result && m.rejected != 0 &&
       std::find(transfers_to_.begin(), transfers_to_.end(), h.from) != transfers_to_.end()) {
-    m.rejected = 0; // its state is on the way: alive, and no more than that
+    m.rejected = 0; // its state is being sent: it only shows that it is alive
     m.log_index = 0;
   }
   const std::span<const raft_group::entry> news{entries.data() + known, entries.size() - known};
@@ -312,7 +312,8 @@ void replica::receive_read(node_id from, const message_header& h, std::string_vi
   if (!raft_)
     return;
   if (h.type == message_type::read_ask) {
-    // Our term as it is: nobody was elected above it with our vote before this moment.
+    // We answer with our current term. Until now we have voted for nobody in a higher term, so the asker is
+    // still the leader as far as our vote decides.
     auto& out = host_.out.start(from, leaving(), header(message_type::read_answer, h.from));
     append_number(out, raft_->term());
     append_number(out, round);
@@ -366,7 +367,7 @@ void replica::transfer_leadership(node_id to) {
   if (!was_leading_)
     return;
   if (const auto id = id_of(to); id != 0 && id != self_) {
-    submit_built(); // what was proposed before goes first
+    submit_built(); // earlier proposals come first
     if (const auto* u = raft_->transfer(host_.now, id))
       absorb(*u);
   }
@@ -406,10 +407,10 @@ void replica::common_tick() {
     ask_round(); // its messages may be lost
 }
 
-/// At each time-out libraft sends heartbeats to those who got nothing for a while, and takes a follower that
-/// was silent since the last time-out for lost: it gets new entries only with heartbeats then, for up to
-/// 100 ms. So: when heartbeats are due, which makes everybody answer before the next; and otherwise only if
-/// somebody is silent for long.
+/// At each time-out libraft sends heartbeats to followers that were sent nothing for a while, and considers a
+/// follower lost that was silent since the last time-out: it then gets new entries only with heartbeats, for
+/// up to 100 ms. So time-outs happen when heartbeats are due, which makes all followers answer before the
+/// next one, and otherwise only if a follower is silent for long.
 bool replica::wants_timeout() const {
   const auto heartbeat_due = host_.now - host_.config.heartbeat_every.count() * 4 / 5;
   const auto long_ago = host_.now - host_.config.election_timeout.count();

@@ -1,5 +1,5 @@
 #pragma once
-// One shard's replica: its Raft group, its log, what it applies, and what waits for answers.
+// One shard's replica: its Raft group, its log, its state machine, and the requests that wait for answers.
 #include "cluster/replication/entry_log.hpp"
 #include "cluster/replication/peer_frames.hpp"
 #include "cluster/replication/raft_group.hpp"
@@ -19,7 +19,7 @@ namespace parley::cluster {
 
 class replica;
 
-/// What the replicas of a node share. Owned by `replication`.
+/// Shared by the replicas of a node. Owned by `replication`.
 struct replica_host {
   replica_host(const replication_config& c, state_machine& m)
       : config{c}, machine{m}, out{c.frame_bytes_max} {}
@@ -31,15 +31,15 @@ struct replica_host {
   std::int64_t now = 0;
   std::uint64_t next_sequence = 1;
   bool succession_changed = false; ///< somebody has to be told that a generation ended
-  bool ending_turn = false;        ///< after the sync: everything leaves with this turn's last frames
+  bool ending_turn = false;        ///< after the sync: everything is sent with the last frames of this turn
   std::vector<replica*> dirty;     ///< has something to do in this turn
   std::vector<replica*> snapshot_wanted_by; ///< leaders whose followers fell too far behind
 };
 
 /// Thread: the store's.
-/// Holds:  term and vote are on disk before a message that follows from them leaves; an entry is acknowledged
-///         after its row's sync; what is applied and its index share a transaction; nothing is applied after
-///         a seal.
+/// Holds:  term and vote are on disk before a message that depends on them is sent; an entry is acknowledged
+///         after the sync of its row; applied commands and their index share a transaction; nothing is applied
+///         after a seal.
 class replica {
 public:
   using life = replica_record::life;
@@ -59,45 +59,45 @@ public:
   void read(std::uint64_t ticket);
   void transfer_leadership(node_id to);
   void seal(std::vector<member> next, std::uint64_t ticket);
-  /// Raft's timer. Leaders' are called together, so that their heartbeats share frames.
+  /// Raft's timer. Those of leaders are called together, so that their heartbeats share frames.
   void timeout();
   /// Every `heartbeat_every`.
   void common_tick();
 
   // --- the turn --------------------------------------------------------------------------------------------
   void mark();
-  /// The record is new: write it.
+  /// The record is new and has to be written.
   void remember() {
     record_dirty_ = true;
     mark();
   }
-  /// What it is has yet to reach the disk.
+  /// The record has changed and is not on disk yet.
   bool unsynced() const { return record_dirty_ || hold_ || restart_; }
   bool wants_write() const;
-  /// Committed, but not applied yet.
+  /// Whether entries are committed but not applied yet.
   bool wants_apply() const {
     return record_.as == life::live && !halted_ && commit_index() > record_.applied_index;
   }
   void begin_turn();
-  /// True if messages will follow from it that promise what it wrote.
+  /// True if messages will follow that promise what it wrote.
   bool write(storage::write_txn& txn);
   /// `committed`: `write` was called and its transaction is durable.
   void end_turn(bool committed);
 
   // --- snapshots and successions (state_transfer.cpp, successions.cpp) -------------------------------------
-  /// A leader's state was staged in the other slot: false if Raft has no use for it.
+  /// A leader's state was staged in the other slot. False if Raft does not accept it.
   bool install(std::uint64_t from, std::uint64_t term, std::uint64_t index, std::uint64_t index_term);
-  /// The state a waiting replica begins with was staged in the other slot.
+  /// The first state of a waiting replica was staged in the other slot.
   void begin_with(std::uint64_t index, std::uint64_t index_term);
-  /// The generation is over, says another: finish here, as far as this log reaches.
+  /// Another node reports that the generation has ended: finish it here, as far as this log reaches.
   void learn_succession(const succession& s);
-  /// A majority of the successors has the state: only a tombstone stays.
+  /// A majority of the successors has the state: only a tombstone is kept.
   void bury();
-  /// The staged rows of an abandoned transfer have to go before the next.
+  /// The staged rows of an abandoned transfer have to be erased before the next one.
   void soil_other_slot();
   void clean_other_slot();
   bool other_slot_clean() const { return !record_.other_slot_dirty && !cleaning_; }
-  /// While state is on its way to that member, what it says about missing entries is no news.
+  /// While state is sent to that member, its reports about missing entries are ignored.
   void set_transfer_under_way(std::uint64_t to, bool on);
 
   std::int64_t deadline() const { return raft_ ? raft_->deadline(host_.now) : INT64_MAX; }
@@ -112,7 +112,7 @@ public:
   std::uint64_t id_of(node_id node) const;
   node_id leader_node() const;
   replica_status status() const;
-  /// Followers that libraft wants to send a snapshot to, since last asked.
+  /// Followers to which libraft wants to send a snapshot, since the last call.
   std::vector<std::uint64_t> take_snapshot_wanted() { return std::exchange(snapshot_wanted_, {}); }
 
   std::int64_t queued_deadline = INT64_MAX; ///< the timer heap's

@@ -1,5 +1,5 @@
 #pragma once
-// What a replica remembers in `table::node`, one row per shard, and where its log rows stand in `table::log`.
+// The record of a replica in `table::node`, one row per shard, and the rows of its log in `table::log`.
 #include "actors/core/archive.hpp"
 #include "cluster/replication/replication.hpp"
 #include "protocol/values/codec.hpp"
@@ -28,22 +28,23 @@ struct succession {
 };
 
 struct replica_record {
-  /// live: a Raft group's member. waiting: named by a seal, without state yet: it neither votes nor answers.
-  /// sealed: its generation ended, the state is kept for the successors. tombstone: the state is gone too.
+  /// live: a member of a Raft group. waiting: named by a seal and without state yet; it neither votes nor
+  /// answers. sealed: its generation has ended, and the state is kept for the successors. tombstone: the
+  /// state is erased too.
   enum class life : std::uint8_t { live = 1, waiting = 2, sealed = 3, tombstone = 4 };
   life as = life::live;
   generation gen{};
-  std::uint8_t slot = 0;             ///< of `table::state`: the live one; the other stages a transfer
+  std::uint8_t slot = 0; ///< of `table::state`, with the live rows; the other slot is for transfers
   std::uint8_t other_slot_dirty = 0; ///< 1: rows may stand there: erase them before it is used
   std::uint64_t term = 1;
   std::uint64_t vote = 0;
-  std::uint64_t snapshot_index = 1; ///< a group starts as if 1 had been a snapshot: the state it was given
+  std::uint64_t snapshot_index = 1; ///< a group starts with a snapshot at 1: the state that it was given
   std::uint64_t snapshot_term = 1;
-  std::uint64_t first_index = 2; ///< log rows below are left-overs
+  std::uint64_t first_index = 2; ///< log rows below it are to be erased
   std::uint64_t applied_index = 1;
   std::uint64_t applied_term = 1;
   std::vector<member> members;
-  std::optional<succession> origin; ///< live, waiting: what began this generation (none for the first)
+  std::optional<succession> origin; ///< live, waiting: how this generation began (none for the first)
   std::optional<succession> ending; ///< sealed, tombstone
   /// Of the entry behind `applied_index`, the commands that are applied: the replica halted at the next one.
   std::uint32_t applied_commands = 0;
@@ -60,10 +61,10 @@ std::string record_key(shard_id shard);
 std::string encode(const replica_record& record);
 /// As a whole: the replica writes it again.
 core::decoded<replica_record> decode_record(std::string_view bytes);
-/// `visit(shard, bytes)` for each replica's row.
+/// Calls `visit(shard, bytes)` for the row of each replica.
 void each_record(storage::read_txn& txn, const std::function<void(shard_id, std::string_view)>& visit);
 
-/// A seal's payload: the members that go on.
+/// The payload of a seal: the members of the next generation.
 struct seal {
   std::vector<member> next;
   template <class F>
@@ -73,7 +74,7 @@ struct seal {
 };
 core::decoded<seal> decode_seal(std::string_view bytes);
 
-/// The id of one disk in one generation, never 0: what Raft counts as a voter.
+/// The Raft id of a voter: of one disk in one generation, never 0.
 std::uint64_t raft_id(shard_id shard, generation gen, const member& who);
 
 // --- log rows ---------------------------------------------------------------------------------------------
@@ -94,7 +95,7 @@ struct row_header {
   }
 };
 inline constexpr std::size_t row_header_bytes = 2 + 2 + 4 + 1 + 8 + 8;
-/// Writes over the first `row_header_bytes` of `row`.
+/// Overwrites the first `row_header_bytes` of `row`.
 void put_row_header(std::string& row, const row_header& h);
 core::decoded<row_header> get_row_header(std::string_view row);
 /// Whose row it is, even if its header is of another version.

@@ -48,7 +48,7 @@ struct replication_config {
   std::size_t frame_bytes_max = 256 << 10;   ///< bounds how long a heartbeat waits behind bulk
   std::size_t snapshot_chunk_bytes = 128 << 10;
   std::size_t pending_proposals_max = 8192; ///< per shard; more are refused with `overloaded`
-  std::size_t entry_bytes_max = 256 << 10;  ///< commands of one turn share an entry up to this size
+  std::size_t entry_bytes_max = 256 << 10;  ///< commands of one turn share an entry up to this size size
   std::size_t log_entries_kept = 2048;      ///< per shard, behind the applied index, for slow followers
   std::size_t log_bytes_kept = 8 << 20;
   std::size_t log_cache_bytes = 512 << 10; ///< per shard, of applied entries held in memory for followers
