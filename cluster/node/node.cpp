@@ -181,9 +181,10 @@ public:
   node_snapshot snapshot() {
     node_snapshot s;
     s.replicas = ask_report();
-    if (links_)
+    if (links_) {
       s.links = links_->status();
-    s.link_versions_refused = links_->versions_refused();
+      s.link_versions_refused = links_->versions_refused();
+    }
     s.storage = env_.stats();
     s.journal = env_.journal();
     s.serving = !s.replicas.empty() && std::all_of(s.replicas.begin(), s.replicas.end(), [](const auto& r) {

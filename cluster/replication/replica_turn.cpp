@@ -336,7 +336,9 @@ void replica::learn_succession(const succession& s) {
     return;
   if (record_.as == life::live && s.ended == record_.gen && s.seal_index > record_.applied_index &&
       log_.has(s.seal_index) && log_.at(s.seal_index).term == s.seal_term &&
-      log_.at(s.seal_index).kind == entry_kind::seal && !installing_ && !halted_) {
+      log_.at(s.seal_index).kind == entry_kind::seal && !installing_) {
+    if (halted_)
+      return; // the seal's majority counts on this log: a program that knows more applies it up to the seal
     commit_by_seal_ = s.seal_index; // by log matching everything up to it is committed
     mark();
     return;

@@ -60,6 +60,36 @@ TEST_CASE_FIXTURE(three_nodes, "a leader that cannot apply lets another one lead
   CHECK(l.rows(s0) == std::vector<std::string>{"a"});
 }
 
+TEST_CASE_FIXTURE(three_nodes,
+                  "a replica that halted before a seal keeps its log, which the seal counts on") {
+  commit("a");
+  REQUIRE(until([&] { return same(1); }));
+  auto& l = settle();
+  std::vector<test_node*> old;
+  for (auto& [id, n] : nodes)
+    if (n.get() != &l)
+      old.push_back(n.get());
+  for (auto* n : old)
+    n->machine->unknown = {"new"};
+  propose(l, "new");
+  l.engine->seal(s0, members, 1000);
+  const auto halted = [&](test_node* n) { return n->engine->status(s0)->as == replica_status::role::halted; };
+  REQUIRE(until([&] { return l.seals.size() == 1 && halted(old[0]) && halted(old[1]); }));
+  until([] { return false; }, 5'000); // the sealed leader announces what comes next, again and again
+  for (auto* n : old) {
+    CHECK(halted(n));
+    CHECK(n->rows(s0) == std::vector<std::string>{"a"});
+  }
+
+  for (auto* n : old) { // a program that knows the command applies up to the seal, and goes on
+    crash(*n);
+    start(*n);
+  }
+  commit("b");
+  CHECK(until([&] { return same(3); }));
+  CHECK(old[0]->rows(s0) == std::vector<std::string>{"a", "new", "b"});
+}
+
 TEST_CASE_FIXTURE(three_nodes, "a record that cannot be read halts its replica and is left as it is") {
   build({s0, s1});
   commit("a");
