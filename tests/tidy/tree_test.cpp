@@ -69,8 +69,8 @@ TEST_CASE("every declaration is used") {
                                       "value_type",
                                       // Whole lists of libraft's numbers.
                                       "RAFT_CORE_UNAVAILABLE", "RAFT_CORE_FOLLOWER", "raft_core_message_type",
-                                      // What a dump of inboxes will visit.
-                                      "for_each_inbox", "for_each_inbox_row", "cached_bytes"};
+                                      // Beside the two that the dump calls; nothing calls these yet.
+                                      "for_each_inbox", "for_each_inbox_row"};
   expect_none(dead_declarations(whole_tree(), allowed));
 }
 
