@@ -184,8 +184,9 @@ void chaos_run::torment() {
     progress(now);
     test::nap(milliseconds{10});
   }
-  // A last fault hits all nodes at once, and half of the conversations stay silent afterwards. What the
-  // fan-out still owed there has to come from its stored debts, not as a consequence of a later message.
+  // A last fault hits all nodes at once, as soon as the first of the last messages of half of the conversations is
+  // acknowledged; these stay silent afterwards. What the fan-outs owe there at that moment has to come from their
+  // stored debts, not as a consequence of a later message.
   for (const auto& f : faults.heal())
     inflict(f);
   if (!test::poll_until(std::chrono::seconds{20}, [this] {
@@ -194,8 +195,11 @@ void chaos_run::torment() {
       }))
     complaints_.push_back("the cluster was not whole again 20 s after the last fault but one");
   load_.hush();
+  test::poll_until(
+      std::chrono::seconds{2}, [this] { return load_.counters().last_acked > 0; }, milliseconds{0});
+  cluster_.kill_all();
   for (std::size_t n = 1; n <= cluster_.size(); ++n)
-    inflict({fault::kind::kill, n});
+    inflict({fault::kind::kill, n}); // for the history
   for (std::size_t n = 1; n <= cluster_.size(); ++n)
     inflict({fault::kind::start, n});
   progress(since(began), true);

@@ -38,6 +38,10 @@ struct room {
   }
 };
 
+bool falls_silent(conversation_id where) {
+  return where.lo % 2 == 0;
+}
+
 } // namespace
 
 void shared_history::put(event e) {
@@ -99,6 +103,7 @@ struct chaos_load::loop final : kj::TaskSet::ErrorHandler {
   kj::Promise<void> open_room(person& a, person& b);
   void tick(std::int64_t now);
   void generate(std::int64_t now);
+  void say_last();
   void revive(std::int64_t now);
   void read_some(person& c, std::int64_t now);
   kj::Promise<void> read_room(person& c, conversation_id room, seq_no after);
@@ -148,8 +153,9 @@ struct chaos_load::loop final : kj::TaskSet::ErrorHandler {
   double due = 0;
   std::int64_t generated_ns = 0;
   std::uint64_t bodies = 0;
-  bool generating = false;
-  kj::TaskSet tasks; ///< must be last: its promises use all members above
+  bool generating = false, hushed = false;
+  std::set<client_msg_id> last_messages; ///< of the conversations that fell silent
+  kj::TaskSet tasks;                     ///< must be last: its promises use all members above
 };
 
 // --- one client --------------------------------------------------------------------------------------------
@@ -216,6 +222,7 @@ void chaos_load::person::record(const client::history_event& h) {
         auto& highest = owner.rooms[h.conversation].highest_acked[who.user];
         highest = std::max(highest, h.seq);
         ++owner.load.counters_.acked;
+        owner.load.counters_.last_acked += owner.last_messages.contains(h.id);
       }
     }
     break;
@@ -346,10 +353,27 @@ void chaos_load::loop::generate(std::int64_t now) {
     auto body = "message " + std::to_string(++bodies) + " ";
     body.resize(body.size() + random() % 300, static_cast<char>('a' + bodies % 26));
     const auto where = c.rooms[random() % c.rooms.size()];
-    if (load.hush_ && where.lo % 2 == 0)
+    if (hushed && falls_silent(where))
       continue;
     if (c.device->post(where, std::move(body)))
       ++load.counters_.posted;
+  }
+}
+
+void chaos_load::loop::say_last() {
+  hushed = true;
+  std::set<conversation_id> said;
+  for (auto& c : clients) {
+    for (const auto where : c->rooms) {
+      if (!falls_silent(where) || said.contains(where) || !c->alive() ||
+          c->state.state != client::link_state::online)
+        continue;
+      if (const auto counter = c->device->post(where, "the last message here")) {
+        ++load.counters_.posted;
+        said.insert(where);
+        last_messages.insert({c->who.device, *counter});
+      }
+    }
   }
 }
 
@@ -401,6 +425,8 @@ void chaos_load::loop::revive(std::int64_t now) {
 
 void chaos_load::loop::tick(std::int64_t now) {
   revive(now);
+  if (load.hush_ && !hushed)
+    say_last();
   if (generating)
     generate(now);
   std::uint64_t unsettled = 0, online = 0;

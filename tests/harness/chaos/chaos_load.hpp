@@ -52,6 +52,7 @@ private:
 /// The figures of a progress line.
 struct load_counters {
   std::atomic<std::uint64_t> posted{0}, acked{0}, applied{0}, unsettled{0}, online{0}, withheld{0};
+  std::atomic<std::uint64_t> last_acked{0}; ///< of the last messages that `hush` asks for
 };
 
 class chaos_load {
@@ -66,8 +67,8 @@ public:
 
   /// Kills one of the clients while it sends, and restarts it a little later.
   void kill_client() { ++kills_wanted_; }
-  /// From now on half of the conversations stay silent, so that no later message can repair there what
-  /// a fault has left undone.
+  /// One last message, at once, in half of the conversations, which stay silent from then on: no later message
+  /// can repair there what a fault has left undone.
   void hush() { hush_ = true; }
   /// True when the set-up is complete and the clients chat. From here on no client requests codes.
   bool ready() const { return ready_; }

@@ -260,6 +260,15 @@ bool process_cluster::running(std::size_t node) {
   return !reap(at(node), false);
 }
 
+void process_cluster::kill_all() {
+  for (auto& p : nodes_) {
+    if (p.pid > 0)
+      ::kill(p.pid, SIGKILL);
+  }
+  for (std::size_t n = 1; n <= nodes_.size(); ++n)
+    kill(n);
+}
+
 void process_cluster::kill(std::size_t node) {
   auto& p = at(node);
   if (p.pid <= 0)

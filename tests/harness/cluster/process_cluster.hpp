@@ -62,6 +62,8 @@ public:
   void start_all();
   /// Sends SIGKILL and waits until the process has ended.
   void kill(std::size_t node);
+  /// Sends SIGKILL to every node before it waits for any of them, as when a rack loses its power.
+  void kill_all();
   /// Sends SIGSTOP and waits until the kernel reports that the process is stopped.
   void pause(std::size_t node);
   void resume(std::size_t node);
