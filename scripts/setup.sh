@@ -14,7 +14,7 @@ esac
 
 packages=(
   g++ cmake ninja-build ccache mold git procps curl openssl
-  libcaf-dev capnproto libcapnp-dev liblmdb-dev libssl-dev
+  libcaf-dev capnproto libcapnp-dev liblmdb-dev libssl-dev libjemalloc-dev
   libfmt-dev libspdlog-dev doctest-dev libcli11-dev libtomlplusplus-dev
   prometheus-cpp-dev libcurl4-openssl-dev
   librapidcheck-dev libexpected-dev nlohmann-json3-dev
