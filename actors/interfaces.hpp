@@ -136,8 +136,12 @@ struct raft_payloads { ///< from the node transport, raft lane
   node_id from{};
   std::vector<std::string> frames;
 };
-/// The link to a peer broke, or was given up.
+/// The session with a peer ended, or a new one begins: what was under way to or from it is lost.
 struct peer_lost {
+  node_id peer{};
+};
+/// A session with a peer begins; `peer_lost` came before.
+struct peer_begun {
   node_id peer{};
 };
 
@@ -189,6 +193,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::shard_effects)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::peer_payloads)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::raft_payloads)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::peer_lost)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::peer_begun)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::inbox_arrival)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::debt_batch)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::resident_idle)
@@ -326,6 +331,8 @@ using router_actor = caf::typed_actor<
     caf::reacts_to<peer_payloads>,
     // A peer is gone: calls that were forwarded to it are answered `timed_out`.
     caf::reacts_to<peer_lost>,
+    // A peer can be reached: it is told which shards are led here.
+    caf::reacts_to<peer_begun>,
     // From the store.
     caf::reacts_to<leadership_news>,
     // From sessions.

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <caf/stateful_actor.hpp>
 #include <deque>
+#include <set>
 
 namespace parley {
 namespace {
@@ -36,6 +37,10 @@ struct router_state {
   router_config config;
   router_wiring wiring;
   std::vector<node_id> leaders; ///< by shard; `none`: unknown
+  /// By shard: a replica here takes part, so nothing that peers say about its leader is believed.
+  std::vector<bool> knows_better;
+  std::set<node_id> peers; ///< those with which a session has begun
+  clock_point announce_at{};
   std::uint64_t last_number = 0;
   std::unordered_map<std::uint64_t, forwarded> forwards;
   std::unordered_map<std::uint64_t, hosted> guests;
@@ -177,36 +182,74 @@ void unpark(self_ptr self) {
   }
 }
 
-void leaders_changed(self_ptr self, const std::vector<core::leadership>& changes) {
+// --- who leads ---------------------------------------------------------------------------------------------
+// A replica that takes part here knows its leader. For all other shards (there is no replica here, or it
+// halted, was sealed, or waits for its state) this node depends on the leaders: each tells every peer which
+// shards it leads, when that changes, when a session begins, and again now and then.
+
+/// One that does not arrive is repeated later.
+void announce(router_state& st, const std::set<node_id>& to, const core::leads_payload& leads) {
+  if (leads.shards.empty() || !st.wiring.peers)
+    return;
+  const auto bytes = core::encode(core::peer_payload{leads});
+  for (const auto peer : to)
+    st.wiring.peers->send(peer, bytes);
+}
+
+core::leads_payload led_here(const router_state& st) {
+  core::leads_payload mine;
+  for (std::uint16_t s = 0; s < st.config.shards; ++s)
+    if (st.leaders[s] == st.config.node)
+      mine.shards.push_back(shard_id{s});
+  return mine;
+}
+
+struct new_leader {
+  shard_id shard{};
+  node_id leader{};
+};
+
+void set_leaders(self_ptr self, const std::vector<new_leader>& changes) {
   auto& st = self->state;
   std::vector<bool> moved(st.config.shards, false);
   core::leads_payload mine;
-  for (const auto& c : changes) {
-    const auto shard = number(c.shard);
-    if (shard >= st.leaders.size())
-      continue;
-    // Calls go to this node only when it can serve; until then they wait here instead of being refused there.
-    const auto leader = c.leader == st.config.node && !c.ready ? node_id::none : c.leader;
+  bool any = false;
+  for (const auto& [id, leader] : changes) {
+    const auto shard = number(id);
     if (st.leaders[shard] == leader)
       continue;
+    any = true;
     st.leaders[shard] = leader;
     moved[shard] = leader != node_id::none;
     if (leader == st.config.node)
-      mine.shards.push_back(c.shard);
+      mine.shards.push_back(id);
   }
+  if (!any) // most announcements repeat what is known
+    return;
   for (auto& [n, s] : st.sessions)
     if (moved[number(home_shard(s.user, st.config.shards))])
       caf::anon_send(s.it, atom::rehome_v);
-  if (!mine.shards.empty() && st.wiring.peers) {
-    std::vector<node_id> told;
-    for (const auto& nodes : st.wiring.replica_nodes)
-      for (auto n : nodes)
-        if (n != st.config.node && std::find(told.begin(), told.end(), n) == told.end()) {
-          told.push_back(n);
-          st.wiring.peers->send(n, core::encode(core::peer_payload{mine}));
-        }
-  }
+  announce(st, st.peers, mine);
   unpark(self);
+}
+
+/// From this node's replicas.
+void leaders_changed(self_ptr self, const std::vector<core::leadership>& news) {
+  auto& st = self->state;
+  std::vector<new_leader> changes;
+  for (const auto& c : news) {
+    const auto shard = number(c.shard);
+    if (shard >= st.leaders.size())
+      continue;
+    st.knows_better[shard] = c.takes_part;
+    // Calls go to this node only when it can serve; until then they wait here instead of being refused there.
+    const auto leader = c.leader == st.config.node && !c.ready ? node_id::none : c.leader;
+    // What a replica that takes no part says is a hint: it must not displace what a leader said of itself.
+    const bool unknown = st.leaders[shard] == node_id::none || st.leaders[shard] == st.config.node;
+    if (c.takes_part || unknown)
+      changes.push_back({c.shard, leader});
+  }
+  set_leaders(self, changes);
 }
 
 void count_refused(router_state& st) {
@@ -264,12 +307,12 @@ void take_deliveries(router_state& st, core::deliveries_payload& pushed) {
 }
 
 void learn_leaders(self_ptr self, node_id peer, const core::leads_payload& leads) {
-  std::vector<core::leadership> news;
+  const auto& st = self->state;
+  std::vector<new_leader> changes;
   for (auto s : leads.shards)
-    if (!self->state.wiring.shards.contains(
-            static_cast<std::uint16_t>(number(s)))) // a local replica knows better
-      news.push_back({s, {}, 0, peer, false});
-  leaders_changed(self, news);
+    if (number(s) < st.leaders.size() && !st.knows_better[number(s)])
+      changes.push_back({s, peer});
+  set_leaders(self, changes);
 }
 
 /// What cannot be read, or is of a kind that this node does not know, is refused (an item of a
@@ -304,12 +347,22 @@ void lose_peer(self_ptr self, node_id peer) {
     }
   }
   std::erase_if(st.guests, [&](const auto& g) { return g.second.from == peer; });
+  st.peers.erase(peer);
   // It stays the known leader of its shards: until an election names another, calls to it are refused at once.
+}
+
+void meet_peer(router_state& st, node_id peer) {
+  st.peers.insert(peer);
+  announce(st, {peer}, led_here(st));
 }
 
 void sweep(self_ptr self) {
   auto& st = self->state;
   const auto now = self->clock().now();
+  if (st.announce_at <= now) {
+    st.announce_at = now + st.config.announce_every;
+    announce(st, st.peers, led_here(st));
+  }
   answers out;
   while (!st.waiting.empty() && st.waiting.front().deadline <= now) {
     out.refuse(st.waiting.front().call, ec::unavailable, 100);
@@ -338,6 +391,8 @@ wired_router_actor::behavior_type router(self_ptr self, router_config config) {
   auto& st = self->state;
   st.config = config;
   st.leaders.assign(config.shards, node_id::none);
+  st.knows_better.assign(config.shards, false);
+  st.announce_at = self->clock().now() + config.announce_every;
   self->delayed_send(self, config.sweep_every, atom::sweep_v);
   return {
       [self](router_wiring& wiring) { self->state.wiring = std::move(wiring); },
@@ -372,6 +427,7 @@ wired_router_actor::behavior_type router(self_ptr self, router_config config) {
           from_peer(self, p.from, bytes);
       },
       [self](peer_lost& p) { lose_peer(self, p.peer); },
+      [self](peer_begun& p) { meet_peer(self->state, p.peer); },
       [self](leadership_news& news) { leaders_changed(self, news.changes); },
       [self](const session_here& s) { self->state.sessions.insert_or_assign(s.number, s); },
       [self](const session_gone& s) { self->state.sessions.erase(s.number); },
@@ -396,6 +452,8 @@ caf::error validate(const router_config& config) {
     return bad("forwarded_max");
   if (config.sweep_every.count() < 1)
     return bad("sweep_every");
+  if (config.announce_every < config.sweep_every)
+    return bad("announce_every");
   if (config.park_for < config.sweep_every)
     return bad("park_for");
   if (config.answer_within < config.sweep_every)

@@ -32,6 +32,9 @@ struct router_config {
   std::size_t hosted_max = 65'536;                 ///< calls of other nodes under way here; above: overloaded
   std::chrono::milliseconds hosted_within{10'000}; ///< then they are answered `timed_out`
   std::chrono::milliseconds sweep_every{100};
+  /// Peers are told again which shards are led here: what they did not believe while their own replica took
+  /// part, they may need when it stops.
+  std::chrono::milliseconds announce_every{5000};
   /// Of one payload to another node. More is split: a link refuses what is larger than its queue. A single
   /// item that is larger travels alone.
   std::size_t payload_bytes_max = 256 << 10;
@@ -42,10 +45,8 @@ caf::error validate(const router_config& config);
 /// What the ROUTER is sent once, before the first call: shards need the router's handle, so they are spawned
 /// after it. The port outlives every actor.
 struct router_wiring {
-  std::unordered_map<std::uint16_t, shard_actor> shards; ///< replicas on this node
+  std::unordered_map<std::uint16_t, shard_actor> shards; ///< all shards, with a replica here or without
   peer_port* peers = nullptr;
-  /// The nodes with a replica of each shard. The router announces to them which shards it leads.
-  std::vector<std::vector<node_id>> replica_nodes;
 };
 
 } // namespace parley

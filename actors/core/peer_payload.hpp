@@ -55,7 +55,7 @@ struct deliveries_payload {
     return f(items);
   }
 };
-/// "I lead these now": for nodes that hold no replica of them.
+/// "I lead these now": for nodes without a replica that takes part in them.
 struct leads_payload {
   std::vector<shard_id> shards;
   template <class F>

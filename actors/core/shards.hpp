@@ -28,6 +28,9 @@ struct leadership {
   std::uint64_t term = 0;
   node_id leader{};   ///< `none`: unknown
   bool ready = false; ///< leader is this node and an entry of its own term has applied: serve
+  /// A replica on this node votes and follows, so it knows better than other nodes who leads. Without it (it
+  /// halted, was sealed, or waits for its state) `leader` is what was known last, or a guess.
+  bool takes_part = false;
 };
 /// For metrics, `parley top` and tests.
 struct replica_status {

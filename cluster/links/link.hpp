@@ -46,6 +46,8 @@ public:
   virtual void received(node_id from, lane on, std::vector<std::string> payloads) = 0;
   /// The session with `peer` ended or a new one begins: everything under way on either lane is lost.
   virtual void reset(node_id peer) = 0;
+  /// A session with `peer` begins, after its `reset`.
+  virtual void begun(node_id peer) = 0;
 };
 
 } // namespace parley::cluster

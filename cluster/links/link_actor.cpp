@@ -190,6 +190,7 @@ struct link_state {
     // other way round it would be lost after the reset that should report the loss.
     out->begin();
     context->events.reset(peer);
+    context->events.begun(peer);
     log::info("link-up", {{"peer", peer}, {"session", session}, {"version", version}});
   }
 

@@ -110,10 +110,6 @@ public:
       auto shard = spawn_shard(system_, shard_id{s}, each, *reader_, store_, router_);
       rw.shards.emplace(s, shard);
       sw.shards.emplace(s, shard);
-      std::vector<node_id> nodes;
-      for (const auto& m : first_members(founding_, shard_id{s}))
-        nodes.push_back(m.node);
-      rw.replica_nodes.push_back(std::move(nodes));
     }
     rw.peers = this;
     sw.router = router_;
@@ -223,6 +219,7 @@ public:
     caf::anon_send(store_, peer_lost{peer});
     caf::anon_send(router_, peer_lost{peer});
   }
+  void begun(node_id peer) override { caf::anon_send(router_, peer_begun{peer}); }
   // --- raft_port, peer_port
   void send_raft(node_id to, std::string frame) override { links_->send(to, lane::raft, std::move(frame)); }
   bool send(node_id to, std::string payload) override {

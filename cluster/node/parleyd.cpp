@@ -43,6 +43,10 @@ public:
     if (auto* e = to_.load())
       e->reset(peer);
   }
+  void begun(node_id peer) override {
+    if (auto* e = to_.load())
+      e->begun(peer);
+  }
 
 private:
   std::atomic<link_events*> to_{nullptr};

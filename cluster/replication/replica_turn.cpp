@@ -262,10 +262,15 @@ void replica::report_leadership() {
   now.shard = shard_;
   now.gen = record_.gen;
   now.term = record_.term;
+  now.takes_part = raft_ != nullptr;
   now.leader = leader_node();
+  // Without a group nobody here learns who leads. What was known last is a better hint than nothing, unless it
+  // was this replica.
+  if (!now.takes_part && now.leader == node_id::none && told_.leader != host_.config.node)
+    now.leader = told_.leader;
   now.ready = was_leading_ && led_from_ != 0 && visible_ >= led_from_;
   if (now.gen == told_.gen && now.term == told_.term && now.leader == told_.leader &&
-      now.ready == told_.ready)
+      now.ready == told_.ready && now.takes_part == told_.takes_part)
     return;
   told_ = now;
   host_.news.leaderships.push_back(now);

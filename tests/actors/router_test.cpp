@@ -57,7 +57,6 @@ struct fixture : test::actor_fixture {
     it = spawn_router(sys, config);
     router_wiring w;
     w.peers = &peers;
-    w.replica_nodes = {{here, there, elsewhere}, {there, elsewhere}};
     w.shards.emplace(0, sys.spawn([all = at_shard.all](shard_actor::pointer) -> shard_actor::behavior_type {
       return {
           [all](call_batch& b) {
@@ -71,13 +70,32 @@ struct fixture : test::actor_fixture {
       };
     }));
     caf::anon_send(it, std::move(w));
+    for (auto peer : {there, elsewhere})
+      caf::anon_send(it, peer_begun{peer});
     run();
   }
-  void leads(shard_id s, node_id who, bool ready = true) {
+  /// News of a replica here.
+  void leads(shard_id s, node_id who, bool ready = true, bool takes_part = true) {
     leadership_news n;
-    n.changes.push_back({s, generation{1}, 1, who, ready && who == here});
+    n.changes.push_back({s, generation{1}, 1, who, ready && who == here, takes_part});
     caf::anon_send(it, std::move(n));
     run();
+  }
+  /// The replica here halts, or is gone; `knew` led when it did.
+  void halts(shard_id s, node_id knew) { leads(s, knew, false, false); }
+  /// Where a call for the shard is sent; `none`: it waits here.
+  node_id way_of(shard_id s) {
+    peers.sent.clear();
+    ask(99, s);
+    return peers.sent.empty() ? node_id::none : peers.sent.at(0).first;
+  }
+  /// To whom this node said since the last look that it leads `s`.
+  std::vector<node_id> told_of(shard_id s) {
+    std::vector<node_id> told;
+    for (const auto& [to, p] : std::exchange(peers.sent, {}))
+      if (const auto* l = std::get_if<core::leads_payload>(&p); l && l->shards == std::vector{s})
+        told.push_back(to);
+    return told;
   }
   void ask(std::uint64_t number, shard_id s) {
     call_batch b;
@@ -289,18 +307,77 @@ TEST_CASE_FIXTURE(fixture, "waiting calls go to the leader as soon as there is o
 TEST_CASE_FIXTURE(fixture, "a new leadership here is told to every other node once") {
   start();
   leads(local, here);
-  std::vector<node_id> told;
-  for (const auto& [to, p] : peers.sent)
-    if (std::holds_alternative<core::leads_payload>(p))
-      told.push_back(to);
-  CHECK(told == std::vector{there, elsewhere});
-  peers.sent.clear();
+  CHECK(told_of(local) == std::vector{there, elsewhere});
   leads(local, here);
   CHECK(peers.sent.empty());
 }
 
-TEST_CASE_FIXTURE(fixture, "what a peer says of a shard that has a replica here is not believed") {
+TEST_CASE_FIXTURE(fixture, "a peer that connects later learns which shards are led here, a founder or not") {
+  const node_id newcomer{7};
   start();
+  leads(local, here);
+  peers.sent.clear();
+  caf::anon_send(it, peer_begun{newcomer});
+  run();
+  CHECK(told_of(local) == std::vector{newcomer});
+  leads(shard_id{2}, here);
+  CHECK(told_of(shard_id{2}) == std::vector{there, elsewhere, newcomer});
+  caf::anon_send(it, peer_lost{newcomer});
+  leads(shard_id{3}, here);
+  CHECK(told_of(shard_id{3}) == std::vector{there, elsewhere});
+}
+
+TEST_CASE_FIXTURE(fixture, "peers are told again: what they did not believe then, they may need later") {
+  config.announce_every = 1s;
+  start();
+  leads(local, here);
+  peers.sent.clear();
+  wait(1200ms);
+  CHECK(told_of(local) == std::vector{there, elsewhere});
+  leads(local, there);
+  peers.sent.clear();
+  wait(1200ms);
+  CHECK(peers.sent.empty()); // nothing is led here
+}
+
+TEST_CASE_FIXTURE(fixture, "a node without a replica of a shard learns from its leader who that is") {
+  start();
+  ask(1, local); // every shard has its actor here
+  CHECK(peers.sent.empty());
+  from_peer(there, core::leads_payload{{local, shard_id{400}}});
+  CHECK(peers.take<core::calls_payload>().size() == 1);
+  from_peer(elsewhere, core::leads_payload{{local}});
+  CHECK(way_of(local) == elsewhere);
+}
+
+TEST_CASE_FIXTURE(fixture, "a node whose replica halted believes the peer that leads its shard") {
+  start();
+  leads(local, there);
+  from_peer(elsewhere, core::leads_payload{{local}});
+  CHECK(way_of(local) == there); // the replica here knows better
+  halts(local, there);
+  CHECK(way_of(local) == there); // known last
+  from_peer(elsewhere, core::leads_payload{{local}});
+  CHECK(way_of(local) == elsewhere);
+  halts(local, there); // what is known of old displaces nothing
+  CHECK(way_of(local) == elsewhere);
+  leads(local, there); // it takes part again
+  CHECK(way_of(local) == there);
+}
+
+TEST_CASE_FIXTURE(fixture, "calls for a shard whose replica halted while it led wait for the next leader") {
+  start();
+  leads(local, here);
+  halts(local, node_id::none);
+  CHECK(way_of(local) == node_id::none);
+  CHECK(at_shard.take().empty());
+  from_peer(there, core::leads_payload{{local}});
+  CHECK(peers.take<core::calls_payload>().size() == 1);
+}
+
+TEST_CASE_FIXTURE(fixture, "what a peer says of a shard whose replica here takes part is not believed") {
+  start();
+  leads(local, node_id::none); // an election is under way
   from_peer(there, core::leads_payload{{local, remote}});
   ask(1, local);
   ask(2, remote);

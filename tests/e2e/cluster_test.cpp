@@ -150,3 +150,23 @@ TEST_CASE("what one sends, the other receives, and both ticks come back") {
   bob.device->ack_read(c, seq_no{1});
   CHECK(t.until(5s, [&] { return alice.read == seq_no{1}; }));
 }
+
+TEST_CASE("in a cluster of more nodes than replicas, each node serves every user") {
+  process_cluster_config c;
+  c.nodes = 5;
+  town t{c};
+  const auto all = t.settings.seeds;
+  std::vector<std::unique_ptr<person>> people;
+  for (std::size_t node = 1; node <= c.nodes; ++node) {
+    t.settings.seeds = {all[node - 1]}; // a client that knows no other node
+    people.push_back(std::make_unique<person>(t, node));
+    CHECK(node_of(*people.back()) == node);
+  }
+  for (std::size_t i = 0; i < people.size(); ++i) {
+    CAPTURE(i);
+    auto& from = *people[i];
+    auto& to = *people[(i + 1) % people.size()];
+    REQUIRE(from.device->post(from.chat_with(to), "hello"));
+    CHECK(t.until(15s, [&] { return !to.heard.empty(); }));
+  }
+}

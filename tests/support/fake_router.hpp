@@ -7,9 +7,9 @@ namespace parley::test {
 template <class OnCalls, class OnDeliveries>
 router_actor::behavior_type router_behavior(OnCalls on_calls, OnDeliveries on_deliveries) {
   return {
-      std::move(on_calls),        [](answer_batch&) {},       std::move(on_deliveries),
-      [](peer_payloads&) {},      [](peer_lost&) {},          [](leadership_news&) {},
-      [](const session_here&) {}, [](const session_gone&) {}, [](atom::sweep) {},
+      std::move(on_calls),        [](answer_batch&) {}, std::move(on_deliveries), [](peer_payloads&) {},
+      [](peer_lost&) {},          [](peer_begun&) {},   [](leadership_news&) {},  [](const session_here&) {},
+      [](const session_gone&) {}, [](atom::sweep) {},
   };
 }
 

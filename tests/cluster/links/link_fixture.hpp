@@ -77,9 +77,17 @@ public:
     entries.push_back({peer, true, lane::raft, {}});
     ++resets[peer];
   }
+  void begun(node_id peer) override {
+    std::lock_guard guard{mutex};
+    ++begins[peer];
+  }
   std::size_t resets_of(node_id peer) {
     std::lock_guard guard{mutex};
     return resets[peer];
+  }
+  std::size_t begins_of(node_id peer) {
+    std::lock_guard guard{mutex};
+    return begins[peer];
   }
   /// Payloads of one lane since the last reset.
   std::vector<std::string> latest(node_id peer, lane on) {
@@ -102,7 +110,7 @@ public:
   }
   std::mutex mutex;
   std::vector<entry> entries;
-  std::map<node_id, std::size_t> resets;
+  std::map<node_id, std::size_t> resets, begins;
   std::size_t bytes = 0;
   bool keep_payloads = true;
 };

@@ -315,6 +315,8 @@ TEST_CASE("a peer that restarts begins anew: both sides hear of it before anythi
     CHECK(eventually([&] { return b.events.latest(one, lane::raft) == numbered(100); }));
     CHECK(eventually([&] { return a.events.latest(two, lane::raft) == numbered(100); }));
     CHECK(b.events.entries.front().is_reset);
+    CHECK(a.events.begins_of(two) == static_cast<std::size_t>(life + 1)); // not when the one before ended
+    CHECK(b.events.begins_of(one) == 1);
     const auto resets = a.events.resets_of(two);
     b.transport->stop();
     b.system.reset();

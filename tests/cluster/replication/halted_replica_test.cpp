@@ -28,6 +28,10 @@ TEST_CASE_FIXTURE(three_nodes,
   CHECK(old.halts[0].at.shard == s0);
   CHECK(old.rows(s0) == std::vector<std::string>{"a", "b"});
   CHECK(old.engine->status(s1)->as != replica_status::role::halted);
+  CHECK_FALSE(old.leads[s0].takes_part);
+  CHECK(old.leads[s0].leader == l.who.node); // known last
+  CHECK(old.leads[s1].takes_part);
+  CHECK(l.leads[s0].takes_part);
 
   commit("d"); // the shard goes on without it, and so do the node's other shards
   commit("other", s1);
@@ -54,6 +58,9 @@ TEST_CASE_FIXTURE(three_nodes, "a leader that cannot apply lets another one lead
   REQUIRE(until([&] { return l.refused.contains(t); }));
   CHECK(l.refused[t] == ec::timed_out); // it is stored: another replica applies it
   CHECK(l.engine->status(s0)->as == replica_status::role::halted);
+  CHECK(l.leads[s0].leader == node_id::none);
+  CHECK_FALSE(l.leads[s0].ready);
+  CHECK_FALSE(l.leads[s0].takes_part);
   REQUIRE(until([&] { return leader() && leader() != &l; }));
   commit("b");
   CHECK(leader()->rows(s0) == std::vector<std::string>{"a", "new", "b"});
