@@ -286,15 +286,21 @@ void host(self_ptr self, node_id peer, core::calls_payload& calls) {
   }
 }
 
-/// Answers to calls that were forwarded. One that was not asked of this peer, or is of another kind than the
-/// call, is ignored.
+/// Answers to calls that were forwarded. The call goes on waiting if one was not asked of this peer, or is of
+/// another kind than the call: the right answer may still come.
 void take_answers(router_state& st, node_id peer, core::answers_payload& got) {
   answers out;
   for (auto& a : got.items) {
-    auto f = st.forwards.extract(a.number);
-    if (f.empty() || f.mapped().to != peer || f.mapped().who.kind != kind_of(a.what))
+    const auto f = st.forwards.find(a.number);
+    if (f == st.forwards.end()) // overdue, or answered before
       continue;
-    out.add(f.mapped().who.reply_to, f.mapped().who.number, std::move(a.what));
+    const auto& [who, to, deadline] = f->second;
+    if (to != peer || who.kind != kind_of(a.what)) {
+      count_refused(st);
+      continue;
+    }
+    out.add(who.reply_to, who.number, std::move(a.what));
+    st.forwards.erase(f);
   }
 }
 
@@ -405,9 +411,11 @@ wired_router_actor::behavior_type router(self_ptr self, router_config config) {
         auto& st = self->state;
         outgoing out{st};
         for (auto& a : batch.answers) {
-          auto g = st.guests.extract(a.number);
-          if (!g.empty())
-            out.answer(g.mapped().from, g.mapped().number, std::move(a.what));
+          const auto g = st.guests.find(a.number);
+          if (g == st.guests.end() || g->second.kind != kind_of(a.what))
+            continue;
+          out.answer(g->second.from, g->second.number, std::move(a.what));
+          st.guests.erase(g);
         }
       },
       [self](delivery_batch& batch) {

@@ -16,8 +16,9 @@ public:
 
 /// What the router could not pass on. Thread: any.
 struct router_counters {
-  counter payloads_refused{
-      0}; ///< of peers: unreadable, or of a kind that this node does not know; and commands
+  /// Of peers: payloads that are unreadable or of a kind that this node does not know, such commands, and
+  /// answers that do not belong to the call whose number they have.
+  counter payloads_refused{0};
   counter payloads_unsent{0}; ///< answers and deliveries that the link did not take
 };
 

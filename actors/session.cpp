@@ -185,9 +185,11 @@ void answered(self_ptr self, answer_batch& batch) {
   auto& st = self->state;
   std::vector<numbered_answer> out;
   for (auto& a : batch.answers) {
-    auto open = st.open.extract(a.number);
-    if (open.empty() || open.mapped().kind != kind_of(a.what))
+    const auto open = st.open.find(a.number);
+    // One of another kind than the call is wrong, and the call goes on waiting for the right one.
+    if (open == st.open.end() || open->second.kind != kind_of(a.what))
       continue;
+    st.open.erase(open);
     if (is_own(a.number))
       own_answered(self, a.number, a.what);
     else

@@ -215,7 +215,7 @@ std::vector<MetricFamily> collect(const node_facts& facts) {
       .value(read(facts.waiting.owed));
   p.family("peer_payloads_refused_total",
            "Payloads of other nodes that were refused because they could not be read or were of "
-           "an unknown kind.",
+           "an unknown kind, and answers that did not fit the call.",
            MetricType::Counter)
       .value(read(facts.router.payloads_refused));
   p.family(

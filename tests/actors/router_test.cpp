@@ -220,12 +220,38 @@ TEST_CASE_FIXTURE(fixture, "with a lost peer go the calls to it, and no others")
   CHECK(told(1) == ec::timed_out);
 }
 
-TEST_CASE_FIXTURE(fixture, "an answer of a node that was not asked is ignored") {
+TEST_CASE_FIXTURE(fixture, "an answer of a node that was not asked, or of another kind, ends no call") {
   start();
   leads(remote, there);
   ask(1, remote);
-  peer_answers(elsewhere, peers.take<core::calls_payload>().at(0).number);
+  const auto asked = peers.take<core::calls_payload>().at(0).number;
+  peer_answers(elsewhere, asked);
+  from_peer(there, core::answers_payload{{{asked, core::answer_to<core::attach>{}}}});
   CHECK(asker.answers.take().empty());
+  CHECK(counters.payloads_refused == 2);
+  peer_answers(there, asked);
+  CHECK(told(1) == ec::none);
+  peer_answers(there, asked); // once
+  CHECK(asker.answers.take().empty());
+  CHECK(counters.payloads_refused == 2);
+}
+
+TEST_CASE_FIXTURE(fixture, "an answer of another kind than the call of a peer is not passed on to it") {
+  start();
+  leads(local, here);
+  peer_asks(there, 77, local);
+  const auto asked = at_shard.take().at(0).number;
+  peers.sent.clear();
+  const auto answer = [&](core::answer what) {
+    answer_batch b;
+    b.answers.push_back({asked, std::move(what)});
+    caf::anon_send(it, std::move(b));
+    run();
+  };
+  answer(core::answer_to<core::attach>{});
+  CHECK(peers.sent.empty());
+  answer(core::answer_to<core::propose>{});
+  CHECK(peers.take<core::answers_payload>().size() == 1);
 }
 
 TEST_CASE_FIXTURE(fixture, "a node that does not lead says so and never passes a call on: no loops") {

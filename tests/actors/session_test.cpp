@@ -98,6 +98,17 @@ TEST_CASE_FIXTURE(fixture, "a call without an answer is answered `timed_out` in 
   CHECK(core::error_of(port->answers.back().what) == ec::timed_out);
 }
 
+TEST_CASE_FIXTURE(fixture, "an answer of another kind than the call does not lose the call") {
+  attach();
+  submit(1);
+  const auto sent = expect<core::submit>();
+  answer<core::propose>(sent, {});
+  CHECK(port->answers.empty());
+  answer<core::submit>(sent, {});
+  REQUIRE(port->answers.size() == 1);
+  CHECK(port->answers[0].number == 1);
+}
+
 TEST_CASE_FIXTURE(fixture, "too many sends of one connection are refused, and none of them travels") {
   config.user_burst_max = 2;
   config.user_refill_every = std::chrono::microseconds{10'000'000};
