@@ -185,21 +185,6 @@ std::uint64_t remember(store_state& st, const result_sink& reply_to, std::uint64
   return n;
 }
 
-void drain(store_state& st) {
-  const auto self = st.config.replication.node;
-  std::size_t turn = 0;
-  for (const auto& r : st.engine->status()) {
-    if (r.as != replica_status::role::leader)
-      continue;
-    std::vector<node_id> others;
-    for (const auto& m : r.members)
-      if (m.node != self)
-        others.push_back(m.node);
-    if (!others.empty())
-      st.engine->transfer_leadership(r.shard, others[turn++ % others.size()]);
-  }
-}
-
 void refuse_all(proposal_batch& batch, ec why) {
   results out;
   for (const auto& p : batch.proposals)
@@ -298,7 +283,7 @@ wired_store_actor::behavior_type store(self_ptr self, store_config config, stora
         if (!self->state.open)
           return;
         propose_kept(self);
-        drain(self->state);
+        self->state.engine->hand_over_all();
         queue_turn(self);
       },
       [self](atom::report, const report_sink& to) {

@@ -373,6 +373,15 @@ void replica::transfer_leadership(node_id to) {
   }
 }
 
+std::vector<node_id> replica::answering() const {
+  std::vector<node_id> out;
+  const auto long_ago = host_.now - host_.config.election_timeout.count();
+  for (std::size_t i = 0; was_leading_ && i < ids_.size(); ++i)
+    if (ids_[i] != self_ && contacts_[i].heard_at > long_ago)
+      out.push_back(record_.members[i].node);
+  return out;
+}
+
 void replica::seal(std::vector<member> next, std::uint64_t ticket) {
   if (record_.as == life::sealed || record_.as == life::tombstone || seal_in_log_ != 0)
     return refuse(ticket, ec::sealed);

@@ -58,6 +58,8 @@ public:
   void propose(std::uint64_t ticket, std::string_view command);
   void read(std::uint64_t ticket);
   void transfer_leadership(node_id to);
+  /// While leading: the other members that have answered within an election time-out.
+  std::vector<node_id> answering() const;
   void seal(std::vector<member> next, std::uint64_t ticket);
   /// Raft's timer. Those of leaders are called together, so that their heartbeats share frames.
   void timeout();

@@ -273,6 +273,16 @@ void replication::transfer_leadership(shard_id shard, node_id to) {
   }
 }
 
+void replication::hand_over_all() {
+  auto turn = impl_->hand_overs++; // the shards' leaderships are spread, too
+  for (auto& [shard, r] : impl_->replicas) {
+    if (!r->leads())
+      continue;
+    if (const auto targets = r->answering(); !targets.empty())
+      transfer_leadership(shard, targets[turn++ % targets.size()]);
+  }
+}
+
 void replication::seal(shard_id shard, std::vector<member> next, std::uint64_t ticket) {
   if (auto* r = impl_->find(shard))
     r->seal(std::move(next), ticket);

@@ -33,6 +33,7 @@ public:
   /// Election timers, soonest first; an entry counts only while it is its replica's `queued_deadline`.
   std::vector<std::pair<std::int64_t, shard_id>> timers;
   std::int64_t next_common = 0;
+  std::size_t hand_overs = 0; ///< of all leaderships, so far
   bool accepts_proposals = true;
   bool wrote = false;
 };

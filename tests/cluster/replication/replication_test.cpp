@@ -172,6 +172,48 @@ TEST_CASE_FIXTURE(three_nodes, "leadership is handed over when asked") {
   CHECK(until([&] { return leader() && leader()->who.node == to; }, 200));
 }
 
+TEST_CASE_FIXTURE(three_nodes, "a node that hands its leaderships over asks another member each time") {
+  commit("a");
+  auto& l = settle();
+  std::set<node_id> asked;
+  for (int turn = 0; turn < 2; ++turn) {
+    l.engine->hand_over_all();
+    REQUIRE(until([&] { return leader() && leader() != &l; }));
+    asked.insert(leader()->who.node);
+    leader()->engine->transfer_leadership(s0, l.who.node);
+    REQUIRE(until([&] { return leader() == &l; }));
+  }
+  CHECK(asked.size() == 2);
+}
+
+TEST_CASE_FIXTURE(three_nodes, "leaderships are not handed to a member that is dead, or that halted") {
+  commit("a");
+  REQUIRE(until([&] { return same(1); }));
+  auto& l = settle();
+  std::vector<test_node*> others;
+  for (auto& [id, n] : nodes)
+    if (n.get() != &l)
+      others.push_back(n.get());
+  std::size_t gone = 0;
+  SUBCASE("the first") {
+    gone = 0;
+  }
+  SUBCASE("the second") {
+    gone = 1;
+  }
+  SUBCASE("a halted one") {
+    others[gone]->machine->unknown = {"new"};
+    propose(l, "new");
+    REQUIRE(until([&] { return !others[gone]->halts.empty(); }));
+  }
+  if (others[gone]->halts.empty())
+    crash(*others[gone]);
+  until([] { return false; }, 3'000);
+  REQUIRE(leader() == &l);
+  l.engine->hand_over_all();
+  CHECK(until([&] { return leader() == others[1 - gone]; }, 200));
+}
+
 TEST_CASE_FIXTURE(three_nodes, "all crash and come back, and nothing acknowledged is lost") {
   for (int round = 0; round < 5; ++round) {
     commit("r" + std::to_string(round));
