@@ -155,8 +155,13 @@ void replica::apply_entry(storage::write_txn& txn, std::uint64_t index, std::str
       return halt(at, std::move(*why));
     }
   }
-  if (!in.ok() || tickets != 0)
+  if (tickets != 0)
     broken("an entry is not what was proposed", shard_, record_.gen, index, tickets);
+  if (!in.ok()) {
+    record_.applied_commands = std::max(n, before);
+    record_dirty_ = true;
+    return halt(at, "the commands of an entry in its log cannot be told apart: it is damaged");
+  }
   applied();
 }
 

@@ -50,6 +50,48 @@ TEST_CASE_FIXTURE(three_nodes,
   CHECK(old.rows(s0) == std::vector<std::string>{"a", "b", "new", "c", "d"});
 }
 
+TEST_CASE_FIXTURE(three_nodes,
+                  "an entry that is damaged in its middle is applied up to there, exactly once") {
+  commit("a");
+  REQUIRE(until([&] { return same(1); }));
+  auto& l = settle();
+  auto& n =
+      *std::find_if(nodes.begin(), nodes.end(), [&](auto& each) { return each.second.get() != &l; })->second;
+  n.machine->unknown = {"b"}; // so the entry is in its log and not applied
+  propose(l, "b");
+  propose(l, "c");
+  const auto last = propose(l, "d");
+  REQUIRE(until([&] { return l.machine->answered.contains(last); }));
+  REQUIRE(until([&] { return n.engine->status(s0)->as == replica_status::role::halted; }));
+  crash(n);
+  const auto change = [&](char by) { // the length of "d" claims another byte
+    auto txn = n.env.begin_write();
+    for (auto [key, row] : n.env.dump(storage::table::log)) {
+      if (!row.ends_with('d'))
+        continue;
+      row[row.size() - 1 - sizeof(std::uint32_t)] += by;
+      txn->put(storage::table::log, key, row);
+    }
+    REQUIRE(txn->commit() == ec::none);
+  };
+  change(1);
+  for (int life = 0; life < 2; ++life) {
+    CAPTURE(life);
+    start(n);
+    REQUIRE(until([&] { return n.engine->status(s0)->as == replica_status::role::halted; }));
+    CHECK(n.engine->status(s0)->halted_because.find("damaged") != std::string::npos);
+    CHECK(n.rows(s0) == std::vector<std::string>{"a", "b", "c"});
+    const auto record = decode_record(*n.env.begin_read()->get(storage::table::node, record_key(s0)));
+    REQUIRE(record.it);
+    CHECK(record.it->applied_commands == 2);
+    crash(n);
+  }
+  change(-1);
+  start(n);
+  CHECK(until([&] { return same(4); }));
+  CHECK(n.rows(s0) == std::vector<std::string>{"a", "b", "c", "d"});
+}
+
 TEST_CASE_FIXTURE(three_nodes, "a leader that cannot apply lets another one lead, and promises nothing") {
   commit("a");
   auto& l = settle();
