@@ -416,7 +416,7 @@ void replica::end_generation(succession s, state_at_seal state) {
 }
 
 void replica::bury() {
-  if (record_.as != life::sealed)
+  if (frozen_ || record_.as != life::sealed)
     return;
   record_.as = life::tombstone;
   cleaning_ = record_dirty_ = true;

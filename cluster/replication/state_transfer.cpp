@@ -36,9 +36,10 @@ const member* find_member(const std::vector<member>& members, shard_id shard, ge
   return nullptr;
 }
 
-/// A tombstone still has the number of its generation, but no state: it empties both slots.
+/// A tombstone still has the number of its generation, but no state: it empties both slots. A halted replica
+/// keeps what it has.
 bool takes_state(const replica& r) {
-  return r.record().as == life::live || r.record().as == life::waiting;
+  return !r.halted() && (r.record().as == life::live || r.record().as == life::waiting);
 }
 
 } // namespace
@@ -49,11 +50,13 @@ void state_transfers::receive(node_id from, const message_header& h, std::string
   if (h.type == message_type::transfer_ack)
     return on_ack(from, h, body);
   auto* r = node_.find(h.shard);
-  if (!r || !takes_state(*r) || h.gen != r->record().gen || h.to != r->self())
+  if (!r || h.gen != r->record().gen || h.to != r->self())
     return;
-  if (h.type == message_type::transfer_begin)
-    on_begin(*r, from, h, body);
-  else if (h.type == message_type::transfer_chunk)
+  if (h.type == message_type::transfer_begin) // refused by one that takes none, or its sender would wait
+    return on_begin(*r, from, h, body);
+  if (!takes_state(*r))
+    return;
+  if (h.type == message_type::transfer_chunk)
     on_chunk(*r, from, h, body);
   else if (const auto t = in_.find(h.shard); t != in_.end()) { // stop
     reader in{body};
@@ -222,8 +225,8 @@ void state_transfers::on_begin(replica& r, node_id from, const message_header& h
   t.progress = node_.host.now;
   const auto& record = r.record();
   const bool wanted =
-      record.as == life::waiting ||
-      (record.as == life::live && r.raft() && r.node_of(h.from) == from && t.index > record.applied_index);
+      takes_state(r) && (record.as == life::waiting ||
+                         (r.raft() && r.node_of(h.from) == from && t.index > record.applied_index));
   if (!in.ok() || t.index == 0 || t.term == 0)
     return;
   if (const auto old = in_.find(h.shard); old != in_.end()) {
@@ -382,7 +385,7 @@ void state_transfers::tick() {
   for (const auto shard : stale)
     abandon(shard);
   for (auto& [shard, r] : node_.replicas)
-    if (r->record().as == life::waiting && !r->installing())
+    if (r->record().as == life::waiting && !r->halted() && !r->installing())
       fetch(*r);
 }
 

@@ -1,4 +1,5 @@
 // What a replica does that meets what it cannot take: it halts alone.
+#include "cluster/replication/peer_frames.hpp"
 #include "tests/cluster/replication/replication_fixture.hpp"
 
 using namespace parley;
@@ -137,6 +138,82 @@ TEST_CASE_FIXTURE(three_nodes,
   commit("b");
   CHECK(until([&] { return same(3); }));
   CHECK(old[0]->rows(s0) == std::vector<std::string>{"a", "new", "b"});
+}
+
+namespace {
+
+/// A row of the replica's log that a newer version wrote: the replica halts when the node starts.
+void put_newer_row(storage::write_txn& txn, generation gen) {
+  std::string row(row_header_bytes, '\0');
+  put_row_header(row, {s0, gen, entry_kind::commands, 2, 1});
+  row[0] = 2;
+  txn.append(storage::table::log, log_key(1), row);
+}
+
+std::string record_of(test_node& n) {
+  return std::string{*n.env.begin_read()->get(storage::table::node, record_key(s0))};
+}
+
+} // namespace
+
+TEST_CASE_FIXTURE(three_nodes, "a replica that waits for its state and halted takes none") {
+  commit("a");
+  auto& l = settle();
+  auto& n = add(on(4));
+  const std::vector<member> next{on(1), on(2), on(4)};
+  l.engine->seal(s0, next, 1000);
+  REQUIRE(until([&] { return l.seals.size() == 1; }));
+  std::string record;
+  {
+    replica_record r;
+    r.as = replica_record::life::waiting;
+    r.gen = generation{2};
+    r.members = next;
+    r.origin = succession{generation{1}, l.engine->status(s0)->applied_index, 1, members, next};
+    record = encode(r);
+    auto txn = n.env.begin_write();
+    txn->put(storage::table::node, record_key(s0), record);
+    put_newer_row(*txn, r.gen);
+    REQUIRE(txn->commit() == ec::none);
+  }
+  start(n);
+  until([] { return false; }, 10'000); // the leader of the next generation tries to send it the state
+  CHECK(n.engine->status(s0)->as == replica_status::role::halted);
+  CHECK(record_of(n) == record);
+  CHECK(n.env.rows(storage::table::state) == 0);
+  REQUIRE(n.halts.size() == 1);
+  CHECK(n.halts[0].at.shard == s0);
+}
+
+TEST_CASE_FIXTURE(test_cluster, "a sealed replica that halted is not buried: it keeps its record and rows") {
+  auto& n = add(on(3));
+  std::string record;
+  {
+    replica_record r;
+    r.as = replica_record::life::sealed;
+    r.gen = generation{1};
+    r.members = {on(1), on(2), on(3)};
+    r.ending = succession{generation{1}, 5, 1, r.members, {on(1), on(2)}};
+    record = encode(r);
+    auto txn = n.env.begin_write();
+    txn->put(storage::table::node, record_key(s0), record);
+    put_newer_row(*txn, r.gen);
+    storage::shard_txn{*txn, s0, 0}.put("1", "a");
+    REQUIRE(txn->commit() == ec::none);
+  }
+  start(n);
+  for (const auto from : {node_id{1}, node_id{2}}) { // both successors have the state
+    frame_batcher out{1024};
+    out.start(n.who.node, frame_batcher::leaves::early, {message_type::confirmed, s0, generation{2}, 0, 0});
+    out.finish();
+    std::vector<frame> frames;
+    out.take(frame_batcher::leaves::early, frames);
+    n.engine->receive(from, frames.at(0).bytes, mono_ms{now});
+  }
+  until([] { return false; }, 1'000);
+  CHECK(n.engine->status(s0)->as == replica_status::role::halted);
+  CHECK(record_of(n) == record);
+  CHECK(n.env.rows(storage::table::state) == 1);
 }
 
 TEST_CASE_FIXTURE(three_nodes, "a record that cannot be read halts its replica and is left as it is") {
