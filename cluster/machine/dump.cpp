@@ -237,8 +237,10 @@ tl::expected<dump_totals, storage::failure> dump_node(const std::string& data_di
     // A log may end before what was applied, if it was trimmed up to there.
     const auto last_index = std::max(record->applied_index, end == ends.end() ? 0 : end->second);
     text.add(
-        R"({{"shard":{},"generation":{},"life":"{}","applied_index":{},"last_index":{},"state_hash":"{}"}})",
-        number(shard), number(record->gen), name(record->as), record->applied_index, last_index, hash);
+        R"({{"shard":{},"generation":{},"life":"{}","applied_index":{},"applied_commands":{},"last_index":{},)"
+        R"("state_hash":"{}"}})",
+        number(shard), number(record->gen), name(record->as), record->applied_index, record->applied_commands,
+        last_index, hash);
     ++totals.replicas;
     totals.messages += *messages;
   }

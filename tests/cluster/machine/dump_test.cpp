@@ -35,7 +35,8 @@ core::command submitted(std::uint64_t counter, const std::string& body) {
 }
 
 /// A stopped node's directory, with one replica that applied `commands` in `slot`.
-void leave_node(const std::string& path, std::uint8_t slot, const std::vector<core::command>& commands) {
+void leave_node(const std::string& path, std::uint8_t slot, const std::vector<core::command>& commands,
+                std::uint32_t applied_commands = 0) {
   REQUIRE(storage::data_directory::lock(path).has_value());
   auto env = storage::lmdb_environment::open(path, small_config());
   REQUIRE(env.has_value());
@@ -45,6 +46,7 @@ void leave_node(const std::string& path, std::uint8_t slot, const std::vector<co
   record.gen = generation{2};
   record.slot = slot;
   record.members = {{node_id{1}, disk_id{1}}};
+  record.applied_commands = applied_commands;
   shard_machine machine;
   storage::shard_txn state{*txn, shard, slot};
   for (const auto& c : commands)
@@ -165,6 +167,14 @@ TEST_CASE("replicas that applied the same have one hash, whatever slot they stan
   CHECK(hash("a") == hash("b"));
   CHECK(hash("c") != hash("a"));
   CHECK(hash("d") != hash("a"));
+}
+
+TEST_CASE("a replica that halted within an entry says how many of its commands are applied") {
+  scratch_directory dir;
+  leave_node(dir.file("a"), 0, story);
+  leave_node(dir.file("b"), 0, story, 3);
+  CHECK(dump(dir.file("a")).heads.at(0).applied_commands == 0);
+  CHECK(dump(dir.file("b")).heads.at(0).applied_commands == 3);
 }
 
 TEST_CASE("a replica without state says so, and is not taken for one that has some") {

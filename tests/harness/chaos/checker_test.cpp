@@ -316,6 +316,28 @@ TEST_CASE("rule 11: two replicas that applied the same differ") {
   rejects(11, s.judge());
 }
 
+TEST_CASE("rule 11: a replica that halted within an entry is compared only with one that halted there too") {
+  story s;
+  s.send(alices, 1, 1);
+  s.push(b, alices, 1, 0, 1);
+  s.read_all(a, 1);
+  s.read_all(b, 1);
+  s.dump(0, 1, 7, "within", 2);
+  s.dump(1, 1, 7, "before");
+  SUBCASE("and both differ from the one before that entry") {
+    s.dump(2, 1, 7, "within", 2);
+    CHECK(s.judge().clean());
+  }
+  SUBCASE("they differ") {
+    s.dump(2, 1, 7, "another", 2);
+    rejects(11, s.judge());
+  }
+  SUBCASE("two others differ") {
+    s.dump(2, 1, 7, "another");
+    rejects(11, s.judge());
+  }
+}
+
 TEST_CASE("rule 13: no ack within five seconds of healing") {
   story s;
   s.invoke(alices, 1);
@@ -474,10 +496,13 @@ TEST_CASE("a history survives its file, and a torn one is noticed") {
 TEST_CASE("the lines of a dump are understood, and other lines are not taken for them") {
   std::optional<replica_head> head;
   std::optional<replica_message> message;
-  CHECK(parse_dump_line(R"({"shard":3,"generation":2,"applied_index":99,"state_hash":"ab"})", head, message));
+  CHECK(parse_dump_line(
+      R"({"shard":3,"generation":2,"applied_index":99,"applied_commands":4,"state_hash":"ab"})", head,
+      message));
   REQUIRE(head);
   CHECK(head->gen == 2);
   CHECK(head->applied_index == 99);
+  CHECK(head->applied_commands == 4);
   CHECK(head->state_hash == "ab");
   CHECK(parse_dump_line(
       R"({"shard": 3, "conversation": "00000000000000110000000000000022", "seq": 5, "msg_id": "000000000000000100000000000000ff", "sender": "7", "device": "18446744073709551615", "client_counter": 4, "body_sha256": "0100000000000000000000000000000000000000000000000000000000000000", "at": 12})",

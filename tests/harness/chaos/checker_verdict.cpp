@@ -131,11 +131,15 @@ void checker::impl::check_replicas() {
     if (live[s].size() < config_.replicas)
       report(3, harm::none, "shard %zu has %zu replicas of its newest generation, not %zu", s, live[s].size(),
              config_.replicas);
-    for (const auto* a : live[s]) {
-      const auto* b = live[s].front();
-      if (a->head.applied_index == b->head.applied_index && a->head.state_hash != b->head.state_hash)
+    for (auto a = live[s].begin(); a != live[s].end(); ++a) {
+      const auto* it = *a;
+      const auto b = std::find_if(live[s].begin(), a, [it](const head_record* other) {
+        return it->head.applied_index == other->head.applied_index &&
+               it->head.applied_commands == other->head.applied_commands;
+      });
+      if (b != a && it->head.state_hash != (*b)->head.state_hash)
         report(11, harm::none, "shard %zu: replicas %zu and %zu applied the same and hold different states",
-               s, b->replica + 1, a->replica + 1);
+               s, (*b)->replica + 1, it->replica + 1);
     }
   }
   for (std::uint32_t c = 0; c < conversations_.size(); ++c) {

@@ -144,7 +144,8 @@ bool parse_dump_line(std::string_view line, std::optional<replica_head>& head,
   }
   replica_head h;
   if (!number_field(line, "shard", h.shard) || !number_field(line, "generation", h.gen) ||
-      !number_field(line, "applied_index", h.applied_index))
+      !number_field(line, "applied_index", h.applied_index) ||
+      !number_field(line, "applied_commands", h.applied_commands))
     return false;
   h.state_hash = std::string{field(line, "state_hash")};
   head = h;

@@ -62,6 +62,7 @@ struct replica_head {
   std::uint32_t gen = 0;
   std::uint64_t applied_index = 0;
   std::string state_hash;
+  std::uint32_t applied_commands = 0; ///< of the next entry: the replica halted in it
 };
 /// One line about a message in a replica's offline dump.
 struct replica_message {

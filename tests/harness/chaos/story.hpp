@@ -90,8 +90,9 @@ struct story {
       item(action::read_item, process, alices, i, 0, i);
     end_read(process);
   }
-  void dump(std::size_t replica, std::uint64_t n, std::uint64_t applied = 7, const char* state = "s") {
-    heads.push_back({replica, {0, 1, applied, state}});
+  void dump(std::size_t replica, std::uint64_t n, std::uint64_t applied = 7, const char* state = "s",
+            std::uint32_t commands = 0) {
+    heads.push_back({replica, {0, 1, applied, state, commands}});
     for (std::uint64_t i = 1; i <= n; ++i)
       row(replica, i, i);
   }
