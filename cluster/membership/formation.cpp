@@ -36,6 +36,18 @@ std::uint64_t digest(std::vector<endpoint> seeds) {
   return h;
 }
 
+bool holds_newer_record(std::string_view answer) {
+  reader in{answer};
+  reader body{in.get_envelope().body};
+  // The fields before the record, as `formation_answer` lists them.
+  const auto self = core::decode<core::node_record>(body, core::reading::known);
+  const auto as = body.get<standing>();
+  body.get<std::uint64_t>();
+  body.get<std::uint8_t>();
+  const auto what = core::decode<promise>(body, core::reading::whole);
+  return self.it && as != standing::empty && what.why == core::format_fault::newer;
+}
+
 /// The nodes of the other seeds, each once, and the reasons why these may not be all.
 struct formation::view {
   std::vector<const formation_answer*> others;
@@ -65,15 +77,18 @@ std::vector<endpoint> formation::to_ask() const {
 }
 
 void formation::heard(const endpoint& seed, formation_answer answer) {
-  auto& s = seeds_[seed];
-  s.last = std::move(answer);
-  s.silences = 0;
+  seeds_[seed] = {std::move(answer), 0, false};
 }
 
 void formation::silent(const endpoint& seed) {
   auto& s = seeds_[seed];
   s.last.reset();
+  s.newer = false;
   ++s.silences;
+}
+
+void formation::not_understood(const endpoint& seed) {
+  seeds_[seed] = {std::nullopt, 0, true};
 }
 
 formation_answer formation::answer() const {
@@ -99,6 +114,13 @@ formation_step formation::decide() const {
     s.what.record = *founded_;
     return s;
   }
+
+  for (const auto& [address, s] : seeds_)
+    if (s.newer)
+      return wait_for(fmt::format(
+          "seed {} has a founding record that was written by a newer version of this program, so this node "
+          "does not take it over: start this node with the version that the seed runs",
+          to_string(address)));
 
   const formation_answer* member = nullptr;
   for (const auto& [address, s] : seeds_) {

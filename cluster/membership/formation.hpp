@@ -48,6 +48,10 @@ struct formation_answer {
   }
 };
 
+/// Whether an encoded answer holds a founding record of a newer version. What such an answer says of its node
+/// is understood, but the record is not to be stored: this program would drop what it does not know of it.
+bool holds_newer_record(std::string_view answer);
+
 /// What a node asks at another's door.
 struct formation_question {
   enum class kind : std::uint8_t { standing = 0, list_me = 1 };
@@ -100,6 +104,8 @@ public:
   /// To be called when a seed has answered the last question, or has not.
   void heard(const endpoint& seed, formation_answer answer);
   void silent(const endpoint& seed);
+  /// The seed belongs to a cluster, or has promised one, whose record this program does not know as a whole.
+  void not_understood(const endpoint& seed);
   void promised(promise p) { promised_ = std::move(p); }
   void founded(founding f) { founded_ = std::move(f); }
 
@@ -112,6 +118,7 @@ private:
   struct seed_state {
     std::optional<formation_answer> last; ///< none: it did not answer
     std::uint32_t silences = 0;
+    bool newer = false; ///< its last answer was not understood
   };
   struct view; ///< the nodes of the other seeds, each once
   formation_step as_told(const formation_answer& member) const;

@@ -46,7 +46,12 @@ struct formation_service::round {
     std::mutex mutex;
     std::condition_variable changed;
     std::size_t open = 0;
-    std::vector<std::pair<endpoint, std::optional<formation_answer>>> answers;
+    struct answer {
+      endpoint seed;
+      std::optional<formation_answer> what;
+      bool newer_record = false;
+    };
+    std::vector<answer> answers;
   };
   std::shared_ptr<shared> s = std::make_shared<shared>();
 };
@@ -83,6 +88,8 @@ std::string formation_service::answer(node_id from, std::string_view bytes) {
   const auto question = core::decode<formation_question>(bytes);
   if (!question || question->self.id != from) // proved by the link, so this is a lie or another version
     return {};
+  if (!objection_.empty()) // this node does not know what it promised or founded, and must not seem empty
+    return {};
   std::function<void(const core::node_record&)> admit;
   std::string out;
   {
@@ -114,8 +121,9 @@ void formation_service::ask(links& transport, const std::vector<endpoint>& whom,
                         a = core::decode<formation_answer>(said->bytes);
                       if (a && a->self.id != said->from)
                         a.reset();
+                      const bool newer = a && holds_newer_record(said->bytes);
                       std::lock_guard guard{s->mutex};
-                      s->answers.emplace_back(address, std::move(a));
+                      s->answers.push_back({address, std::move(a), newer});
                       --s->open;
                       s->changed.notify_all();
                     });
@@ -202,8 +210,10 @@ tl::expected<membership, std::string> formation_service::run(links& transport, c
     bool changed = false;
     {
       std::scoped_lock guard{mutex_, r.s->mutex};
-      for (auto& [seed, a] : r.s->answers) {
-        if (a)
+      for (auto& [seed, a, newer] : r.s->answers) {
+        if (newer)
+          formation_.not_understood(seed);
+        else if (a)
           formation_.heard(seed, std::move(*a));
         else
           formation_.silent(seed);
@@ -244,7 +254,7 @@ tl::expected<membership, std::string> formation_service::be_listed(links& transp
     std::vector<core::node_record> news;
     {
       std::lock_guard guard{r.s->mutex};
-      for (const auto& [seed, a] : r.s->answers)
+      for (const auto& [seed, a, newer] : r.s->answers)
         if (a && a->as == formation_answer::standing::member && a->what.record.cluster == m.cluster.cluster &&
             (news.empty() || lists(a->nodes, self)))
           news = a->nodes;

@@ -77,7 +77,86 @@ std::vector<std::uint16_t> free_ports(std::size_t n) {
   return out;
 }
 
+/// Structs of a later version, whose founding record has a field more.
+struct newer_founding {
+  static constexpr auto inside = core::nested::grows;
+  founding now;
+  std::uint64_t zones = 7;
+  template <class F>
+  auto fields(F&& f) {
+    return f(now.cluster.hi, now.cluster.lo, now.shards, now.replicas, now.nodes, zones);
+  }
+};
+struct newer_promise {
+  static constexpr auto inside = core::nested::grows;
+  newer_founding record;
+  std::uint8_t forced = 0;
+  template <class F>
+  auto fields(F&& f) {
+    return f(record, forced);
+  }
+};
+struct newer_answer {
+  core::node_record self;
+  formation_answer::standing as{};
+  std::uint64_t seeds_digest = 0;
+  std::uint8_t wants_form = 0;
+  newer_promise what;
+  std::vector<core::node_record> nodes;
+  template <class F>
+  auto fields(F&& f) {
+    return f(self, as, seeds_digest, wants_form, what, nodes);
+  }
+};
+
+std::optional<std::string> founding_row(virtual_environment& disk) {
+  const auto txn = disk.begin_read();
+  const auto row = txn->get(storage::table::node, "f/founding");
+  return row ? std::optional{std::string{*row}} : std::nullopt;
+}
+
 } // namespace
+
+TEST_CASE("a node whose founding record cannot be read answers nothing: it must not seem empty") {
+  virtual_environment disk;
+  {
+    auto txn = disk.begin_write();
+    txn->put(storage::table::node, "f/founding", core::encode(newer_founding{}));
+    REQUIRE(txn->commit() == ec::none);
+  }
+  formation_service_config config;
+  config.decision.self.id = node_id{1};
+  formation_service service{config, disk};
+  const core::node_record asker{node_id{2}, disk_id{2}, {}, {}};
+  const auto question = core::encode(formation_question{formation_question::kind::standing, asker});
+  CHECK(service.answer(node_id{2}, question).empty());
+  virtual_environment empty;
+  CHECK_FALSE(formation_service{config, empty}.answer(node_id{2}, question).empty());
+}
+
+TEST_CASE("a founding record that a newer version wrote is not taken over, and the operator learns why") {
+  const auto ports = free_ports(2);
+  auto c = test_links(1);
+  c.listen.port = ports[0];
+  test_node seed{c};
+  newer_answer answer;
+  answer.self = {node_id{1}, disk_id{1}, "127.0.0.1:" + std::to_string(ports[0]), {}};
+  answer.as = formation_answer::standing::member;
+  answer.what.record.now.cluster = storage::random_cluster_id();
+  answer.what.record.now.nodes = answer.nodes = {answer.self};
+  seed.transport->on_query([&](node_id, std::string_view) { return core::encode(answer); });
+  REQUIRE_FALSE(seed.transport->start());
+  virtual_environment disk;
+  {
+    forming_node newcomer{2, ports[1], {{"127.0.0.1", ports[0]}}, disk};
+    CHECK(eventually([&] {
+      return newcomer.service->waits_for().find("newer version") != std::string::npos || founding_row(disk);
+    }));
+    CHECK_FALSE(newcomer.member());
+  }
+  CHECK_FALSE(founding_row(disk));
+  seed.transport->stop();
+}
 
 TEST_CASE(
     "three seeds found one cluster over the wire, a fourth joins, a lost disk comes back as a new one") {
