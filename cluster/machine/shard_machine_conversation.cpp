@@ -217,36 +217,25 @@ core::outcome shard_machine::on(step& s, core::raise_watermarks& c) {
 // There are two cases of messages that were sent before copying began. If they come after the last seq that
 // this stream has seen, we owe the newest message: the inbox reports a gap, and fan-out fills it from the
 // log. If another member's message follows them, that message reports the gap in the same way.
+//
+// The newest message is not read here, although its debt names it: what a debt names is the fan-out's to read,
+// on the node that leads (docs/formats.md). A replica that cannot read it applies the command like all others.
 core::outcome shard_machine::on(step& s, core::want_copies& c) {
-  struct wanted {
-    std::optional<rows::conversation_head> head;
-    std::optional<core::message> newest; ///< for the leader's actors
-  };
-  std::map<conversation_id, wanted> known;
+  std::map<conversation_id, std::optional<rows::conversation_head>> heads;
   for (const auto& who : c.of) {
-    const auto [i, is_new] = known.try_emplace(who.conversation);
-    auto& [head, newest] = i->second;
+    const auto [head, is_new] = heads.try_emplace(who.conversation);
     if (is_new)
-      head = load_head(s.rows, who.conversation);
-    const auto* member = head ? head->find(who.user) : nullptr;
-    if (!member || member->copies != 0 || member->fan_out_head >= head->last || !s.memory.leading || newest)
-      continue;
-    const auto v = s.rows.get(rows::message_key(who.conversation, head->last));
-    newest = must(v ? rows::unpack_message(who.conversation, head->last, *v, core::reading::whole)
-                    : core::decoded<core::message>{std::nullopt, core::format_fault::damaged},
-                  "the newest message of a conversation");
+      head->second = load_head(s.rows, who.conversation);
   }
   for (const auto& who : c.of) {
-    auto& [head, newest] = known[who.conversation];
+    auto& head = heads[who.conversation];
     auto* member = head ? head->find(who.user) : nullptr;
     if (!member || member->copies != 0)
       continue;
     member->copies = 1;
     if (member->fan_out_head < head->last) {
-      owe(s,
-          core::owed_message{
-              who.conversation, head->last, {{who.user, member->membership, member->fan_out_head}}},
-          newest);
+      owe(s, core::owed_message{
+                 who.conversation, head->last, {{who.user, member->membership, member->fan_out_head}}});
       member->fan_out_head = head->last;
     }
     s.rows.put(rows::head_key(who.conversation), core::encode(*head));

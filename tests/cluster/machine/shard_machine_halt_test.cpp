@@ -122,12 +122,6 @@ TEST_CASE_FIXTURE(halting, "a row that is longer is neither applied nor written 
     halts_at(core::raise_watermarks{{{room, alice, seq_no{1}, {}}, {room, bob, seq_no{1}, seq_no{1}}}},
              "a member's watermark");
   }
-  SUBCASE("the newest message") {
-    append_field(rows::message_key(room, seq_no{1}));
-    send(bob, bobs, 1);
-    append_field(rows::message_key(room, seq_no{2}));
-    halts_at(core::want_copies{{{room, bob}}}, "the newest message");
-  }
   SUBCASE("an inbox's head and stream, behind a part that could be stored") {
     const auto good = part(alice, 0, 1, {stored(0, 1, bob)});
     append_field(rows::stream_key(bob, room));
@@ -177,6 +171,25 @@ TEST_CASE_FIXTURE(halting, "what is paid on comes whole or not at all") {
   CHECK(read([&](auto& v) {
           return cluster::queries::read_messages(v, room, seq_no{0}, seq_no{1}, 10, 1000);
         }).empty());
+}
+
+TEST_CASE_FIXTURE(halting,
+                  "a message that a debt names is the fan-out's to read: every replica applies the same") {
+  send(bob, bobs, 1);
+  const auto before = debts().back().number;
+  append_field(rows::message_key(room, seq_no{2}));
+  bool leading = true;
+  SUBCASE("the leader") {
+    leading = true;
+  }
+  SUBCASE("a follower") {
+    leading = false;
+  }
+  machine.set_leading(shard, leading);
+  CHECK(objection(core::want_copies{{{room, bob}}}).empty());
+  CHECK(read([&](auto& v) {
+          return cluster::queries::read_debts(v, shard, before + 1, 100, 1 << 20);
+        }).error == ec::unsupported_version);
 }
 
 TEST_CASE_FIXTURE(halting, "a shard of a newer format is not applied to") {
