@@ -230,9 +230,9 @@ struct loader {
     loader inner{body, how, true};
     x.fields(inner);
     skipped += inner.skipped;
+    fail(inner.why); // before what follows from it: behind a kind that is not known, the rest is not read
     if (!body.ok())
       fail(format_fault::damaged);
-    fail(inner.why);
     if (how == reading::whole && !body.rest().empty())
       fail(format_fault::newer);
   }

@@ -9,6 +9,7 @@
 #include "protocol/values/types.hpp"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
 #include <string>
@@ -64,12 +65,12 @@ public:
   }
   void close(std::size_t start) {
     auto bytes = static_cast<std::uint32_t>(out_.size() - start);
-    auto at = start - 1;
-    for (; bytes >= 0x80; bytes >>= 7, ++at) {
-      out_[at] = static_cast<char>(bytes | 0x80);
-      out_.insert(at + 1, 1, '\0');
-    }
-    out_[at] = static_cast<char>(bytes);
+    std::array<char, 5> length;
+    std::size_t n = 0;
+    for (; bytes >= 0x80; bytes >>= 7)
+      length[n++] = static_cast<char>(bytes | 0x80);
+    length[n++] = static_cast<char>(bytes);
+    out_.replace(start - 1, 1, length.data(), n); // in one step: a long body is moved at most once
   }
 
   std::size_t size() const { return out_.size(); }

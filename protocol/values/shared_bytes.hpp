@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace parley {
 
@@ -11,6 +12,7 @@ namespace parley {
 /// many recipients and many devices.
 ///
 /// Thread: any; what shares the bytes may be on other threads.
+/// Holds:  what was moved from is empty.
 class shared_bytes {
 public:
   shared_bytes() = default;
@@ -25,6 +27,17 @@ public:
     bytes_ = std::move(copy);
     size_ = v.size();
   }
+  shared_bytes(const shared_bytes&) = default;
+  shared_bytes& operator=(const shared_bytes&) = default;
+  // Written out, because a size that stays behind would name bytes that are gone.
+  shared_bytes(shared_bytes&& from) noexcept
+      : bytes_{std::move(from.bytes_)}, size_{std::exchange(from.size_, 0)} {}
+  shared_bytes& operator=(shared_bytes&& from) noexcept {
+    bytes_ = std::move(from.bytes_);
+    size_ = std::exchange(from.size_, 0);
+    return *this;
+  }
+  ~shared_bytes() = default;
 
   std::size_t size() const { return size_; }
   bool empty() const { return size_ == 0; }
