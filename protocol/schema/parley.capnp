@@ -41,7 +41,9 @@ struct Error {
   retryAfterMs @3 :UInt32; # wait this long before the next attempt; 0 is no advice
 
   stored @4 :Stored;
-  retryable @5 :Bool; # the same call, with the same `clientMsgId`, may succeed later, here or at another node
+  retryable @5 :Bool = true;
+  # The same call, with the same `clientMsgId`, may succeed later, here or at another node. A gateway from before this
+  # field says nothing about it, and what is not known is tried again.
   # A client that does not know `code` acts on these two.
 }
 

@@ -152,6 +152,14 @@ TEST_CASE("an unknown error says itself whether anything was stored and whether 
   CHECK(read(1500, static_cast<rpc::Stored>(7), true).stored == was_stored::unknown);
 }
 
+TEST_CASE("an unknown error of a gateway that says nothing about trying again may be tried again") {
+  auto it = sent<rpc::Error>([](auto b) { b.setCode(500); }); // as from before `retryable` existed
+  const auto f = wire::to_failure(it->reader.getRoot<rpc::Error>());
+  CHECK(f.code == ec{500});
+  CHECK(f.retryable);
+  CHECK(f.stored == was_stored::unknown);
+}
+
 TEST_CASE("of a known error the table is trusted, not the peer") {
   auto it = sent<rpc::Error>([&](auto b) {
     b.setCode(static_cast<std::uint16_t>(ec::timed_out));
