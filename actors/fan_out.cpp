@@ -8,6 +8,7 @@
 #include <caf/stateful_actor.hpp>
 #include <cstdlib>
 #include <string_view>
+#include <utility>
 
 namespace parley {
 namespace {
@@ -29,14 +30,32 @@ struct fan_out_state {
       unconfirmed_since;                    ///< the first that is delivered and not proposed to be forgotten
   std::chrono::milliseconds load_backoff{}; ///< zero: the stored debts could be read
   clock_point load_at{};
+  ec unread{}; ///< why they could not be read, as it was reported last
   bool sweeping = false;
-  std::size_t counted = 0; ///< of `config.depth`
+  std::size_t counted = 0; ///< of `owed`
 
   ~fan_out_state() { count(0); }
   void count(std::size_t owed) {
-    if (config.depth) // unsigned arithmetic wraps: adding the difference is right in both directions
-      config.depth->fetch_add(std::uint64_t{owed} - counted, std::memory_order_relaxed);
+    if (config.counters) // unsigned arithmetic wraps: adding the difference is right in both directions
+      add(config.counters->owed, std::uint64_t{owed} - counted);
     counted = owed;
+  }
+  void report(fan_out_trouble what, ec why) const {
+    if (config.report)
+      config.report(shard, what, why);
+  }
+  void report_reading(ec why) {
+    if (why != ec::none && config.counters)
+      add(config.counters->reads_failed);
+    if (why != std::exchange(unread, why))
+      report(fan_out_trouble::unread, why);
+  }
+  void report_refusals(const core::debt_ledger::refusals& refused) const {
+    if (refused.count == 0)
+      return;
+    if (config.counters)
+      add(config.counters->refused, refused.count);
+    report(fan_out_trouble::refused, refused.last);
   }
 };
 
@@ -67,8 +86,9 @@ void load(self_ptr self) {
     return;
   while (auto from = st.ledger.load_from()) {
     auto page = read_debts(st, *from);
+    st.report_reading(page.error);
     if (page.error != ec::none) {
-      st.load_backoff = std::clamp(st.load_backoff * 2, st.config.load_retry_min, st.config.load_retry_max);
+      st.load_backoff = std::clamp(st.load_backoff * 2, st.config.retry_min, st.config.retry_max);
       st.load_at = now + st.load_backoff;
       return;
     }
@@ -138,7 +158,11 @@ fan_out_actor::behavior_type fan_out(self_ptr self, shard_id shard, fan_out_conf
   st.reader = reader;
   st.store = std::move(store);
   st.router = std::move(router);
-  st.ledger = core::debt_ledger{config.shards, config.debts_max, config.parts_max, config.parts_bytes_max};
+  st.ledger = core::debt_ledger{config.shards,
+                                config.debts_max,
+                                config.parts_max,
+                                config.parts_bytes_max,
+                                {config.retry_min, config.retry_max}};
   self->send(self, atom::sweep_v); // begins with the debts that are stored
   st.sweeping = true;
   return {
@@ -159,7 +183,7 @@ fan_out_actor::behavior_type fan_out(self_ptr self, shard_id shard, fan_out_conf
         };
         for (auto& a : batch.answers)
           if (const auto* p = core::answer_if<core::propose>(a.what))
-            st.ledger.answered(a.number, p->error, p->what, log);
+            st.report_refusals(st.ledger.answered(a.number, p->error, p->what, self->clock().now(), log));
         st.count(st.ledger.size());
         confirm(self);
       },
@@ -205,10 +229,10 @@ caf::error validate(const fan_out_config& config) {
     return bad("confirm_after");
   if (config.confirm_within.count() < 0)
     return bad("confirm_within");
-  if (config.load_retry_min.count() < 1)
-    return bad("load_retry_min");
-  if (config.load_retry_max < config.load_retry_min)
-    return bad("load_retry_max");
+  if (config.retry_min.count() < 1)
+    return bad("retry_min");
+  if (config.retry_max < config.retry_min)
+    return bad("retry_max");
   return caf::none;
 }
 

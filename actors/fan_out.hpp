@@ -1,11 +1,25 @@
 #pragma once
 #include "actors/interfaces.hpp"
 #include "actors/state_reader.hpp"
+#include "protocol/values/counters.hpp"
 
-#include <atomic>
 #include <chrono>
+#include <functional>
 
 namespace parley {
+
+/// What the fan-outs of a node count together. Thread: any.
+struct fan_out_counters {
+  counter owed{0};         ///< debts in memory
+  counter reads_failed{0}; ///< of stored debts
+  counter refused{0};      ///< parts of debts that another shard refused, for now or for good
+};
+
+/// What keeps a fan-out from paying, for its node's log.
+enum class fan_out_trouble : std::uint8_t {
+  unread, ///< the stored debts cannot be read; with `none`: they can be read again
+  refused ///< another shard refused parts of debts
+};
 
 struct fan_out_config {
   std::uint16_t shards = 64;
@@ -18,11 +32,12 @@ struct fan_out_config {
   std::chrono::milliseconds confirm_within{5000}; ///< … or this long after the first of them
   std::chrono::milliseconds sweep_every{50};      ///< while anything is owed
   std::chrono::milliseconds answer_within{2000};  ///< then it is sent again
-  std::chrono::milliseconds load_retry_min{
-      50}; ///< after the stored debts could not be read; doubles, up to …
-  std::chrono::milliseconds load_retry_max{2000};
-  std::atomic<std::uint64_t>* depth =
-      nullptr; ///< debts in memory, of all shards led here; outlives the actor
+  /// After the stored debts could not be read, or a part was refused; it doubles, up to …
+  std::chrono::milliseconds retry_min{50};
+  std::chrono::milliseconds retry_max{2000}; ///< … this
+  fan_out_counters* counters = nullptr;      ///< outlives the actor
+  /// Is called on the actor's thread, of `unread` once for each change.
+  std::function<void(shard_id, fan_out_trouble, ec)> report;
 };
 caf::error validate(const fan_out_config& config);
 

@@ -36,7 +36,40 @@ std::size_t weight(const inbox_append& part) {
   return bytes;
 }
 
+/// What applying a call said of its part number `i`.
+inbox_outcome outcome_of(const outcome& what, std::size_t i, std::size_t parts, bool to_inboxes) {
+  constexpr inbox_outcome not_understood{ec::internal, {}};
+  return std::visit(overloaded{
+                        [&](const inbox_outcomes& x) {
+                          return to_inboxes && x.parts.size() == parts ? x.parts[i] : not_understood;
+                        },
+                        [&](const done& x) {
+                          return to_inboxes ? not_understood : inbox_outcome{x.error, {}};
+                        },
+                        [&](const placement&) { return not_understood; },
+                        [&](const redeemed&) { return not_understood; },
+                    },
+                    what);
+}
+
 } // namespace
+
+part_verdict judge_part(ec error) {
+  if (error == ec::none)
+    return part_verdict::settled;
+  if (error == ec::gap)
+    return part_verdict::lacks;
+  const auto& what = describe(error);
+  switch (what.stored) {
+  case was_stored::yes:
+    return part_verdict::settled;
+  case was_stored::no:
+    return what.retryable ? part_verdict::owed : part_verdict::settled;
+  case was_stored::unknown:
+    break;
+  }
+  return part_verdict::owed;
+}
 
 bool debt_ledger::add(incurred debt_in, source from) {
   const bool follows = debts_.empty() ? debt_in.number > last_ : debt_in.number == last_ + 1;
@@ -117,6 +150,7 @@ debt_ledger::share debt_ledger::share_of(const debt& d, std::uint32_t index) con
 
 std::vector<debt_ledger::call_out> debt_ledger::send(time_point now) {
   std::vector<call_out> out;
+  wake(now);
   if (unsent_ == 0)
     return out;
   struct open_batch {
@@ -199,45 +233,86 @@ void debt_ledger::reopen(const ref& r) {
   ++unsent_;
 }
 
-void debt_ledger::answered(std::uint64_t call, ec error, const outcome& what, const history& log) {
+void debt_ledger::postpone(const ref& r, time_point now) {
+  auto* d = find(r.debt);
+  if (!d || d->targets[r.target].at != progress::sent)
+    return;
+  auto& t = d->targets[r.target];
+  constexpr std::uint8_t doublings_max = 16;
+  const auto pause = retry_.min * (1 << t.waits);
+  t.waits = std::min<std::uint8_t>(t.waits + 1, doublings_max);
+  t.at = progress::waiting;
+  later_.emplace(now + std::min<std::chrono::milliseconds>(pause, retry_.max), r);
+}
+
+/// Whoever has waited long enough is sent again.
+void debt_ledger::wake(time_point now) {
+  while (!later_.empty() && later_.begin()->first <= now) {
+    const auto r = later_.begin()->second;
+    later_.erase(later_.begin());
+    if (auto* d = find(r.debt); d && d->targets[r.target].at == progress::waiting) {
+      d->targets[r.target].at = progress::unsent;
+      ++unsent_;
+    }
+  }
+}
+
+debt_ledger::refusals debt_ledger::answered(std::uint64_t call, ec error, const outcome& what, time_point now,
+                                            const history& log) {
+  refusals refused;
   auto node = calls_.extract(call);
   if (node.empty())
-    return;
+    return refused;
   const auto& refs = node.mapped().refs;
-  const auto* outcomes = std::get_if<inbox_outcomes>(&what);
-  if (error != ec::none || (outcomes && outcomes->parts.size() != refs.size())) {
+  if (error != ec::none) {
+    const bool passes = band_of(error) == error_band::condition;
     for (const auto& r : refs)
-      reopen(r);
-    return;
+      passes ? reopen(r) : postpone(r, now);
+    if (!passes)
+      refused = {refs.size(), error};
+    return refused;
   }
   for (std::size_t i = 0; i < refs.size(); ++i) {
     auto* d = find(refs[i].debt);
     if (!d || d->targets[refs[i].target].at != progress::sent)
       continue;
-    const auto got = outcomes ? outcomes->parts[i] : inbox_outcome{};
-    const bool lacks = got.error == ec::gap || (got.error == ec::none && d->targets[refs[i].target].partly);
-    if (!lacks) {
-      settle(refs[i]); // `stale`: the membership this was for has ended
-      continue;
+    const auto got = outcome_of(what, i, refs.size(), inboxes_of(d->it.what) != nullptr);
+    auto verdict = judge_part(got.error);
+    if (verdict == part_verdict::settled && got.error == ec::none && d->targets[refs[i].target].partly)
+      verdict = part_verdict::lacks;
+    if (verdict != part_verdict::lacks && got.error != ec::none && got.error != ec::stale)
+      refused = {refused.count + 1, got.error};
+    switch (verdict) {
+    case part_verdict::settled: // `stale`: the membership this was for has ended
+      settle(refs[i]);
+      break;
+    case part_verdict::owed:
+      postpone(refs[i], now);
+      break;
+    case part_verdict::lacks: {
+      // The inbox has less than this stream's previous append said, or its user has several devices by now
+      // and wants what one of them sent. Earlier debts that are still open will fill some of it; what is
+      // missing beyond them comes from the conversation's log.
+      const bool further = std::visit(
+          overloaded{
+              [&](const owed_message& m) { return repair(*d, m, refs[i].target, got.covered, log); },
+              // These fill nothing: they wait until a message before them has filled the gap.
+              [](const owed_opening&) { return false; },
+              [](const owed_receipt&) { return false; },
+              [](const owed_watermark&) { return false; },
+              [](const owed_copies&) { return false; },
+          },
+          d->it.what);
+      further ? reopen(refs[i]) : postpone(refs[i], now);
+      break;
     }
-    // The inbox has less than this stream's previous append said, or its user has several devices by now and
-    // wants what one of them sent. Earlier debts that are still open will fill some of it; what is missing
-    // beyond them comes from the conversation's log.
-    std::visit(overloaded{
-                   [&](const owed_message& m) { repair(*d, m, refs[i].target, got.covered, log); },
-                   // These fill nothing: they are sent again when a message before them has filled the gap.
-                   [](const owed_opening&) {},
-                   [](const owed_receipt&) {},
-                   [](const owed_watermark&) {},
-                   [](const owed_copies&) {},
-               },
-               d->it.what);
-    reopen(refs[i]);
+    }
   }
   drop_settled();
+  return refused;
 }
 
-void debt_ledger::repair(debt& d, const owed_message& m, std::uint32_t index, seq_no covered,
+bool debt_ledger::repair(debt& d, const owed_message& m, std::uint32_t index, seq_no covered,
                          const history& log) {
   auto p = part(d, m, index);
   p.prev = covered;
@@ -250,14 +325,24 @@ void debt_ledger::repair(debt& d, const owed_message& m, std::uint32_t index, se
     last = msg.seq;
   }
   if (last == covered)
-    return;
+    return false;
   p.upto = last;
   auto& t = d.targets[index];
   t.repair = true;
   t.partly = last < m.seq;
   auto& fixes = repaired_[d.it.number];
-  std::erase_if(fixes, [&](const auto& x) { return x.first == index; });
-  fixes.emplace_back(index, std::move(p));
+  const auto earlier =
+      std::find_if(fixes.begin(), fixes.end(), [&](const auto& x) { return x.first == index; });
+  if (earlier == fixes.end()) {
+    t.waits = 0;
+    fixes.emplace_back(index, std::move(p));
+    return true;
+  }
+  const bool further = earlier->second.prev != p.prev || earlier->second.upto != p.upto;
+  if (further)
+    t.waits = 0;
+  earlier->second = std::move(p);
+  return further;
 }
 
 void debt_ledger::expire(time_point deadline) {

@@ -4,16 +4,35 @@
 #include <chrono>
 #include <deque>
 #include <functional>
+#include <map>
 #include <unordered_map>
 
 namespace parley::core {
+
+/// What an answer means for the part of a debt that it is about.
+enum class part_verdict : std::uint8_t {
+  settled, ///< the other shard has it, or will never take it
+  lacks,   ///< an inbox misses something before it, and says up to where it has the stream
+  owed     ///< it was not taken, and may be later
+};
+/// A refusal settles a part only if the table says both that nothing was stored and that the same part would
+/// be refused again: `stale`, `bad_request` and their like. Whatever passes, and whatever this program does
+/// not understand, stays owed.
+part_verdict judge_part(ec error);
+
+/// How long a part that was refused waits: `min` at first, doubled each time up to `max`.
+struct retry_pauses {
+  std::chrono::milliseconds min{50};
+  std::chrono::milliseconds max{2000};
+};
 
 /// What a shard owes to others, who has it already, and what to send next.
 ///
 /// Owns:   the debts in memory, in the order of their numbers; which of their targets are under way or done.
 /// Thread: its owner's. Time is an argument.
 /// Holds:  a debt leaves only when all its targets confirmed it and every debt before it left; sending twice
-///         is harmless, since an inbox ignores what it covers and watermarks only rise.
+///         is harmless, since an inbox ignores what it covers and watermarks only rise. What was refused
+///         waits before it is sent again, each time longer: an attempt costs the other shard a log entry.
 class debt_ledger {
 public:
   using time_point = std::chrono::steady_clock::time_point;
@@ -22,8 +41,9 @@ public:
 
   /// `parts_max` and `parts_bytes_max` bound one command to a shard. A larger part travels alone.
   debt_ledger(std::uint16_t shards, std::size_t debts_max, std::size_t parts_max,
-              std::size_t parts_bytes_max = 192 << 10)
-      : shards_{shards}, debts_max_{debts_max}, parts_max_{parts_max}, parts_bytes_max_{parts_bytes_max} {}
+              std::size_t parts_bytes_max = 192 << 10, retry_pauses retry = {})
+      : shards_{shards}, debts_max_{debts_max}, parts_max_{parts_max},
+        parts_bytes_max_{parts_bytes_max}, retry_{retry} {}
 
   enum class source { live, stored };
   /// Takes a debt if it is the next one and there is room; otherwise it has to be loaded from storage
@@ -38,10 +58,16 @@ public:
     std::uint64_t number = 0;
     propose what;
   };
-  /// Everything that is neither under way nor done, in order, as calls to the shards concerned.
+  /// Everything that is neither under way, waiting nor done, in order, as calls to the shards concerned.
   std::vector<call_out> send(time_point now);
-  /// An answer. `what` void on error: then its parts are sent again by the next `send`.
-  void answered(std::uint64_t call, ec error, const outcome& what, const history& log);
+  /// Parts that were refused, for now or for good. What is only a step of paying (`gap`, `stale`) is none.
+  struct refusals {
+    std::size_t count = 0;
+    ec last{};
+  };
+  /// An answer. `what` is void on error. If the error is a condition, which passes, all parts of the call are
+  /// sent again by the next `send`; otherwise they wait first, as a part does that is refused by itself.
+  refusals answered(std::uint64_t call, ec error, const outcome& what, time_point now, const history& log);
   /// Gives up on calls sent before `deadline`.
   void expire(time_point deadline);
 
@@ -53,12 +79,13 @@ public:
   std::size_t size() const { return debts_.size(); }
 
 private:
-  enum class progress : std::uint8_t { unsent, sent, done };
+  enum class progress : std::uint8_t { unsent, sent, waiting, done };
   struct target {
     progress at = progress::unsent;
-    seq_no prev{};       ///< of an inbox append; lowered when the inbox turned out to hold less
-    bool repair = false; ///< fill (prev, seq] from the log
-    bool partly = false; ///< what is under way does not reach the seq: more has to follow
+    seq_no prev{};          ///< of an inbox append; lowered when the inbox turned out to hold less
+    bool repair = false;    ///< fill (prev, seq] from the log
+    bool partly = false;    ///< what is under way does not reach the seq: more has to follow
+    std::uint8_t waits = 0; ///< in a row
   };
   struct debt {
     incurred it;
@@ -83,15 +110,19 @@ private:
   /// What the inbox of a message's recipient is sent.
   inbox_append part(const debt& d, const owed_message& m, std::uint32_t index) const;
   /// The inbox has the stream up to `covered` only: sends what follows from the log, as far as that reaches.
-  void repair(debt& d, const owed_message& m, std::uint32_t index, seq_no covered, const history& log);
+  /// False if the log has nothing that follows, or only what was sent before in vain.
+  bool repair(debt& d, const owed_message& m, std::uint32_t index, seq_no covered, const history& log);
   void settle(const ref& r);
   void reopen(const ref& r);
+  void postpone(const ref& r, time_point now);
+  void wake(time_point now);
   void drop_settled();
 
   std::uint16_t shards_;
   std::size_t debts_max_;
   std::size_t parts_max_;
   std::size_t parts_bytes_max_;
+  retry_pauses retry_;
   std::deque<debt> debts_; ///< consecutive numbers
   std::uint64_t last_ = 0; ///< highest number added
   std::uint64_t confirmed_ = 0;
@@ -100,6 +131,7 @@ private:
   std::size_t unsent_ = 0; ///< targets
   bool behind_ = true;     ///< storage may hold more: this is so at the start
   std::unordered_map<std::uint64_t, under_way> calls_;
+  std::multimap<time_point, ref> later_; ///< who waits, and until when
   std::unordered_map<std::uint64_t, std::vector<std::pair<std::uint32_t, inbox_append>>>
       repaired_; ///< by debt
 };

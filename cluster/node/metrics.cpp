@@ -212,7 +212,16 @@ std::vector<MetricFamily> collect(const node_facts& facts) {
       .value(read(facts.waiting.delivery_queue_rows));
   p.family("debts", "Commands that shards led here owe to other shards, and that these have not confirmed.",
            MetricType::Gauge)
-      .value(read(facts.waiting.owed));
+      .value(read(facts.fan_outs.owed));
+  p.family("debt_reads_failed_total",
+           "Attempts to read what a shard owes to others from its rows that failed; until one succeeds, the "
+           "shard's debts wait.",
+           MetricType::Counter)
+      .value(read(facts.fan_outs.reads_failed));
+  p.family("debts_refused_total",
+           "Parts of debts that another shard refused; they are sent again, unless it will never take them.",
+           MetricType::Counter)
+      .value(read(facts.fan_outs.refused));
   p.family("peer_payloads_refused_total",
            "Payloads of other nodes that were refused because they could not be read or were of "
            "an unknown kind, and answers that did not fit the call.",

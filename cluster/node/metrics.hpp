@@ -1,5 +1,6 @@
 #pragma once
 // The metrics that the admin port exports. They are gathered at each request; hot paths only add to atomics.
+#include "actors/fan_out.hpp"
 #include "actors/router.hpp"
 #include "cluster/links/link_outlet.hpp"
 #include "cluster/node/store.hpp"
@@ -34,7 +35,6 @@ private:
 /// How much waits in memory. Thread: any.
 struct depths {
   counter delivery_queue_rows{0}; ///< rows for clients, in all delivery queues
-  counter owed{0};                ///< commands for other shards, of all shards led here
 };
 
 /// The state of a node at one moment.
@@ -54,6 +54,7 @@ struct node_facts {
   const commit_metrics& commits;
   const depths& waiting;
   const router_counters& router;
+  const fan_out_counters& fan_outs;
 };
 
 /// Also exported before there is a node.

@@ -6,6 +6,7 @@
 #include "cluster/membership/directory.hpp"
 #include "cluster/node/node_settings.hpp"
 #include "cluster/ops/kj_thread.hpp"
+#include "cluster/ops/logging.hpp"
 #include "protocol/gateway/codes/webhook_code_sender.hpp"
 #include "protocol/gateway/server.hpp"
 #include "protocol/values/chance.hpp"
@@ -105,7 +106,10 @@ public:
     router_wiring rw;
     store_wiring sw;
     auto each = shard_settings(config_, founding_);
-    each.fan_out.depth = &waiting_.owed;
+    each.fan_out.counters = &paying_;
+    each.fan_out.report = [this](shard_id shard, fan_out_trouble what, ec why) {
+      log_debts(shard, what, why);
+    };
     for (std::uint16_t s = 0; s < founding_.shards; ++s) {
       auto shard = spawn_shard(system_, shard_id{s}, each, *reader_, store_, router_);
       rw.shards.emplace(s, shard);
@@ -230,8 +234,31 @@ public:
   commit_metrics commits_;
   depths waiting_;
   router_counters routing_;
+  fan_out_counters paying_;
 
 private:
+  void log_debts(shard_id shard, fan_out_trouble what, ec why) {
+    const auto left_out = debts_log_.admit();
+    if (left_out < 0)
+      return;
+    const auto warn = [&](std::string_view event, std::string_view next) {
+      log::warn(event,
+                {{"shard", shard}, {"why", describe(why).name}, {"left_out", left_out}, {"next", next}});
+    };
+    switch (what) {
+    case fan_out_trouble::unread:
+      if (why == ec::none)
+        log::info("debts-read-again", {{"shard", shard}, {"left_out", left_out}});
+      else
+        warn("debts-unread", "the node reads them again by itself; if it goes on, replace its replica");
+      break;
+    case fan_out_trouble::refused:
+      warn("debts-refused",
+           "they are sent again unless that is of no use; if it goes on, compare the versions "
+           "of the nodes and look at their disks");
+      break;
+    }
+  }
   directory_config directory_settings() {
     directory_config d;
     d.self = {config_.node, disk_, to_string(config_.peer_advertise), to_string(config_.client_advertise)};
@@ -268,6 +295,7 @@ private:
   disk_id disk_;
   storage::journaled_environment& env_;
   std::uint64_t process_;
+  log::limiter debts_log_{std::chrono::seconds{1}}; ///< a shard without a majority would fill the log
   std::unique_ptr<state_reader> reader_;
   links* links_ = nullptr;
   wired_router_actor wired_router_;
@@ -306,6 +334,9 @@ const depths& node::waiting() const {
 
 const router_counters& node::routing() const {
   return impl_->routing_;
+}
+const fan_out_counters& node::paying() const {
+  return impl_->paying_;
 }
 std::vector<core::node_record> node::nodes() const {
   return impl_->nodes();

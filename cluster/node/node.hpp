@@ -44,6 +44,7 @@ public:
   const commit_metrics& commits() const;
   const depths& waiting() const;
   const router_counters& routing() const;
+  const fan_out_counters& paying() const;
   /// The nodes of the cluster that this node knows. Any thread.
   std::vector<core::node_record> nodes() const;
   /// Proposes to list `newcomer` in the meta shard, and returns at once. Any thread.

@@ -72,8 +72,8 @@ std::string node_pages::metrics() {
     return fmt::format("# HELP parley_ready {}\n# TYPE parley_ready gauge\nparley_ready 0\n", ready_help);
   auto now = it->snapshot();
   const bool ready = state_of(now).ready;
-  return prometheus::TextSerializer{}.Serialize(
-      collect({std::move(now), ready, it->metrics(), it->commits(), it->waiting(), it->routing()}));
+  return prometheus::TextSerializer{}.Serialize(collect(
+      {std::move(now), ready, it->metrics(), it->commits(), it->waiting(), it->routing(), it->paying()}));
 }
 
 std::string node_pages::page() {
@@ -93,8 +93,8 @@ std::string node_pages::page() {
                       "<tr><td class=t>rows owed to other shards<td>{}"
                       "<tr><td class=t>replicas, of these leaders<td>{}, {}</table>\n",
                       g.sessions.load(), g.connections.load(), g.sends.load(),
-                      it->waiting().delivery_queue_rows.load(), it->waiting().owed.load(),
-                      now.replicas.size(), leads);
+                      it->waiting().delivery_queue_rows.load(), it->paying().owed.load(), now.replicas.size(),
+                      leads);
   html += "<h2>Other nodes</h2><table><tr><th class=t>node<th class=t>link<th>bytes waiting</tr>\n";
   for (const auto& l : now.links)
     html += fmt::format("<tr><td class=t>{}<td class=t><b class={}>{}</b><td>{}</tr>\n", number(l.peer),

@@ -59,6 +59,17 @@ struct fixture : test::actor_fixture {
         out.push_back(number(p.upto));
     return out;
   }
+  /// Each part is refused by itself: the command was applied, and the inbox said no.
+  void refuse_parts(const std::vector<routed_call>& calls, ec why) {
+    for (const auto& c : calls) {
+      core::inbox_outcomes all;
+      all.parts.resize(appends(c).parts.size(), {why, {}});
+      answer_batch b;
+      b.answers.push_back({c.number, core::answer_to<core::propose>{{ec::none, core::outcome{all}}}});
+      caf::anon_send(c.reply_to, std::move(b));
+    }
+    run();
+  }
   void answer(const std::vector<routed_call>& calls, ec error = ec::none) {
     for (const auto& c : calls) {
       core::inbox_outcomes all;
@@ -108,6 +119,57 @@ TEST_CASE_FIXTURE(fixture, "debts that cannot be read are not none: they are rea
   for (int i = 0; i < 41; ++i)
     advance(50ms);
   CHECK(appended(router.calls.take()) == seqs{1, 2, 3});
+}
+
+TEST_CASE_FIXTURE(fixture,
+                  "debts that cannot be read are counted each time, and reported once for each change") {
+  fan_out_counters counters;
+  std::vector<std::pair<fan_out_trouble, ec>> reported;
+  config.counters = &counters;
+  config.report = [&](shard_id shard, fan_out_trouble what, ec why) {
+    CHECK(shard == shard_id{1});
+    reported.emplace_back(what, why);
+  };
+  reader.owed = {owed_text(1)};
+  reader.debts_error = ec::corrupt;
+  lead();
+  for (int i = 0; i < 20; ++i)
+    advance(50ms);
+  CHECK(counters.reads_failed == static_cast<std::uint64_t>(reader.debts_reads));
+  reader.debts_error = ec::overloaded;
+  for (int i = 0; i < 100; ++i)
+    advance(50ms);
+  reader.debts_error = ec::none;
+  for (int i = 0; i < 41; ++i)
+    advance(50ms);
+  using trouble = fan_out_trouble;
+  CHECK(reported == std::vector<std::pair<trouble, ec>>{{trouble::unread, ec::corrupt},
+                                                        {trouble::unread, ec::overloaded},
+                                                        {trouble::unread, ec::none}});
+  CHECK(appended(router.calls.take()) == seqs{1});
+}
+
+TEST_CASE_FIXTURE(fixture,
+                  "a part that an inbox refuses for now is not lost: it is sent again, ever less often") {
+  fan_out_counters counters;
+  config.counters = &counters;
+  lead();
+  incur(1, 1);
+  std::size_t sent = 0;
+  for (int i = 0; i < 400; ++i) { // 20 s
+    const auto calls = router.calls.take();
+    sent += calls.size();
+    refuse_parts(calls, ec::disk_full);
+    advance(50ms);
+  }
+  CHECK(sent >= 10);
+  CHECK(sent <= 20);
+  CHECK(counters.refused >= sent - 1);
+  CHECK(counters.owed == 1);
+  for (int i = 0; i < 41; ++i)
+    advance(50ms);
+  CHECK(deliver_all() == 1);
+  CHECK(counters.owed == 0);
 }
 
 TEST_CASE_FIXTURE(fixture, "a page of debts that is full says that there is more, though nothing new comes") {

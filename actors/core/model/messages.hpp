@@ -17,7 +17,7 @@ struct submission {
   /// 1: the sender's session knows of other devices, its own inbox wants a copy. A hint that saves a repair:
   /// the conversation is told by the inbox (`want_copies`).
   std::uint8_t copy_own = 0;
-  shared_bytes body; ///< ciphertext; the server never looks inside
+  shared_bytes body; ///< opaque: what the client made of it is not looked at
   template <class F>
   auto fields(F&& f) {
     return f(conversation, from, id, hash, at, copy_own, body);

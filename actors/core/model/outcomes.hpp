@@ -24,7 +24,7 @@ struct placement {
 
 /// What became of one part of an `append_inbox`.
 struct inbox_outcome {
-  ec error{};       ///< none, gap, stale
+  ec error{};       ///< none, gap, stale, bad_request
   seq_no covered{}; ///< with `gap`: resend from here
   template <class F>
   auto fields(F&& f) {

@@ -59,7 +59,7 @@ TEST_CASE("a full ledger leaves the rest in storage and asks for it when there i
   CHECK_FALSE(l.add(owed_text(3, 3), debt_ledger::source::live));
   CHECK_FALSE(l.load_from());
   const auto calls = l.send(t0);
-  l.answered(calls[0].number, ec::none, outcomes({{}, {}}), no_log);
+  l.answered(calls[0].number, ec::none, outcomes({{}, {}}), t0, no_log);
   REQUIRE(l.load_from());
   CHECK(*l.load_from() == 3);
 }
@@ -70,9 +70,9 @@ TEST_CASE("a debt is confirmed only when all before it are") {
   const auto first = l.send(t0);
   l.add(owed_text(2, 2, user_id{2}), debt_ledger::source::live);
   const auto second = l.send(t0);
-  l.answered(second[0].number, ec::none, outcomes({{}}), no_log);
+  l.answered(second[0].number, ec::none, outcomes({{}}), t0, no_log);
   CHECK(l.confirmed() == 0);
-  l.answered(first[0].number, ec::none, outcomes({{}}), no_log);
+  l.answered(first[0].number, ec::none, outcomes({{}}), t0, no_log);
   CHECK(l.confirmed() == 2);
   CHECK(l.idle());
 }
@@ -85,12 +85,12 @@ TEST_CASE("an append that got no answer is sent again, and so is one that was re
   l.expire(t0);
   const auto second = l.send(t0 + 2s);
   REQUIRE(second.size() == 1);
-  l.answered(first[0].number, ec::none, outcomes({{}}), no_log); // too late, and harmless
+  l.answered(first[0].number, ec::none, outcomes({{}}), t0, no_log); // too late, and harmless
   CHECK_FALSE(l.idle());
-  l.answered(second[0].number, ec::unavailable, {}, no_log);
+  l.answered(second[0].number, ec::unavailable, {}, t0, no_log);
   const auto third = l.send(t0 + 3s);
   REQUIRE(third.size() == 1);
-  l.answered(third[0].number, ec::none, outcomes({{}}), no_log);
+  l.answered(third[0].number, ec::none, outcomes({{}}), t0, no_log);
   CHECK(l.idle());
 }
 
@@ -103,7 +103,7 @@ TEST_CASE("an inbox that lacks an earlier message gets it from the log, and the 
     CHECK(upto == seq_no{4});
     return std::vector{text(2), text(3, user_id{2}), text(4)};
   };
-  l.answered(calls[0].number, ec::none, outcomes({{ec::gap, seq_no{1}}}), log);
+  l.answered(calls[0].number, ec::none, outcomes({{ec::gap, seq_no{1}}}), t0, log);
   const auto again = l.send(t0);
   REQUIRE(again.size() == 1);
   const auto part = appends(again[0]).parts.at(0);
@@ -126,18 +126,18 @@ TEST_CASE("a hole that is too big for one append is filled by several, and only 
     return some;
   };
   auto calls = l.send(t0);
-  l.answered(calls.at(0).number, ec::none, outcomes({{ec::gap, seq_no{0}}}), log);
+  l.answered(calls.at(0).number, ec::none, outcomes({{ec::gap, seq_no{0}}}), t0, log);
   for (const std::uint64_t reached : {400, 800}) {
     calls = l.send(t0);
     REQUIRE(calls.size() == 1);
     CHECK(appends(calls[0]).parts.at(0).upto == seq_no{reached});
-    l.answered(calls[0].number, ec::none, outcomes({{ec::none, seq_no{reached}}}), log);
+    l.answered(calls[0].number, ec::none, outcomes({{ec::none, seq_no{reached}}}), t0, log);
     CHECK_FALSE(l.idle());
   }
   calls = l.send(t0);
   REQUIRE(calls.size() == 1);
   CHECK(appends(calls[0]).parts.at(0).upto == seq_no{1000});
-  l.answered(calls[0].number, ec::none, outcomes({{ec::none, seq_no{1000}}}), log);
+  l.answered(calls[0].number, ec::none, outcomes({{ec::none, seq_no{1000}}}), t0, log);
   CHECK(l.idle());
 }
 
@@ -148,7 +148,7 @@ TEST_CASE("a log that readers do not see whole yet repairs up to there: no appen
   const debt_ledger::history early = [](conversation_id, seq_no, seq_no) {
     return std::vector{text(2), text(4)};
   };
-  l.answered(calls[0].number, ec::none, outcomes({{ec::gap, seq_no{1}}}), early);
+  l.answered(calls[0].number, ec::none, outcomes({{ec::gap, seq_no{1}}}), t0, early);
   const auto again = l.send(t0);
   REQUIRE(again.size() == 1);
   const auto part = appends(again[0]).parts.at(0);
@@ -161,8 +161,117 @@ TEST_CASE("an append for an ended membership is settled, not repeated") {
   auto l = ready_ledger();
   l.add(owed_text(1, 1), debt_ledger::source::live);
   const auto calls = l.send(t0);
-  l.answered(calls[0].number, ec::none, outcomes({{ec::stale, seq_no{0}}}), no_log);
+  l.answered(calls[0].number, ec::none, outcomes({{ec::stale, seq_no{0}}}), t0, no_log);
   CHECK(l.idle());
+}
+
+TEST_CASE("a part that was refused for now stays owed, and is tried again ever less often") {
+  auto l = ready_ledger();
+  l.add(owed_text(1, 1), debt_ledger::source::live);
+  auto now = t0;
+  auto calls = l.send(now);
+  for (const auto pause : {50ms, 100ms, 200ms, 400ms, 800ms, 1600ms, 2000ms, 2000ms}) {
+    CAPTURE(pause.count());
+    REQUIRE(calls.size() == 1);
+    const auto refused =
+        l.answered(calls[0].number, ec::none, outcomes({{ec::overloaded, seq_no{0}}}), now, no_log);
+    CHECK(refused.count == 1);
+    CHECK(refused.last == ec::overloaded);
+    CHECK_FALSE(l.idle());
+    CHECK(l.confirmed() == 0);
+    CHECK(l.send(now + pause - 1ms).empty());
+    now += pause;
+    calls = l.send(now);
+  }
+  REQUIRE(calls.size() == 1);
+  CHECK(l.answered(calls[0].number, ec::none, outcomes({{}}), now, no_log).count == 0);
+  CHECK(l.idle());
+}
+
+TEST_CASE(
+    "a command that is refused for no passing reason waits as well; one that met a condition does not") {
+  auto l = ready_ledger();
+  l.add(owed_text(1, 1), debt_ledger::source::live);
+  auto calls = l.send(t0);
+  l.answered(calls.at(0).number, ec::not_leader, {}, t0, no_log);
+  calls = l.send(t0);
+  REQUIRE(calls.size() == 1);
+  for (const auto why : {ec::bad_request, ec::corrupt, ec{2999}}) {
+    l.answered(calls.at(0).number, why, {}, t0, no_log);
+    CHECK(l.send(t0).empty());
+    CHECK_FALSE(l.idle());
+    calls = l.send(t0 + 2s);
+    REQUIRE(calls.size() == 1);
+  }
+}
+
+TEST_CASE("an answer of another kind, or with fewer parts than were sent, settles nothing") {
+  auto l = ready_ledger();
+  l.add(owed_text(1, 1), debt_ledger::source::live);
+  l.add(owed_text(2, 2), debt_ledger::source::live);
+  auto now = t0;
+  for (const outcome& odd : {outcome{done{}}, outcome{placement{}}, outcomes({{}}), outcomes({})}) {
+    const auto calls = l.send(now);
+    REQUIRE(calls.size() == 1);
+    CHECK(l.answered(calls[0].number, ec::none, odd, now, no_log).count == 2);
+    CHECK(l.confirmed() == 0);
+    now += 2s;
+  }
+}
+
+TEST_CASE("a refusal without parts leaves a watermark owed") {
+  auto l = ready_ledger();
+  l.add({shard_id{0}, 1, owed_watermark{{room, user_id{2}, seq_no{5}, {}}}, std::nullopt},
+        debt_ledger::source::live);
+  auto calls = l.send(t0);
+  l.answered(calls.at(0).number, ec::none, done{ec::disk_full}, t0, no_log);
+  CHECK_FALSE(l.idle());
+  calls = l.send(t0 + 50ms);
+  l.answered(calls.at(0).number, ec::none, done{}, t0, no_log);
+  CHECK(l.idle());
+}
+
+TEST_CASE("a gap that the log cannot fill yet is not asked about in a hot loop") {
+  auto l = ready_ledger();
+  l.add(owed_text(9, 4), debt_ledger::source::live);
+  auto calls = l.send(t0);
+  l.answered(calls.at(0).number, ec::none, outcomes({{ec::gap, seq_no{1}}}), t0, no_log);
+  CHECK(l.send(t0).empty());
+  calls = l.send(t0 + 50ms);
+  CHECK(calls.size() == 1);
+}
+
+TEST_CASE("an inbox that keeps saying the same gap is not answered in a hot loop") {
+  auto l = ready_ledger();
+  l.add(owed_text(9, 4), debt_ledger::source::live);
+  const debt_ledger::history log = [](conversation_id, seq_no, seq_no) {
+    return std::vector{text(2), text(3), text(4)};
+  };
+  auto calls = l.send(t0);
+  l.answered(calls.at(0).number, ec::none, outcomes({{ec::gap, seq_no{1}}}), t0, log);
+  calls = l.send(t0); // what it lacks, at once
+  l.answered(calls.at(0).number, ec::none, outcomes({{ec::gap, seq_no{1}}}), t0, log);
+  CHECK(l.send(t0).empty());
+  calls = l.send(t0 + 50ms);
+  l.answered(calls.at(0).number, ec::none, outcomes({{ec::none, seq_no{4}}}), t0, log);
+  CHECK(l.idle());
+}
+
+TEST_CASE("only a refusal that is final and stored nothing settles a part: the rule for every error") {
+  CHECK(judge_part(ec::none) == part_verdict::settled);
+  CHECK(judge_part(ec::gap) == part_verdict::lacks);
+  for (const auto settled : {ec::stale, ec::bad_request, ec::not_a_member, ec::too_large})
+    CHECK(judge_part(settled) == part_verdict::settled);
+  for (const auto& row : error_table().subspan(1)) {
+    CAPTURE(row.name);
+    if (row.code == ec::gap)
+      continue;
+    const bool final_no = row.stored == was_stored::no && !row.retryable;
+    CHECK((judge_part(row.code) == part_verdict::settled) == final_no);
+    CHECK((judge_part(row.code) == part_verdict::owed) == !final_no);
+  }
+  for (const auto unknown : {ec{500}, ec{1500}, ec{2500}, ec{65535}}) // of a newer node
+    CHECK(judge_part(unknown) == part_verdict::owed);
 }
 
 TEST_CASE("a device's progress goes to its conversation's shard") {
@@ -173,7 +282,7 @@ TEST_CASE("a device's progress goes to its conversation's shard") {
   REQUIRE(calls.size() == 1);
   CHECK(calls[0].what.shard == home_shard(room, 4));
   CHECK(sent<raise_watermarks>(calls[0]).marks.at(0) == mark);
-  l.answered(calls[0].number, ec::none, done{}, no_log);
+  l.answered(calls[0].number, ec::none, done{}, t0, no_log);
   CHECK(l.idle());
 }
 

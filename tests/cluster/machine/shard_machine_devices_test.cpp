@@ -25,11 +25,12 @@ struct fixture : machine_fixture {
         REQUIRE(ledger.add(std::move(row), core::debt_ledger::source::stored));
       }
       ledger.loaded(read_upto);
-      const auto calls = ledger.send({});
+      const auto now = core::debt_ledger::time_point{} + round * std::chrono::milliseconds{50};
+      const auto calls = ledger.send(now);
       if (calls.empty() && ledger.idle())
         return;
       for (const auto& c : calls)
-        ledger.answered(c.number, ec::none, apply(core::decode<core::command>(c.what.command).value()),
+        ledger.answered(c.number, ec::none, apply(core::decode<core::command>(c.what.command).value()), now,
                         [&](auto room, auto after, auto upto) {
                           return read([&](auto& v) {
                             return cluster::queries::read_messages(v, room, after, upto, log_rows_max,
@@ -44,12 +45,13 @@ struct fixture : machine_fixture {
     for (int round = 0; round < 100; ++round) {
       for (auto& row : std::exchange(news.debts, {}))
         REQUIRE(ledger.add(std::move(row), core::debt_ledger::source::live));
-      const auto calls = ledger.send({});
+      const auto now = core::debt_ledger::time_point{} + round * std::chrono::milliseconds{50};
+      const auto calls = ledger.send(now);
       if (calls.empty() && ledger.idle())
         return;
       for (const auto& c : calls) {
         auto live = std::move(news.debts);
-        ledger.answered(c.number, ec::none, apply(core::decode<core::command>(c.what.command).value()),
+        ledger.answered(c.number, ec::none, apply(core::decode<core::command>(c.what.command).value()), now,
                         [&](auto room, auto after, auto upto) {
                           return read([&](auto& v) {
                             return cluster::queries::read_messages(v, room, after, upto, log_rows_max,

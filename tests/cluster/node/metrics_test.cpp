@@ -81,6 +81,7 @@ struct busy_node {
   commit_metrics commits;
   depths waiting;
   router_counters router;
+  fan_out_counters fan_outs;
   node_snapshot now;
 
   busy_node() {
@@ -106,7 +107,8 @@ struct busy_node {
     now.links.push_back({node_id{2}, true, 5, 6, 7, 8, 9, 0, 1});
   }
   std::string text() const {
-    return prometheus::TextSerializer{}.Serialize(collect({now, true, clients, commits, waiting, router}));
+    return prometheus::TextSerializer{}.Serialize(
+        collect({now, true, clients, commits, waiting, router, fan_outs}));
   }
 };
 
@@ -126,8 +128,9 @@ TEST_CASE(
   const commit_metrics commits;
   const depths waiting;
   const router_counters router;
-  const auto idle =
-      prometheus::TextSerializer{}.Serialize(collect({{}, false, clients, commits, waiting, router}));
+  const fan_out_counters fan_outs;
+  const auto idle = prometheus::TextSerializer{}.Serialize(
+      collect({{}, false, clients, commits, waiting, router, fan_outs}));
   CHECK(parse(idle).size() == parse(busy_node{}.text()).size());
 }
 
