@@ -5,6 +5,20 @@
 
 namespace parley::client {
 
+namespace {
+
+/// Keeps `who`. A store that fails is this device's own trouble: the same call would meet it at every node.
+result<nothing> keep(client_store& store, const identity& who) {
+  try {
+    store.set_identity(who);
+    return {};
+  } catch (const store_error& e) {
+    return tl::unexpected{failure{ec::storage_failed, e.what(), {}, false, was_stored::unknown}};
+  }
+}
+
+} // namespace
+
 template <class T>
 kj::Promise<result<T>> enrolment::ask(call_on<T> make) {
   const auto deadline = timer_.now() + duration(config_.ask_timeout);
@@ -83,7 +97,8 @@ kj::Promise<result<identity>> enrolment::register_device(std::string phone, std:
   if (mine.key == key_pair{})
     mine.key = make_key();
   mine.phone = phone;
-  store_.set_identity(mine);
+  if (auto now = keep(store_, mine); !now)
+    return answer{tl::unexpected{std::move(now.error())}};
   return ask<identity>([this, mine, phone = std::move(phone), code = std::move(code),
                         name = std::move(name)](rpc::Gateway::Client& gateway) -> kj::Promise<answer> {
     auto call = gateway.registerRequest(request_size(phone.size() + code.size() + name.size() + 32));
@@ -96,7 +111,8 @@ kj::Promise<result<identity>> enrolment::register_device(std::string phone, std:
         return tl::unexpected{std::move(f)};
       mine.user = user_id{a.getUser()};
       mine.device = device_id{a.getDevice()};
-      store_.set_identity(mine);
+      if (auto now = keep(store_, mine); !now)
+        return tl::unexpected{std::move(now.error())};
       who_ = mine;
       return mine;
     });

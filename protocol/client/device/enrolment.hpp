@@ -13,6 +13,7 @@ namespace parley::client {
 /// Thread: that of the loop.
 /// Holds:  the device's key is in the store before a node sees it, so a registration whose answer is lost can
 ///         be repeated with the same key.
+/// Errors: a `failure`; `storage_failed` if the store did not keep the key or the answer.
 class enrolment {
 public:
   /// All references outlive it. `who` becomes the identity that the cluster has given.

@@ -277,6 +277,32 @@ TEST_CASE_FIXTURE(connector_fixture, "a wrong code is not tried at the next node
   CHECK(get(again).error().code == ec::bad_request);
 }
 
+TEST_CASE_FIXTURE(connector_fixture,
+                  "a store that fails during a registration is reported, and not tried again") {
+  struct full_disk final : memory_store {
+    int writes_left = 0;
+    void set_identity(const identity& who) override {
+      if (writes_left-- <= 0)
+        throw store_error{"The profile's database failed: full."};
+      memory_store::set_identity(who);
+    }
+  } full;
+  std::size_t dialled = 0;
+  SUBCASE("before the key is kept, no node is asked") {}
+  SUBCASE("after the cluster has answered") {
+    full.writes_left = 1;
+    dialled = 1;
+  }
+  enrolment enrol{timer, cluster, settings, full, who, chance, 0};
+  auto registered = enrol.register_device("+4911111111", "123456", "test");
+  const auto answer = get(registered);
+  REQUIRE(!answer);
+  CHECK(answer.error().code == ec::storage_failed);
+  CHECK(answer.error().sentence == "The profile's database failed: full.");
+  CHECK(cluster.dialled.size() == dialled);
+  CHECK(!who.registered());
+}
+
 TEST_CASE_FIXTURE(connector_fixture, "an enrolment that is destroyed rejects what was asked of it") {
   dial.silent = {1, 2, 3};
   auto enrol = kj::heap<enrolment>(timer, dial, settings, store, who, chance, 0);
