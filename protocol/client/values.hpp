@@ -3,6 +3,7 @@
 #include "protocol/values/failure.hpp"
 #include "protocol/values/limits.hpp"
 #include "protocol/values/messages.hpp"
+#include "protocol/values/overloaded.hpp"
 
 #include <tl/expected.hpp>
 
@@ -24,9 +25,26 @@ using parley::message_row;
 using parley::watermark;
 using inbox_row = inbox_item;
 
+/// The message of a row; null for the kinds that bring none. Whoever adds a kind decides here.
+inline const message_row* message_in(const inbox_row& row) {
+  using found = const message_row*;
+  return std::visit(overloaded{
+                        [](const message_row& m) -> found { return &m; },
+                        [](const conversation_info&) -> found { return nullptr; },
+                        [](const watermark&) -> found { return nullptr; },
+                    },
+                    row);
+}
+
 /// A failure with the sentence that the table of errors has for `code`.
 inline failure refuse(ec code) {
   return failure_of(code);
+}
+
+/// Whether a refusal is about the session, whatever was asked of it. It says nothing about the call itself,
+/// which is made again on the next session.
+constexpr bool speaks_of_the_session(ec code) {
+  return code == ec::fenced || code == ec::not_authenticated;
 }
 
 template <class T>

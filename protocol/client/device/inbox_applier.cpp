@@ -14,7 +14,7 @@ inbox_applier::plan inbox_applier::decide(std::span<const inbox_row> rows, holes
     return p.positions.emplace_back(c, position(c)).second;
   };
   for (std::size_t n = 0; n < rows.size(); ++n) {
-    const auto* row = std::get_if<message_row>(&rows[n]);
+    const auto* row = message_in(rows[n]);
     if (!row)
       continue;
     auto& reached = at(row->msg.conversation);

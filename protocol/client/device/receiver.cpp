@@ -93,15 +93,16 @@ kj::Promise<void> receiver::begin_receiving(client_link& link, cursor from) {
 kj::Promise<void> receiver::take(std::vector<inbox_row> rows, cursor upto) {
   if (history_.wanted())
     for (const auto& row : rows)
-      if (const auto* m = std::get_if<message_row>(&row))
+      if (const auto* m = message_in(row))
         history_.row(config_.how == intake::live ? history_event::what::push : history_event::what::pull, *m);
   const auto plan = applier_.decide(rows);
   if (!plan.missing) { // nearly always: no allocation, no extra turn of the loop
     kept(host_, [&] { commit(rows, plan, std::move(upto)); });
     return kj::READY_NOW;
   }
-  return take_checked(std::make_shared<std::vector<inbox_row>>(std::move(rows)), std::move(upto),
-                      heal_tries{config_.heal_tries_max});
+  // Wrapped, because fetching takes events in which the receiver may be destroyed.
+  return promises_.wrap(take_checked(std::make_shared<std::vector<inbox_row>>(std::move(rows)),
+                                     std::move(upto), heal_tries{config_.heal_tries_max}));
 }
 
 kj::Promise<void> receiver::take_checked(std::shared_ptr<std::vector<inbox_row>> rows, cursor upto,
@@ -165,18 +166,22 @@ void receiver::commit_page(const conversation_page& page, conversation_id c) {
 void receiver::commit(const std::vector<inbox_row>& rows, const inbox_applier::plan& plan, cursor upto) {
   applied_batch batch;
   batch.messages.reserve(plan.fresh.size());
-  for (auto n : plan.fresh)
-    batch.messages.push_back(&std::get<message_row>(rows[n]).msg);
   batch.positions = plan.positions;
   std::size_t messages = 0;
-  for (const auto& row : rows) {
-    if (const auto* mark = std::get_if<watermark>(&row))
-      batch.marks.push_back(*mark);
-    else if (const auto* opened = std::get_if<conversation_info>(&row))
-      batch.opened.push_back(*opened);
-    else
-      ++messages;
-  }
+  auto fresh = plan.fresh.begin();
+  for (std::size_t n = 0; n < rows.size(); ++n)
+    std::visit(overloaded{
+                   [&](const message_row& row) {
+                     ++messages;
+                     if (fresh == plan.fresh.end() || *fresh != n)
+                       return;
+                     batch.messages.push_back(&row.msg);
+                     ++fresh;
+                   },
+                   [&](const conversation_info& opened) { batch.opened.push_back(opened); },
+                   [&](const watermark& mark) { batch.marks.push_back(mark); },
+               },
+               rows[n]);
   batch.upto = upto;
   store_.apply(batch);
 
@@ -184,18 +189,20 @@ void receiver::commit(const std::vector<inbox_row>& rows, const inbox_applier::p
     applier_.advance(c, at);
   acks_.advance(std::move(upto), messages);
   // Told in the order of arrival: an opening before its first message.
-  auto next_fresh = plan.fresh.begin();
-  for (std::size_t n = 0; n < rows.size(); ++n) {
-    if (const auto* mark = std::get_if<watermark>(&rows[n]))
-      rose(applier_.raise(*mark));
-    else if (const auto* opened = std::get_if<conversation_info>(&rows[n]))
-      observer_.on_opened(*opened);
-    else if (next_fresh != plan.fresh.end() && *next_fresh == n) {
-      history_.row(history_event::what::applied, std::get<message_row>(rows[n]));
-      tell(std::get<message_row>(rows[n]).msg);
-      ++next_fresh;
-    }
-  }
+  fresh = plan.fresh.begin();
+  for (std::size_t n = 0; n < rows.size(); ++n)
+    std::visit(overloaded{
+                   [&](const message_row& row) {
+                     if (fresh == plan.fresh.end() || *fresh != n)
+                       return;
+                     history_.row(history_event::what::applied, row);
+                     tell(row.msg);
+                     ++fresh;
+                   },
+                   [&](const conversation_info& opened) { observer_.on_opened(opened); },
+                   [&](const watermark& mark) { rose(applier_.raise(mark)); },
+               },
+               rows[n]);
   acknowledge(messages);
 }
 
@@ -284,7 +291,7 @@ void receiver::send_reads() {
     call.setSeq(number(mark.upto));
     link->add(call.send().then([this, mark, ticket = link->begin_call()](auto&& a) -> kj::Promise<void> {
       const auto f = wire::to_failure(a.getError());
-      if (f.code == ec::none || !f.retryable) {
+      if (f.code == ec::none || (!f.retryable && !speaks_of_the_session(f.code))) {
         if (kept(host_, [&] { store_.read_known(mark.conversation, mark.upto); })) {
           reads_.settled(mark);
           check_settled();
@@ -293,6 +300,8 @@ void receiver::send_reads() {
         return kj::READY_NOW;
       }
       host_.consider(f);
+      if (speaks_of_the_session(f.code)) // the mark stays under way until `lost`; the next session sends it
+        return kj::READY_NOW;
       const auto wait = std::max(config_.ack_every, f.retry_after);
       return timer_.afterDelay(duration(wait)).then([this, c = mark.conversation] {
         reads_.again(c);

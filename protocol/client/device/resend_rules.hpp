@@ -41,7 +41,6 @@ public:
   void connected() { refusals_ = 0; }
 
 private:
-  static bool speaks_of_the_session(ec code) { return code == ec::fenced || code == ec::not_authenticated; }
   /// A node that reaches no majority refuses like this, attempt after attempt; another node may not.
   static bool speaks_of_the_node(ec code) {
     return code == ec::unavailable || code == ec::timed_out || code == ec::not_leader ||

@@ -39,7 +39,8 @@ kj::Promise<result<T>> session_calls::attempt(std::shared_ptr<call_on<T>> make, 
         if (r)
           return kj::mv(r);
         host_.consider(r.error());
-        if (!r.error().retryable || timer_.now() >= deadline)
+        const bool again = r.error().retryable || speaks_of_the_session(r.error().code);
+        if (!again || timer_.now() >= deadline)
           return kj::mv(r);
         const auto wait = std::max(pace.next(dice_), r.error().retry_after);
         return timer_.afterDelay(duration(wait)).then([this, make, deadline, pace] {

@@ -275,6 +275,52 @@ TEST_CASE_FIXTURE(receiver_fixture, "what a person has read is told once, and ag
   CHECK(store.reads_owed().empty());
 }
 
+TEST_CASE_FIXTURE(receiver_fixture,
+                  "what a person has read is kept when the session is refused, and told on the next one") {
+  make();
+  online();
+  in->ack_read(talk, seq_no{3});
+  turn();
+  REQUIRE(session->reads.size() == 1);
+  SUBCASE("not logged in") {
+    session->reads[0].refuse(ec::not_authenticated);
+  }
+  SUBCASE("fenced") {
+    session->reads[0].refuse(ec::fenced);
+  }
+  SUBCASE("ended") {
+    session->reads[0].refuse(ec::session_closed);
+  }
+  turn();
+  CHECK(host.considered.size() == 1);
+  CHECK(session->reads.size() == 1); // not again on this session
+  CHECK(!in->idle());
+  REQUIRE(store.reads_owed().size() == 1);
+  CHECK(store.reads_owed()[0].upto == seq_no{3});
+  lose();
+  online();
+  REQUIRE(session->reads.size() == 1);
+  CHECK(session->read[0] == seq_no{3});
+  session->reads[0].accept();
+  turn();
+  CHECK(in->idle());
+  CHECK(store.reads_owed().empty());
+}
+
+TEST_CASE_FIXTURE(receiver_fixture, "a delivery that waits for its gap ends with the receiver") {
+  make();
+  online();
+  auto taken = take({row(0, 1), row(3, 4)}, "c4");
+  turn();
+  REQUIRE(session->heals.size() == 1);
+  in = nullptr;
+  CHECK(taken.poll(scope)); // rejected: nothing of it runs any more
+  taken.then([] { FAIL("taken by nobody"); }, [](kj::Exception&&) {}).wait(scope);
+  pass(10'000ms); // the page was given up with it, so nobody asks again
+  CHECK(session->heals.size() == 1);
+  CHECK(seen.messages.empty());
+}
+
 TEST_CASE_FIXTURE(receiver_fixture, "a halted device answers those who wait until it is settled") {
   make();
   online();

@@ -55,6 +55,22 @@ TEST_CASE_FIXTURE(calls_fixture,
   CHECK(host.considered == std::vector<ec>(4, ec::overloaded));
 }
 
+TEST_CASE_FIXTURE(calls_fixture, "a call whose session is refused is made again on the next session") {
+  connect();
+  auto list = calls->conversations({}, 10);
+  turn();
+  REQUIRE(session->lists.size() == 1);
+  session->lists[0].refuse(ec::not_authenticated);
+  turn();
+  CHECK(host.considered == std::vector<ec>{ec::not_authenticated});
+  cut();
+  connect();
+  pass(2'000ms);
+  REQUIRE(session->lists.size() == 1);
+  session->lists[0].accept();
+  CHECK(get(list).has_value());
+}
+
 TEST_CASE_FIXTURE(calls_fixture, "a final refusal is not asked again") {
   connect();
   auto page = calls->sync_conversation(talk, seq_no{0}, 10);
