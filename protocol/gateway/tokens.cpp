@@ -11,23 +11,16 @@ constexpr std::uint8_t cursor_version = 1;
 constexpr std::uint8_t token_version = 1;
 constexpr std::int64_t clock_skew_ms = 60'000; ///< between the nodes of a cluster
 
-// A cursor or a token is: version u8, length u8 (of the body, below 128), body. Fields are appended to
-// the body; a reader skips those that it does not know, because nodes of two versions read each other's.
-std::string enclose(std::uint8_t version, const writer& body) {
-  writer w{2 + body.size()};
-  w.put(version).put(static_cast<std::uint8_t>(body.size())).raw(body.bytes());
-  return std::move(w).bytes();
-}
+// A cursor or a token is an envelope. Fields are appended to its body; a reader skips those that it does not
+// know, because nodes of two versions read each other's.
 
 /// The body, or nothing: another version, or other bytes than the length says.
 std::optional<std::string_view> body_of(std::uint8_t version, std::string_view bytes) {
   reader r{bytes};
-  const auto found = r.get<std::uint8_t>();
-  const auto length = r.get<std::uint8_t>();
-  const auto body = r.raw(length);
-  if (!r.done() || found != version || length >= 0x80)
+  const auto found = r.get_envelope();
+  if (!r.done() || found.version != version)
     return std::nullopt;
-  return body;
+  return found.body;
 }
 
 std::uint64_t cursor_check(const cluster_id& cluster, user_id user, inbox_pos pos) {
@@ -37,9 +30,11 @@ std::uint64_t cursor_check(const cluster_id& cluster, user_id user, inbox_pos po
 } // namespace
 
 std::string encode_cursor(const cluster_id& cluster, user_id user, inbox_pos pos) {
-  writer body{16};
-  body.put(pos).put(cursor_check(cluster, user, pos));
-  return enclose(cursor_version, body);
+  writer out{18};
+  const auto body = out.open(cursor_version);
+  out.put(pos).put(cursor_check(cluster, user, pos));
+  out.close(body);
+  return std::move(out).bytes();
 }
 
 tl::expected<inbox_pos, ec> decode_cursor(const cluster_id& cluster, user_id user, std::string_view bytes) {
@@ -57,10 +52,12 @@ tl::expected<inbox_pos, ec> decode_cursor(const cluster_id& cluster, user_id use
 }
 
 std::string encode_token(const cluster_id& cluster, const resume_token& t) {
-  writer body{48};
-  body.put(cluster.hi).put(cluster.lo);
-  body.put(t.user).put(t.device).put(t.position).put(t.issued);
-  return enclose(token_version, body);
+  writer out{50};
+  const auto body = out.open(token_version);
+  out.put(cluster.hi).put(cluster.lo);
+  out.put(t.user).put(t.device).put(t.position).put(t.issued);
+  out.close(body);
+  return std::move(out).bytes();
 }
 
 tl::expected<resume_token, ec> decode_token(const cluster_id& cluster, std::string_view bytes, unix_ms now,
