@@ -11,6 +11,8 @@ namespace parley {
 
 /// Of one message. The largest that a client sends encrypted is smaller, because padding and keys need room.
 inline constexpr std::size_t body_bytes_max = 64 * 1024;
+/// Of one line that `parley` reads from its standard input: a line becomes a message.
+inline constexpr std::size_t line_bytes_max = body_bytes_max;
 /// Of the name that the owner gives to a device.
 inline constexpr std::size_t device_name_bytes_max = 64;
 /// Of one page of an inbox, a conversation or a list of conversations. A page ends at whichever comes first.

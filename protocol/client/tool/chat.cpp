@@ -79,16 +79,21 @@ private:
   }
 
   kj::Promise<void> type() {
-    return input_.next().then([this](std::optional<std::string>&& line) -> kj::Promise<void> {
+    return input_.next().then([this](std::optional<input_line>&& line) -> kj::Promise<void> {
       if (!line)
         return kj::READY_NOW;
-      if (line->empty()) {
+      if (!*line) {
+        screen_.failed(0, line->error().sentence);
+        return type();
+      }
+      const auto& text = **line;
+      if (text.empty()) {
         screen_.prompt();
         return type();
       }
-      const auto counter = device_.it().post(talk_, *line);
+      const auto counter = device_.it().post(talk_, text);
       if (counter)
-        screen_.own(*counter, seq_no::none, *line, tick::waiting);
+        screen_.own(*counter, seq_no::none, text, tick::waiting);
       else
         screen_.failed(0, counter.error().sentence);
       // A pipe brings lines faster than a cluster takes them: no more than a few wait.

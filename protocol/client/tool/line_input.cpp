@@ -5,9 +5,37 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include <istream>
 #include <utility>
 
 namespace parley::tool {
+
+void growing_line::remove_last() {
+  if (too_long_)
+    return;
+  while (!text_.empty() && (static_cast<unsigned char>(text_.back()) & 0xc0) == 0x80)
+    text_.pop_back();
+  if (!text_.empty())
+    text_.pop_back();
+}
+
+input_line growing_line::end() {
+  auto line = std::exchange(*this, {});
+  if (line.too_long_)
+    return tl::unexpected{client::refuse(ec::too_large)};
+  return std::move(line.text_);
+}
+
+std::optional<input_line> next_line(std::istream& in) {
+  growing_line line;
+  bool any = false;
+  for (char c = 0; in.get(c); any = true) {
+    if (c == '\n')
+      return line.end();
+    line.add(c);
+  }
+  return any ? std::optional{line.end()} : std::nullopt;
+}
 
 struct terminal_mode {
   termios before{};
@@ -49,17 +77,17 @@ line_input::line_input(kj::UnixEventPort& port)
 
 line_input::~line_input() noexcept = default;
 
-kj::Promise<std::optional<std::string>> line_input::next() {
+kj::Promise<std::optional<input_line>> line_input::next() {
   // The observer tells of edges: read until there is nothing, or enough.
   while (lines_.empty() && !ended_ && (!pollable_ || readable_now()))
     take_some();
   if (!lines_.empty()) {
     auto line = std::move(lines_.front());
     lines_.pop_front();
-    return std::optional<std::string>{std::move(line)};
+    return std::optional<input_line>{std::move(line)};
   }
   if (ended_)
-    return std::optional<std::string>{};
+    return std::optional<input_line>{};
   return observer_->whenBecomesReadable().then([this] { return next(); });
 }
 
@@ -71,8 +99,7 @@ void line_input::take_some() {
   if (n <= 0) {
     ended_ = true;
     if (!typed_.empty())
-      lines_.push_back(std::move(typed_));
-    typed_.clear();
+      lines_.push_back(typed_.end());
     return;
   }
   for (ssize_t i = 0; i < n; ++i)
@@ -82,9 +109,9 @@ void line_input::take_some() {
 void line_input::key(char c) {
   if (!terminal_) {
     if (c == '\n')
-      lines_.push_back(std::exchange(typed_, {}));
+      lines_.push_back(typed_.end());
     else
-      typed_.push_back(c);
+      typed_.add(c);
     return;
   }
   if (escape_ > 0) { // ESC, then [ or O, then up to a letter or ~
@@ -94,23 +121,17 @@ void line_input::key(char c) {
       escape_ = 0;
     return;
   }
-  const auto back = [this] {
-    while (!typed_.empty() && (static_cast<unsigned char>(typed_.back()) & 0xc0) == 0x80)
-      typed_.pop_back();
-    if (!typed_.empty())
-      typed_.pop_back();
-  };
   switch (c) {
   case '\x1b':
     escape_ = 1;
     return;
   case '\r':
   case '\n':
-    lines_.push_back(std::exchange(typed_, {}));
+    lines_.push_back(typed_.end());
     return;
   case '\x7f':
   case '\b':
-    back();
+    typed_.remove_last();
     break;
   case '\x15': // Ctrl-U
     typed_.clear();
@@ -124,7 +145,7 @@ void line_input::key(char c) {
     return;
   default:
     if (static_cast<unsigned char>(c) >= 0x20)
-      typed_.push_back(c);
+      typed_.add(c);
   }
   if (changed_)
     changed_();

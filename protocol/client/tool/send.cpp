@@ -1,5 +1,6 @@
 // `parley send`: one message, or one for each line of standard input.
 #include "protocol/client/tool/commands.hpp"
+#include "protocol/client/tool/line_input.hpp"
 #include "protocol/client/tool/output.hpp"
 
 #include <fmt/format.h>
@@ -131,8 +132,11 @@ void run(const options& o, context& shared) {
     }
   };
   if (o.words.size() == 1 && o.words[0] == "-") {
-    for (std::string line; std::getline(std::cin, line);)
-      send(line);
+    while (auto line = next_line(std::cin)) {
+      if (!*line)
+        stop_with(line->error());
+      send(**line);
+    }
   } else {
     send(fmt::format("{}", fmt::join(o.words, " ")));
   }

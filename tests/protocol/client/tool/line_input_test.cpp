@@ -1,0 +1,87 @@
+#include "protocol/client/tool/line_input.hpp"
+
+#include <doctest/doctest.h>
+#include <kj/async-io.h>
+#include <unistd.h>
+
+#include <sstream>
+#include <thread>
+
+using namespace parley;
+using namespace parley::tool;
+
+namespace {
+
+/// Puts a pipe in the place of standard input, and writes `text` into it as it is read.
+class piped_in {
+public:
+  explicit piped_in(std::string text) : before_{::dup(STDIN_FILENO)} {
+    int ends[2];
+    REQUIRE(::pipe(ends) == 0);
+    ::dup2(ends[0], STDIN_FILENO);
+    ::close(ends[0]);
+    writer_ = std::thread{[to = ends[1], text = std::move(text)] {
+      for (std::size_t at = 0; at < text.size();) {
+        const auto n = ::write(to, text.data() + at, text.size() - at);
+        if (n <= 0)
+          break;
+        at += static_cast<std::size_t>(n);
+      }
+      ::close(to);
+    }};
+  }
+  ~piped_in() {
+    ::dup2(before_, STDIN_FILENO);
+    ::close(before_);
+    writer_.join();
+  }
+
+private:
+  int before_;
+  std::thread writer_;
+};
+
+} // namespace
+
+TEST_CASE("a line that is longer than a message is refused, and those before and after it are read") {
+  const std::string longest(line_bytes_max, 'y');
+  const auto text = "one\n" + std::string(50 * line_bytes_max, 'x') + "\n\n" + longest + "\n" + longest + "z";
+  std::vector<input_line> lines;
+  SUBCASE("by the chat") {
+    piped_in input{text};
+    auto io = kj::setupAsyncIo();
+    line_input in{io.unixEventPort};
+    while (auto line = in.next().wait(io.waitScope)) {
+      lines.push_back(std::move(*line));
+      CHECK(in.typed().size() <= line_bytes_max);
+    }
+  }
+  SUBCASE("from a stream") {
+    std::istringstream in{text};
+    while (auto line = next_line(in))
+      lines.push_back(std::move(*line));
+  }
+  REQUIRE(lines.size() == 5);
+  CHECK(lines[0] == "one");
+  REQUIRE(!lines[1]);
+  CHECK(lines[1].error().code == ec::too_large);
+  CHECK(lines[2] == "");
+  CHECK(lines[3] == longest);
+  REQUIRE(!lines[4]);
+  CHECK(lines[4].error().code == ec::too_large);
+}
+
+TEST_CASE("a line that grows holds no more than its bound, and a key takes back a whole character") {
+  growing_line line;
+  for (const char c : std::string{"aä"})
+    line.add(c);
+  line.remove_last();
+  CHECK(line.text() == "a");
+  for (std::size_t n = 0; n < 2 * line_bytes_max; ++n)
+    line.add('x');
+  CHECK(line.text().size() == line_bytes_max);
+  line.remove_last(); // the end of it was not kept, so what is left is not what was typed
+  CHECK(!line.end());
+  CHECK(line.empty());
+  CHECK(line.end() == "");
+}
