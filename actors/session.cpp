@@ -285,7 +285,7 @@ session_actor::behavior_type session(self_ptr self, session_identity who, sessio
   st.port = std::move(port);
   st.box = std::move(box);
   st.router = std::move(router);
-  st.bucket = {config.user_burst_max, config.user_refill_every};
+  st.bucket = {config.sends_burst_max, config.sends_refill_every};
   if (who.has_user()) {
     caf::anon_send(st.router, session_here{who.ref.number, who.user, caf::actor_cast<session_actor>(self)});
     attach(self);
@@ -347,10 +347,10 @@ caf::error validate(const session_config& config) {
     return bad("own_answer_within");
   if (config.attach_every < config.answer_within)
     return bad("attach_every");
-  if (config.user_burst_max < 1)
-    return bad("user_burst_max");
-  if (config.user_refill_every.count() < 1)
-    return bad("user_refill_every");
+  if (config.sends_burst_max < 1)
+    return bad("sends_burst_max");
+  if (config.sends_refill_every.count() < 1)
+    return bad("sends_refill_every");
   return caf::none;
 }
 

@@ -20,8 +20,9 @@ struct session_config {
   std::chrono::milliseconds sweep_every{500}; ///< while calls are unanswered
   std::chrono::milliseconds attach_every{30'000}; ///< heartbeat to the inbox
   std::chrono::milliseconds pull_retry_after{100};
-  std::int64_t user_burst_max = settings::user_sends_burst.standard; ///< messages of one session
-  std::chrono::microseconds user_refill_every = settings::interval(settings::user_sends_per_second.standard);
+  std::int64_t sends_burst_max = settings::session_sends_burst.standard; ///< messages of one session
+  std::chrono::microseconds sends_refill_every =
+      settings::interval(settings::session_sends_per_second.standard);
 };
 caf::error validate(const session_config& config);
 

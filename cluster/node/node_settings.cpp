@@ -28,8 +28,8 @@ session_config session_settings(const node_config& c) {
   s.queue_rows_max = c.delivery_queue_rows;
   s.queue_bytes_max = c.delivery_queue_bytes;
   s.answer_within = c.call_timeout;
-  s.user_burst_max = c.user_sends_burst;
-  s.user_refill_every = settings::interval(c.user_sends_per_second);
+  s.sends_burst_max = c.session_sends_burst;
+  s.sends_refill_every = settings::interval(c.session_sends_per_second);
   return s;
 }
 
@@ -42,8 +42,7 @@ gateway::gateway_config gateway_settings(const node_config& c, const founding& f
   g.stream.write_deadline = c.write_deadline;
   g.connections_max = c.connections_max;
   g.pre_login_max = c.connections_before_login_max;
-  g.pre_login_per_address_max =
-      std::min<std::size_t>(g.pre_login_per_address_max, c.connections_before_login_max);
+  g.pre_login_per_address_max = gateway::pre_login_share(c.connections_before_login_max);
   g.codes_burst = c.codes_per_address;
   g.registrations_burst = c.codes_per_address;
   g.code_valid_for = whole_seconds(c.code_life);

@@ -8,6 +8,7 @@
 #include "protocol/values/settings.hpp"
 #include "protocol/values/types.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -16,6 +17,12 @@ namespace parley::gateway {
 
 /// What a gateway allows each peer.
 transport::stream_limits server_limits();
+
+/// How much of the room before login one network address may take. Many people share an address, and a login
+/// takes a moment only; three more addresses are needed to keep everybody else out.
+constexpr std::size_t pre_login_share(std::size_t pre_login_max) {
+  return std::max<std::size_t>(pre_login_max / 4, 1);
+}
 
 /// The settings of a gateway. Unless a comment says otherwise, a bound is for one server, and a process
 /// has one server per KJ thread.
@@ -33,8 +40,7 @@ struct gateway_config {
   std::size_t connections_max = settings::connections_max.standard;
   /// Each connection that has not logged in may hold the memory of a TLS handshake.
   std::size_t pre_login_max = settings::connections_before_login_max.standard;
-  /// Less than `pre_login_max`, so that one address cannot take all of it.
-  std::size_t pre_login_per_address_max = 1'000;
+  std::size_t pre_login_per_address_max = pre_login_share(settings::connections_before_login_max.standard);
   /// Handshakes that are accepted at once; further ones wait in the kernel's backlog, and one more is
   /// accepted each `handshake_every`: 2,000 a second are all that a core can do.
   std::int64_t handshakes_burst = 1'000;

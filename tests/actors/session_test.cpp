@@ -110,8 +110,8 @@ TEST_CASE_FIXTURE(fixture, "an answer of another kind than the call does not los
 }
 
 TEST_CASE_FIXTURE(fixture, "too many sends of one connection are refused, and none of them travels") {
-  config.user_burst_max = 2;
-  config.user_refill_every = std::chrono::microseconds{10'000'000};
+  config.sends_burst_max = 2;
+  config.sends_refill_every = std::chrono::microseconds{10'000'000};
   attach();
   port->answers.clear();
   for (std::uint64_t n = 1; n <= 3; ++n)

@@ -63,6 +63,18 @@ TEST_CASE("what a part cannot run with is refused with its name") {
   CHECK(validate_parts(whole(), founding{})->find("gateway") != std::string::npos);
 }
 
+TEST_CASE("one address may take a part of the room before login, whatever room the operator gives") {
+  auto c = whole();
+  for (const std::uint32_t room : {1'000U, 100'000U, 10U}) {
+    c.connections_before_login_max = room;
+    const auto g = gateway_settings(c, some_cluster());
+    CHECK(g.pre_login_max == room);
+    CHECK(g.pre_login_per_address_max == room / 4);
+  }
+  c.connections_before_login_max = 1; // somebody has to be let in
+  CHECK(gateway_settings(c, some_cluster()).pre_login_per_address_max == 1);
+}
+
 TEST_CASE("a part that is set up alone runs with what a node gives it by default") {
   const auto c = whole();
   const auto f = some_cluster();
@@ -77,8 +89,8 @@ TEST_CASE("a part that is set up alone runs with what a node gives it by default
   CHECK(session.queue_rows_max == session_config{}.queue_rows_max);
   CHECK(session.queue_bytes_max == session_config{}.queue_bytes_max);
   CHECK(session.answer_within == session_config{}.answer_within);
-  CHECK(session.user_burst_max == session_config{}.user_burst_max);
-  CHECK(session.user_refill_every == session_config{}.user_refill_every);
+  CHECK(session.sends_burst_max == session_config{}.sends_burst_max);
+  CHECK(session.sends_refill_every == session_config{}.sends_refill_every);
 
   const auto gateway = gateway_settings(c, f);
   const gateway::gateway_config alone;

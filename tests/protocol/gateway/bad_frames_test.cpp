@@ -41,6 +41,7 @@ TEST_CASE_FIXTURE(fixture, "connections before login are capped, and room made b
 }
 
 TEST_CASE_FIXTURE(fixture, "one address cannot take all the room before login") {
+  CHECK(config.pre_login_per_address_max < config.pre_login_max);
   config.pre_login_per_address_max = 1;
   start();
   raw_client first{*this};
