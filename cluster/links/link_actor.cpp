@@ -21,7 +21,7 @@ std::optional<unpacked> unpack(std::vector<lane_payload> batch) {
   return out;
 }
 
-outgoing_call::outgoing_call(const identity& self, purpose why, node_id to, version_range versions) {
+outgoing_call::outgoing_call(const link_identity& self, purpose why, node_id to, version_range versions) {
   hello_ = {versions,
             static_cast<std::uint8_t>(why == purpose::query),
             number(self.node()),
@@ -31,7 +31,8 @@ outgoing_call::outgoing_call(const identity& self, purpose why, node_id to, vers
             random_nonce()};
 }
 
-tl::expected<link_proof, std::string> outgoing_call::answer(const identity& self, const link_challenge& c) {
+tl::expected<link_proof, std::string> outgoing_call::answer(const link_identity& self,
+                                                            const link_challenge& c) {
   auto certificate = self.check(c.certificate);
   if (!certificate)
     return tl::unexpected(std::move(certificate.error()));

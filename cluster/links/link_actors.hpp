@@ -53,7 +53,7 @@ struct link_entry {
 /// Shared by all actors of one `links`.
 struct link_context {
   links_config config;
-  std::optional<identity> self; ///< set by `start`
+  std::optional<link_identity> self; ///< set by `start`
   link_events& events;
   query_handler answer_query;
   caf::io::middleman_actor middleman; ///< CAF's connections, over TLS; from `start` to `stop`, as the dialer
@@ -79,11 +79,11 @@ using link_context_ptr = std::shared_ptr<link_context>;
 class outgoing_call {
 public:
   enum class purpose { session, query };
-  outgoing_call(const identity& self, purpose why, node_id to, version_range versions);
+  outgoing_call(const link_identity& self, purpose why, node_id to, version_range versions);
   const link_hello& hello() const { return hello_; }
   std::uint64_t attempt() const { return hello_.attempt; }
   /// The proof to answer with, or the reason why the door is not the expected node.
-  tl::expected<link_proof, std::string> answer(const identity& self, const link_challenge& c);
+  tl::expected<link_proof, std::string> answer(const link_identity& self, const link_challenge& c);
   node_id door() const { return door_; } ///< proved, once `answer` gave a proof
 
 private:

@@ -81,9 +81,10 @@ bool peer_certificate::verify(std::string_view bytes, std::string_view signature
   return good;
 }
 
-tl::expected<identity, std::string> identity::load(node_id node, const std::string& cert_file,
-                                                   const std::string& key_file, const std::string& ca_file) {
-  identity self;
+tl::expected<link_identity, std::string> link_identity::load(node_id node, const std::string& cert_file,
+                                                             const std::string& key_file,
+                                                             const std::string& ca_file) {
+  link_identity self;
   self.node_ = node;
   const auto cert = file_bytes(cert_file);
   const auto key = file_bytes(key_file);
@@ -112,7 +113,7 @@ tl::expected<identity, std::string> identity::load(node_id node, const std::stri
   return self;
 }
 
-std::string identity::sign(std::string_view bytes) const {
+std::string link_identity::sign(std::string_view bytes) const {
   digest d{EVP_MD_CTX_new()};
   std::string out(512, '\0');
   auto size = out.size();
@@ -124,7 +125,7 @@ std::string identity::sign(std::string_view bytes) const {
   return out;
 }
 
-tl::expected<peer_certificate, std::string> identity::check(std::string_view pem) const {
+tl::expected<peer_certificate, std::string> link_identity::check(std::string_view pem) const {
   if (pem.size() > certificate_bytes_max)
     return tl::unexpected(std::string{"the certificate is too large"});
   const auto certificate = parse_certificate(pem);

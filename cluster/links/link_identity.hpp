@@ -29,12 +29,12 @@ struct peer_certificate {
 /// N, if the certificate has exactly one name of the form node-N.parley.
 std::optional<node_id> node_named_in(const x509_st* certificate);
 
-class identity {
+class link_identity {
 public:
   /// Fails if a file is unreadable or unfit, or if the certificate is not this node's or not of this
   /// authority. The error is a sentence for the operator.
-  static tl::expected<identity, std::string> load(node_id node, const std::string& cert_file,
-                                                  const std::string& key_file, const std::string& ca_file);
+  static tl::expected<link_identity, std::string>
+  load(node_id node, const std::string& cert_file, const std::string& key_file, const std::string& ca_file);
 
   node_id node() const { return node_; }
   const std::string& certificate() const { return certificate_; }

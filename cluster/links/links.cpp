@@ -78,7 +78,7 @@ void links::on_query(query_handler handler) {
 std::optional<std::string> links::start() {
   auto& context = *impl_->context;
   const auto& c = context.config;
-  auto self = identity::load(c.node, c.cert_file, c.key_file, c.ca_file);
+  auto self = link_identity::load(c.node, c.cert_file, c.key_file, c.ca_file);
   if (!self)
     return self.error();
   if (std::max(c.outlet.window_bytes_max, c.query_bytes_max) > caf_payload_bytes_max - caf_wrapping_bytes_max)

@@ -18,7 +18,7 @@ namespace parley::cluster {
 
 class peer_tls_context {
 public:
-  /// Made from files that `identity::load` has accepted. The error is a sentence for the operator.
+  /// Made from files that `link_identity::load` has accepted. The error is a sentence for the operator.
   static tl::expected<peer_tls_context, std::string>
   load(const std::string& cert_file, const std::string& key_file, const std::string& ca_file);
   ssl_ctx_st* get() const { return context_.get(); }

@@ -76,7 +76,7 @@ constexpr std::uint64_t number(auto e) requires std::is_enum_v<decltype(e)> {
   return static_cast<std::uint64_t>(e);
 }
 
-/// A finaliser with full avalanche (Stafford's variant 13 of MurmurHash3's): the placement hash. Never change
+/// A finaliser with full avalanche (Stafford's variant 13 of MurmurHash3's): the shard hash. Never change
 /// it.
 constexpr std::uint64_t mix64(std::uint64_t x) {
   x ^= x >> 30;

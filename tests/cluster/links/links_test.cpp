@@ -64,7 +64,7 @@ struct hostile_node {
   explicit hostile_node(std::uint64_t certificate_of)
       : config{test_links(certificate_of)}, caf_config{config} {
     system = std::make_unique<caf::actor_system>(caf_config);
-    me = identity::load(config.node, config.cert_file, config.key_file, config.ca_file).value();
+    me = link_identity::load(config.node, config.cert_file, config.key_file, config.ca_file).value();
     middleman = spawn_tls_middleman(
         *system, peer_tls_context::load(config.cert_file, config.key_file, config.ca_file).value());
   }
@@ -82,7 +82,7 @@ struct hostile_node {
   links_config config;
   system_config caf_config;
   std::unique_ptr<caf::actor_system> system;
-  std::optional<identity> me;
+  std::optional<link_identity> me;
   caf::io::middleman_actor middleman;
 };
 
@@ -193,7 +193,7 @@ TEST_CASE("a valid certificate is no licence to be another node") {
 
   // Another's certificate may be shown by anyone; a signature with its key not.
   const auto b_certificate =
-      identity::load(two, b.config.cert_file, b.config.key_file, b.config.ca_file)->certificate();
+      link_identity::load(two, b.config.cert_file, b.config.key_file, b.config.ca_file)->certificate();
   self->send(door, link_hello{link_versions, 0, 2, 1, 8, b_certificate, nonce});
   std::uint64_t session = 0;
   std::string door_nonce;
