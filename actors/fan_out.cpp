@@ -209,31 +209,28 @@ fan_out_actor::behavior_type fan_out(self_ptr self, shard_id shard, fan_out_conf
 
 } // namespace
 
-caf::error validate(const fan_out_config& config) {
-  const auto bad = [](const char* field) {
-    return caf::make_error(caf::sec::invalid_argument, std::string{"fan_out: "} + field);
-  };
+config_check validate(const fan_out_config& config) {
   if (config.shards < 1)
-    return bad("shards");
+    return config_fault{"shards"};
   if (config.debts_max < 1)
-    return bad("debts_max");
+    return config_fault{"debts_max"};
   if (config.parts_max < 1)
-    return bad("parts_max");
+    return config_fault{"parts_max"};
   if (config.parts_bytes_max < 1)
-    return bad("parts_bytes_max");
+    return config_fault{"parts_bytes_max"};
   if (config.sweep_every.count() < 1)
-    return bad("sweep_every");
+    return config_fault{"sweep_every"};
   if (config.answer_within <= config.sweep_every)
-    return bad("answer_within");
+    return config_fault{"answer_within"};
   if (config.confirm_after < 1)
-    return bad("confirm_after");
+    return config_fault{"confirm_after"};
   if (config.confirm_within.count() < 0)
-    return bad("confirm_within");
+    return config_fault{"confirm_within"};
   if (config.retry_min.count() < 1)
-    return bad("retry_min");
+    return config_fault{"retry_min"};
   if (config.retry_max < config.retry_min)
-    return bad("retry_max");
-  return caf::none;
+    return config_fault{"retry_max"};
+  return std::nullopt;
 }
 
 fan_out_actor spawn_fan_out(caf::actor_system& sys, shard_id shard, fan_out_config config,

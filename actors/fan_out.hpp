@@ -1,6 +1,7 @@
 #pragma once
 #include "actors/interfaces.hpp"
 #include "actors/state_reader.hpp"
+#include "protocol/values/config_fault.hpp"
 #include "protocol/values/counters.hpp"
 
 #include <chrono>
@@ -39,7 +40,7 @@ struct fan_out_config {
   /// Is called on the actor's thread, of `unread` once for each change.
   std::function<void(shard_id, fan_out_trouble, ec)> report;
 };
-caf::error validate(const fan_out_config& config);
+config_check validate(const fan_out_config& config);
 
 /// Spawns the FAN-OUT of a shard that leads here. It begins with the stored debts, so a failover replays
 /// what the leader before left: appends cover ranges, an inbox ignores what it has.

@@ -4,21 +4,18 @@
 
 namespace parley {
 
-caf::error validate(const resident_config& config) {
-  const auto bad = [](const char* field) {
-    return caf::make_error(caf::sec::invalid_argument, std::string{"resident: "} + field);
-  };
+config_check validate(const resident_config& config) {
   if (config.sweep_every.count() < 1)
-    return bad("sweep_every");
+    return config_fault{"sweep_every"};
   if (config.passivate_after < config.sweep_every)
-    return bad("passivate_after");
+    return config_fault{"passivate_after"};
   if (config.waiting_calls_max < 1)
-    return bad("waiting_calls_max");
+    return config_fault{"waiting_calls_max"};
   if (config.conversation_burst_max < 1)
-    return bad("conversation_burst_max");
+    return config_fault{"conversation_burst_max"};
   if (config.conversation_refill_every.count() < 1)
-    return bad("conversation_refill_every");
-  return caf::none;
+    return config_fault{"conversation_refill_every"};
+  return std::nullopt;
 }
 
 namespace {

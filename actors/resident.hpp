@@ -3,6 +3,7 @@
 #include "actors/alarm.hpp"
 #include "actors/answers.hpp"
 #include "actors/state_reader.hpp"
+#include "protocol/values/config_fault.hpp"
 #include "protocol/values/settings.hpp"
 
 #include <chrono>
@@ -19,7 +20,7 @@ struct resident_config {
   std::chrono::microseconds conversation_refill_every =
       settings::interval(settings::conversation_sends_per_second.standard);
 };
-caf::error validate(const resident_config& config);
+config_check validate(const resident_config& config);
 
 using core::resident_kind;
 

@@ -448,31 +448,28 @@ wired_router_actor::behavior_type router(self_ptr self, router_config config) {
 
 } // namespace
 
-caf::error validate(const router_config& config) {
-  const auto bad = [](const char* field) {
-    return caf::make_error(caf::sec::invalid_argument, std::string{"router: "} + field);
-  };
+config_check validate(const router_config& config) {
   if (config.node == node_id::none)
-    return bad("node");
+    return config_fault{"node"};
   if (config.shards < 1)
-    return bad("shards");
+    return config_fault{"shards"};
   if (config.forwarded_max < 1)
-    return bad("forwarded_max");
+    return config_fault{"forwarded_max"};
   if (config.sweep_every.count() < 1)
-    return bad("sweep_every");
+    return config_fault{"sweep_every"};
   if (config.announce_every < config.sweep_every)
-    return bad("announce_every");
+    return config_fault{"announce_every"};
   if (config.park_for < config.sweep_every)
-    return bad("park_for");
+    return config_fault{"park_for"};
   if (config.answer_within < config.sweep_every)
-    return bad("answer_within");
+    return config_fault{"answer_within"};
   if (config.payload_bytes_max < 1)
-    return bad("payload_bytes_max");
+    return config_fault{"payload_bytes_max"};
   if (config.hosted_max < 1)
-    return bad("hosted_max");
+    return config_fault{"hosted_max"};
   if (config.hosted_within < config.sweep_every)
-    return bad("hosted_within");
-  return caf::none;
+    return config_fault{"hosted_within"};
+  return std::nullopt;
 }
 
 wired_router_actor spawn_router(caf::actor_system& sys, router_config config) {

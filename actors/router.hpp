@@ -1,5 +1,6 @@
 #pragma once
 #include "actors/interfaces.hpp"
+#include "protocol/values/config_fault.hpp"
 #include "protocol/values/counters.hpp"
 
 #include <chrono>
@@ -41,7 +42,7 @@ struct router_config {
   std::size_t payload_bytes_max = 256 << 10;
   router_counters* counters = nullptr; ///< outlives the actor; may be null
 };
-caf::error validate(const router_config& config);
+config_check validate(const router_config& config);
 
 /// What the ROUTER is sent once, before the first call: shards need the router's handle, so they are spawned
 /// after it. The port outlives every actor.

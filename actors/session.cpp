@@ -327,31 +327,28 @@ session_actor::behavior_type session(self_ptr self, session_identity who, sessio
 
 } // namespace
 
-caf::error validate(const session_config& config) {
-  const auto bad = [](const char* field) {
-    return caf::make_error(caf::sec::invalid_argument, std::string{"session: "} + field);
-  };
+config_check validate(const session_config& config) {
   if (config.queue_rows_max < 1)
-    return bad("queue_rows_max");
+    return config_fault{"queue_rows_max"};
   if (config.queue_bytes_max < (1 << 16) + 1024)
-    return bad("queue_bytes_max");
+    return config_fault{"queue_bytes_max"};
   if (config.pull_rows < 1)
-    return bad("pull_rows");
+    return config_fault{"pull_rows"};
   if (config.calls_max < 1)
-    return bad("calls_max");
+    return config_fault{"calls_max"};
   if (config.sweep_every.count() < 1)
-    return bad("sweep_every");
+    return config_fault{"sweep_every"};
   if (config.answer_within < config.sweep_every)
-    return bad("answer_within");
+    return config_fault{"answer_within"};
   if (config.own_answer_within < config.sweep_every)
-    return bad("own_answer_within");
+    return config_fault{"own_answer_within"};
   if (config.attach_every < config.answer_within)
-    return bad("attach_every");
+    return config_fault{"attach_every"};
   if (config.sends_burst_max < 1)
-    return bad("sends_burst_max");
+    return config_fault{"sends_burst_max"};
   if (config.sends_refill_every.count() < 1)
-    return bad("sends_refill_every");
-  return caf::none;
+    return config_fault{"sends_refill_every"};
+  return std::nullopt;
 }
 
 session_actor spawn_session(caf::actor_system& sys, session_identity who, session_config config,

@@ -1,6 +1,7 @@
 #pragma once
 #include "actors/delivery_queue.hpp"
 #include "actors/interfaces.hpp"
+#include "protocol/values/config_fault.hpp"
 #include "protocol/values/settings.hpp"
 
 #include <chrono>
@@ -24,7 +25,7 @@ struct session_config {
   std::chrono::microseconds sends_refill_every =
       settings::interval(settings::session_sends_per_second.standard);
 };
-caf::error validate(const session_config& config);
+config_check validate(const session_config& config);
 
 /// The KJ side of a session. Called from CAF workers; it posts to its loop and returns.
 class session_port {

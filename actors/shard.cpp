@@ -224,11 +224,11 @@ shard_actor::behavior_type shard(self_ptr self, shard_id id, shard_config config
 
 } // namespace
 
-caf::error validate(const shard_config& config) {
+config_check validate(const shard_config& config) {
   if (config.residents_max < 1)
-    return caf::make_error(caf::sec::invalid_argument, std::string{"shard: residents_max"});
-  if (auto objection = validate(config.resident))
-    return objection;
+    return config_fault{"residents_max"};
+  if (const auto fault = validate(config.resident))
+    return fault;
   return validate(config.fan_out);
 }
 

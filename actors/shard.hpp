@@ -9,7 +9,7 @@ struct shard_config {
   fan_out_config fan_out;
   std::size_t residents_max = 100'000; ///< per shard; above: overloaded until some passivate
 };
-caf::error validate(const shard_config& config);
+config_check validate(const shard_config& config);
 
 /// Spawns the SHARD of one replica. It serves nothing until the STORE sends that it leads.
 shard_actor spawn_shard(caf::actor_system& sys, shard_id shard, shard_config config, state_reader& reader,

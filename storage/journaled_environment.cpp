@@ -90,15 +90,15 @@ private:
 
 } // namespace
 
-std::optional<std::string> validate(const journal_config& c) {
+config_check validate(const journal_config& c) {
   if (c.bytes < 4 * journal::block_bytes || c.bytes > 1ULL << 30)
-    return "journal bytes";
+    return config_fault{"journal bytes"};
   if (c.rows_max == 0)
-    return "rows_max";
+    return config_fault{"rows_max"};
   if (c.publish_every.count() < 1)
-    return "publish_every";
+    return config_fault{"publish_every"};
   if (c.reader_wait.count() < 0)
-    return "reader_wait of the journal";
+    return config_fault{"reader_wait of the journal"};
   return std::nullopt;
 }
 
@@ -230,8 +230,9 @@ std::optional<failure> journaled_environment::impl::recover(journal_mark was) {
 tl::expected<std::unique_ptr<journaled_environment>, failure>
 journaled_environment::open(const std::string& directory, const lmdb_config& tables,
                             const journal_config& config) {
-  if (auto field = validate(config))
-    return tl::make_unexpected(failure{ec::bad_config, "storage cannot be run with this " + *field});
+  if (const auto fault = validate(config))
+    return tl::make_unexpected(
+        failure{ec::bad_config, "storage cannot be run with this " + std::string{fault->field}});
   auto inside = lmdb_environment::open(directory, tables);
   if (!inside)
     return tl::make_unexpected(std::move(inside.error()));

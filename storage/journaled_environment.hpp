@@ -27,7 +27,7 @@ struct journal_config {
   std::chrono::milliseconds reader_wait{
       2000}; ///< for a publish; after it `begin_read` fails with `overloaded`
 };
-std::optional<std::string> validate(const journal_config& config);
+config_check validate(const journal_config& config);
 
 /// For metrics. Counts since the start.
 struct journal_stats {

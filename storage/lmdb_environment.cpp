@@ -556,8 +556,9 @@ lmdb_environment::~lmdb_environment() = default;
 
 tl::expected<std::unique_ptr<lmdb_environment>, failure> lmdb_environment::open(const std::string& directory,
                                                                                 lmdb_config config) {
-  if (auto field = validate(config))
-    return tl::make_unexpected(failure{ec::bad_config, "storage cannot be run with this " + *field});
+  if (const auto fault = validate(config))
+    return tl::make_unexpected(
+        failure{ec::bad_config, "storage cannot be run with this " + std::string{fault->field}});
   auto inside = std::make_unique<impl>(directory, config);
   if (auto objection = inside->open())
     return tl::make_unexpected(std::move(*objection));

@@ -16,6 +16,7 @@
 // `grow_wait`; new readers wait meanwhile. A reader that stays open longer only delays growth (the writer
 // itself may hold one): growth starts half a step before the space is needed, and is tried again every
 // `grow_retry_every`. If it never succeeds, `room()` stops proposals before the map is full.
+#include "protocol/values/config_fault.hpp"
 #include "protocol/values/settings.hpp"
 #include "storage/environment.hpp"
 #include "storage/failure.hpp"
@@ -50,8 +51,7 @@ struct lmdb_config {
   bool read_only = false;       ///< for tools, on a stopped node; writes nothing
   bool abort_on_failure = true; ///< false: tests only
 };
-/// `none`, or which field cannot be run with.
-std::optional<std::string> validate(const lmdb_config& config);
+config_check validate(const lmdb_config& config);
 
 /// For metrics. Counts since the start.
 struct lmdb_stats {

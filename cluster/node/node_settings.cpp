@@ -76,16 +76,13 @@ std::optional<std::string> validate_parts(const node_config& c, const founding& 
         "changed last back",
         part, field);
   };
-  for (const auto& [part, objection] : {std::pair{"shards", validate(shard_settings(c, f))},
-                                        {"sessions of clients", validate(session_settings(c))}})
-    if (objection)
-      return refused(part, caf::to_string(objection.context()));
-  if (const auto field = validate(store_settings(c, disk_id{1})))
-    return refused("store", *field);
-  if (const auto field = validate(storage_settings(c)))
-    return refused("data file", *field);
-  if (const auto fault = validate(gateway_settings(c, f)))
-    return refused("gateway", fault->field);
+  for (const auto& [part, fault] : {std::pair{"shards", validate(shard_settings(c, f))},
+                                    {"sessions of clients", validate(session_settings(c))},
+                                    {"store", validate(store_settings(c, disk_id{1}))},
+                                    {"data file", validate(storage_settings(c))},
+                                    {"gateway", validate(gateway_settings(c, f))}})
+    if (fault)
+      return refused(part, fault->field);
   return std::nullopt;
 }
 

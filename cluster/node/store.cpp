@@ -305,11 +305,11 @@ wired_store_actor::behavior_type store(self_ptr self, store_config config, stora
 
 } // namespace
 
-std::optional<std::string> validate(const store_config& config) {
+config_check validate(const store_config& config) {
   if (config.proposals_max < 1)
-    return "proposals_max";
+    return config_fault{"proposals_max"};
   if (config.merge_within.count() < 1)
-    return "merge_within";
+    return config_fault{"merge_within"};
   return validate(config.replication);
 }
 

@@ -3,6 +3,7 @@
 #include "actors/interfaces.hpp"
 #include "cluster/machine/shard_machine.hpp"
 #include "cluster/replication/replication.hpp"
+#include "protocol/values/config_fault.hpp"
 #include "storage/environment.hpp"
 
 #include <atomic>
@@ -32,8 +33,7 @@ struct store_config {
   /// How long proposals that can wait are kept, so that one round takes several of them.
   std::chrono::milliseconds merge_within{100};
 };
-/// `none`, or which field cannot be run with.
-std::optional<std::string> validate(const store_config& config);
+config_check validate(const store_config& config);
 
 struct store_wiring {
   std::unordered_map<std::uint16_t, shard_actor> shards;

@@ -7,42 +7,41 @@
 
 namespace parley::cluster {
 
-std::optional<std::string> validate(const replication_config& c) {
-  const auto field = [](const char* name) { return std::optional<std::string>{name}; };
+config_check validate(const replication_config& c) {
   if (c.node == node_id::none)
-    return field("node");
+    return config_fault{"node"};
   if (c.disk == disk_id::none)
-    return field("disk");
+    return config_fault{"disk"};
   if (c.heartbeat_every.count() < 1)
-    return field("heartbeat_every");
+    return config_fault{"heartbeat_every"};
   if (c.election_timeout < 2 * c.heartbeat_every || c.election_timeout.count() > 600'000)
-    return field("election_timeout");
+    return config_fault{"election_timeout"};
   if (c.read_round_timeout < c.heartbeat_every)
-    return field("read_round_timeout");
+    return config_fault{"read_round_timeout"};
   if (c.snapshot_retry_after < c.heartbeat_every)
-    return field("snapshot_retry_after");
+    return config_fault{"snapshot_retry_after"};
   if (c.inflight_entries_max < 1)
-    return field("inflight_entries_max");
+    return config_fault{"inflight_entries_max"};
   if (c.frame_bytes_max < 1024)
-    return field("frame_bytes_max");
+    return config_fault{"frame_bytes_max"};
   if (c.snapshot_chunk_bytes < 64 || c.snapshot_chunk_bytes > c.frame_bytes_max)
-    return field("snapshot_chunk_bytes");
+    return config_fault{"snapshot_chunk_bytes"};
   if (c.pending_proposals_max < 1)
-    return field("pending_proposals_max");
+    return config_fault{"pending_proposals_max"};
   if (c.entry_bytes_max < 64)
-    return field("entry_bytes_max");
+    return config_fault{"entry_bytes_max"};
   if (c.log_entries_kept < 1)
-    return field("log_entries_kept");
+    return config_fault{"log_entries_kept"};
   if (c.trim_rows_max < 1)
-    return field("trim_rows_max");
+    return config_fault{"trim_rows_max"};
   if (c.apply_entries_max < 1)
-    return field("apply_entries_max");
+    return config_fault{"apply_entries_max"};
   if (c.transfers_max < 1)
-    return field("transfers_max");
+    return config_fault{"transfers_max"};
   if (c.transfer_chunks_max < 1)
-    return field("transfer_chunks_max");
+    return config_fault{"transfer_chunks_max"};
   if (c.announce_every.count() < 1)
-    return field("announce_every");
+    return config_fault{"announce_every"};
   return std::nullopt;
 }
 

@@ -15,6 +15,7 @@
 //
 // Thread: the store's. Deterministic: no clock, no threads, no randomness except `config.seed`.
 #include "actors/core/shards.hpp"
+#include "protocol/values/config_fault.hpp"
 #include "protocol/values/errors.hpp"
 #include "protocol/values/settings.hpp"
 #include "protocol/values/types.hpp"
@@ -59,8 +60,7 @@ struct replication_config {
   milliseconds announce_every{1000};      ///< interval of announcements to successors that have not confirmed
   std::size_t trim_rows_max = 4096;       ///< per turn and shard, of log or of an abandoned slot
 };
-/// `none`, or which field cannot be run with.
-std::optional<std::string> validate(const replication_config& config);
+config_check validate(const replication_config& config);
 
 /// The position of a command in the log.
 struct log_position {

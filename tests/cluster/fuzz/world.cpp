@@ -76,8 +76,8 @@ world::world(const run_options& options)
     auto config = profile_.engine;
     config.node = node_id{n};
     config.disk = disk_id{next_disk_++};
-    if (auto objection = cluster::validate(config))
-      sim_.violate("harness: " + *objection);
+    if (const auto fault = cluster::validate(config))
+      sim_.violate("harness: " + std::string{fault->field});
     nodes_.push_back(std::make_unique<virtual_node>(sim_, judge_, net_, *this, config, profile_.disk));
     nodes_.back()->env().tear_batches(options.tear);
     nodes_.back()->set_clock_rate(sim_.luck.between(950, 1050));
