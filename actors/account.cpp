@@ -14,10 +14,6 @@ using self_ptr = account_actor::stateful_pointer<account_state>;
 
 void handle(self_ptr self, routed_call c, answers& out) {
   auto& st = self->state;
-  if (st.waiting.size() >= st.at.config.waiting_calls_max) {
-    out.refuse(c, ec::overloaded, 200);
-    return;
-  }
   const auto put = [&](const core::command& command) { propose(self, st, std::move(c), command); };
   std::visit(overloaded{
                  [&](const core::request_code& x) {
@@ -41,13 +37,9 @@ void handle(self_ptr self, routed_call c, answers& out) {
 }
 
 void finish(account_state& st, result& r, answers& out) {
-  auto c = st.waiting.take(r.ticket);
+  const auto c = take_or_refuse(st.waiting, r, out);
   if (!c)
     return;
-  if (r.error != ec::none) {
-    out.refuse(*c, r.error);
-    return;
-  }
   std::visit(
       overloaded{
           [&](const core::request_code&) {

@@ -5,6 +5,7 @@
 
 #include <caf/send.hpp>
 
+#include <optional>
 #include <unordered_map>
 
 namespace parley {
@@ -101,5 +102,16 @@ private:
   std::uint64_t last_ = 0;
   std::unordered_map<std::uint64_t, routed_call> calls_;
 };
+
+/// The call that waited for `r` and is still to be answered. None if no call waited, or if the STORE sent an
+/// error: then the call is refused with it.
+inline std::optional<routed_call> take_or_refuse(waiting_calls& waiting, const result& r, answers& out) {
+  auto c = waiting.take(r.ticket);
+  if (c && r.error != ec::none) {
+    out.refuse(*c, r.error);
+    return std::nullopt;
+  }
+  return c;
+}
 
 } // namespace parley

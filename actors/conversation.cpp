@@ -118,10 +118,6 @@ void open(self_ptr self, routed_call c, answers& out) {
 
 void handle(self_ptr self, routed_call c, answers& out) {
   auto& st = self->state;
-  if (st.waiting.size() >= st.at.config.waiting_calls_max) {
-    out.refuse(c, ec::overloaded, 200);
-    return;
-  }
   std::visit(overloaded{
                  [&](const core::submit&) { submit(self, std::move(c), out); },
                  [&](const core::open_conversation&) { open(self, std::move(c), out); },
@@ -187,18 +183,15 @@ void answer_applied(const conversation_state& st, const routed_call& c, const co
 
 void finish(self_ptr self, result& r, answers& out) {
   auto& st = self->state;
-  auto c = st.waiting.take(r.ticket);
-  if (!c)
-    return;
+  auto c = take_or_refuse(st.waiting, r, out);
   auto marked = st.marked.extract(r.ticket);
   const auto also = marked.empty() ? std::vector<routed_call>{} : std::move(marked.mapped());
   if (r.error != ec::none) {
-    out.refuse(*c, r.error);
     for (const auto& other : also)
       out.refuse(other, r.error);
-  } else if (r.fresh) {
+  } else if (c && r.fresh) {
     decide_fresh(self, std::move(*c), out);
-  } else {
+  } else if (c) {
     answer_applied(st, *c, r.what, also, out);
   }
 }

@@ -92,10 +92,6 @@ void detach(inbox_state& st, const core::detach& gone, const routed_call& c, ans
 
 void handle(self_ptr self, routed_call c, answers& out) {
   auto& st = self->state;
-  if (st.waiting.size() >= st.at.config.waiting_calls_max) {
-    out.refuse(c, ec::overloaded, 200);
-    return;
-  }
   const auto fresh = [&] { read_fresh(self, st, std::move(c)); };
   std::visit(overloaded{
                  [&](const core::acknowledge& x) {
@@ -160,13 +156,9 @@ void acknowledge_fresh(self_ptr self, const core::acknowledge& what, const route
 
 void finish(self_ptr self, result& r, answers& out) {
   auto& st = self->state;
-  auto c = st.waiting.take(r.ticket);
+  const auto c = take_or_refuse(st.waiting, r, out);
   if (!c)
     return;
-  if (r.error != ec::none) {
-    out.refuse(*c, r.error);
-    return;
-  }
   std::visit(
       overloaded{
           [&](const core::pull_inbox& x) { pull(st, x, *c, out); },

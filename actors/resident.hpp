@@ -97,16 +97,20 @@ void passivate_if_idle(Self* self, resident_state& st, bool busy) {
   arm_sweep(self, st);
 }
 
-/// One turn's calls: `handle(call, out)` for each. If one makes the actor crash, that call and those behind it
-/// are answered `internal`; an asker ignores a second answer.
+/// One turn's calls: `handle(call, out)` for each, unless too many wait already. If one makes the actor
+/// crash, that call and those behind it are answered `internal`; an asker ignores a second answer.
 template <class Self, class F>
 void take_calls(Self* self, call_batch& batch, F handle) {
   answers out;
+  const resident_state& st = self->state;
   self->state.last_used = self->clock().now();
   for (auto c = batch.calls.begin(); c != batch.calls.end(); ++c) {
     const asker who{*c};
     try {
-      handle(std::move(*c), out);
+      if (st.waiting.size() >= st.at.config.waiting_calls_max)
+        out.refuse(*c, ec::overloaded, 200);
+      else
+        handle(std::move(*c), out);
     } catch (...) {
       out.refuse(who, ec::internal);
       for (++c; c != batch.calls.end(); ++c)

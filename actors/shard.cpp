@@ -118,13 +118,9 @@ void serve(self_ptr self, routed_call c, proposal_batch& proposals, answers& out
 
 /// The store answered what `serve` sent it.
 void finish(shard_state& st, result& r, answers& out) {
-  auto c = st.waiting.take(r.ticket);
+  const auto c = take_or_refuse(st.waiting, r, out);
   if (!c)
     return;
-  if (r.error != ec::none) {
-    out.refuse(*c, r.error);
-    return;
-  }
   std::visit(
       overloaded{
           [&](const core::propose&) {
