@@ -5,13 +5,11 @@
 
 #include <fmt/format.h>
 #include <netdb.h>
-#include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <string_view>
 
 namespace parley::cluster {
@@ -46,61 +44,11 @@ tl::expected<peer_tls_context, std::string> peer_tls_context::load(const std::st
   return out;
 }
 
-/// OpenSSL's access to the socket. Its own BIO raises SIGPIPE, and reads once more after the socket is empty.
-struct peer_tls_session::socket_bio {
-  static int read(BIO* bio, char* to, int size) {
-    auto& s = *static_cast<peer_tls_session*>(BIO_get_data(bio));
-    BIO_clear_retry_flags(bio);
-    if (s.looks_left_ == 0) {
-      BIO_set_retry_read(bio);
-      return -1;
-    }
-    --s.looks_left_;
-    ssize_t n = 0;
-    do
-      n = ::recv(s.fd_, to, static_cast<std::size_t>(size), 0);
-    while (n < 0 && errno == EINTR);
-    if (n > 0 && n < size)
-      s.looks_left_ = 0; // the socket is empty; an end or an error is found by the next read
-    else if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
-      BIO_set_retry_read(bio);
-    return static_cast<int>(n);
-  }
-  static int write(BIO* bio, const char* from, int size) {
-    auto& s = *static_cast<peer_tls_session*>(BIO_get_data(bio));
-    BIO_clear_retry_flags(bio);
-    ssize_t n = 0;
-    do
-      n = ::send(s.fd_, from, static_cast<std::size_t>(size), MSG_NOSIGNAL);
-    while (n < 0 && errno == EINTR);
-    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
-      BIO_set_retry_write(bio);
-    return static_cast<int>(n);
-  }
-  static long ctrl(BIO*, int command, long, void*) { return command == BIO_CTRL_FLUSH ? 1 : 0; }
-  static int create(BIO* bio) {
-    BIO_set_init(bio, 1);
-    return 1;
-  }
-  static const BIO_METHOD* method() {
-    static BIO_METHOD* const it = [] {
-      auto* m = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "parley peer");
-      BIO_meth_set_read(m, read);
-      BIO_meth_set_write(m, write);
-      BIO_meth_set_ctrl(m, ctrl);
-      BIO_meth_set_create(m, create);
-      return m;
-    }();
-    return it;
-  }
-};
-
 peer_tls_session::peer_tls_session(const peer_tls_context& context, int fd, side which)
     : ssl_{SSL_new(context.get()), SSL_free}, fd_{fd} {
-  auto* bio = BIO_new(socket_bio::method());
+  auto* bio = new_bio();
   if (!ssl_ || !bio)
     throw std::bad_alloc{};
-  BIO_set_data(bio, this);
   SSL_set_bio(ssl_.get(), bio, bio);
   if (which == side::caller)
     SSL_set_connect_state(ssl_.get());
@@ -143,6 +91,18 @@ peer_tls_session::result peer_tls_session::write(const char* from, std::size_t s
   std::size_t n = 0;
   const auto what = outcome_of(SSL_write_ex(ssl_.get(), from, size, &n));
   return {what, n};
+}
+
+transport::socket_owner::permission peer_tls_session::before_read() {
+  if (looks_left_ == 0)
+    return permission::postponed;
+  --looks_left_;
+  return permission::granted;
+}
+
+void peer_tls_session::after_read(std::size_t bytes, std::size_t bytes_max) {
+  if (bytes < bytes_max)
+    looks_left_ = 0; // the socket is empty; the next `begin_reading` finds an end or an error
 }
 
 peer_tls_session::outcome peer_tls_session::outcome_of(int returned) {

@@ -5,6 +5,7 @@
 // Owner and thread: a context may be shared by all; a session belongs to its connection, one
 // thread at a time.
 #include "cluster/links/caf_frames.hpp"
+#include "protocol/transport/socket_bio.hpp"
 
 #include <cstddef>
 #include <memory>
@@ -32,7 +33,7 @@ private:
 /// Reads take what the socket has in large pieces. A piece smaller than requested means that the socket is
 /// empty, which saves another system call. After `begin_reading`, read until `none_yet` or `over`, or while
 /// `holds_more`: the loop does not report bytes that were already taken from the socket.
-class peer_tls_session {
+class peer_tls_session final : private transport::socket_owner {
 public:
   enum class side { caller, door };
   enum class outcome { some, none_yet, over };
@@ -62,8 +63,10 @@ public:
   result write(const char* from, std::size_t size);
 
 private:
-  struct socket_bio;
-
+  int socket_fd() const override { return fd_; }
+  permission before_read() override;
+  void after_read(std::size_t bytes, std::size_t bytes_max) override;
+  void after_write(std::size_t) override {}
   outcome outcome_of(int returned);
   void refuse_frame();
 

@@ -71,57 +71,6 @@ capnp::ReaderOptions rpc_options(int nesting_max) {
   return options;
 }
 
-/// How OpenSSL reaches the socket. OpenSSL's own socket BIO raises SIGPIPE, counts nothing, and would
-/// read a flood of KeyUpdates without end inside a single SSL_read.
-struct stream_bio {
-  static int read(BIO* bio, char* to, int size) {
-    auto& s = *static_cast<message_stream*>(BIO_get_data(bio));
-    BIO_clear_retry_flags(bio);
-    if (s.flooded_ || s.closed())
-      return -1;
-    if (!s.handshake_done_ && s.inbound_limit_ != 0 && s.bytes_in_ >= s.inbound_limit_)
-      return -1;
-    ssize_t n = 0;
-    do
-      n = ::recv(s.fd_.get(), to, static_cast<std::size_t>(size), 0);
-    while (n < 0 && errno == EINTR);
-    if (n > 0)
-      s.bytes_in_ += static_cast<std::uint64_t>(n);
-    else if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
-      BIO_set_retry_read(bio);
-    return static_cast<int>(n);
-  }
-  static int write(BIO* bio, const char* from, int size) {
-    auto& s = *static_cast<message_stream*>(BIO_get_data(bio));
-    BIO_clear_retry_flags(bio);
-    ssize_t n = 0;
-    do
-      n = ::send(s.fd_.get(), from, static_cast<std::size_t>(size), MSG_NOSIGNAL);
-    while (n < 0 && errno == EINTR);
-    if (n > 0)
-      s.bytes_out_ += static_cast<std::uint64_t>(n);
-    else if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
-      BIO_set_retry_write(bio);
-    return static_cast<int>(n);
-  }
-  static long ctrl(BIO*, int command, long, void*) { return command == BIO_CTRL_FLUSH ? 1 : 0; }
-  static int create(BIO* bio) {
-    BIO_set_init(bio, 1);
-    return 1;
-  }
-  static const BIO_METHOD* method() {
-    static BIO_METHOD* const it = [] {
-      auto* m = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "parley stream");
-      BIO_meth_set_read(m, read);
-      BIO_meth_set_write(m, write);
-      BIO_meth_set_ctrl(m, ctrl);
-      BIO_meth_set_create(m, create);
-      return m;
-    }();
-    return it;
-  }
-};
-
 namespace {
 
 constexpr std::size_t keep_out_bytes = 2048; ///< an output buffer this small is kept between writes
@@ -166,9 +115,8 @@ message_stream::message_stream(kj::UnixEventPort& port, kj::AutoCloseFd fd, cons
       last_message_at_{progress_since_}, tasks_{*this} {
   fcntl(fd_.get(), F_SETFL, fcntl(fd_.get(), F_GETFL) | O_NONBLOCK);
   ssl_ = SSL_new(tls_.get());
-  auto* bio = BIO_new(stream_bio::method());
+  auto* bio = new_bio();
   KJ_REQUIRE(ssl_ != nullptr && bio != nullptr, "out of memory");
-  BIO_set_data(bio, this);
   SSL_set_bio(ssl_, bio, bio);
   SSL_set_msg_callback(ssl_, on_tls_message);
   SSL_set_msg_callback_arg(ssl_, this);
@@ -189,6 +137,19 @@ message_stream::message_stream(kj::UnixEventPort& port, kj::AutoCloseFd fd, cons
 
 message_stream::~message_stream() noexcept(false) {
   SSL_free(ssl_);
+}
+
+socket_owner::permission message_stream::before_read() {
+  const bool too_long = !handshake_done_ && inbound_limit_ != 0 && bytes_in_ >= inbound_limit_;
+  return flooded_ || closed() || too_long ? permission::refused : permission::granted;
+}
+
+void message_stream::after_read(std::size_t bytes, std::size_t) {
+  bytes_in_ += bytes;
+}
+
+void message_stream::after_write(std::size_t bytes) {
+  bytes_out_ += bytes;
 }
 
 void message_stream::on_tls_message(int write, int, int type, const void*, std::size_t, SSL*, void* self) {

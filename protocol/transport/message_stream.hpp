@@ -5,6 +5,7 @@
 // and overruns a buffer when the first bytes are ffffffff (version 0.9.2). Here one read yields many
 // messages, one write sends all messages of a turn of the loop, and the segment table is checked before
 // Cap'n Proto's reader sees a byte.
+#include "protocol/transport/socket_bio.hpp"
 #include "protocol/transport/tls.hpp"
 #include "protocol/values/config_fault.hpp"
 #include "protocol/values/settings.hpp"
@@ -20,7 +21,6 @@
 #include <vector>
 
 typedef struct ssl_st SSL;
-typedef struct bio_st BIO;
 namespace capnp {
 class IncomingRpcMessage;
 }
@@ -101,7 +101,9 @@ public:
 /// Thread: that of the event port.
 /// Holds:  after the first `close`, reads end, writes are dropped, and `reason()` does not change.
 ///         An idle stream owns no buffer, neither one of its own nor one of OpenSSL's.
-class message_stream final : public capnp::MessageStream, private kj::TaskSet::ErrorHandler {
+class message_stream final : public capnp::MessageStream,
+                             private kj::TaskSet::ErrorHandler,
+                             private socket_owner {
 public:
   /// `fd` is a connected TCP socket; it becomes non-blocking. `peer_name` is the host name or IP address
   /// that a client expects in the server's certificate; servers ignore it.
@@ -172,7 +174,6 @@ public:
   kj::Promise<void> end() override;
 
 private:
-  friend struct stream_bio;
   class whole_message;
   using found_message = kj::Maybe<kj::Own<whole_message>>;
   enum class io : std::uint8_t { done, again, ended, failed };
@@ -192,6 +193,10 @@ private:
   void fail_handshake(const char* what);
   kj::Exception gone() const;
   void taskFailed(kj::Exception&& exception) override;
+  int socket_fd() const override { return fd_.get(); }
+  permission before_read() override;
+  void after_read(std::size_t bytes, std::size_t bytes_max) override;
+  void after_write(std::size_t bytes) override;
   static void on_tls_message(int write, int version, int type, const void* data, std::size_t size, SSL* ssl,
                              void* self);
 
