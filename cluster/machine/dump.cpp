@@ -174,7 +174,7 @@ private:
   std::optional<conversation_id> conversation_from(std::string_view from, const rows::row_key& all) {
     std::optional<conversation_id> found;
     rows_.ascend(from, all.past(), [&](std::string_view key, std::string_view) {
-      found = rows::parse_conversation_key(key).of;
+      found = rows::parse_conversation_key(key);
       return scan::stop;
     });
     return found;

@@ -1,5 +1,5 @@
 #pragma once
-// Queries of a shard's rows, for residents, the dump and tests. Pure functions over one consistent view.
+// Queries of a shard's rows, for residents and tests. Pure functions over one consistent view.
 //
 // How fresh an answer is depends on when the view's transaction began (after a read round, for a fresh one).
 // Pages are capped by `limits` whatever the caller asks. A row that does not decode, or fails its checksum,
@@ -10,7 +10,6 @@
 #include "cluster/machine/shard_rows.hpp"
 #include "storage/environment.hpp"
 
-#include <functional>
 #include <optional>
 #include <vector>
 
@@ -65,18 +64,5 @@ core::found_device find_device(shard_view& view, user_id user, device_id device)
 /// Errors: bad_phone, no_such_user, corrupt.
 core::found_phone find_phone(shard_view& view, std::string_view phone, const core::limits& l = {});
 core::node_list list_nodes(shard_view& view);
-
-// --- everything, for the dump ---------------------------------------------------------------------------------
-// Visitors return whether to continue. The result is `none`, or `corrupt` if a row was unreadable.
-
-ec for_each_conversation(
-    shard_view& view,
-    const std::function<storage::scan(conversation_id, const rows::conversation_head&)>& visit);
-ec for_each_message(shard_view& view, conversation_id c,
-                    const std::function<storage::scan(const core::message&)>& visit);
-ec for_each_inbox(shard_view& view,
-                  const std::function<storage::scan(user_id, const rows::inbox_head&)>& visit);
-ec for_each_inbox_row(shard_view& view, user_id user,
-                      const std::function<storage::scan(const core::inbox_row&)>& visit);
 
 } // namespace parley::cluster::queries

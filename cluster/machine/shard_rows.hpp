@@ -168,21 +168,9 @@ inline conversation_id parse_stream_key(std::string_view key) {
 inline inbox_pos parse_inbox_key(std::string_view key) {
   return key_reader{key.substr(1 + 8)}.get<inbox_pos>();
 }
-/// Of any `c` or `u` key: whose row it is, and the number that says which (0 is the head).
-template <class Id>
-struct owned_row {
-  Id of{};
-  std::uint8_t which = 0;
-};
-inline owned_row<conversation_id> parse_conversation_key(std::string_view key) {
-  key_reader in{key.substr(1)};
-  const auto c = in.get_conversation();
-  return {c, in.get<std::uint8_t>()};
-}
-inline owned_row<user_id> parse_user_key(std::string_view key) {
-  key_reader in{key.substr(1)};
-  const auto u = in.get<user_id>();
-  return {u, in.get<std::uint8_t>()};
+/// Of any key that begins with `c`: the conversation whose row it is.
+inline conversation_id parse_conversation_key(std::string_view key) {
+  return key_reader{key.substr(1)}.get_conversation();
 }
 
 // --- values ------------------------------------------------------------------------------------------------

@@ -304,25 +304,3 @@ TEST_CASE_FIXTURE(machine_fixture, "a page with an unreadable message is an erro
   CHECK(page(bob).error == ec::corrupt);
   CHECK(page(bob).messages.empty());
 }
-
-TEST_CASE_FIXTURE(machine_fixture, "every conversation and message of a shard can be walked") {
-  open();
-  done(opening(alice, carol));
-  send(alice, alices, 1, "one");
-  send(bob, bobs, 1, "two");
-  done(core::raise_watermarks{{{room, bob, seq_no{1}, {}}}});
-  std::map<conversation_id, std::vector<std::string>> seen;
-  const auto e = read([&](auto& v) {
-    return cluster::queries::for_each_conversation(v, [&](conversation_id c, const auto&) {
-      auto& bodies = seen[c];
-      cluster::queries::for_each_message(v, c, [&](const core::message& m) {
-        bodies.emplace_back(m.body);
-        return storage::scan::more;
-      });
-      return storage::scan::more;
-    });
-  });
-  CHECK(e == ec::none);
-  CHECK(seen.size() == 2);
-  CHECK(seen[room] == std::vector<std::string>{"one", "two"});
-}
