@@ -36,7 +36,7 @@ struct connection_ref {
   auto operator<=>(const connection_ref&) const = default;
 };
 
-// --- to a conversation ----------------------------------------------------------------------------------
+// --- to a conversation -------------------------------------------------------------------------------------
 
 /// Takes a message and answers its place. A retry is answered with the place of the first try.
 struct submit {
@@ -113,7 +113,7 @@ struct mark_read {
   }
 };
 
-// --- to an inbox ------------------------------------------------------------------------------------------
+// --- to an inbox -------------------------------------------------------------------------------------------
 
 /// Part of an inbox, oldest rows first.
 struct inbox_page {
@@ -385,7 +385,7 @@ using call = std::variant<submit, open_conversation, sync_conversation, mark_rea
 template <class Call, resident_kind Kind>
 concept served_elsewhere = Call::served_by != Kind;
 
-// --- answers ----------------------------------------------------------------------------------------------
+// --- answers -----------------------------------------------------------------------------------------------
 
 /// The answer to a `Call`. Calls with answers of one type (`done`) are told apart by it.
 template <class Call>

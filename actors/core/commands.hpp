@@ -10,7 +10,7 @@
 
 namespace parley::core {
 
-// --- conversations ----------------------------------------------------------------------------------------
+// --- conversations -----------------------------------------------------------------------------------------
 
 /// Creates the direct conversation of two users, or finds it there.
 struct open_direct {
@@ -65,7 +65,7 @@ struct confirm_debts {
   }
 };
 
-// --- inboxes ----------------------------------------------------------------------------------------------
+// --- inboxes -----------------------------------------------------------------------------------------------
 
 /// What other shards owe to inboxes of this one. Each part is answered by itself.
 struct append_inbox {
@@ -89,7 +89,7 @@ struct advance_cursor {
   }
 };
 
-// --- accounts ---------------------------------------------------------------------------------------------
+// --- accounts ----------------------------------------------------------------------------------------------
 
 /// A registration code is out for a phone number. Applied at the shard of the phone's hash.
 struct issue_code {
@@ -129,7 +129,7 @@ struct put_device {
   }
 };
 
-// --- the meta shard ---------------------------------------------------------------------------------------
+// --- the meta shard ----------------------------------------------------------------------------------------
 
 /// A node joined, has another address, or came back with another disk.
 struct put_node {

@@ -77,7 +77,7 @@ core::decoded<seal> decode_seal(std::string_view bytes);
 /// The Raft id of a voter: of one disk in one generation, never 0.
 std::uint64_t raft_id(shard_id shard, generation gen, const member& who);
 
-// --- log rows ---------------------------------------------------------------------------------------------
+// --- log rows ----------------------------------------------------------------------------------------------
 /// On the wire and on disk: never renumber. A replica halts at the entry of a kind that it does not know.
 enum class entry_kind : std::uint8_t { commands = 1, barrier = 2, seal = 3 };
 

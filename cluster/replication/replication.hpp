@@ -148,7 +148,7 @@ public:
   /// has a replica or a tombstone here is left alone. Call before `open`.
   static void found(storage::write_txn& txn, shard_id shard, const std::vector<member>& members, member self);
 
-  // --- inputs -----------------------------------------------------------------------------------------
+  // --- inputs ----------------------------------------------------------------------------------------------
   void tick(mono_ms now);
   void receive(node_id from, std::string_view frame_bytes, mono_ms now);
   /// The session with `peer` was lost or a new one begins: everything under way to or from it is lost.
@@ -166,7 +166,7 @@ public:
   /// or answered by `generation_sealed`.
   void seal(shard_id shard, std::vector<member> next, std::uint64_t ticket);
 
-  // --- one turn -----------------------------------------------------------------------------------------
+  // --- one turn --------------------------------------------------------------------------------------------
   /// Whether `write` has anything to do. If not, the frames of `begin_turn` and
   /// `end_turn` need no transaction.
   bool wants_write() const;
