@@ -80,6 +80,8 @@ command sync_command(context& shared);
 command chat_command(context& shared);
 command conversations_command(context& shared);
 command top_command(context& shared);
+/// All of them, in the order in which the help lists them.
+std::vector<command> all_commands(context& shared);
 
 /// The option that most commands have: how long to wait for the cluster.
 option seconds_option(int& seconds, int highest, std::string help);

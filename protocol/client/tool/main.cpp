@@ -101,9 +101,7 @@ int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
   context shared;
   const auto options = shared_options(shared);
-  const std::vector<command> commands{register_command(shared),      send_command(shared),
-                                      sync_command(shared),          chat_command(shared),
-                                      conversations_command(shared), top_command(shared)};
+  const auto commands = all_commands(shared);
 
   // As git does: `parley NAME …` runs the program `parley-NAME`, if no command has that name.
   if (argc > 1 && argv[1][0] != '-' &&

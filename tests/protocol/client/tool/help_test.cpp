@@ -21,16 +21,11 @@ std::size_t longest_line(const std::string& text) {
   return longest;
 }
 
-std::vector<command> all(context& shared) {
-  return {register_command(shared), send_command(shared),          sync_command(shared),
-          chat_command(shared),     conversations_command(shared), top_command(shared)};
-}
-
 } // namespace
 
 TEST_CASE("every option says in whole sentences what it controls, and what its value is") {
   context shared;
-  auto commands = all(shared);
+  auto commands = all_commands(shared);
   commands.push_back({.name = "shared", .options = shared_options(shared)});
   for (const auto& c : commands)
     for (const auto& o : c.options) {
@@ -46,7 +41,7 @@ TEST_CASE("every option says in whole sentences what it controls, and what its v
 TEST_CASE("the help of a command shows each option with its default, its bounds and its choices, and fits") {
   context shared;
   const auto options = shared_options(shared);
-  for (const auto& c : all(shared)) {
+  for (const auto& c : all_commands(shared)) {
     CAPTURE(c.name);
     const auto text = help(c, options, 80);
     for (const auto& o : c.options)
@@ -63,8 +58,8 @@ TEST_CASE("the help of a command shows each option with its default, its bounds 
 
 TEST_CASE("the help of the program lists the commands, the programs beside it and the exit statuses") {
   context shared;
-  const auto text = help(all(shared), shared_options(shared), "Programs: hello.\n", 80);
-  for (const auto& c : all(shared))
+  const auto text = help(all_commands(shared), shared_options(shared), "Programs: hello.\n", 80);
+  for (const auto& c : all_commands(shared))
     CHECK(text.find("\n  " + c.name + " ") != std::string::npos);
   CHECK(text.find("Programs: hello.") != std::string::npos);
   CHECK(text.find("PARLEY_PROFILE") != std::string::npos);
