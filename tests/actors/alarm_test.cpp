@@ -34,7 +34,7 @@ sweep_sink::behavior_type sleeper(sweep_sink::pointer self, std::chrono::millise
 
 } // namespace
 
-TEST_CASE("a sweep comes after its time, never before, in whatever order they were asked for") {
+TEST_CASE("a sweep is sent after its time and never before it, in whatever order sweeps were requested") {
   alarmed_system it;
   std::promise<alarm_clock::time_point> late, soon;
   const auto asked = alarm_clock::now();

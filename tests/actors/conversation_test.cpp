@@ -44,7 +44,7 @@ struct fixture : test::actor_fixture {
 
 } // namespace
 
-TEST_CASE_FIXTURE(fixture, "a lost leadership becomes an error of the sender's own call") {
+TEST_CASE_FIXTURE(fixture, "an error of the store is the answer to the call that it concerns") {
   open();
   call(room, asker.handle, 5, message(alice));
   run();
@@ -69,7 +69,7 @@ TEST_CASE_FIXTURE(fixture, "a call that waits when its actor crashes is answered
   CHECK(core::error_of(answers[0].what) == ec::internal);
 }
 
-TEST_CASE_FIXTURE(fixture, "a stranger is refused, after a fresh look and without a log entry") {
+TEST_CASE_FIXTURE(fixture, "a user who is not a member is refused after a fresh read, without a log entry") {
   open();
   call(room, asker.handle, 1, message(eve));
   run();
@@ -84,7 +84,7 @@ TEST_CASE_FIXTURE(fixture, "a stranger is refused, after a fresh look and withou
   CHECK(store.proposals.take().empty());
 }
 
-TEST_CASE_FIXTURE(fixture, "an unknown conversation is only unknown if a fresh look agrees") {
+TEST_CASE_FIXTURE(fixture, "a conversation counts as unknown only if a fresh read does not find it either") {
   reader.heads.clear();
   open();
   call(room, asker.handle, 1, message(alice));
@@ -96,7 +96,7 @@ TEST_CASE_FIXTURE(fixture, "an unknown conversation is only unknown if a fresh l
   CHECK(store.proposals.take().size() == 1);
 }
 
-TEST_CASE_FIXTURE(fixture, "a member that only a fresh look finds may speak") {
+TEST_CASE_FIXTURE(fixture, "a member whom only a fresh read finds may send") {
   reader.lags = true; // it was opened a moment ago
   open();
   call(room, asker.handle, 1, message(alice));
@@ -108,7 +108,7 @@ TEST_CASE_FIXTURE(fixture, "a member that only a fresh look finds may speak") {
   CHECK(store.proposals.take().size() == 1);
 }
 
-TEST_CASE_FIXTURE(fixture, "the first message to a sleeping conversation waits for no commit") {
+TEST_CASE_FIXTURE(fixture, "the first message to a passivated conversation does not wait for a commit") {
   open();
   call(room, asker.handle, 1, message(alice));
   run();
@@ -117,7 +117,7 @@ TEST_CASE_FIXTURE(fixture, "the first message to a sleeping conversation waits f
   CHECK(reader.waits == 0);
 }
 
-TEST_CASE_FIXTURE(fixture, "a conversation that cannot be read just now is not an unknown one") {
+TEST_CASE_FIXTURE(fixture, "a conversation that cannot be read at the moment is not reported as unknown") {
   reader.heads.clear();
   reader.heads[id].error = ec::overloaded;
   open();
@@ -130,7 +130,7 @@ TEST_CASE_FIXTURE(fixture, "a conversation that cannot be read just now is not a
   CHECK(core::error_of(answers[0].what) == ec::overloaded);
 }
 
-TEST_CASE_FIXTURE(fixture, "beyond the rate limit a retry is still answered, a new message is not") {
+TEST_CASE_FIXTURE(fixture, "above the rate limit a retry is still answered, and a new message is refused") {
   config.conversation_burst_max = 1;
   config.conversation_refill_every = std::chrono::microseconds{1'000'000};
   open();
@@ -149,7 +149,7 @@ TEST_CASE_FIXTURE(fixture, "beyond the rate limit a retry is still answered, a n
   CHECK(core::error_of(answers[1].what) == ec::rate_limited);
 }
 
-TEST_CASE_FIXTURE(fixture, "the number a message got is its sender's answer") {
+TEST_CASE_FIXTURE(fixture, "the sender is answered the number that its message was given") {
   open();
   call(room, asker.handle, 8, message(bob));
   run();
@@ -163,7 +163,8 @@ TEST_CASE_FIXTURE(fixture, "the number a message got is its sender's answer") {
   CHECK(std::get<core::answer_to<core::submit>>(answers[0].what).what.seq == seq_no{3});
 }
 
-TEST_CASE_FIXTURE(fixture, "the first read mark is written at once, those of the next second together") {
+TEST_CASE_FIXTURE(
+    fixture, "the first read mark is written at once, and those of the next second are written together") {
   open();
   call(room, asker.handle, 1, core::call{core::mark_read{id, alice, seq_no{1}}});
   run();
@@ -199,7 +200,8 @@ TEST_CASE_FIXTURE(fixture,
   CHECK(store.proposals.take().size() == 1);
 }
 
-TEST_CASE_FIXTURE(fixture, "an idle conversation tells its shard, and stops when the shard says so") {
+TEST_CASE_FIXTURE(fixture,
+                  "an idle conversation reports to its shard, and stops when the shard tells it to") {
   config.passivate_after = 3s;
   open();
   call(room, asker.handle, 1, message(alice));

@@ -99,7 +99,8 @@ using seqs = std::vector<std::uint64_t>;
 
 } // namespace
 
-TEST_CASE_FIXTURE(fixture, "debts that cannot be read are not none: they are read again, ever less often") {
+TEST_CASE_FIXTURE(
+    fixture, "debts that cannot be read are read again, at growing intervals, and are not taken for none") {
   reader.owed = {owed_text(1), owed_text(2)};
   reader.debts_error = ec::overloaded;
   lead();
@@ -180,7 +181,7 @@ TEST_CASE_FIXTURE(fixture, "a page of debts that is full says that there is more
   CHECK(appended(router.calls.take()) == seqs{1, 2, 3, 4, 5, 6, 7});
 }
 
-TEST_CASE_FIXTURE(fixture, "more debts than memory holds are drained to their end") {
+TEST_CASE_FIXTURE(fixture, "more debts than memory can hold are all delivered") {
   for (std::uint64_t n = 1; n <= 50; ++n)
     reader.owed.push_back(owed_text(n));
   config.debts_max = 8;
@@ -195,7 +196,8 @@ TEST_CASE_FIXTURE(fixture, "more debts than memory holds are drained to their en
   CHECK(delivered == 50);
 }
 
-TEST_CASE_FIXTURE(fixture, "a full memory takes no more, and fetches it when there is room") {
+TEST_CASE_FIXTURE(
+    fixture, "when the memory for debts is full, new ones are left in storage and read when there is room") {
   config.debts_max = 4;
   lead();
   for (std::uint64_t n = 1; n <= 10; ++n)
@@ -206,7 +208,8 @@ TEST_CASE_FIXTURE(fixture, "a full memory takes no more, and fetches it when the
   CHECK(appended(router.calls.take()) == seqs{5, 6, 7, 8});
 }
 
-TEST_CASE_FIXTURE(fixture, "a shard that is overloaded or without leader gets it again with the next sweep") {
+TEST_CASE_FIXTURE(
+    fixture, "an append to a shard that is overloaded or has no leader is sent again by the next sweep") {
   lead();
   incur(1, 2);
   answer(router.calls.take(), ec::overloaded);
@@ -219,7 +222,7 @@ TEST_CASE_FIXTURE(fixture, "a shard that is overloaded or without leader gets it
   CHECK(appended(router.calls.take()) == seqs{1, 2});
 }
 
-TEST_CASE_FIXTURE(fixture, "an append without answer is sent again after its time") {
+TEST_CASE_FIXTURE(fixture, "an append that gets no answer is sent again after its timeout") {
   lead();
   incur(1, 1);
   CHECK(appended(router.calls.take()) == seqs{1});
@@ -233,7 +236,7 @@ TEST_CASE_FIXTURE(fixture, "an append without answer is sent again after its tim
 
 TEST_CASE_FIXTURE(
     fixture,
-    "a new leader sends again what the one before did not see confirmed, then what is new, in order") {
+    "a new leader first sends again what its predecessor did not see confirmed, then what is new, in order") {
   lead();
   incur(1, 3);
   router.calls.take(); // its answers are lost with the old leader
@@ -244,7 +247,7 @@ TEST_CASE_FIXTURE(
   CHECK(appended(router.calls.take()) == seqs{4, 5});
 }
 
-TEST_CASE_FIXTURE(fixture, "a confirmation that was refused is made again") {
+TEST_CASE_FIXTURE(fixture, "a confirmation that was refused is proposed again") {
   lead();
   incur(1, 3);
   deliver_all();
@@ -261,7 +264,8 @@ TEST_CASE_FIXTURE(fixture, "a confirmation that was refused is made again") {
   CHECK(confirmed_upto(second[0]) == 3);
 }
 
-TEST_CASE_FIXTURE(fixture, "messages that come one by one share one confirmation, some seconds later") {
+TEST_CASE_FIXTURE(fixture,
+                  "debts that are delivered one by one are confirmed together, a few seconds later") {
   lead();
   for (std::uint64_t n = 1; n <= 40; ++n) {
     incur(n, n);
@@ -281,8 +285,8 @@ TEST_CASE_FIXTURE(fixture, "messages that come one by one share one confirmation
   CHECK(store.proposals.take().empty()); // nothing is left to confirm
 }
 
-TEST_CASE_FIXTURE(fixture,
-                  "many messages are confirmed in between: a failover never sends more than those again") {
+TEST_CASE_FIXTURE(
+    fixture, "a long run of debts is confirmed in parts: a failover sends a bounded number of them again") {
   reader.owed = {owed_text(1'000)};
   lead();
   CHECK(deliver_all() == 1);

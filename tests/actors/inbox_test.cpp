@@ -79,7 +79,8 @@ struct fixture : test::actor_fixture {
 
 } // namespace
 
-TEST_CASE_FIXTURE(fixture, "without a fresh read there is no page: a stale leader cannot serve one") {
+TEST_CASE_FIXTURE(fixture,
+                  "a page is answered only after a fresh read, so that a stale leader cannot serve one") {
   call(it, asker.handle, 1, core::call{core::pull_inbox{alice, phone, inbox_pos::none, 10, 0, {}}});
   run();
   CHECK(asker.answers.take().empty());
@@ -88,7 +89,7 @@ TEST_CASE_FIXTURE(fixture, "without a fresh read there is no page: a stale leade
   CHECK(core::error_of(asker.answers.take().at(0).what) == ec::not_leader);
 }
 
-TEST_CASE_FIXTURE(fixture, "a page that ends before a row that has arrived is not the last one") {
+TEST_CASE_FIXTURE(fixture, "a page that ends before a row that has arrived says that there is more") {
   arrive(5);
   reader.next_page.next = inbox_pos{4};
   CHECK(std::get<core::answer_to<core::pull_inbox>>(pull(first)).what.more == 1);
@@ -100,7 +101,7 @@ TEST_CASE_FIXTURE(fixture, "a page that ends before a row that has arrived is no
   CHECK(router.deliveries.take().size() == 1);
 }
 
-TEST_CASE_FIXTURE(fixture, "a heartbeat of an old connection that comes after the newer one closes nothing") {
+TEST_CASE_FIXTURE(fixture, "a late heartbeat of an old connection does not close the newer one") {
   pull(second);
   CHECK(core::error_of(attach(first)) == ec::fenced);
   CHECK(router.deliveries.take().empty());
@@ -110,8 +111,8 @@ TEST_CASE_FIXTURE(fixture, "a heartbeat of an old connection that comes after th
   CHECK(pushed[0].to == second.ref);
 }
 
-TEST_CASE_FIXTURE(fixture,
-                  "a number that another connection has is refused: it cannot be told which is newer") {
+TEST_CASE_FIXTURE(
+    fixture, "a session number that another connection has is refused, because neither of the two is newer") {
   pull(first);
   const visitor copy{third.ref, first.session};
   CHECK(core::error_of(attach(copy)) == ec::fenced);
@@ -122,7 +123,8 @@ TEST_CASE_FIXTURE(fixture,
   CHECK(core::error_of(attach(nameless)) == ec::fenced);
 }
 
-TEST_CASE_FIXTURE(fixture, "a connection that left does not come back by a heartbeat that was under way") {
+TEST_CASE_FIXTURE(fixture,
+                  "a heartbeat that was under way does not bring back a connection that has detached") {
   pull(second);
   call(it, asker.handle, 1, core::call{core::detach{alice, phone, second.ref}});
   run();
@@ -149,7 +151,7 @@ TEST_CASE_FIXTURE(fixture, "a second connection of a device fences the first, wh
 
 TEST_CASE_FIXTURE(
     fixture,
-    "after a failover the newest connection stays and all others hear so, in whatever order they come") {
+    "after a failover the newest connection stays and all others are fenced, in whatever order they report") {
   struct announcement {
     const visitor* who;
     bool pulls;
@@ -181,7 +183,7 @@ TEST_CASE_FIXTURE(
   } while (std::next_permutation(order.begin(), order.end()));
 }
 
-TEST_CASE_FIXTURE(fixture, "new rows are pushed once, and say what they follow") {
+TEST_CASE_FIXTURE(fixture, "new rows are pushed once, with the position that they follow") {
   reader.next_page.next = inbox_pos{3};
   pull(first, inbox_pos{3});
   arrive(3); // was in the page
@@ -193,7 +195,8 @@ TEST_CASE_FIXTURE(fixture, "new rows are pushed once, and say what they follow")
   CHECK(out[0].rows.size() == 1);
 }
 
-TEST_CASE_FIXTURE(fixture, "an acknowledgement of rows that do not exist covers none that come later") {
+TEST_CASE_FIXTURE(fixture,
+                  "an acknowledgement of rows that do not exist does not cover rows that come later") {
   arrive(3);
   reader.next_attached.last = inbox_pos{3};
   call(it, asker.handle, 1, core::call{core::acknowledge{alice, phone, inbox_pos{1ull << 60}}});
@@ -211,7 +214,8 @@ TEST_CASE_FIXTURE(fixture, "an acknowledgement of rows that do not exist covers 
   }
 }
 
-TEST_CASE_FIXTURE(fixture, "who comes back at once is not sent again what was acknowledged a moment ago") {
+TEST_CASE_FIXTURE(fixture,
+                  "a device that reconnects at once is not sent again what it has just acknowledged") {
   arrive(3);
   call(it, asker.handle, 1, core::call{core::acknowledge{alice, phone, inbox_pos{3}}});
   run();
@@ -221,7 +225,7 @@ TEST_CASE_FIXTURE(fixture, "who comes back at once is not sent again what was ac
   CHECK(std::get<core::answer_to<core::attach>>(attach(first)).what.acknowledged == inbox_pos{3});
 }
 
-TEST_CASE_FIXTURE(fixture, "after a restart an acknowledgement is held against what is stored") {
+TEST_CASE_FIXTURE(fixture, "after a restart an acknowledgement is checked against what is stored") {
   restart();
   reader.next_attached.last = inbox_pos{5};
   call(it, asker.handle, 1, core::call{core::acknowledge{alice, phone, inbox_pos{4}}});
@@ -235,7 +239,7 @@ TEST_CASE_FIXTURE(fixture, "after a restart an acknowledgement is held against w
   CHECK(std::get<core::advance_cursor>(*written).upto == inbox_pos{4});
 }
 
-TEST_CASE_FIXTURE(fixture, "a device that acknowledges a lot costs one write a second") {
+TEST_CASE_FIXTURE(fixture, "a device that acknowledges often causes one write a second") {
   arrive(50);
   for (std::uint64_t n = 1; n <= 50; ++n)
     call(it, asker.handle, n, core::call{core::acknowledge{alice, phone, inbox_pos{n}}});
@@ -250,8 +254,7 @@ TEST_CASE_FIXTURE(fixture, "a device that acknowledges a lot costs one write a s
   CHECK(std::get<core::advance_cursor>(*last).upto == inbox_pos{50});
 }
 
-TEST_CASE_FIXTURE(
-    fixture, "after a quiet second the next acknowledgement is written at once again: ticks feel instant") {
+TEST_CASE_FIXTURE(fixture, "after a second without acknowledgements the next one is written at once") {
   arrive(3);
   const auto acknowledge = [&](std::uint64_t n) {
     call(it, asker.handle, n, core::call{core::acknowledge{alice, phone, inbox_pos{n}}});

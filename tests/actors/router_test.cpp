@@ -166,7 +166,7 @@ TEST_CASE_FIXTURE(fixture, "a call whose shard has no leader waits, but not for 
   CHECK(told(1) == ec::unavailable);
 }
 
-TEST_CASE_FIXTURE(fixture, "only so many calls wait for a leader") {
+TEST_CASE_FIXTURE(fixture, "the number of calls that wait for a leader is bounded") {
   config.parked_max = 1;
   start();
   ask(1, remote);
@@ -174,7 +174,9 @@ TEST_CASE_FIXTURE(fixture, "only so many calls wait for a leader") {
   CHECK(told(2) == ec::unavailable);
 }
 
-TEST_CASE_FIXTURE(fixture, "a call that cannot leave was certainly not stored, and is refused at once") {
+TEST_CASE_FIXTURE(
+    fixture,
+    "a call that cannot be sent to its node is refused at once, because it was certainly not stored") {
   start();
   leads(remote, there);
   peers.reachable = false;
@@ -182,7 +184,7 @@ TEST_CASE_FIXTURE(fixture, "a call that cannot leave was certainly not stored, a
   CHECK(told(1) == ec::unavailable);
 }
 
-TEST_CASE_FIXTURE(fixture, "only so many calls are under way to other nodes") {
+TEST_CASE_FIXTURE(fixture, "the number of calls that are under way to other nodes is bounded") {
   config.forwarded_max = 1;
   start();
   leads(remote, there);
@@ -197,7 +199,7 @@ TEST_CASE_FIXTURE(fixture, "only so many calls are under way to other nodes") {
 
 TEST_CASE_FIXTURE(
     fixture,
-    "a forwarded call that is not answered in time is an unknown outcome, and a late answer is ignored") {
+    "a forwarded call that is not answered in time has an unknown outcome, and a late answer is ignored") {
   config.answer_within = 1s;
   start();
   leads(remote, there);
@@ -209,7 +211,7 @@ TEST_CASE_FIXTURE(
   CHECK(asker.answers.take().empty());
 }
 
-TEST_CASE_FIXTURE(fixture, "with a lost peer go the calls to it, and no others") {
+TEST_CASE_FIXTURE(fixture, "when a peer is lost, the calls to it end, and no others do") {
   start();
   leads(remote, there);
   leads(shard_id{2}, elsewhere);
@@ -254,7 +256,9 @@ TEST_CASE_FIXTURE(fixture, "an answer of another kind than the call of a peer is
   CHECK(peers.take<core::answers_payload>().size() == 1);
 }
 
-TEST_CASE_FIXTURE(fixture, "a node that does not lead says so and never passes a call on: no loops") {
+TEST_CASE_FIXTURE(
+    fixture,
+    "a node that does not lead answers `not_leader` and never forwards the call, so that no loop arises") {
   start();
   leads(remote, there);
   peer_asks(elsewhere, 5, remote);
@@ -264,8 +268,8 @@ TEST_CASE_FIXTURE(fixture, "a node that does not lead says so and never passes a
   CHECK(core::error_of(back[0].what) == ec::not_leader);
 }
 
-TEST_CASE_FIXTURE(fixture,
-                  "a refusal by an old leader reaches the asker, whose next try goes to the new one") {
+TEST_CASE_FIXTURE(
+    fixture, "a refusal by an old leader reaches the caller, whose next attempt is sent to the new one") {
   start();
   leads(remote, there);
   ask(1, remote);
@@ -277,7 +281,7 @@ TEST_CASE_FIXTURE(fixture,
   CHECK(peers.sent[0].first == elsewhere);
 }
 
-TEST_CASE_FIXTURE(fixture, "only so many calls of other nodes are under way here") {
+TEST_CASE_FIXTURE(fixture, "the number of calls of other nodes that are under way here is bounded") {
   config.hosted_max = 1;
   start();
   leads(local, here);
@@ -291,7 +295,7 @@ TEST_CASE_FIXTURE(fixture, "only so many calls of other nodes are under way here
   CHECK(core::error_of(back[0].what) == ec::overloaded);
 }
 
-TEST_CASE_FIXTURE(fixture, "a call of another node that nobody answers does not stay for ever") {
+TEST_CASE_FIXTURE(fixture, "a call of another node that gets no answer is forgotten in the end") {
   config.hosted_max = 1;
   config.hosted_within = 1s;
   start();
@@ -313,7 +317,7 @@ TEST_CASE_FIXTURE(fixture, "a call of another node that nobody answers does not 
   CHECK(peers.take<core::answers_payload>().empty());
 }
 
-TEST_CASE_FIXTURE(fixture, "a shard that this node leads but cannot serve yet is waited for here") {
+TEST_CASE_FIXTURE(fixture, "a call waits for a shard that this node leads but cannot serve yet") {
   start();
   leads(local, here, false);
   ask(1, local);
@@ -322,7 +326,7 @@ TEST_CASE_FIXTURE(fixture, "a shard that this node leads but cannot serve yet is
   CHECK(at_shard.take().size() == 1);
 }
 
-TEST_CASE_FIXTURE(fixture, "waiting calls go to the leader as soon as there is one") {
+TEST_CASE_FIXTURE(fixture, "waiting calls are sent to the leader as soon as there is one") {
   start();
   ask(1, remote);
   ask(2, remote);
@@ -330,7 +334,7 @@ TEST_CASE_FIXTURE(fixture, "waiting calls go to the leader as soon as there is o
   CHECK(peers.take<core::calls_payload>().size() == 2); // in one payload
 }
 
-TEST_CASE_FIXTURE(fixture, "a new leadership here is told to every other node once") {
+TEST_CASE_FIXTURE(fixture, "a new leadership of this node is announced to every other node once") {
   start();
   leads(local, here);
   CHECK(told_of(local) == std::vector{there, elsewhere});
@@ -412,7 +416,7 @@ TEST_CASE_FIXTURE(fixture, "what a peer says of a shard whose replica here takes
   CHECK(std::get<core::propose>(left[0].what).shard == remote);
 }
 
-TEST_CASE_FIXTURE(fixture, "the call of another node is answered there, under its own number") {
+TEST_CASE_FIXTURE(fixture, "a call of another node is answered to that node, under the number that it gave") {
   start();
   leads(local, here);
   peers.sent.clear();
@@ -445,7 +449,7 @@ TEST_CASE_FIXTURE(
 }
 
 TEST_CASE_FIXTURE(fixture,
-                  "deliveries that the link does not take are counted: their sessions pull the rows") {
+                  "deliveries that the link does not accept are counted, and their sessions pull the rows") {
   start();
   peers.reachable = false;
   deliver(3, 10);
@@ -453,8 +457,8 @@ TEST_CASE_FIXTURE(fixture,
   CHECK(peers.sent.empty());
 }
 
-TEST_CASE_FIXTURE(fixture,
-                  "what is more than a payload may hold is split, in order; a larger item travels alone") {
+TEST_CASE_FIXTURE(
+    fixture, "items that exceed one payload are split in order, and a single larger item is sent alone") {
   config.payload_bytes_max = 4096;
   start();
   deliver(50, 1000);
@@ -468,8 +472,8 @@ TEST_CASE_FIXTURE(fixture,
   CHECK(peers.sent.size() == 2);
 }
 
-TEST_CASE_FIXTURE(fixture,
-                  "a command of another node that cannot be read is refused: replicas would stop at it") {
+TEST_CASE_FIXTURE(
+    fixture, "a command of another node that cannot be read is refused, because replicas would halt at it") {
   start();
   leads(local, here);
   peers.sent.clear();

@@ -88,7 +88,7 @@ struct fixture : test::actor_fixture {
 
 } // namespace
 
-TEST_CASE_FIXTURE(fixture, "a call without an answer is answered `timed_out` in the end") {
+TEST_CASE_FIXTURE(fixture, "a call that gets no answer is answered `timed_out` in the end") {
   attach();
   submit(1);
   for (int i = 0; i < 20; ++i)
@@ -136,14 +136,15 @@ TEST_CASE_FIXTURE(fixture,
   CHECK(std::get<core::pull_inbox>(pull.what).after == inbox_pos{2});
 }
 
-TEST_CASE_FIXTURE(fixture, "a push that does not follow the last one makes it fetch what is missing") {
+TEST_CASE_FIXTURE(fixture,
+                  "a push that does not follow the last one makes the session fetch what is missing") {
   go_live(inbox_pos{4});
   push(5, {row(6)});
   CHECK(box->rows() == 0);
   CHECK(std::get<core::pull_inbox>(expect<core::pull_inbox>().what).after == inbox_pos{4});
 }
 
-TEST_CASE_FIXTURE(fixture, "what is pushed while a page is under way is not missed") {
+TEST_CASE_FIXTURE(fixture, "rows that are pushed while a page is under way are not lost") {
   attach();
   caf::anon_send(it, start_streaming{});
   run();
@@ -157,7 +158,8 @@ TEST_CASE_FIXTURE(fixture, "what is pushed while a page is under way is not miss
   CHECK(std::get<core::pull_inbox>(expect<core::pull_inbox>().what).after == inbox_pos{1});
 }
 
-TEST_CASE_FIXTURE(fixture, "a new leader is told who is here, and asked from where the stream stopped") {
+TEST_CASE_FIXTURE(
+    fixture, "a new leader is told which session is here, and asked for rows from where the stream stopped") {
   go_live(inbox_pos{9});
   caf::anon_send(it, atom::rehome_v);
   run();
@@ -172,9 +174,8 @@ TEST_CASE_FIXTURE(fixture, "a new leader is told who is here, and asked from whe
   CHECK(pulled);
 }
 
-TEST_CASE_FIXTURE(fixture,
-                  "every announcement says which connection of the device it is: the order they arrive in "
-                  "says nothing") {
+TEST_CASE_FIXTURE(fixture, "every announcement carries the session number of its connection, because the "
+                           "order of arrival proves nothing") {
   config.attach_every = 5s;
   open();
   std::size_t attaches = 0, pulls = 0;
@@ -204,7 +205,7 @@ TEST_CASE_FIXTURE(fixture,
   CHECK(pulls >= 2);
 }
 
-TEST_CASE_FIXTURE(fixture, "an acknowledgement that a dead leader took with it is repeated to the next") {
+TEST_CASE_FIXTURE(fixture, "an acknowledgement that was lost with a leader is repeated to the next one") {
   attach();
   call_batch b;
   b.calls.push_back(
@@ -220,7 +221,7 @@ TEST_CASE_FIXTURE(fixture, "an acknowledgement that a dead leader took with it i
   CHECK(std::get<core::acknowledge>(expect<core::acknowledge>().what).upto == inbox_pos{7});
 }
 
-TEST_CASE_FIXTURE(fixture, "a fenced connection closes once, with the reason") {
+TEST_CASE_FIXTURE(fixture, "a fenced connection is closed once, with the reason") {
   go_live();
   push(0, {}, ec::fenced);
   push(0, {}, ec::fenced);
@@ -228,7 +229,8 @@ TEST_CASE_FIXTURE(fixture, "a fenced connection closes once, with the reason") {
   CHECK(port->closes[0] == ec::fenced);
 }
 
-TEST_CASE_FIXTURE(fixture, "live rows reach the delivery queue in order, with one notice each") {
+TEST_CASE_FIXTURE(fixture,
+                  "live rows reach the delivery queue in order, with one notification for each push") {
   go_live();
   push(0, {row(1), row(2)});
   push(2, {row(3)});
@@ -238,7 +240,7 @@ TEST_CASE_FIXTURE(fixture, "live rows reach the delivery queue in order, with on
   CHECK(port->filled == 2);
 }
 
-TEST_CASE("a delivery queue takes a lone row however big, and otherwise keeps its bounds") {
+TEST_CASE("a delivery queue accepts a single row of any size, and otherwise keeps its bounds") {
   delivery_queue box{10, 70'000};
   std::vector<core::inbox_row> rows;
   rows.push_back(row(1, 65'536));
@@ -248,7 +250,8 @@ TEST_CASE("a delivery queue takes a lone row however big, and otherwise keeps it
   CHECK(box.take(10, 1000).empty());
 }
 
-TEST_CASE("the depth of all delivery queues is what they hold, also when one goes with rows in it") {
+TEST_CASE(
+    "the depth of all delivery queues is what they hold, also after one was destroyed with rows in it") {
   std::atomic<std::uint64_t> depth{0};
   delivery_queue stays{10, 70'000, &depth};
   std::vector<core::inbox_row> rows{row(1), row(2), row(3)};
@@ -263,7 +266,7 @@ TEST_CASE("the depth of all delivery queues is what they hold, also when one goe
   CHECK(depth == 2);
 }
 
-TEST_CASE_FIXTURE(fixture, "pushed rows keep the moment of their commit; fetched ones have none") {
+TEST_CASE_FIXTURE(fixture, "pushed rows carry the time of their commit, and fetched rows carry none") {
   go_live();
   const auto at = std::chrono::steady_clock::now() - 1h;
   delivery d{ref, inbox_pos{0}, {row(1)}, ec::none, at};
@@ -279,7 +282,7 @@ TEST_CASE_FIXTURE(fixture, "pushed rows keep the moment of their commit; fetched
   CHECK(box->take(10, 1 << 20).at(0).applied_at == core::moment{});
 }
 
-TEST_CASE("between nodes an age travels, and a peer's nonsense is bounded") {
+TEST_CASE("nodes send each other ages of rows, not times, and an impossible age is bounded") {
   const auto now = std::chrono::steady_clock::now();
   CHECK(core::age_us({}, now) == 0);
   CHECK(core::age_us(now + 1s, now) == 0);
@@ -289,7 +292,7 @@ TEST_CASE("between nodes an age travels, and a peer's nonsense is bounded") {
 }
 
 TEST_CASE_FIXTURE(fixture,
-                  "a pull that nobody answers is made again, long before a client's call would be given up") {
+                  "a pull that gets no answer is repeated, long before a client's call would time out") {
   attach();
   caf::anon_send(it, start_streaming{});
   run();
@@ -307,7 +310,7 @@ TEST_CASE_FIXTURE(fixture,
   CHECK(box->rows() == 1);
 }
 
-TEST_CASE_FIXTURE(fixture, "a heartbeat that nobody answers is made again") {
+TEST_CASE_FIXTURE(fixture, "a heartbeat that gets no answer is repeated") {
   config.attach_every = 5s;
   attach();
   const auto beats = [&] {
@@ -323,7 +326,7 @@ TEST_CASE_FIXTURE(fixture, "a heartbeat that nobody answers is made again") {
   CHECK(port->closes.empty());
 }
 
-TEST_CASE_FIXTURE(fixture, "a first attach that is refused is the gateway's to know") {
+TEST_CASE_FIXTURE(fixture, "the gateway is told when the first attach is refused") {
   open();
   core::attached refused;
   refused.error = ec::unavailable;
@@ -334,7 +337,7 @@ TEST_CASE_FIXTURE(fixture, "a first attach that is refused is the gateway's to k
 }
 
 TEST_CASE_FIXTURE(fixture,
-                  "of later attaches the gateway learns what went well: how many devices the user has") {
+                  "after each later attach that succeeds the gateway is told how many devices the user has") {
   attach();
   REQUIRE(port->states.size() == 1);
   core::attached refused;

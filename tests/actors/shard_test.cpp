@@ -84,7 +84,8 @@ TEST_CASE_FIXTURE(fixture, "without leadership every call is refused, and nothin
   CHECK(store.proposals.take().empty());
 }
 
-TEST_CASE_FIXTURE(fixture, "who asked a resident that crashes is told so, also behind the call that did it") {
+TEST_CASE_FIXTURE(fixture,
+                  "if a resident crashes, the call that made it crash and those behind it are answered") {
   start();
   leads(true);
   reader.faulty = true;
@@ -92,9 +93,8 @@ TEST_CASE_FIXTURE(fixture, "who asked a resident that crashes is told so, also b
   CHECK(told() == errors{ec::internal, ec::internal, ec::internal});
 }
 
-TEST_CASE_FIXTURE(
-    fixture,
-    "who waits in a resident that crashes is told so, and the next call finds it restarted from storage") {
+TEST_CASE_FIXTURE(fixture, "calls that wait in a resident that crashes are answered, and the next call finds "
+                           "it restarted from storage") {
   start();
   leads(true);
   send(1, alice);
@@ -110,7 +110,8 @@ TEST_CASE_FIXTURE(
   CHECK(store.proposals.all->size() == 1);
 }
 
-TEST_CASE_FIXTURE(fixture, "above its bound of residents a shard is overloaded, until some passivate") {
+TEST_CASE_FIXTURE(fixture,
+                  "a shard with as many residents as it may have answers `overloaded` until some passivate") {
   config.residents_max = 1;
   config.resident.passivate_after = 2s;
   start();
@@ -135,7 +136,7 @@ TEST_CASE_FIXTURE(fixture, "above its bound of residents a shard is overloaded, 
   CHECK(store.reads.all->size() == 1);
 }
 
-TEST_CASE_FIXTURE(fixture, "an idle resident goes, and the next call brings it back from storage") {
+TEST_CASE_FIXTURE(fixture, "an idle resident is stopped, and the next call starts it again from storage") {
   config.resident.passivate_after = 2s;
   start();
   leads(true);
@@ -151,7 +152,7 @@ TEST_CASE_FIXTURE(fixture, "an idle resident goes, and the next call brings it b
   }
 }
 
-TEST_CASE_FIXTURE(fixture, "a lost leadership leaves nobody without an answer") {
+TEST_CASE_FIXTURE(fixture, "every call that waits when leadership is lost gets an answer") {
   start();
   leads(true);
   send(1, alice);
@@ -163,7 +164,7 @@ TEST_CASE_FIXTURE(fixture, "a lost leadership leaves nobody without an answer") 
   CHECK(told() == errors{ec::timed_out});
 }
 
-TEST_CASE_FIXTURE(fixture, "with every leadership the fan-out begins anew with what is stored") {
+TEST_CASE_FIXTURE(fixture, "with every new leadership the fan-out starts again from the stored debts") {
   start();
   leads(true);
   CHECK(reader.debts_reads == 1);

@@ -4,7 +4,7 @@
 
 using namespace parley;
 
-TEST_CASE("a call survives the way to another node") {
+TEST_CASE("a call is read as it was written, after it was encoded for another node") {
   core::submission s;
   s.conversation = {1, 2};
   s.from = user_id{3};

@@ -38,7 +38,8 @@ append_inbox appends(const debt_ledger::call_out& c) {
 
 } // namespace
 
-TEST_CASE("nothing live is taken before the stored debts were read, for older ones may wait there") {
+TEST_CASE(
+    "a new debt is not accepted before the stored debts were read, because older ones may be among them") {
   debt_ledger l{4, 100, 100};
   CHECK_FALSE(l.add(owed_text(7, 7), debt_ledger::source::live));
   REQUIRE(l.load_from());
@@ -94,7 +95,8 @@ TEST_CASE("an append that got no answer is sent again, and so is one that was re
   CHECK(l.idle());
 }
 
-TEST_CASE("an inbox that lacks an earlier message gets it from the log, and the member's own with it") {
+TEST_CASE("an inbox that lacks an earlier message is sent it from the log, together with the member's own "
+          "messages") {
   auto l = ready_ledger();
   l.add(owed_text(9, 4), debt_ledger::source::live);
   const auto calls = l.send(t0);
@@ -116,7 +118,8 @@ TEST_CASE("an inbox that lacks an earlier message gets it from the log, and the 
   }
 }
 
-TEST_CASE("a hole that is too big for one append is filled by several, and only then is the debt paid") {
+TEST_CASE("a gap that is too large for one append is filled by several, and the debt is confirmed after the "
+          "last one") {
   auto l = ready_ledger();
   l.add(owed_text(9, 1000), debt_ledger::source::live);
   const debt_ledger::history log = [](conversation_id, seq_no after, seq_no upto) {
@@ -141,7 +144,8 @@ TEST_CASE("a hole that is too big for one append is filled by several, and only 
   CHECK(l.idle());
 }
 
-TEST_CASE("a log that readers do not see whole yet repairs up to there: no append covers a hole") {
+TEST_CASE(
+    "if readers do not see the whole log yet, a repair ends where they see it end: no append covers a gap") {
   auto l = ready_ledger();
   l.add(owed_text(9, 4), debt_ledger::source::live);
   const auto calls = l.send(t0);
@@ -157,7 +161,7 @@ TEST_CASE("a log that readers do not see whole yet repairs up to there: no appen
   CHECK(part.items.size() == 1);
 }
 
-TEST_CASE("an append for an ended membership is settled, not repeated") {
+TEST_CASE("an append for a membership that has ended counts as delivered and is not repeated") {
   auto l = ready_ledger();
   l.add(owed_text(1, 1), debt_ledger::source::live);
   const auto calls = l.send(t0);

@@ -88,7 +88,7 @@ TEST_CASE("a message that came late is remembered as long as any other") {
   CHECK(w.judge(1) == retry_verdict::too_old);
 }
 
-TEST_CASE("a new message costs no search, and a retry in ones a single load") {
+TEST_CASE("a new message is recognised without loading anything, and a retry by a single load") {
   window w;
   for (std::uint64_t c = 1; c <= 1000; ++c)
     w.accept(c);

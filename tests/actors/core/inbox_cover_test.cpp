@@ -56,20 +56,20 @@ TEST_CASE("a part that contradicts itself is malformed, whatever the inbox has")
   CHECK(cover(has(1, 0), part(1, 0, 0, {watermark{{3, 3}, {}, {}, {}}})).what == kind::malformed);
 }
 
-TEST_CASE("what is covered already is a repeat") {
+TEST_CASE("a part that the inbox already covers is a repeat") {
   const auto v = cover(has(1, 6), part(1, 4, 6, {msg(4, 6)}));
   CHECK(v.what == kind::repeat);
   CHECK(v.after == has(1, 6));
 }
 
-TEST_CASE("of a part that overlaps, what is above is taken") {
+TEST_CASE("only the new end of a part that overlaps is taken") {
   const auto v = cover(has(1, 5), part(1, 3, 7, {msg(3, 5), msg(5, 7)}));
   CHECK(v.what == kind::accept);
   CHECK(v.above == seq_no{5});
   CHECK(v.after == has(1, 7));
 }
 
-TEST_CASE("a higher membership begins where its first part says") {
+TEST_CASE("a higher membership begins where its first part begins") {
   const auto v = cover(has(3, 9), part(20, 19, 21, {msg(19, 21)}));
   CHECK(v.what == kind::accept);
   CHECK(v.above == seq_no{19});

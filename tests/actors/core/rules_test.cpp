@@ -57,14 +57,14 @@ TEST_CASE("no code was asked for: none is right") {
   CHECK(redeem(claim, guess(0, 1)).error == ec::code_expired);
 }
 
-TEST_CASE("a code is void once it expired") {
+TEST_CASE("a code is refused once it has expired") {
   phone_claim claim;
   issue(claim, ask(1, 0), {});
   CHECK(redeem(claim, guess(1, 10 * minute)).error == ec::code_expired);
   CHECK(redeem(claim, guess(1, 10 * minute - 1)).error == ec::none);
 }
 
-TEST_CASE("after five wrong guesses the right one is too late") {
+TEST_CASE("after five wrong codes the right one is refused as well") {
   phone_claim claim;
   issue(claim, ask(1, 0), {});
   for (int i = 0; i < 4; ++i)
@@ -74,7 +74,7 @@ TEST_CASE("after five wrong guesses the right one is too late") {
   CHECK(claim.has_user == 0);
 }
 
-TEST_CASE("asking again with the same code does not give back the tries") {
+TEST_CASE("requesting the same code again does not reset the number of wrong attempts") {
   phone_claim claim;
   issue(claim, ask(1, 0), {});
   for (int i = 0; i < 5; ++i)
@@ -83,7 +83,7 @@ TEST_CASE("asking again with the same code does not give back the tries") {
   CHECK(redeem(claim, guess(1, 2 * minute)).error == ec::code_expired);
 }
 
-TEST_CASE("codes within a second of each other are refused, and told how long to wait") {
+TEST_CASE("a second code within a second is refused, with the time to wait") {
   phone_claim claim;
   CHECK(issue(claim, ask(1, 5000), {}).error == ec::none);
   const auto d = issue(claim, ask(2, 5400), {});
@@ -102,20 +102,20 @@ TEST_CASE("a sixth code within an hour is refused until the first is an hour old
   CHECK(issue(claim, ask(9, 60 * minute), {}).error == ec::none);
 }
 
-TEST_CASE("a retry of the same request is not another code") {
+TEST_CASE("a retry of the same request does not count as another code") {
   phone_claim claim;
   for (int i = 0; i < 20; ++i)
     CHECK(issue(claim, ask(1, 5000 + i), {}).error == ec::none);
   CHECK(claim.issued.size() == 1);
 }
 
-TEST_CASE("a gateway whose clock is an hour ahead does not lock a number") {
+TEST_CASE("a gateway whose clock is an hour ahead does not block a phone number") {
   phone_claim claim;
   CHECK(issue(claim, ask(1, 60 * minute), {}).error == ec::none);
   CHECK(issue(claim, ask(2, 1), {}).error == ec::none);
 }
 
-TEST_CASE("redeeming again answers the same user") {
+TEST_CASE("redeeming a code again returns the same user") {
   phone_claim claim;
   issue(claim, ask(1, 0), {});
   const auto first = redeem(claim, guess(1, 1, 77));
@@ -130,7 +130,7 @@ TEST_CASE("redeeming again answers the same user") {
   CHECK(later.is_new == 0);
 }
 
-TEST_CASE("watermarks never fall, never pass the end, and read raises delivered") {
+TEST_CASE("watermarks never fall and never pass the end, and a read mark raises the delivered mark") {
   const progress has{seq_no{5}, seq_no{3}};
   CHECK(raise(has, {seq_no{4}, seq_no{2}}, seq_no{9}) == has);
   CHECK(raise(has, {seq_no{99}, {}}, seq_no{9}) == progress{seq_no{9}, seq_no{3}});
@@ -138,7 +138,7 @@ TEST_CASE("watermarks never fall, never pass the end, and read raises delivered"
   CHECK(raise(has, {{}, seq_no{99}}, seq_no{5}) == progress{seq_no{5}, seq_no{5}});
 }
 
-TEST_CASE("a bucket is empty after its burst, and fills at its rate but not beyond") {
+TEST_CASE("a token bucket is empty after its burst, and refills at its rate up to that burst") {
   const token_bucket::time_point t{std::chrono::hours{1}};
   token_bucket b{2, 100ms};
   CHECK(b.take(t));
