@@ -43,7 +43,8 @@ bool follow_all(frame_follower& f, std::string_view bytes, std::size_t piece) {
 
 } // namespace
 
-TEST_CASE("a header that announces too much is refused before it is whole, and for good") {
+TEST_CASE("a header that announces too many bytes is refused before it is complete, and nothing after it is "
+          "accepted") {
   for (const auto announced : {most + 1, 0x00010000u, 0x7fffffffu, 0x80000000u, 0xffffffffu}) {
     CAPTURE(announced);
     frame_follower f{most};
@@ -58,7 +59,8 @@ TEST_CASE("a header that announces too much is refused before it is whole, and f
   }
 }
 
-TEST_CASE("the bound itself is met, a byte above is refused, behind frames of any length") {
+TEST_CASE(
+    "a frame of exactly the bound is accepted and one byte more is refused, behind frames of any length") {
   for (const std::size_t piece :
        std::initializer_list<std::size_t>{1, 2, 3, 7, 8, 31, 32, 33, 64, 1000, 100000}) {
     CAPTURE(piece);
@@ -69,7 +71,7 @@ TEST_CASE("the bound itself is met, a byte above is refused, behind frames of an
   }
 }
 
-TEST_CASE("wherever a read ends, the same header is found") {
+TEST_CASE("the same header is found wherever the reads before it end") {
   const auto good = stream(most), bad = stream(most + 1);
   for (std::size_t at = 0; at <= bad.size(); ++at) {
     CAPTURE(at);
@@ -79,14 +81,14 @@ TEST_CASE("wherever a read ends, the same header is found") {
   }
 }
 
-TEST_CASE("a frame without a payload is followed by a header, and a bound of nothing lets only such pass") {
+TEST_CASE("a frame without a payload is followed by a header, and a bound of 0 accepts only such frames") {
   frame_follower f{0};
   for (int i = 0; i < 100; ++i)
     CHECK(f.follow(frame(0)));
   CHECK_FALSE(f.follow(frame(1)));
 }
 
-TEST_CASE("random frames in random pieces: refused exactly from the first that is too long") {
+TEST_CASE("random frames in random pieces are refused exactly from the first one that is too long") {
   std::mt19937 random{47};
   for (int round = 0; round < 2000; ++round) {
     CAPTURE(round);
@@ -107,7 +109,7 @@ TEST_CASE("random frames in random pieces: refused exactly from the first that i
   }
 }
 
-TEST_CASE("the header is CAF's: its size, and where the length is") {
+TEST_CASE("the header has the size of CAF's, and the length in the same place") {
   caf::actor_system_config config;
   caf::actor_system system{config};
   std::vector<char> written;
@@ -121,7 +123,7 @@ TEST_CASE("the header is CAF's: its size, and where the length is") {
   CHECK(f.announced() == most + 1);
 }
 
-TEST_CASE("a length within a frame is believed only as far as the frame goes") {
+TEST_CASE("a length within a frame is trusted only as far as the frame reaches") {
   caf::actor_system_config config;
   caf::actor_system system{config};
   const auto read = [&](const std::string& bytes) {
@@ -140,7 +142,7 @@ TEST_CASE("a length within a frame is believed only as far as the frame goes") {
   CHECK(read("") == std::nullopt);
 }
 
-TEST_CASE("what CAF writes, of any length, is read as it was") {
+TEST_CASE("whatever CAF writes, of any length, is read back unchanged") {
   caf::actor_system_config config;
   caf::actor_system system{config};
   for (const std::size_t n :

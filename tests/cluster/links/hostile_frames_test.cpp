@@ -202,9 +202,8 @@ struct honest_pair {
 
 } // namespace
 
-TEST_CASE(
-    "a frame that announces 2^32-1 bytes costs a node with a good certificate its connection, whatever the "
-    "frame's kind") {
+TEST_CASE("a frame that announces 2^32-1 bytes ends its connection, whatever the frame's kind and however "
+          "good the certificate") {
   honest_pair honest;
   for (int kind = 0; kind <= 7; ++kind) { // 7 is none of CAF's
     CAPTURE(kind);
@@ -217,8 +216,8 @@ TEST_CASE(
   honest.check_unhurt();
 }
 
-TEST_CASE(
-    "a hundred frames that announce too much, each behind others and in other pieces, leave nothing behind") {
+TEST_CASE("a hundred frames that announce too many bytes, each behind others and in other pieces, leave "
+          "nothing behind") {
   honest_pair honest;
   std::mt19937 random{47};
   for (int i = 0; i < 100; ++i) {
@@ -250,7 +249,7 @@ TEST_CASE(
   honest.check_unhurt();
 }
 
-TEST_CASE("a node that is called and answers with a huge frame is hung up on, and called again") {
+TEST_CASE("a node that answers a connection with a huge frame is disconnected, and then connected to again") {
   honest_pair honest;
   handmade_door hostile{header(message_type::server_handshake, all_ones) + std::string(4096, '\xff')};
   honest.a.transport->set_peer(three, "127.0.0.1", hostile.port);
@@ -265,8 +264,8 @@ TEST_CASE("a node that is called and answers with a huge frame is hung up on, an
   CHECK(both_up(honest.a, c));
 }
 
-TEST_CASE(
-    "handshakes of CAF with absurd contents are hung up on, and nothing is set aside for what they promise") {
+TEST_CASE("a CAF handshake with absurd contents ends its connection, and nothing is allocated for what it "
+          "announces") {
   honest_pair honest;
   const std::string endless = "\xff\xff\xff\xff\x0f"; // a length of 2^32-1, as CAF writes lengths
   const std::string nobody(1, '\0');                  // a node id that is none
@@ -290,7 +289,7 @@ TEST_CASE(
   honest.check_unhurt();
 }
 
-TEST_CASE("a message that promises more bytes than it has is dropped, and nothing is set aside for them") {
+TEST_CASE("a message that announces more bytes than it has is dropped, and nothing is allocated for them") {
   honest_pair honest;
   auto hostile = handmade_peer::calling(honest.a.transport->port());
   REQUIRE(hostile.good());

@@ -88,7 +88,7 @@ struct hostile_node {
 
 } // namespace
 
-TEST_CASE("a node without fit certificates refuses to start, and says why") {
+TEST_CASE("a node without valid certificates refuses to start, with the reason") {
   const auto why = [](links_config c) {
     recorder events;
     caf::actor_system_config plain;
@@ -143,7 +143,7 @@ TEST_CASE("a node of another authority gets no session, in either direction") {
   CHECK(a.events.resets_of(two) == 0);
 }
 
-TEST_CASE("plaintext, huge frames and half-open strangers change nothing") {
+TEST_CASE("plaintext, huge frames and half-open connections of strangers change nothing") {
   test_node a{1}, b{2};
   REQUIRE_FALSE(a.transport->start());
   REQUIRE_FALSE(b.transport->start());
@@ -162,7 +162,7 @@ TEST_CASE("plaintext, huge frames and half-open strangers change nothing") {
   CHECK(a.events.resets_of(two) == 1);
 }
 
-TEST_CASE("a valid certificate is no licence to be another node") {
+TEST_CASE("a node with a valid certificate cannot pass for another node") {
   test_node a{1}, b{2};
   REQUIRE_FALSE(a.transport->start());
   REQUIRE_FALSE(b.transport->start());
@@ -224,7 +224,7 @@ TEST_CASE("two nodes speak the highest version that both know") {
   CHECK_FALSE(highest_common({3, 4}, {1, 2}));
 }
 
-TEST_CASE("nodes of overlapping versions are linked; those without a common one are not, and it is counted") {
+TEST_CASE("nodes with a common version are linked; those without one are not, which is counted") {
   auto older = test_links(1), newer = test_links(2), newest = test_links(3);
   older.versions = {1, 3};
   newer.versions = {2, 4};
@@ -241,7 +241,7 @@ TEST_CASE("nodes of overlapping versions are linked; those without a common one 
   CHECK(b.transport->versions_refused() == 0);
 }
 
-TEST_CASE("an unknown node is refused until it is made known") {
+TEST_CASE("an unknown node is refused until its address is made known") {
   test_node a{1}, d{4};
   REQUIRE_FALSE(a.transport->start());
   REQUIRE_FALSE(d.transport->start());
@@ -251,7 +251,7 @@ TEST_CASE("an unknown node is refused until it is made known") {
   CHECK(both_up(a, d));
 }
 
-TEST_CASE("a payload that cannot be taken is refused, never cut") {
+TEST_CASE("a payload that cannot be accepted is refused and never truncated") {
   test_node a{1}, b{2};
   REQUIRE_FALSE(a.transport->start());
   CHECK_FALSE(a.transport->send(two, lane::calls, "nobody there"));
@@ -296,7 +296,7 @@ TEST_CASE("both lanes arrive in order, each payload once, among three nodes") {
   }
 }
 
-TEST_CASE("a peer that restarts begins anew: both sides hear of it before anything of the new session") {
+TEST_CASE("a peer that restarts gets a new session: both sides are told so before anything arrives in it") {
   test_node a{1};
   REQUIRE_FALSE(a.transport->start());
   std::uint16_t port = 0;
@@ -325,7 +325,7 @@ TEST_CASE("a peer that restarts begins anew: both sides hear of it before anythi
   }
 }
 
-TEST_CASE("a peer that stops reading costs one window, then the session") {
+TEST_CASE("a peer that stops reading occupies one window, and then its session ends") {
   auto config = test_links(1);
   config.outlet.window_bytes_max = 1 << 20;
   config.outlet.calls_bytes_max = 512 << 10;
@@ -356,7 +356,7 @@ TEST_CASE("a peer that stops reading costs one window, then the session") {
   CHECK(a.transport->send(two, lane::raft, "again"));
 }
 
-TEST_CASE("a peer that falls silent loses its session though its connection stands, and gets a new one") {
+TEST_CASE("a peer that falls silent loses its session although its connection is open, and gets a new one") {
   auto config = test_links(1);
   config.silence_max = 600ms;
   test_node a{config}, b{2};
@@ -379,7 +379,7 @@ TEST_CASE("a peer that falls silent loses its session though its connection stan
   CHECK(b.events.entries[b.events.entries.size() - 2].is_reset);
 }
 
-TEST_CASE("connections that fail beside it cost a session nothing") {
+TEST_CASE("connections that fail beside a session do not disturb it") {
   test_node a{1}, b{2};
   REQUIRE_FALSE(a.transport->start());
   REQUIRE_FALSE(b.transport->start());
@@ -414,7 +414,8 @@ TEST_CASE("connections that fail beside it cost a session nothing") {
   CHECK(b.events.resets_of(one) == 1);
 }
 
-TEST_CASE("a question is answered to whoever proves its certificate, known or not") {
+TEST_CASE(
+    "a question of any node that proves its certificate is answered, even if the node is not known yet") {
   test_node a{1}, d{4};
   a.transport->on_query([](node_id from, std::string_view question) {
     return std::to_string(number(from)) + " asks " + std::string{question};

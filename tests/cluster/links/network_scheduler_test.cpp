@@ -42,7 +42,7 @@ caf::behavior relay(caf::event_based_actor* self, std::promise<std::thread::id>*
 
 } // namespace
 
-TEST_CASE("an actor system ends while actors are still being told things") {
+TEST_CASE("an actor system can end while messages to its actors are still being sent") {
   for (int i = 0; i < 20; ++i) {
     settings config;
     caf::actor_system system{config};
@@ -54,7 +54,7 @@ TEST_CASE("an actor system ends while actors are still being told things") {
   }
 }
 
-TEST_CASE("an actor that never rests leaves the others and the clock their turns") {
+TEST_CASE("an actor that is always busy does not keep the others and the clock from running") {
   settings config;
   caf::actor_system system{config};
   auto busy = system.spawn([](caf::event_based_actor* self) -> caf::behavior {
@@ -71,7 +71,7 @@ TEST_CASE("an actor that never rests leaves the others and the clock their turns
     caf::anon_send_exit(a, caf::exit_reason::kill);
 }
 
-TEST_CASE("actors run on one thread, the network's, whoever sends to them") {
+TEST_CASE("actors run on the network's thread only, whichever thread sends to them") {
   settings config;
   caf::actor_system system{config};
   std::promise<std::thread::id> network;

@@ -102,7 +102,7 @@ TEST_CASE("a certificate of another authority, of a client, or none gets no sess
   CHECK(at_door == outcome::over);
 }
 
-TEST_CASE("nothing older than TLS 1.3 is spoken") {
+TEST_CASE("a version of TLS older than 1.3 is refused") {
   socket_pair sockets;
   const auto ours = context_of(test_links(1));
   peer_tls_session door{ours, sockets.fd[1], side::door};
@@ -113,7 +113,7 @@ TEST_CASE("nothing older than TLS 1.3 is spoken") {
   CHECK_FALSE(shake_hands(caller, door));
 }
 
-TEST_CASE("an error that another connection left in OpenSSL's queue ends nobody else's") {
+TEST_CASE("an error that one connection left in OpenSSL's queue does not end another connection") {
   connected_pair p;
   ERR_put_error(ERR_LIB_SSL, 0, ERR_R_INTERNAL_ERROR, __FILE__, __LINE__);
   char byte = 0;
@@ -121,7 +121,7 @@ TEST_CASE("an error that another connection left in OpenSSL's queue ends nobody 
   CHECK(p.door.read(&byte, 1).what == outcome::none_yet);
 }
 
-TEST_CASE("a peer that is gone ends reading and writing, and no signal comes") {
+TEST_CASE("reading and writing end when the peer is gone, and no signal is raised") {
   connected_pair p;
   p.sockets.hang_up(0);
   char byte = 0;
@@ -130,7 +130,7 @@ TEST_CASE("a peer that is gone ends reading and writing, and no signal comes") {
   CHECK(p.door.write("x", 1).what == outcome::over);
 }
 
-TEST_CASE("a record in two pieces is read when the second has come") {
+TEST_CASE("a record that arrives in two pieces is read when the second has arrived") {
   connected_pair p;
   socket_pair between; // the door's new socket: what the caller wrote comes through here piece by piece
   const auto said = frame(5000);
@@ -147,7 +147,8 @@ TEST_CASE("a record in two pieces is read when the second has come") {
   CHECK_FALSE(p.door.holds_more());
 }
 
-TEST_CASE("what the socket does not take is none yet, and leaves whole with the next try") {
+TEST_CASE(
+    "a write that the socket does not accept reports `none_yet`, and the next attempt sends all of it") {
   connected_pair p;
   const auto said = frame(4 << 20);
   std::string heard;
@@ -159,7 +160,7 @@ TEST_CASE("what the socket does not take is none yet, and leaves whole with the 
   CHECK(heard == said);
 }
 
-TEST_CASE("a peer that never pauses is left after a bounded amount, and none of it is lost") {
+TEST_CASE("reading from a peer that never pauses stops after a bounded amount, and nothing is lost") {
   connected_pair p;
   const int wide = 8 << 20; // both sides' buffers, so that the socket holds more than one look takes
   for (const int fd : p.sockets.fd)
@@ -176,7 +177,7 @@ TEST_CASE("a peer that never pauses is left after a bounded amount, and none of 
   CHECK(heard == said);
 }
 
-TEST_CASE("a frame that announces too much ends the connection") {
+TEST_CASE("a frame that announces too many bytes ends the connection") {
   connected_pair p;
   const auto said = frame(caf_payload_bytes_max + 1).substr(0, 1000);
   REQUIRE(p.caller.write(said.data(), said.size()).what == outcome::some);

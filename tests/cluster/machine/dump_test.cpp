@@ -96,7 +96,7 @@ const std::vector<core::command> story = {core::open_direct{room, alice, bob, un
 
 } // namespace
 
-TEST_CASE("what is no data directory, and one that is in use, are refused with a sentence") {
+TEST_CASE("a folder that is no data directory, or one that is in use, is refused with a sentence") {
   scratch_directory dir;
   CHECK(dump(dir.path()).result.error().code == ec::bad_config);
   leave_node(dir.file("node"), 0, story);
@@ -106,7 +106,7 @@ TEST_CASE("what is no data directory, and one that is in use, are refused with a
   CHECK(refused.text.empty());
 }
 
-TEST_CASE("a damaged record is no reason to be silent: the failure names its shard, and no hash is printed") {
+TEST_CASE("the failure names the shard of a damaged record, and no hash of that shard is printed") {
   scratch_directory dir;
   leave_node(dir.file("node"), 0, story);
   {
@@ -126,7 +126,7 @@ TEST_CASE("a damaged record is no reason to be silent: the failure names its sha
   CHECK(d.heads.empty());
 }
 
-TEST_CASE("a dump tells each message, watermark and replica, in lines that the checker reads, and no body") {
+TEST_CASE("a dump lists each message, watermark and replica in lines that the checker reads, and no body") {
   scratch_directory dir;
   leave_node(dir.file("node"), 0, story);
   const auto d = dump(dir.file("node"));
@@ -153,7 +153,8 @@ TEST_CASE("a dump tells each message, watermark and replica, in lines that the c
   CHECK(dump(dir.file("node")).text == d.text); // it changed nothing
 }
 
-TEST_CASE("replicas that applied the same have one hash, whatever slot they stand in; others have another") {
+TEST_CASE(
+    "replicas that applied the same entries have the same hash, whatever their slot; others have another") {
   scratch_directory dir;
   leave_node(dir.file("a"), 0, story);
   leave_node(dir.file("b"), 1, story);
@@ -177,7 +178,7 @@ TEST_CASE("a replica that halted within an entry says how many of its commands a
   CHECK(dump(dir.file("b")).heads.at(0).applied_commands == 3);
 }
 
-TEST_CASE("a replica without state says so, and is not taken for one that has some") {
+TEST_CASE("a replica without state is listed as such, and not taken for one that has some") {
   scratch_directory dir;
   leave_node(dir.file("node"), 0, story);
   {

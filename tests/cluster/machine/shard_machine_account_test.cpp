@@ -18,7 +18,7 @@ core::redeem_code guess(std::uint8_t code, std::uint64_t candidate, std::int64_t
 
 } // namespace
 
-TEST_CASE_FIXTURE(machine_fixture, "a phone that is none, or too long for a key, is refused") {
+TEST_CASE_FIXTURE(machine_fixture, "a phone number that is empty, or too long for a key, is refused") {
   auto c = ask(1, 0);
   for (const auto& bad : {std::string{}, std::string(33, '1')}) {
     c.phone = bad;
@@ -31,7 +31,8 @@ TEST_CASE_FIXTURE(machine_fixture, "a phone that is none, or too long for a key,
   CHECK(disk.rows(storage::table::state) == 0);
 }
 
-TEST_CASE_FIXTURE(machine_fixture, "wrong codes are counted over a restart, then the code is void") {
+TEST_CASE_FIXTURE(machine_fixture,
+                  "wrong codes are counted across a restart, and after too many the right one is refused") {
   CHECK(done(ask(1, 0)) == ec::none);
   for (int i = 0; i < 5; ++i) {
     restart();
@@ -80,7 +81,7 @@ TEST_CASE_FIXTURE(machine_fixture, "a device's key never changes, and a ninth de
   CHECK(done(other_phone) == ec::conflict);
 }
 
-TEST_CASE_FIXTURE(machine_fixture, "devices are found by their user, with how many there are") {
+TEST_CASE_FIXTURE(machine_fixture, "a device is found by its user, with the number of the user's devices") {
   CHECK(read([&](auto& v) { return cluster::queries::find_device(v, alice, alices); }).error ==
         ec::no_such_user);
   done(device(alice, alices, 7));
@@ -95,8 +96,9 @@ TEST_CASE_FIXTURE(machine_fixture, "devices are found by their user, with how ma
   CHECK(read([&](auto& v) { return cluster::queries::find_device(v, carol, bobs); }).devices == 0);
 }
 
-TEST_CASE_FIXTURE(machine_fixture,
-                  "the first device sees what came before it, a later one what comes from now on") {
+TEST_CASE_FIXTURE(
+    machine_fixture,
+    "the first device gets what arrived before it, and a later one what arrives from its registration on") {
   deliver(part(alice, 0, 2, {stored(0, 1, bob), stored(1, 2, bob)}));
   done(device(alice, alices));
   done(device(alice, alices_tablet));
@@ -109,7 +111,7 @@ TEST_CASE_FIXTURE(machine_fixture,
   CHECK(inbox(alice).rows.size() == 1);
 }
 
-TEST_CASE_FIXTURE(machine_fixture, "nodes are listed in the meta shard only, the newest record of each") {
+TEST_CASE_FIXTURE(machine_fixture, "only the meta shard lists nodes, with the newest record of each") {
   core::put_node c{{node_id{2}, disk_id{7}, "a:1", "a:2"}};
   CHECK(done(c) == ec::bad_request);
   CHECK(done(core::put_node{{node_id::none, disk_id{7}, "a:1", "a:2"}}, core::meta_shard) == ec::bad_request);

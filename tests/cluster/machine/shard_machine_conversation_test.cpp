@@ -148,7 +148,7 @@ TEST_CASE_FIXTURE(machine_fixture,
   CHECK(send(alice, alices_tablet, 1).seq == seq_no{301});
 }
 
-TEST_CASE_FIXTURE(machine_fixture, "times of a conversation never go back") {
+TEST_CASE_FIXTURE(machine_fixture, "the times of a conversation's messages never go back") {
   open();
   auto s = text(alice, alices, 1, "a");
   s.at = unix_ms{5000};
@@ -159,7 +159,7 @@ TEST_CASE_FIXTURE(machine_fixture, "times of a conversation never go back") {
 }
 
 TEST_CASE_FIXTURE(machine_fixture,
-                  "a message is owed to the other members, each from where its stream has got") {
+                  "a message is owed to the other members, to each from where its stream ends") {
   open();
   send(alice, alices, 1, "one");
   send(alice, alices, 2, "two");
@@ -186,7 +186,8 @@ TEST_CASE_FIXTURE(machine_fixture,
   CHECK(debt.to[1].prev == seq_no{2});
 }
 
-TEST_CASE_FIXTURE(machine_fixture, "debts stay until confirmed, and their numbers go on after a restart") {
+TEST_CASE_FIXTURE(machine_fixture,
+                  "debts are kept until they are confirmed, and their numbers continue after a restart") {
   open();
   for (std::uint64_t c = 1; c <= 4; ++c)
     send(alice, alices, c, "m" + std::to_string(c));
@@ -211,7 +212,7 @@ TEST_CASE_FIXTURE(machine_fixture, "debts stay until confirmed, and their number
   CHECK(news.debts.at(0).number == 8);
 }
 
-TEST_CASE_FIXTURE(machine_fixture, "a follower keeps the debts but hands none out, and answers nobody") {
+TEST_CASE_FIXTURE(machine_fixture, "a follower keeps the debts but hands none out, and answers no call") {
   open();
   machine.set_leading(shard, false);
   auto txn = disk.begin_write();
@@ -294,7 +295,7 @@ TEST_CASE_FIXTURE(machine_fixture, "a conversation is read in pages bounded by r
   CHECK(few[0].seq == seq_no{11});
 }
 
-TEST_CASE_FIXTURE(machine_fixture, "a page with an unreadable message is an error, not a hole") {
+TEST_CASE_FIXTURE(machine_fixture, "a page with an unreadable message is an error, not a page with a gap") {
   open();
   for (std::uint64_t c = 1; c <= 3; ++c)
     send(alice, alices, c);

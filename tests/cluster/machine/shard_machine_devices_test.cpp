@@ -90,7 +90,8 @@ struct fixture : machine_fixture {
 
 } // namespace
 
-TEST_CASE_FIXTURE(fixture, "a message sent when the sender's session does not know of the new device yet") {
+TEST_CASE_FIXTURE(
+    fixture, "a new device gets a message that was sent before the sender's session knew of the device") {
   two_people();
   say(alice);
   settle();
@@ -116,7 +117,8 @@ TEST_CASE_FIXTURE(fixture,
   CHECK(heard_by(alice) == std::vector<heard>{{0, 1}, {1, 2}, {2, 3}});
 }
 
-TEST_CASE_FIXTURE(fixture, "such a message is not lost behind another member's that follows it") {
+TEST_CASE_FIXTURE(fixture, "a message from before the session knew of the device is not lost behind another "
+                           "member's that follows it") {
   two_people();
   say(bob);
   settle();
@@ -129,7 +131,7 @@ TEST_CASE_FIXTURE(fixture, "such a message is not lost behind another member's t
   CHECK(heard_by(alice, tablet_starts_at()) == std::vector<heard>{{1, 2}, {2, 3}, {3, 4}});
 }
 
-TEST_CASE_FIXTURE(fixture, "a conversation that is opened later knows of both devices before long") {
+TEST_CASE_FIXTURE(fixture, "a conversation that is opened later soon knows of both devices") {
   done(device(bob, bobs));
   done(device(alice, alices));
   done(device(alice, alices_tablet));
@@ -142,7 +144,7 @@ TEST_CASE_FIXTURE(fixture, "a conversation that is opened later knows of both de
   CHECK(heard_by(bob) == std::vector<heard>{{0, 1}, {1, 2}});
 }
 
-TEST_CASE_FIXTURE(fixture, "what was said alone before is filled in pieces, however much it is") {
+TEST_CASE_FIXTURE(fixture, "a new device is sent any number of its user's own earlier messages, in pieces") {
   two_people();
   log_rows_max = 3;
   for (int i = 0; i < 20; ++i)
@@ -164,7 +166,8 @@ TEST_CASE_FIXTURE(fixture, "a user with one device gets no copies, and the appen
   CHECK(heard_by(alice) == std::vector<heard>{{0, 2}});
 }
 
-TEST_CASE("whenever the second device comes: it hears all from then on, each message naming the one before") {
+TEST_CASE(
+    "whenever the second device registers, it gets every later message, each naming the one before it") {
   for (unsigned seed = 1; seed <= 100; ++seed) {
     CAPTURE(seed);
     std::mt19937 rng{seed};

@@ -163,7 +163,7 @@ TEST_CASE_FIXTURE(halting, "readers of answers skip what a newer version appende
   CHECK(inbox(bob).rows.size() == 2);
 }
 
-TEST_CASE_FIXTURE(halting, "what is paid on comes whole or not at all") {
+TEST_CASE_FIXTURE(halting, "a debt with a message of a newer version is not paid with half of it") {
   append_field(rows::message_key(room, seq_no{1}));
   const auto owed = read([&](auto& v) { return cluster::queries::read_debts(v, shard, 0, 100, 1 << 20); });
   CHECK(owed.error == ec::unsupported_version);
@@ -192,7 +192,7 @@ TEST_CASE_FIXTURE(halting,
         }).error == ec::unsupported_version);
 }
 
-TEST_CASE_FIXTURE(halting, "a shard of a newer format is not applied to") {
+TEST_CASE_FIXTURE(halting, "no command is applied to a shard of a newer format") {
   put(rows::format_key(), core::encode(rows::shard_format{rows::shard_format_newest}));
   restart();
   CHECK(objection(core::advance_cursor{bob, bobs, inbox_pos{1}}).empty());

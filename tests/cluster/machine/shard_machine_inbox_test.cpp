@@ -30,7 +30,7 @@ TEST_CASE_FIXTURE(machine_fixture, "an inbox refuses a gap and says what it has"
   CHECK(disk.dump(storage::table::state) == before);
 }
 
-TEST_CASE_FIXTURE(machine_fixture, "a repeat is ignored, of an overlap only the new part is added") {
+TEST_CASE_FIXTURE(machine_fixture, "a repeat is ignored, and of an overlap only the new part is added") {
   deliver(part(bob, 0, 0, {opened(room)}));
   deliver(part(bob, 0, 2, {stored(0, 1), stored(1, 2)}));
   const auto before = disk.dump(storage::table::state);
@@ -47,7 +47,9 @@ TEST_CASE_FIXTURE(machine_fixture, "a repeat is ignored, of an overlap only the 
   CHECK(positions(inbox(bob)) == std::vector<std::uint64_t>{1, 2, 3, 4});
 }
 
-TEST_CASE_FIXTURE(machine_fixture, "an earlier membership is stale, a higher one begins anew") {
+TEST_CASE_FIXTURE(
+    machine_fixture,
+    "a part of an earlier membership is stale, and one of a higher membership starts a new stream") {
   deliver(part(bob, 4, 5, {stored(4, 5)}, 5));
   CHECK(deliver(part(bob, 5, 6, {stored(5, 6)}, 4)).error == ec::stale);
   CHECK(deliver(part(bob, 8, 9, {stored(8, 9)}, 9)).covered == seq_no{9});
@@ -55,7 +57,8 @@ TEST_CASE_FIXTURE(machine_fixture, "an earlier membership is stale, a higher one
   CHECK(inbox(bob).rows.size() == 2);
 }
 
-TEST_CASE_FIXTURE(machine_fixture, "a part that contradicts itself is refused, its neighbours are not") {
+TEST_CASE_FIXTURE(machine_fixture,
+                  "a part that contradicts itself is refused, and the parts beside it are applied") {
   const auto o = std::get<core::inbox_outcomes>(apply(core::append_inbox{{
       part(bob, 0, 1, {stored(0, 1)}),
       part(bob, 1, 2, {stored(1, 7)}),
@@ -73,7 +76,7 @@ TEST_CASE_FIXTURE(machine_fixture, "a part that contradicts itself is refused, i
   CHECK(news.arrivals.size() == 2);
 }
 
-TEST_CASE_FIXTURE(machine_fixture, "a newer watermark takes the place of the older row") {
+TEST_CASE_FIXTURE(machine_fixture, "the row of a newer watermark replaces the row of the older one") {
   deliver(part(alice, 0, 0, {opened(room)}));
   const auto mark = [&](std::uint64_t delivered, std::uint64_t seen) {
     return deliver(part(alice, 0, 0, {core::watermark{room, bob, seq_no{delivered}, seq_no{seen}}}));
@@ -90,7 +93,7 @@ TEST_CASE_FIXTURE(machine_fixture, "a newer watermark takes the place of the old
   CHECK(std::get<core::watermark>(rows.at(1).what) == core::watermark{room, bob, seq_no{3}, seq_no{2}});
 }
 
-TEST_CASE_FIXTURE(machine_fixture, "watermarks of two people stand side by side") {
+TEST_CASE_FIXTURE(machine_fixture, "watermarks of two people are separate rows") {
   deliver(part(carol, 0, 0,
                {core::watermark{room, alice, seq_no{1}, {}}, core::watermark{room, bob, seq_no{2}, {}}}));
   CHECK(inbox(carol).rows.size() == 2);
@@ -128,7 +131,7 @@ TEST_CASE_FIXTURE(machine_fixture, "a cursor only rises and stops at the end") {
 }
 
 TEST_CASE_FIXTURE(machine_fixture,
-                  "what was acknowledged is owed to its conversation once, own messages are not") {
+                  "what was acknowledged is owed to its conversation once, and own messages are not") {
   done(device(bob, bobs));
   deliver(part(bob, 0, 3, {stored(0, 1), stored(1, 2), stored(2, 3, bob)}));
   CHECK(acknowledge(bob, bobs, 3) == ec::none);
@@ -139,8 +142,8 @@ TEST_CASE_FIXTURE(machine_fixture,
   CHECK(debts().size() == 1);
 }
 
-TEST_CASE_FIXTURE(machine_fixture,
-                  "rows stay until all devices have them, and only the first tells the conversation") {
+TEST_CASE_FIXTURE(machine_fixture, "rows are kept until all devices have them, and only the first device's "
+                                   "progress is owed to the conversation") {
   done(device(alice, alices));
   done(device(alice, alices_tablet));
   deliver(part(alice, 0, 2, {stored(0, 1, bob), stored(1, 2, bob)}));
@@ -154,7 +157,7 @@ TEST_CASE_FIXTURE(machine_fixture,
   CHECK(inbox(alice).rows.empty());
 }
 
-TEST_CASE("one acknowledgement drops a bounded number of rows, later ones the rest") {
+TEST_CASE("one acknowledgement drops a bounded number of rows, and later ones drop the rest") {
   core::limits l;
   l.dropped_rows_max = 4;
   machine_fixture f{l};
@@ -170,7 +173,7 @@ TEST_CASE("one acknowledgement drops a bounded number of rows, later ones the re
   CHECK(positions(f.inbox(f.bob)) == std::vector<std::uint64_t>{13});
 }
 
-TEST_CASE_FIXTURE(machine_fixture, "an inbox is read in pages, and a cursor from nowhere is refused") {
+TEST_CASE_FIXTURE(machine_fixture, "an inbox is read in pages, and a cursor beyond its end is refused") {
   CHECK(inbox(bob).rows.empty());
   CHECK(inbox(bob, 1).error == ec::bad_cursor);
   for (std::uint64_t n = 1; n <= 501; ++n)

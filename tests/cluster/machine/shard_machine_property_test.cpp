@@ -180,7 +180,7 @@ struct world {
 
 } // namespace
 
-TEST_CASE("under reordered, repeated and retried commands, order, retries, streams and watermarks hold") {
+TEST_CASE("order, retries, streams and watermarks hold under reordered, repeated and retried commands") {
   for (unsigned seed = 1; seed <= 60; ++seed) {
     CAPTURE(seed);
     world w{seed};

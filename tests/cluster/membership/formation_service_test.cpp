@@ -158,8 +158,8 @@ TEST_CASE("a founding record that a newer version wrote is not taken over, and t
   seed.transport->stop();
 }
 
-TEST_CASE(
-    "three seeds found one cluster over the wire, a fourth joins, a lost disk comes back as a new one") {
+TEST_CASE("three seeds found one cluster over the network, a fourth joins, and a lost disk comes back as a "
+          "new one") {
   const auto ports = free_ports(4);
   const std::vector<endpoint> seeds{
       {"127.0.0.1", ports[0]}, {"127.0.0.1", ports[1]}, {"127.0.0.1", ports[2]}};

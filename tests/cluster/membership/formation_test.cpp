@@ -142,7 +142,7 @@ world three_seeds() {
 
 } // namespace
 
-TEST_CASE("a silent seed forbids a first cluster, for however long") {
+TEST_CASE("no first cluster is formed while a seed is silent, for however long") {
   auto w = three_seeds();
   w.start(1);
   w.start(2);
@@ -156,7 +156,7 @@ TEST_CASE("a silent seed forbids a first cluster, for however long") {
   CHECK(w.clusters().size() == 1);
 }
 
-TEST_CASE("two halves of one seed list form nothing while they are apart") {
+TEST_CASE("two halves of one seed list form no cluster while they cannot reach each other") {
   world w;
   for (std::uint64_t n = 1; n <= 4; ++n) {
     w.add(n, world::list(4));
@@ -172,7 +172,7 @@ TEST_CASE("two halves of one seed list form nothing while they are apart") {
   CHECK(w.clusters().size() == 1);
 }
 
-TEST_CASE("a seed that holds a cluster forbids another: it is joined") {
+TEST_CASE("if a seed belongs to a cluster, the others join it and form no other") {
   world w;
   w.add(3, {world::address(3)});
   w.start(3);
@@ -203,7 +203,8 @@ TEST_CASE("seeds of two clusters are not joined") {
   CHECK(w.nodes.at(1).running->decide().why.find("two clusters") != std::string::npos);
 }
 
-TEST_CASE("different seed lists, and one number twice, form nothing and say why") {
+TEST_CASE(
+    "nodes with different seed lists, or with one number twice, form no cluster and report the reason") {
   auto w = three_seeds();
   w.nodes.at(2).seeds = {world::address(1), world::address(2)};
   for (std::uint64_t n = 1; n <= 3; ++n)
@@ -221,7 +222,7 @@ TEST_CASE("different seed lists, and one number twice, form nothing and say why"
   CHECK(twins.nodes.at(1).running->decide().why.find("two nodes have the number 2") != std::string::npos);
 }
 
-TEST_CASE("a node outside the list never forms, it waits to join") {
+TEST_CASE("a node that is not in the seed list never forms a cluster but waits to join one") {
   auto w = three_seeds();
   w.add(4, world::list(3));
   w.start(4);
@@ -255,7 +256,8 @@ TEST_CASE("a disk lost after its promise stops formation until the operator deci
   CHECK(w.clusters().size() == 1);
 }
 
-TEST_CASE("--form forms without silent seeds, which join later; it does not touch who holds a cluster") {
+TEST_CASE("--form forms a cluster without the silent seeds, which join later, and changes nothing on nodes "
+          "of a cluster") {
   auto w = three_seeds();
   w.nodes.at(2).form = true;
   w.start(1);
@@ -279,7 +281,7 @@ TEST_CASE("--form forms without silent seeds, which join later; it does not touc
   CHECK(w.clusters().size() == 1);
 }
 
-TEST_CASE("--form everywhere is one cluster too") {
+TEST_CASE("--form on every node forms one cluster, too") {
   auto w = three_seeds();
   for (std::uint64_t n = 1; n <= 3; ++n) {
     w.nodes.at(n).form = true;
@@ -290,7 +292,7 @@ TEST_CASE("--form everywhere is one cluster too") {
   CHECK(w.clusters().size() == 1);
 }
 
-TEST_CASE("one node is a cluster") {
+TEST_CASE("a single node forms a cluster") {
   world w;
   w.add(1, {world::address(1)});
   w.start(1);
@@ -299,7 +301,7 @@ TEST_CASE("one node is a cluster") {
   CHECK(first_members(*w.nodes.at(1).founded, shard_id{5}).size() == 1);
 }
 
-TEST_CASE("all orders of starting give the same kind of cluster: every seed a founder") {
+TEST_CASE("in whatever order the seeds start, every seed becomes a founder") {
   std::vector<std::uint64_t> order{1, 2, 3};
   do {
     auto w = three_seeds();
@@ -345,8 +347,8 @@ TEST_CASE("shards spread over the founders, with as many replicas as there are n
   }
 }
 
-TEST_CASE(
-    "whatever order things happen in, crashes and cuts included: never two clusters, and one in the end") {
+TEST_CASE("in whatever order things happen, crashes and partitions included, there are never two clusters, "
+          "and one in the end") {
   for (std::uint64_t seed = 1; seed <= 3000; ++seed) {
     std::mt19937_64 chance{seed};
     const auto pick = [&](std::uint64_t n) { return chance() % n; };

@@ -24,7 +24,7 @@ reconfiguration_facts whole() {
 
 } // namespace
 
-TEST_CASE("nothing changes when nothing is lost, whoever is away") {
+TEST_CASE("no member is replaced while no disk is lost, whichever nodes are away") {
   auto f = whole();
   CHECK_FALSE(reconfigure(f));
   f.reachable.clear();
@@ -46,7 +46,7 @@ TEST_CASE("a node's new disk takes the place of its lost one") {
   CHECK(reconfigure(f) == std::vector{at(1, 11), at(2, 99), at(3, 33)});
 }
 
-TEST_CASE("one lost disk at a time") {
+TEST_CASE("lost disks are replaced one at a time") {
   auto f = whole();
   f.nodes[1].disk = disk_id{99};
   f.nodes[2].disk = disk_id{98};
@@ -56,8 +56,8 @@ TEST_CASE("one lost disk at a time") {
   CHECK(reconfigure(f) == std::vector{at(1, 11), at(2, 99), at(3, 98)});
 }
 
-TEST_CASE(
-    "a shard of one grows to three when two nodes have joined, and to two when only one can be reached") {
+TEST_CASE("a shard of one replica grows to three when two nodes have joined, and to two if only one can be "
+          "reached") {
   auto f = whole();
   f.members = {at(1, 11)};
   CHECK(reconfigure(f) == std::vector{at(1, 11), at(2, 22), at(3, 33)});
@@ -84,7 +84,7 @@ TEST_CASE("a shard does not grow beyond the replicas wanted, and new replicas sp
   CHECK(seen.size() > 1);
 }
 
-TEST_CASE("the answer does not depend on the order of what is known") {
+TEST_CASE("the decision does not depend on the order in which nodes and shards are listed") {
   auto f = whole();
   f.members = {at(3, 33), at(1, 11)};
   auto g = f;

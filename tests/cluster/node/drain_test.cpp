@@ -28,9 +28,8 @@ process_cluster_config spread_over(const char* time) {
 
 } // namespace
 
-TEST_CASE("a node that is told to stop hands its leaderships over, sends its clients away spread in time, "
-          "and exits "
-          "with 0") {
+TEST_CASE("a node that is told to stop hands its leaderships over, sends its clients away at different "
+          "times, and exits with 0") {
   constexpr auto spread = 3'000ms;
   town t{spread_over("3s")};
   t.settings.first_seed = 1;

@@ -175,7 +175,8 @@ TEST_CASE("a HELP text is a sentence: a capital, at least five words, a full sto
   }
 }
 
-TEST_CASE("histograms only rise, end in +Inf with the count, and put a number where it belongs") {
+TEST_CASE(
+    "a histogram's buckets only rise, end in +Inf with the count, and count a number where it belongs") {
   const busy_node node;
   const auto all = parse(node.text());
   for (const auto& [name, f] : all) {

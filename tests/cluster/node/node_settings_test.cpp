@@ -32,7 +32,7 @@ founding some_cluster() {
 
 } // namespace
 
-TEST_CASE("at either bound of each setting, every part of a node can run") {
+TEST_CASE("every part of a node can run with each setting at either of its bounds") {
   std::size_t tried = 0;
   for (const auto& s : setting_table()) {
     std::istringstream words{s.within};
@@ -55,7 +55,7 @@ TEST_CASE("at either bound of each setting, every part of a node can run") {
   CHECK(tried > 40);
 }
 
-TEST_CASE("what a part cannot run with is refused with its name") {
+TEST_CASE("a setting that a part cannot run with is refused with its name") {
   auto c = whole();
   c.call_timeout = std::chrono::hours{1}; // out of bounds, so that only `validate` would have seen it
   REQUIRE(validate_parts(c, some_cluster()));

@@ -69,7 +69,7 @@ struct listener {
 
 } // namespace
 
-TEST_CASE_FIXTURE(place, "missing certificates: which, and the command that makes them") {
+TEST_CASE_FIXTURE(place, "missing certificates are named, with the command that makes them") {
   config.node = node_id{7};
   CHECK(objects({"node-7/node.pem", "scripts/make_certs.sh " + config.certs_dir + " 7", "--certs-dir"}));
   config.node = node_id{1};
@@ -78,7 +78,7 @@ TEST_CASE_FIXTURE(place, "missing certificates: which, and the command that make
 }
 
 TEST_CASE_FIXTURE(place,
-                  "a certificate that clients could not be shown is found before a cluster is formed") {
+                  "a certificate with which no client can be served is found before a cluster is formed") {
   std::ofstream{dir + "/certs/node-1/client.pem"} << "junk";
   CHECK(objects({"client.pem", "make_certs.sh"}));
   std::filesystem::copy_file(dir + "/certs/node-2/client.pem", dir + "/certs/node-1/client.pem",
@@ -87,7 +87,7 @@ TEST_CASE_FIXTURE(place,
       objects({"clients cannot be served", "client.", "make_certs.sh"})); // the key is of another certificate
 }
 
-TEST_CASE_FIXTURE(place, "admin certificates are asked for only where they are needed") {
+TEST_CASE_FIXTURE(place, "admin certificates are required only where they are needed") {
   std::filesystem::remove(dir + "/certs/node-1/admin.pem");
   CHECK(!objection(config));
   config.admin_listen.host = "0.0.0.0";
@@ -97,7 +97,7 @@ TEST_CASE_FIXTURE(place, "admin certificates are asked for only where they are n
 }
 
 TEST_CASE_FIXTURE(
-    place, "a port that is taken, even one whose owner would share it, is refused by the flag's name") {
+    place, "a port that is taken, even one whose owner would share it, is refused with the flag's name") {
   const listener other;
   const endpoint taken{"127.0.0.1", other.port};
   for (auto [field, flag] : {std::pair{&node_config::peer_listen, "--peer-listen"},
@@ -111,14 +111,14 @@ TEST_CASE_FIXTURE(
 }
 
 TEST_CASE_FIXTURE(place,
-                  "an address of another machine, or no address at all, is refused by the flag's name") {
+                  "an address of another machine, or no address at all, is refused with the flag's name") {
   config.client_listen = {"192.0.2.1", 7001}; // nobody's: kept for documentation
   CHECK(objects({"--client-listen", "no such address"}));
   config.client_listen = {std::string(70, 'x'), 7001};
   CHECK(objects({"--client-listen", "cannot be resolved"}));
 }
 
-TEST_CASE_FIXTURE(place, "a data directory that cannot be one is refused before anything is made") {
+TEST_CASE_FIXTURE(place, "a path that cannot be a data directory is refused before anything is created") {
   std::ofstream{dir + "/file"} << "x";
   config.data_dir = dir + "/file";
   CHECK(objects({"/file is a file", "--data-dir"}));
@@ -129,8 +129,9 @@ TEST_CASE_FIXTURE(place, "a data directory that cannot be one is refused before 
   CHECK(!std::filesystem::exists(config.data_dir));
 }
 
-TEST_CASE_FIXTURE(place,
-                  "a seed whose name cannot be looked up is doubted, not refused: names may come later") {
+TEST_CASE_FIXTURE(
+    place,
+    "a seed whose name cannot be looked up is a warning and no error, because the name may be known later") {
   config.seeds.push_back({std::string(70, 'x'), 7102});
   CHECK(!objection(config));
   const auto said = doubts(config);

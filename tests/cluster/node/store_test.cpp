@@ -112,7 +112,7 @@ struct fixture {
 
 } // namespace
 
-TEST_CASE_FIXTURE(fixture, "what can wait counts towards the bound of unanswered proposals") {
+TEST_CASE_FIXTURE(fixture, "proposals that can wait count towards the bound of unanswered proposals") {
   config.proposals_max = 10;
   config.merge_within = 10min;
   open();
@@ -124,7 +124,7 @@ TEST_CASE_FIXTURE(fixture, "what can wait counts towards the bound of unanswered
   CHECK(seen.answered == std::map<std::uint64_t, ec>{{11, ec::overloaded}, {12, ec::overloaded}});
 }
 
-TEST_CASE_FIXTURE(fixture, "a drain takes along what was waiting") {
+TEST_CASE_FIXTURE(fixture, "a drain also writes the proposals that were waiting") {
   config.merge_within = 10min;
   open();
   lead();
@@ -149,7 +149,7 @@ TEST_CASE_FIXTURE(fixture, "proposals that can wait are answered, and written to
   CHECK(seen.commits == std::vector<std::size_t>{20});
 }
 
-TEST_CASE_FIXTURE(fixture, "who cannot wait does not wait for those who can") {
+TEST_CASE_FIXTURE(fixture, "a proposal that cannot wait is not delayed by those that can") {
   config.merge_within = 10min;
   open();
   lead();

@@ -129,7 +129,7 @@ TEST_CASE_FIXTURE(fixture, "unknown paths and other methods are refused with a s
   }
 }
 
-TEST_CASE_FIXTURE(fixture, "a request without end, of any size, is hung up on") {
+TEST_CASE_FIXTURE(fixture, "a request that does not end is disconnected, whatever its size") {
   config.request_within = 300ms;
   start();
   peer silent{server->port()};
@@ -145,7 +145,7 @@ TEST_CASE_FIXTURE(fixture, "a request without end, of any size, is hung up on") 
   CHECK(ask("GET /healthz").starts_with("HTTP/1.1 200 "));
 }
 
-TEST_CASE_FIXTURE(fixture, "what is no HTTP ends the connection, not the server") {
+TEST_CASE_FIXTURE(fixture, "bytes that are no HTTP end the connection, not the server") {
   start();
   for (const auto* nonsense : {"\r\n\r\n\r\n", "GET\r\n\r\n", "\x16\x03\x01\x02 hello\r\n\r\n"}) {
     peer p{server->port()};
@@ -157,7 +157,7 @@ TEST_CASE_FIXTURE(fixture, "what is no HTTP ends the connection, not the server"
   CHECK(ask("GET /healthz").starts_with("HTTP/1.1 200 "));
 }
 
-TEST_CASE_FIXTURE(fixture, "readers that do not read delay nobody, and are cut off") {
+TEST_CASE_FIXTURE(fixture, "clients that do not read are disconnected, and delay no others") {
   config.connection_within = 1'000ms;
   config.connections_max = 6;
   node.big = std::string(16 << 20, '#') + "\n";
@@ -177,8 +177,7 @@ TEST_CASE_FIXTURE(fixture, "readers that do not read delay nobody, and are cut o
   }
 }
 
-TEST_CASE_FIXTURE(fixture,
-                  "above the cap connections are hung up on, and there is room again when one goes") {
+TEST_CASE_FIXTURE(fixture, "connections above the bound are closed, and there is room again when one ends") {
   config.connections_max = 3;
   start();
   {
@@ -190,7 +189,7 @@ TEST_CASE_FIXTURE(fixture,
   CHECK(comes_alive());
 }
 
-TEST_CASE_FIXTURE(fixture, "a port that is taken is refused with what to do") {
+TEST_CASE_FIXTURE(fixture, "a port that is taken is refused with a sentence that says what to do") {
   start();
   config.listen.port = server->port();
   const auto second = start_admin_server(config, node);
@@ -199,7 +198,7 @@ TEST_CASE_FIXTURE(fixture, "a port that is taken is refused with what to do") {
   CHECK(has(second.error(), ":" + std::to_string(server->port())));
 }
 
-TEST_CASE_FIXTURE(fixture, "health and readiness through a node's life") {
+TEST_CASE_FIXTURE(fixture, "a node is alive from start to drain, and ready only between them") {
   start();
   CHECK(has(ask("GET /healthz"), "alive"));
   auto said = ask("GET /readyz");
@@ -225,7 +224,7 @@ TEST_CASE_FIXTURE(fixture, "pages come with their types, queries are ignored, HE
   CHECK(ask("HEAD /healthz").ends_with("\r\n\r\n"));
 }
 
-TEST_CASE("what counts as loopback") {
+TEST_CASE("127.0.0.0/8, ::1 and localhost count as loopback, and nothing else does") {
   for (const auto* host : {"127.0.0.1", "127.8.9.1", "::1", "localhost"})
     CHECK(is_loopback(host));
   for (const auto* host : {"0.0.0.0", "::", "10.0.0.1", "127.evil.example", "node-1", "1270.0.0.1"})
@@ -270,7 +269,8 @@ std::string fetch(const std::string& url, const std::string& ca, const std::stri
 
 } // namespace
 
-TEST_CASE_FIXTURE(fixture, "off loopback there is no plain HTTP: without certificates it does not start") {
+TEST_CASE_FIXTURE(fixture,
+                  "on an address other than loopback the server does not start without certificates") {
   config.listen.host = "0.0.0.0";
   config.certificate_file = "/nowhere/admin.pem";
   const auto none = start_admin_server(config, node);
@@ -279,7 +279,8 @@ TEST_CASE_FIXTURE(fixture, "off loopback there is no plain HTTP: without certifi
   CHECK(has(none.error(), "/nowhere/admin.pem"));
 }
 
-TEST_CASE_FIXTURE(fixture, "off loopback only certificates of the admin authority are let in") {
+TEST_CASE_FIXTURE(fixture,
+                  "on an address other than loopback only certificates of the admin authority are accepted") {
   const certificates made;
   const auto node_1 = made.dir + "/node-1/";
   config.listen.host = "0.0.0.0";

@@ -163,7 +163,7 @@ TEST_CASE("each setting can be given by flag, variable and file, and changes its
   }
 }
 
-TEST_CASE("a bounded setting takes its bounds as they are printed, and nothing beyond them") {
+TEST_CASE("a bounded setting accepts its bounds as they are printed, and nothing beyond them") {
   std::size_t bounded = 0;
   for (const auto& s : setting_table()) {
     std::istringstream words{s.within};
@@ -271,7 +271,7 @@ TEST_CASE("help is made of whole sentences, names every setting, and fits its te
   }
 }
 
-TEST_CASE("topics stand together") {
+TEST_CASE("the settings of a topic are listed together") {
   std::set<settings::topic> seen;
   std::optional<settings::topic> last;
   for (const auto& s : setting_table()) {
@@ -282,7 +282,7 @@ TEST_CASE("topics stand together") {
   CHECK(seen.size() == 8);
 }
 
-TEST_CASE("the table in the README is that of the declarations") {
+TEST_CASE("the table in the README agrees with the declarations") {
   std::vector<std::string> want, have;
   for (const auto& s : setting_table())
     want.push_back("| `" + s.key + "` | " + (s.standard.empty() ? "required" : s.standard) + " | " +

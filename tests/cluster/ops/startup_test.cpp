@@ -143,7 +143,7 @@ TEST_CASE("the defaults can be run with once identity and place are given") {
   CHECK(parse({}).what == startup::action::run);
 }
 
-TEST_CASE("the configuration that is printed can be read again, and says the same") {
+TEST_CASE("the configuration that is printed can be read again, and gives the same settings") {
   const auto printed = parse({"--print-config", "--drain-spread", "90s", "--limits-map", "1536MiB",
                               "--code-sender", "https://x/a\"b\\c", "--caf-polling", "true"});
   REQUIRE(printed.what == startup::action::print);

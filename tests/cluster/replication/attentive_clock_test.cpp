@@ -5,14 +5,14 @@
 using namespace parley::cluster;
 using namespace std::chrono_literals;
 
-TEST_CASE("a clock that was not looked at for long counts no more than an attentive node would leave") {
+TEST_CASE("after a long pause the clock advances only by the longest pause of an attentive node") {
   attentive_clock clock{150ms};
   CHECK(clock.at(mono_ms{1'000'000}) == mono_ms{1'000'000});
   CHECK(clock.at(mono_ms{1'010'000}) == mono_ms{1'000'150});
   CHECK(clock.at(mono_ms{1'010'100}) == mono_ms{1'000'250});
 }
 
-TEST_CASE("a clock that is looked at often enough is the machine's") {
+TEST_CASE("a clock that is read often enough shows the machine's time") {
   attentive_clock clock{150ms};
   for (std::int64_t t = 5000; t < 100'000; t += 150)
     CHECK(clock.at(mono_ms{t}) == mono_ms{t});

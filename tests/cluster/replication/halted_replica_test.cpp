@@ -8,7 +8,7 @@ using namespace parley::test;
 using namespace std::chrono_literals;
 
 TEST_CASE_FIXTURE(three_nodes,
-                  "a replica that cannot apply a command halts alone, and goes on where it stopped") {
+                  "a replica that cannot apply a command halts alone, and later continues where it stopped") {
   build({s0, s1});
   commit("a");
   settle(s1);
@@ -93,7 +93,8 @@ TEST_CASE_FIXTURE(three_nodes,
   CHECK(n.rows(s0) == std::vector<std::string>{"a", "b", "c", "d"});
 }
 
-TEST_CASE_FIXTURE(three_nodes, "a leader that cannot apply lets another one lead, and promises nothing") {
+TEST_CASE_FIXTURE(three_nodes,
+                  "a leader that cannot apply a command lets another one lead, and confirms nothing") {
   commit("a");
   auto& l = settle();
   l.machine->unknown = {"new"};
@@ -246,8 +247,9 @@ TEST_CASE_FIXTURE(three_nodes, "a record that cannot be read halts its replica a
   CHECK(*txn->get(storage::table::node, record_key(s0)) == row);
 }
 
-TEST_CASE_FIXTURE(three_nodes,
-                  "messages of an unknown kind or version are refused and counted, the others count") {
+TEST_CASE_FIXTURE(
+    three_nodes,
+    "messages of an unknown kind or version are refused and counted, and the others are handled") {
   settle();
   auto& n = at(1);
   const auto frame = [](std::uint8_t version, std::uint8_t type) {

@@ -15,7 +15,8 @@ TEST_CASE_FIXTURE(test_cluster, "a shard that has no replica here is refused") {
   CHECK(n.refused[2] == ec::not_leader);
 }
 
-TEST_CASE_FIXTURE(test_cluster, "a full disk refuses proposals and goes on applying") {
+TEST_CASE_FIXTURE(test_cluster,
+                  "on a full disk proposals are refused, and what is committed is still applied") {
   start(add(on(1)), {on(1)});
   auto& n = settle();
   n.env.set_room({0, false});
@@ -30,7 +31,9 @@ TEST_CASE_FIXTURE(test_cluster, "a full disk refuses proposals and goes on apply
   commit("again");
 }
 
-TEST_CASE_FIXTURE(test_cluster, "more proposals than may wait are overloaded, too large ones are told so") {
+TEST_CASE_FIXTURE(
+    test_cluster,
+    "proposals above the bound are refused as `overloaded`, and one that is too large as `too_large`") {
   config.pending_proposals_max = 2;
   config.entry_bytes_max = 100;
   start(add(on(1)), {on(1)});
@@ -45,7 +48,7 @@ TEST_CASE_FIXTURE(test_cluster, "more proposals than may wait are overloaded, to
   CHECK(until([&] { return n.machine->answered.size() == 2; }));
 }
 
-TEST_CASE_FIXTURE(test_cluster, "one node commits alone, and remembers after a restart") {
+TEST_CASE_FIXTURE(test_cluster, "one node commits alone, and has its entries after a restart") {
   start(add(on(1)), {on(1)});
   commit("a");
   commit("b");
@@ -87,13 +90,13 @@ TEST_CASE_FIXTURE(three_nodes, "garbage, and messages for another disk, change n
   CHECK(until([&] { return at(1).rows(s0) == at(2).rows(s0); }));
 }
 
-TEST_CASE_FIXTURE(three_nodes, "three nodes elect, replicate and agree") {
+TEST_CASE_FIXTURE(three_nodes, "three nodes elect a leader, replicate what it proposes and agree") {
   for (int i = 0; i < 50; ++i)
     commit("c" + std::to_string(i));
   CHECK(until([&] { return same(50); }));
 }
 
-TEST_CASE_FIXTURE(three_nodes, "at no time does a proposal wait for a heartbeat") {
+TEST_CASE_FIXTURE(three_nodes, "a proposal never waits for a heartbeat") {
   settle();
   for (int i = 0; i < 400; ++i) {
     auto& l = settle();
@@ -104,8 +107,8 @@ TEST_CASE_FIXTURE(three_nodes, "at no time does a proposal wait for a heartbeat"
   }
 }
 
-TEST_CASE_FIXTURE(three_nodes,
-                  "a node whose leaders live is woken for heartbeats alone, however many deadlines move") {
+TEST_CASE_FIXTURE(
+    three_nodes, "a node whose leaders are alive wakes up for heartbeats only, however many deadlines move") {
   std::vector<shard_id> shards;
   for (std::uint16_t s = 0; s < 20; ++s)
     shards.push_back(shard_id{s});
@@ -120,7 +123,7 @@ TEST_CASE_FIXTURE(three_nodes,
     CHECK(n->ticks <= 10'000 / config.heartbeat_every.count() + 2);
 }
 
-TEST_CASE_FIXTURE(three_nodes, "appending has to be synced, applying alone has not") {
+TEST_CASE_FIXTURE(three_nodes, "appended entries have to be synced, and applied ones alone do not") {
   auto& l = settle();
   commit("a");
   REQUIRE(until([&] { return same(1); }));
@@ -137,7 +140,9 @@ TEST_CASE_FIXTURE(three_nodes, "many shards of a node share frames and each has 
   CHECK(until([&] { return same(1, s0) && same(1, s1); }));
 }
 
-TEST_CASE_FIXTURE(three_nodes, "a cut-off leader answers nothing, and what it had in its log is unknown") {
+TEST_CASE_FIXTURE(
+    three_nodes,
+    "a leader that is cut off answers nothing, and the outcome of what it had in its log is unknown") {
   auto& old = settle();
   commit("a");
   cut.insert(old.who.node);
@@ -154,7 +159,8 @@ TEST_CASE_FIXTURE(three_nodes, "a cut-off leader answers nothing, and what it ha
   CHECK(at(1).rows(s0) == std::vector<std::string>{"a", "b"});
 }
 
-TEST_CASE_FIXTURE(three_nodes, "a read is answered after a majority spoke, and sees what was acknowledged") {
+TEST_CASE_FIXTURE(three_nodes,
+                  "a read is answered after a majority has replied, and sees what was acknowledged") {
   auto& l = settle();
   commit("a");
   l.engine->read(s0, 77);
@@ -164,7 +170,7 @@ TEST_CASE_FIXTURE(three_nodes, "a read is answered after a majority spoke, and s
   CHECK(l.rows(s0).size() == 1);
 }
 
-TEST_CASE_FIXTURE(three_nodes, "leadership is handed over when asked") {
+TEST_CASE_FIXTURE(three_nodes, "leadership is handed over on request") {
   auto& l = settle();
   commit("a");
   const auto to = l.who.node == node_id{1} ? node_id{2} : node_id{1};
@@ -214,7 +220,7 @@ TEST_CASE_FIXTURE(three_nodes, "leaderships are not handed to a member that is d
   CHECK(until([&] { return leader() == others[1 - gone]; }, 200));
 }
 
-TEST_CASE_FIXTURE(three_nodes, "all crash and come back, and nothing acknowledged is lost") {
+TEST_CASE_FIXTURE(three_nodes, "nothing that was acknowledged is lost when all nodes crash and restart") {
   for (int round = 0; round < 5; ++round) {
     commit("r" + std::to_string(round));
     for (auto& [id, n] : nodes)
@@ -245,7 +251,7 @@ TEST_CASE_FIXTURE(three_nodes, "a follower far behind is sent the state, and fol
       until([&] { return nodes[behind]->env.rows(storage::table::state) == 61; })); // the old slot is emptied
 }
 
-TEST_CASE_FIXTURE(test_cluster, "one node becomes three") {
+TEST_CASE_FIXTURE(test_cluster, "a shard of one replica grows to three") {
   start(add(on(1)), {on(1)});
   for (int i = 0; i < 20; ++i)
     commit("c" + std::to_string(i));
@@ -259,7 +265,7 @@ TEST_CASE_FIXTURE(test_cluster, "one node becomes three") {
   CHECK(at(2).engine->status(s0)->gen == generation{2});
 }
 
-TEST_CASE_FIXTURE(three_nodes, "a lost disk is replaced by another, and its old id says nothing more") {
+TEST_CASE_FIXTURE(three_nodes, "a lost disk is replaced by another one, which has a new id") {
   for (int i = 0; i < 20; ++i)
     commit("c" + std::to_string(i));
   crash(at(3));
@@ -271,7 +277,8 @@ TEST_CASE_FIXTURE(three_nodes, "a lost disk is replaced by another, and its old 
   CHECK(until([&] { return same(21); }));
 }
 
-TEST_CASE_FIXTURE(three_nodes, "a replica moves: the old node keeps a tombstone that refuses") {
+TEST_CASE_FIXTURE(three_nodes,
+                  "after a replica has moved, the old node keeps a tombstone that refuses proposals") {
   for (int i = 0; i < 20; ++i)
     commit("c" + std::to_string(i));
   start(add(on(4)));
@@ -299,7 +306,7 @@ TEST_CASE_FIXTURE(three_nodes, "a replica moves: the old node keeps a tombstone 
     CHECK(until([&] { return nodes[m.node]->rows(s0).size() == 21; }));
 }
 
-TEST_CASE_FIXTURE(three_nodes, "three become five while one of the old ones sleeps") {
+TEST_CASE_FIXTURE(three_nodes, "a shard grows from three replicas to five while one of the three is away") {
   for (int i = 0; i < 20; ++i)
     commit("c" + std::to_string(i));
   auto& l = settle();
