@@ -37,7 +37,7 @@ TEST_CASE("a config that cannot be run with names its field") {
   CHECK(validate(c)->field == "window");
 }
 
-TEST_CASE("a conversation's text is its id, and nothing else is taken for one") {
+TEST_CASE("a conversation's id is read from its text, and from no other text") {
   const conversation_id c{0x0123456789abcdefULL, 0xfedcba9876543210ULL};
   CHECK(text(c) == "0123456789abcdeffedcba9876543210");
   CHECK(*parse_conversation(text(c)) == c);
@@ -45,7 +45,7 @@ TEST_CASE("a conversation's text is its id, and nothing else is taken for one") 
   CHECK(!parse_conversation("0123456789abcdeffedcba987654321x"));
 }
 
-TEST_CASE("a signature is good for its key and bytes only") {
+TEST_CASE("a signature is valid for its key and bytes only") {
   const auto key = make_key();
   CHECK(key.open != make_key().open);
   const auto signature = sign(key, "hello");

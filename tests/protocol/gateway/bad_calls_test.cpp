@@ -19,7 +19,7 @@ core::answer placed(core::placement p) {
 
 } // namespace
 
-TEST_CASE_FIXTURE(fixture, "a client that never finishes its questions is closed at the cap") {
+TEST_CASE_FIXTURE(fixture, "a client that never finishes its calls is disconnected at the bound") {
   config.calls_max = 16;
   config.questions_max = 32;
   start();
@@ -38,7 +38,7 @@ TEST_CASE_FIXTURE(fixture, "a client that never finishes its questions is closed
   CHECK(closed_for(close_reason::rpc_failed));
 }
 
-TEST_CASE_FIXTURE(fixture, "a client that finishes its questions may ask for ever") {
+TEST_CASE_FIXTURE(fixture, "a client that finishes its calls may make any number of them") {
   config.calls_max = 16;
   config.questions_max = 32;
   start();
@@ -134,8 +134,8 @@ TEST_CASE_FIXTURE(fixture, "calls above the cap are not read until others are an
   CHECK(most <= config.calls_max + 2); // what was read in the same turn still starts
 }
 
-TEST_CASE_FIXTURE(fixture,
-                  "a client that stops reading is closed, and keeps what it has not got in its inbox") {
+TEST_CASE_FIXTURE(
+    fixture, "a client that stops reading is disconnected, and what it has not received stays in its inbox") {
   config.receiver_deadline = 100ms;
   start();
   test_client c{*this};
@@ -153,7 +153,7 @@ TEST_CASE_FIXTURE(fixture,
   CHECK(cluster.queue.size() > 150); // about a window was taken, not all
 }
 
-TEST_CASE_FIXTURE(fixture, "a receiver that never returns is closed") {
+TEST_CASE_FIXTURE(fixture, "a client whose receiver never returns is disconnected") {
   config.receiver_deadline = 100ms;
   start();
   test_client c{*this};
@@ -169,7 +169,8 @@ TEST_CASE_FIXTURE(fixture, "a receiver that never returns is closed") {
   CHECK(closed_for(close_reason::receiver_stalled));
 }
 
-TEST_CASE_FIXTURE(fixture, "answers to a client that does not read are bounded, then it is closed") {
+TEST_CASE_FIXTURE(fixture,
+                  "answers to a client that does not read are bounded, and then it is disconnected") {
   config.stream.outbound_pause_bytes = 128 * 1024;
   config.stream.outbound_bytes_max = 8 * 1024 * 1024;
   config.stream.write_deadline = 200ms;
@@ -196,7 +197,7 @@ TEST_CASE_FIXTURE(fixture, "answers to a client that does not read are bounded, 
   }));
 }
 
-TEST_CASE_FIXTURE(fixture, "what is thrown inside reaches the peer as a code only") {
+TEST_CASE_FIXTURE(fixture, "an exception inside the gateway reaches the peer as an error code only") {
   start();
   test_client c{*this};
   auto session = c.login();
@@ -359,7 +360,8 @@ TEST_CASE_FIXTURE(fixture,
   CHECK(shared.metrics.send_errors[error_row(ec::rate_limited)] == 1);
 }
 
-TEST_CASE_FIXTURE(fixture, "cursors of others, and what is no cursor, are refused; huge limits are capped") {
+TEST_CASE_FIXTURE(fixture,
+                  "cursors of others, and bytes that are no cursor, are refused; huge limits are capped") {
   start();
   test_client c{*this};
   auto session = c.login();
@@ -415,7 +417,7 @@ TEST_CASE_FIXTURE(fixture, "a session that has ended refuses calls") {
   CHECK(closed_for(close_reason::session_over));
 }
 
-TEST_CASE_FIXTURE(fixture, "pages under way are capped") {
+TEST_CASE_FIXTURE(fixture, "the number of pages under way is bounded") {
   config.pages_max = 2;
   start();
   test_client c{*this};
@@ -437,7 +439,7 @@ TEST_CASE_FIXTURE(fixture, "pages under way are capped") {
   CHECK(get(kj::mv(second)).getError().getCode() == 0);
 }
 
-TEST_CASE_FIXTURE(fixture, "an address that asks for too many codes waits") {
+TEST_CASE_FIXTURE(fixture, "an address that asks for too many codes has to wait") {
   config.codes_burst = 2;
   config.code_every = 1h;
   start();

@@ -8,7 +8,7 @@ using namespace parley::test;
 using namespace std::chrono_literals;
 using transport::close_reason;
 
-TEST_CASE_FIXTURE(fixture, "a connection that never says a word is closed at the login deadline") {
+TEST_CASE_FIXTURE(fixture, "a connection that sends nothing is closed at the login deadline") {
   config.login_deadline = 50ms;
   start();
   raw_client silent{*this};
@@ -24,7 +24,7 @@ TEST_CASE_FIXTURE(fixture, "a connection that stops after its handshake is close
   CHECK(closed_for(close_reason::login_deadline));
 }
 
-TEST_CASE_FIXTURE(fixture, "connections before login are capped, and room made by one is given to the next") {
+TEST_CASE_FIXTURE(fixture, "connections before login are bounded, and when one ends the next is accepted") {
   config.pre_login_max = 3;
   start();
   std::vector<std::unique_ptr<raw_client>> clients;
@@ -51,7 +51,8 @@ TEST_CASE_FIXTURE(fixture, "one address cannot take all the room before login") 
   CHECK(server->connections() == 1);
 }
 
-TEST_CASE_FIXTURE(fixture, "a connection that has logged in makes room for a stranger") {
+TEST_CASE_FIXTURE(fixture,
+                  "a connection that has logged in no longer counts against the bound for strangers") {
   config.pre_login_max = 1;
   start();
   test_client decent{*this};
@@ -94,7 +95,7 @@ TEST_CASE_FIXTURE(fixture, "a flood of key updates is closed") {
   CHECK(closed_for(close_reason::handshake_flood));
 }
 
-TEST_CASE_FIXTURE(fixture, "a few key updates are nobody's business") {
+TEST_CASE_FIXTURE(fixture, "a few key updates are accepted") {
   start();
   raw_client polite{*this};
   REQUIRE(polite.handshake());
@@ -106,7 +107,7 @@ TEST_CASE_FIXTURE(fixture, "a few key updates are nobody's business") {
   CHECK(closed_for(close_reason::bad_frame));
 }
 
-TEST_CASE_FIXTURE(fixture, "handshakes above what can be afforded wait in the backlog") {
+TEST_CASE_FIXTURE(fixture, "handshakes above their rate wait in the backlog") {
   config.handshakes_burst = 2;
   config.handshake_every = 1h;
   start();
@@ -203,7 +204,7 @@ TEST_CASE_FIXTURE(fixture, "a message that ends too early is closed as truncated
   CHECK(closed_for(close_reason::truncated));
 }
 
-TEST_CASE_FIXTURE(fixture, "a message without a root does not harm anybody") {
+TEST_CASE_FIXTURE(fixture, "a message without a root does not disturb other clients") {
   start();
   raw_client hostile{*this};
   REQUIRE(hostile.handshake());
@@ -212,7 +213,7 @@ TEST_CASE_FIXTURE(fixture, "a message without a root does not harm anybody") {
   CHECK(decent.hello().claim.node == config.node);
 }
 
-TEST_CASE_FIXTURE(fixture, "random bytes in the place of a message do not harm anybody") {
+TEST_CASE_FIXTURE(fixture, "random bytes in the place of a message do not disturb other clients") {
   start();
   std::uint64_t state = 42;
   for (int i = 0; i < 100; ++i) {
@@ -232,7 +233,7 @@ TEST_CASE_FIXTURE(fixture, "random bytes in the place of a message do not harm a
   CHECK(until([&] { return server->connections() == 1; }));
 }
 
-TEST_CASE_FIXTURE(fixture, "a client does not speak to a server of another name or authority") {
+TEST_CASE_FIXTURE(fixture, "a client refuses a server with another name or of another authority") {
   start();
   const auto to = transport::resolve({"127.0.0.1", server->port()});
   const auto attempt = [&](const std::string& peer, const transport::tls_context& tls) {

@@ -89,7 +89,7 @@ TEST_CASE_FIXTURE(fixture, "a pointer to itself is a bad request") {
   CHECK(asked_with(*this, list_pointer(-1, 6, 1)) == ec::bad_request);
 }
 
-TEST_CASE_FIXTURE(fixture, "17 structs in each other where text was expected are a bad request") {
+TEST_CASE_FIXTURE(fixture, "17 nested structs in the place of a text are a bad request") {
   start();
   const std::vector<std::uint64_t> deep(17, struct_pointer(0, 0, 1));
   CHECK(asked_with(*this, struct_pointer(0, 0, 1), deep) == ec::bad_request);
@@ -97,7 +97,7 @@ TEST_CASE_FIXTURE(fixture, "17 structs in each other where text was expected are
   CHECK(asked_with(*this, list_pointer(0, 6, 1), lists) == ec::bad_request);
 }
 
-TEST_CASE_FIXTURE(fixture, "what is copied back to its sender is followed 16 levels deep, not 17") {
+TEST_CASE_FIXTURE(fixture, "what is copied back to its sender is followed 16 levels deep and not 17") {
   start();
   raw_client curious{*this};
   REQUIRE(curious.handshake());
@@ -124,7 +124,7 @@ TEST_CASE_FIXTURE(fixture, "text that overlaps the message around it is a bad re
 }
 
 TEST_CASE_FIXTURE(fixture,
-                  "a small message whose pointers all lead to the same piece is not followed for long") {
+                  "a small message whose pointers all lead to the same bytes is read up to a bound only") {
   config.login_bytes_max = 64 * 1024; // the message is to be read
   start();
   // 1,500 pointers to one list of 1,000 words: 12 KB that would be copied back as 12 MB.

@@ -28,7 +28,7 @@ ec receive(fixture& f, rpc::Session::Client& session, test_receiver::record& got
 
 } // namespace
 
-TEST_CASE_FIXTURE(fixture, "another protocol version is refused, ours is named") {
+TEST_CASE_FIXTURE(fixture, "another protocol version is refused, and the supported one is named") {
   start();
   test_client c{*this};
   auto request = c.door.helloRequest();
@@ -38,7 +38,7 @@ TEST_CASE_FIXTURE(fixture, "another protocol version is refused, ours is named")
   CHECK(answer.getVersion() == rpc::PROTOCOL_VERSION);
 }
 
-TEST_CASE_FIXTURE(fixture, "a code that could not be sent is an error, one that was refused is not sent") {
+TEST_CASE_FIXTURE(fixture, "a code that cannot be sent is an error, and one that is refused is not sent") {
   start();
   core::done issued{};
   cluster.on_call = [&](core::call) -> kj::Promise<core::answer> {
@@ -59,7 +59,9 @@ TEST_CASE_FIXTURE(fixture, "a code that could not be sent is an error, one that 
   CHECK(codes.sent.size() == 1);
 }
 
-TEST_CASE_FIXTURE(fixture, "a phone confirmed by its code makes a device, the same one when repeated") {
+TEST_CASE_FIXTURE(
+    fixture,
+    "a phone number that is confirmed by its code registers a device, and the same one when repeated") {
   start();
   body_hash issued{};
   cluster.on_call = [&](core::call what) -> kj::Promise<core::answer> {
@@ -166,7 +168,7 @@ TEST_CASE_FIXTURE(fixture, "a send that lost its answer to a reset gets the same
   CHECK(asked[1].at == clock.at);
 }
 
-TEST_CASE_FIXTURE(fixture, "a page is cut at its bytes, and goes on where it was cut") {
+TEST_CASE_FIXTURE(fixture, "a page ends at its bound of bytes, and the next one continues there") {
   config.page_bytes_max = 10'000;
   start();
   test_client c{*this};
@@ -210,7 +212,7 @@ TEST_CASE_FIXTURE(fixture, "a page of a megabyte arrives") {
   CHECK(page.getMore());
 }
 
-TEST_CASE_FIXTURE(fixture, "deliveries keep their order, and begin where the device acknowledged") {
+TEST_CASE_FIXTURE(fixture, "deliveries keep their order, and begin behind what the device acknowledged") {
   cluster.acknowledged = inbox_pos{5};
   start();
   test_client c{*this};
@@ -231,8 +233,8 @@ TEST_CASE_FIXTURE(fixture, "deliveries keep their order, and begin where the dev
   CHECK(shared.metrics.applied_to_written.count == 0); // fetched from storage: since when says nothing
 }
 
-TEST_CASE_FIXTURE(fixture,
-                  "the time from commit to socket is that of each pushed row, its way here included") {
+TEST_CASE_FIXTURE(
+    fixture, "the time from commit to socket is measured for each pushed row, with its way between nodes") {
   start();
   test_client c{*this};
   auto session = c.login();
@@ -261,7 +263,7 @@ TEST_CASE_FIXTURE(fixture, "a second receiver replaces the first") {
   CHECK(first.seqs.empty());
 }
 
-TEST_CASE_FIXTURE(fixture, "receiving again without a cursor begins after what was acknowledged meanwhile") {
+TEST_CASE_FIXTURE(fixture, "receiving again without a cursor begins behind what was acknowledged meanwhile") {
   start();
   test_client c{*this};
   auto session = c.login();
@@ -277,7 +279,7 @@ TEST_CASE_FIXTURE(fixture, "receiving again without a cursor begins after what w
   CHECK(cluster.receiving_from.back() == inbox_pos{9});
 }
 
-TEST_CASE_FIXTURE(fixture, "a fenced session's receiver hears so, and the connection is closed") {
+TEST_CASE_FIXTURE(fixture, "the receiver of a fenced session is told so, and the connection is closed") {
   start();
   test_client c{*this};
   std::string token;
@@ -344,7 +346,7 @@ TEST_CASE_FIXTURE(fixture, "a session that is silent too long is closed, one tha
 }
 
 TEST_CASE_FIXTURE(fixture,
-                  "a client that lets go of the gateway keeps its session, and may ask for one again") {
+                  "a client that releases the gateway keeps its session, and may ask for one again") {
   start();
   test_client c{*this};
   auto session = c.login();
@@ -366,7 +368,8 @@ TEST_CASE_FIXTURE(fixture,
   }
 }
 
-TEST_CASE_FIXTURE(fixture, "draining tells every session when to come back, and ends when all have gone") {
+TEST_CASE_FIXTURE(fixture,
+                  "draining tells every session when to come back, and ends when all have disconnected") {
   start();
   test_client c{*this};
   auto session = c.login();
@@ -383,7 +386,7 @@ TEST_CASE_FIXTURE(fixture, "draining tells every session when to come back, and 
   CHECK(cluster.live_sessions == 0);
 }
 
-TEST_CASE_FIXTURE(fixture, "a server that goes while calls are under way takes nobody with it") {
+TEST_CASE_FIXTURE(fixture, "a server can be destroyed while calls are under way") {
   start();
   auto c = kj::heap<test_client>(*this);
   auto session = c->login();
@@ -404,7 +407,7 @@ TEST_CASE_FIXTURE(fixture, "a server that goes while calls are under way takes n
   CHECK(shared.metrics.connections == 0);
 }
 
-TEST_CASE_FIXTURE(fixture, "a conversation is opened with a user or a phone, not with oneself") {
+TEST_CASE_FIXTURE(fixture, "a conversation is opened with a user or a phone number, and not with oneself") {
   start();
   test_client c{*this};
   auto session = c.login();
@@ -442,7 +445,7 @@ TEST_CASE_FIXTURE(fixture, "a conversation is opened with a user or a phone, not
   CHECK(get(session.openDirectRequest().send()).getError().getCode() == static_cast<int>(ec::bad_phone));
 }
 
-TEST_CASE_FIXTURE(fixture, "a conversation's page carries messages, marks and its last number") {
+TEST_CASE_FIXTURE(fixture, "a page of a conversation has its messages, its marks and its last number") {
   start();
   test_client c{*this};
   auto session = c.login();

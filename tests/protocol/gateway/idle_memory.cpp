@@ -50,7 +50,7 @@ void be_the_clients(std::size_t count, std::uint16_t port, const std::string& ca
 
 } // namespace
 
-TEST_CASE("an idle connection costs" * doctest::skip()) {
+TEST_CASE("the memory of an idle connection is measured" * doctest::skip()) {
   const char* wanted = std::getenv("CONNECTIONS");
   const std::size_t count = wanted != nullptr ? std::strtoul(wanted, nullptr, 10) : 4000;
   device_key key;

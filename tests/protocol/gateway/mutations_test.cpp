@@ -127,8 +127,8 @@ struct besieged : fixture {
 
 } // namespace
 
-TEST_CASE_FIXTURE(besieged,
-                  "a hundred mutations of every bad stream leave nothing behind, and hurt nobody else") {
+TEST_CASE_FIXTURE(
+    besieged, "a hundred mutations of every bad stream leave nothing behind, and disturb no other client") {
   const auto all = streams();
   for (int i = 0; i < 200; ++i)
     bystander_sends();
@@ -165,8 +165,9 @@ TEST_CASE_FIXTURE(besieged,
   CHECK(shared.metrics.sessions == 1);
 }
 
-TEST_CASE_FIXTURE(besieged,
-                  "a hundred mixtures of key updates and calls are answered or closed, never both for ever") {
+TEST_CASE_FIXTURE(
+    besieged,
+    "each of a hundred mixtures of key updates and calls is answered, or its connection is closed") {
   for (std::uint64_t seed = 1; seed <= mutations; ++seed) {
     CAPTURE(seed);
     mutator damage{seed};
@@ -196,7 +197,8 @@ TEST_CASE_FIXTURE(besieged,
   }
 }
 
-TEST_CASE_FIXTURE(besieged, "a hundred peers that say a byte at a time are all gone at the login deadline") {
+TEST_CASE_FIXTURE(besieged,
+                  "a hundred peers that send a byte at a time are all disconnected at the login deadline") {
   const auto all = streams();
   const std::set<close_reason> no_reason{close_reason::none, close_reason::local};
   std::vector<std::unique_ptr<raw_client>> slow;
@@ -222,7 +224,8 @@ TEST_CASE_FIXTURE(besieged, "a hundred peers that say a byte at a time are all g
 }
 
 TEST_CASE_FIXTURE(
-    besieged, "ten thousand strangers: the cap waits at the door, the rest is refused, who is inside stays") {
+    besieged,
+    "of ten thousand strangers as many wait as may, the rest is refused, and sessions are not disturbed") {
   config.pre_login_per_address_max = config.pre_login_max;
   config.login_deadline = 60s;
   begin_again();
@@ -331,8 +334,9 @@ TEST_CASE_FIXTURE(besieged,
   MESSAGE(stored_before_the_reset << " of " << mutations << " were stored before the reset");
 }
 
-TEST_CASE_FIXTURE(besieged,
-                  "a hundred receivers that stop at any moment are closed, and what they had not got stays") {
+TEST_CASE_FIXTURE(
+    besieged,
+    "a hundred receivers that stop at any moment are disconnected, and what they have not received is kept") {
   config.receiver_deadline = 200ms;
   begin_again();
   std::vector<std::unique_ptr<test_client>> stalled;
@@ -375,7 +379,8 @@ TEST_CASE_FIXTURE(besieged,
   MESSAGE("of " << mutations * rows_each << " rows " << untaken << " stayed in the inbox");
 }
 
-TEST_CASE_FIXTURE(besieged, "a hundred failures inside, of any call, reach the peer as a number") {
+TEST_CASE_FIXTURE(besieged,
+                  "a hundred failures inside the gateway, in any call, reach the peer as a number") {
   const std::string secret = "secret-of-the-inside";
   raw_client peer{*this};
   REQUIRE(peer.handshake());
@@ -414,7 +419,7 @@ TEST_CASE_FIXTURE(besieged, "a hundred failures inside, of any call, reach the p
   CHECK(shared.metrics.internal_errors == mutations);
 }
 
-TEST_CASE_FIXTURE(besieged, "no damaged proof, cursor or token is worth anything") {
+TEST_CASE_FIXTURE(besieged, "no damaged proof, cursor or token is accepted") {
   config.login_attempts_max = 1000;
   config.login_bytes_max = 1024 * 1024;
   decent = nullptr;

@@ -64,7 +64,7 @@ TEST_CASE("a cursor with bytes missing, or with bytes that its length does not n
     CHECK(decode_cursor(ours, alice, cursor.substr(0, n)).error() == ec::bad_cursor);
 }
 
-TEST_CASE("a cursor or a token with a field more than we know is read") {
+TEST_CASE("a cursor or a token with a field that is not known yet is read") {
   CHECK(decode_cursor(ours, alice, longer(encode_cursor(ours, alice, inbox_pos{5}))) == inbox_pos{5});
   const auto t = read_token(longer(encode_token(ours, token)));
   REQUIRE(t.has_value());
@@ -85,7 +85,7 @@ TEST_CASE("a token that is cut, too old, from the future or of another cluster i
   CHECK(read_token(newer).error() == ec::bad_request);
 }
 
-TEST_CASE("no bytes crash the readers, and no damaged cursor passes as a good one") {
+TEST_CASE("no bytes crash the readers, and no damaged cursor is accepted") {
   constexpr std::uint64_t seed = 11;
   test::mutator damage{seed};
   const auto cursor = encode_cursor(ours, alice, inbox_pos{5});
@@ -99,7 +99,7 @@ TEST_CASE("no bytes crash the readers, and no damaged cursor passes as a good on
   }
 }
 
-TEST_CASE("the bytes of version 1") {
+TEST_CASE("the bytes of version 1 do not change") {
   CHECK(hex(encode_token(ours, token)) == "0130"
                                           "01000000000000000200000000000000"
                                           "07000000000000004600000000000000"
@@ -108,7 +108,7 @@ TEST_CASE("the bytes of version 1") {
   CHECK(encode_cursor(ours, alice, inbox_pos{5}).size() == 18);
 }
 
-TEST_CASE("what was written is read") {
+TEST_CASE("cursors and tokens are read as they were written") {
   CHECK(decode_cursor(ours, alice, "") == inbox_pos::none);
   for (const std::uint64_t n : {std::uint64_t{1}, std::uint64_t{5}, UINT64_MAX})
     CHECK(decode_cursor(ours, alice, encode_cursor(ours, alice, inbox_pos{n})) == inbox_pos{n});

@@ -13,7 +13,7 @@
 using namespace parley;
 using namespace std::chrono_literals;
 
-TEST_CASE("overlong, surrogate, truncated and too high sequences are not UTF-8") {
+TEST_CASE("overlong, surrogate, truncated and too high sequences are refused as UTF-8") {
   for (const std::string_view bad :
        {"\xc0\x80", "\xc1\xbf", "\xe0\x80\x80", "\xed\xa0\x80", "\xf0\x80\x80\x80", "\xf4\x90\x80\x80",
         "\xf5\x80\x80\x80", "\x80", "a\xe2\x82", "\xff"})
@@ -22,7 +22,7 @@ TEST_CASE("overlong, surrogate, truncated and too high sequences are not UTF-8")
     CHECK(gateway::is_utf8(good));
 }
 
-TEST_CASE("endpoints need a host and a port") {
+TEST_CASE("an endpoint needs a host and a port") {
   for (const auto* bad : {"", "host", "host:", ":1", "host:x", "host:70000", "::1:80", "[]:1", "host:1x"})
     CHECK_FALSE(transport::parse_endpoint(bad).has_value());
   const auto v6 = transport::parse_endpoint("[::1]:7400");
@@ -32,7 +32,7 @@ TEST_CASE("endpoints need a host and a port") {
   CHECK(transport::parse_endpoint("chat.example:1")->host == "chat.example");
 }
 
-TEST_CASE("an address out of tokens is told how long to wait, others are not concerned") {
+TEST_CASE("an address that has used up its tokens is told how long to wait, and others are not affected") {
   gateway::address_limits limits{2, 10s, 100};
   const auto now = core::token_bucket::time_point{} + 1h;
   const gateway::address_key a{1}, b{2};
@@ -43,7 +43,7 @@ TEST_CASE("an address out of tokens is told how long to wait, others are not con
   CHECK(limits.admit(a, now + 10s) == 0ns);
 }
 
-TEST_CASE("addresses are forgotten before they fill the memory, recent ones last") {
+TEST_CASE("addresses are forgotten before they fill the memory, the most recent ones last") {
   gateway::address_limits limits{1, 1h, 10};
   const auto now = core::token_bucket::time_point{} + 100h;
   const gateway::address_key busy{1};
@@ -54,7 +54,8 @@ TEST_CASE("addresses are forgotten before they fill the memory, recent ones last
   }
 }
 
-TEST_CASE("reasons of closed sessions are told once and bounded") {
+TEST_CASE(
+    "the reason for which a session was closed is told once, and the number of kept reasons is bounded") {
   gateway::closed_sessions closed{10};
   closed.note(user_id{1}, device_id{1}, ec::fenced);
   CHECK(closed.take(user_id{1}, device_id{2}) == ec::none);
@@ -66,7 +67,7 @@ TEST_CASE("reasons of closed sessions are told once and bounded") {
   CHECK(closed.take(user_id{1}, device_id{1}) == ec::none);
 }
 
-TEST_CASE("codes are six digits and differ") {
+TEST_CASE("codes have six digits and differ") {
   std::set<std::string> seen;
   for (int i = 0; i < 100; ++i) {
     const auto code = gateway::random_code(system_chance());
@@ -76,7 +77,7 @@ TEST_CASE("codes are six digits and differ") {
   CHECK(seen.size() > 90);
 }
 
-TEST_CASE("a simulation that hands in its chance gets the same codes again") {
+TEST_CASE("codes that are drawn from a seeded source are the same each time") {
   seeded_chance a{7}, again{7}, other{8};
   const auto code = gateway::random_code(a);
   CHECK(gateway::is_code(code));
@@ -84,12 +85,12 @@ TEST_CASE("a simulation that hands in its chance gets the same codes again") {
   CHECK(gateway::random_code(other) != code);
 }
 
-TEST_CASE("a phone is shown to the operator by its ends only") {
+TEST_CASE("only the first and the last digits of a phone number are shown to the operator") {
   CHECK(gateway::veiled("+4915112345612") == "+49…12");
   CHECK(gateway::veiled("+1") == "…");
 }
 
-TEST_CASE("the default config lacks only what no default can know") {
+TEST_CASE("the default configuration lacks only what no default can know") {
   gateway::gateway_config config;
   CHECK(validate(config)->field == "cluster");
   config.cluster = {1, 2};

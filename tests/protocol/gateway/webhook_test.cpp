@@ -79,7 +79,7 @@ struct webhook_fixture {
 
 } // namespace
 
-TEST_CASE_FIXTURE(webhook_fixture, "a provider that is not there is an error") {
+TEST_CASE_FIXTURE(webhook_fixture, "a provider that cannot be reached is an error") {
   std::string url;
   {
     provider gone{200};
@@ -97,13 +97,13 @@ TEST_CASE_FIXTURE(webhook_fixture, "a provider that refuses, or redirects, is an
   }
 }
 
-TEST_CASE_FIXTURE(webhook_fixture, "a provider that says nothing is an error after the deadline") {
+TEST_CASE_FIXTURE(webhook_fixture, "a provider that does not answer is an error after the deadline") {
   provider silent{0};
   gateway::webhook_code_sender sender{io.unixEventPort, {silent.url(), "", 100ms}};
   CHECK(send(sender) == ec::code_send_failed);
 }
 
-TEST_CASE_FIXTURE(webhook_fixture, "codes that wait are bounded") {
+TEST_CASE_FIXTURE(webhook_fixture, "the number of codes that wait is bounded") {
   provider silent{0};
   gateway::webhook_code_sender sender{io.unixEventPort, {silent.url(), "", 200ms, 1}};
   auto first = sender.send("+491234567", "123456");
@@ -111,7 +111,7 @@ TEST_CASE_FIXTURE(webhook_fixture, "codes that wait are bounded") {
   CHECK(first.wait(io.waitScope) == ec::code_send_failed);
 }
 
-TEST_CASE_FIXTURE(webhook_fixture, "a provider that accepts has got phone and code") {
+TEST_CASE_FIXTURE(webhook_fixture, "a provider that accepts has received phone number and code") {
   provider willing{200};
   gateway::webhook_code_sender sender{io.unixEventPort, {willing.url(), "Bearer abc"}};
   CHECK(send(sender) == ec::none);
@@ -119,7 +119,7 @@ TEST_CASE_FIXTURE(webhook_fixture, "a provider that accepts has got phone and co
   CHECK(willing.last.find(R"({"phone":"+491234567","code":"123456"})") != std::string::npos);
 }
 
-TEST_CASE("a webhook's address is a web address") {
+TEST_CASE("the address of a webhook is a web address, and nothing else is accepted") {
   CHECK(validate(gateway::webhook_config{"ftp://x"})->field == "url");
   CHECK_FALSE(validate(gateway::webhook_config{"https://x"}).has_value());
 }

@@ -30,18 +30,18 @@ private:
 
 } // namespace
 
-TEST_CASE("a number that would favour the small results is drawn again") {
+TEST_CASE("a random number that would favour small results is drawn again") {
   scripted_chance dice{{UINT64_MAX, UINT64_MAX - 5, 12}}; // 2^64 mod 10 is 6
   CHECK(dice.below(10) == 2);
   CHECK(dice.below(0) == 0);
 }
 
-TEST_CASE("where 0 means none, it is never drawn") {
+TEST_CASE("where 0 means none, 0 is never drawn") {
   scripted_chance dice{{0, 0, 7}};
   CHECK(dice.nonzero() == 7);
 }
 
-TEST_CASE("a seeded chance repeats itself, and another seed gives other numbers") {
+TEST_CASE("a seeded source of random numbers repeats itself, and another seed gives other numbers") {
   seeded_chance a{1}, again{1}, other{2};
   std::array<std::uint8_t, 21> x{}, y{}, z{};
   a.fill(x);
@@ -52,7 +52,7 @@ TEST_CASE("a seeded chance repeats itself, and another seed gives other numbers"
   CHECK(a.number() == again.number());
 }
 
-TEST_CASE("the system's numbers differ, and results below a bound are spread over all of it") {
+TEST_CASE("the system's random numbers differ, and results below a bound are spread over its whole range") {
   std::set<std::uint64_t> seen;
   std::array<int, 8> hits{};
   for (int i = 0; i < 1'000; ++i) {
@@ -63,7 +63,7 @@ TEST_CASE("the system's numbers differ, and results below a bound are spread ove
     CHECK(n > 50);
 }
 
-TEST_CASE("SHA-256 of parts is that of their bytes in a row") {
+TEST_CASE("the SHA-256 of several parts is that of their bytes in a row") {
   // printf abc | sha256sum
   CHECK(sha256("abc") == sha256({"a", "", "bc"}));
   const auto digest = sha256("abc");

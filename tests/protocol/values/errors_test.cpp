@@ -23,7 +23,7 @@ auto named_rows() {
 
 } // namespace
 
-TEST_CASE("an unknown code is judged by its band, and by the faults where there is no band") {
+TEST_CASE("an unknown error code is judged by its band, and as a fault where there is no band") {
   const struct {
     std::uint16_t code;
     std::string_view name;
@@ -42,7 +42,7 @@ TEST_CASE("an unknown code is judged by its band, and by the faults where there 
   }
 }
 
-TEST_CASE("every code of 16 bits has a row inside the table, a known one its own") {
+TEST_CASE("every error code of 16 bits has a row of the table, and a known one has its own") {
   std::size_t known = 0;
   for (std::uint32_t n = 0; n <= 0xffff; ++n) {
     const ec code{static_cast<std::uint16_t>(n)};
@@ -56,7 +56,7 @@ TEST_CASE("every code of 16 bits has a row inside the table, a known one its own
   CHECK(known == named_rows().size());
 }
 
-TEST_CASE("numbers are different, ascend, and leave the last one of their band alone") {
+TEST_CASE("the numbers of errors differ, ascend, and leave out the last one of their band") {
   std::uint16_t last = 0;
   for (const auto& row : named_rows().subspan(1)) {
     CAPTURE(row.name);
@@ -67,13 +67,13 @@ TEST_CASE("numbers are different, ascend, and leave the last one of their band a
   }
 }
 
-TEST_CASE("a condition may be tried again, except where only the newer request can succeed") {
+TEST_CASE("a call may be tried again after a condition, except where only the newer request can succeed") {
   for (const auto& row : named_rows())
     if (band_of(row.code) == error_band::condition && row.code != ec::stale)
       CHECK_MESSAGE(row.retryable, row.name);
 }
 
-TEST_CASE("names are different, and in kebab-case") {
+TEST_CASE("the names of errors differ and are in kebab-case") {
   std::set<std::string_view> names;
   for (const auto& row : error_table()) {
     CAPTURE(row.name);
@@ -83,7 +83,7 @@ TEST_CASE("names are different, and in kebab-case") {
   }
 }
 
-TEST_CASE("a sentence says what happened, then what to do next, and ends") {
+TEST_CASE("an error's sentence says what happened, then what to do next, and ends with a full stop") {
   for (const auto& row : error_table().subspan(1)) {
     CAPTURE(row.name);
     CHECK(std::isupper(static_cast<unsigned char>(row.sentence.front())));
@@ -93,7 +93,7 @@ TEST_CASE("a sentence says what happened, then what to do next, and ends") {
   }
 }
 
-TEST_CASE("a retry that is too old promises nothing about the attempts before it") {
+TEST_CASE("the error of a retry that is too old claims nothing about the attempts before it") {
   CHECK(describe(ec::retry_too_old).stored == was_stored::unknown);
   CHECK_FALSE(describe(ec::retry_too_old).retryable);
   CHECK(describe(ec::rate_limited).stored == was_stored::no);

@@ -6,7 +6,7 @@
 
 using namespace parley;
 
-TEST_CASE("a text around a number has its digits in groups of three") {
+TEST_CASE("in a text around a number the digits are in groups of three") {
   CHECK(text_with<"<", 0, ">">::value == "<0>");
   CHECK(text_with<"", 999, "">::value == "999");
   CHECK(text_with<"at most ", 65'536, " bytes">::value == "at most 65,536 bytes");
@@ -14,7 +14,7 @@ TEST_CASE("a text around a number has its digits in groups of three") {
   CHECK(*(text_with<"a", 12, "b">::value.end()) == '\0');
 }
 
-TEST_CASE("the sentence of too-large names the bound that clients meet") {
+TEST_CASE("the sentence of `too_large` names the bound that clients meet") {
   CHECK(describe(ec::too_large).sentence.find("65,536 bytes") != std::string_view::npos);
   CHECK(body_bytes_max == 65'536);
 }

@@ -133,7 +133,7 @@ TEST_CASE("an item of an unknown kind is skipped, and those around it are read")
   CHECK(wire::to_items(items) == std::vector{first, last});
 }
 
-TEST_CASE("an unknown error says itself whether anything was stored and whether to try again") {
+TEST_CASE("an unknown error carries whether anything was stored and whether to try again") {
   const auto read = [](std::uint16_t code, rpc::Stored stored, bool retryable) {
     auto it = sent<rpc::Error>([&](auto b) {
       b.setCode(code);
@@ -171,7 +171,7 @@ TEST_CASE("of a known error the table is trusted, not the peer") {
   CHECK(f.stored == was_stored::unknown);
 }
 
-TEST_CASE("what has a fixed length is read only with that length") {
+TEST_CASE("a field of fixed length is read only with that length") {
   const std::string bytes(33, 'x');
   CHECK_FALSE(wire::fixed<32>(wire::as_data(bytes)).has_value());
   CHECK_FALSE(wire::fixed<32>(wire::as_data(std::string_view{bytes}.substr(0, 31))).has_value());
@@ -179,7 +179,7 @@ TEST_CASE("what has a fixed length is read only with that length") {
   CHECK(wire::fixed<33>(wire::as_data(bytes)).has_value());
 }
 
-TEST_CASE("structs that are not there read as their defaults") {
+TEST_CASE("structs that are missing are read as their defaults") {
   auto it = sent<rpc::Session::SyncConversationResults>([](auto) {});
   const auto page = wire::to_page(it->reader.getRoot<rpc::Session::SyncConversationResults>());
   CHECK(page == conversation_page{});
@@ -222,7 +222,7 @@ TEST_CASE("every item, page, list and error comes back as it was written") {
   }
 }
 
-TEST_CASE("every row of the table comes back as the failure it stands for") {
+TEST_CASE("every error of the table comes back as the failure that it stands for") {
   for (const auto& row : error_table().subspan(1)) {
     CAPTURE(row.name);
     auto it = sent<rpc::Error>([&](auto b) { wire::write(b, row.code, 70); });
@@ -232,7 +232,7 @@ TEST_CASE("every row of the table comes back as the failure it stands for") {
   }
 }
 
-TEST_CASE("what is said to be needed is enough: a message that is built with it has one segment") {
+TEST_CASE("the size that is computed for a message is enough: it has one segment") {
   generator any;
   for (int i = 0; i < 200; ++i) {
     const auto m = any.any_message();

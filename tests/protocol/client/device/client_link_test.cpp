@@ -29,7 +29,7 @@ TEST_CASE_FIXTURE(part_fixture, "calls that end in time leave the link alone, ho
   CHECK(!link.ended());
 }
 
-TEST_CASE_FIXTURE(part_fixture, "a line whose other end is gone ends the link") {
+TEST_CASE_FIXTURE(part_fixture, "a link ends when the other end of its line is gone") {
   auto& link = connect();
   auto over = link.over();
   CHECK(!over.poll(scope));
@@ -39,14 +39,14 @@ TEST_CASE_FIXTURE(part_fixture, "a line whose other end is gone ends the link") 
   CHECK(link.why().code == ec::unavailable);
 }
 
-TEST_CASE_FIXTURE(part_fixture, "the first reason for an end stays") {
+TEST_CASE_FIXTURE(part_fixture, "the first reason for the end of a link is kept") {
   auto& link = connect();
   link.end({ec::draining, "", {}});
   link.end({ec::timed_out, "", {}});
   CHECK(link.why().code == ec::draining);
 }
 
-TEST_CASE_FIXTURE(part_fixture, "a task that fails ends the link with its sentence") {
+TEST_CASE_FIXTURE(part_fixture, "a link ends with the sentence of the task that failed") {
   auto& link = connect();
   link.add(KJ_EXCEPTION(FAILED, "the task failed"));
   turn();

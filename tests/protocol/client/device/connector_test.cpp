@@ -67,7 +67,7 @@ struct connector_fixture : virtual_loop {
 } // namespace
 
 TEST_CASE_FIXTURE(connector_fixture,
-                  "a node that is silent is given up after the dial timeout, for the next") {
+                  "a node that is silent is given up after the dial timeout, and the next one is tried") {
   make();
   dial.silent = {1};
   it->start();
@@ -79,7 +79,7 @@ TEST_CASE_FIXTURE(connector_fixture,
 }
 
 TEST_CASE_FIXTURE(connector_fixture,
-                  "while all nodes are dead, rounds go on, with pauses that stay bounded") {
+                  "while all nodes are down, they are tried in rounds, with bounded pauses") {
   make();
   cluster.dead_ports = {1, 2, 3};
   it->start();
@@ -99,7 +99,8 @@ TEST_CASE_FIXTURE(connector_fixture,
   CHECK(state() == link_state::online);
 }
 
-TEST_CASE_FIXTURE(connector_fixture, "who waits for a session waits no longer than until the deadline") {
+TEST_CASE_FIXTURE(connector_fixture,
+                  "a caller that waits for a session waits no longer than until its deadline") {
   make();
   cluster.dead_ports = {1, 2, 3};
   it->start();
@@ -111,7 +112,8 @@ TEST_CASE_FIXTURE(connector_fixture, "who waits for a session waits no longer th
   CHECK(!it->link());
 }
 
-TEST_CASE_FIXTURE(connector_fixture, "a refusal for good halts, answers who waits, and is told once") {
+TEST_CASE_FIXTURE(connector_fixture,
+                  "a final refusal halts the device, answers the callers that wait, and is reported once") {
   make();
   cluster.login_refusal = ec::bad_signature;
   auto online = it->online();
@@ -133,7 +135,7 @@ TEST_CASE_FIXTURE(connector_fixture, "a profile without a registration does not 
 }
 
 TEST_CASE_FIXTURE(connector_fixture,
-                  "a lost connection is told before the next one, which is another node's") {
+                  "a lost connection is reported before the next one, which is to another node") {
   make().start();
   turn();
   REQUIRE(state() == link_state::online);
@@ -146,7 +148,7 @@ TEST_CASE_FIXTURE(connector_fixture,
   CHECK(listener.all == std::vector<std::string>{"online", "lost", "online"});
 }
 
-TEST_CASE_FIXTURE(connector_fixture, "a node that drains is left for exactly as long as it says") {
+TEST_CASE_FIXTURE(connector_fixture, "a node that drains is avoided for exactly as long as it asks") {
   make().start();
   turn();
   cluster.dialled.clear();
@@ -158,13 +160,13 @@ TEST_CASE_FIXTURE(connector_fixture, "a node that drains is left for exactly as 
   CHECK(state() == link_state::online);
 }
 
-TEST_CASE_FIXTURE(connector_fixture, "a device that is fenced stays away") {
+TEST_CASE_FIXTURE(connector_fixture, "a device that is fenced does not connect again") {
   make().start();
   turn();
-  SUBCASE("as the node says") {
+  SUBCASE("told by the node") {
     it->closed_by_node({ec::fenced, "", {}}, 0ms);
   }
-  SUBCASE("as an answer says") {
+  SUBCASE("told by an answer") {
     it->consider({ec::fenced, "", {}});
   }
   pass(60'000ms);
@@ -173,7 +175,8 @@ TEST_CASE_FIXTURE(connector_fixture, "a device that is fenced stays away") {
   CHECK(cluster.dialled.size() == 1);
 }
 
-TEST_CASE_FIXTURE(connector_fixture, "an answer about the session ends the connection; others do not") {
+TEST_CASE_FIXTURE(connector_fixture,
+                  "an error that concerns the session ends the connection, and other errors do not") {
   make().start();
   turn();
   it->consider({ec::not_leader, "", {}});
@@ -193,7 +196,7 @@ TEST_CASE_FIXTURE(connector_fixture, "an idle connection is kept alive") {
   CHECK(it->state().number == 1);
 }
 
-TEST_CASE_FIXTURE(connector_fixture, "a stop that waits in vain is over after the call timeout") {
+TEST_CASE_FIXTURE(connector_fixture, "a stop that gets no answer is over after the call timeout") {
   settings.call_timeout = 3'000ms;
   make().start();
   turn();
@@ -221,7 +224,7 @@ TEST_CASE_FIXTURE(connector_fixture, "a stop while it connects leaves nothing be
   CHECK(cluster.dialled.empty());
 }
 
-TEST_CASE_FIXTURE(connector_fixture, "a store that cannot keep a session's number ends the device") {
+TEST_CASE_FIXTURE(connector_fixture, "a device halts if its store cannot keep a session's number") {
   struct full_disk final : memory_store {
     session_number next_session(unix_ms) override {
       throw store_error{"The profile's database failed: full."};
@@ -238,7 +241,7 @@ TEST_CASE_FIXTURE(connector_fixture, "a store that cannot keep a session's numbe
 
 // --- becoming somebody -------------------------------------------------------------------------------------
 
-TEST_CASE_FIXTURE(connector_fixture, "a registration that reaches nobody ends with its deadline") {
+TEST_CASE_FIXTURE(connector_fixture, "a registration that reaches no node ends at its deadline") {
   settings.ask_timeout = 10'000ms;
   cluster.dead_ports = {1, 2, 3};
   enrolment enrol{timer, cluster, settings, store, who, chance, 0};
@@ -252,8 +255,7 @@ TEST_CASE_FIXTURE(connector_fixture, "a registration that reaches nobody ends wi
   CHECK(!who.registered());
 }
 
-TEST_CASE_FIXTURE(connector_fixture,
-                  "silent and dead seeds are passed over, and the code is asked for once") {
+TEST_CASE_FIXTURE(connector_fixture, "silent and dead seeds are skipped, and the code is asked for once") {
   cluster.dead_ports = {2};
   dial.silent = {1};
   enrolment enrol{timer, dial, settings, store, who, chance, 0};

@@ -33,7 +33,7 @@ TEST_CASE_FIXTURE(device_fixture,
   CHECK(seen.gaps.empty());
 }
 
-TEST_CASE_FIXTURE(device_fixture, "a heal that is refused is tried again") {
+TEST_CASE_FIXTURE(device_fixture, "a fetch of missing messages that is refused is tried again") {
   online();
   cluster.sync_refusals = 3;
   cluster.lost_seqs = {1};
@@ -43,7 +43,7 @@ TEST_CASE_FIXTURE(device_fixture, "a heal that is refused is tried again") {
   CHECK(seen.bodies() == numbers(2));
 }
 
-TEST_CASE_FIXTURE(device_fixture, "every delivery three times over is shown once") {
+TEST_CASE_FIXTURE(device_fixture, "a delivery that arrives three times is shown once") {
   online();
   cluster.deliver_times = 3;
   for (int i = 0; i < 20; ++i)
@@ -72,8 +72,9 @@ TEST_CASE_FIXTURE(device_fixture, "nothing is shown twice over reconnects and a 
   CHECK(store.history(talk, seq_no{0}, 100).size() == 30);
 }
 
-TEST_CASE_FIXTURE(device_fixture,
-                  "a cursor that the cluster does not know begins from the start, repeats hidden") {
+TEST_CASE_FIXTURE(
+    device_fixture,
+    "with a cursor that the cluster does not know the stream begins at its start, and repeats are hidden") {
   online();
   cluster.say(bob, talk, "0");
   REQUIRE(until([&] { return seen.messages.size() == 1; }));
@@ -98,7 +99,7 @@ TEST_CASE_FIXTURE(device_fixture, "acknowledgements are few, and the last one co
 }
 
 TEST_CASE_FIXTURE(device_fixture,
-                  "what was applied but not acknowledged is acknowledged by the next connection") {
+                  "what was applied but not acknowledged is acknowledged over the next connection") {
   settings.ack_every = 60'000ms;
   online();
   for (int i = 0; i < 3; ++i)
@@ -109,7 +110,7 @@ TEST_CASE_FIXTURE(device_fixture,
 }
 
 TEST_CASE_FIXTURE(device_fixture,
-                  "own messages between those of others are no gap, and one's own are not news") {
+                  "own messages between those of others are no gap, and are not shown as new") {
   auto& a = online();
   for (int i = 0; i < 10; ++i) {
     REQUIRE(a.send(talk, "mine").wait(io.waitScope));
@@ -121,7 +122,7 @@ TEST_CASE_FIXTURE(device_fixture,
   CHECK(store.history(talk, seq_no{0}, 100).size() == 20);
 }
 
-TEST_CASE_FIXTURE(device_fixture, "ticks only rise") {
+TEST_CASE_FIXTURE(device_fixture, "the ticks of a message only rise") {
   auto& a = online();
   REQUIRE(a.send(talk, "hello").wait(io.waitScope));
   cluster.raise(a.who().user, {talk, bob, seq_no{1}, seq_no{0}});
@@ -131,7 +132,8 @@ TEST_CASE_FIXTURE(device_fixture, "ticks only rise") {
   REQUIRE(until([&] { return seen.read == seq_no{1}; }));
 }
 
-TEST_CASE_FIXTURE(device_fixture, "what a person has read reaches the cluster, over a lost connection too") {
+TEST_CASE_FIXTURE(device_fixture,
+                  "what a person has read reaches the cluster, even if a connection is lost meanwhile") {
   auto& a = online();
   cluster.say(bob, talk, "0");
   REQUIRE(until([&] { return seen.messages.size() == 1; }));

@@ -7,8 +7,9 @@ using namespace parley::test;
 using kind = history_event::kind;
 using what = history_event::what;
 
-TEST_CASE_FIXTURE(device_fixture,
-                  "an answer that is lost with its connection is asked for again with the same id") {
+TEST_CASE_FIXTURE(
+    device_fixture,
+    "after an answer was lost with its connection, the message is sent again with the same id") {
   auto& a = online();
   cluster.store_then_cut = 2;
   const auto r = a.send(talk, "hello").wait(io.waitScope);
@@ -25,7 +26,7 @@ TEST_CASE_FIXTURE(device_fixture,
   CHECK(count(kind::ok, what::send) == 1);
 }
 
-TEST_CASE_FIXTURE(device_fixture, "a node that falls silent is left, and the message sent again elsewhere") {
+TEST_CASE_FIXTURE(device_fixture, "when a node falls silent, the message is sent again to another one") {
   settings.call_timeout = 50ms;
   auto& a = online();
   cluster.store_then_silence = 1;
@@ -36,7 +37,7 @@ TEST_CASE_FIXTURE(device_fixture, "a node that falls silent is left, and the mes
 }
 
 TEST_CASE_FIXTURE(device_fixture,
-                  "a client that dies mid-send sends again with the same id after its restart") {
+                  "a client that dies while it sends, sends again with the same id after its restart") {
   auto& a = online();
   cluster.store_then_silence = 1;
   auto never = a.send(talk, "hello");
@@ -52,7 +53,8 @@ TEST_CASE_FIXTURE(device_fixture,
   CHECK(store.waiting().empty());
 }
 
-TEST_CASE_FIXTURE(device_fixture, "conditions are waited out, in order, without a second message") {
+TEST_CASE_FIXTURE(device_fixture,
+                  "after a temporary error a message is sent again, in order and never twice") {
   auto& a = online();
   cluster.send_refusals = {ec::not_leader, ec::overloaded, ec::timed_out, ec::unavailable, ec::rate_limited};
   for (int i = 0; i < 10; ++i)
@@ -101,13 +103,13 @@ TEST_CASE_FIXTURE(device_fixture,
     CHECK(cluster.talk(talk)[static_cast<std::size_t>(i)].body == std::to_string(i));
 }
 
-TEST_CASE_FIXTURE(device_fixture, "a device that is fenced says so and stays away") {
+TEST_CASE_FIXTURE(device_fixture, "a device that is fenced reports it and does not connect again") {
   auto& a = online();
   const auto dialled = cluster.dialled.size();
-  SUBCASE("while it was connected") {
+  SUBCASE("fenced while it is connected") {
     cluster.close_all(ec::fenced, 0);
   }
-  SUBCASE("when it wants to come back: a new number would only disturb the other") {
+  SUBCASE("fenced when it reconnects, because a new session number would fence the other device") {
     cluster.resume_refusal = ec::fenced;
     a.disconnect();
   }
@@ -136,9 +138,8 @@ static void check_breaks(device_fixture& f, memory_store& full) {
   f.timer.afterDelay(30 * kj::MILLISECONDS).wait(f.io.waitScope);
 }
 
-TEST_CASE_FIXTURE(
-    device_fixture,
-    "a device that cannot keep the number of its session does not log in: it might give it again") {
+TEST_CASE_FIXTURE(device_fixture, "a device that cannot store the number of its session does not log in, "
+                                  "because it might use the number again") {
   struct full_disk final : memory_store {
     session_number next_session(unix_ms) override {
       throw store_error{"The profile's database failed: full."};
@@ -149,7 +150,7 @@ TEST_CASE_FIXTURE(
 }
 
 TEST_CASE_FIXTURE(device_fixture,
-                  "a device that cannot keep its resume token is broken, and tries no other node") {
+                  "a device that cannot store its resume token halts as broken, and tries no other node") {
   struct full_disk final : memory_store {
     void set_token(const std::string&) override { throw store_error{"The profile's database failed: full."}; }
   } full;
@@ -181,7 +182,9 @@ TEST_CASE_FIXTURE(device_fixture, "every attempt to log in has a higher number t
   CHECK(cluster.bad_proofs == 0); // it is signed
 }
 
-TEST_CASE_FIXTURE(device_fixture, "a node that drains sends us to the next one, and what waits goes on") {
+TEST_CASE_FIXTURE(
+    device_fixture,
+    "when a node drains, the device moves to the next one, and messages that wait are sent there") {
   auto& a = online();
   const auto first = a.state().at.port;
   cluster.close_all(ec::draining, 10);
@@ -191,13 +194,13 @@ TEST_CASE_FIXTURE(device_fixture, "a node that drains sends us to the next one, 
   CHECK(cluster.talk(talk).size() == 1);
 }
 
-TEST_CASE_FIXTURE(device_fixture, "dead seeds are passed over at once") {
+TEST_CASE_FIXTURE(device_fixture, "dead seeds are skipped at once") {
   cluster.dead_ports = {1, 2};
   auto& a = online();
   CHECK(a.state().at.port == 3);
 }
 
-TEST_CASE_FIXTURE(device_fixture, "a cluster that is down for a while is tried until it is back") {
+TEST_CASE_FIXTURE(device_fixture, "while a cluster is down the device tries until it is back") {
   auto& a = online();
   cluster.dead_ports = {1, 2, 3};
   cluster.cut_all();
@@ -209,11 +212,11 @@ TEST_CASE_FIXTURE(device_fixture, "a cluster that is down for a while is tried u
 }
 
 TEST_CASE_FIXTURE(device_fixture,
-                  "a login that is refused for good ends it; one that may work later does not") {
+                  "a login that is finally refused halts the device; one that may succeed later does not") {
   online();
   alice.reset();
   store.set_token({});
-  SUBCASE("for good") {
+  SUBCASE("finally") {
     cluster.login_refusal = ec::bad_signature;
     make().start();
     const auto r = alice->online().wait(io.waitScope);
@@ -230,7 +233,8 @@ TEST_CASE_FIXTURE(device_fixture,
   }
 }
 
-TEST_CASE_FIXTURE(device_fixture, "a token is used to resume, and one that is too old leads to a login") {
+TEST_CASE_FIXTURE(device_fixture,
+                  "a resume token is used to connect again, and one that is too old leads to a login") {
   auto& a = online();
   CHECK(cluster.logins == 1);
   a.disconnect();
@@ -241,8 +245,9 @@ TEST_CASE_FIXTURE(device_fixture, "a token is used to resume, and one that is to
   CHECK(cluster.bad_proofs == 0);
 }
 
-TEST_CASE_FIXTURE(device_fixture,
-                  "a wrong code registers nobody, and the right one then does with the same key") {
+TEST_CASE_FIXTURE(
+    device_fixture,
+    "a wrong code registers no device, and the right code then registers it with the same key") {
   make();
   const auto wrong = alice->register_device("+4911111111", "000000", "test").wait(io.waitScope);
   REQUIRE(!wrong);
@@ -256,7 +261,8 @@ TEST_CASE_FIXTURE(device_fixture,
   CHECK(!alice->register_device("+4911111111", "123456", "test").wait(io.waitScope)); // once is enough
 }
 
-TEST_CASE_FIXTURE(device_fixture, "an idle connection is kept alive, and a closed device answers everybody") {
+TEST_CASE_FIXTURE(device_fixture,
+                  "an idle connection is kept alive, and a device that is closed answers all callers") {
   settings.ping_every = 5ms;
   auto& a = online();
   REQUIRE(until([&] { return cluster.pings > 2; }));

@@ -25,7 +25,7 @@ void accept(inbox_applier& a, const inbox_applier::plan& p) {
 
 } // namespace
 
-TEST_CASE("a gap is found, and nothing is applied before it is healed") {
+TEST_CASE("a gap is found, and nothing is applied before it is filled") {
   inbox_applier a;
   a.advance(talk, seq_no{3});
   const std::vector<inbox_row> rows{row(3, 4), row(6, 7)};
@@ -37,7 +37,8 @@ TEST_CASE("a gap is found, and nothing is applied before it is healed") {
   CHECK(a.position(talk) == seq_no{3});
 }
 
-TEST_CASE("after healing, what the heal brought along is a repeat and the rest goes on") {
+TEST_CASE(
+    "after a gap was filled, rows that the fetch already brought are repeats, and the rest is applied") {
   inbox_applier a;
   a.advance(talk, seq_no{7});
   const std::vector<inbox_row> rows{row(3, 4), row(6, 7), row(7, 9)};
@@ -48,7 +49,7 @@ TEST_CASE("after healing, what the heal brought along is a repeat and the rest g
   CHECK(p.fresh[0] == 2);
 }
 
-TEST_CASE("a repeat inside one delivery and across deliveries is applied once") {
+TEST_CASE("a row that is repeated in one delivery or in several is applied once") {
   inbox_applier a;
   const std::vector<inbox_row> rows{row(0, 1), row(0, 1), row(1, 2)};
   auto p = a.decide(rows);
@@ -60,7 +61,7 @@ TEST_CASE("a repeat inside one delivery and across deliveries is applied once") 
   CHECK(p.repeats == 3);
 }
 
-TEST_CASE("seqs between prev and seq are one's own, and no gap") {
+TEST_CASE("seqs between `prev` and `seq` are the user's own messages, and no gap") {
   inbox_applier a;
   const std::vector<inbox_row> rows{row(0, 2), row(2, 9)};
   const auto p = a.decide(rows);
@@ -68,7 +69,7 @@ TEST_CASE("seqs between prev and seq are one's own, and no gap") {
   CHECK(p.fresh.size() == 2);
 }
 
-TEST_CASE("conversations do not disturb each other") {
+TEST_CASE("the positions of two conversations in one delivery are independent") {
   inbox_applier a;
   a.advance(other, seq_no{100});
   const std::vector<inbox_row> rows{row(0, 1), row(100, 101, other), row(1, 2), row(101, 102, other)};
@@ -80,7 +81,7 @@ TEST_CASE("conversations do not disturb each other") {
   CHECK(a.position(other) == seq_no{102});
 }
 
-TEST_CASE("a hole that may stay is passed over") {
+TEST_CASE("a gap that cannot be filled is passed over") {
   inbox_applier a;
   const std::vector<inbox_row> rows{row(5, 6)};
   CHECK(a.decide(rows).missing);

@@ -74,8 +74,9 @@ struct full_disk final : memory_store {
 
 } // namespace
 
-TEST_CASE_FIXTURE(receiver_fixture,
-                  "while a gap is being fetched, nothing after it is told or acknowledged") {
+TEST_CASE_FIXTURE(
+    receiver_fixture,
+    "while the messages of a gap are being fetched, nothing after it is shown or acknowledged") {
   make();
   online();
   auto taken = take({row(0, 1), row(3, 4)}, "c4");
@@ -109,14 +110,15 @@ TEST_CASE_FIXTURE(receiver_fixture, "a gap that cannot be closed is reported onc
   CHECK(seen.bodies() == std::vector<std::string>{"6"});
 }
 
-TEST_CASE_FIXTURE(receiver_fixture, "a store that fails ends the device; nothing is told or acknowledged") {
+TEST_CASE_FIXTURE(receiver_fixture,
+                  "if the store fails, the device halts, and nothing is shown or acknowledged") {
   full_disk full;
   make(full);
   online();
-  SUBCASE("at a delivery") {
+  SUBCASE("while it stores a delivery") {
     deliver({row(0, 1)}, "c1");
   }
-  SUBCASE("at a page that closes a gap") {
+  SUBCASE("while it stores a page that fills a gap") {
     auto taken = take({row(1, 2)}, "c2");
     turn();
     heal(0, 1);
@@ -127,8 +129,9 @@ TEST_CASE_FIXTURE(receiver_fixture, "a store that fails ends the device; nothing
   CHECK(session->acks.empty());
 }
 
-TEST_CASE_FIXTURE(receiver_fixture,
-                  "one acknowledgement is under way; the next covers all that came meanwhile") {
+TEST_CASE_FIXTURE(
+    receiver_fixture,
+    "one acknowledgement is under way at a time; the next one covers all that arrived meanwhile") {
   make();
   online();
   deliver({row(0, 1)}, "c1");
@@ -148,7 +151,7 @@ TEST_CASE_FIXTURE(receiver_fixture,
   CHECK(store.where().acknowledged == "c9");
 }
 
-TEST_CASE_FIXTURE(receiver_fixture, "an acknowledgement that is refused for now is made again, later") {
+TEST_CASE_FIXTURE(receiver_fixture, "an acknowledgement that is refused for now is sent again later") {
   make();
   online();
   deliver({row(0, 1)}, "c1");
@@ -161,7 +164,7 @@ TEST_CASE_FIXTURE(receiver_fixture, "an acknowledgement that is refused for now 
   CHECK(acked(1) == "c1");
 }
 
-TEST_CASE_FIXTURE(receiver_fixture, "a place that the cluster does not want is not offered again") {
+TEST_CASE_FIXTURE(receiver_fixture, "a cursor that the cluster refuses is not offered again") {
   make();
   online();
   deliver({row(0, 1)}, "c1");
@@ -171,7 +174,7 @@ TEST_CASE_FIXTURE(receiver_fixture, "a place that the cluster does not want is n
   CHECK(in->idle());
 }
 
-TEST_CASE_FIXTURE(receiver_fixture, "a store that cannot keep an acknowledgement ends the device") {
+TEST_CASE_FIXTURE(receiver_fixture, "a device halts if its store cannot keep an acknowledgement") {
   struct forgetful final : memory_store {
     void acknowledged(const cursor&) override { throw store_error{"The profile's database failed: full."}; }
   } full;
@@ -183,7 +186,8 @@ TEST_CASE_FIXTURE(receiver_fixture, "a store that cannot keep an acknowledgement
   CHECK(host.now.state == link_state::broken);
 }
 
-TEST_CASE_FIXTURE(receiver_fixture, "what one connection could not acknowledge, the next one does") {
+TEST_CASE_FIXTURE(receiver_fixture,
+                  "what could not be acknowledged over one connection is acknowledged over the next") {
   make();
   online();
   deliver({row(0, 1)}, "c1");
@@ -194,8 +198,9 @@ TEST_CASE_FIXTURE(receiver_fixture, "what one connection could not acknowledge, 
   CHECK(acked(0) == "c1");
 }
 
-TEST_CASE_FIXTURE(receiver_fixture,
-                  "a stream begins at the place of the store, or at none if that is unknown") {
+TEST_CASE_FIXTURE(
+    receiver_fixture,
+    "a stream begins at the store's cursor, or at its start if the cluster does not know that") {
   make();
   online();
   deliver({row(0, 1)}, "c1");
@@ -207,20 +212,20 @@ TEST_CASE_FIXTURE(receiver_fixture,
   turn();
   REQUIRE(session->receives.size() == 2);
   CHECK(session->received_from[1].empty());
-  SUBCASE("refused there as well, the connection ends") {
+  SUBCASE("refused at its start as well, the connection ends") {
     session->receives[1].refuse(ec::bad_cursor);
     turn();
     CHECK(session->receives.size() == 2);
     CHECK(host.current->why().code == ec::bad_cursor);
   }
-  SUBCASE("accepted, repeats are hidden") {
+  SUBCASE("accepted at its start, repeats are hidden") {
     session->receives[1].accept();
     deliver({row(0, 1), row(1, 2)}, "c2");
     CHECK(seen.bodies() == std::vector<std::string>{"1", "2"});
   }
 }
 
-TEST_CASE_FIXTURE(receiver_fixture, "a delivery over a connection that was replaced is not taken") {
+TEST_CASE_FIXTURE(receiver_fixture, "a delivery over a connection that was replaced is ignored") {
   make();
   online();
   auto old = session->receivers[0];
@@ -237,7 +242,8 @@ TEST_CASE_FIXTURE(receiver_fixture, "a delivery over a connection that was repla
   first = nullptr;
 }
 
-TEST_CASE_FIXTURE(receiver_fixture, "a node that closes the connection is passed on to the host") {
+TEST_CASE_FIXTURE(receiver_fixture,
+                  "the reason for which a node closes the connection is passed on to the host") {
   make();
   online();
   auto port = session->receivers[0];
@@ -248,7 +254,7 @@ TEST_CASE_FIXTURE(receiver_fixture, "a node that closes the connection is passed
   CHECK(host.closed == std::vector<ec>{ec::draining});
 }
 
-TEST_CASE_FIXTURE(receiver_fixture, "what a person has read is told once, and again while that may help") {
+TEST_CASE_FIXTURE(receiver_fixture, "what a person has read is sent once, and again while that may succeed") {
   make();
   online();
   in->ack_read(talk, seq_no{3});
@@ -266,7 +272,7 @@ TEST_CASE_FIXTURE(receiver_fixture, "what a person has read is told once, and ag
   SUBCASE("accepted") {
     session->reads[1].accept();
   }
-  SUBCASE("refused for good") {
+  SUBCASE("finally refused") {
     session->reads[1].refuse(ec::not_a_member);
   }
   pass(10'000ms);
@@ -333,14 +339,14 @@ TEST_CASE_FIXTURE(receiver_fixture, "a halted device answers those who wait unti
 }
 
 TEST_CASE_FIXTURE(receiver_fixture,
-                  "a device that is streamed to fetches nothing; one that pulls is answered") {
-  SUBCASE("streamed to") {
+                  "a device that receives a stream does not fetch; one that pulls is answered") {
+  SUBCASE("it receives a stream") {
     make();
     online();
     auto fetched = in->sync_inbox();
     CHECK(get(fetched).error().code == ec::bad_request);
   }
-  SUBCASE("pulls, and the session is silent") {
+  SUBCASE("it pulls, and the session is silent") {
     settings.how = intake::pull;
     make();
     online();

@@ -16,7 +16,7 @@ constexpr conversation_id talk{1, 2};
 
 // --- which node, and when ----------------------------------------------------------------------------------
 
-TEST_CASE("a round tries every seed once, and a pause follows a round that fails") {
+TEST_CASE("every seed is tried once in a round, and a pause follows a round that fails") {
   dice chance{1};
   reconnect_rules rules{3, 1, {100ms, 1'000ms}, 5s};
   CHECK(rules.pause() == 0ms); // the first round begins at once
@@ -28,7 +28,7 @@ TEST_CASE("a round tries every seed once, and a pause follows a round that fails
   CHECK(rules.pause() <= 100ms);
 }
 
-TEST_CASE("rounds that fail again and again are apart, up to the highest ceiling") {
+TEST_CASE("the pauses between rounds that fail grow up to the highest ceiling") {
   dice chance{7};
   reconnect_rules rules{1, 0, {100ms, 1'000ms}, 5s};
   auto longest = 0ms;
@@ -53,7 +53,7 @@ TEST_CASE("after a loss the next seed is first, and the whole round is tried aga
   CHECK(!rules.failed(chance));
 }
 
-TEST_CASE("only a connection that lasted begins at the lowest ceiling again") {
+TEST_CASE("only after a connection that lasted do pauses begin at the lowest ceiling again") {
   dice chance{3};
   reconnect_rules rules{1, 0, {1ms, 1'000'000ms}, 5s};
   for (int n = 0; n < 20; ++n)
@@ -66,7 +66,7 @@ TEST_CASE("only a connection that lasted begins at the lowest ceiling again") {
   CHECK(rules.pause() <= 1ms);
 }
 
-TEST_CASE("the advice of a node replaces the pause, once") {
+TEST_CASE("a pause that a node asks for replaces the device's own, once") {
   dice chance{3};
   reconnect_rules rules{1, 0, {1ms, 2ms}, 5s};
   rules.connected(0s);
@@ -103,7 +103,7 @@ TEST_CASE("the pause grows with the attempts, stays bounded, and is never below 
   CHECK(rules.refused({ec::rate_limited, "", 9'000ms}, 1, chance).pause == 9'000ms);
 }
 
-TEST_CASE("a node is left after so many refusals in a row of a kind that another may not have") {
+TEST_CASE("a node is left after several refusals in a row of a kind that another node may not have") {
   dice chance{1};
   resend_rules rules{{50ms, 2'000ms}, 3, true};
   const auto leave = [&](ec why) { return rules.refused(refuse(why), 1, chance).leave; };
@@ -122,7 +122,8 @@ TEST_CASE("a node is left after so many refusals in a row of a kind that another
 
 // --- acknowledging -----------------------------------------------------------------------------------------
 
-TEST_CASE("the first message is acknowledged at once, what follows after a while, many at once") {
+TEST_CASE("the first message is acknowledged at once, and those that follow are acknowledged together after "
+          "a while") {
   delivery_acks acks{200ms, 5};
   CHECK(acks.idle());
   CHECK(!acks.begin(0ms));
@@ -142,7 +143,7 @@ TEST_CASE("the first message is acknowledged at once, what follows after a while
   CHECK(acks.next(3, 1'070ms).what == step::now);
 }
 
-TEST_CASE("rows that are no messages are in no hurry") {
+TEST_CASE("rows that are no messages are acknowledged later") {
   delivery_acks acks{200ms, 5};
   acks.advance("1", 0);
   const auto next = acks.next(0, 1s);
@@ -150,7 +151,7 @@ TEST_CASE("rows that are no messages are in no hurry") {
   CHECK(next.due == 1'200ms);
 }
 
-TEST_CASE("one acknowledgement is under way at a time, and a lost one is made again") {
+TEST_CASE("one acknowledgement is under way at a time, and a lost one is sent again") {
   delivery_acks acks{200ms, 5};
   acks.advance("1", 1);
   CHECK(acks.begin(0ms) == "1");
@@ -176,7 +177,8 @@ TEST_CASE("a timer that was lost with its connection can be set again") {
   CHECK(acks.next(0, 2s).what == step::at_due);
 }
 
-TEST_CASE("what was read is told once per position, the newest, one call per conversation at a time") {
+TEST_CASE(
+    "of what was read only the newest position is sent, once, with one call per conversation at a time") {
   read_marks reads;
   CHECK(reads.idle());
   CHECK(reads.news(talk, seq_no{3}));

@@ -22,7 +22,7 @@ std::uint64_t take(send_lanes& lanes, instant at = 0ns) {
 
 } // namespace
 
-TEST_CASE("with a window of one, the second message leaves only after the first has an outcome") {
+TEST_CASE("with a window of one, the second message is sent only after the first has an outcome") {
   send_lanes lanes{1};
   lanes.add(out(1));
   lanes.add(out(2));
@@ -56,7 +56,7 @@ TEST_CASE("a lane that waits does not hold up another") {
   CHECK(take(lanes) == 2);
 }
 
-TEST_CASE("a lost connection puts everything in flight back, in order and at once") {
+TEST_CASE("when a connection is lost, everything in flight is queued again at once, in order") {
   send_lanes lanes{3};
   for (std::uint64_t n = 1; n <= 4; ++n)
     lanes.add(out(n));
@@ -74,7 +74,7 @@ TEST_CASE("a lost connection puts everything in flight back, in order and at onc
   CHECK(take(lanes) == 3);
 }
 
-TEST_CASE("an outcome that comes twice, or for nobody, changes nothing") {
+TEST_CASE("an outcome that arrives twice, or for an unknown message, changes nothing") {
   send_lanes lanes{1};
   lanes.add(out(1));
   CHECK(take(lanes) == 1);

@@ -75,7 +75,8 @@ TEST_CASE_FIXTURE(sender_fixture, "nothing is sent on a connection that has ende
   CHECK(session->sends.empty());
 }
 
-TEST_CASE_FIXTURE(sender_fixture, "what an earlier life has kept is sent when there is a connection") {
+TEST_CASE_FIXTURE(sender_fixture,
+                  "messages that were kept before a restart are sent when there is a connection") {
   store.enqueue(talk, "one");
   store.enqueue(talk, "two");
   make();
@@ -87,7 +88,9 @@ TEST_CASE_FIXTURE(sender_fixture, "what an earlier life has kept is sent when th
   CHECK(asked() == std::vector<std::uint64_t>{1, 2});
 }
 
-TEST_CASE_FIXTURE(sender_fixture, "a condition is waited out with the same counter, and nothing overtakes") {
+TEST_CASE_FIXTURE(
+    sender_fixture,
+    "after a temporary error a message is sent again with the same counter, and no message overtakes it") {
   make();
   online();
   REQUIRE(out->post(talk, "one"));
@@ -101,7 +104,7 @@ TEST_CASE_FIXTURE(sender_fixture, "a condition is waited out with the same count
   CHECK(seen.failed.empty());
 }
 
-TEST_CASE_FIXTURE(sender_fixture, "a final refusal is reported once, and the next message leaves") {
+TEST_CASE_FIXTURE(sender_fixture, "a final refusal is reported once, and the next message is sent") {
   make();
   online();
   auto first = out->send(talk, "one");
@@ -117,7 +120,7 @@ TEST_CASE_FIXTURE(sender_fixture, "a final refusal is reported once, and the nex
   CHECK(asked() == std::vector<std::uint64_t>{1, 2});
 }
 
-TEST_CASE_FIXTURE(sender_fixture, "a refusal of the session keeps the message and is told to the host") {
+TEST_CASE_FIXTURE(sender_fixture, "if the session is refused, the message is kept and the host is told") {
   make();
   online();
   REQUIRE(out->post(talk, "one"));
@@ -136,7 +139,8 @@ TEST_CASE_FIXTURE(sender_fixture, "a refusal of the session keeps the message an
   CHECK(store.waiting().size() == 1);
 }
 
-TEST_CASE_FIXTURE(sender_fixture, "a full outbox and a body above the bound are refused and not kept") {
+TEST_CASE_FIXTURE(sender_fixture,
+                  "a message is refused and not kept if the outbox is full or its body is above the bound") {
   settings.outbox_messages_max = 2;
   make();
   const auto big = out->post(talk, std::string(body_bytes_max + 1, 'x'));
@@ -183,7 +187,7 @@ TEST_CASE_FIXTURE(sender_fixture, "a node that refuses again and again is left, 
 }
 
 TEST_CASE_FIXTURE(sender_fixture,
-                  "a halted device answers those who wait, keeps their messages, takes no more") {
+                  "a halted device answers the callers that wait, keeps their messages and accepts no more") {
   make();
   online();
   auto promise = out->send(talk, "hello");
@@ -198,7 +202,8 @@ TEST_CASE_FIXTURE(sender_fixture,
   CHECK(out->post(talk, "more").error().code == ec::fenced);
 }
 
-TEST_CASE_FIXTURE(sender_fixture, "a store that cannot keep an outcome ends the device and reports nothing") {
+TEST_CASE_FIXTURE(sender_fixture,
+                  "if the store cannot keep an outcome, the device halts and reports nothing") {
   struct full_disk final : memory_store {
     void sent(const message&) override { throw store_error{"The profile's database failed: full."}; }
     void failed(std::uint64_t, ec) override { throw store_error{"The profile's database failed: full."}; }
@@ -220,7 +225,7 @@ TEST_CASE_FIXTURE(sender_fixture, "a store that cannot keep an outcome ends the 
   CHECK(seen.failed.empty());
 }
 
-TEST_CASE_FIXTURE(sender_fixture, "settled waits for the last outcome") {
+TEST_CASE_FIXTURE(sender_fixture, "`settled` waits for the last outcome") {
   make();
   online();
   REQUIRE(out->post(talk, "one"));

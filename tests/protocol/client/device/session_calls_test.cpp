@@ -26,7 +26,7 @@ TEST_CASE_FIXTURE(calls_fixture, "without a session a call ends at its deadline"
   CHECK(get(list).error().code == ec::unavailable);
 }
 
-TEST_CASE_FIXTURE(calls_fixture, "a halted device asks nothing") {
+TEST_CASE_FIXTURE(calls_fixture, "a halted device makes no call") {
   connect();
   host.halt(link_state::fenced, refuse(ec::fenced));
   auto list = calls->conversations({}, 10);
@@ -34,8 +34,9 @@ TEST_CASE_FIXTURE(calls_fixture, "a halted device asks nothing") {
   CHECK(session->lists.empty());
 }
 
-TEST_CASE_FIXTURE(calls_fixture,
-                  "a condition is asked again, not before the advised time, until the deadline") {
+TEST_CASE_FIXTURE(
+    calls_fixture,
+    "after a temporary error a call is made again, not before the advised time, until its deadline") {
   host.last = {ec::draining, "The node is stopping.", {}};
   connect();
   auto list = calls->conversations({}, 10);
@@ -97,7 +98,7 @@ TEST_CASE_FIXTURE(calls_fixture, "a call whose connection is lost is made again 
   CHECK(get(list));
 }
 
-TEST_CASE_FIXTURE(calls_fixture, "calls that are destroyed reject what was asked of them") {
+TEST_CASE_FIXTURE(calls_fixture, "calls that are destroyed reject the promises that they gave") {
   connect();
   auto list = calls->conversations({}, 10);
   turn();

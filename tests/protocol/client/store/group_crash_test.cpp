@@ -324,7 +324,7 @@ bool dies_at(std::size_t n, bool power, bool sends_first = false) {
 
 } // namespace
 
-TEST_CASE("a device killed at any write uses no key twice and loses nothing that was said to it") {
+TEST_CASE("a device killed at any write uses no key twice and loses no message that was sent to it") {
   std::size_t n = 1;
   while (dies_at(n, false))
     ++n;
@@ -340,7 +340,7 @@ TEST_CASE("a device whose machine loses power at any write uses no key twice and
   CHECK(n > 100);
 }
 
-TEST_CASE("a device that sends before it keeps is caught when it is killed" * doctest::should_fail()) {
+TEST_CASE("a device that sends before it stores is caught when it is killed" * doctest::should_fail()) {
   for (std::size_t n = 1; n < 120; ++n)
     dies_at(n, false, true);
 }

@@ -38,7 +38,8 @@ bool says(const std::string& sentence, std::string_view what) {
 
 } // namespace
 
-TEST_CASE("a database without its key is refused with the file that is wanted, and no other key is made") {
+TEST_CASE(
+    "a database without its key is refused with the name of the key's file, and no other key is created") {
   scratch_directory s;
   sqlite_store{s.path()}.enqueue(talk, "hello");
   fs::rename(s.path() / "key", s.path() / "elsewhere");
@@ -67,7 +68,7 @@ TEST_CASE("a profile that an older parley left unencrypted is refused with a sen
   CHECK(says(refusal(s.path()), "older parley"));
 }
 
-TEST_CASE("what a process left that died while it made the profile does not stand in the way") {
+TEST_CASE("what a process that died while it created the profile left behind does not block a new attempt") {
   scratch_directory s;
   write(s.path() / "key.new", "half a k");
   write(s.path() / "parley.db", "");

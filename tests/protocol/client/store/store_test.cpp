@@ -60,7 +60,7 @@ TEST_CASE("a client killed between keeping a message and sending it finds it aga
   CHECK(waiting[1].conversation == talk);
 }
 
-TEST_CASE("a counter is never given out twice, not even when its message is long gone") {
+TEST_CASE("a counter is never used twice, not even when its message was deleted long ago") {
   scratch_directory s;
   in_a_killed_process([&] {
     sqlite_store store{s.path()};
@@ -72,7 +72,7 @@ TEST_CASE("a counter is never given out twice, not even when its message is long
   CHECK(store.enqueue(talk, "two").counter == 2);
 }
 
-TEST_CASE("a session's number is never given out twice, not even by a client killed before it could use it") {
+TEST_CASE("a session's number is never used twice, not even by a client killed before it could use it") {
   scratch_directory s;
   const unix_ms clock{1'700'000'000'000};
   in_a_killed_process([&] {
@@ -109,7 +109,7 @@ TEST_CASE("a profile of a newer version is refused with a sentence and left as i
   CHECK(sqlite_store{s.path(), key}.waiting().size() == 1);
 }
 
-TEST_CASE("a profile that was written before versions were gets one and keeps what it holds") {
+TEST_CASE("a profile that was written before profiles had versions gets one and keeps what it holds") {
   scratch_directory s;
   const mls::secret key{mls::view_of(std::string(32, 'k'))};
   sqlite_store{s.path(), key}.enqueue(talk, "kept");
@@ -118,7 +118,7 @@ TEST_CASE("a profile that was written before versions were gets one and keeps wh
   CHECK(database{s.path() / "parley.db", key}.version() == 1);
 }
 
-TEST_CASE("a delivery is kept whole: messages, positions, watermarks and cursor") {
+TEST_CASE("a delivery is stored as a whole: messages, positions, watermarks and cursor") {
   scratch_directory s;
   {
     sqlite_store store{s.path()};
@@ -143,7 +143,7 @@ TEST_CASE("a delivery is kept whole: messages, positions, watermarks and cursor"
   CHECK(store.history(talk, seq_no{0}, 10).front() == placed(4, 9));
 }
 
-TEST_CASE("an identity survives, key and all") {
+TEST_CASE("an identity and its key are kept across a restart") {
   scratch_directory s;
   identity who;
   who.user = user_id{~0ULL};
@@ -165,7 +165,8 @@ TEST_CASE("an identity survives, key and all") {
          std::filesystem::perms::others_all) == std::filesystem::perms::none);
 }
 
-TEST_CASE("what begins after a commit is a transaction of its own, though the first one's scope goes on") {
+TEST_CASE(
+    "what begins after a commit is a transaction of its own, although the first one's scope has not ended") {
   scratch_directory s;
   sqlite_store store{s.path()};
   auto first = store.begin();
@@ -178,7 +179,7 @@ TEST_CASE("what begins after a commit is a transaction of its own, though the fi
   CHECK(store.waiting().size() == 1);
 }
 
-TEST_CASE("what belongs together is kept whole or not at all, parts of groups and messages") {
+TEST_CASE("parts of groups and messages that belong together are stored as a whole or not at all") {
   scratch_directory s;
   const auto group = mls::view_of("a group"), value = mls::view_of("a key");
   {
@@ -214,7 +215,7 @@ TEST_CASE("what belongs together is kept whole or not at all, parts of groups an
   CHECK(group_parts{store, mls::view_of("another")}.names("")->empty());
 }
 
-TEST_CASE("a group of any id does not meet the device's own parts, and its rows do not grow with it") {
+TEST_CASE("the rows of a group with any id are apart from the device's own, and do not grow with the id") {
   scratch_directory s;
   sqlite_store store{s.path()};
   auto own = group_parts::of_device(store);
@@ -231,7 +232,7 @@ TEST_CASE("a group of any id does not meet the device's own parts, and its rows 
   CHECK(std::filesystem::file_size(s.path() / "parley.db-wal") < 10'000'000);
 }
 
-TEST_CASE("what the database could not keep cannot be committed by who did not look") {
+TEST_CASE("a transaction with a write that failed cannot be committed, even if the failure was not checked") {
   scratch_directory s;
   const mls::secret key{mls::view_of(std::string(32, 'k'))};
   sqlite_store store{s.path(), key};
@@ -271,7 +272,7 @@ TEST_CASE_TEMPLATE_DEFINE("what both stores promise", Store, both) {
     store->forget(o.counter);
     CHECK(store->failures().empty());
   }
-  SUBCASE("one seq is one message: the first stays") {
+  SUBCASE("of two messages with one seq the first is kept") {
     store->sent(placed(1, 1, "first"));
     const auto again = placed(1, 2, "second");
     applied_batch batch;
@@ -306,7 +307,7 @@ TEST_CASE_TEMPLATE_DEFINE("what both stores promise", Store, both) {
     CHECK(store->next_session(unix_ms{1'000}) == session_number{1'001});
     CHECK(store->next_session(unix_ms{999}) == session_number{1'002});
   }
-  SUBCASE("an empty body is a body") {
+  SUBCASE("an empty body is kept as a body") {
     store->enqueue(talk, "");
     REQUIRE(store->waiting().size() == 1);
     CHECK(store->waiting().front().body->empty());

@@ -185,7 +185,7 @@ TEST_CASE("two people register, write, read and see each tick") {
   o = n.parley("alice", "--json conversations");
   CHECK(o.text.find("\"last\":3") != std::string::npos);
 
-  SUBCASE("in a chat") {
+  SUBCASE("they talk in a chat") {
     // Bob answers when he has been shown her last word; Alice's chat ends once all she wrote was read.
     const auto seen = n.dir + "/bob.out";
     std::thread bob{[&] {

@@ -20,7 +20,7 @@ TEST_CASE("a page of metrics is read past comments, labels with braces and space
   CHECK(!page.sum("HELP"));
 }
 
-TEST_CASE("a quantile is of what came since, and within its bucket") {
+TEST_CASE("a quantile is that of the values since the last page, and lies within its bucket") {
   const metrics_text before{"h_bucket{le=\"1\"} 100\nh_bucket{le=\"2\"} 100\nh_bucket{le=\"+Inf\"} 100\n"};
   const metrics_text now{"h_bucket{le=\"1\"} 100\nh_bucket{le=\"2\"} 108\nh_bucket{le=\"+Inf\"} 110\n"};
   CHECK(now.quantile("h", 0.4, before) == 1.5);
@@ -30,7 +30,7 @@ TEST_CASE("a quantile is of what came since, and within its bucket") {
   CHECK(!now.quantile("nothing", 0.5, before));
 }
 
-TEST_CASE("bytes that are no text do not reach a terminal, and control characters cannot move its cursor") {
+TEST_CASE("bytes that are no text do not reach a terminal, nor do control characters that move its cursor") {
   CHECK(!is_utf8("\xff"));
   CHECK(!is_utf8("\xc0\xaf"));         // overlong
   CHECK(!is_utf8("\xed\xa0\x80"));     // half of a pair
