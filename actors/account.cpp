@@ -30,7 +30,7 @@ void handle(self_ptr self, routed_call c, answers& out) {
                  [&](const core::find_device&) { read_fresh(self, st, std::move(c)); },
                  [&](const core::find_phone&) { read_fresh(self, st, std::move(c)); },
                  [&](const core::served_elsewhere<resident_kind::account> auto&) {
-                   out.refuse(c, ec::internal); // resident_of sends it to somebody else
+                   out.refuse(c, ec::internal); // resident_of names another resident for it
                  },
              },
              c.what);
@@ -69,7 +69,7 @@ account_actor::behavior_type account(self_ptr self, residence at) {
       [self](result_batch& batch) {
         take_results(self, batch, [self](result& r, answers& out) { finish(self->state, r, out); });
       },
-      [](inbox_arrival&) {}, // inboxes' alone
+      [](inbox_arrival&) {}, // only inboxes get them
       [self](atom::sweep) { passivate_if_idle(self, self->state, false); },
       [self](atom::stop) { stop(self); },
   };

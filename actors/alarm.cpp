@@ -10,7 +10,7 @@ namespace {
 
 struct alarm_state {
   static inline const char* name = "alarm";
-  std::multimap<alarm_clock::time_point, caf::weak_actor_ptr> waiting; ///< bounded by the actors there are
+  std::multimap<alarm_clock::time_point, caf::weak_actor_ptr> waiting; ///< at most a few per actor
   bool ticking = false;
 };
 

@@ -8,7 +8,7 @@
 namespace parley {
 namespace {
 
-/// The newest mark of one member that is not written yet, and who waits for it.
+/// The newest mark of one member that is not written yet, and the calls that wait for it.
 struct pending_mark {
   seq_no read{};
   std::vector<routed_call> askers;
@@ -17,11 +17,13 @@ struct pending_mark {
 struct conversation_state : resident_state {
   static inline const char* name = "conversation";
   conversation_id id;
-  conversation_head head; ///< members never leave a direct conversation, so a positive finding stays true
+  conversation_head
+      head; ///< members never leave a direct conversation, so who was found here is still a member
   core::token_bucket bucket{1, std::chrono::seconds{1}};
   std::unordered_map<std::uint64_t, pending_mark> marks; ///< by user
   std::optional<std::chrono::steady_clock::time_point> marks_written_at;
-  std::unordered_map<std::uint64_t, std::vector<routed_call>> marked; ///< by ticket: written together
+  std::unordered_map<std::uint64_t, std::vector<routed_call>>
+      marked; ///< by ticket: the calls written with its own
 };
 
 using self_ptr = conversation_actor::stateful_pointer<conversation_state>;
@@ -32,7 +34,7 @@ bool is_member(const conversation_head& head, user_id user) {
 
 enum class view { old, fresh };
 
-/// True if `user` may speak here. A "no" is only final in a fresh view.
+/// Whether `user` may send here. A "no" is final only in a fresh view.
 bool admit(conversation_state& st, user_id user, view of) {
   auto& reader = *st.at.reader;
   if (!is_member(st.head, user))
@@ -55,7 +57,7 @@ void propose_submission(self_ptr self, routed_call c) {
 void submit(self_ptr self, routed_call c, answers& out) {
   auto& st = self->state;
   const auto& what = std::get<core::submit>(c.what).what;
-  if (!st.bucket.take(self->clock().now())) { // a retry is answered before any limit
+  if (!st.bucket.take(self->clock().now())) { // a retry is answered even above the limit
     if (auto first = st.at.reader->find_retry(st.at.shard, what))
       out.answer<core::submit>(c, *first);
     else
@@ -100,7 +102,7 @@ void mark_read(self_ptr self, routed_call c, answers& out) {
   }
   mark.read = std::max(mark.read, what.upto);
   mark.askers.push_back(std::move(c));
-  // the first at once, those that follow within a second with the sweep
+  // The first mark is written at once, and those that follow within a second are written by the sweep.
   if (!st.marks_written_at || self->clock().now() >= *st.marks_written_at + st.at.config.sweep_every)
     write_marks(self);
 }
@@ -124,13 +126,13 @@ void handle(self_ptr self, routed_call c, answers& out) {
                  [&](const core::mark_read&) { mark_read(self, std::move(c), out); },
                  [&](const core::sync_conversation&) { read_fresh(self, st, std::move(c)); },
                  [&](const core::served_elsewhere<resident_kind::conversation> auto&) {
-                   out.refuse(c, ec::internal); // resident_of sends it to somebody else
+                   out.refuse(c, ec::internal); // resident_of names another resident for it
                  },
              },
              c.what);
 }
 
-/// A fresh read was answered: what could not be decided before can be now.
+/// The fresh read for `c` was answered, so what an old view left undecided can be decided now.
 void decide_fresh(self_ptr self, routed_call c, answers& out) {
   auto& st = self->state;
   std::visit(overloaded{
@@ -149,7 +151,7 @@ void decide_fresh(self_ptr self, routed_call c, answers& out) {
                  [&](const core::sync_conversation& x) {
                    out.answer<core::sync_conversation>(c, st.at.reader->page(st.at.shard, x));
                  },
-                 [&](const core::open_conversation&) { out.refuse(c, ec::internal); }, // reads nothing
+                 [&](const core::open_conversation&) { out.refuse(c, ec::internal); }, // never reads
                  [&](const core::served_elsewhere<resident_kind::conversation> auto&) {
                    out.refuse(c, ec::internal);
                  },
@@ -157,7 +159,7 @@ void decide_fresh(self_ptr self, routed_call c, answers& out) {
              c.what);
 }
 
-/// A proposal was applied: `outcome` answers `c`, and `also` where several calls were written together.
+/// A proposal was applied: `outcome` answers `c`, and `also`, the calls that were written with it.
 void answer_applied(const conversation_state& st, const routed_call& c, const core::outcome& outcome,
                     const std::vector<routed_call>& also, answers& out) {
   std::visit(
@@ -173,7 +175,7 @@ void answer_applied(const conversation_state& st, const routed_call& c, const co
             for (const auto& other : also)
               out.answer<core::mark_read>(other, d);
           },
-          [&](const core::sync_conversation&) { out.refuse(c, ec::internal); }, // proposes nothing
+          [&](const core::sync_conversation&) { out.refuse(c, ec::internal); }, // never proposes
           [&](const core::served_elsewhere<resident_kind::conversation> auto&) {
             out.refuse(c, ec::internal);
           },
@@ -208,7 +210,7 @@ conversation_actor::behavior_type conversation(self_ptr self, residence at) {
       [self](result_batch& batch) {
         take_results(self, batch, [self](result& r, answers& out) { finish(self, r, out); });
       },
-      [](inbox_arrival&) {}, // inboxes' alone
+      [](inbox_arrival&) {}, // only inboxes get them
       [self](atom::sweep) {
         write_marks(self);
         passivate_if_idle(self, self->state, false);

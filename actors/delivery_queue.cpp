@@ -53,7 +53,7 @@ std::vector<core::outgoing_row> delivery_queue::take(std::size_t rows_max, std::
   if (first_ == rows_.size()) {
     first_ = 0;
     if (rows_.capacity() > 64)
-      std::vector<core::outgoing_row>{}.swap(rows_); // idle connections hold nothing
+      std::vector<core::outgoing_row>{}.swap(rows_); // an idle connection keeps no memory
     else
       rows_.clear();
   }

@@ -10,21 +10,21 @@ namespace {
 
 struct live_device {
   core::connection_ref connection;
-  session_number session{}; ///< of the newest connection; it stays when that leaves
-  bool live = false;        ///< has all that is stored: new rows are pushed
-  inbox_pos last{};         ///< pushed or paged up to here
-  inbox_pos acked{};        ///< reported by the device, not all of it written yet
-  inbox_pos written{};      ///< proposed
+  session_number session{}; ///< of the newest connection; kept when that detaches
+  bool live = false;        ///< it has all stored rows, and new ones are pushed to it
+  inbox_pos last{};         ///< rows up to here were pushed or sent in pages
+  inbox_pos acked{};        ///< as the device reported; may not be written yet
+  inbox_pos written{};      ///< as it was proposed
   std::optional<std::chrono::steady_clock::time_point> written_at;
 };
 
 struct inbox_state : resident_state {
   static inline const char* name = "inbox";
   user_id user{};
-  /// The newest row that is known. A page that ends before it was read before its commit; an acknowledgement
-  /// beyond it is of something that may not exist.
+  /// The newest row that is known. A page that ends before it was read before that row's commit. What an
+  /// acknowledgement beyond it names may not exist.
   inbox_pos arrived{};
-  std::map<std::uint64_t, live_device> devices; ///< few, and an inbox with one keeps no buckets
+  std::map<std::uint64_t, live_device> devices; ///< few: an inbox with one device has no hash buckets
 };
 
 using self_ptr = inbox_actor::stateful_pointer<inbox_state>;
@@ -53,8 +53,8 @@ bool take_over(inbox_state& st, device_id device, const core::connection_ref& re
 
 enum class when { due, now };
 
-/// The first at once, those that follow within `sweep_every` together with a later sweep: one write a second
-/// per device, however fast it reads.
+/// Proposes the acknowledged positions. The first is proposed at once, and those that follow within
+/// `sweep_every` are proposed by a later sweep: one write a second per device, however fast it reads.
 void write_cursors(self_ptr self, when how) {
   auto& st = self->state;
   const auto now = self->clock().now();
@@ -71,8 +71,8 @@ void write_cursors(self_ptr self, when how) {
   }
 }
 
-/// Never beyond what exists now: the cursor is written later, and would then cover rows that came meanwhile
-/// and that no device has.
+/// Acknowledges nothing beyond the rows that exist now: the cursor is written later, and would then cover
+/// rows that arrived meanwhile and that no device has.
 void acknowledge(self_ptr self, const core::acknowledge& what, const routed_call& c, answers& out) {
   auto& st = self->state;
   auto& d = st.devices[number(what.device)];
@@ -105,7 +105,7 @@ void handle(self_ptr self, routed_call c, answers& out) {
                  [&](const core::attach&) { fresh(); },
                  [&](const core::list_conversations&) { fresh(); },
                  [&](const core::served_elsewhere<resident_kind::inbox> auto&) {
-                   out.refuse(c, ec::internal); // resident_of sends it to somebody else
+                   out.refuse(c, ec::internal); // resident_of names another resident for it
                  },
              },
              c.what);
@@ -118,7 +118,7 @@ void pull(inbox_state& st, const core::pull_inbox& ask, const routed_call& c, an
   }
   auto page = st.at.reader->inbox(st.at.shard, ask);
   if (page.error == ec::none && page.next < st.arrived)
-    page.more = 1; // rows arrive when they are applied, a moment before readers see them
+    page.more = 1; // rows arrive when applied, a moment before readers can read them
   if (!page.rows.empty())
     st.arrived = std::max(st.arrived, page.rows.back().pos);
   if (ask.live != 0 && page.error == ec::none) {
@@ -137,14 +137,15 @@ void attach(inbox_state& st, const core::attach& ask, const routed_call& c, answ
   if (state.error == ec::none) {
     auto& d = st.devices[number(ask.device)];
     d.written = std::max(d.written, state.acknowledged);
-    state.acknowledged = std::max(state.acknowledged, d.acked); // what is not written yet counts too
-    if (d.live) // what was applied but not committed when this was read is pushed, not missing
+    state.acknowledged = std::max(state.acknowledged, d.acked); // what is not written yet counts as well
+    if (d.live) // rows that were applied but not committed at this read were pushed: none is missing
       state.last = d.last;
   }
   out.answer<core::attach>(c, state);
 }
 
-/// The acknowledgement named a row that this actor does not know: it was restarted, or there is no such row.
+/// The acknowledgement named a row that this actor does not know: the actor was restarted, or there is no
+/// such row.
 void acknowledge_fresh(self_ptr self, const core::acknowledge& what, const routed_call& c, answers& out) {
   auto& st = self->state;
   const auto stored = st.at.reader->inbox_state(st.at.shard, st.user, what.device);
@@ -167,14 +168,14 @@ void finish(self_ptr self, result& r, answers& out) {
           [&](const core::list_conversations& x) {
             out.answer<core::list_conversations>(*c, st.at.reader->conversations(st.at.shard, x));
           },
-          [&](const core::detach&) { out.refuse(*c, ec::internal); }, // waits for nothing
+          [&](const core::detach&) { out.refuse(*c, ec::internal); }, // never waits
           [&](const core::served_elsewhere<resident_kind::inbox> auto&) { out.refuse(*c, ec::internal); },
       },
       c->what);
 }
 
-/// New rows: to every live device. A device whose page was read while these rows were being applied has some
-/// of them already; those are left out.
+/// Pushes new rows to every live device. A device whose page was read while these rows were being applied has
+/// some of them already; those are left out.
 void push(inbox_state& st, inbox_arrival& news) {
   auto& rows = news.rows;
   if (rows.empty())

@@ -18,14 +18,14 @@ struct session_closed {
   ec why{};
 };
 
-/// What crosses from actors to one KJ thread.
+/// What actors send to one KJ thread.
 struct crossing {
   std::uint64_t session = 0; ///< its number
   std::variant<answers_came, core::attached, rows_came, session_closed> what;
 };
 
 /// Owns:   the queue and the eventfd that wakes the loop.
-/// Thread: `post` from any, also after the loop has gone; the rest on the loop's thread.
+/// Thread: `post` from any, also after the loop has ended; the rest on the loop's thread.
 class kj_mailbox {
 public:
   kj_mailbox() : fd_{eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)} {}
@@ -68,7 +68,7 @@ public:
   }
   void attached(const core::attached& state) override { mailbox_->post({session_, state}); }
   void rows_ready() override {
-    if (!told_.exchange(true)) // one notice until the loop has looked
+    if (!told_.exchange(true)) // one notification until the loop has looked
       mailbox_->post({session_, rows_came{}});
   }
   void closed(ec why) override { mailbox_->post({session_, session_closed{why}}); }
@@ -145,7 +145,7 @@ public:
     });
   }
 
-  /// The session has calls for its actor: they leave when the loop has nothing else to do this turn.
+  /// The session has calls for its actor. They are sent when the loop has nothing else to do in this turn.
   void dirty(kj_session& s) {
     dirty_.push_back(&s);
     if (flushing_)

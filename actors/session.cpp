@@ -14,7 +14,7 @@ namespace {
 using clock_point = std::chrono::steady_clock::time_point;
 
 /// The session's own calls share a table with the gateway's. They are numbered from here; the gateway counts
-/// from 1 and does not get that far.
+/// from 1 and does not reach that number.
 constexpr std::uint64_t first_own_call = std::uint64_t{1} << 62;
 
 bool is_own(std::uint64_t call_number) {
@@ -40,12 +40,12 @@ struct session_state {
   stream mode = stream::off;
   inbox_pos last{}; ///< everything up to here was put into the delivery queue
   bool pushed_while_pulling = false;
-  std::uint64_t pull_number = 0; ///< the pull that counts
+  std::uint64_t pull_number = 0; ///< of the newest pull: answers to earlier ones are ignored
   std::uint64_t attach_number = 0;
   inbox_pos acked{};
-  bool attached = false; ///< once: the session is usable
+  bool attached = false; ///< since the first attach: the session is usable
   bool sweeping = false;
-  clock_point sweep_at{}; ///< when it is due; an idle connection's is far away
+  clock_point sweep_at{}; ///< when the sweep is due; far away if the connection is idle
   bool over = false;
   clock_point attach_at{}; ///< next heartbeat
 };
@@ -101,7 +101,7 @@ void close(self_ptr self, ec why) {
   st.port->closed(why);
 }
 
-/// Puts rows that follow `st.last` into the delivery queue. False: not all fitted.
+/// Puts rows that follow `st.last` into the delivery queue. False if not all of them fitted.
 bool put(session_state& st, std::vector<core::inbox_row>& rows, core::moment applied_at = {}) {
   if (rows.empty())
     return true;
@@ -124,15 +124,15 @@ void pulled(self_ptr self, core::inbox_page& page) {
     return;
   }
   if (page.error != ec::none && !describe(page.error).retryable) {
-    close(self, page.error); // a cursor that is not this inbox's
+    close(self, page.error); // the cursor is not of this inbox
     return;
   }
-  if (page.error != ec::none) { // no leader just now, or too busy: the sweep tries again
+  if (page.error != ec::none) { // no leader at the moment, or too busy: the sweep pulls again
     arm_sweep(self, st.config.pull_retry_after);
     return;
   }
   if (!put(st, page.rows)) {
-    st.mode = stream::full; // what was taken makes room; then it is pulled from there
+    st.mode = stream::full; // when rows were taken, the rest is pulled
     return;
   }
   st.last = std::max(st.last, page.next);
@@ -158,14 +158,14 @@ void attach_answered(self_ptr self, const core::attached& a) {
     return;
   }
   st.attached = true;
-  if (a.acknowledged < st.acked) // the leader before had it in memory only
+  if (a.acknowledged < st.acked) // the previous leader had it in memory only
     ask(self, core::call{core::acknowledge{st.who.user, st.who.device, st.acked}});
   if (st.mode == stream::live && a.last > st.last)
     pull(self);
 }
 
-/// One of the session's own calls was answered: `pull_inbox`, `attach` or `acknowledge`. Nobody waits for the
-/// last.
+/// One of the session's own calls was answered: `pull_inbox`, `attach` or `acknowledge`. Nothing waits
+/// for the last.
 void own_answered(self_ptr self, std::uint64_t call_number, core::answer& what) {
   auto& st = self->state;
   if (auto* page = core::answer_if<core::pull_inbox>(what)) {
@@ -210,7 +210,7 @@ void deliver(self_ptr self, delivery_batch& batch) {
       st.pushed_while_pulling = true;
     } else if (st.mode == stream::live) {
       if (d.after != st.last)
-        pull(self); // something was lost between two nodes
+        pull(self); // rows were lost on the way
       else if (!put(st, d.rows, d.applied_at))
         st.mode = stream::full;
     }
@@ -229,7 +229,8 @@ void submit(self_ptr self, call_batch& batch) {
       continue;
     }
     if (is_send && !st.bucket.take(now)) {
-      // The conversation would look a retry up before any limit; a connection this fast has to wait for it.
+      // The conversation answers retries even above its limit. A connection that sends this fast gets none
+      // answered, and has to wait.
       refused.push_back({c.number, core::refusal(c.what, ec::rate_limited, 100)});
       continue;
     }
@@ -261,7 +262,7 @@ void sweep(self_ptr self) {
       overdue.answers.push_back({n, core::refusal(c.kind, ec::timed_out)});
   if (!overdue.answers.empty())
     answered(self, overdue);
-  if (st.open.empty()) { // an idle connection keeps neither buckets nor room for rows
+  if (st.open.empty()) { // an idle connection keeps neither hash buckets nor room for rows
     decltype(st.open){}.swap(st.open);
     st.box->release_if_empty();
   }
@@ -307,7 +308,7 @@ session_actor::behavior_type session(self_ptr self, session_identity who, sessio
           return;
         attach(self);
         if (self->state.mode == stream::live || self->state.mode == stream::pulling)
-          pull(self); // the new leader's inbox does not know that we are live
+          pull(self); // the new leader's inbox does not know that this session is live
       },
       [self](atom::sweep) { sweep(self); },
       [self](atom::stop) {
@@ -315,7 +316,7 @@ session_actor::behavior_type session(self_ptr self, session_identity who, sessio
         st.over = true;
         if (st.who.has_user()) {
           caf::anon_send(st.router, session_gone{st.who.ref.number});
-          call_batch bye; // nobody waits for the answer
+          call_batch bye; // nothing waits for the answer
           bye.calls.push_back(
               {0, answer_sink{}, core::call{core::detach{st.who.user, st.who.device, st.who.ref}}});
           caf::anon_send(st.router, std::move(bye));

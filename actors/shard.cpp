@@ -27,8 +27,8 @@ struct shard_state {
   store_actor store;
   router_actor router;
   bool leading = false;
-  generation gen{};       ///< in which it leads
-  std::uint64_t term = 0; ///< in which it leads
+  generation gen{};       ///< in which this replica leads
+  std::uint64_t term = 0; ///< in which this replica leads
   std::uint64_t last_handle = 0;
   std::unordered_map<resident_key, resident_entry, key_hash> residents;
   std::unordered_map<std::uint64_t, resident_key> by_handle;
@@ -85,8 +85,7 @@ void step_down(self_ptr self) {
   auto& st = self->state;
   st.leading = false;
   for (auto& [key, r] : st.residents)
-    caf::anon_send(r.actor,
-                   atom::stop_v); // what they wait for is answered by the store, one way or the other
+    caf::anon_send(r.actor, atom::stop_v); // it ends once the store has answered all that it waits for
   st.residents.clear();
   st.by_handle.clear();
   if (st.fan_out)
@@ -110,13 +109,13 @@ void serve(self_ptr self, routed_call c, proposal_batch& proposals, answers& out
                    caf::anon_send(st.store, fresh_read{st.id, ticket, me});
                  },
                  [&](const core::served_elsewhere<resident_kind::shard> auto&) {
-                   out.refuse(c, ec::internal); // resident_of names its resident
+                   out.refuse(c, ec::internal); // resident_of names a resident for it
                  },
              },
              c.what);
 }
 
-/// The store answered what `serve` sent it.
+/// The store answered what `serve` sent to it.
 void finish(shard_state& st, result& r, answers& out) {
   const auto c = take_or_refuse(st.waiting, r, out);
   if (!c)
@@ -136,7 +135,7 @@ void route(self_ptr self, call_batch& batch) {
   auto& st = self->state;
   answers out;
   proposal_batch proposals;
-  // Calls of one turn mostly go to different residents, but a burst of one conversation stays together.
+  // Most calls of one turn are for different residents, but a burst for one conversation is kept together.
   std::vector<std::pair<resident_actor*, call_batch>> groups;
   for (auto& c : batch.calls) {
     const auto key = resident_of(c.what);
@@ -167,7 +166,7 @@ shard_actor::behavior_type shard(self_ptr self, shard_id id, shard_config config
   st.store = std::move(store);
   st.router = std::move(router);
   self->set_down_handler([self](const caf::down_msg& down) {
-    auto& st = self->state; // a crashed resident starts again from storage with the next call
+    auto& st = self->state; // the next call starts a crashed resident again from storage
     for (auto i = st.residents.begin(); i != st.residents.end(); ++i) {
       if (i->second.address == down.source) {
         st.by_handle.erase(i->second.handle);
@@ -182,7 +181,7 @@ shard_actor::behavior_type shard(self_ptr self, shard_id id, shard_config config
         auto& st = self->state;
         if (news.ready == st.leading && (!news.ready || (news.term == st.term && news.gen == st.gen)))
           return;
-        if (st.leading) // lost, or lost and won again: effects in between were dropped, so start afresh
+        if (st.leading) // leadership was lost, perhaps gained again: effects in between were dropped
           step_down(self);
         if (news.ready)
           lead(self);
@@ -197,7 +196,7 @@ shard_actor::behavior_type shard(self_ptr self, shard_id id, shard_config config
           caf::anon_send(st.fan_out, debt_batch{std::move(effects.debts)});
         for (auto& a : effects.arrivals) {
           auto i = st.residents.find({resident_kind::inbox, 0, number(a.user)});
-          if (i != st.residents.end()) // no resident: no device is connected
+          if (i != st.residents.end()) // without a resident no device is connected
             caf::anon_send(i->second.actor, inbox_arrival{std::move(a.rows), effects.applied_at});
         }
       },

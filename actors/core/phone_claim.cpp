@@ -12,12 +12,12 @@ std::int64_t ms(unix_ms t) {
 } // namespace
 
 done issue(phone_claim& claim, const issue_code& c, const limits& l) {
-  // The same code again is the retry of a request whose answer was lost. One that was guessed at is not
-  // renewed.
+  // The same code again is the retry of a request whose answer was lost. A code with wrong attempts is not
+  // renewed by it.
   if (claim.expires != unix_ms::none && claim.code_hash == c.code_hash && ms(c.at) < ms(claim.expires))
     return {};
-  // Gateways' clocks differ: what seems to lie in the future counts as issued, but asks for no spacing, or a
-  // gateway an hour ahead would lock the number for an hour.
+  // The clocks of gateways differ. A code from the future counts as issued but requires no pause, or a
+  // gateway whose clock is an hour ahead would block the number for an hour.
   std::erase_if(claim.issued, [&](unix_ms t) { return ms(t) <= ms(c.at) - hour_ms; });
   if (!claim.issued.empty()) {
     const auto since = ms(c.at) - ms(claim.issued.back());
