@@ -66,7 +66,7 @@ TEST_CASE("2.1.2: a vector that claims more bytes than there are is malformed") 
   CHECK_FALSE(of_huge.ok());
 }
 
-TEST_CASE("2.1: half an item at the end of a vector is malformed") {
+TEST_CASE("2.1: a vector whose last item is incomplete is malformed") {
   const bytes in{0x03, 0, 1, 0};
   decoder d{in};
   CHECK(d.vector<std::uint16_t>().empty());

@@ -54,8 +54,9 @@ TEST_CASE_FIXTURE(account_fixture,
   CHECK(ask(policy, to_credential(changed)) == rule::credential_refused);
 }
 
-TEST_CASE_FIXTURE(account_fixture,
-                  "5.3.2: a statement that expired is refused, unless a joiner tolerates it in the tree") {
+TEST_CASE_FIXTURE(
+    account_fixture,
+    "5.3.2: an expired statement is refused, except in the tree of a joiner that tolerates it") {
   const auto c = to_credential(statement);
   const auto late = now + day + 1;
   const account_policy strict{{account_key}};
@@ -100,7 +101,7 @@ TEST_CASE_FIXTURE(account_fixture, "a basic credential that is no statement is m
   CHECK(ask(policy, c) == rule::malformed);
 }
 
-TEST_CASE_FIXTURE(account_fixture, "5.3.1: a credential of another account does not follow") {
+TEST_CASE_FIXTURE(account_fixture, "5.3.1: a credential of another account is no successor") {
   const account_policy policy{{account_key}};
   const auto other = make_signature_key(random);
   const auto theirs = to_credential(make_account_statement(other, device_key, "a phone", now + day));
@@ -130,7 +131,7 @@ TEST_CASE("5.3.1: the policy is asked about what is new in a leaf, and about not
 }
 
 TEST_CASE_FIXTURE(account_fixture,
-                  "a statement comes back out of its credential, and its account is accepted") {
+                  "a statement is read back from its credential, and its account is accepted") {
   const auto c = to_credential(statement);
   CHECK(*account_statement_of(c) == statement);
   CHECK(ask(account_policy{{device_key, account_key}}, c) == rule::none);

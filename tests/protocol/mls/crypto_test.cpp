@@ -72,7 +72,7 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("5.1.2: the border between label and content is signed too") {
+TEST_CASE("5.1.2: the boundary between label and content is signed as well") {
   pairs p;
   const auto signature = sign_with_label(p.signing, "label", text("content"));
   CHECK(broken(verify_with_label(p.signing.public_key, "labelc", text("ontent"), signature)) ==
@@ -108,7 +108,7 @@ TEST_CASE("5.1.3: a Diffie-Hellman result of zeros is refused (RFC 9180, 7.1.4)"
   }
 }
 
-TEST_CASE("5.1.3: nobody encrypts twice with one ephemeral key") {
+TEST_CASE("5.1.3: every encryption has its own ephemeral key") {
   pairs p;
   const auto one = encrypt_with_label(p.hpke.public_key, "x", {}, p.plaintext, p.random).value();
   const auto two = encrypt_with_label(p.hpke.public_key, "x", {}, p.plaintext, p.random).value();

@@ -132,7 +132,9 @@ TEST_CASE_FIXTURE(three, "6.1: a commit whose signature is wrong is refused") {
   CHECK(taken(server->apply(taken(server->check(made.commit, s)))).committer == leaf_index{1});
 }
 
-TEST_CASE_FIXTURE(three, "12.4.2: of two commits of one epoch the second is refused, before and after") {
+TEST_CASE_FIXTURE(
+    three,
+    "12.4.2: of two commits of one epoch the second is refused, before and after the first is applied") {
   auto one = taken(members[1].commit({}, s)), other = taken(members[2].commit({}, s));
   auto first = taken(server->check(one.commit, s)), second = taken(server->check(other.commit, s));
   CHECK(first.epoch() == server->epoch() + 1);
@@ -249,7 +251,8 @@ TEST_CASE_FIXTURE(three, "6.3: handshakes that are encrypted, and whatever is no
   refused(rule::malformed, longer);
 }
 
-TEST_CASE_FIXTURE(three, "12.4.3: a GroupInfo that does not belong to its tree is no beginning") {
+TEST_CASE_FIXTURE(three,
+                  "12.4.3: a follower cannot begin from a GroupInfo that does not belong to its tree") {
   const auto info = taken(members[0].group_info(tree_delivery::apart));
   CHECK(broken(follower::begin(info, {}, s)) == rule::ratchet_tree_missing);
   const auto older = members[0].ratchet_tree();
@@ -303,7 +306,7 @@ TEST_CASE_FIXTURE(three, "a follower sees an external join, and one that replace
   commit(3);
 }
 
-TEST_CASE_FIXTURE(three, "12.1.5: after a ReInit nothing more is followed") {
+TEST_CASE_FIXTURE(three, "12.1.5: after a ReInit a follower follows no further commit") {
   const reinit_proposal anew{to_bytes(view_of("another"))};
   auto made = taken(members[0].commit({.proposals = {{anew}}, .always_path = false}, s));
   const auto effects = place(made.commit, 0);
@@ -321,7 +324,7 @@ TEST_CASE_FIXTURE(three, "a follower that began later agrees with one that was t
   CHECK(later.epoch() == server->epoch());
 }
 
-TEST_CASE_FIXTURE(three, "6.2: tags are what members see and a follower does not") {
+TEST_CASE_FIXTURE(three, "6.2: members refuse a message with a wrong tag, and a follower cannot verify it") {
   const auto made = taken(members[1].commit({}, s));
   auto message = taken(read_message(made.commit));
   (*std::get<public_message>(message.body).auth.confirmation_tag)[0] ^= 1;

@@ -132,7 +132,7 @@ TEST_SUITE("6: framing") {
 
 TEST_SUITE("6.1: content authentication") {
 
-  TEST_CASE("6.1: what a member did not sign itself is refused") {
+  TEST_CASE("6.1: a message that its sender did not sign is refused") {
     spoken group;
     const auto by_bob = group.signed_by(group.signers[1], group.content(removal()));
     const auto message = protect_public(by_bob, group.secrets.membership_key, group.encoded_context).value();
@@ -147,7 +147,7 @@ TEST_SUITE("6.1: content authentication") {
     CHECK(broken(group.open(sealed, receiving)) == rule::bad_signature);
   }
 
-  TEST_CASE("6.1: a signature is good for one wire format") {
+  TEST_CASE("6.1: a signature is valid for one wire format") {
     spoken group;
     auto content = group.by_alice(group.content(removal()), wire_format::private_message);
     CHECK(broken(protect_public(content, group.secrets.membership_key, group.encoded_context)) ==
@@ -158,7 +158,7 @@ TEST_SUITE("6.1: content authentication") {
           rule::bad_signature);
   }
 
-  TEST_CASE("6.1: a member's signature is good for one state of the group") {
+  TEST_CASE("6.1: a member's signature is valid for one state of the group") {
     spoken group, other;
     other.context.tree_hash = bytes(32, 2);
     other.encoded_context = encoded(other.context);
@@ -167,7 +167,7 @@ TEST_SUITE("6.1: content authentication") {
     CHECK(broken(other.open(message)) == rule::bad_signature);
   }
 
-  TEST_CASE("6.1: nobody speaks from a blank leaf") {
+  TEST_CASE("6.1: a message from a blank leaf is refused") {
     spoken group;
     const auto content = group.by_alice(group.content(removal(), sender::member(spoken::nobody)));
     const auto message = protect_public(content, group.secrets.membership_key, group.encoded_context).value();
@@ -182,7 +182,7 @@ TEST_SUITE("6.1: content authentication") {
           rule::unknown_sender);
   }
 
-  TEST_CASE("6.1: an external sender sends nothing but proposals") {
+  TEST_CASE("6.1: an external sender may send nothing but proposals") {
     spoken group;
     const auto from = sender{sender_type::external, 0};
     const auto content = group.signed_by(group.outsider, group.content(commit{}, from));
@@ -191,7 +191,7 @@ TEST_SUITE("6.1: content authentication") {
           rule::external_not_a_proposal);
   }
 
-  TEST_CASE("12.1.8: an external sender does not send Updates or ExternalInits") {
+  TEST_CASE("12.1.8: an external sender may not propose an Update or an ExternalInit") {
     spoken group;
     const auto from = sender{sender_type::external, 0};
     for (const auto& p : {proposal{update_proposal{group.leaf_of(group.outsider)}},
@@ -228,7 +228,7 @@ TEST_SUITE("6.1: content authentication") {
           rule::bad_signature);
   }
 
-  TEST_CASE("6.1: somebody who joins by itself sends nothing but a Commit") {
+  TEST_CASE("6.1: a client that joins by an external commit may send nothing else") {
     spoken group;
     const auto content =
         group.signed_by(group.outsider, group.content(removal(), {sender_type::new_member_commit}));
@@ -236,14 +236,14 @@ TEST_SUITE("6.1: content authentication") {
     CHECK(broken(group.open(public_message{content.content, content.auth, {}})) == rule::joiner_not_a_commit);
   }
 
-  TEST_CASE("12.4.3.2: a Commit of somebody who joins by itself has a path") {
+  TEST_CASE("12.4.3.2: an external commit needs a path") {
     spoken group;
     const auto content =
         group.signed_by(group.outsider, group.content(commit{}, {sender_type::new_member_commit}));
     CHECK(broken(group.open(public_message{content.content, content.auth, {}})) == rule::joiner_without_path);
   }
 
-  TEST_CASE("6.1: a Commit of somebody who joins is signed by the leaf in its path") {
+  TEST_CASE("6.1: an external commit is signed by the leaf in its path") {
     spoken group;
     const auto from = sender{sender_type::new_member_commit};
     const auto content = group.content(group.commit_with_path(group.outsider), from);
@@ -253,7 +253,7 @@ TEST_SUITE("6.1: content authentication") {
     CHECK(broken(group.open(*bad)) == rule::bad_signature);
   }
 
-  TEST_CASE("6.1: who joins by itself signs for one state of the group") {
+  TEST_CASE("6.1: the signature of an external commit is valid for one state of the group") {
     spoken group, other;
     const auto from = sender{sender_type::new_member_commit};
     const auto content = group.content(group.commit_with_path(group.outsider), from);
@@ -263,7 +263,7 @@ TEST_SUITE("6.1: content authentication") {
     CHECK(broken(other.open(message)) == rule::bad_signature);
   }
 
-  TEST_CASE("6.1: a new member proposes nothing but an Add") {
+  TEST_CASE("6.1: a new member may propose nothing but an Add") {
     spoken group;
     const auto from = sender{sender_type::new_member_proposal};
     for (const auto& body : {group.content(removal(), from), group.content(commit{}, from)}) {
@@ -286,7 +286,7 @@ TEST_SUITE("6.1: content authentication") {
         rule::bad_signature);
   }
 
-  TEST_CASE("6.1: a Commit without confirmation tag is not sent, nor anything else with one") {
+  TEST_CASE("6.1: a Commit without a confirmation tag is not sent, nor is anything else with one") {
     spoken group;
     auto sending = group.keys();
     for (const auto format : {wire_format::public_message, wire_format::private_message}) {
@@ -351,14 +351,14 @@ TEST_SUITE("6.2: public messages") {
           rule::bad_signature);
   }
 
-  TEST_CASE("Somebody without secrets checks all but the membership tag") {
+  TEST_CASE("Without secrets everything but the membership tag is verified") {
     spoken group;
     auto message = group.in_public(group.content(removal()));
     message.membership_tag = bytes(32);
     CHECK(check_public(message, group.view()));
   }
 
-  TEST_CASE("Proposals and Commits of members go through") {
+  TEST_CASE("Proposals and Commits of members are accepted") {
     spoken group;
     for (const auto& c : {group.content(removal()), group.content(commit{.proposals = {{removal()}}})}) {
       const auto message = group.in_public(c);
@@ -373,7 +373,7 @@ TEST_SUITE("6.2: public messages") {
 
 TEST_SUITE("6.3: private messages") {
 
-  TEST_CASE("6.3.1: padding with a byte that is not zero is refused, and costs no key") {
+  TEST_CASE("6.3.1: padding with a byte that is not zero is refused, and consumes no key") {
     spoken group;
     auto receiving = group.keys();
     const auto content = said_by_alice(group);
@@ -387,7 +387,7 @@ TEST_SUITE("6.3: private messages") {
     CHECK(group.open(good, receiving).value().content == content.content);
   }
 
-  TEST_CASE("6.3.1: a plaintext that is no content is malformed") {
+  TEST_CASE("6.3.1: a plaintext that does not decode is malformed") {
     spoken group;
     auto receiving = group.keys();
     for (const auto& plaintext : {bytes{}, bytes{0x3f}, bytes(40, 0xff)})
@@ -396,7 +396,7 @@ TEST_SUITE("6.3: private messages") {
               rule::malformed);
   }
 
-  TEST_CASE("6.3.1: the signature inside is checked, and a forged one costs no key") {
+  TEST_CASE("6.3.1: the signature inside is verified, and a forged one consumes no key") {
     spoken group;
     auto receiving = group.keys();
     auto forged = said_by_alice(group);
@@ -423,7 +423,7 @@ TEST_SUITE("6.3: private messages") {
     CHECK(broken(group.open(epoch, receiving)) == rule::cannot_open);
   }
 
-  TEST_CASE("6.3.1: a changed ciphertext is refused, and costs no key") {
+  TEST_CASE("6.3.1: a changed ciphertext is refused, and consumes no key") {
     spoken group;
     auto sending = group.keys(), receiving = group.keys();
     const auto good = group.in_private(sending, group.said("hello"));
@@ -450,7 +450,7 @@ TEST_SUITE("6.3: private messages") {
     CHECK(group.open(two, receiving_again));
   }
 
-  TEST_CASE("6.3.1: each message takes a key of its own, of the ratchet for its content") {
+  TEST_CASE("6.3.1: each message uses a key of its own, from the ratchet for its content") {
     spoken group;
     auto sending = group.keys(), receiving = group.keys();
     const auto one = group.in_private(sending, group.said("hello"));
@@ -465,7 +465,7 @@ TEST_SUITE("6.3: private messages") {
     CHECK(sending.next(spoken::alice, ratchet_kind::handshake).value().generation == 1);
   }
 
-  TEST_CASE("9.2: a message opens once") {
+  TEST_CASE("9.2: a message can be decrypted once") {
     spoken group;
     auto sending = group.keys(), receiving = group.keys();
     const auto message = group.in_private(sending, group.said("hello"));
@@ -482,7 +482,7 @@ TEST_SUITE("6.3: private messages") {
                                 group.secrets.membership_key, group.encoded_context)) == rule::malformed);
   }
 
-  TEST_CASE("6.3.1: a member cannot speak with the keys of another") {
+  TEST_CASE("6.3.1: a member cannot send with the keys of another") {
     spoken group;
     auto receiving = group.keys();
     auto by_bob = group.said("hello");
@@ -515,7 +515,7 @@ TEST_SUITE("6.3: private messages") {
     CHECK(receiving.take_changes().empty()); // no key was derived for it
   }
 
-  TEST_CASE("6.3.2: sender data with more in it is malformed") {
+  TEST_CASE("6.3.2: sender data with bytes behind it is malformed") {
     spoken group;
     auto receiving = group.keys();
     const auto plaintext = plaintext_of(said_by_alice(group), {});
@@ -523,7 +523,7 @@ TEST_SUITE("6.3: private messages") {
                             receiving)) == rule::malformed);
   }
 
-  TEST_CASE("6.3.2: sender data that was changed does not open") {
+  TEST_CASE("6.3.2: sender data that was changed cannot be decrypted") {
     spoken group;
     auto sending = group.keys(), receiving = group.keys();
     auto message = group.in_private(sending, group.said("hello"));
@@ -533,7 +533,7 @@ TEST_SUITE("6.3: private messages") {
     CHECK(broken(group.open(message, receiving)) == rule::cannot_open);
   }
 
-  TEST_CASE("6.3.2: sender data opens only together with its ciphertext") {
+  TEST_CASE("6.3.2: sender data can be decrypted only together with its ciphertext") {
     spoken group;
     auto sending = group.keys(), receiving = group.keys();
     const auto one = group.in_private(sending, group.said("hello"));

@@ -30,7 +30,7 @@ std::vector<public_key> keys_that_are_none() {
 
 // --- keys
 
-TEST_CASE("10: a key that no Diffie-Hellman works with is no key, wherever it stands") {
+TEST_CASE("10: a key with which no Diffie-Hellman is possible is refused, wherever it is") {
   room r{4};
   forger f{r};
   const auto g = r.invite("dora");
@@ -88,7 +88,8 @@ TEST_CASE("12.2: a commit that adds its committer again is refused") {
 
 // --- capabilities and credentials
 
-TEST_CASE("7.3: a leaf is refused whose credential not all know, or that does not know theirs") {
+TEST_CASE("7.3: a leaf is refused if some member does not support its credential type, or it does not "
+          "support theirs") {
   room r{3};
   forger f{r};
   const auto g = r.invite("dora");
@@ -206,7 +207,7 @@ TEST_CASE("13.4: a ReInit with two extensions of one type is refused") {
   check_proposal(r, twice, rule::duplicate_extension);
 }
 
-TEST_CASE("12.2: one proposal covered twice is refused, by reference and beside its own value") {
+TEST_CASE("12.2: a commit that covers one proposal twice is refused, by reference and beside its own value") {
   room r{3};
   r.psks["k"] = text("known");
   forger f{r};
@@ -232,7 +233,7 @@ TEST_CASE("12.2: a ReInit that others proposed is covered alone or not at all") 
   f.check(f.with_list({{reinit}, {new_group()}}), rule::reinit_not_alone);
 }
 
-TEST_CASE("12.1.4: a resumption key of an epoch or a group that is not known here is refused") {
+TEST_CASE("12.1.4: a resumption key of an unknown epoch or group is refused") {
   room r{3};
   forger f{r};
   for (const auto& [id, epoch] :
@@ -244,7 +245,7 @@ TEST_CASE("12.1.4: a resumption key of an epoch or a group that is not known her
   }
 }
 
-TEST_CASE("12.2: an Update from somebody who is no member cannot be committed") {
+TEST_CASE("12.2: an Update whose sender is no member cannot be committed") {
   const proposal update{update_proposal{}};
   const sender committer = sender::member(leaf(0));
   for (const auto from : {sender_type::external, sender_type::new_member_proposal}) {
@@ -253,7 +254,7 @@ TEST_CASE("12.2: an Update from somebody who is no member cannot be committed") 
   }
 }
 
-TEST_CASE("12.1.8: in a group without external senders nobody proposes from outside") {
+TEST_CASE("12.1.8: in a group without external senders, a proposal from outside is refused") {
   room r{2};
   const auto key = make_signature_key(r.random);
   const auto c =
@@ -302,7 +303,7 @@ TEST_CASE("12.1.8: a new member whose key package breaks 10.1 does not propose i
 // --- the proposals that a committer covers
 
 TEST_CASE(
-    "12.2: a committer covers what others proposed as far as it goes together, and leaves out the rest") {
+    "12.2: a committer covers those proposals of others that are valid together, and leaves out the rest") {
   room r{4};
   r.psks["k"] = text("known");
   const auto g = r.invite("dora");
@@ -355,7 +356,7 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("11: nobody creates a group whose rules its creator does not meet") {
+TEST_CASE("11: a group whose requirements its creator does not meet is not created") {
   room r;
   const auto answer = [&](extension_list list, mls::capabilities has = own_capabilities()) {
     auto who = r.identity("x");
@@ -408,7 +409,7 @@ TEST_CASE("12.3: whoever is added takes the place of whoever the same list remov
   r.check_talk();
 }
 
-TEST_CASE("12.4.1: everybody who is added by a commit is welcomed, each by its own secrets") {
+TEST_CASE("12.4.1: every client that a commit adds gets a Welcome with secrets of its own") {
   room r{2};
   std::vector<proposal> adds;
   std::vector<guest> guests;
@@ -427,7 +428,7 @@ TEST_CASE("12.4.1: everybody who is added by a commit is welcomed, each by its o
 
 // --- groups that are over
 
-TEST_CASE("12.4.2: who was removed takes no handshake any more") {
+TEST_CASE("12.4.2: a member that was removed accepts no handshake message any more") {
   room r{3};
   r.concluded(0, {removal_of(2)});
   REQUIRE(r[2].is_over());
@@ -461,7 +462,7 @@ TEST_CASE("6: an application message of another group is refused as such, whatev
 
 // --- messages
 
-TEST_CASE("6.3.2: a message of one epoch does not pass for one of another") {
+TEST_CASE("6.3.2: a message of one epoch is not accepted as one of another") {
   room r{2};
   const auto old = r.say(1, "hello");
   r.concluded(0);

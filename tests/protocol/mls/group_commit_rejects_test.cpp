@@ -67,7 +67,7 @@ TEST_CASE("12.4.2: a commit with a wrong confirmation tag, or with none, is refu
   f.check(f.changed([](auto& c) { c.authenticated_data = text("more"); }), rule::wrong_confirmation_tag);
 }
 
-TEST_CASE("12.4.2: a commit that refers to a proposal nobody received is refused") {
+TEST_CASE("12.4.2: a commit that refers to a proposal that was not received is refused") {
   room r{3};
   forger f{r};
   f.check(f.with_list({{proposal_ref{bytes(32, 7)}}}), rule::unknown_proposal);
@@ -169,7 +169,8 @@ TEST_CASE("12.4.2 and 7.6: a path of another shape than the tree's is refused") 
           rule::path_wrong_ciphertexts);
 }
 
-TEST_CASE("12.4.2: a path secret that cannot be opened is refused by whom it was for") {
+TEST_CASE(
+    "12.4.2: a path secret that cannot be decrypted is refused by the members to whom it was encrypted") {
   room r{4};
   for (std::size_t by = 0; by < 4; ++by)
     r.concluded(by);
@@ -200,7 +201,7 @@ TEST_CASE("12.4.2 and 7.5: a path secret that does not give the key in the path 
           rule::path_key_mismatch);
 }
 
-TEST_CASE("12.4.2: what is no commit, proposal or message is refused") {
+TEST_CASE("12.4.2: bytes that are no commit, proposal or message are refused") {
   room r{2};
   const auto g = r.invite("carol");
   CHECK(broken(r[0].receive({}, r.s)) == rule::malformed);

@@ -79,7 +79,7 @@ rc::detail::TestParams how_often() {
   return out;
 }
 
-TEST_CASE("all who come into an epoch agree, and read what was said while they were there, once") {
+TEST_CASE("all members of an epoch agree, and each reads every message of its time in the group once") {
   const rc::detail::TestMetadata about{"histories", "the laws hold after each step of any history"};
   const auto property = [] {
     const auto h = *any_history();

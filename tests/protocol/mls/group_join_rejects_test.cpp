@@ -93,7 +93,7 @@ TEST_CASE("12.4.3.2: an external key that is none, or that something follows, is
   CHECK(answer(key_of(bytes(32, 9))) == rule::none);
 }
 
-TEST_CASE("12.4.3: nobody joins by what is no Welcome or GroupInfo") {
+TEST_CASE("12.4.3: bytes that are no Welcome or GroupInfo are refused") {
   room r{2};
   const auto g = r.invite("carol");
   const auto made = r.commit(0, {g.add()});
@@ -113,7 +113,7 @@ TEST_CASE("12.4.3: nobody joins by what is no Welcome or GroupInfo") {
   CHECK(broken(follower::begin({}, std::nullopt, r.s)) == rule::malformed);
 }
 
-TEST_CASE("12.4.3: who joins from outside a group that it is in already is told so") {
+TEST_CASE("12.4.3: an external join to a group that the client is in already is refused as such") {
   room r{3};
   const auto info = taken(r[0].group_info(tree_delivery::in_group_info));
   const auto is_known = [](bytes_view id) { return equal(id, text("a group")); };
@@ -124,7 +124,8 @@ TEST_CASE("12.4.3: who joins from outside a group that it is in already is told 
                                is_known)) == rule::none);
 }
 
-TEST_CASE("13.4: who joins from outside supports the extensions of the group and what it requires") {
+TEST_CASE(
+    "13.4: a client that joins from outside must support the extensions and the requirements of the group") {
   info_forger f;
   f.check(
       [](group_info& i) {
@@ -151,7 +152,7 @@ TEST_CASE("13.4: who joins from outside supports the extensions of the group and
 
 // --- 12.4.3.1: joining by a Welcome
 
-TEST_CASE("12.4.3.1: a Welcome that was opened and sealed again unchanged is good") {
+TEST_CASE("12.4.3.1: a Welcome that was decrypted and encrypted again unchanged is accepted") {
   welcome_forger f;
   CHECK(f.answer(f.changed([](auto&) {})) == rule::none);
 }
@@ -165,7 +166,7 @@ TEST_CASE("12.4.3.1: a Welcome that is not for this key package, or of another c
   CHECK(f.answer(encoded(read)) == rule::wrong_cipher_suite);
 }
 
-TEST_CASE("12.4.3.1: group secrets and a GroupInfo that cannot be opened are refused") {
+TEST_CASE("12.4.3.1: group secrets and a GroupInfo that cannot be decrypted are refused") {
   welcome_forger f;
   auto read = taken(read_message(f.made.welcomes[0]));
   std::get<welcome>(read.body).secrets[0].secrets.ciphertext[0] ^= 1;
@@ -332,7 +333,7 @@ TEST_CASE("12.2: an external commit that removes somebody else is refused") {
           rule::credential_not_a_successor);
 }
 
-TEST_CASE("12.2: who takes the place of an older appearance brings another encryption key, as in an Update") {
+TEST_CASE("12.2: a client that replaces its older appearance needs a new encryption key, as in an Update") {
   joining j{leaf_index{2}};
   const auto old_key = state_of(j.r[0]).now.tree.encryption_key(to_node(leaf_index{2}));
   j.check(j.with_commit([&](auto& c) {
@@ -419,7 +420,7 @@ TEST_CASE("12.4.3.1: a Welcome whose GroupInfo another member signed does not fi
   })) == rule::path_secret_mismatch);
 }
 
-TEST_CASE("a client that signs with another key than its key package says does not join") {
+TEST_CASE("a client that signs with another key than that of its key package cannot join") {
   welcome_forger f;
   const bytes_view tree = *f.tree;
   const auto other = f.r.identity("dora");
@@ -510,7 +511,7 @@ TEST_CASE("12.2: the pre-shared keys of an external commit obey the rules of eve
           rule::psk_twice);
 }
 
-TEST_CASE("6.2: who is no member sends no membership tag, and a member sends one") {
+TEST_CASE("6.2: a message of a member has a membership tag, and a message from outside has none") {
   joining j;
   encoder e;
   e.raw(j.good.commit).opaque(bytes(32));

@@ -54,7 +54,7 @@ std::size_t covered_by(const made_commit& made) {
 
 // --- proposals that are only valid together
 
-TEST_CASE("12.1: an Add of somebody whom another proposal removes is kept, and a commit covers both") {
+TEST_CASE("12.1: an Add of a client that another proposal removes is kept, and a commit covers both") {
   for (const bool add_first : {true, false}) {
     followed_room f{4};
     const auto again = f.r.invite(state_of(f.r[2]).identity.copy());
@@ -68,7 +68,7 @@ TEST_CASE("12.1: an Add of somebody whom another proposal removes is kept, and a
   }
 }
 
-TEST_CASE("12.1.7: extensions that somebody lacks whom another proposal removes are kept, and committed") {
+TEST_CASE("12.1.7: extensions that only a member to be removed does not support are kept, and committed") {
   followed_room f{3, {}, with_rare()};
   f.r.capabilities = own_capabilities();
   f.r.add("who lacks it");
@@ -100,7 +100,8 @@ TEST_CASE("12.1.7: extensions that others' Updates begin to support are kept, an
   f.r.check_talk();
 }
 
-TEST_CASE("12.3: an Add of somebody who lacks what another proposal stops requiring is kept, and committed") {
+TEST_CASE(
+    "12.3: an Add of a client that lacks only what another proposal stops requiring is kept, and committed") {
   followed_room f{3, requiring_rare(), with_rare()};
   f.r.capabilities = own_capabilities();
   const auto lacking = f.r.invite("dora");
@@ -112,7 +113,7 @@ TEST_CASE("12.3: an Add of somebody who lacks what another proposal stops requir
   f.r.check_talk();
 }
 
-TEST_CASE("12.4: a proposal that no commit could cover alone does not keep a member from speaking") {
+TEST_CASE("12.4: a proposal that no commit could cover alone does not keep a member from sending") {
   followed_room f{3};
   const auto again = f.r.invite(state_of(f.r[2]).identity.copy());
   f.proposed_by(1, again.add());
@@ -122,7 +123,7 @@ TEST_CASE("12.4: a proposal that no commit could cover alone does not keep a mem
 
 // --- proposals that exclude each other
 
-TEST_CASE("12.2: whoever was to leave leaves, though Updates do not go together") {
+TEST_CASE("12.2: a Remove is committed although the Updates beside it exclude each other") {
   room r{5};
   const auto same = make_signature_key(r.random);
   for (const std::size_t by : {1, 2}) {
@@ -220,7 +221,7 @@ TEST_CASE("15: extensions and proposals above their limits are refused wherever 
 
 // --- members that left
 
-TEST_CASE("12.4.2: who was removed keeps no key of the tree") {
+TEST_CASE("12.4.2: a member that was removed keeps no key of the tree") {
   room r{3};
   REQUIRE_FALSE(state_of(r[1]).private_keys.keys.empty());
   r.concluded(0, {removal_of(1)});

@@ -164,7 +164,7 @@ TEST_CASE("12.1.7: extensions that some member does not support are refused") {
   }
 }
 
-TEST_CASE("12.1.7: who is removed by the same commit need not support the new extensions") {
+TEST_CASE("12.1.7: a member that the same commit removes need not support the new extensions") {
   auto all = own_capabilities();
   all.extensions.push_back(made_up_extension);
   room r{2, {}, 1, {}, all};
@@ -270,7 +270,7 @@ TEST_CASE("12.2: two Adds of one client are refused") {
   forger{r}.check_list({g.add(), g.add()}, rule::client_added_twice);
 }
 
-TEST_CASE("12.2: an Add of somebody who is there is refused, unless the list removes them") {
+TEST_CASE("12.2: an Add of a client that is a member is refused, unless the same list removes it") {
   room r{3};
   const auto again = r.invite(state_of(r[2]).identity.copy());
   forger{r}.check_list({again.add()}, rule::duplicate_signature_key);
@@ -323,7 +323,7 @@ TEST_CASE("12.2: an Add that lacks what the same list begins to require is refus
   forger{r}.check_list({lacking.add()}, rule::leaf_lacks_required_extension);
 }
 
-TEST_CASE("12.2: two who bring the same encryption key are refused, also beside each other") {
+TEST_CASE("12.2: two leaves with the same encryption key are refused, even if both are new") {
   room r{3};
   const auto g = r.invite("dora"), other = r.invite("emil");
   const auto same = add_of(
@@ -333,7 +333,7 @@ TEST_CASE("12.2: two who bring the same encryption key are refused, also beside 
 
 // --- our own limits
 
-TEST_CASE("what would be larger than a message may be is not made, and nothing of it stays") {
+TEST_CASE("a message above the size limit is not created, and leaves the group unchanged") {
   room r{3, {}, 1, {.limits = {.message_bytes_max = 4096}, .pad = padding::none}};
   const bytes much(4096);
   const auto largest = bytes_view{much}.first(4096 - 300);

@@ -129,7 +129,7 @@ TEST_CASE("a part that its writer damaged before it was summed is refused, or is
   CHECK(refusals > 100);
 }
 
-TEST_CASE("a format of later is refused, and so is somebody else's group") {
+TEST_CASE("a later format is refused, and so is the state of another group") {
   room r{2};
   failing_store at;
   done(group_store::save(r[0], at));
@@ -140,7 +140,7 @@ TEST_CASE("a format of later is refused, and so is somebody else's group") {
   CHECK(broken(group_store::load(failing_store{}, identity_of(r[0]))) == rule::state_damaged);
 }
 
-TEST_CASE("a store that cannot be read is told from one that is damaged or empty") {
+TEST_CASE("a store that cannot be read is distinguished from one that is damaged or empty") {
   room r{2};
   failing_store at;
   done(group_store::save(r[0], at));
@@ -151,7 +151,7 @@ TEST_CASE("a store that cannot be read is told from one that is damaged or empty
   CHECK(broken(group_store::save(r[0], at)) == rule::store_failed);
 }
 
-TEST_CASE("a save during which the store fails says so, and the group in memory saves no more") {
+TEST_CASE("a save during which the store fails is an error, and the group in memory saves no more") {
   using preparing = std::function<void(room&, failing_store&)>;
   using saving = std::function<result<void>(room&, failing_store&)>;
   const saving save = [](room& r, failing_store& at) { return group_store::save(r[0], at); };
@@ -306,7 +306,7 @@ TEST_CASE("a message writes at most 2 KiB, however many members there are") {
   }
 }
 
-TEST_CASE("a device that restarts joins by the Welcome that came meanwhile, and no Welcome twice") {
+TEST_CASE("a device that restarts joins by the Welcome that arrived meanwhile, and uses no Welcome twice") {
   room r{2};
   auto g = r.invite("somebody new");
   const auto other = r.invite("somebody else");

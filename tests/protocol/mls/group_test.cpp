@@ -35,7 +35,7 @@ TEST_CASE("a member is added by a Welcome, with the tree inside of it or apart")
   }
 }
 
-TEST_CASE("a commit that only adds may go without a path, and the new ones are as good") {
+TEST_CASE("a commit that only adds may have no path, and the new members are full members") {
   room r{3};
   const auto dora = r.invite("dora"), emil = r.invite("emil");
   auto made = taken(r[1].commit({.proposals = {dora.add(), emil.add()}, .always_path = false}, r.s));
@@ -61,7 +61,7 @@ TEST_CASE("messages are read in any order, each once") {
   CHECK(words_in(r[0].receive(r.say(1, "back"), r.s)) == "back");
 }
 
-TEST_CASE("what is said beside the message is authenticated") {
+TEST_CASE("the additional data of a message is authenticated") {
   room r{2};
   const auto sent = taken(r[0].send(view_of("secret"), view_of("for all to see"), r.s));
   auto changed = taken(read_message(sent));
@@ -97,7 +97,7 @@ TEST_CASE("past epochs are read as far as past_epochs_max, and no further") {
   CHECK(broken(r[1].receive(said[3], r.s)) == rule::generation_used);
 }
 
-TEST_CASE("a message of an epoch that did not begin here yet is refused, and good when it has") {
+TEST_CASE("a message of an epoch that has not begun here yet is refused, and accepted once it has") {
   room r{2};
   auto made = r.commit(0);
   done(r[0].confirm(std::move(made.pending)));
@@ -142,7 +142,7 @@ TEST_CASE("a commit without proposals renews the committer's path") {
   }
 }
 
-TEST_CASE("who is removed knows it, reads nothing that follows, and still what came before") {
+TEST_CASE("a member that is removed learns so, can still read earlier messages, and no later ones") {
   room r{4};
   const auto late = r.say(0, "late");
   auto made = r.commit(0, {removal_of(leaf_index{2})});
@@ -167,7 +167,7 @@ TEST_CASE("who is removed knows it, reads nothing that follows, and still what c
   r.check_talk();
 }
 
-TEST_CASE("a removal that was proposed is committed by another, and the place is taken again") {
+TEST_CASE("a proposed removal is committed by another member, and the leaf is used again") {
   room r{4};
   r.proposed(3, removal_of(leaf_index{1}));
   r.concluded(2);
@@ -178,7 +178,7 @@ TEST_CASE("a removal that was proposed is committed by another, and the place is
   r.check_talk();
 }
 
-TEST_CASE("who joins later cannot read what was said before") {
+TEST_CASE("a member that joins later cannot read earlier messages") {
   room r{2};
   const auto before = r.say(0, "before");
   r.add("carol");
@@ -187,7 +187,7 @@ TEST_CASE("who joins later cannot read what was said before") {
 }
 
 TEST_CASE(
-    "a late message is checked with the key of who sat there then, though the leaf has another member") {
+    "a late message is verified with the key of its sender, although its leaf has another member by now") {
   room r{3};
   const auto late = r.say(2, "late");
   r.concluded(0, {removal_of(leaf_index{2})});
@@ -196,7 +196,7 @@ TEST_CASE(
   CHECK(words_in(r[1].receive(late, r.s)) == "late");
 }
 
-TEST_CASE("somebody joins by a commit of their own") {
+TEST_CASE("a client joins by an external commit") {
   for (const auto where : {tree_delivery::in_group_info, tree_delivery::apart}) {
     room r{3};
     const auto info = taken(r[1].group_info(where));
@@ -218,7 +218,7 @@ TEST_CASE("somebody joins by a commit of their own") {
   }
 }
 
-TEST_CASE("the GroupInfo that goes with a commit is good for joining when the commit is accepted") {
+TEST_CASE("the GroupInfo that is created with a commit can be used to join once the commit is accepted") {
   room r{2};
   auto made = r.commit(1);
   r.conclude(1, made);
@@ -230,7 +230,7 @@ TEST_CASE("the GroupInfo that goes with a commit is good for joining when the co
   r.check_talk();
 }
 
-TEST_CASE("who lost their state takes the place of their older appearance") {
+TEST_CASE("a client that has lost its state replaces its older appearance") {
   room r{4};
   auto who = state_of(r[2]).identity.copy();
   auto joining = taken(join_externally(taken(r[0].group_info(tree_delivery::in_group_info)), std::nullopt,
@@ -256,7 +256,7 @@ TEST_CASE("a pre-shared key from outside goes into the epoch, and into the Welco
   r.check_talk();
 }
 
-TEST_CASE("a resumption key of a past epoch goes into the next, and without it nobody follows") {
+TEST_CASE("a resumption key of a past epoch goes into the next, and members without it cannot follow") {
   room r{3};
   const auto then = r[0].epoch();
   r.concluded(0);
@@ -283,7 +283,7 @@ TEST_CASE("8.5: all members export the same, another for each label, context and
   CHECK(exported(0, "label", "context") == exported(1, "label", "context"));
 }
 
-TEST_CASE("12.1.7: the extensions of the group are replaced, for those who join too") {
+TEST_CASE("12.1.7: the extensions of the group are replaced, also for members that join later") {
   room r{3};
   const auto needed = to_extension(required_capabilities{.credentials = {credential_type::basic}});
   r.concluded(0, {{group_context_extensions_proposal{{needed}}}});
@@ -334,7 +334,7 @@ TEST_CASE("a pending commit fits only the group that it came from") {
   r.check_talk();
 }
 
-TEST_CASE("12.4.2: the own commit is not processed as if it were somebody else's") {
+TEST_CASE("12.4.2: a member's own commit is not processed like that of another") {
   room r{2};
   auto made = r.commit(0);
   CHECK(broken(r[0].receive(made.commit, r.s)) == rule::own_commit);
@@ -342,7 +342,7 @@ TEST_CASE("12.4.2: the own commit is not processed as if it were somebody else's
   r.check_talk();
 }
 
-TEST_CASE("12.4: who received a proposal commits before saying anything") {
+TEST_CASE("12.4: a member that received a proposal has to commit it before it sends a message") {
   room r{3};
   r.proposed(1, removal_of(leaf_index{2}));
   for (std::size_t i = 0; i < 3; ++i)
@@ -351,7 +351,7 @@ TEST_CASE("12.4: who received a proposal commits before saying anything") {
   r.check_talk();
 }
 
-TEST_CASE("12.4.2: a group that begins anew elsewhere says nothing any more") {
+TEST_CASE("12.4.2: in a group that ended with a ReInit no message is sent any more") {
   room r{2};
   const auto late = r.say(0, "late");
   r.concluded(0, {{reinit_proposal{text("a group"), mls10, cipher_suite_1, {}}}});
@@ -396,7 +396,7 @@ TEST_CASE("no changed byte of a commit is accepted, and none of them costs the g
   r.check_talk();
 }
 
-TEST_CASE("no changed byte of an application message is accepted, and the message is still good") {
+TEST_CASE("no changed byte of an application message is accepted, and the message itself still is") {
   room r{2};
   const auto sent = r.say(0, "hello");
   for (std::size_t i = 0; i < sent.size(); ++i) {
@@ -428,7 +428,8 @@ TEST_CASE("a proposal that comes as a PrivateMessage is kept and committed") {
   CHECK(broken(r[2].receive(made.commit, r.s)) == rule::unknown_proposal); // it never received the proposal
 }
 
-TEST_CASE("an encrypted commit that came before what it names opens again, until it was confirmed") {
+TEST_CASE(
+    "an encrypted commit that arrived before its proposals can be decrypted again until it is confirmed") {
   room r{3};
   r.psks["word"] = text("known to all");
   const auto id = external_psk(text("word"), r.random);
@@ -449,7 +450,7 @@ TEST_CASE("an encrypted commit that came before what it names opens again, until
   CHECK(broken(state_of(r[2]).past.at(2).keys.find(leaf_index{0}, from, 0)) == rule::generation_used);
 }
 
-TEST_CASE("a proposal that is refused though its sender is right costs no key") {
+TEST_CASE("a proposal that is refused although its sender is right consumes no key") {
   room r{2, {}, 1, {.proposals_max = 1}};
   r.proposed(1, {psk_proposal{external_psk(text("k"), r.random)}});
   const auto message = proposed_privately_by(r[1], {psk_proposal{external_psk(text("k"), r.random)}}, r.s);
@@ -491,7 +492,7 @@ TEST_CASE("proposals that cannot be committed together do not keep a member from
   r.check_talk();
 }
 
-TEST_CASE("where new extensions and new members do not go together, the removals are committed") {
+TEST_CASE("if new extensions and new members exclude each other, the removals are still committed") {
   auto all = own_capabilities();
   all.extensions.push_back(extension_type{0xf001});
   room r{4, {}, 1, {}, all};
@@ -507,7 +508,7 @@ TEST_CASE("where new extensions and new members do not go together, the removals
   r.check_talk();
 }
 
-TEST_CASE("7.3: nobody makes a commit whose leaf the group would refuse") {
+TEST_CASE("7.3: a commit whose leaf the group would refuse is not created") {
   auto all = own_capabilities();
   all.extensions.push_back(extension_type{0xf001});
   room r{2, {{extension_type{0xf001}, {}}}, 1, {}, all};
@@ -521,7 +522,7 @@ TEST_CASE("7.3: nobody makes a commit whose leaf the group would refuse") {
   CHECK(broken(r[0].commit({}, r.s)) == rule::leaf_lacks_own_credential);
 }
 
-TEST_CASE("5.3.1: nobody makes a commit whose credential the group's policy would refuse") {
+TEST_CASE("5.3.1: a commit whose credential the group's policy would refuse is not created") {
   room r{2};
   r[0].use_credential({.identity = text("somebody else")});
   CHECK(broken(r[0].commit({}, r.s)) == rule::credential_not_a_successor);
@@ -536,7 +537,7 @@ TEST_CASE("5.3.1: nobody makes a commit whose credential the group's policy woul
         rule::credential_not_a_successor);
 }
 
-TEST_CASE("7.3: nobody makes a commit with a credential of a type that not all support") {
+TEST_CASE("7.3: a commit with a credential of a type that some member does not support is not created") {
   auto speaks = own_capabilities();
   speaks.credentials.push_back(credential_type::x509);
   struct any_policy : same_person_policy {

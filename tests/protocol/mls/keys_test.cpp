@@ -112,7 +112,7 @@ TEST_SUITE("8: key schedule") {
     CHECK(interim_transcript_hash(confirmed, group.tag) != interim_transcript_hash(confirmed, bytes(32)));
   }
 
-  TEST_CASE("8.3: an external init opens with the key of its epoch, and with no other") {
+  TEST_CASE("8.3: an external init can be decrypted with the key of its epoch, and with no other") {
     const auto random = counted_random();
     const auto own = external_key_pair(secret{bytes(32, 1)}), other = external_key_pair(secret{bytes(32, 2)});
     auto made = make_external_init(own.public_key, random).value();
@@ -201,7 +201,7 @@ TEST_SUITE("9: secret tree") {
     CHECK(broken(tree.find(leaf_index{0xffffffff}, application, 0)) == rule::leaf_outside_secret_tree);
   }
 
-  TEST_CASE("9.1: no two messages have one key: of a generation, a ratchet or a leaf") {
+  TEST_CASE("9.1: no two messages have the same key, across generations, ratchets and leaves") {
     auto tree = tree_of(8);
     std::vector<bytes> seen;
     for (const auto leaf : {leaf_index{0}, leaf5})
@@ -226,7 +226,7 @@ TEST_SUITE("9: secret tree") {
     CHECK(broken(tree.find(leaf5, application, 0xffffffff)) == rule::generations_exhausted);
   }
 
-  TEST_CASE("9.2: a key that opened a message is gone, and so is one that sealed one") {
+  TEST_CASE("9.2: a key is deleted after it has decrypted or encrypted a message") {
     auto tree = tree_of(8);
     use(tree, leaf5, application, 0);
     CHECK(broken(tree.find(leaf5, application, 0)) == rule::generation_used);
@@ -234,7 +234,7 @@ TEST_SUITE("9: secret tree") {
     CHECK(broken(tree.find(leaf5, application, 1)) == rule::generation_used);
   }
 
-  TEST_CASE("9.2: a key that was kept for a late message is gone after it") {
+  TEST_CASE("9.2: a key that was kept for a late message is deleted after that message") {
     auto tree = tree_of(8);
     use(tree, leaf5, application, 3);
     CHECK(same_key(tree.find(leaf5, application, 1)->key, sent(leaf5, application, 1)));
@@ -246,7 +246,7 @@ TEST_SUITE("9: secret tree") {
   }
 
   TEST_CASE(
-      "9.2: the secrets from the root down to a leaf that was used are gone, their siblings are there") {
+      "9.2: the secrets from the root to a leaf that was used are deleted, and their siblings are kept") {
     auto tree = tree_of(8);
     use(tree, leaf5, application, 0);
     const auto is_kept = [&](std::uint32_t node) { return tree.saved({part::what::node, node}).has_value(); };
@@ -259,7 +259,7 @@ TEST_SUITE("9: secret tree") {
     CHECK(same_key(tree.next(leaf_index{4}, application).value(), sent(leaf_index{4}, application, 0)));
   }
 
-  TEST_CASE("9.2: nothing that was consumed can be found in what is saved") {
+  TEST_CASE("9.2: no consumed secret can be found in what is saved") {
     auto tree = tree_of(8);
     const auto ratchet_secret_before = [&] {
       (void)tree.find(leaf5, application, 0);
@@ -274,7 +274,7 @@ TEST_SUITE("9: secret tree") {
     CHECK(holds(sent(leaf5, application, 1).key.view()));
   }
 
-  TEST_CASE("9.2: a key that was only looked up is still there") {
+  TEST_CASE("9.2: a key that was only looked up is kept") {
     auto tree = tree_of(8);
     (void)tree.find(leaf5, application, 900);
     CHECK(same_key(tree.find(leaf5, application, 0)->key, sent(leaf5, application, 0)));
@@ -293,7 +293,7 @@ TEST_SUITE("9: secret tree") {
     CHECK(tree.find(leaf5, application, 2));
   }
 
-  TEST_CASE("9.2: a key that was looked up before the ratchet came nearer is gone after it, too") {
+  TEST_CASE("9.2: a key that was looked up before the ratchet came nearer is deleted after its use, too") {
     auto tree = tree_of(8);
     auto two = tree.find(leaf5, application, 2).value();
     use(tree, leaf5, application, 0);
@@ -313,7 +313,7 @@ TEST_SUITE("9: secret tree") {
     CHECK(tree.find(leaf5, application, 201));
   }
 
-  TEST_CASE("15.3: of the keys that were jumped over the newest are kept, up to the limit") {
+  TEST_CASE("15.3: of the keys that were skipped the newest are kept, up to the limit") {
     auto tree = tree_of(8, {.skipped_keys_max = 10});
     use(tree, leaf5, application, 30);
     CHECK(broken(tree.find(leaf5, application, 19)) == rule::generation_used);
@@ -333,7 +333,7 @@ TEST_SUITE("9: secret tree") {
     CHECK(kept.size() <= 2048);
   }
 
-  TEST_CASE("What changed is told once, and a message changes one ratchet") {
+  TEST_CASE("What changed is reported once, and a message changes one ratchet") {
     auto tree = tree_of(1024);
     CHECK(tree.take_changes() == std::vector{part{part::what::node, 1023}});
     use(tree, leaf5, application, 0);
@@ -351,8 +351,7 @@ TEST_SUITE("9: secret tree") {
     CHECK(tree.part_count() == 12 + 2);
   }
 
-  TEST_CASE(
-      "Each ratchet of a tree is its own: of every leaf, both of them, in whatever order they are used") {
+  TEST_CASE("Both ratchets of every leaf are independent, in whatever order they are used") {
     auto tree = tree_of(40);
     const auto n = 2 * tree.leaf_count();
     for (std::uint32_t i = 0; i < n; ++i) {
@@ -375,7 +374,7 @@ TEST_SUITE("9: secret tree") {
     }
   }
 
-  TEST_CASE("A tree that was saved in parts goes on where it was") {
+  TEST_CASE("A tree that was saved in parts continues where it was") {
     auto tree = tree_of(8);
     use(tree, leaf5, application, 3);
     (void)tree.next(leaf_index{0}, handshake);
@@ -421,7 +420,7 @@ TEST_SUITE("9: secret tree") {
 
 TEST_SUITE("12.4.3: Welcome") {
 
-  TEST_CASE("12.4.3.1: a Welcome opens for whom it is") {
+  TEST_CASE("12.4.3.1: a Welcome can be decrypted by the client for which it is") {
     invitation i;
     const auto received = whole<welcome>(encoded(i.made())).value();
     const auto secrets = open_group_secrets(received, i.ref, i.init_key).value();
@@ -445,7 +444,8 @@ TEST_SUITE("12.4.3: Welcome") {
     CHECK(broken(open_group_secrets(made, i.ref, i.init_key)) == rule::wrong_cipher_suite);
   }
 
-  TEST_CASE("12.4.3.1: group secrets do not open with another init key, nor beside another GroupInfo") {
+  TEST_CASE(
+      "12.4.3.1: group secrets cannot be decrypted with another init key, nor beside another GroupInfo") {
     invitation i;
     auto made = i.made();
     CHECK(broken(open_group_secrets(made, i.ref, make_hpke_key(i.group.random))) == rule::cannot_open);

@@ -125,7 +125,7 @@ TEST_CASE_FIXTURE(leaf_fixture, "7.2: a leaf that does not list the type of its 
   CHECK(check() == rule::leaf_lacks_own_credential);
 }
 
-TEST_CASE("7.2: what we say of ourselves lists no default type, and no GREASE") {
+TEST_CASE("7.2: our own capabilities list no default type and no GREASE") {
   const auto c = own_capabilities();
   const auto is_default_one = [](auto type) { return is_default(type); };
   const auto is_grease = [](auto type) {
@@ -157,8 +157,7 @@ TEST_CASE_FIXTURE(leaf_fixture, "13.4: a leaf with two extensions of one type is
   CHECK(check() == rule::duplicate_extension);
 }
 
-TEST_CASE_FIXTURE(leaf_fixture,
-                  "7.3: a leaf before or after its lifetime is refused, but for one in a tree") {
+TEST_CASE_FIXTURE(leaf_fixture, "7.3: a leaf before or after its lifetime is refused, except in a tree") {
   leaf.lifetime = {now, now + day};
   CHECK(check({.now = now - 1}) == rule::leaf_not_yet_valid);
   CHECK(check({.now = now + day + 1}) == rule::leaf_expired);
@@ -178,7 +177,7 @@ TEST_CASE_FIXTURE(leaf_fixture, "7.2: a leaf that lives too long is refused, in 
   CHECK(check({.lifetime = lifetime_check::length_only}) == rule::leaf_expired);
 }
 
-TEST_CASE_FIXTURE(leaf_fixture, "7.3: a leaf of another source than its place wants is refused") {
+TEST_CASE_FIXTURE(leaf_fixture, "7.3: a leaf of another source than its place requires is refused") {
   using source = leaf_node_source;
   for (const auto made : {source::key_package, source::update, source::commit})
     for (const auto wanted : {source::key_package, source::update, source::commit}) {
@@ -196,7 +195,7 @@ TEST_CASE_FIXTURE(leaf_fixture,
   CHECK(broken(check_fresh_key(leaf, next)) == rule::none);
 }
 
-TEST_CASE_FIXTURE(leaf_fixture, "a leaf that is larger than we take is refused") {
+TEST_CASE_FIXTURE(leaf_fixture, "a leaf above the size limit is refused") {
   leaf.credential.identity.resize(leaf_bytes_max + 1);
   CHECK(check() == rule::too_large);
 }

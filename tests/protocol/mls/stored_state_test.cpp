@@ -202,7 +202,7 @@ TEST_CASE("a tree of which a node is missing, has no such place, or does not dec
        {"wrong type", node_with([](bytes& v) { v[0] ^= 3; })}});
 }
 
-TEST_CASE("keys that do not belong to the tree, or are none, are refused") {
+TEST_CASE("keys that do not belong to the tree, or that are malformed, are refused") {
   const auto key_with = [](const std::function<void(secret&)>& change) {
     return loaded_if_saved_with([&](group_state& st) { change(st.private_keys.keys.begin()->second); });
   };

@@ -149,7 +149,8 @@ TEST_CASE_FIXTURE(path_fixture,
   CHECK(open(leaf(5), members.at(leaf(5)).keys) == rule::cannot_open);
 }
 
-TEST_CASE_FIXTURE(path_fixture, "7.5: who holds no key that a path was encrypted to learns nothing from it") {
+TEST_CASE_FIXTURE(path_fixture,
+                  "7.5: a member without a key to which a path was encrypted learns nothing from it") {
   private_tree none;
   CHECK(open(leaf(3), none) == rule::path_not_for_us);
   CHECK(open(leaf(1), members.at(leaf(1)).keys) == rule::path_not_for_us); // its own path
@@ -157,8 +158,9 @@ TEST_CASE_FIXTURE(path_fixture, "7.5: who holds no key that a path was encrypted
   CHECK(open(leaf(3), members.at(leaf(3)).keys) == rule::path_not_for_us);
 }
 
-TEST_CASE_FIXTURE(path_fixture,
-                  "7.5: who was removed cannot open the path that removed it, with any key it had") {
+TEST_CASE_FIXTURE(
+    path_fixture,
+    "7.5: a member that was removed cannot decrypt the path that removed it, with any key that it had") {
   const auto gone = members.at(leaf(3)).keys.copy();
   auto removal = make_commit(leaf(1), 0, {leaf(3)});
   tree.apply(std::move(removal.changes));
@@ -233,7 +235,7 @@ TEST_CASE("12.4: a group of one commits, and adds its second member") {
   CHECK(broken(alone.check()) == rule::none);
 }
 
-TEST_CASE("12.4.3.2: somebody who joins from outside commits at a blank leaf") {
+TEST_CASE("12.4.3.2: a client that joins from outside commits at a blank leaf") {
   tree_group group{3};
   REQUIRE(group.commit(leaf(0), 3) == rule::none);
   auto joiner = make_device(group.random, "joiner");
@@ -269,7 +271,7 @@ TEST_CASE("7.6: a path comes back from its bytes") {
   CHECK(*whole<update_path>(encoded(sent.path.path)) == sent.path.path);
 }
 
-TEST_CASE("a pending commit that lost its race is dropped, and the old epoch goes on") {
+TEST_CASE("a pending commit that lost its race is dropped, and the old epoch continues") {
   tree_group group{6};
   REQUIRE(group.commit(leaf(0), 6) == rule::none);
   const auto before = to_bytes(group.tree.tree_hash());

@@ -76,7 +76,7 @@ void check_same(const ratchet_tree& tree, const ratchet_tree& fresh) {
 
 // --- operations --------------------------------------------------------------------------------------------
 
-TEST_CASE_FIXTURE(bare_leaves, "12.1.2 and 12.1.3: who is not there cannot be updated or removed") {
+TEST_CASE_FIXTURE(bare_leaves, "12.1.2 and 12.1.3: a leaf without a member cannot be updated or removed") {
   auto tree = tree_of(3);
   for (const auto i : {3u, 4u, 1000u, 0xffffffffu}) {
     CHECK(broken(tree.remove(leaf(i))) == rule::no_such_leaf);
@@ -167,7 +167,7 @@ TEST_CASE_FIXTURE(bare_leaves, "12.1.3: a tree whose right half is empty loses i
   CHECK(*tree.add(make()) == leaf(1));
 }
 
-TEST_CASE_FIXTURE(bare_leaves, "7.3: a key that two members have is noticed, wherever it is") {
+TEST_CASE_FIXTURE(bare_leaves, "7.3: a key that two members share is found, wherever it is") {
   auto tree = tree_of(6);
   auto copy = make();
   copy.signature_key = tree.signature_key(leaf(2));
@@ -186,7 +186,7 @@ TEST_CASE_FIXTURE(bare_leaves, "7.3: a key that two members have is noticed, whe
   CHECK(broken(tree.check_unique(node(1))) == rule::duplicate_parent_key);
 }
 
-TEST_CASE_FIXTURE(bare_leaves, "7.3: credential types have to be known to all") {
+TEST_CASE_FIXTURE(bare_leaves, "7.3: every member has to support the credential types of all") {
   auto tree = tree_of(2);
   auto v = make();
   v.credential.type = credential_type::x509;
@@ -253,7 +253,8 @@ TEST_CASE("15: keys that were chosen to be alike are found in the index without 
   CHECK(looked_at < 2 * keys.size());
 }
 
-TEST_CASE_FIXTURE(bare_leaves, "a tree that shrinks and grows within one change goes back to what it was") {
+TEST_CASE_FIXTURE(bare_leaves,
+                  "a tree that shrinks and grows within one change can be rolled back to what it was") {
   auto tree = tree_of(9, {4, 5, 6, 7});
   tree.set_parent(node(15), make_parent());
   tree.set_parent(node(3), make_parent());
@@ -349,7 +350,7 @@ TEST_CASE_FIXTURE(bare_leaves, "any history of changes leaves what a fresh tree 
   }
 }
 
-TEST_CASE_FIXTURE(bare_leaves, "what a commit touches is few nodes, and the store can write just those") {
+TEST_CASE_FIXTURE(bare_leaves, "a commit touches few nodes, and the store can write just those") {
   auto tree = tree_of(1000);
   (void)tree.tree_hash();
   tree.begin();
@@ -406,7 +407,7 @@ TEST_CASE_FIXTURE(bare_leaves, "2.1: a ratchet_tree extension that is not well f
   CHECK(broken(whole<parent_node>(encoded(p))) == rule::malformed);
 }
 
-TEST_CASE("a ratchet_tree extension with more nodes than we take is refused before they are kept") {
+TEST_CASE("a ratchet_tree extension with too many nodes is refused before they are kept") {
   encoder e;
   e.opaque(bytes(2 * ratchet_tree::leaf_count_max));
   CHECK(broken(ratchet_tree::decoded(e.out())) == rule::tree_too_large);

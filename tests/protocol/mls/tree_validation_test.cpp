@@ -131,7 +131,7 @@ TEST_CASE_FIXTURE(valid_group, "7.9.2: a parent node that no member set is refus
   CHECK(verdict() == rule::parent_hash_invalid);
 }
 
-TEST_CASE_FIXTURE(valid_group, "7.9.2: every parent is watched, and so are the leaves that vouch for it") {
+TEST_CASE_FIXTURE(valid_group, "7.9.2: every parent is checked, and so are the leaves that vouch for it") {
   for (std::uint32_t x = 1; x < 15; x += 2) {
     const auto before = parent_at(x);
     auto p = before;

@@ -18,13 +18,13 @@ void check_runs(const target& t, const std::string& name, const bytes& input) {
 }
 } // namespace
 
-TEST_CASE("what the fuzzers once found is not there any more") {
+TEST_CASE("inputs with which the fuzzers once found a defect find none any more") {
   for (const auto* t : all_targets())
     for (const auto& [name, input] : inputs_in(here / "found" / t->name))
       check_runs(*t, name, input);
 }
 
-TEST_CASE("what the fuzzers start from keeps all laws") {
+TEST_CASE("the inputs with which the fuzzers start keep all laws") {
   const auto vectors = byte_strings_in(here / "../vectors");
   for (const auto* t : all_targets()) {
     std::size_t n = 0;
