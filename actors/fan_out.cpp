@@ -24,11 +24,11 @@ struct fan_out_state {
   router_actor router;
   core::debt_ledger ledger{1, 1, 1};
   std::uint64_t highest_heard = 0;
-  std::uint64_t confirm_proposed = 0; ///< and not refused
+  std::uint64_t confirm_proposed = 0; ///< the highest number proposed, without what was refused
   std::uint64_t confirm_done = 0;
   std::optional<clock_point>
-      unconfirmed_since;                    ///< the first that is delivered and not proposed to be forgotten
-  std::chrono::milliseconds load_backoff{}; ///< zero: the stored debts could be read
+      unconfirmed_since;                    ///< since when a debt is delivered and not proposed for removal
+  std::chrono::milliseconds load_backoff{}; ///< zero if the stored debts could be read
   clock_point load_at{};
   ec unread{}; ///< why they could not be read, as it was reported last
   bool sweeping = false;
@@ -70,15 +70,15 @@ void arm_sweep(self_ptr self) {
 }
 
 core::debt_page read_debts(fan_out_state& st, std::uint64_t from) {
-#ifdef PARLEY_PLANTED_BUGS // a harness proves that it would notice: see tests/harness/chaos
+#ifdef PARLEY_PLANTED_BUGS // to show that the harness notices it: see tests/harness/chaos
   if (const char* bug = std::getenv("PARLEY_PLANT"); bug && std::string_view{bug} == "debts-not-replayed")
     return {};
 #endif
   return st.reader->debts(st.shard, from, st.config.debts_max - st.ledger.size());
 }
 
-/// Takes from the stored debts what the ledger has room for. Only a page that was read, and that says it is the
-/// last, proves that nothing else is owed.
+/// Takes from the stored debts what the ledger has room for. Only a page that was read and is the last one
+/// proves that nothing else is owed.
 void load(self_ptr self) {
   auto& st = self->state;
   const auto now = self->clock().now();
@@ -100,7 +100,7 @@ void load(self_ptr self) {
       continue;
     st.ledger.loaded(std::max(last, st.highest_heard));
     if (last < st.highest_heard)
-      return; // the rest is applied but not committed yet: the next sweep finds it
+      return; // the rest is not committed yet: the next sweep finds it
   }
 }
 
@@ -108,7 +108,7 @@ bool unconfirmed(const fan_out_state& st) {
   return st.ledger.confirmed() > std::max(st.confirm_proposed, st.ledger.begun());
 }
 
-/// Proposes to forget what is delivered, if that is due.
+/// Proposes to remove the debts that are delivered, if that is due.
 void confirm(self_ptr self) {
   auto& st = self->state;
   if (!unconfirmed(st))
@@ -128,14 +128,14 @@ void confirm(self_ptr self) {
   caf::anon_send(st.store, std::move(batch));
 }
 
-/// Answers to those proposals; their tickets are the numbers.
+/// Results of those proposals. A ticket is the highest number that its proposal confirms.
 void confirmed(self_ptr self, const result_batch& batch) {
   auto& st = self->state;
   for (const auto& r : batch.results) {
     if (r.error == ec::none)
       st.confirm_done = std::max(st.confirm_done, r.ticket);
     else if (st.confirm_proposed == r.ticket)
-      st.confirm_proposed = st.confirm_done; // later again, with what is delivered by then
+      st.confirm_proposed = st.confirm_done; // proposed again later, with what is delivered by then
   }
 }
 

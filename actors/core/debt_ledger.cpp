@@ -9,7 +9,7 @@ namespace parley::core {
 
 namespace {
 
-/// The inboxes that a debt concerns; null if it goes to its conversation.
+/// The inboxes to which a debt is owed; null if it is owed to a conversation.
 const std::vector<fan_out_target>* inboxes_of(const owed& what) {
   using inboxes = const std::vector<fan_out_target>*;
   return std::visit(overloaded{
@@ -22,7 +22,7 @@ const std::vector<fan_out_target>* inboxes_of(const owed& what) {
                     what);
 }
 
-/// About how many bytes a part takes in a command.
+/// The approximate size of a part in a command, in bytes.
 std::size_t weight(const inbox_append& part) {
   constexpr std::size_t fixed = 96; // of the part, and of each piece of news
   std::size_t bytes = fixed;
@@ -319,7 +319,7 @@ bool debt_ledger::repair(debt& d, const owed_message& m, std::uint32_t index, se
   p.items.clear();
   auto last = covered;
   for (auto& msg : log(m.conversation, covered, m.seq)) {
-    if (msg.seq != next(last)) // readers do not see all of it yet: an append must never cover a hole
+    if (msg.seq != next(last)) // readers do not see all of the log yet, and an append must never cover a gap
       break;
     p.items.emplace_back(message_news{last, msg});
     last = msg.seq;
