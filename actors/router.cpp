@@ -36,7 +36,7 @@ struct router_state {
   static inline const char* name = "router";
   router_config config;
   router_wiring wiring;
-  std::vector<node_id> leaders; ///< by shard; `none`: unknown
+  std::vector<node_id> leaders; ///< by shard; `none` if it is not known
   /// By shard: a replica here takes part, so nothing that peers say about its leader is believed.
   std::vector<bool> knows_better;
   std::set<node_id> peers; ///< those with which a session has begun
@@ -91,7 +91,7 @@ private:
       unsent(items);
     }
   }
-  /// They never left, so they are certainly not stored.
+  /// These calls were never sent, so they are certainly not stored.
   void refuse(const std::vector<core::forwarded_call>& calls) {
     answers out;
     for (const auto& c : calls) {
@@ -160,7 +160,7 @@ private:
 void deliver_here(router_state& st, std::vector<delivery> items) {
   for (auto& d : items) {
     if (d.to.process != st.config.process)
-      continue; // of a process before this one
+      continue; // it was for an earlier process of this node
     auto i = st.sessions.find(d.to.number);
     if (i == st.sessions.end())
       continue;
@@ -321,12 +321,11 @@ void learn_leaders(self_ptr self, node_id peer, const core::leads_payload& leads
   set_leaders(self, changes);
 }
 
-/// What cannot be read, or is of a kind that this node does not know, is refused (an item of a
-/// payload alone, if the others are known): a peer runs another version, or is at fault. An
-/// operator sees the count.
+/// What cannot be read, or is of a kind that this node does not know, is refused and counted for the
+/// operator: the peer runs another version, or has a fault. Of a payload only the unknown items are refused.
 void from_peer(self_ptr self, node_id peer, std::string_view bytes) {
   auto& st = self->state;
-  std::uint64_t skipped = 0; // calls, answers and deliveries among others that are known
+  std::uint64_t skipped = 0; // unknown calls, answers and deliveries beside known ones
   auto payload = core::decode<core::peer_payload>(bytes, skipped);
   if (!payload || skipped != 0)
     count_refused(st);
@@ -354,7 +353,8 @@ void lose_peer(self_ptr self, node_id peer) {
   }
   std::erase_if(st.guests, [&](const auto& g) { return g.second.from == peer; });
   st.peers.erase(peer);
-  // It stays the known leader of its shards: until an election names another, calls to it are refused at once.
+  // The lost peer stays the known leader of its shards. Until an election names another, calls to it are
+  // refused at once.
 }
 
 void meet_peer(router_state& st, node_id peer) {
@@ -384,7 +384,7 @@ void sweep(self_ptr self) {
   }
   outgoing back{st};
   for (auto i = st.guests.begin(); i != st.guests.end();) {
-    if (i->second.deadline <= now) { // the actor that had it crashed, or its node is stuck
+    if (i->second.deadline <= now) { // the actor that had the call crashed, or its node does not respond
       back.answer(i->second.from, i->second.number, core::refusal(i->second.kind, ec::timed_out));
       i = st.guests.erase(i);
     } else {
@@ -407,7 +407,7 @@ wired_router_actor::behavior_type router(self_ptr self, router_config config) {
         for (auto& c : batch.calls)
           to(std::move(c));
       },
-      [self](answer_batch& batch) { // of calls that other nodes asked
+      [self](answer_batch& batch) { // to calls of other nodes
         auto& st = self->state;
         outgoing out{st};
         for (auto& a : batch.answers) {
