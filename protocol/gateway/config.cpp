@@ -4,7 +4,8 @@ namespace parley::gateway {
 
 transport::stream_limits server_limits() {
   transport::stream_limits l;
-  // Answers wait for a slow reader up to here, then it gets to ask nothing more. Clients never pause.
+  // Up to this many bytes of answers wait for a slow reader; above, no further call is read. Clients never
+  // pause.
   l.outbound_pause_bytes = 256 * 1024;
   return l;
 }

@@ -16,8 +16,8 @@ kj::Duration span(std::chrono::milliseconds d) {
   return static_cast<std::int64_t>(d.count()) * kj::MILLISECONDS;
 }
 
-/// What a client hears at its next login after we closed its stream for `r`. `none` if it knows the
-/// reason, or closed the stream itself.
+/// The error that a client gets at its next login after we closed its stream for `r`. `none` if it knows
+/// the reason already, or closed the stream itself.
 ec told_as(transport::close_reason r) {
   using transport::close_reason;
   switch (r) {
@@ -100,7 +100,7 @@ void connection::sweep(kj::TimePoint now) {
   }
   stream_->sweep(now);
   if (unwritten_.empty() && unwritten_.capacity() > 0)
-    std::vector<core::moment>{}.swap(unwritten_); // idle connections hold nothing
+    std::vector<core::moment>{}.swap(unwritten_); // an idle connection keeps no memory
   if (!logged_in_) {
     // A call that is under way (a code that is being sent, an election) is our own delay, so the client
     // gets more time.
@@ -296,14 +296,14 @@ kj::Promise<void> connection::pump() {
   auto items = request.initItems(static_cast<unsigned>(rows.size()));
   for (unsigned i = 0; i < items.size(); ++i)
     write(items[i], rows[i].row);
-  for (const auto& r : rows) // bounded by what the stream takes
+  for (const auto& r : rows) // their number is bounded by the window of the stream
     if (r.applied_at != core::moment{})
       unwritten_.push_back(r.applied_at);
   request.setCursor(as_data(encode_cursor(parts_->config.cluster, user_, rows.back().row.pos)));
   add(parts_->metrics.rows_delivered, rows.size());
   waiting_ = true;
   waiting_since_ = parts_->port.getTimer().now();
-  // Resolves when the window has room again, at once while it has.
+  // The promise resolves when the window has room again; while it has room, at once.
   return request.send().then([this] { return pump(); },
                              [this](kj::Exception&&) {
                                // Either the connection is gone, or the receiver threw: no deliver after that

@@ -15,7 +15,7 @@ std::uint32_t milliseconds(std::chrono::nanoseconds d) {
   return static_cast<std::uint32_t>(std::chrono::ceil<std::chrono::milliseconds>(d).count());
 }
 
-/// Who wants to log in, with a proof that has not been checked yet.
+/// A device that wants to log in, with a proof that has not been checked yet.
 struct applicant {
   user_id user{};
   device_id device{};
@@ -181,7 +181,7 @@ public:
         return refuse(context, token.error());
       applicant who{token->user, token->device, r->session, std::move(r->signature)};
       return enter(std::move(who)).then([this, context](verdict v) mutable {
-        // Only who has proved to be the device is told.
+        // Only a client that has proved to be the device is told.
         const auto last = v.error == ec::none ? c_->parts().closed.take(c_->user(), c_->device()) : ec::none;
         auto done = welcome(context, v);
         context.getResults().setLastReason(static_cast<std::uint16_t>(last));
@@ -222,7 +222,7 @@ private:
           const auto& found = answer_to<core::find_device>(answer);
           if (c_->refusal() != ec::none)
             return verdict{ec::session_closed};
-          if (found.error == ec::no_such_user) // who is registered is not for strangers to find out
+          if (found.error == ec::no_such_user) // a stranger must not find out who is registered
             return verdict{ec::bad_signature};
           if (found.error != ec::none)
             return verdict{found.error, found.retry_after_ms};

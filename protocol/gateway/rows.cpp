@@ -20,7 +20,7 @@ void write(rpc::InboxItem::Builder b, const core::inbox_row& r) {
                  [&](const core::message_news& n) { wire::write(b, n.prev, view_of(n.msg)); },
                  [&](const core::opened_news& n) {
                    wire::write(b.initOpened(), n.conversation, n.members,
-                               seq_no::none); // nothing heard of yet
+                               seq_no::none); // nothing of it is known yet
                  },
                  [&](const watermark& w) { wire::write(b.initWatermark(), w); },
              },

@@ -35,7 +35,7 @@ public:
 
   ~server() noexcept(false) override {
     parts_->server = nullptr;
-    parts_->draining = true; // whoever still asks is told so
+    parts_->draining = true; // calls that still arrive are refused as `draining`
     accepting_ = nullptr;
     tasks_ = nullptr;
     retired_.clear();
@@ -94,7 +94,7 @@ private:
         case ENOMEM:
           return pause_accepting(descriptors_retry);
         default:
-          continue; // that connection's trouble: it is gone
+          continue; // only that connection failed
         }
       }
       handshakes_.take(now);
@@ -167,7 +167,7 @@ private:
     return timer_.afterDelay(span(config_.sweep_every)).then([this] {
       const auto now = timer_.now();
       for (auto& c : connections_)
-        c->sweep(now); // closes; what is closed is buried later, so the table stays as it is
+        c->sweep(now); // may close it; closed connections are removed later, not from this loop
       return keep_sweeping();
     });
   }

@@ -1,5 +1,5 @@
-// The `Session` of the schema: one device that has logged in. Each method takes the parameters, asks,
-// answers.
+// The `Session` of the schema: one device that has logged in. Each method reads the parameters,
+// makes the call and answers.
 #include "protocol/gateway/crypto.hpp"
 #include "protocol/gateway/rpc_objects.hpp"
 #include "protocol/gateway/text.hpp"
@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::uint32_t page_retry_ms = 100;
 
-/// How many of `items` fit into a page: at least one, if there is any.
+/// How many of `items` fit into a page: at least one, unless there are none.
 template <class Items>
 std::size_t fitting(const Items& items, const gateway_config& config, std::uint64_t& words) {
   std::size_t n = 0;
@@ -64,7 +64,7 @@ public:
               add(metrics.send_errors[error_row(placed.error)]);
               write(results.initError(), placed.error, placed.retry_after_ms);
               if (placed.error !=
-                  ec::conflict) // a conflict names the first message; other refusals have none
+                  ec::conflict) // a conflict names the first message, other refusals name none
                 return;
             }
             write(results.initMsgId(), placed.id);
@@ -174,7 +174,7 @@ public:
         return refuse(context, r.error());
       if (r->user == c_->user())
         return refuse(context, ec::bad_request);
-      if (r->user != user_id{}) // no device's id is 0: the question is whether there is such a user
+      if (r->user != user_id{}) // no device has the id 0: this asks whether there is such a user
         return c_->session()
             .ask(core::find_device{r->user, device_id{}})
             .then([this, context, with = r->user](core::answer answer) mutable -> kj::Promise<void> {
@@ -248,7 +248,7 @@ public:
         return kj::READY_NOW;
       }
       c_->receive(kj::mv(r->receiver),
-                  c_->acknowledged()); // empty: from what the device has acknowledged by now
+                  c_->acknowledged()); // no cursor: from what the device has acknowledged by now
       return kj::READY_NOW;
     });
   }

@@ -14,7 +14,7 @@ constexpr std::int64_t clock_skew_ms = 60'000; ///< between the nodes of a clust
 // A cursor or a token is an envelope. Fields are appended to its body; a reader skips those that it does not
 // know, because nodes of two versions read each other's.
 
-/// The body, or nothing: another version, or other bytes than the length says.
+/// The body. Nothing if the version is another one, or if the length does not match.
 std::optional<std::string_view> body_of(std::uint8_t version, std::string_view bytes) {
   reader r{bytes};
   const auto found = r.get_envelope();

@@ -11,7 +11,7 @@ std::string veiled(std::string_view phone) {
 }
 
 kj::Promise<ec> console_code_sender::send(std::string phone, std::string code) {
-  // One call: lines of several threads do not mix.
+  // One call, so that lines of several threads do not mix.
   std::printf("code for %s: %s\n", veiled(phone).c_str(), code.c_str());
   std::fflush(stdout);
   return ec::none;

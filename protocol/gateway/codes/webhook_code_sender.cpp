@@ -94,14 +94,14 @@ struct webhook_code_sender::worker {
 
   const webhook_config config;
   kj::AutoCloseFd wake;
-  std::map<std::uint64_t, kj::Own<kj::PromiseFulfiller<ec>>> asked; ///< the loop's alone
-  std::uint64_t last_number = 0;                                    ///< the loop's alone
+  std::map<std::uint64_t, kj::Own<kj::PromiseFulfiller<ec>>> asked; ///< used by the loop only
+  std::uint64_t last_number = 0;                                    ///< used by the loop only
   std::mutex mutex;
   std::condition_variable work;
   std::deque<request> waiting;
   std::vector<result> results;
   bool stopping = false;
-  std::thread thread; ///< last: it starts with everything else in place
+  std::thread thread; ///< last, because it starts when everything above exists
 };
 
 webhook_code_sender::webhook_code_sender(kj::UnixEventPort& port, webhook_config config)
@@ -121,7 +121,7 @@ kj::Promise<ec> webhook_code_sender::send(std::string phone, std::string code) {
   w.asked.emplace(number, kj::mv(answer.fulfiller));
   {
     std::lock_guard guard{w.mutex};
-    // Both are digits, checked before: nothing to escape.
+    // Both consist of digits, which was checked before, so there is nothing to escape.
     w.waiting.push_back({number, R"({"phone":")" + phone + R"(","code":")" + code + R"("})"});
   }
   w.work.notify_one();
