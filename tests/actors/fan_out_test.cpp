@@ -173,7 +173,8 @@ TEST_CASE_FIXTURE(fixture,
   CHECK(counters.owed == 0);
 }
 
-TEST_CASE_FIXTURE(fixture, "a page of debts that is full says that there is more, though nothing new comes") {
+TEST_CASE_FIXTURE(fixture,
+                  "after a full page of debts the next page is read, although no new debt is reported") {
   for (std::uint64_t n = 1; n <= 7; ++n)
     reader.owed.push_back(owed_text(n));
   reader.debts_rows_max = 3;

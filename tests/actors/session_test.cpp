@@ -109,7 +109,7 @@ TEST_CASE_FIXTURE(fixture, "an answer of another kind than the call does not los
   CHECK(port->answers[0].number == 1);
 }
 
-TEST_CASE_FIXTURE(fixture, "too many sends of one connection are refused, and none of them travels") {
+TEST_CASE_FIXTURE(fixture, "sends above the bound of one connection are refused and not forwarded") {
   config.sends_burst_max = 2;
   config.sends_refill_every = std::chrono::microseconds{10'000'000};
   attach();

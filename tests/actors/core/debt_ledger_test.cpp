@@ -278,7 +278,7 @@ TEST_CASE("only a refusal that is final and stored nothing settles a part: the r
     CHECK(judge_part(unknown) == part_verdict::owed);
 }
 
-TEST_CASE("a device's progress goes to its conversation's shard") {
+TEST_CASE("a device's progress is sent to its conversation's shard") {
   auto l = ready_ledger();
   const watermark mark{room, user_id{2}, seq_no{5}, seq_no{0}};
   l.add({shard_id{0}, 1, owed_watermark{mark}, std::nullopt}, debt_ledger::source::live);

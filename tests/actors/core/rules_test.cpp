@@ -52,7 +52,7 @@ TEST_CASE("what a newer program wrote is said to be newer, though nothing behind
   CHECK(decode_whole<earlier_box>(damaged).why == format_fault::damaged);
 }
 
-TEST_CASE("no code was asked for: none is right") {
+TEST_CASE("if no code was requested, no code is accepted") {
   phone_claim claim;
   CHECK(redeem(claim, guess(0, 1)).error == ec::code_expired);
 }

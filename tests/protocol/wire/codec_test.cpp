@@ -160,7 +160,7 @@ TEST_CASE("an unknown error of a gateway that says nothing about trying again ma
   CHECK(f.stored == was_stored::unknown);
 }
 
-TEST_CASE("of a known error the table is trusted, not the peer") {
+TEST_CASE("for a known error the table is trusted, not the peer") {
   auto it = sent<rpc::Error>([&](auto b) {
     b.setCode(static_cast<std::uint16_t>(ec::timed_out));
     b.setStored(rpc::Stored::NO);

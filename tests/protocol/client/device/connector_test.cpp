@@ -305,7 +305,7 @@ TEST_CASE_FIXTURE(connector_fixture,
   CHECK(!who.registered());
 }
 
-TEST_CASE_FIXTURE(connector_fixture, "an enrolment that is destroyed rejects what was asked of it") {
+TEST_CASE_FIXTURE(connector_fixture, "an enrolment that is destroyed rejects the promises that it gave") {
   dial.silent = {1, 2, 3};
   auto enrol = kj::heap<enrolment>(timer, dial, settings, store, who, chance, 0);
   auto asked = enrol->request_code("+4911111111");

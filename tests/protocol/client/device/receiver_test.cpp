@@ -327,7 +327,7 @@ TEST_CASE_FIXTURE(receiver_fixture, "a delivery that waits for its gap ends with
   CHECK(seen.messages.empty());
 }
 
-TEST_CASE_FIXTURE(receiver_fixture, "a halted device answers those who wait until it is settled") {
+TEST_CASE_FIXTURE(receiver_fixture, "a halted device answers the callers that wait until it is settled") {
   make();
   online();
   deliver({row(0, 1)}, "c1");

@@ -72,7 +72,7 @@ TEST_CASE_FIXTURE(calls_fixture, "a call whose session is refused is made again 
   CHECK(get(list).has_value());
 }
 
-TEST_CASE_FIXTURE(calls_fixture, "a final refusal is not asked again") {
+TEST_CASE_FIXTURE(calls_fixture, "a call that is finally refused is not made again") {
   connect();
   auto page = calls->sync_conversation(talk, seq_no{0}, 10);
   turn();
