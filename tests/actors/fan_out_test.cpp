@@ -20,7 +20,10 @@ core::incurred owed_text(std::uint64_t number) {
           text(number)};
 }
 
-struct fixture : test::actor_fixture {
+struct counted { // outlives the actors, which count to their end
+  fan_out_counters counters;
+};
+struct fixture : counted, test::actor_fixture {
   test::fake_reader reader;
   fake_store store = make_store();
   fake_router router = make_router();
@@ -124,7 +127,6 @@ TEST_CASE_FIXTURE(
 
 TEST_CASE_FIXTURE(fixture,
                   "debts that cannot be read are counted each time, and reported once for each change") {
-  fan_out_counters counters;
   std::vector<std::pair<fan_out_trouble, ec>> reported;
   config.counters = &counters;
   config.report = [&](shard_id shard, fan_out_trouble what, ec why) {
@@ -152,7 +154,6 @@ TEST_CASE_FIXTURE(fixture,
 
 TEST_CASE_FIXTURE(fixture,
                   "a part that an inbox refuses for now is not lost: it is sent again, ever less often") {
-  fan_out_counters counters;
   config.counters = &counters;
   lead();
   incur(1, 1);
