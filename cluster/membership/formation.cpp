@@ -36,7 +36,7 @@ std::uint64_t digest(std::vector<endpoint> seeds) {
   return h;
 }
 
-bool holds_newer_record(std::string_view answer) {
+bool holds_newer_record(std::string_view answer, node_id from) {
   reader in{answer};
   reader body{in.get_envelope().body};
   // The fields before the record, as `formation_answer` lists them.
@@ -45,7 +45,7 @@ bool holds_newer_record(std::string_view answer) {
   body.get<std::uint64_t>();
   body.get<std::uint8_t>();
   const auto what = core::decode<promise>(body, core::reading::whole);
-  return self.it && as != standing::empty && what.why == core::format_fault::newer;
+  return self.it && self.it->id == from && as != standing::empty && what.why == core::format_fault::newer;
 }
 
 /// The nodes of the other seeds, each once, and the reasons why these may not be all.

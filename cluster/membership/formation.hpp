@@ -50,7 +50,7 @@ struct formation_answer {
 
 /// Whether an encoded answer holds a founding record of a newer version. What such an answer says of its node
 /// is understood, but the record is not to be stored: this program would drop what it does not know of it.
-bool holds_newer_record(std::string_view answer);
+bool holds_newer_record(std::string_view answer, node_id from);
 
 /// What a node asks at another's door.
 struct formation_question {

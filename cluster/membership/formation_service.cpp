@@ -121,7 +121,8 @@ void formation_service::ask(links& transport, const std::vector<endpoint>& whom,
                         a = core::decode<formation_answer>(said->bytes);
                       if (a && a->self.id != said->from)
                         a.reset();
-                      const bool newer = a && holds_newer_record(said->bytes);
+                      // Also of bytes that are no answer to this program: their node is not silent.
+                      const bool newer = said && holds_newer_record(said->bytes, said->from);
                       std::lock_guard guard{s->mutex};
                       s->answers.push_back({address, std::move(a), newer});
                       --s->open;

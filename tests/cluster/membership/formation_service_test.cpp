@@ -87,21 +87,26 @@ struct newer_founding {
     return f(now.cluster.hi, now.cluster.lo, now.shards, now.replicas, now.nodes, zones);
   }
 };
+struct reshaped_founding : newer_founding {
+  static constexpr std::uint8_t format_version = 2;
+};
+template <class Founding>
 struct newer_promise {
   static constexpr auto inside = core::nested::grows;
-  newer_founding record;
+  Founding record;
   std::uint8_t forced = 0;
   template <class F>
   auto fields(F&& f) {
     return f(record, forced);
   }
 };
+template <class Founding>
 struct newer_answer {
   core::node_record self;
   formation_answer::standing as{};
   std::uint64_t seeds_digest = 0;
   std::uint8_t wants_form = 0;
-  newer_promise what;
+  newer_promise<Founding> what;
   std::vector<core::node_record> nodes;
   template <class F>
   auto fields(F&& f) {
@@ -134,12 +139,14 @@ TEST_CASE("a node whose founding record cannot be read answers nothing: it must 
   CHECK_FALSE(formation_service{config, empty}.answer(node_id{2}, question).empty());
 }
 
-TEST_CASE("a founding record that a newer version wrote is not taken over, and the operator learns why") {
+TEST_CASE_TEMPLATE(
+    "a founding record that a newer version wrote is not taken over, and the operator learns why", Founding,
+    newer_founding, reshaped_founding) {
   const auto ports = free_ports(2);
   auto c = test_links(1);
   c.listen.port = ports[0];
   test_node seed{c};
-  newer_answer answer;
+  newer_answer<Founding> answer;
   answer.self = {node_id{1}, disk_id{1}, "127.0.0.1:" + std::to_string(ports[0]), {}};
   answer.as = formation_answer::standing::member;
   answer.what.record.now.cluster = storage::random_cluster_id();
