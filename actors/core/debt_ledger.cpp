@@ -233,16 +233,17 @@ void debt_ledger::reopen(const ref& r) {
   ++unsent_;
 }
 
-void debt_ledger::postpone(const ref& r, time_point now) {
+std::chrono::milliseconds debt_ledger::postpone(const ref& r, time_point now) {
   auto* d = find(r.debt);
   if (!d || d->targets[r.target].at != progress::sent)
-    return;
+    return {};
   auto& t = d->targets[r.target];
   constexpr std::uint8_t doublings_max = 16;
-  const auto pause = retry_.min * (1 << t.waits);
+  const auto pause = std::min<std::chrono::milliseconds>(retry_.min * (1 << t.waits), retry_.max);
   t.waits = std::min<std::uint8_t>(t.waits + 1, doublings_max);
   t.at = progress::waiting;
-  later_.emplace(now + std::min<std::chrono::milliseconds>(pause, retry_.max), r);
+  later_.emplace(now + pause, r);
+  return pause;
 }
 
 /// Whoever has waited long enough is sent again.
@@ -265,10 +266,14 @@ debt_ledger::refusals debt_ledger::answered(std::uint64_t call, ec error, const 
     return refused;
   const auto& refs = node.mapped().refs;
   if (error != ec::none) {
-    const bool passes = band_of(error) == error_band::condition;
-    for (const auto& r : refs)
-      passes ? reopen(r) : postpone(r, now);
-    if (!passes)
+    const bool elsewhere = error == ec::not_leader || error == ec::timed_out;
+    for (const auto& r : refs) {
+      if (elsewhere)
+        reopen(r);
+      else
+        postpone(r, now);
+    }
+    if (band_of(error) != error_band::condition)
       refused = {refs.size(), error};
     return refused;
   }
@@ -303,7 +308,10 @@ debt_ledger::refusals debt_ledger::answered(std::uint64_t call, ec error, const 
               [](const owed_copies&) { return false; },
           },
           d->it.what);
-      further ? reopen(refs[i]) : postpone(refs[i], now);
+      if (further)
+        reopen(refs[i]);
+      else if (postpone(refs[i], now) >= retry_.max) // not a step of paying any more
+        refused = {refused.count + 1, ec::gap};
       break;
     }
     }

@@ -60,13 +60,15 @@ public:
   };
   /// Everything that is neither under way, waiting nor done, in order, as calls to the shards concerned.
   std::vector<call_out> send(time_point now);
-  /// Parts that were refused, for now or for good. What is only a step of paying (`gap`, `stale`) is none.
+  /// Parts that were refused, for now or for good. What is only a step of paying (`gap`, `stale`) is none, until
+  /// a gap turns out to be one that nothing fills.
   struct refusals {
     std::size_t count = 0;
     ec last{};
   };
-  /// An answer. `what` is void on error. If the error is a condition, which passes, all parts of the call are
-  /// sent again by the next `send`; otherwise they wait first, as a part does that is refused by itself.
+  /// An answer. `what` is void on error. If the call found no leader in time, all its parts are sent again by the
+  /// next `send`, because newer parts would overtake them at the next one; otherwise they wait first, as a part
+  /// does that is refused by itself.
   refusals answered(std::uint64_t call, ec error, const outcome& what, time_point now, const history& log);
   /// Gives up on calls sent before `deadline`.
   void expire(time_point deadline);
@@ -114,7 +116,8 @@ private:
   bool repair(debt& d, const owed_message& m, std::uint32_t index, seq_no covered, const history& log);
   void settle(const ref& r);
   void reopen(const ref& r);
-  void postpone(const ref& r, time_point now);
+  /// Returns how long it waits.
+  std::chrono::milliseconds postpone(const ref& r, time_point now);
   void wake(time_point now);
   void drop_settled();
 

@@ -192,16 +192,20 @@ TEST_CASE("a part that was refused for now stays owed, and is tried again ever l
   CHECK(l.idle());
 }
 
-TEST_CASE(
-    "a command that is refused for no passing reason waits as well; one that met a condition does not") {
+TEST_CASE("a command that is refused waits as well; one that found no leader in time is sent again at once") {
   auto l = ready_ledger();
   l.add(owed_text(1, 1), debt_ledger::source::live);
   auto calls = l.send(t0);
-  l.answered(calls.at(0).number, ec::not_leader, {}, t0, no_log);
-  calls = l.send(t0);
-  REQUIRE(calls.size() == 1);
-  for (const auto why : {ec::bad_request, ec::corrupt, ec{2999}}) {
+  for (const auto why : {ec::not_leader, ec::timed_out}) {
     l.answered(calls.at(0).number, why, {}, t0, no_log);
+    calls = l.send(t0);
+    REQUIRE(calls.size() == 1);
+  }
+  for (const auto why : {ec::overloaded, ec::unavailable, ec::disk_full, ec::draining, ec::bad_request,
+                         ec::corrupt, ec{2999}}) {
+    CAPTURE(static_cast<int>(why));
+    const auto refused = l.answered(calls.at(0).number, why, {}, t0, no_log);
+    CHECK(refused.count == (band_of(why) != error_band::condition));
     CHECK(l.send(t0).empty());
     CHECK_FALSE(l.idle());
     calls = l.send(t0 + 2s);
@@ -243,6 +247,21 @@ TEST_CASE("a gap that the log cannot fill yet is not asked about in a hot loop")
   CHECK(l.send(t0).empty());
   calls = l.send(t0 + 50ms);
   CHECK(calls.size() == 1);
+}
+
+TEST_CASE("a gap that nothing fills is reported, once it is asked about as seldom as it will be") {
+  auto l = ready_ledger();
+  l.add(owed_text(9, 4), debt_ledger::source::live);
+  auto now = t0;
+  for (int attempt = 0; attempt < 9; ++attempt) {
+    CAPTURE(attempt);
+    const auto calls = l.send(now);
+    REQUIRE(calls.size() == 1);
+    const auto refused = l.answered(calls[0].number, ec::none, outcomes({{ec::gap, seq_no{1}}}), now, no_log);
+    CHECK(refused.count == (attempt < 6 ? 0 : 1));
+    CHECK((refused.count == 0 || refused.last == ec::gap));
+    now += 2s;
+  }
 }
 
 TEST_CASE("an inbox that keeps saying the same gap is not answered in a hot loop") {
