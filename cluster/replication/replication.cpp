@@ -273,12 +273,12 @@ void replication::transfer_leadership(shard_id shard, node_id to) {
 }
 
 void replication::hand_over_all() {
-  auto turn = impl_->hand_overs++; // the shards' leaderships are spread, too
+  const auto attempt = impl_->hand_overs++;
   for (auto& [shard, r] : impl_->replicas) {
     if (!r->leads())
       continue;
     if (const auto targets = r->answering(); !targets.empty())
-      transfer_leadership(shard, targets[turn++ % targets.size()]);
+      transfer_leadership(shard, targets[(number(shard) + attempt) % targets.size()]); // spread, too
   }
 }
 

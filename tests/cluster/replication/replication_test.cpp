@@ -192,6 +192,26 @@ TEST_CASE_FIXTURE(three_nodes, "a node that hands its leaderships over asks anot
   CHECK(asked.size() == 2);
 }
 
+TEST_CASE_FIXTURE(three_nodes, "each leadership is offered to another member, whatever else is led by then") {
+  build({s0, s1});
+  auto& l = settle(s0);
+  const auto lead = [&](shard_id shard, node_id who) {
+    if (leader(shard) && leader(shard)->who.node != who)
+      leader(shard)->engine->transfer_leadership(shard, who);
+    REQUIRE(until([&] { return leader(shard) && leader(shard)->who.node == who; }));
+  };
+  settle(s1);
+  lead(s1, l.who.node);
+  std::set<node_id> asked;
+  for (int turn = 0; turn < 2; ++turn) {
+    l.engine->hand_over_all();
+    REQUIRE(until([&] { return leader(s1) && leader(s1) != &l; }));
+    asked.insert(leader(s1)->who.node);
+    lead(s1, l.who.node); // as if it had failed; the other shard stays where it went
+  }
+  CHECK(asked.size() == 2);
+}
+
 TEST_CASE_FIXTURE(three_nodes, "leaderships are not handed to a member that is dead, or that halted") {
   commit("a");
   REQUIRE(until([&] { return same(1); }));
