@@ -238,7 +238,8 @@ public:
 
 private:
   void log_debts(shard_id shard, fan_out_trouble what, ec why) {
-    const auto left_out = debts_log_.admit();
+    // Whether debts can be read is reported once per change, and each shard has to be named.
+    const auto left_out = what == fan_out_trouble::refused ? debts_log_.admit() : 0;
     if (left_out < 0)
       return;
     const auto warn = [&](std::string_view event, std::string_view next) {
@@ -295,7 +296,7 @@ private:
   disk_id disk_;
   storage::journaled_environment& env_;
   std::uint64_t process_;
-  log::limiter debts_log_{std::chrono::seconds{1}}; ///< a shard without a majority would fill the log
+  log::limiter debts_log_{std::chrono::seconds{1}}; ///< of refused ones: there may be thousands at once
   std::unique_ptr<state_reader> reader_;
   links* links_ = nullptr;
   wired_router_actor wired_router_;
