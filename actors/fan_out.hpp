@@ -3,6 +3,7 @@
 #include "actors/state_reader.hpp"
 #include "protocol/values/config_fault.hpp"
 #include "protocol/values/counters.hpp"
+#include "protocol/values/node_limits.hpp"
 
 #include <chrono>
 #include <functional>
@@ -24,9 +25,9 @@ enum class fan_out_trouble : std::uint8_t {
 
 struct fan_out_config {
   std::uint16_t shards = 64;
-  std::size_t debts_max = 4096;            ///< in memory; the rest waits in storage
-  std::size_t parts_max = 256;             ///< inbox appends in one command
-  std::size_t parts_bytes_max = 192 << 10; ///< of one command: a replica refuses more than 256 KiB
+  std::size_t debts_max = 4096;                          ///< in memory; the rest waits in storage
+  std::size_t parts_max = 256;                           ///< inbox appends in one command
+  std::size_t parts_bytes_max = command_parts_bytes_max; ///< of one command
   /// Forgetting what was delivered costs a log entry and its syncs, for which nobody waits; a failover only
   /// sends again what is not forgotten. So: when this many debts are delivered, …
   std::size_t confirm_after = 256;

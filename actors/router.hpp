@@ -2,6 +2,7 @@
 #include "actors/interfaces.hpp"
 #include "protocol/values/config_fault.hpp"
 #include "protocol/values/counters.hpp"
+#include "protocol/values/node_limits.hpp"
 
 #include <chrono>
 #include <unordered_map>
@@ -39,7 +40,7 @@ struct router_config {
   std::chrono::milliseconds announce_every{5000};
   /// Of one payload to another node. More is split: a link refuses what is larger than its queue. A single
   /// item that is larger travels alone.
-  std::size_t payload_bytes_max = 256 << 10;
+  std::size_t payload_bytes_max = calls_payload_bytes_max;
   router_counters* counters = nullptr; ///< outlives the actor; may be null
 };
 config_check validate(const router_config& config);

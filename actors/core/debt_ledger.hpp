@@ -1,5 +1,6 @@
 #pragma once
 #include "actors/core/calls.hpp"
+#include "protocol/values/node_limits.hpp"
 
 #include <chrono>
 #include <deque>
@@ -41,7 +42,7 @@ public:
 
   /// `parts_max` and `parts_bytes_max` bound one command to a shard. A larger part travels alone.
   debt_ledger(std::uint16_t shards, std::size_t debts_max, std::size_t parts_max,
-              std::size_t parts_bytes_max = 192 << 10, retry_pauses retry = {})
+              std::size_t parts_bytes_max = command_parts_bytes_max, retry_pauses retry = {})
       : shards_{shards}, debts_max_{debts_max}, parts_max_{parts_max},
         parts_bytes_max_{parts_bytes_max}, retry_{retry} {}
 

@@ -9,6 +9,7 @@
 // Thread: any; `take`, `begin`, `end` and `acknowledge` from the link only.
 // Holds:  a payload that was put in one session is sent in that session, in order, or never.
 #include "cluster/links/link.hpp"
+#include "protocol/values/node_limits.hpp"
 
 #include <algorithm>
 #include <atomic>
@@ -24,10 +25,10 @@
 namespace parley::cluster {
 
 struct outlet_config {
-  std::size_t window_bytes_max = 4 << 20;
-  std::size_t calls_bytes_max = 2 << 20;   ///< above it calls are refused: the rest of the window is for Raft
-  std::size_t batch_bytes_max = 256 << 10; ///< of one CAF message; a larger payload has a message of its own
-  std::size_t payload_bytes_max = 2 << 20;
+  std::size_t window_bytes_max = link_window_bytes_max;
+  std::size_t calls_bytes_max = link_calls_bytes_max; ///< above it calls are refused
+  std::size_t batch_bytes_max = link_batch_bytes_max; ///< of one CAF message
+  std::size_t payload_bytes_max = link_payload_bytes_max;
 };
 
 /// Counts since the link exists, for metrics and tests. Each number is right, but they may

@@ -2,13 +2,12 @@
 
 #include "cluster/machine/shard_queries.hpp"
 #include "cluster/replication/replication.hpp"
+#include "protocol/values/node_limits.hpp"
 
 namespace parley::cluster {
 namespace {
 
 constexpr std::size_t history_rows_max = 512;
-/// The page becomes one proposal, and a replica refuses proposals above 256 KiB (`replication_config`).
-constexpr std::size_t history_bytes_max = 192 << 10;
 constexpr std::size_t debts_bytes_max = 4 << 20;
 
 class stored_state final : public state_reader {
@@ -52,8 +51,8 @@ public:
     return view(s, [&](auto& v) { return queries::read_conversation(v, ask); });
   }
   std::vector<core::message> messages(shard_id s, conversation_id c, seq_no after, seq_no upto) override {
-    return view(s, [&](auto& v) {
-      return queries::read_messages(v, c, after, upto, history_rows_max, history_bytes_max);
+    return view(s, [&](auto& v) { // they become one command
+      return queries::read_messages(v, c, after, upto, history_rows_max, command_parts_bytes_max);
     });
   }
   core::inbox_page inbox(shard_id s, const core::pull_inbox& ask) override {

@@ -17,6 +17,7 @@
 #include "actors/core/shards.hpp"
 #include "protocol/values/config_fault.hpp"
 #include "protocol/values/errors.hpp"
+#include "protocol/values/node_limits.hpp"
 #include "protocol/values/settings.hpp"
 #include "protocol/values/types.hpp"
 #include "storage/environment.hpp"
@@ -46,11 +47,11 @@ struct replication_config {
   milliseconds read_round_timeout{1000}; ///< after it a ReadIndex round ends with `unavailable`
   milliseconds snapshot_retry_after{2000};
   std::uint32_t inflight_entries_max = 4096; ///< per follower
-  std::size_t frame_bytes_max = 256 << 10;   ///< bounds how long a heartbeat waits behind bulk
-  std::size_t snapshot_chunk_bytes = 128 << 10;
+  std::size_t frame_bytes_max = raft_frame_bytes_max;
+  std::size_t snapshot_chunk_bytes = state_chunk_bytes_max;
   std::size_t pending_proposals_max = 8192; ///< per shard; more are refused with `overloaded`
-  std::size_t entry_bytes_max = 256 << 10;  ///< commands of one turn share an entry up to this size size
-  std::size_t log_entries_kept = 2048;      ///< per shard, behind the applied index, for slow followers
+  std::size_t entry_bytes_max = parley::entry_bytes_max;
+  std::size_t log_entries_kept = 2048; ///< per shard, behind the applied index, for slow followers
   std::size_t log_bytes_kept = 8 << 20;
   std::size_t log_cache_bytes = 512 << 10; ///< per shard, of applied entries held in memory for followers
   std::size_t apply_entries_max = 4096;    ///< per turn and shard

@@ -1,0 +1,55 @@
+#pragma once
+// The bounds of what nodes write to logs and send each other, each written once, with what has to be smaller
+// than what. No user meets them. A peer refuses only what is above its window, so that one is part of
+// `link_versions`; the other bounds are the sender's, and nodes of two versions may have different ones.
+#include "protocol/values/limits.hpp"
+
+#include <cstddef>
+
+namespace parley {
+
+// --- what a log takes --------------------------------------------------------------------------------------
+
+/// Of the commands in one entry of a log. The commands of one turn share entries up to this size, and a
+/// command that is larger is refused as `too_large`.
+inline constexpr std::size_t entry_bytes_max = 256 << 10;
+/// Of the parts that are packed into one command: appends to inboxes, and messages that fill a gap in one. The
+/// rest of the entry is for what their encoding adds.
+inline constexpr std::size_t command_parts_bytes_max = 192 << 10;
+static_assert(command_parts_bytes_max + body_bytes_max <= entry_bytes_max,
+              "a command that is packed to its bound has to fit into an entry, or it is refused for ever");
+static_assert(body_bytes_max < command_parts_bytes_max, "a message of any size has to fit into one command");
+
+// --- what leaves on a link ---------------------------------------------------------------------------------
+
+/// Of one payload on a link; the link refuses a larger one, whatever is in it.
+inline constexpr std::size_t link_payload_bytes_max = 2 << 20;
+/// Of what is queued for a peer or not acknowledged by it. A batch is never above it, and a peer closes the
+/// connection on a larger frame: it is part of `link_versions`.
+inline constexpr std::size_t link_window_bytes_max = 4 << 20;
+/// Of the calls within the window; the rest of it is for Raft.
+inline constexpr std::size_t link_calls_bytes_max = 2 << 20;
+/// Of the payloads that leave together; a larger payload leaves alone.
+inline constexpr std::size_t link_batch_bytes_max = 256 << 10;
+static_assert(link_payload_bytes_max <= link_calls_bytes_max,
+              "a payload of calls has to fit into their share of the window");
+static_assert(link_calls_bytes_max < link_window_bytes_max, "calls must not keep Raft from sending");
+static_assert(link_batch_bytes_max <= link_window_bytes_max);
+
+/// Of one payload of calls, answers or deliveries. More is split; a single larger item leaves alone.
+inline constexpr std::size_t calls_payload_bytes_max = 256 << 10;
+static_assert(calls_payload_bytes_max <= link_payload_bytes_max);
+static_assert(entry_bytes_max + body_bytes_max <= link_payload_bytes_max,
+              "the largest command has to reach the log's leader, and the largest entry the other replicas");
+static_assert(page_bytes_max + body_bytes_max <= link_payload_bytes_max,
+              "a page that another node answers has to fit into a payload");
+
+/// Of one frame of replicas' messages; a larger entry has a frame of its own. It bounds how long a heartbeat
+/// waits behind bulk.
+inline constexpr std::size_t raft_frame_bytes_max = 256 << 10;
+/// Of the rows in one message that sends a replica the state of its shard.
+inline constexpr std::size_t state_chunk_bytes_max = 128 << 10;
+static_assert(raft_frame_bytes_max <= link_payload_bytes_max);
+static_assert(state_chunk_bytes_max <= raft_frame_bytes_max);
+
+} // namespace parley
