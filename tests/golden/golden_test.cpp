@@ -1,6 +1,7 @@
 // The bytes of every stored and sent struct, as they were when its version was made. A difference means
 // that an upgraded node would not read what it has stored, or not understand its peers: docs/formats.md
 // says what to do.
+#include "tests/golden/golden_files.hpp"
 #include "tests/golden/samples.hpp"
 
 #include "actors/core/peer_payload.hpp"
@@ -14,42 +15,18 @@
 
 #include <doctest/doctest.h>
 
-#include <cstdlib>
 #include <filesystem>
-#include <fstream>
+#include <functional>
 #include <set>
-#include <sstream>
+#include <string>
 #include <tuple>
 
 using namespace parley;
 namespace rows = cluster::rows;
+using test::compare;
+using test::golden;
 
 namespace {
-
-const std::string folder = std::string{PARLEY_SOURCE_DIR} + "/tests/golden/";
-
-std::set<std::string>& compared() {
-  static std::set<std::string> names;
-  return names;
-}
-
-/// The bytes of a golden file. With PARLEY_GOLDEN=write, a missing file is written first.
-std::string golden(const std::string& name, const std::string& now) {
-  compared().insert(name + ".hex");
-  const auto file = folder + name + ".hex";
-  const auto* wish = std::getenv("PARLEY_GOLDEN");
-  if (wish && std::string_view{wish} == "write" && !std::filesystem::exists(file))
-    std::ofstream{file} << test::to_hex(now);
-  std::ifstream in{file};
-  INFO("no readable golden file ", file,
-       "; if the struct is new, run this test once with PARLEY_GOLDEN=write");
-  REQUIRE(in);
-  std::ostringstream text;
-  text << in.rdbuf();
-  const auto bytes = test::from_hex(text.str());
-  REQUIRE(bytes);
-  return *bytes;
-}
 
 /// Whatever becomes of the bytes, a reader answers; and what it takes, it can write and read again.
 template <class T>
@@ -111,8 +88,7 @@ template <class T>
 void check_struct(const std::string& name, T x) {
   CAPTURE(name);
   const auto now = core::encode(x);
-  const auto then = golden(name, now);
-  CHECK(test::to_hex(now) == test::to_hex(then));
+  const auto then = compare(name, now);
   const auto read = core::decode_whole<T>(then);
   REQUIRE(read.it);
   CHECK(core::encode(*read.it) == then);
@@ -133,8 +109,7 @@ void check_alternative(const std::string& group) {
   const auto name = group + "." + test::name_of<decltype(x)>();
   CAPTURE(name);
   const auto now = core::encode(Variant{std::in_place_index<I>, x});
-  const auto then = golden(name, now);
-  CHECK(test::to_hex(now) == test::to_hex(then));
+  const auto then = compare(name, now);
   const auto read = core::decode_whole<Variant>(then);
   REQUIRE(read.it);
   CHECK(read.it->index() == I);
@@ -159,8 +134,7 @@ void check_row(const std::string& name, const std::string& now,
                const std::function<core::format_fault(std::string_view, core::reading)>& read,
                const std::string& kind, std::size_t fields) {
   CAPTURE(name);
-  const auto then = golden(name, now);
-  CHECK(test::to_hex(now) == test::to_hex(then));
+  const auto then = compare(name, now);
   using core::format_fault;
   using core::reading;
   CHECK(read(then, reading::whole) == format_fault::none);
@@ -353,8 +327,8 @@ TEST_CASE("a length has one form, and no number of it reaches beyond the bytes")
 
 TEST_CASE("every golden file belongs to a struct") { // the last case of this file: the others have run
   std::set<std::string> files;
-  for (const auto& f : std::filesystem::directory_iterator{folder})
+  for (const auto& f : std::filesystem::directory_iterator{test::golden_folder()})
     if (f.path().extension() == ".hex")
       files.insert(f.path().filename());
-  CHECK(files == compared());
+  CHECK(files == test::compared_files());
 }
