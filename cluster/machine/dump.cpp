@@ -101,7 +101,7 @@ log_ends find_log_ends(storage::read_txn& txn) {
   txn.ascend(storage::table::log, {}, {}, [&](std::string_view, std::string_view row) {
     // Rows are in the order in which they were written: after a truncation, the row with the lower index
     // is the newer one.
-    if (const auto h = get_row_header(row).it)
+    if (const auto h = get_row_header(row, core::reading::known).it)
       ends[{h->shard, h->gen}] = h->index;
     return scan::more;
   });

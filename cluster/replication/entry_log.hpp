@@ -33,7 +33,7 @@ public:
   std::size_t bytes() const { return bytes_; }
   std::size_t size() const { return entries_.size(); }
 
-  /// `row` begins with room for the header, which this fills in.
+  /// `row` was begun with `begin_row`; this fills in its header.
   void append(shard_id shard, generation gen, entry_kind kind, std::uint64_t term, std::string row);
   /// Adds an entry that was loaded; its row is kept in memory only if `keep`.
   void append_stored(const row_header& h, std::uint64_t sequence, std::string_view row, bool keep);

@@ -49,7 +49,7 @@ void replica::absorb(const raft_group::update& u) {
     if (!leads_now || u.entries_n != 1 || u.entries_index != log_.last() + 1)
       broken("entries nobody handed in", shard_, record_.gen, u.entries_index, u.entries_n);
     led_from_ = u.entries_index;
-    log_.append(shard_, record_.gen, entry_kind::barrier, raft_->term(), std::string(row_header_bytes, '\0'));
+    log_.append(shard_, record_.gen, entry_kind::barrier, raft_->term(), begin_row());
     mark();
   }
   if (u.messages_n != 0)
@@ -128,10 +128,11 @@ void replica::send_append(const raft_group::message& m) {
           broken("a row of the log cannot be read back", shard_, record_.gen, i, e.sequence);
         row = *found;
       }
+      const auto payload = row_payload(row);
       append_number(out, e.kind);
       append_number(out, e.term);
-      append_number(out, static_cast<std::uint32_t>(e.bytes - row_header_bytes));
-      out.append(row.substr(row_header_bytes));
+      append_number(out, static_cast<std::uint32_t>(payload.size()));
+      out.append(payload);
     }
     host_.out.finish();
     previous += n;
@@ -149,7 +150,7 @@ void replica::lead() {
     return;
   // Only an entry of the new term proves what is committed: libraft adds one only if something is open.
   led_from_ = log_.last() + 1;
-  submit_one(entry_kind::barrier, std::string(row_header_bytes, '\0'), 0);
+  submit_one(entry_kind::barrier, begin_row(), 0);
 }
 
 void replica::step_down() {
@@ -286,9 +287,7 @@ void replica::receive_raft(const message_header& h, std::string_view body) {
       truncate(u->entries_index);
     for (std::uint32_t i = 0; i < u->entries_n; ++i) {
       const auto at = known + u->entries_skipped + i;
-      std::string row;
-      row.reserve(row_header_bytes + payloads[at].second.size());
-      row.resize(row_header_bytes);
+      auto row = begin_row(payloads[at].second.size());
       row.append(payloads[at].second);
       if (payloads[at].first == entry_kind::seal && seal_in_log_ == 0)
         seal_in_log_ = log_.last() + 1;
@@ -337,10 +336,8 @@ void replica::propose(std::uint64_t ticket, std::string_view command) {
     return refuse(ticket, ec::too_large);
   if (tickets_.size() >= host_.config.pending_proposals_max)
     return refuse(ticket, ec::overloaded);
-  if (built_.empty() || built_.back().size() + bytes > host_.config.entry_bytes_max + row_header_bytes) {
-    built_.emplace_back();
-    built_.back().reserve(row_header_bytes + bytes);
-    built_.back().resize(row_header_bytes);
+  if (built_.empty() || row_payload(built_.back()).size() + bytes > host_.config.entry_bytes_max) {
+    built_.push_back(begin_row(bytes));
     built_tickets_.push_back(0);
   }
   auto& row = built_.back();
@@ -394,7 +391,7 @@ void replica::seal(std::vector<member> next, std::uint64_t ticket) {
   submit_built();
   if (!was_leading_)
     return refuse(ticket, ec::not_leader);
-  std::string row(row_header_bytes, '\0');
+  auto row = begin_row();
   row.append(core::encode(cluster::seal{std::move(next)}));
   submit_one(entry_kind::seal, std::move(row), ticket);
 }

@@ -1,7 +1,5 @@
 #include "cluster/replication/replica_record.hpp"
 
-#include <cassert>
-
 namespace parley::cluster {
 namespace {
 
@@ -54,19 +52,28 @@ std::uint64_t raft_id(shard_id shard, generation gen, const member& who) {
   return id == 0 ? 1 : id;
 }
 
-void put_row_header(std::string& row, const row_header& h) {
-  writer w{row_header_bytes};
-  core::encode(w, h);
-  assert(w.size() == row_header_bytes);
-  row.replace(0, row_header_bytes, w.bytes());
+std::string begin_row(std::size_t payload_bytes) {
+  writer w{32 + payload_bytes};
+  core::encode(w, row_header{});
+  return std::move(w).bytes();
 }
 
-core::decoded<row_header> get_row_header(std::string_view row) {
+void put_row_header(std::string& row, const row_header& h) {
+  row.replace(0, row.size() - row_payload(row).size(), core::encode(h));
+}
+
+core::decoded<row_header> get_row_header(std::string_view row, core::reading how) {
   reader in{row};
-  auto h = core::decode<row_header>(in, core::reading::whole);
-  if (h.it && (h.it->kind < entry_kind::commands || in.rest().size() + row_header_bytes != row.size()))
+  auto h = core::decode<row_header>(in, how);
+  if (h.it && h.it->kind < entry_kind::commands)
     return {std::nullopt, core::format_fault::damaged};
   return h;
+}
+
+std::string_view row_payload(std::string_view row) {
+  reader in{row};
+  in.get_envelope();
+  return in.rest();
 }
 
 std::optional<shard_id> shard_of_row(std::string_view row) {

@@ -94,10 +94,14 @@ struct row_header {
     return f(shard, gen, kind, index, term);
   }
 };
-inline constexpr std::size_t row_header_bytes = 2 + 2 + 4 + 1 + 8 + 8;
-/// Overwrites the first `row_header_bytes` of `row`.
+/// A row with an empty header, to which what the entry holds is appended: nobody copies that again.
+std::string begin_row(std::size_t payload_bytes = 0);
+/// Overwrites the header of `row`, which `begin_row` began.
 void put_row_header(std::string& row, const row_header& h);
-core::decoded<row_header> get_row_header(std::string_view row);
+/// As a whole where the entry is to be applied. Who only looks on takes a longer one, too.
+core::decoded<row_header> get_row_header(std::string_view row, core::reading how);
+/// What the entry holds: all behind the envelope of the header, which may be of any length.
+std::string_view row_payload(std::string_view row);
 /// Whose row it is, even if its header is of another version.
 std::optional<shard_id> shard_of_row(std::string_view row);
 std::string log_key(std::uint64_t sequence);

@@ -12,6 +12,8 @@ void replica::load(const row_header& h, std::uint64_t sequence, std::string_view
     erase_later_.push_back(sequence);
     return;
   }
+  if (h.term == 0)
+    return refuse_to_start("a row of its log is damaged: it has no term");
   if (h.index <= log_.last()) // written again: a crash came between, or the erase was lost with nothing else
     log_.truncate(h.index, [this](std::uint64_t old) { erase_later_.push_back(old); });
   if (h.index != log_.last() + 1)

@@ -91,11 +91,11 @@ void replica::apply_committed(storage::write_txn& txn) {
     if (row.empty()) {
       key = log_key(log_.at(index).sequence);
       const auto found = txn.get(storage::table::log, key);
-      if (!found || found->size() < row_header_bytes)
+      if (!found || found->size() != log_.at(index).bytes)
         broken("a row of the log cannot be read back", shard_, record_.gen, index);
       row = *found;
     }
-    apply_entry(txn, index, row.substr(row_header_bytes));
+    apply_entry(txn, index, row_payload(row));
   }
 }
 
@@ -176,7 +176,7 @@ void replica::apply_seal(storage::write_txn& txn, std::vector<member> next, std:
     seal_in_log_ = 0;
     for (auto i = index + 1; i <= commit_index() && log_.has(i) && !log_.at(i).row.empty(); ++i)
       if (log_.at(i).kind == entry_kind::commands)
-        apply_entry(txn, i, std::string_view{log_.at(i).row}.substr(row_header_bytes));
+        apply_entry(txn, i, row_payload(log_.at(i).row));
   }
   end_generation(std::move(s), state_at_seal::here);
 }

@@ -101,7 +101,7 @@ ec replication::open(storage::environment& env, mono_ms now) {
   txn->ascend(storage::table::log, {}, {}, [&](std::string_view key, std::string_view row) {
     key_reader in{key};
     const auto sequence = in.get<std::uint64_t>();
-    const auto header = get_row_header(row);
+    const auto header = get_row_header(row, core::reading::whole);
     const auto shard = shard_of_row(row);
     auto* r = shard ? impl_->find(*shard) : nullptr;
     if (!in.ok() || !r)

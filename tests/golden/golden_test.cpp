@@ -211,6 +211,22 @@ TEST_CASE("rows that end with a body are written as they were") {
   CHECK(glance.it->from == m.from);
 }
 
+TEST_CASE("a row of the log is written as it was, and what it holds stands behind a header of any length") {
+  constexpr std::string_view payload = "what the entry holds";
+  auto row = cluster::begin_row();
+  row.append(payload);
+  cluster::put_row_header(row, {shard_id{1}, generation{2}, cluster::entry_kind::commands, 4, 5});
+  const auto read = [&](std::string_view v, core::reading how) {
+    return cluster::get_row_header(v, how).why;
+  };
+  check_row("replication.log_row", row, read, "", 2 + 4 + 1 + 8 + 8);
+  CHECK(cluster::row_payload(row) == payload);
+  auto longer = row;
+  longer[1] = static_cast<char>(longer[1] + 3);
+  longer.insert(2 + 2 + 4 + 1 + 8 + 8, "new");
+  CHECK(cluster::row_payload(longer) == payload);
+}
+
 TEST_CASE("what a node stores of its replicas is written as it was") {
   check_sample<cluster::replica_record>("replication");
   check_sample<cluster::seal>("replication");

@@ -53,7 +53,7 @@ void leave_node(const std::string& path, std::uint8_t slot, const std::vector<co
     CHECK_FALSE(machine.apply(state, {shard, record.gen, 1, ++record.applied_index}, core::encode(c), 0));
   txn->put(storage::table::node, record_key(shard), encode(record));
   // In the log, and not applied.
-  std::string row(row_header_bytes, '\0');
+  auto row = begin_row();
   put_row_header(row, {shard, record.gen, entry_kind::commands, record.applied_index + 1, 1});
   txn->append(storage::table::log, log_key(1), row);
   // The other slot holds what an abandoned transfer left: no part of the state.

@@ -145,7 +145,7 @@ namespace {
 
 /// A row of the replica's log that a newer version wrote: the replica halts when the node starts.
 void put_newer_row(storage::write_txn& txn, generation gen) {
-  std::string row(row_header_bytes, '\0');
+  auto row = begin_row();
   put_row_header(row, {s0, gen, entry_kind::commands, 2, 1});
   row[0] = 2;
   txn.append(storage::table::log, log_key(1), row);
@@ -245,6 +245,29 @@ TEST_CASE_FIXTURE(three_nodes, "a record that cannot be read halts its replica a
   REQUIRE(n.halts.size() == 1);
   auto txn = n.env.begin_read();
   CHECK(*txn->get(storage::table::node, record_key(s0)) == row);
+}
+
+TEST_CASE_FIXTURE(three_nodes,
+                  "a row of the log whose header has a field more halts its replica as newer, and stays") {
+  commit("a");
+  REQUIRE(until([&] { return same(1); }));
+  auto& n = at(2);
+  crash(n);
+  auto txn = n.env.begin_write();
+  for (auto [key, row] : n.env.dump(storage::table::log)) {
+    const auto header = row.size() - row_payload(row).size();
+    ++row[1]; // the length of the header's fields
+    row.insert(header, "n");
+    txn->put(storage::table::log, key, row);
+  }
+  REQUIRE(txn->commit() == ec::none);
+  const auto log = n.env.dump(storage::table::log);
+  start(n);
+  REQUIRE(n.engine->status(s0)->as == replica_status::role::halted);
+  CHECK(n.engine->status(s0)->halted_because.find("newer version") != std::string::npos);
+  CHECK(n.engine->status(s0)->halted_because.find("damaged") == std::string::npos);
+  commit("b");
+  CHECK(n.env.dump(storage::table::log) == log);
 }
 
 TEST_CASE_FIXTURE(

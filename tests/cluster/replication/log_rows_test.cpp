@@ -1,0 +1,68 @@
+// Rows of the log whose headers another version wrote.
+#include "cluster/replication/entry_log.hpp"
+
+#include <doctest/doctest.h>
+
+using namespace parley;
+using namespace parley::cluster;
+
+namespace {
+
+constexpr row_header header{shard_id{7}, generation{2}, entry_kind::commands, 5, 3};
+constexpr std::string_view payload = "what the entry holds";
+
+/// A row whose header has the first `fields` of its fields, and then `more`.
+std::string row_of(std::size_t fields, std::string_view more = {}) {
+  writer w;
+  const auto start = w.open(1);
+  std::size_t n = 0;
+  auto h = header;
+  h.fields([&](const auto&... xs) {
+    ((n++ < fields ? void(w.put(xs)) : void()), ...);
+    return true;
+  });
+  w.raw(more).close(start);
+  w.raw(payload);
+  return std::move(w).bytes();
+}
+
+} // namespace
+
+TEST_CASE("a row of the log with a shorter header, as an older program wrote it, is read") {
+  const auto row = row_of(4);
+  const auto h = get_row_header(row, core::reading::whole);
+  REQUIRE(h.it);
+  CHECK(h.it->index == header.index);
+  CHECK(h.it->term == row_header{}.term);
+  CHECK(row_payload(row) == payload);
+  CHECK(shard_of_row(row) == header.shard);
+
+  entry_log log;
+  log.clear(5);
+  log.append_stored(*h.it, 1, row, true);
+  CHECK(row_payload(log.at(5).row) == payload);
+}
+
+TEST_CASE("a row of the log with a longer header is newer for a replica, and read by who only looks on") {
+  const auto row = row_of(5, "new");
+  CHECK(get_row_header(row, core::reading::whole).why == core::format_fault::newer);
+  const auto h = get_row_header(row, core::reading::known);
+  REQUIRE(h.it);
+  CHECK(h.it->term == header.term);
+  CHECK(row_payload(row) == payload);
+}
+
+TEST_CASE("a row of the log whose header has no kind, or ends early, is damaged") {
+  CHECK(get_row_header(row_of(2), core::reading::whole).why == core::format_fault::damaged);
+  CHECK(get_row_header(row_of(5).substr(0, 20), core::reading::whole).why == core::format_fault::damaged);
+  CHECK(get_row_header({}, core::reading::whole).why == core::format_fault::damaged);
+  CHECK(row_payload("x").empty());
+}
+
+TEST_CASE("a header that is filled in later leaves what the row holds as it is") {
+  auto row = begin_row();
+  row.append(payload);
+  put_row_header(row, header);
+  CHECK(row_payload(row) == payload);
+  CHECK(get_row_header(row, core::reading::whole).it->index == header.index);
+}
