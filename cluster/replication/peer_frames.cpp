@@ -9,6 +9,8 @@ constexpr std::uint32_t frame_magic = 0x31465250; // "PRF1"
 constexpr std::uint8_t message_version = 1;
 constexpr std::size_t header_bytes = 1 + 1 + 2 + 4 + 8 + 8;
 
+} // namespace
+
 bool is_known(message_type t) {
   switch (t) {
   case message_type::append:
@@ -30,8 +32,6 @@ bool is_known(message_type t) {
   }
   return false;
 }
-
-} // namespace
 
 frame_batcher::peer& frame_batcher::of(node_id node) {
   for (auto& p : peers_)

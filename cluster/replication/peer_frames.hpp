@@ -5,8 +5,8 @@
 //   message := length u32 (of the rest), version u8, type u8, shard u16, generation u32,
 //              from u64, to u64, body
 //
-// A body's fields stand one after the other; later versions append fields, which readers skip. A message of
-// another version or of an unknown type is refused and counted.
+// Bodies are in peer_bodies.hpp. The header of a message never changes within a version; a message of another
+// version or of an unknown type is refused and counted.
 //
 // `from` and `to` are Raft ids (0 where the type has none): a message that does not fit the
 // replica here is dropped.
@@ -37,6 +37,9 @@ enum class message_type : std::uint8_t { // on the wire: never renumber
   sealed = 30,
   confirmed = 31,
 };
+
+/// Whether this program knows the type.
+bool is_known(message_type t);
 
 struct message_header {
   message_type type{};

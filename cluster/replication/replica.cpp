@@ -79,13 +79,10 @@ void replica::send_messages(std::uint32_t n) {
     }
     auto& out =
         host_.out.start(node_of(m.peer), leaving(), header(static_cast<message_type>(m.type), m.peer));
-    append_number(out, m.term);
-    append_number(out, m.log_index);
-    append_number(out, m.log_term);
-    append_number(out, m.rejected);
-    append_number(out, m.features);
-    append_number(out, m.capacity);
-    append_number(out, static_cast<std::uint8_t>(m.pre_vote | m.disrupt << 1 | m.granted << 2));
+    const int flags = (m.pre_vote != 0 ? raft_body::pre_vote : 0) |
+                      (m.disrupt != 0 ? raft_body::disrupt : 0) | (m.granted != 0 ? raft_body::granted : 0);
+    put_body(out, raft_body{m.term, m.log_index, m.log_term, m.rejected, m.features, m.capacity,
+                            static_cast<std::uint8_t>(flags)});
     host_.out.finish();
   }
 }
@@ -112,11 +109,7 @@ void replica::send_append(const raft_group::message& m) {
       ++n;
     }
     auto& out = host_.out.start(to, leaving(), header(message_type::append, m.peer), bytes);
-    append_number(out, m.term);
-    append_number(out, previous);
-    append_number(out, previous_term);
-    append_number(out, m.commit);
-    append_number(out, n);
+    put_body(out, append_body{m.term, previous, previous_term, m.commit, n});
     for (auto i = previous + 1; i <= previous + n; ++i) {
       const auto& e = log_.at(i);
       std::string_view row = e.row;
@@ -128,11 +121,7 @@ void replica::send_append(const raft_group::message& m) {
           broken("a row of the log cannot be read back", shard_, record_.gen, i, e.sequence);
         row = *found;
       }
-      const auto payload = row_payload(row);
-      append_number(out, e.kind);
-      append_number(out, e.term);
-      append_number(out, static_cast<std::uint32_t>(payload.size()));
-      out.append(payload);
+      put_body(out, append_entry{e.kind, e.term, row_payload(row)});
     }
     host_.out.finish();
     previous += n;
@@ -212,17 +201,15 @@ void replica::receive_raft(const message_header& h, std::string_view body) {
   m.peer = h.from;
   m.type = static_cast<std::uint8_t>(h.type);
   reader in{body};
-  m.term = in.get<std::uint64_t>();
-  m.log_index = in.get<std::uint64_t>();
-  m.log_term = in.get<std::uint64_t>();
   if (h.type == message_type::append) {
-    m.commit = in.get<std::uint64_t>();
-    const auto n = in.get<std::uint32_t>();
+    const auto a = get_body<append_body>(in);
+    m.term = a.term;
+    m.log_index = a.previous;
+    m.log_term = a.previous_term;
+    m.commit = a.commit;
     auto previous_term = m.log_term;
-    for (std::uint32_t i = 0; i < n && in.ok(); ++i) {
-      const auto kind = in.get<entry_kind>();
-      const auto term = in.get<std::uint64_t>();
-      const auto payload = in.get_bytes();
+    for (std::uint32_t i = 0; i < a.entries && in.ok(); ++i) {
+      const auto [kind, term, payload] = get_entry(in);
       if (kind < entry_kind::commands || term < previous_term || term > m.term)
         return refuse_message();
       // What a newer version wrote is stored as it came: the replica halts when it would have to apply it.
@@ -234,13 +221,16 @@ void replica::receive_raft(const message_header& h, std::string_view body) {
       payloads.emplace_back(kind, payload);
     }
   } else {
-    m.rejected = in.get<std::uint64_t>();
-    m.features = in.get<std::uint16_t>();
-    m.capacity = in.get<std::uint16_t>();
-    const auto flags = in.get<std::uint8_t>();
-    m.pre_vote = flags & 1;
-    m.disrupt = flags >> 1 & 1;
-    m.granted = flags >> 2 & 1;
+    const auto b = get_body<raft_body>(in);
+    m.term = b.term;
+    m.log_index = b.log_index;
+    m.log_term = b.log_term;
+    m.rejected = b.rejected;
+    m.features = b.features;
+    m.capacity = b.capacity;
+    m.pre_vote = (b.flags & raft_body::pre_vote) != 0;
+    m.disrupt = (b.flags & raft_body::disrupt) != 0;
+    m.granted = (b.flags & raft_body::granted) != 0;
   }
   if (!in.ok() || h.type == message_type::install || !sane(m, entries.size()))
     return refuse_message();
@@ -303,19 +293,17 @@ void replica::receive_raft(const message_header& h, std::string_view body) {
 }
 
 void replica::receive_read(node_id from, const message_header& h, std::string_view body) {
-  reader in{body};
-  const auto term = in.get<std::uint64_t>();
-  const auto round = in.get<std::uint64_t>();
-  if (!in.ok())
+  const auto asked = get_body<read_body>(body);
+  if (!asked || asked->term == 0)
     return refuse_message();
+  const auto [term, round] = *asked;
   if (!raft_)
     return;
   if (h.type == message_type::read_ask) {
     // We answer with our current term. Until now we have voted for nobody in a higher term, so the asker is
     // still the leader as far as our vote decides.
     auto& out = host_.out.start(from, leaving(), header(message_type::read_answer, h.from));
-    append_number(out, raft_->term());
-    append_number(out, round);
+    put_body(out, read_body{raft_->term(), round});
     host_.out.finish();
     return;
   }

@@ -1,6 +1,7 @@
 #pragma once
 // One shard's replica: its Raft group, its log, its state machine, and the requests that wait for answers.
 #include "cluster/replication/entry_log.hpp"
+#include "cluster/replication/peer_bodies.hpp"
 #include "cluster/replication/peer_frames.hpp"
 #include "cluster/replication/raft_group.hpp"
 #include "cluster/replication/read_rounds.hpp"

@@ -40,8 +40,7 @@ void replica::ask_round() {
     if (ids_[i] == self_)
       continue;
     auto& out = host_.out.start(record_.members[i].node, leaving(), header(message_type::read_ask, ids_[i]));
-    append_number(out, raft_->term());
-    append_number(out, reads_.round());
+    put_body(out, read_body{raft_->term(), reads_.round()});
     host_.out.finish();
   }
 }

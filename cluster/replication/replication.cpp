@@ -230,6 +230,7 @@ void replication_parts::dispatch(node_id from, const message_view& m) {
   case message_type::vote:
   case message_type::vote_result:
   case message_type::timeout_now:
+  case message_type::install: // no program sends it: the state is transferred
     r->receive_raft(h, m.body);
     successions.heard(from, *r, h.from);
     break;

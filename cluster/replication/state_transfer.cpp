@@ -57,13 +57,13 @@ void state_transfers::receive(node_id from, const message_header& h, std::string
   if (!takes_state(*r))
     return;
   if (h.type == message_type::transfer_chunk)
-    on_chunk(*r, from, h, body);
-  else if (const auto t = in_.find(h.shard); t != in_.end()) { // stop
-    reader in{body};
-    const auto id = in.get<std::uint64_t>();
-    if (in.ok() && t->second.from == from && t->second.id == id && !t->second.complete)
-      abandon(h.shard);
-  }
+    return on_chunk(*r, from, h, body);
+  on_stop(*r, from, body);
+}
+
+/// Of a peer: its body is not readable, or says what no program says.
+void state_transfers::refuse_message() {
+  ++node_.host.news.refused_messages;
 }
 
 // --- sending -----------------------------------------------------------------------------------------------
@@ -90,9 +90,8 @@ void state_transfers::begin(const replica& r, generation gen, node_id to, std::u
   t.slot = record->slot;
   t.began = t.progress = node_.host.now;
   auto& out = node_.host.out.start(to, frame_batcher::leaves::early, t.header);
-  append_number(out, t.id);
-  append_number(out, as_successor ? std::uint64_t{1} : record->applied_index);
-  append_number(out, as_successor ? std::uint64_t{1} : record->applied_term);
+  put_body(out, transfer_begin_body{t.id, as_successor ? 1 : record->applied_index,
+                                    as_successor ? 1 : record->applied_term});
   node_.host.out.finish();
   out_.push_back(std::move(t));
 }
@@ -125,12 +124,8 @@ bool state_transfers::pump(outgoing& t) {
     auto header = t.header;
     header.type = message_type::transfer_chunk;
     auto& out = node_.host.out.start(t.to, frame_batcher::leaves::early, header, rows.size());
-    append_number(out, t.id);
-    append_number(out, t.chunks++);
-    append_number(out, static_cast<std::uint8_t>(t.done));
-    append_number(out, t.to_follower ? r->raft()->term() : std::uint64_t{0});
-    append_number(out, static_cast<std::uint32_t>(rows.size()));
-    out.append(rows);
+    put_body(out, transfer_chunk_body{t.id, t.chunks++, static_cast<std::uint8_t>(t.done),
+                                      t.to_follower ? r->raft()->term() : 0, rows});
     node_.host.out.finish();
   }
   return true;
@@ -145,12 +140,10 @@ void state_transfers::drop(std::size_t i) {
 }
 
 void state_transfers::on_ack(node_id from, const message_header& h, std::string_view body) {
-  reader in{body};
-  const auto id = in.get<std::uint64_t>();
-  const auto next = in.get<std::uint32_t>();
-  const auto what = in.get<verdict>();
-  if (!in.ok())
-    return;
+  const auto ack = get_body<transfer_ack_body>(body);
+  if (!ack || ack->id == 0 || ack->what > verdict::finished)
+    return refuse_message();
+  const auto [id, next, what] = *ack;
   for (std::size_t i = 0; i < out_.size(); ++i) {
     auto& t = out_[i];
     if (t.id != id || t.to != from || t.header.shard != h.shard || next > t.chunks)
@@ -187,9 +180,7 @@ void state_transfers::on_fetch(node_id from, const message_header& h) {
 void state_transfers::answer(shard_id shard, const incoming& t, verdict v) {
   const auto when = node_.host.ending_turn ? frame_batcher::leaves::late : frame_batcher::leaves::early;
   auto& out = node_.host.out.start(t.from, when, {message_type::transfer_ack, shard, t.gen, 0, t.from_id});
-  append_number(out, t.id);
-  append_number(out, t.next);
-  append_number(out, v);
+  put_body(out, transfer_ack_body{t.id, t.next, v});
   node_.host.out.finish();
 }
 
@@ -214,11 +205,13 @@ void state_transfers::open_if_clean(shard_id shard, incoming& t) {
 }
 
 void state_transfers::on_begin(replica& r, node_id from, const message_header& h, std::string_view body) {
-  reader in{body};
+  const auto begun = get_body<transfer_begin_body>(body);
+  if (!begun || begun->id == 0 || begun->index == 0 || begun->term == 0)
+    return refuse_message();
   incoming t;
-  t.id = in.get<std::uint64_t>();
-  t.index = in.get<std::uint64_t>();
-  t.term = in.get<std::uint64_t>();
+  t.id = begun->id;
+  t.index = begun->index;
+  t.term = begun->term;
   t.from = from;
   t.from_id = h.from;
   t.gen = h.gen;
@@ -227,8 +220,6 @@ void state_transfers::on_begin(replica& r, node_id from, const message_header& h
   const bool wanted =
       takes_state(r) && (record.as == life::waiting ||
                          (r.raft() && r.node_of(h.from) == from && t.index > record.applied_index));
-  if (!in.ok() || t.index == 0 || t.term == 0)
-    return;
   if (const auto old = in_.find(h.shard); old != in_.end()) {
     if (old->second.complete)
       return;
@@ -243,19 +234,18 @@ void state_transfers::on_begin(replica& r, node_id from, const message_header& h
 }
 
 void state_transfers::on_chunk(replica& r, node_id from, const message_header& h, std::string_view body) {
-  reader in{body};
-  const auto id = in.get<std::uint64_t>();
-  const auto chunk = in.get<std::uint32_t>();
-  const auto last = in.get<std::uint8_t>();
-  const auto term = in.get<std::uint64_t>();
-  const auto rows = in.get_bytes();
+  const auto sent = get_body<transfer_chunk_body>(body);
+  if (!sent || sent->id == 0)
+    return refuse_message();
+  const auto [id, chunk, last, term, rows] = *sent;
   const auto found = in_.find(h.shard);
-  if (!in.ok() || found == in_.end())
+  if (found == in_.end())
     return;
   auto& t = found->second;
   if (t.id != id || t.from != from || t.gen != h.gen || chunk != t.next || !t.open || t.complete)
     return;
   if (!each_row(rows, [](std::string_view, std::string_view) {})) {
+    refuse_message();
     answer(h.shard, t, verdict::stop);
     return abandon(h.shard);
   }
@@ -279,6 +269,15 @@ void state_transfers::on_chunk(replica& r, node_id from, const message_header& h
   }
   answer(h.shard, t, verdict::stop);
   abandon(h.shard);
+}
+
+void state_transfers::on_stop(const replica& r, node_id from, std::string_view body) {
+  const auto stopped = get_body<transfer_stop_body>(body);
+  if (!stopped || stopped->id == 0)
+    return refuse_message();
+  const auto t = in_.find(r.shard());
+  if (t != in_.end() && t->second.from == from && t->second.id == stopped->id && !t->second.complete)
+    abandon(r.shard());
 }
 
 bool state_transfers::wants_write() const {
@@ -369,7 +368,7 @@ void state_transfers::tick() {
           slowness + 1; // a receiver this slow would never get to the end: twice the time for the next
     auto header = t.header;
     header.type = message_type::transfer_stop;
-    append_number(node_.host.out.start(t.to, frame_batcher::leaves::early, header), t.id);
+    put_body(node_.host.out.start(t.to, frame_batcher::leaves::early, header), transfer_stop_body{t.id});
     node_.host.out.finish();
     drop(i);
   }

@@ -10,6 +10,7 @@
 //                                  ◄─   ack{id, next}          after their sync
 //   chunk{last}                    ─►   installs: one transaction
 //                                  ◄─   ack{id, finished}
+#include "cluster/replication/peer_bodies.hpp"
 #include "cluster/replication/peer_frames.hpp"
 #include "cluster/replication/replica_record.hpp"
 
@@ -39,7 +40,7 @@ public:
   void end_turn(bool committed);
 
 private:
-  enum class verdict : std::uint8_t { go_on = 0, stop = 1, finished = 2 };
+  using verdict = transfer_verdict;
   struct outgoing {
     std::uint64_t id = 0;
     node_id to{};
@@ -81,6 +82,8 @@ private:
   void on_chunk(replica& r, node_id from, const message_header& h, std::string_view body);
   void on_ack(node_id from, const message_header& h, std::string_view body);
   void on_fetch(node_id from, const message_header& h);
+  void on_stop(const replica& r, node_id from, std::string_view body);
+  void refuse_message();
   void abandon(shard_id shard);
   void open_if_clean(shard_id shard, incoming& t);
   void answer(shard_id shard, const incoming& t, verdict v);

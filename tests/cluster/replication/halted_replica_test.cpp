@@ -1,4 +1,5 @@
 // What a replica does that meets what it cannot take: it halts alone.
+#include "cluster/replication/peer_bodies.hpp"
 #include "cluster/replication/peer_frames.hpp"
 #include "tests/cluster/replication/replication_fixture.hpp"
 
@@ -290,4 +291,45 @@ TEST_CASE_FIXTURE(
   CHECK(n.refused_messages == 3);
   commit("a");
   CHECK(n.refused_messages == 3);
+}
+
+TEST_CASE_FIXTURE(three_nodes, "what cannot be read of a transfer of state is counted, and changes nothing") {
+  commit("a");
+  REQUIRE(until([&] { return same(1); }));
+  auto& n = at(1);
+  const auto receive = [&](message_type type, std::string_view body) {
+    frame_batcher out{1024};
+    const auto to = raft_id(s0, generation{1}, n.who), from = raft_id(s0, generation{1}, on(2));
+    out.start(n.who.node, frame_batcher::leaves::early, {type, s0, generation{1}, from, to}).append(body);
+    out.finish();
+    std::vector<frame> frames;
+    out.take(frame_batcher::leaves::early, frames);
+    n.engine->receive(node_id{2}, frames.at(0).bytes, mono_ms{now});
+    step();
+    return std::exchange(n.refused_messages, 0);
+  };
+  for (const auto type : {message_type::transfer_begin, message_type::transfer_chunk,
+                          message_type::transfer_ack, message_type::transfer_stop}) {
+    CAPTURE(static_cast<int>(type));
+    CHECK(receive(type, "abc") == 1);                // ends within its first field
+    CHECK(receive(type, {}) == 1);                   // names no transfer
+    CHECK(receive(type, std::string(8, '\0')) == 1); // neither does this
+  }
+  std::string body;
+  put_body(body, transfer_begin_body{7, 0, 1});
+  CHECK(receive(message_type::transfer_begin, body) == 1); // of no entry
+  body.clear();
+  put_body(body, transfer_ack_body{7, 1, static_cast<transfer_verdict>(3)});
+  CHECK(receive(message_type::transfer_ack, body) == 1); // a verdict that this program does not know
+  body.clear();
+  put_body(body, transfer_begin_body{7, 1'000'000, n.engine->status(s0)->term});
+  CHECK(receive(message_type::transfer_begin, body) == 0);
+  body.clear();
+  put_body(body, transfer_chunk_body{7, 0, 1, n.engine->status(s0)->term, "no rows"});
+  CHECK(receive(message_type::transfer_chunk, body) == 1);
+  CHECK(receive(message_type::install, {}) == 1); // which no program sends
+  CHECK(n.rows(s0) == std::vector<std::string>{"a"});
+  commit("b");
+  CHECK(until([&] { return same(2); }));
+  CHECK(n.refused_messages == 0);
 }

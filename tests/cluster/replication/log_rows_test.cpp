@@ -1,5 +1,6 @@
-// Rows of the log whose headers another version wrote.
+// Rows of the log whose headers another version wrote, and bodies of messages that are shorter or longer.
 #include "cluster/replication/entry_log.hpp"
+#include "cluster/replication/peer_bodies.hpp"
 
 #include <doctest/doctest.h>
 
@@ -65,4 +66,16 @@ TEST_CASE("a header that is filled in later leaves what the row holds as it is")
   put_row_header(row, header);
   CHECK(row_payload(row) == payload);
   CHECK(get_row_header(row, core::reading::whole).it->index == header.index);
+}
+
+TEST_CASE(
+    "a body of a shorter message leaves the other fields at their defaults, and one that tears is refused") {
+  std::string whole;
+  put_body(whole, transfer_ack_body{9, 4, transfer_verdict::finished});
+  const auto shorter = get_body<transfer_ack_body>(std::string_view{whole}.substr(0, 12));
+  REQUIRE(shorter);
+  CHECK(shorter->next == 4);
+  CHECK(shorter->what == transfer_verdict::go_on);
+  CHECK_FALSE(get_body<transfer_ack_body>(std::string_view{whole}.substr(0, 11)));
+  CHECK(get_body<transfer_ack_body>(whole + "appended")->what == transfer_verdict::finished);
 }
