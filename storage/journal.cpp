@@ -18,7 +18,8 @@
 namespace parley::storage {
 namespace {
 
-constexpr std::uint32_t magic = 0x314a4c50; // "PLJ1"
+constexpr std::uint32_t magic = 0x314a4c50;         // "PLJ1"
+constexpr std::uint32_t version_digit = 0xff000000; // of it
 
 struct record_header {
   std::uint32_t magic = 0;
@@ -54,6 +55,14 @@ tl::unexpected<failure> damaged(const std::string& path, const char* how) {
   return tl::make_unexpected(failure{ec::corrupt, path + ": " + how + advice});
 }
 
+failure other_version(const std::string& path) {
+  constexpr auto what =
+      ": the journal was written by another version of parleyd, and it may hold what was acknowledged last, "
+      "so this version has not touched it. Start the version that wrote it, let it stop cleanly, then "
+      "upgrade";
+  return {ec::unsupported_version, path + what};
+}
+
 int fill_with_zeros(int fd, std::uint64_t from, std::uint64_t end) {
   static constexpr std::size_t step = 1 << 20;
   const std::string zeros(step, '\0');
@@ -75,6 +84,10 @@ std::string_view journal_record::payload() const {
 }
 void journal_record::clear() {
   bytes_.resize(header_bytes);
+}
+
+failure journal::of_another_version(const std::string& directory) {
+  return other_version(path_in(directory));
 }
 
 bool journal::exists(const std::string& directory) {
@@ -125,8 +138,8 @@ journal::~journal() {
     ::close(fd_);
 }
 
-tl::expected<std::uint64_t, failure> journal::read(journal_mark after,
-                                                   const std::function<bool(std::string_view)>& take) const {
+tl::expected<std::uint64_t, failure>
+journal::read(journal_mark after, const std::function<record_fault(std::string_view)>& take) const {
   std::string file(bytes_, '\0');
   for (std::size_t got = 0; got < file.size();) {
     const auto n = ::pread(fd_, file.data() + got, file.size() - got, static_cast<off_t>(got));
@@ -147,17 +160,32 @@ tl::expected<std::uint64_t, failure> journal::read(journal_mark after,
     return crc32c({file.data() + at + unsummed_bytes, header_bytes - unsummed_bytes + h.payload_bytes}) ==
            h.crc;
   };
+  // Whether it was torn is not asked: how that version sums its records is not known here.
+  const auto other_version_at = [&](std::uint64_t at) {
+    std::memcpy(&h, file.data() + at, header_bytes);
+    return h.magic != magic && (h.magic | version_digit) == (magic | version_digit) && h.salt == after.salt &&
+           h.sequence > after.sequence;
+  };
   auto last = after.sequence;
   std::uint64_t at = 0;
   while (whole_at(at) && h.sequence == last + 1) {
-    if (!take({file.data() + at + header_bytes, h.payload_bytes}))
+    switch (take({file.data() + at + header_bytes, h.payload_bytes})) {
+    case record_fault::none:
+      break;
+    case record_fault::newer:
+      return tl::make_unexpected(other_version(path_));
+    case record_fault::damaged:
       return damaged(path_, "a record that is whole cannot be understood");
+    }
     last = h.sequence;
     at += whole_blocks(header_bytes + h.payload_bytes);
   }
-  for (; at < file.size(); at += block_bytes)
+  for (; at < file.size(); at += block_bytes) {
+    if (other_version_at(at))
+      return tl::make_unexpected(other_version(path_));
     if (whole_at(at) && h.sequence > last)
       return damaged(path_, "a record is damaged, and whole ones follow it");
+  }
   return last;
 }
 

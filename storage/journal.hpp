@@ -7,6 +7,11 @@
 //   u32 magic, u32 crc (of all that follows), u64 salt, u64 sequence, u32 payload bytes, u32 zero, payload,
 //   zeros to the block's end
 //
+// The magic number is "PLJ" and the version's digit. In every version, the magic number, the salt and the
+// sequence are in these places, so that each program knows the records of another one and refuses to start
+// over them: what they hold was acknowledged. (A clean stop leaves nothing in the journal that the tables do
+// not contain.)
+//
 // `sequence` rises by one per record and never falls. `salt` is random and new at each opening: bytes of an
 // earlier run, or of a message that looks like a record, do not have it and are ignored. The tables name the
 // last record that they contain (`journal_mark`); after a crash the records after it are read, up to the first
@@ -32,6 +37,13 @@ namespace parley::storage {
 struct journal_mark {
   std::uint64_t salt = 0;
   std::uint64_t sequence = 0;
+};
+
+/// Why a record that is whole was not taken.
+enum class record_fault : std::uint8_t {
+  none,
+  damaged,
+  newer ///< it holds what only a newer version of this program writes
 };
 
 /// What the next record will be, built by its writer behind a place for the header.
@@ -64,9 +76,12 @@ public:
   ~journal();
 
   /// Calls `take` with each payload after `after`, in order, and returns the sequence of the last one.
-  /// Error: `corrupt` if a record is damaged or `take` refused one.
+  /// Errors: `corrupt` if a record is damaged or `take` found that it is; `unsupported_version` if one is of
+  /// another version or `take` found it to be newer.
   tl::expected<std::uint64_t, failure> read(journal_mark after,
-                                            const std::function<bool(std::string_view)>& take) const;
+                                            const std::function<record_fault(std::string_view)>& take) const;
+  /// What the operator is told about a journal that only another version of this program can read.
+  static failure of_another_version(const std::string& directory);
 
   /// To be called when the tables contain everything up to `mark`: the next record is written at the
   /// beginning of the file.

@@ -1,7 +1,7 @@
 #include "storage/journaled_environment.hpp"
 
 #include "protocol/values/chance.hpp"
-#include "protocol/values/codec.hpp"
+#include "storage/journal_rows.hpp"
 #include "storage/os.hpp"
 
 #include <atomic>
@@ -17,63 +17,6 @@ namespace parley::storage {
 namespace {
 
 using steady = std::chrono::steady_clock;
-
-constexpr std::string_view mark_key = "j/journal"; // envelope: u64 salt, u64 sequence
-constexpr std::uint8_t mark_version = 1;
-
-std::string encode(journal_mark m) {
-  writer w;
-  const auto start = w.open(mark_version);
-  w.put(m.salt).put(m.sequence).close(start);
-  return std::move(w).bytes();
-}
-
-// --- rows in a record --------------------------------------------------------------------------------------
-//   put, append    u8 op, u8 table, bytes key, bytes value
-//   erase          u8 op, u8 table, bytes key
-//   erase_range    u8 op, u8 table, bytes from, bytes to, u64 rows_max
-
-enum class op : std::uint8_t { put = 1, append, erase, erase_range };
-
-void put_bytes(std::string& out, std::string_view v) {
-  append_number(out, static_cast<std::uint32_t>(v.size()));
-  out.append(v);
-}
-void put_op(std::string& out, op what, table t, std::string_view key) {
-  append_number(out, what);
-  append_number(out, t);
-  put_bytes(out, key);
-}
-
-bool redo(write_txn& txn, std::string_view payload) {
-  reader in{payload};
-  while (in.ok() && !in.rest().empty()) {
-    const auto what = in.get<op>();
-    const auto t = in.get<table>();
-    const auto key = in.get_bytes();
-    if (!in.ok() || static_cast<std::size_t>(t) >= table_count)
-      return false;
-    switch (what) {
-    case op::put:
-      txn.put(t, key, in.get_bytes());
-      break;
-    case op::append:
-      txn.append(t, key, in.get_bytes());
-      break;
-    case op::erase:
-      txn.erase(t, key);
-      break;
-    case op::erase_range: {
-      const auto to = in.get_bytes();
-      txn.erase_range(t, key, to, static_cast<std::size_t>(in.get<std::uint64_t>()));
-      break;
-    }
-    default:
-      return false;
-    }
-  }
-  return in.done();
-}
 
 /// A transaction for a reader that could not be served.
 class unreadable final : public read_txn {
@@ -166,25 +109,25 @@ public:
 
   // The journal comes first: views into LMDB's pages may become invalid with the write.
   void put(table t, std::string_view key, std::string_view value) override {
-    note(op::put, t, key, value);
+    note_put(out_, t, key, value);
+    ++env_.rows_;
     in_.put(t, key, value);
   }
   void append(table t, std::string_view key, std::string_view value) override {
-    note(op::append, t, key, value);
+    note_append(out_, t, key, value);
+    ++env_.rows_;
     in_.append(t, key, value);
   }
   void erase(table t, std::string_view key) override {
-    put_op(out_, op::erase, t, key);
+    note_erase(out_, t, key);
     ++env_.rows_;
     in_.erase(t, key);
   }
   std::size_t erase_range(table t, std::string_view from, std::string_view to,
                           std::size_t rows_max) override {
-    put_op(out_, op::erase_range, t, from);
-    put_bytes(out_, to);
-    append_number(out_, static_cast<std::uint64_t>(rows_max));
+    note_erase_range(out_, t, from, to, rows_max);
     const auto erased = in_.erase_range(t, from, to, rows_max);
-    env_.rows_ += erased;
+    env_.rows_ += erased + 1; // the record counts even if it erased nothing: the tables have to name it
     return erased;
   }
   ec commit(durable when) override {
@@ -194,12 +137,6 @@ public:
   }
 
 private:
-  void note(op what, table t, std::string_view key, std::string_view value) {
-    put_op(out_, what, t, key);
-    put_bytes(out_, value);
-    ++env_.rows_;
-  }
-
   impl& env_;
   write_txn& in_;
   std::string& out_;
@@ -240,16 +177,10 @@ journaled_environment::open(const std::string& directory, const lmdb_config& tab
   {
     const auto txn = (*inside)->begin_read();
     if (const auto row = txn->get(table::node, mark_key)) {
-      reader in{*row};
-      const auto [version, body] = in.get_envelope();
-      reader fields{body};
-      mark.salt = fields.get<std::uint64_t>();
-      mark.sequence = fields.get<std::uint64_t>();
-      if (!in.done() || !fields.done() || version != mark_version)
-        return tl::make_unexpected(
-            failure{ec::corrupt,
-                    "the journal was written by another version of parleyd, so this one has not touched it: "
-                    "start that version"});
+      const auto found = decode_mark(*row);
+      if (!found)
+        return tl::make_unexpected(journal::of_another_version(directory));
+      mark = *found;
     } else if (txn->status() != ec::none) {
       return tl::make_unexpected(failure{
           txn->status(), "the LMDB file cannot be read, so the node has not started: check the disk"});
@@ -366,7 +297,7 @@ void journaled_environment::impl::abandon() {
   };
   const journal_mark from{file_.last().salt, published_sequence_};
   const auto last = file_.read(from, count);
-  if (!last || *last != file_.last().sequence || !count(pending_.payload()))
+  if (!last || *last != file_.last().sequence || count(pending_.payload()) != record_fault::none)
     failed_ = stop("read back the journal", EIO) != ec::none;
 }
 

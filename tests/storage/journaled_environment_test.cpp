@@ -1,6 +1,7 @@
 // The journal in front of LMDB: what a crash at any moment leaves, and what readers see meanwhile.
 #include "storage/journaled_environment.hpp"
 
+#include "storage/journal_rows.hpp"
 #include "tests/storage/faults.hpp"
 #include "tests/storage/scratch.hpp"
 
@@ -126,6 +127,107 @@ TEST_CASE("a damaged record with whole ones behind it is no torn one: the direct
   CHECK(opened.error().code == ec::corrupt);
 }
 
+TEST_CASE("records that another version of the program wrote are not passed over: the node does not start") {
+  scratch_directory dir, image;
+  auto env = open_journaled(dir.path());
+  put_row(*env, "a", "1");
+  put_row(*env, "b", "2");
+  copy_disk(dir, image);
+  for (const std::uint64_t record : {0ULL, 4096ULL}) {
+    CAPTURE(record);
+    const auto digit = record + 3;
+    scribble(image.file("store.journal"), digit, "2");
+    const auto opened = journaled_environment::open(image.path(), small_config(), small_journal());
+    REQUIRE_FALSE(opened.has_value());
+    CHECK(opened.error().code == ec::unsupported_version);
+    CHECK(opened.error().what.find("let it stop cleanly, then upgrade") != std::string::npos);
+    CHECK(opened.error().what.find("data directory away") == std::string::npos);
+    scribble(image.file("store.journal"), digit, "1");
+  }
+  CHECK(rows(*open_journaled(image.path())).size() == 2); // nothing of them was overwritten
+}
+
+TEST_CASE("what only looks like a record of another version, without this journal's salt, is a torn one") {
+  for (const auto* bytes : {"PLJ2", "QLJ1", "PLJ1"}) {
+    CAPTURE(bytes);
+    scratch_directory dir, image;
+    auto env = open_journaled(dir.path());
+    put_row(*env, "a", "1");
+    copy_disk(dir, image);
+    auto header = std::string(32, '\x7f');
+    header.replace(0, 4, bytes);
+    scribble(image.file("store.journal"), 4096, header);
+    CHECK(rows(*open_journaled(image.path())).size() == 1);
+  }
+}
+
+TEST_CASE("after a publish nothing of the journal keeps a program of another version from starting") {
+  scratch_directory dir, image;
+  auto env = open_journaled(dir.path());
+  put_row(*env, "a", "1");
+  put_row(*env, "b", "2");
+  REQUIRE(env->publish(environment::publishing::now) == ec::none);
+  copy_disk(dir, image);
+  scribble(image.file("store.journal"), 3, "2"); // this program is the other one, as seen from these records
+  scribble(image.file("store.journal"), 4096 + 3, "2");
+  CHECK(rows(*open_journaled(image.path())).size() == 2);
+}
+
+TEST_CASE(
+    "a whole record with an operation or a table that is not known asks for the version that wrote it") {
+  scratch_directory dir;
+  { put_row(*open_journaled(dir.path()), "a", "1"); }
+  std::string payload;
+  ec expected = ec::unsupported_version;
+  SUBCASE("a later operation") {
+    payload = std::string("\x05\x02", 2);
+  }
+  SUBCASE("a later table") {
+    note_put(payload, table{table_count}, "k", "v");
+  }
+  SUBCASE("no operation at all") {
+    payload = std::string("\x00\x02", 2);
+    expected = ec::corrupt;
+  }
+  SUBCASE("an operation that ends early") {
+    note_put(payload, table::state, "k", "v");
+    payload.pop_back();
+    expected = ec::corrupt;
+  }
+  const auto mark = decode_mark(*get(*open(dir), table::node, mark_key));
+  REQUIRE(mark);
+  {
+    auto file = journal::open(dir.path(), small_journal().bytes);
+    REQUIRE(file.has_value());
+    file->rewind(*mark);
+    journal_record record;
+    record.bytes().append(payload);
+    REQUIRE(file->append(record) == 0);
+  }
+  const auto opened = journaled_environment::open(dir.path(), small_config(), small_journal());
+  REQUIRE_FALSE(opened.has_value());
+  CHECK(opened.error().code == expected);
+  const bool keeps_the_directory = opened.error().what.find("data directory away") == std::string::npos;
+  CHECK(keeps_the_directory == (expected == ec::unsupported_version));
+}
+
+TEST_CASE("a journal mark of another version asks for the version that wrote it") {
+  scratch_directory dir;
+  { put_row(*open_journaled(dir.path()), "a", "1"); }
+  auto mark = *get(*open(dir), table::node, mark_key);
+  SUBCASE("a higher version") {
+    mark[0] = 2;
+  }
+  SUBCASE("a field more") {
+    ++mark[1];
+    mark.push_back('n');
+  }
+  put(*open(dir), table::node, mark_key, mark);
+  const auto opened = journaled_environment::open(dir.path(), small_config(), small_journal());
+  REQUIRE_FALSE(opened.has_value());
+  CHECK(opened.error().code == ec::unsupported_version);
+}
+
 TEST_CASE("without the journal that its tables name, a directory is refused") {
   scratch_directory dir;
   { put_row(*open_journaled(dir.path()), "a", "1"); }
@@ -152,6 +254,21 @@ TEST_CASE("records that the tables contain already are not applied again") {
   }
   copy_disk(dir, image);
   CHECK(rows(*open_journaled(image.path())) == std::map<std::string, std::string>{{"a", "1"}});
+}
+
+TEST_CASE(
+    "a commit that erased nothing has its place in the journal, and the next ones are found behind it") {
+  scratch_directory dir, image;
+  auto env = open_journaled(dir.path());
+  {
+    auto txn = env->begin_write();
+    CHECK(txn->erase_range(table::state, "a", "b", 10) == 0);
+    REQUIRE(txn->commit() == ec::none);
+  }
+  REQUIRE(env->publish(environment::publishing::now) == ec::none);
+  put_row(*env, "a", "1");
+  copy_disk(dir, image);
+  CHECK(rows(*open_journaled(image.path())).size() == 1);
 }
 
 TEST_CASE("bytes of an earlier life of the journal are no records of this one") {
