@@ -11,6 +11,7 @@
 #include "protocol/gateway/server.hpp"
 #include "protocol/values/chance.hpp"
 
+#include <caf/scoped_actor.hpp>
 #include <caf/send.hpp>
 
 #include <future>
@@ -171,6 +172,16 @@ public:
     return left;
   }
 
+  bool close_store() {
+    caf::scoped_actor waiter{system_};
+    waiter->monitor(wired_store_);
+    caf::anon_send(wired_store_, atom::stop_v);
+    bool ended = false;
+    waiter->receive([&](const caf::down_msg&) { ended = true; },
+                    caf::after(std::chrono::seconds{10}) >> [] {}); // a sync may take that long
+    return ended;
+  }
+
   void stop() {
     gateways_.clear();
     if (directory_)
@@ -319,6 +330,9 @@ std::optional<std::string> node::start(links& transport) {
 }
 node::leftovers node::drain() {
   return impl_->drain();
+}
+bool node::close_store() {
+  return impl_->close_store();
 }
 node_snapshot node::snapshot() {
   return impl_->snapshot();

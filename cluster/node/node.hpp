@@ -39,6 +39,9 @@ public:
   /// Stops accepting clients, hands leaderships over, and asks clients to reconnect elsewhere, spread over
   /// time. Returns when all have left or the deadline has passed.
   leftovers drain();
+  /// Stops the store, after which nothing is written and the tables contain what the journal holds. False: it
+  /// has not ended in time, and the next start applies the journal to the tables.
+  bool close_store();
   node_snapshot snapshot();
   const gateway::gateway_metrics& metrics() const;
   const commit_metrics& commits() const;

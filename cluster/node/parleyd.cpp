@@ -228,6 +228,10 @@ int run(const node_config& config) {
                          "nodes, and shards elect new leaders"},
                {"advice", "raise drain.deadline if this interrupts clients for too long"}});
   forming.remember(it.nodes());
+  if (!it.close_store())
+    log::warn("store-not-closed",
+              {{"means", "nothing is lost: the next start applies the journal to the tables"},
+               {"advice", "start this version once more before you start another one, and check the disk"}});
   log::info("stopped");
   log::stop();
   // Everything that was acknowledged is on disk, and the rest is on other nodes or is sent again. So there is

@@ -296,6 +296,11 @@ wired_store_actor::behavior_type store(self_ptr self, store_config config, stora
       },
       [self](atom::turn) { run_turn(self); },
       [self](atom::sweep) { propose_kept(self); },
+      [self](atom::stop) {
+        if (self->state.open)
+          publish(self->state, publishing::now);
+        self->quit();
+      },
       [self](atom::publish) {
         if (self->state.open)
           publish(self->state, publishing::now);

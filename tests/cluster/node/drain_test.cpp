@@ -1,4 +1,7 @@
 // SIGTERM to a real node that people are connected to.
+#include "storage/journal.hpp"
+#include "storage/journal_rows.hpp"
+#include "storage/lmdb_environment.hpp"
 #include "tests/e2e/people.hpp"
 
 #include <doctest/doctest.h>
@@ -20,6 +23,20 @@ std::string last_line_with(const std::string& file, const std::string& word) {
   return found;
 }
 
+/// How many records the journal of a stopped node holds that its tables do not contain.
+std::uint64_t records_left(const std::string& data) {
+  auto tables = storage::lmdb_environment::open(data, {});
+  REQUIRE(tables.has_value());
+  const auto txn = (*tables)->begin_read();
+  const auto mark = storage::decode_mark(txn->get(storage::table::node, storage::mark_key).value_or(""));
+  REQUIRE(mark);
+  const auto file = storage::journal::open(data, 0);
+  REQUIRE(file.has_value());
+  const auto last = file->read(*mark, [](std::string_view) { return storage::record_fault::none; });
+  REQUIRE(last.has_value());
+  return *last - mark->sequence;
+}
+
 process_cluster_config spread_over(const char* time) {
   process_cluster_config c;
   c.flags = {"--drain-spread", time, "--drain-deadline", "10s"};
@@ -29,7 +46,7 @@ process_cluster_config spread_over(const char* time) {
 } // namespace
 
 TEST_CASE("a node that is told to stop hands its leaderships over, sends its clients away at different "
-          "times, and exits with 0") {
+          "times, leaves nothing in its journal, and exits with 0") {
   constexpr auto spread = 3'000ms;
   town t{spread_over("3s")};
   t.settings.first_seed = 1;
@@ -52,6 +69,7 @@ TEST_CASE("a node that is told to stop hands its leaderships over, sends its cli
     return !t.cluster.running(2);
   }));
   CHECK(t.cluster.terminate(2, 0ms) == 0); // has ended: its status
+  CHECK(records_left(t.cluster.directory() + "/data/2") == 0);
   const auto drained = last_line_with(t.cluster.log(2), "drained");
   CHECK_MESSAGE(drained.find("clients=0 leaderships=0") != std::string::npos, drained);
 

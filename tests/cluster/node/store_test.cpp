@@ -57,8 +57,18 @@ struct witness final : store_observer {
   }
 };
 
+/// Keeps how many commits the last publish showed to readers.
+struct watched_environment final : test::virtual_environment {
+  std::uint64_t published = 0;
+  ec publish(publishing when) override {
+    if (when == publishing::now)
+      published = commits();
+    return ec::none;
+  }
+};
+
 struct fixture {
-  test::virtual_environment env;
+  watched_environment env;
   witness seen; ///< outlives the actors
   caf::actor_system_config settings;
   caf::actor_system system{settings};
@@ -147,6 +157,17 @@ TEST_CASE_FIXTURE(fixture, "proposals that can wait are answered, and written to
   for (const auto& [ticket, error] : seen.answered)
     CHECK(error == ec::none);
   CHECK(seen.commits == std::vector<std::size_t>{20});
+}
+
+TEST_CASE_FIXTURE(fixture, "a store that is told to stop publishes all that it committed, and ends") {
+  open();
+  lead();
+  propose(1, false);
+  REQUIRE(seen.wait_for(1));
+  caf::anon_send(store, atom::stop_v);
+  caf::scoped_actor waiter{system};
+  waiter->wait_for(store);
+  CHECK(env.published == env.commits());
 }
 
 TEST_CASE_FIXTURE(fixture, "a proposal that cannot wait is not delayed by those that can") {
