@@ -9,12 +9,15 @@
 #include "cluster/machine/shard_rows.hpp"
 #include "cluster/membership/formation.hpp"
 #include "cluster/replication/replica_record.hpp"
+#include "protocol/client/store/store.hpp"
+#include "protocol/client/store/stored_values.hpp"
 #include "storage/data_directory.hpp"
 #include "tests/support/mutations.hpp"
 #include "tests/support/virtual_environment.hpp"
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <functional>
 #include <set>
@@ -162,6 +165,44 @@ void check_row(const std::string& name, const std::string& now,
     CHECK(read(std::string_view{then}.substr(0, n), reading::known) != format_fault::none);
 }
 
+/// Values of a profile, whose readers throw. `again` reads one and writes it again; `ends` are the ends of its
+/// fields.
+void check_profile_value(const std::string& name, const std::string& now,
+                         const std::vector<std::size_t>& ends,
+                         const std::function<std::string(std::string_view)>& again) {
+  CAPTURE(name);
+  const auto then = golden(name, now);
+  CHECK(test::to_hex(now) == test::to_hex(then));
+  CHECK(again(then) == then);
+  const auto body = then.substr(2);
+  REQUIRE(body.size() < 120); // so that each length below is one byte
+  const auto envelope = [](std::uint8_t version, std::string_view body) {
+    writer w;
+    const auto start = w.open(version);
+    w.raw(body);
+    w.close(start);
+    return std::move(w).bytes();
+  };
+  for (std::size_t n = 0; n < body.size(); ++n) {
+    const auto shorter = envelope(1, std::string_view{body}.substr(0, n));
+    if (n == 0 || std::find(ends.begin(), ends.end(), n) != ends.end())
+      CHECK(again(shorter).size() > shorter.size()); // the missing fields are there, with their defaults
+    else
+      CHECK_THROWS_AS(again(shorter), client::store_error);
+  }
+  CHECK_THROWS_AS(again(envelope(1, body + "appended")), client::store_error);
+  CHECK_THROWS_AS(again(envelope(2, body)), client::store_error);
+  CHECK_THROWS_AS(again(envelope(0, body)), client::store_error);
+  CHECK_THROWS_AS(again(then + "x"), client::store_error);
+  test::mutator damage{then.size()};
+  for (int i = 0; i < 300; ++i) {
+    try {
+      (void)again(damage.of(then));
+    } catch (const client::store_error&) { // a sentence is an answer
+    }
+  }
+}
+
 } // namespace
 
 TEST_CASE("what replicas apply and owe is written as it was") {
@@ -296,6 +337,23 @@ TEST_CASE("whose directory it is, is written as it was, and not taken from anoth
   put("i/promise", unknown);
   auto txn = disk.begin_write();
   CHECK_FALSE(storage::promise_cluster(*txn, {3, 4}, storage::earlier_promise::binds));
+}
+
+TEST_CASE(
+    "what a device stores of itself and of members is written as it was, and not taken from newer programs") {
+  client::identity who;
+  who.user = user_id{1};
+  who.device = device_id{2};
+  for (std::uint8_t i = 0; i < 32; ++i) {
+    who.key.secret[i] = static_cast<std::uint8_t>(3 + i);
+    who.key.open[i] = static_cast<std::uint8_t>(35 + i);
+  }
+  who.phone = "+491700000001";
+  // The end of each field, in the body.
+  check_profile_value("profile.identity", client::pack_identity(who), {8, 16, 48, 80, 97},
+                      [](std::string_view v) { return client::pack_identity(client::unpack_identity(v)); });
+  check_profile_value("profile.members", client::pack_members({user_id{1}, user_id{2}}), {20},
+                      [](std::string_view v) { return client::pack_members(client::unpack_members(v)); });
 }
 
 TEST_CASE("an item of a kind that is not known is left out of a payload, and counted") {

@@ -1,6 +1,7 @@
 #include "protocol/client/store/sqlite_store.hpp"
 
 #include "protocol/client/store/profile_key.hpp"
+#include "protocol/client/store/stored_values.hpp"
 #include "protocol/values/codec.hpp"
 
 #include <fcntl.h>
@@ -19,6 +20,9 @@ constexpr auto database_name = "parley.db";
 /// The database's version is in its header (`user_version`). Step N, counted from 1, brings a database of version
 /// N - 1 to version N; a new database runs all of them. Append a step, never change one: profiles exist that have
 /// run it. Step 1 also takes profiles that were written before versions were.
+///
+/// Step 2 puts what had no envelope into one (stored_values.hpp). All of these values are short enough for a length
+/// of one byte, and all of these numbers fit into their lowest byte.
 constexpr std::array steps{R"(
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS outbox (
@@ -41,6 +45,11 @@ CREATE TABLE IF NOT EXISTS reads (
   PRIMARY KEY (hi, lo)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS parts (
   owner BLOB NOT NULL, name BLOB NOT NULL, value BLOB NOT NULL, PRIMARY KEY (owner, name)) WITHOUT ROWID;
+)",
+                           R"(
+UPDATE settings SET value = CAST(x'01' || char(length(value)) || value AS BLOB) WHERE name = 'identity';
+UPDATE conversations SET members =
+  CAST(x'01' || char(length(members) + 4) || char(length(members) / 8) || x'000000' || members AS BLOB);
 )"};
 
 } // namespace
@@ -112,34 +121,14 @@ std::optional<identity> sqlite_store::who() {
   const auto stored = setting("identity");
   if (stored.empty())
     return std::nullopt;
-  reader r{stored};
-  identity who;
-  who.user = r.get<user_id>();
-  who.device = r.get<device_id>();
-  const auto take_key = [&](auto& into) {
-    const auto bytes = r.raw(into.size());
-    std::copy(bytes.begin(), bytes.end(), into.begin());
-  };
-  take_key(who.key.secret);
-  take_key(who.key.open);
-  who.phone = r.get_bytes();
-  if (!r.done())
-    throw store_error{
-        "The profile's identity is damaged: restore the profile from a copy, or register again."};
-  return who;
+  return unpack_identity(stored);
 }
 
 void sqlite_store::set_identity(const identity& who) {
-  const auto view = [](const auto& key) {
-    return std::string_view{reinterpret_cast<const char*>(key.data()), key.size()};
-  };
-  writer w;
-  w.put(who.user)
-      .put(who.device)
-      .raw(view(who.key.secret))
-      .raw(view(who.key.open))
-      .put(std::string_view{who.phone});
-  set("identity", w.bytes());
+  database::transaction t{db_};
+  (void)this->who(); // one that a newer program wrote is left as it is
+  set("identity", pack_identity(who));
+  t.commit();
 }
 
 outgoing sqlite_store::enqueue(conversation_id c, std::string body) {
@@ -234,13 +223,14 @@ void sqlite_store::apply(const applied_batch& batch) {
         .bind(m.read)
         .step();
   for (const auto& c : batch.opened) {
-    writer members;
-    for (auto user : c.members)
-      members.put(user);
+    auto known = db_.prepare("SELECT members FROM conversations WHERE hi = ? AND lo = ?");
+    if (known.bind(c.conversation).step())
+      (void)unpack_members(known.view()); // a list that a newer program wrote is left as it is
+    const auto members = pack_members(c.members);
     db_.prepare("INSERT INTO conversations VALUES (?, ?, ?, ?) ON CONFLICT(hi, lo) DO UPDATE SET "
                 "members = excluded.members, last = max(last, excluded.last)")
         .bind(c.conversation)
-        .bind(std::string_view{members.bytes()})
+        .bind(std::string_view{members})
         .bind(c.last)
         .step();
   }
@@ -303,10 +293,7 @@ std::vector<conversation_info> sqlite_store::conversations() {
   while (s.step()) {
     conversation_info c;
     c.conversation = s.conversation();
-    const auto members = s.bytes();
-    reader r{members};
-    for (std::size_t i = 0; i < members.size() / sizeof(user_id); ++i)
-      c.members.push_back(r.get<user_id>());
+    c.members = unpack_members(s.view());
     c.last = seq_no{s.integer()};
     out.push_back(std::move(c));
   }

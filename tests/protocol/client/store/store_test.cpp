@@ -1,6 +1,8 @@
 #include "protocol/client/store/group_parts.hpp"
 #include "protocol/client/store/memory_store.hpp"
 #include "protocol/client/store/sqlite_store.hpp"
+#include "protocol/client/store/stored_values.hpp"
+#include "protocol/values/codec.hpp"
 #include "tests/support/scratch_directory.hpp"
 
 #include <doctest/doctest.h>
@@ -25,6 +27,55 @@ message placed(std::uint64_t seq, std::uint64_t counter, std::string body = "hel
   m.at = unix_ms{1'700'000'000'000};
   m.body = std::move(body);
   return m;
+}
+
+mls::secret some_key() {
+  return mls::secret{mls::view_of(std::string(32, 'k'))};
+}
+
+identity somebody() {
+  identity who;
+  who.user = user_id{~0ULL};
+  who.device = device_id{12};
+  who.key.secret.fill(1);
+  who.key.open.fill(2);
+  who.phone = "+491700000001";
+  return who;
+}
+
+applied_batch opening(const std::vector<user_id>& members) {
+  applied_batch batch;
+  batch.opened = {{talk, members, seq_no{4}}};
+  return batch;
+}
+
+/// A value of the database, past the store.
+struct raw_value {
+  const char* select;
+  const char* update;
+};
+constexpr raw_value raw_identity{"SELECT value FROM settings WHERE name = 'identity'",
+                                 "UPDATE settings SET value = ? WHERE name = 'identity'"};
+constexpr raw_value raw_members{"SELECT members FROM conversations", "UPDATE conversations SET members = ?"};
+
+void write_raw(database& db, const raw_value& which, std::string_view bytes) {
+  db.prepare(which.update).bind(bytes).step();
+}
+std::string read_raw(database& db, const raw_value& which) {
+  auto s = db.prepare(which.select);
+  REQUIRE(s.step());
+  return s.bytes();
+}
+
+/// The sentence with which the store refuses, or nothing.
+template <class F>
+std::string refusal_of(F&& work) {
+  try {
+    work();
+  } catch (const store_error& e) {
+    return e.what();
+  }
+  return {};
 }
 
 /// Runs `work` in a process of its own that dies without a word, as by kill -9.
@@ -93,29 +144,84 @@ TEST_CASE("a second process cannot take a profile that is in use") {
 
 TEST_CASE("a profile of a newer version is refused with a sentence and left as it is") {
   scratch_directory s;
-  const mls::secret key{mls::view_of(std::string(32, 'k'))};
+  const auto key = some_key();
   sqlite_store{s.path(), key}.enqueue(talk, "kept");
+  const auto version = database{s.path() / "parley.db", key}.version();
   database{s.path() / "parley.db", key}.set_version(1'000);
-  std::string sentence;
-  try {
-    sqlite_store{s.path(), key};
-  } catch (const store_error& e) {
-    sentence = e.what();
-  }
-  CHECK(sentence.find("newer parley") != std::string::npos);
+  CHECK(refusal_of([&] { sqlite_store{s.path(), key}; }).find("newer parley") != std::string::npos);
   database db{s.path() / "parley.db", key};
   CHECK(db.version() == 1'000);
-  db.set_version(1);
+  db.set_version(version);
   CHECK(sqlite_store{s.path(), key}.waiting().size() == 1);
 }
 
-TEST_CASE("a profile that was written before profiles had versions gets one and keeps what it holds") {
+TEST_CASE("a profile that was written before profiles had versions, or with the first, keeps what it holds") {
+  const auto who = somebody();
+  const std::vector members{user_id{7}, user_id{~0ULL}};
+  writer old_identity, old_members; // without an envelope
+  old_identity.put(who.user).put(who.device).raw(std::string(32, '\1')).raw(std::string(32, '\2'));
+  old_identity.put(std::string_view{who.phone});
+  old_members.put(members[0]).put(members[1]);
+  for (const std::uint32_t version : {0U, 1U}) {
+    scratch_directory s;
+    const auto key = some_key();
+    {
+      sqlite_store store{s.path(), key};
+      store.enqueue(talk, "kept");
+      store.set_identity(who);
+      store.apply(opening(members));
+    }
+    {
+      database db{s.path() / "parley.db", key};
+      CHECK(db.version() == 2);
+      write_raw(db, raw_identity, old_identity.bytes());
+      write_raw(db, raw_members, old_members.bytes());
+      db.set_version(version);
+    }
+    sqlite_store store{s.path(), key};
+    CHECK(store.waiting().size() == 1);
+    REQUIRE(store.who());
+    CHECK(store.who()->user == who.user);
+    CHECK(store.who()->key == who.key);
+    CHECK(store.who()->phone == who.phone);
+    REQUIRE(store.conversations().size() == 1);
+    CHECK(store.conversations().front().members == members);
+    CHECK(database{s.path() / "parley.db", key}.version() == 2);
+  }
+}
+
+TEST_CASE("an identity or a list of members that a newer program has written is refused and left as it is") {
   scratch_directory s;
-  const mls::secret key{mls::view_of(std::string(32, 'k'))};
-  sqlite_store{s.path(), key}.enqueue(talk, "kept");
-  database{s.path() / "parley.db", key}.set_version(0);
-  CHECK(sqlite_store{s.path(), key}.waiting().size() == 1);
-  CHECK(database{s.path() / "parley.db", key}.version() == 1);
+  const auto key = some_key();
+  const std::vector members{user_id{7}, user_id{8}};
+  const auto longer = [](std::string bytes) {
+    ++bytes[1];
+    return bytes + "n";
+  };
+  const auto higher = [](std::string bytes) {
+    ++bytes[0];
+    return bytes;
+  };
+  for (const auto& newer : {longer(pack_identity(somebody())), higher(pack_identity(somebody()))}) {
+    sqlite_store store{s.path(), key};
+    database db{s.path() / "parley.db", key};
+    db.run("DELETE FROM settings");
+    store.set_identity(somebody());
+    write_raw(db, raw_identity, newer);
+    CHECK(refusal_of([&] { (void)store.who(); }).find("newer parley") != std::string::npos);
+    CHECK(refusal_of([&] { store.set_identity(somebody()); }).find("newer parley") != std::string::npos);
+    CHECK(read_raw(db, raw_identity) == newer);
+  }
+  for (const auto& newer : {longer(pack_members(members)), higher(pack_members(members))}) {
+    sqlite_store store{s.path(), key};
+    database db{s.path() / "parley.db", key};
+    db.run("DELETE FROM conversations");
+    store.apply(opening(members));
+    write_raw(db, raw_members, newer);
+    CHECK(refusal_of([&] { (void)store.conversations(); }).find("newer parley") != std::string::npos);
+    CHECK(refusal_of([&] { store.apply(opening(members)); }).find("newer parley") != std::string::npos);
+    CHECK(read_raw(db, raw_members) == newer);
+  }
 }
 
 TEST_CASE("a delivery is stored as a whole: messages, positions, watermarks and cursor") {
@@ -145,12 +251,7 @@ TEST_CASE("a delivery is stored as a whole: messages, positions, watermarks and 
 
 TEST_CASE("an identity and its key are kept across a restart") {
   scratch_directory s;
-  identity who;
-  who.user = user_id{~0ULL};
-  who.device = device_id{12};
-  who.key.secret.fill(1);
-  who.key.open.fill(2);
-  who.phone = "+491700000001";
+  const auto who = somebody();
   {
     sqlite_store store{s.path()};
     CHECK(!store.who());
@@ -234,7 +335,7 @@ TEST_CASE("the rows of a group with any id are apart from the device's own, and 
 
 TEST_CASE("a transaction with a write that failed cannot be committed, even if the failure was not checked") {
   scratch_directory s;
-  const mls::secret key{mls::view_of(std::string(32, 'k'))};
+  const auto key = some_key();
   sqlite_store store{s.path(), key};
   group_parts parts{store, mls::view_of("a group")};
   database{s.path() / "parley.db", key}.run("DROP TABLE parts");
