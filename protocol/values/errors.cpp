@@ -12,10 +12,24 @@ constexpr bool retryable = true; // the same request may succeed later, here or 
 constexpr auto unknown = was_stored::unknown;
 constexpr auto no = was_stored::no;
 
-constexpr std::size_t unknown_rows = 3;
+/// The last number of a band, which no error gets: its row describes the codes of the band that are not known.
+constexpr ec unknown_in(error_band band) {
+  switch (band) {
+  case error_band::none:
+    return ec::none;
+  case error_band::outcome:
+    return ec{999};
+  case error_band::condition:
+    return ec{1999};
+  case error_band::fault:
+    break;
+  }
+  return ec{2999};
+}
+
 static_assert(phone_digits_min == 7 && phone_digits_max == 15, "bad-phone's sentence names them");
 
-constexpr std::array<error_info, error_rows> table{{
+constexpr auto table = std::to_array<error_info>({
     {ec::none, "none", "No error.", unknown, once},
     {ec::rate_limited, "rate-limited",
      "Too many requests came in a short time, and this one was not carried out. Wait as long as the answer "
@@ -116,20 +130,21 @@ constexpr std::array<error_info, error_rows> table{{
      "goes "
      "on.",
      unknown, retryable},
-    {ec{999}, "unknown-outcome",
+    {unknown_in(error_band::outcome), "unknown-outcome",
      "The cluster refuses this for a reason that this client does not know. Update the client.", unknown,
      once},
-    {ec{1999}, "unknown-condition",
+    {unknown_in(error_band::condition), "unknown-condition",
      "The cluster cannot do this now, for a reason that this client does not know. Try again later with the "
      "same "
      "client message id.",
      unknown, retryable},
-    {ec{2999}, "unknown-fault",
+    {unknown_in(error_band::fault), "unknown-fault",
      "Something is wrong in the cluster that this client does not know. Try again later, and tell the "
      "operator "
      "if it goes on.",
      unknown, retryable},
-}};
+});
+static_assert(table.size() == error_rows, "error_rows (errors.hpp) is the number of rows in this table");
 
 // An enumerator that is missing here does not compile; one that is here and not in the table does not,
 // either.
@@ -177,32 +192,27 @@ constexpr bool has_name(ec code) {
 }
 #pragma GCC diagnostic pop
 
-constexpr std::size_t row_of_band(error_band band) {
-  switch (band) {
-  case error_band::none:
-    return 0;
-  case error_band::outcome:
-    return error_rows - 3;
-  case error_band::condition:
-    return error_rows - 2;
-  case error_band::fault:
-    break;
-  }
-  return error_rows - 1;
+/// The number of rows if there is none for exactly this code.
+constexpr std::size_t row_at(ec code) {
+  for (std::size_t i = 0; i < table.size(); ++i)
+    if (table[i].code == code)
+      return i;
+  return table.size();
 }
 
 constexpr std::size_t row_of(ec code) {
-  for (std::size_t i = 0; i < error_rows - unknown_rows; ++i)
-    if (table[i].code == code)
-      return i;
-  return row_of_band(band_of(code));
+  return row_at(has_name(code) ? code : unknown_in(band_of(code)));
 }
 
 constexpr bool every_enumerator_has_its_row() {
-  for (std::uint16_t n = 0; n < 3000; ++n)
-    if (has_name(ec{n}) != (table[row_of(ec{n})].code == ec{n} && row_of(ec{n}) < error_rows - unknown_rows))
+  std::size_t rows = 0;
+  for (std::uint16_t n = 0; n < 3000; ++n) {
+    const bool is_row = row_at(ec{n}) < table.size();
+    if (is_row != (has_name(ec{n}) || unknown_in(band_of(ec{n})) == ec{n}))
       return false;
-  return true;
+    rows += is_row ? 1 : 0;
+  }
+  return rows == table.size(); // no code has two
 }
 static_assert(every_enumerator_has_its_row());
 

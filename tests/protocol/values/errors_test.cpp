@@ -18,7 +18,10 @@ constexpr std::uint16_t number_of(ec code) {
 
 /// The rows of errors that have a name of their own.
 auto named_rows() {
-  return error_table().first(error_rows - 3);
+  std::size_t n = 0;
+  while (n < error_rows && is_known(error_table()[n].code))
+    ++n;
+  return error_table().first(n);
 }
 
 } // namespace
