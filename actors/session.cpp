@@ -223,12 +223,11 @@ void submit(self_ptr self, call_batch& batch) {
   std::vector<numbered_answer> refused;
   call_batch out;
   for (auto& c : batch.calls) {
-    const bool is_send = std::holds_alternative<core::submit>(c.what);
     if (st.open.size() >= st.config.calls_max) {
       refused.push_back({c.number, core::refusal(c.what, ec::overloaded, 200)});
       continue;
     }
-    if (is_send && !st.bucket.take(now)) {
+    if (core::is_rated(c.what) && !st.bucket.take(now)) {
       // The conversation answers retries even above its limit. A connection that sends this fast gets none
       // answered, and has to wait.
       refused.push_back({c.number, core::refusal(c.what, ec::rate_limited, 100)});

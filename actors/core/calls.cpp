@@ -39,6 +39,29 @@ shard_id home(const call& c, std::uint16_t shards) {
       c);
 }
 
+bool is_rated(const call& c) {
+  return std::visit(overloaded{
+                        [](const submit&) { return true; },
+                        // These are bounded by the calls that a session may have under way.
+                        [](const open_conversation&) { return false; },
+                        [](const sync_conversation&) { return false; },
+                        [](const mark_read&) { return false; },
+                        [](const pull_inbox&) { return false; },
+                        [](const acknowledge&) { return false; },
+                        [](const list_conversations&) { return false; },
+                        [](const attach&) { return false; },
+                        [](const detach&) { return false; },
+                        [](const add_device&) { return false; },
+                        [](const find_device&) { return false; },
+                        [](const request_code&) { return false; }, // the gateway and the account bound codes
+                        [](const confirm_code&) { return false; },
+                        [](const find_phone&) { return false; },
+                        [](const propose&) { return false; },
+                        [](const list_nodes&) { return false; },
+                    },
+                    c);
+}
+
 namespace {
 
 template <class Answer>

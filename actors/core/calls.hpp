@@ -10,8 +10,8 @@
 //     …
 //   };
 //
-// and it is listed in `call`, from which `answer` follows. `home`, `resident_of` and the resident that serves
-// it then do not compile until they decide about it.
+// and it is listed in `call`, from which `answer` follows. `home`, `is_rated`, `resident_of` and the resident
+// that serves it then do not compile until they decide about it.
 #include "actors/core/commands.hpp"
 
 namespace parley::core {
@@ -445,6 +445,9 @@ answer refusal(call_kind kind, ec why, std::uint32_t retry_after_ms = 0);
 inline answer refusal(const call& c, ec why, std::uint32_t retry_after_ms = 0) {
   return refusal(kind_of(c), why, retry_after_ms);
 }
+
+/// Whether the call counts against the rate of its session (`limits.session_sends_per_second`): sending does.
+bool is_rated(const call& c);
 
 /// What went wrong, whatever the answer's type.
 ec error_of(const answer& a);

@@ -121,6 +121,26 @@ TEST_CASE_FIXTURE(fixture, "sends above the bound of one connection are refused 
   CHECK(core::error_of(port->answers[0].what) == ec::rate_limited);
 }
 
+TEST_CASE_FIXTURE(fixture, "a session above its rate of sends may still acknowledge and read") {
+  config.sends_burst_max = 1;
+  config.sends_refill_every = std::chrono::microseconds{10'000'000};
+  attach();
+  submit(1);
+  port->answers.clear();
+  router.calls.take();
+  call_batch b;
+  b.calls.push_back(
+      {2, answer_sink{}, core::call{core::acknowledge{user_id{1}, device_id{2}, inbox_pos{1}}}});
+  b.calls.push_back({3, answer_sink{}, core::call{core::mark_read{}}});
+  b.calls.push_back({4, answer_sink{}, core::call{core::submit{}}});
+  caf::anon_send(it, std::move(b));
+  run();
+  CHECK(router.calls.take().size() == 2);
+  REQUIRE(port->answers.size() == 1);
+  CHECK(port->answers[0].number == 4);
+  CHECK(core::error_of(port->answers[0].what) == ec::rate_limited);
+}
+
 TEST_CASE_FIXTURE(fixture,
                   "a full delivery queue loses nothing: what did not fit is fetched when there is room") {
   config.queue_rows_max = 2;

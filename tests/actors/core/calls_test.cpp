@@ -42,6 +42,13 @@ TEST_CASE("every call can be refused with an answer of its own type") {
   CHECK(core::answer_if<core::pull_inbox>(a)->retry_after_ms == 250);
 }
 
+TEST_CASE("of all calls only sending counts against the rate of a session") {
+  CHECK(core::is_rated(core::submit{}));
+  CHECK_FALSE(core::is_rated(core::acknowledge{}));
+  CHECK_FALSE(core::is_rated(core::mark_read{}));
+  CHECK_FALSE(core::is_rated(core::sync_conversation{}));
+}
+
 TEST_CASE("answers of one type belong to the call that they answer") {
   const core::answer read = core::answer_to<core::mark_read>{core::done{ec::not_a_member}};
   CHECK(core::kind_of(read) == core::kind_of(core::call{core::mark_read{}}));
