@@ -83,11 +83,9 @@ public:
        const membership& m, storage::journaled_environment& env)
       : system_{system}, config_{config}, founding_{m.cluster}, nodes_{m.nodes}, disk_{identity.disk},
         env_{env}, process_{system_chance().nonzero()}, reader_{open_stored_state(env)} {
-    router_config rc;
-    rc.node = config.node;
+    auto rc = router_settings(config, founding_);
     rc.process = process_;
     rc.counters = &routing_;
-    rc.shards = founding_.shards;
     start_alarm(system);
     wired_router_ = spawn_router(system, rc);
     router_ = caf::actor_cast<router_actor>(wired_router_);

@@ -13,6 +13,13 @@ std::chrono::seconds whole_seconds(std::chrono::milliseconds t) {
 
 } // namespace
 
+router_config router_settings(const node_config& c, const founding& f) {
+  router_config r;
+  r.node = c.node;
+  r.shards = f.shards;
+  return r;
+}
+
 shard_config shard_settings(const node_config& c, const founding& f) {
   shard_config s;
   s.resident.passivate_after = c.passivate_after;
@@ -76,7 +83,8 @@ std::optional<std::string> validate_parts(const node_config& c, const founding& 
         "changed last back",
         part, field);
   };
-  for (const auto& [part, fault] : {std::pair{"shards", validate(shard_settings(c, f))},
+  for (const auto& [part, fault] : {std::pair{"router", validate(router_settings(c, f))},
+                                    {"shards", validate(shard_settings(c, f))},
                                     {"sessions of clients", validate(session_settings(c))},
                                     {"store", validate(store_settings(c, disk_id{1}))},
                                     {"data file", validate(storage_settings(c))},

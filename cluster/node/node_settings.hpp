@@ -1,5 +1,6 @@
 #pragma once
 // From a node's configuration to what each of its parts runs with.
+#include "actors/router.hpp"
 #include "actors/session.hpp"
 #include "actors/shard.hpp"
 #include "cluster/membership/founding.hpp"
@@ -13,6 +14,7 @@
 
 namespace parley::cluster {
 
+router_config router_settings(const node_config& c, const founding& f);
 shard_config shard_settings(const node_config& c, const founding& f);
 session_config session_settings(const node_config& c);
 gateway::gateway_config gateway_settings(const node_config& c, const founding& f);

@@ -61,6 +61,9 @@ TEST_CASE("a setting that a part cannot run with is refused with its name") {
   REQUIRE(validate_parts(c, some_cluster()));
   CHECK(validate_parts(c, some_cluster())->find("sessions of clients") != std::string::npos);
   CHECK(validate_parts(whole(), founding{})->find("gateway") != std::string::npos);
+  c = whole();
+  c.node = node_id::none;
+  CHECK(validate_parts(c, some_cluster())->find("router") != std::string::npos);
 }
 
 TEST_CASE("one address may take a part of the room before login, whatever room the operator gives") {
