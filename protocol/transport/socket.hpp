@@ -19,7 +19,7 @@ struct endpoint {
   std::uint16_t port = 0;
   bool operator==(const endpoint&) const = default;
 };
-/// Takes "host:port", "127.0.0.1:7400" or "[::1]:7400". Errors: bad_config.
+/// Takes "host:port", "127.0.0.1:7000" or "[::1]:7000". Errors: bad_config.
 tl::expected<endpoint, ec> parse_endpoint(std::string_view text);
 std::string to_string(const endpoint& e);
 

@@ -97,6 +97,7 @@ TEST_CASE("a part that is set up alone runs with what a node gives it by default
 
   const auto gateway = gateway_settings(c, f);
   const gateway::gateway_config alone;
+  CHECK(gateway.listen == alone.listen);
   CHECK(gateway.login_deadline == alone.login_deadline);
   CHECK(gateway.stream.write_deadline == alone.stream.write_deadline);
   CHECK(gateway.connections_max == alone.connections_max);
