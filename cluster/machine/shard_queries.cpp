@@ -48,17 +48,20 @@ std::optional<core::placement> find_retry(shard_view& view, const core::submissi
   // A remembered id whose row is unreadable must not look like a new one.
   if (view.status() != ec::none)
     return core::placement{ec::corrupt};
+  const auto first_answer = [&](ec error) {
+    return core::placement{error, known->seq, derive_message_id(what.conversation, known->seq), known->at, 1};
+  };
   switch (core::judge_retry(*sender, what.id.counter, what.hash, known)) {
   case core::retry_verdict::fresh:
-    return std::nullopt;
+    break;
+  case core::retry_verdict::repeat:
+    return first_answer(ec::none);
+  case core::retry_verdict::conflict:
+    return first_answer(ec::conflict);
   case core::retry_verdict::too_old:
     return core::placement{ec::retry_too_old};
-  case core::retry_verdict::repeat:
-  case core::retry_verdict::conflict:
-    break;
   }
-  const auto error = known->hash == what.hash ? ec::none : ec::conflict;
-  return core::placement{error, known->seq, derive_message_id(what.conversation, known->seq), known->at, 1};
+  return std::nullopt;
 }
 
 core::conversation_page read_conversation(shard_view& view, const core::sync_conversation& ask,
