@@ -1,7 +1,7 @@
 #include "actors/core/calls.hpp"
 #include "cluster/machine/shard_machine.hpp"
 #include "cluster/machine/shard_rows.hpp"
-#include "cluster/replication/planted_bugs.hpp"
+#include "protocol/values/planted_bugs.hpp"
 
 namespace parley::cluster {
 

@@ -1,6 +1,6 @@
 #include "cluster/replication/replica.hpp"
 
-#include "cluster/replication/planted_bugs.hpp"
+#include "protocol/values/planted_bugs.hpp"
 
 #include <algorithm>
 #include <utility>

@@ -1,6 +1,6 @@
 // A replica's part in a turn: what is submitted, written, applied, and reported after the sync.
-#include "cluster/replication/planted_bugs.hpp"
 #include "cluster/replication/replica.hpp"
+#include "protocol/values/planted_bugs.hpp"
 
 #include <algorithm>
 #include <utility>

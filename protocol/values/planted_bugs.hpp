@@ -9,7 +9,7 @@
 #include <string>
 #endif
 
-namespace parley::cluster {
+namespace parley {
 
 #ifdef PARLEY_PLANTED_BUGS
 
@@ -29,4 +29,4 @@ constexpr bool planted(std::string_view) {
 
 #endif
 
-} // namespace parley::cluster
+} // namespace parley
