@@ -2,12 +2,11 @@
 
 #include "actors/alarm.hpp"
 #include "actors/core/debt_ledger.hpp"
+#include "protocol/values/planted_bugs.hpp"
 
 #include <algorithm>
 #include <caf/send.hpp>
 #include <caf/stateful_actor.hpp>
-#include <cstdlib>
-#include <string_view>
 #include <utility>
 
 namespace parley {
@@ -70,10 +69,8 @@ void arm_sweep(self_ptr self) {
 }
 
 core::debt_page read_debts(fan_out_state& st, std::uint64_t from) {
-#ifdef PARLEY_PLANTED_BUGS // to show that the harness notices it: see tests/harness/chaos
-  if (const char* bug = std::getenv("PARLEY_PLANT"); bug && std::string_view{bug} == "debts-not-replayed")
+  if (planted("debts-not-replayed"))
     return {};
-#endif
   return st.reader->debts(st.shard, from, st.config.debts_max - st.ledger.size());
 }
 
