@@ -7,6 +7,7 @@
 namespace parley::cluster {
 namespace {
 
+/// Messages that a fan-out reads from the log at a time, to fill an inbox's gap; two commands' worth.
 constexpr std::size_t history_rows_max = 512;
 constexpr std::size_t debts_bytes_max = 4 << 20;
 

@@ -1,5 +1,6 @@
 #include "protocol/gateway/crypto.hpp"
 
+#include "protocol/values/limits.hpp"
 #include "protocol/values/sha256.hpp"
 
 #include <openssl/err.h>
@@ -9,10 +10,21 @@
 #include <memory>
 
 namespace parley::gateway {
+namespace {
+
+/// How many there are.
+constexpr std::uint64_t codes = [] {
+  std::uint64_t n = 1;
+  for (std::size_t i = 0; i < code_digits; ++i)
+    n *= 10;
+  return n;
+}();
+
+} // namespace
 
 std::string random_code(chance& dice) {
-  auto v = dice.below(1'000'000);
-  std::string code(6, '0');
+  auto v = dice.below(codes);
+  std::string code(code_digits, '0');
   for (auto digit = code.rbegin(); digit != code.rend(); ++digit, v /= 10)
     *digit = static_cast<char>('0' + v % 10);
   return code;
@@ -35,7 +47,7 @@ bool verify_ed25519(std::span<const std::uint8_t, 32> key, std::string_view mess
       EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, nullptr, key.data(), key.size()), &EVP_PKEY_free};
   std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context{EVP_MD_CTX_new(), &EVP_MD_CTX_free};
   const bool ok =
-      signature.size() == 64 && public_key && context &&
+      signature.size() == login_signature_bytes && public_key && context &&
       EVP_DigestVerifyInit(context.get(), nullptr, nullptr, nullptr, public_key.get()) == 1 &&
       EVP_DigestVerify(context.get(), signature.data(), signature.size(),
                        reinterpret_cast<const unsigned char*>(message.data()), message.size()) == 1;

@@ -11,7 +11,7 @@
 
 namespace parley::gateway {
 
-/// Six digits, each of the million equally likely.
+/// `code_digits` digits; all codes are equally likely.
 std::string random_code(chance& dice);
 /// SHA-256 of phone ‖ 0 ‖ code: what the phone's shard keeps of a code.
 body_hash hash_of_code(std::string_view phone, std::string_view code);

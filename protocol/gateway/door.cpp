@@ -9,8 +9,6 @@
 namespace parley::gateway {
 namespace {
 
-constexpr std::size_t signature_bytes = 64;
-
 std::uint32_t milliseconds(std::chrono::nanoseconds d) {
   return static_cast<std::uint32_t>(std::chrono::ceil<std::chrono::milliseconds>(d).count());
 }
@@ -210,7 +208,7 @@ private:
       return verdict{ec::draining};
     if (c_->logged_in() || !c_->greeted() || who.session == session_number::none)
       return verdict{ec::bad_request};
-    if (who.signature.size() != signature_bytes) {
+    if (who.signature.size() != login_signature_bytes) {
       add(parts.metrics.logins_failed);
       return verdict{ec::bad_signature};
     }

@@ -6,7 +6,7 @@
 
 namespace parley::gateway {
 
-/// + and 7 to 15 digits.
+/// + and `phone_digits_min` to `phone_digits_max` digits.
 constexpr bool is_phone(std::string_view s) {
   if (s.size() < 1 + phone_digits_min || s.size() > 1 + phone_digits_max || s.front() != '+')
     return false;
@@ -16,9 +16,9 @@ constexpr bool is_phone(std::string_view s) {
   return true;
 }
 
-/// Six digits.
+/// `code_digits` digits.
 constexpr bool is_code(std::string_view s) {
-  if (s.size() != 6)
+  if (s.size() != code_digits)
     return false;
   for (char c : s)
     if (c < '0' || c > '9')

@@ -1,5 +1,7 @@
 #include "protocol/transport/message_stream.hpp"
 
+#include "protocol/values/limits.hpp"
+
 #include <capnp/rpc.h>
 #include <capnp/serialize.h>
 #include <kj/debug.h>
@@ -60,13 +62,13 @@ config_check validate(const stream_limits& l) {
 
 stream_limits stream_limits::for_client() {
   stream_limits l;
-  l.message_words_max = 512 * 1024;
+  l.message_words_max = 2 * page_bytes_max / sizeof(capnp::word); // a page, whose framing is shorter than it
   return l;
 }
 
 capnp::ReaderOptions rpc_options(int nesting_max) {
   capnp::ReaderOptions options;
-  options.traversalLimitInWords = 512 * 1024;
+  options.traversalLimitInWords = 4 * page_bytes_max / sizeof(capnp::word);
   options.nestingLimit = nesting_max;
   return options;
 }

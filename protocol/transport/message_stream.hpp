@@ -75,7 +75,7 @@ struct stream_limits {
   std::size_t write_progress_bytes = 4096;
   std::uint32_t post_handshake_max = 32; ///< KeyUpdates and tickets, and one more per 16 MiB received
 
-  /// For clients: a page of `sync` holds up to 1 MiB, which is more than a server takes in one message.
+  /// For clients: a page of `sync` holds up to `page_bytes_max`, which is more than a server takes in one message.
   static stream_limits for_client();
 };
 

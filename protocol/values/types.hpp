@@ -59,6 +59,9 @@ struct client_msg_id {
   auto operator<=>(const client_msg_id&) const = default;
 };
 
+/// Of the Ed25519 signature with which a device proves at login that it has its key.
+inline constexpr std::size_t login_signature_bytes = 64;
+
 /// SHA-256 of a body: what tells a retry from a conflict.
 using body_hash = std::array<std::uint8_t, 32>;
 

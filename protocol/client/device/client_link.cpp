@@ -1,11 +1,13 @@
 #include "protocol/client/device/client_link.hpp"
 
+#include "protocol/values/limits.hpp"
+
 namespace parley::client {
 namespace {
 
 capnp::ReaderOptions reader_options() {
   capnp::ReaderOptions options;
-  options.traversalLimitInWords = 512 * 1024; // a page of 1 MiB, read up to four times over
+  options.traversalLimitInWords = 4 * page_bytes_max / sizeof(capnp::word); // a page, read up to four times
   options.nestingLimit = 16;
   return options;
 }

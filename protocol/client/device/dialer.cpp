@@ -17,12 +17,6 @@ private:
 
 } // namespace
 
-transport::stream_limits tls_dialer::client_limits() {
-  transport::stream_limits limits;
-  limits.message_words_max = 256 * 1024;
-  return limits;
-}
-
 tls_dialer::tls_dialer(kj::UnixEventPort& port, transport::tls_context context,
                        transport::stream_limits limits)
     : port_{port}, context_{std::move(context)}, limits_{limits} {}

@@ -29,11 +29,8 @@ public:
 class tls_dialer final : public dialer {
 public:
   tls_dialer(kj::UnixEventPort& port, transport::tls_context context,
-             transport::stream_limits limits = client_limits());
+             transport::stream_limits limits = transport::stream_limits::for_client());
   kj::Promise<kj::Own<line>> dial(const endpoint& to) override;
-
-  /// A page of the inbox holds up to 1 MiB and its framing.
-  static transport::stream_limits client_limits();
 
 private:
   kj::UnixEventPort& port_;

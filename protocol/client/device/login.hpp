@@ -37,7 +37,7 @@ public:
 private:
   /// The node that has accepted the device.
   using proved = tl::expected<node_id, login_refusal>;
-  using signature = std::array<std::uint8_t, 64>;
+  using signature = std::array<std::uint8_t, login_signature_bytes>;
   kj::Promise<proved> introduce(client_link& link);
   kj::Promise<proved> resume(client_link& link, transport::login_claim claim);
   kj::Promise<proved> log_in(client_link& link, transport::login_claim claim);

@@ -35,10 +35,10 @@ key_pair make_key() {
   return key;
 }
 
-std::array<std::uint8_t, 64> sign(const key_pair& key, std::string_view bytes) {
+std::array<std::uint8_t, login_signature_bytes> sign(const key_pair& key, std::string_view bytes) {
   const auto k = load(key);
   const md_context context{EVP_MD_CTX_new()};
-  std::array<std::uint8_t, 64> out{};
+  std::array<std::uint8_t, login_signature_bytes> out{};
   std::size_t size = out.size();
   if (!context || EVP_DigestSignInit(context.get(), nullptr, nullptr, nullptr, k.get()) != 1 ||
       EVP_DigestSign(context.get(), out.data(), &size, reinterpret_cast<const unsigned char*>(bytes.data()),

@@ -10,6 +10,6 @@ namespace parley::client {
 /// A new key from the operating system's random generator. Throws std::runtime_error if that fails.
 key_pair make_key();
 
-std::array<std::uint8_t, 64> sign(const key_pair& key, std::string_view bytes);
+std::array<std::uint8_t, login_signature_bytes> sign(const key_pair& key, std::string_view bytes);
 
 } // namespace parley::client

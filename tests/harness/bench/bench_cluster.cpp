@@ -56,7 +56,7 @@ double cpu_use::all_nodes_us() const {
 bench_cluster::bench_cluster(const bench_options& options)
     : cluster{cluster_config(options)}, io{kj::setupAsyncIo()}, timer{io.provider->getTimer()},
       lean{test::make_lean_context(io, cluster.client_ca())} {
-  lean.limits.message_words_max = 512 * 1024; // a page holds up to 1 MiB
+  lean.limits.message_words_max = transport::stream_limits::for_client().message_words_max;
   lean.login_timeout = 20 * kj::SECONDS;      // when thousands log in at once, the last waits for the
                                               // handshakes of all others
   cluster.start_all();

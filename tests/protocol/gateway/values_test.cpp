@@ -68,6 +68,7 @@ TEST_CASE(
 }
 
 TEST_CASE("codes have six digits and differ") {
+  static_assert(code_digits == 6);
   std::set<std::string> seen;
   for (int i = 0; i < 100; ++i) {
     const auto code = gateway::random_code(system_chance());
