@@ -127,17 +127,16 @@ formation_step formation::decide() const {
     if (!s.last || s.last->as != standing::member)
       continue;
     if (member && member->what.record.cluster != s.last->what.record.cluster)
-      return wait_for(
-          "the seeds belong to two clusters, so this node has joined neither: list seeds of one of them "
-          "only (--seeds)");
+      return wait_for("the seeds belong to two clusters, so this node has joined neither: "
+                      "list seeds of one of them only (--seeds)");
     member = &*s.last;
   }
   if (member)
     return as_told(*member);
   if (!is_seed())
-    return wait_for(fmt::format("no seed holds a cluster yet, and {} is not in the list of seeds, so this "
-                                "node waits to join: start the "
-                                "seeds, or list this address too if it is one of the first nodes (--seeds)",
+    return wait_for(fmt::format("no seed holds a cluster yet, and {} is not in the list of seeds, "
+                                "so this node waits to join: start the seeds, "
+                                "or list this address too if it is one of the first nodes (--seeds)",
                                 config_.self.peer_address));
 
   view v;
@@ -186,10 +185,9 @@ formation_step formation::decide() const {
     if (!v.conflict.empty())
       return wait_for(v.conflict);
     if (!v.silent.empty())
-      return wait_for(fmt::format(
-          "seed {} is silent, and a first cluster needs all of them: start it, or check its address "
-          "and the network",
-          v.silent));
+      return wait_for(fmt::format("seed {} is silent, and a first cluster needs all of them: "
+                                  "start it, or check its address and the network",
+                                  v.silent));
     const formation_answer* first = nullptr;
     for (const auto* o : v.others) {
       if (o->as != standing::promised)
@@ -242,11 +240,9 @@ formation_step formation::as_told(const formation_answer& member) const {
   }
   // The others have founded what this node promised before it stopped.
   if (!promised_ || promised_->record.cluster != record.cluster)
-    return wait_for("a cluster counts this disk among its founders, but the disk holds no such promise, so "
-                    "its data is not "
-                    "what it was: move the data directory away and start this node again; it joins as a new "
-                    "node, and the "
-                    "other replicas fill it");
+    return wait_for("a cluster counts this disk among its founders, but the disk holds no such promise, "
+                    "so its data is not what it was: move the data directory away and start this node again; "
+                    "it joins as a new node, and the other replicas fill it");
   s.as = kind::found;
   s.what = *promised_;
   return s;

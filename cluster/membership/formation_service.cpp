@@ -240,9 +240,8 @@ tl::expected<membership, std::string> formation_service::be_listed(links& transp
       m.nodes = known();
       if (lists(m.nodes, self)) // as founder, or from an earlier answer
         return m;
-      say("the cluster does not list this node yet, and is asked again and again: if this lasts, check that "
-          "a "
-          "majority of its nodes runs");
+      say("the cluster does not list this node yet, and is asked again and again: "
+          "if this lasts, check that a majority of its nodes runs");
     }
     for (const auto& n : m.nodes)
       if (const auto e = parse_endpoint(n.peer_address);

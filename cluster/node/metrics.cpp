@@ -109,8 +109,7 @@ void gateway_page(page& p, const gateway::gateway_metrics& g) {
            "TLS handshakes of clients that failed, were given up by the client, or took too long.", counter)
       .value(read(g.handshakes_failed));
   p.family("accepts_paused_total",
-           "Pauses in accepting clients, because handshakes came too fast or file descriptors ran "
-           "out.",
+           "Pauses in accepting clients, because handshakes came too fast or file descriptors ran out.",
            counter)
       .value(read(g.accepts_paused));
   p.family("logins_total", "Attempts of devices to log in or to resume a login, by outcome.", counter)
@@ -121,8 +120,7 @@ void gateway_page(page& p, const gateway::gateway_metrics& g) {
   p.family("registrations_total", "Devices that were registered through this node.", counter)
       .value(read(g.registrations));
   p.family("limited_total",
-           "Requests for codes and for registrations that were refused by the limit per network "
-           "address.",
+           "Requests for codes and for registrations that were refused by the limit per network address.",
            counter)
       .value(read(g.limited));
   p.family("calls_total", "Calls of clients of all kinds that this node received.", counter)
@@ -189,8 +187,7 @@ void replica_page(page& p, const std::vector<replica_status>& replicas) {
   each("shard_term", "Raft term of a shard as its replica here knows it; each election raises it.",
        MetricType::Gauge, [](const auto& r) { return r.term; });
   each("shard_generation",
-       "Generation of a shard as its replica here knows it; each change of its members raises "
-       "it.",
+       "Generation of a shard as its replica here knows it; each change of its members raises it.",
        MetricType::Gauge, [](const auto& r) { return number(r.gen); });
   each("shard_applied_total", "Log entries of a shard that its replica here has applied.",
        MetricType::Counter, [](const auto& r) { return r.applied_index; });
@@ -248,11 +245,10 @@ std::vector<MetricFamily> collect(const node_facts& facts) {
   p.family("link_up", "Whether another node can be reached: 1 if the link is up, else 0.", MetricType::Gauge);
   for (const auto& l : now.links)
     p.value(std::uint64_t{l.connected}, {{"peer", std::to_string(number(l.peer))}});
-  p.family(
-       "link_versions_refused_total",
-       "Calls of other nodes that were refused because they speak no version of the node protocol that this "
-       "node speaks.",
-       MetricType::Counter)
+  p.family("link_versions_refused_total",
+           "Calls of other nodes that were refused because they speak no version "
+           "of the node protocol that this node speaks.",
+           MetricType::Counter)
       .value(now.link_versions_refused);
   p.family("link_bytes_waiting", "Bytes for another node that are queued or not yet acknowledged.",
            MetricType::Gauge);

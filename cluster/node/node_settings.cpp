@@ -78,9 +78,8 @@ storage::lmdb_config storage_settings(const node_config& c) {
 std::optional<std::string> validate_parts(const node_config& c, const founding& f) {
   const auto refused = [](std::string_view part, std::string_view field) {
     return fmt::format(
-        "the {} cannot run with these settings ({}). This is a fault of the program: bounds that "
-        "--help prints should have refused them. Nothing was changed; set the values that you "
-        "changed last back",
+        "the {} cannot run with these settings ({}). This is a fault of the program: bounds that --help "
+        "prints should have refused them. Nothing was changed; set the values that you changed last back",
         part, field);
   };
   for (const auto& [part, fault] : {std::pair{"router", validate(router_settings(c, f))},

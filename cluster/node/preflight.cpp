@@ -27,9 +27,8 @@ problem unreadable(const node_config& c) {
       continue;
     const int error = errno;
     if (error == EACCES)
-      return fmt::format("the certificate file {} cannot be read by this user: run the node as the user who "
-                         "owns it, or give "
-                         "this user a copy (--certs-dir)",
+      return fmt::format("the certificate file {} cannot be read by this user: "
+                         "run the node as the user who owns it, or give this user a copy (--certs-dir)",
                          file);
     return fmt::format(
         "there is no {}: create the certificates of node {} with `scripts/make_certs.sh {} {}`, or name the "
@@ -57,8 +56,7 @@ problem taken(const endpoint& e, const char* flag) {
   const auto at = transport::resolve({e.host, e.port});
   if (!at)
     return fmt::format(
-        "{} {}: the name of this host cannot be resolved. Give an address of this machine, such as "
-        "127.0.0.1",
+        "{} {}: the name of this host cannot be resolved. Give an address of this machine, such as 127.0.0.1",
         flag, to_string(e));
   const kj::AutoCloseFd fd{::socket(at->storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0)};
   const int one = 1;

@@ -132,8 +132,8 @@ private:
                  .wait(here.io.waitScope)
                  ->listen();
     } catch (const kj::Exception& e) {
-      return fmt::format("the admin port {} cannot be listened on ({}): free it, or choose another with "
-                         "--admin-listen",
+      return fmt::format("the admin port {} cannot be listened on ({}): "
+                         "free it, or choose another with --admin-listen",
                          to_string(config_.listen), e.getDescription().cStr());
     }
     port_ = static_cast<std::uint16_t>(port->getPort());

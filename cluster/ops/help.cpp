@@ -65,9 +65,8 @@ constexpr program_flag program_flags[] = {
      "Reads settings from this TOML file. The environment variable PARLEY_CONFIG names it too."},
     {"--print-config",
      "Prints every setting that the node would run with, as a file for --config, and exits."},
-    {"--dump DIR",
-     "Prints every replica stored in the data directory DIR of a stopped node, one JSON object per line, and "
-     "exits."},
+    {"--dump DIR", "Prints every replica stored in the data directory DIR of a stopped node, "
+                   "one JSON object per line, and exits."},
     {"--version", "Prints the version and exits."},
     {"--help", "Prints this text and exits."},
 };

@@ -23,12 +23,11 @@ problem missing(const node_config& c) {
   if (c.data_dir.empty())
     return "data_dir: this node needs a directory for its data (--data-dir DIR)";
   if (c.certs_dir.empty())
-    return "certs_dir: nodes accept only peers with certificates; create them with scripts/make_certs.sh, "
-           "and "
-           "name their directory (--certs-dir DIR)";
+    return "certs_dir: nodes accept only peers with certificates; "
+           "create them with scripts/make_certs.sh, and name their directory (--certs-dir DIR)";
   if (c.seeds.empty())
-    return "seeds: list the peer addresses of the first nodes, including this one if it is one of them "
-           "(--seeds HOST:PORT,…)";
+    return "seeds: list the peer addresses of the first nodes, "
+           "including this one if it is one of them (--seeds HOST:PORT,…)";
   return {};
 }
 
@@ -53,16 +52,14 @@ problem unfit_seeds(const std::vector<endpoint>& seeds) {
 
 problem unreachable(const node_config& c) {
   if (c.peer_listen.port == 0 || c.client_listen.port == 0)
-    return "peer.listen, client.listen: other nodes and clients have to find this node, so choose a port "
-           "above "
-           "0";
+    return "peer.listen, client.listen: "
+           "other nodes and clients have to find this node, so choose a port above 0";
   if (c.peer_advertise.host.empty() || is_wildcard(c.peer_advertise) || c.peer_advertise.port == 0)
     return "peer.advertise: other nodes cannot connect to a wildcard address; give the name or address at "
            "which they reach this node";
   if (c.client_advertise.host.empty() || is_wildcard(c.client_advertise) || c.client_advertise.port == 0)
-    return "client.advertise: clients cannot connect to a wildcard address; give the name or address at "
-           "which "
-           "they reach this node";
+    return "client.advertise: clients cannot connect to a wildcard address; "
+           "give the name or address at which they reach this node";
   return {};
 }
 

@@ -44,19 +44,17 @@ constexpr auto table = std::to_array<error_info>({
      "Nobody is registered under this phone number or user id. Check it, or ask the person to register.", no,
      once},
     {ec::too_large, "too-large",
-     text_with<"This is larger than the cluster accepts, so nothing was stored. Send less: a message holds "
-               "at most ",
+     text_with<"This is larger than the cluster accepts, so nothing was stored. "
+               "Send less: a message holds at most ",
                body_bytes_max, " bytes.">::value,
      no, once},
     {ec::conflict, "conflict",
-     "This client message id belongs to an earlier message with another body, so the new body was not "
-     "stored. "
-     "The answer names the earlier message; send the new body under a new id.",
+     "This client message id belongs to an earlier message with another body, so the new body was "
+     "not stored. The answer names the earlier message; send the new body under a new id.",
      no, once},
     {ec::retry_too_old, "retry-too-old",
-     "This attempt stored nothing, and whether an earlier attempt did is no longer known. Look for the "
-     "message "
-     "in the conversation before you send it again under a new id.",
+     "This attempt stored nothing, and whether an earlier attempt did is no longer known. "
+     "Look for the message in the conversation before you send it again under a new id.",
      unknown, once},
     {ec::bad_cursor, "bad-cursor",
      "This cursor does not belong to your inbox. Start again from an empty cursor.", no, once},
@@ -69,8 +67,8 @@ constexpr auto table = std::to_array<error_info>({
     {ec::not_authenticated, "not-authenticated", "This connection has not logged in. Log in first.", no,
      once},
     {ec::bad_signature, "bad-signature",
-     "The login was not signed by this device's key for this connection. Check the profile, or register the "
-     "device again.",
+     "The login was not signed by this device's key for this connection. "
+     "Check the profile, or register the device again.",
      no, once},
     {ec::unsupported_version, "unsupported-version",
      "The client and the cluster speak different versions of the protocol. Update the older one.", no, once},
@@ -93,8 +91,8 @@ constexpr auto table = std::to_array<error_info>({
      "The node has too much to do. Try again after a short while, with the same client message id.", unknown,
      retryable},
     {ec::timed_out, "timed-out",
-     "No answer came in time, and whether anything was stored is not known. Try again with the same client "
-     "message id.",
+     "No answer came in time, and whether anything was stored is not known. "
+     "Try again with the same client message id.",
      unknown, retryable},
     {ec::unavailable, "unavailable",
      "No majority of the replicas can be reached. Try again with the same client message id, and tell the "
@@ -106,42 +104,37 @@ constexpr auto table = std::to_array<error_info>({
     {ec::draining, "draining", "This node is stopping. Connect to another node and try again.", unknown,
      retryable},
     {ec::disk_full, "disk-full",
-     "The disk of a node is full; what is stored stays readable. The operator has to free space; then try "
-     "again.",
+     "The disk of a node is full; what is stored stays readable. "
+     "The operator has to free space; then try again.",
      unknown, retryable},
     {ec::gap, "gap",
-     "The rows do not follow what the inbox holds, so they were not stored. Send them again from where the "
-     "inbox "
-     "ends.",
+     "The rows do not follow what the inbox holds, so they were not stored. "
+     "Send them again from where the inbox ends.",
      no, retryable},
     {ec::stale, "stale", "The rows belong to an earlier membership, so they were not stored. Drop them.", no,
      once},
     {ec::bad_config, "bad-config", "A setting cannot be used. Correct it and start again.", no, once},
     {ec::storage_failed, "storage-failed",
-     "The disk of a node failed, and the node stops. Try again at another node with the same client message "
-     "id; "
-     "the operator has to check the disk.",
+     "The disk of a node failed, and the node stops. "
+     "Try again at another node with the same client message id; the operator has to check the disk.",
      unknown, retryable},
     {ec::corrupt, "corrupt",
      "Stored data does not match its checksum, so it was not used. The operator has to replace the replica.",
      unknown, once},
     {ec::internal, "internal",
-     "Something is wrong in the server, and it was counted. Try again later, and tell the operator if it "
-     "goes "
-     "on.",
+     "Something is wrong in the server, and it was counted. "
+     "Try again later, and tell the operator if it goes on.",
      unknown, retryable},
     {unknown_in(error_band::outcome), "unknown-outcome",
      "The cluster refuses this for a reason that this client does not know. Update the client.", unknown,
      once},
     {unknown_in(error_band::condition), "unknown-condition",
-     "The cluster cannot do this now, for a reason that this client does not know. Try again later with the "
-     "same "
-     "client message id.",
+     "The cluster cannot do this now, for a reason that this client does not know. "
+     "Try again later with the same client message id.",
      unknown, retryable},
     {unknown_in(error_band::fault), "unknown-fault",
-     "Something is wrong in the cluster that this client does not know. Try again later, and tell the "
-     "operator "
-     "if it goes on.",
+     "Something is wrong in the cluster that this client does not know. "
+     "Try again later, and tell the operator if it goes on.",
      unknown, retryable},
 });
 static_assert(table.size() == error_rows, "error_rows (errors.hpp) is the number of rows in this table");

@@ -304,8 +304,8 @@ inline constexpr duration write_deadline{
 inline constexpr duration resume_token_life{
     .key = "timing.resume",
     .about = topic::timing,
-    .help = "A resume token stays valid for this long after it was issued; a client that returns later "
-            "logs in anew.",
+    .help = "A resume token stays valid for this long after it was issued; "
+            "a client that returns later logs in anew.",
     .standard = 5min,
     .within = {1s, 24h},
 };
@@ -413,8 +413,7 @@ inline constexpr size disk_reserve{
     .key = "limits.disk_reserve",
     .about = topic::limits,
     .help = "While less disk space than this is free, the node refuses new messages; what is stored "
-            "stays readable, and the node keeps voting. Keep it large enough for the node to catch "
-            "up.",
+            "stays readable, and the node keeps voting. Keep it large enough for the node to catch up.",
     .standard = 256 * mib,
     .within = {0, 16 * tib},
 };
@@ -450,16 +449,15 @@ inline constexpr duration code_life{
 inline constexpr choice log_level{
     .key = "log.level",
     .about = topic::operations,
-    .help = "The least severe kind of log line that is written. Choose debug or trace to find the "
-            "cause of a problem.",
+    .help = "The least severe kind of log line that is written. "
+            "Choose debug or trace to find the cause of a problem.",
     .standard = "info",
     .words = {"trace", "debug", "info", "warn", "error"},
 };
 inline constexpr choice log_format{
     .key = "log.format",
     .about = topic::operations,
-    .help = "The form of a log line: text is key=value for people, json is one JSON object for "
-            "collectors.",
+    .help = "The form of a log line: text is key=value for people, json is one JSON object for collectors.",
     .standard = "text",
     .words = {"text", "json"},
 };

@@ -81,18 +81,16 @@ mls::secret key_from_file(const fs::path& key_file, const fs::path& database_fil
   if (!fs::exists(key_file, none)) {
     refuse_unencrypted(database_file);
     if (fs::exists(database_file, none) && fs::file_size(database_file, none) > 0)
-      throw store_error{
-          fmt::format("The key of {} is missing: put it back into {}, or name the file that has "
-                      "it with --key-file.",
-                      database_file.string(), key_file.string())};
+      throw store_error{fmt::format("The key of {} is missing: put it back into {}, "
+                                    "or name the file that has it with --key-file.",
+                                    database_file.string(), key_file.string())};
     return make_key_file(key_file);
   }
   auto key = mls::secret::zeros(database_key_bytes + 1);
   if (open_file{key_file, O_RDONLY}.read(key.mutable_view()) != database_key_bytes)
-    throw store_error{
-        fmt::format("{} is not a profile's key, which has {} bytes: restore it from a copy, or name another "
-                    "file with --key-file.",
-                    key_file.string(), database_key_bytes)};
+    throw store_error{fmt::format("{} is not a profile's key, which has {} bytes: "
+                                  "restore it from a copy, or name another file with --key-file.",
+                                  key_file.string(), database_key_bytes)};
   return mls::secret{key.view().first(database_key_bytes)};
 }
 

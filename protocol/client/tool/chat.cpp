@@ -214,8 +214,7 @@ command chat_command(context& shared) {
            {.name = "--wait",
             .unit = "UNTIL",
             .help = "At the end of the input, when to return: once all messages are stored by the cluster, "
-                    "once they "
-                    "have reached a device of the recipient, or once they were read.",
+                    "once they have reached a device of the recipient, or once they were read.",
             .value = &o->wait,
             .choices = {"sent", "delivered", "read"}},
            seconds_option(

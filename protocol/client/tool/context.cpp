@@ -21,31 +21,29 @@ std::vector<option> shared_options(context& shared) {
   return {
       {.name = "--profile",
        .unit = "PROFILE",
-       .help = "The profile to use: it holds the device's key, its messages and its settings. A name stands "
-               "for a "
-               "directory under ~/.parley; with a slash it is a directory itself. Use one profile for each "
-               "device.",
+       .help = "The profile to use: it holds the device's key, its messages and its settings. "
+               "A name stands for a directory under ~/.parley; with a slash it is a directory itself. "
+               "Use one profile for each device.",
        .value = &shared.profile,
        .environment = "PARLEY_PROFILE"},
       {.name = "--seeds",
        .unit = "HOST:PORT,...",
-       .help = "The nodes to connect to, separated by commas. Any node of the cluster will do; the next one "
-               "is tried "
-               "when one fails. If none are given, those of the profile's registration are used.",
+       .help = "The nodes to connect to, separated by commas. "
+               "Any node of the cluster will do; the next one is tried when one fails. "
+               "If none are given, those of the profile's registration are used.",
        .value = &shared.seeds,
        .environment = "PARLEY_SEEDS"},
       {.name = "--ca",
        .unit = "FILE",
-       .help = "The certificate of the authority that signs the nodes' certificates for clients. If none is "
-               "given, "
-               "the one of the profile's registration is used.",
+       .help = "The certificate of the authority that signs the nodes' certificates for clients. "
+               "If none is given, the one of the profile's registration is used.",
        .value = &shared.ca,
        .environment = "PARLEY_CA"},
       {.name = "--key-file",
        .unit = "FILE",
-       .help = "The file with the key that the profile's database is encrypted with. Give one to keep the "
-               "key apart "
-               "from the profile. If none is given, it is the file `key` in the profile.",
+       .help = "The file with the key that the profile's database is encrypted with. "
+               "Give one to keep the key apart from the profile. "
+               "If none is given, it is the file `key` in the profile.",
        .value = &shared.key_file,
        .environment = "PARLEY_KEY_FILE"},
       {.name = "--json",
@@ -109,9 +107,8 @@ std::string context::ca_file() const {
   const auto kept = directory() / "ca.pem";
   if (std::filesystem::exists(kept))
     return kept;
-  throw stop{status::usage,
-             "The profile has no certificate of the cluster's authority yet: give --ca FILE, the cluster's "
-             "client-ca.pem."};
+  throw stop{status::usage, "The profile has no certificate of the cluster's authority yet: "
+                            "give --ca FILE, the cluster's client-ca.pem."};
 }
 
 void context::remember() const {

@@ -144,15 +144,14 @@ command register_command(context& shared) {
             .required = true},
            {.name = "--code",
             .unit = "CODE",
-            .help =
-                "The code, if it was sent before. With - the command asks for a new code and reads it from "
-                "standard input.",
+            .help = "The code, if it was sent before. "
+                    "With - the command asks for a new code and reads it from standard input.",
             .value = &o->code},
            {.name = "--code-from",
             .unit = "FILE",
-            .help = "Files that the nodes' consoles are written to. The command waits until the code appears "
-                    "in one of "
-                    "them; that is for test clusters, whose nodes print codes instead of sending them.",
+            .help = "Files that the nodes' consoles are written to. "
+                    "The command waits until the code appears in one of them; "
+                    "that is for test clusters, whose nodes print codes instead of sending them.",
             .value = &o->code_from},
            {.name = "--request-only",
             .unit = {},

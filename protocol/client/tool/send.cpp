@@ -164,8 +164,7 @@ command send_command(context& shared) {
       .name = "send",
       .summary = "Send a message",
       .details = "A message is kept in the profile before it is sent. If the command ends without an answer, "
-                 "the next "
-                 "command of this profile sends it; it is stored once.\n"
+                 "the next command of this profile sends it; it is stored once.\n"
                  "Messages are not yet end-to-end encrypted.\n\nExample:\n"
                  "  parley send --profile alice --to +491700000002 --wait read \"Are you there?\"\n",
       .options =

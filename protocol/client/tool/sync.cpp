@@ -118,8 +118,8 @@ command sync_command(context& shared) {
             .value = &o->conversation},
            {.name = "--after",
             .unit = "NUMBER",
-            .help = "With --conversation: the number of the message after which to begin; 0 begins with the "
-                    "first.",
+            .help = "With --conversation: "
+                    "the number of the message after which to begin; 0 begins with the first.",
             .value = &o->after},
            {.name = "--read",
             .unit = {},

@@ -272,9 +272,8 @@ Examples:
                    .environment = "PARLEY_ADMIN"},
                   {.name = "--admin-ca",
                    .unit = "FILE",
-                   .help = "The certificate of the admin authority. It is needed for admin ports that are "
-                           "not on loopback; "
-                           "give --admin-cert and --admin-key as well.",
+                   .help = "The certificate of the admin authority. It is needed for admin ports "
+                           "that are not on loopback; give --admin-cert and --admin-key as well.",
                    .value = &o->ca,
                    .existing_file = true},
                   {.name = "--admin-cert",
