@@ -17,7 +17,7 @@ struct pending_mark {
 struct conversation_state : resident_state {
   static inline const char* name = "conversation";
   conversation_id id;
-  conversation_head
+  found_conversation
       head; ///< members never leave a direct conversation, so who was found here is still a member
   core::token_bucket bucket{1, std::chrono::seconds{1}};
   std::unordered_map<std::uint64_t, pending_mark> marks; ///< by user
@@ -28,7 +28,7 @@ struct conversation_state : resident_state {
 
 using self_ptr = conversation_actor::stateful_pointer<conversation_state>;
 
-bool is_member(const conversation_head& head, user_id user) {
+bool is_member(const found_conversation& head, user_id user) {
   return head.exists && std::find(head.members.begin(), head.members.end(), user) != head.members.end();
 }
 
@@ -42,7 +42,7 @@ bool admit(conversation_state& st, user_id user, view of) {
   return is_member(st.head, user);
 }
 
-ec refusal_of(const conversation_head& head) {
+ec refusal_of(const found_conversation& head) {
   if (head.error != ec::none)
     return head.error;
   return head.exists ? ec::not_a_member : ec::no_such_conversation;

@@ -4,7 +4,7 @@
 
 namespace parley {
 
-struct conversation_head {
+struct found_conversation {
   bool exists = false;
   std::vector<user_id> members;
   seq_no last{};
@@ -19,9 +19,9 @@ public:
   virtual ~state_reader() = default;
   /// The first answer to a message that was sent before.
   virtual std::optional<core::placement> find_retry(shard_id s, const core::submission& what) = 0;
-  virtual conversation_head head(shard_id s, conversation_id c) = 0;
+  virtual found_conversation head(shard_id s, conversation_id c) = 0;
   /// The same without waiting for what was committed a moment ago: it may be older, or not there yet.
-  virtual conversation_head old_head(shard_id s, conversation_id c) { return head(s, c); }
+  virtual found_conversation old_head(shard_id s, conversation_id c) { return head(s, c); }
   virtual core::conversation_page page(shard_id s, const core::sync_conversation& ask) = 0;
   virtual std::vector<core::message> messages(shard_id s, conversation_id c, seq_no after, seq_no upto) = 0;
   virtual core::inbox_page inbox(shard_id s, const core::pull_inbox& ask) = 0;

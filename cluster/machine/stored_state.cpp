@@ -23,8 +23,8 @@ class stored_state final : public state_reader {
     const auto txn = env_.begin_read();
     return view(*txn, s, ask);
   }
-  static conversation_head head_of(const queries::row<rows::conversation_head>& found) {
-    conversation_head out;
+  static found_conversation head_of(const queries::row<rows::conversation_head>& found) {
+    found_conversation out;
     out.error = found.error;
     if (found.it) {
       out.exists = true;
@@ -41,10 +41,10 @@ public:
   std::optional<core::placement> find_retry(shard_id s, const core::submission& what) override {
     return view(s, [&](auto& v) { return queries::find_retry(v, what); });
   }
-  conversation_head head(shard_id s, conversation_id c) override {
+  found_conversation head(shard_id s, conversation_id c) override {
     return view(s, [&](auto& v) { return head_of(queries::find_conversation(v, c)); });
   }
-  conversation_head old_head(shard_id s, conversation_id c) override {
+  found_conversation old_head(shard_id s, conversation_id c) override {
     const auto txn = env_.begin_old_read();
     return view(*txn, s, [&](auto& v) { return head_of(queries::find_conversation(v, c)); });
   }

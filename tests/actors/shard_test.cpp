@@ -15,7 +15,7 @@ namespace {
 struct faulty_reader final : test::fake_reader {
   bool faulty = false;
   int heads_read = 0;
-  conversation_head old_head(shard_id s, conversation_id c) override {
+  found_conversation old_head(shard_id s, conversation_id c) override {
     ++heads_read;
     if (faulty)
       throw std::runtime_error{"a planted bug"};
