@@ -24,11 +24,11 @@ constexpr std::string_view identity_key = "i/identity";
 constexpr std::string_view promise_key = "i/promise";
 constexpr std::uint8_t row_version = 1;
 
-tl::unexpected<failure> objection(ec code, std::string what) {
-  return tl::make_unexpected(failure{code, std::move(what)});
+tl::unexpected<disk_fault> objection(ec code, std::string what) {
+  return tl::make_unexpected(disk_fault{code, std::move(what)});
 }
 
-tl::unexpected<failure> os_objection(const std::string& doing, const std::string& path, int error) {
+tl::unexpected<disk_fault> os_objection(const std::string& doing, const std::string& path, int error) {
   std::string what = "cannot " + doing + " " + path + ": " + std::strerror(error);
   if (error == EACCES || error == EPERM)
     what += ". Run the node as the user who owns its data directory";
@@ -76,7 +76,7 @@ int write_durably(const std::string& directory, const std::string& path, std::st
   return error;
 }
 
-tl::expected<void, failure> check_layout(const std::string& directory, bool make) {
+tl::expected<void, disk_fault> check_layout(const std::string& directory, bool make) {
   const auto path = directory + "/layout";
   const auto found = slurp(path);
   if (!found && make) {
@@ -96,7 +96,7 @@ tl::expected<void, failure> check_layout(const std::string& directory, bool make
 }
 
 /// The descriptor of the lock file, locked.
-tl::expected<int, failure> take_lock(const std::string& directory, int flags) {
+tl::expected<int, disk_fault> take_lock(const std::string& directory, int flags) {
   const auto path = directory + "/lock";
   const int fd = ::open(path.c_str(), O_RDWR | O_CLOEXEC | flags, 0600);
   if (fd < 0)
@@ -146,7 +146,7 @@ std::optional<std::string_view> body_of(std::string_view row) {
 
 } // namespace
 
-tl::expected<data_directory, failure> data_directory::lock(const std::string& path) {
+tl::expected<data_directory, disk_fault> data_directory::lock(const std::string& path) {
   std::error_code error;
   std::filesystem::create_directories(std::filesystem::path{path}.parent_path(), error);
   if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
@@ -160,7 +160,7 @@ tl::expected<data_directory, failure> data_directory::lock(const std::string& pa
   return locked;
 }
 
-tl::expected<data_directory, failure> data_directory::lock_existing(const std::string& path) {
+tl::expected<data_directory, disk_fault> data_directory::lock_existing(const std::string& path) {
   if (::access((path + "/layout").c_str(), F_OK) != 0)
     return objection(ec::bad_config, path + " is no data directory of a node: it has no layout file");
   auto fd = take_lock(path, O_CREAT); // a copy of a directory may lack it
@@ -186,7 +186,7 @@ data_directory::~data_directory() {
     ::close(fd_);
 }
 
-tl::expected<std::optional<identity>, failure> read_identity(read_txn& txn) {
+tl::expected<std::optional<identity>, disk_fault> read_identity(read_txn& txn) {
   const auto row = txn.get(table::node, identity_key);
   if (!row) {
     if (txn.status() != ec::none)
@@ -209,7 +209,7 @@ tl::expected<std::optional<identity>, failure> read_identity(read_txn& txn) {
   return id;
 }
 
-tl::expected<identity, failure> claim_identity(write_txn& txn, node_id node) {
+tl::expected<identity, disk_fault> claim_identity(write_txn& txn, node_id node) {
   auto found = read_identity(txn);
   if (!found)
     return tl::make_unexpected(std::move(found.error()));
@@ -226,7 +226,7 @@ tl::expected<identity, failure> claim_identity(write_txn& txn, node_id node) {
   return fresh;
 }
 
-tl::expected<void, failure> join_cluster(write_txn& txn, cluster_id cluster) {
+tl::expected<void, disk_fault> join_cluster(write_txn& txn, cluster_id cluster) {
   auto found = read_identity(txn);
   if (!found)
     return tl::make_unexpected(std::move(found.error()));
@@ -261,7 +261,7 @@ std::optional<cluster_id> read_promise(read_txn& txn) {
   return in.done() ? std::optional{id} : std::nullopt;
 }
 
-tl::expected<void, failure> promise_cluster(write_txn& txn, cluster_id cluster, earlier_promise policy) {
+tl::expected<void, disk_fault> promise_cluster(write_txn& txn, cluster_id cluster, earlier_promise policy) {
   auto found = read_identity(txn);
   if (!found)
     return tl::make_unexpected(std::move(found.error()));

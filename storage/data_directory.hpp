@@ -12,8 +12,8 @@
 //
 //   "i/identity"   envelope (1): u64 node, u64 disk, u64 cluster.hi, u64 cluster.lo   (cluster 0: none yet)
 //   "i/promise"    envelope (1): u64 cluster.hi, u64 cluster.lo
+#include "storage/disk_fault.hpp"
 #include "storage/environment.hpp"
-#include "storage/failure.hpp"
 
 #include <tl/expected.hpp>
 
@@ -30,9 +30,9 @@ class data_directory {
 public:
   /// Creates the directory if it is missing (only its user may read it), locks it, and checks its layout.
   /// Errors: another process uses it (the sentence names its pid); another layout; no permission.
-  static tl::expected<data_directory, failure> lock(const std::string& path);
+  static tl::expected<data_directory, disk_fault> lock(const std::string& path);
   /// As `lock`, for a tool that reads the data of a stopped node: creates nothing, and fails if there is none.
-  static tl::expected<data_directory, failure> lock_existing(const std::string& path);
+  static tl::expected<data_directory, disk_fault> lock_existing(const std::string& path);
 
   data_directory(data_directory&& other) noexcept;
   data_directory& operator=(data_directory&& other) noexcept;
@@ -53,15 +53,15 @@ struct identity {
 };
 
 /// The node that owns this directory, or nothing if none does yet. Error: `corrupt` if the row cannot be read.
-tl::expected<std::optional<identity>, failure> read_identity(read_txn& txn);
+tl::expected<std::optional<identity>, disk_fault> read_identity(read_txn& txn);
 
 /// Records `node` as the owner of the environment of `txn`, with a random disk id, or checks that it is the
 /// owner already. Durable with the transaction's commit; a second call with the same node changes nothing.
-tl::expected<identity, failure> claim_identity(write_txn& txn, node_id node);
+tl::expected<identity, disk_fault> claim_identity(write_txn& txn, node_id node);
 
 /// Records for ever that this node belongs to `cluster`. Error: `wrong_cluster` if it belongs to another one,
 /// or has promised to.
-tl::expected<void, failure> join_cluster(write_txn& txn, cluster_id cluster);
+tl::expected<void, disk_fault> join_cluster(write_txn& txn, cluster_id cluster);
 
 /// Before the seeds form a cluster, each of them durably promises which one it will belong to. No seed
 /// promises twice, so one list of seeds cannot form two clusters.
@@ -70,8 +70,8 @@ enum class earlier_promise {
   binds,
   is_void ///< the operator's override; it never overrides a cluster that was joined
 };
-tl::expected<void, failure> promise_cluster(write_txn& txn, cluster_id cluster,
-                                            earlier_promise policy = earlier_promise::binds);
+tl::expected<void, disk_fault> promise_cluster(write_txn& txn, cluster_id cluster,
+                                               earlier_promise policy = earlier_promise::binds);
 
 /// From the kernel's generator; never 0.
 cluster_id random_cluster_id();

@@ -41,21 +41,21 @@ std::string path_in(const std::string& directory) {
   return directory + "/store.journal";
 }
 
-tl::unexpected<failure> objection(ec code, const char* doing, const std::string& path, int error) {
+tl::unexpected<disk_fault> objection(ec code, const char* doing, const std::string& path, int error) {
   std::string what = std::string{"cannot "} + doing + " " + path + ": " + std::strerror(error);
   if (error == EACCES || error == EPERM)
     what += ". Run the node as the user who owns its data directory";
-  return tl::make_unexpected(failure{error == ENOSPC ? ec::disk_full : code, std::move(what)});
+  return tl::make_unexpected(disk_fault{error == ENOSPC ? ec::disk_full : code, std::move(what)});
 }
 
-tl::unexpected<failure> damaged(const std::string& path, const char* how) {
+tl::unexpected<disk_fault> damaged(const std::string& path, const char* how) {
   constexpr auto advice =
       ". Move the data directory away and start this node with an empty one; other replicas, if "
       "there are any, fill it";
-  return tl::make_unexpected(failure{ec::corrupt, path + ": " + how + advice});
+  return tl::make_unexpected(disk_fault{ec::corrupt, path + ": " + how + advice});
 }
 
-failure other_version(const std::string& path) {
+disk_fault other_version(const std::string& path) {
   constexpr auto what =
       ": the journal was written by another version of parleyd, and it may hold what was acknowledged last, "
       "so this version has not touched it. Start the version that wrote it, let it stop cleanly, then "
@@ -86,7 +86,7 @@ void journal_record::clear() {
   bytes_.resize(header_bytes);
 }
 
-failure journal::of_another_version(const std::string& directory) {
+disk_fault journal::of_another_version(const std::string& directory) {
   return other_version(path_in(directory));
 }
 
@@ -94,7 +94,7 @@ bool journal::exists(const std::string& directory) {
   return ::access(path_in(directory).c_str(), F_OK) == 0;
 }
 
-tl::expected<journal, failure> journal::open(const std::string& directory, std::uint64_t bytes) {
+tl::expected<journal, disk_fault> journal::open(const std::string& directory, std::uint64_t bytes) {
   auto path = path_in(directory);
   const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (fd < 0)
@@ -138,7 +138,7 @@ journal::~journal() {
     ::close(fd_);
 }
 
-tl::expected<std::uint64_t, failure>
+tl::expected<std::uint64_t, disk_fault>
 journal::read(journal_mark after, const std::function<record_fault(std::string_view)>& take) const {
   std::string file(bytes_, '\0');
   for (std::size_t got = 0; got < file.size();) {

@@ -21,7 +21,7 @@
 // Why not LMDB alone: its commit syncs twice and writes every page that a row touched. Measured on the
 // reference machine with three writers: 1.9 ms for eight scattered pages and the meta page, 0.5 ms for a
 // block of a file whose blocks exist already.
-#include "storage/failure.hpp"
+#include "storage/disk_fault.hpp"
 
 #include <tl/expected.hpp>
 
@@ -68,7 +68,7 @@ public:
   static constexpr std::size_t block_bytes = 4096;
 
   /// Creates the file, filled with zeros, if it is missing: a sync is cheap only where the blocks exist.
-  static tl::expected<journal, failure> open(const std::string& directory, std::uint64_t bytes);
+  static tl::expected<journal, disk_fault> open(const std::string& directory, std::uint64_t bytes);
   static bool exists(const std::string& directory);
 
   journal(journal&& other) noexcept;
@@ -78,10 +78,10 @@ public:
   /// Calls `take` with each payload after `after`, in order, and returns the sequence of the last one.
   /// Errors: `corrupt` if a record is damaged or `take` found that it is; `unsupported_version` if one is of
   /// another version or `take` found it to be newer.
-  tl::expected<std::uint64_t, failure> read(journal_mark after,
-                                            const std::function<record_fault(std::string_view)>& take) const;
+  tl::expected<std::uint64_t, disk_fault>
+  read(journal_mark after, const std::function<record_fault(std::string_view)>& take) const;
   /// What the operator is told about a journal that only another version of this program can read.
-  static failure of_another_version(const std::string& directory);
+  static disk_fault of_another_version(const std::string& directory);
 
   /// To be called when the tables contain everything up to `mark`: the next record is written at the
   /// beginning of the file.

@@ -51,7 +51,7 @@ public:
       : tables{std::move(tables)}, file_{std::move(file)}, config_{config}, aborts_{aborts} {}
   ~impl() { assert(!in_turn_); }
 
-  std::optional<failure> recover(journal_mark was);
+  std::optional<disk_fault> recover(journal_mark was);
   std::unique_ptr<write_txn> begin_write();
   std::unique_ptr<read_txn> begin_read();
   ec publish(publishing when);
@@ -145,7 +145,7 @@ private:
 
 // --- opening -----------------------------------------------------------------------------------------------
 
-std::optional<failure> journaled_environment::impl::recover(journal_mark was) {
+std::optional<disk_fault> journaled_environment::impl::recover(journal_mark was) {
   auto txn = tables->begin_write();
   journal_mark now{system_chance().nonzero(), was.sequence};
   if (was.salt != 0) {
@@ -156,7 +156,7 @@ std::optional<failure> journaled_environment::impl::recover(journal_mark was) {
   }
   txn->put(table::node, mark_key, encode(now));
   if (const auto error = txn->commit(); error != ec::none)
-    return failure{
+    return disk_fault{
         error, "the rows of the journal could not be written to the LMDB file, so the node has not started. "
                "Nothing is lost: check the disk, then start the node again"};
   file_.rewind(now);
@@ -164,12 +164,12 @@ std::optional<failure> journaled_environment::impl::recover(journal_mark was) {
   return std::nullopt;
 }
 
-tl::expected<std::unique_ptr<journaled_environment>, failure>
+tl::expected<std::unique_ptr<journaled_environment>, disk_fault>
 journaled_environment::open(const std::string& directory, const lmdb_config& tables,
                             const journal_config& config) {
   if (const auto fault = validate(config))
     return tl::make_unexpected(
-        failure{ec::bad_config, "storage cannot be run with this " + std::string{fault->field}});
+        disk_fault{ec::bad_config, "storage cannot be run with this " + std::string{fault->field}});
   auto inside = lmdb_environment::open(directory, tables);
   if (!inside)
     return tl::make_unexpected(std::move(inside.error()));
@@ -182,16 +182,16 @@ journaled_environment::open(const std::string& directory, const lmdb_config& tab
         return tl::make_unexpected(journal::of_another_version(directory));
       mark = *found;
     } else if (txn->status() != ec::none) {
-      return tl::make_unexpected(failure{
+      return tl::make_unexpected(disk_fault{
           txn->status(), "the LMDB file cannot be read, so the node has not started: check the disk"});
     }
   }
   if (mark.salt != 0 && !journal::exists(directory))
-    return tl::make_unexpected(
-        failure{ec::corrupt,
-                directory + "/store.journal is missing, and it held what was acknowledged last. "
-                            "Restore it, or start this node with an empty data directory; other replicas, if "
-                            "there are any, fill it"});
+    return tl::make_unexpected(disk_fault{
+        ec::corrupt, directory +
+                         "/store.journal is missing, and it held what was acknowledged last. "
+                         "Restore it, or start this node with an empty data directory; other replicas, if "
+                         "there are any, fill it"});
   auto file = journal::open(directory, config.bytes);
   if (!file)
     return tl::make_unexpected(std::move(file.error()));

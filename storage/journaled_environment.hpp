@@ -45,7 +45,7 @@ class journaled_environment : public environment {
 public:
   /// Opens both files in `directory` (see lmdb_environment) and applies the journal of an earlier
   /// process to the tables.
-  static tl::expected<std::unique_ptr<journaled_environment>, failure>
+  static tl::expected<std::unique_ptr<journaled_environment>, disk_fault>
   open(const std::string& directory, const lmdb_config& tables, const journal_config& config);
   ~journaled_environment() override;
 

@@ -29,7 +29,7 @@ std::uint64_t round_up(std::uint64_t n, std::uint64_t step) {
   return (n + step - 1) / step * step;
 }
 
-failure lmdb_failure(const std::string& file, const char* doing, int rc) {
+disk_fault lmdb_failure(const std::string& file, const char* doing, int rc) {
   const bool rotten = rc == MDB_INVALID || rc == MDB_CORRUPTED || rc == MDB_PAGE_NOTFOUND;
   std::string what = std::string{"cannot "} + doing + " " + file + ": " + mdb_strerror(rc);
   if (rotten)
@@ -51,7 +51,7 @@ public:
   impl(const impl&) = delete;
   impl& operator=(const impl&) = delete;
 
-  std::optional<failure> open();
+  std::optional<disk_fault> open();
   std::unique_ptr<write_txn> begin_write();
   std::unique_ptr<read_txn> begin_read();
   space room();
@@ -211,7 +211,7 @@ private:
 
 // --- opening and closing -----------------------------------------------------------------------------------
 
-std::optional<failure> lmdb_environment::impl::open() {
+std::optional<disk_fault> lmdb_environment::impl::open() {
   struct stat had {};
   const bool is_new = ::stat(file_.c_str(), &had) != 0;
   const auto size = is_new ? 0 : static_cast<std::uint64_t>(had.st_size);
@@ -554,11 +554,11 @@ lmdb_stats lmdb_environment::impl::stats() {
 lmdb_environment::lmdb_environment(std::unique_ptr<impl> impl) : impl_{std::move(impl)} {}
 lmdb_environment::~lmdb_environment() = default;
 
-tl::expected<std::unique_ptr<lmdb_environment>, failure> lmdb_environment::open(const std::string& directory,
-                                                                                lmdb_config config) {
+tl::expected<std::unique_ptr<lmdb_environment>, disk_fault>
+lmdb_environment::open(const std::string& directory, lmdb_config config) {
   if (const auto fault = validate(config))
     return tl::make_unexpected(
-        failure{ec::bad_config, "storage cannot be run with this " + std::string{fault->field}});
+        disk_fault{ec::bad_config, "storage cannot be run with this " + std::string{fault->field}});
   auto inside = std::make_unique<impl>(directory, config);
   if (auto objection = inside->open())
     return tl::make_unexpected(std::move(*objection));

@@ -18,8 +18,8 @@
 // `grow_retry_every`. If it never succeeds, `room()` stops proposals before the map is full.
 #include "protocol/values/config_fault.hpp"
 #include "protocol/values/settings.hpp"
+#include "storage/disk_fault.hpp"
 #include "storage/environment.hpp"
-#include "storage/failure.hpp"
 
 #include <tl/expected.hpp>
 
@@ -78,8 +78,8 @@ struct lmdb_stats {
 class lmdb_environment : public environment {
 public:
   /// Opens the tables in `directory`, or creates them. The directory exists, and the caller holds its lock.
-  static tl::expected<std::unique_ptr<lmdb_environment>, failure> open(const std::string& directory,
-                                                                       lmdb_config config);
+  static tl::expected<std::unique_ptr<lmdb_environment>, disk_fault> open(const std::string& directory,
+                                                                          lmdb_config config);
   ~lmdb_environment() override;
 
   /// Never waits. After any failure inside, `status()` keeps naming it and `commit()` fails. A record that

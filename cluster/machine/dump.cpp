@@ -188,7 +188,7 @@ private:
 
 } // namespace
 
-tl::expected<dump_totals, storage::failure> dump_node(const std::string& data_dir, std::FILE* out) {
+tl::expected<dump_totals, storage::disk_fault> dump_node(const std::string& data_dir, std::FILE* out) {
   auto directory = storage::data_directory::lock_existing(data_dir);
   if (!directory)
     return tl::make_unexpected(std::move(directory.error()));
@@ -246,10 +246,10 @@ tl::expected<dump_totals, storage::failure> dump_node(const std::string& data_di
   }
   if (!text.flush())
     return tl::make_unexpected(
-        storage::failure{ec::storage_failed, "the dump could not be written to the end"});
+        storage::disk_fault{ec::storage_failed, "the dump could not be written to the end"});
   if (!damaged.empty())
     return tl::make_unexpected(
-        storage::failure{ec::corrupt, "records of " + data_dir + " are damaged:" + damaged});
+        storage::disk_fault{ec::corrupt, "records of " + data_dir + " are damaged:" + damaged});
   return totals;
 }
 

@@ -13,7 +13,7 @@
 // the next entry: so many of its commands are applied. Replicas may have stopped at different indexes, and a log may reach
 // beyond what was applied (`last_index`): what is committed and not applied yet is applied at the next start.
 // A replica without state ("waiting", "tombstone") has a line with its life, and no index or hash.
-#include "storage/failure.hpp"
+#include "storage/disk_fault.hpp"
 
 #include <tl/expected.hpp>
 
@@ -30,6 +30,6 @@ struct dump_totals {
 
 /// Holds the lock of the directory meanwhile, so it fails if the node runs. Changes nothing.
 /// A replica with a damaged record gets no line with a hash; the others are dumped, and the failure names it.
-tl::expected<dump_totals, storage::failure> dump_node(const std::string& data_dir, std::FILE* out);
+tl::expected<dump_totals, storage::disk_fault> dump_node(const std::string& data_dir, std::FILE* out);
 
 } // namespace parley::cluster

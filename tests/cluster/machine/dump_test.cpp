@@ -62,7 +62,7 @@ void leave_node(const std::string& path, std::uint8_t slot, const std::vector<co
 }
 
 struct dumped {
-  tl::expected<dump_totals, storage::failure> result;
+  tl::expected<dump_totals, storage::disk_fault> result;
   std::string text;
   std::vector<chaos::replica_head> heads;
   std::vector<chaos::replica_message> messages;

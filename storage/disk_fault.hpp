@@ -7,7 +7,7 @@ namespace parley::storage {
 
 /// Why something on this disk cannot be used. `what` is a sentence for the operator: what happened, and
 /// what to do next.
-struct failure {
+struct disk_fault {
   ec code{};
   std::string what;
 };
