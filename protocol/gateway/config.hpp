@@ -27,7 +27,8 @@ constexpr std::size_t pre_login_share(std::size_t pre_login_max) {
 /// The settings of a gateway. Unless a comment says otherwise, a bound is for one server, and a process
 /// has one server per KJ thread.
 struct gateway_config {
-  transport::endpoint listen = transport::parse_endpoint(settings::client_listen.standard).value();
+  transport::server_address listen =
+      transport::parse_server_address(settings::client_listen.standard).value();
   cluster_id cluster;
   node_id node{};
 

@@ -12,7 +12,7 @@
 
 namespace parley::transport {
 
-tl::expected<endpoint, ec> parse_endpoint(std::string_view text) {
+tl::expected<server_address, ec> parse_server_address(std::string_view text) {
   const auto colon = text.rfind(':');
   if (colon == std::string_view::npos)
     return tl::unexpected(ec::bad_config);
@@ -26,15 +26,15 @@ tl::expected<endpoint, ec> parse_endpoint(std::string_view text) {
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
   if (host.empty() || error != std::errc{} || end != digits.data() + digits.size())
     return tl::unexpected(ec::bad_config);
-  return endpoint{std::string{host}, port};
+  return server_address{std::string{host}, port};
 }
 
-std::string to_string(const endpoint& e) {
+std::string to_string(const server_address& e) {
   const bool v6 = e.host.find(':') != std::string::npos;
   return (v6 ? '[' + e.host + ']' : e.host) + ':' + std::to_string(e.port);
 }
 
-tl::expected<socket_address, ec> resolve(const endpoint& e) {
+tl::expected<socket_address, ec> resolve(const server_address& e) {
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = AI_NUMERICSERV;

@@ -14,14 +14,15 @@
 
 namespace parley::transport {
 
-struct endpoint {
+/// Where a server is reached.
+struct server_address {
   std::string host; ///< a name or an address, without brackets
   std::uint16_t port = 0;
-  bool operator==(const endpoint&) const = default;
+  bool operator==(const server_address&) const = default;
 };
 /// Takes "host:port", "127.0.0.1:7000" or "[::1]:7000". Errors: bad_config.
-tl::expected<endpoint, ec> parse_endpoint(std::string_view text);
-std::string to_string(const endpoint& e);
+tl::expected<server_address, ec> parse_server_address(std::string_view text);
+std::string to_string(const server_address& e);
 
 struct socket_address {
   sockaddr_storage storage{};
@@ -29,7 +30,7 @@ struct socket_address {
 };
 /// The first address of `e`. Blocks while a name is looked up; numeric addresses never block.
 /// Errors: unavailable.
-tl::expected<socket_address, ec> resolve(const endpoint& e);
+tl::expected<socket_address, ec> resolve(const server_address& e);
 
 struct tcp_options {
   std::chrono::seconds keep_alive_idle{60}; ///< until the first probe

@@ -25,7 +25,7 @@ struct town {
     if (!cluster.wait_ready(30s))
       throw cluster_error{"the cluster did not get ready within 30 s"};
     for (const auto& s : cluster.client_seeds())
-      settings.seeds.push_back(*transport::parse_endpoint(s));
+      settings.seeds.push_back(*transport::parse_server_address(s));
     settings.reconnect = {50ms, 500ms};
     settings.resend = {20ms, 300ms};
     settings.dial_timeout = 2'000ms;

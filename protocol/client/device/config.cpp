@@ -4,15 +4,15 @@
 
 namespace parley::client {
 
-result<std::vector<endpoint>> parse_seeds(std::string_view text) {
-  std::vector<endpoint> all;
+result<std::vector<server_address>> parse_seeds(std::string_view text) {
+  std::vector<server_address> all;
   while (!text.empty()) {
     const auto comma = text.find(',');
     const auto one = text.substr(0, comma);
     text = comma == std::string_view::npos ? std::string_view{} : text.substr(comma + 1);
     if (one.empty())
       continue;
-    auto parsed = transport::parse_endpoint(one);
+    auto parsed = transport::parse_server_address(one);
     if (!parsed)
       return tl::unexpected{failure{
           ec::bad_config, fmt::format("\"{}\" is not the address of a node: write host:port.", one), {}}};

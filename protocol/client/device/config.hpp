@@ -9,10 +9,10 @@
 
 namespace parley::client {
 
-using transport::endpoint;
+using transport::server_address;
 
 /// "host:port,host:port"
-result<std::vector<endpoint>> parse_seeds(std::string_view text);
+result<std::vector<server_address>> parse_seeds(std::string_view text);
 
 /// Where deliveries come from.
 enum class intake : std::uint8_t {
@@ -21,7 +21,7 @@ enum class intake : std::uint8_t {
 };
 
 struct config {
-  std::vector<endpoint> seeds;              ///< nodes to connect to; when one fails, the next one is tried
+  std::vector<server_address> seeds;        ///< nodes to connect to; when one fails, the next one is tried
   std::size_t first_seed = ~std::size_t{0}; ///< index of the seed to begin with; by default a random one
 
   backoff_config reconnect{std::chrono::milliseconds{500}, std::chrono::milliseconds{60'000}};

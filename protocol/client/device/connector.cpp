@@ -88,7 +88,7 @@ kj::Promise<void> connector::refused(login_refusal why) {
   return kj::READY_NOW;
 }
 
-kj::Promise<void> connector::stay(logged_in accepted, endpoint at) {
+kj::Promise<void> connector::stay(logged_in accepted, server_address at) {
   if (halted())
     return kj::READY_NOW;
   link_ = kj::mv(accepted.link);

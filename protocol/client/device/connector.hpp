@@ -45,7 +45,7 @@ public:
 private:
   kj::Promise<void> run();
   kj::Promise<void> round();
-  kj::Promise<void> stay(logged_in accepted, endpoint at);
+  kj::Promise<void> stay(logged_in accepted, server_address at);
   kj::Promise<void> refused(login_refusal why);
   void drop_link();
   void wait_for_next_round();

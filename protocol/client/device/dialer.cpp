@@ -21,7 +21,7 @@ tls_dialer::tls_dialer(kj::UnixEventPort& port, transport::tls_context context,
                        transport::stream_limits limits)
     : port_{port}, context_{std::move(context)}, limits_{limits} {}
 
-kj::Promise<kj::Own<line>> tls_dialer::dial(const endpoint& to) {
+kj::Promise<kj::Own<line>> tls_dialer::dial(const server_address& to) {
   const auto address = transport::resolve(to);
   if (!address)
     return KJ_EXCEPTION(DISCONNECTED, "no address for that name", to.host.c_str());

@@ -22,7 +22,7 @@ class dialer {
 public:
   virtual ~dialer() noexcept(false) = default;
   /// Rejects with a sentence for a person. Dropping the promise gives up.
-  virtual kj::Promise<kj::Own<line>> dial(const endpoint& to) = 0;
+  virtual kj::Promise<kj::Own<line>> dial(const server_address& to) = 0;
 };
 
 /// Dials over TLS 1.3. It trusts one authority only, and checks that the certificate is for the host dialled.
@@ -30,7 +30,7 @@ class tls_dialer final : public dialer {
 public:
   tls_dialer(kj::UnixEventPort& port, transport::tls_context context,
              transport::stream_limits limits = transport::stream_limits::for_client());
-  kj::Promise<kj::Own<line>> dial(const endpoint& to) override;
+  kj::Promise<kj::Own<line>> dial(const server_address& to) override;
 
 private:
   kj::UnixEventPort& port_;

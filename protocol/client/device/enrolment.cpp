@@ -51,7 +51,7 @@ kj::Promise<result<T>> enrolment::attempt(std::shared_ptr<call_on<T>> make, kj::
 }
 
 template <class T>
-kj::Promise<result<T>> enrolment::ask_node(std::shared_ptr<call_on<T>> make, const endpoint& at) {
+kj::Promise<result<T>> enrolment::ask_node(std::shared_ptr<call_on<T>> make, const server_address& at) {
   return timer_.timeoutAfter(duration(config_.dial_timeout), dialer_.dial(at))
       .then([this, make](kj::Own<line>&& l) -> kj::Promise<result<T>> {
         auto link = kj::heap<client_link>(kj::mv(l), timer_, config_.call_timeout);

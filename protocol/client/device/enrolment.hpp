@@ -37,7 +37,7 @@ private:
   kj::Promise<result<T>> attempt(std::shared_ptr<call_on<T>> make, kj::TimePoint deadline, backoff pace,
                                  std::size_t tried);
   template <class T>
-  kj::Promise<result<T>> ask_node(std::shared_ptr<call_on<T>> make, const endpoint& at);
+  kj::Promise<result<T>> ask_node(std::shared_ptr<call_on<T>> make, const server_address& at);
 
   kj::Timer& timer_;
   dialer& dialer_;

@@ -31,7 +31,7 @@ login_refusal judge(failure why) {
 
 } // namespace
 
-kj::Promise<login::outcome> login::establish(const endpoint& to) {
+kj::Promise<login::outcome> login::establish(const server_address& to) {
   return dialer_.dial(to).then([this](kj::Own<line>&& l) {
     auto link = kj::heap<client_link>(kj::mv(l), timer_, config_.call_timeout);
     auto& it = *link;

@@ -32,7 +32,7 @@ public:
 
   using outcome = tl::expected<logged_in, login_refusal>;
   /// Dropping the promise gives up.
-  kj::Promise<outcome> establish(const endpoint& to);
+  kj::Promise<outcome> establish(const server_address& to);
 
 private:
   /// The node that has accepted the device.

@@ -17,7 +17,7 @@ std::string_view name(link_state s);
 
 struct connection_state {
   link_state state = link_state::offline;
-  endpoint at;                           ///< the node tried or connected to
+  server_address at;                     ///< the node tried or connected to
   node_id node{};                        ///< when online
   std::uint64_t number = 0;              ///< of the connection, from 1
   ec why{};                              ///< of the last loss or refusal

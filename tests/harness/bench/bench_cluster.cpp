@@ -57,13 +57,13 @@ bench_cluster::bench_cluster(const bench_options& options)
     : cluster{cluster_config(options)}, io{kj::setupAsyncIo()}, timer{io.provider->getTimer()},
       lean{test::make_lean_context(io, cluster.client_ca())} {
   lean.limits.message_words_max = transport::stream_limits::for_client().message_words_max;
-  lean.login_timeout = 20 * kj::SECONDS;      // when thousands log in at once, the last waits for the
-                                              // handshakes of all others
+  lean.login_timeout = 20 * kj::SECONDS; // when thousands log in at once, the last waits for the
+                                         // handshakes of all others
   cluster.start_all();
   if (!cluster.wait_ready(std::chrono::seconds{30}))
     throw test::cluster_error{"the cluster did not become ready within 30 s"};
   for (const auto& seed : cluster.client_seeds())
-    addresses_.push_back(*transport::resolve(*transport::parse_endpoint(seed)));
+    addresses_.push_back(*transport::resolve(*transport::parse_server_address(seed)));
 }
 
 template <class F>

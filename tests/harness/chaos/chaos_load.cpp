@@ -88,7 +88,7 @@ struct chaos_load::loop final : kj::TaskSet::ErrorHandler {
         lean{test::make_lean_context(io, config.ca_file)},
         dial{io.unixEventPort, *client::trust(config.ca_file)}, random{config.seed}, tasks{*this} {
     for (const auto& s : config.seeds)
-      settings.seeds.push_back(*transport::parse_endpoint(s));
+      settings.seeds.push_back(*transport::parse_server_address(s));
     settings.reconnect = {std::chrono::milliseconds{50}, std::chrono::milliseconds{500}};
     settings.resend = {std::chrono::milliseconds{20}, std::chrono::milliseconds{300}};
     settings.dial_timeout = std::chrono::milliseconds{1'500};

@@ -314,7 +314,7 @@ private:
 
 fake_cluster::~fake_cluster() noexcept(false) = default;
 
-kj::Promise<kj::Own<client::line>> fake_cluster::dial(const client::endpoint& to) {
+kj::Promise<kj::Own<client::line>> fake_cluster::dial(const client::server_address& to) {
   dialled.push_back(to.port);
   if (dead_ports.count(to.port))
     return KJ_EXCEPTION(DISCONNECTED, "connection refused");

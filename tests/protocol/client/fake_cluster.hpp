@@ -17,7 +17,7 @@ public:
   ~fake_cluster() noexcept(false) override;
 
   /// A dead port refuses; every other is a node of this cluster, numbered by its port.
-  kj::Promise<kj::Own<client::line>> dial(const client::endpoint& to) override;
+  kj::Promise<kj::Own<client::line>> dial(const client::server_address& to) override;
 
   /// The same over real TLS, for programs: listens on a free port of 127.0.0.1 and answers it.
   std::uint16_t listen(kj::UnixEventPort& port, transport::tls_context tls);

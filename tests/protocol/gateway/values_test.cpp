@@ -22,14 +22,14 @@ TEST_CASE("overlong, surrogate, truncated and too high sequences are refused as 
     CHECK(gateway::is_utf8(good));
 }
 
-TEST_CASE("an endpoint needs a host and a port") {
+TEST_CASE("the address of a server needs a host and a port") {
   for (const auto* bad : {"", "host", "host:", ":1", "host:x", "host:70000", "::1:80", "[]:1", "host:1x"})
-    CHECK_FALSE(transport::parse_endpoint(bad).has_value());
-  const auto v6 = transport::parse_endpoint("[::1]:7400");
+    CHECK_FALSE(transport::parse_server_address(bad).has_value());
+  const auto v6 = transport::parse_server_address("[::1]:7400");
   REQUIRE(v6.has_value());
-  CHECK(*v6 == transport::endpoint{"::1", 7400});
+  CHECK(*v6 == transport::server_address{"::1", 7400});
   CHECK(to_string(*v6) == "[::1]:7400");
-  CHECK(transport::parse_endpoint("chat.example:1")->host == "chat.example");
+  CHECK(transport::parse_server_address("chat.example:1")->host == "chat.example");
 }
 
 TEST_CASE("an address that has used up its tokens is told how long to wait, and others are not affected") {

@@ -13,7 +13,7 @@ namespace {
 /// Some nodes accept no connection and do not refuse it either.
 struct moody_dialer final : dialer {
   explicit moody_dialer(fake_cluster& to) : to{to} {}
-  kj::Promise<kj::Own<line>> dial(const endpoint& at) override {
+  kj::Promise<kj::Own<line>> dial(const server_address& at) override {
     if (silent.count(at.port)) {
       ++waiting;
       return kj::NEVER_DONE;
