@@ -28,8 +28,8 @@ struct fan_out_config {
   std::size_t debts_max = 4096;                          ///< in memory; the rest waits in storage
   std::size_t parts_max = 256;                           ///< inbox appends in one command
   std::size_t parts_bytes_max = command_parts_bytes_max; ///< of one command
-  /// Forgetting what was delivered costs a log entry and its syncs, for which nobody waits; a failover only
-  /// sends again what is not forgotten. So: when this many debts are delivered, …
+  /// To forget delivered debts costs a log entry and its syncs, and no call waits for it. After a failover
+  /// the debts that are not forgotten are sent once more. So it is done when this many debts are delivered, …
   std::size_t confirm_after = 256;
   std::chrono::milliseconds confirm_within{5000}; ///< … or this long after the first of them
   std::chrono::milliseconds sweep_every{50};      ///< while anything is owed

@@ -265,7 +265,7 @@ using fan_out_actor = caf::typed_actor<
     caf::reacts_to<result_batch>,
     // Load more debts, send again what got no answer, confirm.
     caf::reacts_to<atom::sweep>,
-    // The shard leads no more. Quits at once: the next leader goes on from the stored debts.
+    // This node no longer leads the shard. Quits at once: the next leader continues with the stored debts.
     caf::reacts_to<atom::stop>>;
 
 /// A SHARD's replica, seen from its node: spawns, finds and supervises the residents while it leads.
@@ -331,7 +331,7 @@ using router_actor = caf::typed_actor<
     caf::reacts_to<peer_payloads>,
     // A peer is gone: calls that were forwarded to it are answered `timed_out`.
     caf::reacts_to<peer_lost>,
-    // A peer can be reached: it is told which shards are led here.
+    // A peer can be reached: the router announces to it which shards are led here.
     caf::reacts_to<peer_begun>,
     // From the store.
     caf::reacts_to<leadership_news>,

@@ -37,7 +37,7 @@ struct router_state {
   router_config config;
   router_wiring wiring;
   std::vector<node_id> leaders; ///< by shard; `none` if it is not known
-  /// By shard: a replica here takes part, so nothing that peers say about its leader is believed.
+  /// By shard: a replica here takes part and knows its leader, so what peers announce is ignored.
   std::vector<bool> knows_better;
   std::set<node_id> peers; ///< those with which a session has begun
   clock_point announce_at{};
@@ -187,7 +187,7 @@ void unpark(self_ptr self) {
 // halted, was sealed, or waits for its state) this node depends on the leaders: each tells every peer which
 // shards it leads, when that changes, when a session begins, and again now and then.
 
-/// One that does not arrive is repeated later.
+/// An announcement that does not arrive is repeated later.
 void announce(router_state& st, const std::set<node_id>& to, const core::leads_payload& leads) {
   if (leads.shards.empty() || !st.wiring.peers)
     return;
@@ -268,7 +268,7 @@ void host(self_ptr self, node_id peer, core::calls_payload& calls) {
       back.answer(peer, c.number, core::refusal(c.what, ec::not_leader, 20));
       continue;
     }
-    // What is proposed becomes a log entry as it is, and a replica stops at one that it cannot read.
+    // The proposed bytes become a log entry unchanged, and a replica that cannot read an entry halts.
     if (const auto* p = std::get_if<core::propose>(&c.what);
         p && !core::decode_whole<core::command>(p->command).it) {
       count_refused(st);
@@ -286,8 +286,8 @@ void host(self_ptr self, node_id peer, core::calls_payload& calls) {
   }
 }
 
-/// Answers to calls that were forwarded. The call goes on waiting if one was not asked of this peer, or is of
-/// another kind than the call: the right answer may still come.
+/// Answers to calls that were forwarded. An answer is ignored if this peer was not asked, or if it is of
+/// another kind than the call: the call keeps waiting, because the right answer may still arrive.
 void take_answers(router_state& st, node_id peer, core::answers_payload& got) {
   answers out;
   for (auto& a : got.items) {

@@ -26,7 +26,7 @@ struct router_counters {
 
 struct router_config {
   node_id node{};
-  std::uint64_t process = 0; ///< random; other nodes tell this process from the one before by it
+  std::uint64_t process = 0; ///< random: tells other nodes that this is a new process
   std::uint16_t shards = 64;
   std::size_t forwarded_max = 65'536;              ///< calls under way to other nodes
   std::size_t parked_max = 16'384;                 ///< calls that wait for a leader to be known
@@ -35,8 +35,8 @@ struct router_config {
   std::size_t hosted_max = 65'536;                 ///< calls of other nodes under way here; above: overloaded
   std::chrono::milliseconds hosted_within{10'000}; ///< then they are answered `timed_out`
   std::chrono::milliseconds sweep_every{100};
-  /// Peers are told again which shards are led here: what they did not believe while their own replica took
-  /// part, they may need when it stops.
+  /// How often the node announces to its peers which shards it leads. A peer ignores this for a shard while
+  /// its own replica takes part, and needs it when that replica stops.
   std::chrono::milliseconds announce_every{5000};
   /// Of one payload to another node. More is split: a link refuses what is larger than its queue. A single
   /// item that is larger travels alone.

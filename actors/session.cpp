@@ -186,7 +186,7 @@ void answered(self_ptr self, answer_batch& batch) {
   std::vector<numbered_answer> out;
   for (auto& a : batch.answers) {
     const auto open = st.open.find(a.number);
-    // One of another kind than the call is wrong, and the call goes on waiting for the right one.
+    // An answer of another kind than the call is wrong. The call keeps waiting for the right one.
     if (open == st.open.end() || open->second.kind != kind_of(a.what))
       continue;
     st.open.erase(open);

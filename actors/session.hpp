@@ -33,8 +33,8 @@ public:
   virtual ~session_port() = default;
   /// Answers to the gateway's own calls.
   virtual void answered(std::vector<numbered_answer> answers) = 0;
-  /// The inbox answered the session's attach. Called for the first answer, whatever it is, and then for each
-  /// that is no error: it holds the number of devices that the user has by now.
+  /// The inbox answered the session's attach. Is called for the first answer, also if that is an error, and
+  /// then for each answer without an error: it holds the number of devices that the user has by now.
   virtual void attached(const core::attached& state) = 0;
   virtual void rows_ready() = 0;
   virtual void closed(ec why) = 0;

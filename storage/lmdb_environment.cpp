@@ -227,7 +227,7 @@ std::optional<disk_fault> lmdb_environment::impl::open() {
   if (!config_.read_ahead)
     flags |= MDB_NORDAHEAD;
   if (config_.read_only)
-    flags |= MDB_RDONLY | MDB_NOLOCK; // whoever opens it so holds the directory's lock: there is no writer
+    flags |= MDB_RDONLY | MDB_NOLOCK; // the caller holds the directory's lock, so there is no writer
   if (const int rc = mdb_env_open(env_, file_.c_str(), flags, 0600); rc != 0)
     return lmdb_failure(file_, "open", rc);
   if (!config_.read_only) {

@@ -128,8 +128,8 @@ struct inbox_page {
   }
 };
 
-/// Rows after `after`; with `live`, whatever comes after the last page is pushed to `connection`, which is
-/// thereby announced, as by `attach`.
+/// Rows after `after`. With `live`, rows that follow the last page are pushed to `connection`; the call then
+/// also announces that connection, as `attach` does.
 struct pull_inbox {
   using answer = inbox_page;
   static constexpr auto served_by = resident_kind::inbox;
@@ -164,7 +164,7 @@ struct conversation_summary {
   static constexpr auto inside = nested::grows;
   conversation_id conversation;
   std::vector<user_id> members;
-  seq_no last{}; ///< as far as this inbox has heard
+  seq_no last{}; ///< the newest message that this inbox knows of
   template <class F>
   auto fields(F&& f) {
     return f(conversation, members, last);
@@ -304,7 +304,7 @@ struct find_device {
   }
 };
 
-/// Whose number it is, or why nobody's.
+/// The user who has the number, or why there is none.
 struct found_phone {
   ec error{};
   user_id user{};

@@ -2,8 +2,8 @@
 // What is written in a shard's log. These structs are a stored format: see archive.hpp. What applying one
 // answers is in model/outcomes.hpp.
 //
-// A command says with `can_wait` whether nobody waits for it: then the store may keep it for a moment and
-// write it together with others.
+// `can_wait` is true for a command that no client waits for. The store may keep such a command for a moment
+// and write it together with others.
 #include "actors/core/model/debts.hpp"
 #include "actors/core/model/outcomes.hpp"
 #include "actors/core/model/records.hpp"
@@ -144,7 +144,8 @@ struct put_node {
 using command = std::variant<open_direct, append_message, raise_watermarks, confirm_debts, append_inbox,
                              advance_cursor, issue_code, redeem_code, put_device, put_node, want_copies>;
 
-/// Bookkeeping that no person waits for: nobody notices whether it is written a second earlier or later.
+/// Bookkeeping that no client waits for: it may be written a second later without any effect that a user
+/// sees.
 inline bool can_wait(const command& c) {
   return std::visit([](const auto& x) { return x.can_wait; }, c);
 }

@@ -17,8 +17,8 @@ enum class part_verdict : std::uint8_t {
   owed     ///< it was not taken, and may be later
 };
 /// A refusal settles a part only if the table says both that nothing was stored and that the same part would
-/// be refused again: `stale`, `bad_request` and their like. Whatever passes, and whatever this program does
-/// not understand, stays owed.
+/// be refused again, for example `stale` and `bad_request`. After a refusal that may pass, or that this
+/// program does not know, the part stays owed.
 part_verdict judge_part(ec error);
 
 /// How long a part that was refused waits: `min` at first, doubled each time up to `max`.

@@ -2,9 +2,10 @@
 // What makes a retry a retry: the newest `dedup_ids_max` ids that one device had accepted in one
 // conversation.
 //
-// A ring: the n-th accepted id stands in slot n mod 256, so remembering one is one small row put over an old
-// one, and nothing has to be erased. "Newest" counts acceptance, not counters: a message that came late,
-// behind higher counters, is remembered as long as any other, because its sender may not have its answer yet.
+// The ids are kept in a ring: the n-th accepted id is stored in slot n mod 256. To remember an id, one small
+// row is overwritten, and nothing has to be erased. "Newest" is by the order of acceptance, not by the
+// counters: a message that arrives late, after higher counters, is remembered as long as any other, because
+// its sender may not have its answer yet.
 #include "actors/core/limits.hpp"
 #include "protocol/values/types.hpp"
 
@@ -37,7 +38,7 @@ struct sender_head {
   std::uint8_t next_slot() const { return static_cast<std::uint8_t>(accepted % dedup_ids_max); }
   bool full() const { return accepted >= dedup_ids_max; }
 
-  /// Takes `counter` in; `forgotten` is what stood in `next_slot()`, if `full()`.
+  /// Adds `counter`. `forgotten` is the counter that was stored in `next_slot()`, if `full()`.
   void remember(std::uint64_t counter, std::optional<std::uint64_t> forgotten) {
     ++accepted;
     counter_max = std::max(counter_max, counter);
@@ -46,8 +47,8 @@ struct sender_head {
   }
 };
 
-/// `load(slot)` gives what stands there. A device that counts in ones hits with the first load; otherwise all
-/// are tried.
+/// `load(slot)` returns the id that is stored in the slot. The first load finds the id of a device that
+/// counts without gaps; otherwise all slots are tried.
 template <class Load>
 std::optional<remembered_id> find_remembered(const sender_head& head, std::uint64_t counter, Load&& load) {
   if (counter > head.counter_max || head.accepted == 0)
@@ -64,10 +65,10 @@ std::optional<remembered_id> find_remembered(const sender_head& head, std::uint6
 }
 
 enum class retry_verdict {
-  fresh,    ///< not seen: decide on
-  repeat,   ///< stored before: answer as then
+  fresh,    ///< the id was not used before: the message may be stored
+  repeat,   ///< the message was stored before: it gets the same answer again
   conflict, ///< the id was used for another body
-  too_old,  ///< forgotten, or no id at all: nobody can tell, so it is not stored
+  too_old,  ///< the id is forgotten, or is none: whether it was used is unknown, so the message is not stored
 };
 
 inline retry_verdict judge_retry(const sender_head& head, std::uint64_t counter, const body_hash& hash,

@@ -8,8 +8,8 @@
 namespace parley::core {
 
 /// When rows were applied where their inbox is led, by the clock of the process that holds them: how long
-/// they have been on their way. The epoch means: not known (they were fetched from storage, where they may
-/// have waited for days).
+/// they have been on their way. `moment{}` means that this is not known, because they were fetched from
+/// storage, where they may have waited for days.
 using moment = std::chrono::steady_clock::time_point;
 
 struct outgoing_row {
@@ -25,7 +25,7 @@ inline std::uint64_t age_us(moment applied_at, moment now) {
                    std::chrono::duration_cast<std::chrono::microseconds>(now - applied_at).count());
 }
 inline moment aged(std::uint64_t us, moment now) {
-  constexpr std::uint64_t us_max = 3'600'000'000; // a peer that lies spoils no more than its own figure
+  constexpr std::uint64_t us_max = 3'600'000'000; // a wrong age spoils only the figure of its sender
   return now - std::chrono::microseconds{static_cast<std::int64_t>(us < us_max ? us : us_max)};
 }
 

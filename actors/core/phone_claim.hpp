@@ -6,7 +6,7 @@
 namespace parley::core {
 
 /// Owns: everything the phone's shard knows about it. Deterministic; its time is the commands'.
-/// Holds: a code is good for `code_tries_max` wrong guesses and until it expires, whatever comes first.
+/// Holds: a code is good for `code_tries_max` wrong guesses and until it expires, whichever is first.
 struct phone_claim {
   std::uint8_t has_user = 0;
   user_id user{};

@@ -5,7 +5,7 @@
 
 namespace parley::core {
 
-/// How far somebody got in a conversation. Both only rise, and read ≤ delivered: what was read was delivered.
+/// How far a member has got in a conversation. Both numbers only rise, and `read` is never above `delivered`.
 struct progress {
   seq_no delivered{};
   seq_no read{};
@@ -24,7 +24,7 @@ inline progress raise(const progress& has, const progress& told, seq_no last) {
   return p;
 }
 
-/// As above, where the conversation's end is not known: the teller has clamped.
+/// As above, where the last message is not known: whoever sent `told` has bounded it already.
 inline progress raise(const progress& has, const progress& told) {
   return raise(has, told, std::max(told.delivered, told.read));
 }

@@ -113,7 +113,7 @@ static door_actor::behavior_type door(door_actor::stateful_pointer<door_state> s
   auto& st = self->state;
   st.self = self;
   st.context = std::move(context);
-  self->set_default_handler(caf::drop); // whatever else a peer makes up: CAF would print it
+  self->set_default_handler(caf::drop); // CAF would print any other message that a peer sends
   self->send(self, caf::tick_atom::value);
   return {
       [&st](link_hello& m) { st.greeted(m); },

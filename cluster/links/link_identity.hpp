@@ -59,7 +59,7 @@ struct handshake_facts {
   std::string caller_nonce, door_nonce;
   std::uint64_t session = 0;
   std::uint32_t caller_min = 0, caller_max = 0,
-                version = 0;      ///< so that nobody between them lowers the version
+                version = 0;      ///< signed, so that an attacker between them cannot lower it
   std::string for_door() const;   ///< the bytes that the door signs
   std::string for_caller() const; ///< the bytes that the caller signs
 };

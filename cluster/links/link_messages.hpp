@@ -78,7 +78,7 @@ struct link_refused {
     return f(attempt, why);
   }
 };
-/// The payloads are written into CAF's buffer one after the other: nobody copies them together before.
+/// The payloads are written into CAF's buffer one after the other, without a copy of all of them before.
 struct link_batch {
   std::uint64_t session = 0;
   std::uint64_t number = 0;         ///< 1, 2, 3 … in one direction of one session

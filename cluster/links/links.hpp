@@ -38,7 +38,7 @@ struct links_config {
   milliseconds tick_every{100}; ///< of a link: acknowledgements, time-outs, retries
   /// A link with nothing to send acknowledges this often.
   milliseconds sign_of_life = settings::link_heartbeat.standard;
-  /// After it the session ends, whatever TCP reports.
+  /// After this long without a message the session ends, even if TCP reports no error.
   milliseconds silence_max = settings::link_timeout.standard + settings::link_heartbeat.standard;
   milliseconds caf_heartbeat = settings::link_heartbeat.standard;
   /// After it CAF closes the connection, and frees its buffers towards a peer that was stopped.

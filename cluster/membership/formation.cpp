@@ -249,7 +249,7 @@ formation_step formation::as_told(const formation_answer& member) const {
 }
 
 formation_step formation::as_promised(const view& v) const {
-  std::string missing; // will come by waiting; what will not is told first
+  std::string missing; // what waiting can bring; what it cannot bring is reported first
   for (const auto& n : promised_->record.nodes) {
     if (same_disk(n, config_.self))
       continue;

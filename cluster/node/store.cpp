@@ -155,7 +155,7 @@ void run_turn(self_ptr self) {
   if (st.engine->wants_write()) {
     auto txn = st.env->begin_write();
     const auto when = st.engine->write(*txn, st.env->room());
-    const auto commands = hand_out_results(st); // what is behind them is on a majority's disks already
+    const auto commands = hand_out_results(st); // their log entries are on a majority's disks already
     const auto begun = std::chrono::steady_clock::now();
     if (const auto error = txn->commit(when); error != ec::none)
       stop_process("a commit failed", error);
@@ -164,7 +164,7 @@ void run_turn(self_ptr self) {
   }
   auto late = st.engine->end_turn(st.now());
   hand_out(st, late.frames);
-  // Those who are told that they can read would wait for it one by one; frames do not.
+  // Each reader that is answered below would wait until these rows are published; frames do not wait for it.
   const bool readers_come = !late.news.reads.empty() || !late.news.leaderships.empty();
   publish(st, readers_come ? publishing::now : publishing::if_due);
   hand_out(st, late.news);

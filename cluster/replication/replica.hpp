@@ -31,7 +31,7 @@ struct replica_host {
   events news;
   std::int64_t now = 0;
   std::uint64_t next_sequence = 1;
-  bool succession_changed = false; ///< somebody has to be told that a generation ended
+  bool succession_changed = false; ///< a node has to learn that a generation ended
   bool ending_turn = false;        ///< after the sync: everything is sent with the last frames of this turn
   std::vector<replica*> dirty;     ///< has something to do in this turn
   std::vector<replica*> snapshot_wanted_by; ///< leaders whose followers fell too far behind

@@ -69,9 +69,9 @@ void replica::start() {
   mark();
 }
 
-/// What it has stored stays, and so does the place up to which it is applied: a program that
-/// knows more goes on from there. It neither votes nor stores entries meanwhile, for a log that
-/// nothing applies would grow.
+/// The replica keeps its rows and the position up to which they are applied, so a program that
+/// understands the entry continues from there. Meanwhile it neither votes nor stores entries,
+/// because a log that nothing applies would grow.
 void replica::halt(log_position at, std::string why) {
   host_.news.halts.push_back({at, why});
   halted_ = std::move(why);

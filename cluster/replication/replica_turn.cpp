@@ -268,8 +268,8 @@ void replica::report_leadership() {
   now.term = record_.term;
   now.takes_part = raft_ != nullptr;
   now.leader = leader_node();
-  // Without a group nobody here learns who leads. What was known last is a better hint than nothing, unless it
-  // was this replica.
+  // Without its Raft group this replica does not learn who leads. The last known leader is a better hint than
+  // none, unless that was this replica.
   if (!now.takes_part && now.leader == node_id::none && told_.leader != host_.config.node)
     now.leader = told_.leader;
   now.ready = was_leading_ && led_from_ != 0 && visible_ >= led_from_;

@@ -142,7 +142,7 @@ public:
   replication& operator=(const replication&) = delete;
 
   /// Loads every replica of `env`. Once, before anything else. A replica whose record or log cannot be read
-  /// is halted. `corrupt` if a row fails its checksum, or nobody can tell whose it is.
+  /// is halted. `corrupt` if a row fails its checksum, or if it is unknown which replica it belongs to.
   ec open(storage::environment& env, mono_ms now);
 
   /// Makes this node a member of generation 1 of `shard`, durably, through `txn`. Idempotent: a shard that
@@ -159,7 +159,7 @@ public:
   /// ReadIndex. Is answered by `read_ready` or `refused`, after a round that began after this call.
   void read(shard_id shard, std::uint64_t ticket);
   void transfer_leadership(shard_id shard, node_id to);
-  /// Hands every leadership held here to another member that has answered lately: one that is dead, or whose
+  /// Hands every leadership held here to another member that has answered lately. A member that is dead, or whose
   /// replica halted, would only block the shard meanwhile. (A leader gives every member an election time-out to
   /// answer for the first time.) May be called again while some remain: each call tries the next member.
   void hand_over_all();

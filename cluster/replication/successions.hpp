@@ -1,13 +1,13 @@
 #pragma once
 // How the next generation of a shard follows a sealed one.
 //
-//   sealed replica ── sealed{successor} ─► next members (those it names, until each has confirmed)
+//   sealed replica ── sealed{successor} ─► each member of the next generation, until it has confirmed
 //   next member    ── fetch ─► sealed replicas, or successors that have the state (state_transfer.hpp)
-//   next member    ── confirmed ─► whoever told it, once its own state is on disk
+//   next member    ── confirmed ─► the replica that sent `sealed`, once its own state is on disk
 //
 // A sealed replica that is no member of the next generation becomes a tombstone when a majority of the
-// successors has confirmed. A tombstone continues to answer messages of the old generation: a node that still
-// uses it is told that it has ended. Every message may be lost and repeated.
+// successors has confirmed. A tombstone still answers messages of the old generation: it answers that this
+// generation has ended. Every message may be lost, and is then repeated.
 #include "cluster/replication/peer_frames.hpp"
 #include "cluster/replication/replica_record.hpp"
 

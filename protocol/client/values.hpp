@@ -25,7 +25,8 @@ using parley::message_row;
 using parley::watermark;
 using inbox_row = inbox_item;
 
-/// The message of a row; null for the kinds that bring none. Whoever adds a kind decides here.
+/// The message of a row; null for the kinds that bring none. A new kind does not compile until it is decided
+/// here.
 inline const message_row* message_in(const inbox_row& row) {
   using found = const message_row*;
   return std::visit(overloaded{

@@ -5,7 +5,7 @@
 
 namespace parley::gateway {
 
-/// The time of day with which messages are stamped. A test's clock stands still. Deadlines use the loop's
+/// The time of day with which messages are stamped. A test sets its clock by hand. Deadlines use the loop's
 /// timer instead.
 class wall_clock {
 public:

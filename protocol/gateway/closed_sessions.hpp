@@ -1,6 +1,6 @@
 #pragma once
-// Why the server closed a device's last connection. The device hears it at its next login, because a
-// client that does not read cannot be told at the time.
+// Why the server closed a device's last connection. The device gets the reason at its next login, because a
+// client that does not read does not receive it when the connection is closed.
 #include "protocol/values/errors.hpp"
 #include "protocol/values/types.hpp"
 

@@ -79,10 +79,10 @@ struct gateway_config {
   /// What one `deliver` takes from the delivery queue. The stream's window bounds the calls under way.
   std::size_t deliver_rows_max = 64;
   std::size_t deliver_bytes_max = 32 * 1024;
-  /// In which a receiver takes what fills its window.
+  /// How long a receiver may take for what fills its window.
   std::chrono::milliseconds receiver_deadline{60'000};
   std::chrono::milliseconds idle_deadline{90'000};
-  /// In which the client can hear `Receiver.closed`.
+  /// How long a connection stays open after `Receiver.closed` was sent, so that the client can receive it.
   std::chrono::milliseconds close_grace{2'000};
   std::chrono::seconds resume_valid_for =
       std::chrono::duration_cast<std::chrono::seconds>(settings::resume_token_life.standard);

@@ -15,7 +15,7 @@ namespace parley::gateway {
 std::string random_code(chance& dice);
 /// SHA-256 of phone ‖ 0 ‖ code: what the phone's shard keeps of a code.
 body_hash hash_of_code(std::string_view phone, std::string_view code);
-/// Derived from the key: whoever registers the same key again registers the same device.
+/// Derived from the key: to register the same key again is to register the same device.
 device_id device_of_key(std::span<const std::uint8_t, 32> key);
 
 bool verify_ed25519(std::span<const std::uint8_t, 32> key, std::string_view message,

@@ -16,7 +16,7 @@ void write(rpc::InboxItem::Builder b, const core::inbox_row& r);
 
 std::uint64_t words_of(const core::message& m);
 std::uint64_t words_of(const core::inbox_row& r);
-/// What a row costs a connection's outbox and pages.
+/// The bytes that a row takes of a `deliver` call or of a page.
 inline std::size_t bytes_of(const core::inbox_row& r) {
   return words_of(r) * sizeof(capnp::word);
 }

@@ -160,7 +160,7 @@ void message_stream::on_tls_message(int write, int, int type, const void*, std::
     return;
   constexpr std::uint64_t bytes_per_rekey = 16 * 1024 * 1024;
   if (++s.post_handshake_ > s.limits_.post_handshake_max + s.bytes_in_ / bytes_per_rekey)
-    s.flooded_ = true; // closed by whoever called OpenSSL: not from inside of it
+    s.flooded_ = true; // the caller of OpenSSL closes the stream; this function must not
 }
 
 kj::Exception message_stream::gone() const {
@@ -515,7 +515,7 @@ kj::Promise<void> message_stream::flushed() {
 
 kj::Promise<void> message_stream::end() {
   // The RPC system ends a connection after it has read its end (then the reason is known), or after the
-  // peer broke the protocol and was told so.
+  // peer broke the protocol and got an error for it.
   return flushed().then(
       [this] { close(side_ == side::server ? close_reason::rpc_failed : close_reason::local); });
 }

@@ -75,7 +75,8 @@ struct stream_limits {
   std::size_t write_progress_bytes = 4096;
   std::uint32_t post_handshake_max = 32; ///< KeyUpdates and tickets, and one more per 16 MiB received
 
-  /// For clients: a page of `sync` holds up to `page_bytes_max`, which is more than a server takes in one message.
+  /// For clients: a page of `sync` holds up to `page_bytes_max`, which is more than a server takes in one
+  /// message.
   static stream_limits for_client();
 };
 
@@ -85,8 +86,9 @@ config_check validate(const stream_limits& l);
 /// page to be sent; what is received is bounded by the stream's `message_words_max`.
 capnp::ReaderOptions rpc_options(int nesting_max);
 
-/// Is told what happens to a stream, so that a stream needs no promise for it. The functions are called
-/// from inside the stream: they may note what happened, but must not destroy the stream.
+/// Its functions are called when something happens to a stream, so that the stream needs no promises for
+/// that. They are called from inside the stream: they may note what happened, but must not destroy the
+/// stream.
 class stream_watcher {
 public:
   virtual ~stream_watcher() noexcept(false) = default;

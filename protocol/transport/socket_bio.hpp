@@ -17,8 +17,8 @@ class socket_owner {
 public:
   enum class permission {
     granted,
-    postponed, ///< OpenSSL is told that the socket is empty
-    refused    ///< OpenSSL is told that the socket is broken
+    postponed, ///< the BIO reports to OpenSSL that the socket is empty
+    refused    ///< the BIO reports to OpenSSL that the socket is broken
   };
 
   /// A BIO over the socket; null if there is no memory. Whoever owns the BIO frees it with BIO_free.

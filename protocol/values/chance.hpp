@@ -1,6 +1,6 @@
 #pragma once
-// Where random numbers come from. Whoever draws takes a `chance`, so that a simulation can hand in one that
-// repeats itself. Private keys are no business of this file: OpenSSL makes them.
+// Where random numbers come from. Code that draws them takes a `chance`, so that a simulation can pass one
+// whose numbers repeat. Private keys are no business of this file: OpenSSL makes them.
 #include <cstdint>
 #include <span>
 

@@ -2,7 +2,7 @@
 // Bytes in, bytes out: the one format of log entries, state rows and cursors. Integers are little-endian
 // in values and big-endian in keys (`key_writer`), so that keys sort as their numbers do.
 //
-// What is stored or sent stands in an envelope (docs/formats.md), so that it can grow:
+// What is stored or sent is put into an envelope (docs/formats.md), so that it can grow:
 //
 //   envelope := version u8, length varint (of the body), body
 //   varint   := 7 bits a byte, the lowest first; the high bit says that more follow; never longer than needed
@@ -24,7 +24,7 @@ static_assert(std::endian::native == std::endian::little, "values are written as
 template <class T>
 concept plain_number = (std::is_integral_v<T> && !std::is_same_v<T, bool>) || std::is_enum_v<T>;
 
-/// For buffers that somebody else owns: frames and rows that are built in place.
+/// For buffers that are not a `writer`'s own: frames and rows that are built in place.
 template <plain_number T>
 void append_number(std::string& out, T v) {
   out.append(reinterpret_cast<const char*>(&v), sizeof v);

@@ -1,5 +1,6 @@
 #pragma once
-// What a program counts about itself: relaxed atomics, added to on hot paths and read when somebody asks.
+// What a program counts about itself: relaxed atomics, added to on hot paths and read when metrics are
+// collected.
 // Thread: any.
 #include <array>
 #include <atomic>

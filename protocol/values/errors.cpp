@@ -12,7 +12,8 @@ constexpr bool retryable = true; // the same request may succeed later, here or 
 constexpr auto unknown = was_stored::unknown;
 constexpr auto no = was_stored::no;
 
-/// The last number of a band, which no error gets: its row describes the codes of the band that are not known.
+/// The last number of a band, which no error gets: its row describes the codes of the band that are not
+/// known.
 constexpr ec unknown_in(error_band band) {
   switch (band) {
   case error_band::none:

@@ -6,9 +6,9 @@
 
 namespace parley {
 
-/// Everything that a caller can be told. The numbers travel, are stored and are logged: a new error takes the
-/// next number of its band; no number is changed or used twice. The last number of a band is never assigned:
-/// it stands for the errors of that band that this program does not know.
+/// Every error that a caller can get. The numbers are sent, stored and logged: a new error takes the next
+/// number of its band; no number is changed or used twice. The last number of a band is never assigned: it
+/// represents the errors of that band that this program does not know.
 enum class ec : std::uint16_t {
   none = 0,
   // 1-999: outcomes. They answer the question; asking again in the same way gives the same answer, unless the
@@ -82,7 +82,7 @@ std::span<const error_info, error_rows> error_table();
 const error_info& describe(ec code);
 /// False: the table has no row of its own for `code`.
 bool is_known(ec code);
-/// Where `describe(code)` stands in `error_table()`: counters by error are indexed by it.
+/// The index of `describe(code)` in `error_table()`. Counters by error use it, too.
 std::size_t error_row(ec code);
 
 } // namespace parley

@@ -6,7 +6,7 @@
 
 namespace parley {
 
-/// Why something did not happen, as a caller hears it.
+/// Why a call failed: what its caller gets.
 struct failure {
   ec code = ec::internal;
   std::string sentence;                     ///< for a person: what happened, what it means, what to do next

@@ -21,7 +21,7 @@ struct message {
   bool operator==(const message&) const = default;
 };
 
-/// A message whose body somebody else holds: for writing it without a copy.
+/// A message that does not own its body, so that it can be written without a copy.
 struct message_view {
   conversation_id conversation;
   seq_no seq{};
@@ -53,7 +53,7 @@ struct watermark {
 struct conversation_info {
   conversation_id conversation;
   std::vector<user_id> members;
-  seq_no last{}; ///< the newest message that this inbox has heard of
+  seq_no last{}; ///< the newest message that this inbox knows of
   bool operator==(const conversation_info&) const = default;
 };
 

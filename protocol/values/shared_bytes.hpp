@@ -8,11 +8,11 @@
 
 namespace parley {
 
-/// Bytes that many may hold and nobody changes: a copy shares them. What holds a message's body, which goes to
+/// Bytes that never change and that copies share. A message's body is held in them, because it is sent to
 /// many recipients and many devices.
 ///
-/// Thread: any; what shares the bytes may be on other threads.
-/// Holds:  what was moved from is empty.
+/// Thread: any; copies may be on other threads.
+/// Holds:  an object that was moved from is empty.
 class shared_bytes {
 public:
   shared_bytes() = default;

@@ -165,8 +165,8 @@ void check_row(const std::string& name, const std::string& now,
     CHECK(read(std::string_view{then}.substr(0, n), reading::known) != format_fault::none);
 }
 
-/// Values of a profile, whose readers throw. `again` reads one and writes it again; `ends` are the ends of its
-/// fields.
+/// Values of a profile, whose readers throw. `again` reads one and writes it again; `ends` are the ends of
+/// its fields.
 void check_profile_value(const std::string& name, const std::string& now,
                          const std::vector<std::size_t>& ends,
                          const std::function<std::string(std::string_view)>& again) {

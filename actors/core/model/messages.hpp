@@ -14,8 +14,8 @@ struct submission {
   client_msg_id id; ///< `id.device` too is proved at login
   body_hash hash{};
   unix_ms at{}; ///< the gateway's clock; apply makes it monotone
-  /// 1: the sender's session knows of other devices, its own inbox wants a copy. A hint that saves a repair:
-  /// the conversation is told by the inbox (`want_copies`).
+  /// 1: the sender's session knows of other devices of the sender, so the sender's inbox needs a copy. This
+  /// is a hint that saves a repair: what counts is `want_copies`, which the inbox sends to the conversation.
   std::uint8_t copy_own = 0;
   shared_bytes body; ///< opaque: what the client made of it is not looked at
   template <class F>

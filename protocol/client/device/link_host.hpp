@@ -7,7 +7,7 @@
 
 namespace parley::client {
 
-/// Whoever keeps the device's connection. The sender, the receiver and the calls use it.
+/// The owner of the device's connection, as the sender, the receiver and the calls see it.
 class link_host {
 public:
   virtual ~link_host() noexcept(false) = default;
@@ -23,8 +23,8 @@ public:
 
   /// Resolves when there is a session, when there will never be one, or at `deadline`.
   virtual kj::Promise<void> session_or(kj::TimePoint deadline) = 0;
-  /// An answer failed with `f`. If that says something about the session, whoever made the call, the
-  /// connection ends, or the device does.
+  /// An answer failed with `f`. If the failure is about the session and not about the call, the connection
+  /// ends, or the device does.
   virtual void consider(const failure& f) = 0;
   /// The node closes the connection; `reconnect_after` is its advice when to come back, 0 if it has none.
   virtual void closed_by_node(failure why, std::chrono::milliseconds reconnect_after) = 0;

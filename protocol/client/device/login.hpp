@@ -21,8 +21,8 @@ struct logged_in {
 ///
 /// Owns:   nothing between two attempts; the store and the identity outlive it.
 /// Thread: that of the loop.
-/// Holds:  the number of a session is in the store before anybody sees it. One that is not kept could be given
-///         again, and would then lose against the connection that has it.
+/// Holds:  the number of a session is in the store before it is sent. A number that is not stored could be
+///         used again, and its connection would then lose against the earlier one.
 /// Errors: what the node or the store refuses is a `login_refusal`; a connection that fails rejects the promise.
 class login {
 public:

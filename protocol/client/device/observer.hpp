@@ -26,14 +26,14 @@ struct connection_state {
   bool final() const { return state >= link_state::fenced; }
 };
 
-/// Is told what happens, on the loop's thread and in order. Its functions must not block, throw or destroy the
-/// device.
+/// Its functions are called when something happens, on the loop's thread and in order. They must not block,
+/// throw or destroy the device.
 class observer {
 public:
   virtual ~observer() = default;
   virtual void on_state(const connection_state&) {}
-  /// A message of another user, or of another device of this user. Each is told once, in the order of the
-  /// conversation, after the store has it.
+  /// A message of another user, or of another device of this user. It is called once for each, in the order
+  /// of the conversation, after the store has it.
   virtual void on_message(const message&) {}
   virtual void on_sent(const sent&) {}
   /// The cluster will never store this message.

@@ -1,4 +1,4 @@
-// The inbox: decided on, kept, told, acknowledged; in this order.
+// A delivery is decided on, stored, shown to the observer and acknowledged; in this order.
 //
 //   deliver ─▶ decide ─▶ (a gap: heal by syncConversation, decide again) ─▶ store.apply ─▶ observer ─▶ ack
 #include "protocol/client/device/receiver.hpp"

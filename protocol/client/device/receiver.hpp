@@ -5,13 +5,15 @@
 
 namespace parley::client {
 
-/// The way in: decides what a delivery means, keeps it, tells the observer, and acknowledges it; in this order.
+/// Receives deliveries: decides what each means, stores it, calls the observer, and acknowledges it; in this
+/// order.
 ///
 /// Owns:   how far each conversation is applied, the watermarks, the place in the inbox, and what a person has
 ///         read. All of it is in the store as well.
 /// Thread: that of the loop.
-/// Holds:  a delivery is in the store before it is told and before it is acknowledged. Repeats are not told. A
-///         gap is fetched before anything after it is told; one that cannot be closed is reported.
+/// Holds:  a delivery is in the store before the observer is called and before it is acknowledged. The
+///         observer is not called for repeats. A gap is fetched before anything after it is shown; if that is
+///         not possible, the gap is reported.
 /// Errors: a store that fails ends the device. `sync_inbox` refuses with a `failure`.
 class receiver {
 public:

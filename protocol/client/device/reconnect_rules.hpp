@@ -11,7 +11,7 @@ namespace parley::client {
 /// Thread: its owner's. Pure: time and chance are arguments.
 /// Holds:  a round tries every seed once, without a pause between them; a pause follows each round that
 ///         fails, and each connection that is lost. After a loss the next round begins at the next seed,
-///         because whatever happened to the node may last.
+///         because the fault of the node may last.
 class reconnect_rules {
 public:
   reconnect_rules(std::size_t seeds, std::size_t first, backoff_config pace,

@@ -68,7 +68,7 @@ void sender::lost(const failure& why) {
 
 void sender::halted(const failure& why) {
   check_settled();
-  // The messages stay in the store. Only those who wait here are told that they wait in vain.
+  // The messages stay in the store. Only the callers that wait here get the reason.
   for (auto& [counter, fulfiller] : promised_)
     fulfiller->fulfill(tl::unexpected{why});
   promised_.clear();

@@ -21,8 +21,8 @@ constexpr auto database_name = "parley.db";
 /// N - 1 to version N; a new database runs all of them. Append a step, never change one: profiles exist that have
 /// run it. Step 1 also takes profiles that were written before versions were.
 ///
-/// Step 2 puts what had no envelope into one (stored_values.hpp). All of these values are short enough for a length
-/// of one byte, and all of these numbers fit into their lowest byte.
+/// Step 2 puts what had no envelope into one (stored_values.hpp). All of these values are short enough for a
+/// length of one byte, and all of these numbers fit into their lowest byte.
 constexpr std::array steps{R"(
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS outbox (

@@ -1,13 +1,14 @@
 #pragma once
-// How the values of a profile that have fields of their own are written: each in an envelope (docs/formats.md),
-// so that later versions can append fields.
+// How the values of a profile that have fields of their own are written: each in an envelope
+// (docs/formats.md), so that later versions can append fields.
 //
 //   identity (version 1) := user u64, device u64, private key 32 bytes, public key 32 bytes, phone
 //   members  (version 1) := count u32, then a user u64 for each
 //
-// A program writes these values again, so it reads only what it understands completely. Shorter ones are from an
-// older program: fields that are missing keep their defaults. Longer ones and those of a higher version are from
-// a newer program. `unpack_…` throws a `store_error` for them, and for damaged ones; the sentence says which.
+// A program writes these values again, so it reads only what it understands completely. Shorter ones are from
+// an older program: fields that are missing keep their defaults. Longer ones and those of a higher version
+// are from a newer program. `unpack_…` throws a `store_error` for them, and for damaged ones; the sentence
+// says which.
 #include "protocol/client/values.hpp"
 
 #include <string>

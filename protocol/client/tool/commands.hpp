@@ -31,7 +31,7 @@ struct stop : std::runtime_error {
 };
 [[noreturn]] void stop_with(const client::failure& why);
 
-/// Where the value of an option is stored. What stands there before is the default. A `bool` is a flag without a
+/// Where the value of an option is stored. The value before that is the default. A `bool` is a flag without a
 /// value; a list takes several.
 using option_value =
     std::variant<bool*, int*, unsigned*, std::uint64_t*, double*, std::string*, std::vector<std::string>*>;

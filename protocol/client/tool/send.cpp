@@ -127,7 +127,7 @@ void run(const options& o, context& shared) {
           "There was no answer in time. The message is kept, and the next command of this profile sends it."};
     if (!r) {
       for (const auto& f : device.store().failures())
-        device.store().forget(f.it.counter); // told here, and nowhere else to be looked at
+        device.store().forget(f.it.counter); // its reason is printed below, and no other command shows it
       stop_with(r.error());
     }
   };

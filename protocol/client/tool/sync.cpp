@@ -94,7 +94,7 @@ void run(const options& o, context& shared) {
         device.it().ack_read(c, seq);
     device.wait(device.timer()
                     .afterDelay(5 * kj::SECONDS)
-                    .exclusiveJoin(device.it().settled())); // what is left over goes out next time
+                    .exclusiveJoin(device.it().settled())); // or it is acknowledged next time
   }
   device.wait(device.it().stop());
 }
