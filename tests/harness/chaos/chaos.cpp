@@ -60,6 +60,7 @@ private:
     l.users = o.users;
     l.rate = o.rate;
     l.seed = o.seed;
+    l.with = o.with;
     return l;
   }
 
@@ -69,6 +70,8 @@ private:
   void note(action f, std::size_t node = 0);
   void progress(milliseconds now, bool last = false);
   bool heal();
+  std::uint64_t debts();
+  void look_at_the_end();
   void stop_and_dump();
   verdict judge();
   void report(const verdict& v) const;
@@ -174,6 +177,10 @@ void chaos_run::torment() {
   plan.pauses_wanted = std::max<std::uint64_t>(1, options_.seconds / 20);
   plan.disk_losses_wanted =
       !options_.disk_losses || options_.nodes < 3 ? 0 : std::max<std::uint64_t>(1, options_.seconds / 60);
+  if (options_.with.contains(trial::restarts))
+    plan.kill_all_percent = 40;
+  if (options_.with.contains(trial::outages))
+    plan.outage = plan.length / 4;
   fault_scheduler faults{plan, options_.seed, options_.nodes};
   const auto began = steady_clock::now();
   while (since(began) < plan.length) {
@@ -210,6 +217,41 @@ bool chaos_run::heal() {
     look();
     return view_.whole;
   });
+}
+
+/// What all nodes owe to inboxes by their metrics. A node that does not answer may owe something.
+std::uint64_t chaos_run::debts() {
+  std::uint64_t all = 0;
+  for (std::size_t n = 1; n <= cluster_.size(); ++n) {
+    const auto page = cluster_.get(n, "/metrics", milliseconds{2'000});
+    constexpr std::string_view name = "\nparley_debts ";
+    const auto at = page ? page->find(name) : std::string::npos;
+    all += at == std::string::npos ? 1 : std::stoull(page->substr(at + name.size()));
+  }
+  return all;
+}
+
+/// What no client sees, because the library heals it or because it costs only money.
+void chaos_run::look_at_the_end() {
+  std::uint64_t owed = 0;
+  if (options_.with.contains(trial::debts) &&
+      !test::poll_until(
+          std::chrono::seconds{10}, [&] { return (owed = debts()) == 0; }, milliseconds{200}))
+    complaints_.push_back(std::to_string(owed) + " debts were not paid 10 s after the last message");
+  if (!options_.with.contains(trial::calm))
+    return;
+  constexpr double share_max = 0.05;
+  constexpr milliseconds window{3'000};
+  std::vector<std::chrono::nanoseconds> before;
+  for (std::size_t n = 1; n <= cluster_.size(); ++n)
+    before.push_back(cluster_.cpu(n));
+  test::nap(window);
+  for (std::size_t n = 1; n <= cluster_.size(); ++n) {
+    const auto share = std::chrono::duration<double>(cluster_.cpu(n) - before[n - 1]) / window;
+    if (share > share_max)
+      complaints_.push_back("node " + std::to_string(n) + " took " + std::to_string(share * 100) +
+                            " % of a core with nothing to do");
+  }
 }
 
 void chaos_run::stop_and_dump() {
@@ -330,6 +372,7 @@ int chaos_run::go(std::set<int>* broken) {
   }
   for (const auto& c : load_.complaints())
     complaints_.push_back(c);
+  look_at_the_end();
   stop_and_dump();
   const auto v = judge();
   for (std::size_t rule = 0; broken && rule < v.by_rule.size(); ++rule)

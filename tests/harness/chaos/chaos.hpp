@@ -1,6 +1,8 @@
 #pragma once
 // `parley chaos`: injects faults into a cluster of its own and reports whether any acknowledged message
 // was lost, repeated or reordered.
+#include "tests/harness/chaos/trials.hpp"
+
 #include <cstdint>
 #include <map>
 #include <set>
@@ -14,6 +16,7 @@ struct chaos_options {
   double rate = 500; ///< messages per second
   std::uint64_t seed = 1;
   std::size_t users = 56;
+  trials with;
   bool disk_losses = true;
   bool json_only = false;     ///< prints only the last line
   std::string keep;           ///< a directory for logs, history and dumps, which are always kept in it

@@ -2,6 +2,7 @@
 
 #include "protocol/client/client.hpp"
 #include "protocol/values/sha256.hpp"
+#include "tests/harness/chaos/body_sizes.hpp"
 #include "tests/harness/cluster/lean_client.hpp"
 #include "tests/harness/cluster/process_cluster.hpp"
 
@@ -37,6 +38,8 @@ struct room {
     return out;
   }
 };
+
+constexpr unsigned newcomer_tries = 60; ///< to register, about a second apart
 
 bool falls_silent(conversation_id where) {
   return where.lo % 2 == 0;
@@ -99,11 +102,15 @@ struct chaos_load::loop final : kj::TaskSet::ErrorHandler {
   }
 
   void set_up();
+  static void set_identity(person& c);
   kj::Promise<void> register_client(person& c, unsigned tries_left);
   kj::Promise<void> open_room(person& a, person& b);
   void tick(std::int64_t now);
   void generate(std::int64_t now);
   void say_last();
+  void welcome(std::int64_t now);
+  kj::Promise<void> settle_in(person& c);
+  kj::Promise<void> befriend(person& c);
   void revive(std::int64_t now);
   void read_some(person& c, std::int64_t now);
   kj::Promise<void> read_room(person& c, conversation_id room, seq_no after);
@@ -148,6 +155,9 @@ struct chaos_load::loop final : kj::TaskSet::ErrorHandler {
   client::config settings;
   std::mt19937_64 random;
   std::vector<std::unique_ptr<person>> clients;
+  std::vector<std::unique_ptr<person>> arriving; ///< newcomers that are not registered yet
+  std::size_t strangers = 0;                     ///< newcomers without a conversation yet
+  std::int64_t newcomer_at_ns = 0;
   std::map<conversation_id, room> rooms;
   std::uint32_t processes = 0;
   double due = 0;
@@ -261,6 +271,15 @@ void chaos_load::person::record(const client::history_event& h) {
   owner.load.history_.put(e);
 }
 
+void chaos_load::loop::set_identity(person& c) {
+  client::identity me;
+  me.user = c.who.user;
+  me.device = c.who.device;
+  me.key = c.who.key;
+  me.phone = c.who.phone;
+  c.store.set_identity(me);
+}
+
 // --- set-up ------------------------------------------------------------------------------------------------
 
 kj::Promise<void> chaos_load::loop::register_client(person& c, unsigned tries_left) {
@@ -317,12 +336,7 @@ void chaos_load::loop::set_up() {
   enroll(0, config.users);
   enroll(config.users, devices); // the second code of a phone is requested a second after its first
   for (auto& c : clients) {
-    client::identity me;
-    me.user = c->who.user;
-    me.device = c->who.device;
-    me.key = c->who.key;
-    me.phone = c->who.phone;
-    c->store.set_identity(me);
+    set_identity(*c);
     c->start();
   }
   if (!wait_until(config.setup_deadline, [this] {
@@ -351,7 +365,8 @@ void chaos_load::loop::generate(std::int64_t now) {
       continue;
     }
     auto body = "message " + std::to_string(++bodies) + " ";
-    body.resize(body.size() + random() % 300, static_cast<char>('a' + bodies % 26));
+    body.resize(draw_size(random, body.size(), config.with.contains(trial::bodies)),
+                static_cast<char>('a' + bodies % 26));
     const auto where = c.rooms[random() % c.rooms.size()];
     if (hushed && falls_silent(where))
       continue;
@@ -375,6 +390,54 @@ void chaos_load::loop::say_last() {
       }
     }
   }
+}
+
+/// Newcomers register, open a conversation and say the first word in it while nodes fail.
+void chaos_load::loop::welcome(std::int64_t now) {
+  if (!config.with.contains(trial::newcomers) || !generating || load.finish_ || now < newcomer_at_ns)
+    return;
+  newcomer_at_ns = now + std::chrono::nanoseconds{config.newcomer_every}.count();
+  const auto index = clients.size() + arriving.size();
+  arriving.push_back(std::make_unique<person>(*this, index));
+  auto& c = *arriving.back();
+  c.who.key = client::make_key();
+  c.who.phone = test::test_phone(index - config.second_devices);
+  ++strangers;
+  tasks.add(register_client(c, newcomer_tries)
+                .then([this, &c] { return settle_in(c); })
+                .then([this] { --strangers; })
+                .catch_([this](kj::Exception&& e) {
+                  --strangers;
+                  complain(std::string{"a newcomer found no way in: "} + e.getDescription().cStr());
+                }));
+}
+
+kj::Promise<void> chaos_load::loop::settle_in(person& c) {
+  set_identity(c);
+  c.start();
+  const auto at =
+      std::find_if(arriving.begin(), arriving.end(), [&](const auto& p) { return p.get() == &c; });
+  clients.push_back(std::move(*at));
+  arriving.erase(at);
+  return befriend(c);
+}
+
+/// Tries again until it has a conversation: an attempt fails if a node, or one of the two clients, dies.
+kj::Promise<void> chaos_load::loop::befriend(person& c) {
+  if (!c.rooms.empty()) {
+    const auto counter = c.alive() ? c.device->post(c.rooms.front(), "the first message here")
+                                   : client::result<std::uint64_t>{0};
+    load.counters_.posted += counter.has_value();
+    return kj::READY_NOW;
+  }
+  const auto again = [this, &c] {
+    return timer.afterDelay(200 * kj::MILLISECONDS).then([this, &c] { return befriend(c); });
+  };
+  auto& other = *clients[random() % config.users];
+  if (!c.alive() || c.state.state != client::link_state::online || other.who.user == c.who.user)
+    return again();
+  return open_room(c, other).then([this, &c] { return befriend(c); },
+                                  [again](kj::Exception&&) { return again(); });
 }
 
 void chaos_load::loop::read_some(person& c, std::int64_t now) {
@@ -427,6 +490,7 @@ void chaos_load::loop::tick(std::int64_t now) {
   revive(now);
   if (load.hush_ && !hushed)
     say_last();
+  welcome(now);
   if (generating)
     generate(now);
   std::uint64_t unsettled = 0, online = 0;
@@ -444,8 +508,9 @@ void chaos_load::loop::tick(std::int64_t now) {
 // --- the end -----------------------------------------------------------------------------------------------
 
 bool chaos_load::loop::settled() const {
-  return std::all_of(clients.begin(), clients.end(),
-                     [](const auto& c) { return c->alive() && c->device->unsettled() == 0; });
+  return strangers == 0 && std::all_of(clients.begin(), clients.end(), [](const auto& c) {
+           return c->alive() && c->device->unsettled() == 0;
+         });
 }
 
 bool chaos_load::loop::caught_up() const {
@@ -509,6 +574,8 @@ void chaos_load::run() {
     step();
   if (!l.settled())
     l.complain(std::to_string(counters_.unsettled) + " sends had no outcome long after healing");
+  if (l.strangers > 0)
+    l.complain(std::to_string(l.strangers) + " newcomers had no conversation long after healing");
   const auto began = now_ns();
   const auto limit = began + std::chrono::nanoseconds{config_.catch_up_max}.count();
   while (!l.caught_up() && now_ns() < limit)

@@ -27,6 +27,8 @@ struct load_config {
   std::size_t pullers = 8;        ///< the number of devices that fetch messages instead of receiving a stream
   std::size_t rooms_per_user = 3;
   double rate = 500; ///< messages per second of all clients together
+  trials with;
+  milliseconds newcomer_every{700};
   std::uint64_t seed = 1;
   std::size_t unsettled_max = 64; ///< unanswered messages per device; above this it sends nothing new
   milliseconds read_every{2'000}; ///< the mean interval at which each device syncs one of its conversations
@@ -70,7 +72,7 @@ public:
   /// One last message, at once, in half of the conversations, which stay silent from then on: no later message
   /// can repair there what a fault has left undone.
   void hush() { hush_ = true; }
-  /// True when the set-up is complete and the clients chat. From here on no client requests codes.
+  /// True when the set-up is complete and the clients chat.
   bool ready() const { return ready_; }
   /// Called when the cluster is whole: chats a little longer, waits for all answers, and reads everything.
   void finish() { finish_ = true; }

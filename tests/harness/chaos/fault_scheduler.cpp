@@ -57,6 +57,13 @@ std::vector<fault> fault_scheduler::tick(milliseconds now, const cluster_view& v
     return out;
   }
 
+  if (config_.outage > milliseconds{0} && !outage_over_ && up && now >= config_.length / 5) {
+    outage_over_ = true;
+    const auto dead = static_cast<std::size_t>(random_() % view.nodes.size()) + 1;
+    strike_kill(out, dead, now);
+    repairs_[dead - 1].at = now + config_.outage;
+    return out;
+  }
   const auto victim = static_cast<std::size_t>(random_() % view.nodes.size()) + 1;
   const bool disk_may_go =
       up && view.whole && disk_lost_at_ < milliseconds{0} && config_.disk_losses_wanted > 0;

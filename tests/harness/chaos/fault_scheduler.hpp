@@ -25,6 +25,7 @@ struct fault_config {
   unsigned kill_two_percent = 8; ///< the share of kills that also hit a second node, so that
                                  ///< no majority is left
   unsigned kill_all_percent = 4;
+  milliseconds outage{0}; ///< one node is down for this long, from the first fifth of the run on; 0: none is
 };
 
 struct node_view {
@@ -69,6 +70,7 @@ private:
   milliseconds calm_since_{-1};
   milliseconds disk_lost_at_{-1}; ///< reset when the cluster is whole again
   std::uint64_t kills_ = 0, pauses_ = 0, disk_losses_ = 0;
+  bool outage_over_ = false;
 };
 
 } // namespace parley::chaos

@@ -1,6 +1,11 @@
 #include "tests/harness/chaos/fault_scheduler.hpp"
 
+#include "tests/harness/chaos/body_sizes.hpp"
+
 #include <doctest/doctest.h>
+
+#include <algorithm>
+#include <array>
 
 using namespace parley::chaos;
 using namespace std::chrono_literals;
@@ -70,6 +75,33 @@ struct world {
 
 } // namespace
 
+TEST_CASE("an outage happens once, for as long as asked, and no other node fails meanwhile") {
+  fault_config plan;
+  plan.length = 60s;
+  plan.outage = 15s;
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    fault_scheduler faults{plan, seed, 3};
+    world w;
+    milliseconds down_since{-1}, longest{0};
+    std::size_t dead = 0;
+    for (milliseconds now{0}; now <= plan.length; now += 10ms) {
+      w.view.whole = true;
+      for (auto& n : w.view.nodes)
+        n.ready = n.running && !n.paused;
+      for (const auto& f : faults.tick(now, w.view)) {
+        const bool down =
+            std::any_of(w.view.nodes.begin(), w.view.nodes.end(), [](auto& n) { return !n.running; });
+        if (f.what == fault::kind::kill && !down)
+          down_since = now, dead = f.node;
+        if (f.what == fault::kind::start && f.node == dead)
+          longest = std::max(longest, now - down_since);
+        w.suffer(f, now, true);
+      }
+    }
+    CHECK(longest == 15s);
+  }
+}
+
 TEST_CASE("a disk is wiped only while every other replica is whole, and all is repaired at the end") {
   for (std::uint64_t seed = 1; seed <= 40; ++seed) {
     CAPTURE(seed);
@@ -112,4 +144,23 @@ TEST_CASE("the same seed tells the same story, another one another") {
   };
   CHECK(trace(7) == trace(7));
   CHECK(trace(7) != trace(8));
+}
+
+TEST_CASE("sizes with a heavy tail reach from one byte to the bound, and most are short") {
+  std::mt19937_64 random{1};
+  std::array<unsigned, 6> by_magnitude{};
+  unsigned short_ones = 0;
+  constexpr unsigned draws = 20'000;
+  for (unsigned i = 0; i < draws; ++i) {
+    const auto size = draw_size(random, 12, true);
+    REQUIRE(size >= 1);
+    REQUIRE(size <= parley::body_bytes_max);
+    short_ones += size < 400;
+    ++by_magnitude[static_cast<std::size_t>(std::log10(static_cast<double>(size)))];
+  }
+  CHECK(short_ones > draws / 2);
+  for (std::size_t m = 0; m < 5; ++m)
+    CHECK(by_magnitude[m] > draws / 100);
+  for (unsigned i = 0; i < draws; ++i)
+    REQUIRE(draw_size(random, 12, false) < 400);
 }

@@ -18,6 +18,12 @@ int main(int argc, char** argv) {
   app.add_option("--users", o.users, "The number of users that chat; some have two devices")
       ->check(CLI::Range(10, 2'000))
       ->capture_default_str();
+  std::vector<std::string> with;
+  std::string known;
+  for (const auto& t : parley::chaos::all_trials)
+    known += "\n" + std::string{t.name} + ": " + std::string{t.sentence};
+  app.add_option("--with", with, "Adds trials, separated by commas; all of them: all." + known)
+      ->delimiter(',');
   app.add_option("--keep", o.keep, "A directory in which data, logs, history and dumps are kept");
   app.add_option("--parleyd", o.parleyd, "The path of parleyd, if it is not beside this program");
   app.add_flag("!--no-disk-losses", o.disk_losses, "Does not wipe disks");
@@ -27,5 +33,15 @@ int main(int argc, char** argv) {
       "not\n"
       "count; 2 the harness failed.\n\nExample:\n  parley chaos --nodes 3 --seconds 120 --rate 500 --seed 1");
   CLI11_PARSE(app, argc, argv);
+  for (const auto& name : with) {
+    const auto one = parley::chaos::trial_named(name);
+    if (!one && name != "all") {
+      std::fprintf(stderr, "parley chaos: there is no trial %s. See parley chaos --help.\n", name.c_str());
+      return 2;
+    }
+    for (const auto& t : parley::chaos::all_trials)
+      if (name == "all" || t.it == *one)
+        o.with.insert(t.it);
+  }
   return parley::chaos::run_chaos(o);
 }
