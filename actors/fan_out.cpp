@@ -85,7 +85,7 @@ void load(self_ptr self) {
     auto page = read_debts(st, *from);
     st.report_reading(page.error);
     if (page.error != ec::none) {
-      st.load_backoff = std::clamp(st.load_backoff * 2, st.config.retry_min, st.config.retry_max);
+      st.load_backoff = std::clamp(st.load_backoff * 2, st.config.retry.min, st.config.retry.max);
       st.load_at = now + st.load_backoff;
       return;
     }
@@ -155,11 +155,8 @@ fan_out_actor::behavior_type fan_out(self_ptr self, shard_id shard, fan_out_conf
   st.reader = reader;
   st.store = std::move(store);
   st.router = std::move(router);
-  st.ledger = core::debt_ledger{config.shards,
-                                config.debts_max,
-                                config.parts_max,
-                                config.parts_bytes_max,
-                                {config.retry_min, config.retry_max}};
+  st.ledger = core::debt_ledger{config.shards, config.debts_max, config.parts_max, config.parts_bytes_max,
+                                config.retry};
   self->send(self, atom::sweep_v); // begins with the debts that are stored
   st.sweeping = true;
   return {
@@ -223,10 +220,10 @@ config_check validate(const fan_out_config& config) {
     return config_fault{"confirm_after"};
   if (config.confirm_within.count() < 0)
     return config_fault{"confirm_within"};
-  if (config.retry_min.count() < 1)
-    return config_fault{"retry_min"};
-  if (config.retry_max < config.retry_min)
-    return config_fault{"retry_max"};
+  if (config.retry.min.count() < 1)
+    return config_fault{"retry.min"};
+  if (config.retry.max < config.retry.min)
+    return config_fault{"retry.max"};
   return std::nullopt;
 }
 

@@ -1,4 +1,5 @@
 #pragma once
+#include "actors/core/debt_ledger.hpp"
 #include "actors/interfaces.hpp"
 #include "actors/state_reader.hpp"
 #include "protocol/values/config_fault.hpp"
@@ -34,10 +35,8 @@ struct fan_out_config {
   std::chrono::milliseconds confirm_within{5000}; ///< … or this long after the first of them
   std::chrono::milliseconds sweep_every{50};      ///< while anything is owed
   std::chrono::milliseconds answer_within{2000};  ///< then it is sent again
-  /// After the stored debts could not be read, or a part was refused; it doubles, up to …
-  std::chrono::milliseconds retry_min{50};
-  std::chrono::milliseconds retry_max{2000}; ///< … this
-  fan_out_counters* counters = nullptr;      ///< outlives the actor
+  core::retry_pauses retry;             ///< after the stored debts could not be read, or a part was refused
+  fan_out_counters* counters = nullptr; ///< outlives the actor
   /// Is called on the actor's thread, of `unread` once for each change.
   std::function<void(shard_id, fan_out_trouble, ec)> report;
 };

@@ -21,7 +21,7 @@ enum class part_verdict : std::uint8_t {
 /// program does not know, the part stays owed.
 part_verdict judge_part(ec error);
 
-/// How long a part that was refused waits: `min` at first, doubled each time up to `max`.
+/// How long what was refused, or could not be read, waits: `min` at first, doubled each time up to `max`.
 struct retry_pauses {
   std::chrono::milliseconds min{50};
   std::chrono::milliseconds max{2000};
