@@ -30,7 +30,7 @@ struct fan_out_config {
   std::size_t parts_max = 256;                           ///< inbox appends in one command
   std::size_t parts_bytes_max = command_parts_bytes_max; ///< of one command
   /// To forget delivered debts costs a log entry and its syncs, and no call waits for it. After a failover
-  /// the debts that are not forgotten are sent once more. So it is done when this many debts are delivered, …
+  /// the debts that are not forgotten are sent once more. So it is done when this many are delivered, …
   std::size_t confirm_after = 256;
   std::chrono::milliseconds confirm_within{5000}; ///< … or this long after the first of them
   std::chrono::milliseconds sweep_every{50};      ///< while anything is owed

@@ -61,15 +61,15 @@ public:
   };
   /// Everything that is neither under way, waiting nor done, in order, as calls to the shards concerned.
   std::vector<call_out> send(time_point now);
-  /// Parts that were refused, for now or for good. What is only a step of paying (`gap`, `stale`) is none, until
-  /// a gap turns out to be one that nothing fills.
+  /// Parts that were refused, for now or for good. What is only a step of paying (`gap`, `stale`) is none,
+  /// until a gap turns out to be one that nothing fills.
   struct refusals {
     std::size_t count = 0;
     ec last{};
   };
-  /// An answer. `what` is void on error. If the call found no leader in time, all its parts are sent again by the
-  /// next `send`, because newer parts would overtake them at the next one; otherwise they wait first, as a part
-  /// does that is refused by itself.
+  /// An answer. `what` is void on error. If the call found no leader in time, all its parts are sent again by
+  /// the next `send`, because newer parts would overtake them at the next one; otherwise they wait first, as a
+  /// part does that is refused by itself.
   refusals answered(std::uint64_t call, ec error, const outcome& what, time_point now, const history& log);
   /// Gives up on calls sent before `deadline`.
   void expire(time_point deadline);

@@ -55,8 +55,9 @@ struct deliveries_payload {
     return f(items);
   }
 };
-/// "I lead these now": for nodes without a replica that takes part in them. It has no term: while a deposed leader
-/// has not stepped down, who spoke last is believed, and the true one speaks again within `announce_every`.
+/// "I lead these now": for nodes without a replica that takes part in them. It has no term: while a deposed
+/// leader has not stepped down, who spoke last is believed, and the true one speaks again within
+/// `announce_every`.
 struct leads_payload {
   std::vector<shard_id> shards;
   template <class F>

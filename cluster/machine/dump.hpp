@@ -9,9 +9,10 @@
 //   {"shard":3,"conversation":"<32 hex>","user":"7","delivered":5,"read":4}
 //
 // `state_hash` covers every row of the shard's state, without its slot: replicas of one generation with the
-// same applied index and commands have the same hash. `applied_commands` is not 0 if the replica halted within
-// the next entry: so many of its commands are applied. Replicas may have stopped at different indexes, and a log may reach
-// beyond what was applied (`last_index`): what is committed and not applied yet is applied at the next start.
+// same applied index and commands have the same hash. `applied_commands` is not 0 if the replica halted
+// within the next entry: so many of its commands are applied. Replicas may have stopped at different indexes,
+// and a log may reach beyond what was applied (`last_index`): what is committed and not applied yet is applied
+// at the next start.
 // A replica without state ("waiting", "tombstone") has a line with its life, and no index or hash.
 #include "storage/disk_fault.hpp"
 

@@ -159,9 +159,10 @@ public:
   /// ReadIndex. Is answered by `read_ready` or `refused`, after a round that began after this call.
   void read(shard_id shard, std::uint64_t ticket);
   void transfer_leadership(shard_id shard, node_id to);
-  /// Hands every leadership held here to another member that has answered lately. A member that is dead, or whose
-  /// replica halted, would only block the shard meanwhile. (A leader gives every member an election time-out to
-  /// answer for the first time.) May be called again while some remain: each call tries the next member.
+  /// Hands every leadership held here to another member that has answered lately. A member that is dead, or
+  /// whose replica halted, would only block the shard meanwhile. (A leader gives every member an election
+  /// time-out to answer for the first time.) May be called again while some remain: each call tries the next
+  /// member.
   void hand_over_all();
   /// Ends this generation; `next` are the members of the next one. Leader only. `ticket` is refused,
   /// or answered by `generation_sealed`.

@@ -191,9 +191,9 @@ void chaos_run::torment() {
     progress(now);
     test::nap(milliseconds{10});
   }
-  // A last fault hits all nodes at once, as soon as the first of the last messages of half of the conversations is
-  // acknowledged; these stay silent afterwards. What the fan-outs owe there at that moment has to come from their
-  // stored debts, not as a consequence of a later message.
+  // A last fault hits all nodes at once, as soon as the first of the last messages of half of the conversations
+  // is acknowledged; these stay silent afterwards. What the fan-outs owe there at that moment has to come from
+  // their stored debts, not as a consequence of a later message.
   for (const auto& f : faults.heal())
     inflict(f);
   if (!test::poll_until(std::chrono::seconds{20}, [this] {

@@ -1,6 +1,7 @@
 #pragma once
-// What a chaos run can add to its usual faults and its messages of up to 300 bytes. Each trial has a name of its
-// own for `--with`, because a trial begins by failing: the mend of what it shows switches it on in the gate.
+// What a chaos run can add to its usual faults and its messages of up to 300 bytes. Each trial has a name of
+// its own for `--with`, because a trial begins by failing: the mend of what it shows switches it on in the
+// gate.
 #include <array>
 #include <cstdint>
 #include <optional>
