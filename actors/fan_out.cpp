@@ -17,6 +17,7 @@ using clock_point = std::chrono::steady_clock::time_point;
 struct fan_out_state {
   static inline const char* name = "fan-out";
   shard_id shard{};
+  core::format_number format{};
   fan_out_config config;
   state_reader* reader = nullptr;
   store_actor store;
@@ -120,8 +121,8 @@ void confirm(self_ptr self) {
   st.confirm_proposed = upto;
   st.unconfirmed_since.reset();
   proposal_batch batch;
-  batch.proposals.push_back(
-      make_proposal(st.shard, upto, caf::actor_cast<result_sink>(self), core::confirm_debts{upto}));
+  batch.proposals.push_back(make_proposal(st.shard, st.format, upto, caf::actor_cast<result_sink>(self),
+                                          core::confirm_debts{upto}));
   caf::anon_send(st.store, std::move(batch));
 }
 
@@ -147,16 +148,18 @@ void send(self_ptr self) {
   caf::anon_send(st.router, std::move(batch));
 }
 
-fan_out_actor::behavior_type fan_out(self_ptr self, shard_id shard, fan_out_config config,
-                                     state_reader* reader, store_actor store, router_actor router) {
+fan_out_actor::behavior_type fan_out(self_ptr self, shard_id shard, core::format_number format,
+                                     fan_out_config config, state_reader* reader, store_actor store,
+                                     router_actor router) {
   auto& st = self->state;
   st.shard = shard;
+  st.format = format;
   st.config = config;
   st.reader = reader;
   st.store = std::move(store);
   st.router = std::move(router);
-  st.ledger = core::debt_ledger{config.shards, config.debts_max, config.parts_max, config.parts_bytes_max,
-                                config.retry};
+  st.ledger = core::debt_ledger{config.shards,          config.debts_max, config.parts_max,
+                                config.parts_bytes_max, config.retry,     format};
   self->send(self, atom::sweep_v); // begins with the debts that are stored
   st.sweeping = true;
   return {
@@ -227,9 +230,10 @@ config_check validate(const fan_out_config& config) {
   return std::nullopt;
 }
 
-fan_out_actor spawn_fan_out(caf::actor_system& sys, shard_id shard, fan_out_config config,
-                            state_reader& reader, store_actor store, router_actor router) {
-  return sys.spawn(fan_out, shard, config, &reader, std::move(store), std::move(router));
+fan_out_actor spawn_fan_out(caf::actor_system& sys, shard_id shard, core::format_number format,
+                            fan_out_config config, state_reader& reader, store_actor store,
+                            router_actor router) {
+  return sys.spawn(fan_out, shard, format, config, &reader, std::move(store), std::move(router));
 }
 
 } // namespace parley

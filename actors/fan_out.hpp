@@ -44,7 +44,8 @@ config_check validate(const fan_out_config& config);
 
 /// Spawns the FAN-OUT of a shard that leads here. It begins with the stored debts, so a failover replays
 /// what the leader before left: appends cover ranges, an inbox ignores what it has.
-fan_out_actor spawn_fan_out(caf::actor_system& sys, shard_id shard, fan_out_config config,
-                            state_reader& reader, store_actor store, router_actor router);
+fan_out_actor spawn_fan_out(caf::actor_system& sys, shard_id shard, core::format_number format,
+                            fan_out_config config, state_reader& reader, store_actor store,
+                            router_actor router);
 
 } // namespace parley

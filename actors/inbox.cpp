@@ -65,7 +65,7 @@ void write_cursors(self_ptr self, when how) {
     d.written = d.acked;
     d.written_at = now;
     proposal_batch batch;
-    batch.proposals.push_back(make_proposal(st.at.shard, 0, result_sink{},
+    batch.proposals.push_back(make_proposal(st.at.shard, st.at.format, 0, result_sink{},
                                             core::advance_cursor{st.user, device_id{device}, d.acked}));
     caf::anon_send(st.at.store, std::move(batch));
   }

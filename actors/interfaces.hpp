@@ -90,9 +90,10 @@ struct proposal {
   std::string command;   ///< an encoded core::command
   bool can_wait = false; ///< the store may keep it for a moment and write many together
 };
-inline proposal make_proposal(shard_id shard, std::uint64_t ticket, result_sink reply_to,
-                              const core::command& what) {
-  return {shard, ticket, std::move(reply_to), core::encode(what), core::can_wait(what)};
+/// `format`: of the shard.
+inline proposal make_proposal(shard_id shard, core::format_number format, std::uint64_t ticket,
+                              result_sink reply_to, const core::command& what) {
+  return {shard, ticket, std::move(reply_to), core::encode_for(format, what), core::can_wait(what)};
 }
 struct proposal_batch {
   std::vector<proposal> proposals;

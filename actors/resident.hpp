@@ -36,6 +36,7 @@ std::optional<resident_key> resident_of(const core::call& c);
 /// Everything a resident needs from its shard.
 struct residence {
   shard_id shard{};
+  core::format_number format{}; ///< of the shard; residents begin anew when it rises
   resident_key key;
   std::uint64_t handle = 0; ///< names this incarnation towards the shard
   resident_config config;
@@ -60,7 +61,8 @@ template <class Self>
 std::uint64_t propose(Self* self, resident_state& st, routed_call c, const core::command& what) {
   const auto ticket = st.waiting.wait(std::move(c));
   proposal_batch batch;
-  batch.proposals.push_back(make_proposal(st.at.shard, ticket, caf::actor_cast<result_sink>(self), what));
+  batch.proposals.push_back(
+      make_proposal(st.at.shard, st.at.format, ticket, caf::actor_cast<result_sink>(self), what));
   caf::anon_send(st.at.store, std::move(batch));
   return ticket;
 }

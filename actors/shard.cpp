@@ -27,8 +27,9 @@ struct shard_state {
   store_actor store;
   router_actor router;
   bool leading = false;
-  generation gen{};       ///< in which this replica leads
-  std::uint64_t term = 0; ///< in which this replica leads
+  core::format_number format{}; ///< of what is proposed; as it was when this replica began to lead
+  generation gen{};             ///< in which this replica leads
+  std::uint64_t term = 0;       ///< in which this replica leads
   std::uint64_t last_handle = 0;
   std::unordered_map<resident_key, resident_entry, key_hash> residents;
   std::unordered_map<std::uint64_t, resident_key> by_handle;
@@ -44,8 +45,15 @@ resident_actor* resident(self_ptr self, const resident_key& key) {
     return &i->second.actor;
   if (st.residents.size() >= st.config.residents_max)
     return nullptr;
-  const residence at{st.id,     key,      ++st.last_handle, st.config.resident,
-                     st.reader, st.store, st.router,        caf::actor_cast<shard_actor>(self)};
+  const residence at{st.id,
+                     st.format,
+                     key,
+                     ++st.last_handle,
+                     st.config.resident,
+                     st.reader,
+                     st.store,
+                     st.router,
+                     caf::actor_cast<shard_actor>(self)};
   resident_actor it;
   switch (key.kind) {
   case resident_kind::shard:
@@ -78,7 +86,9 @@ void forget(shard_state& st, std::uint64_t handle) {
 void lead(self_ptr self) {
   auto& st = self->state;
   st.leading = true;
-  st.fan_out = spawn_fan_out(self->system(), st.id, st.config.fan_out, *st.reader, st.store, st.router);
+  st.format = st.reader->format(st.id);
+  st.fan_out =
+      spawn_fan_out(self->system(), st.id, st.format, st.config.fan_out, *st.reader, st.store, st.router);
 }
 
 void step_down(self_ptr self) {

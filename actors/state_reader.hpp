@@ -32,6 +32,8 @@ public:
   /// The stored debts from number `from` on.
   virtual core::debt_page debts(shard_id s, std::uint64_t from, std::size_t rows_max) = 0;
   virtual core::node_list nodes(shard_id s) = 0;
+  /// What may be proposed to the shard: `oldest` if its row cannot be read, which is never wrong.
+  virtual core::format_number format(shard_id s) = 0;
 };
 
 } // namespace parley

@@ -14,13 +14,30 @@
 //   decode        for answers, pushes and payloads between nodes: skips what it does not know
 //   decode_whole  for what is applied or written back: refuses what it does not know
 //
+// What the replicas of a shard apply or write (commands, debts, rows) follows the shard's own format number,
+// because all of them must write the same bytes. `encode_for` writes these. A field or a kind that came later
+// names the number that it came with:
+//
+//   return f(a, b, since<2>(c));                                       of a struct's fields, the last ones
+//   static constexpr auto since_format = format_number{2};             in an alternative of a variant
+//
+// In a shard with a lower number such a field is left out, and such a kind cannot be encoded: who proposes it
+// asks `known_in` first. Readers take both as they take other appended fields and kinds.
+//
 // A struct whose version is not 1 declares `static constexpr std::uint8_t format_version`. A version is
-// raised only when appending is not enough; readers of the earlier version are then written out by hand.
+// raised only when appending is not enough, and never for what replicas write. Its fields as an earlier
+// version wrote them are then listed in
+//
+//   template <class F> bool earlier(std::uint8_t version, F&& f)       false: no such version
+#include "actors/core/format_number.hpp"
 #include "protocol/values/codec.hpp"
 #include "protocol/values/shared_bytes.hpp"
 
 #include <array>
 #include <optional>
+#include <stdexcept>
+#include <tuple>
+#include <type_traits>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -56,14 +73,73 @@ struct decoded {
   format_fault why = format_fault::none; ///< `none` exactly if `it` holds a value
 };
 
+/// A value that no reader would take: a list of more than `list_items_max` items, or a kind that the shard's
+/// format does not have. It is a mistake of the writer, which has bounds for both, and is thrown before
+/// anything is written.
+struct cannot_encode : std::logic_error {
+  using std::logic_error::logic_error;
+};
+
+/// A field that is written from format `N` on.
+template <std::uint32_t N, class T>
+struct gated {
+  static constexpr format_number from{N};
+  T& it;
+};
+template <std::uint32_t N, class T>
+gated<N, T> since(T& field) {
+  static_assert(N > static_cast<std::uint32_t>(format_number::oldest), "what format 1 has needs no gate");
+  return {field};
+}
+
+/// Whether shards of format `f` have kind `T` of a variant.
+template <class T>
+constexpr bool known_in(format_number f) {
+  if constexpr (requires { T::since_format; })
+    return f >= T::since_format;
+  else
+    return true;
+}
+template <class... Ts>
+bool known_in(format_number f, const std::variant<Ts...>& x) {
+  return std::visit([f]<class T>(const T&) { return known_in<T>(f); }, x);
+}
+
+/// True for what replicas apply or keep: it is written by `encode_for` only.
+template <class T>
+inline constexpr bool follows_shard_format = false;
+
 namespace detail {
 
 struct any_fields {
   template <class... Ts>
-  bool operator()(Ts&...) {
+  bool operator()(Ts&&...) {
     return true;
   }
 };
+
+template <class T>
+inline constexpr auto gate_of = format_number::oldest;
+template <std::uint32_t N, class T>
+inline constexpr auto gate_of<gated<N, T>> = format_number{N};
+
+/// From which formats on a struct's fields are written, in their order.
+template <format_number... Gates>
+struct gate_list {
+  static constexpr bool rise() {
+    [[maybe_unused]] auto last = format_number::oldest;
+    return ((std::exchange(last, Gates) <= Gates) && ...);
+  }
+  static constexpr bool has_none() { return ((Gates == format_number::oldest) && ...); }
+};
+struct list_gates {
+  template <class... Ts>
+  gate_list<gate_of<std::remove_cvref_t<Ts>>...> operator()(Ts&&...) {
+    return {};
+  }
+};
+template <class T>
+using gates_of = decltype(std::declval<T&>().fields(std::declval<list_gates&>()));
 template <class T>
 concept archived = requires(T& x, any_fields& f) {
   x.fields(f);
@@ -86,11 +162,17 @@ constexpr nested nested_as() {
 
 struct saver {
   writer& out;
+  format_number format = format_number::all;
 
   template <class... Ts>
   bool operator()(const Ts&... xs) {
     (save(xs), ...);
     return true;
+  }
+  template <std::uint32_t N, class T>
+  void save(const gated<N, T>& x) {
+    if (format >= x.from)
+      save(std::as_const(x.it));
   }
   template <plain_number T>
   void save(const T& x) {
@@ -104,6 +186,8 @@ struct saver {
   void save(const body_hash& x) { out.put(x); }
   template <class T>
   void save(const std::vector<T>& xs) {
+    if (xs.size() > list_items_max)
+      throw cannot_encode{"a list has more items than any reader takes"};
     out.put(static_cast<std::uint32_t>(xs.size()));
     for (const auto& x : xs)
       save(x);
@@ -116,18 +200,23 @@ struct saver {
   }
   template <class... Ts>
   void save(const std::variant<Ts...>& x) {
+    if (!known_in(format, x))
+      throw cannot_encode{"the shard's format does not have this kind"};
     out.put(static_cast<std::uint8_t>(x.index()));
     std::visit([this](const auto& v) { save_enveloped(v); }, x);
   }
   template <archived T>
   void save(const T& x) {
-    if constexpr (nested_as<T>() == nested::frozen)
+    if constexpr (nested_as<T>() == nested::frozen) {
+      static_assert(gates_of<T>::has_none(), "a frozen struct gets no more fields");
       save_fields(x);
-    else
+    } else {
       save_enveloped(x);
+    }
   }
   template <archived T>
   void save_enveloped(const T& x) {
+    static_assert(gates_of<T>::rise(), "fields are appended: numbers of `since` never fall");
     const auto start = out.open(version_of<T>());
     save_fields(x);
     out.close(start);
@@ -160,10 +249,14 @@ struct loader {
   bool good() const { return why == format_fault::none && in.ok(); }
 
   template <class... Ts>
-  bool operator()(Ts&... xs) {
+  bool operator()(Ts&&... xs) {
     [[maybe_unused]] const bool shorter_is_good = std::exchange(may_end_early, false);
     ((shorter_is_good && in.rest().empty() ? void() : load(xs)), ...);
     return good();
+  }
+  template <std::uint32_t N, class T>
+  void load(gated<N, T> x) {
+    load(x.it);
   }
   template <plain_number T>
   void load(T& x) {
@@ -197,7 +290,10 @@ struct loader {
   template <class T>
   void load(std::optional<T>& x) {
     x.reset();
-    if (in.get<std::uint8_t>() != 0)
+    const auto has = in.get<std::uint8_t>();
+    if (has > 1)
+      fail(format_fault::damaged);
+    else if (has == 1)
       load(x.emplace());
   }
   template <class... Ts>
@@ -224,17 +320,30 @@ struct loader {
   void load_enveloped(T& x, const reader::envelope& e) {
     if (!in.ok())
       return;
-    if (e.version != version_of<T>())
-      return fail(e.version > version_of<T>() ? format_fault::newer : format_fault::damaged);
+    if (e.version > version_of<T>())
+      return fail(format_fault::newer);
     reader body{e.body};
     loader inner{body, how, true};
-    x.fields(inner);
+    if (e.version == version_of<T>())
+      x.fields(inner);
+    else if (!load_earlier(x, e.version, inner))
+      return fail(format_fault::damaged);
     skipped += inner.skipped;
     fail(inner.why); // before what follows from it: behind a kind that is not known, the rest is not read
     if (!body.ok())
       fail(format_fault::damaged);
     if (how == reading::whole && !body.rest().empty())
       fail(format_fault::newer);
+  }
+  template <class T>
+  static bool load_earlier(T& x, std::uint8_t version, loader& inner) {
+    if constexpr (requires { x.earlier(version, inner); }) {
+      static_assert(version_of<T>() > 1, "there is no version before the first");
+      return x.earlier(version, inner);
+    } else {
+      static_assert(version_of<T>() == 1, "`earlier` lists the fields of the versions before");
+      return false;
+    }
   }
   template <class... Ts>
   void load_top(std::variant<Ts...>& x) {
@@ -270,14 +379,28 @@ decoded<T> decode(std::string_view bytes, reading how, std::uint64_t& skipped) {
 
 } // namespace detail
 
+/// For what is answered, pushed, sent between nodes, or a node's own.
 template <class T>
 void encode(writer& out, const T& x) {
+  static_assert(!follows_shard_format<T>, "what replicas apply or keep is encoded for the shard's format");
   detail::saver{out}.save_top(x);
 }
 template <class T>
 std::string encode(const T& x) {
   writer out{64};
   encode(out, x);
+  return std::move(out).bytes();
+}
+
+/// For what the replicas of a shard of format `f` apply or keep. Throws `cannot_encode`.
+template <class T>
+void encode_for(format_number f, writer& out, const T& x) {
+  detail::saver{out, f}.save_top(x);
+}
+template <class T>
+std::string encode_for(format_number f, const T& x) {
+  writer out{64};
+  encode_for(f, out, x);
   return std::move(out).bytes();
 }
 

@@ -352,8 +352,9 @@ struct propose {
     return f(shard, command, can_wait);
   }
 };
-inline propose make_propose(shard_id shard, const command& what) {
-  return {shard, encode(what), static_cast<std::uint8_t>(can_wait(what))};
+/// `format`: of the shard that makes the command; who is in no shard takes `oldest`. format_number.hpp says why.
+inline propose make_propose(shard_id shard, format_number format, const command& what) {
+  return {shard, encode_for(format, what), static_cast<std::uint8_t>(can_wait(what))};
 }
 
 /// The nodes that have joined the cluster.

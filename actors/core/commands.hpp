@@ -143,6 +143,8 @@ struct put_node {
 
 using command = std::variant<open_direct, append_message, raise_watermarks, confirm_debts, append_inbox,
                              advance_cursor, issue_code, redeem_code, put_device, put_node, want_copies>;
+template <>
+inline constexpr bool follows_shard_format<command> = true;
 
 /// Bookkeeping that no client waits for: it may be written a second later without any effect that a user
 /// sees.

@@ -166,7 +166,8 @@ std::vector<debt_ledger::call_out> debt_ledger::send(time_point now) {
       return;
     refs.at = now;
     calls_.emplace(++last_call_, std::exchange(refs, {}));
-    out.push_back({last_call_, make_propose(shard_id{shard}, command{std::exchange(command_of, {})})});
+    out.push_back(
+        {last_call_, make_propose(shard_id{shard}, format_, command{std::exchange(command_of, {})})});
   };
   const auto at = [&](auto whose) { return static_cast<std::uint16_t>(number(home_shard(whose, shards_))); };
   for (auto& d : debts_) {

@@ -40,11 +40,13 @@ public:
   /// Messages (after, upto] of a conversation, from the shard's log.
   using history = std::function<std::vector<message>(conversation_id, seq_no after, seq_no upto)>;
 
-  /// `parts_max` and `parts_bytes_max` bound one command to a shard. A larger part travels alone.
+  /// `parts_max` and `parts_bytes_max` bound one command to a shard. A larger part travels alone. `format` is
+  /// the one of the shard that owes.
   debt_ledger(std::uint16_t shards, std::size_t debts_max, std::size_t parts_max,
-              std::size_t parts_bytes_max = command_parts_bytes_max, retry_pauses retry = {})
+              std::size_t parts_bytes_max = command_parts_bytes_max, retry_pauses retry = {},
+              format_number format = format_number::oldest)
       : shards_{shards}, debts_max_{debts_max}, parts_max_{parts_max},
-        parts_bytes_max_{parts_bytes_max}, retry_{retry} {}
+        parts_bytes_max_{parts_bytes_max}, retry_{retry}, format_{format} {}
 
   enum class source { live, stored };
   /// Takes a debt if it is the next one and there is room; otherwise it has to be loaded from storage
@@ -127,6 +129,7 @@ private:
   std::size_t parts_max_;
   std::size_t parts_bytes_max_;
   retry_pauses retry_;
+  format_number format_;
   std::deque<debt> debts_; ///< consecutive numbers
   std::uint64_t last_ = 0; ///< highest number added
   std::uint64_t confirmed_ = 0;

@@ -20,6 +20,7 @@ struct phone_claim {
   auto fields(F&& f) {
     return f(has_user, user, code_hash, expires, tries_left, redeemed, was_new, issued);
   }
+  bool operator==(const phone_claim&) const = default;
 };
 
 /// Puts a new code in place of the old one, or says when to try again.

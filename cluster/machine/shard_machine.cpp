@@ -35,6 +35,10 @@ std::optional<std::string> shard_machine::apply(storage::shard_txn& state, const
     if (s.rows.wrote())
       stop_node(e.why, at);
     return e.why;
+  } catch (const core::cannot_encode& e) {
+    if (s.rows.wrote())
+      stop_node(e.what(), at);
+    return e.what();
   }
   // A row that fails its checksum reads as absent, so whatever was just written may be wrong. The
   // transaction, with what other shards have written in it, can not be committed any more.
@@ -51,10 +55,11 @@ void shard_machine::check_format(step& s) {
     known = detail::load<rows::shard_format>(s.rows, rows::format_key(), "the shard's format row")
                 .value_or(rows::shard_format{})
                 .number;
-  if (*known > rows::shard_format_newest)
-    throw detail::cannot_apply{"the shard's format is " + std::to_string(*known) +
+  if (*known > core::format_number::newest)
+    throw detail::cannot_apply{"the shard's format is " + std::to_string(number(*known)) +
                                ", and this program knows formats up to " +
-                               std::to_string(rows::shard_format_newest)};
+                               std::to_string(number(core::format_number::newest))};
+  s.rows.set_format(*known);
 }
 
 void shard_machine::replaced(shard_id shard) {

@@ -31,7 +31,8 @@ namespace parley::cluster {
 
 namespace detail {
 
-/// The shard's rows; it remembers whether the command has written.
+/// The shard's rows while one command is applied: writes them in the shard's format, and remembers whether
+/// the command has written.
 class written_rows {
 public:
   explicit written_rows(storage::shard_txn& txn) : txn_{txn} {}
@@ -42,10 +43,12 @@ public:
   void descend(std::string_view from, std::string_view to, const storage::visitor& visit) {
     txn_.descend(from, to, visit);
   }
-  void put(std::string_view key, std::string_view value) {
-    wrote_ = true;
-    txn_.put(key, value);
+  template <class T>
+  void put(std::string_view key, const T& row) {
+    put_packed(key, rows::pack(format_, row));
   }
+  void put(std::string_view key, const core::message& x) { put_packed(key, rows::pack_message(format_, x)); }
+  void put(std::string_view key, const core::news& x) { put_packed(key, rows::pack_news(format_, x)); }
   void erase(std::string_view key) {
     wrote_ = true;
     txn_.erase(key);
@@ -55,9 +58,17 @@ public:
     return txn_.erase_range(from, to, rows_max);
   }
   bool wrote() const { return wrote_; }
+  /// Rows are written in this format, which is the shard's.
+  void set_format(core::format_number f) { format_ = f; }
 
 private:
+  void put_packed(std::string_view key, std::string_view value) {
+    wrote_ = true;
+    txn_.put(key, value);
+  }
+
   storage::shard_txn& txn_;
+  core::format_number format_ = core::format_number::oldest;
   bool wrote_ = false;
 };
 
@@ -87,7 +98,7 @@ private:
   struct shard_memory {
     bool leading = false;
     std::optional<std::uint64_t> next_debt;
-    std::optional<std::uint32_t> format;
+    std::optional<core::format_number> format;
     // Only planted bugs use these: state that a correct machine must not keep.
     std::map<std::pair<conversation_id, device_id>, std::vector<core::remembered_id>> planted_ids;
     std::map<conversation_id, std::uint64_t> planted_seqs;
@@ -99,8 +110,8 @@ private:
     shard_memory& memory;
   };
 
-  /// The one place that asks which format the shard's commands and rows have. A writer that has a
-  /// choice asks `s.memory.format` afterwards.
+  /// The one place that asks which format the shard's commands and rows have. What is put afterwards is
+  /// written in it.
   void check_format(step&);
 
   // shard_machine_conversation.cpp

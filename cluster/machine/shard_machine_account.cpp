@@ -22,7 +22,7 @@ core::outcome shard_machine::on(step& s, core::issue_code& c) {
   auto claim = load_claim(s.rows, c.phone);
   const auto answer = core::issue(claim, c, limits_);
   if (answer.error == ec::none)
-    s.rows.put(rows::phone_key(c.phone), core::encode(claim));
+    s.rows.put(rows::phone_key(c.phone), claim);
   return answer;
 }
 
@@ -30,10 +30,10 @@ core::outcome shard_machine::on(step& s, core::redeem_code& c) {
   if (c.phone.empty() || c.phone.size() > limits_.phone_bytes_max)
     return core::redeemed{ec::bad_phone};
   auto claim = load_claim(s.rows, c.phone);
-  const auto before = core::encode(claim);
+  const auto before = claim;
   const auto answer = core::redeem(claim, c);
-  if (auto after = core::encode(claim); after != before)
-    s.rows.put(rows::phone_key(c.phone), after);
+  if (claim != before)
+    s.rows.put(rows::phone_key(c.phone), claim);
   return answer;
 }
 
@@ -56,8 +56,8 @@ core::outcome shard_machine::on(step& s, core::put_device& c) {
   // arrives from now on.
   head.devices.push_back({c.device.id, account.devices.empty() ? inbox_pos::none : head.last});
   account.devices.push_back(std::move(c.device));
-  s.rows.put(rows::account_key(c.user), core::encode(account));
-  s.rows.put(rows::inbox_head_key(c.user), core::encode(head));
+  s.rows.put(rows::account_key(c.user), account);
+  s.rows.put(rows::inbox_head_key(c.user), head);
   if (account.devices.size() == 2) { // those of later devices hear it from their inboxes
     std::vector<conversation_id> known;
     s.rows.ascend(rows::stream_rows(c.user), rows::stream_rows(c.user).past(),
@@ -74,7 +74,7 @@ core::outcome shard_machine::on(step& s, core::put_device& c) {
 core::outcome shard_machine::on(step& s, core::put_node& c) {
   if (s.at.shard != core::meta_shard || c.node.id == node_id::none)
     return core::done{ec::bad_request};
-  s.rows.put(rows::node_key(c.node.id), core::encode(c.node));
+  s.rows.put(rows::node_key(c.node.id), c.node);
   return core::done{};
 }
 

@@ -41,7 +41,7 @@ std::uint64_t shard_machine::next_debt(step& s) {
 
 void shard_machine::owe(step& s, core::owed what, std::optional<core::message> full) {
   const auto number = next_debt(s);
-  s.rows.put(rows::debt_key(number), core::encode(what));
+  s.rows.put(rows::debt_key(number), what);
   s.memory.next_debt = number + 1;
   if (s.memory.leading)
     results_.debts.push_back({s.at.shard, number, std::move(what), std::move(full)});
@@ -56,7 +56,7 @@ core::outcome shard_machine::on(step& s, core::confirm_debts& c) {
   s.rows.erase_range(rows::debt_key(0), rows::debt_key(upto + 1), SIZE_MAX);
   // Otherwise the next number follows from the last row.
   if (upto + 1 == next)
-    s.rows.put(rows::debt_end_key(), core::encode(rows::debt_end{next}));
+    s.rows.put(rows::debt_end_key(), rows::debt_end{next});
   return core::done{};
 }
 
@@ -71,7 +71,7 @@ core::outcome shard_machine::on(step& s, core::open_direct& c) {
   rows::conversation_head head;
   head.last_at = c.at;
   head.members = {{c.low, membership}, {c.high, membership}};
-  s.rows.put(rows::head_key(c.conversation), core::encode(head));
+  s.rows.put(rows::head_key(c.conversation), head);
   owe(s, core::owed_opening{{c.conversation, {c.low, c.high}, c.at},
                             {{c.low, membership, {}}, {c.high, membership, {}}}});
   return core::done{};
@@ -138,14 +138,14 @@ core::outcome shard_machine::on(step& s, core::append_message& c) {
     debt.to.push_back({member.user, member.membership, member.fan_out_head});
     member.fan_out_head = seq;
   }
-  s.rows.put(rows::head_key(conversation), core::encode(*head));
-  s.rows.put(rows::message_key(conversation, seq), rows::pack_message(msg));
+  s.rows.put(rows::head_key(conversation), *head);
+  s.rows.put(rows::message_key(conversation, seq), msg);
 
   const core::remembered_id id{m.id.counter, seq, msg.at, m.hash};
   if (dedup_in_rows) {
-    s.rows.put(rows::remembered_key(conversation, m.id.device, sender.next_slot()), core::encode(id));
+    s.rows.put(rows::remembered_key(conversation, m.id.device, sender.next_slot()), id);
     sender.remember(m.id.counter, forgotten);
-    s.rows.put(rows::sender_key(conversation, m.id.device), core::encode(sender));
+    s.rows.put(rows::sender_key(conversation, m.id.device), sender);
   } else {
     s.memory.planted_ids[{conversation, m.id.device}].push_back(id);
   }
@@ -192,7 +192,7 @@ core::outcome shard_machine::on(step& s, core::raise_watermarks& c) {
     if (now == has)
       continue;
     const auto before = std::exchange(has, now);
-    s.rows.put(rows::progress_key(mark.conversation, mark.user), core::encode(now));
+    s.rows.put(rows::progress_key(mark.conversation, mark.user), now);
     core::owed_receipt debt{{mark.conversation, mark.user, now.delivered, now.read}, {}};
     for (const auto& member : head->members) {
       // The reader's other devices need to know what was read on one of them, but not what
@@ -238,7 +238,7 @@ core::outcome shard_machine::on(step& s, core::want_copies& c) {
                  who.conversation, head->last, {{who.user, member->membership, member->fan_out_head}}});
       member->fan_out_head = head->last;
     }
-    s.rows.put(rows::head_key(who.conversation), core::encode(*head));
+    s.rows.put(rows::head_key(who.conversation), *head);
   }
   return core::done{};
 }

@@ -112,7 +112,7 @@ core::outcome shard_machine::on(step& s, core::append_inbox& c) {
     }
     const auto add = [&](core::news& item) {
       inbox.head.last = inbox_pos{number(inbox.head.last) + 1};
-      s.rows.put(rows::inbox_key(part.user, inbox.head.last), rows::pack_news(item));
+      s.rows.put(rows::inbox_key(part.user, inbox.head.last), item);
       changed = true;
       if (s.memory.leading)
         inbox.added.push_back({inbox.head.last, std::move(item)});
@@ -141,7 +141,7 @@ core::outcome shard_machine::on(step& s, core::append_inbox& c) {
                        w.read = now.read;
                        add(item);
                        mark = {inbox.head.last, now};
-                       s.rows.put(rows::mark_key(part.user, part.conversation, w.user), core::encode(mark));
+                       s.rows.put(rows::mark_key(part.user, part.conversation, w.user), mark);
                      },
                  },
                  item);
@@ -152,11 +152,11 @@ core::outcome shard_machine::on(step& s, core::append_inbox& c) {
     bool any = false;
     for (const auto& [conversation, stream] : inbox.streams)
       if (touched[{user, conversation}]) {
-        s.rows.put(rows::stream_key(user, conversation), core::encode(stream));
+        s.rows.put(rows::stream_key(user, conversation), stream);
         any = true;
       }
     if (any)
-      s.rows.put(rows::inbox_head_key(user), core::encode(inbox.head));
+      s.rows.put(rows::inbox_head_key(user), inbox.head);
     if (!inbox.added.empty())
       results_.arrivals.push_back({s.at.shard, user, std::move(inbox.added)});
   }
@@ -207,7 +207,7 @@ core::outcome shard_machine::on(step& s, core::advance_cursor& c) {
                       return storage::scan::stop;
                     });
   }
-  s.rows.put(rows::inbox_head_key(c.user), core::encode(head));
+  s.rows.put(rows::inbox_head_key(c.user), head);
   for (const auto& [conversation, seq] : delivered)
     owe(s, core::owed_watermark{{conversation, c.user, seq, {}}});
   return core::done{};

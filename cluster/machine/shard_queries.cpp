@@ -331,4 +331,8 @@ core::node_list list_nodes(shard_view& view) {
   return list;
 }
 
+core::format_number read_format(shard_view& view) {
+  return load<rows::shard_format>(view, rows::format_key()).it.value_or(rows::shard_format{}).number;
+}
+
 } // namespace parley::cluster::queries

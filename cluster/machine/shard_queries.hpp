@@ -64,5 +64,7 @@ core::found_device find_device(shard_view& view, user_id user, device_id device)
 /// Errors: bad_phone, no_such_user, corrupt.
 core::found_phone find_phone(shard_view& view, std::string_view phone, const core::limits& l = {});
 core::node_list list_nodes(shard_view& view);
+/// `oldest` if the row is absent or cannot be read.
+core::format_number read_format(shard_view& view);
 
 } // namespace parley::cluster::queries

@@ -31,16 +31,16 @@ struct message_news_fields {
   }
 };
 
-/// An inbox row begins with the kind of its news, as `core::encode` writes it; only a
+/// An inbox row begins with the kind of its news, as a variant does; only a
 /// message differs behind that.
 constexpr std::uint8_t message_kind = 0;
 static_assert(std::is_same_v<std::variant_alternative_t<message_kind, core::news>, core::message_news>);
 
 } // namespace
 
-std::string pack_message(const core::message& x) {
+std::string pack_message(core::format_number f, const core::message& x) {
   writer w{40 + x.body.size()};
-  core::encode(w, message_fields{x.from, x.client_id, x.at});
+  core::encode_for(f, w, message_fields{x.from, x.client_id, x.at});
   w.raw(x.body);
   return std::move(w).bytes();
 }
@@ -53,21 +53,22 @@ core::decoded<core::message> unpack_message(conversation_id c, seq_no seq, std::
   return {core::message{c, seq, derive_message_id(c, seq), f.it->from, f.it->client_id, f.it->at, in.rest()}};
 }
 
-std::string pack_news(const core::news& x) {
-  return std::visit(
-      overloaded{
-          [](const core::message_news& n) {
-            const auto& m = n.msg;
-            writer w{72 + m.body.size()};
-            w.put(message_kind);
-            core::encode(w, message_news_fields{m.conversation, m.seq, m.from, n.prev, m.client_id, m.at});
-            w.raw(m.body);
-            return std::move(w).bytes();
-          },
-          [&](const core::opened_news&) { return core::encode(x); },
-          [&](const core::watermark&) { return core::encode(x); },
-      },
-      x);
+std::string pack_news(core::format_number f, const core::news& x) {
+  return std::visit(overloaded{
+                        [f](const core::message_news& n) {
+                          const auto& m = n.msg;
+                          writer w{72 + m.body.size()};
+                          w.put(message_kind);
+                          core::encode_for(
+                              f, w,
+                              message_news_fields{m.conversation, m.seq, m.from, n.prev, m.client_id, m.at});
+                          w.raw(m.body);
+                          return std::move(w).bytes();
+                        },
+                        [&](const core::opened_news&) { return core::encode_for(f, x); },
+                        [&](const core::watermark&) { return core::encode_for(f, x); },
+                    },
+                    x);
 }
 
 core::decoded<core::news> unpack_news(std::string_view v, reading how) {

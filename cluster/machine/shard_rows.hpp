@@ -262,16 +262,14 @@ struct account {
   }
 };
 
-/// What a shard's replicas apply and write is of its format: a number that rises by one when all nodes know
-/// the next one. Nothing raises it yet.
+/// The shard's format (actors/core/format_number.hpp).
 struct shard_format {
-  std::uint32_t number = 1;
+  core::format_number number = core::format_number::oldest;
   template <class F>
   auto fields(F&& f) {
     return f(number);
   }
 };
-inline constexpr std::uint32_t shard_format_newest = 1;
 
 /// The next debt's number, where no debt is left to tell it.
 struct debt_end {
@@ -282,8 +280,8 @@ struct debt_end {
   }
 };
 
-/// All rows that `core::encode` writes: what is not listed here cannot be read, and each
-/// has its golden bytes.
+/// All rows that are one struct: what is not listed here can be neither written nor read, and each has its
+/// golden bytes.
 using values =
     std::tuple<conversation_head, core::sender_head, core::progress, core::remembered_id, core::node_record,
                debt_end, shard_format, core::phone_claim, inbox_head, account, inbox_stream, inbox_mark>;
@@ -294,7 +292,13 @@ template <class T, class... Rows>
 inline constexpr bool
     is_row<T, std::tuple<Rows...>> = (std::is_same_v<T, Rows> || ...) || std::is_same_v<T, core::owed>;
 
-/// A row as `core::encode` wrote it. `read` is for answers, `read_whole` for what is applied or written back.
+/// A row as it is written in a shard of format `f`.
+template <class T>
+std::string pack(core::format_number f, const T& row) {
+  static_assert(is_row<T>);
+  return core::encode_for(f, row);
+}
+/// `read` is for answers, `read_whole` for what is applied or written back.
 template <class T>
 std::optional<T> read(std::string_view value) {
   static_assert(is_row<T>);
@@ -309,11 +313,11 @@ core::decoded<T> read_whole(std::string_view value) {
 // The rows that hold a body end with it: in front of it stand the other fields, in an envelope that can grow.
 
 /// Conversation, seq and id are not in the value: the key has them.
-std::string pack_message(const core::message& x);
+std::string pack_message(core::format_number f, const core::message& x);
 core::decoded<core::message> unpack_message(conversation_id c, seq_no seq, std::string_view v,
                                             core::reading how);
 /// An inbox row; a message's id is left out, as it follows from conversation and seq.
-std::string pack_news(const core::news& x);
+std::string pack_news(core::format_number f, const core::news& x);
 core::decoded<core::news> unpack_news(std::string_view v, core::reading how);
 
 /// What an acknowledgement needs of an inbox row, without copying the body.

@@ -77,6 +77,10 @@ public:
   core::node_list nodes(shard_id s) override {
     return view(s, [&](auto& v) { return queries::list_nodes(v); });
   }
+  core::format_number format(shard_id s) override {
+    const auto txn = env_.begin_old_read();
+    return view(*txn, s, [&](auto& v) { return queries::read_format(v); });
+  }
 
 private:
   storage::environment& env_;

@@ -44,7 +44,8 @@ void listed(self_ptr self, const core::node_list& list) {
   const auto own = std::find_if(st.nodes.begin(), st.nodes.end(),
                                 [&](const auto& n) { return n.id == st.config.self.id; });
   if (own == st.nodes.end() || *own != st.config.self)
-    ask(self, core::make_propose(core::meta_shard, core::put_node{st.config.self}));
+    ask(self,
+        core::make_propose(core::meta_shard, core::format_number::oldest, core::put_node{st.config.self}));
   else
     caf::anon_send(st.store, atom::report_v, st.reports);
 }
@@ -101,7 +102,7 @@ caf::behavior directory(self_ptr self, directory_config config, router_actor rou
         }
       },
       [self](const core::node_record& joined) {
-        ask(self, core::make_propose(core::meta_shard, core::put_node{joined}));
+        ask(self, core::make_propose(core::meta_shard, core::format_number::oldest, core::put_node{joined}));
       },
       [self](replica_report& report) { look_after(self, report); },
       [self](atom::sweep) {

@@ -24,6 +24,7 @@ struct fixture : test::actor_fixture {
   ~fixture() { caf::anon_send_exit(room, caf::exit_reason::user_shutdown); }
   void open() {
     room = spawn_conversation(sys, {shard_id{1},
+                                    core::format_number::newest,
                                     {resident_kind::conversation, id.hi, id.lo},
                                     7,
                                     config,

@@ -35,7 +35,8 @@ struct fixture : counted, test::actor_fixture {
       caf::anon_send_exit(it, caf::exit_reason::user_shutdown);
   }
   void lead() {
-    it = spawn_fan_out(sys, shard_id{1}, config, reader, store.handle, router.handle);
+    it = spawn_fan_out(sys, shard_id{1}, core::format_number::newest, config, reader, store.handle,
+                       router.handle);
     run();
   }
   void fail_over() {

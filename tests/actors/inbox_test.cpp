@@ -34,6 +34,7 @@ struct fixture : test::actor_fixture {
 
   inbox_actor spawn() {
     return spawn_inbox(sys, {shard_id{1},
+                             core::format_number::newest,
                              {resident_kind::inbox, 0, 1},
                              7,
                              config,

@@ -99,7 +99,8 @@ struct fixture : test::actor_fixture {
   }
   void ask(std::uint64_t number, shard_id s) {
     call_batch b;
-    b.calls.push_back({number, asker.handle, core::make_propose(s, core::confirm_debts{7})});
+    b.calls.push_back(
+        {number, asker.handle, core::make_propose(s, core::format_number::newest, core::confirm_debts{7})});
     caf::anon_send(it, std::move(b));
     run();
   }
@@ -131,7 +132,8 @@ struct fixture : test::actor_fixture {
     run();
   }
   void peer_asks(node_id peer, std::uint64_t number, shard_id s) {
-    from_peer(peer, core::calls_payload{{{number, core::make_propose(s, core::confirm_debts{7})}}});
+    from_peer(peer, core::calls_payload{{{number, core::make_propose(s, core::format_number::newest,
+                                                                     core::confirm_debts{7})}}});
   }
   void peer_answers(node_id peer, std::uint64_t number, ec error = ec::none) {
     from_peer(peer, core::answers_payload{{{number, core::answer_to<core::propose>{{error, {}}}}}});

@@ -13,9 +13,13 @@ namespace parley::test {
 class filler {
 public:
   template <class... Ts>
-  bool operator()(Ts&... xs) {
+  bool operator()(Ts&&... xs) {
     (fill(xs), ...);
     return true;
+  }
+  template <std::uint32_t N, class T>
+  void fill(core::gated<N, T> x) {
+    fill(x.it);
   }
   template <plain_number T>
   void fill(T& x) {
@@ -68,7 +72,7 @@ std::string name_of() {
 struct field_counter {
   std::size_t fields = 0;
   template <class... Ts>
-  bool operator()(Ts&...) {
+  bool operator()(Ts&&...) {
     fields = sizeof...(Ts);
     return true;
   }
@@ -77,7 +81,7 @@ struct older_version {
   writer& out;
   std::size_t fields;
   template <class... Ts>
-  bool operator()(Ts&... xs) {
+  bool operator()(Ts&&... xs) {
     std::size_t i = 0;
     ((i++ < fields ? core::detail::saver{out}.save(std::as_const(xs)) : void()), ...);
     return true;

@@ -64,6 +64,7 @@ struct fake_reader : state_reader {
     return page;
   }
   core::node_list nodes(shard_id) override { return {}; }
+  core::format_number format(shard_id) override { return core::format_number::oldest; }
 };
 
 } // namespace parley::test

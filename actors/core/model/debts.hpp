@@ -80,6 +80,8 @@ struct owed_copies {
 
 /// Cross-shard work that a shard owes, kept in order until the other side has confirmed it.
 using owed = std::variant<owed_message, owed_opening, owed_receipt, owed_watermark, owed_copies>;
+template <>
+inline constexpr bool follows_shard_format<owed> = true;
 
 /// A debt and its number, for the fan-out actor. `full` is the message of an `owed_message`. It may be missing
 /// if the recipient has several devices: their inbox reports a gap, and the fan-out reads the log.

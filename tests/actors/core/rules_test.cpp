@@ -1,4 +1,3 @@
-#include "actors/core/archive.hpp"
 #include "actors/core/phone_claim.hpp"
 #include "actors/core/token_bucket.hpp"
 #include "actors/core/watermarks.hpp"
@@ -20,37 +19,7 @@ redeem_code guess(std::uint8_t code, std::int64_t at, std::uint64_t candidate = 
   return {"+4917012345", body_hash{code}, user_id{candidate}, unix_ms{at}};
 }
 
-// Two versions of one format: the later one has a kind that the earlier one does not know.
-template <int Kind>
-struct thing {
-  std::uint8_t x = Kind;
-  template <class F>
-  auto fields(F&& f) {
-    return f(x);
-  }
-};
-template <class Things>
-struct box {
-  std::vector<Things> things;
-  std::string label;
-  template <class F>
-  auto fields(F&& f) {
-    return f(things, label);
-  }
-};
-using earlier_box = box<std::variant<thing<0>>>;
-using later_box = box<std::variant<thing<0>, thing<1>>>;
-
 } // namespace
-
-TEST_CASE("what a newer program wrote is said to be newer, though nothing behind it can be read either") {
-  const auto bytes = encode(later_box{{thing<1>{}, thing<0>{}}, "label"});
-  CHECK(decode_whole<later_box>(bytes).why == format_fault::none);
-  CHECK(decode_whole<earlier_box>(bytes).why == format_fault::newer);
-  auto damaged = encode(earlier_box{{thing<0>{}}, "label"});
-  damaged[damaged.size() - 9] = '\x7f'; // how long the label is
-  CHECK(decode_whole<earlier_box>(damaged).why == format_fault::damaged);
-}
 
 TEST_CASE("if no code was requested, no code is accepted") {
   phone_claim claim;

@@ -51,7 +51,7 @@ int main(int argc, char** argv) {
 
   auto txn = (*env)->begin_write();
   const auto apply = [&](const char* name, const core::command& c) {
-    const auto bytes = core::encode(c);
+    const auto bytes = core::encode_for(core::format_number::newest, c);
     storage::shard_txn state{*txn, shard, 0};
     ++index;
     const auto before = cpu_us();

@@ -50,7 +50,8 @@ void leave_node(const std::string& path, std::uint8_t slot, const std::vector<co
   shard_machine machine;
   storage::shard_txn state{*txn, shard, slot};
   for (const auto& c : commands)
-    CHECK_FALSE(machine.apply(state, {shard, record.gen, 1, ++record.applied_index}, core::encode(c), 0));
+    CHECK_FALSE(machine.apply(state, {shard, record.gen, 1, ++record.applied_index},
+                              core::encode_for(core::format_number::newest, c), 0));
   txn->put(storage::table::node, record_key(shard), encode(record));
   // In the log, and not applied.
   auto row = begin_row();

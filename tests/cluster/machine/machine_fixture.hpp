@@ -28,7 +28,8 @@ struct machine_fixture {
     auto txn = disk.begin_write();
     storage::shard_txn state{*txn, where, 0};
     ++index;
-    CHECK_FALSE(machine.apply(state, {where, generation{1}, 1, index}, core::encode(c), index));
+    CHECK_FALSE(machine.apply(state, {where, generation{1}, 1, index},
+                              core::encode_for(core::format_number::newest, c), index));
     CHECK(txn->commit() == ec::none);
     news = machine.take_results();
     REQUIRE(news.answers.size() == 1);

@@ -35,7 +35,7 @@ TEST_CASE_FIXTURE(machine_fixture,
   auto txn = disk.begin_write();
   storage::shard_txn state{*txn, shard, 0};
   std::signal(SIGABRT, SIG_DFL);
-  const auto again = core::encode(core::command{opening(alice, bob)});
+  const auto again = core::encode_for(core::format_number::newest, core::command{opening(alice, bob)});
   CHECK(dies([&] { (void)machine.apply(state, {shard, generation{1}, 1, 9}, again, 0); }) == SIGABRT);
 }
 
@@ -218,7 +218,8 @@ TEST_CASE_FIXTURE(machine_fixture, "a follower keeps the debts but hands none ou
   auto txn = disk.begin_write();
   storage::shard_txn state{*txn, shard, 0};
   CHECK_FALSE(machine.apply(state, {shard, generation{1}, 1, ++index},
-                            core::encode(core::command{core::append_message{text(alice, alices, 1, "x")}}),
+                            core::encode_for(core::format_number::newest, core::command{core::append_message{
+                                                                              text(alice, alices, 1, "x")}}),
                             0));
   CHECK(txn->commit() == ec::none);
   CHECK(machine.take_results().empty());

@@ -45,7 +45,9 @@ struct halting : machine_fixture {
     CHECK(machine.take_results().answers.size() == (why ? 0U : 1U));
     return why.value_or("");
   }
-  std::string objection(const core::command& c) { return objection(core::encode(c)); }
+  std::string objection(const core::command& c) {
+    return objection(core::encode_for(core::format_number::newest, c));
+  }
   void put(std::string_view key, std::string_view value) {
     auto txn = disk.begin_write();
     storage::shard_txn{*txn, shard, 0}.put(key, value);
@@ -80,15 +82,15 @@ TEST_CASE_FIXTURE(
   CHECK(objection("\xff what?").starts_with("a command of the log"));
   CHECK(objection("").ends_with("is damaged"));
 
-  auto bytes = core::encode(c);
+  auto bytes = core::encode_for(core::format_number::newest, c);
   REQUIRE(static_cast<unsigned char>(bytes[2]) < 127);
   ++bytes[2];
   bytes += 'n';
   CHECK(objection(bytes).ends_with("newer version of this program"));
-  bytes = core::encode(c);
+  bytes = core::encode_for(core::format_number::newest, c);
   ++bytes[1];
   CHECK(objection(bytes).ends_with("newer version of this program"));
-  bytes = core::encode(c);
+  bytes = core::encode_for(core::format_number::newest, c);
   bytes[0] = static_cast<char>(std::variant_size_v<core::command>);
   CHECK(objection(bytes).ends_with("newer version of this program"));
   CHECK(all() == before);
@@ -96,7 +98,8 @@ TEST_CASE_FIXTURE(
 }
 
 TEST_CASE_FIXTURE(halting, "a shorter command is applied: what is missing has its default") {
-  auto bytes = core::encode(core::command{core::advance_cursor{bob, bobs, inbox_pos{1}}});
+  auto bytes = core::encode_for(core::format_number::newest,
+                                core::command{core::advance_cursor{bob, bobs, inbox_pos{1}}});
   bytes.resize(bytes.size() - 8); // without `upto`
   bytes[2] = static_cast<char>(bytes[2] - 8);
   CHECK(objection(bytes).empty());
@@ -193,10 +196,10 @@ TEST_CASE_FIXTURE(halting,
 }
 
 TEST_CASE_FIXTURE(halting, "no command is applied to a shard of a newer format") {
-  put(rows::format_key(), core::encode(rows::shard_format{rows::shard_format_newest}));
+  put(rows::format_key(), core::encode(rows::shard_format{core::format_number::newest}));
   restart();
   CHECK(objection(core::advance_cursor{bob, bobs, inbox_pos{1}}).empty());
-  put(rows::format_key(), core::encode(rows::shard_format{rows::shard_format_newest + 1}));
+  put(rows::format_key(), core::encode(rows::shard_format{core::format_number{2}}));
   restart();
   CHECK(objection(core::advance_cursor{bob, bobs, inbox_pos{1}}).starts_with("the shard's format is 2"));
 }

@@ -27,7 +27,7 @@ struct world {
   std::uint64_t pick(std::uint64_t n) { return rng() % n; }
 
   core::outcome apply(const core::command& c) {
-    log.push_back(core::encode(c));
+    log.push_back(core::encode_for(core::format_number::newest, c));
     if (pick(50) == 0)
       f.restart();
     return f.apply(c);

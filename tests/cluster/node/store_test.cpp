@@ -99,7 +99,7 @@ struct fixture {
   }
   void propose(std::uint64_t ticket, bool can_wait) {
     proposal_batch batch;
-    auto p = make_proposal(s0, ticket, sink, core::confirm_debts{0});
+    auto p = make_proposal(s0, core::format_number::newest, ticket, sink, core::confirm_debts{0});
     p.can_wait = can_wait;
     batch.proposals.push_back(std::move(p));
     caf::anon_send(store, std::move(batch));
