@@ -1,6 +1,6 @@
 #pragma once
-// What gateways ask of conversations, inboxes and accounts, and what these answer. Calls cross nodes as bytes
-// (archive.hpp), and every call goes to the leader of `home(call)`.
+// What gateways and nodes ask of conversations, inboxes, accounts and shards, and what these answer. Calls
+// cross nodes as bytes (archive.hpp), and every call goes to the leader of `home(call)`.
 //
 // A call is declared once. It names the type of its answer and who serves it:
 //
@@ -352,7 +352,8 @@ struct propose {
     return f(shard, command, can_wait);
   }
 };
-/// `format`: of the shard that makes the command; who is in no shard takes `oldest`. format_number.hpp says why.
+/// `format`: of the shard that makes the command, for the reason in format_number.hpp; who is in no shard
+/// takes `oldest`.
 inline propose make_propose(shard_id shard, format_number format, const command& what) {
   return {shard, encode_for(format, what), static_cast<std::uint8_t>(can_wait(what))};
 }

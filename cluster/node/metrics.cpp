@@ -207,8 +207,7 @@ std::vector<MetricFamily> collect(const node_facts& facts) {
   p.family("delivery_queue_rows", "Inbox rows that wait in memory until clients take them.",
            MetricType::Gauge)
       .value(read(facts.waiting.delivery_queue_rows));
-  p.family("debts", "Commands that shards led here owe to other shards, and that these have not confirmed.",
-           MetricType::Gauge)
+  p.family("debts", "Debts of shards led here that the other shards have not confirmed.", MetricType::Gauge)
       .value(read(facts.fan_outs.owed));
   p.family("debt_reads_failed_total",
            "Attempts to read what a shard owes to others from its rows that failed; until one succeeds, the "

@@ -69,7 +69,8 @@ struct member_ref {
   bool operator==(const member_ref&) const = default;
 };
 
-/// From an inbox to the conversation: this user has several devices now and wants copies of own messages.
+/// From the user's shard to the conversation: this user has several devices now and wants copies of own
+/// messages.
 struct owed_copies {
   member_ref who;
   template <class F>

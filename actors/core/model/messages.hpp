@@ -15,7 +15,8 @@ struct submission {
   body_hash hash{};
   unix_ms at{}; ///< the gateway's clock; apply makes it monotone
   /// 1: the sender's session knows of other devices of the sender, so the sender's inbox needs a copy. This
-  /// is a hint that saves a repair: what counts is `want_copies`, which the inbox sends to the conversation.
+  /// is a hint that saves a repair: what counts is `want_copies`, which the user's shard sends to the
+  /// conversation's.
   std::uint8_t copy_own = 0;
   shared_bytes body; ///< opaque: what the client made of it is not looked at
   template <class F>
