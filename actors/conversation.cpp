@@ -32,13 +32,10 @@ bool is_member(const found_conversation& head, user_id user) {
   return head.exists && std::find(head.members.begin(), head.members.end(), user) != head.members.end();
 }
 
-enum class view { old, fresh };
-
-/// Whether `user` may send here. A "no" is final only in a fresh view.
-bool admit(conversation_state& st, user_id user, view of) {
-  auto& reader = *st.at.reader;
+/// Whether `user` may send here. A "no" is final only after a fresh read.
+bool admit(conversation_state& st, user_id user) {
   if (!is_member(st.head, user))
-    st.head = of == view::fresh ? reader.head(st.at.shard, st.id) : reader.old_head(st.at.shard, st.id);
+    st.head = st.at.reader->head(st.at.shard, st.id);
   return is_member(st.head, user);
 }
 
@@ -57,12 +54,12 @@ void propose_submission(self_ptr self, routed_call c) {
 void submit(self_ptr self, routed_call c, answers& out) {
   auto& st = self->state;
   const auto& what = std::get<core::submit>(c.what).what;
-  if (!st.bucket.take(self->clock().now())) { // a retry is answered even above the limit
+  if (!st.bucket.take(self->clock().now())) { // a retry is answered even above the limit, once it can be read
     if (auto first = st.at.reader->find_retry(st.at.shard, what))
       out.answer<core::submit>(c, *first);
     else
       out.refuse(c, ec::rate_limited, 100);
-  } else if (!admit(st, what.from, view::old)) {
+  } else if (!admit(st, what.from)) {
     read_fresh(self, st, std::move(c));
   } else {
     propose_submission(self, std::move(c));
@@ -91,7 +88,7 @@ void write_marks(self_ptr self) {
 void mark_read(self_ptr self, routed_call c, answers& out) {
   auto& st = self->state;
   const auto what = std::get<core::mark_read>(c.what);
-  if (!admit(st, what.by, view::old)) {
+  if (!admit(st, what.by)) {
     read_fresh(self, st, std::move(c));
     return;
   }
@@ -132,18 +129,18 @@ void handle(self_ptr self, routed_call c, answers& out) {
              c.what);
 }
 
-/// The fresh read for `c` was answered, so what an old view left undecided can be decided now.
+/// The fresh read for `c` was answered, so what the last published view left undecided can be decided now.
 void decide_fresh(self_ptr self, routed_call c, answers& out) {
   auto& st = self->state;
   std::visit(overloaded{
                  [&](const core::submit& x) {
-                   if (admit(st, x.what.from, view::fresh))
+                   if (admit(st, x.what.from))
                      propose_submission(self, std::move(c));
                    else
                      out.refuse(c, refusal_of(st.head));
                  },
                  [&](const core::mark_read& x) {
-                   if (admit(st, x.by, view::fresh))
+                   if (admit(st, x.by))
                      mark_read(self, std::move(c), out);
                    else
                      out.refuse(c, refusal_of(st.head));

@@ -209,7 +209,7 @@ CAF_ADD_ATOM(parley, parley::atom, sweep, "sweep") // look for what is overdue
 CAF_ADD_ATOM(parley, parley::atom, turn, "turn")   // everything queued before it belongs to one batch
 CAF_ADD_ATOM(parley, parley::atom, stop, "stop")   // finish what is pending, then quit
 CAF_ADD_ATOM(parley, parley::atom, report, "report")
-CAF_ADD_ATOM(parley, parley::atom, publish, "publish") // a reader waits for what is committed
+CAF_ADD_ATOM(parley, parley::atom, publish, "publish") // show readers what is committed
 CAF_ADD_ATOM(parley, parley::atom, drain, "drain")     // hand leaderships over
 CAF_ADD_ATOM(parley, parley::atom, rehome, "rehome")   // the user's shard has a new leader
 CAF_ADD_ATOM(parley, parley::atom, took, "took")       // the delivery queue has room again
@@ -231,7 +231,7 @@ using store_actor = caf::typed_actor<
     caf::reacts_to<seal_request>, caf::reacts_to<transfer_request>,
     // Hands every leadership held here to another replica.
     caf::reacts_to<atom::drain>,
-    // A reader waits for what is committed: publish it at the end of this turn.
+    // To itself: reads wait for what is committed.
     caf::reacts_to<atom::publish>,
     // Answers a `replica_report` to the sink.
     caf::reacts_to<atom::report, report_sink>,

@@ -11,17 +11,15 @@ struct found_conversation {
   ec error{}; ///< not none: it could not be read, so `exists` says nothing
 };
 
-/// Reads see what commits before them wrote, not what is being applied right now: after a fresh read (STORE)
-/// was answered, they see everything acknowledged before it was asked. Thread: any. Errors inside the
-/// answers; `corrupt` where a record fails its checksum.
+/// Reads never wait for a commit. They see what the store published last, which may be a second old: after a
+/// fresh read (STORE) was answered, they see everything acknowledged before it was asked. Thread: any. Errors
+/// inside the answers; `corrupt` where a record fails its checksum.
 class state_reader {
 public:
   virtual ~state_reader() = default;
-  /// The first answer to a message that was sent before.
+  /// The first answer to a message that was sent before, unless that was a moment ago.
   virtual std::optional<core::placement> find_retry(shard_id s, const core::submission& what) = 0;
   virtual found_conversation head(shard_id s, conversation_id c) = 0;
-  /// The same without waiting for what was committed a moment ago: it may be older, or not there yet.
-  virtual found_conversation old_head(shard_id s, conversation_id c) { return head(s, c); }
   virtual core::conversation_page page(shard_id s, const core::sync_conversation& ask) = 0;
   virtual std::vector<core::message> messages(shard_id s, conversation_id c, seq_no after, seq_no upto) = 0;
   virtual core::inbox_page inbox(shard_id s, const core::pull_inbox& ask) = 0;

@@ -72,19 +72,18 @@ class environment {
 public:
   virtual ~environment() = default;
   virtual std::unique_ptr<write_txn> begin_write() = 0;
-  /// Sees all commits that returned before. Any thread. Keep it short: it pins pages. May wait for `publish`.
+  /// Sees what was published last, and never waits for the writer. Any thread; the writer itself sees all its
+  /// commits, because they are published for it. Keep it short: it pins pages.
   virtual std::unique_ptr<read_txn> begin_read() = 0;
-  /// Never waits for a commit, and may miss what was committed within the last second or so.
-  virtual std::unique_ptr<read_txn> begin_old_read() { return begin_read(); }
   virtual space room() = 0;
 
   /// Makes everything that is committed visible to readers. The writer calls it between its transactions:
-  /// when it expects readers, when a reader waits, and regularly with `if_due`. After it, another thread
-  /// may become the writer.
+  /// when somebody is told that something can be read, and regularly with `if_due`. After it, another
+  /// thread may become the writer.
   enum class publishing { now, if_due };
   virtual ec publish(publishing) { return ec::none; }
-  /// `wake` is called, on any thread, when a reader waits for `publish`. Set before there are readers.
-  virtual void when_reader_waits(std::function<void()> /*wake*/) {}
+  /// Whether readers see all that is committed, so that `publish` has nothing to do. For the writer.
+  virtual bool all_visible() const { return true; }
 };
 
 /// One shard's state rows inside a transaction, as a state machine sees them: keys have no shard and slot

@@ -6,11 +6,9 @@
 
 #include <atomic>
 #include <cassert>
-#include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <mutex>
 #include <thread>
 
 namespace parley::storage {
@@ -40,8 +38,6 @@ config_check validate(const journal_config& c) {
     return config_fault{"rows_max"};
   if (c.publish_every.count() < 1)
     return config_fault{"publish_every"};
-  if (c.reader_wait.count() < 0)
-    return config_fault{"reader_wait of the journal"};
   return std::nullopt;
 }
 
@@ -55,11 +51,10 @@ public:
   std::unique_ptr<write_txn> begin_write();
   std::unique_ptr<read_txn> begin_read();
   ec publish(publishing when);
+  bool all_visible() const { return !open_; }
 
   std::unique_ptr<lmdb_environment> tables;
-  std::function<void()> wake;
-  std::atomic<std::uint64_t> syncs{0}, bytes{0}, sync_last_us{0}, sync_total_us{0}, commits{0},
-      readers_held{0};
+  std::atomic<std::uint64_t> syncs{0}, bytes{0}, sync_last_us{0}, sync_total_us{0}, commits{0};
 
 private:
   class turn;
@@ -82,12 +77,7 @@ private:
   bool in_turn_ = false;
   bool failed_ = false;
 
-  std::mutex mutex_;
-  std::condition_variable published_moved_;
-  std::thread::id writer_;      ///< who holds `open_`
-  std::uint64_t committed_ = 0; ///< turns
-  std::uint64_t published_ = 0; ///< the last turn that readers see
-  bool asked_ = false;          ///< `wake` was called since the last publish
+  std::atomic<std::thread::id> writer_{}; ///< who holds `open_`
 };
 
 /// The transaction that the user of an environment sees: LMDB's, with its rows copied for the journal.
@@ -208,10 +198,9 @@ std::unique_ptr<write_txn> journaled_environment::impl::begin_write() {
   if (!open_) {
     open_ = tables->begin_write();
     due_ = steady::now() + config_.publish_every;
-    std::lock_guard guard{mutex_};
     writer_ = std::this_thread::get_id();
   }
-  assert(writer_ == std::this_thread::get_id());
+  assert(writer_.load() == std::this_thread::get_id());
   in_turn_ = true;
   turn_began_at_ = pending_.bytes().size();
   return std::make_unique<turn>(*this);
@@ -223,15 +212,9 @@ ec journaled_environment::impl::commit(durable when) {
     return ec::storage_failed;
   if (open_->status() != ec::none)
     return open_->commit(); // which says what is wrong with it, and stops
-  bool readers_wait = false;
-  {
-    std::lock_guard guard{mutex_};
-    ++committed_;
-    readers_wait = asked_;
-  }
   ++commits;
   // A publish makes the rows durable too, so no record is written if one follows.
-  if (rows_ >= config_.rows_max || readers_wait || !file_.has_room_for(pending_))
+  if (rows_ >= config_.rows_max || !file_.has_room_for(pending_))
     return publish(publishing::now);
   return when == durable::now ? write_record() : ec::none;
 }
@@ -271,13 +254,7 @@ ec journaled_environment::impl::publish(publishing when) {
   pending_.clear();
   file_.rewind(file_.last());
   published_sequence_ = file_.last().sequence;
-  {
-    std::lock_guard guard{mutex_};
-    published_ = committed_;
-    asked_ = false;
-    writer_ = {};
-  }
-  published_moved_.notify_all();
+  writer_ = std::thread::id{};
   return ec::none;
 }
 
@@ -319,26 +296,12 @@ ec journaled_environment::impl::stop(const char* doing, int error) {
 // --- reading -----------------------------------------------------------------------------------------------
 
 std::unique_ptr<read_txn> journaled_environment::impl::begin_read() {
-  std::unique_lock lock{mutex_};
-  if (published_ != committed_ && writer_ == std::this_thread::get_id()) {
-    lock.unlock();
+  if (writer_.load() == std::this_thread::get_id()) {
     if (in_turn_)
-      return std::make_unique<unreadable>(ec::internal); // would wait for itself
+      return std::make_unique<unreadable>(ec::internal); // it cannot see what is not committed
     if (const auto error = publish(publishing::now); error != ec::none)
       return std::make_unique<unreadable>(error);
-    return tables->begin_read();
   }
-  if (const auto wanted = committed_; published_ < wanted) {
-    ++readers_held;
-    if (!std::exchange(asked_, true) && wake) {
-      lock.unlock();
-      wake();
-      lock.lock();
-    }
-    if (!published_moved_.wait_for(lock, config_.reader_wait, [&] { return published_ >= wanted; }))
-      return std::make_unique<unreadable>(ec::overloaded);
-  }
-  lock.unlock();
   return tables->begin_read();
 }
 
@@ -353,17 +316,14 @@ std::unique_ptr<write_txn> journaled_environment::begin_write() {
 std::unique_ptr<read_txn> journaled_environment::begin_read() {
   return impl_->begin_read();
 }
-std::unique_ptr<read_txn> journaled_environment::begin_old_read() {
-  return impl_->tables->begin_read();
-}
 space journaled_environment::room() {
   return impl_->tables->room();
 }
 ec journaled_environment::publish(publishing when) {
   return impl_->publish(when);
 }
-void journaled_environment::when_reader_waits(std::function<void()> wake) {
-  impl_->wake = std::move(wake);
+bool journaled_environment::all_visible() const {
+  return impl_->all_visible();
 }
 lmdb_stats journaled_environment::stats() {
   return impl_->tables->stats();
@@ -376,7 +336,6 @@ journal_stats journaled_environment::journal() {
   s.sync_last = std::chrono::microseconds{impl_->sync_last_us.load()};
   s.sync_total = std::chrono::microseconds{impl_->sync_total_us.load()};
   s.commits = impl_->commits;
-  s.readers_held = impl_->readers_held;
   return s;
 }
 

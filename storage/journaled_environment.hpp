@@ -8,7 +8,7 @@
 //
 // Between two publishes one LMDB transaction stays open and takes batch after batch: each page is copied,
 // written and synced once for all of them, and LMDB's own two syncs are rare. A reader sees what LMDB has
-// committed, so `begin_read` waits for a publish if something newer is committed.
+// committed, so whoever promises that something can be read publishes first.
 //
 // Commits are atomic and in order: after a crash the tables hold a prefix of them, which contains every commit
 // that returned as durable. LMDB lags behind the journal, but none of its modes that weaken durability is
@@ -24,8 +24,6 @@ struct journal_config {
   /// space in the LMDB file: keep it below a third of `lmdb_config::reserve_bytes` in pages.
   std::uint64_t rows_max = 20'000;
   std::chrono::milliseconds publish_every{1000}; ///< the interval of `publish(if_due)`
-  std::chrono::milliseconds reader_wait{
-      2000}; ///< for a publish; after it `begin_read` fails with `overloaded`
 };
 config_check validate(const journal_config& config);
 
@@ -35,8 +33,7 @@ struct journal_stats {
   std::uint64_t bytes = 0;
   std::chrono::microseconds sync_last{};
   std::chrono::microseconds sync_total{};
-  std::uint64_t commits = 0;      ///< batches; more than syncs where several shared one
-  std::uint64_t readers_held = 0; ///< readers that had to wait for a publish
+  std::uint64_t commits = 0; ///< batches; more than syncs where several shared one
 };
 
 /// Thread: as `environment` says. The writer's thread may change only after a `publish`.
@@ -51,10 +48,9 @@ public:
 
   std::unique_ptr<write_txn> begin_write() override;
   std::unique_ptr<read_txn> begin_read() override;
-  std::unique_ptr<read_txn> begin_old_read() override;
   space room() override;
   ec publish(publishing when) override;
-  void when_reader_waits(std::function<void()> wake) override;
+  bool all_visible() const override;
 
   lmdb_stats stats(); ///< of the tables; each of its commits is a publish
   journal_stats journal();

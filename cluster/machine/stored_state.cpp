@@ -44,10 +44,6 @@ public:
   found_conversation head(shard_id s, conversation_id c) override {
     return view(s, [&](auto& v) { return head_of(queries::find_conversation(v, c)); });
   }
-  found_conversation old_head(shard_id s, conversation_id c) override {
-    const auto txn = env_.begin_old_read();
-    return view(*txn, s, [&](auto& v) { return head_of(queries::find_conversation(v, c)); });
-  }
   core::conversation_page page(shard_id s, const core::sync_conversation& ask) override {
     return view(s, [&](auto& v) { return queries::read_conversation(v, ask); });
   }
@@ -78,8 +74,7 @@ public:
     return view(s, [&](auto& v) { return queries::list_nodes(v); });
   }
   core::format_number format(shard_id s) override {
-    const auto txn = env_.begin_old_read();
-    return view(*txn, s, [&](auto& v) { return queries::read_format(v); });
+    return view(s, [&](auto& v) { return queries::read_format(v); });
   }
 
 private:

@@ -163,8 +163,6 @@ void storage_page(page& p, const node_snapshot& now) {
       .value(static_cast<double>(s.commit_total.count()) / 1e6);
   p.family("storage_batch_rows", "Rows that one LMDB transaction stored or erased.", MetricType::Histogram)
       .histogram(s);
-  p.family("storage_readers_held_total", "Read transactions that had to wait for an LMDB commit.", counter)
-      .value(j.readers_held);
   p.family("storage_bytes", "Bytes of the LMDB data file, by part.", MetricType::Gauge)
       .value(s.used_bytes, {{"part", "used"}})
       .value(s.free_bytes, {{"part", "free"}});

@@ -45,6 +45,9 @@ struct store_state {
   mono_ms now() { return clock.at(steady_now()); }
   std::unordered_map<std::uint64_t, waiting> proposals; ///< by the engine's ticket; reads too
   std::vector<proposal> merging;                        ///< proposals that can wait
+  std::vector<std::uint64_t> reads; ///< the engine's tickets of those that wait for a publish
+  std::chrono::steady_clock::time_point reads_published_at{};
+  bool reads_armed = false;
   bool turn_queued = false;
   bool open = false;
 };
@@ -109,8 +112,7 @@ void hand_out(store_state& st, events& news) {
     if (auto w = st.proposals.extract(r.ticket); !w.empty())
       out.add(w.mapped().reply_to, {w.mapped().ticket, r.why, false, {}});
   for (const auto& r : news.reads)
-    if (auto w = st.proposals.extract(r.ticket); !w.empty())
-      out.add(w.mapped().reply_to, {w.mapped().ticket, ec::none, true, {}});
+    st.reads.push_back(r.ticket);
   if (news.leaderships.empty())
     return;
   for (const auto& l : news.leaderships) { // the shard first: the router's next call may be for it
@@ -144,6 +146,29 @@ void publish(store_state& st, publishing when) {
     stop_process("what is committed could not be published", error);
 }
 
+/// Answers the reads whose rounds are over: from now on what was applied before the rounds can be read. Under
+/// load each turn has both commands and reads, and a publish for each would undo what the journal saves.
+void answer_reads(self_ptr self) {
+  auto& st = self->state;
+  if (st.reads.empty())
+    return;
+  if (!st.env->all_visible()) {
+    const auto now = std::chrono::steady_clock::now();
+    const auto due = st.reads_published_at + st.config.publish_reads_every;
+    if (now < due) {
+      if (!std::exchange(st.reads_armed, true))
+        self->delayed_send(self, due - now, atom::publish_v);
+      return;
+    }
+    publish(st, publishing::now);
+    st.reads_published_at = now;
+  }
+  results out;
+  for (const auto ticket : std::exchange(st.reads, {}))
+    if (auto w = st.proposals.extract(ticket); !w.empty())
+      out.add(w.mapped().reply_to, {w.mapped().ticket, ec::none, true, {}});
+}
+
 void run_turn(self_ptr self) {
   auto& st = self->state;
   st.turn_queued = false;
@@ -164,10 +189,10 @@ void run_turn(self_ptr self) {
   }
   auto late = st.engine->end_turn(st.now());
   hand_out(st, late.frames);
-  // Each reader that is answered below would wait until these rows are published; frames do not wait for it.
-  const bool readers_come = !late.news.reads.empty() || !late.news.leaderships.empty();
-  publish(st, readers_come ? publishing::now : publishing::if_due);
+  // A shard that begins to lead reads what was applied before; frames do not wait for it.
+  publish(st, late.news.leaderships.empty() ? publishing::if_due : publishing::now);
   hand_out(st, late.news);
+  answer_reads(self);
   if (st.engine->wants_write())
     queue_turn(self);
 }
@@ -223,8 +248,6 @@ wired_store_actor::behavior_type store(self_ptr self, store_config config, stora
         if (const auto error = st.engine->open(*st.env, st.now()); error != ec::none)
           stop_process("the store does not open", error);
         st.open = true;
-        st.env->when_reader_waits(
-            [me = caf::actor_cast<store_actor>(self)] { caf::anon_send(me, atom::publish_v); });
         self->send(self, atom::tick_v);
       },
       [self](proposal_batch& batch) {
@@ -302,8 +325,12 @@ wired_store_actor::behavior_type store(self_ptr self, store_config config, stora
         self->quit();
       },
       [self](atom::publish) {
-        if (self->state.open)
-          publish(self->state, publishing::now);
+        auto& st = self->state;
+        if (!st.open)
+          return;
+        st.reads_armed = false;
+        publish(st, publishing::now);
+        answer_reads(self);
       },
   };
 }
@@ -315,6 +342,8 @@ config_check validate(const store_config& config) {
     return config_fault{"proposals_max"};
   if (config.merge_within.count() < 1)
     return config_fault{"merge_within"};
+  if (config.publish_reads_every.count() < 0)
+    return config_fault{"publish_reads_every"};
   return validate(config.replication);
 }
 

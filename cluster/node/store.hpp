@@ -32,6 +32,9 @@ struct store_config {
   std::size_t proposals_max = 16'384; ///< unanswered, of all shards; more are refused with `overloaded`
   /// How long proposals that can wait are kept, so that one round takes several of them.
   std::chrono::milliseconds merge_within{100};
+  /// While commands are applied, reads wait at most this long for a publish that shows them what they may rely
+  /// on: a publish costs two syncs, and one answers all reads that wait.
+  std::chrono::milliseconds publish_reads_every{20};
 };
 config_check validate(const store_config& config);
 

@@ -98,11 +98,12 @@ TEST_CASE_FIXTURE(fixture, "a conversation counts as unknown only if a fresh rea
 }
 
 TEST_CASE_FIXTURE(fixture, "a member whom only a fresh read finds may send") {
-  reader.lags = true; // it was opened a moment ago
+  const auto opened = std::exchange(reader.heads, {}); // a moment ago: it was not published yet
   open();
   call(room, asker.handle, 1, message(alice));
   run();
   CHECK(store.proposals.take().empty());
+  reader.heads = opened;
   store.answer(store.reads.take().at(0));
   run();
   CHECK(asker.answers.take().empty());
@@ -115,7 +116,6 @@ TEST_CASE_FIXTURE(fixture, "the first message to a passivated conversation does 
   run();
   CHECK(store.proposals.take().size() == 1);
   CHECK(store.reads.take().empty());
-  CHECK(reader.waits == 0);
 }
 
 TEST_CASE_FIXTURE(fixture, "a conversation that cannot be read at the moment is not reported as unknown") {

@@ -15,11 +15,11 @@ namespace {
 struct faulty_reader final : test::fake_reader {
   bool faulty = false;
   int heads_read = 0;
-  found_conversation old_head(shard_id s, conversation_id c) override {
+  found_conversation head(shard_id s, conversation_id c) override {
     ++heads_read;
     if (faulty)
       throw std::runtime_error{"a planted bug"};
-    return fake_reader::old_head(s, c);
+    return fake_reader::head(s, c);
   }
 };
 

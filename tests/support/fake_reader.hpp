@@ -9,8 +9,6 @@ namespace parley::test {
 /// Returns values from maps that the test fills.
 struct fake_reader : state_reader {
   std::map<conversation_id, found_conversation> heads;
-  bool lags = false; ///< reads that do not wait find no heads
-  int waits = 0;     ///< the number of heads that were read with waiting
   std::map<std::pair<conversation_id, std::uint64_t>, core::placement> retries; ///< by client counter
   core::inbox_page next_page;
   core::attached next_attached;
@@ -25,13 +23,8 @@ struct fake_reader : state_reader {
     return i == retries.end() ? std::nullopt : std::optional{i->second};
   }
   found_conversation head(shard_id, conversation_id c) override {
-    ++waits;
     auto i = heads.find(c);
     return i == heads.end() ? found_conversation{} : i->second;
-  }
-  found_conversation old_head(shard_id, conversation_id c) override {
-    auto i = heads.find(c);
-    return lags || i == heads.end() ? found_conversation{} : i->second;
   }
   core::conversation_page page(shard_id, const core::sync_conversation&) override { return {}; }
   std::vector<core::message> messages(shard_id, conversation_id c, seq_no after, seq_no upto) override {

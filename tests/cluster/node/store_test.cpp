@@ -5,6 +5,7 @@
 #include "tests/support/patience.hpp"
 #include "tests/support/virtual_environment.hpp"
 
+#include <atomic>
 #include <caf/actor_system.hpp>
 #include <caf/actor_system_config.hpp>
 #include <caf/scoped_actor.hpp>
@@ -45,9 +46,13 @@ struct witness final : store_observer {
       answered[r.ticket] = r.error;
     news.notify_all();
   }
-  bool wait_for(std::size_t n) {
+  template <class F>
+  bool wait_until(F happened) {
     std::unique_lock lock{mutex};
-    return news.wait_for(lock, test::patient(10s), [&] { return answered.size() >= n; });
+    return news.wait_for(lock, test::patient(10s), happened);
+  }
+  bool wait_for(std::size_t n) {
+    return wait_until([&] { return answered.size() >= n; });
   }
   /// Answers come before the commit that they belong to.
   bool wait_for_commands(std::size_t n) {
@@ -59,12 +64,15 @@ struct witness final : store_observer {
 
 /// Keeps how many commits the last publish showed to readers.
 struct watched_environment final : test::virtual_environment {
-  std::uint64_t published = 0;
+  std::atomic<std::uint64_t> published{0}, publishes{0};
   ec publish(publishing when) override {
-    if (when == publishing::now)
+    if (when == publishing::now && !all_visible()) {
       published = commits();
+      ++publishes;
+    }
     return ec::none;
   }
+  bool all_visible() const override { return published == commits(); }
 };
 
 struct fixture {
@@ -103,6 +111,12 @@ struct fixture {
     p.can_wait = can_wait;
     batch.proposals.push_back(std::move(p));
     caf::anon_send(store, std::move(batch));
+  }
+  void read(std::uint64_t ticket) { caf::anon_send(store, fresh_read{s0, ticket, sink}); }
+  /// Proposes, and waits until it is applied.
+  void commit(std::uint64_t ticket) {
+    propose(ticket, false);
+    REQUIRE(seen.wait_until([&] { return seen.answered.contains(ticket); }));
   }
   /// The only replica leads after its election time-out.
   void lead() {
@@ -179,4 +193,41 @@ TEST_CASE_FIXTURE(fixture, "a proposal that cannot wait is not delayed by those 
   REQUIRE(seen.wait_for(1));
   std::lock_guard guard{seen.mutex};
   CHECK(seen.answered == std::map<std::uint64_t, ec>{{2, ec::none}});
+}
+
+TEST_CASE_FIXTURE(fixture, "reads that come while commands are applied share a publish") {
+  config.publish_reads_every = 10min;
+  open();
+  lead();
+  commit(1);
+  read(2); // the first in a while
+  REQUIRE(seen.wait_until([&] { return seen.answered.contains(2); }));
+  const auto publishes = env.publishes.load();
+
+  commit(3);
+  read(4);
+  commit(5);
+  read(6);
+  commit(7);
+  commit(8);
+  {
+    std::lock_guard guard{seen.mutex};
+    CHECK_FALSE(seen.answered.contains(4));
+    CHECK_FALSE(seen.answered.contains(6));
+  }
+  CHECK(env.publishes == publishes);
+  caf::anon_send(store, atom::publish_v); // as the store's own timer does
+  REQUIRE(seen.wait_until([&] { return seen.answered.contains(4) && seen.answered.contains(6); }));
+  CHECK(env.publishes == publishes + 1);
+  CHECK(seen.answered.at(4) == ec::none);
+}
+
+TEST_CASE_FIXTURE(fixture, "a read that waits for a publish is answered soon, however few commands follow") {
+  open();
+  lead();
+  for (std::uint64_t ticket = 10; ticket < 20; ++ticket) {
+    commit(ticket + 100);
+    read(ticket);
+    REQUIRE(seen.wait_until([&] { return seen.answered.contains(ticket); }));
+  }
 }
