@@ -30,6 +30,7 @@ mono_ms steady_now() {
 struct waiting {
   result_sink reply_to;
   std::uint64_t ticket = 0;
+  std::size_t bytes = 0; ///< of its command
 };
 
 struct store_state {
@@ -45,6 +46,7 @@ struct store_state {
   mono_ms now() { return clock.at(steady_now()); }
   std::unordered_map<std::uint64_t, waiting> proposals; ///< by the engine's ticket; reads too
   std::vector<proposal> merging;                        ///< proposals that can wait
+  std::size_t bytes = 0;                                ///< of the commands of both
   std::vector<std::uint64_t> reads; ///< the engine's tickets of those that wait for a publish
   std::chrono::steady_clock::time_point reads_published_at{};
   bool reads_armed = false;
@@ -105,12 +107,30 @@ void report_halts(store_state& st, const events& news) {
     st.wiring.observer->refused_messages(news.refused_messages);
 }
 
+std::uint64_t remember(store_state& st, const result_sink& reply_to, std::uint64_t ticket,
+                       std::size_t bytes = 0) {
+  const auto n = ++st.last_ticket;
+  if (reply_to) {
+    st.proposals.emplace(n, waiting{reply_to, ticket, bytes});
+    st.bytes += bytes;
+  }
+  return n;
+}
+
+std::optional<waiting> take(store_state& st, std::uint64_t engines_ticket) {
+  auto w = st.proposals.extract(engines_ticket);
+  if (w.empty())
+    return std::nullopt;
+  st.bytes -= w.mapped().bytes;
+  return std::move(w.mapped());
+}
+
 void hand_out(store_state& st, events& news) {
   report_halts(st, news);
   results out;
   for (const auto& r : news.refusals)
-    if (auto w = st.proposals.extract(r.ticket); !w.empty())
-      out.add(w.mapped().reply_to, {w.mapped().ticket, r.why, false, {}});
+    if (const auto w = take(st, r.ticket))
+      out.add(w->reply_to, {w->ticket, r.why, false, {}});
   for (const auto& r : news.reads)
     st.reads.push_back(r.ticket);
   if (news.leaderships.empty())
@@ -128,8 +148,8 @@ std::size_t hand_out_results(store_state& st) {
   auto left = st.machine->take_results();
   results out;
   for (auto& a : left.answers)
-    if (auto w = st.proposals.extract(a.ticket); !w.empty())
-      out.add(w.mapped().reply_to, {w.mapped().ticket, ec::none, false, std::move(a.what)});
+    if (const auto w = take(st, a.ticket))
+      out.add(w->reply_to, {w->ticket, ec::none, false, std::move(a.what)});
   std::unordered_map<std::uint16_t, shard_effects> effects;
   for (auto& d : left.debts)
     effects[number(d.shard)].debts.push_back(std::move(d));
@@ -165,8 +185,8 @@ void answer_reads(self_ptr self) {
   }
   results out;
   for (const auto ticket : std::exchange(st.reads, {}))
-    if (auto w = st.proposals.extract(ticket); !w.empty())
-      out.add(w.mapped().reply_to, {w.mapped().ticket, ec::none, true, {}});
+    if (const auto w = take(st, ticket))
+      out.add(w->reply_to, {w->ticket, ec::none, true, {}});
 }
 
 void run_turn(self_ptr self) {
@@ -203,21 +223,22 @@ void arm_tick(self_ptr self) {
   self->delayed_send(self, std::chrono::milliseconds{std::clamp<std::int64_t>(in, 5, 1000)}, atom::tick_v);
 }
 
-std::uint64_t remember(store_state& st, const result_sink& reply_to, std::uint64_t ticket) {
-  const auto n = ++st.last_ticket;
-  if (reply_to)
-    st.proposals.emplace(n, waiting{reply_to, ticket});
-  return n;
-}
-
 void refuse_all(proposal_batch& batch, ec why) {
   results out;
   for (const auto& p : batch.proposals)
     out.add(p.reply_to, {p.ticket, why, false, {}});
 }
 
+bool has_room(const store_state& st, const proposal_batch& batch) {
+  auto bytes = st.bytes;
+  for (const auto& p : batch.proposals)
+    bytes += p.command.size();
+  return st.proposals.size() + st.merging.size() + batch.proposals.size() <= st.config.proposals_max &&
+         bytes <= st.config.proposals_bytes_max;
+}
+
 void propose(store_state& st, proposal& p) {
-  st.engine->propose(p.shard, remember(st, p.reply_to, p.ticket), std::move(p.command));
+  st.engine->propose(p.shard, remember(st, p.reply_to, p.ticket, p.command.size()), std::move(p.command));
 }
 
 /// A round costs every replica a sync and a dozen threads a wake-up, whether it has one command or a hundred.
@@ -225,12 +246,16 @@ void keep(self_ptr self, proposal& p) {
   auto& st = self->state;
   if (st.merging.empty())
     self->delayed_send(self, st.config.merge_within, atom::sweep_v);
+  st.bytes += p.command.size();
   st.merging.push_back(std::move(p));
 }
 
 void propose_kept(self_ptr self) {
-  for (auto& p : std::exchange(self->state.merging, {}))
-    propose(self->state, p);
+  auto& st = self->state;
+  for (auto& p : std::exchange(st.merging, {})) {
+    st.bytes -= p.command.size();
+    propose(st, p);
+  }
   queue_turn(self);
 }
 
@@ -252,8 +277,7 @@ wired_store_actor::behavior_type store(self_ptr self, store_config config, stora
       },
       [self](proposal_batch& batch) {
         auto& st = self->state;
-        if (!st.open ||
-            st.proposals.size() + st.merging.size() + batch.proposals.size() > st.config.proposals_max) {
+        if (!st.open || !has_room(st, batch)) {
           refuse_all(batch, ec::overloaded);
           return;
         }
@@ -340,6 +364,8 @@ wired_store_actor::behavior_type store(self_ptr self, store_config config, stora
 config_check validate(const store_config& config) {
   if (config.proposals_max < 1)
     return config_fault{"proposals_max"};
+  if (config.proposals_bytes_max < entry_bytes_max)
+    return config_fault{"proposals_bytes_max"};
   if (config.merge_within.count() < 1)
     return config_fault{"merge_within"};
   if (config.publish_reads_every.count() < 0)

@@ -4,6 +4,7 @@
 #include "cluster/machine/shard_machine.hpp"
 #include "cluster/replication/replication.hpp"
 #include "protocol/values/config_fault.hpp"
+#include "protocol/values/node_limits.hpp"
 #include "storage/environment.hpp"
 
 #include <atomic>
@@ -30,6 +31,7 @@ public:
 struct store_config {
   replication_config replication;
   std::size_t proposals_max = 16'384; ///< unanswered, of all shards; more are refused with `overloaded`
+  std::size_t proposals_bytes_max = parley::proposals_bytes_max; ///< of their commands
   /// How long proposals that can wait are kept, so that one round takes several of them.
   std::chrono::milliseconds merge_within{100};
   /// While commands are applied, reads wait at most this long for a publish that shows them what they may rely

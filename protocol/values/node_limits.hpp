@@ -20,6 +20,10 @@ static_assert(command_parts_bytes_max + body_bytes_max <= entry_bytes_max,
               "a command that is packed to its bound has to fit into an entry, or it is refused for ever");
 static_assert(body_bytes_max < command_parts_bytes_max, "a message of any size has to fit into one command");
 
+/// Of the commands that a node's store has taken and not answered, of all shards.
+inline constexpr std::size_t proposals_bytes_max = 64 << 20;
+static_assert(entry_bytes_max <= proposals_bytes_max);
+
 // --- what leaves on a link ---------------------------------------------------------------------------------
 
 /// Of one payload on a link; the link refuses a larger one, whatever is in it.

@@ -148,6 +148,35 @@ TEST_CASE_FIXTURE(fixture, "proposals that can wait count towards the bound of u
   CHECK(seen.answered == std::map<std::uint64_t, ec>{{11, ec::overloaded}, {12, ec::overloaded}});
 }
 
+TEST_CASE_FIXTURE(fixture, "proposals are bounded by their bytes too, and make room when they are answered") {
+  config.proposals_bytes_max = entry_bytes_max;
+  config.merge_within = 10min;
+  open();
+  lead();
+  const auto large = [&](std::uint64_t ticket) {
+    core::append_message m;
+    m.what.body = std::string(100'000, 'x');
+    proposal_batch batch;
+    batch.proposals.push_back(make_proposal(s0, core::format_number::newest, ticket, sink, m));
+    batch.proposals.back().can_wait = true;
+    caf::anon_send(store, std::move(batch));
+  };
+  for (std::uint64_t t = 1; t <= 3; ++t)
+    large(t);
+  REQUIRE(seen.wait_for(1));
+  {
+    std::lock_guard guard{seen.mutex};
+    CHECK(seen.answered == std::map<std::uint64_t, ec>{{3, ec::overloaded}});
+  }
+  caf::anon_send(store, atom::drain_v); // writes what waits
+  REQUIRE(seen.wait_for(3));
+  large(4);
+  caf::anon_send(store, atom::drain_v);
+  REQUIRE(seen.wait_for(4));
+  std::lock_guard guard{seen.mutex};
+  CHECK(seen.answered.at(4) == ec::none);
+}
+
 TEST_CASE_FIXTURE(fixture, "a drain also writes the proposals that were waiting") {
   config.merge_within = 10min;
   open();
