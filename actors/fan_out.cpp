@@ -22,7 +22,7 @@ struct fan_out_state {
   state_reader* reader = nullptr;
   store_actor store;
   router_actor router;
-  core::debt_ledger ledger{1, 1, 1};
+  core::debt_ledger ledger;
   std::uint64_t highest_heard = 0;
   std::uint64_t confirm_proposed = 0; ///< the highest number proposed, without what was refused
   std::uint64_t confirm_done = 0;
@@ -72,21 +72,23 @@ void arm_sweep(self_ptr self) {
 core::debt_page read_debts(fan_out_state& st, std::uint64_t from) {
   if (planted("debts-not-replayed"))
     return {};
-  return st.reader->debts(st.shard, from, st.config.debts_max - st.ledger.size());
+  return st.reader->debts(st.shard, from, st.config.ledger.debts_max - st.ledger.size());
 }
 
 /// Takes from the stored debts what the ledger has room for. Only a page that was read and is the last one
-/// proves that nothing else is owed.
+/// proves that nothing else is owed. What was committed within the last second may not be readable yet.
 void load(self_ptr self) {
   auto& st = self->state;
   const auto now = self->clock().now();
   if (now < st.load_at)
     return;
-  while (auto from = st.ledger.load_from()) {
+  while (const auto from = st.ledger.load_from()) {
+    const bool again = st.ledger.loads_again();
     auto page = read_debts(st, *from);
     st.report_reading(page.error);
     if (page.error != ec::none) {
-      st.load_backoff = std::clamp(st.load_backoff * 2, st.config.retry.min, st.config.retry.max);
+      st.load_backoff =
+          std::clamp(st.load_backoff * 2, st.config.ledger.retry.min, st.config.ledger.retry.max);
       st.load_at = now + st.load_backoff;
       return;
     }
@@ -94,7 +96,9 @@ void load(self_ptr self) {
     const auto last = page.rows.empty() ? 0 : page.rows.back().number;
     for (auto& row : page.rows)
       st.ledger.add(std::move(row), core::debt_ledger::source::stored);
-    if (page.more && last != 0)
+    if (again && st.ledger.load_from() == from)
+      return; // the next sweep finds it
+    if (again || (page.more && last != 0))
       continue;
     st.ledger.loaded(std::max(last, st.highest_heard));
     if (last < st.highest_heard)
@@ -158,8 +162,7 @@ fan_out_actor::behavior_type fan_out(self_ptr self, shard_id shard, core::format
   st.reader = reader;
   st.store = std::move(store);
   st.router = std::move(router);
-  st.ledger = core::debt_ledger{config.shards,          config.debts_max, config.parts_max,
-                                config.parts_bytes_max, config.retry,     format};
+  st.ledger = core::debt_ledger{config.ledger, format};
   self->send(self, atom::sweep_v); // begins with the debts that are stored
   st.sweeping = true;
   return {
@@ -207,14 +210,8 @@ fan_out_actor::behavior_type fan_out(self_ptr self, shard_id shard, core::format
 } // namespace
 
 config_check validate(const fan_out_config& config) {
-  if (config.shards < 1)
-    return config_fault{"shards"};
-  if (config.debts_max < 1)
-    return config_fault{"debts_max"};
-  if (config.parts_max < 1)
-    return config_fault{"parts_max"};
-  if (config.parts_bytes_max < 1)
-    return config_fault{"parts_bytes_max"};
+  if (const auto fault = validate(config.ledger))
+    return fault;
   if (config.sweep_every.count() < 1)
     return config_fault{"sweep_every"};
   if (config.answer_within <= config.sweep_every)
@@ -223,10 +220,6 @@ config_check validate(const fan_out_config& config) {
     return config_fault{"confirm_after"};
   if (config.confirm_within.count() < 0)
     return config_fault{"confirm_within"};
-  if (config.retry.min.count() < 1)
-    return config_fault{"retry.min"};
-  if (config.retry.max < config.retry.min)
-    return config_fault{"retry.max"};
   return std::nullopt;
 }
 

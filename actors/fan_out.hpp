@@ -25,18 +25,14 @@ enum class fan_out_trouble : std::uint8_t {
 };
 
 struct fan_out_config {
-  std::uint16_t shards = 64;
-  std::size_t debts_max = 4096;                          ///< in memory; the rest waits in storage
-  std::size_t parts_max = 256;                           ///< inbox appends in one command
-  std::size_t parts_bytes_max = command_parts_bytes_max; ///< of one command
+  core::ledger_config ledger; ///< its `retry` also after the stored debts could not be read
   /// To forget delivered debts costs a log entry and its syncs, and no call waits for it. After a failover
   /// the debts that are not forgotten are sent once more. So it is done when this many are delivered, …
   std::size_t confirm_after = 256;
   std::chrono::milliseconds confirm_within{5000}; ///< … or this long after the first of them
   std::chrono::milliseconds sweep_every{50};      ///< while anything is owed
   std::chrono::milliseconds answer_within{2000};  ///< then it is sent again
-  core::retry_pauses retry;             ///< after the stored debts could not be read, or a part was refused
-  fan_out_counters* counters = nullptr; ///< outlives the actor
+  fan_out_counters* counters = nullptr;           ///< outlives the actor
   /// Is called on the actor's thread, of `unread` once for each change.
   std::function<void(shard_id, fan_out_trouble, ec)> report;
 };

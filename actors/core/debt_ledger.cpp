@@ -54,6 +54,26 @@ inbox_outcome outcome_of(const outcome& what, std::size_t i, std::size_t parts, 
 
 } // namespace
 
+config_check validate(const ledger_config& config) {
+  if (config.shards < 1)
+    return config_fault{"shards"};
+  if (config.debts_max < 1)
+    return config_fault{"debts_max"};
+  if (config.bytes_max < 1)
+    return config_fault{"bytes_max"};
+  if (config.parts_max < 1)
+    return config_fault{"parts_max"};
+  if (config.parts_bytes_max < 1)
+    return config_fault{"parts_bytes_max"};
+  if (config.retry.min.count() < 1)
+    return config_fault{"retry.min"};
+  if (config.retry.max < config.retry.min)
+    return config_fault{"retry.max"};
+  if (config.probes_max < 1 || config.probes_max >= config.debts_max)
+    return config_fault{"probes_max"};
+  return std::nullopt;
+}
+
 part_verdict judge_part(ec error) {
   if (error == ec::none)
     return part_verdict::settled;
@@ -71,37 +91,171 @@ part_verdict judge_part(ec error) {
   return part_verdict::owed;
 }
 
+// --- what is in memory -------------------------------------------------------------------------------------
+
+std::uint16_t debt_ledger::shard_of(const owed& what, std::uint32_t index) const {
+  const auto at = [&](auto whose) {
+    return static_cast<std::uint16_t>(number(home_shard(whose, config_.shards)));
+  };
+  return std::visit(overloaded{
+                        [&](const owed_message& x) { return at(x.to[index].user); },
+                        [&](const owed_opening& x) { return at(x.to[index].user); },
+                        [&](const owed_receipt& x) { return at(x.to[index].user); },
+                        [&](const owed_watermark& x) { return at(x.mark.conversation); },
+                        [&](const owed_copies& x) { return at(x.who.conversation); },
+                    },
+                    what);
+}
+
 bool debt_ledger::add(incurred debt_in, source from) {
-  const bool follows = debts_.empty() ? debt_in.number > last_ : debt_in.number == last_ + 1;
-  const bool next =
-      from == source::stored ? follows : !behind_ && (last_ == 0 || debt_in.number == last_ + 1);
-  if (!next || debts_.size() >= debts_max_) {
+  if (from == source::stored && debt_in.number <= last_)
+    return add_again(std::move(debt_in));
+  const bool next = from == source::stored ? debt_in.number > last_
+                                           : !behind_ && (last_ == 0 || debt_in.number == last_ + 1);
+  if (!next || full()) {
     behind_ = behind_ || debt_in.number > last_;
     return false;
   }
-  if (debts_.empty())
-    confirmed_ = debt_in.number - 1;
   if (last_ == 0)
-    begun_ = confirmed_;
+    begun_ = debt_in.number - 1;
   last_ = debt_in.number;
-  debt d{std::move(debt_in), {}, 0};
+  debt d;
+  d.it = std::move(debt_in);
   if (const auto* to = inboxes_of(d.it.what)) {
     for (const auto& t : *to)
       d.targets.push_back({progress::unsent, t.prev, false});
   } else {
     d.targets.push_back({});
   }
-  d.open = d.targets.size();
-  unsent_ += d.open;
-  debts_.push_back(std::move(d));
-  drop_settled();
+  for (std::uint32_t i = 0; i < d.targets.size(); ++i)
+    if (const auto s = stalled_.find(shard_of(d.it.what, i)); s != stalled_.end()) {
+      d.targets[i].at = progress::stored; // behind what is stored for this shard already
+      s->second.upto = last_;
+    }
+  insert(std::move(d));
+  note_confirmed();
   return true;
 }
 
+void debt_ledger::insert(debt d) {
+  d.open = static_cast<std::size_t>(std::count_if(d.targets.begin(), d.targets.end(),
+                                                  [](const target& t) { return t.at == progress::unsent; }));
+  if (d.open == 0)
+    return;
+  constexpr std::size_t fixed = 256; // of a debt without its body
+  d.bytes = fixed + d.targets.size() * sizeof(target) + (d.it.full ? d.it.full->body.size() : 0);
+  bytes_ += d.bytes;
+  unsent_ += d.open;
+  debts_.emplace(d.it.number, std::move(d));
+}
+
+/// A debt that was added before, for shards that confirm again.
+bool debt_ledger::add_again(incurred debt_in) {
+  const auto n = debt_in.number;
+  const auto is_back = [&](std::uint32_t index) {
+    const auto s = stalled_.find(shard_of(debt_in.what, index));
+    return s != stalled_.end() && s->second.recovers && s->second.from <= n && n <= s->second.upto;
+  };
+  auto* known = find(n);
+  if (!known && full())
+    return false;
+  const auto* to = inboxes_of(debt_in.what);
+  const auto targets = static_cast<std::uint32_t>(to ? to->size() : 1);
+  if (known) {
+    for (std::uint32_t i = 0; i < targets; ++i)
+      if (known->targets[i].at == progress::stored && is_back(i)) {
+        known->targets[i].at = progress::unsent;
+        ++known->open;
+        ++unsent_;
+      }
+  } else {
+    debt d;
+    for (std::uint32_t i = 0; i < targets; ++i) {
+      const auto s = stalled_.find(shard_of(debt_in.what, i));
+      const bool elsewhere = s == stalled_.end() || n < s->second.from || n > s->second.upto;
+      d.targets.push_back({elsewhere    ? progress::done
+                           : is_back(i) ? progress::unsent
+                                        : progress::stored,
+                           to ? (*to)[i].prev : seq_no{}, false});
+    }
+    d.it = std::move(debt_in);
+    insert(std::move(d));
+  }
+  for (auto s = stalled_.begin(); s != stalled_.end();) {
+    auto& it = s->second;
+    if (it.recovers && it.from <= n)
+      it.from = n + 1;
+    s = it.from > it.upto ? stalled_.erase(s) : std::next(s);
+  }
+  note_confirmed();
+  return true;
+}
+
+/// If there is no room and the oldest debts wait for shards that do not confirm, these are stalled.
+void debt_ledger::relieve(time_point now) {
+  if (!full())
+    return;
+  std::set<std::uint16_t> silent;
+  for (const auto& [n, d] : debts_) {
+    if (!d.sent_at || now - *d.sent_at < config_.stalled_after)
+      break;
+    for (std::uint32_t i = 0; i < d.targets.size(); ++i)
+      if (d.targets[i].at != progress::done && d.targets[i].at != progress::stored)
+        silent.insert(shard_of(d.it.what, i));
+  }
+  for (const auto shard : silent)
+    stall(shard);
+  note_confirmed();
+}
+
+void debt_ledger::stall(std::uint16_t shard) {
+  stalled range;
+  std::set<std::pair<std::uint64_t, std::uint64_t>> probed; // streams: a stream that is stuck keeps one probe
+  for (auto i = debts_.begin(); i != debts_.end();) {
+    auto& [n, d] = *i;
+    for (std::uint32_t index = 0; index < d.targets.size(); ++index) {
+      auto& t = d.targets[index];
+      if (t.at == progress::done || t.at == progress::stored || shard_of(d.it.what, index) != shard)
+        continue;
+      const auto* to = inboxes_of(d.it.what);
+      const auto stream = to ? std::pair{number((*to)[index].user), std::uint64_t{0}} : std::pair{n, n};
+      if (probed.contains(stream) ? false : probed.size() < config_.probes_max) {
+        probed.insert(stream);
+        continue;
+      }
+      if (t.at == progress::unsent)
+        --unsent_;
+      t.at = progress::stored;
+      --d.open;
+      range.from = std::min(range.from, n);
+      range.upto = n;
+    }
+    if (d.open != 0) {
+      ++i;
+      continue;
+    }
+    bytes_ -= d.bytes;
+    repaired_.erase(n);
+    i = debts_.erase(i);
+  }
+  if (range.upto == 0)
+    return; // all that is left are probes
+  auto& s = stalled_[shard];
+  s.from = std::min(s.from, range.from);
+  s.upto = std::max(s.upto, range.upto);
+  s.recovers = false;
+}
+
 std::optional<std::uint64_t> debt_ledger::load_from() const {
-  if (!behind_ || debts_.size() >= debts_max_)
+  if (full())
     return std::nullopt;
-  return last_ + 1;
+  if (behind_)
+    return last_ + 1;
+  auto from = UINT64_MAX;
+  for (const auto& [shard, s] : stalled_)
+    if (s.recovers)
+      from = std::min(from, s.from);
+  return from == UINT64_MAX ? std::nullopt : std::optional{from};
 }
 
 void debt_ledger::loaded(std::uint64_t highest) {
@@ -109,10 +263,11 @@ void debt_ledger::loaded(std::uint64_t highest) {
 }
 
 debt_ledger::debt* debt_ledger::find(std::uint64_t n) {
-  if (debts_.empty() || n < debts_.front().it.number || n > debts_.back().it.number)
-    return nullptr;
-  return &debts_[n - debts_.front().it.number];
+  const auto i = debts_.find(n);
+  return i == debts_.end() ? nullptr : &i->second;
 }
+
+// --- what is sent ------------------------------------------------------------------------------------------
 
 inbox_append debt_ledger::part(const debt& d, const owed_message& m, std::uint32_t index) const {
   const auto& to = m.to[index];
@@ -151,6 +306,7 @@ debt_ledger::share debt_ledger::share_of(const debt& d, std::uint32_t index) con
 std::vector<debt_ledger::call_out> debt_ledger::send(time_point now) {
   std::vector<call_out> out;
   wake(now);
+  relieve(now);
   if (unsent_ == 0)
     return out;
   struct open_batch {
@@ -169,23 +325,22 @@ std::vector<debt_ledger::call_out> debt_ledger::send(time_point now) {
     out.push_back(
         {last_call_, make_propose(shard_id{shard}, format_, command{std::exchange(command_of, {})})});
   };
-  const auto at = [&](auto whose) { return static_cast<std::uint16_t>(number(home_shard(whose, shards_))); };
-  for (auto& d : debts_) {
-    if (d.open == 0)
-      continue;
+  for (auto& [n, d] : debts_) {
+    if (!d.sent_at)
+      d.sent_at = now;
     for (std::uint32_t i = 0; i < d.targets.size(); ++i) {
       auto& t = d.targets[i];
       if (t.at != progress::unsent)
         continue;
       t.at = progress::sent;
-      const ref who{d.it.number, i};
+      const ref who{n, i};
+      const auto shard = shard_of(d.it.what, i);
+      auto& b = batches[shard];
       std::visit(overloaded{
                      [&](inbox_append&& part) {
-                       const auto shard = at(part.user);
                        const auto bytes = weight(part);
-                       auto& b = batches[shard];
-                       if (b.append_bytes + bytes > parts_bytes_max_ ||
-                           b.appends.parts.size() >= parts_max_) {
+                       if (b.append_bytes + bytes > config_.parts_bytes_max ||
+                           b.appends.parts.size() >= config_.parts_max) {
                          close(shard, b.appends, b.append_refs);
                          b.append_bytes = 0;
                        }
@@ -194,12 +349,10 @@ std::vector<debt_ledger::call_out> debt_ledger::send(time_point now) {
                        b.append_bytes += bytes;
                      },
                      [&](watermark&& mark) {
-                       auto& b = batches[at(mark.conversation)];
                        b.marks.marks.push_back(mark);
                        b.mark_refs.refs.push_back(who);
                      },
                      [&](member_ref&& member) {
-                       auto& b = batches[at(member.conversation)];
                        b.copies.of.push_back(member);
                        b.copies_refs.refs.push_back(who);
                      },
@@ -223,7 +376,13 @@ void debt_ledger::settle(const ref& r) {
   if (d->targets[r.target].at == progress::unsent)
     --unsent_;
   d->targets[r.target].at = progress::done;
-  --d->open;
+  if (const auto s = stalled_.find(shard_of(d->it.what, r.target)); s != stalled_.end())
+    s->second.recovers = true;
+  if (--d->open != 0)
+    return;
+  bytes_ -= d->bytes;
+  repaired_.erase(r.debt);
+  debts_.erase(r.debt);
 }
 
 void debt_ledger::reopen(const ref& r) {
@@ -240,7 +399,8 @@ std::chrono::milliseconds debt_ledger::postpone(const ref& r, time_point now) {
     return {};
   auto& t = d->targets[r.target];
   constexpr std::uint8_t doublings_max = 16;
-  const auto pause = std::min<std::chrono::milliseconds>(retry_.min * (1 << t.waits), retry_.max);
+  const auto pause =
+      std::min<std::chrono::milliseconds>(config_.retry.min * (1 << t.waits), config_.retry.max);
   t.waits = std::min<std::uint8_t>(t.waits + 1, doublings_max);
   t.at = progress::waiting;
   later_.emplace(now + pause, r);
@@ -311,13 +471,13 @@ debt_ledger::refusals debt_ledger::answered(std::uint64_t call, ec error, const 
           d->it.what);
       if (further)
         reopen(refs[i]);
-      else if (postpone(refs[i], now) >= retry_.max) // not a step of paying any more
+      else if (postpone(refs[i], now) >= config_.retry.max) // not a step of paying any more
         refused = {refused.count + 1, ec::gap};
       break;
     }
     }
   }
-  drop_settled();
+  note_confirmed();
   return refused;
 }
 
@@ -366,12 +526,12 @@ void debt_ledger::expire(time_point deadline) {
   }
 }
 
-void debt_ledger::drop_settled() {
-  while (!debts_.empty() && debts_.front().open == 0) {
-    confirmed_ = debts_.front().it.number;
-    repaired_.erase(confirmed_);
-    debts_.pop_front();
-  }
+/// What is neither in memory nor left to storage is with those it concerns.
+void debt_ledger::note_confirmed() {
+  auto first = debts_.empty() ? last_ + 1 : debts_.begin()->first;
+  for (const auto& [shard, s] : stalled_)
+    first = std::min(first, s.from);
+  confirmed_ = std::max(confirmed_, first - 1);
 }
 
 } // namespace parley::core

@@ -1,11 +1,12 @@
 #pragma once
 #include "actors/core/calls.hpp"
+#include "protocol/values/config_fault.hpp"
 #include "protocol/values/node_limits.hpp"
 
 #include <chrono>
-#include <deque>
 #include <functional>
 #include <map>
+#include <set>
 #include <unordered_map>
 
 namespace parley::core {
@@ -27,33 +28,51 @@ struct retry_pauses {
   std::chrono::milliseconds max{2000};
 };
 
+struct ledger_config {
+  std::uint16_t shards = 64;
+  std::size_t debts_max = 4096;                          ///< in memory; the rest waits in storage
+  std::size_t bytes_max = 8 << 20;                       ///< of them and their bodies
+  std::size_t parts_max = 256;                           ///< of one command
+  std::size_t parts_bytes_max = command_parts_bytes_max; ///< of one command; a larger part travels alone
+  retry_pauses retry;
+  /// A shard that leaves a part unconfirmed for this long is stalled, as soon as the ledger has no room: what
+  /// is meant for it goes back to storage, but for the first part of each of `probes_max` streams.
+  std::chrono::milliseconds stalled_after{2000};
+  std::size_t probes_max = 64;
+};
+config_check validate(const ledger_config& config);
+
 /// What a shard owes to others, who has it already, and what to send next.
 ///
-/// Owns:   the debts in memory, in the order of their numbers; which of their targets are under way or done.
+/// A shard that does not confirm must not hold up what is meant for others. If the ledger has no room and its
+/// oldest debts wait for such a shard, this one is *stalled*: its share of all debts is left to storage, where
+/// the rows are, and only probes stay. When it confirms a probe, its share is read again, oldest first.
+///
+/// Owns:   the debts in memory, by their numbers; which of their targets are under way, done or left to storage.
 /// Thread: its owner's. Time is an argument.
-/// Holds:  a debt leaves only when all its targets confirmed it and every debt before it left; sending twice
-///         is harmless, since an inbox ignores what it covers and watermarks only rise. What was refused
-///         waits before it is sent again, each time longer: an attempt costs the other shard a log entry.
+/// Holds:  `confirmed` passes a debt only when all its targets confirmed it; sending twice is harmless, since
+///         an inbox ignores what it covers and watermarks only rise. What was refused waits before it is sent
+///         again, each time longer: an attempt costs the other shard a log entry. What one shard is sent
+///         keeps the order of the debts' numbers.
 class debt_ledger {
 public:
   using time_point = std::chrono::steady_clock::time_point;
   /// Messages (after, upto] of a conversation, from the shard's log.
   using history = std::function<std::vector<message>(conversation_id, seq_no after, seq_no upto)>;
 
-  /// `parts_max` and `parts_bytes_max` bound one command to a shard. A larger part travels alone. `format` is
-  /// the one of the shard that owes.
-  debt_ledger(std::uint16_t shards, std::size_t debts_max, std::size_t parts_max,
-              std::size_t parts_bytes_max = command_parts_bytes_max, retry_pauses retry = {},
-              format_number format = format_number::oldest)
-      : shards_{shards}, debts_max_{debts_max}, parts_max_{parts_max},
-        parts_bytes_max_{parts_bytes_max}, retry_{retry}, format_{format} {}
+  /// `format` is the one of the shard that owes.
+  explicit debt_ledger(ledger_config config = {}, format_number format = format_number::oldest)
+      : config_{config}, format_{format} {}
 
   enum class source { live, stored };
   /// Takes a debt if it is the next one and there is room; otherwise it has to be loaded from storage
   /// later. Nothing live is taken before the stored debts were read once: older debts may wait there.
   bool add(incurred debt, source from);
-  /// The number to load from, if storage may hold more than was added.
+  /// The number to load from, if storage may hold more than was added, or holds what was left to it. Add what
+  /// is stored from there on, in order.
   std::optional<std::uint64_t> load_from() const;
+  /// What is stored from `load_from` on was added before: it is loaded again for shards that were stalled.
+  bool loads_again() const { return !behind_; }
   /// The stored debts were read; `highest` is the newest debt known to exist (0: none), read or not.
   void loaded(std::uint64_t highest);
 
@@ -80,11 +99,17 @@ public:
   std::uint64_t confirmed() const { return confirmed_; }
   /// The number before the first debt that was ever added: nothing up to it is stored.
   std::uint64_t begun() const { return begun_; }
-  bool idle() const { return debts_.empty() && !behind_; }
+  bool idle() const { return debts_.empty() && !behind_ && stalled_.empty(); }
   std::size_t size() const { return debts_.size(); }
 
 private:
-  enum class progress : std::uint8_t { unsent, sent, waiting, done };
+  enum class progress : std::uint8_t {
+    unsent,
+    sent,
+    waiting,
+    stored, ///< its shard is stalled: it is loaded again later
+    done
+  };
   struct target {
     progress at = progress::unsent;
     seq_no prev{};          ///< of an inbox append; lowered when the inbox turned out to hold less
@@ -95,7 +120,14 @@ private:
   struct debt {
     incurred it;
     std::vector<target> targets;
-    std::size_t open = 0;
+    std::size_t open = 0; ///< targets that are neither done nor stored
+    std::size_t bytes = 0;
+    std::optional<time_point> sent_at; ///< first
+  };
+  /// Of a shard's share, storage has what concerns it in the debts numbered [from, upto].
+  struct stalled {
+    std::uint64_t from = UINT64_MAX, upto = 0;
+    bool recovers = false; ///< it confirms again
   };
   struct ref {
     std::uint64_t debt = 0;
@@ -117,20 +149,24 @@ private:
   /// The inbox has the stream up to `covered` only: sends what follows from the log, as far as that reaches.
   /// False if the log has nothing that follows, or only what was sent before in vain.
   bool repair(debt& d, const owed_message& m, std::uint32_t index, seq_no covered, const history& log);
+  std::uint16_t shard_of(const owed& what, std::uint32_t index) const;
+  bool full() const { return debts_.size() >= config_.debts_max || bytes_ >= config_.bytes_max; }
+  void insert(debt d);
+  bool add_again(incurred debt);
+  void relieve(time_point now);
+  void stall(std::uint16_t shard);
   void settle(const ref& r);
   void reopen(const ref& r);
   /// Returns how long it waits.
   std::chrono::milliseconds postpone(const ref& r, time_point now);
   void wake(time_point now);
-  void drop_settled();
+  void note_confirmed();
 
-  std::uint16_t shards_;
-  std::size_t debts_max_;
-  std::size_t parts_max_;
-  std::size_t parts_bytes_max_;
-  retry_pauses retry_;
+  ledger_config config_;
   format_number format_;
-  std::deque<debt> debts_; ///< consecutive numbers
+  std::map<std::uint64_t, debt> debts_; ///< those with open targets
+  std::size_t bytes_ = 0;               ///< of `debts_`
+  std::map<std::uint16_t, stalled> stalled_;
   std::uint64_t last_ = 0; ///< highest number added
   std::uint64_t confirmed_ = 0;
   std::uint64_t begun_ = 0;

@@ -26,7 +26,7 @@ shard_config shard_settings(const node_config& c, const founding& f) {
   s.resident.code_valid = c.code_life;
   s.resident.conversation_burst_max = c.conversation_sends_burst;
   s.resident.conversation_refill_every = settings::interval(c.conversation_sends_per_second);
-  s.fan_out.shards = f.shards;
+  s.fan_out.ledger.shards = f.shards;
   return s;
 }
 

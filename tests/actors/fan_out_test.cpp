@@ -187,7 +187,8 @@ TEST_CASE_FIXTURE(fixture,
 TEST_CASE_FIXTURE(fixture, "more debts than memory can hold are all delivered") {
   for (std::uint64_t n = 1; n <= 50; ++n)
     reader.owed.push_back(owed_text(n));
-  config.debts_max = 8;
+  config.ledger.debts_max = 8;
+  config.ledger.probes_max = 2;
   lead();
   std::size_t delivered = 0;
   for (int i = 0; i < 10; ++i) {
@@ -201,7 +202,8 @@ TEST_CASE_FIXTURE(fixture, "more debts than memory can hold are all delivered") 
 
 TEST_CASE_FIXTURE(
     fixture, "when the memory for debts is full, new ones are left in storage and read when there is room") {
-  config.debts_max = 4;
+  config.ledger.debts_max = 4;
+  config.ledger.probes_max = 2;
   lead();
   for (std::uint64_t n = 1; n <= 10; ++n)
     reader.owed.push_back(owed_text(n));

@@ -1,6 +1,9 @@
 #include "actors/core/debt_ledger.hpp"
 
+#include <algorithm>
 #include <doctest/doctest.h>
+#include <map>
+#include <set>
 
 using namespace parley;
 using namespace parley::core;
@@ -23,8 +26,16 @@ incurred owed_text(std::uint64_t number, std::uint64_t seq, user_id to = user_id
 outcome outcomes(std::vector<inbox_outcome> parts) {
   return inbox_outcomes{std::move(parts)};
 }
+ledger_config small(std::size_t debts_max) {
+  ledger_config c;
+  c.shards = 4;
+  c.debts_max = debts_max;
+  c.parts_max = 100;
+  c.probes_max = 2;
+  return c;
+}
 debt_ledger ready_ledger(std::size_t debts_max = 100) {
-  debt_ledger l{4, debts_max, 100};
+  debt_ledger l{small(debts_max)};
   l.loaded(0); // the stored debts were read: there are none
   return l;
 }
@@ -40,7 +51,7 @@ append_inbox appends(const debt_ledger::call_out& c) {
 
 TEST_CASE(
     "a new debt is not accepted before the stored debts were read, because older ones may be among them") {
-  debt_ledger l{4, 100, 100};
+  debt_ledger l{small(100)};
   CHECK_FALSE(l.add(owed_text(7, 7), debt_ledger::source::live));
   REQUIRE(l.load_from());
   CHECK(l.add(owed_text(6, 6), debt_ledger::source::stored));
@@ -310,7 +321,9 @@ TEST_CASE("a device's progress is sent to its conversation's shard") {
 }
 
 TEST_CASE("a command to a shard is bounded by its bytes: large messages share it only as far as they fit") {
-  debt_ledger l{4, 100, 100, 10'000};
+  auto config = small(100);
+  config.parts_bytes_max = 10'000;
+  debt_ledger l{config};
   l.loaded(0);
   for (std::uint64_t n = 1; n <= 6; ++n) {
     auto d = owed_text(n, n);
@@ -326,4 +339,187 @@ TEST_CASE("a command to a shard is bounded by its bytes: large messages share it
       CHECK(p.upto == seq_no{++seq});
   }
   CHECK(parts == std::vector<std::size_t>{2, 1, 1, 2});
+}
+
+// --- shards that do not confirm ----------------------------------------------------------------------------
+
+namespace {
+
+user_id someone_in(std::uint16_t shard, std::uint64_t nth = 0) {
+  for (std::uint64_t u = 1;; ++u)
+    if (number(home_shard(user_id{u}, 4)) == shard && nth-- == 0)
+      return user_id{u};
+}
+
+/// A shard's debts as they are stored: all that are not confirmed. One target shard is dead.
+struct stalling {
+  static constexpr std::size_t debts_max = 50;
+  std::map<std::uint64_t, incurred> rows;
+  std::map<std::uint16_t, std::vector<seq_no>> taken; ///< by target shard, in the order of arrival
+  std::optional<std::uint16_t> dead = 0;
+  debt_ledger l = ready_ledger(debts_max);
+  debt_ledger::time_point now = t0;
+  std::uint64_t last = 0;
+  std::size_t highest_size = 0;
+
+  void incur(user_id to) {
+    ++last;
+    rows.emplace(last, owed_text(last, last, to));
+    l.add(owed_text(last, last, to), debt_ledger::source::live);
+  }
+  void incur(user_id one, user_id other) {
+    ++last;
+    const incurred d{
+        shard_id{0}, last,
+        owed_message{room, seq_no{last}, {{one, 1, seq_no{last - 1}}, {other, 1, seq_no{last - 1}}}},
+        text(last)};
+    rows.emplace(last, d);
+    l.add(d, debt_ledger::source::live);
+  }
+  /// As the fan-out does it: loads what there is room for, sends, and takes the answers of those who live.
+  void turn(std::chrono::milliseconds later = 500ms) {
+    now += later;
+    l.expire(now - 1s);
+    while (const auto from = l.load_from()) {
+      const bool again = l.loads_again();
+      std::uint64_t highest = 0;
+      for (auto i = rows.lower_bound(*from); i != rows.end() && highest < *from + 20; ++i) {
+        highest = i->first;
+        l.add(i->second, debt_ledger::source::stored);
+      }
+      if (again && l.load_from() == from)
+        break;
+      if (!again) {
+        l.loaded(last);
+        if (highest < last)
+          break;
+      }
+    }
+    highest_size = std::max(highest_size, l.size());
+    for (const auto& c : l.send(now)) {
+      const auto shard = static_cast<std::uint16_t>(number(c.what.shard));
+      if (dead == shard)
+        continue;
+      std::vector<inbox_outcome> outcomes_of;
+      for (const auto& p : appends(c).parts) {
+        taken[shard].push_back(p.upto);
+        outcomes_of.push_back({});
+      }
+      l.answered(c.number, ec::none, outcomes(std::move(outcomes_of)), now, no_log);
+    }
+    rows.erase(rows.begin(), rows.upper_bound(l.confirmed()));
+  }
+};
+
+bool rises(const std::vector<seq_no>& seqs) {
+  return std::is_sorted(seqs.begin(), seqs.end());
+}
+
+} // namespace
+
+TEST_CASE("a shard that does not confirm delays nothing that is meant for others") {
+  stalling s;
+  for (int i = 0; i < 1000; ++i) {
+    s.incur(someone_in(0, i % 3));
+    s.incur(someone_in(1));
+    s.turn();
+  }
+  CHECK(s.taken[1].size() == 1000);
+  CHECK(rises(s.taken[1]));
+  CHECK(s.taken[0].empty());
+  CHECK(s.highest_size <= stalling::debts_max);
+  CHECK(s.l.confirmed() == 0); // the first debt is owed
+  CHECK(s.rows.size() == 2000);
+}
+
+TEST_CASE("a shard that confirms again gets all that was left to storage, once and in order") {
+  stalling s;
+  for (int i = 0; i < 300; ++i) {
+    s.incur(someone_in(0, i % 3));
+    s.incur(someone_in(2));
+    s.turn();
+  }
+  s.dead.reset();
+  for (int i = 0; i < 100; ++i) {
+    s.incur(someone_in(0, i % 3)); // they must not overtake
+    s.turn();
+  }
+  for (int i = 0; i < 100 && !s.l.idle(); ++i)
+    s.turn();
+  CHECK(s.l.idle());
+  CHECK(s.l.confirmed() == s.last);
+  CHECK(s.rows.empty());
+  std::map<seq_no, int> times;
+  for (const auto seq : s.taken[0])
+    ++times[seq];
+  CHECK(times.size() == 400);
+  CHECK(s.highest_size <= stalling::debts_max);
+  for (std::uint64_t user = 0; user < 3; ++user) { // each stream in order; a repeat is ignored by its inbox
+    std::vector<seq_no> first_times;
+    for (const auto seq : s.taken[0])
+      if (const auto n = number(seq);
+          (n <= 600 ? (n - 1) / 2 : n - 601) % 3 == user &&
+          std::find(first_times.begin(), first_times.end(), seq) == first_times.end())
+        first_times.push_back(seq);
+    CHECK(rises(first_times));
+  }
+}
+
+TEST_CASE("a debt to a shard that lives and to one that does not is confirmed when both have it") {
+  stalling s;
+  for (int i = 0; i < 200; ++i) {
+    s.incur(someone_in(0), someone_in(3));
+    s.turn();
+  }
+  CHECK(s.taken[3].size() == 200);
+  CHECK(s.l.confirmed() == 0);
+  s.dead.reset();
+  for (int i = 0; i < 100 && !s.l.idle(); ++i)
+    s.turn();
+  CHECK(s.l.confirmed() == 200);
+  CHECK(std::set<seq_no>(s.taken[0].begin(), s.taken[0].end()).size() == 200);
+}
+
+TEST_CASE("two shards may stall, and the one that comes back does not wait for the other") {
+  stalling s;
+  for (int i = 0; i < 100; ++i) {
+    s.incur(someone_in(0));
+    s.incur(someone_in(1));
+    s.turn();
+  }
+  CHECK(s.taken[1].size() == 100);
+  s.dead = 1; // 0 lives again
+  for (int i = 0; i < 200; ++i) {
+    s.incur(someone_in(0));
+    s.incur(someone_in(1));
+    s.turn();
+  }
+  CHECK(std::set<seq_no>(s.taken[0].begin(), s.taken[0].end()).size() >= 290);
+  CHECK(s.taken[1].size() == 100);
+  s.dead.reset();
+  for (int i = 0; i < 100 && !s.l.idle(); ++i)
+    s.turn();
+  CHECK(s.l.idle());
+  CHECK(std::set<seq_no>(s.taken[1].begin(), s.taken[1].end()).size() == 300);
+}
+
+TEST_CASE("the bodies in memory are bounded by bytes") {
+  auto config = small(1000);
+  config.bytes_max = 100'000;
+  debt_ledger l{config};
+  l.loaded(0);
+  std::uint64_t n = 0;
+  do {
+    ++n;
+    auto d = owed_text(n, n);
+    d.full->body = std::string(10'000, 'x');
+    if (!l.add(std::move(d), debt_ledger::source::live))
+      break;
+  } while (n < 1000);
+  CHECK(n < 12);
+  CHECK_FALSE(l.load_from());
+  const auto calls = l.send(t0);
+  for (const auto& c : calls)
+    l.answered(c.number, ec::none, outcomes(std::vector<inbox_outcome>(appends(c).parts.size())), t0, no_log);
+  CHECK(l.load_from() == n);
 }

@@ -12,7 +12,7 @@ using test::machine_fixture;
 namespace {
 
 struct fixture : machine_fixture {
-  core::debt_ledger ledger{1, 10'000, 100};
+  core::debt_ledger ledger{{.shards = 1, .debts_max = 10'000, .parts_max = 100}};
   std::uint64_t read_upto = 0;
   std::uint64_t counter = 0;
   std::size_t log_rows_max = 100;
