@@ -35,6 +35,9 @@ std::optional<std::vector<member>> reconfigure(const reconfiguration_facts& f) {
     if (!is_member && n.disk != disk_id::none && reachable(n.id))
       next.push_back({n.id, n.disk});
   }
+  // Of an even number of members no more may fail than of one less, and one more can: it grows in odd steps.
+  if (next.size() > before && next.size() % 2 == 0 && next.size() < f.replicas)
+    next.pop_back();
   if (next.size() == before)
     return std::nullopt;
   std::sort(next.begin(), next.end());

@@ -2,8 +2,9 @@
 // Which members a shard should continue with. Its leader decides this from facts, one change at a time.
 //
 // A node that lost its disk returns with another one, and the vote of the old disk is lost: a seal replaces
-// the old disk by the new one. A shard with fewer members than it should have gets nodes that joined since.
-// Nothing else changes: a node that cannot be reached keeps its place.
+// the old disk by the new one. A shard with fewer members than it should have gets nodes that joined since, but
+// never an even number of members on the way: two stop when either fails, so one is better until there are
+// three. Nothing else changes: a node that cannot be reached keeps its place.
 //
 // Thread: any. A pure function: nodes with the same facts decide the same.
 #include "actors/core/commands.hpp"

@@ -56,15 +56,35 @@ TEST_CASE("lost disks are replaced one at a time") {
   CHECK(reconfigure(f) == std::vector{at(1, 11), at(2, 99), at(3, 98)});
 }
 
-TEST_CASE("a shard of one replica grows to three when two nodes have joined, and to two if only one can be "
-          "reached") {
+TEST_CASE("a shard of one replica grows to three when two nodes have joined, and stays alone until then") {
   auto f = whole();
   f.members = {at(1, 11)};
   CHECK(reconfigure(f) == std::vector{at(1, 11), at(2, 22), at(3, 33)});
   f.reachable = {node_id{3}};
-  CHECK(reconfigure(f) == std::vector{at(1, 11), at(3, 33)});
-  f.reachable.clear();
+  CHECK_FALSE(reconfigure(f)); // two would stop when either of them fails
+  f.reachable = {node_id{2}, node_id{3}};
+  f.nodes.pop_back();
   CHECK_FALSE(reconfigure(f));
+}
+
+TEST_CASE("a shard of three replicas grows to five at once, never to four, unless four are wanted") {
+  auto f = whole();
+  f.replicas = 5;
+  f.nodes.push_back(node(4, 44));
+  f.reachable.insert(node_id{4});
+  CHECK_FALSE(reconfigure(f));
+  f.nodes.push_back(node(5, 55));
+  f.reachable.insert(node_id{5});
+  REQUIRE(reconfigure(f));
+  CHECK(reconfigure(f)->size() == 5);
+  f.replicas = 4;
+  CHECK(reconfigure(f)->size() == 4);
+}
+
+TEST_CASE("a shard of two replicas, as a list of two seeds makes it, grows to three") {
+  auto f = whole();
+  f.members = {at(1, 11), at(3, 33)};
+  CHECK(reconfigure(f) == std::vector{at(1, 11), at(2, 22), at(3, 33)});
 }
 
 TEST_CASE("a shard does not grow beyond the replicas wanted, and new replicas spread over the nodes") {
