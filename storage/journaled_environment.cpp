@@ -68,10 +68,11 @@ private:
   const bool aborts_; ///< on failure, as the tables do
 
   // Used by the writer only.
-  std::unique_ptr<write_txn> open_; ///< LMDB's, since the last publish
-  journal_record pending_;          ///< committed, but not synced; then the open turn's rows
-  std::size_t turn_began_at_ = 0;   ///< in it
-  std::uint64_t rows_ = 0;          ///< in `open_`
+  std::unique_ptr<write_txn> open_;   ///< LMDB's, since the last publish
+  journal_record pending_;            ///< committed, but not synced; then the open turn's rows
+  std::size_t turn_began_at_ = 0;     ///< in it
+  std::uint64_t rows_ = 0;            ///< in `open_`
+  std::uint64_t turn_began_with_ = 0; ///< of `rows_`
   std::uint64_t published_sequence_ = 0;
   steady::time_point due_{};
   bool in_turn_ = false;
@@ -203,6 +204,7 @@ std::unique_ptr<write_txn> journaled_environment::impl::begin_write() {
   assert(writer_.load() == std::this_thread::get_id());
   in_turn_ = true;
   turn_began_at_ = pending_.bytes().size();
+  turn_began_with_ = rows_;
   return std::make_unique<turn>(*this);
 }
 
@@ -267,14 +269,11 @@ void journaled_environment::impl::abandon() {
   bytes.resize(turn_began_at_);
   open_.reset();
   open_ = tables->begin_write();
-  rows_ = 0;
-  const auto count = [&](std::string_view payload) {
-    rows_ += payload.size() / 16; // more than there are, so that a publish comes rather too early
-    return redo(*open_, payload);
-  };
+  rows_ = turn_began_with_; // were it 0 with rows in `open_`, the next publish would drop them
+  const auto repeat = [&](std::string_view payload) { return redo(*open_, payload); };
   const journal_mark from{file_.last().salt, published_sequence_};
-  const auto last = file_.read(from, count);
-  if (!last || *last != file_.last().sequence || count(pending_.payload()) != record_fault::none)
+  const auto last = file_.read(from, repeat);
+  if (!last || *last != file_.last().sequence || repeat(pending_.payload()) != record_fault::none)
     failed_ = stop("read back the journal", EIO) != ec::none;
 }
 

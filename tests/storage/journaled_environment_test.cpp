@@ -303,6 +303,29 @@ TEST_CASE("a transaction that is given up leaves the commits before it as they w
   CHECK(rows(*env) == expected);
 }
 
+TEST_CASE("a commit of one short row outlives a transaction that is given up, and the publish after it") {
+  scratch_directory dir, image;
+  auto env = open_journaled(dir.path());
+  put_row(*env, "a", "1");
+  put_row(*env, "b", "2");
+  REQUIRE(env->publish(environment::publishing::now) == ec::none);
+  {
+    auto txn = env->begin_write();
+    txn->erase(table::state, "a"); // the shortest operation there is
+    REQUIRE(txn->commit() == ec::none);
+  }
+  {
+    auto txn = env->begin_write();
+    txn->put(table::state, "b", "wrong");
+  }
+  REQUIRE(env->publish(environment::publishing::now) == ec::none);
+  put_row(*env, "c", "3");
+  const std::map<std::string, std::string> expected{{"b", "2"}, {"c", "3"}};
+  copy_disk(dir, image);
+  CHECK(rows(*env) == expected);
+  CHECK(rows(*open_journaled(image.path())) == expected);
+}
+
 TEST_CASE("the writer's own reader sees what it committed") {
   scratch_directory dir;
   auto env = open_journaled(dir.path());
