@@ -37,10 +37,6 @@ std::uint64_t whole_blocks(std::uint64_t n) {
   return (n + journal::block_bytes - 1) / journal::block_bytes * journal::block_bytes;
 }
 
-std::string path_in(const std::string& directory) {
-  return directory + "/store.journal";
-}
-
 tl::unexpected<disk_fault> objection(ec code, const char* doing, const std::string& path, int error) {
   std::string what = std::string{"cannot "} + doing + " " + path + ": " + std::strerror(error);
   if (error == EACCES || error == EPERM)
@@ -53,14 +49,6 @@ tl::unexpected<disk_fault> damaged(const std::string& path, const char* how) {
       ". Move the data directory away and start this node with an empty one; other replicas, if "
       "there are any, fill it";
   return tl::make_unexpected(disk_fault{ec::corrupt, path + ": " + how + advice});
-}
-
-disk_fault other_version(const std::string& path) {
-  constexpr auto what =
-      ": the journal was written by another version of parleyd, and it may hold what was acknowledged last, "
-      "so this version has not touched it. Start the version that wrote it, let it stop cleanly, then "
-      "upgrade";
-  return {ec::unsupported_version, path + what};
 }
 
 int fill_with_zeros(int fd, std::uint64_t from, std::uint64_t end) {
@@ -86,12 +74,22 @@ void journal_record::clear() {
   bytes_.resize(header_bytes);
 }
 
-disk_fault journal::of_another_version(const std::string& directory) {
-  return other_version(path_in(directory));
+std::string journal::path_in(const std::string& directory) {
+  return directory + "/store.journal";
 }
 
 bool journal::exists(const std::string& directory) {
-  return ::access(path_in(directory).c_str(), F_OK) == 0;
+  struct stat has {};
+  return ::stat(path_in(directory).c_str(), &has) == 0 &&
+         static_cast<std::uint64_t>(has.st_size) >= bytes_min;
+}
+
+disk_fault journal::of_another_version(const std::string& path) {
+  constexpr auto what =
+      ": the journal was written by another version of parleyd, and it may hold what was acknowledged last, "
+      "so this version has not touched it. Start the version that wrote it, let it stop cleanly, then "
+      "upgrade";
+  return {ec::unsupported_version, path + what};
 }
 
 tl::expected<journal, disk_fault> journal::open(const std::string& directory, std::uint64_t bytes) {
@@ -173,7 +171,7 @@ journal::read(journal_mark after, const std::function<record_fault(std::string_v
     case record_fault::none:
       break;
     case record_fault::newer:
-      return tl::make_unexpected(other_version(path_));
+      return tl::make_unexpected(of_another_version(path_));
     case record_fault::damaged:
       return damaged(path_, "a record that is whole cannot be understood");
     }
@@ -182,7 +180,7 @@ journal::read(journal_mark after, const std::function<record_fault(std::string_v
   }
   for (; at < file.size(); at += block_bytes) {
     if (other_version_at(at))
-      return tl::make_unexpected(other_version(path_));
+      return tl::make_unexpected(of_another_version(path_));
     if (whole_at(at) && h.sequence > last)
       return damaged(path_, "a record is damaged, and whole ones follow it");
   }

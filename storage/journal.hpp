@@ -66,10 +66,15 @@ private:
 class journal {
 public:
   static constexpr std::size_t block_bytes = 4096;
+  static constexpr std::uint64_t bytes_min = 4 * block_bytes; ///< of the file
 
   /// Creates the file, filled with zeros, if it is missing: a sync is cheap only where the blocks exist.
   static tl::expected<journal, disk_fault> open(const std::string& directory, std::uint64_t bytes);
+  static std::string path_in(const std::string& directory);
+  /// False also for a file that is shorter than any journal: what it held is gone.
   static bool exists(const std::string& directory);
+  /// What the operator is told if only another version of this program can read the journal at `path`.
+  static disk_fault of_another_version(const std::string& path);
 
   journal(journal&& other) noexcept;
   journal& operator=(journal&& other) noexcept;
@@ -80,8 +85,6 @@ public:
   /// another version or `take` found it to be newer.
   tl::expected<std::uint64_t, disk_fault>
   read(journal_mark after, const std::function<record_fault(std::string_view)>& take) const;
-  /// What the operator is told about a journal that only another version of this program can read.
-  static disk_fault of_another_version(const std::string& directory);
 
   /// To be called when the tables contain everything up to `mark`: the next record is written at the
   /// beginning of the file.

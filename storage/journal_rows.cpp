@@ -94,7 +94,7 @@ std::optional<journal_mark> decode_mark(std::string_view row) {
   journal_mark mark;
   mark.salt = fields.get<std::uint64_t>();
   mark.sequence = fields.get<std::uint64_t>();
-  if (!in.done() || !fields.done() || version != mark_version)
+  if (!in.done() || !fields.done() || version != mark_version || mark.salt == 0)
     return std::nullopt;
   return mark;
 }

@@ -30,7 +30,7 @@ void note_erase_range(std::string& out, table t, std::string_view from, std::str
 /// Repeats on `txn` what was noted.
 record_fault redo(write_txn& txn, std::string_view payload);
 
-/// An envelope: u64 salt, u64 sequence.
+/// An envelope: u64 salt, never 0, and u64 sequence.
 inline constexpr std::string_view mark_key = "j/journal";
 std::string encode(journal_mark m);
 /// `none`: damaged, or of another version.

@@ -32,7 +32,7 @@ private:
 } // namespace
 
 config_check validate(const journal_config& c) {
-  if (c.bytes < 4 * journal::block_bytes || c.bytes > 1ULL << 30)
+  if (c.bytes < journal::bytes_min || c.bytes > 1ULL << 30)
     return config_fault{"journal bytes"};
   if (c.rows_max == 0)
     return config_fault{"rows_max"};
@@ -170,7 +170,7 @@ journaled_environment::open(const std::string& directory, const lmdb_config& tab
     if (const auto row = txn->get(table::node, mark_key)) {
       const auto found = decode_mark(*row);
       if (!found)
-        return tl::make_unexpected(journal::of_another_version(directory));
+        return tl::make_unexpected(journal::of_another_version(journal::path_in(directory)));
       mark = *found;
     } else if (txn->status() != ec::none) {
       return tl::make_unexpected(disk_fault{
@@ -179,10 +179,10 @@ journaled_environment::open(const std::string& directory, const lmdb_config& tab
   }
   if (mark.salt != 0 && !journal::exists(directory))
     return tl::make_unexpected(disk_fault{
-        ec::corrupt, directory +
-                         "/store.journal is missing, and it held what was acknowledged last. "
-                         "Restore it, or start this node with an empty data directory; other replicas, if "
-                         "there are any, fill it"});
+        ec::corrupt, journal::path_in(directory) +
+                         " is missing or cut off, and it held what was acknowledged last. Restore it, or "
+                         "start this node with an empty data directory; other replicas, if there are any, "
+                         "fill it"});
   auto file = journal::open(directory, config.bytes);
   if (!file)
     return tl::make_unexpected(std::move(file.error()));

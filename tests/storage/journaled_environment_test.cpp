@@ -221,6 +221,9 @@ TEST_CASE("a journal mark of another version asks for the version that wrote it"
     ++mark[1];
     mark.push_back('n');
   }
+  SUBCASE("no salt, as if there were no journal") {
+    mark = encode(journal_mark{0, 5});
+  }
   put(*open(dir), table::node, mark_key, mark);
   const auto opened = journaled_environment::open(dir.path(), small_config(), small_journal());
   REQUIRE_FALSE(opened.has_value());
@@ -230,7 +233,12 @@ TEST_CASE("a journal mark of another version asks for the version that wrote it"
 TEST_CASE("without the journal that its tables name, a directory is refused") {
   scratch_directory dir;
   { put_row(*open_journaled(dir.path()), "a", "1"); }
-  std::filesystem::remove(dir.file("store.journal"));
+  SUBCASE("it is missing") {
+    std::filesystem::remove(dir.file("store.journal"));
+  }
+  SUBCASE("it is empty") {
+    std::filesystem::resize_file(dir.file("store.journal"), 0);
+  }
   const auto opened = journaled_environment::open(dir.path(), small_config(), small_journal());
   REQUIRE_FALSE(opened.has_value());
   CHECK(opened.error().code == ec::corrupt);
