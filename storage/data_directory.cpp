@@ -42,15 +42,18 @@ std::string hex(cluster_id id) {
   return text;
 }
 
-/// The content of a small file, or nothing.
-std::optional<std::string> slurp(const std::string& path) {
+/// The content of a small file, or an errno.
+tl::expected<std::string, int> slurp(const std::string& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0)
-    return std::nullopt;
+    return tl::make_unexpected(errno);
   char bytes[256];
   const auto n = ::read(fd, bytes, sizeof bytes);
+  const int error = errno;
   ::close(fd);
-  return n < 0 ? std::nullopt : std::optional<std::string>{std::in_place, bytes, static_cast<std::size_t>(n)};
+  if (n < 0)
+    return tl::make_unexpected(error);
+  return std::string{bytes, static_cast<std::size_t>(n)};
 }
 
 int write_durably(const std::string& directory, const std::string& path, std::string_view bytes) {
@@ -65,20 +68,14 @@ int write_durably(const std::string& directory, const std::string& path, std::st
   ::close(fd);
   if (error == 0 && ::rename(fresh.c_str(), path.c_str()) != 0)
     error = errno;
-  if (error != 0)
-    return error;
-  const int dir = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (dir < 0)
-    return errno;
-  if (::fsync(dir) != 0)
-    error = errno;
-  ::close(dir);
-  return error;
+  return error != 0 ? error : sync_directory(directory);
 }
 
 tl::expected<void, disk_fault> check_layout(const std::string& directory, bool make) {
   const auto path = directory + "/layout";
   const auto found = slurp(path);
+  if (!found && found.error() != ENOENT) // perhaps of another version, so it is not written anew
+    return os_objection("read", path, found.error());
   if (!found && make) {
     if (const int error = write_durably(directory, path, layout_text); error != 0)
       return os_objection("write", path, error);
@@ -108,7 +105,7 @@ tl::expected<int, disk_fault> take_lock(const std::string& directory, int flags)
     ::close(fd);
     if (error != EWOULDBLOCK)
       return os_objection("lock", path, error);
-    auto pid = slurp(path).value_or("");
+    auto pid = slurp(path).value_or(std::string{});
     while (!pid.empty() && pid.back() == '\n')
       pid.pop_back();
     return objection(ec::storage_failed,
@@ -213,6 +210,8 @@ tl::expected<identity, disk_fault> claim_identity(write_txn& txn, node_id node) 
   auto found = read_identity(txn);
   if (!found)
     return tl::make_unexpected(std::move(found.error()));
+  if (const auto promised = read_promise(txn); !promised)
+    return tl::make_unexpected(promised.error());
   if (*found) {
     if ((*found)->node != node)
       return objection(ec::bad_config,
@@ -239,9 +238,12 @@ tl::expected<void, disk_fault> join_cluster(write_txn& txn, cluster_id cluster) 
     return objection(ec::wrong_cluster, "the data directory belongs to cluster " + hex(id.cluster) +
                                             ", and the others are cluster " + hex(cluster) +
                                             ": correct the seeds, or give this node another data directory");
-  if (const auto promised = read_promise(txn); promised && *promised != cluster)
+  const auto promised = read_promise(txn);
+  if (!promised)
+    return tl::make_unexpected(promised.error());
+  if (*promised && **promised != cluster)
     return objection(ec::wrong_cluster,
-                     "this node promised to form cluster " + hex(*promised) +
+                     "this node promised to form cluster " + hex(**promised) +
                          ", and the others are cluster " + hex(cluster) +
                          ": if that formation was given up, start it with an empty data directory");
   id.cluster = cluster;
@@ -249,16 +251,24 @@ tl::expected<void, disk_fault> join_cluster(write_txn& txn, cluster_id cluster) 
   return {};
 }
 
-std::optional<cluster_id> read_promise(read_txn& txn) {
+tl::expected<std::optional<cluster_id>, disk_fault> read_promise(read_txn& txn) {
   const auto row = txn.get(table::node, promise_key);
-  if (!row)
+  if (!row) {
+    if (txn.status() != ec::none)
+      return objection(txn.status(),
+                       "this node's promise cannot be read from its data directory: check the disk");
     return std::nullopt;
+  }
   const auto body = body_of(*row);
   reader in{body.value_or("")};
   cluster_id id;
   id.hi = in.get<std::uint64_t>();
   id.lo = in.get<std::uint64_t>();
-  return in.done() ? std::optional{id} : std::nullopt;
+  if (!in.done())
+    return objection(ec::corrupt,
+                     "this node's promise in its data directory is of an unknown form: start the "
+                     "version of parleyd that wrote it, or give this node another data directory");
+  return id;
 }
 
 tl::expected<void, disk_fault> promise_cluster(write_txn& txn, cluster_id cluster, earlier_promise policy) {
@@ -269,15 +279,13 @@ tl::expected<void, disk_fault> promise_cluster(write_txn& txn, cluster_id cluste
     return objection(ec::wrong_cluster, "this node already belongs to cluster " + hex((*found)->cluster) +
                                             ", so it joins no other: give it another data directory");
   const auto promised = read_promise(txn);
-  if (!promised && txn.get(table::node, promise_key)) // it must not look like none
-    return objection(ec::corrupt,
-                     "this node's promise in its data directory is of an unknown form: start the "
-                     "version of parleyd that wrote it, or give this node another data directory");
-  if (promised == cluster)
+  if (!promised)
+    return tl::make_unexpected(promised.error());
+  if (*promised == cluster)
     return {};
-  if (promised && policy == earlier_promise::binds)
+  if (*promised && policy == earlier_promise::binds)
     return objection(ec::wrong_cluster,
-                     "this node already promised to form cluster " + hex(*promised) +
+                     "this node already promised to form cluster " + hex(**promised) +
                          ": if that formation was given up, start it with an empty data directory");
   txn.put(table::node, promise_key, encode(cluster));
   return {};

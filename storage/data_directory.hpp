@@ -57,6 +57,7 @@ tl::expected<std::optional<identity>, disk_fault> read_identity(read_txn& txn);
 
 /// Records `node` as the owner of the environment of `txn`, with a random disk id, or checks that it is the
 /// owner already. Durable with the transaction's commit; a second call with the same node changes nothing.
+/// Error: `corrupt` also if the promise cannot be read, so that no node starts with such a one.
 tl::expected<identity, disk_fault> claim_identity(write_txn& txn, node_id node);
 
 /// Records for ever that this node belongs to `cluster`. Error: `wrong_cluster` if it belongs to another one,
@@ -64,8 +65,9 @@ tl::expected<identity, disk_fault> claim_identity(write_txn& txn, node_id node);
 tl::expected<void, disk_fault> join_cluster(write_txn& txn, cluster_id cluster);
 
 /// Before the seeds form a cluster, each of them durably promises which one it will belong to. No seed
-/// promises twice, so one list of seeds cannot form two clusters.
-std::optional<cluster_id> read_promise(read_txn& txn);
+/// promises twice, so one list of seeds cannot form two clusters. Error: `corrupt` if the row cannot be read:
+/// it must not look like no promise.
+tl::expected<std::optional<cluster_id>, disk_fault> read_promise(read_txn& txn);
 enum class earlier_promise {
   binds,
   is_void ///< the operator's override; it never overrides a cluster that was joined

@@ -80,6 +80,17 @@ TEST_CASE("a directory of another layout is left alone") {
   CHECK(refused.error().code == ec::unsupported_version);
 }
 
+TEST_CASE("a layout file that cannot be read is left alone: it may be that of another version") {
+  scratch_directory dir;
+  const auto layout = dir.file("layout");
+  std::filesystem::create_symlink("layout", layout); // to itself: there is a file, and no opening it
+  const auto refused = data_directory::lock(dir.path());
+  REQUIRE_FALSE(refused.has_value());
+  CHECK(refused.error().code == ec::storage_failed);
+  CHECK(refused.error().what.find("cannot read " + layout) != std::string::npos);
+  CHECK(std::filesystem::is_symlink(layout));
+}
+
 TEST_CASE("a tool does not make a data directory of what is none") {
   scratch_directory dir;
   auto refused = data_directory::lock_existing(dir.path());
@@ -149,7 +160,9 @@ TEST_CASE("nobody promises twice, unless the operator says so") {
     CHECK(durably(*env, [](auto& txn) { return promise_cluster(txn, ours); }).has_value());
   }
   auto env = open(dir);
-  CHECK(read_promise(*env->begin_read()) == ours);
+  const auto promised = read_promise(*env->begin_read());
+  REQUIRE(promised.has_value());
+  CHECK(*promised == ours);
   CHECK(durably(*env, [](auto& txn) { return promise_cluster(txn, ours); }).has_value());
   CHECK(durably(*env, [](auto& txn) { return promise_cluster(txn, theirs); }).error().code ==
         ec::wrong_cluster);
@@ -158,6 +171,29 @@ TEST_CASE("nobody promises twice, unless the operator says so") {
           return promise_cluster(txn, theirs, earlier_promise::is_void);
         }).has_value());
   CHECK(durably(*env, [](auto& txn) { return join_cluster(txn, theirs); }).has_value());
+}
+
+TEST_CASE(
+    "a promise that this version cannot read is not taken for none: the node neither starts nor joins") {
+  scratch_directory dir;
+  auto env = open(dir);
+  durably(*env, [](auto& txn) { return claim_identity(txn, node_id{1}); });
+  durably(*env, [](auto& txn) { return promise_cluster(txn, ours); });
+  durably(*env, [](auto& txn) {
+    auto newer = std::string{*txn.get(table::node, "i/promise")};
+    newer[0] = 2;
+    txn.put(table::node, "i/promise", newer);
+    return 0;
+  });
+  CHECK_FALSE(read_promise(*env->begin_read()).has_value());
+  for (const auto cluster : {ours, theirs}) {
+    CHECK(durably(*env, [&](auto& txn) { return join_cluster(txn, cluster); }).error().code == ec::corrupt);
+    CHECK(durably(*env, [&](auto& txn) { return promise_cluster(txn, cluster, earlier_promise::is_void); })
+              .error()
+              .code == ec::corrupt);
+  }
+  CHECK(durably(*env, [](auto& txn) { return claim_identity(txn, node_id{1}); }).error().code == ec::corrupt);
+  CHECK_FALSE((*read_identity(*env->begin_read()))->cluster.is_set());
 }
 
 TEST_CASE("cluster ids are drawn, not counted") {
