@@ -14,10 +14,11 @@
 
 namespace parley::storage {
 
+/// Records of the journal hold these numbers: never renumber.
 enum class table : std::uint8_t {
-  node,  ///< identity, cluster, formation promise; one row per replica (members, term, vote, applied, slot)
-  log,   ///< Raft entries of all shards; key = node-wide sequence, so a batch touches few pages
-  state, ///< rows that applied commands have written: [shard][slot][key]
+  node = 0,  ///< identity, cluster, promise; one row per replica (members, term, vote, applied, slot)
+  log = 1,   ///< Raft entries of all shards; key = node-wide sequence, so a batch touches few pages
+  state = 2, ///< rows that applied commands have written: [shard][slot][key]
 };
 inline constexpr std::size_t table_count = 3;
 

@@ -268,6 +268,16 @@ TEST_CASE("every operation of the journal is written as it was, and does what it
   }
 }
 
+TEST_CASE("every table has the number that records of the journal call it by") {
+  const std::vector<table> by_number{table::node, table::log, table::state};
+  REQUIRE(by_number.size() == table_count);
+  for (std::size_t n = 0; n < table_count; ++n) {
+    std::string bytes;
+    note_erase(bytes, by_number[n], "k");
+    CHECK(bytes.substr(0, 2) == std::string{'\3', static_cast<char>(n)});
+  }
+}
+
 TEST_CASE("a record of the journal and the mark of the last one are written as they were") {
   const journal_mark mark{0x0807060504030201, 41};
   const auto row = compare("journal.mark", encode(mark));
