@@ -21,6 +21,8 @@ enum class table : std::uint8_t {
   state = 2, ///< rows that applied commands have written: [shard][slot][key]
 };
 inline constexpr std::size_t table_count = 3;
+/// Of a key in a table. It is LMDB's bound, as Debian builds it.
+inline constexpr std::size_t key_bytes_max = 511;
 
 /// Whether a scan continues; the answer of its visitor.
 enum class scan { more, stop };
@@ -92,6 +94,8 @@ public:
 /// replica's record names the new slot.
 class shard_view {
 public:
+  static constexpr std::size_t key_bytes_max = storage::key_bytes_max - 3; ///< without the prefix
+
   shard_view(read_txn& txn, shard_id shard, std::uint8_t slot) : txn_{txn}, prefix_{prefix(shard, slot)} {}
 
   static std::string prefix(shard_id shard, std::uint8_t slot) {

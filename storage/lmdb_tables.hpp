@@ -16,7 +16,7 @@ namespace parley::storage {
 class lmdb_tables {
 public:
   using handles = std::array<MDB_dbi, table_count>;
-  static constexpr std::size_t key_bytes_max = 511; ///< LMDB's bound, as Debian builds it
+  static constexpr std::size_t key_bytes_max = storage::key_bytes_max;
   static constexpr std::size_t trailer_bytes = 4;
 
   /// Reads in a transaction. With `scratch` it writes too: `put` builds its records there. The environment

@@ -12,7 +12,8 @@ using life = replica_record::life;
 /// Doublings of `transfer_time_max`: 16 times, at most.
 constexpr unsigned slowness_max = 4;
 
-/// Rows of a chunk: length of the key u16, of the value u32, then both. False: not exactly that.
+/// Rows of a chunk: length of the key u16, of the value u32, then both. False: not exactly that, or a key
+/// that no table takes, with which the commit would fail.
 template <class F>
 bool each_row(std::string_view rows, F row) {
   reader in{rows};
@@ -21,7 +22,7 @@ bool each_row(std::string_view rows, F row) {
     const auto value_bytes = in.get<std::uint32_t>();
     const auto key = in.raw(key_bytes);
     const auto value = in.raw(value_bytes);
-    if (!in.ok() || key.empty())
+    if (!in.ok() || key.empty() || key.size() > storage::shard_view::key_bytes_max)
       return false;
     row(key, value);
   }

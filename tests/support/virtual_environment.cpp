@@ -11,14 +11,12 @@ using storage::table;
 
 namespace {
 
-constexpr std::size_t key_bytes_max = 511; // as in LMDB
-
 std::size_t at(table t) {
   return static_cast<std::size_t>(t);
 }
 
 void check_key(std::string_view key) {
-  if (key.empty() || key.size() > key_bytes_max)
+  if (key.empty() || key.size() > storage::key_bytes_max)
     throw std::logic_error{"virtual_environment: a key has 1 to 511 bytes"};
 }
 

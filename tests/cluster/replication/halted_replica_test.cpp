@@ -321,12 +321,20 @@ TEST_CASE_FIXTURE(three_nodes, "what cannot be read of a transfer of state is co
   body.clear();
   put_body(body, transfer_ack_body{7, 1, static_cast<transfer_verdict>(3)});
   CHECK(receive(message_type::transfer_ack, body) == 1); // a verdict that this program does not know
-  body.clear();
-  put_body(body, transfer_begin_body{7, 1'000'000, n.engine->status(s0)->term});
-  CHECK(receive(message_type::transfer_begin, body) == 0);
-  body.clear();
-  put_body(body, transfer_chunk_body{7, 0, 1, n.engine->status(s0)->term, "no rows"});
-  CHECK(receive(message_type::transfer_chunk, body) == 1);
+  std::string long_key;                                  // of a row; no table takes it
+  append_number(long_key, static_cast<std::uint16_t>(storage::shard_view::key_bytes_max + 1));
+  append_number(long_key, std::uint32_t{0});
+  long_key.append(storage::shard_view::key_bytes_max + 1, 'k');
+  const auto term = n.engine->status(s0)->term;
+  for (const std::string_view rows : {std::string_view{"no rows"}, std::string_view{long_key}}) {
+    body.clear();
+    put_body(body, transfer_begin_body{7, 1'000'000, term});
+    CHECK(receive(message_type::transfer_begin, body) == 0);
+    body.clear();
+    put_body(body, transfer_chunk_body{7, 0, 1, term, rows});
+    CHECK(receive(message_type::transfer_chunk, body) == 1);
+    step(); // the other slot is clean again
+  }
   CHECK(receive(message_type::install, {}) == 1); // which no program sends
   CHECK(n.rows(s0) == std::vector<std::string>{"a"});
   commit("b");
