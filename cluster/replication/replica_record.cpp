@@ -28,7 +28,11 @@ core::decoded<replica_record> decode_record(std::string_view bytes) {
     return r;
   const bool known_life =
       r.it->as >= replica_record::life::live && r.it->as <= replica_record::life::tombstone;
-  if (!known_life || r.it->slot > 1 || r.it->gen == generation::none)
+  const bool lacks_succession = (r.it->as == replica_record::life::waiting && !r.it->origin) ||
+                                (r.it->as == replica_record::life::sealed && !r.it->ending) ||
+                                (r.it->ending && r.it->ending->next.empty());
+  if (!known_life || lacks_succession || r.it->slot > 1 || r.it->gen == generation::none ||
+      r.it->first_index == 0)
     return {std::nullopt, core::format_fault::damaged};
   return r;
 }

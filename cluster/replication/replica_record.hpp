@@ -59,7 +59,8 @@ inline constexpr std::size_t members_max = 16;
 
 std::string record_key(shard_id shard);
 std::string encode(const replica_record& record);
-/// As a whole: the replica writes it again.
+/// As a whole: the replica writes it again. One without what its life needs (see `origin` and `ending`) is
+/// damaged.
 core::decoded<replica_record> decode_record(std::string_view bytes);
 /// Calls `visit(shard, bytes)` for the row of each replica.
 void each_record(storage::read_txn& txn, const std::function<void(shard_id, std::string_view)>& visit);

@@ -1,4 +1,5 @@
-// Rows of the log whose headers another version wrote, and bodies of messages that are shorter or longer.
+// Rows of the log whose headers another version wrote, records without what they need, and bodies of messages
+// that are shorter or longer.
 #include "cluster/replication/entry_log.hpp"
 #include "cluster/replication/peer_bodies.hpp"
 
@@ -66,6 +67,29 @@ TEST_CASE("a header that is filled in later leaves what the row holds as it is")
   put_row_header(row, header);
   CHECK(row_payload(row) == payload);
   CHECK(get_row_header(row, core::reading::whole).it->index == header.index);
+}
+
+TEST_CASE("a record without what the life of its replica needs is damaged") {
+  const std::vector<member> members{{node_id{1}, disk_id{2}}};
+  const succession told{generation{1}, 5, 1, members, members};
+  replica_record r;
+  r.gen = generation{2};
+  r.members = members;
+  const auto fault_of = [](const replica_record& record) { return decode_record(encode(record)).why; };
+  CHECK(fault_of(r) == core::format_fault::none);
+  r.as = replica_record::life::waiting;
+  CHECK(fault_of(r) == core::format_fault::damaged);
+  r.origin = told;
+  CHECK(fault_of(r) == core::format_fault::none);
+  r.as = replica_record::life::sealed;
+  CHECK(fault_of(r) == core::format_fault::damaged);
+  r.ending = told;
+  CHECK(fault_of(r) == core::format_fault::none);
+  r.ending->next.clear(); // nobody to ask
+  CHECK(fault_of(r) == core::format_fault::damaged);
+  r.ending = told;
+  r.first_index = 0; // the log has no entry 0
+  CHECK(fault_of(r) == core::format_fault::damaged);
 }
 
 TEST_CASE(
