@@ -121,9 +121,10 @@ struct body_saver {
 };
 struct body_loader {
   reader& in;
+  bool may_end_early = true; ///< between two fields
   template <class... Ts>
   bool operator()(Ts&... xs) {
-    ((in.rest().empty() ? void() : load(xs)), ...);
+    ((may_end_early && in.rest().empty() ? void() : load(xs)), ...);
     return in.ok();
   }
   template <plain_number T>
@@ -158,9 +159,7 @@ std::optional<Body> get_body(std::string_view bytes) {
 /// An entry is whole or not readable.
 inline append_entry get_entry(reader& in) {
   append_entry e;
-  e.kind = in.get<entry_kind>();
-  e.term = in.get<std::uint64_t>();
-  e.payload = in.get_bytes();
+  e.fields(detail::body_loader{in, false});
   return e;
 }
 

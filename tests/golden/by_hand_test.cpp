@@ -60,11 +60,14 @@ std::string by_the_rules(const Body& b) {
   REQUIRE(longer);
   CHECK(bytes_of(*longer) == whole);
   CHECK(get_body<Body>(std::string_view{}));
+  std::size_t read = 0;
   for (std::size_t n = 0; n < whole.size(); ++n)
     if (const auto shorter = get_body<Body>(std::string_view{whole}.substr(0, n))) {
       CHECK(bytes_of(*shorter).substr(0, n) == whole.substr(0, n));
       CHECK(bytes_of(*shorter).size() == bytes_of(Body{}).size());
+      ++read;
     }
+  CHECK(read == Body{}.fields([](const auto&... fields) { return sizeof...(fields); })); // cut before each
   CHECK_FALSE(get_body<Body>(std::string_view{whole}.substr(0, 1)));
   return whole;
 }
@@ -187,8 +190,20 @@ TEST_CASE("the entries of an append are read as they were written") {
   CHECK(first.kind == entry_kind::commands);
   CHECK(first.term == 9);
   CHECK(first.payload == "commands");
+  CHECK(second.kind == entry_kind::seal);
+  CHECK(second.term == 10);
   CHECK(second.payload == "a seal");
   CHECK(in.done());
+}
+
+TEST_CASE("an entry that is cut anywhere, even between its fields or before the first, is not readable") {
+  std::string whole;
+  put_body(whole, append_entry{entry_kind::seal, 10, "a seal"});
+  for (std::size_t n = 0; n < whole.size(); ++n) {
+    reader in{std::string_view{whole}.substr(0, n)};
+    get_entry(in);
+    CHECK_FALSE(in.ok());
+  }
 }
 
 // --- payloads on CAF's wire --------------------------------------------------------------------------------
