@@ -99,7 +99,7 @@ public:
   }
 
   /// The bytes that a payload counts on both sides.
-  static std::size_t cost_of(std::string_view payload) { return header_bytes + payload.size(); }
+  static std::size_t cost_of(std::string_view payload) { return link_payload_header_bytes + payload.size(); }
 
   /// The next batch to pass to CAF. If there is none, the next `put` wakes the link again.
   std::optional<std::vector<lane_payload>> take() {
@@ -144,8 +144,6 @@ public:
       refused{0}, resets{0};
 
 private:
-  static constexpr std::size_t header_bytes = 5; ///< lane and length
-
   struct batch {
     std::vector<lane_payload> payloads;
     std::size_t bytes = 0;

@@ -26,17 +26,18 @@ static_assert(entry_bytes_max <= proposals_bytes_max);
 
 // --- what leaves on a link ---------------------------------------------------------------------------------
 
-/// Of one payload on a link; the link refuses a larger one, whatever is in it.
-inline constexpr std::size_t link_payload_bytes_max = 2 << 20;
 /// Of what is queued for a peer or not acknowledged by it. A batch is never above it, and a peer closes the
 /// connection on a larger frame: it is part of `link_versions`.
 inline constexpr std::size_t link_window_bytes_max = 4 << 20;
 /// Of the calls within the window; the rest of it is for Raft.
 inline constexpr std::size_t link_calls_bytes_max = 2 << 20;
+/// What a payload counts in the window beyond its own bytes: its lane and its length.
+inline constexpr std::size_t link_payload_header_bytes = 5;
+/// Of one payload on a link; the link refuses a larger one, whatever is in it. One of this size just fits
+/// into the share of calls, if nothing else is in the window.
+inline constexpr std::size_t link_payload_bytes_max = link_calls_bytes_max - link_payload_header_bytes;
 /// Of the payloads that leave together; a larger payload leaves alone.
 inline constexpr std::size_t link_batch_bytes_max = 256 << 10;
-static_assert(link_payload_bytes_max <= link_calls_bytes_max,
-              "a payload of calls has to fit into their share of the window");
 static_assert(link_calls_bytes_max < link_window_bytes_max, "calls must not keep Raft from sending");
 static_assert(link_batch_bytes_max <= link_window_bytes_max);
 

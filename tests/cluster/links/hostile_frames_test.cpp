@@ -320,7 +320,7 @@ TEST_CASE("a message that announces more bytes than it has is dropped, and nothi
 
 TEST_CASE("the largest batch that a window allows still arrives") {
   auto config = test_links(1);
-  config.outlet.payload_bytes_max = config.outlet.window_bytes_max - 5; // lane and length take five
+  config.outlet.payload_bytes_max = config.outlet.window_bytes_max - link_payload_header_bytes;
   test_node a{config}, b{2};
   REQUIRE_FALSE(a.transport->start());
   REQUIRE_FALSE(b.transport->start());

@@ -259,8 +259,9 @@ TEST_CASE("a payload that cannot be accepted is refused and never truncated") {
   REQUIRE_FALSE(b.transport->start());
   introduce(a, b);
   REQUIRE(both_up(a, b));
-  CHECK_FALSE(a.transport->send(two, lane::calls, std::string(a.config.outlet.payload_bytes_max + 1, 'x')));
-  const std::string large(a.config.outlet.payload_bytes_max / 2, 'y');
+  const auto bytes_max = a.config.outlet.payload_bytes_max;
+  CHECK_FALSE(a.transport->send(two, lane::calls, std::string(bytes_max + 1, 'x')));
+  const std::string large(bytes_max, 'y'); // fills the share of calls
   CHECK(a.transport->send(two, lane::calls, large));
   REQUIRE(eventually([&] { return b.events.count(one, lane::calls) == 1; }));
   CHECK(b.events.latest(one, lane::calls).front() == large);
