@@ -22,7 +22,8 @@ constexpr auto database_name = "parley.db";
 /// run it. Step 1 also takes profiles that were written before versions were.
 ///
 /// Step 2 puts what had no envelope into one (stored_values.hpp). All of these values are short enough for a
-/// length of one byte, and all of these numbers fit into their lowest byte.
+/// length of one byte, and all of these numbers fit into their lowest byte. An identity is not, if it holds a
+/// phone number with which nobody can have registered: it is dropped, and the next attempt begins anew.
 constexpr std::array steps{R"(
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS outbox (
@@ -47,6 +48,7 @@ CREATE TABLE IF NOT EXISTS parts (
   owner BLOB NOT NULL, name BLOB NOT NULL, value BLOB NOT NULL, PRIMARY KEY (owner, name)) WITHOUT ROWID;
 )",
                            R"(
+DELETE FROM settings WHERE name = 'identity' AND length(value) > 127 AND substr(value, 1, 8) = zeroblob(8);
 UPDATE settings SET value = CAST(x'01' || char(length(value)) || value AS BLOB) WHERE name = 'identity';
 UPDATE conversations SET members =
   CAST(x'01' || char(length(members) + 4) || char(length(members) / 8) || x'000000' || members AS BLOB);

@@ -190,6 +190,29 @@ TEST_CASE("a profile that was written before profiles had versions, or with the 
   }
 }
 
+TEST_CASE("a profile of the first format whose phone number nobody can register with begins anew") {
+  scratch_directory s;
+  const auto key = some_key();
+  writer typed;
+  typed.put(user_id{})
+      .put(device_id{})
+      .raw(std::string(64, '\1'))
+      .put(std::string_view{std::string(100, '7')});
+  {
+    sqlite_store store{s.path(), key};
+    store.set_identity({});
+  }
+  {
+    database db{s.path() / "parley.db", key};
+    write_raw(db, raw_identity, typed.bytes());
+    db.set_version(1);
+  }
+  sqlite_store store{s.path(), key};
+  CHECK_FALSE(store.who());
+  store.set_identity(somebody());
+  CHECK(store.who()->key == somebody().key);
+}
+
 TEST_CASE("an identity or a list of members that a newer program has written is refused and left as it is") {
   scratch_directory s;
   const auto key = some_key();
