@@ -2,7 +2,6 @@
 
 #include "protocol/client/store/profile_key.hpp"
 #include "protocol/client/store/stored_values.hpp"
-#include "protocol/values/codec.hpp"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -107,10 +106,10 @@ void sqlite_store::make_tables() {
   t.commit();
 }
 
-std::string sqlite_store::setting(const char* name) {
+std::optional<std::string> sqlite_store::setting(const char* name) {
   auto s = db_.prepare("SELECT value FROM settings WHERE name = CAST(? AS TEXT)");
   s.bind(std::string_view{name});
-  return s.step() ? s.bytes() : std::string{};
+  return s.step() ? std::optional{s.bytes()} : std::nullopt;
 }
 
 void sqlite_store::set(const char* name, std::string_view value) {
@@ -121,9 +120,9 @@ void sqlite_store::set(const char* name, std::string_view value) {
 
 std::optional<identity> sqlite_store::who() {
   const auto stored = setting("identity");
-  if (stored.empty())
+  if (!stored)
     return std::nullopt;
-  return unpack_identity(stored);
+  return unpack_identity(*stored);
 }
 
 void sqlite_store::set_identity(const identity& who) {
@@ -133,11 +132,19 @@ void sqlite_store::set_identity(const identity& who) {
   t.commit();
 }
 
+bool sqlite_store::has_posted() {
+  const auto me = who();
+  auto s = db_.prepare("SELECT 1 FROM outbox UNION ALL SELECT 1 FROM history WHERE device = ? LIMIT 1");
+  return s.bind(number(me ? me->device : device_id{})).step();
+}
+
 outgoing sqlite_store::enqueue(conversation_id c, std::string body) {
   database::transaction t{db_};
   const auto last = setting("counter");
-  const auto counter = (last.empty() ? 0 : reader{last}.get<std::uint64_t>()) + 1;
-  set("counter", writer{}.put(counter).bytes());
+  const bool is_first = !last && !has_posted();
+  const auto counter =
+      (is_first ? 0 : unpack_number(last.value_or(""), "The profile's counter of messages")) + 1;
+  set("counter", pack_number(counter));
   db_.prepare("INSERT INTO outbox (counter, hi, lo, body) VALUES (?, ?, ?, ?)")
       .bind(counter)
       .bind(c)
@@ -242,7 +249,7 @@ void sqlite_store::apply(const applied_batch& batch) {
 }
 
 client_store::place sqlite_store::where() {
-  return {setting("applied"), setting("acknowledged")};
+  return {setting("applied").value_or(""), setting("acknowledged").value_or("")};
 }
 
 void sqlite_store::acknowledged(const cursor& upto) {
@@ -326,16 +333,17 @@ std::vector<client_store::unread> sqlite_store::reads_owed() {
 
 session_number sqlite_store::next_session(unix_ms clock) {
   database::transaction t{db_};
-  const auto last = setting("session");
-  const auto mine =
-      session_after(last.empty() ? session_number::none : reader{last}.get<session_number>(), clock);
-  set("session", writer{}.put(mine).bytes());
+  auto last = session_number::none; // in a new profile
+  if (const auto stored = setting("session"))
+    last = session_number{unpack_number(*stored, "The number of the profile's last session")};
+  const auto mine = session_after(last, clock);
+  set("session", pack_number(number(mine)));
   t.commit();
   return mine;
 }
 
 std::string sqlite_store::token() {
-  return setting("token");
+  return setting("token").value_or("");
 }
 
 void sqlite_store::set_token(const std::string& token) {

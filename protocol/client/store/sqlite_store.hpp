@@ -61,7 +61,9 @@ private:
   friend class group_parts;
   void make_tables();
   void keep(const message& m);
-  std::string setting(const char* name);
+  std::optional<std::string> setting(const char* name);
+  /// Whether this device has given out a counter that it knows of. It reads the whole history.
+  bool has_posted();
   void set(const char* name, std::string_view value);
 
   profile_lock lock_;

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 
 namespace parley::client {
 namespace {
@@ -117,6 +118,19 @@ std::vector<user_id> unpack_members(std::string_view stored) {
   });
   v.end();
   return members;
+}
+
+std::string pack_number(std::uint64_t number) {
+  return writer{}.put(number).bytes();
+}
+
+std::uint64_t unpack_number(std::string_view stored, std::string_view what) {
+  reader in{stored};
+  const auto number = in.get<std::uint64_t>();
+  if (!in.done() || number == std::numeric_limits<std::uint64_t>::max())
+    refuse_damaged(what, "nothing was changed. Restore the profile from a copy, or register again with a new "
+                         "--profile");
+  return number;
 }
 
 } // namespace parley::client

@@ -56,6 +56,10 @@ struct raw_value {
 };
 constexpr raw_value raw_identity{"SELECT value FROM settings WHERE name = 'identity'",
                                  "UPDATE settings SET value = ? WHERE name = 'identity'"};
+constexpr raw_value raw_counter{"SELECT value FROM settings WHERE name = 'counter'",
+                                "UPDATE settings SET value = ? WHERE name = 'counter'"};
+constexpr raw_value raw_session{"SELECT value FROM settings WHERE name = 'session'",
+                                "UPDATE settings SET value = ? WHERE name = 'session'"};
 constexpr raw_value raw_members{"SELECT members FROM conversations", "UPDATE conversations SET members = ?"};
 
 void write_raw(database& db, const raw_value& which, std::string_view bytes) {
@@ -134,6 +138,58 @@ TEST_CASE("a session's number is never used twice, not even by a client killed b
   sqlite_store store{s.path()};
   CHECK(number(store.next_session(clock)) == 1'700'000'000'002);
   CHECK(number(store.next_session(unix_ms{5})) == 1'700'000'000'003); // the clock was set back
+}
+
+TEST_CASE(
+    "a counter or a session's number that is no whole number is refused, and so is a counter that is gone") {
+  scratch_directory s;
+  const auto key = some_key();
+  sqlite_store store{s.path(), key};
+  database db{s.path() / "parley.db", key};
+  const unix_ms clock{1'700'000'000'000};
+  for (int n = 0; n < 300; ++n)
+    store.enqueue(talk, "said");
+  store.next_session(clock);
+  const auto counter = read_raw(db, raw_counter), session = read_raw(db, raw_session);
+  for (const auto& damaged : {std::string{}, counter.substr(0, 1), counter.substr(0, 7), counter + '\0',
+                              std::string(8, '\xff')}) { // behind this one it would begin at 0 again
+    CAPTURE(damaged.size());
+    write_raw(db, raw_counter, damaged);
+    write_raw(db, raw_session, damaged);
+    CHECK(refusal_of([&] { store.enqueue(talk, "said twice"); }).find("counter of messages is damaged") !=
+          std::string::npos);
+    CHECK(refusal_of([&] { store.next_session(clock); }).find("last session is damaged") !=
+          std::string::npos);
+    CHECK(read_raw(db, raw_counter) == damaged);
+    CHECK(read_raw(db, raw_session) == damaged);
+    CHECK(store.waiting().size() == 300);
+  }
+  db.run("DELETE FROM settings WHERE name = 'counter'");
+  CHECK_THROWS_AS(store.enqueue(talk, "said twice"), store_error);
+  db.run("DELETE FROM outbox"); // nothing waits, but the history has a message of this device
+  store.set_identity(somebody());
+  auto mine = placed(1, 300);
+  mine.client_id.device = somebody().device;
+  store.sent(mine);
+  CHECK_THROWS_AS(store.enqueue(talk, "said twice"), store_error);
+
+  db.run("INSERT INTO settings VALUES ('counter', x'')");
+  write_raw(db, raw_counter, counter);
+  write_raw(db, raw_session, session);
+  CHECK(store.enqueue(talk, "said").counter == 301);
+  CHECK(number(store.next_session(clock)) == 1'700'000'000'001);
+}
+
+TEST_CASE("an identity of no bytes is damaged: it is not taken for that of a profile that has none yet") {
+  scratch_directory s;
+  const auto key = some_key();
+  sqlite_store store{s.path(), key};
+  database db{s.path() / "parley.db", key};
+  store.set_identity(somebody());
+  write_raw(db, raw_identity, {});
+  CHECK(refusal_of([&] { (void)store.who(); }).find("identity is damaged") != std::string::npos);
+  CHECK(refusal_of([&] { store.set_identity(somebody()); }).find("identity is damaged") != std::string::npos);
+  CHECK(read_raw(db, raw_identity).empty());
 }
 
 TEST_CASE("a second process cannot take a profile that is in use") {
