@@ -1,7 +1,7 @@
 #pragma once
 // One node's data directory: it records which node owns it, and allows only one process to use it.
 //
-//   <data_dir>/lock           held (flock) by the process that uses the directory; it holds the pid, for people
+//   <data_dir>/lock           held (flock) by the process that uses the directory; has its pid, for people
 //   <data_dir>/layout         "parley-data 1": another version reads this first
 //   <data_dir>/store.mdb      the tables (storage/lmdb_environment.hpp)
 //   <data_dir>/store.mdb-lock LMDB's own; meaningless while no process runs
@@ -31,7 +31,8 @@ public:
   /// Creates the directory if it is missing (only its user may read it), locks it, and checks its layout.
   /// Errors: another process uses it (the sentence names its pid); another layout; no permission.
   static tl::expected<data_directory, disk_fault> lock(const std::string& path);
-  /// As `lock`, for a tool that reads the data of a stopped node: creates nothing, and fails if there is none.
+  /// As `lock`, for a tool that reads the data of a stopped node: it creates nothing, and fails if there is
+  /// no data directory.
   static tl::expected<data_directory, disk_fault> lock_existing(const std::string& path);
 
   data_directory(data_directory&& other) noexcept;
@@ -52,7 +53,8 @@ struct identity {
   cluster_id cluster; ///< not set until this node belongs to one
 };
 
-/// The node that owns this directory, or nothing if none does yet. Error: `corrupt` if the row cannot be read.
+/// The node that owns this directory, or nothing if none does yet.
+/// Error: `corrupt` if the row cannot be read.
 tl::expected<std::optional<identity>, disk_fault> read_identity(read_txn& txn);
 
 /// Records `node` as the owner of the environment of `txn`, with a random disk id, or checks that it is the

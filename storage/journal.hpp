@@ -14,9 +14,10 @@
 //
 // `sequence` rises by one per record and never falls. `salt` is random and new at each opening: bytes of an
 // earlier run, or of a message that looks like a record, do not have it and are ignored. The tables name the
-// last record that they contain (`journal_mark`); after a crash the records after it are read, up to the first
-// one that is not whole. That record was torn by the crash and never acknowledged, unless a later record is
-// whole: then the file is damaged, because a record is written only after the one before it was synced.
+// last record that they contain (`journal_mark`); after a crash the records after it are read, up to the
+// first one that is not whole. That record was torn by the crash and never acknowledged, unless a later
+// record is whole: then the file is damaged, because a record is written only after the one before it was
+// synced.
 //
 // Why not LMDB alone: its commit syncs twice and writes every page that a row touched. Measured on the
 // reference machine with three writers: 1.9 ms for eight scattered pages and the meta page, 0.5 ms for a

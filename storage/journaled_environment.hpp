@@ -10,9 +10,9 @@
 // written and synced once for all of them, and LMDB's own two syncs are rare. A reader sees what LMDB has
 // committed, so whoever promises that something can be read publishes first.
 //
-// Commits are atomic and in order: after a crash the tables hold a prefix of them, which contains every commit
-// that returned as durable. LMDB lags behind the journal, but none of its modes that weaken durability is
-// used: its own commits are fully synced.
+// Commits are atomic and in order: after a crash the tables hold a prefix of them, which contains every
+// commit that returned as durable. LMDB lags behind the journal, but none of its modes that weaken durability
+// is used: its own commits are fully synced.
 #include "storage/journal.hpp"
 #include "storage/lmdb_environment.hpp"
 

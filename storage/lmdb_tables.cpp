@@ -211,7 +211,8 @@ bool lmdb_tables::may_write() {
 void lmdb_tables::put(table t, std::string_view key, std::string_view value) {
   if (!may_write())
     return;
-  // The record is built outside the tree: `value` and `key` may be views into pages that this call rearranges.
+  // The record is built outside the tree: `value` and `key` may be views into pages that this call
+  // rearranges.
   scratch_->assign(value);
   const auto sum = checksum(t, key, value);
   scratch_->append(reinterpret_cast<const char*>(&sum), trailer_bytes);

@@ -7,7 +7,7 @@
 //   OpenSSL to suppress SIGPIPE, three reads for each record, and before and after each write a change of the
 //   events that epoll reports. Here a record costs one read and one write.
 //
-//   middleman actor ── connect, open ──► scribe (a connection), doorman (a port) ──► CAF's broker (wire format)
+//   middleman actor ── connect, open ──► scribe (a connection), doorman (a port) ──► CAF's broker (format)
 //                                            │ owns
 //                                        peer_stream: CAF's buffers and reading policies, peer_tls_session
 #include "cluster/links/peer_tls.hpp"

@@ -7,8 +7,8 @@
 // lasts for ever, so two records cannot both be promised by all seeds. Two things stop formation: a seed that
 // does not answer is waited for, and a seed that already belongs to a cluster is joined.
 //
-// With --form an operator states that no cluster is behind the seeds that do not answer: they count as absent,
-// and earlier promises become void. Nodes that already belong to a cluster ignore it.
+// With --form an operator states that no cluster is behind the seeds that do not answer: they count as
+// absent, and earlier promises become void. Nodes that already belong to a cluster ignore it.
 //
 // Thread: its owner's. The owner makes durable what `decide` asks for *before* it
 // calls `promised` or `founded`.

@@ -57,8 +57,9 @@ public:
     return said_;
   }
 
-  /// From now on this member answers newcomers with `nodes`. It calls `admit` when a node asks to be listed in
-  /// the meta shard: that proposes the node and returns at once; the node asks again until `nodes` lists it.
+  /// From now on this member answers newcomers with `nodes`. It calls `admit` when a node asks to be listed
+  /// in the meta shard: that proposes the node and returns at once; the node asks again until `nodes` lists
+  /// it.
   void serve(std::function<std::vector<core::node_record>()> nodes,
              std::function<void(const core::node_record&)> admit);
   /// Stores the list for the next start.

@@ -21,8 +21,8 @@ gateway::gateway_config gateway_settings(const node_config& c, const founding& f
 store_config store_settings(const node_config& c, disk_id disk);
 storage::lmdb_config storage_settings(const node_config& c);
 
-/// `none` if every part can run with what a valid `c` gives it, which is so within the bounds of all settings;
-/// else a sentence for the operator.
+/// `none` if every part can run with what a valid `c` gives it, which is so within the bounds of all
+/// settings; else a sentence for the operator.
 std::optional<std::string> validate_parts(const node_config& c, const founding& f);
 
 } // namespace parley::cluster

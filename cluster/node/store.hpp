@@ -52,8 +52,8 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::cluster::store_wiring)
 
 namespace parley::cluster {
 
-/// The STORE as its node starts it: it begins to work when it receives the wiring. When it is told to stop, it
-/// publishes what it has committed and ends, so that the next program of any version needs no journal.
+/// The STORE as its node starts it: it begins to work when it receives the wiring. When it is told to stop,
+/// it publishes what it has committed and ends, so that the next program of any version needs no journal.
 using wired_store_actor = store_actor::extend<caf::reacts_to<store_wiring>, caf::reacts_to<atom::sweep>,
                                               caf::reacts_to<atom::stop>>;
 

@@ -59,7 +59,8 @@ private:
   const kj::HttpHeaderTable& table_;
 };
 
-/// A client that does not send HTTP gets an error and is disconnected. Clients that disconnect are not logged.
+/// A client that does not send HTTP gets an error and is disconnected. Clients that disconnect are not
+/// logged.
 class quiet_errors final : public kj::HttpServerErrorHandler {
 public:
   kj::Promise<void> handleApplicationError(kj::Exception, kj::Maybe<kj::HttpService::Response&>) override {

@@ -95,8 +95,8 @@ struct node_config {
   std::string admin_ca() const { return certs_dir + "/admin-ca.pem"; }
 };
 
-/// `none`, or a sentence for the operator: the key of the setting that cannot be run with, why, and what would
-/// do. Checks the bounds of each setting, and the rules between settings.
+/// `none`, or a sentence for the operator: the key of the setting that cannot be run with, why, and what
+/// would do. Checks the bounds of each setting, and the rules between settings.
 std::optional<std::string> validate(const node_config& config);
 
 } // namespace parley::cluster

@@ -39,8 +39,8 @@ struct replica_host {
 
 /// Thread: the store's.
 /// Holds:  term and vote are on disk before a message that depends on them is sent; an entry is acknowledged
-///         after the sync of its row; applied commands and their index share a transaction; nothing is applied
-///         after a seal.
+///         after the sync of its row; applied commands and their index share a transaction; nothing is
+///         applied after a seal.
 class replica {
 public:
   using life = replica_record::life;

@@ -8,8 +8,8 @@
 //
 //   inputs: tick, receive, propose, read, seal, transfer …    (any number, in any order)
 //   begin_turn(now) ─► frames that may be sent before the sync (AppendEntries: the followers sync meanwhile)
-//   write(txn)      ─► applies committed entries and appends new ones; answers of the machine may be sent now,
-//                      because their entries are on the disks of a majority
+//   write(txn)      ─► applies committed entries and appends new ones; answers of the machine may be sent
+//                      now, because their entries are on the disks of a majority
 //   txn.commit()       one sync for everything, or none if it only applied
 //   end_turn()      ─► frames that had to wait (votes, acknowledgements), and events
 //

@@ -59,8 +59,8 @@ struct key_pair {
   bool operator==(const key_pair&) const = default;
 };
 
-/// Who this device is. `user` is 0 until the registration is complete. The key is created before that, so that a
-/// registration that was interrupted can be repeated with the same key.
+/// Who this device is. `user` is 0 until the registration is complete. The key is created before that, so
+/// that a registration that was interrupted can be repeated with the same key.
 struct identity {
   user_id user{};
   device_id device{};
@@ -69,8 +69,9 @@ struct identity {
   bool registered() const { return number(user) != 0; }
 };
 
-/// The number of the login after the one with number `last`. It is above `last` even if the clock was set back. It
-/// is not below the clock, because a device that was restored from an old copy has forgotten its latest numbers.
+/// The number of the login after the one with number `last`. It is above `last` even if the clock was set
+/// back. It is not below the clock, because a device that was restored from an old copy has forgotten its
+/// latest numbers.
 constexpr session_number session_after(session_number last, unix_ms clock) {
   const auto at_least = std::max(static_cast<std::int64_t>(clock), std::int64_t{0});
   return session_number{std::max(number(last) + 1, static_cast<std::uint64_t>(at_least))};

@@ -13,8 +13,8 @@ namespace parley {
 /// Of the commands in one entry of a log. The commands of one turn share entries up to this size, and a
 /// command that is larger is refused as `too_large`.
 inline constexpr std::size_t entry_bytes_max = 256 << 10;
-/// Of the parts that are packed into one command: appends to inboxes, and messages that fill a gap in one. The
-/// rest of the entry is for what their encoding adds.
+/// Of the parts that are packed into one command: appends to inboxes, and messages that fill a gap in one.
+/// The rest of the entry is for what their encoding adds.
 inline constexpr std::size_t command_parts_bytes_max = 192 << 10;
 static_assert(command_parts_bytes_max + body_bytes_max <= entry_bytes_max,
               "a command that is packed to its bound has to fit into an entry, or it is refused for ever");

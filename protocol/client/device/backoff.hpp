@@ -10,8 +10,8 @@ namespace parley::client {
 /// so that tests and simulations choose it.
 using instant = std::chrono::nanoseconds;
 
-/// A small random generator: it takes eight bytes for each client. A Mersenne twister would take 2.5 KB, and a loop
-/// has thousands of clients.
+/// A small random generator: it takes eight bytes for each client. A Mersenne twister would take 2.5 KB, and
+/// a loop has thousands of clients.
 class dice {
 public:
   explicit dice(std::uint64_t seed) : state_{seed} {}
@@ -28,8 +28,8 @@ struct backoff_config {
   std::chrono::milliseconds max{60'000};
 };
 
-/// Full jitter: the n-th wait is random, from 0 to min(max, first · 2^n). Clients that lost the same node at the
-/// same moment therefore do not come back at the same moment.
+/// Full jitter: the n-th wait is random, from 0 to min(max, first · 2^n). Clients that lost the same node at
+/// the same moment therefore do not come back at the same moment.
 class backoff {
 public:
   explicit backoff(backoff_config config) : config_{config} {}

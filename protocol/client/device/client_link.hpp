@@ -13,8 +13,8 @@
 
 namespace parley::client {
 
-/// When each call under way began, oldest first. A call holds a ticket; when the ticket is destroyed, however the
-/// call ended, the call is removed from the list.
+/// When each call under way began, oldest first. A call holds a ticket; when the ticket is destroyed, however
+/// the call ended, the call is removed from the list.
 class calls_under_way {
 public:
   using list = std::list<kj::TimePoint>;
@@ -45,8 +45,8 @@ private:
 
 /// One connection of a device, first without a session and then with one.
 ///
-/// Owns:   the line, the RPC system on it and every task of the connection. Destroy it from an event of its own,
-///         never from inside a call or a task.
+/// Owns:   the line, the RPC system on it and every task of the connection. Destroy it from an event of its
+///         own, never from inside a call or a task.
 /// Thread: that of the loop.
 /// Holds:  `over` resolves once, when the connection is lost or `end` was called; the first reason stays.
 /// Errors: a call without an answer in `call_timeout`, and a task that fails, end the connection.

@@ -25,7 +25,8 @@ struct config {
   std::size_t first_seed = ~std::size_t{0}; ///< index of the seed to begin with; by default a random one
 
   backoff_config reconnect{std::chrono::milliseconds{500}, std::chrono::milliseconds{60'000}};
-  /// A connection that lasted this long was a good one: after its loss the pauses begin at the lowest ceiling.
+  /// A connection that lasted this long was a good one: after its loss the pauses begin at the lowest
+  /// ceiling.
   std::chrono::milliseconds stable_after{5'000};
   std::chrono::milliseconds dial_timeout{5'000}; ///< one seed: TCP, TLS, hello and login together
   /// The cluster answers every call in less time, if only with "timed out", so a silent connection is dead.
@@ -35,12 +36,13 @@ struct config {
 
   backoff_config resend{std::chrono::milliseconds{50}, std::chrono::milliseconds{2'000}};
   /// Messages of one conversation that are under way at the same time. With 1 their order is kept whatever
-  /// happens; larger windows are for load generators. The cluster remembers the newest 256 ids of a device in a
-  /// conversation, so the window must stay far below that.
+  /// happens; larger windows are for load generators. The cluster remembers the newest 256 ids of a device in
+  /// a conversation, so the window must stay far below that.
   std::size_t window = 1;
   std::size_t in_flight_max = 1'024;         ///< messages under way, of all conversations together
   std::size_t outbox_messages_max = 100'000; ///< messages without an outcome; `send` refuses more
-  /// After this many refusals in a row the device assumes that the node reaches no majority and tries another.
+  /// After this many refusals in a row the device assumes that the node reaches no majority and tries
+  /// another.
   unsigned move_after_refusals = 6;
 
   intake how = intake::live;

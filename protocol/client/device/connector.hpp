@@ -12,8 +12,8 @@ namespace parley::client {
 ///
 /// Owns:   the connection, the connection's state, and the promises of those who wait for one.
 /// Thread: that of the loop.
-/// Holds:  there is one connection at most; a state that is final stays. The listener is told of a connection's
-///         end before the connection is destroyed, and of the next connection after that.
+/// Holds:  there is one connection at most; a state that is final stays. The listener is told of a
+///         connection's end before the connection is destroyed, and of the next connection after that.
 /// Errors: `state()` says why the device is not online. A failing store ends the device as `broken`.
 class connector final : public link_host {
 public:

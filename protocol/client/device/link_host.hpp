@@ -1,6 +1,6 @@
 #pragma once
-// Between the connector and the other parts of a device: what they ask of it, and what it tells them. A test of
-// one part brings a host of its own.
+// Between the connector and the other parts of a device: what they ask of it, and what it tells them. A test
+// of one part brings a host of its own.
 #include "protocol/client/device/client_link.hpp"
 #include "protocol/client/device/observer.hpp"
 #include "protocol/client/store/store.hpp"

@@ -23,7 +23,8 @@ struct logged_in {
 /// Thread: that of the loop.
 /// Holds:  the number of a session is in the store before it is sent. A number that is not stored could be
 ///         used again, and its connection would then lose against the earlier one.
-/// Errors: what the node or the store refuses is a `login_refusal`; a connection that fails rejects the promise.
+/// Errors: what the node or the store refuses is a `login_refusal`; a connection that fails rejects the
+///         promise.
 class login {
 public:
   login(kj::Timer& timer, dialer& dial, const config& settings, client_store& store, const identity& who,

@@ -38,7 +38,8 @@ public:
   virtual void on_sent(const sent&) {}
   /// The cluster will never store this message.
   virtual void on_failed(const outgoing&, const failure&) {}
-  /// Everything up to `upto` has reached a device of `who` (`on_delivered`), or `who` has read it (`on_read`).
+  /// Everything up to `upto` has reached a device of `who` (`on_delivered`), or `who` has read it
+  /// (`on_read`).
   virtual void on_delivered(conversation_id, user_id /*who*/, seq_no /*upto*/) {}
   virtual void on_read(conversation_id, user_id /*who*/, seq_no /*upto*/) {}
   virtual void on_opened(const conversation_info&) {}

@@ -46,8 +46,8 @@ public:
     step what = step::nothing;
     instant due{};
   };
-  /// To be asked while connected, after `advance` and after an answer. `messages`: how many just arrived; rows
-  /// that are no messages are in no hurry.
+  /// To be asked while connected, after `advance` and after an answer. `messages`: how many just arrived;
+  /// rows that are no messages are in no hurry.
   decision next(std::size_t messages, instant now);
   void timer_fired() { timer_set_ = false; }
 

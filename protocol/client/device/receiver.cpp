@@ -10,8 +10,8 @@
 namespace parley::client {
 namespace {
 
-/// What the cluster calls. It outlives neither the connection nor the receiver: the RPC system that holds it is
-/// destroyed with the link.
+/// What the cluster calls. It outlives neither the connection nor the receiver: the RPC system that holds it
+/// is destroyed with the link.
 class delivery_port final : public rpc::Receiver::Server {
 public:
   delivery_port(receiver& to, link_host& host, client_link& link) : to_{to}, host_{host}, link_{link} {}

@@ -8,8 +8,8 @@ namespace parley::client {
 /// Receives deliveries: decides what each means, stores it, calls the observer, and acknowledges it; in this
 /// order.
 ///
-/// Owns:   how far each conversation is applied, the watermarks, the place in the inbox, and what a person has
-///         read. All of it is in the store as well.
+/// Owns:   how far each conversation is applied, the watermarks, the place in the inbox, and what a person
+///         has read. All of it is in the store as well.
 /// Thread: that of the loop.
 /// Holds:  a delivery is in the store before the observer is called and before it is acknowledged. The
 ///         observer is not called for repeats. A gap is fetched before anything after it is shown; if that is

@@ -10,14 +10,14 @@
 
 namespace parley::client {
 
-/// Decides which waiting message may be sent now. Each conversation has a lane of its own, so a slow conversation
-/// delays no other, and the messages of one conversation keep their order.
+/// Decides which waiting message may be sent now. Each conversation has a lane of its own, so a slow
+/// conversation delays no other, and the messages of one conversation keep their order.
 ///
 /// Owns:   the messages whose outcome is unknown, with their attempts.
 /// Thread: its owner's. Pure: time is an argument.
-/// Holds:  a message is sent only when at most `window - 1` messages before it in its conversation are unsettled.
-///         With a window of 1 the order of sending is the order in the conversation. With a larger window an
-///         attempt that fails can be overtaken by a later one that succeeds.
+/// Holds:  a message is sent only when at most `window - 1` messages before it in its conversation are
+///         unsettled. With a window of 1 the order of sending is the order in the conversation. With a
+///         larger window an attempt that fails can be overtaken by a later one that succeeds.
 class send_lanes {
 public:
   struct item {
@@ -29,8 +29,8 @@ public:
   explicit send_lanes(std::size_t window) : window_{std::max<std::size_t>(window, 1)} {}
 
   void add(outgoing o);
-  /// The next message to send, which is then in flight; null if none may be sent now. The pointer is valid until
-  /// another member is called.
+  /// The next message to send, which is then in flight; null if none may be sent now. The pointer is valid
+  /// until another member is called.
   const item* take(instant now);
   /// The outcome of the message is known: removes and returns it. Without a body if it was not here.
   outgoing settle(conversation_id c, std::uint64_t counter);

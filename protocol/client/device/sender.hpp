@@ -11,8 +11,8 @@ namespace parley::client {
 
 /// The way out: keeps a message, then sends it until its outcome is known.
 ///
-/// Owns:   the messages without an outcome, as the store's outbox has them, and the promises of those who wait
-///         for one.
+/// Owns:   the messages without an outcome, as the store's outbox has them, and the promises of those who
+///         wait for one.
 /// Thread: that of the loop.
 /// Holds:  a message is in the store, with its counter, before it is sent and until its outcome is known; all
 ///         its attempts carry the same counter. With a window of 1 the order of sending is the order in the

@@ -13,8 +13,8 @@ struct inbox_page {
   bool more = false;
 };
 
-/// Calls that ask the cluster something. Each is made when there is a session, and again while another attempt
-/// may help, until `ask_timeout` is over.
+/// Calls that ask the cluster something. Each is made when there is a session, and again while another
+/// attempt may help, until `ask_timeout` is over.
 ///
 /// Owns:   the promises that its callers hold; it rejects them when it is destroyed.
 /// Thread: that of the loop.

@@ -1,12 +1,13 @@
 #pragma once
 // The store's use of SQLCipher.
 //
-// What is promised of erased secrets: the file and its write-ahead log (WAL) are encrypted and authenticated page
-// by page. Without the key they reveal their size and nothing else. With the key, the file reveals nothing that was
-// erased, because secure_delete overwrites it, in free pages too. The WAL can: it holds older versions of pages
-// until a checkpoint has moved them and the WAL is overwritten, which takes a few hundred writes, or until the
-// database is closed and the WAL is deleted. A disk may also keep blocks that were overwritten or deleted. So
-// somebody who takes both the disk and the key may find keys of messages that were erased recently.
+// What is promised of erased secrets: the file and its write-ahead log (WAL) are encrypted and authenticated
+// page by page. Without the key they reveal their size and nothing else. With the key, the file reveals
+// nothing that was erased, because secure_delete overwrites it, in free pages too. The WAL can: it holds
+// older versions of pages until a checkpoint has moved them and the WAL is overwritten, which takes a few
+// hundred writes, or until the database is closed and the WAL is deleted. A disk may also keep blocks that
+// were overwritten or deleted. So somebody who takes both the disk and the key may find keys of messages that
+// were erased recently.
 #include "protocol/client/store/store.hpp"
 #include "protocol/mls/bytes.hpp"
 
@@ -80,9 +81,9 @@ private:
   int taken_ = 0;
 };
 
-/// Rolls back unless it is committed. A transaction that begins inside another one is a part of it: everything is
-/// on disk when the outermost one is committed. If an inner one was not committed, the outermost one can only be
-/// rolled back.
+/// Rolls back unless it is committed. A transaction that begins inside another one is a part of it:
+/// everything is on disk when the outermost one is committed. If an inner one was not committed, the
+/// outermost one can only be rolled back.
 class database::transaction {
 public:
   explicit transaction(database& in);

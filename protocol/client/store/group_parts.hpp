@@ -4,14 +4,15 @@
 //   client::group_parts parts{store, group_id};
 //   auto all = store.begin();
 //   auto sealed = group.send(words, {}, surroundings);
-//   if (!sealed) return;                                          // a refusal rolls back by leaving the scope
+//   if (!sealed) return;                                 // a refusal rolls back by leaving the scope
 //   store.enqueue(conversation, *sealed);
 //   if (!mls::group_store::save(group, parts)) return;
-//   all.commit();                                                 // now the message may be sent
+//   all.commit();                                        // now the message may be sent
 //
-// If a part could not be stored, `commit` throws. A delivery is stored in the same way, with `apply`: its messages,
-// the keys that it used up and the cursor after it are stored together or not at all. If the transaction ends
-// without `commit`, or `commit` throws, the group in memory is ahead of the store: discard it and load it again.
+// If a part could not be stored, `commit` throws. A delivery is stored in the same way, with `apply`: its
+// messages, the keys that it used up and the cursor after it are stored together or not at all. If the
+// transaction ends without `commit`, or `commit` throws, the group in memory is ahead of the store: discard
+// it and load it again.
 #include "protocol/client/store/sqlite_store.hpp"
 #include "protocol/mls/group_store.hpp"
 
@@ -20,8 +21,8 @@
 namespace parley::client {
 
 /// Owns:   nothing; the store must outlive it.
-/// Holds:  parts of different groups, and those of the device itself, never collide. Other people choose a group's
-///         id and its length, so the key of a row contains the id's hash.
+/// Holds:  parts of different groups, and those of the device itself, never collide. Other people choose a
+///         group's id and its length, so the key of a row contains the id's hash.
 class group_parts final : public mls::part_store {
 public:
   group_parts(sqlite_store& in, mls::bytes_view group_id);

@@ -8,12 +8,13 @@ namespace parley::client {
 
 inline constexpr std::size_t database_key_bytes = 32;
 
-/// The key in the file: 32 bytes, readable by their owner only. If there is neither the file nor a database yet, a
-/// key is created, and it is on disk under its name when this returns. So no database is ever encrypted under a key
-/// that could still be lost. Throws `store_error`.
+/// The key in the file: 32 bytes, readable by their owner only. If there is neither the file nor a database
+/// yet, a key is created, and it is on disk under its name when this returns. So no database is ever
+/// encrypted under a key that could still be lost. Throws `store_error`.
 mls::secret key_from_file(const std::filesystem::path& key_file, const std::filesystem::path& database_file);
 
-/// Throws a `store_error` for a database that is not encrypted, as older programs wrote it; it says what to do.
+/// Throws a `store_error` for a database that is not encrypted, as older programs wrote it. The
+/// sentence says what to do.
 void refuse_unencrypted(const std::filesystem::path& database_file);
 
 } // namespace parley::client

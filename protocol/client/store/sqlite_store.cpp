@@ -16,9 +16,9 @@ namespace parley::client {
 namespace {
 
 constexpr auto database_name = "parley.db";
-/// The database's version is in its header (`user_version`). Step N, counted from 1, brings a database of version
-/// N - 1 to version N; a new database runs all of them. Append a step, never change one: profiles exist that have
-/// run it. Step 1 also takes profiles that were written before versions were.
+/// The database's version is in its header (`user_version`). Step N, counted from 1, brings a database of
+/// version N - 1 to version N; a new database runs all of them. Append a step, never change one: profiles
+/// exist that have run it. Step 1 also takes profiles that were written before versions were.
 ///
 /// Step 2 puts what had no envelope into one (stored_values.hpp). All of these values are short enough for a
 /// length of one byte, and all of these numbers fit into their lowest byte. An identity is not, if it holds a

@@ -20,20 +20,21 @@ private:
 ///
 /// Owns:   the database and a lock on the directory.
 /// Thread: one.
-/// Holds:  every call is one transaction and on disk when it returns. Between `begin` and `commit` all calls are one
-///         transaction. A transaction that fails changes nothing.
+/// Holds:  every call is one transaction and on disk when it returns. Between `begin` and `commit` all calls
+///         are one transaction. A transaction that fails changes nothing.
 /// Errors: throws `store_error`, also for a profile that a newer program has written.
 class sqlite_store final : public client_store {
 public:
-  /// Opens or creates the profile. Throws `store_error` with a sentence for a person, also if another process has
-  /// it open. The database's key is in a file: `key` in the directory, unless another file is named. That protects
-  /// a database that is copied or left on a disk, but not a directory that is copied together with its key.
+  /// Opens or creates the profile. Throws `store_error` with a sentence for a person, also if another process
+  /// has it open. The database's key is in a file: `key` in the directory, unless another file is named. That
+  /// protects a database that is copied or left on a disk, but not a directory that is copied together with
+  /// its key.
   explicit sqlite_store(const std::filesystem::path& directory, const std::filesystem::path& key_file = {});
   /// For programs that keep the key, 32 random bytes, where their system keeps secrets.
   sqlite_store(const std::filesystem::path& directory, const mls::secret& key);
 
-  /// All calls from here on, those of group_parts included, belong to the transaction until it is committed. It is
-  /// rolled back if it ends before that.
+  /// All calls from here on, those of group_parts included, belong to the transaction until it is committed.
+  /// It is rolled back if it ends before that.
   [[nodiscard]] database::transaction begin() { return database::transaction{db_}; }
 
   std::optional<identity> who() override;

@@ -29,8 +29,8 @@ struct applied_batch {
 /// Owns:   identity and key, the counter, the last session's number, the outbox, the history, positions,
 ///         watermarks, cursors.
 /// Thread: one. The calls block until what they promise is on disk, if the implementation has a disk.
-/// Holds:  a counter is given out once and is durable before `enqueue` returns; the same is true of a session's
-///         number. A (conversation, seq) is one message. Positions, watermarks and reads only rise.
+/// Holds:  a counter is given out once and is durable before `enqueue` returns; the same is true of a
+///         session's number. A (conversation, seq) is one message. Positions, watermarks and reads only rise.
 /// Errors: throws `store_error`.
 class client_store {
 public:
@@ -83,8 +83,8 @@ public:
   /// The reads that the cluster has not confirmed yet.
   virtual std::vector<unread> reads_owed() = 0;
 
-  /// The number for the next login, see `session_after`. A number is never given out twice, not even if its login
-  /// fails.
+  /// The number for the next login, see `session_after`. A number is never given out twice, not even if its
+  /// login fails.
   virtual session_number next_session(unix_ms clock) = 0;
   /// The resume token of the newest session. It names a position and proves nothing.
   virtual std::string token() = 0;

@@ -1,6 +1,6 @@
 #pragma once
-// `parley`, one command a file. A command declares its options as a table and knows nothing of how a command line
-// is parsed: `main` alone does.
+// `parley`, one command a file. A command declares its options as a table and knows nothing of how a command
+// line is parsed: `main` alone does.
 #include "protocol/client/client.hpp"
 
 #include <filesystem>

@@ -41,8 +41,8 @@ private:
 /// The next line of `in`; none at its end.
 std::optional<input_line> next_line(std::istream& in);
 
-/// Owns:   the mode of standard input. While this object lives, a terminal delivers keys and not lines, so that
-///         messages can be printed above the line that is being typed.
+/// Owns:   the mode of standard input. While this object lives, a terminal delivers keys and not lines, so
+///         that messages can be printed above the line that is being typed.
 /// Thread: that of the loop.
 /// Holds:  reads no more while a line waits to be taken, so a pipe is read as fast as its lines are used.
 ///         A line has at most `line_bytes_max` bytes in memory.

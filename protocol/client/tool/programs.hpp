@@ -1,6 +1,6 @@
 #pragma once
-// `parley NAME` runs the program `parley-NAME` if `parley` has no command of that name, as git does. So the programs
-// of the test harness (`dev`, `bench`, `chaos`) are used like commands and are not part of this one.
+// `parley NAME` runs the program `parley-NAME` if `parley` has no command of that name, as git does. So the
+// programs of the test harness (`dev`, `bench`, `chaos`) are used like commands and are not part of this one.
 #include <string>
 
 namespace parley::tool {

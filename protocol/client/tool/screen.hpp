@@ -1,5 +1,6 @@
 #pragma once
-// Shows a conversation: the user's own messages with their marks, those of others, and notes about the connection.
+// Shows a conversation: the user's own messages with their marks, those of others, and notes about the
+// connection.
 #include "protocol/client/tool/output.hpp"
 #include "protocol/client/values.hpp"
 
@@ -11,10 +12,11 @@ namespace parley::tool {
 
 enum class tick : std::uint8_t { waiting, sent, delivered, read };
 
-/// Writes in one of three ways: to a terminal, where marks change in place; to a pipe, where each change is a line;
-/// as JSON.
+/// Writes in one of three ways: to a terminal, where marks change in place; to a pipe, where each change is a
+/// line; as JSON.
 ///
-/// Holds:  the newest `own_max` own messages are remembered for their marks; the marks of older ones stay as they are.
+/// Holds:  the newest `own_max` own messages are remembered for their marks; the marks of older ones stay as
+///         they are.
 class screen {
 public:
   screen(bool in_place, bool json, std::function<std::string()> typed);

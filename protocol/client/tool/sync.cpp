@@ -1,5 +1,5 @@
-// `parley sync`: fetches what is new, keeps it, acknowledges it and shows it. With --conversation it shows one
-// conversation again.
+// `parley sync`: fetches what is new, keeps it, acknowledges it and shows it. With --conversation it shows
+// one conversation again.
 #include "protocol/client/tool/commands.hpp"
 #include "protocol/client/tool/output.hpp"
 
