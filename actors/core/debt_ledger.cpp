@@ -444,7 +444,9 @@ debt_ledger::refusals debt_ledger::answered(std::uint64_t call, ec error, const 
       continue;
     const auto got = outcome_of(what, i, refs.size(), inboxes_of(d->it.what) != nullptr);
     auto verdict = judge_part(got.error);
-    if (verdict == part_verdict::settled && got.error == ec::none && d->targets[refs[i].target].partly)
+    // A piece of a repair was taken. What follows it may have arrived with the repair of a later message.
+    if (const auto* m = std::get_if<owed_message>(&d->it.what);
+        got.error == ec::none && m && d->targets[refs[i].target].partly && got.covered < m->seq)
       verdict = part_verdict::lacks;
     if (verdict != part_verdict::lacks && got.error != ec::none && got.error != ec::stale)
       refused = {refused.count + 1, got.error};

@@ -155,6 +155,27 @@ TEST_CASE("a gap that is too large for one append is filled by several, and the 
   CHECK(l.idle());
 }
 
+TEST_CASE("a repair in pieces ends when the repair of a later message has brought the inbox past it") {
+  auto l = ready_ledger();
+  l.add(owed_text(9, 4), debt_ledger::source::live);
+  l.add(owed_text(10, 5), debt_ledger::source::live);
+  const debt_ledger::history log = [](conversation_id, seq_no after, seq_no upto) {
+    std::vector<core::message> some;
+    for (auto s = number(after) + 1; s <= number(upto) && some.size() < 3; ++s)
+      some.push_back(text(s));
+    return some;
+  };
+  auto calls = l.send(t0);
+  REQUIRE(calls.size() == 1);
+  l.answered(calls[0].number, ec::none, outcomes({{ec::gap, seq_no{0}}, {ec::gap, seq_no{0}}}), t0, log);
+  calls = l.send(t0); // 1 to 3, twice
+  l.expire(t0);       // the answer is late
+  const auto again = l.send(t0);
+  l.answered(again.at(0).number, ec::none, outcomes({{ec::none, seq_no{5}}, {ec::none, seq_no{5}}}), t0, log);
+  CHECK(l.idle());
+  CHECK(l.confirmed() == 10);
+}
+
 TEST_CASE(
     "if readers do not see the whole log yet, a repair ends where they see it end: no append covers a gap") {
   auto l = ready_ledger();
