@@ -1,6 +1,11 @@
 #pragma once
 // Does an append follow what an inbox has of one conversation? Resending from the first unconfirmed seq must
 // always be safe, and a hole must never be taken in.
+//
+// Appends of one stream may arrive in any order: calls that were under way to a leader that fell silent are
+// sent again to the next one, and newer calls overtake them. So the append that an inbox receives first need
+// not be the one that was sent first. But it is known where a stream begins: a membership m begins at seq m,
+// so the inbox has all of the stream up to m - 1 when it has nothing yet.
 #include "actors/core/commands.hpp"
 #include "protocol/values/overloaded.hpp"
 
@@ -25,9 +30,14 @@ struct cover_verdict {
   stream_state after;
 };
 
+/// The seq before the first one of a membership.
+inline seq_no before_membership(std::uint64_t membership) {
+  return seq_no{membership - 1};
+}
+
 /// Everything about a part that does not depend on the inbox.
 inline bool well_formed(const inbox_append& part) {
-  if (part.prev > part.upto)
+  if (part.membership == 0 || part.prev > part.upto || part.upto < before_membership(part.membership))
     return false;
   auto before = part.prev;
   const auto belongs = overloaded{
@@ -51,9 +61,12 @@ inline cover_verdict cover(const stream_state& has, const inbox_append& part) {
     return {kind::malformed, has.covered, has};
   if (part.membership < has.membership)
     return {kind::stale, has.covered, has};
-  // A membership begins where its first append says: what was before is not this member's to see.
-  if (part.membership > has.membership)
-    return {kind::accept, part.prev, {part.membership, part.upto}};
+  if (part.membership > has.membership) {
+    const auto begin = before_membership(part.membership);
+    if (part.prev > begin)
+      return {kind::gap, begin, has};
+    return {kind::accept, begin, {part.membership, part.upto}}; // what is before `begin` is not theirs to see
+  }
   if (part.prev > has.covered)
     return {kind::gap, has.covered, has};
   if (part.upto <= has.covered)

@@ -84,6 +84,8 @@ core::outcome shard_machine::on(step& s, core::append_inbox& c) {
     auto verdict = core::cover({stream.membership, stream.covered}, part);
     if (verdict.what == kind::gap && planted("inbox-accepts-gap"))
       verdict = {kind::accept, stream.covered, {part.membership, part.upto}};
+    if (verdict.what == kind::gap && part.membership > stream.membership && planted("first-append-anywhere"))
+      verdict = {kind::accept, part.prev, {part.membership, part.upto}};
     const bool several_devices = inbox.head.devices.size() > 1;
     if (verdict.what == kind::accept && several_devices && !core::leaves_nothing_out(part, verdict.above) &&
         !planted("inbox-accepts-gap"))

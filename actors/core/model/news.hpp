@@ -42,7 +42,8 @@ struct inbox_row {
   }
 };
 
-/// Part of one member's stream of one conversation: covers the seqs (prev, upto].
+/// Part of one member's stream of one conversation: covers the seqs (prev, upto]. The stream of membership m
+/// begins behind seq m - 1, so that is the `prev` of the first part, whichever arrives first.
 struct inbox_append {
   static constexpr auto inside = nested::grows;
   user_id user{};

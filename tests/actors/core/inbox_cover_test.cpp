@@ -39,6 +39,40 @@ TEST_CASE("receipts behind a missing message are a gap as well") {
   CHECK(cover(has(1, 4), part(1, 5, 5, {watermark{room, user_id{1}, seq_no{5}, {}}})).what == kind::gap);
 }
 
+TEST_CASE("the part that arrives first need not be the first: without the ones before it, it is a gap") {
+  const auto v = cover({}, part(1, 1, 2, {msg(1, 2)}));
+  CHECK(v.what == kind::gap);
+  CHECK(v.above == seq_no{0});
+  CHECK(v.after == stream_state{});
+}
+
+TEST_CASE("receipts that arrive first do not say where the stream begins") {
+  CHECK(cover({}, part(1, 3, 3, {watermark{room, user_id{1}, seq_no{2}, {}}})).what == kind::gap);
+  const auto v = cover({}, part(1, 0, 0, {watermark{room, user_id{1}, seq_no{2}, {}}}));
+  CHECK(v.what == kind::accept);
+  CHECK(v.after == has(1, 0));
+}
+
+TEST_CASE("an opening begins its membership's stream, however far the conversation is") {
+  const auto v = cover({}, part(8, 7, 7, {opened_news{room, {}, {}}}));
+  CHECK(v.what == kind::accept);
+  CHECK(v.after == has(8, 7));
+}
+
+TEST_CASE("a higher membership whose first part is missing is a gap, and the earlier one stays until then") {
+  const auto v = cover(has(3, 9), part(20, 20, 21, {msg(20, 21)}));
+  CHECK(v.what == kind::gap);
+  CHECK(v.above == seq_no{19});
+  CHECK(v.after == has(3, 9));
+}
+
+TEST_CASE("a part that begins before its membership is taken from there on") {
+  const auto v = cover({}, part(20, 17, 21, {msg(17, 18), msg(18, 21)}));
+  CHECK(v.what == kind::accept);
+  CHECK(v.above == seq_no{19});
+  CHECK(v.after == has(20, 21));
+}
+
 TEST_CASE("a part of an earlier membership is stale, even if it would fit") {
   const auto v = cover(has(8, 10), part(7, 10, 11, {msg(10, 11)}));
   CHECK(v.what == kind::stale);
@@ -53,6 +87,8 @@ TEST_CASE("a part that contradicts itself is malformed, whatever the inbox has")
   CHECK(cover(has(1, 5), part(1, 5, 6, {msg(5, 6, {3, 3})})).what ==
         kind::malformed); // another conversation's
   CHECK(cover(has(0, 0), part(1, 0, 0, {opened_news{{3, 3}, {}, {}}})).what == kind::malformed);
+  CHECK(cover(has(0, 0), part(0, 0, 1, {msg(0, 1)})).what == kind::malformed); // nobody's
+  CHECK(cover(has(0, 0), part(9, 6, 7, {msg(6, 7)})).what == kind::malformed); // before its membership
   CHECK(cover(has(1, 0), part(1, 0, 0, {watermark{{3, 3}, {}, {}, {}}})).what == kind::malformed);
 }
 
@@ -69,7 +105,7 @@ TEST_CASE("only the new end of a part that overlaps is taken") {
   CHECK(v.after == has(1, 7));
 }
 
-TEST_CASE("a higher membership begins where its first part begins") {
+TEST_CASE("a higher membership begins a stream of its own") {
   const auto v = cover(has(3, 9), part(20, 19, 21, {msg(19, 21)}));
   CHECK(v.what == kind::accept);
   CHECK(v.above == seq_no{19});
