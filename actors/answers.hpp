@@ -75,10 +75,12 @@ public:
 
   /// Keeps `c` (its body may be moved out before) and answers its ticket.
   std::uint64_t wait(routed_call c) {
-    const auto ticket = ++last_;
+    const auto ticket = next_ticket();
     calls_.emplace(ticket, std::move(c));
     return ticket;
   }
+  /// A ticket for what no call waits for.
+  std::uint64_t next_ticket() { return ++last_; }
   std::optional<routed_call> take(std::uint64_t ticket) {
     auto node = calls_.extract(ticket);
     if (node.empty())

@@ -1,3 +1,4 @@
+#include "actors/core/cursor_writer.hpp"
 #include "actors/resident.hpp"
 #include "protocol/values/overloaded.hpp"
 
@@ -13,9 +14,8 @@ struct live_device {
   session_number session{}; ///< of the newest connection; kept when that detaches
   bool live = false;        ///< it has all stored rows, and new ones are pushed to it
   inbox_pos last{};         ///< rows up to here were pushed or sent in pages
-  inbox_pos acked{};        ///< as the device reported; may not be written yet
-  inbox_pos written{};      ///< as it was proposed
-  std::optional<std::chrono::steady_clock::time_point> written_at;
+  core::cursor_writer cursor;
+  std::uint64_t cursor_ticket = 0; ///< of the newest proposal to write it
 };
 
 struct inbox_state : resident_state {
@@ -31,6 +31,12 @@ using self_ptr = inbox_actor::stateful_pointer<inbox_state>;
 
 bool is_live(const inbox_state& st) {
   return std::any_of(st.devices.begin(), st.devices.end(), [](const auto& d) { return d.second.live; });
+}
+
+/// Something was acknowledged and is not stored yet.
+bool is_behind(const inbox_state& st) {
+  return std::any_of(st.devices.begin(), st.devices.end(),
+                     [](const auto& d) { return d.second.cursor.behind(); });
 }
 
 /// Whether `ref` is the device's connection, which is the one with the highest number seen; a newer one closes
@@ -51,34 +57,59 @@ bool take_over(inbox_state& st, device_id device, const core::connection_ref& re
   return true;
 }
 
-enum class when { due, now };
+proposal_batch cursor_proposal(const inbox_state& st, device_id device, inbox_pos upto, std::uint64_t ticket,
+                               result_sink reply_to) {
+  proposal_batch batch;
+  batch.proposals.push_back(make_proposal(st.at.shard, st.at.format, ticket, std::move(reply_to),
+                                          core::advance_cursor{st.user, device, upto}));
+  return batch;
+}
 
-/// Proposes the acknowledged positions. The first is proposed at once, and those that follow within
-/// `sweep_every` are proposed by a later sweep: one write a second per device, however fast it reads.
-void write_cursors(self_ptr self, when how) {
+/// Proposes the acknowledged positions that are due: one write a second per device, however fast it reads.
+void write_cursors(self_ptr self) {
   auto& st = self->state;
   const auto now = self->clock().now();
-  for (auto& [device, d] : st.devices) {
-    if (d.acked <= d.written ||
-        (how == when::due && d.written_at && now < *d.written_at + st.at.config.sweep_every))
-      continue;
-    d.written = d.acked;
-    d.written_at = now;
-    proposal_batch batch;
-    batch.proposals.push_back(make_proposal(st.at.shard, st.at.format, 0, result_sink{},
-                                            core::advance_cursor{st.user, device_id{device}, d.acked}));
-    caf::anon_send(st.at.store, std::move(batch));
-  }
+  for (auto& [device, d] : st.devices)
+    if (const auto upto = d.cursor.propose(now, st.at.config.sweep_every)) {
+      d.cursor_ticket = st.waiting.next_ticket();
+      caf::anon_send(st.at.store, cursor_proposal(st, device_id{device}, *upto, d.cursor_ticket,
+                                                  caf::actor_cast<result_sink>(self)));
+    }
+}
+
+/// The actor ends, so nobody waits for these. If one is refused, its session acknowledges again to the next
+/// leader's inbox, which does not know the position.
+void write_cursors_at_last(const inbox_state& st) {
+  for (const auto& [device, d] : st.devices)
+    if (d.cursor.behind())
+      caf::anon_send(st.at.store,
+                     cursor_proposal(st, device_id{device}, d.cursor.acknowledged(), 0, result_sink{}));
+}
+
+/// Whether `r` is the answer to a proposal of `write_cursors`.
+bool cursor_answered(self_ptr self, const result& r) {
+  auto& st = self->state;
+  const auto i = std::find_if(st.devices.begin(), st.devices.end(),
+                              [&](const auto& d) { return d.second.cursor_ticket == r.ticket; });
+  if (i == st.devices.end())
+    return false;
+  auto& cursor = i->second.cursor;
+  const auto* applied = std::get_if<core::done>(&r.what);
+  const auto error = r.error != ec::none ? r.error : applied ? applied->error : ec::internal;
+  if (error == ec::none)
+    cursor.written();
+  else
+    cursor.refused(error, self->clock().now(), st.at.config.sweep_every);
+  return true;
 }
 
 /// Acknowledges nothing beyond the rows that exist now: the cursor is written later, and would then cover
 /// rows that arrived meanwhile and that no device has.
 void acknowledge(self_ptr self, const core::acknowledge& what, const routed_call& c, answers& out) {
   auto& st = self->state;
-  auto& d = st.devices[number(what.device)];
-  d.acked = std::max(d.acked, std::min(what.upto, st.arrived));
+  st.devices[number(what.device)].cursor.acknowledge(std::min(what.upto, st.arrived));
   out.answer<core::acknowledge>(c, {});
-  write_cursors(self, when::due);
+  write_cursors(self);
 }
 
 void detach(inbox_state& st, const core::detach& gone, const routed_call& c, answers& out) {
@@ -136,8 +167,9 @@ void attach(inbox_state& st, const core::attach& ask, const routed_call& c, answ
     state.error = ec::fenced;
   if (state.error == ec::none) {
     auto& d = st.devices[number(ask.device)];
-    d.written = std::max(d.written, state.acknowledged);
-    state.acknowledged = std::max(state.acknowledged, d.acked); // what is not written yet counts as well
+    d.cursor.stored(state.acknowledged);
+    // What is not written yet counts as well.
+    state.acknowledged = std::max(state.acknowledged, d.cursor.acknowledged());
     if (d.live) // rows that were applied but not committed at this read were pushed: none is missing
       state.last = d.last;
   }
@@ -157,6 +189,8 @@ void acknowledge_fresh(self_ptr self, const core::acknowledge& what, const route
 
 void finish(self_ptr self, result& r, answers& out) {
   auto& st = self->state;
+  if (cursor_answered(self, r))
+    return;
   const auto c = take_or_refuse(st.waiting, r, out);
   if (!c)
     return;
@@ -210,13 +244,11 @@ inbox_actor::behavior_type inbox(self_ptr self, residence at) {
         push(self->state, news);
       },
       [self](atom::sweep) {
-        const auto acked = std::any_of(self->state.devices.begin(), self->state.devices.end(),
-                                       [](const auto& d) { return d.second.acked > d.second.written; });
-        write_cursors(self, when::due);
-        passivate_if_idle(self, self->state, acked || is_live(self->state));
+        write_cursors(self);
+        passivate_if_idle(self, self->state, is_behind(self->state) || is_live(self->state));
       },
       [self](atom::stop) {
-        write_cursors(self, when::now);
+        write_cursors_at_last(self->state);
         stop(self);
       },
   };

@@ -36,15 +36,16 @@ public:
       return std::nullopt;
     under_way_ = true;
     due_ = now + every;
-    return acknowledged_;
+    proposed_ = acknowledged_;
+    return proposed_;
   }
-  /// The proposal was applied: the stored cursor is at `upto`.
-  void written(inbox_pos upto) {
+  /// The proposal was applied.
+  void written() {
     under_way_ = false;
     refusals_ = 0;
-    stored(upto);
+    stored(proposed_);
   }
-  /// The proposal was not applied, or it changed nothing. What would be refused again is not repeated, until
+  /// The proposal was not applied. What would be refused again is not repeated, until
   /// the device acknowledges it again.
   void refused(ec why, time_point now, std::chrono::milliseconds every) {
     under_way_ = false;
@@ -59,6 +60,7 @@ public:
 private:
   inbox_pos acknowledged_{}; ///< as the device reported
   inbox_pos stored_{};
+  inbox_pos proposed_{};
   time_point due_{}; ///< nothing is proposed before
   bool under_way_ = false;
   std::uint8_t refusals_ = 0; ///< in a row

@@ -70,6 +70,27 @@ struct fixture : test::actor_fixture {
   core::answer attach(const visitor& v) {
     return ask(core::call{core::attach{alice, phone, v.ref, v.session}});
   }
+  /// The device has read up to `pos`.
+  void acknowledge(std::uint64_t pos) {
+    call(it, asker.handle, 1, core::call{core::acknowledge{alice, phone, inbox_pos{pos}}});
+    run();
+    asker.answers.take();
+  }
+  /// The positions that were proposed since the last look. All proposals are answered with `error`.
+  std::vector<std::uint64_t> cursors(ec error = ec::none) {
+    std::vector<std::uint64_t> out;
+    for (const auto& p : store.proposals.take()) {
+      const auto written = core::decode<core::command>(p.command);
+      REQUIRE(written);
+      out.push_back(number(std::get<core::advance_cursor>(*written).upto));
+      if (error == ec::none)
+        store.answer(p, core::done{});
+      else
+        store.refuse(p, error);
+    }
+    run();
+    return out;
+  }
   void arrive(std::uint64_t pos) {
     inbox_arrival a;
     a.rows.push_back({inbox_pos{pos}, core::message_news{}});
@@ -240,35 +261,95 @@ TEST_CASE_FIXTURE(fixture, "after a restart an acknowledgement is checked agains
   CHECK(std::get<core::advance_cursor>(*written).upto == inbox_pos{4});
 }
 
+TEST_CASE_FIXTURE(fixture,
+                  "a position whose write was refused is written later, each time after a longer pause") {
+  arrive(3);
+  acknowledge(3);
+  CHECK(cursors(ec::overloaded) == std::vector<std::uint64_t>{3});
+  for (const auto pause : {1, 2, 4, 8, 16, 16}) {
+    CAPTURE(pause);
+    for (int waited = 1; waited < pause; ++waited) {
+      advance(1s);
+      CHECK(cursors().empty());
+    }
+    advance(1s);
+    CHECK(cursors(ec::disk_full) == std::vector<std::uint64_t>{3});
+  }
+  for (int waited = 0; waited < 16; ++waited)
+    advance(1s);
+  CHECK(cursors() == std::vector<std::uint64_t>{3});
+  for (int waited = 0; waited < 60; ++waited)
+    advance(1s);
+  CHECK(cursors().empty()); // it is written
+}
+
+TEST_CASE_FIXTURE(fixture, "a refused position is written together with what was acknowledged meanwhile") {
+  arrive(5);
+  acknowledge(2);
+  CHECK(cursors(ec::not_leader) == std::vector<std::uint64_t>{2});
+  acknowledge(5);
+  CHECK(cursors().empty());
+  advance(1s);
+  CHECK(cursors() == std::vector<std::uint64_t>{5});
+}
+
+TEST_CASE_FIXTURE(fixture, "nothing more is proposed while a proposal has no answer yet") {
+  arrive(5);
+  acknowledge(2);
+  const auto unanswered = store.proposals.take();
+  REQUIRE(unanswered.size() == 1);
+  acknowledge(5);
+  advance(1s);
+  CHECK(store.proposals.take().empty());
+  store.answer(unanswered[0], core::done{});
+  run();
+  advance(1s);
+  CHECK(cursors() == std::vector<std::uint64_t>{5});
+}
+
+TEST_CASE_FIXTURE(fixture,
+                  "a write that would be refused again is not repeated until the device acknowledges again") {
+  arrive(3);
+  acknowledge(3);
+  store.answer(store.proposals.take().at(0), core::done{ec::no_such_user});
+  run();
+  for (int waited = 0; waited < 60; ++waited)
+    advance(1s);
+  CHECK(cursors().empty());
+  acknowledge(3);
+  CHECK(cursors() == std::vector<std::uint64_t>{3});
+}
+
+TEST_CASE_FIXTURE(fixture, "an inbox that ends writes what is acknowledged, refused before or not") {
+  arrive(3);
+  acknowledge(3);
+  CHECK(cursors(ec::overloaded) == std::vector<std::uint64_t>{3});
+  caf::anon_send(it, atom::stop_v);
+  run();
+  CHECK(cursors() == std::vector<std::uint64_t>{3});
+}
+
 TEST_CASE_FIXTURE(fixture, "a device that acknowledges often causes one write a second") {
   arrive(50);
   for (std::uint64_t n = 1; n <= 50; ++n)
     call(it, asker.handle, n, core::call{core::acknowledge{alice, phone, inbox_pos{n}}});
   run();
   CHECK(asker.answers.take().size() == 50);
-  CHECK(store.proposals.take().size() == 1); // the first at once
+  CHECK(cursors() == std::vector<std::uint64_t>{1}); // the first at once
   advance(1s);
-  const auto later = store.proposals.take();
-  REQUIRE(later.size() == 1);
-  const auto last = core::decode<core::command>(later[0].command);
-  REQUIRE(last);
-  CHECK(std::get<core::advance_cursor>(*last).upto == inbox_pos{50});
+  CHECK(cursors() == std::vector<std::uint64_t>{50});
 }
 
 TEST_CASE_FIXTURE(fixture, "after a second without acknowledgements the next one is written at once") {
   arrive(3);
-  const auto acknowledge = [&](std::uint64_t n) {
-    call(it, asker.handle, n, core::call{core::acknowledge{alice, phone, inbox_pos{n}}});
-    run();
-  };
   acknowledge(1);
-  CHECK(store.proposals.take().size() == 1);
+  CHECK(cursors().size() == 1);
   for (int i = 0; i < 3; ++i)
     advance(1s);
   acknowledge(2);
-  CHECK(store.proposals.take().size() == 1);
+  CHECK(cursors().size() == 1);
   acknowledge(3);
-  CHECK(store.proposals.take().empty());
+  CHECK(cursors().empty());
   advance(1s);
-  CHECK(store.proposals.take().size() == 1);
+  CHECK(cursors().size() == 1);
 }
