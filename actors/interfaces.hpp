@@ -211,7 +211,7 @@ CAF_ADD_ATOM(parley, parley::atom, stop, "stop")   // finish what is pending, th
 CAF_ADD_ATOM(parley, parley::atom, report, "report")
 CAF_ADD_ATOM(parley, parley::atom, publish, "publish") // show readers what is committed
 CAF_ADD_ATOM(parley, parley::atom, drain, "drain")     // hand leaderships over
-CAF_ADD_ATOM(parley, parley::atom, rehome, "rehome")   // the user's shard has a new leader
+CAF_ADD_ATOM(parley, parley::atom, rehome, "rehome")   // the user's leader is a new one, or was out of reach
 CAF_ADD_ATOM(parley, parley::atom, took, "took")       // the delivery queue has room again
 CAF_END_TYPE_ID_BLOCK(parley)
 
@@ -295,7 +295,8 @@ using session_actor = caf::typed_actor<
     caf::reacts_to<start_streaming>,
     // From the gateway: the delivery queue was emptied.
     caf::reacts_to<atom::took>,
-    // From the router: the user's shard has a new leader, so the session announces itself again.
+    // From the router: the user's shard has a new leader, or the link to its leader was lost and is there
+    // again, so the session announces itself again and asks for what it missed.
     caf::reacts_to<atom::rehome>,
     // Time out overdue calls, repeat a lost pull, send the heartbeat.
     caf::reacts_to<atom::sweep>,
@@ -332,7 +333,8 @@ using router_actor = caf::typed_actor<
     caf::reacts_to<peer_payloads>,
     // A peer is gone: calls that were forwarded to it are answered `timed_out`.
     caf::reacts_to<peer_lost>,
-    // A peer can be reached: the router announces to it which shards are led here.
+    // A peer can be reached: the router announces to it which shards are led here, and has the sessions whose
+    // users' shards that peer leads announce themselves again.
     caf::reacts_to<peer_begun>,
     // From the store.
     caf::reacts_to<leadership_news>,

@@ -32,6 +32,11 @@ struct parked {
   clock_point deadline{};
 };
 
+struct local_session {
+  session_here is;
+  bool waits = false; ///< in `router_state::to_rehome`
+};
+
 struct router_state {
   static inline const char* name = "router";
   router_config config;
@@ -44,8 +49,10 @@ struct router_state {
   std::uint64_t last_number = 0;
   std::unordered_map<std::uint64_t, forwarded> forwards;
   std::unordered_map<std::uint64_t, hosted> guests;
-  std::deque<parked> waiting;                               ///< oldest first
-  std::unordered_map<std::uint64_t, session_here> sessions; ///< by their number
+  std::deque<parked> waiting;                                ///< oldest first
+  std::unordered_map<std::uint64_t, local_session> sessions; ///< by their number
+  std::deque<std::uint64_t> to_rehome; ///< sessions, each once, that are to announce themselves again
+  clock_point rehomed_by{};            ///< when the last of them is to be told
 };
 
 using self_ptr = wired_router_actor::stateful_pointer<router_state>;
@@ -166,7 +173,7 @@ void deliver_here(router_state& st, std::vector<delivery> items) {
       continue;
     delivery_batch one;
     one.deliveries.push_back(std::move(d));
-    caf::anon_send(i->second.it, std::move(one));
+    caf::anon_send(i->second.is.it, std::move(one));
   }
 }
 
@@ -227,8 +234,8 @@ void set_leaders(self_ptr self, const std::vector<new_leader>& changes) {
   if (!any) // most announcements repeat what is known
     return;
   for (auto& [n, s] : st.sessions)
-    if (moved[number(home_shard(s.user, st.config.shards))])
-      caf::anon_send(s.it, atom::rehome_v);
+    if (moved[number(home_shard(s.is.user, st.config.shards))])
+      caf::anon_send(s.is.it, atom::rehome_v);
   announce(st, st.peers, mine);
   unpark(self);
 }
@@ -357,9 +364,40 @@ void lose_peer(self_ptr self, node_id peer) {
   // refused at once.
 }
 
-void meet_peer(router_state& st, node_id peer) {
+/// What `peer` pushed to sessions here was lost with the last session, if it had not arrived. Nobody would
+/// notice before the next push or heartbeat, so they announce themselves again. Not earlier, because without
+/// the peer they would ask in vain; if another node leads by now, they have heard so.
+void rehome_users_of(self_ptr self, node_id peer) {
+  auto& st = self->state;
+  for (auto& [n, s] : st.sessions) {
+    if (s.waits || st.leaders[number(home_shard(s.is.user, st.config.shards))] != peer)
+      continue;
+    s.waits = true;
+    st.to_rehome.push_back(n);
+  }
+  st.rehomed_by = self->clock().now() + st.config.rehome_within;
+}
+
+/// Of those that wait, a share at each sweep: all at once would be two calls per session in one moment.
+void rehome_some(router_state& st, clock_point now) {
+  const auto every = st.config.sweep_every;
+  const auto left = std::max<clock_point::duration>(st.rehomed_by - now, {});
+  const auto sweeps = static_cast<std::size_t>(left / every) + 1;
+  for (auto n = (st.to_rehome.size() + sweeps - 1) / sweeps; n > 0; --n) {
+    const auto i = st.sessions.find(st.to_rehome.front());
+    st.to_rehome.pop_front();
+    if (i == st.sessions.end())
+      continue;
+    i->second.waits = false;
+    caf::anon_send(i->second.is.it, atom::rehome_v);
+  }
+}
+
+void meet_peer(self_ptr self, node_id peer) {
+  auto& st = self->state;
   st.peers.insert(peer);
   announce(st, {peer}, led_here(st));
+  rehome_users_of(self, peer);
 }
 
 void sweep(self_ptr self) {
@@ -369,6 +407,7 @@ void sweep(self_ptr self) {
     st.announce_at = now + st.config.announce_every;
     announce(st, st.peers, led_here(st));
   }
+  rehome_some(st, now);
   answers out;
   while (!st.waiting.empty() && st.waiting.front().deadline <= now) {
     out.refuse(st.waiting.front().call, ec::unavailable, 100);
@@ -435,9 +474,9 @@ wired_router_actor::behavior_type router(self_ptr self, router_config config) {
           from_peer(self, p.from, bytes);
       },
       [self](peer_lost& p) { lose_peer(self, p.peer); },
-      [self](peer_begun& p) { meet_peer(self->state, p.peer); },
+      [self](peer_begun& p) { meet_peer(self, p.peer); },
       [self](leadership_news& news) { leaders_changed(self, news.changes); },
-      [self](const session_here& s) { self->state.sessions.insert_or_assign(s.number, s); },
+      [self](const session_here& s) { self->state.sessions.insert_or_assign(s.number, local_session{s}); },
       [self](const session_gone& s) { self->state.sessions.erase(s.number); },
       [self](atom::sweep) {
         sweep(self);
@@ -459,6 +498,8 @@ config_check validate(const router_config& config) {
     return config_fault{"sweep_every"};
   if (config.announce_every < config.sweep_every)
     return config_fault{"announce_every"};
+  if (config.rehome_within < config.sweep_every)
+    return config_fault{"rehome_within"};
   if (config.park_for < config.sweep_every)
     return config_fault{"park_for"};
   if (config.answer_within < config.sweep_every)

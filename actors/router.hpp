@@ -38,6 +38,9 @@ struct router_config {
   /// How often the node announces to its peers which shards it leads. A peer ignores this for a shard while
   /// its own replica takes part, and needs it when that replica stops.
   std::chrono::milliseconds announce_every{5000};
+  /// When a session with a peer begins, the users whose shards it leads are told, spread over this time: what
+  /// it pushed to them may be lost, and each of them asks it for what is missing.
+  std::chrono::milliseconds rehome_within{1000};
   /// Of one payload to another node. More is split: a link refuses what is larger than its queue. A single
   /// item that is larger travels alone.
   std::size_t payload_bytes_max = calls_payload_bytes_max;

@@ -5,6 +5,8 @@
 
 #include <doctest/doctest.h>
 
+#include <set>
+
 using namespace parley;
 using namespace std::chrono_literals;
 
@@ -43,7 +45,9 @@ struct fixture : test::actor_fixture {
   router_config config;
   wired_router_actor it;
   sink asker = make_sink();
-  heard<routed_call> at_shard; ///< of `local`
+  heard<routed_call> at_shard;  ///< of `local`
+  heard<std::uint64_t> rehomed; ///< the numbers of sessions
+  heard<delivery> deliveries;   ///< to all sessions
 
   ~fixture() {
     if (it)
@@ -96,6 +100,35 @@ struct fixture : test::actor_fixture {
       if (const auto* l = std::get_if<core::leads_payload>(&p); l && l->shards == std::vector{s})
         told.push_back(to);
     return told;
+  }
+  /// A session here, of a user whose shard is `s`.
+  void connect(std::uint64_t number, shard_id s) {
+    std::uint64_t user = number * 1000;
+    while (home_shard(user_id{user}, config.shards) != s)
+      ++user;
+    const auto session = sys.spawn([all = rehomed.all, got = deliveries.all,
+                                    number](session_actor::pointer) -> session_actor::behavior_type {
+      return {
+          [](call_batch&) {},
+          [](answer_batch&) {},
+          [got](delivery_batch& b) {
+            for (auto& d : b.deliveries)
+              got->push_back(std::move(d));
+          },
+          [](const start_streaming&) {},
+          [](atom::took) {},
+          [all, number](atom::rehome) { all->push_back(number); },
+          [](atom::sweep) {},
+          [](atom::stop) {},
+      };
+    });
+    caf::anon_send(it, session_here{number, user_id{user}, session});
+    run();
+  }
+  void meets(node_id peer) {
+    caf::anon_send(it, peer_lost{peer});
+    caf::anon_send(it, peer_begun{peer});
+    run();
   }
   void ask(std::uint64_t number, shard_id s) {
     call_batch b;
@@ -222,6 +255,68 @@ TEST_CASE_FIXTURE(fixture, "when a peer is lost, the calls to it end, and no oth
   caf::anon_send(it, peer_lost{there});
   run();
   CHECK(told(1) == ec::timed_out);
+}
+
+TEST_CASE_FIXTURE(
+    fixture, "when a session with a peer begins, the users whose shards it leads hear of it, because pushes "
+             "may be lost") {
+  start();
+  leads(local, here);
+  leads(remote, there);
+  leads(shard_id{2}, elsewhere);
+  connect(1, local);
+  connect(2, remote);
+  connect(3, shard_id{2});
+  connect(4, remote);
+  caf::anon_send(it, session_gone{4});
+  meets(there);
+  wait(2s);
+  CHECK(rehomed.take() == std::vector<std::uint64_t>{2}); // once
+  wait(2s);
+  CHECK(rehomed.take().empty());
+  meets(there);
+  wait(2s);
+  CHECK(rehomed.take() == std::vector<std::uint64_t>{2});
+}
+
+TEST_CASE_FIXTURE(fixture, "without the peer nobody is told, because they would ask it in vain") {
+  start();
+  leads(remote, there);
+  connect(1, remote);
+  caf::anon_send(it, peer_lost{there});
+  wait(5s);
+  CHECK(rehomed.take().empty());
+}
+
+TEST_CASE_FIXTURE(
+    fixture, "many sessions are told one after the other, and each once, however often the link is reset") {
+  start();
+  leads(remote, there);
+  for (std::uint64_t n = 1; n <= 100; ++n)
+    connect(n, remote);
+  meets(there);
+  std::set<std::uint64_t> told;
+  std::size_t sweeps = 0;
+  for (; told.size() < 100 && sweeps < 100; ++sweeps) {
+    meets(there);
+    advance(100ms);
+    const auto now = rehomed.take();
+    CHECK(now.size() <= 20);
+    told.insert(now.begin(), now.end());
+    if (sweeps == 2)
+      break;
+  }
+  CHECK_FALSE(told.empty()); // resets do not put it off
+  rehomed.take();
+  for (int i = 0; i < 11; ++i) {
+    advance(100ms);
+    const auto now = rehomed.take();
+    CHECK(now.size() <= 20);
+    told.insert(now.begin(), now.end());
+  }
+  CHECK(told.size() == 100);
+  wait(2s);
+  CHECK(rehomed.take().empty());
 }
 
 TEST_CASE_FIXTURE(fixture, "an answer of a node that was not asked, or of another kind, ends no call") {
