@@ -105,7 +105,8 @@ struct fresh_read {
   result_sink reply_to;
 };
 
-/// From an inbox to one connection: rows that follow `after` in its stream.
+/// From an inbox to one connection: rows that follow `after` in its stream. Without rows it says only how far
+/// the connection should be: an earlier push could not be sent.
 struct delivery {
   core::connection_ref to;
   inbox_pos after{};

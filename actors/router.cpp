@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <caf/stateful_actor.hpp>
 #include <deque>
+#include <map>
 #include <set>
 
 namespace parley {
@@ -37,6 +38,12 @@ struct local_session {
   bool waits = false; ///< in `router_state::to_rehome`
 };
 
+/// What a full link did not take for a session of another node.
+struct missed_push {
+  inbox_pos last{};    ///< of the rows; they are in storage
+  ec close = ec::none; ///< the session is to be closed
+};
+
 struct router_state {
   static inline const char* name = "router";
   router_config config;
@@ -53,6 +60,7 @@ struct router_state {
   std::unordered_map<std::uint64_t, local_session> sessions; ///< by their number
   std::deque<std::uint64_t> to_rehome; ///< sessions, each once, that are to announce themselves again
   clock_point rehomed_by{};            ///< when the last of them is to be told
+  std::map<core::connection_ref, missed_push> missed;
 };
 
 using self_ptr = wired_router_actor::stateful_pointer<router_state>;
@@ -68,7 +76,10 @@ public:
     for (auto& [peer, p] : answers_)
       send(peer, std::move(p), [this](const auto&) { count_unsent(); });
     for (auto& [peer, p] : deliveries_)
-      send(peer, std::move(p), [this](const auto&) { count_unsent(); });
+      send(peer, std::move(p), [this](const auto& items) {
+        count_unsent();
+        miss(items);
+      });
   }
   void call(node_id to, std::uint64_t number, core::call what) {
     calls_[to].items.push_back({number, std::move(what)});
@@ -105,6 +116,19 @@ private:
       auto f = st_.forwards.extract(c.number);
       if (!f.empty())
         out.refuse(f.mapped().who, ec::unavailable, 50);
+    }
+  }
+  /// The rows are in storage, so only what a session has to know is kept: how far it should be. If the peer
+  /// is gone, its sessions announce themselves again when it is back.
+  void miss(const std::vector<core::forwarded_delivery>& items) {
+    for (const auto& d : items) {
+      if (!st_.peers.contains(d.to.node) ||
+          (st_.missed.size() >= st_.config.missed_max && !st_.missed.contains(d.to)))
+        continue;
+      auto& m = st_.missed[d.to];
+      m.last = std::max(m.last, d.rows.empty() ? d.after : d.rows.back().pos);
+      if (d.close != ec::none)
+        m.close = d.close;
     }
   }
   /// Nothing is lost: an answer that does not arrive is a call that times out, and a session that misses rows
@@ -359,6 +383,7 @@ void lose_peer(self_ptr self, node_id peer) {
     }
   }
   std::erase_if(st.guests, [&](const auto& g) { return g.second.from == peer; });
+  std::erase_if(st.missed, [&](const auto& m) { return m.first.node == peer; });
   st.peers.erase(peer);
   // The lost peer stays the known leader of its shards. Until an election names another, calls to it are
   // refused at once.
@@ -393,6 +418,15 @@ void rehome_some(router_state& st, clock_point now) {
   }
 }
 
+/// A push without rows says how far the session should be, so it fetches what it missed.
+void tell_missed(router_state& st) {
+  if (st.missed.empty())
+    return;
+  outgoing out{st};
+  for (const auto& [to, m] : std::exchange(st.missed, {}))
+    out.deliver({to, m.last, {}, m.close, {}});
+}
+
 void meet_peer(self_ptr self, node_id peer) {
   auto& st = self->state;
   st.peers.insert(peer);
@@ -408,6 +442,7 @@ void sweep(self_ptr self) {
     announce(st, st.peers, led_here(st));
   }
   rehome_some(st, now);
+  tell_missed(st);
   answers out;
   while (!st.waiting.empty() && st.waiting.front().deadline <= now) {
     out.refuse(st.waiting.front().call, ec::unavailable, 100);
@@ -500,6 +535,8 @@ config_check validate(const router_config& config) {
     return config_fault{"announce_every"};
   if (config.rehome_within < config.sweep_every)
     return config_fault{"rehome_within"};
+  if (config.missed_max < 1)
+    return config_fault{"missed_max"};
   if (config.park_for < config.sweep_every)
     return config_fault{"park_for"};
   if (config.answer_within < config.sweep_every)

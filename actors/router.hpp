@@ -21,7 +21,7 @@ struct router_counters {
   /// Of peers: payloads that are unreadable or of a kind that this node does not know, such commands, and
   /// answers that do not belong to the call whose number they have.
   counter payloads_refused{0};
-  counter payloads_unsent{0}; ///< answers and deliveries that the link did not take
+  counter payloads_unsent{0}; ///< answers and deliveries that the link did not take, each time it was asked
 };
 
 struct router_config {
@@ -41,6 +41,9 @@ struct router_config {
   /// When a session with a peer begins, the users whose shards it leads are told, spread over this time: what
   /// it pushed to them may be lost, and each of them asks it for what is missing.
   std::chrono::milliseconds rehome_within{1000};
+  /// Sessions of other nodes that are to be told that they missed a push. Those above the bound find it out
+  /// by their heartbeat.
+  std::size_t missed_max = 65'536;
   /// Of one payload to another node. More is split: a link refuses what is larger than its queue. A single
   /// item that is larger travels alone.
   std::size_t payload_bytes_max = calls_payload_bytes_max;

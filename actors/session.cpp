@@ -209,7 +209,8 @@ void deliver(self_ptr self, delivery_batch& batch) {
     } else if (st.mode == stream::pulling) {
       st.pushed_while_pulling = true;
     } else if (st.mode == stream::live) {
-      if (d.after != st.last)
+      const bool missed = d.rows.empty() ? d.after > st.last : d.after != st.last;
+      if (missed)
         pull(self); // rows were lost on the way
       else if (!put(st, d.rows, d.applied_at))
         st.mode = stream::full;

@@ -164,6 +164,16 @@ TEST_CASE_FIXTURE(fixture,
   CHECK(std::get<core::pull_inbox>(expect<core::pull_inbox>().what).after == inbox_pos{4});
 }
 
+TEST_CASE_FIXTURE(fixture,
+                  "a push without rows makes the session fetch what it missed, if it missed anything") {
+  go_live(inbox_pos{4});
+  push(4, {});
+  push(3, {}); // late: rows that were pushed after it have arrived
+  CHECK(router.calls.take().empty());
+  push(6, {});
+  CHECK(std::get<core::pull_inbox>(expect<core::pull_inbox>().what).after == inbox_pos{4});
+}
+
 TEST_CASE_FIXTURE(fixture, "rows that are pushed while a page is under way are not lost") {
   attach();
   caf::anon_send(it, start_streaming{});
