@@ -70,7 +70,7 @@ account_actor::behavior_type account(self_ptr self, residence at) {
         take_results(self, batch, [self](result& r, answers& out) { finish(self->state, r, out); });
       },
       [](inbox_arrival&) {}, // only inboxes get them
-      [self](atom::sweep) { passivate_if_idle(self, self->state, false); },
+      [self](atom::sweep) { end_sweep(self, self->state, duty::none); },
       [self](atom::stop) { stop(self); },
   };
 }

@@ -210,7 +210,7 @@ conversation_actor::behavior_type conversation(self_ptr self, residence at) {
       [](inbox_arrival&) {}, // only inboxes get them
       [self](atom::sweep) {
         write_marks(self);
-        passivate_if_idle(self, self->state, false);
+        end_sweep(self, self->state, duty::none);
       },
       [self](atom::stop) {
         write_marks(self);

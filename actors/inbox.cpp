@@ -29,14 +29,14 @@ struct inbox_state : resident_state {
 
 using self_ptr = inbox_actor::stateful_pointer<inbox_state>;
 
-bool is_live(const inbox_state& st) {
-  return std::any_of(st.devices.begin(), st.devices.end(), [](const auto& d) { return d.second.live; });
-}
-
-/// Something was acknowledged and is not stored yet.
-bool is_behind(const inbox_state& st) {
-  return std::any_of(st.devices.begin(), st.devices.end(),
-                     [](const auto& d) { return d.second.cursor.behind(); });
+/// A live device is pushed to without a sweep. Only what was acknowledged and is not stored needs one.
+duty left_to_do(const inbox_state& st) {
+  const auto any = [&](auto is) {
+    return std::any_of(st.devices.begin(), st.devices.end(), [&](const auto& d) { return is(d.second); });
+  };
+  if (any([](const live_device& d) { return d.cursor.behind(); }))
+    return duty::work;
+  return any([](const live_device& d) { return d.live; }) ? duty::held : duty::none;
 }
 
 /// Whether `ref` is the device's connection, which is the one with the highest number seen; a newer one closes
@@ -245,7 +245,7 @@ inbox_actor::behavior_type inbox(self_ptr self, residence at) {
       },
       [self](atom::sweep) {
         write_cursors(self);
-        passivate_if_idle(self, self->state, is_behind(self->state) || is_live(self->state));
+        end_sweep(self, self->state, left_to_do(self->state));
       },
       [self](atom::stop) {
         write_cursors_at_last(self->state);

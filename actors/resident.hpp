@@ -7,6 +7,8 @@
 #include "protocol/values/settings.hpp"
 
 #include <chrono>
+#include <optional>
+#include <utility>
 
 namespace parley {
 
@@ -51,7 +53,9 @@ struct resident_state {
   residence at;
   waiting_calls waiting;
   std::chrono::steady_clock::time_point last_used{};
-  bool sweeping = false;
+  /// When sweeps are due: the next one of those that follow calls and work, and the one that finds out
+  /// whether the resident may go. At most one of each is armed.
+  std::optional<std::chrono::steady_clock::time_point> sweep_due, idle_due;
   bool stopping = false;
   bool told_idle = false;
 };
@@ -74,29 +78,49 @@ void read_fresh(Self* self, resident_state& st, routed_call c) {
   caf::anon_send(st.at.store, fresh_read{st.at.shard, ticket, caf::actor_cast<result_sink>(self)});
 }
 
+/// A sweep comes `in` from now, or before if one is armed already.
+template <class Self>
+void arm_sweep(Self* self, std::optional<std::chrono::steady_clock::time_point>& due,
+               std::chrono::milliseconds in) {
+  if (due)
+    return;
+  due = self->clock().now() + in;
+  sweep_later(self, in);
+}
 template <class Self>
 void arm_sweep(Self* self, resident_state& st) {
-  if (st.sweeping)
-    return;
-  st.sweeping = true;
-  sweep_later(self, st.at.config.sweep_every);
+  arm_sweep(self, st.sweep_due, st.at.config.sweep_every);
 }
 
-/// Called by a sweep when nothing is left to do. The shard is sent `resident_idle` and answers with `stop`, in
-/// order with the calls that it forwarded before, so no call is lost.
+/// What is left to do when a sweep ends.
+enum class duty {
+  none, ///< the resident goes when nobody has used it for a while
+  held, ///< it has to stay, but only messages give it something to do
+  work, ///< something is written by a later sweep
+};
+
+/// A sweep's end. Without work none follows, because there are as many residents as there are users online;
+/// the next call arms one. When nothing is left to do and nobody has used the resident for a while, the shard
+/// is sent `resident_idle`. It answers with `stop`, in order with the calls that it forwarded before, so no
+/// call is lost.
 template <class Self>
-void passivate_if_idle(Self* self, resident_state& st, bool busy) {
-  st.sweeping = false;
-  st.waiting.release_if_empty();
+void end_sweep(Self* self, resident_state& st, duty left) {
   const auto now = self->clock().now();
-  if (!busy && st.waiting.empty() && now - st.last_used >= st.at.config.passivate_after) {
-    if (!st.told_idle) {
-      st.told_idle = true;
-      caf::anon_send(st.at.home, resident_idle{st.at.handle});
-    }
+  for (auto* due : {&st.sweep_due, &st.idle_due})
+    if (*due && **due <= now)
+      due->reset();
+  st.waiting.release_if_empty();
+  if (left == duty::work || !st.waiting.empty())
+    return arm_sweep(self, st);
+  if (left == duty::held)
     return;
+  const auto unused = now - st.last_used;
+  if (unused < st.at.config.passivate_after) {
+    const auto in = std::chrono::ceil<std::chrono::milliseconds>(st.at.config.passivate_after - unused);
+    return arm_sweep(self, st.idle_due, in);
   }
-  arm_sweep(self, st);
+  if (!std::exchange(st.told_idle, true))
+    caf::anon_send(st.at.home, resident_idle{st.at.handle});
 }
 
 /// One turn's calls: `handle(call, out)` for each, unless too many wait already. If one makes the actor

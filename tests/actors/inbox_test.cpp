@@ -29,6 +29,7 @@ struct fixture : test::actor_fixture {
   fake_router router = make_router();
   sink asker = make_sink();
   resident_config config;
+  std::shared_ptr<int> idles = std::make_shared<int>(0);
   inbox_actor it = spawn();
   ~fixture() { caf::anon_send_exit(it, caf::exit_reason::user_shutdown); }
 
@@ -41,7 +42,7 @@ struct fixture : test::actor_fixture {
                              &reader,
                              store.handle,
                              router.handle,
-                             make_silent_shard()});
+                             make_silent_shard(idles)});
   }
   /// As on another node after a failover: what was in memory only is gone.
   void restart() {
@@ -352,4 +353,53 @@ TEST_CASE_FIXTURE(fixture, "after a second without acknowledgements the next one
   CHECK(cursors().empty());
   advance(1s);
   CHECK(cursors().size() == 1);
+}
+
+TEST_CASE_FIXTURE(fixture, "a live inbox that has nothing to do has no sweep armed") {
+  attach(first);
+  pull(first);
+  advance(1s); // after the calls
+  CHECK_FALSE(sched.has_pending_timeout());
+  arrive(1);
+  CHECK(router.deliveries.take().size() == 1);
+  CHECK_FALSE(sched.has_pending_timeout());
+  acknowledge(1);
+  CHECK(sched.has_pending_timeout());
+  CHECK(cursors(ec::overloaded).size() == 1);
+  advance(1s);
+  CHECK(cursors().size() == 1);
+  advance(1s);
+  CHECK_FALSE(sched.has_pending_timeout());
+}
+
+TEST_CASE_FIXTURE(fixture, "an inbox whose last device has detached reports to its shard that it is idle") {
+  attach(first);
+  pull(first);
+  for (int i = 0; i < 100; ++i)
+    advance(1s);
+  CHECK(*idles == 0);
+  call(it, asker.handle, 1, core::call{core::detach{alice, phone, first.ref}});
+  run();
+  advance(1s);
+  CHECK(*idles == 0);
+  for (auto waited = 1s; waited < 60s; waited += 1s)
+    advance(1s);
+  CHECK(*idles == 1);
+}
+
+TEST_CASE_FIXTURE(fixture, "an inbox that somebody uses now and then stays, and is asked about seldom") {
+  int sweeps = 0;
+  for (int i = 0; i < 10; ++i) {
+    attach(first);
+    call(it, asker.handle, 1, core::call{core::detach{alice, phone, first.ref}});
+    run();
+    asker.answers.take();
+    for (int waited = 0; waited < 30; ++waited) {
+      sched.advance_time(1s);
+      sweeps += sched.has_job();
+      run();
+    }
+  }
+  CHECK(*idles == 0);
+  CHECK(sweeps <= 20); // one after each call, and one a minute
 }
