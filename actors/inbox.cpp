@@ -94,12 +94,15 @@ bool cursor_answered(self_ptr self, const result& r) {
   if (i == st.devices.end())
     return false;
   auto& cursor = i->second.cursor;
-  const auto* applied = std::get_if<core::done>(&r.what);
+  const auto now = self->clock().now();
+  const auto every = st.at.config.sweep_every;
+  const auto* applied = std::get_if<core::advanced>(&r.what);
   const auto error = r.error != ec::none ? r.error : applied ? applied->error : ec::internal;
   if (error == ec::none)
-    cursor.written();
+    cursor.written(applied->upto, now, every);
   else
-    cursor.refused(error, self->clock().now(), st.at.config.sweep_every);
+    cursor.refused(error, now, every);
+  write_cursors(self); // one command passes a bounded number of rows: here follows the rest
   return true;
 }
 

@@ -77,7 +77,9 @@ struct append_inbox {
   }
 };
 
-/// A device has everything up to `upto`. Rows that all of the user's devices have are dropped.
+/// A device has everything up to `upto`. Rows that all of the user's devices have are dropped. The cursor
+/// stops before `upto` if one command may not pass that many rows; the outcome says where, and the rest needs
+/// another command.
 struct advance_cursor {
   static constexpr bool can_wait = true;
   user_id user{};

@@ -1,9 +1,11 @@
 #pragma once
 // When a device's acknowledged position is written into its cursor.
 //
-// A device acknowledges as fast as it reads, and nobody waits for the write. So the first position is proposed
-// at once, and those that follow within a pause are proposed together after it. A refused proposal has changed
-// nothing: the position is proposed again, after a pause that doubles each time.
+// A device acknowledges as fast as it reads, and nobody waits for the write. So the first position is
+// proposed at once, and those that follow within a pause are proposed together after it. A refused proposal
+// has changed nothing: the position is proposed again, after a pause that doubles each time. One proposal
+// moves the cursor by a bounded number of rows: the rest is proposed as soon as the outcome says how far it
+// came.
 #include "protocol/values/errors.hpp"
 #include "protocol/values/types.hpp"
 
@@ -39,25 +41,35 @@ public:
     proposed_ = acknowledged_;
     return proposed_;
   }
-  /// The proposal was applied.
-  void written() {
+  /// The proposal was applied: the stored cursor is at `upto` now.
+  void written(inbox_pos upto, time_point now, std::chrono::milliseconds every) {
     under_way_ = false;
-    refusals_ = 0;
-    stored(proposed_);
-  }
-  /// The proposal was not applied. What would be refused again is not repeated, until
-  /// the device acknowledges it again.
-  void refused(ec why, time_point now, std::chrono::milliseconds every) {
-    under_way_ = false;
-    if (!describe(why).retryable) {
-      acknowledged_ = stored_;
+    const bool further = upto > stored_;
+    stored(upto);
+    if (!further) {
+      pause(now, every); // the next attempt would find the same
       return;
     }
+    refusals_ = 0;
+    if (upto < proposed_)
+      due_ = now;
+  }
+  /// The proposal was not applied. What would be refused again is not repeated, until the device acknowledges
+  /// it again.
+  void refused(ec why, time_point now, std::chrono::milliseconds every) {
+    under_way_ = false;
+    if (describe(why).retryable)
+      pause(now, every);
+    else
+      acknowledged_ = stored_;
+  }
+
+private:
+  void pause(time_point now, std::chrono::milliseconds every) {
     due_ = now + every * (1 << refusals_);
     refusals_ = std::min<std::uint8_t>(refusals_ + 1, doublings_max);
   }
 
-private:
   inbox_pos acknowledged_{}; ///< as the device reported
   inbox_pos stored_{};
   inbox_pos proposed_{};

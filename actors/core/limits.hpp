@@ -33,7 +33,9 @@ struct limits {
   std::uint32_t page_rows_max = page_items_max;
   std::size_t page_bytes_max = parley::page_bytes_max;
 
-  // work done by one command
+  // work done by one command. All replicas do it at the same time, and their other shards wait for it.
+  std::size_t acknowledged_rows_max = 4096; ///< inbox rows read by one acknowledgement; the next one goes on
+  std::size_t acknowledged_bytes_max = std::size_t{4} << 20; ///< of these rows; a larger one is read alone
   std::size_t dropped_rows_max = 4096; ///< inbox rows erased by one acknowledgement; the next one goes on
 };
 

@@ -165,15 +165,18 @@ core::outcome shard_machine::on(step& s, core::append_inbox& c) {
   return out;
 }
 
+// What one command reads is bounded: a device that was away for long, or any client right after its login,
+// may acknowledge an inbox of a million rows. The cursor stops at the bound, and the inbox actor proposes the
+// rest.
 core::outcome shard_machine::on(step& s, core::advance_cursor& c) {
   auto found = load<rows::inbox_head>(s.rows, rows::inbox_head_key(c.user), "an inbox's head");
   auto* cursor = found ? found->find(c.device) : nullptr;
   if (!cursor)
-    return core::done{ec::no_such_user};
+    return core::advanced{ec::no_such_user, {}};
   auto& head = *found;
-  const auto upto = std::min(c.upto, head.last);
+  auto upto = std::min(c.upto, head.last);
   if (upto <= cursor->acknowledged)
-    return core::done{};
+    return core::advanced{ec::none, cursor->acknowledged};
 
   // The delivered watermark of a user is the highest of its devices: others have reported lower ones already.
   auto told = inbox_pos::none;
@@ -182,8 +185,16 @@ core::outcome shard_machine::on(step& s, core::advance_cursor& c) {
   std::map<conversation_id, seq_no> delivered;
   if (upto > told) {
     const inbox_pos first{number(told) + 1}, end{number(upto) + 1};
+    std::size_t rows_read = 0, bytes_read = 0;
     s.rows.ascend(rows::inbox_key(c.user, first), rows::inbox_key(c.user, end),
-                  [&](std::string_view, std::string_view row) {
+                  [&](std::string_view key, std::string_view row) {
+                    bytes_read += row.size();
+                    if (rows_read == limits_.acknowledged_rows_max ||
+                        (rows_read != 0 && bytes_read > limits_.acknowledged_bytes_max)) {
+                      upto = inbox_pos{number(rows::parse_inbox_key(key)) - 1};
+                      return storage::scan::stop;
+                    }
+                    ++rows_read;
                     const auto g = must(rows::glance(row), "a row of an inbox");
                     if (g.is_message && g.from != c.user) {
                       auto& seq = delivered[g.conversation];
@@ -212,7 +223,7 @@ core::outcome shard_machine::on(step& s, core::advance_cursor& c) {
   s.rows.put(rows::inbox_head_key(c.user), head);
   for (const auto& [conversation, seq] : delivered)
     owe(s, core::owed_watermark{{conversation, c.user, seq, {}}});
-  return core::done{};
+  return core::advanced{ec::none, upto};
 }
 
 } // namespace parley::cluster

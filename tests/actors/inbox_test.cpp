@@ -77,15 +77,16 @@ struct fixture : test::actor_fixture {
     run();
     asker.answers.take();
   }
-  /// The positions that were proposed since the last look. All proposals are answered with `error`.
-  std::vector<std::uint64_t> cursors(ec error = ec::none) {
+  /// The positions that were proposed since the last look. All proposals are answered with `error`, or with a
+  /// cursor that does not pass `passes_to`.
+  std::vector<std::uint64_t> cursors(ec error = ec::none, inbox_pos passes_to = inbox_pos{UINT64_MAX}) {
     std::vector<std::uint64_t> out;
     for (const auto& p : store.proposals.take()) {
       const auto written = core::decode<core::command>(p.command);
       REQUIRE(written);
       out.push_back(number(std::get<core::advance_cursor>(*written).upto));
       if (error == ec::none)
-        store.answer(p, core::done{});
+        store.answer(p, core::advanced{ec::none, std::min(inbox_pos{out.back()}, passes_to)});
       else
         store.refuse(p, error);
     }
@@ -302,7 +303,7 @@ TEST_CASE_FIXTURE(fixture, "nothing more is proposed while a proposal has no ans
   acknowledge(5);
   advance(1s);
   CHECK(store.proposals.take().empty());
-  store.answer(unanswered[0], core::done{});
+  store.answer(unanswered[0], core::advanced{ec::none, inbox_pos{2}});
   run();
   advance(1s);
   CHECK(cursors() == std::vector<std::uint64_t>{5});
@@ -312,13 +313,34 @@ TEST_CASE_FIXTURE(fixture,
                   "a write that would be refused again is not repeated until the device acknowledges again") {
   arrive(3);
   acknowledge(3);
-  store.answer(store.proposals.take().at(0), core::done{ec::no_such_user});
+  store.answer(store.proposals.take().at(0), core::advanced{ec::no_such_user, {}});
   run();
   for (int waited = 0; waited < 60; ++waited)
     advance(1s);
   CHECK(cursors().empty());
   acknowledge(3);
   CHECK(cursors() == std::vector<std::uint64_t>{3});
+}
+
+TEST_CASE_FIXTURE(fixture,
+                  "a cursor that one command does not bring to its end is moved on by others, at once") {
+  arrive(10);
+  acknowledge(10);
+  CHECK(cursors(ec::none, inbox_pos{4}) == std::vector<std::uint64_t>{10});
+  CHECK(cursors(ec::none, inbox_pos{8}) == std::vector<std::uint64_t>{10});
+  CHECK(cursors() == std::vector<std::uint64_t>{10});
+  advance(1s);
+  CHECK(cursors().empty());
+}
+
+TEST_CASE_FIXTURE(fixture, "a cursor that does not move is not proposed in a hot loop") {
+  arrive(10);
+  acknowledge(10);
+  CHECK(cursors(ec::none, inbox_pos{4}).size() == 1);
+  CHECK(cursors(ec::none, inbox_pos{4}).size() == 1);
+  CHECK(cursors().empty());
+  advance(1s);
+  CHECK(cursors().size() == 1);
 }
 
 TEST_CASE_FIXTURE(fixture, "an inbox that ends writes what is acknowledged, refused before or not") {

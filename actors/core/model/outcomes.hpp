@@ -52,6 +52,16 @@ struct redeemed {
   }
 };
 
+/// How far an `advance_cursor` came.
+struct advanced {
+  ec error{};       ///< none, no_such_user
+  inbox_pos upto{}; ///< below what was asked for at the inbox's end, or if one command may not go so far
+  template <class F>
+  auto fields(F&& f) {
+    return f(error, upto);
+  }
+};
+
 /// It was done, or why not: the outcome of all other commands.
 struct done {
   ec error{};
@@ -62,7 +72,7 @@ struct done {
   }
 };
 
-using outcome = std::variant<done, placement, inbox_outcomes, redeemed>;
+using outcome = std::variant<done, placement, inbox_outcomes, redeemed, advanced>;
 
 /// What a leader's actors do with an applied command. Followers drop it.
 struct applied {

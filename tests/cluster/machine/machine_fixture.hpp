@@ -118,8 +118,11 @@ struct machine_fixture {
       return cluster::queries::read_inbox(v, {user, {}, inbox_pos{after}, limit, 0, {}});
     });
   }
+  core::advanced advance(user_id user, device_id device, std::uint64_t upto) {
+    return std::get<core::advanced>(apply(core::advance_cursor{user, device, inbox_pos{upto}}));
+  }
   ec acknowledge(user_id user, device_id device, std::uint64_t upto) {
-    return done(core::advance_cursor{user, device, inbox_pos{upto}});
+    return advance(user, device, upto).error;
   }
 
   // --- accounts --------------------------------------------------------------------------------------------

@@ -173,6 +173,52 @@ TEST_CASE("one acknowledgement drops a bounded number of rows, and later ones dr
   CHECK(positions(f.inbox(f.bob)) == std::vector<std::uint64_t>{13});
 }
 
+TEST_CASE(
+    "one acknowledgement reads a bounded number of rows, its cursor stops there, and others reach the end") {
+  core::limits l;
+  l.acknowledged_rows_max = 4;
+  machine_fixture f{l};
+  f.done(f.device(f.bob, f.bobs));
+  for (std::uint64_t n = 1; n <= 10; ++n)
+    f.deliver(f.part(f.bob, n - 1, n, {f.stored(n - 1, n)}));
+  const auto told = [&] {
+    REQUIRE(f.news.debts.size() == 1);
+    return number(std::get<core::owed_watermark>(f.news.debts[0].what).mark.delivered);
+  };
+  for (const std::uint64_t reached : {4, 8, 10}) {
+    CHECK(f.advance(f.bob, f.bobs, UINT64_MAX).upto == inbox_pos{reached});
+    CHECK(told() == reached);
+    CHECK(f.inbox(f.bob).rows.size() == 10 - reached);
+  }
+  CHECK(f.advance(f.bob, f.bobs, UINT64_MAX).upto == inbox_pos{10});
+  CHECK(f.news.debts.empty());
+}
+
+TEST_CASE("one acknowledgement reads a bounded number of bytes, but at least one row") {
+  core::limits l;
+  l.acknowledged_bytes_max = 2000;
+  machine_fixture f{l};
+  f.done(f.device(f.bob, f.bobs));
+  for (std::uint64_t n = 1; n <= 5; ++n)
+    f.deliver(f.part(f.bob, n - 1, n, {f.stored(n - 1, n, f.alice, std::string(n == 4 ? 5000 : 800, 'x'))}));
+  for (const std::uint64_t reached : {2, 3, 4, 5})
+    CHECK(f.advance(f.bob, f.bobs, 5).upto == inbox_pos{reached});
+}
+
+TEST_CASE(
+    "rows that another device has acknowledged are not read again: the cursor passes all of them at once") {
+  core::limits l;
+  l.acknowledged_rows_max = 4;
+  machine_fixture f{l};
+  f.done(f.device(f.alice, f.alices));
+  f.done(f.device(f.alice, f.alices_tablet));
+  for (std::uint64_t n = 1; n <= 12; ++n)
+    f.deliver(f.part(f.alice, n - 1, n, {f.stored(n - 1, n, f.bob)}));
+  f.advance(f.alice, f.alices, 12);
+  CHECK(f.advance(f.alice, f.alices, 12).upto == inbox_pos{8});
+  CHECK(f.advance(f.alice, f.alices_tablet, 8).upto == inbox_pos{8});
+}
+
 TEST_CASE_FIXTURE(machine_fixture, "an inbox is read in pages, and a cursor beyond its end is refused") {
   CHECK(inbox(bob).rows.empty());
   CHECK(inbox(bob, 1).error == ec::bad_cursor);
