@@ -10,7 +10,8 @@
 
 namespace parley::core {
 
-/// Remembered ids per (conversation, sender device). The slot of a remembered id is one byte of its key.
+/// Remembered ids per (conversation, sender device), and the rows in which they are kept: the number of a row
+/// is one byte of its key.
 inline constexpr std::uint64_t dedup_ids_max = 256;
 
 struct limits {

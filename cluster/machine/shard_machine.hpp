@@ -120,8 +120,6 @@ private:
   core::outcome on(step&, core::raise_watermarks& c);
   core::outcome on(step&, core::want_copies& c);
   core::outcome on(step&, core::confirm_debts& c);
-  /// One accepted id of the message's sender.
-  std::optional<core::remembered_id> remembered(step&, const core::submission& m, std::uint8_t slot);
   std::optional<core::placement> planted_retry(step&, const core::submission& s);
   void owe(step&, core::owed what, std::optional<core::message> full = std::nullopt);
   std::uint64_t next_debt(step&);

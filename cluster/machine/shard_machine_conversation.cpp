@@ -93,12 +93,15 @@ core::outcome shard_machine::on(step& s, core::append_message& c) {
 
   // dedup, before anything that may have changed since the first try
   core::sender_head sender;
+  core::remembered_ids ids;
+  const auto ids_key = rows::remembered_key(conversation, m.id.device, core::row_of(m.id.counter));
   const bool dedup_in_rows = !planted("dedup-only-in-memory");
   if (dedup_in_rows) {
     sender = load<core::sender_head>(s.rows, rows::sender_key(conversation, m.id.device), "a sender's head")
                  .value_or(core::sender_head{});
-    const auto known = core::find_remembered(sender, m.id.counter,
-                                             [&](std::uint8_t slot) { return remembered(s, m, slot); });
+    ids = load<core::remembered_ids>(s.rows, ids_key, "a row of remembered message ids")
+              .value_or(core::remembered_ids{});
+    const auto* known = core::find_remembered(ids, m.id.counter);
     switch (core::judge_retry(sender, m.id.counter, m.hash, known)) {
     case core::retry_verdict::fresh:
       break;
@@ -118,13 +121,6 @@ core::outcome shard_machine::on(step& s, core::append_message& c) {
   if (m.body.size() > limits_.body_bytes_max)
     return core::placement{ec::too_large};
 
-  std::optional<std::uint64_t> forgotten;
-  if (dedup_in_rows && sender.full())
-    forgotten = must(core::decoded<core::remembered_id>{remembered(s, m, sender.next_slot()),
-                                                        core::format_fault::damaged},
-                     "a full dedup window")
-                    .counter;
-
   const auto seq = guessed != 0 ? seq_no{guessed} : next(head->last);
   head->last = std::max(head->last, seq);
   head->last_at = std::max(head->last_at, m.at);
@@ -143,8 +139,8 @@ core::outcome shard_machine::on(step& s, core::append_message& c) {
 
   const core::remembered_id id{m.id.counter, seq, msg.at, m.hash};
   if (dedup_in_rows) {
-    s.rows.put(rows::remembered_key(conversation, m.id.device, sender.next_slot()), id);
-    sender.remember(m.id.counter, forgotten);
+    core::remember(sender, ids, id);
+    s.rows.put(ids_key, ids);
     s.rows.put(rows::sender_key(conversation, m.id.device), sender);
   } else {
     s.memory.planted_ids[{conversation, m.id.device}].push_back(id);
@@ -155,12 +151,6 @@ core::outcome shard_machine::on(step& s, core::append_message& c) {
   if (!debt.to.empty())
     owe(s, std::move(debt), s.memory.leading ? std::optional{std::move(msg)} : std::nullopt);
   return placed;
-}
-
-std::optional<core::remembered_id> shard_machine::remembered(step& s, const core::submission& m,
-                                                             std::uint8_t slot) {
-  return load<core::remembered_id>(s.rows, rows::remembered_key(m.conversation, m.id.device, slot),
-                                   "a remembered message id");
 }
 
 std::optional<core::placement> shard_machine::planted_retry(step& s, const core::submission& m) {

@@ -41,13 +41,19 @@ std::optional<core::placement> find_retry(shard_view& view, const core::submissi
   const auto sender = rows::read<core::sender_head>(*v);
   if (!sender)
     return core::placement{ec::corrupt};
-  const auto known = core::find_remembered(*sender, what.id.counter, [&](std::uint8_t slot) {
-    const auto r = view.get(rows::remembered_key(what.conversation, what.id.device, slot));
-    return r ? rows::read<core::remembered_id>(*r) : std::nullopt;
-  });
+  core::remembered_ids ids;
+  if (what.id.counter <= sender->counter_max)
+    if (const auto row = view.get(
+            rows::remembered_key(what.conversation, what.id.device, core::row_of(what.id.counter)))) {
+      auto whole = rows::read<core::remembered_ids>(*row);
+      if (!whole)
+        return core::placement{ec::corrupt};
+      ids = std::move(*whole);
+    }
   // A remembered id whose row is unreadable must not look like a new one.
   if (view.status() != ec::none)
     return core::placement{ec::corrupt};
+  const auto* known = core::find_remembered(ids, what.id.counter);
   const auto first_answer = [&](ec error) {
     return core::placement{error, known->seq, derive_message_id(what.conversation, known->seq), known->at, 1};
   };

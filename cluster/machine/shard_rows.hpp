@@ -8,7 +8,7 @@
 //   c <conversation> 0             conversation_head    last seq, members and where their fan-out has got
 //   c <conversation> 1 <device>    core::sender_head    that device's dedup window: size, highest, evicted
 //   c <conversation> 2 <user>      core::progress       that member's delivered/read watermark
-//   c <conversation> 3 <dev><slot> core::remembered_id  one accepted id; slot = n mod 256
+//   c <conversation> 3 <dev><row>  core::remembered_ids accepted ids; their counters name the row
 //   m <conversation> <seq>         core::message        the log. Apart from `c`, which stays small and warm
 //   n <node>                       core::node_record    meta shard only
 //   O                              debt_end             debts: the next number, if no row is left to tell
@@ -21,8 +21,8 @@
 //   u <user> 3 <conversation><u2>  inbox_mark           the watermark of u2 as this inbox knows it, and its row
 //   i <user> <pos>                 core::news           one inbox row
 //
-// An appended message writes five rows: head, sender head, remembered id, log row and debt row. The first two
-// share a page, and the debt rows of a batch share another.
+// An appended message writes five rows: head, sender head, remembered ids, log row and debt row. The first
+// two share a page, and the debt rows of a batch share another.
 #include "actors/core/commands.hpp"
 #include "actors/core/dedup_window.hpp"
 #include "actors/core/inbox_cover.hpp"
@@ -93,8 +93,9 @@ inline row_key progress_rows(conversation_id c) {
 inline row_key progress_key(conversation_id c, user_id u) {
   return progress_rows(c).put(u);
 }
-inline row_key remembered_key(conversation_id c, device_id d, std::uint8_t slot) {
-  return row_key{'c'}.put(c).put(std::uint8_t{3}).put(d).put(slot);
+/// `row`: core::row_of a counter.
+inline row_key remembered_key(conversation_id c, device_id d, std::uint8_t row) {
+  return row_key{'c'}.put(c).put(std::uint8_t{3}).put(d).put(row);
 }
 inline row_key message_rows(conversation_id c) {
   return row_key{'m'}.put(c);
@@ -283,7 +284,7 @@ struct debt_end {
 /// All rows that are one struct: what is not listed here can be neither written nor read, and each has its
 /// golden bytes.
 using values =
-    std::tuple<conversation_head, core::sender_head, core::progress, core::remembered_id, core::node_record,
+    std::tuple<conversation_head, core::sender_head, core::progress, core::remembered_ids, core::node_record,
                debt_end, shard_format, core::phone_claim, inbox_head, account, inbox_stream, inbox_mark>;
 
 template <class T, class Values = values>

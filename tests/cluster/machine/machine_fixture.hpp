@@ -11,6 +11,47 @@
 
 namespace parley::test {
 
+/// Counts the rows that are read through a transaction.
+class counted_txn final : public storage::write_txn {
+public:
+  counted_txn(storage::write_txn& txn, std::size_t& rows_read) : txn_{txn}, rows_read_{rows_read} {}
+  std::optional<std::string_view> get(storage::table t, std::string_view key) override {
+    ++rows_read_;
+    return txn_.get(t, key);
+  }
+  void ascend(storage::table t, std::string_view from, std::string_view to,
+              const storage::visitor& visit) override {
+    txn_.ascend(t, from, to, counted(visit));
+  }
+  void descend(storage::table t, std::string_view from, std::string_view to,
+               const storage::visitor& visit) override {
+    txn_.descend(t, from, to, counted(visit));
+  }
+  ec status() const override { return txn_.status(); }
+  void put(storage::table t, std::string_view key, std::string_view value) override {
+    txn_.put(t, key, value);
+  }
+  void append(storage::table t, std::string_view key, std::string_view value) override {
+    txn_.append(t, key, value);
+  }
+  void erase(storage::table t, std::string_view key) override { txn_.erase(t, key); }
+  std::size_t erase_range(storage::table t, std::string_view from, std::string_view to,
+                          std::size_t rows_max) override {
+    return txn_.erase_range(t, from, to, rows_max);
+  }
+  ec commit(storage::durable when) override { return txn_.commit(when); }
+
+private:
+  storage::visitor counted(const storage::visitor& visit) {
+    return [this, &visit](std::string_view key, std::string_view value) {
+      ++rows_read_;
+      return visit(key, value);
+    };
+  }
+  storage::write_txn& txn_;
+  std::size_t& rows_read_;
+};
+
 struct machine_fixture {
   static constexpr shard_id shard{3};
   static constexpr user_id alice{10}, bob{20}, carol{30};
@@ -21,12 +62,15 @@ struct machine_fixture {
   cluster::shard_machine machine;
   cluster::shard_machine::results news; ///< of the last command
   std::uint64_t index = 0;
+  std::size_t rows_read = 0; ///< by the last command
 
   explicit machine_fixture(core::limits l = {}) : machine{l} { machine.set_leading(shard, true); }
 
   core::outcome apply(const core::command& c, shard_id where = shard) {
     auto txn = disk.begin_write();
-    storage::shard_txn state{*txn, where, 0};
+    rows_read = 0;
+    counted_txn counted{*txn, rows_read};
+    storage::shard_txn state{counted, where, 0};
     ++index;
     CHECK_FALSE(machine.apply(state, {where, generation{1}, 1, index},
                               core::encode_for(core::format_number::newest, c), index));

@@ -129,6 +129,17 @@ TEST_CASE_FIXTURE(machine_fixture,
   CHECK(early->error == ec::conflict);
 }
 
+TEST_CASE_FIXTURE(machine_fixture, "an id costs the same few look-ups, whatever its counter is") {
+  open();
+  for (std::uint64_t c = 301; c <= 900; ++c)
+    REQUIRE(send(alice, alices, c).error == ec::none);
+  for (const std::uint64_t c : {0, 1, 300, 400, 645, 900, 901}) {
+    CAPTURE(c);
+    send(alice, alices, c);
+    CHECK(rows_read <= 3); // the conversation's head, the sender's, and a row of ids
+  }
+}
+
 TEST_CASE_FIXTURE(machine_fixture,
                   "an id below the window is too old and never stored, the window's oldest is a retry") {
   open();

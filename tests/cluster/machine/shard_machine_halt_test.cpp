@@ -117,8 +117,8 @@ TEST_CASE_FIXTURE(halting, "a row that is longer is neither applied nor written 
     halts_at(core::append_message{text(alice, alices, 2, "x")}, "a sender's head");
   }
   SUBCASE("a remembered id") {
-    append_field(rows::remembered_key(room, alices, 0));
-    halts_at(core::append_message{text(alice, alices, 1, "x")}, "a remembered message id");
+    append_field(rows::remembered_key(room, alices, core::row_of(1)));
+    halts_at(core::append_message{text(alice, alices, 1, "x")}, "a row of remembered message ids");
   }
   SUBCASE("a watermark, behind one that could be raised") {
     append_field(rows::progress_key(room, bob));

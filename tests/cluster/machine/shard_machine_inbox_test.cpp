@@ -187,6 +187,7 @@ TEST_CASE(
   };
   for (const std::uint64_t reached : {4, 8, 10}) {
     CHECK(f.advance(f.bob, f.bobs, UINT64_MAX).upto == inbox_pos{reached});
+    CHECK(f.rows_read <= 4 + 3); // with the first that is too many, the inbox's head and the next debt
     CHECK(told() == reached);
     CHECK(f.inbox(f.bob).rows.size() == 10 - reached);
   }
@@ -217,6 +218,7 @@ TEST_CASE(
   f.advance(f.alice, f.alices, 12);
   CHECK(f.advance(f.alice, f.alices, 12).upto == inbox_pos{8});
   CHECK(f.advance(f.alice, f.alices_tablet, 8).upto == inbox_pos{8});
+  CHECK(f.rows_read <= 2);
 }
 
 TEST_CASE_FIXTURE(machine_fixture, "an inbox is read in pages, and a cursor beyond its end is refused") {
