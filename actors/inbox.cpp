@@ -124,6 +124,30 @@ void detach(inbox_state& st, const core::detach& gone, const routed_call& c, ans
   out.answer<core::detach>(c, {});
 }
 
+void attach(inbox_state& st, const core::attach& ask, const routed_call& c, answers& out) {
+  auto state = st.at.reader->inbox_state(st.at.shard, st.user, ask.device);
+  st.arrived = std::max(st.arrived, state.last);
+  if (state.error == ec::none && !take_over(st, ask.device, ask.connection, ask.session))
+    state.error = ec::fenced;
+  if (state.error == ec::none) {
+    auto& d = st.devices[number(ask.device)];
+    d.cursor.stored(state.acknowledged);
+    // What is not written yet counts as well.
+    state.acknowledged = std::max(state.acknowledged, d.cursor.acknowledged());
+    if (d.live) // rows that were applied but not committed at this read were pushed: none is missing
+      state.last = d.last;
+  }
+  out.answer<core::attach>(c, state);
+}
+
+/// Whether this is the heartbeat of a session that has all rows so far, and gets new ones. It needs no fresh
+/// read: if another replica leads meanwhile, its node says so, and the session announces itself there.
+bool is_heartbeat(const inbox_state& st, const core::attach& ask) {
+  const auto i = st.devices.find(number(ask.device));
+  return i != st.devices.end() && i->second.live && i->second.connection == ask.connection &&
+         i->second.session == ask.session;
+}
+
 void handle(self_ptr self, routed_call c, answers& out) {
   auto& st = self->state;
   const auto fresh = [&] { read_fresh(self, st, std::move(c)); };
@@ -136,7 +160,12 @@ void handle(self_ptr self, routed_call c, answers& out) {
                  },
                  [&](const core::detach& x) { detach(st, x, c, out); },
                  [&](const core::pull_inbox&) { fresh(); },
-                 [&](const core::attach&) { fresh(); },
+                 [&](const core::attach& x) {
+                   if (is_heartbeat(st, x))
+                     attach(st, x, c, out);
+                   else
+                     fresh();
+                 },
                  [&](const core::list_conversations&) { fresh(); },
                  [&](const core::served_elsewhere<resident_kind::inbox> auto&) {
                    out.refuse(c, ec::internal); // resident_of names another resident for it
@@ -161,22 +190,6 @@ void pull(inbox_state& st, const core::pull_inbox& ask, const routed_call& c, an
     d.last = page.next;
   }
   out.answer<core::pull_inbox>(c, std::move(page));
-}
-
-void attach(inbox_state& st, const core::attach& ask, const routed_call& c, answers& out) {
-  auto state = st.at.reader->inbox_state(st.at.shard, st.user, ask.device);
-  st.arrived = std::max(st.arrived, state.last);
-  if (state.error == ec::none && !take_over(st, ask.device, ask.connection, ask.session))
-    state.error = ec::fenced;
-  if (state.error == ec::none) {
-    auto& d = st.devices[number(ask.device)];
-    d.cursor.stored(state.acknowledged);
-    // What is not written yet counts as well.
-    state.acknowledged = std::max(state.acknowledged, d.cursor.acknowledged());
-    if (d.live) // rows that were applied but not committed at this read were pushed: none is missing
-      state.last = d.last;
-  }
-  out.answer<core::attach>(c, state);
 }
 
 /// The acknowledgement named a row that this actor does not know: the actor was restarted, or there is no

@@ -377,6 +377,24 @@ TEST_CASE_FIXTURE(fixture, "after a second without acknowledgements the next one
   CHECK(cursors().size() == 1);
 }
 
+TEST_CASE_FIXTURE(fixture, "a heartbeat of a live session is answered without asking the replicas") {
+  attach(first);
+  pull(first);
+  reader.next_attached.devices = 2; // the other one was added since
+  call(it, asker.handle, 1, core::call{core::attach{alice, phone, first.ref, first.session}});
+  run();
+  CHECK(store.reads.take().empty());
+  const auto answers = asker.answers.take();
+  REQUIRE(answers.size() == 1);
+  const auto& state = std::get<core::answer_to<core::attach>>(answers[0].what).what;
+  CHECK(state.error == ec::none);
+  CHECK(state.devices == 2);
+  // A newer session is a newcomer, not a heartbeat.
+  call(it, asker.handle, 2, core::call{core::attach{alice, phone, second.ref, second.session}});
+  run();
+  CHECK(store.reads.take().size() == 1);
+}
+
 TEST_CASE_FIXTURE(fixture, "a live inbox that has nothing to do has no sweep armed") {
   attach(first);
   pull(first);
