@@ -50,7 +50,7 @@ public:
 private:
   std::optional<std::string> run(kj_thread::loop& here, const parts& p) {
     auto& port = here.io.unixEventPort;
-    gateway::system_wall_clock clock;
+    system_wall_clock clock;
     auto cluster = make_kj_backend(p.system, p.router, p.backend, p.numbers, port);
     kj::Own<gateway::code_sender> codes;
     if (p.code_sender == "console") {

@@ -3,7 +3,6 @@
 // moves rows from the session's delivery queue to the client's receiver.
 #include "protocol/gateway/address_limits.hpp"
 #include "protocol/gateway/backend.hpp"
-#include "protocol/gateway/clock.hpp"
 #include "protocol/gateway/closed_sessions.hpp"
 #include "protocol/gateway/codes/code_sender.hpp"
 #include "protocol/gateway/config.hpp"
@@ -11,6 +10,7 @@
 #include "protocol/schema/parley.capnp.h"
 #include "protocol/transport/message_stream.hpp"
 #include "protocol/values/chance.hpp"
+#include "protocol/values/wall_clock.hpp"
 
 #include <capnp/rpc-twoparty.h>
 #include <kj/refcount.h>

@@ -2,13 +2,13 @@
 // The gateway of one KJ thread: listens, admits, keeps deadlines, drains. A process runs one per thread, all
 // on the same address; the kernel spreads connections over them.
 #include "protocol/gateway/backend.hpp"
-#include "protocol/gateway/clock.hpp"
 #include "protocol/gateway/closed_sessions.hpp"
 #include "protocol/gateway/codes/code_sender.hpp"
 #include "protocol/gateway/config.hpp"
 #include "protocol/gateway/metrics.hpp"
 #include "protocol/transport/tls.hpp"
 #include "protocol/values/chance.hpp"
+#include "protocol/values/wall_clock.hpp"
 
 #include <kj/async-unix.h>
 #include <tl/expected.hpp>

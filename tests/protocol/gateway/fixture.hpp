@@ -65,7 +65,7 @@ struct fake_cluster final : gateway::backend {
                                                   connection_sink& sink) override;
 };
 
-struct fixed_clock final : gateway::wall_clock {
+struct fixed_clock final : wall_clock {
   unix_ms at{1'700'000'000'000};
   unix_ms now() const override { return at; }
 };

@@ -3,7 +3,7 @@
 
 #include <chrono>
 
-namespace parley::gateway {
+namespace parley {
 
 /// The time of day with which messages are stamped. A test sets its clock by hand. Deadlines use the loop's
 /// timer instead.
@@ -21,4 +21,4 @@ public:
   }
 };
 
-} // namespace parley::gateway
+} // namespace parley
