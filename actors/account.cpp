@@ -17,12 +17,13 @@ void handle(self_ptr self, routed_call c, answers& out) {
   const auto put = [&](const core::command& command) { propose(self, st, std::move(c), command); };
   std::visit(overloaded{
                  [&](const core::request_code& x) {
+                   const auto at = trusted(st, x.at);
                    const auto expires =
-                       unix_ms{static_cast<std::int64_t>(x.at) + st.at.config.code_valid.count()};
-                   put(core::issue_code{x.phone, x.code_hash, x.at, expires});
+                       unix_ms{static_cast<std::int64_t>(at) + st.at.config.code_valid.count()};
+                   put(core::issue_code{x.phone, x.code_hash, at, expires});
                  },
                  [&](const core::confirm_code& x) {
-                   put(core::redeem_code{x.phone, x.code_hash, x.candidate, x.at});
+                   put(core::redeem_code{x.phone, x.code_hash, x.candidate, trusted(st, x.at)});
                  },
                  [&](const core::add_device& x) {
                    put(core::put_device{x.user, x.phone, x.device});

@@ -47,7 +47,9 @@ ec refusal_of(const found_conversation& head) {
 
 void propose_submission(self_ptr self, routed_call c) {
   auto& st = self->state;
-  const core::command command{core::append_message{std::move(std::get<core::submit>(c.what).what)}};
+  core::append_message append{std::move(std::get<core::submit>(c.what).what)};
+  append.what.at = trusted(st, append.what.at);
+  const core::command command{std::move(append)};
   propose(self, st, std::move(c), command);
 }
 
@@ -111,7 +113,8 @@ void open(self_ptr self, routed_call c, answers& out) {
     out.refuse(c, ec::bad_request);
     return;
   }
-  const core::open_direct command{st.id, std::min(what.by, what.with), std::max(what.by, what.with), what.at};
+  const core::open_direct command{st.id, std::min(what.by, what.with), std::max(what.by, what.with),
+                                  trusted(st, what.at)};
   propose(self, st, std::move(c), core::command{command});
 }
 

@@ -2,9 +2,11 @@
 // What conversation, inbox and account have in common: where they live, whom they ask, when they go.
 #include "actors/alarm.hpp"
 #include "actors/answers.hpp"
+#include "actors/core/trusted_time.hpp"
 #include "actors/state_reader.hpp"
 #include "protocol/values/config_fault.hpp"
 #include "protocol/values/settings.hpp"
+#include "protocol/values/wall_clock.hpp"
 
 #include <chrono>
 #include <optional>
@@ -21,6 +23,7 @@ struct resident_config {
   std::int64_t conversation_burst_max = settings::conversation_sends_burst.standard; ///< messages
   std::chrono::microseconds conversation_refill_every =
       settings::interval(settings::conversation_sends_per_second.standard);
+  const wall_clock* time_of_day = &system_time_of_day; ///< outlives the actors
 };
 config_check validate(const resident_config& config);
 
@@ -59,6 +62,11 @@ struct resident_state {
   bool stopping = false;
   bool told_idle = false;
 };
+
+/// What a gateway stamped with `said`, as the log takes it.
+inline unix_ms trusted(const resident_state& st, unix_ms said) {
+  return core::trusted(said, st.at.config.time_of_day->now());
+}
 
 /// Proposes for `self`; its answer comes back as a `result` with the call's ticket.
 template <class Self>

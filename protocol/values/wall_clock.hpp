@@ -21,4 +21,6 @@ public:
   }
 };
 
+inline const system_wall_clock system_time_of_day;
+
 } // namespace parley

@@ -218,3 +218,23 @@ TEST_CASE_FIXTURE(fixture,
   run();
   CHECK(store.proposals.take().empty());
 }
+
+TEST_CASE_FIXTURE(fixture, "a gateway whose clock is a year ahead does not date a message") {
+  struct fixed final : wall_clock {
+    unix_ms now() const override { return unix_ms{1'800'000'000'000}; }
+  };
+  static const fixed clock;
+  config.time_of_day = &clock;
+  open();
+  core::submission what;
+  what.conversation = id;
+  what.from = alice;
+  what.at = unix_ms{1'831'536'000'000};
+  call(room, asker.handle, 1, core::call{core::submit{what}});
+  run();
+  const auto proposed = store.proposals.take();
+  REQUIRE(proposed.size() == 1);
+  const auto command = core::decode<core::command>(proposed[0].command);
+  REQUIRE(command);
+  CHECK(std::get<core::append_message>(*command).what.at == unix_ms{1'800'000'060'000});
+}

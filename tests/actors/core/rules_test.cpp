@@ -1,5 +1,6 @@
 #include "actors/core/phone_claim.hpp"
 #include "actors/core/token_bucket.hpp"
+#include "actors/core/trusted_time.hpp"
 #include "actors/core/watermarks.hpp"
 
 #include <doctest/doctest.h>
@@ -121,4 +122,19 @@ TEST_CASE("a token bucket is empty after its burst, and refills at its rate up t
   CHECK(b.take(t + 10s));
   CHECK(b.take(t + 10s));
   CHECK_FALSE(b.take(t + 10s));
+}
+
+TEST_CASE("a leader takes a gateway's time of day as it is, within a minute of its own") {
+  constexpr unix_ms own{1'800'000'000'000};
+  const auto at = [&](std::int64_t difference) {
+    return unix_ms{static_cast<std::int64_t>(own) + difference};
+  };
+  CHECK(trusted(at(0), own) == own);
+  CHECK(trusted(at(59'000), own) == at(59'000));
+  CHECK(trusted(at(-59'000), own) == at(-59'000));
+  constexpr std::int64_t year = 365LL * 24 * 60 * minute;
+  CHECK(trusted(at(year), own) == at(minute));
+  CHECK(trusted(at(-year), own) == at(-minute));
+  CHECK(trusted(unix_ms{INT64_MAX}, own) == at(minute));
+  CHECK(trusted(unix_ms{INT64_MIN}, own) == at(-minute));
 }
