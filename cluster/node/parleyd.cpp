@@ -9,6 +9,7 @@
 #include "cluster/ops/admin_server.hpp"
 #include "cluster/ops/logging.hpp"
 #include "cluster/ops/startup.hpp"
+#include "protocol/values/standard_descriptors.hpp"
 
 #include <caf/actor_system.hpp>
 #include <caf/actor_system_config.hpp>
@@ -242,6 +243,8 @@ int run(const node_config& config) {
 } // namespace
 
 int main(int argc, char** argv) {
+  if (!occupy_standard_descriptors())
+    return 1;
   const auto asked = read_startup(argc, argv, current_environment(), version, terminal_columns());
   switch (asked.what) {
   case startup::action::print:

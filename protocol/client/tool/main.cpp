@@ -2,6 +2,7 @@
 #include "protocol/client/tool/commands.hpp"
 #include "protocol/client/tool/help.hpp"
 #include "protocol/client/tool/programs.hpp"
+#include "protocol/values/standard_descriptors.hpp"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -98,6 +99,8 @@ int failed(status code, const char* sentence) {
 } // namespace
 
 int main(int argc, char** argv) {
+  if (!parley::occupy_standard_descriptors())
+    return 1;
   std::signal(SIGPIPE, SIG_IGN);
   context shared;
   const auto options = shared_options(shared);
