@@ -87,13 +87,19 @@ struct proposal {
   shard_id shard{};
   std::uint64_t ticket = 0; ///< the proposer's own
   result_sink reply_to;
-  std::string command;   ///< an encoded core::command
-  bool can_wait = false; ///< the store may keep it for a moment and write many together
+  std::string command;     ///< an encoded core::command
+  bool can_wait = false;   ///< the store may keep it for a moment and write many together
+  bool frees_room = false; ///< taken although the disk is full
 };
 /// `format`: of the shard.
 inline proposal make_proposal(shard_id shard, core::format_number format, std::uint64_t ticket,
                               result_sink reply_to, const core::command& what) {
-  return {shard, ticket, std::move(reply_to), core::encode_for(format, what), core::can_wait(what)};
+  return {shard,
+          ticket,
+          std::move(reply_to),
+          core::encode_for(format, what),
+          core::can_wait(what),
+          core::frees_room(what)};
 }
 struct proposal_batch {
   std::vector<proposal> proposals;

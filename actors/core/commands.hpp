@@ -58,6 +58,7 @@ struct want_copies {
 /// The other shards have every debt up to number `upto`, so the shard forgets these debts.
 struct confirm_debts {
   static constexpr bool can_wait = true;
+  static constexpr bool frees_room = true;
   std::uint64_t upto = 0;
   template <class F>
   auto fields(F&& f) {
@@ -82,6 +83,7 @@ struct append_inbox {
 /// another command.
 struct advance_cursor {
   static constexpr bool can_wait = true;
+  static constexpr bool frees_room = true;
   user_id user{};
   device_id device{};
   inbox_pos upto{};
@@ -152,6 +154,17 @@ inline constexpr bool follows_shard_format<command> = true;
 /// sees.
 inline bool can_wait(const command& c) {
   return std::visit([](const auto& x) { return x.can_wait; }, c);
+}
+/// It erases more than it writes: a node whose disk is full takes it, or it would stay full for ever.
+inline bool frees_room(const command& c) {
+  return std::visit(
+      []<class T>(const T&) {
+        if constexpr (requires { T::frees_room; })
+          return T::frees_room;
+        else
+          return false;
+      },
+      c);
 }
 
 } // namespace parley::core

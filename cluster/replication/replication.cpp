@@ -249,11 +249,11 @@ void replication::peer_reset(node_id peer) {
   impl_->transfers.peer_reset(peer);
 }
 
-void replication::propose(shard_id shard, std::uint64_t ticket, std::string command) {
+void replication::propose(shard_id shard, std::uint64_t ticket, std::string command, bool frees_room) {
   auto* r = impl_->find(shard);
   if (!r)
     impl_->host.news.refusals.push_back({ticket, ec::not_leader, node_id::none});
-  else if (!impl_->accepts_proposals)
+  else if (!impl_->accepts_proposals && !frees_room)
     impl_->host.news.refusals.push_back({ticket, ec::disk_full, r->leader_node()});
   else
     r->propose(ticket, command);

@@ -155,7 +155,8 @@ public:
   /// The session with `peer` was lost or a new one begins: everything under way to or from it is lost.
   void peer_reset(node_id peer);
   /// Is answered once: by `state_machine::apply` with `ticket`, or by a `refused`. `ticket` != 0.
-  void propose(shard_id shard, std::uint64_t ticket, std::string command);
+  /// With a full disk only what frees room is taken; its entries use the reserve.
+  void propose(shard_id shard, std::uint64_t ticket, std::string command, bool frees_room = false);
   /// ReadIndex. Is answered by `read_ready` or `refused`, after a round that began after this call.
   void read(shard_id shard, std::uint64_t ticket);
   void transfer_leadership(shard_id shard, node_id to);

@@ -73,6 +73,10 @@ struct watched_environment final : test::virtual_environment {
     return ec::none;
   }
   bool all_visible() const override { return published == commits(); }
+  std::atomic<bool> full{false}; ///< the test's thread sets it
+  storage::space room() override {
+    return full ? storage::space{0, false} : test::virtual_environment::room();
+  }
 };
 
 struct fixture {
@@ -259,4 +263,24 @@ TEST_CASE_FIXTURE(fixture, "a read that waits for a publish is answered soon, ho
     read(ticket);
     REQUIRE(seen.wait_until([&] { return seen.answered.contains(ticket); }));
   }
+}
+
+TEST_CASE_FIXTURE(fixture, "with a full disk, what frees room is still taken, and nothing else is") {
+  open();
+  lead();
+  env.full = true;
+  const auto ask = [&](std::uint64_t ticket, const core::command& what) {
+    proposal_batch batch;
+    batch.proposals.push_back(make_proposal(s0, core::format_number::newest, ticket, sink, what));
+    batch.proposals.back().can_wait = false;
+    caf::anon_send(store, std::move(batch));
+    REQUIRE(seen.wait_until([&] { return seen.answered.contains(ticket); }));
+    std::lock_guard guard{seen.mutex};
+    return seen.answered.at(ticket);
+  };
+  ask(1, core::raise_watermarks{}); // the room is looked at in each turn
+  CHECK(ask(2, core::raise_watermarks{}) == ec::disk_full);
+  CHECK(ask(3, core::confirm_debts{}) == ec::none);
+  CHECK(ask(4, core::advance_cursor{}) == ec::none);
+  CHECK(ask(5, core::append_message{}) == ec::disk_full);
 }
