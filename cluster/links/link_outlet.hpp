@@ -73,6 +73,10 @@ public:
     batches_.back().payloads.push_back({on, std::move(payload)});
     batches_.back().bytes += need;
     queued_ += need;
+    if (on == lane::raft) {
+      batches_.back().raft_bytes += need;
+      raft_waiting_ += need;
+    }
     return std::exchange(woken_, true) ? put_result::queued : put_result::wake;
   }
 
@@ -112,6 +116,7 @@ public:
     batches_.pop_front();
     queued_ -= batch.bytes;
     sent_ += batch.bytes;
+    under_way_.push_back({sent_, batch.raft_bytes});
     bytes_sent += batch.bytes;
     ++batches_sent;
     return std::move(batch.payloads);
@@ -123,7 +128,15 @@ public:
     if (total > sent_)
       return false;
     acknowledged_ = std::max(acknowledged_, total);
+    for (; !under_way_.empty() && under_way_.front().end <= acknowledged_; under_way_.pop_front())
+      raft_waiting_ -= under_way_.front().raft_bytes;
     return true;
+  }
+
+  /// What of the Raft lane is queued or not acknowledged; `none` without a session.
+  std::optional<std::size_t> raft_waiting() const {
+    std::lock_guard guard{mutex_};
+    return live_ ? std::optional{raft_waiting_} : std::nullopt;
   }
 
   link_status status(node_id peer) const {
@@ -147,6 +160,11 @@ private:
   struct batch {
     std::vector<lane_payload> payloads;
     std::size_t bytes = 0;
+    std::size_t raft_bytes = 0; ///< of them
+  };
+  struct sent_batch {
+    std::uint64_t end = 0; ///< the bytes of this session up to it
+    std::size_t raft_bytes = 0;
   };
 
   put_result refuse() {
@@ -155,13 +173,16 @@ private:
   }
   void forget_queue() {
     batches_.clear();
-    queued_ = 0;
+    under_way_.clear();
+    queued_ = raft_waiting_ = 0;
   }
 
   const outlet_config config_;
   mutable std::mutex mutex_;
   std::deque<batch> batches_;
+  std::deque<sent_batch> under_way_; ///< taken, and not acknowledged as a whole
   std::size_t queued_ = 0;
+  std::size_t raft_waiting_ = 0;
   std::uint64_t sent_ = 0, acknowledged_ = 0; ///< bytes of this session
   bool live_ = false;
   bool overflowed_ = false;

@@ -174,6 +174,12 @@ bool links::connected(node_id peer) const {
   return entry && entry->out->connected.load(std::memory_order_acquire);
 }
 
+std::optional<std::size_t> links::raft_waiting(node_id peer) const {
+  std::shared_lock guard{impl_->senders_mutex};
+  const auto i = impl_->senders.find(peer);
+  return i == impl_->senders.end() ? std::nullopt : i->second.out->raft_waiting();
+}
+
 void links::query(std::string host, std::uint16_t port, std::string question, query_done done) {
   auto& context = *impl_->context;
   if (!impl_->started || ++context.queries_waiting > context.config.queries_waiting_max) {

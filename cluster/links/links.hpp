@@ -92,6 +92,9 @@ public:
   /// sent. True: sent, or lost with everything after it, in which case `link_events::reset` follows.
   bool send(node_id peer, lane on, std::string payload);
   bool connected(node_id peer) const;
+  /// The bytes of the Raft lane that are queued or that the peer's link has not acknowledged; `none` without
+  /// a session.
+  std::optional<std::size_t> raft_waiting(node_id peer) const;
 
   /// Asks the node at `host`:`port`. `done` is called once, from a thread that runs actors, soon after
   /// `query_timeout` at the latest.

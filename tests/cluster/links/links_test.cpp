@@ -326,6 +326,35 @@ TEST_CASE("a peer that restarts gets a new session: both sides are told so befor
   }
 }
 
+TEST_CASE("what waits of the Raft lane is counted apart from calls, until all of its batch is acknowledged") {
+  outlet_config config;
+  config.batch_bytes_max = 100;
+  outlet out{config};
+  CHECK_FALSE(out.raft_waiting());
+  out.begin();
+  CHECK(out.raft_waiting() == 0);
+  const std::string raft(45, 'r'), call(35, 'c');
+  const auto raft_cost = outlet::cost_of(raft), call_cost = outlet::cost_of(call);
+  out.put(lane::raft, raft);
+  out.put(lane::calls, call);
+  out.put(lane::raft, raft); // in a batch of its own
+  CHECK(out.raft_waiting() == 2 * raft_cost);
+  while (out.take()) {
+  }
+  CHECK(out.raft_waiting() == 2 * raft_cost);
+  CHECK(out.acknowledge(raft_cost));
+  CHECK(out.raft_waiting() == 2 * raft_cost);
+  CHECK(out.acknowledge(raft_cost + call_cost));
+  CHECK(out.raft_waiting() == raft_cost);
+  CHECK(out.acknowledge(2 * raft_cost + call_cost));
+  CHECK(out.raft_waiting() == 0);
+  out.put(lane::raft, raft);
+  out.end();
+  CHECK_FALSE(out.raft_waiting());
+  out.begin();
+  CHECK(out.raft_waiting() == 0);
+}
+
 TEST_CASE("a peer that stops reading occupies one window, and then its session ends") {
   auto config = test_links(1);
   config.outlet.window_bytes_max = 1 << 20;
