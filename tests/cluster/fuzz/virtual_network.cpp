@@ -1,5 +1,7 @@
 #include "tests/cluster/fuzz/virtual_network.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 namespace parley::fuzz {
@@ -9,6 +11,13 @@ void virtual_network::send(node_id from, node_id to, std::string bytes) {
   auto& p = one_way(from, to);
   if (!c.open || (!p.ready && !profile_.late_frames_cross_over))
     return;
+  if (p.sent - p.acknowledged + bytes.size() > profile_.window_bytes_max) {
+    sim_.violate(
+        fmt::format("the link from node {} to node {} overflowed: {} bytes wait, and {} more do not fit",
+                    number(from), number(to), p.sent - p.acknowledged, bytes.size()));
+    return break_connection(from, to);
+  }
+  p.sent += bytes.size();
   micros latency = sim_.luck.between(50, profile_.latency_max);
   if (!calm_ && sim_.luck.one_in(profile_.spike_one_in))
     latency += sim_.luck.between(0, profile_.latency_spike_max);
@@ -34,11 +43,24 @@ void virtual_network::pump(node_id from, node_id to) {
     }
     auto frame = std::move(bytes);
     p.under_way.pop_front();
-    if (p.how == blocked::drops)
+    if (p.how == blocked::drops) {
       p.lost_some = true;
-    else if (user_.is_up(to))
+      continue;
+    }
+    p.received += frame.size();
+    acknowledge_soon(from, to);
+    if (user_.is_up(to))
       user_.frame_arrived(to, from, std::move(frame));
   }
+}
+
+// The peer's link acknowledges what it has received, whatever its node does with it.
+void virtual_network::acknowledge_soon(node_id from, node_id to) {
+  sim_.time.in(profile_.latency_max, [this, from, to, epoch = between(from, to).epoch] {
+    auto& p = one_way(from, to);
+    if (between(from, to).epoch == epoch && !is_blocked(to, from))
+      p.acknowledged = p.received;
+  });
 }
 
 void virtual_network::block(node_id from, node_id to, blocked how) {
@@ -48,9 +70,9 @@ void virtual_network::block(node_id from, node_id to, blocked how) {
   sim_.note("block", number(from), number(to), static_cast<std::uint64_t>(how));
   if (how == blocked::no) {
     if (was != blocked::no && p.lost_some)
-      break_connection(from, to); // a gap in the stream never closes
-    else
-      pump(from, to);
+      return break_connection(from, to); // a gap in the stream never closes
+    pump(from, to);
+    acknowledge_soon(to, from); // an acknowledgement of the other direction may have been held up
     return;
   }
   if (was == blocked::no) {
@@ -86,6 +108,7 @@ void virtual_network::break_connection(node_id a, node_id b) {
     p.lost_some = false;
     p.last_arrival = sim_.time.now();
     p.ready = false;
+    p.sent = p.received = p.acknowledged = 0;
   }
   ++c.epoch;
   if (c.open)

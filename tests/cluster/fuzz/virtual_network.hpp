@@ -2,6 +2,8 @@
 // The network between nodes: one connection per pair, FIFO while it lasts. Frames are delayed, are held
 // up by a partition, or are all lost from some point on. Then the connection breaks, all frames in
 // transit are dropped, and both ends get a reset before any frame of the next connection.
+//
+// A rule of its own: no direction holds more than its window.
 #include "tests/cluster/fuzz/simulation.hpp"
 
 #include <deque>
@@ -26,6 +28,9 @@ struct network_profile {
   micros notice_max = 50 * one_ms; ///< the time until an end learns that its connection is lost
   micros reconnect_max = 200 * one_ms;
   micros keepalive = 2 * one_second; ///< a stalled connection breaks after this
+  /// What one direction of a connection holds: sent, and not known to be received. A frame that does not fit
+  /// breaks the connection, as it does on a link between nodes.
+  std::size_t window_bytes_max = 4 << 20;
   /// If true, the frames of a sender that has not received the reset yet travel on the next connection.
   /// If false, they are lost.
   bool late_frames_cross_over = true;
@@ -57,6 +62,7 @@ private:
     bool lost_some = false;
     bool pumping = false;
     bool ready = true; ///< the sender has processed the reset that opened this connection
+    std::size_t sent = 0, received = 0, acknowledged = 0; ///< bytes, since the connection exists
   };
   struct connection {
     bool open = true;
@@ -69,6 +75,7 @@ private:
   connection& between(node_id a, node_id b) { return connections_[pair_of(a, b)]; }
   pipe& one_way(node_id from, node_id to) { return pipes_[{from, to}]; }
   void pump(node_id from, node_id to);
+  void acknowledge_soon(node_id from, node_id to);
   void reconnect(node_id a, node_id b);
   void watch(node_id from, node_id to);
 
