@@ -235,6 +235,7 @@ public:
   void begun(node_id peer) override { caf::anon_send(router_, peer_begun{peer}); }
   // --- raft_port, peer_port
   void send_raft(node_id to, std::string frame) override { links_->send(to, lane::raft, std::move(frame)); }
+  std::optional<std::size_t> waiting(node_id peer) const override { return links_->raft_waiting(peer); }
   bool send(node_id to, std::string payload) override {
     return links_->send(to, lane::calls, std::move(payload));
   }

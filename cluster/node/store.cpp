@@ -271,7 +271,7 @@ wired_store_actor::behavior_type store(self_ptr self, store_config config, stora
       [self](store_wiring& wiring) {
         auto& st = self->state;
         st.wiring = std::move(wiring);
-        if (const auto error = st.engine->open(*st.env, st.now()); error != ec::none)
+        if (const auto error = st.engine->open(*st.env, *st.wiring.peers, st.now()); error != ec::none)
           stop_process("the store does not open", error);
         st.open = true;
         self->send(self, atom::tick_v);

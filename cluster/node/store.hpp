@@ -13,9 +13,8 @@
 namespace parley::cluster {
 
 /// Sends frames on the raft lane; if one cannot be sent, a `peer_lost` follows.
-class raft_port {
+class raft_port : public peer_links {
 public:
-  virtual ~raft_port() = default;
   virtual void send_raft(node_id to, std::string frame) = 0;
 };
 

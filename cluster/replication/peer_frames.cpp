@@ -84,6 +84,16 @@ void frame_batcher::drop(node_id node) {
       p.frames[0].clear(), p.frames[1].clear();
 }
 
+std::size_t frame_batcher::bytes_for(node_id node) const {
+  std::size_t bytes = 0;
+  for (const auto& p : peers_)
+    if (p.node == node)
+      for (const auto& frames : p.frames)
+        for (const auto& f : frames)
+          bytes += f.size();
+  return bytes;
+}
+
 frame_reader::frame_reader(std::string_view bytes) : left_{bytes} {
   reader in{left_};
   ok_ = in.get<std::uint32_t>() == frame_magic && in.ok();

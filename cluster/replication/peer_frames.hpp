@@ -66,6 +66,8 @@ public:
   void finish();
   void take(leaves when, std::vector<frame>& into);
   void drop(node_id peer);
+  /// What waits for the peer.
+  std::size_t bytes_for(node_id peer) const;
   /// Whether any message waits.
   bool empty() const { return messages_ == 0; }
 

@@ -385,6 +385,10 @@ uint64_t raft_core_stored(const struct raft_core* core) {
 uint64_t raft_core_first(const struct raft_core* core) {
   return core->raft.trail.offset + 1;
 }
+uint64_t raft_core_match(const struct raft_core* core, uint64_t id) {
+  raft_index match = 0;
+  return raft_match_index(&core->raft, id, &match) == 0 ? match : 0;
+}
 uint64_t raft_core_deadline(const struct raft_core* core) {
   return raft_timeout(&core->raft);
 }

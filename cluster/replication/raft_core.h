@@ -100,7 +100,8 @@ uint64_t raft_core_vote(const struct raft_core* core);
 uint64_t raft_core_commit(const struct raft_core* core);
 uint64_t raft_core_last(const struct raft_core* core);
 uint64_t raft_core_stored(const struct raft_core* core);
-uint64_t raft_core_first(const struct raft_core* core); /* first index of the library's log */
+uint64_t raft_core_first(const struct raft_core* core);              /* first index of the library's log */
+uint64_t raft_core_match(const struct raft_core* core, uint64_t id); /* of a leader's follower */
 uint64_t raft_core_deadline(const struct raft_core* core);
 uint64_t raft_core_leader(const struct raft_core* core); /* 0: unknown */
 int raft_core_state(const struct raft_core* core);

@@ -62,6 +62,8 @@ public:
   std::uint64_t last() const { return raft_core_last(core_.get()); }
   std::uint64_t stored() const { return raft_core_stored(core_.get()); }
   std::uint64_t first() const { return raft_core_first(core_.get()); }
+  /// What a follower has stored of this leader's log; 0: unknown.
+  std::uint64_t match(std::uint64_t id) const { return raft_core_match(core_.get(), id); }
   std::uint64_t leader() const { return raft_core_leader(core_.get()); }
   int state() const { return raft_core_state(core_.get()); }
   bool leads() const { return state() == RAFT_CORE_LEADER; }

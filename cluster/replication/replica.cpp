@@ -52,6 +52,8 @@ void replica::absorb(const raft_group::update& u) {
     log_.append(shard_, record_.gen, entry_kind::barrier, raft_->term(), begin_row());
     mark();
   }
+  if (leads_now && !was_leading_)
+    followers_.assign(ids_.size(), follower{host_.now});
   if (u.messages_n != 0)
     send_messages(u.messages_n);
   if (raft_->commit() > record_.applied_index || u.state_changed || leader_node() != told_.leader)
@@ -60,80 +62,8 @@ void replica::absorb(const raft_group::update& u) {
     lead();
 }
 
-void replica::send_messages(std::uint32_t n) {
-  for (std::uint32_t i = 0; i < n; ++i) {
-    auto m = raft_->message_at(i);
-    // libraft refuses a pre-vote with the asker's own term. A member with a longer log and a lower term would
-    // never learn our term, and we would never get its vote: neither could ever lead.
-    if (m.type == RAFT_CORE_VOTE_RESULT && m.pre_vote && !m.granted && m.term < raft_->term())
-      m.term = raft_->term();
-    if (m.type == RAFT_CORE_APPEND) {
-      send_append(m);
-      continue;
-    }
-    if (m.type == RAFT_CORE_SNAPSHOT) {
-      if (snapshot_wanted_.empty())
-        host_.snapshot_wanted_by.push_back(this);
-      snapshot_wanted_.push_back(m.peer);
-      continue;
-    }
-    auto& out =
-        host_.out.start(node_of(m.peer), leaving(), header(static_cast<message_type>(m.type), m.peer));
-    const int flags = (m.pre_vote != 0 ? raft_body::pre_vote : 0) |
-                      (m.disrupt != 0 ? raft_body::disrupt : 0) | (m.granted != 0 ? raft_body::granted : 0);
-    put_body(out, raft_body{m.term, m.log_index, m.log_term, m.rejected, m.features, m.capacity,
-                            static_cast<std::uint8_t>(flags)});
-    host_.out.finish();
-  }
-}
-
-void replica::send_append(const raft_group::message& m) {
-  const auto to = node_of(m.peer);
-  if (was_leading_)
-    contacts_[place_of(m.peer)].sent_at = host_.now;
-  const auto last = m.log_index + m.n_entries;
-  if (m.n_entries != 0 && (!log_.has(m.log_index + 1) || !log_.has(last)))
-    broken("a message refers to entries that are not here", shard_, record_.gen, m.log_index, last);
-  std::unique_ptr<storage::read_txn> old; // for rows that left memory
-  auto previous = m.log_index;
-  auto previous_term = m.log_term;
-  do {
-    // As many as fit into one frame; the others follow in messages of their own, in order.
-    std::size_t bytes = 0;
-    std::uint32_t n = 0;
-    while (previous + n < last) {
-      const auto size = log_.at(previous + n + 1).bytes;
-      if (n != 0 && bytes + size > host_.config.frame_bytes_max)
-        break;
-      bytes += size;
-      ++n;
-    }
-    auto& out = host_.out.start(to, leaving(), header(message_type::append, m.peer), bytes);
-    put_body(out, append_body{m.term, previous, previous_term, m.commit, n});
-    for (auto i = previous + 1; i <= previous + n; ++i) {
-      const auto& e = log_.at(i);
-      std::string_view row = e.row;
-      if (row.empty()) {
-        if (!old)
-          old = host_.env->begin_read();
-        const auto found = old->get(storage::table::log, log_key(e.sequence));
-        if (!found || found->size() != e.bytes)
-          broken("a row of the log cannot be read back", shard_, record_.gen, i, e.sequence);
-        row = *found;
-      }
-      put_body(out, append_entry{e.kind, e.term, row_payload(row)});
-    }
-    host_.out.finish();
-    previous += n;
-    if (n != 0)
-      previous_term = log_.at(previous).term;
-  } while (previous < last);
-}
-
 void replica::lead() {
   was_leading_ = true;
-  contacts_.assign(ids_.size(), {host_.now, host_.now});
-  contacts_[place_of(self_)] = {INT64_MAX, INT64_MAX};
   mark();
   if (led_from_ != 0)
     return;
@@ -258,7 +188,7 @@ void replica::receive_raft(const message_header& h, std::string_view body) {
     }
   }
   if (h.type == message_type::append_result && was_leading_)
-    contacts_[place_of(h.from)].heard_at = host_.now;
+    followers_[place_of(h.from)].heard_at = host_.now;
   if (h.type == message_type::append_result && m.rejected != 0 &&
       std::find(transfers_to_.begin(), transfers_to_.end(), h.from) != transfers_to_.end()) {
     m.rejected = 0; // its state is being sent: it only shows that it is alive
@@ -268,6 +198,13 @@ void replica::receive_raft(const message_header& h, std::string_view body) {
   const auto* u = raft_->receive(host_.now, m, news);
   if (!u)
     return;
+  if (h.type == message_type::append_result && was_leading_ && raft_->leads() && m.term == raft_->term()) {
+    auto& cursor = followers_[place_of(h.from)].cursor; // before libraft's next message to it
+    cursor.acknowledged(raft_->match(h.from));
+    if (m.rejected != 0)
+      cursor.refused(m.rejected);
+    queue_sending();
+  }
   if (u->has_entries && h.type == message_type::append) {
     if (u->entries_skipped + u->entries_n != news.size())
       broken("the library took other entries", shard_, record_.gen, u->entries_n, news.size());
@@ -362,7 +299,7 @@ std::vector<node_id> replica::answering() const {
   std::vector<node_id> out;
   const auto long_ago = host_.now - host_.config.election_timeout.count();
   for (std::size_t i = 0; was_leading_ && i < ids_.size(); ++i)
-    if (ids_[i] != self_ && contacts_[i].heard_at > long_ago)
+    if (ids_[i] != self_ && followers_[i].heard_at > long_ago)
       out.push_back(record_.members[i].node);
   return out;
 }
@@ -409,10 +346,12 @@ bool replica::wants_timeout() const {
   const auto heartbeat_due = host_.now - host_.config.heartbeat_every.count() * 4 / 5;
   const auto long_ago = host_.now - host_.config.election_timeout.count();
   bool silent = false;
-  for (const auto& c : contacts_) {
-    if (c.sent_at <= heartbeat_due)
+  for (std::size_t i = 0; i < ids_.size(); ++i) {
+    if (ids_[i] == self_)
+      continue;
+    if (followers_[i].sent_at <= heartbeat_due)
       return true;
-    silent |= c.heard_at <= long_ago;
+    silent |= followers_[i].heard_at <= long_ago;
   }
   return silent && timed_out_at_ <= long_ago;
 }

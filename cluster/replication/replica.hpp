@@ -7,8 +7,10 @@
 #include "cluster/replication/read_rounds.hpp"
 #include "cluster/replication/replica_record.hpp"
 #include "cluster/replication/replication.hpp"
+#include "cluster/replication/send_cursor.hpp"
 
 #include <deque>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -27,6 +29,7 @@ struct replica_host {
   replication_config config;
   state_machine& machine;
   storage::environment* env = nullptr;
+  const peer_links* links = nullptr;
   frame_batcher out;
   events news;
   std::int64_t now = 0;
@@ -35,6 +38,13 @@ struct replica_host {
   bool ending_turn = false;        ///< after the sync: everything is sent with the last frames of this turn
   std::vector<replica*> dirty;     ///< has something to do in this turn
   std::vector<replica*> snapshot_wanted_by; ///< leaders whose followers fell too far behind
+  std::deque<shard_id> senders;             ///< may have entries to send, in the order of their turns
+  std::unique_ptr<storage::read_txn> view;  ///< of the log, while entries are sent
+
+  /// Whether there is a session with the peer, and less than `limit` of our frames waits for it.
+  bool has_credit(node_id peer, std::size_t limit) const;
+  /// A row of the log that left memory, valid as long as `view`; empty if it is not there.
+  std::string_view stored_row(std::uint64_t sequence);
 };
 
 /// Thread: the store's.
@@ -59,6 +69,8 @@ public:
   void propose(std::uint64_t ticket, std::string_view command);
   void read(std::uint64_t ticket);
   void transfer_leadership(node_id to);
+  /// The session with that node is lost, or a new one begins.
+  void peer_reset(node_id peer);
   /// While leading: the other members that have answered within an election time-out.
   std::vector<node_id> answering() const;
   void seal(std::vector<member> next, std::uint64_t ticket);
@@ -86,6 +98,12 @@ public:
   bool write(storage::write_txn& txn);
   /// `committed`: `write` was called and its transaction is durable.
   void end_turn(bool committed);
+  /// Sends each follower at most one frame of entries, or the heartbeat that is due. True if entries were
+  /// sent.
+  bool send_entries();
+  /// Whether only the credit of a link keeps entries here.
+  bool wants_to_send() const;
+  void left_senders() { sending_queued_ = false; }
 
   // --- snapshots and successions (state_transfer.cpp, successions.cpp) -------------------------------------
   /// A leader's state was staged in the other slot. False if Raft does not accept it.
@@ -139,7 +157,9 @@ private:
   void become_member();
   void absorb(const raft_group::update& u);
   void send_messages(std::uint32_t n);
-  void send_append(const raft_group::message& m);
+  void send_append(std::size_t place, std::uint64_t last);
+  void queue_sending();
+  std::uint64_t lowest_previous() const; ///< entries behind it can be sent
   void lead();
   void step_down();
   void submit_built();
@@ -171,11 +191,13 @@ private:
   replica_record record_;
   std::uint64_t self_ = 0;
   std::vector<std::uint64_t> ids_; // of record_.members, in their order
-  struct contact {
-    std::int64_t sent_at = 0;  // an append
-    std::int64_t heard_at = 0; // its result
+  static constexpr auto never = std::numeric_limits<std::int64_t>::min();
+  struct follower {
+    std::int64_t heard_at = 0;    // a result
+    std::int64_t sent_at = never; // an append
+    send_cursor cursor;
   };
-  std::vector<contact> contacts_; // of `ids_`, while leading
+  std::vector<follower> followers_; // of `ids_`, while leading
   std::int64_t timed_out_at_ = 0;
   std::unique_ptr<raft_group> raft_;
   entry_log log_;
@@ -187,6 +209,7 @@ private:
   bool frozen_ = false;   // its record or log could not be read: nothing of it is written
   bool cleaning_ = false; // the other slot is being emptied
   bool was_leading_ = false;
+  bool sending_queued_ = false;
   bool restart_ = false;          // a new generation or state: begin a fresh group after the sync
   std::uint64_t led_from_ = 0;    // first entry of this leadership; 0: none
   std::uint64_t visible_ = 0;     // applied and synced

@@ -24,6 +24,10 @@ config_check validate(const replication_config& c) {
     return config_fault{"inflight_entries_max"};
   if (c.frame_bytes_max < 1024)
     return config_fault{"frame_bytes_max"};
+  if (c.link_bytes_max < 1)
+    return config_fault{"link_bytes_max"};
+  if (c.flight_bytes_max < 1)
+    return config_fault{"flight_bytes_max"};
   if (c.snapshot_chunk_bytes < 64 || c.snapshot_chunk_bytes > c.frame_bytes_max)
     return config_fault{"snapshot_chunk_bytes"};
   if (c.pending_proposals_max < 1)
@@ -82,9 +86,10 @@ replication::replication(replication_config config, state_machine& machine)
     : impl_{std::make_unique<impl>(std::move(config), machine)} {}
 replication::~replication() = default;
 
-ec replication::open(storage::environment& env, mono_ms now) {
+ec replication::open(storage::environment& env, const peer_links& links, mono_ms now) {
   auto& h = impl_->host;
   h.env = &env;
+  h.links = &links;
   impl_->advance(now);
   impl_->next_common = h.now;
   const auto txn = env.begin_read();
@@ -247,6 +252,8 @@ void replication_parts::dispatch(node_id from, const message_view& m) {
 void replication::peer_reset(node_id peer) {
   impl_->host.out.drop(peer);
   impl_->transfers.peer_reset(peer);
+  for (auto& [shard, r] : impl_->replicas)
+    r->peer_reset(peer);
 }
 
 void replication::propose(shard_id shard, std::uint64_t ticket, std::string command, bool frees_room) {
@@ -297,6 +304,25 @@ bool replication::wants_write() const {
                                                        [](const replica* r) { return r->wants_write(); });
 }
 
+/// All shards share the links: each sends one frame to a follower, then the next shard does. Those for which a
+/// link has no credit stay in the queue, in their order, so the next credit is for those that got none.
+void replication_parts::send_entries() {
+  for (std::size_t in_vain = 0; in_vain < host.senders.size();) {
+    const auto shard = host.senders.front();
+    host.senders.pop_front();
+    auto* r = find(shard);
+    if (!r)
+      continue;
+    const bool sent = r->send_entries();
+    in_vain = sent ? 0 : in_vain + 1;
+    if (r->wants_to_send())
+      host.senders.push_back(shard);
+    else
+      r->left_senders();
+  }
+  host.view.reset();
+}
+
 turn replication::begin_turn(mono_ms now) {
   auto& i = *impl_;
   i.advance(now);
@@ -307,6 +333,7 @@ turn replication::begin_turn(mono_ms now) {
   for (std::size_t n = 0; n < i.host.dirty.size(); ++n)
     i.host.dirty[n]->begin_turn();
   i.transfers.begin_turn();
+  i.send_entries();
   turn t;
   i.host.out.take(frame_batcher::leaves::early, t.frames);
   return t;
@@ -335,6 +362,8 @@ turn replication::end_turn(mono_ms now) {
   }
   i.transfers.end_turn(committed);
   i.successions.end_turn(committed);
+  if (committed || !wants_write()) // or they would be overtaken by frames that leave early in the next turn
+    i.send_entries();
   i.host.ending_turn = false;
   turn t;
   i.host.out.take(frame_batcher::leaves::early, t.frames);

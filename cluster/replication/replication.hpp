@@ -38,6 +38,14 @@ using milliseconds = std::chrono::milliseconds;
 /// Monotonic milliseconds, virtual in tests.
 enum class mono_ms : std::int64_t {};
 
+/// The links to other nodes, as far as replicas have to know: they send no more than a link takes.
+class peer_links {
+public:
+  virtual ~peer_links() = default;
+  /// The bytes of frames that wait to be received by the peer's link; `none` without a session.
+  virtual std::optional<std::size_t> waiting(node_id peer) const = 0;
+};
+
 struct replication_config {
   node_id node{};
   disk_id disk{};
@@ -48,6 +56,11 @@ struct replication_config {
   milliseconds snapshot_retry_after{2000};
   std::uint32_t inflight_entries_max = 4096; ///< per follower
   std::size_t frame_bytes_max = raft_frame_bytes_max;
+  std::size_t link_bytes_max =
+      raft_link_bytes_max; ///< of frames that wait for a peer; then no entries follow
+  /// Of one shard's entries that a follower has not acknowledged. One that has not acknowledged any in this
+  /// session of the link is sent one frame.
+  std::size_t flight_bytes_max = raft_flight_bytes_max;
   std::size_t snapshot_chunk_bytes = state_chunk_bytes_max;
   std::size_t pending_proposals_max = 8192; ///< per shard; more are refused with `overloaded`
   std::size_t entry_bytes_max = parley::entry_bytes_max;
@@ -143,7 +156,8 @@ public:
 
   /// Loads every replica of `env`. Once, before anything else. A replica whose record or log cannot be read
   /// is halted. `corrupt` if a row fails its checksum, or if it is unknown which replica it belongs to.
-  ec open(storage::environment& env, mono_ms now);
+  /// `env` and `links` outlive this object.
+  ec open(storage::environment& env, const peer_links& links, mono_ms now);
 
   /// Makes this node a member of generation 1 of `shard`, durably, through `txn`. Idempotent: a shard that
   /// has a replica or a tombstone here is left alone. Call before `open`.

@@ -25,6 +25,7 @@ public:
   void dispatch(node_id from, const message_view& m);
   void run_timers();
   void run_common();
+  void send_entries();
 
   replica_host host;
   std::map<shard_id, std::unique_ptr<replica>> replicas;

@@ -103,7 +103,10 @@ bool state_transfers::pump(outgoing& t) {
   if (!r || (t.to_follower && (!r->leads() || r->record().gen != t.header.gen)))
     return false;
   const auto& c = node_.host.config;
-  while (t.open && !t.done && t.chunks < t.acked + c.transfer_chunks_max) {
+  // A little more than entries may fill of the link, so that those never keep the state away.
+  const auto credit = c.link_bytes_max + 2 * c.snapshot_chunk_bytes;
+  while (t.open && !t.done && t.chunks < t.acked + c.transfer_chunks_max &&
+         node_.host.has_credit(t.to, credit)) {
     std::string rows;
     rows.reserve(c.snapshot_chunk_bytes + 1024);
     storage::shard_view state{*t.view, t.header.shard, t.slot};

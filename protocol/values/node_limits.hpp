@@ -54,7 +54,20 @@ static_assert(page_bytes_max + body_bytes_max <= link_payload_bytes_max,
 inline constexpr std::size_t raft_frame_bytes_max = 256 << 10;
 /// Of the rows in one message that sends a replica the state of its shard.
 inline constexpr std::size_t state_chunk_bytes_max = 128 << 10;
+/// Of the replicas' frames that wait on a link: above it no entries follow, only heartbeats and the like. It
+/// is well below the calls' share, so a follower that catches up does not keep calls from leaving.
+inline constexpr std::size_t raft_link_bytes_max = 1 << 20;
+/// Of the entries of one shard that a follower has not acknowledged. A node whose disk hangs holds as much of
+/// each shard in memory.
+inline constexpr std::size_t raft_flight_bytes_max = 1 << 20;
+/// What heartbeats, votes and answers of all shards may take until a silent session ends.
+inline constexpr std::size_t raft_control_bytes_max = 256 << 10;
 static_assert(raft_frame_bytes_max <= link_payload_bytes_max);
+static_assert(raft_link_bytes_max < link_calls_bytes_max);
+static_assert(raft_link_bytes_max + raft_frame_bytes_max + 3 * state_chunk_bytes_max +
+                      raft_control_bytes_max + link_calls_bytes_max <=
+                  link_window_bytes_max,
+              "what replicas and calls send within their bounds must never overflow a link");
 static_assert(state_chunk_bytes_max <= raft_frame_bytes_max);
 
 } // namespace parley

@@ -63,6 +63,13 @@ void virtual_network::acknowledge_soon(node_id from, node_id to) {
   });
 }
 
+std::optional<std::size_t> virtual_network::waiting(node_id from, node_id to) {
+  const auto& p = one_way(from, to);
+  if (!between(from, to).open)
+    return std::nullopt;
+  return p.sent - p.acknowledged;
+}
+
 void virtual_network::block(node_id from, node_id to, blocked how) {
   auto& p = one_way(from, to);
   const auto was = p.how;

@@ -8,6 +8,7 @@
 
 #include <deque>
 #include <map>
+#include <optional>
 #include <string>
 
 namespace parley::fuzz {
@@ -44,6 +45,8 @@ public:
       : sim_{sim}, user_{user}, profile_{profile} {}
 
   void send(node_id from, node_id to, std::string bytes);
+  /// The bytes that are sent and not acknowledged; none if there is no connection.
+  std::optional<std::size_t> waiting(node_id from, node_id to);
   void block(node_id from, node_id to, blocked how);
   void unblock_all();
   void break_connection(node_id a, node_id b);

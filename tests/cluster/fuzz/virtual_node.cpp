@@ -43,7 +43,7 @@ void virtual_node::start() {
   machine_ = std::make_unique<history_machine>(sim_, judge_, id());
   replacements_seen_ = 0;
   engine_ = std::make_unique<cluster::replication>(config_, *machine_);
-  if (auto answer = engine_->open(env_, clock()); answer != ec::none)
+  if (auto answer = engine_->open(env_, *this, clock()); answer != ec::none)
     return sim_.violate(fmt::format("node {}: open answers {}", number(id()), number(answer)));
   check_all_states();
   terms_.clear();

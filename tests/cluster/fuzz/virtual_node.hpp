@@ -45,7 +45,7 @@ public:
   virtual bool may_seal(const std::vector<cluster::member>& next) = 0;
 };
 
-class virtual_node {
+class virtual_node : public cluster::peer_links {
 public:
   virtual_node(simulation& sim, oracle& judge, virtual_network& net, node_user& user,
                cluster::replication_config config, disk_profile disk);
@@ -77,6 +77,7 @@ public:
   void check_state(shard_id shard);
   void check_all_states();
   std::string describe() const;
+  std::optional<std::size_t> waiting(node_id peer) const override { return net_.waiting(id(), peer); }
 
 private:
   cluster::mono_ms clock() const;

@@ -79,9 +79,16 @@ struct watched_environment final : test::virtual_environment {
   }
 };
 
+/// The only replica has no peers.
+struct no_peers final : raft_port {
+  void send_raft(node_id, std::string) override {}
+  std::optional<std::size_t> waiting(node_id) const override { return std::nullopt; }
+};
+
 struct fixture {
   watched_environment env;
-  witness seen; ///< outlives the actors
+  no_peers peers; ///< outlives the actors
+  witness seen;   ///< outlives the actors
   caf::actor_system_config settings;
   caf::actor_system system{settings};
   wired_store_actor store;
@@ -107,6 +114,7 @@ struct fixture {
     store = spawn_store(system, config, env);
     store_wiring wiring;
     wiring.observer = &seen;
+    wiring.peers = &peers;
     caf::anon_send(store, std::move(wiring));
   }
   void propose(std::uint64_t ticket, bool can_wait) {

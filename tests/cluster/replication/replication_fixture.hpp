@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <deque>
 #include <doctest/doctest.h>
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -54,7 +55,7 @@ struct list_machine : state_machine {
   void replaced(shard_id shard) override { replacements.insert(shard); }
 };
 
-struct test_node {
+struct test_node : peer_links {
   explicit test_node(member m) : who{m} {}
   member who;
   test::virtual_environment env;
@@ -68,6 +69,10 @@ struct test_node {
   std::map<shard_id, leadership> leads;
   std::vector<storage::durable> syncs; // what its turns asked for
   int ticks = 0;
+  bool hangs = false; ///< its link receives, and its store takes nothing
+  std::function<std::optional<std::size_t>(node_id)> link_to;
+
+  std::optional<std::size_t> waiting(node_id peer) const override { return link_to(peer); }
 
   std::vector<std::string> rows(shard_id shard) {
     auto txn = env.begin_read();
@@ -87,6 +92,7 @@ struct test_node {
 struct test_cluster {
   std::map<node_id, std::unique_ptr<test_node>> nodes;
   std::map<std::pair<node_id, node_id>, std::deque<std::string>> wires;
+  std::map<std::pair<node_id, node_id>, std::size_t> built; ///< bytes of frames, sent or not
   std::set<node_id> cut;
   std::int64_t now = 1000;
   std::uint64_t tickets = 0;
@@ -111,8 +117,21 @@ struct test_cluster {
     c.disk = n.who.disk;
     REQUIRE(!validate(c));
     n.machine = std::make_unique<list_machine>();
+    n.link_to = [this, from = n.who.node](node_id to) { return waiting(from, to); };
     n.engine = std::make_unique<replication>(c, *n.machine);
-    REQUIRE(n.engine->open(n.env, mono_ms{now}) == ec::none);
+    REQUIRE(n.engine->open(n.env, n, mono_ms{now}) == ec::none);
+  }
+  std::optional<std::size_t> waiting(node_id from, node_id to) const {
+    const auto peer = nodes.find(to);
+    if (cut.contains(from) || cut.contains(to) || peer == nodes.end() || !peer->second->engine)
+      return std::nullopt;
+    std::size_t bytes = 0;
+    if (peer->second->hangs)
+      return bytes;
+    if (const auto wire = wires.find({from, to}); wire != wires.end())
+      for (const auto& f : wire->second)
+        bytes += f.size();
+    return bytes;
   }
   void crash(test_node& n) {
     n.engine.reset();
@@ -126,9 +145,11 @@ struct test_cluster {
         other->engine->peer_reset(n.who.node);
   }
   void take(test_node& n, turn t) {
-    for (auto& f : t.frames)
+    for (auto& f : t.frames) {
+      built[{n.who.node, f.to}] += f.bytes.size();
       if (!cut.contains(f.to) && !cut.contains(n.who.node))
         wires[{n.who.node, f.to}].push_back(std::move(f.bytes));
+    }
     for (auto& r : t.news.refusals) {
       CHECK(!n.refused.contains(r.ticket));
       n.refused[r.ticket] = r.why;
@@ -156,20 +177,22 @@ struct test_cluster {
   void step() {
     ++now;
     for (auto& [id, n] : nodes)
-      if (n->engine && mono_ms{now} >= n->engine->next_tick()) {
+      if (n->engine && !n->hangs && mono_ms{now} >= n->engine->next_tick()) {
         ++n->ticks;
         n->engine->tick(mono_ms{now});
       }
     for (auto& [ends, wire] : wires) {
-      auto arrived = std::exchange(wire, {});
       auto to = nodes.find(ends.second);
+      if (to != nodes.end() && to->second->hangs)
+        continue;
+      auto arrived = std::exchange(wire, {});
       if (to == nodes.end() || !to->second->engine || cut.contains(ends.first) || cut.contains(ends.second))
         continue;
       for (auto& bytes : arrived)
         to->second->engine->receive(ends.first, bytes, mono_ms{now});
     }
     for (auto& [id, n] : nodes)
-      if (n->engine)
+      if (n->engine && !n->hangs)
         turn_of(*n);
   }
   template <class F>
@@ -183,7 +206,7 @@ struct test_cluster {
   }
   test_node* leader(shard_id shard = s0) {
     for (auto& [id, n] : nodes)
-      if (n->engine && !cut.contains(id))
+      if (n->engine && !n->hangs && !cut.contains(id))
         if (auto l = n->leads.find(shard); l != n->leads.end() && l->second.ready)
           if (auto s = n->engine->status(shard); s && s->as == replica_status::role::leader)
             return n.get();

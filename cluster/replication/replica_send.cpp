@@ -1,0 +1,128 @@
+// What a replica sends: libraft's messages, and entries as the links have credit for them.
+#include "cluster/replication/replica.hpp"
+
+#include <utility>
+
+namespace parley::cluster {
+
+bool replica_host::has_credit(node_id peer, std::size_t limit) const {
+  const auto waiting = links->waiting(peer);
+  return waiting && *waiting + out.bytes_for(peer) < limit;
+}
+
+std::string_view replica_host::stored_row(std::uint64_t sequence) {
+  if (!view)
+    view = env->begin_read();
+  return view->get(storage::table::log, log_key(sequence)).value_or(std::string_view{});
+}
+
+void replica::send_messages(std::uint32_t n) {
+  for (std::uint32_t i = 0; i < n; ++i) {
+    auto m = raft_->message_at(i);
+    // libraft refuses a pre-vote with the asker's own term. A member with a longer log and a lower term would
+    // never learn our term, and we would never get its vote: neither could ever lead.
+    if (m.type == RAFT_CORE_VOTE_RESULT && m.pre_vote && !m.granted && m.term < raft_->term())
+      m.term = raft_->term();
+    if (m.type == RAFT_CORE_APPEND) {
+      if (m.n_entries != 0 && (!log_.has(m.log_index + 1) || !log_.has(m.log_index + m.n_entries)))
+        broken("a message refers to entries that are not here", shard_, record_.gen, m.log_index,
+               m.log_index + m.n_entries);
+      followers_[place_of(m.peer)].cursor.want(m.log_index, m.n_entries, lowest_previous());
+      queue_sending();
+      continue;
+    }
+    if (m.type == RAFT_CORE_SNAPSHOT) {
+      followers_[place_of(m.peer)].cursor.anchor();
+      if (snapshot_wanted_.empty())
+        host_.snapshot_wanted_by.push_back(this);
+      snapshot_wanted_.push_back(m.peer);
+      continue;
+    }
+    auto& out =
+        host_.out.start(node_of(m.peer), leaving(), header(static_cast<message_type>(m.type), m.peer));
+    const int flags = (m.pre_vote != 0 ? raft_body::pre_vote : 0) |
+                      (m.disrupt != 0 ? raft_body::disrupt : 0) | (m.granted != 0 ? raft_body::granted : 0);
+    put_body(out, raft_body{m.term, m.log_index, m.log_term, m.rejected, m.features, m.capacity,
+                            static_cast<std::uint8_t>(flags)});
+    host_.out.finish();
+  }
+}
+
+std::uint64_t replica::lowest_previous() const {
+  return term_at(log_.first() - 1) != 0 ? log_.first() - 1 : log_.first();
+}
+
+void replica::queue_sending() {
+  if (!std::exchange(sending_queued_, true))
+    host_.senders.push_back(shard_);
+}
+
+bool replica::send_entries() {
+  bool any = false;
+  const auto heartbeat_due = host_.now - host_.config.heartbeat_every.count() / 2;
+  for (std::size_t i = 0; was_leading_ && i < ids_.size(); ++i) {
+    auto& f = followers_[i];
+    if (ids_[i] == self_)
+      continue;
+    f.cursor.trimmed(lowest_previous());
+    const bool asked = f.cursor.take_asked();
+    if (f.cursor.may_send(host_.config.flight_bytes_max) &&
+        host_.has_credit(record_.members[i].node, host_.config.link_bytes_max)) {
+      send_append(i, f.cursor.wanted());
+      any = true;
+    } else if (asked && f.sent_at <= heartbeat_due &&
+               host_.has_credit(record_.members[i].node, 2 * host_.config.link_bytes_max)) {
+      // Without credit it is a heartbeat. libraft asks with each proposal, but one in half an interval is
+      // enough, and none is needed behind so much that the peer has not received.
+      send_append(i, f.cursor.sent());
+    }
+  }
+  return any;
+}
+
+bool replica::wants_to_send() const {
+  for (std::size_t i = 0; was_leading_ && i < ids_.size(); ++i)
+    if (followers_[i].cursor.may_send(host_.config.flight_bytes_max) &&
+        host_.links->waiting(record_.members[i].node))
+      return true;
+  return false;
+}
+
+/// Entries up to `last`, as many as fit into one frame.
+void replica::send_append(std::size_t place, std::uint64_t last) {
+  auto& f = followers_[place];
+  const auto previous = f.cursor.sent();
+  std::size_t bytes = 0;
+  std::uint32_t n = 0;
+  while (previous + n < last) {
+    const auto size = log_.at(previous + n + 1).bytes;
+    if (n != 0 && bytes + size > host_.config.frame_bytes_max)
+      break;
+    bytes += size;
+    ++n;
+  }
+  auto& out = host_.out.start(record_.members[place].node, leaving(),
+                              header(message_type::append, ids_[place]), bytes);
+  put_body(out, append_body{raft_->term(), previous, term_at(previous), raft_->library_commit(), n});
+  for (auto i = previous + 1; i <= previous + n; ++i) {
+    const auto& e = log_.at(i);
+    std::string_view row = e.row;
+    if (row.empty())
+      row = host_.stored_row(e.sequence);
+    if (row.size() != e.bytes)
+      broken("a row of the log cannot be read back", shard_, record_.gen, i, e.sequence);
+    put_body(out, append_entry{e.kind, e.term, row_payload(row)});
+  }
+  host_.out.finish();
+  f.sent_at = host_.now;
+  if (n != 0)
+    f.cursor.put(previous + n, bytes);
+}
+
+void replica::peer_reset(node_id peer) {
+  for (std::size_t i = 0; was_leading_ && i < ids_.size(); ++i)
+    if (record_.members[i].node == peer)
+      followers_[i].cursor.lost();
+}
+
+} // namespace parley::cluster

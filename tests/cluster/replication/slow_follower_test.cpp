@@ -1,0 +1,147 @@
+// What a leader sends to followers that are dead, that hang, or that are far behind.
+#include "cluster/replication/peer_frames.hpp"
+#include "tests/cluster/replication/replication_fixture.hpp"
+
+using namespace parley;
+using namespace parley::test;
+
+namespace {
+
+struct lagging : three_nodes {
+  lagging() {
+    config.frame_bytes_max = 4096;
+    config.snapshot_chunk_bytes = 1024;
+    config.link_bytes_max = 16 << 10;
+    config.flight_bytes_max = 8 << 10;
+    config.log_entries_kept = 100'000;
+    config.log_bytes_kept = 64 << 20;
+    config.log_cache_bytes = 0; // followers are sent rows from the disk
+    build();
+  }
+  /// The most bytes that `n` built for `to` within a millisecond, in so many of them.
+  std::size_t most_built(const test_node& n, node_id to, int ms) {
+    std::size_t most = 0;
+    for (int i = 0; i < ms; ++i) {
+      auto& bytes = built[{n.who.node, to}];
+      const auto before = bytes;
+      step();
+      most = std::max(most, bytes - before);
+    }
+    return most;
+  }
+  test_node& follower_of(const test_node& leader) {
+    for (auto& [id, n] : nodes)
+      if (n.get() != &leader)
+        return *n;
+    FAIL("no other node");
+    return *nodes.begin()->second;
+  }
+  void write(std::size_t commands, std::size_t bytes) {
+    for (std::size_t i = 0; i < commands; ++i)
+      commit(std::to_string(i) + std::string(bytes, 'x'));
+  }
+};
+
+} // namespace
+
+TEST_CASE_FIXTURE(lagging,
+                  "hardly anything is built for a peer without a session, however far it is behind") {
+  auto& dead = follower_of(settle());
+  write(3, 10);
+  crash(dead);
+  write(200, 1000);
+  auto& leader = settle();
+  CHECK(most_built(leader, dead.who.node, 3000) <= 256);
+}
+
+TEST_CASE_FIXTURE(lagging, "a peer whose node hangs is sent a bounded part of the log, once") {
+  auto& hung = follower_of(settle());
+  write(3, 10);
+  hung.hangs = true; // its link receives, and its store does not
+  write(200, 1000);
+  auto& leader = settle();
+  until([] { return false; }, 3000);
+  std::size_t bytes = 0;
+  for (const auto& f : wires[{leader.who.node, hung.who.node}])
+    if (f.size() > 1000)
+      bytes += f.size();
+  CHECK(bytes <= config.flight_bytes_max + 2 * config.frame_bytes_max);
+  hung.hangs = false;
+  CHECK(until([&] { return same(203); }, 5000));
+}
+
+TEST_CASE_FIXTURE(lagging,
+                  "a follower that is many times the link's credit behind catches up, within the credit") {
+  auto& away = follower_of(settle());
+  write(3, 10);
+  crash(away);
+  write(300, 1000);
+  start(away);
+  std::size_t most = 0;
+  const auto caught_up = [&] {
+    for (const auto& [ends, wire] : wires) {
+      std::size_t bytes = 0;
+      for (const auto& f : wire)
+        bytes += f.size();
+      most = std::max(most, bytes);
+    }
+    return same(303);
+  };
+  CHECK(until(caught_up, 3000));
+  CHECK(most <= config.link_bytes_max + 2 * config.frame_bytes_max);
+}
+
+TEST_CASE_FIXTURE(lagging, "shards that share a link without credit are served in turn") {
+  std::vector<shard_id> shards;
+  for (std::uint16_t s = 0; s < 6; ++s)
+    shards.push_back(shard_id{s});
+  config.link_bytes_max = 4096; // one frame at a time
+  build(shards);
+  for (auto s : shards)
+    settle(s);
+  auto& away = at(3);
+  crash(away);
+  constexpr std::size_t count = 200;
+  for (auto s : shards) {
+    REQUIRE(until([&] { return leader(s) != nullptr; }));
+    if (leader(s) != &at(1))
+      at(2).engine->transfer_leadership(s, node_id{1});
+    REQUIRE(until([&] { return leader(s) == &at(1); }));
+    for (std::size_t i = 0; i < count; ++i)
+      commit(std::to_string(i) + std::string(1000, 'x'), s);
+  }
+  start(away);
+  std::size_t least = 0;
+  const auto one_is_done = [&] {
+    least = count;
+    std::size_t most = 0;
+    for (auto s : shards) {
+      least = std::min(least, away.rows(s).size());
+      most = std::max(most, away.rows(s).size());
+    }
+    return most == count;
+  };
+  CHECK(until(one_is_done, 10'000));
+  CHECK(least >= count / 2);
+}
+
+TEST_CASE_FIXTURE(lagging, "entries that a follower lost on the way are sent again without a new session") {
+  auto& leader = settle();
+  write(3, 10);
+  propose(leader, "lost");
+  step();
+  wires[{leader.who.node, follower_of(leader).who.node}].clear();
+  CHECK(until([&] { return same(4); }, 2000));
+}
+
+TEST_CASE_FIXTURE(lagging, "a follower whose place in the log is trimmed meanwhile is sent the state") {
+  config.log_entries_kept = 20;
+  build();
+  auto& hung = follower_of(settle());
+  write(3, 10);
+  hung.hangs = true;
+  write(200, 1000);
+  hung.hangs = false;
+  CHECK(until([&] { return same(203); }, 10'000));
+  CHECK(hung.machine->replacements.contains(s0));
+}
