@@ -157,20 +157,22 @@ void print(const result& r, double seconds) {
               "elections %llu "
               "transfers %llu installs %llu seals %llu crashes %llu (%llu lost a batch) disk losses %llu "
               "partitions %llu "
-              "resets %llu pauses %llu jumps %llu full disks %llu turns %llu frames %llu; trace %016llx\n",
+              "resets %llu pauses %llu jumps %llu full disks %llu outages %llu turns %llu "
+              "frames %llu; "
+              "trace %016llx\n",
               (unsigned long long)r.seeds, (unsigned long long)r.bad, seconds, (unsigned long long)c.commits,
               (unsigned long long)c.acks, (unsigned long long)c.refusals, (unsigned long long)c.unknown,
               (unsigned long long)c.reads, (unsigned long long)c.elections, (unsigned long long)c.transfers,
               (unsigned long long)c.installs, (unsigned long long)c.seals, (unsigned long long)c.crashes,
               (unsigned long long)c.lost_batches, (unsigned long long)c.disk_losses,
               (unsigned long long)c.partitions, (unsigned long long)c.resets, (unsigned long long)c.pauses,
-              (unsigned long long)c.jumps, (unsigned long long)c.full_disks, (unsigned long long)c.turns,
-              (unsigned long long)c.frames, (unsigned long long)r.trace_hash);
+              (unsigned long long)c.jumps, (unsigned long long)c.full_disks, (unsigned long long)c.outages,
+              (unsigned long long)c.turns, (unsigned long long)c.frames, (unsigned long long)r.trace_hash);
 }
 
 bool covers_all(const counts& c) {
   return c.acks && c.reads && c.elections && c.transfers && c.installs && c.seals && c.lost_batches &&
-         c.disk_losses && c.partitions && c.resets;
+         c.disk_losses && c.partitions && c.resets && c.outages;
 }
 
 int fuzz(const settings& s) {

@@ -9,6 +9,8 @@ namespace parley::fuzz {
 void virtual_network::send(node_id from, node_id to, std::string bytes) {
   auto& c = between(from, to);
   auto& p = one_way(from, to);
+  if (!c.open)
+    count_idle(from, to, bytes.size());
   if (!c.open || (!p.ready && !profile_.late_frames_cross_over))
     return;
   if (p.sent - p.acknowledged + bytes.size() > profile_.window_bytes_max) {
@@ -61,6 +63,21 @@ void virtual_network::acknowledge_soon(node_id from, node_id to) {
     if (between(from, to).epoch == epoch && !is_blocked(to, from))
       p.acknowledged = p.received;
   });
+}
+
+void virtual_network::count_idle(node_id from, node_id to, std::size_t bytes) {
+  auto& p = one_way(from, to);
+  const auto now = sim_.time.now();
+  if (now - between(from, to).lost_at < profile_.idle_within)
+    return; // the node may not know yet
+  if (now - p.idle_since >= profile_.idle_within) {
+    p.idle_since = now;
+    p.idle_bytes = 0;
+  }
+  p.idle_bytes += bytes;
+  if (p.idle_bytes > profile_.idle_bytes_max)
+    sim_.violate(fmt::format("node {} built {} bytes within {} ms for node {}, to which it has no connection",
+                             number(from), p.idle_bytes, profile_.idle_within / one_ms, number(to)));
 }
 
 std::optional<std::size_t> virtual_network::waiting(node_id from, node_id to) {
@@ -125,6 +142,8 @@ void virtual_network::break_connection(node_id a, node_id b) {
         if (auto& now = between(at, peer); !now.open && now.epoch == epoch && user_.is_up(at))
           user_.connection_reset(at, peer);
       });
+  if (c.open)
+    c.lost_at = sim_.time.now();
   c.open = false;
   ++sim_.count.resets;
   sim_.note("break", number(a), number(b));

@@ -3,7 +3,8 @@
 // up by a partition, or are all lost from some point on. Then the connection breaks, all frames in
 // transit are dropped, and both ends get a reset before any frame of the next connection.
 //
-// A rule of its own: no direction holds more than its window.
+// Rules of its own: no direction holds more than its window, and hardly anything is built for a peer that is
+// not there.
 #include "tests/cluster/fuzz/simulation.hpp"
 
 #include <deque>
@@ -32,6 +33,9 @@ struct network_profile {
   /// What one direction of a connection holds: sent, and not known to be received. A frame that does not fit
   /// breaks the connection, as it does on a link between nodes.
   std::size_t window_bytes_max = 4 << 20;
+  /// What a node may build within `idle_within` for a peer that it has had no connection to for as long.
+  std::size_t idle_bytes_max = 4 << 20;
+  micros idle_within = 200 * one_ms;
   /// If true, the frames of a sender that has not received the reset yet travel on the next connection.
   /// If false, they are lost.
   bool late_frames_cross_over = true;
@@ -66,9 +70,12 @@ private:
     bool pumping = false;
     bool ready = true; ///< the sender has processed the reset that opened this connection
     std::size_t sent = 0, received = 0, acknowledged = 0; ///< bytes, since the connection exists
+    std::size_t idle_bytes = 0;                           ///< sent without a connection, since `idle_since`
+    micros idle_since = 0;
   };
   struct connection {
     bool open = true;
+    micros lost_at = 0;
     std::uint64_t epoch = 0;
     bool reconnecting = false;
   };
@@ -79,6 +86,7 @@ private:
   pipe& one_way(node_id from, node_id to) { return pipes_[{from, to}]; }
   void pump(node_id from, node_id to);
   void acknowledge_soon(node_id from, node_id to);
+  void count_idle(node_id from, node_id to, std::size_t bytes);
   void reconnect(node_id a, node_id b);
   void watch(node_id from, node_id to);
 

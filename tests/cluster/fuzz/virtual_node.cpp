@@ -290,6 +290,14 @@ void virtual_node::check_all_states() {
     check_state(replica.shard);
 }
 
+std::size_t virtual_node::mailbox_bytes() const {
+  std::size_t bytes = 0;
+  for (const auto& what : mailbox_)
+    if (what.what == input::kind::frame)
+      bytes += what.bytes.size();
+  return bytes;
+}
+
 std::string virtual_node::describe() const {
   static constexpr const char* roles[] = {"follower",   "candidate", "leader",
                                           "installing", "sealed",    "waiting"};

@@ -77,6 +77,8 @@ public:
   void check_state(shard_id shard);
   void check_all_states();
   std::string describe() const;
+  /// What arrived and was not looked at.
+  std::size_t mailbox_bytes() const;
   std::optional<std::size_t> waiting(node_id peer) const override { return net_.waiting(id(), peer); }
 
 private:

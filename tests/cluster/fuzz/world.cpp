@@ -10,6 +10,7 @@ namespace {
 
 constexpr micros progress_within = 10 * one_second;
 constexpr micros agree_within = 30 * one_second;
+constexpr micros catch_up_within = 8 * one_second;
 
 std::vector<cluster::member> sorted(std::vector<cluster::member> members) {
   std::ranges::sort(members);
@@ -62,12 +63,33 @@ profile draw_profile(const run_options& options, chance& luck) {
   e.transfer_time_max = std::chrono::milliseconds{luck.between(500, 5000)};
   e.announce_every = std::chrono::milliseconds{luck.between(100, 1000)};
   e.trim_rows_max = static_cast<std::size_t>(luck.between(4, luck.percent(50) ? 12 : 400));
+
+  // Links that hold little, and mostly logs that hold a multiple of it, so that a follower which was away is
+  // more than a window behind and can catch up from the log.
+  p.has_outages = luck.percent(50);
+  if (p.has_outages) {
+    p.network.window_bytes_max = static_cast<std::size_t>(luck.between(128, 256)) << 10;
+    p.command_bytes_max = 2000;
+    e.frame_bytes_max = std::min<std::size_t>(e.frame_bytes_max, 16 << 10);
+    e.snapshot_chunk_bytes = std::min<std::size_t>(e.snapshot_chunk_bytes, 4 << 10);
+    e.entry_bytes_max = std::min<std::size_t>(e.entry_bytes_max, 8 << 10);
+    e.link_bytes_max = p.network.window_bytes_max / 4;
+    e.flight_bytes_max = static_cast<std::size_t>(luck.between(1, 64)) << 10;
+    p.keeps_log = luck.percent(70);
+    if (p.keeps_log) {
+      e.log_bytes_kept = 64 << 20;
+      e.log_entries_kept = 100'000;
+    }
+  }
+  // Per shard, a heartbeat and a few small messages in each of its intervals.
+  const auto intervals = p.network.idle_within / one_ms / e.heartbeat_every.count() + 2;
+  p.network.idle_bytes_max = p.shards * static_cast<std::size_t>(intervals) * 1024;
   return p;
 }
 
 world::world(const run_options& options)
     : sim_{options.seed, options.print_trace}, profile_{draw_profile(options, sim_.luck)},
-      net_{sim_, *this, profile_.network} {
+      net_{sim_, *this, profile_.network}, outage_luck_{options.seed ^ 0x6f757461'67650000ULL} {
   static constexpr int usual[] = {12, 3, 8, 5, 6, 4, 6, 5, 3, 3, 4, 8, 6, 8};
   for (int weight : usual) // a third of the kinds is left out, so that the others get deeper
     profile_.weights.push_back(sim_.luck.percent(65) ? weight : 0);
@@ -217,6 +239,11 @@ outcome world::run(const run_options& options) {
     stormed += length;
     if (!sim_.failed())
       calm();
+    if (!sim_.failed() && profile_.has_outages && outage_luck_.percent(40)) {
+      outage();
+      if (!sim_.failed())
+        calm();
+    }
   }
   return {sim_.violation(), sim_.count, sim_.trace_hash()};
 }
@@ -305,6 +332,107 @@ void world::calm() {
                                     agree_within / one_second, judge_.describe_pending()));
   for (auto& n : nodes_)
     n->check_all_states();
+}
+
+void world::take_away(virtual_node& node, int how) {
+  sim_.note("away", number(node.id()), static_cast<std::uint64_t>(how));
+  if (how == 0) {
+    node.crash(test::unsynced::seeded);
+    return net_.break_all_of(node.id(), nodes_.size());
+  }
+  if (how == 1) // the process stops, and its connections stay
+    return keep_paused(node);
+  for (auto& other : nodes_)
+    if (other->id() != node.id()) {
+      net_.block(node.id(), other->id(), how == 2 ? blocked::stalls : blocked::drops);
+      net_.block(other->id(), node.id(), how == 2 ? blocked::stalls : blocked::drops);
+    }
+}
+
+void world::keep_paused(virtual_node& node) {
+  paused_ = true;
+  node.pause(sim_.time.now() + 20 * one_ms);
+  sim_.time.in(10 * one_ms, [this, &node] {
+    if (paused_)
+      keep_paused(node);
+  });
+}
+
+void world::bring_back(virtual_node& node) {
+  sim_.note("back", number(node.id()));
+  paused_ = false;
+  net_.unblock_all();
+  node.pause(0);
+  if (!node.is_up())
+    node.start();
+}
+
+void world::write_much(std::size_t bytes, micros within) {
+  const auto begun = sim_.time.now();
+  std::map<shard_id, std::size_t> written;
+  const auto one = std::min<std::size_t>(profile_.engine.entry_bytes_max / 2, 4 << 10);
+  while (!sim_.failed() && sim_.time.now() - begun < within) {
+    bool done = true;
+    for (std::uint16_t s = 0; s < profile_.shards; ++s) {
+      auto* leader = leader_of(shard_id{s});
+      auto& so_far = written[shard_id{s}];
+      done = done && so_far >= bytes;
+      for (auto n = 0; n < 8 && leader && so_far < bytes; ++n) {
+        propose(*leader, shard_id{s}, one);
+        so_far += one;
+      }
+    }
+    if (done)
+      return;
+    until(sim_.time.now() + 5 * one_ms, nullptr);
+  }
+}
+
+// The others may each have led, more than once. Beside entries there are heartbeats and the like.
+std::size_t world::mailbox_bytes_max(micros away) const {
+  const auto& e = profile_.engine;
+  const auto entries = e.flight_bytes_max + e.frame_bytes_max + e.entry_bytes_max;
+  const auto heartbeats = static_cast<std::size_t>(away / one_ms / e.heartbeat_every.count() + 1);
+  return (nodes_.size() - 1) * profile_.shards * (2 * entries + heartbeats * 512);
+}
+
+void world::outage() {
+  ++sim_.count.outages;
+  storming_ = true; // proposals go on, as in a storm; faults do not
+  ++storm_;
+  for (std::uint16_t s = 0; s < profile_.shards; ++s)
+    every(profile_.propose_every, [this, s] { client_proposes(shard_id{s}); });
+  auto& away = *nodes_[outage_luck_.below(nodes_.size())];
+  const auto since = sim_.time.now();
+  take_away(away, static_cast<int>(outage_luck_.below(4)));
+  until(sim_.time.now() + outage_luck_.between(0, 2) * one_second, nullptr);
+  write_much(profile_.network.window_bytes_max * static_cast<std::size_t>(outage_luck_.between(2, 4)),
+             5 * one_second);
+  until(sim_.time.now() + outage_luck_.between(0, 2) * one_second, nullptr);
+  std::map<shard_id, cluster::replica_status> target;
+  for (std::uint16_t s = 0; s < profile_.shards; ++s)
+    if (auto* leader = leader_of(shard_id{s}); leader && leader != &away)
+      target[shard_id{s}] = *leader->status(shard_id{s});
+  if (const auto most = mailbox_bytes_max(sim_.time.now() - since); away.mailbox_bytes() > most)
+    return sim_.violate(fmt::format("{} bytes wait at node {}, which does not look at them; at most {} may",
+                                    away.mailbox_bytes(), number(away.id()), most));
+  bring_back(away);
+  const auto behind = [&](shard_id shard, const cluster::replica_status& then) {
+    const auto now = away.status(shard);
+    return std::ranges::find(then.members, away.self()) != then.members.end() &&
+           (!now || now->gen < then.gen || (now->gen == then.gen && now->applied_index < then.commit_index));
+  };
+  const auto deadline = sim_.time.now() + (profile_.keeps_log ? catch_up_within : one_second);
+  until(deadline, [&] {
+    return std::ranges::none_of(target, [&](const auto& t) { return behind(t.first, t.second); });
+  });
+  storming_ = false;
+  for (const auto& [shard, then] : target)
+    if (!sim_.failed() && profile_.keeps_log && behind(shard, then))
+      sim_.violate(
+          fmt::format("node {} was away and is back for {} s, and has not what was committed by then "
+                      "(index {}): {}",
+                      number(away.id()), catch_up_within / one_second, then.commit_index, describe(shard)));
 }
 
 // True if the leader's generation is the newest and all its members that still have their disk

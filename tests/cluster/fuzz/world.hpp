@@ -4,6 +4,8 @@
 //   storm   faults of the kinds that the seed allows, under load
 //   calm    all faults heal: each shard must acknowledge a new command within `progress_within`, replicas
 //           must be equal and every request answered within `agree_within`; then the next storm begins
+//   outage  in half of the runs, after some calms: one node is away while the others write more than a link
+//           holds. When it is back and the others go on, it must have that within `catch_up_within`
 #include "tests/cluster/fuzz/virtual_node.hpp"
 
 #include <memory>
@@ -40,6 +42,8 @@ struct profile {
   micros storm = 4 * one_second;
   std::size_t command_bytes_max = 64;
   micros down_max = 2 * one_second;
+  bool has_outages = false;
+  bool keeps_log = false; ///< a follower that was away finds all of it; else it may need the state
   network_profile network;
   disk_profile disk;
   cluster::replication_config engine;
@@ -80,6 +84,13 @@ private:
   // --- the course of a run ---------------------------------------------------------------------------------
   void storm(micros until);
   void calm();
+  void outage();
+  std::size_t mailbox_bytes_max(micros away) const;
+  /// Proposes to all leaders until `bytes` more are in the log of each shard that they lead.
+  void write_much(std::size_t bytes, micros within);
+  void take_away(virtual_node& node, int how);
+  void keep_paused(virtual_node& node);
+  void bring_back(virtual_node& node);
   void until(micros deadline, const std::function<bool()>& reached);
   bool agreed(shard_id shard) const;
   void keep_probing(shard_id shard);
@@ -108,6 +119,8 @@ private:
   std::uint64_t next_disk_ = 1;
   std::uint64_t storm_ = 0; ///< the number of the current storm; events scheduled by an older one do nothing
   bool storming_ = false;
+  bool paused_ = false; ///< the node that is away
+  chance outage_luck_;  ///< of its own, so that outages change nothing about the storms before them
   std::map<shard_id, std::uint64_t> probed_; ///< a ticket that was acknowledged since the calm began
   std::map<shard_id, std::vector<std::uint64_t>> probes_;
 };
