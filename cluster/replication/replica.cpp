@@ -201,6 +201,8 @@ void replica::receive_raft(const message_header& h, std::string_view body) {
   if (h.type == message_type::append_result && was_leading_ && raft_->leads() && m.term == raft_->term()) {
     auto& cursor = followers_[place_of(h.from)].cursor; // before libraft's next message to it
     cursor.acknowledged(raft_->match(h.from));
+    if (auto& f = followers_[place_of(h.from)]; raft_->match(h.from) >= f.state_at)
+      f.state_at = 0;
     if (m.rejected != 0)
       cursor.refused(m.rejected);
     queue_sending();
@@ -430,10 +432,16 @@ node_id replica::leader_node() const {
   return id == 0 ? node_id::none : node_of(id);
 }
 
-void replica::set_transfer_under_way(std::uint64_t to, bool on) {
+void replica::transfer_begun(std::uint64_t to, std::uint64_t index) {
+  transfers_to_.push_back(to);
+  if (was_leading_)
+    followers_[place_of(to)].state_at = index;
+}
+
+void replica::transfer_ended(std::uint64_t to, bool arrived) {
   std::erase(transfers_to_, to);
-  if (on)
-    transfers_to_.push_back(to);
+  if (was_leading_ && !arrived)
+    followers_[place_of(to)].state_at = 0;
 }
 
 replica_status replica::status() const {

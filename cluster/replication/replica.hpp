@@ -119,7 +119,9 @@ public:
   void clean_other_slot();
   bool other_slot_clean() const { return !record_.other_slot_dirty && !cleaning_; }
   /// While state is sent to that member, its reports about missing entries are ignored.
-  void set_transfer_under_way(std::uint64_t to, bool on);
+  /// A follower is sent the state as of `index`.
+  void transfer_begun(std::uint64_t to, std::uint64_t index);
+  void transfer_ended(std::uint64_t to, bool arrived);
 
   std::int64_t deadline() const { return raft_ ? raft_->deadline(host_.now) : INT64_MAX; }
   bool leads() const { return raft_ && raft_->leads(); }
@@ -173,6 +175,7 @@ private:
   void install_staged();
   void ask_round();
   void maybe_mark_snapshot();
+  std::uint64_t needed_from() const;
   void erase_left_overs(storage::write_txn& txn);
   void report_leadership();
   void refuse(std::uint64_t ticket, ec why);
@@ -195,6 +198,7 @@ private:
   struct follower {
     std::int64_t heard_at = 0;    // a result
     std::int64_t sent_at = never; // an append
+    std::uint64_t state_at = 0;   // the index of the state that it is sent, until it has it; 0: none
     send_cursor cursor;
   };
   std::vector<follower> followers_; // of `ids_`, while leading

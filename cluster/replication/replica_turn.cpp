@@ -180,6 +180,24 @@ void replica::apply_seal(storage::write_txn& txn, std::vector<member> next, std:
   end_generation(std::move(s), state_at_seal::here);
 }
 
+/// The first entry that a follower needs which is alive, or to which the state is on its way. Were it trimmed,
+/// the follower would need another transfer of state, and under load the next one would end like the first. The
+/// last entry that it has is needed as well, because what follows names its term.
+std::uint64_t replica::needed_from() const {
+  auto from = log_.last() + 1;
+  const auto alive = host_.now - 2 * host_.config.election_timeout.count();
+  for (std::size_t i = 0; was_leading_ && i < ids_.size(); ++i) {
+    const auto& f = followers_[i];
+    if (ids_[i] == self_)
+      continue;
+    if (f.state_at != 0)
+      from = std::min(from, f.state_at);
+    else if (const auto match = raft_->match(ids_[i]); f.heard_at > alive && match >= log_.first())
+      from = std::min(from, match);
+  }
+  return from;
+}
+
 void replica::maybe_mark_snapshot() {
   const auto& c = host_.config;
   const auto applied = record_.applied_index;
@@ -187,6 +205,9 @@ void replica::maybe_mark_snapshot() {
       applied <= record_.snapshot_index || applied < log_.first() || restart_)
     return;
   if (applied - log_.first() + 1 <= c.log_entries_kept && log_.bytes() <= c.log_bytes_kept)
+    return;
+  const auto needed = log_.bytes() <= c.log_bytes_needed_max ? needed_from() : log_.last() + 1;
+  if (needed <= log_.first())
     return;
   // Three quarters of what may be kept are kept, so that not every turn trims.
   const auto entries_max = c.log_entries_kept - c.log_entries_kept / 4;
@@ -199,6 +220,7 @@ void replica::maybe_mark_snapshot() {
       break;
     --keep_from;
   }
+  keep_from = std::min(keep_from, needed);
   if (keep_from <= log_.first())
     return;
   marker_ = marker{applied, record_.applied_term, static_cast<std::uint32_t>(applied + 1 - keep_from)};

@@ -66,6 +66,8 @@ struct replication_config {
   std::size_t entry_bytes_max = parley::entry_bytes_max;
   std::size_t log_entries_kept = 2048; ///< per shard, behind the applied index, for slow followers
   std::size_t log_bytes_kept = 8 << 20;
+  /// Per shard. Up to this size the log also keeps what a follower needs that is alive, or is sent the state.
+  std::size_t log_bytes_needed_max = 128 << 20;
   std::size_t log_cache_bytes = 512 << 10; ///< per shard, of applied entries held in memory for followers
   std::size_t apply_entries_max = 4096;    ///< per turn and shard
   std::uint32_t transfers_max = 4;       ///< outgoing state transfers at a time; each pins a read transaction

@@ -89,10 +89,10 @@ void state_transfers::begin(const replica& r, generation gen, node_id to, std::u
   t.header = {message_type::transfer_begin, r.shard(), gen,
               raft_id(r.shard(), gen, {node_.host.config.node, node_.host.config.disk}), to_id};
   t.slot = record->slot;
+  t.index = as_successor ? 1 : record->applied_index;
   t.began = t.progress = node_.host.now;
   auto& out = node_.host.out.start(to, frame_batcher::leaves::early, t.header);
-  put_body(out, transfer_begin_body{t.id, as_successor ? 1 : record->applied_index,
-                                    as_successor ? 1 : record->applied_term});
+  put_body(out, transfer_begin_body{t.id, t.index, as_successor ? 1 : record->applied_term});
   node_.host.out.finish();
   out_.push_back(std::move(t));
 }
@@ -135,11 +135,11 @@ bool state_transfers::pump(outgoing& t) {
   return true;
 }
 
-void state_transfers::drop(std::size_t i) {
+void state_transfers::drop(std::size_t i, bool arrived) {
   auto& t = out_[i];
   if (t.to_follower)
     if (auto* r = node_.find(t.header.shard))
-      r->set_transfer_under_way(t.header.to, false);
+      r->transfer_ended(t.header.to, arrived);
   out_.erase(out_.begin() + static_cast<std::ptrdiff_t>(i));
 }
 
@@ -155,7 +155,7 @@ void state_transfers::on_ack(node_id from, const message_header& h, std::string_
     if (what == verdict::finished)
       slow_.erase({t.header.shard, t.header.to});
     if (what != verdict::go_on)
-      return drop(i);
+      return drop(i, what == verdict::finished);
     t.open = true;
     t.acked = std::max(t.acked, next);
     t.progress = node_.host.now;
@@ -329,7 +329,7 @@ void state_transfers::begin_turn() {
       begin(*r, r->record().gen, r->node_of(id), id);
       if (out_.size() > before) {
         out_.back().to_follower = true;
-        r->set_transfer_under_way(id, true);
+        r->transfer_begun(id, out_.back().index);
       }
     }
   }

@@ -47,6 +47,7 @@ private:
     message_header header; // of its messages
     std::unique_ptr<storage::read_txn> view;
     std::uint8_t slot = 0;
+    std::uint64_t index = 0; // of the state
     std::string next_key;
     std::uint32_t chunks = 0;
     std::uint32_t acked = 0;
@@ -77,7 +78,7 @@ private:
 
   void begin(const replica& r, generation gen, node_id to, std::uint64_t to_id);
   bool pump(outgoing& t);
-  void drop(std::size_t i);
+  void drop(std::size_t i, bool arrived = false);
   void on_begin(replica& r, node_id from, const message_header& h, std::string_view body);
   void on_chunk(replica& r, node_id from, const message_header& h, std::string_view body);
   void on_ack(node_id from, const message_header& h, std::string_view body);

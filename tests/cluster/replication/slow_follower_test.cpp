@@ -136,6 +136,7 @@ TEST_CASE_FIXTURE(lagging, "entries that a follower lost on the way are sent aga
 
 TEST_CASE_FIXTURE(lagging, "a follower whose place in the log is trimmed meanwhile is sent the state") {
   config.log_entries_kept = 20;
+  config.log_bytes_needed_max = 0;
   build();
   auto& hung = follower_of(settle());
   write(3, 10);
@@ -144,4 +145,47 @@ TEST_CASE_FIXTURE(lagging, "a follower whose place in the log is trimmed meanwhi
   hung.hangs = false;
   CHECK(until([&] { return same(203); }, 10'000));
   CHECK(hung.machine->replacements.contains(s0));
+}
+
+TEST_CASE_FIXTURE(lagging,
+                  "while a follower is sent the state, the log behind it stays: one transfer is enough") {
+  config.log_entries_kept = 20;
+  build();
+  auto& away = follower_of(settle());
+  write(3, 10);
+  crash(away);
+  write(300, 1000);
+  until([] { return false; }, 3000); // it is not waited for any more,
+  write(30, 10);                     // and the log is trimmed
+  auto& leader = settle();
+  start(away);
+  std::size_t written = 0;
+  bool level = false;
+  for (int ms = 0; ms < 8000 && !level; ++ms) {
+    if (ms % 2 == 0) {
+      propose(leader, std::to_string(written++) + std::string(300, 'y'));
+    }
+    step();
+    level = away.machine->replacements.contains(s0) && away.rows(s0).size() + 30 > leader.rows(s0).size();
+  }
+  CHECK(level);
+  CHECK(away.machine->replacements.count(s0) == 1);
+}
+
+TEST_CASE_FIXTURE(lagging, "a follower that is alive and slow keeps the log that it needs, up to a bound") {
+  config.log_entries_kept = 20;
+  config.log_bytes_needed_max = 60'000;
+  config.flight_bytes_max = 1024; // an entry at a time
+  build();
+  auto& leader = settle();
+  auto& slow = follower_of(leader);
+  write(3, 10);
+  for (int i = 0; i < 60; ++i) { // it is heard, and falls behind
+    propose(leader, std::to_string(i) + std::string(1000, 'y'));
+    slow.hangs = i % 4 != 0;
+    step();
+  }
+  slow.hangs = false;
+  CHECK(until([&] { return same(63); }, 4000));
+  CHECK_FALSE(slow.machine->replacements.contains(s0));
 }
