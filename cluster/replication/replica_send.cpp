@@ -1,11 +1,14 @@
 // What a replica sends: libraft's messages, and entries as the links have credit for them.
 #include "cluster/replication/replica.hpp"
+#include "protocol/values/planted_bugs.hpp"
 
 #include <utility>
 
 namespace parley::cluster {
 
 bool replica_host::has_credit(node_id peer, std::size_t limit) const {
+  if (planted("entries-without-credit"))
+    return true;
   const auto waiting = links->waiting(peer);
   return waiting && *waiting + out.bytes_for(peer) < limit;
 }
@@ -27,7 +30,10 @@ void replica::send_messages(std::uint32_t n) {
       if (m.n_entries != 0 && (!log_.has(m.log_index + 1) || !log_.has(m.log_index + m.n_entries)))
         broken("a message refers to entries that are not here", shard_, record_.gen, m.log_index,
                m.log_index + m.n_entries);
-      followers_[place_of(m.peer)].cursor.want(m.log_index, m.n_entries, lowest_previous());
+      auto& cursor = followers_[place_of(m.peer)].cursor;
+      if (planted("probe-sends-again"))
+        cursor.lost();
+      cursor.want(m.log_index, m.n_entries, lowest_previous());
       queue_sending();
       continue;
     }

@@ -20,8 +20,9 @@ using namespace parley::fuzz;
 
 /// The names of the planted bugs. All are implemented in `cluster/`, except the one of the disk.
 constexpr std::string_view torn_batch = "torn-batch";
-constexpr const char* bugs[] = {"vote-not-persisted", "message-before-persist",    "ack-before-sync",
-                                "apply-after-seal",   "successor-before-majority", torn_batch.data()};
+constexpr const char* bugs[] = {
+    "vote-not-persisted",        "message-before-persist", "ack-before-sync",   "apply-after-seal",
+    "successor-before-majority", "entries-without-credit", "probe-sends-again", torn_batch.data()};
 
 struct settings {
   run_options run;
