@@ -1,5 +1,7 @@
 #include "tests/harness/cluster/process_cluster.hpp"
 
+#include "tests/harness/proxy/caller.hpp"
+
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -126,16 +128,57 @@ process_cluster::process_cluster(process_cluster_config config) : config_{std::m
   waitpid(pid, &status, 0);
   if (status != 0)
     throw cluster_error{"creating certificates failed:\n" + read_text(directory_ + "/logs/make_certs.log")};
+  choose_ports();
+  if (config_.proxied)
+    open_doors();
+}
+
+void process_cluster::choose_ports() {
   std::set<std::uint16_t> given;
   for (std::size_t n = 0; n < config_.nodes; ++n) {
     process p;
-    for (auto* a : {&p.peer, &p.client, &p.admin}) {
+    for (auto* a : {&p.peer, &p.client, &p.admin, &p.doors.peer, &p.doors.client}) {
       do // no port is used twice: no process listens on any of them yet, so all would count as free
         a->port = free_port(config_.port_first, config_.port_last);
       while (!given.insert(a->port).second);
     }
+    if (!config_.proxied)
+      p.doors = {p.peer, p.client};
     nodes_.push_back(p);
   }
+}
+
+void process_cluster::open_doors() {
+  network_ = std::make_unique<proxy>(config_.nodes + 1);
+  for (std::size_t n = 1; n <= size(); ++n) {
+    const auto& p = at(n);
+    network_->open(
+        n, p.peer.port, [this](std::uint16_t from, std::uint16_t door) { return caller(from, door); },
+        p.doors.peer.port);
+    network_->open(
+        n, p.client.port, [](std::uint16_t, std::uint16_t) { return clients_place; }, p.doors.client.port);
+  }
+}
+
+proxy& process_cluster::network() {
+  if (!network_)
+    throw cluster_error{"this cluster has no proxy"};
+  return *network_;
+}
+
+std::optional<place> process_cluster::caller(std::uint16_t from, std::uint16_t door) {
+  const std::lock_guard guard{callers_mutex_};
+  std::vector<pid_t> all;
+  for (const auto& [pid, _] : callers_)
+    all.push_back(pid);
+  const auto pid = holder_of(from, door, all);
+  return pid ? std::optional{callers_.at(*pid)} : std::nullopt;
+}
+
+void process_cluster::started(std::size_t node, pid_t pid) {
+  const std::lock_guard guard{callers_mutex_};
+  std::erase_if(callers_, [node](const auto& c) { return c.second == node; });
+  callers_.emplace(pid, node);
 }
 
 process_cluster::~process_cluster() {
@@ -167,7 +210,7 @@ std::string process_cluster::log(std::size_t node) const {
 std::vector<std::string> process_cluster::client_seeds() const {
   std::vector<std::string> out;
   for (const auto& p : nodes_)
-    out.push_back(p.client.text());
+    out.push_back(p.doors.client.text());
   return out;
 }
 
@@ -225,18 +268,22 @@ void process_cluster::start(std::size_t node) {
     return;
   std::string seeds;
   for (const auto& q : nodes_)
-    seeds += (seeds.empty() ? "" : ",") + q.peer.text();
+    seeds += (seeds.empty() ? "" : ",") + q.doors.peer.text();
   fs::create_directories(data(node));
   std::vector<std::string> argv{config_.parleyd, "--node",         std::to_string(node),
                                 "--data-dir",    data(node),       "--certs-dir",
                                 certs(),         "--seeds",        seeds,
                                 "--peer-listen", p.peer.text(),    "--client-listen",
                                 p.client.text(), "--admin-listen", p.admin.text()};
+  if (config_.proxied)
+    argv.insert(argv.end(),
+                {"--peer-advertise", p.doors.peer.text(), "--client-advertise", p.doors.client.text()});
   argv.insert(argv.end(), config_.flags.begin(), config_.flags.end());
   std::optional<unsigned> processor;
   if (config_.bind)
     processor = static_cast<unsigned>(node - 1) % std::max(1u, std::thread::hardware_concurrency());
   p.pid = spawn(argv, directory_ + "/logs/node-" + std::to_string(node) + ".out", log(node), true, processor);
+  started(node, p.pid);
   p.is_paused = false;
   p.expected_gone = false;
 }
@@ -419,6 +466,13 @@ std::optional<std::string> process_cluster::code_for(const std::string& phone) {
   auto code = std::move(i->second);
   codes_.erase(i);
   return code;
+}
+
+std::size_t process_cluster::leads(std::size_t node) const {
+  const auto page = get(node, "/metrics");
+  constexpr std::string_view line = "\nparley_replicas{role=\"leader\"} ";
+  const auto at = page ? page->find(line) : std::string::npos;
+  return at == std::string::npos ? 0 : std::strtoul(page->c_str() + at + line.size(), nullptr, 10);
 }
 
 std::chrono::nanoseconds process_cluster::cpu(std::size_t node) const {

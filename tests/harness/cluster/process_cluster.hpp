@@ -6,6 +6,7 @@
 //         processes are killed too (PDEATHSIG).
 // Thread: one. The thread that starts nodes must outlive them.
 #include "protocol/values/types.hpp"
+#include "tests/harness/proxy/proxy.hpp"
 #include "tests/support/patience.hpp"
 
 #include <sys/types.h>
@@ -13,6 +14,8 @@
 #include <chrono>
 #include <cstdint>
 #include <map>
+#include <memory>
+#include <mutex>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -29,6 +32,9 @@ struct process_cluster_config {
   bool keep = false;              ///< keeps the directory
   std::vector<std::string> flags; ///< for every node
   std::map<std::string, std::string> environment; ///< added to the harness's own
+  /// Puts a proxy in front of each node's peer port and client port: what the nodes advertise, and what
+  /// `client` returns, is the proxy's. Admin ports have none.
+  bool proxied = false;
   bool bind = false; ///< binds each node to one processor, in turn, because three machines share none either
   milliseconds exit_deadline{5000}; ///< of a killed process
   /// Ports are chosen from [first, last). Clusters that begin at the same time need separate ranges.
@@ -84,7 +90,11 @@ public:
   /// lines of their logs.
   std::vector<std::string> unexpected_exits();
 
-  address client(std::size_t node) const { return nodes_[node - 1].client; }
+  /// The network between the nodes (places 1 … size()) and from all clients (place 0). Only if `proxied`.
+  proxy& network();
+
+  /// Where clients connect.
+  address client(std::size_t node) const { return nodes_[node - 1].doors.client; }
   address admin(std::size_t node) const { return nodes_[node - 1].admin; }
   std::vector<std::string> client_seeds() const;
   std::string client_ca() const { return certs() + "/client-ca.pem"; }
@@ -99,6 +109,9 @@ public:
   std::optional<std::string> get(std::size_t node, const std::string& path,
                                  milliseconds timeout = milliseconds{500}) const;
 
+  /// How many shards a node leads, by its own metrics; 0 if it does not answer.
+  std::size_t leads(std::size_t node) const;
+
   /// Of the running process, since its start; 0 if it is not running.
   std::chrono::nanoseconds cpu(std::size_t node) const;
   std::uint64_t rss_bytes(std::size_t node) const;
@@ -112,10 +125,17 @@ private:
     bool is_paused = false;
     bool expected_gone = true;
     int status = 0;
-    address peer, client, admin;
+    address peer, client, admin; ///< where it listens
+    struct {
+      address peer, client;
+    } doors; ///< what others are told
     std::streamoff codes_read = 0;
   };
   process& at(std::size_t node);
+  void choose_ports();
+  void open_doors();
+  std::optional<place> caller(std::uint16_t from, std::uint16_t door);
+  void started(std::size_t node, pid_t pid);
   bool reap(process& p, bool block);
   pid_t spawn(const std::vector<std::string>& argv, const std::string& out, const std::string& err,
               bool append, std::optional<unsigned> processor = {}) const;
@@ -125,6 +145,9 @@ private:
   std::string directory_;
   std::vector<process> nodes_;
   std::map<std::string, std::string> codes_;
+  std::mutex callers_mutex_;
+  std::map<pid_t, place> callers_; ///< the newest process of each node, for the proxy's thread
+  std::unique_ptr<proxy> network_; ///< must be last: its thread uses the two above
 };
 
 /// Up to 9,000 phone numbers that can be distinguished by the digits that a console shows.
