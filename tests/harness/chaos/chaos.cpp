@@ -3,6 +3,7 @@
 #include "tests/harness/chaos/chaos_load.hpp"
 #include "tests/harness/chaos/checker.hpp"
 #include "tests/harness/chaos/fault_scheduler.hpp"
+#include "tests/harness/chaos/network_trial.hpp"
 #include "tests/harness/cluster/process_cluster.hpp"
 
 #include <unistd.h>
@@ -24,13 +25,20 @@ milliseconds since(steady_clock::time_point t) {
   return std::chrono::duration_cast<milliseconds>(steady_clock::now() - t);
 }
 
+bool breaks_network(const chaos_options& o) {
+  return o.with.contains(trial::partitions) || o.with.contains(trial::links);
+}
+
 /// One run: the cluster and its faults run on this thread, the clients on another one.
 class chaos_run {
 public:
   explicit chaos_run(const chaos_options& options)
       : options_{options}, cluster_{cluster_config(options)}, history_{cluster_.directory() + "/history"},
         load_{load_config_of(options, cluster_), history_,
-              [this](const std::string& phone) { return cluster_.code_for(phone); }} {}
+              [this](const std::string& phone) { return cluster_.code_for(phone); }} {
+    if (breaks_network(options))
+      network_.emplace(cluster_, network_config_of(options), options.seed);
+  }
 
   int go(std::set<int>* broken);
   void keep() {
@@ -41,6 +49,15 @@ public:
   }
 
 private:
+  static network_config network_config_of(const chaos_options& o) {
+    network_config c;
+    c.length = std::chrono::seconds{o.seconds};
+    c.partitions = o.with.contains(trial::partitions);
+    c.links = o.with.contains(trial::links);
+    if (!o.disk_losses)
+      c.disk_reserve = milliseconds{0};
+    return c;
+  }
   static test::process_cluster_config cluster_config(const chaos_options& o) {
     test::process_cluster_config c;
     c.nodes = o.nodes;
@@ -49,6 +66,7 @@ private:
     c.environment = o.environment;
     c.port_first = o.port_first;
     c.port_last = o.port_last;
+    c.proxied = breaks_network(o);
     // In production the drain's grace period is for people. This test checks only that a drain is orderly.
     c.flags = {"--drain-spread", "500ms", "--drain-deadline", "3s", "--log-level", "info"};
     return c;
@@ -82,7 +100,9 @@ private:
   chaos_load load_;
   cluster_view view_;
   steady_clock::time_point looked_{}, whole_since_{}, shown_{};
-  bool broken_ = false; ///< a fault is in progress, or the cluster has not been ready again since one
+  std::optional<network_trial> network_;
+  bool disk_missing_ = false; ///< a disk was lost, and the cluster has not been whole since
+  bool broken_ = false;       ///< a fault is in progress, or the cluster has not been ready again since one
   std::uint64_t kills_ = 0, pauses_ = 0, disk_losses_ = 0;
   std::vector<std::string> complaints_;
 };
@@ -119,6 +139,7 @@ void chaos_run::inflict(const fault& f) {
     cluster_.wipe(f.node);
     note(action::disk_loss, f.node);
     ++disk_losses_;
+    disk_missing_ = true;
     break;
   case fault::kind::client_kill:
     load_.kill_client();
@@ -130,7 +151,7 @@ void chaos_run::inflict(const fault& f) {
 void chaos_run::look() {
   view_.nodes.resize(cluster_.size());
   const bool ask = since(looked_) > milliseconds{100};
-  bool all = true;
+  bool all = !network_ || !network_->active();
   for (std::size_t n = 1; n <= cluster_.size(); ++n) {
     auto& v = view_.nodes[n - 1];
     v.running = cluster_.running(n);
@@ -146,6 +167,7 @@ void chaos_run::look() {
   // /readyz covers every replica that the node holds. Agreement for some time excludes answers
   // from before a fault.
   view_.whole = all && since(whole_since_) > milliseconds{500};
+  disk_missing_ = disk_missing_ && !view_.whole;
   if (all && broken_ && ask) {
     broken_ = false;
     note(action::healed);
@@ -164,10 +186,10 @@ void chaos_run::progress(milliseconds now, bool last) {
     nodes += !v.running ? "✗" : v.paused ? "‖" : v.ready ? "●" : "○";
   std::fprintf(stderr,
                "\r\033[K%3" PRId64 " s  %s  acked %" PRIu64 "  open %" PRIu64 "  shown %" PRIu64
-               "  online %" PRIu64 "  kills %" PRIu64 "  pauses %" PRIu64 "  disks %" PRIu64 "%s",
+               "  online %" PRIu64 "  kills %" PRIu64 "  pauses %" PRIu64 "  disks %" PRIu64 "  %s%s",
                static_cast<std::int64_t>(now.count() / 1000), nodes.c_str(), c.acked.load(),
                c.unsettled.load(), c.applied.load(), c.online.load(), kills_, pauses_, disk_losses_,
-               last ? "\n" : "");
+               network_ ? network_->current().c_str() : "", last ? "\n" : "");
 }
 
 void chaos_run::torment() {
@@ -188,6 +210,8 @@ void chaos_run::torment() {
     const auto now = since(began);
     for (const auto& f : faults.tick(now, view_))
       inflict(f);
+    if (network_ && network_->tick(now, {view_.whole, disk_missing_}))
+      broken_ = true;
     progress(now);
     test::nap(milliseconds{10});
   }
@@ -196,6 +220,8 @@ void chaos_run::torment() {
   // their stored debts, not as a consequence of a later message.
   for (const auto& f : faults.heal())
     inflict(f);
+  if (network_ && network_->heal())
+    broken_ = true;
   if (!test::poll_until(std::chrono::seconds{20}, [this] {
         look();
         return view_.whole;
@@ -312,6 +338,8 @@ void chaos_run::report(const verdict& v) const {
     std::printf("faults     kills %" PRIu64 "  pauses %" PRIu64 "  disks lost %" PRIu64
                 "  clients killed %" PRIu64 "\n",
                 v.kills, v.pauses, v.disk_losses, v.client_kills);
+    if (network_)
+      std::printf("network    %s\n", network_->summary().c_str());
     std::printf("recovery   sends disturbed by a kill: p99 %.0f ms, worst %.0f ms  first ack after healing: "
                 "worst %.0f ms"
                 "  inboxes caught up in %" PRId64 " ms\n",
@@ -326,15 +354,18 @@ void chaos_run::report(const verdict& v) const {
       std::printf("  rule %d: %s\n", x.rule, x.what.c_str());
     for (const auto& c : complaints_)
       std::printf("  %s\n", c.c_str());
+    for (const auto& m : network_ ? network_->missing() : std::vector<std::string>{})
+      std::printf("  the run is void: %s\n", m.c_str());
   }
   std::printf("{\"acked\":%" PRIu64 ",\"lost\":%" PRIu64 ",\"duplicated\":%" PRIu64 ",\"reordered\":%" PRIu64
               ",\"gaps\":%" PRIu64 ",\"info\":%" PRIu64 ",\"kills\":%" PRIu64 ",\"pauses\":%" PRIu64
               ",\"disk_losses\":%" PRIu64 ",\"client_kills\":%" PRIu64 ",\"unanswered\":%" PRIu64
               ",\"failover_p99_ms\":%.0f,\"first_ack_max_ms\":%.0f,\"catch_up_ms\":%" PRId64
-              ",\"seed\":%" PRIu64 "}\n",
+              ",\"seed\":%" PRIu64 "%s%s}\n",
               v.acked, v.lost, v.duplicated, v.reordered, v.gaps, v.info, v.kills, v.pauses, v.disk_losses,
               v.client_kills, v.unanswered, v.failover_p99_ms, v.first_ack_max_ms,
-              static_cast<std::int64_t>(load_.catch_up_took().count()), options_.seed);
+              static_cast<std::int64_t>(load_.catch_up_took().count()), options_.seed,
+              network_ ? ",\"network\":" : "", network_ ? network_->json().c_str() : "");
   std::fflush(stdout);
 }
 
@@ -383,12 +414,17 @@ int chaos_run::go(std::set<int>* broken) {
   if (!clean) {
     keep();
   }
-  return clean ? 0 : 1;
+  const bool proves_something = !network_ || network_->missing().empty();
+  return !clean ? 1 : proves_something ? 0 : 3;
 }
 
 } // namespace
 
 int run_chaos(const chaos_options& options, std::set<int>* broken) {
+  if (breaks_network(options) && options.nodes < 3) {
+    std::fprintf(stderr, "chaos: the trials partitions and links need at least 3 nodes\n");
+    return 2;
+  }
   try {
     chaos_run run{options};
     try {

@@ -28,8 +28,9 @@ struct chaos_options {
   std::uint16_t port_first = 20'000, port_last = 31'000;
 };
 
-/// Returns 0 if the run was clean, 1 if a rule was broken or the run does not count, and 2 if the
-/// harness failed. The numbers of the broken rules are added to `broken`.
+/// Returns 0 if the run was clean, 1 if a rule was broken or the run does not count, 2 if the harness
+/// failed, and 3 if the run was clean but did not inject the network's faults that it was to inject, so that
+/// it proves nothing. The numbers of the broken rules are added to `broken`.
 int run_chaos(const chaos_options& options, std::set<int>* broken = nullptr);
 
 } // namespace parley::chaos

@@ -31,7 +31,8 @@ int main(int argc, char** argv) {
   app.footer(
       "Prints a table and, last, one JSON line. Exit status: 0 no harm; 1 a rule was broken, or the run does "
       "not\n"
-      "count; 2 the harness failed.\n\nExample:\n  parley chaos --nodes 3 --seconds 120 --rate 500 --seed 1");
+      "count; 2 the harness failed; 3 the network's faults of a trial did not happen, so the run is "
+      "void.\n\nExample:\n  parley chaos --nodes 3 --seconds 120 --rate 500 --seed 1");
   CLI11_PARSE(app, argc, argv);
   for (const auto& name : with) {
     const auto one = parley::chaos::trial_named(name);

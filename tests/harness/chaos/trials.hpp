@@ -10,7 +10,7 @@
 
 namespace parley::chaos {
 
-enum class trial : std::uint8_t { bodies, newcomers, restarts, outages, debts, calm };
+enum class trial : std::uint8_t { bodies, newcomers, restarts, outages, debts, calm, partitions, links };
 
 struct trial_info {
   trial it;
@@ -24,6 +24,10 @@ inline constexpr std::array all_trials{
     trial_info{trial::outages, "outages", "one node dead for a quarter of the run while messages flow"},
     trial_info{trial::debts, "debts", "nothing is owed to any inbox 10 s after the last message"},
     trial_info{trial::calm, "calm", "at the end, an idle node takes at most 5 % of a core"},
+    trial_info{trial::partitions, "partitions",
+               "nodes that do not reach each other, in six ways (3 nodes or more)"},
+    trial_info{trial::links, "links",
+               "slow, stalled and torn connections of nodes and clients (3 nodes or more)"},
 };
 
 inline std::optional<trial> trial_named(std::string_view name) {
