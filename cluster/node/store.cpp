@@ -166,6 +166,11 @@ void publish(store_state& st, publishing when) {
     stop_process("what is committed could not be published", error);
 }
 
+void publish_for_reads(store_state& st) {
+  publish(st, publishing::now);
+  st.reads_published_at = std::chrono::steady_clock::now();
+}
+
 /// Answers the reads whose rounds are over: from now on what was applied before the rounds can be read. Under
 /// load each turn has both commands and reads, and a publish for each would undo what the journal saves.
 void answer_reads(self_ptr self) {
@@ -180,8 +185,7 @@ void answer_reads(self_ptr self) {
         self->delayed_send(self, due - now, atom::publish_v);
       return;
     }
-    publish(st, publishing::now);
-    st.reads_published_at = now;
+    publish_for_reads(st);
   }
   results out;
   for (const auto ticket : std::exchange(st.reads, {}))
@@ -354,7 +358,7 @@ wired_store_actor::behavior_type store(self_ptr self, store_config config, stora
         if (!st.open)
           return;
         st.reads_armed = false;
-        publish(st, publishing::now);
+        publish_for_reads(st);
         answer_reads(self);
       },
   };

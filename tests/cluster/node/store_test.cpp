@@ -263,6 +263,23 @@ TEST_CASE_FIXTURE(fixture, "reads that come while commands are applied share a p
   CHECK(seen.answered.at(4) == ec::none);
 }
 
+TEST_CASE_FIXTURE(fixture,
+                  "a publish that the timer made counts: the next one is as far away as after any other") {
+  config.publish_reads_every = 10min;
+  open();
+  lead();
+  commit(1);
+  caf::anon_send(store, atom::publish_v); // as the store's own timer does
+  commit(2);
+  const auto publishes = env.publishes.load();
+  read(3);
+  commit(4);
+  commit(5);
+  CHECK(env.publishes == publishes);
+  std::lock_guard guard{seen.mutex};
+  CHECK_FALSE(seen.answered.contains(3));
+}
+
 TEST_CASE_FIXTURE(fixture, "a read that waits for a publish is answered soon, however few commands follow") {
   open();
   lead();
