@@ -3,6 +3,7 @@
 #include "protocol/values/overloaded.hpp"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 namespace parley::core {
@@ -120,15 +121,9 @@ bool debt_ledger::add(incurred debt_in, source from) {
   if (last_ == 0)
     begun_ = debt_in.number - 1;
   last_ = debt_in.number;
-  debt d;
-  d.it = std::move(debt_in);
-  if (const auto* to = inboxes_of(d.it.what)) {
-    for (const auto& t : *to)
-      d.targets.push_back({progress::unsent, t.prev, false});
-  } else {
-    d.targets.push_back({});
-  }
-  for (std::uint32_t i = 0; i < d.targets.size(); ++i)
+  debt d{std::move(debt_in), {}};
+  d.targets = targets_of(d.it.what);
+  for (std::uint32_t i = 0; i < d.targets.size() && !stalled_.empty(); ++i)
     if (const auto s = stalled_.find(shard_of(d.it.what, i)); s != stalled_.end()) {
       d.targets[i].at = progress::stored; // behind what is stored for this shard already
       s->second.upto = last_;
@@ -136,6 +131,21 @@ bool debt_ledger::add(incurred debt_in, source from) {
   insert(std::move(d));
   note_confirmed();
   return true;
+}
+
+std::vector<debt_ledger::target> debt_ledger::targets_of(const owed& what) {
+  const auto* to = inboxes_of(what);
+  std::vector<target> out(to ? to->size() : 1);
+  for (std::size_t i = 0; to && i < to->size(); ++i)
+    out[i].prev = (*to)[i].prev;
+  return out;
+}
+
+std::map<std::uint64_t, debt_ledger::debt>::iterator
+debt_ledger::drop(std::map<std::uint64_t, debt>::iterator i) {
+  bytes_ -= i->second.bytes;
+  repaired_.erase(i->first);
+  return debts_.erase(i);
 }
 
 void debt_ledger::insert(debt d) {
@@ -153,33 +163,27 @@ void debt_ledger::insert(debt d) {
 /// A debt that was added before, for shards that confirm again.
 bool debt_ledger::add_again(incurred debt_in) {
   const auto n = debt_in.number;
-  const auto is_back = [&](std::uint32_t index) {
-    const auto s = stalled_.find(shard_of(debt_in.what, index));
-    return s != stalled_.end() && s->second.recovers && s->second.from <= n && n <= s->second.upto;
+  const auto left_to_storage = [&](const owed& what, std::uint32_t index) {
+    const auto s = stalled_.find(shard_of(what, index));
+    if (s == stalled_.end() || n < s->second.from || n > s->second.upto)
+      return progress::done;
+    return s->second.recovers ? progress::unsent : progress::stored;
   };
-  auto* known = find(n);
-  if (!known && full())
-    return false;
-  const auto* to = inboxes_of(debt_in.what);
-  const auto targets = static_cast<std::uint32_t>(to ? to->size() : 1);
-  if (known) {
-    for (std::uint32_t i = 0; i < targets; ++i)
-      if (known->targets[i].at == progress::stored && is_back(i)) {
-        known->targets[i].at = progress::unsent;
+  if (auto* known = find(n)) {
+    for (std::uint32_t i = 0; i < known->targets.size(); ++i)
+      if (auto& t = known->targets[i];
+          t.at == progress::stored && left_to_storage(known->it.what, i) == progress::unsent) {
+        t.at = progress::unsent;
         ++known->open;
         ++unsent_;
       }
   } else {
-    debt d;
-    for (std::uint32_t i = 0; i < targets; ++i) {
-      const auto s = stalled_.find(shard_of(debt_in.what, i));
-      const bool elsewhere = s == stalled_.end() || n < s->second.from || n > s->second.upto;
-      d.targets.push_back({elsewhere    ? progress::done
-                           : is_back(i) ? progress::unsent
-                                        : progress::stored,
-                           to ? (*to)[i].prev : seq_no{}, false});
-    }
-    d.it = std::move(debt_in);
+    if (full())
+      return false;
+    debt d{std::move(debt_in), {}};
+    d.targets = targets_of(d.it.what);
+    for (std::uint32_t i = 0; i < d.targets.size(); ++i)
+      d.targets[i].at = left_to_storage(d.it.what, i);
     insert(std::move(d));
   }
   for (auto s = stalled_.begin(); s != stalled_.end();) {
@@ -220,10 +224,8 @@ void debt_ledger::stall(std::uint16_t shard) {
         continue;
       const auto* to = inboxes_of(d.it.what);
       const auto stream = to ? std::pair{number((*to)[index].user), std::uint64_t{0}} : std::pair{n, n};
-      if (probed.contains(stream) ? false : probed.size() < config_.probes_max) {
-        probed.insert(stream);
+      if (probed.size() < config_.probes_max && probed.insert(stream).second)
         continue;
-      }
       if (t.at == progress::unsent)
         --unsent_;
       t.at = progress::stored;
@@ -235,9 +237,7 @@ void debt_ledger::stall(std::uint16_t shard) {
       ++i;
       continue;
     }
-    bytes_ -= d.bytes;
-    repaired_.erase(n);
-    i = debts_.erase(i);
+    i = drop(i);
   }
   if (range.upto == 0)
     return; // all that is left are probes
@@ -377,13 +377,11 @@ void debt_ledger::settle(const ref& r) {
   if (d->targets[r.target].at == progress::unsent)
     --unsent_;
   d->targets[r.target].at = progress::done;
-  if (const auto s = stalled_.find(shard_of(d->it.what, r.target)); s != stalled_.end())
-    s->second.recovers = true;
-  if (--d->open != 0)
-    return;
-  bytes_ -= d->bytes;
-  repaired_.erase(r.debt);
-  debts_.erase(r.debt);
+  if (!stalled_.empty())
+    if (const auto s = stalled_.find(shard_of(d->it.what, r.target)); s != stalled_.end())
+      s->second.recovers = true;
+  if (--d->open == 0)
+    drop(debts_.find(r.debt));
 }
 
 void debt_ledger::reopen(const ref& r) {

@@ -6,7 +6,6 @@
 #include <chrono>
 #include <functional>
 #include <map>
-#include <set>
 #include <unordered_map>
 
 namespace parley::core {
@@ -151,7 +150,9 @@ private:
   bool repair(debt& d, const owed_message& m, std::uint32_t index, seq_no covered, const history& log);
   std::uint16_t shard_of(const owed& what, std::uint32_t index) const;
   bool full() const { return debts_.size() >= config_.debts_max || bytes_ >= config_.bytes_max; }
+  static std::vector<target> targets_of(const owed& what); ///< nothing of them is sent
   void insert(debt d);
+  std::map<std::uint64_t, debt>::iterator drop(std::map<std::uint64_t, debt>::iterator i);
   bool add_again(incurred debt);
   void relieve(time_point now);
   void stall(std::uint16_t shard);

@@ -26,19 +26,20 @@ std::optional<std::string> shard_machine::apply(storage::shard_txn& state, const
                                                 std::string_view command, std::uint64_t ticket) {
   step s{detail::written_rows{state}, at, shards_[static_cast<std::uint16_t>(at.shard)]};
   core::outcome what;
+  const auto objection = [&](std::string why) {
+    if (s.rows.wrote())
+      stop_node(why, at);
+    return why;
+  };
   try {
     check_format(s);
     auto c = detail::must(core::decode_whole<core::command>(command), "a command of the log");
     next_debt(s); // a row like others: it is read before the command writes
     what = std::visit([&](auto& x) { return on(s, x); }, c);
   } catch (const detail::cannot_apply& e) {
-    if (s.rows.wrote())
-      stop_node(e.why, at);
-    return e.why;
+    return objection(e.why);
   } catch (const core::cannot_encode& e) {
-    if (s.rows.wrote())
-      stop_node(e.what(), at);
-    return e.what();
+    return objection(e.what());
   }
   // A row that fails its checksum reads as absent, so whatever was just written may be wrong. The
   // transaction, with what other shards have written in it, can not be committed any more.

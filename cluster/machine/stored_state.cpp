@@ -14,14 +14,10 @@ constexpr std::size_t debts_bytes_max = 4 << 20;
 class stored_state final : public state_reader {
   /// A shard without a replica here reads as empty.
   template <class F>
-  static auto view(storage::read_txn& txn, shard_id s, F ask) {
-    storage::shard_view v{txn, s, replication::state_slot(txn, s).value_or(0)};
-    return ask(v);
-  }
-  template <class F>
   auto view(shard_id s, F ask) {
     const auto txn = env_.begin_read();
-    return view(*txn, s, ask);
+    storage::shard_view v{*txn, s, replication::state_slot(*txn, s).value_or(0)};
+    return ask(v);
   }
   static found_conversation head_of(const queries::row<rows::conversation_head>& found) {
     found_conversation out;
