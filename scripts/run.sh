@@ -96,7 +96,7 @@ say() { # from, to, words
   done
   wait $sender || { echo "not read: $*"; exit 1; }
 }
-say alice bob "Hi Bob. Three nodes hold this before you see one tick."
+say alice bob "Hi Bob. Two of three nodes hold this on their disks before you see one tick."
 say bob alice "And if one of them dies?"
 say alice bob "Then the other two still have it. Try: kill -9 ${nodes[0]}"
 say carol alice "Room for one more?"
