@@ -34,6 +34,7 @@ struct replica_host {
   events news;
   std::int64_t now = 0;
   std::uint64_t next_sequence = 1;
+  std::size_t trim_share = 0;      ///< rows that each replica with left-overs may erase in this turn
   bool succession_changed = false; ///< a node has to learn that a generation ended
   bool ending_turn = false;        ///< after the sync: everything is sent with the last frames of this turn
   std::vector<replica*> dirty;     ///< has something to do in this turn
@@ -89,6 +90,8 @@ public:
   /// The record has changed and is not on disk yet.
   bool unsynced() const { return record_dirty_ || hold_ || restart_; }
   bool wants_write() const;
+  /// Rows wait to be erased, a share of them in each turn.
+  bool has_left_overs() const { return cleaning_ || !erase_later_.empty(); }
   /// Whether entries are committed but not applied yet.
   bool wants_apply() const {
     return record_.as == life::live && !halted_ && commit_index() > record_.applied_index;

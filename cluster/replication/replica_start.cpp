@@ -18,6 +18,11 @@ void replica::load(const row_header& h, std::uint64_t sequence, std::string_view
     log_.truncate(h.index, [this](std::uint64_t old) { erase_later_.push_back(old); });
   if (h.index != log_.last() + 1)
     return refuse_to_start("its log has a hole");
+  // Terms never fall along a log (the Raft paper, 5.3): a row that breaks this was left behind by another log.
+  const bool first = log_.last() < log_.first();
+  if (h.term <
+      (first ? (h.index > record_.snapshot_index ? record_.snapshot_term : 0) : log_.at(log_.last()).term))
+    return refuse_to_start("the terms of its log fall");
   log_.append_stored(h, sequence, row, h.index > record_.applied_index);
 }
 

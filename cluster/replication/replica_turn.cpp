@@ -58,11 +58,11 @@ bool replica::write(storage::write_txn& txn) {
   wrote_ = true;
   const bool appends = !log_.all_written();
   const bool promised = record_dirty_ || hold_ || restart_ || installing_ || appends;
+  if (installing_)
+    install_staged();
   for (const auto sequence : erase_now_)
     txn.erase(storage::table::log, log_key(sequence));
   erase_now_.clear();
-  if (installing_)
-    install_staged();
   for (auto i = log_.first_unwritten(); i <= log_.last(); ++i) {
     const auto sequence = host_.next_sequence++;
     txn.append(storage::table::log, log_key(sequence), log_.at(i).row);
@@ -231,7 +231,7 @@ void replica::maybe_mark_snapshot() {
 }
 
 void replica::erase_left_overs(storage::write_txn& txn) {
-  auto left = host_.config.trim_rows_max;
+  auto left = host_.trim_share;
   while (left != 0 && !erase_later_.empty()) {
     txn.erase(storage::table::log, log_key(erase_later_.front()));
     erase_later_.pop_front();
@@ -343,6 +343,9 @@ void replica::begin_with(std::uint64_t index, std::uint64_t index_term) {
 
 /// All rows are in the other slot: one record makes them the state, and the log continues after it.
 void replica::install_staged() {
+  // What is above the state is of a log that ended. Its rows go with the record: after a crash `load` would take
+  // those that still wait to be erased for entries behind this state. What is below, it knows for a left-over.
+  log_.truncate(installing_->index + 1, [this](std::uint64_t s) { erase_now_.push_back(s); });
   log_.truncate(0, [this](std::uint64_t s) { erase_later_.push_back(s); });
   log_.clear(installing_->index + 1);
   seal_in_log_ = 0;

@@ -344,6 +344,11 @@ storage::durable replication::write(storage::write_txn& txn, const storage::spac
   i.accepts_proposals = room.accepts_proposals;
   bool promises = i.transfers.wants_write();
   i.transfers.write(txn);
+  // Many shards may have to clean up at once, after a seal of all, and a turn that takes long delays every heartbeat.
+  const auto cleaners = static_cast<std::size_t>(std::count_if(
+      i.host.dirty.begin(), i.host.dirty.end(), [](const replica* r) { return r->has_left_overs(); }));
+  i.host.trim_share =
+      std::max<std::size_t>(1, i.host.config.trim_rows_max / std::max<std::size_t>(1, cleaners));
   for (std::size_t n = 0; n < i.host.dirty.size(); ++n)
     promises |= i.host.dirty[n]->write(txn);
   i.wrote = true;

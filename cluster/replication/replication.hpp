@@ -74,7 +74,7 @@ struct replication_config {
   std::uint32_t transfer_chunks_max = 2; ///< unacknowledged, of one transfer
   milliseconds transfer_time_max{30'000}; ///< after it a transfer starts again with a newer state
   milliseconds announce_every{1000};      ///< interval of announcements to successors that have not confirmed
-  std::size_t trim_rows_max = 4096;       ///< per turn and shard, of log or of an abandoned slot
+  std::size_t trim_rows_max = 1024;       ///< per turn, of all shards: rows of logs and of abandoned slots
 };
 config_check validate(const replication_config& config);
 
