@@ -1,5 +1,6 @@
 #include "actors/core/cursor_writer.hpp"
 #include "actors/resident.hpp"
+#include "protocol/values/limits.hpp"
 #include "protocol/values/overloaded.hpp"
 
 #include <algorithm>
@@ -148,6 +149,37 @@ bool is_heartbeat(const inbox_state& st, const core::attach& ask) {
          i->second.session == ask.session;
 }
 
+/// Whether more rows are known to follow `ask.after` than one page holds. Rows never change once they have a
+/// position, so even a replica that no longer leads serves such a page as the leader does, and only a page that
+/// may be the last needs a fresh read.
+bool ends_before_known_rows(const inbox_state& st, const core::pull_inbox& ask) {
+  const auto wanted = ask.limit == 0 ? page_items_max : std::min(ask.limit, page_items_max);
+  return number(st.arrived) > wanted && number(st.arrived) - wanted > number(ask.after);
+}
+
+/// False: nothing was answered, because `view` is `reading::published` and a fresh read may find more.
+enum class reading : std::uint8_t { published, fresh };
+bool pull(inbox_state& st, const core::pull_inbox& ask, const routed_call& c, answers& out, reading view) {
+  if (ask.live != 0 && !take_over(st, ask.device, ask.connection, ask.session)) {
+    out.refuse(c, ec::fenced);
+    return true;
+  }
+  auto page = st.at.reader->inbox(st.at.shard, ask);
+  if (view == reading::published && (page.error != ec::none || page.more == 0))
+    return false;
+  if (page.error == ec::none && page.next < st.arrived)
+    page.more = 1; // rows arrive when applied, a moment before readers can read them
+  if (!page.rows.empty())
+    st.arrived = std::max(st.arrived, page.rows.back().pos);
+  if (ask.live != 0 && page.error == ec::none) {
+    auto& d = st.devices[number(ask.device)];
+    d.live = page.more == 0;
+    d.last = page.next;
+  }
+  out.answer<core::pull_inbox>(c, std::move(page));
+  return true;
+}
+
 void handle(self_ptr self, routed_call c, answers& out) {
   auto& st = self->state;
   const auto fresh = [&] { read_fresh(self, st, std::move(c)); };
@@ -159,7 +191,10 @@ void handle(self_ptr self, routed_call c, answers& out) {
                      fresh();
                  },
                  [&](const core::detach& x) { detach(st, x, c, out); },
-                 [&](const core::pull_inbox&) { fresh(); },
+                 [&](const core::pull_inbox& x) {
+                   if (!ends_before_known_rows(st, x) || !pull(st, x, c, out, reading::published))
+                     fresh();
+                 },
                  [&](const core::attach& x) {
                    if (is_heartbeat(st, x))
                      attach(st, x, c, out);
@@ -172,24 +207,6 @@ void handle(self_ptr self, routed_call c, answers& out) {
                  },
              },
              c.what);
-}
-
-void pull(inbox_state& st, const core::pull_inbox& ask, const routed_call& c, answers& out) {
-  if (ask.live != 0 && !take_over(st, ask.device, ask.connection, ask.session)) {
-    out.refuse(c, ec::fenced);
-    return;
-  }
-  auto page = st.at.reader->inbox(st.at.shard, ask);
-  if (page.error == ec::none && page.next < st.arrived)
-    page.more = 1; // rows arrive when applied, a moment before readers can read them
-  if (!page.rows.empty())
-    st.arrived = std::max(st.arrived, page.rows.back().pos);
-  if (ask.live != 0 && page.error == ec::none) {
-    auto& d = st.devices[number(ask.device)];
-    d.live = page.more == 0;
-    d.last = page.next;
-  }
-  out.answer<core::pull_inbox>(c, std::move(page));
 }
 
 /// The acknowledgement named a row that this actor does not know: the actor was restarted, or there is no
@@ -212,7 +229,7 @@ void finish(self_ptr self, result& r, answers& out) {
     return;
   std::visit(
       overloaded{
-          [&](const core::pull_inbox& x) { pull(st, x, *c, out); },
+          [&](const core::pull_inbox& x) { pull(st, x, *c, out, reading::fresh); },
           [&](const core::attach& x) { attach(st, x, *c, out); },
           [&](const core::acknowledge& x) { acknowledge_fresh(self, x, *c, out); },
           [&](const core::list_conversations& x) {

@@ -103,6 +103,48 @@ struct fixture : test::actor_fixture {
 
 } // namespace
 
+TEST_CASE_FIXTURE(fixture, "a page that cannot be the last is answered at once") {
+  arrive(30);
+  reader.next_page.rows.push_back({inbox_pos{10}, core::message_news{}});
+  reader.next_page.next = inbox_pos{10};
+  reader.next_page.more = 1;
+  call(it, asker.handle, 1,
+       core::call{core::pull_inbox{alice, phone, inbox_pos::none, 10, 1, first.ref, first.session}});
+  run();
+  const auto answers = asker.answers.take();
+  REQUIRE(answers.size() == 1);
+  CHECK(std::get<core::answer_to<core::pull_inbox>>(answers[0].what).what.next == inbox_pos{10});
+  CHECK(store.reads.take().empty());
+  arrive(31);
+  CHECK(router.deliveries.take().empty()); // the device is not live: it has pages to fetch
+}
+
+TEST_CASE_FIXTURE(fixture,
+                  "a page that may be the last waits for a fresh read, even if rows follow that are known") {
+  reader.next_page.next = inbox_pos{30};
+  arrive(30);
+  SUBCASE("as many rows are known as one page holds") {
+    call(it, asker.handle, 1, core::call{core::pull_inbox{alice, phone, inbox_pos{20}, 10, 0, {}}});
+  }
+  SUBCASE("what was published does not hold them yet") {
+    call(it, asker.handle, 1, core::call{core::pull_inbox{alice, phone, inbox_pos{10}, 10, 0, {}}});
+  }
+  SUBCASE("what was published cannot be read") {
+    reader.next_page.error = ec::corrupt;
+    call(it, asker.handle, 1, core::call{core::pull_inbox{alice, phone, inbox_pos{10}, 10, 0, {}}});
+  }
+  run();
+  CHECK(asker.answers.take().empty());
+  CHECK(store.reads.take().size() == 1);
+}
+
+TEST_CASE_FIXTURE(fixture, "a fenced connection is not answered from what was published") {
+  pull(second);
+  arrive(30);
+  reader.next_page.more = 1;
+  CHECK(core::error_of(pull(first)) == ec::fenced);
+}
+
 TEST_CASE_FIXTURE(fixture,
                   "a page is answered only after a fresh read, so that a stale leader cannot serve one") {
   call(it, asker.handle, 1, core::call{core::pull_inbox{alice, phone, inbox_pos::none, 10, 0, {}}});
