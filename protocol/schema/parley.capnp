@@ -1,16 +1,24 @@
 @0xb7e3a1c95d20f846;
 
-# The API of a Parley cluster, in capability style. A client connects to any node with TLS 1.3, gets a `Gateway`, proves
-# who it is, gets a `Session`, and hands it a `Receiver`. Calls may be pipelined.
+# The API of a Parley cluster, in capability style. A client connects to any node with TLS 1.3, gets a `Gateway`,
+# proves who it is, gets a `Session`, and hands it a `Receiver`. Calls may be pipelined. docs/api.md says the rest:
+# errors and what to do about them, all bounds, and a conversation by hand.
+#
+# The connection: TLS 1.3 with ALPN "parley/1"; the authority is the cluster's own (client-ca.pem), and the certificate
+# names the host that was dialled. Inside, Cap'n Proto's standard stream framing, unpacked, and its two-party RPC,
+# whose bootstrap capability is a `Gateway`. All nodes serve all users; a client is configured with the addresses of
+# some.
 #
 # Order: the cluster gives each message of a conversation its `seq` = 1, 2, 3 … without gaps. Clients show messages in
 # this order, never in that of a clock.
 #
-# Errors are values: each result carries `error`, whose code is 0 when all went well. A call itself fails only when the
-# connection fails, or when the caller broke the protocol.
+# Errors are values: each result carries `error`, whose code is 0 when all went well; a result may then be an empty
+# struct, because what is absent reads as its default. A call itself fails only when the connection fails, when the
+# caller broke the protocol, or when it was pipelined behind a `login` that was refused.
 #
 # Retrying: whether a `send` without an answer was stored is *unknown*. Send it again, to any node, with the same
-# `clientMsgId`: it is stored once, and each answer names the same `seq` and `msgId`.
+# `clientMsgId`: it is stored once, and each answer names the same `seq` and `msgId`. An error that travels says the
+# same by `stored`.
 
 using Cxx = import "/capnp/c++.capnp";
 $Cxx.namespace("parley::rpc");
@@ -26,7 +34,8 @@ const protocolVersion :UInt16 = 1;
 # - An unknown error code is judged by `stored` and `retryable`.
 # - `protocolVersion` rises only when all this is not enough; a gateway refuses versions that it does not speak.
 
-# Bounds. What is above them is refused with `too-large`; a page ends at whichever of its two bounds comes first.
+# Bounds. What is above them is refused with `too-large`; a page ends at whichever of its two bounds comes first. Those
+# of rates, connections and times are in docs/api.md.
 const bodyBytesMax :UInt32 = 65536;
 const deviceNameBytesMax :UInt32 = 64;
 const pageItemsMax :UInt32 = 500;
@@ -35,7 +44,7 @@ const pageBytesMax :UInt32 = 1048576;
 struct Error {
   code @0 :UInt16;
   # Stable, never reused; 0 means no error. 1-999 are outcomes: the answer to the question. 1000-1999 are conditions,
-  # which pass. 2000-2999 are faults, which somebody has to look at. protocol/values/errors.hpp lists them.
+  # which pass. 2000-2999 are faults, which somebody has to look at. docs/api.md lists them.
   name @1 :Text;           # stable, in kebab-case: "rate-limited"
   sentence @2 :Text;       # for a person: what happened, what it means for the data, what to do next
   retryAfterMs @3 :UInt32; # wait this long before the next attempt; 0 is no advice
@@ -57,28 +66,35 @@ enum Stored {
 struct Id128 { hi @0 :UInt64; lo @1 :UInt64; }
 
 struct ClientMsgId {
-  # Tells a retry from a new message. Each new message of a device has a higher `counter` than the one before; the
-  # device is that of the session.
+  # Tells a retry from a new message, within one conversation and device (that of the session). Each new message has a
+  # higher `counter` than all before it there; gaps are allowed, so one counter for a whole device will do. It starts
+  # at 1. A conversation remembers the newest 256 ids of each device: of an older one it is not known any more whether
+  # it was stored (`retry-too-old`). So at most 256 messages may wait for an answer in one conversation.
   counter @0 :UInt64;
 }
 
 using Cursor = Data;
-# A place in an inbox, opaque to clients, who never compare two. Empty means the beginning.
+# A place in the inbox of a user, opaque to clients, who never compare two. Empty means the beginning. It is good for
+# all devices of the user, at any node, and does not expire.
 
 interface Gateway {
-  # What each connection starts with. A connection is closed if it has not logged in within 5 s, or after 16 KiB.
+  # What each connection starts with. A connection is closed if it has not logged in within 5 s (15 s while a call is
+  # under way), or after 16 KiB.
 
   hello @0 (version :UInt16) -> (error :Error, version :UInt16, cluster :Id128, node :UInt64, challenge :Data);
-  # `challenge`: 32 fresh bytes, to be signed by `login` or `resume` on this connection.
+  # To be called on each connection before `login` or `resume`.
+  # `challenge`: 32 fresh bytes, to be signed by `login` or `resume` on this connection; repeating the call repeats
+  # them.
 
   requestCode @1 (phone :Text) -> (error :Error, expiresInS :UInt32);
-  # Sends a 6-digit code to `phone` (+ and 7 to 15 digits). Limited per phone and per address.
+  # Sends a 6-digit code to `phone` (+ and 7 to 15 digits). Limited per phone (5 in an hour, 1 s apart) and, at each
+  # node, per address. A new code replaces the one before; five wrong attempts end it (`code-expired`).
 
   register @2 (phone :Text, code :Text, deviceKey :Data, deviceName :Text)
       -> (error :Error, user :UInt64, device :UInt64);
   # Registers `deviceKey` (Ed25519, 32 bytes) as a device of the number's user; a new number gets a new user.
-  # `deviceName` has at most `deviceNameBytesMax` bytes. Who repeats the call with the same code and key before the code
-  # expires gets the same answer.
+  # A user has at most 8 devices. `deviceName` has at most `deviceNameBytesMax` bytes. Who repeats the call with the
+  # same code and key before the code expires gets the same answer.
 
   login @3 (user :UInt64, device :UInt64, signature :Data, sessionNumber :UInt64)
       -> (error :Error, session :Session, resumeToken :Data);
@@ -91,38 +107,49 @@ interface Gateway {
   # since 1970 by the device's clock), written to its disk before it is used. The connection with the highest number
   # stays. A connection with a lower one is fenced (its receiver hears `closed`), and so is a login with a lower number,
   # or with one that another connection had. The number 0 is refused with `bad-request`.
+  # One attempt at a time, and three for a connection: then `rate-limited`, and the client connects again.
 
   resume @4 (resumeToken :Data, signature :Data, sessionNumber :UInt64)
       -> (error :Error, session :Session, resumeToken :Data, lastReason :UInt16);
-  # Like `login`, at any node. The token only names user, device and position; it proves nothing.
+  # Like `login`, at any node. The token only names user, device and position; it proves nothing. It is taken for 5
+  # minutes and as often as one likes; then `not-authenticated`, and the client logs in. Each login answers a new one.
   # `lastReason` is the error code for which the server closed the device's last connection, if this node closed it a
   # short while ago, else 0. It is a hint for the person, not for the protocol: resuming works the same.
 }
 
 interface Session {
-  # One device of one user. Dropping the connection ends it.
+  # One device of one user. Dropping the connection ends it. After it ended, calls are refused with the reason:
+  # `fenced`, `draining` or `session-closed`. A call is answered within about 5 s, if need be with `timed-out`.
 
   send @0 (conversation :Id128, id :ClientMsgId, body :Data)
       -> (error :Error, msgId :Id128, seq :UInt64, serverTimeMs :Int64, duplicate :Bool);
   # Answers when a majority of replicas has the message on disk. `body`: at most `bodyBytesMax` bytes,
-  # which the cluster does not look into.
+  # which the cluster does not look into. Sends that are under way together are usually numbered in their order; to be
+  # sure, wait for one answer before the next send.
+  # `duplicate`: this is the answer to a retry. Also `seq` and the rest are then those of the first attempt.
   # `conflict` means that the id was used for another body; `msgId` and `seq` are those of the first.
 
   sync @1 (cursor :Cursor, limit :UInt32)
       -> (error :Error, items :List(InboxItem), next :Cursor, more :Bool);
   # The inbox, oldest first, from `cursor` on. A page holds at most `pageItemsMax` items and
-  # `pageBytesMax` bytes, but one item at least if there is any; `limit` asks for fewer items, and 0 means no wish.
+  # `pageBytesMax` bytes, but one item at least if there is any; `limit` asks for fewer items, and 0 means no wish. So
+  # do the other pages. Four pages may be under way on a connection; more are `overloaded`.
+  # Rows that all devices have acknowledged are gone: then a page begins at the first that is left.
 
   syncConversation @2 (conversation :Id128, after :UInt64, limit :UInt32)
       -> (error :Error, messages :List(Message), last :UInt64, watermarks :List(Watermark), more :Bool);
-  # One conversation from seq `after` + 1 on, up to everything that was acknowledged before the call was made.
+  # One conversation from seq `after` + 1 on, up to everything that was acknowledged before the call was made. Nothing
+  # of a conversation is ever forgotten. `watermarks`: of all members. `last`: the newest seq, also beyond this page.
 
   ackDelivered @3 (cursor :Cursor) -> (error :Error);
   # Says that everything up to `cursor` is on this device's disk. The cluster may forget it, and senders see
-  # "delivered".
+  # "delivered": when the first of a user's devices says so. A row is forgotten when all of them have.
+  # The answer says that it is remembered, not that it is on disk: a failure may bring rows again that were
+  # acknowledged.
 
   ackRead @4 (conversation :Id128, seq :UInt64) -> (error :Error);
-  # Says that a person has seen the conversation up to `seq`.
+  # Says that a person has seen the conversation up to `seq`, and therefore has received it. For all devices of the
+  # user.
 
   openDirect @5 (user :UInt64, phone :Text) -> (error :Error, conversation :Id128, user :UInt64);
   # Opens the conversation with `user`, or, if `user` is 0, with the user to whom `phone` belongs. Repeating it is
@@ -130,25 +157,31 @@ interface Session {
 
   conversations @6 (after :Id128, limit :UInt32)
       -> (error :Error, items :List(ConversationInfo), more :Bool);
+  # All conversations of the user, by id; `after` is the last one of the page before, zeros at first.
 
   receive @7 (receiver :Receiver, cursor :Cursor) -> (error :Error);
   # Streams everything after `cursor`, first what is stored, then live, without gap or repeat. An empty cursor means:
-  # from what this device last acknowledged. A session has one receiver; a second call replaces it.
+  # from what this device last acknowledged. A session has one receiver; a second call replaces it, and the first one
+  # is not told. A cursor beyond the end of the inbox ends the session: `closed` with `bad-cursor`.
 
   ping @8 () -> ();
   # A heartbeat; any other call is one, too. A session that is silent for 90 s is closed.
 
   logout @9 () -> ();
+  # Ends the session and its connection; `closed` is not called. The device stays registered, and may log in again.
 }
 
 interface Receiver {
   # The client implements it.
   deliver @0 (items :List(InboxItem), cursor :Cursor) -> stream;
   # `cursor` is the place after `items`. The client hands it to `ackDelivered` once they are on its disk.
+  # At most 64 KiB are sent ahead of the returns. Who does not return for 60 s is disconnected, and so is who throws.
 
   closed @1 (error :Error, reconnectAfterMs :UInt32) -> ();
   # The server is about to close the connection, because it is fenced, draining … The client reconnects after
-  # `reconnectAfterMs`, or not at all if it is fenced.
+  # `reconnectAfterMs`, or not at all if it is fenced. It has 2 s to return.
+  # Not called: after `logout`, after 90 s of silence, when the client does not read or return, when it broke the
+  # protocol, and when the node dies.
 }
 
 struct Message {
@@ -163,7 +196,8 @@ struct Message {
 }
 
 struct Watermark {
-  # How far `user` has got. One watermark covers all messages before it.
+  # How far `user` has got, by the device that is furthest. One watermark covers all messages before it; both numbers
+  # only rise, and `read` is never above `delivered`.
   conversation @0 :Id128;
   user @1 :UInt64;
   delivered @2 :UInt64;
@@ -173,7 +207,7 @@ struct Watermark {
 struct ConversationInfo {
   conversation @0 :Id128;
   members @1 :List(UInt64);
-  last @2 :UInt64; # seq of the newest message that the inbox has heard of
+  last @2 :UInt64; # seq of the newest message that the inbox has heard of; in `opened` 0
 }
 
 struct InboxItem {
@@ -182,7 +216,8 @@ struct InboxItem {
       it @0 :Message;
       prevSeq @1 :UInt64;
       # The seq before this one in the user's stream of the conversation. The seqs between are messages that the user
-      # sent while this device was the only one. Once there is a second device, nothing is left out.
+      # sent while this device was the only one (after a failure some of them come nevertheless). Once there is a
+      # second device, nothing is left out.
     }
     opened @2 :ConversationInfo;
     watermark @3 :Watermark;
