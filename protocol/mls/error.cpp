@@ -161,8 +161,6 @@ rule_text describe(rule r) {
     return {"10.1", "The signature of the key package is not valid."};
   case rule::key_package_init_key_reused:
     return {"10.1", "The init key is also the encryption key of the leaf."};
-  case rule::key_package_extension_not_listed:
-    return {"10", "The key package has an extension that its leaf does not list."};
   case rule::welcome_not_for_us:
     return {"12.4.3.1", "The Welcome has no secrets for this key package."};
   case rule::group_info_bad_signature:

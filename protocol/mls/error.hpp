@@ -91,8 +91,7 @@ enum class rule : std::uint16_t {
   key_package_wrong_version = 400,
   key_package_wrong_cipher_suite = 401,
   key_package_bad_signature = 402,
-  key_package_init_key_reused = 403,
-  key_package_extension_not_listed = 404,
+  key_package_init_key_reused = 403, // 404 was used, for a duty of creators that no receiver checks
   update_not_from_member = 420,
   update_of_committer = 421,
   remove_of_committer = 422,

@@ -35,6 +35,31 @@ TEST_CASE("a member is added by a Welcome, with the tree inside of it or apart")
   }
 }
 
+TEST_CASE("13.5: a client whose key package and leaf contain GREASE is proposed, added, and joins") {
+  const extension_type unlisted{0x3a3a}, listed{0x5a5a};
+  auto greasy = own_capabilities();
+  greasy.versions.push_back(0x0a0a);
+  greasy.cipher_suites.push_back(0x1a1a);
+  greasy.extensions.push_back(listed);
+  greasy.proposals.push_back(proposal_type{0x2a2a});
+  greasy.credentials.push_back(credential_type{0x4a4a});
+  room r{2};
+  auto who = r.identity("carol");
+  who.capabilities = greasy;
+  who.leaf_extensions = {{listed, text("grease")}};
+  auto g = r.invite(std::move(who));
+  g.package.package.extensions = {{unlisted, text("more of it")}, {listed, {}}};
+  sign(g.package.package, g.who.signer);
+  r.proposed(1, g.add());
+  auto made = r.commit(0);
+  r.conclude(0, made);
+  r.members.push_back(taken(r.try_join(made, g)));
+  r.check_talk();
+  r.concluded(2); // its next leaf contains them, too
+  CHECK(state_of(r[0]).now.tree.leaf(leaf_index{2}).extensions == g.who.leaf_extensions);
+  r.check_talk();
+}
+
 TEST_CASE("a commit that only adds may have no path, and the new members are full members") {
   room r{3};
   const auto dora = r.invite("dora"), emil = r.invite("emil");

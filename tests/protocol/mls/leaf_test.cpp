@@ -213,6 +213,18 @@ TEST_CASE_FIXTURE(leaf_fixture, "13.5: unknown values and GREASE in capabilities
   CHECK(*whole<leaf_node>(encoded(leaf)) == leaf); // and it is kept
 }
 
+TEST_CASE_FIXTURE(leaf_fixture,
+                  "7.2: a leaf may list default types, and types twice: that is its creator's concern") {
+  auto& c = leaf.capabilities;
+  c.extensions = {extension_type::external_senders, extension_type::application_id, private_extension,
+                  private_extension};
+  c.proposals = {proposal_type::add, proposal_type::add};
+  c.versions.push_back(c.versions[0]);
+  leaf.extensions = {{private_extension, {}}};
+  CHECK(check() == rule::none);
+  CHECK(check_package() == rule::none);
+}
+
 // --- 10 and 10.1 -------------------------------------------------------------------------------------------
 
 TEST_CASE_FIXTURE(leaf_fixture, "10.1: a key package of another version or cipher suite is refused") {
@@ -259,11 +271,22 @@ TEST_CASE_FIXTURE(leaf_fixture, "10.1: a key package whose leaf would be refused
 }
 
 TEST_CASE_FIXTURE(leaf_fixture,
-                  "10: an extension of the key package that its leaf does not list is refused") {
-  d.package.extensions = {{private_extension, {}}};
-  CHECK(check_package() == rule::key_package_extension_not_listed);
+                  "10: unknown extensions of a key package are ignored, whether its leaf lists them or not") {
+  d.package.extensions = {{private_extension, {1, 2, 3}}};
+  CHECK(check_package() == rule::none);
   leaf.capabilities.extensions = {private_extension};
   CHECK(check_package() == rule::none);
+}
+
+TEST_CASE_FIXTURE(leaf_fixture, "13.5: GREASE in the extensions of a key package is ignored, and kept") {
+  for (std::uint16_t n = 0x0a0a; n <= 0xeaea; n += 0x1010) { // all values that are reserved for it
+    CAPTURE(n);
+    d.package.extensions = {{extension_type{n}, bytes(n % 300, 0xff)}};
+    CHECK(check_package() == rule::none);
+    CHECK(*whole<key_package>(encoded(d.package)) == d.package);
+    if (n == 0xeaea)
+      break; // one more step is beyond 16 bits
+  }
 }
 
 TEST_CASE_FIXTURE(leaf_fixture, "13.4: a key package with two extensions of one type is refused") {
