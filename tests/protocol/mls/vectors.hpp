@@ -19,8 +19,8 @@ struct wrong : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// A file belongs to a kind if its name begins with `name`, or else if its first case has all of
-/// `keys`. `check` throws on failure; it is not called for cases of other cipher suites.
+/// A file belongs to a kind if its first case has all of `keys`, whatever its name is. `check` throws on
+/// failure; it is not called for cases of other cipher suites.
 struct kind {
   std::string name;
   std::vector<std::string> keys;

@@ -71,15 +71,21 @@ std::vector<kind> all_kinds() {
   return all;
 }
 
-const kind* kind_of(const std::vector<kind>& kinds, const std::string& file, const json& cases) {
-  for (const auto& k : kinds)
-    if (file.starts_with(k.name))
-      return &k;
-  for (const auto& k : kinds)
-    if (!k.keys.empty() && !cases.empty() &&
-        std::ranges::all_of(k.keys, [&](const auto& key) { return cases.at(0).contains(key); }))
-      return &k;
-  return nullptr;
+/// By what the first case contains: whoever records cases names the file as they like.
+const kind& kind_of(const std::vector<kind>& kinds, const json& cases) {
+  if (cases.empty())
+    throw wrong{"the file has no cases"};
+  const kind* found = nullptr;
+  for (const auto& k : kinds) {
+    if (!std::ranges::all_of(k.keys, [&](const auto& key) { return cases.at(0).contains(key); }))
+      continue;
+    if (found)
+      throw wrong{"the fields are those of " + found->name + " and of " + k.name};
+    found = &k;
+  }
+  if (!found)
+    throw wrong{"no kind of vector has these fields"};
+  return *found;
 }
 
 struct counts {
@@ -99,17 +105,15 @@ void run_file(const std::filesystem::path& path, const std::vector<kind>& kinds,
     std::ifstream in{path};
     const auto parsed = json::parse(in);
     const auto cases = parsed.is_array() ? parsed : json::array({parsed});
-    const auto* const k = kind_of(kinds, name, cases);
-    if (!k)
-      throw wrong{"no kind of vector has this name or these fields"};
-    kind_name = k->name;
+    const auto& k = kind_of(kinds, cases);
+    kind_name = k.name;
     for (std::size_t i = 0; i < cases.size(); ++i) {
-      if (is_skipped(*k, cases[i])) {
+      if (is_skipped(k, cases[i])) {
         ++here.skipped;
         continue;
       }
       try {
-        k->check(cases[i]);
+        k.check(cases[i]);
         ++here.passed;
       } catch (const std::exception& e) {
         ++here.failed;
