@@ -24,6 +24,20 @@ bytes put_extension_key(bytes_view key) {
   return std::move(e).out();
 }
 
+/// What a leaf of ours states (7.2): the types of its credential and extensions are listed, and no default type is.
+/// Others refuse a leaf that breaks the first, so a key package would be published in vain.
+mls::capabilities stated_by(const client_identity& who) {
+  auto c = who.capabilities;
+  std::erase_if(c.extensions, [](auto t) { return is_default(t); });
+  std::erase_if(c.proposals, [](auto t) { return is_default(t); });
+  for (const auto& x : who.leaf_extensions)
+    if (!c.supports(x.type))
+      c.extensions.push_back(x.type);
+  if (!c.supports(who.credential.type))
+    c.credentials.push_back(who.credential.type);
+  return c;
+}
+
 } // namespace
 
 client_identity client_identity::copy() const {
@@ -37,7 +51,7 @@ own_key_package make_key_package(const client_identity& who, const lifetime& val
   leaf.encryption_key = public_key_of(out.leaf_key.public_key);
   leaf.signature_key = public_key_of(who.signer.public_key);
   leaf.credential = who.credential;
-  leaf.capabilities = who.capabilities;
+  leaf.capabilities = stated_by(who);
   leaf.extensions = who.leaf_extensions;
   leaf.source = leaf_node_source::key_package;
   leaf.lifetime = valid;
@@ -53,7 +67,7 @@ leaf_node group_state::leaf_content() const {
   leaf_node leaf;
   leaf.signature_key = public_key_of(identity.signer.public_key);
   leaf.credential = identity.credential;
-  leaf.capabilities = identity.capabilities;
+  leaf.capabilities = stated_by(identity);
   leaf.extensions = identity.leaf_extensions;
   return leaf;
 }
