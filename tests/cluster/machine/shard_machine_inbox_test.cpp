@@ -157,6 +157,25 @@ TEST_CASE_FIXTURE(machine_fixture, "rows are kept until all devices have them, a
   CHECK(inbox(alice).rows.empty());
 }
 
+TEST_CASE_FIXTURE(machine_fixture,
+                  "the last page of an inbox reaches its end, also where the last rows are gone") {
+  done(device(bob, bobs));
+  for (std::uint64_t n = 1; n <= 3; ++n)
+    deliver(part(bob, n - 1, n, {stored(n - 1, n)}));
+  CHECK(inbox(bob, 0, 2).next == inbox_pos{2});
+  CHECK(inbox(bob, 0, 2).more == 1);
+  acknowledge(bob, bobs, 3);
+  for (const std::uint64_t after : {0, 1, 3}) {
+    CAPTURE(after);
+    CHECK(inbox(bob, after).rows.empty());
+    CHECK(inbox(bob, after).next == inbox_pos{3});
+    CHECK(inbox(bob, after).more == 0);
+  }
+  deliver(part(bob, 3, 4, {stored(3, 4)}));
+  CHECK(positions(inbox(bob)) == std::vector<std::uint64_t>{4});
+  CHECK(inbox(alice).next == inbox_pos::none); // an inbox that never had a row
+}
+
 TEST_CASE("one acknowledgement drops a bounded number of rows, and later ones drop the rest") {
   core::limits l;
   l.dropped_rows_max = 4;
