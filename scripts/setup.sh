@@ -33,7 +33,7 @@ present() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = ins
 missing=()
 for package in "${packages[@]}"; do present "$package" || missing+=("$package"); done
 
-[ -n "$only_build" ] || command -v npm >/dev/null || missing+=(nodejs npm) # for tests only: implementations of MLS that are not ours
+[ -n "$only_build" ] || command -v npm >/dev/null || missing+=(nodejs npm) # for tests only: implementations of MLS, and a client, that are not ours
 
 # What Debian 12 proper has too old: a package, the version it takes, and what of its source has to be pinned.
 #   libraft 0.15 loses committed entries; SQLCipher 3.4 stands on an SQLite of 2016 and weaker defaults.
