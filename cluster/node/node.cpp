@@ -7,6 +7,7 @@
 #include "cluster/node/node_settings.hpp"
 #include "cluster/ops/kj_thread.hpp"
 #include "cluster/ops/logging.hpp"
+#include "protocol/gateway/codes/console_code_sender.hpp"
 #include "protocol/gateway/codes/webhook_code_sender.hpp"
 #include "protocol/gateway/server.hpp"
 #include "protocol/values/chance.hpp"
@@ -19,6 +20,26 @@
 
 namespace parley::cluster {
 namespace {
+
+/// Tells the operator about codes that could not be sent.
+class watched_codes final : public gateway::code_sender {
+public:
+  watched_codes(kj::Own<gateway::code_sender> to, std::string_view next) : to_{kj::mv(to)}, next_{next} {}
+  kj::Promise<ec> send(std::string phone, std::string code) override {
+    return to_->send(std::move(phone), std::move(code)).then([this](ec outcome) {
+      static log::limiter limiter{std::chrono::seconds{10}};
+      const auto left_out = outcome == ec::none ? -1 : limiter.admit();
+      if (left_out >= 0)
+        log::warn("code-not-sent",
+                  {{"why", describe(outcome).name}, {"left_out", left_out}, {"next", next_}});
+      return outcome;
+    });
+  }
+
+private:
+  kj::Own<gateway::code_sender> to_;
+  std::string_view next_;
+};
 
 /// One KJ loop with its gateway.
 class gateway_thread {
@@ -54,14 +75,17 @@ private:
     auto cluster = make_kj_backend(p.system, p.router, p.backend, p.numbers, port);
     kj::Own<gateway::code_sender> codes;
     if (p.code_sender == "console") {
-      codes = kj::heap<gateway::console_code_sender>();
+      codes =
+          kj::heap<watched_codes>(kj::heap<gateway::console_code_sender>(port, gateway::console_config{}),
+                                  "nobody reads this node's standard output: read it, or set code.sender");
     } else {
       gateway::webhook_config hook;
       hook.url = p.code_sender;
       if (const auto fault = validate(hook))
         return "code.sender: the webhook cannot be used (" + std::string{fault->field} +
                "): give an http(s) URL, or `console`";
-      codes = kj::heap<gateway::webhook_code_sender>(port, hook);
+      codes = kj::heap<watched_codes>(kj::heap<gateway::webhook_code_sender>(port, hook),
+                                      "look at the log of the service that code.sender names");
     }
     auto server = gateway::make_gateway_server(port, p.config, p.tls, *cluster, *codes, clock, p.shared);
     if (!server)

@@ -9,6 +9,7 @@
 #include "cluster/ops/admin_server.hpp"
 #include "cluster/ops/logging.hpp"
 #include "cluster/ops/startup.hpp"
+#include "protocol/values/last_words.hpp"
 #include "protocol/values/standard_descriptors.hpp"
 
 #include <caf/actor_system.hpp>
@@ -56,7 +57,9 @@ private:
 /// SIGTERM and SIGINT are blocked in all threads; this class waits for them.
 class signals {
 public:
-  signals() {
+  /// `leave_within` is the longest time that an orderly end may take. After it the process ends all the same, so
+  /// that a thread that is stuck, whatever the cause, cannot keep a node that was told to stop.
+  explicit signals(std::chrono::seconds leave_within) : leave_within_{leave_within} {
     sigemptyset(&set_);
     sigaddset(&set_, SIGTERM);
     sigaddset(&set_, SIGINT);
@@ -70,7 +73,11 @@ public:
       log::info("stopping", {{"signal", which}});
       stop.store(true);
       stop.notify_all();
-      sigwait(&set_, &which); // a second one ends the process at once
+      // A second one ends the process at once.
+      const timespec patience{static_cast<time_t>(leave_within_.count()), 0};
+      if (sigtimedwait(&set_, nullptr, &patience) < 0)
+        last_words(
+            "parleyd: the node did not stop in time, so it ends now; nothing that was acknowledged is lost");
       std::_Exit(1);
     }}.detach();
   }
@@ -79,7 +86,11 @@ public:
 
 private:
   sigset_t set_{};
+  const std::chrono::seconds leave_within_;
 };
+
+/// Beside its drain, a node that ends waits for the store (10 s), for reports of it and for the log.
+constexpr std::chrono::seconds end_within{20};
 
 void raise_descriptor_limit() {
   rlimit limit{};
@@ -106,12 +117,12 @@ std::size_t terminal_columns() {
 
 int fail(std::string_view what) {
   log::stop();
-  std::fprintf(stderr, "parleyd: %.*s\n", static_cast<int>(what.size()), what.data());
+  last_words("parleyd: " + std::string{what});
   return 1;
 }
 
-/// Once there are actors, the process ends without destructors: actors use objects
-/// that destructors would destroy.
+/// The process ends without destructors: actors use objects that destructors would destroy, and a thread may be
+/// stuck in the writing of a log that nobody reads.
 [[noreturn]] void leave(int status) {
   std::fflush(stdout);
   std::_Exit(status);
@@ -157,7 +168,7 @@ int run(const node_config& config) {
   if (config.threads_batch)
     let_wakers_finish();
   // Before any thread begins: SIGTERM would end a process with a thread that does not block it.
-  signals signals;
+  signals signals{std::chrono::duration_cast<std::chrono::seconds>(config.drain_deadline) + end_within};
   log::start({log::level_named(config.log_level),
               config.log_format == "json" ? log::format::json : log::format::text});
   signals.watch();
@@ -258,6 +269,6 @@ int main(int argc, char** argv) {
     break;
   }
   for (const auto& warning : asked.warnings)
-    std::fprintf(stderr, "parleyd: %s\n", warning.c_str());
-  return run(asked.config);
+    last_words("parleyd: " + warning);
+  leave(run(asked.config));
 }

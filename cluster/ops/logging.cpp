@@ -6,7 +6,9 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <future>
 #include <memory>
+#include <thread>
 
 namespace parley::log {
 namespace {
@@ -95,10 +97,17 @@ void start(const config& c) {
   current() = std::move(logger);
 }
 
-void stop() {
-  current()->flush();
-  current() = make_first_logger(); // the last owner of the queue's thread: it ends after the queue
-  spdlog::shutdown();
+bool stop(std::chrono::milliseconds patience) {
+  // The queue's thread may be in a write to a pipe that nobody reads, and spdlog waits for it without end.
+  auto written = std::make_shared<std::promise<void>>();
+  auto all_written = written->get_future();
+  std::thread{[written] {
+    current()->flush();
+    current() = make_first_logger(); // the last owner of the queue's thread: it ends after the queue
+    spdlog::shutdown();
+    written->set_value();
+  }}.detach();
+  return all_written.wait_for(patience) == std::future_status::ready;
 }
 
 bool enabled(level at) {

@@ -49,8 +49,10 @@ struct config {
 /// From now on lines are written to standard error. Called once, in `main`; before it only warnings
 /// and errors are written.
 void start(const config& c);
-/// Writes all lines that wait. To be called before the process exits.
-void stop();
+/// Writes all lines that wait, for as long as somebody reads them, and `patience` at most. False: some are lost,
+/// and a thread is still stuck in their writing, so the process has to end without destructors (`std::_Exit`). To
+/// be called before the process exits.
+bool stop(std::chrono::milliseconds patience = std::chrono::seconds{2});
 
 bool enabled(level at);
 void write(level at, std::string_view event, fields facts);

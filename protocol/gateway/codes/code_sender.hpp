@@ -12,18 +12,12 @@ namespace parley::gateway {
 class code_sender {
 public:
   virtual ~code_sender() noexcept(false) = default;
-  /// Resolves with `none` once the code is on its way, else `code_send_failed` or `overloaded`. Never
-  /// rejects; takes no longer than the sender's own deadline.
+  /// Resolves with `none` once the code is on its way, else `code_send_failed` or `overloaded`. Never blocks
+  /// and never rejects; takes no longer than the sender's own deadline.
   virtual kj::Promise<ec> send(std::string phone, std::string code) = 0;
 };
 
 /// "+49…12": enough to tell two phones of a demo apart.
 std::string veiled(std::string_view phone);
-
-/// Prints to the operator's console, for development and demos.
-class console_code_sender final : public code_sender {
-public:
-  kj::Promise<ec> send(std::string phone, std::string code) override;
-};
 
 } // namespace parley::gateway

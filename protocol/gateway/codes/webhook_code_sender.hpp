@@ -2,14 +2,11 @@
 // Hands codes to an SMS provider (or a bridge to one) by HTTP POST:
 //   {"phone":"+4915112345678","code":"123456"}
 // A status of 200 to 299 means that the code is on its way.
-#include "protocol/gateway/codes/code_sender.hpp"
+#include "protocol/gateway/codes/code_queue.hpp"
 #include "protocol/values/config_fault.hpp"
-
-#include <kj/async-unix.h>
 
 #include <chrono>
 #include <cstddef>
-#include <memory>
 #include <string>
 
 namespace parley::gateway {
@@ -24,23 +21,10 @@ struct webhook_config {
 config_check validate(const webhook_config& c);
 
 /// Owns:   one worker thread, which does the blocking requests one at a time.
-/// Thread: `send` that of the event port; answers come back to it through an eventfd.
-/// Holds:  destroying it waits for the request under way, `deadline` at most.
-class webhook_code_sender final : public code_sender, private kj::TaskSet::ErrorHandler {
+/// Thread: that of the event port.
+class webhook_code_sender final : public code_queue {
 public:
-  webhook_code_sender(kj::UnixEventPort& port, webhook_config config);
-  ~webhook_code_sender() noexcept(false) override;
-
-  kj::Promise<ec> send(std::string phone, std::string code) override;
-
-private:
-  struct worker;
-  kj::Promise<void> collect();
-  void taskFailed(kj::Exception&&) override {}
-
-  std::unique_ptr<worker> worker_;
-  kj::UnixEventPort::FdObserver done_;
-  kj::TaskSet tasks_;
+  webhook_code_sender(kj::UnixEventPort& port, const webhook_config& config);
 };
 
 } // namespace parley::gateway

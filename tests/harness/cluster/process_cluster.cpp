@@ -352,6 +352,11 @@ void process_cluster::resume(std::size_t node) {
   p.is_paused = false;
 }
 
+void process_cluster::signal(std::size_t node, int which) {
+  if (const auto pid = at(node).pid; pid > 0)
+    ::kill(pid, which);
+}
+
 std::optional<int> process_cluster::terminate(std::size_t node, milliseconds deadline) {
   auto& p = at(node);
   if (p.pid <= 0)

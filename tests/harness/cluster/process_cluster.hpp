@@ -73,6 +73,7 @@ public:
   /// Sends SIGSTOP and waits until the kernel reports that the process is stopped.
   void pause(std::size_t node);
   void resume(std::size_t node);
+  void signal(std::size_t node, int which);
   /// Sends SIGTERM and returns the exit status. Returns an empty optional after the deadline; the node
   /// is then still running.
   std::optional<int> terminate(std::size_t node, milliseconds deadline);

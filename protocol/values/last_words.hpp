@@ -1,0 +1,15 @@
+#pragma once
+// What a process says on standard error when it cannot go on. Nobody may read it, so nothing here waits longer
+// than a second.
+#include <string_view>
+
+namespace parley {
+
+/// Writes one line. Thread: any; may be called from a signal handler.
+void last_words(std::string_view line) noexcept;
+
+/// Writes one line and ends the process with status 1, without destructors. A sentence and a status are better
+/// than an abort: a service manager restarts both, but the latter fills the disk with core dumps.
+[[noreturn]] void end_process(std::string_view line) noexcept;
+
+} // namespace parley
