@@ -1,14 +1,21 @@
 #include "cluster/links/caf_transport.hpp"
 
+#include "cluster/ops/logging.hpp"
+
 #include <caf/detail/socket_guard.hpp>
 #include <caf/io/basp_broker.hpp>
+#include <caf/io/doorman.hpp>
 #include <caf/io/middleman.hpp>
 #include <caf/io/middleman_actor_impl.hpp>
+#include <caf/io/network/acceptor.hpp>
 #include <caf/io/network/default_multiplexer.hpp>
-#include <caf/io/network/doorman_impl.hpp>
 #include <caf/io/network/interfaces.hpp>
 #include <caf/io/network/stream.hpp>
 
+#include <cerrno>
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
 #include <utility>
 
 namespace parley::cluster {
@@ -129,11 +136,47 @@ private:
   peer_stream stream_;
 };
 
+/// Accepts peers. If file descriptors have run out, it accepts one with a descriptor that it keeps for this, and
+/// closes it: the peer calls again later. A connection that stayed in the backlog would make the loop, which
+/// reports it as long as it is there, turn without end.
+class sparing_acceptor final : public net::acceptor {
+public:
+  using acceptor::acceptor;
+  void handle_event(net::operation what) override { handle_event_impl(what, *this); }
+
+  bool try_accept(net::native_socket& accepted, net::native_socket from) {
+    accepted = ::accept4(from, nullptr, nullptr, SOCK_CLOEXEC);
+    if (accepted >= 0)
+      return true;
+    if ((errno == EMFILE || errno == ENFILE) && spare_ >= 0) {
+      ::close(spare_);
+      if (const int refused = ::accept4(from, nullptr, nullptr, SOCK_CLOEXEC); refused >= 0)
+        ::close(refused);
+      spare_ = open_spare();
+      static log::limiter limiter{std::chrono::seconds{10}};
+      if (const auto left_out = limiter.admit(); left_out >= 0)
+        log::warn("peer-refused",
+                  {{"why", "this process has no file descriptor left"},
+                   {"left_out", left_out},
+                   {"next", "raise the limit (ulimit -n, LimitNOFILE=), then restart the node"}});
+    }
+    return false;
+  }
+  ~sparing_acceptor() override {
+    if (spare_ >= 0)
+      ::close(spare_);
+  }
+
+private:
+  static int open_spare() { return ::open("/dev/null", O_RDONLY | O_CLOEXEC); }
+  int spare_ = open_spare();
+};
+
 /// A port for peers.
-class tls_doorman final : public net::doorman_impl {
+class tls_doorman final : public caf::io::doorman {
 public:
   tls_doorman(net::default_multiplexer& loop, int fd, peer_tls_context context)
-      : doorman_impl{loop, fd}, context_{std::move(context)} {}
+      : doorman{net::accept_hdl_from_socket(fd)}, acceptor_{loop, fd}, context_{std::move(context)} {}
 
   bool new_connection() override {
     if (detached())
@@ -146,8 +189,24 @@ public:
     parent()->add_scribe(std::move(scribe));
     return doorman::new_connection(&loop, connection);
   }
+  void launch() override { acceptor_.start(this); }
+  void graceful_shutdown() override {
+    acceptor_.graceful_shutdown();
+    detach(&acceptor_.backend(), false);
+  }
+  std::string addr() const override {
+    auto a = net::local_addr_of_fd(acceptor_.fd());
+    return a ? std::move(*a) : std::string{};
+  }
+  std::uint16_t port() const override {
+    const auto p = net::local_port_of_fd(acceptor_.fd());
+    return p ? *p : std::uint16_t{0};
+  }
+  void add_to_loop() override { acceptor_.activate(this); }
+  void remove_from_loop() override { acceptor_.passivate(); }
 
 private:
+  sparing_acceptor acceptor_;
   const peer_tls_context context_;
 };
 

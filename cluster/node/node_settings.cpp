@@ -75,6 +75,25 @@ storage::lmdb_config storage_settings(const node_config& c) {
   return s;
 }
 
+std::optional<std::string> fit_connections(node_config& c, std::uint64_t descriptors) {
+  // Connections of the admin port (64), callers at the peer port (64), two for each link, questions to seeds, the
+  // files of the store, and a few for each event loop.
+  const std::uint64_t beside = 256 + 8ULL * c.kj_threads;
+  const auto wanted = std::uint64_t{c.connections_max} * c.kj_threads + beside;
+  if (wanted <= descriptors)
+    return std::nullopt;
+  const auto rest = descriptors > 2 * beside ? descriptors - beside : descriptors / 2;
+  const auto each = std::max<std::uint64_t>(1, rest / c.kj_threads);
+  auto said = fmt::format("this process may open {} files, and limits.connections ({} for each event loop) "
+                          "needs {}: each event loop "
+                          "serves at most {} clients. Raise the limit (ulimit -n, or LimitNOFILE= of the "
+                          "service) and restart, or lower "
+                          "limits.connections",
+                          descriptors, c.connections_max, wanted, each);
+  c.connections_max = static_cast<std::uint32_t>(each);
+  return said;
+}
+
 std::optional<std::string> validate_parts(const node_config& c, const founding& f) {
   const auto refused = [](std::string_view part, std::string_view field) {
     return fmt::format(

@@ -9,6 +9,7 @@
 #include "protocol/gateway/config.hpp"
 #include "storage/lmdb_environment.hpp"
 
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -20,6 +21,11 @@ session_config session_settings(const node_config& c);
 gateway::gateway_config gateway_settings(const node_config& c, const founding& f);
 store_config store_settings(const node_config& c, disk_id disk);
 storage::lmdb_config storage_settings(const node_config& c);
+
+/// Lowers `limits.connections` to what a process that may open `descriptors` files can hold, because running out of
+/// them stops more than new clients: links to other nodes, the admin port. Returns `none` if nothing had to be
+/// lowered, else a sentence for the operator.
+std::optional<std::string> fit_connections(node_config& c, std::uint64_t descriptors);
 
 /// `none` if every part can run with what a valid `c` gives it, which is so within the bounds of all
 /// settings; else a sentence for the operator.

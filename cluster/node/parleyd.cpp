@@ -92,12 +92,15 @@ private:
 /// Beside its drain, a node that ends waits for the store (10 s), for reports of it and for the log.
 constexpr std::chrono::seconds end_within{20};
 
-void raise_descriptor_limit() {
+/// How many files this process may open.
+std::uint64_t raise_descriptor_limit() {
   rlimit limit{};
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-    return;
+    return RLIM_INFINITY;
   limit.rlim_cur = limit.rlim_max;
   setrlimit(RLIMIT_NOFILE, &limit);
+  getrlimit(RLIMIT_NOFILE, &limit);
+  return limit.rlim_cur;
 }
 
 /// A message is passed from thread to thread. By default Linux may run a woken thread at once, preempting the
@@ -164,7 +167,7 @@ struct caf_settings : caf::actor_system_config {
   }
 };
 
-int run(const node_config& config) {
+int run(node_config config) {
   if (config.threads_batch)
     let_wakers_finish();
   // Before any thread begins: SIGTERM would end a process with a thread that does not block it.
@@ -172,12 +175,14 @@ int run(const node_config& config) {
   log::start({log::level_named(config.log_level),
               config.log_format == "json" ? log::format::json : log::format::text});
   signals.watch();
-  raise_descriptor_limit();
+  const auto descriptors = raise_descriptor_limit();
 
   if (const auto why = objection(config))
     return fail(*why);
   for (const auto& doubt : doubts(config))
     log::warn("start-doubt", {{"why", doubt}});
+  if (const auto few = fit_connections(config, descriptors))
+    log::warn("start-doubt", {{"why", *few}});
   auto directory = storage::data_directory::lock(config.data_dir);
   if (!directory)
     return fail(directory.error().what + " (--data-dir)");

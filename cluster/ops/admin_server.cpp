@@ -183,7 +183,8 @@ private:
   }
 
   kj::Promise<void> accept(kj::ConnectionReceiver& port, on_loop& here) {
-    return port.accept()
+    // `accept` throws at once, not in its promise, if a connection waits and file descriptors have run out.
+    return kj::evalNow([&port] { return port.accept(); })
         .then(
             [this, &here](kj::Own<kj::AsyncIoStream> stream) -> kj::Promise<void> {
               if (open_ < config_.connections_max)

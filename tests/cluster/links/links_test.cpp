@@ -5,10 +5,12 @@
 
 #include <doctest/doctest.h>
 #include <netinet/in.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <atomic>
 #include <fstream>
+#include <functional>
 
 using namespace parley;
 using namespace parley::test;
@@ -38,7 +40,8 @@ std::size_t resident_kib() {
 }
 
 /// A TCP connection to `port` that says `bytes`; true when the other side has closed it.
-bool is_hung_up_on(std::uint16_t port, const std::string& bytes) {
+bool is_hung_up_on(
+    std::uint16_t port, const std::string& bytes, const std::function<void()>& before_connecting = [] {}) {
   const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in to{};
   to.sin_family = AF_INET;
@@ -47,6 +50,7 @@ bool is_hung_up_on(std::uint16_t port, const std::string& bytes) {
   timeval limit{10, 0};
   ::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
   bool closed = false;
+  before_connecting();
   if (::connect(fd, reinterpret_cast<sockaddr*>(&to), sizeof to) == 0) {
     [[maybe_unused]] const auto sent = ::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
     char buffer[512];
@@ -160,6 +164,30 @@ TEST_CASE("plaintext, huge frames and half-open connections of strangers change 
   CHECK(a.transport->send(two, lane::raft, "still here"));
   CHECK(eventually([&] { return b.events.count(one, lane::raft) == 1; }));
   CHECK(a.events.resets_of(two) == 1);
+}
+
+TEST_CASE("a caller for whom there is no file descriptor is turned away, and nobody waits for one that never "
+          "comes") {
+  test_node a{1}, b{2};
+  REQUIRE_FALSE(a.transport->start());
+  REQUIRE_FALSE(b.transport->start());
+  introduce(a, b);
+  REQUIRE(both_up(a, b));
+  rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+  const rlimit few{std::min<rlim_t>(before.rlim_cur, 256), before.rlim_max};
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &few) == 0);
+  std::vector<int> hoard;
+  const bool turned_away = is_hung_up_on(a.transport->port(), "", [&] {
+    for (int fd = ::dup(0); fd >= 0; fd = ::dup(0))
+      hoard.push_back(fd);
+  });
+  for (const int fd : hoard)
+    ::close(fd);
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+  CHECK(turned_away);
+  CHECK(a.transport->send(two, lane::raft, "still here"));
+  CHECK(eventually([&] { return b.events.count(one, lane::raft) == 1; }));
 }
 
 TEST_CASE("a node with a valid certificate cannot pass for another node") {

@@ -55,6 +55,23 @@ TEST_CASE("every part of a node can run with each setting at either of its bound
   CHECK(tried > 40);
 }
 
+TEST_CASE("clients get no more file descriptors than leave enough for links, files and the admin port") {
+  auto c = whole();
+  c.connections_max = 15'000;
+  c.kj_threads = 2;
+  CHECK(!fit_connections(c, 40'000));
+  CHECK(c.connections_max == 15'000);
+  const auto said = fit_connections(c, 20'000);
+  REQUIRE(said);
+  for (const auto* words : {"20000", "15000", "limits.connections", "ulimit -n", "LimitNOFILE="})
+    CHECK_MESSAGE(said->find(words) != std::string::npos, *said);
+  CHECK(c.connections_max * 2 + 256 <= 20'000);
+  CHECK(c.connections_max * 2 + 512 > 20'000);
+  CHECK(!fit_connections(c, 20'000)); // it fits now
+  CHECK(fit_connections(c, 200));     // fewer than the node itself needs: half of them
+  CHECK(c.connections_max == 50);
+}
+
 TEST_CASE("a setting that a part cannot run with is refused with its name") {
   auto c = whole();
   c.call_timeout = std::chrono::hours{1}; // out of bounds, so that only `validate` would have seen it

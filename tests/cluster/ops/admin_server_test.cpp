@@ -6,12 +6,14 @@
 #include <curl/curl.h>
 #include <doctest/doctest.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cstdlib>
 #include <filesystem>
+#include <functional>
 #include <thread>
 #include <vector>
 
@@ -36,13 +38,16 @@ struct fake_node final : admin_source {
 /// A client that can be as slow and as rude as it likes.
 class peer {
 public:
-  explicit peer(std::uint16_t port) : fd_{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)} {
+  explicit peer(
+      std::uint16_t port, const std::function<void()>& before_connecting = [] {})
+      : fd_{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)} {
     const int small = 4096; // what a slow reader has not taken must stay at the server's
     ::setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
     sockaddr_in to{};
     to.sin_family = AF_INET;
     to.sin_port = htons(port);
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    before_connecting();
     REQUIRE(::connect(fd_, reinterpret_cast<sockaddr*>(&to), sizeof to) == 0);
   }
   ~peer() { ::close(fd_); }
@@ -186,6 +191,29 @@ TEST_CASE_FIXTURE(fixture, "connections above the bound are closed, and there is
     CHECK(fourth.hear() == "");
     CHECK(a.ask("GET /healthz").starts_with("HTTP/1.1 200 "));
   }
+  CHECK(comes_alive());
+}
+
+TEST_CASE_FIXTURE(fixture,
+                  "a server that was asked while no descriptor was left answers once there are some") {
+  start();
+  rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+  const rlimit few{std::min<rlim_t>(before.rlim_cur, 256), before.rlim_max};
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &few) == 0);
+  {
+    std::vector<int> hoard;
+    peer asks{server->port(), [&] {
+                for (int fd = ::dup(0); fd >= 0; fd = ::dup(0))
+                  hoard.push_back(fd);
+              }};
+    asks.say("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    CHECK(has(asks.hear(300ms), "(open)")); // it waits in the backlog
+    for (const int fd : hoard)
+      ::close(fd);
+    CHECK(asks.hear().starts_with("HTTP/1.1 200 "));
+  }
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
   CHECK(comes_alive());
 }
 
