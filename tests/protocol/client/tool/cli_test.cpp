@@ -74,10 +74,15 @@ struct node {
     done = true;
     thread.join();
   }
+  /// What a shell runs.
+  std::string command(const std::string& who, const std::string& rest,
+                      const std::string& ca = "client-ca.pem") const {
+    return std::string{"NO_COLOR=1 "} + PARLEY_TOOL + " --profile " + dir + "/" + who +
+           " --seeds 127.0.0.1:" + std::to_string(port) + " --ca " + dir + "/certs/" + ca + " " + rest;
+  }
   output parley(const std::string& who, const std::string& rest, const std::string& before = "",
-                const std::string& ca = "client-ca.pem") {
-    return run(before + " NO_COLOR=1 " + PARLEY_TOOL + " --profile " + dir + "/" + who +
-               " --seeds 127.0.0.1:" + std::to_string(port) + " --ca " + dir + "/certs/" + ca + " " + rest);
+                const std::string& ca = "client-ca.pem") const {
+    return run(before + " " + command(who, rest, ca));
   }
 };
 
@@ -173,17 +178,21 @@ TEST_CASE("two people register, write, read and see each tick") {
   CHECK(o.status == 0);
   CHECK(count(o.text, "\"event\":\"sent\"") == 2);
 
+  o = n.parley("alice", "send --to +4922222222 '[hello,world]' sync");
+  CHECK(o.status == 0);
+
   o = n.parley("bob", "sync --json --read");
   CAPTURE(o.text);
   CHECK(o.status == 0);
   CHECK(o.text.find("\"body\":\"are you there?\"") != std::string::npos);
-  CHECK(count(o.text, "\"event\":\"message\"") == 3);
+  CHECK(o.text.find("\"body\":\"[hello,world] sync\"") != std::string::npos);
+  CHECK(count(o.text, "\"event\":\"message\"") == 4);
   o = n.parley("bob", "sync");
   CHECK(o.text == "Nothing new.\n");
   o = n.parley("bob", "sync --conversation +4911111111 --after 1");
-  CHECK(count(o.text, "\n") == 2);
+  CHECK(count(o.text, "\n") == 3);
   o = n.parley("alice", "--json conversations");
-  CHECK(o.text.find("\"last\":3") != std::string::npos);
+  CHECK(o.text.find("\"last\":4") != std::string::npos);
 
   SUBCASE("they talk in a chat") {
     // Bob answers when he has been shown her last word; Alice's chat ends once all she wrote was read.
