@@ -43,6 +43,9 @@ public:
   virtual void on_delivered(conversation_id, user_id /*who*/, seq_no /*upto*/) {}
   virtual void on_read(conversation_id, user_id /*who*/, seq_no /*upto*/) {}
   virtual void on_opened(const conversation_info&) {}
+  /// Asked before the device acknowledges what it has applied. A program that could not pass on what it was
+  /// told answers no: then nothing is acknowledged before the device lives again.
+  virtual bool may_acknowledge() { return true; }
   /// The messages in (after, upto] exist according to the cluster, but could not be fetched.
   virtual void on_gap(conversation_id, seq_no /*after*/, seq_no /*upto*/) {}
 };

@@ -236,7 +236,7 @@ void receiver::acknowledge(std::size_t messages) {
 
 void receiver::send_ack() {
   auto* link = host_.link();
-  if (!link)
+  if (!link || !observer_.may_acknowledge())
     return;
   auto upto = acks_.begin(now(timer_));
   if (!upto)
@@ -260,7 +260,7 @@ void receiver::send_ack() {
 
 kj::Promise<void> receiver::acknowledge_all() {
   auto* link = host_.link();
-  if (!link || host_.halted() || acks_.idle())
+  if (!link || host_.halted() || acks_.idle() || !observer_.may_acknowledge())
     return kj::READY_NOW;
   auto upto = acks_.applied();
   auto call = link->session().ackDeliveredRequest(request_size(upto.size()));

@@ -1,6 +1,7 @@
 #include "protocol/client/store/memory_store.hpp"
 
 #include <algorithm>
+#include <tuple>
 
 namespace parley::client {
 
@@ -80,6 +81,21 @@ std::vector<conversation_info> memory_store::conversations() {
   for (const auto& [id, c] : conversations_)
     out.push_back(c);
   return out;
+}
+
+std::vector<message> memory_store::unshown(std::size_t limit) {
+  std::vector<message> out;
+  for (const auto& [c, messages] : history_)
+    for (auto i = messages.upper_bound(shown_[c]); i != messages.end(); ++i)
+      if (!who_ || i->second.client_id.device != who_->device)
+        out.push_back(i->second);
+  std::ranges::sort(out, {}, [](const message& m) { return std::tuple{m.at, m.conversation, m.seq}; });
+  out.resize(std::min(out.size(), limit));
+  return out;
+}
+
+void memory_store::shown(conversation_id c, seq_no upto) {
+  shown_[c] = std::max(shown_[c], upto);
 }
 
 void memory_store::read(conversation_id c, seq_no upto) {

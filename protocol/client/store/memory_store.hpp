@@ -30,6 +30,8 @@ public:
   applied_state applied() override;
   std::vector<message> history(conversation_id c, seq_no after, std::size_t limit) override;
   std::vector<conversation_info> conversations() override;
+  std::vector<message> unshown(std::size_t limit) override;
+  void shown(conversation_id c, seq_no upto) override;
   void read(conversation_id c, seq_no upto) override;
   void read_known(conversation_id c, seq_no upto) override;
   std::vector<unread> reads_owed() override;
@@ -55,6 +57,7 @@ private:
   std::unordered_map<conversation_id, std::map<user_id, watermark>> marks_;
   std::map<conversation_id, conversation_info> conversations_;
   std::map<conversation_id, reading> reads_;
+  std::unordered_map<conversation_id, seq_no> shown_;
   place place_;
   std::string token_;
 };

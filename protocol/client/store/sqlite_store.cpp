@@ -51,7 +51,27 @@ DELETE FROM settings WHERE name = 'identity' AND length(value) > 127 AND substr(
 UPDATE settings SET value = CAST(x'01' || char(length(value)) || value AS BLOB) WHERE name = 'identity';
 UPDATE conversations SET members =
   CAST(x'01' || char(length(members) + 4) || char(length(members) / 8) || x'000000' || members AS BLOB);
+)",
+                           R"(
+CREATE TABLE IF NOT EXISTS shown (
+  hi INTEGER NOT NULL, lo INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (hi, lo)) WITHOUT ROWID;
+INSERT OR IGNORE INTO shown SELECT hi, lo, seq FROM positions;
 )"};
+
+/// The columns of `history` in the order of `read_message`.
+message read_message(database::statement& s) {
+  message m;
+  m.conversation = s.conversation();
+  m.seq = seq_no{s.integer()};
+  m.id.hi = s.integer();
+  m.id.lo = s.integer();
+  m.sender = user_id{s.integer()};
+  m.client_id.device = device_id{s.integer()};
+  m.client_id.counter = s.integer();
+  m.at = static_cast<unix_ms>(s.integer());
+  m.body = s.bytes();
+  return m;
+}
 
 } // namespace
 
@@ -277,23 +297,35 @@ client_store::applied_state sqlite_store::applied() {
 
 std::vector<message> sqlite_store::history(conversation_id c, seq_no after, std::size_t limit) {
   std::vector<message> out;
-  auto s = db_.prepare("SELECT seq, id_hi, id_lo, sender, device, counter, at, body FROM history "
+  auto s = db_.prepare("SELECT hi, lo, seq, id_hi, id_lo, sender, device, counter, at, body FROM history "
                        "WHERE hi = ? AND lo = ? AND seq > ? ORDER BY seq LIMIT ?");
   s.bind(c).bind(after).bind(static_cast<std::int64_t>(limit));
-  while (s.step()) {
-    message m;
-    m.conversation = c;
-    m.seq = seq_no{s.integer()};
-    m.id.hi = s.integer();
-    m.id.lo = s.integer();
-    m.sender = user_id{s.integer()};
-    m.client_id.device = device_id{s.integer()};
-    m.client_id.counter = s.integer();
-    m.at = static_cast<unix_ms>(s.integer());
-    m.body = s.bytes();
-    out.push_back(std::move(m));
-  }
+  while (s.step())
+    out.push_back(read_message(s));
   return out;
+}
+
+std::vector<message> sqlite_store::unshown(std::size_t limit) {
+  std::vector<message> out;
+  const auto me = who();
+  // CROSS JOIN: one look into the history per conversation, not one through all of it.
+  auto s =
+      db_.prepare("SELECT h.hi, h.lo, h.seq, h.id_hi, h.id_lo, h.sender, h.device, h.counter, h.at, h.body "
+                  "FROM positions p LEFT JOIN shown s ON s.hi = p.hi AND s.lo = p.lo CROSS JOIN history h "
+                  "WHERE h.hi = p.hi AND h.lo = p.lo AND h.seq > coalesce(s.seq, 0) AND h.device != ? "
+                  "ORDER BY h.at, h.hi, h.lo, h.seq LIMIT ?");
+  s.bind(number(me ? me->device : device_id{})).bind(static_cast<std::int64_t>(limit));
+  while (s.step())
+    out.push_back(read_message(s));
+  return out;
+}
+
+void sqlite_store::shown(conversation_id c, seq_no upto) {
+  db_.prepare("INSERT INTO shown VALUES (?, ?, ?) "
+              "ON CONFLICT(hi, lo) DO UPDATE SET seq = max(seq, excluded.seq)")
+      .bind(c)
+      .bind(upto)
+      .step();
 }
 
 std::vector<conversation_info> sqlite_store::conversations() {

@@ -51,6 +51,8 @@ public:
   applied_state applied() override;
   std::vector<message> history(conversation_id c, seq_no after, std::size_t limit) override;
   std::vector<conversation_info> conversations() override;
+  std::vector<message> unshown(std::size_t limit) override;
+  void shown(conversation_id c, seq_no upto) override;
   void read(conversation_id c, seq_no upto) override;
   void read_known(conversation_id c, seq_no upto) override;
   std::vector<unread> reads_owed() override;

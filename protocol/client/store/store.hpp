@@ -73,6 +73,10 @@ public:
   // --- what people look at ---------------------------------------------------------------------------------
   virtual std::vector<message> history(conversation_id c, seq_no after, std::size_t limit) = 0;
   virtual std::vector<conversation_info> conversations() = 0;
+  /// The oldest messages of other devices that no program has shown yet, by time; at most `limit`.
+  virtual std::vector<message> unshown(std::size_t limit) = 0;
+  /// A program has shown the conversation up to `upto`.
+  virtual void shown(conversation_id c, seq_no upto) = 0;
   /// A person has read the conversation up to `upto`, and the cluster does not know it yet.
   virtual void read(conversation_id c, seq_no upto) = 0;
   virtual void read_known(conversation_id c, seq_no upto) = 0;

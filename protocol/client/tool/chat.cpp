@@ -25,7 +25,8 @@ public:
       : options_{o}, shared_{shared}, owned_{std::make_unique<client::blocking_device>(
                                           shared.directory(), shared.ca_file(), settings(shared), *this,
                                           shared.key_file)},
-        device_{*owned_}, input_{device_.io().unixEventPort}, screen_{input_.is_terminal() &&
+        device_{*owned_}, input_{device_.io().unixEventPort}, screen_{shared.out,
+                                                                      input_.is_terminal() &&
                                                                           ::isatty(STDOUT_FILENO) != 0,
                                                                       shared.json,
                                                                       [this] { return input_.typed(); }} {
@@ -70,8 +71,7 @@ private:
       else
         screen_.theirs(m, options_.with);
       shown_ = std::max(shown_, m.seq);
-      if (m.sender != own.user)
-        device_.it().ack_read(talk_, m.seq);
+      has_shown(m);
     }
     for (const auto& o : device_.store().waiting())
       if (o.conversation == talk_)
@@ -103,10 +103,10 @@ private:
     });
   }
 
-  /// Resolves when the device will never be online again.
+  /// Resolves when the device will never be online again, or when nobody can read what is shown.
   kj::Promise<void> over() {
     return device_.timer().afterDelay(100 * kj::MILLISECONDS).then([this]() -> kj::Promise<void> {
-      return device_.it().state().final() ? kj::Promise<void>{kj::READY_NOW} : over();
+      return device_.it().state().final() || shared_.out.failed() ? kj::Promise<void>{kj::READY_NOW} : over();
     });
   }
 
@@ -116,10 +116,10 @@ private:
                                                        : tick::sent;
     const auto end = device_.timer().now() + options_.seconds * kj::SECONDS;
     const auto& state = device_.it().state();
-    while (!state.final() && (screen_.lowest() < wanted || device_.it().unsettled() > 0) &&
-           device_.timer().now() < end)
+    while (!state.final() && !shared_.out.failed() &&
+           (screen_.lowest() < wanted || device_.it().unsettled() > 0) && device_.timer().now() < end)
       device_.timer().afterDelay(5 * kj::MILLISECONDS).wait(device_.io().waitScope);
-    const bool reached = screen_.lowest() >= wanted;
+    const bool reached = screen_.lowest() >= wanted || shared_.out.failed();
     screen_.end();
     if (state.final())
       stop_with({state.why, state.sentence, {}});
@@ -136,14 +136,25 @@ private:
   void show(const client::message& m) {
     if (m.conversation != talk_ || m.seq <= shown_)
       return;
+    if (shared_.out.failed())
+      return; // it stays unread, and `sync` shows it
     shown_ = m.seq;
     if (m.sender == device_.it().who().user) // typed on another of this user's devices
       screen_.own(0, m.seq, m.body, tick::sent);
     else
       screen_.theirs(m, options_.with);
-    device_.it().ack_read(talk_, m.seq);
+    has_shown(m);
   }
 
+  void has_shown(const client::message& m) {
+    if (shared_.out.failed())
+      return;
+    if (m.sender != device_.it().who().user)
+      device_.it().ack_read(talk_, m.seq);
+    device_.store().shown(talk_, m.seq);
+  }
+
+  bool may_acknowledge() override { return !shared_.out.failed(); }
   void on_message(const client::message& m) override {
     if (open_)
       show(m);

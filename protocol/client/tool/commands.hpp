@@ -2,6 +2,7 @@
 // `parley`, one command a file. A command declares its options as a table and knows nothing of how a command
 // line is parsed: `main` alone does.
 #include "protocol/client/client.hpp"
+#include "protocol/client/tool/output.hpp"
 
 #include <filesystem>
 #include <functional>
@@ -64,6 +65,7 @@ struct context {
   std::string ca;                  ///< empty: the profile's
   std::string key_file;            ///< empty: `key` in the profile
   bool json = false;
+  standard_output out; ///< of all commands; `main` ends with `local` if a write failed
 
   std::filesystem::path directory() const;
   client::config settings() const;

@@ -4,7 +4,6 @@
 
 #include <fmt/format.h>
 
-#include <iostream>
 #include <memory>
 
 namespace parley::tool {
@@ -32,12 +31,12 @@ void run(context& shared, std::chrono::seconds limit) {
             .put("conversation", client::text(c.conversation))
             .raw("members", "[" + members + "]")
             .put("last", number(c.last))
-            .print();
+            .print(shared.out);
         continue;
       }
       std::erase(members, '"');
-      std::cout << fmt::format("{}  {:>6} messages  {}\n", client::text(c.conversation), number(c.last),
-                               members);
+      shared.out.line(
+          fmt::format("{}  {:>6} messages  {}", client::text(c.conversation), number(c.last), members));
     }
     more = page->more && !page->items.empty();
   }

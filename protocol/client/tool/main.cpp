@@ -47,7 +47,7 @@ int main(int argc, char** argv) {
     switch (asked.it) {
     case request::what::run:
       asked.chosen->run();
-      return static_cast<int>(status::done);
+      break;
     case request::what::help:
       text = asked.chosen ? help(*asked.chosen, options, help_width())
                           : help(commands, options, programs_help(), help_width());
@@ -58,7 +58,9 @@ int main(int argc, char** argv) {
         text += "\n\n" + help(c, options, help_width());
       break;
     }
-    std::fputs(text.c_str(), stdout);
+    shared.out.put(text);
+    if (shared.out.failed())
+      throw stop{status::local, shared.out.why()};
     return static_cast<int>(status::done);
   } catch (const misused& e) {
     return complain(e);

@@ -1,10 +1,14 @@
 #include "protocol/client/tool/output.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <ctime>
 
 namespace parley::tool {
@@ -94,6 +98,36 @@ void json_line::print() const {
   const auto line = text() + "\n";
   std::fwrite(line.data(), 1, line.size(), stdout);
   std::fflush(stdout);
+}
+
+standard_output::standard_output() {
+  if (::fcntl(STDOUT_FILENO, F_GETFL) == -1)
+    error_ = errno;
+}
+
+void standard_output::put(std::string_view text) {
+  while (!text.empty() && error_ == 0) {
+    const auto n = ::write(STDOUT_FILENO, text.data(), text.size());
+    if (n >= 0) {
+      text.remove_prefix(static_cast<std::size_t>(n));
+    } else if (errno == EAGAIN) { // another program has made the terminal non-blocking
+      pollfd p{STDOUT_FILENO, POLLOUT, 0};
+      ::poll(&p, 1, -1);
+    } else if (errno != EINTR) {
+      error_ = errno;
+    }
+  }
+}
+
+void standard_output::line(std::string_view text) {
+  put(std::string{text} + "\n");
+}
+
+std::string standard_output::why() const {
+  return fmt::format("Standard output cannot be written to: {}.", error_ == EPIPE
+                                                                      ? "nobody reads the pipe any more"
+                                                                  : error_ == EBADF ? "it is closed"
+                                                                                    : std::strerror(error_));
 }
 
 palette palette::for_stdout() {

@@ -12,6 +12,24 @@ bool is_utf8(std::string_view bytes);
 /// The text without control characters, which could move a terminal's cursor.
 std::string printable(std::string_view body);
 
+/// Standard output. The first write that fails, to a full disk or a pipe that nobody reads, is remembered, and
+/// nothing is written after it: what is there has no hole.
+///
+/// Thread: one.
+class standard_output {
+public:
+  standard_output();
+  /// Writes at once, all of it; waits while a pipe is full.
+  void put(std::string_view text);
+  void line(std::string_view text);
+  bool failed() const { return error_ != 0; }
+  /// What failed, as a sentence for a person.
+  std::string why() const;
+
+private:
+  int error_ = 0;
+};
+
 /// One JSON object on one line.
 class json_line {
 public:
@@ -32,6 +50,7 @@ public:
   json_line& body(std::string_view key, std::string_view bytes);
   std::string text() const { return out_ + "}"; }
   void print() const; ///< with a newline, flushed
+  void print(standard_output& to) const { to.line(text()); }
 
 private:
   std::string out_ = "{";

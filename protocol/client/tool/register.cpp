@@ -86,10 +86,10 @@ void run(const options& o, context& shared) {
             .put("event", "code-sent")
             .put("phone", o.phone)
             .put("expires_in_s", asked->count())
-            .print();
+            .print(shared.out);
       else
-        std::cout << fmt::format("A code was sent to {}. Run now: parley register --phone {} --code CODE\n",
-                                 o.phone, o.phone);
+        shared.out.line(fmt::format("A code was sent to {}. Run now: parley register --phone {} --code CODE",
+                                    o.phone, o.phone));
       shared.remember();
       return;
     }
@@ -119,9 +119,9 @@ void run(const options& o, context& shared) {
         .id("user", number(who->user))
         .id("device", number(who->device))
         .put("profile", shared.directory().string())
-        .print();
+        .print(shared.out);
   else
-    std::cout << fmt::format("{} is registered; profile {}.\n", o.phone, shared.directory().string());
+    shared.out.line(fmt::format("{} is registered; profile {}.", o.phone, shared.directory().string()));
 }
 
 } // namespace

@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
 
 namespace parley::tool {
 namespace {
@@ -21,11 +20,6 @@ winsize window() {
 std::size_t columns(std::string_view s) {
   return static_cast<std::size_t>(std::count_if(
       s.begin(), s.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
-}
-
-void put(const std::string& s) {
-  std::fwrite(s.data(), 1, s.size(), stdout);
-  std::fflush(stdout);
 }
 
 std::string_view word(tick t) {
@@ -44,8 +38,9 @@ std::string_view word(tick t) {
 
 } // namespace
 
-screen::screen(bool in_place, bool json, std::function<std::string()> typed)
-    : in_place_{in_place && !json}, json_{json}, typed_{std::move(typed)}, colours_{palette::for_stdout()} {}
+screen::screen(standard_output& out, bool in_place, bool json, std::function<std::string()> typed)
+    : out_{out}, in_place_{in_place && !json}, json_{json}, typed_{std::move(typed)},
+      colours_{palette::for_stdout()} {}
 
 std::string screen::mark(tick t) const {
   switch (t) {
@@ -71,22 +66,22 @@ void screen::prompt() {
     text.erase(0, 1);
   while (!text.empty() && (static_cast<unsigned char>(text.front()) & 0xc0) == 0x80)
     text.erase(0, 1);
-  put("\r\x1b[K" + fmt::format("{}>{} ", colours_.bold, colours_.reset) + text);
+  out_.put("\r\x1b[K" + fmt::format("{}>{} ", colours_.bold, colours_.reset) + text);
 }
 
 void screen::line(const std::string& text, std::size_t width) {
   if (!in_place_) {
-    put(text + "\n");
+    out_.put(text + "\n");
     return;
   }
-  put("\r\x1b[K" + text + "\r\n");
+  out_.put("\r\x1b[K" + text + "\r\n");
   rows_ += std::max<std::size_t>(1, (width + window().ws_col - 1) / window().ws_col);
   prompt();
 }
 
 void screen::note(const std::string& text) {
   if (json_) {
-    json_line{}.put("event", "note").put("text", text).print();
+    json_line{}.put("event", "note").put("text", text).print(out_);
     return;
   }
   line(fmt::format("{}— {}{}", colours_.dim, text, colours_.reset), columns(text) + 2);
@@ -101,7 +96,7 @@ void screen::theirs(const client::message& m, const std::string& who) {
         .id("sender", number(m.sender))
         .put("server_time_ms", static_cast<std::int64_t>(m.at))
         .body("body", m.body)
-        .print();
+        .print(out_);
     return;
   }
   const auto head = fmt::format("{} {}: ", clock_text(m.at), who);
@@ -119,7 +114,7 @@ void screen::own(std::uint64_t counter, seq_no seq, const std::string& body, tic
     own_.pop_front();
   own_.push_back(l);
   if (json_) {
-    json_line{}.put("event", "kept").put("counter", counter).put("seq", number(seq)).print();
+    json_line{}.put("event", "kept").put("counter", counter).put("seq", number(seq)).print(out_);
     return;
   }
   const auto text = printable(body);
@@ -135,7 +130,7 @@ void screen::change(own_line& l, tick t) {
     if (l.counter == 0)
       return; // from the history: nobody waits for it
     if (json_)
-      json_line{}.put("event", word(t)).put("counter", l.counter).put("seq", number(l.seq)).print();
+      json_line{}.put("event", word(t)).put("counter", l.counter).put("seq", number(l.seq)).print(out_);
     else
       line(fmt::format("{} {:<9} {}", mark(t), word(t), number(l.seq)), 0);
     return;
@@ -148,7 +143,7 @@ void screen::redraw(const own_line& l) {
   const auto up = rows_ - l.row;
   if (up + 1 >= window().ws_row)
     return; // scrolled away
-  put(fmt::format("\x1b[{0}A\r{1}\x1b[{0}B", up, mark(l.state)));
+  out_.put(fmt::format("\x1b[{0}A\r{1}\x1b[{0}B", up, mark(l.state)));
   prompt();
 }
 
@@ -167,7 +162,7 @@ void screen::sent(const client::sent& s) {
 void screen::failed(std::uint64_t counter, const std::string& why) {
   std::erase_if(own_, [&](const own_line& l) { return l.counter == counter; });
   if (json_)
-    json_line{}.put("event", "failed").put("counter", counter).put("text", why).print();
+    json_line{}.put("event", "failed").put("counter", counter).put("text", why).print(out_);
   else
     line(fmt::format("{}✗ {}{}", colours_.red, why, colours_.reset), columns(why) + 2);
 }
@@ -190,7 +185,7 @@ tick screen::lowest() const {
 
 void screen::end() {
   if (in_place_)
-    put("\r\x1b[K");
+    out_.put("\r\x1b[K");
 }
 
 } // namespace parley::tool

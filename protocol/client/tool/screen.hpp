@@ -19,7 +19,7 @@ enum class tick : std::uint8_t { waiting, sent, delivered, read };
 ///         they are.
 class screen {
 public:
-  screen(bool in_place, bool json, std::function<std::string()> typed);
+  screen(standard_output& out, bool in_place, bool json, std::function<std::string()> typed);
 
   void note(const std::string& text);
   void theirs(const client::message& m, const std::string& who);
@@ -46,6 +46,7 @@ private:
   void change(own_line& l, tick t);
   std::string mark(tick t) const;
 
+  standard_output& out_;
   bool in_place_;
   bool json_;
   std::function<std::string()> typed_;

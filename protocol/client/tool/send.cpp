@@ -22,7 +22,7 @@ struct options {
 /// Prints a tick as it is earned.
 class ticks final : public client::observer {
 public:
-  ticks(const context& shared, const palette& colours) : shared_{shared}, colours_{colours} {}
+  ticks(context& shared, const palette& colours) : shared_{shared}, colours_{colours} {}
 
   void on_sent(const client::sent& s) override {
     outstanding_.insert(s.seq);
@@ -37,7 +37,7 @@ public:
           .put("counter", s.counter)
           .put("server_time_ms", static_cast<std::int64_t>(s.at))
           .put("duplicate", s.duplicate)
-          .print();
+          .print(shared_.out);
     else
       say(fmt::format("{}✓{} sent       {}", colours_.dim, colours_.reset, number(s.seq)));
     raise();
@@ -84,16 +84,16 @@ private:
             .put("event", what)
             .put("conversation", client::text(talk_))
             .put("seq", number(upto))
-            .print();
+            .print(shared_.out);
       else
         say(fmt::format("{}✓✓{} {:<9} {}", colour, colours_.reset, what, number(upto)));
     }
     if (last_ != seq_no::none)
       std::erase_if(marks, [&](const mark& m) { return m.upto <= last_; });
   }
-  void say(const std::string& line) { std::cout << line << std::endl; }
+  void say(const std::string& line) { shared_.out.line(line); }
 
-  const context& shared_;
+  context& shared_;
   const palette& colours_;
   conversation_id talk_;
   user_id own_{};

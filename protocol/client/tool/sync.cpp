@@ -5,7 +5,6 @@
 
 #include <fmt/format.h>
 
-#include <iostream>
 #include <map>
 #include <memory>
 
@@ -19,10 +18,17 @@ struct options {
   int seconds = 30;
 };
 
+/// Shows what arrives, and what earlier commands have fetched and nobody has shown.
+///
+/// Holds:  a message counts as shown once it is written. If standard output fails, nothing more is
+///         acknowledged, and the next `sync` shows what is missing.
 class printer final : public client::observer {
 public:
-  explicit printer(const context& shared) : shared_{shared} {}
-  void on_message(const client::message& m) override {
+  explicit printer(context& shared) : shared_{shared} {}
+  /// `store` is the device's.
+  void watch(client::client_store& store) { store_ = &store; }
+
+  void show(const client::message& m) {
     if (shared_.json)
       json_line{}
           .put("event", "message")
@@ -32,16 +38,44 @@ public:
           .id("sender", number(m.sender))
           .put("server_time_ms", static_cast<std::int64_t>(m.at))
           .body("body", m.body)
-          .print();
+          .print(shared_.out);
     else
-      std::cout << fmt::format("{} {} {:>5} {}  {}\n", clock_text(m.at),
-                               client::text(m.conversation).substr(0, 8), number(m.seq), number(m.sender),
-                               printable(m.body));
-    last[m.conversation] = m.seq;
+      shared_.out.line(fmt::format("{} {} {:>5} {}  {}", clock_text(m.at),
+                                   client::text(m.conversation).substr(0, 8), number(m.seq), number(m.sender),
+                                   printable(m.body)));
+  }
+  /// Shows what is in the store and was not shown, oldest first.
+  void show_all() {
+    for (bool more = true; more && !shared_.out.failed();) {
+      const auto some = store_->unshown(some_max);
+      std::map<conversation_id, seq_no> upto;
+      for (const auto& m : some) {
+        show(m);
+        if (shared_.out.failed())
+          break;
+        upto[m.conversation] = m.seq;
+        ++messages;
+      }
+      for (const auto& [c, seq] : upto) {
+        store_->shown(c, seq);
+        last[c] = seq;
+      }
+      more = some.size() == some_max;
+    }
+    waiting_ = 0;
+  }
+  void on_message(const client::message&) override {
+    if (++waiting_ == some_max)
+      show_all();
+  }
+  bool may_acknowledge() override {
+    if (waiting_ > 0)
+      show_all();
+    return !shared_.out.failed();
   }
   void on_opened(const client::conversation_info& c) override {
     if (shared_.json)
-      json_line{}.put("event", "opened").put("conversation", client::text(c.conversation)).print();
+      json_line{}.put("event", "opened").put("conversation", client::text(c.conversation)).print(shared_.out);
   }
   void tick(const char* what, conversation_id c, user_id who, seq_no upto) {
     if (shared_.json)
@@ -50,16 +84,36 @@ public:
           .put("conversation", client::text(c))
           .id("user", number(who))
           .put("seq", number(upto))
-          .print();
+          .print(shared_.out);
   }
   void on_delivered(conversation_id c, user_id who, seq_no upto) override { tick("delivered", c, who, upto); }
   void on_read(conversation_id c, user_id who, seq_no upto) override { tick("read", c, who, upto); }
 
+  std::size_t messages = 0;               ///< that were shown
   std::map<conversation_id, seq_no> last; ///< shown of each conversation
 
 private:
-  const context& shared_;
+  static constexpr std::size_t some_max = 256;
+  context& shared_;
+  client::client_store* store_ = nullptr;
+  std::size_t waiting_ = 0; ///< messages that are stored and not shown
 };
+
+void show_again(const options& o, client::blocking_device& device, printer& shown, context& shared,
+                std::chrono::milliseconds limit) {
+  const auto talk = find_talk(device, o.conversation, limit);
+  auto after = seq_no{o.after};
+  for (bool more = true; more && !shared.out.failed();) {
+    const auto page = device.wait(device.it().sync_conversation(talk, after));
+    if (!page)
+      stop_with(page.error());
+    for (const auto& m : page->messages) {
+      shown.show(m);
+      after = m.seq;
+    }
+    more = page->more && !page->messages.empty();
+  }
+}
 
 void run(const options& o, context& shared) {
   printer shown{shared};
@@ -67,28 +121,25 @@ void run(const options& o, context& shared) {
   settings.how = client::intake::pull;
   settings.ask_timeout = std::chrono::seconds{o.seconds};
   client::blocking_device device{shared.directory(), shared.ca_file(), settings, shown, shared.key_file};
+  shown.watch(device.store());
+  if (o.conversation.empty())
+    shown.show_all(); // what was kept and could not be written, or was fetched by another command
   connect(device, settings.ask_timeout);
   if (!o.conversation.empty()) {
-    const auto talk = find_talk(device, o.conversation, settings.ask_timeout);
-    auto after = seq_no{o.after};
-    for (bool more = true; more;) {
-      const auto page = device.wait(device.it().sync_conversation(talk, after));
-      if (!page)
-        stop_with(page.error());
-      for (const auto& m : page->messages) {
-        shown.on_message(m);
-        after = m.seq;
-      }
-      more = page->more && !page->messages.empty();
-    }
+    show_again(o, device, shown, shared, settings.ask_timeout);
   } else {
     const auto fresh = device.wait(device.it().sync_inbox());
+    shown.show_all();
     if (!fresh)
       stop_with(fresh.error());
     if (shared.json)
-      json_line{}.put("event", "caught-up").put("messages", *fresh).print();
+      json_line{}.put("event", "caught-up").put("messages", shown.messages).print(shared.out);
     else
-      std::cout << (*fresh == 0 ? "Nothing new.\n" : fmt::format("{} new.\n", *fresh));
+      shared.out.line(shown.messages == 0 ? "Nothing new." : fmt::format("{} new.", shown.messages));
+    if (shared.out.failed())
+      throw stop{status::local,
+                 shared.out.why() +
+                     " What was not written is shown by the next `parley sync` of this profile."};
     if (o.read)
       for (const auto& [c, seq] : shown.last)
         device.it().ack_read(c, seq);
@@ -107,8 +158,10 @@ command sync_command(context& shared) {
       .name = "sync",
       .summary = "Fetch and show what is new, or show a conversation again",
       .details =
-          "What is fetched is kept in the profile before it is acknowledged, so it is shown once. With "
-          "--conversation nothing is kept or acknowledged.\n\nExample:\n  parley sync --profile bob --json\n",
+          "What is fetched is kept in the profile before it is acknowledged, so it is shown once. What could "
+          "not be written, to a full disk for example, is shown by the next `parley sync`. With "
+          "--conversation "
+          "nothing is kept or acknowledged.\n\nExample:\n  parley sync --profile bob --json\n",
       .options =
           {{.name = "--conversation",
             .unit = "WHICH",

@@ -143,7 +143,7 @@ struct node {
 
 class watch {
 public:
-  watch(const options& o, const context& shared) : options_{o}, json_{shared.json} {
+  watch(const options& o, context& shared) : options_{o}, json_{shared.json}, out_{shared.out} {
     auto addresses = client::parse_seeds(o.admin);
     if (!addresses)
       throw stop{status::usage, addresses.error().sentence};
@@ -159,7 +159,7 @@ public:
   void run() {
     for (auto& n : nodes_) // rates need a first look to compare with
       n.before = fetch(n.address, options_);
-    for (unsigned round = 1; options_.times == 0 || round <= options_.times; ++round) {
+    for (unsigned round = 1; (options_.times == 0 || round <= options_.times) && !out_.failed(); ++round) {
       std::this_thread::sleep_for(
           std::chrono::duration<double>{round == 1 ? std::min(1.0, options_.every) : options_.every});
       if (show() == 0 && round == options_.times)
@@ -200,7 +200,7 @@ private:
       n.before = std::move(now);
       lines.push_back(std::move(line));
       if (json_)
-        json.print();
+        json.print(out_);
     }
     if (nodes_.size() > 1) {
       auto line = fmt::format("{}{:<{}}", colours_.bold, "all", address_width_ + state_width);
@@ -228,13 +228,13 @@ private:
       out += fmt::format("\x1b[K\n{}waiting: rows for clients · out50, out99: ms from commit to socket · "
                          "batch99: ms of a commit, its sync included · Ctrl-C ends{}\x1b[K\n\x1b[J",
                          colours_.dim, colours_.reset);
-    std::fwrite(out.data(), 1, out.size(), stdout);
-    std::fflush(stdout);
+    out_.put(out);
   }
 
   const options& options_;
   bool json_;
   bool terminal_ = ::isatty(STDOUT_FILENO) != 0;
+  standard_output& out_;
   palette colours_ = palette::for_stdout();
   std::size_t address_width_ = 6; ///< of the longest, and a gap
   std::vector<node> nodes_;

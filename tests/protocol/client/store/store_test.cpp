@@ -229,7 +229,7 @@ TEST_CASE("a profile that was written before profiles had versions, or with the 
     }
     {
       database db{s.path() / "parley.db", key};
-      CHECK(db.version() == 2);
+      CHECK(db.version() == 3);
       write_raw(db, raw_identity, old_identity.bytes());
       write_raw(db, raw_members, old_members.bytes());
       db.set_version(version);
@@ -242,7 +242,7 @@ TEST_CASE("a profile that was written before profiles had versions, or with the 
     CHECK(store.who()->phone == who.phone);
     REQUIRE(store.conversations().size() == 1);
     CHECK(store.conversations().front().members == members);
-    CHECK(database{s.path() / "parley.db", key}.version() == 2);
+    CHECK(database{s.path() / "parley.db", key}.version() == 3);
   }
 }
 
@@ -494,3 +494,50 @@ TEST_CASE_TEMPLATE_DEFINE("what both stores promise", Store, both) {
   }
 }
 TEST_CASE_TEMPLATE_INVOKE(both, memory_store, sqlite_store);
+
+TEST_CASE(
+    "what other devices wrote is unshown until a program has shown it; an older profile was shown all") {
+  scratch_directory s;
+  const conversation_id other{1, 1};
+  const auto run = [&](client_store& store) {
+    store.set_identity(somebody());
+    auto mine = placed(1, 1, "mine"), theirs = placed(2, 1, "theirs"), third = placed(3, 2, "third"),
+         elsewhere = placed(1, 9, "elsewhere");
+    mine.client_id.device = somebody().device;
+    elsewhere.conversation = other;
+    elsewhere.at = unix_ms{1};
+    applied_batch batch;
+    batch.messages = {&mine, &theirs, &third, &elsewhere};
+    batch.positions = {{talk, seq_no{3}}, {other, seq_no{1}}};
+    store.apply(batch);
+
+    auto unshown = store.unshown(10);
+    REQUIRE(unshown.size() == 3);
+    CHECK(unshown[0].body == "elsewhere"); // the oldest first
+    CHECK(unshown[1].body == "theirs");
+    CHECK(store.unshown(1).size() == 1);
+    store.shown(talk, seq_no{2});
+    store.shown(talk, seq_no{1}); // rises only
+    store.shown(other, seq_no{1});
+    unshown = store.unshown(10);
+    REQUIRE(unshown.size() == 1);
+    CHECK(unshown[0].body == "third");
+  };
+  SUBCASE("in memory") {
+    memory_store store{{100}};
+    run(store);
+  }
+  SUBCASE("on disk") {
+    const auto key = some_key();
+    {
+      sqlite_store store{s.path(), key};
+      run(store);
+    }
+    {
+      database db{s.path() / "parley.db", key};
+      db.run("DROP TABLE shown");
+      db.set_version(2);
+    }
+    CHECK(sqlite_store{s.path(), key}.unshown(10).empty());
+  }
+}

@@ -48,6 +48,7 @@ struct node {
   std::thread thread;
   std::atomic<std::uint16_t> port{0};
   std::atomic<bool> done{false};
+  std::atomic<std::size_t> acks{0}; ///< acknowledgements of deliveries
 
   node() {
     REQUIRE(run(std::string{PARLEY_SOURCE_DIR} + "/scripts/make_certs.sh " + dir + "/certs 1").status == 0);
@@ -64,8 +65,10 @@ struct node {
           {dir + "/certs/node-1/client.pem", dir + "/certs/node-1/client.key"});
       if (tls)
         port = cluster.listen(io.unixEventPort, *tls);
-      while (!done)
+      while (!done) {
         io.provider->getTimer().afterDelay(5 * kj::MILLISECONDS).wait(io.waitScope);
+        acks = cluster.acks.size();
+      }
     }};
     while (port == 0)
       std::this_thread::yield();
@@ -73,6 +76,11 @@ struct node {
   ~node() {
     done = true;
     thread.join();
+  }
+  void enter(const std::string& who, const std::string& phone) {
+    const auto o = parley(who, "register --phone " + phone + " --code -", "echo 123456 |");
+    CAPTURE(o.text);
+    REQUIRE(o.status == 0);
   }
   /// What a shell runs.
   std::string command(const std::string& who, const std::string& rest,
@@ -221,4 +229,55 @@ TEST_CASE("two people register, write, read and see each tick") {
     CHECK(o.status == 4);
     CHECK(o.text.find("in use") != std::string::npos);
   }
+}
+
+TEST_CASE("what sync cannot write is not acknowledged, and the next sync shows it once") {
+  node n;
+  n.enter("alice", "+4911111111");
+  n.enter("bob", "+4922222222");
+  REQUIRE(n.parley("alice", "send --to +4922222222 -", "printf 'one\\ntwo\\n' |").status == 0);
+  std::string where;
+  SUBCASE("to a full disk") { where = ">/dev/full"; }
+  SUBCASE("to a pipe that nobody reads") { where = "| true"; }
+  SUBCASE("to a closed descriptor") { where = ">&-"; }
+  for (const std::string json : {"", "--json "}) {
+    const auto o = run("{ (" + n.command("bob", "sync " + json) + " 2>" + n.dir + "/err; echo $? >" + n.dir +
+                       "/status) " + where + "; }");
+    CAPTURE(o.text);
+    CHECK(run("cat " + n.dir + "/status").text == "4\n");
+    CHECK(run("cat " + n.dir + "/err").text.find("Standard output cannot be written to") != std::string::npos);
+    CHECK(n.acks == 0);
+  }
+  auto o = n.parley("bob", "sync");
+  CAPTURE(o.text);
+  CHECK(o.status == 0);
+  CHECK(count(o.text, "  one\n") == 1);
+  CHECK(count(o.text, "  two\n") == 1);
+  CHECK(n.parley("bob", "sync").text == "Nothing new.\n");
+}
+
+TEST_CASE("no command ends with 0 if its output could not be written") {
+  node n;
+  n.enter("alice", "+4911111111");
+  n.enter("bob", "+4922222222");
+  for (const char* command : {"send --to +4922222222 hello", "conversations",
+                              "sync --conversation +4922222222", "--help", "send --help", "--help-all"}) {
+    CAPTURE(command);
+    CHECK(n.parley("alice", std::string{command} + " 2>/dev/null >/dev/full").status == 4);
+  }
+  // A chat ends, because its person sees nothing; what was typed is sent.
+  CHECK(n.parley("bob", "chat --with +4911111111 >/dev/full", "echo hi |").status == 4);
+}
+
+TEST_CASE("what arrives while another command runs is shown by the next sync") {
+  node n;
+  n.enter("alice", "+4911111111");
+  n.enter("bob", "+4922222222");
+  REQUIRE(n.parley("alice", "send --to +4922222222 first").status == 0);
+  // Live, because it waits for marks: Alice's message arrives, too.
+  n.parley("bob", "send --to +4911111111 --wait delivered --seconds 1 second");
+  const auto o = n.parley("bob", "sync");
+  CAPTURE(o.text);
+  CHECK(count(o.text, "  first\n") == 1);
+  CHECK(n.parley("bob", "sync").text == "Nothing new.\n");
 }
