@@ -1,6 +1,7 @@
 // `parley chat`: a conversation, live. Works on a terminal and in a pipe.
 #include "protocol/client/tool/commands.hpp"
 #include "protocol/client/tool/line_input.hpp"
+#include "protocol/client/tool/outbox.hpp"
 #include "protocol/client/tool/screen.hpp"
 
 #include <fmt/format.h>
@@ -19,12 +20,12 @@ struct options {
   int seconds = 30;
 };
 
-class chat final : public client::observer {
+class chat final : public outbox_watch {
 public:
   chat(const options& o, context& shared)
-      : options_{o}, shared_{shared}, owned_{std::make_unique<client::blocking_device>(
-                                          shared.directory(), shared.ca_file(), settings(shared), *this,
-                                          shared.key_file)},
+      : outbox_watch{shared}, options_{o}, owned_{std::make_unique<client::blocking_device>(
+                                               shared.directory(), shared.ca_file(), settings(shared), *this,
+                                               shared.key_file)},
         device_{*owned_}, input_{device_.io().unixEventPort}, screen_{shared.out,
                                                                       input_.is_terminal() &&
                                                                           ::isatty(STDOUT_FILENO) != 0,
@@ -35,6 +36,7 @@ public:
 
   void run() {
     screen_.note("messages are not yet end-to-end encrypted");
+    watch(device_);
     const auto limit = std::chrono::seconds{options_.seconds};
     connect(device_, limit);
     talk_ = find_talk(device_, options_.with, limit);
@@ -45,7 +47,7 @@ public:
     early_.clear();
     screen_.prompt();
     type().exclusiveJoin(over()).wait(device_.io().waitScope);
-    finish();
+    end();
   }
 
 private:
@@ -82,8 +84,9 @@ private:
     return input_.next().then([this](std::optional<input_line>&& line) -> kj::Promise<void> {
       if (!line)
         return kj::READY_NOW;
+      const auto name = fmt::format("Line {}", ++lines_);
       if (!*line) {
-        screen_.failed(0, line->error().sentence);
+        refuse(name, line->error().sentence);
         return type();
       }
       const auto& text = **line;
@@ -92,10 +95,12 @@ private:
         return type();
       }
       const auto counter = device_.it().post(talk_, text);
-      if (counter)
+      if (counter) {
+        call(*counter, name);
         screen_.own(*counter, seq_no::none, text, tick::waiting);
-      else
-        screen_.failed(0, counter.error().sentence);
+      } else {
+        refuse(name, counter.error().sentence);
+      }
       // A pipe brings lines faster than a cluster takes them: no more than a few wait.
       if (device_.it().unsettled() < 64)
         return type();
@@ -110,7 +115,7 @@ private:
     });
   }
 
-  void finish() {
+  void end() {
     const auto wanted = options_.wait == "read"        ? tick::read
                         : options_.wait == "delivered" ? tick::delivered
                                                        : tick::sent;
@@ -123,7 +128,7 @@ private:
     screen_.end();
     if (state.final())
       stop_with({state.why, state.sentence, {}});
-    device_.wait(device_.timer().afterDelay(2 * kj::SECONDS).exclusiveJoin(device_.it().settled()));
+    finish(device_, std::chrono::milliseconds{0});
     device_.wait(device_.it().stop());
     if (!reached)
       throw stop{status::unreachable,
@@ -162,12 +167,12 @@ private:
       early_.push_back(m); // before the history is shown
   }
   void on_sent(const client::sent& s) override {
+    outbox_watch::on_sent(s);
     if (s.conversation == talk_)
       screen_.sent(s);
   }
-  void on_failed(const client::outgoing& o, const client::failure& why) override {
-    screen_.failed(o.counter, why.sentence);
-    device_.store().forget(o.counter);
+  void tell(std::uint64_t counter, const std::string& sentence) override {
+    screen_.failed(counter, sentence);
   }
   void on_delivered(conversation_id c, user_id who, seq_no upto) override {
     if (c == talk_ && who != device_.it().who().user)
@@ -178,6 +183,7 @@ private:
       screen_.raise(upto, tick::read);
   }
   void on_state(const client::connection_state& s) override {
+    outbox_watch::on_state(s);
     if (s.state == client::link_state::online)
       screen_.note(fmt::format("connected to node {} at {}", number(s.node), transport::to_string(s.at)));
     else if (s.state == client::link_state::offline && was_online_)
@@ -187,13 +193,13 @@ private:
   }
 
   const options& options_;
-  context& shared_;
   std::unique_ptr<client::blocking_device> owned_;
   client::blocking_device& device_;
   line_input input_;
   screen screen_;
   conversation_id talk_;
   seq_no shown_{};
+  std::uint64_t lines_ = 0; ///< that were read
   bool open_ = false;
   bool was_online_ = false;
   std::vector<client::message> early_;

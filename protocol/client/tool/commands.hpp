@@ -30,7 +30,8 @@ struct stop : std::runtime_error {
   stop(status code, const std::string& sentence) : std::runtime_error{sentence}, code{code} {}
   status code;
 };
-[[noreturn]] void stop_with(const client::failure& why);
+/// `where`: what the sentence is about, in front of it.
+[[noreturn]] void stop_with(const client::failure& why, const std::string& where = {});
 
 /// Where the value of an option is stored. The value before that is the default. A `bool` is a flag without a
 /// value; a list takes several.

@@ -61,7 +61,7 @@ option seconds_option(int& seconds, int highest, std::string help) {
           .bounds = std::pair{1.0, double(highest)}};
 }
 
-void stop_with(const client::failure& why) {
+void stop_with(const client::failure& why, const std::string& where) {
   auto code = status::refused;
   if (why.code == ec::fenced)
     code = status::fenced;
@@ -69,7 +69,7 @@ void stop_with(const client::failure& why) {
     code = status::local;
   else if (why.retryable && why.code != ec::rate_limited)
     code = status::unreachable;
-  auto sentence = why.sentence;
+  auto sentence = where + why.sentence;
   if (why.retry_after.count() > 0)
     sentence += fmt::format(" Try again in {} seconds.", (why.retry_after.count() + 999) / 1000);
   if (code == status::unreachable)

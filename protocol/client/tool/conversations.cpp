@@ -1,5 +1,6 @@
 // `parley conversations`: who this user talks with.
 #include "protocol/client/tool/commands.hpp"
+#include "protocol/client/tool/outbox.hpp"
 #include "protocol/client/tool/output.hpp"
 
 #include <fmt/format.h>
@@ -10,11 +11,12 @@ namespace parley::tool {
 namespace {
 
 void run(context& shared, std::chrono::seconds limit) {
-  client::observer silent;
+  outbox_watch outbox{shared};
   auto settings = shared.settings();
   settings.how = client::intake::pull;
   settings.ask_timeout = limit;
-  client::blocking_device device{shared.directory(), shared.ca_file(), settings, silent, shared.key_file};
+  client::blocking_device device{shared.directory(), shared.ca_file(), settings, outbox, shared.key_file};
+  outbox.watch(device);
   connect(device, limit);
   conversation_id after;
   for (bool more = true; more;) {
@@ -40,6 +42,7 @@ void run(context& shared, std::chrono::seconds limit) {
     }
     more = page->more && !page->items.empty();
   }
+  outbox.finish(device, limit);
   device.wait(device.it().stop());
 }
 

@@ -160,7 +160,8 @@ void screen::sent(const client::sent& s) {
 }
 
 void screen::failed(std::uint64_t counter, const std::string& why) {
-  std::erase_if(own_, [&](const own_line& l) { return l.counter == counter; });
+  if (counter != 0) // 0: a line that was not kept; those of the history have none either
+    std::erase_if(own_, [&](const own_line& l) { return l.counter == counter; });
   if (json_)
     json_line{}.put("event", "failed").put("counter", counter).put("text", why).print(out_);
   else

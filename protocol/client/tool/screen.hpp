@@ -26,6 +26,7 @@ public:
   /// `counter` is 0 for a message of the history, which has a seq.
   void own(std::uint64_t counter, seq_no seq, const std::string& body, tick t);
   void sent(const client::sent& s);
+  /// `counter` is 0 for a line that was refused before it was kept.
   void failed(std::uint64_t counter, const std::string& why);
   void raise(seq_no upto, tick t);
   /// Draws the line that is being typed, at the bottom.

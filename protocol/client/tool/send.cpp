@@ -1,6 +1,7 @@
 // `parley send`: one message, or one for each line of standard input.
 #include "protocol/client/tool/commands.hpp"
 #include "protocol/client/tool/line_input.hpp"
+#include "protocol/client/tool/outbox.hpp"
 #include "protocol/client/tool/output.hpp"
 
 #include <fmt/format.h>
@@ -20,11 +21,12 @@ struct options {
 };
 
 /// Prints a tick as it is earned.
-class ticks final : public client::observer {
+class ticks final : public outbox_watch {
 public:
-  ticks(context& shared, const palette& colours) : shared_{shared}, colours_{colours} {}
+  ticks(context& shared, const palette& colours) : outbox_watch{shared}, colours_{colours} {}
 
   void on_sent(const client::sent& s) override {
+    outbox_watch::on_sent(s);
     outstanding_.insert(s.seq);
     talk_ = s.conversation;
     last_ = std::max(last_, s.seq);
@@ -93,7 +95,6 @@ private:
   }
   void say(const std::string& line) { shared_.out.line(line); }
 
-  context& shared_;
   const palette& colours_;
   conversation_id talk_;
   user_id own_{};
@@ -115,30 +116,38 @@ void run(const options& o, context& shared) {
                                                       end - std::chrono::steady_clock::now()));
   };
   client::blocking_device device{shared.directory(), shared.ca_file(), settings, shown, shared.key_file};
+  shown.watch(device);
   connect(device, limit);
   const auto talk = find_talk(device, o.to, left());
   shown.begin(talk, device.it().who().user);
 
-  const auto send = [&](const std::string& body) {
-    const auto r = device.wait(device.it().send(talk, body), left());
+  /// `line`: "Line 3"; empty for the one message of the command line.
+  const auto refused = [&](const client::failure& why, const std::string& line) {
+    stop_with(why, line.empty() ? "" : line + " was refused, and no line after it was sent: ");
+  };
+  const auto send = [&](const std::string& body, const std::string& line) {
+    const auto counter = device.it().post(talk, body);
+    if (!counter)
+      refused(counter.error(), line);
+    const auto r = device.wait(shown.outcome(*counter), left());
     if (!r && r.error().code == ec::timed_out)
       throw stop{
           status::unreachable,
-          "There was no answer in time. The message is kept, and the next command of this profile sends it."};
-    if (!r) {
-      for (const auto& f : device.store().failures())
-        device.store().forget(f.it.counter); // its reason is printed below, and no other command shows it
-      stop_with(r.error());
-    }
+          fmt::format("{}There was no answer in time. The message is kept, and the next command of this "
+                      "profile sends it.{}",
+                      line.empty() ? "" : line + ": ", line.empty() ? "" : " No line after it was sent.")};
+    if (!r)
+      refused(r.error(), line);
   };
   if (o.words.size() == 1 && o.words[0] == "-") {
-    while (auto line = next_line(std::cin)) {
+    for (std::size_t number = 1; auto line = next_line(std::cin); ++number) {
+      const auto name = fmt::format("Line {}", number);
       if (!*line)
-        stop_with(line->error());
-      send(**line);
+        refused(line->error(), name);
+      send(**line, name);
     }
   } else {
-    send(fmt::format("{}", fmt::join(o.words, " ")));
+    send(fmt::format("{}", fmt::join(o.words, " ")), "");
   }
 
   if (o.wait != "sent") {
@@ -153,6 +162,7 @@ void run(const options& o, context& shared) {
                              "delivered as soon as a device of the recipient connects.",
                              o.wait, o.seconds)};
   }
+  shown.finish(device, left());
   device.wait(device.it().stop());
 }
 

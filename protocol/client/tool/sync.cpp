@@ -1,6 +1,7 @@
 // `parley sync`: fetches what is new, keeps it, acknowledges it and shows it. With --conversation it shows
 // one conversation again.
 #include "protocol/client/tool/commands.hpp"
+#include "protocol/client/tool/outbox.hpp"
 #include "protocol/client/tool/output.hpp"
 
 #include <fmt/format.h>
@@ -22,11 +23,13 @@ struct options {
 ///
 /// Holds:  a message counts as shown once it is written. If standard output fails, nothing more is
 ///         acknowledged, and the next `sync` shows what is missing.
-class printer final : public client::observer {
+class printer final : public outbox_watch {
 public:
-  explicit printer(context& shared) : shared_{shared} {}
-  /// `store` is the device's.
-  void watch(client::client_store& store) { store_ = &store; }
+  explicit printer(context& shared) : outbox_watch{shared} {}
+  void watch(client::blocking_device& device) {
+    outbox_watch::watch(device);
+    store_ = &device.store();
+  }
 
   void show(const client::message& m) {
     if (shared_.json)
@@ -94,7 +97,6 @@ public:
 
 private:
   static constexpr std::size_t some_max = 256;
-  context& shared_;
   client::client_store* store_ = nullptr;
   std::size_t waiting_ = 0; ///< messages that are stored and not shown
 };
@@ -121,7 +123,7 @@ void run(const options& o, context& shared) {
   settings.how = client::intake::pull;
   settings.ask_timeout = std::chrono::seconds{o.seconds};
   client::blocking_device device{shared.directory(), shared.ca_file(), settings, shown, shared.key_file};
-  shown.watch(device.store());
+  shown.watch(device);
   if (o.conversation.empty())
     shown.show_all(); // what was kept and could not be written, or was fetched by another command
   connect(device, settings.ask_timeout);
@@ -143,10 +145,8 @@ void run(const options& o, context& shared) {
     if (o.read)
       for (const auto& [c, seq] : shown.last)
         device.it().ack_read(c, seq);
-    device.wait(device.timer()
-                    .afterDelay(5 * kj::SECONDS)
-                    .exclusiveJoin(device.it().settled())); // or it is acknowledged next time
   }
+  shown.finish(device, settings.ask_timeout);
   device.wait(device.it().stop());
 }
 

@@ -99,9 +99,12 @@ public:
     cluster_.attempts.push_back({counter, body, link_.port});
     auto results = context.getResults();
     if (!cluster_.send_refusals.empty()) {
-      wire::write(results.initError(), cluster_.send_refusals.front());
+      const auto why = cluster_.send_refusals.front();
       cluster_.send_refusals.erase(cluster_.send_refusals.begin());
-      return kj::READY_NOW;
+      if (why != ec::none) {
+        wire::write(results.initError(), why);
+        return kj::READY_NOW;
+      }
     }
     const auto& talk = cluster_.talks_[c];
     const client_msg_id id{link_.device, counter};

@@ -28,7 +28,7 @@ public:
   std::set<std::uint16_t> dead_ports;
   unsigned store_then_cut = 0;       ///< sends that are stored; the connection ends before the answer
   unsigned store_then_silence = 0;   ///< sends that are stored and never answered
-  std::vector<ec> send_refusals;     ///< of the next sends, first to last; nothing is stored
+  std::vector<ec> send_refusals;     ///< of the next sends, first to last; `none`: it is stored
   unsigned deliver_times = 1;        ///< every delivery so often
   std::set<std::uint64_t> lost_seqs; ///< messages whose row never arrives, though rows after it do
   unsigned sync_refusals = 0;

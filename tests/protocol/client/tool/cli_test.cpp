@@ -10,6 +10,8 @@
 #include <atomic>
 #include <cstdio>
 #include <fstream>
+#include <mutex>
+#include <optional>
 #include <sstream>
 #include <thread>
 
@@ -49,6 +51,8 @@ struct node {
   std::atomic<std::uint16_t> port{0};
   std::atomic<bool> done{false};
   std::atomic<std::size_t> acks{0}; ///< acknowledgements of deliveries
+  std::mutex wish;
+  std::optional<std::vector<ec>> refusals; ///< of the next sends; guarded by `wish`
 
   node() {
     REQUIRE(run(std::string{PARLEY_SOURCE_DIR} + "/scripts/make_certs.sh " + dir + "/certs 1").status == 0);
@@ -68,6 +72,9 @@ struct node {
       while (!done) {
         io.provider->getTimer().afterDelay(5 * kj::MILLISECONDS).wait(io.waitScope);
         acks = cluster.acks.size();
+        const std::lock_guard guard{wish};
+        if (auto wanted = std::exchange(refusals, {}))
+          cluster.send_refusals = std::move(*wanted);
       }
     }};
     while (port == 0)
@@ -76,6 +83,18 @@ struct node {
   ~node() {
     done = true;
     thread.join();
+  }
+  /// The next sends are refused in this way, and nothing else is any more.
+  void refuse(std::vector<ec> next) {
+    {
+      const std::lock_guard guard{wish};
+      refusals = std::move(next);
+    }
+    for (bool taken = false; !taken;) {
+      std::this_thread::yield();
+      const std::lock_guard guard{wish};
+      taken = !refusals;
+    }
   }
   void enter(const std::string& who, const std::string& phone) {
     const auto o = parley(who, "register --phone " + phone + " --code -", "echo 123456 |");
@@ -280,4 +299,83 @@ TEST_CASE("what arrives while another command runs is shown by the next sync") {
   CAPTURE(o.text);
   CHECK(count(o.text, "  first\n") == 1);
   CHECK(n.parley("bob", "sync").text == "Nothing new.\n");
+}
+
+TEST_CASE("a chat from a pipe says which lines were refused, and does not end with 0") {
+  node n;
+  n.enter("alice", "+4911111111");
+  n.enter("bob", "+4922222222");
+  SUBCASE("by the cluster") {
+    n.refuse({ec::none, ec::conflict});
+    const auto o = n.parley("alice", "chat --with +4922222222", "printf 'one\\ntwo\\nthree\\n' |");
+    CAPTURE(o.text);
+    CHECK(o.status == 1);
+    CHECK(o.text.find("Line 2 was refused") != std::string::npos);
+    CHECK(count(o.text, "✓  sent") == 2);
+  }
+  SUBCASE("for their size; the ticks of the others, and of the history, stay") {
+    REQUIRE(n.parley("alice", "send --to +4922222222 before").status == 0);
+    const auto o =
+        n.parley("alice", "--json chat --with +4922222222 --wait delivered",
+                 "(head -c 70000 /dev/zero | tr '\\0' x; echo; echo two; "
+                 "until grep -qs sent " +
+                     n.dir + "/seen; do " + "sleep 0.05; " + "(NO_COLOR=1 " PARLEY_TOOL " --profile " +
+                     n.dir + "/bob --seeds 127.0.0.1:" + std::to_string(n.port) + " --ca " + n.dir +
+                     "/certs/client-ca.pem sync && echo sent) >" + n.dir + "/seen 2>&1; done) |");
+    CAPTURE(o.text);
+    CHECK(o.status == 1);
+    CHECK(o.text.find("Line 1 was refused") != std::string::npos);
+    CHECK(count(o.text, "\"event\":\"sent\"") == 1);
+    CHECK(count(o.text, "\"event\":\"delivered\"") == 1);
+  }
+}
+
+TEST_CASE("a final refusal that comes later is told by the command that hears of it, every one, and once") {
+  node n;
+  n.enter("alice", "+4911111111");
+  n.enter("bob", "+4922222222");
+  REQUIRE(n.parley("alice", "send --to +4922222222 zero").status == 0);
+  n.refuse(std::vector<ec>(1'000, ec::overloaded));
+  auto o = n.parley("alice", "send --seconds 1 --to +4922222222 first and more");
+  CAPTURE(o.text);
+  CHECK(o.status == 3);
+  CHECK(o.text.find("is kept") != std::string::npos);
+  SUBCASE("while the command runs") {
+    for (const char* command :
+         {"sync", "conversations", "send --to +4922222222 next", "chat --with +4922222222"}) {
+      CAPTURE(command);
+      n.refuse({ec::not_a_member});
+      o = n.parley("alice", command, "true |");
+      CHECK(o.status == 1);
+      CHECK(o.text.find("The earlier message \"first and more\" was refused") != std::string::npos);
+      CHECK(n.parley("alice", "sync").status == 0);
+      n.refuse(std::vector<ec>(1'000, ec::overloaded));
+      CHECK(n.parley("alice", "send --seconds 1 --to +4922222222 first and more").status == 3);
+    }
+  }
+  SUBCASE("in a command that did not live to tell") {
+    {
+      client::sqlite_store store{n.dir + "/alice"};
+      REQUIRE(store.waiting().size() == 1);
+      const auto waiting = store.waiting()[0];
+      const auto second = store.enqueue(waiting.conversation, "second");
+      store.failed(waiting.counter, ec::too_large);
+      store.failed(second.counter, ec::not_a_member);
+    }
+    n.refuse({});
+    o = n.parley("alice", "send --to +4922222222 third");
+    CHECK(o.status == 1);
+    CHECK(o.text.find("\"first and more\" was refused") != std::string::npos);
+    CHECK(o.text.find("\"second\" was refused") != std::string::npos);
+    CHECK(o.text.find("✓ sent") != std::string::npos);
+    CHECK(n.parley("alice", "sync").status == 0);
+  }
+  SUBCASE("and what still waits is said, or waited for") {
+    o = n.parley("alice", "sync --seconds 1");
+    CHECK(o.status == 0);
+    CHECK(o.text.find("1 message of this profile still waits to be stored") != std::string::npos);
+    n.refuse({});
+    CHECK(n.parley("alice", "conversations").status == 0);
+    CHECK(n.parley("bob", "sync").text.find("first and more") != std::string::npos);
+  }
 }

@@ -1,0 +1,103 @@
+#include "protocol/client/tool/outbox.hpp"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+
+namespace parley::tool {
+namespace {
+
+/// Enough of a message to tell which one it was.
+std::string beginning(const std::string& body) {
+  std::size_t end = 60;
+  while (end < body.size() && (static_cast<unsigned char>(body[end]) & 0xc0) == 0x80) // within a character
+    --end;
+  const auto cut = body.substr(0, end);
+  return "\"" + printable(cut) + (cut.size() < body.size() ? " …\"" : "\"");
+}
+
+} // namespace
+
+void outbox_watch::watch(client::blocking_device& device) {
+  store_ = &device.store();
+  for (const auto& f : store_->failures())
+    on_failed(f.it, client::refuse(f.why));
+}
+
+std::string outbox_watch::called(std::uint64_t counter) const {
+  const auto name = names_.find(counter);
+  return name == names_.end() ? "" : name->second;
+}
+
+void outbox_watch::tell(std::uint64_t counter, const std::string& sentence) {
+  if (shared_.json)
+    json_line{}.put("event", "failed").put("counter", counter).put("text", sentence).print(shared_.out);
+  else
+    std::fprintf(stderr, "parley: %s\n", sentence.c_str());
+}
+
+void outbox_watch::refuse(const std::string& name, const std::string& why) {
+  ++refused_;
+  tell(0, fmt::format("{} was refused and is not sent: {}", name, why));
+}
+
+void outbox_watch::on_sent(const client::sent& s) {
+  names_.erase(s.counter);
+  answer(s.counter, s);
+}
+
+void outbox_watch::on_failed(const client::outgoing& o, const client::failure& why) {
+  if (awaited_.contains(o.counter)) { // whoever waits for it says so
+    names_.erase(o.counter);
+    answer(o.counter, tl::unexpected{why});
+  } else {
+    ++refused_;
+    const auto name = called(o.counter);
+    tell(o.counter,
+         fmt::format("{} was refused and is not sent: {}",
+                     name.empty() ? "The earlier message " + beginning(*o.body) : name, why.sentence));
+    names_.erase(o.counter);
+  }
+  store_->forget(o.counter);
+}
+
+void outbox_watch::on_state(const client::connection_state& s) {
+  if (!s.final())
+    return;
+  for (auto& [counter, fulfiller] : awaited_)
+    fulfiller->fulfill(tl::unexpected{client::failure{s.why, s.sentence, {}}});
+  awaited_.clear();
+}
+
+kj::Promise<client::result<client::sent>> outbox_watch::outcome(std::uint64_t counter) {
+  auto paf = kj::newPromiseAndFulfiller<client::result<client::sent>>();
+  awaited_[counter] = kj::mv(paf.fulfiller);
+  return kj::mv(paf.promise);
+}
+
+void outbox_watch::answer(std::uint64_t counter, client::result<client::sent> outcome) {
+  if (const auto i = awaited_.find(counter); i != awaited_.end()) {
+    i->second->fulfill(std::move(outcome));
+    awaited_.erase(i);
+  }
+}
+
+void outbox_watch::finish(client::blocking_device& device, std::chrono::milliseconds limit) {
+  const auto end = device.timer().now() + limit.count() * kj::MILLISECONDS;
+  while (device.it().unsettled() > 0 && !device.it().state().final() && device.timer().now() < end)
+    device.timer().afterDelay(5 * kj::MILLISECONDS).wait(device.io().waitScope);
+  if (device.it().unsettled() == 0) // what is not acknowledged in time is acknowledged by the next command
+    device.wait(device.timer().afterDelay(5 * kj::SECONDS).exclusiveJoin(device.it().settled()));
+  if (const auto left = device.it().unsettled(); left > 0)
+    std::fprintf(
+        stderr,
+        "parley: %zu message%s of this profile still wait%s to be stored. They are kept, and the next "
+        "command sends them.\n",
+        left, left == 1 ? "" : "s", left == 1 ? "s" : "");
+  if (refused_ > 0)
+    throw stop{status::refused,
+               fmt::format("{} message{} refused, see above. Nothing was stored of {}.", refused_,
+                           refused_ == 1 ? " was" : "s were", refused_ == 1 ? "it" : "them")};
+}
+
+} // namespace parley::tool
