@@ -17,7 +17,7 @@ packages=(
   libcaf-dev capnproto libcapnp-dev liblmdb-dev libssl-dev libjemalloc-dev
   libfmt-dev libspdlog-dev doctest-dev libcli11-dev libtomlplusplus-dev
   prometheus-cpp-dev libcurl4-openssl-dev
-  librapidcheck-dev libexpected-dev nlohmann-json3-dev
+  librapidcheck-dev libexpected-dev nlohmann-json3-dev libutf8proc-dev
 )
 [ -n "$only_build" ] || packages+=(
   clang-format

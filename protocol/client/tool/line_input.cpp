@@ -1,5 +1,7 @@
 #include "protocol/client/tool/line_input.hpp"
 
+#include "protocol/client/tool/terminal_text.hpp"
+
 #include <poll.h>
 #include <sys/stat.h>
 #include <termios.h>
@@ -13,10 +15,7 @@ namespace parley::tool {
 void growing_line::remove_last() {
   if (too_long_)
     return;
-  while (!text_.empty() && (static_cast<unsigned char>(text_.back()) & 0xc0) == 0x80)
-    text_.pop_back();
-  if (!text_.empty())
-    text_.pop_back();
+  text_.resize(last_character(text_));
 }
 
 input_line growing_line::end() {

@@ -25,7 +25,7 @@ public:
     else
       too_long_ = true;
   }
-  /// Removes the last character of UTF-8, not one byte. The end of a line that is too long is not known.
+  /// Removes what a person takes for the last character, an emoji of several people for example. The end of a line that is too long is not known.
   void remove_last();
   void clear() { *this = {}; }
   bool empty() const { return text_.empty(); }

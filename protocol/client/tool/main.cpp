@@ -14,13 +14,13 @@ namespace {
 using namespace parley::tool;
 
 int complain(const misused& e) {
-  std::fprintf(stderr, "parley: %s\nRun `parley%s --help` to see what is accepted.\n", e.what(),
-               (e.command.empty() ? "" : " " + e.command).c_str());
+  std::fprintf(stderr, "parley: %s\nRun `parley%s --help` to see what is accepted.\n",
+               printable(e.what()).c_str(), (e.command.empty() ? "" : " " + e.command).c_str());
   return static_cast<int>(status::usage);
 }
 
 int failed(status code, const char* sentence) {
-  std::fprintf(stderr, "parley: %s\n", sentence);
+  std::fprintf(stderr, "parley: %s\n", printable(sentence).c_str());
   return static_cast<int>(code);
 }
 

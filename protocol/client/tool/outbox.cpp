@@ -9,11 +9,9 @@ namespace {
 
 /// Enough of a message to tell which one it was.
 std::string beginning(const std::string& body) {
-  std::size_t end = 60;
-  while (end < body.size() && (static_cast<unsigned char>(body[end]) & 0xc0) == 0x80) // within a character
-    --end;
-  const auto cut = body.substr(0, end);
-  return "\"" + printable(cut) + (cut.size() < body.size() ? " …\"" : "\"");
+  const auto text = printable(body);
+  const auto cut = std::string{beginning_of(text, 60)};
+  return "\"" + cut + (cut.size() < text.size() ? " …\"" : "\"");
 }
 
 } // namespace
@@ -33,7 +31,7 @@ void outbox_watch::tell(std::uint64_t counter, const std::string& sentence) {
   if (shared_.json)
     json_line{}.put("event", "failed").put("counter", counter).put("text", sentence).print(shared_.out);
   else
-    std::fprintf(stderr, "parley: %s\n", sentence.c_str());
+    std::fprintf(stderr, "parley: %s\n", printable(sentence).c_str());
 }
 
 void outbox_watch::refuse(const std::string& name, const std::string& why) {

@@ -27,46 +27,33 @@ std::string base64(std::string_view bytes) {
   return out;
 }
 
-} // namespace
-
-bool is_utf8(std::string_view s) {
-  for (std::size_t i = 0; i < s.size();) {
-    const auto lead = static_cast<std::uint8_t>(s[i]);
-    const int more = lead < 0x80 ? 0 : lead >> 5 == 6 ? 1 : lead >> 4 == 14 ? 2 : lead >> 3 == 30 ? 3 : -1;
-    if (more < 0 || i + static_cast<std::size_t>(more) >= s.size())
-      return false;
-    std::uint32_t point = more == 0 ? lead : lead & (0x3fU >> more);
-    for (int k = 1; k <= more; ++k) {
-      const auto next = static_cast<std::uint8_t>(s[i + static_cast<std::size_t>(k)]);
-      if (next >> 6 != 2)
-        return false;
-      point = point << 6 | (next & 0x3fU);
-    }
-    constexpr std::uint32_t lowest[] = {0, 0x80, 0x800, 0x10000};
-    if (point < lowest[more] || point > 0x10ffff || (point >= 0xd800 && point < 0xe000))
-      return false;
-    i += static_cast<std::size_t>(more) + 1;
-  }
-  return true;
+std::string escape(char32_t c) {
+  if (c < 0x10000)
+    return fmt::format("\\u{:04x}", static_cast<unsigned>(c));
+  const auto above = static_cast<unsigned>(c) - 0x10000;
+  return fmt::format("\\u{:04x}\\u{:04x}", 0xd800 + (above >> 10), 0xdc00 + (above & 0x3ff));
 }
 
-std::string printable(std::string_view body) {
-  if (!is_utf8(body))
-    return fmt::format("({} bytes that are no text)", body.size());
-  std::string out;
-  for (std::size_t i = 0; i < body.size(); ++i) {
-    const auto c = static_cast<unsigned char>(body[i]);
-    // C1 controls are two bytes in UTF-8: c2 80 … c2 9f.
-    const bool c1 = c == 0xc2 && i + 1 < body.size() && static_cast<unsigned char>(body[i + 1]) < 0xa0;
-    if (c1)
-      ++i;
-    if (c1 || c < 0x20 || c == 0x7f)
-      out += c == '\t' ? " " : "\u00b7";
+std::string quoted(std::string_view text) {
+  std::string out = "\"";
+  while (!text.empty()) {
+    const auto c = first_code_point(text);
+    if (!c.it)
+      out += "\\ufffd";
+    else if (*c.it == U'"' || *c.it == U'\\')
+      out += '\\', out += text.front();
+    else if (*c.it == U'\n')
+      out += "\\n";
+    else if (is_hidden(*c.it))
+      out += escape(*c.it);
     else
-      out.push_back(body[i]);
+      out += text.substr(0, c.bytes);
+    text.remove_prefix(c.bytes);
   }
-  return out;
+  return out + '"';
 }
+
+} // namespace
 
 json_line& json_line::raw(std::string_view key, std::string_view value) {
   if (out_.size() > 1)
@@ -76,18 +63,7 @@ json_line& json_line::raw(std::string_view key, std::string_view value) {
 }
 
 json_line& json_line::put(std::string_view key, std::string_view text) {
-  std::string quoted = "\"";
-  for (char c : text) {
-    if (c == '"' || c == '\\')
-      quoted += '\\', quoted += c;
-    else if (c == '\n')
-      quoted += "\\n";
-    else if (static_cast<unsigned char>(c) < 0x20)
-      quoted += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
-    else
-      quoted += c;
-  }
-  return raw(key, quoted + '"');
+  return raw(key, quoted(text));
 }
 
 json_line& json_line::body(std::string_view key, std::string_view bytes) {

@@ -1,5 +1,6 @@
 #pragma once
 // Output for a terminal, a pipe, or a program that reads JSON.
+#include "protocol/client/tool/terminal_text.hpp"
 #include "protocol/client/values.hpp"
 
 #include <concepts>
@@ -7,10 +8,6 @@
 #include <string_view>
 
 namespace parley::tool {
-
-bool is_utf8(std::string_view bytes);
-/// The text without control characters, which could move a terminal's cursor.
-std::string printable(std::string_view body);
 
 /// Standard output. The first write that fails, to a full disk or a pipe that nobody reads, is remembered, and
 /// nothing is written after it: what is there has no hole.
@@ -30,7 +27,8 @@ private:
   int error_ = 0;
 };
 
-/// One JSON object on one line.
+/// One JSON object on one line. What a terminal could obey (`is_hidden`) is written as an escape, so that the
+/// line can be looked at; bytes that are no text, where text belongs, become U+FFFD.
 class json_line {
 public:
   json_line& put(std::string_view key, std::string_view text);

@@ -16,12 +16,6 @@ winsize window() {
   return w;
 }
 
-/// Columns, taking every character for one; wide ones only cost a tick that stays where it was.
-std::size_t columns(std::string_view s) {
-  return static_cast<std::size_t>(std::count_if(
-      s.begin(), s.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
-}
-
 std::string_view word(tick t) {
   switch (t) {
   case tick::waiting:
@@ -60,13 +54,10 @@ void screen::prompt() {
   if (!in_place_ || !is_utf8(typed_())) // half of a character: the other half is on its way
     return;
   // Only the end of a long line fits: one row, so that the rows above can be counted.
-  auto text = printable(typed_());
+  const auto text = printable(typed_());
   const std::size_t room = window().ws_col > 6 ? window().ws_col - 4U : 2U;
-  while (columns(text) > room)
-    text.erase(0, 1);
-  while (!text.empty() && (static_cast<unsigned char>(text.front()) & 0xc0) == 0x80)
-    text.erase(0, 1);
-  out_.put("\r\x1b[K" + fmt::format("{}>{} ", colours_.bold, colours_.reset) + text);
+  out_.put("\r\x1b[K" + fmt::format("{}>{} ", colours_.bold, colours_.reset) +
+           std::string{end_of(text, room)});
 }
 
 void screen::line(const std::string& text, std::size_t width) {

@@ -1,0 +1,39 @@
+#pragma once
+// Text on a terminal: what may be written there, and how wide it is.
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace parley::tool {
+
+bool is_utf8(std::string_view bytes);
+
+/// What stands at the beginning of a text that is not empty: a code point, or one byte that is none.
+struct code_point {
+  std::optional<char32_t> it;
+  std::size_t bytes = 1;
+};
+code_point first_code_point(std::string_view text);
+
+/// Whether a terminal obeys the character, or shows nothing, instead of showing it: controls, marks that change
+/// the direction of text, invisible ones. The joiners of emoji and of scripts are not counted.
+bool is_hidden(char32_t c);
+
+/// The text on one line, with everything in it to be seen: a line break as ⏎, a control as ·, another hidden
+/// character as <U+202E>.
+std::string printable(std::string_view body);
+
+/// The columns that the text takes: wide characters take two, and what a person takes for one character (a
+/// grapheme cluster, an emoji of several people for example) is as wide as it looks.
+std::size_t columns(std::string_view text);
+
+/// The place where the last grapheme cluster begins, in bytes; 0 if the text is empty.
+std::size_t last_character(std::string_view text);
+
+/// The longest end of the text, from a whole character on, that takes at most `columns_max`.
+std::string_view end_of(std::string_view text, std::size_t columns_max);
+/// The longest beginning of it.
+std::string_view beginning_of(std::string_view text, std::size_t columns_max);
+
+} // namespace parley::tool
