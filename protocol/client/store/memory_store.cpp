@@ -76,6 +76,17 @@ std::vector<message> memory_store::history(conversation_id c, seq_no after, std:
   return out;
 }
 
+std::vector<message> memory_store::newest(conversation_id c, std::size_t limit) {
+  std::vector<message> out;
+  const auto found = history_.find(c);
+  if (found == history_.end())
+    return out;
+  for (auto i = found->second.rbegin(); i != found->second.rend() && out.size() < limit; ++i)
+    out.push_back(i->second);
+  std::ranges::reverse(out);
+  return out;
+}
+
 std::vector<conversation_info> memory_store::conversations() {
   std::vector<conversation_info> out;
   for (const auto& [id, c] : conversations_)

@@ -29,6 +29,7 @@ public:
   void acknowledged(const cursor& upto) override { place_.acknowledged = upto; }
   applied_state applied() override;
   std::vector<message> history(conversation_id c, seq_no after, std::size_t limit) override;
+  std::vector<message> newest(conversation_id c, std::size_t limit) override;
   std::vector<conversation_info> conversations() override;
   std::vector<message> unshown(std::size_t limit) override;
   void shown(conversation_id c, seq_no upto) override;

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -302,6 +303,17 @@ std::vector<message> sqlite_store::history(conversation_id c, seq_no after, std:
   s.bind(c).bind(after).bind(static_cast<std::int64_t>(limit));
   while (s.step())
     out.push_back(read_message(s));
+  return out;
+}
+
+std::vector<message> sqlite_store::newest(conversation_id c, std::size_t limit) {
+  std::vector<message> out;
+  auto s = db_.prepare("SELECT hi, lo, seq, id_hi, id_lo, sender, device, counter, at, body FROM history "
+                       "WHERE hi = ? AND lo = ? ORDER BY seq DESC LIMIT ?");
+  s.bind(c).bind(static_cast<std::int64_t>(limit));
+  while (s.step())
+    out.push_back(read_message(s));
+  std::ranges::reverse(out);
   return out;
 }
 

@@ -72,6 +72,8 @@ public:
 
   // --- what people look at ---------------------------------------------------------------------------------
   virtual std::vector<message> history(conversation_id c, seq_no after, std::size_t limit) = 0;
+  /// The newest messages of the conversation, at most `limit`, in its order.
+  virtual std::vector<message> newest(conversation_id c, std::size_t limit) = 0;
   virtual std::vector<conversation_info> conversations() = 0;
   /// The oldest messages of other devices that no program has shown yet, by time; at most `limit`.
   virtual std::vector<message> unshown(std::size_t limit) = 0;

@@ -59,15 +59,12 @@ private:
 
   void show_history() {
     const auto& own = device_.it().who();
-    auto past = device_.store().history(talk_, seq_no::none, 100'000);
-    if (past.size() > options_.lines)
-      past.erase(past.begin(), past.end() - options_.lines);
     for (const auto& mark : device_.it().marks(talk_))
       if (mark.user != own.user) {
         screen_.raise(mark.delivered, tick::delivered);
         screen_.raise(mark.read, tick::read);
       }
-    for (const auto& m : past) {
+    for (const auto& m : device_.store().newest(talk_, options_.lines)) {
       if (m.sender == own.user)
         screen_.own(0, m.seq, m.body, tick::sent);
       else

@@ -541,3 +541,31 @@ TEST_CASE(
     CHECK(sqlite_store{s.path(), key}.unshown(10).empty());
   }
 }
+
+TEST_CASE("the newest messages of a conversation are found without those before them") {
+  scratch_directory s;
+  const auto run = [&](client_store& store) {
+    std::vector<message> all;
+    for (std::uint64_t seq = 1; seq <= 300; ++seq)
+      all.push_back(placed(seq, seq, std::to_string(seq)));
+    applied_batch batch;
+    for (const auto& m : all)
+      batch.messages.push_back(&m);
+    store.apply(batch);
+    const auto three = store.newest(talk, 3);
+    REQUIRE(three.size() == 3);
+    CHECK(three[0].body == "298");
+    CHECK(three[2].body == "300");
+    CHECK(store.newest(talk, 0).empty());
+    CHECK(store.newest(talk, 1'000).size() == 300);
+    CHECK(store.newest({1, 1}, 3).empty());
+  };
+  SUBCASE("in memory") {
+    memory_store store{{1'000}};
+    run(store);
+  }
+  SUBCASE("on disk") {
+    sqlite_store store{s.path()};
+    run(store);
+  }
+}

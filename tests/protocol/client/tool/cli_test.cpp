@@ -379,3 +379,35 @@ TEST_CASE("a final refusal that comes later is told by the command that hears of
     CHECK(n.parley("bob", "sync").text.find("first and more") != std::string::npos);
   }
 }
+
+TEST_CASE("a chat begins with the newest lines, however long the conversation is") {
+  node n;
+  n.enter("alice", "+4911111111");
+  n.enter("bob", "+4922222222");
+  REQUIRE(n.parley("alice", "send --to +4922222222 first").status == 0);
+  {
+    client::sqlite_store store{n.dir + "/bob"};
+    const auto talk = client::parse_conversation("00000000000000010000000000000002");
+    std::vector<client::message> all;
+    for (std::uint64_t seq = 1; seq <= 100'010; ++seq) {
+      client::message m;
+      m.conversation = *talk;
+      m.seq = seq_no{seq};
+      m.sender = user_id{1};
+      m.client_id = {device_id{77}, seq};
+      m.body = "line " + std::to_string(seq);
+      all.push_back(std::move(m));
+    }
+    client::applied_batch batch;
+    for (const auto& m : all)
+      batch.messages.push_back(&m);
+    batch.positions.emplace_back(*talk, seq_no{100'010});
+    store.apply(batch);
+  }
+  const auto o = n.parley("bob", "chat --lines 2 --with +4911111111", "true |");
+  CAPTURE(o.text);
+  CHECK(o.status == 0);
+  CHECK(o.text.find("line 100009\n") != std::string::npos);
+  CHECK(o.text.find("line 100010\n") != std::string::npos);
+  CHECK(count(o.text, "line ") == 2);
+}
