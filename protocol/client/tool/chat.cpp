@@ -26,11 +26,8 @@ public:
       : outbox_watch{shared}, options_{o}, owned_{std::make_unique<client::blocking_device>(
                                                shared.directory(), shared.ca_file(), settings(shared), *this,
                                                shared.key_file)},
-        device_{*owned_}, input_{device_.io().unixEventPort}, screen_{shared.out,
-                                                                      input_.is_terminal() &&
-                                                                          ::isatty(STDOUT_FILENO) != 0,
-                                                                      shared.json,
-                                                                      [this] { return input_.typed(); }} {
+        device_{*owned_}, input_{device_.io().unixEventPort, input_mode::keys},
+        screen_{shared.out, input_.reads_keys(), shared.json, [this] { return input_.typed(); }} {
     input_.on_change([this] { screen_.prompt(); });
   }
 
@@ -87,8 +84,8 @@ private:
         return type();
       }
       const auto& text = **line;
-      if (text.empty()) {
-        screen_.prompt();
+      if (text.empty() || (input_.reads_keys() && text.find_first_not_of(" \n") == std::string::npos)) {
+        screen_.prompt(); // Enter, and nothing typed
         return type();
       }
       const auto counter = device_.it().post(talk_, text);
@@ -212,8 +209,11 @@ command chat_command(context& shared) {
       .details =
           "The marks before your own messages: · is kept in the profile, ✓ is stored by the cluster, ✓✓ has "
           "reached a device of the recipient, a blue ✓✓ was read.\n"
-          "Ctrl-D on an empty line, or the end of the input, ends the chat.\n\nExample:\n"
-          "  parley chat --profile alice --with +491700000002\n",
+          "Ctrl-D on an empty line, or the end of the input, ends the chat once all messages are stored. "
+          "Ctrl-C ends it at once and Ctrl-Z stops it; what is not stored yet is kept and sent later. "
+          "Text that is pasted is one message, line breaks and all.\n\nExamples:\n"
+          "  parley chat --profile alice --with +491700000002\n"
+          "  tail -f events.log | parley chat --profile robot --with +491700000002\n",
       .options =
           {{.name = "--with",
             .unit = "WHOM",

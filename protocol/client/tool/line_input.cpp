@@ -4,9 +4,9 @@
 
 #include <poll.h>
 #include <sys/stat.h>
-#include <termios.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <istream>
 #include <utility>
 
@@ -16,6 +16,15 @@ void growing_line::remove_last() {
   if (too_long_)
     return;
   text_.resize(last_character(text_));
+}
+
+void growing_line::remove_word() {
+  if (too_long_)
+    return;
+  while (!text_.empty() && text_.back() == ' ')
+    text_.pop_back();
+  while (!text_.empty() && text_.back() != ' ')
+    text_.pop_back();
 }
 
 input_line growing_line::end() {
@@ -36,18 +45,78 @@ std::optional<input_line> next_line(std::istream& in) {
   return any ? std::optional{line.end()} : std::nullopt;
 }
 
-struct terminal_mode {
-  termios before{};
-  terminal_mode() {
-    ::tcgetattr(STDIN_FILENO, &before);
-    auto keys = before;
-    keys.c_lflag &= ~static_cast<tcflag_t>(ICANON | ECHO | ISIG);
-    keys.c_cc[VMIN] = 1;
-    keys.c_cc[VTIME] = 0;
-    ::tcsetattr(STDIN_FILENO, TCSANOW, &keys);
+std::optional<input_line> key_reader::take() {
+  if (lines_.empty())
+    return std::nullopt;
+  auto line = std::move(lines_.front());
+  lines_.pop_front();
+  return line;
+}
+
+/// ESC, then [ or O, then up to a letter or ~. All are ignored but for the brackets of a paste.
+void key_reader::after_escape(char c) {
+  constexpr std::size_t longest = 32;
+  escape_ += c;
+  const bool introduced = escape_.front() == '[' || escape_.front() == 'O';
+  if (introduced && (escape_.size() == 1 || !(c >= '@' && c <= '~')) && escape_.size() < longest)
+    return;
+  if (escape_ == "[200~")
+    pasting_ = true;
+  else if (escape_ == "[201~")
+    pasting_ = false;
+  escaped_ = false;
+  escape_.clear();
+}
+
+void key_reader::pasted(char c) {
+  if (c == '\r')
+    typed_.add('\n');
+  else if (c == '\t' || static_cast<unsigned char>(c) >= 0x20)
+    typed_.add(c);
+  else if (c == '\n' && !after_cr_)
+    typed_.add('\n');
+  after_cr_ = c == '\r';
+}
+
+void key_reader::key(char c) {
+  if (escaped_) {
+    after_escape(c);
+    return;
   }
-  ~terminal_mode() { ::tcsetattr(STDIN_FILENO, TCSANOW, &before); }
-};
+  if (c == '\x1b') {
+    escaped_ = true;
+    return;
+  }
+  if (pasting_) {
+    pasted(c);
+    return;
+  }
+  switch (c) {
+  case '\r':
+  case '\n':
+    lines_.push_back(typed_.end());
+    return;
+  case '\x7f':
+  case '\b':
+    typed_.remove_last();
+    return;
+  case '\x15': // Ctrl-U
+    typed_.clear();
+    return;
+  case '\x17': // Ctrl-W
+    typed_.remove_word();
+    return;
+  case '\x04': // Ctrl-D
+    ended_ |= typed_.empty();
+    return;
+  case '\t':
+    typed_.add(' ');
+    return;
+  default:
+    if (static_cast<unsigned char>(c) >= 0x20)
+      typed_.add(c);
+  }
+}
 
 namespace {
 
@@ -65,87 +134,78 @@ bool readable_now() {
 
 } // namespace
 
-line_input::line_input(kj::UnixEventPort& port)
-    : terminal_{::isatty(STDIN_FILENO) != 0}, pollable_{can_poll()} {
-  if (terminal_)
-    mode_ = std::make_unique<terminal_mode>();
+line_input::line_input(kj::UnixEventPort& port, input_mode how) : pollable_{can_poll()} {
+  if (how == input_mode::keys && is_interactive())
+    terminal_ = std::make_unique<key_terminal>();
   if (pollable_)
     observer_ = kj::heap<kj::UnixEventPort::FdObserver>(port, STDIN_FILENO,
                                                         kj::UnixEventPort::FdObserver::OBSERVE_READ);
+  if (terminal_ && terminal_->redraw_descriptor() >= 0) {
+    redraws_ = kj::heap<kj::UnixEventPort::FdObserver>(port, terminal_->redraw_descriptor(),
+                                                       kj::UnixEventPort::FdObserver::OBSERVE_READ);
+    drawing_ = redraw().eagerlyEvaluate(nullptr);
+  }
 }
 
-line_input::~line_input() noexcept = default;
+line_input::~line_input() noexcept {
+  drawing_ = nullptr; // before what it observes
+}
+
+kj::Promise<void> line_input::redraw() {
+  return redraws_->whenBecomesReadable().then([this] {
+    terminal_->drain();
+    if (changed_)
+      changed_();
+    return redraw();
+  });
+}
+
+std::optional<input_line> line_input::line() {
+  if (terminal_)
+    return keys_.take();
+  if (lines_.empty())
+    return std::nullopt;
+  auto line = std::move(lines_.front());
+  lines_.pop_front();
+  return line;
+}
 
 kj::Promise<std::optional<input_line>> line_input::next() {
   // The observer tells of edges: read until there is nothing, or enough.
-  while (lines_.empty() && !ended_ && (!pollable_ || readable_now()))
+  for (;;) {
+    if (auto one = line())
+      return kj::mv(one);
+    if (ended_)
+      return std::optional<input_line>{};
+    if (pollable_ && !readable_now())
+      return observer_->whenBecomesReadable().then([this] { return next(); });
     take_some();
-  if (!lines_.empty()) {
-    auto line = std::move(lines_.front());
-    lines_.pop_front();
-    return std::optional<input_line>{std::move(line)};
   }
-  if (ended_)
-    return std::optional<input_line>{};
-  return observer_->whenBecomesReadable().then([this] { return next(); });
 }
 
 void line_input::take_some() {
   char buffer[512];
+  // Of keys one at a time: what follows the end of the chat belongs to the shell.
   const auto n = ::read(STDIN_FILENO, buffer, terminal_ ? 1 : sizeof buffer);
   if (n < 0 && (errno == EINTR || errno == EAGAIN))
     return;
   if (n <= 0) {
     ended_ = true;
-    if (!typed_.empty())
+    if (!terminal_ && !typed_.empty())
       lines_.push_back(typed_.end());
     return;
   }
-  for (ssize_t i = 0; i < n; ++i)
-    key(buffer[i]);
-}
-
-void line_input::key(char c) {
-  if (!terminal_) {
-    if (c == '\n')
+  for (ssize_t i = 0; i < n; ++i) {
+    if (terminal_)
+      keys_.key(buffer[i]);
+    else if (buffer[i] == '\n')
       lines_.push_back(typed_.end());
     else
-      typed_.add(c);
-    return;
+      typed_.add(buffer[i]);
   }
-  if (escape_ > 0) { // ESC, then [ or O, then up to a letter or ~
-    if (escape_ == 1 && (c == '[' || c == 'O'))
-      escape_ = 2;
-    else if (escape_ == 1 || (c >= '@' && c <= '~'))
-      escape_ = 0;
+  if (!terminal_)
     return;
-  }
-  switch (c) {
-  case '\x1b':
-    escape_ = 1;
-    return;
-  case '\r':
-  case '\n':
-    lines_.push_back(typed_.end());
-    return;
-  case '\x7f':
-  case '\b':
-    typed_.remove_last();
-    break;
-  case '\x15': // Ctrl-U
-    typed_.clear();
-    break;
-  case '\x03': // Ctrl-C
-    typed_.clear();
-    ended_ = true;
-    return;
-  case '\x04': // Ctrl-D
-    ended_ = typed_.empty();
-    return;
-  default:
-    if (static_cast<unsigned char>(c) >= 0x20)
-      typed_.add(c);
-  }
+  ended_ |= keys_.ended();
   if (changed_)
     changed_();
 }

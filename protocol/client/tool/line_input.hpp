@@ -1,5 +1,6 @@
 #pragma once
 // Reads the lines that a person types or a pipe delivers, without blocking the loop.
+#include "protocol/client/tool/terminal.hpp"
 #include "protocol/client/values.hpp"
 
 #include <kj/async-unix.h>
@@ -25,8 +26,11 @@ public:
     else
       too_long_ = true;
   }
-  /// Removes what a person takes for the last character, an emoji of several people for example. The end of a line that is too long is not known.
+  /// Removes what a person takes for the last character, an emoji of several people for example. The end of a
+  /// line that is too long is not known.
   void remove_last();
+  /// Removes the last word and the blanks behind it.
+  void remove_word();
   void clear() { *this = {}; }
   bool empty() const { return text_.empty(); }
   const std::string& text() const { return text_; }
@@ -41,39 +45,71 @@ private:
 /// The next line of `in`; none at its end.
 std::optional<input_line> next_line(std::istream& in);
 
-/// Owns:   the mode of standard input. While this object lives, a terminal delivers keys and not lines, so
-///         that messages can be printed above the line that is being typed.
+/// What a person's keys mean: a line that grows, and lines that are ended. Pasted text becomes a part of the
+/// line, line breaks and all, so that it is one message.
+///
+/// Pure: it is given the bytes that a terminal sends.
+class key_reader {
+public:
+  void key(char c);
+  const std::string& typed() const { return typed_.text(); }
+  /// The oldest line that is ended.
+  std::optional<input_line> take();
+  bool ended() const { return ended_; } ///< by Ctrl-D on an empty line
+
+private:
+  void after_escape(char c);
+  void pasted(char c);
+
+  growing_line typed_;
+  std::deque<input_line> lines_;
+  std::string escape_;    ///< an escape sequence so far, without the escape
+  bool escaped_ = false;  ///< within one
+  bool pasting_ = false;  ///< between the brackets of a paste
+  bool after_cr_ = false; ///< so that "\r\n" in a paste is one line break
+  bool ended_ = false;
+};
+
+/// How standard input is read.
+enum class input_mode : std::uint8_t {
+  lines, ///< as a pipe delivers them, or the terminal's own line editor
+  keys   ///< a terminal's keys, if standard input and output are one
+};
+
+/// Owns:   the reading of standard input, and with `keys` the mode of the terminal, so that messages can be
+///         printed above the line that is being typed.
 /// Thread: that of the loop.
 /// Holds:  reads no more while a line waits to be taken, so a pipe is read as fast as its lines are used.
 ///         A line has at most `line_bytes_max` bytes in memory.
 class line_input {
 public:
-  explicit line_input(kj::UnixEventPort& port);
+  line_input(kj::UnixEventPort& port, input_mode how);
   ~line_input() noexcept;
   line_input(const line_input&) = delete;
   line_input& operator=(const line_input&) = delete;
 
-  bool is_terminal() const { return terminal_; }
-  /// The next line; none at the end of the input (end of file, Ctrl-D on an empty line, Ctrl-C).
+  bool reads_keys() const { return terminal_ != nullptr; }
+  /// The next line; none at the end of the input (end of file, Ctrl-D on an empty line).
   kj::Promise<std::optional<input_line>> next();
   /// The part of the current line that has been typed so far.
-  const std::string& typed() const { return typed_.text(); }
-  /// Called after each key that changed `typed`.
+  const std::string& typed() const { return reads_keys() ? keys_.typed() : typed_.text(); }
+  /// Called when the line that is being typed has to be drawn again.
   void on_change(std::function<void()> f) { changed_ = std::move(f); }
 
 private:
   void take_some();
-  void key(char c);
+  std::optional<input_line> line();
+  kj::Promise<void> redraw();
 
-  bool terminal_;
   bool pollable_;
   bool ended_ = false;
-  std::unique_ptr<struct terminal_mode> mode_;
-  kj::Own<kj::UnixEventPort::FdObserver> observer_;
+  std::unique_ptr<key_terminal> terminal_;
+  kj::Own<kj::UnixEventPort::FdObserver> observer_, redraws_;
   growing_line typed_;
-  int escape_ = 0; ///< position in an escape sequence, which is ignored
   std::deque<input_line> lines_;
+  key_reader keys_;
   std::function<void()> changed_;
+  kj::Promise<void> drawing_ = nullptr;
 };
 
 } // namespace parley::tool

@@ -1,119 +1,17 @@
 // `parley` as a person and a script run it, against a node in this process, over TLS.
 #include "protocol/client/tool/commands.hpp"
-#include "tests/protocol/client/fake_cluster.hpp"
-#include "tests/support/scratch_directory.hpp"
+#include "tests/protocol/client/tool/node.hpp"
 
 #include <doctest/doctest.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <atomic>
-#include <cstdio>
 #include <fstream>
-#include <mutex>
-#include <optional>
-#include <sstream>
 #include <thread>
 
 using namespace parley;
-
-namespace {
-
-struct output {
-  int status = -1;
-  std::string text;
-};
-
-output run(const std::string& command) {
-  output o;
-  FILE* pipe = ::popen((command + " 2>&1").c_str(), "r");
-  REQUIRE(pipe);
-  char buffer[4096];
-  while (const auto n = std::fread(buffer, 1, sizeof buffer, pipe))
-    o.text.append(buffer, n);
-  const int status = ::pclose(pipe);
-  o.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128;
-  return o;
-}
-
-std::size_t count(const std::string& text, const std::string& what) {
-  std::size_t n = 0;
-  for (auto at = text.find(what); at != std::string::npos; at = text.find(what, at + what.size()))
-    ++n;
-  return n;
-}
-
-/// A node on a thread of its own, with fresh certificates.
-struct node {
-  test::scratch_directory scratch;
-  const std::string dir = scratch.path();
-  std::thread thread;
-  std::atomic<std::uint16_t> port{0};
-  std::atomic<bool> done{false};
-  std::atomic<std::size_t> acks{0}; ///< acknowledgements of deliveries
-  std::mutex wish;
-  std::optional<std::vector<ec>> refusals; ///< of the next sends; guarded by `wish`
-
-  node() {
-    REQUIRE(run(std::string{PARLEY_SOURCE_DIR} + "/scripts/make_certs.sh " + dir + "/certs 1").status == 0);
-    thread = std::thread{[this] {
-      auto io = kj::setupAsyncIo();
-      test::fake_cluster cluster{io.provider->getTimer()};
-      cluster.receipts = true;
-      cluster.on_code = [this](const std::string& phone, const std::string& code) {
-        std::ofstream{dir + "/console", std::ios::app} << "code for " << phone.substr(0, 3) << "…"
-                                                       << phone.substr(phone.size() - 2) << ": " << code
-                                                       << "\n";
-      };
-      auto tls = transport::make_server_context(
-          {dir + "/certs/node-1/client.pem", dir + "/certs/node-1/client.key"});
-      if (tls)
-        port = cluster.listen(io.unixEventPort, *tls);
-      while (!done) {
-        io.provider->getTimer().afterDelay(5 * kj::MILLISECONDS).wait(io.waitScope);
-        acks = cluster.acks.size();
-        const std::lock_guard guard{wish};
-        if (auto wanted = std::exchange(refusals, {}))
-          cluster.send_refusals = std::move(*wanted);
-      }
-    }};
-    while (port == 0)
-      std::this_thread::yield();
-  }
-  ~node() {
-    done = true;
-    thread.join();
-  }
-  /// The next sends are refused in this way, and nothing else is any more.
-  void refuse(std::vector<ec> next) {
-    {
-      const std::lock_guard guard{wish};
-      refusals = std::move(next);
-    }
-    for (bool taken = false; !taken;) {
-      std::this_thread::yield();
-      const std::lock_guard guard{wish};
-      taken = !refusals;
-    }
-  }
-  void enter(const std::string& who, const std::string& phone) {
-    const auto o = parley(who, "register --phone " + phone + " --code -", "echo 123456 |");
-    CAPTURE(o.text);
-    REQUIRE(o.status == 0);
-  }
-  /// What a shell runs.
-  std::string command(const std::string& who, const std::string& rest,
-                      const std::string& ca = "client-ca.pem") const {
-    return std::string{"NO_COLOR=1 "} + PARLEY_TOOL + " --profile " + dir + "/" + who +
-           " --seeds 127.0.0.1:" + std::to_string(port) + " --ca " + dir + "/certs/" + ca + " " + rest;
-  }
-  output parley(const std::string& who, const std::string& rest, const std::string& before = "",
-                const std::string& ca = "client-ca.pem") const {
-    return run(before + " " + command(who, rest, ca));
-  }
-};
-
-} // namespace
+using test::count;
+using test::node;
+using test::output;
+using test::run;
 
 TEST_CASE("strangers, wrong codes and wrong authorities are refused with a sentence and a status") {
   node n;

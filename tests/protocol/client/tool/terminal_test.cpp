@@ -1,0 +1,183 @@
+// `parley chat` at a terminal: signals, stopping, pasting, resizing.
+#include "tests/protocol/client/tool/node.hpp"
+#include "tests/protocol/client/tool/terminal.hpp"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+using namespace parley;
+using test::node;
+using test::terminal;
+
+namespace {
+
+/// A port that takes connections and never says a word.
+struct silent_port {
+  int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  std::uint16_t port = 0;
+  silent_port() {
+    sockaddr_in at{};
+    at.sin_family = AF_INET;
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof at;
+    REQUIRE(::bind(fd, reinterpret_cast<sockaddr*>(&at), sizeof at) == 0);
+    REQUIRE(::listen(fd, 8) == 0);
+    ::getsockname(fd, reinterpret_cast<sockaddr*>(&at), &size);
+    port = ntohs(at.sin_port);
+  }
+  ~silent_port() { ::close(fd); }
+};
+
+/// The number behind "pid " on the screen.
+std::string pid_on(const terminal& t) {
+  const auto at = t.screen.rfind("pid ") + 4;
+  return t.screen.substr(at, t.screen.find('.', at) - at);
+}
+
+struct pair_of_people : node {
+  pair_of_people() {
+    enter("alice", "+4911111111");
+    enter("bob", "+4922222222");
+  }
+  std::string chat(const std::string& more = "") const {
+    return command("alice", "chat --with +4922222222 " + more);
+  }
+};
+
+} // namespace
+
+TEST_CASE("a chat dies of a signal at once in each of its phases, and leaves the terminal as it was") {
+  pair_of_people n;
+  const silent_port nobody;
+  terminal t;
+  struct way {
+    std::string key;    ///< typed, or
+    std::string signal; ///< sent
+    int status;
+  };
+  for (const auto& [key, signal, status] : {way{"\x03", "", 130}, way{"\x1c", "", 131}, way{"", "TERM", 143},
+                                            way{"", "HUP", 129}, way{"", "INT", 130}}) {
+    for (const std::string phase : {"connecting", "talking", "ending"}) {
+      CAPTURE(key + signal);
+      CAPTURE(phase);
+      n.refuse(std::vector<ec>(phase == "ending" ? 10'000 : 0, ec::overloaded));
+      t.type("ulimit -c 0; " + std::string{"sh -c 'echo \"pid $$.\"; exec env "} +
+             n.chat(phase == "connecting" ? "--seeds 127.0.0.1:" + std::to_string(nobody.port) : "") + "'\n");
+      REQUIRE(t.shows("pid "));
+      REQUIRE(t.sends_lines(false));
+      if (phase != "connecting")
+        REQUIRE(t.shows("connected to node"));
+      if (phase == "ending") {
+        t.type("this is kept\r");
+        REQUIRE(t.shows("·  this is kept"));
+        t.type("\x04");
+      }
+      if (key.empty())
+        ::kill(std::stoi(pid_on(t)), signal == "TERM" ? SIGTERM : signal == "HUP" ? SIGHUP : SIGINT);
+      else
+        t.type(key);
+      REQUIRE(t.sends_lines(true));
+      CHECK(t.shows("\x1b[?2004l"));
+      t.type("echo status=$?.\n");
+      CHECK(t.shows("status=" + std::to_string(status) + "."));
+    }
+  }
+  // What was typed in the ending phase was not lost.
+  n.refuse({});
+  CHECK(n.parley("alice", "sync").status == 0);
+  CHECK(test::count(n.parley("bob", "sync").text, "this is kept") == 5);
+}
+
+TEST_CASE("a chat that is stopped gives the terminal back, and takes it again when it goes on") {
+  pair_of_people n;
+  terminal t;
+  t.type(n.chat() + "\n");
+  REQUIRE(t.shows("connected to node"));
+  REQUIRE(t.sends_lines(false));
+  t.type("typed bef");
+  REQUIRE(t.shows("typed bef"));
+  t.type("\x1a");
+  REQUIRE(t.sends_lines(true));
+  t.type("echo the shell $((40+2))\n");
+  REQUIRE(t.shows("the shell 42"));
+  t.type("fg\n");
+  REQUIRE(t.sends_lines(false));
+  REQUIRE(t.shows("> typed bef")); // drawn again
+  t.type("ore\r");
+  REQUIRE(t.shows("typed before"));
+  t.type("\x04");
+  REQUIRE(t.sends_lines(true));
+  CHECK(n.parley("bob", "sync").text.find("  typed before\n") != std::string::npos);
+}
+
+TEST_CASE("a chat that is put into the background waits for the terminal") {
+  pair_of_people n;
+  terminal t;
+  t.type(n.chat() + "\n");
+  REQUIRE(t.shows("connected to node"));
+  t.type("\x1a");
+  REQUIRE(t.sends_lines(true));
+  t.type("bg\n");
+  t.type("echo the shell $((40+2))\n");
+  REQUIRE(t.shows("the shell 42"));
+  REQUIRE(t.sends_lines(true));
+  t.type("fg\n");
+  REQUIRE(t.sends_lines(false));
+  t.type("here again\r\x04");
+  REQUIRE(t.sends_lines(true));
+  CHECK(n.parley("bob", "sync").text.find("  here again\n") != std::string::npos);
+}
+
+TEST_CASE("pasted text is one message, and an emoji of several people arrives whole") {
+  pair_of_people n;
+  const std::string family = "👨‍👩‍👧‍👦";
+  terminal t;
+  t.type(n.chat() + "\n");
+  REQUIRE(t.shows("\x1b[?2004h")); // text that is pasted shall come in brackets
+  REQUIRE(t.shows("connected to node"));
+  t.type("\x1b[200~one\rtwo\r\nthree\x1b[201~\r");
+  REQUIRE(t.shows("one⏎two⏎three"));
+  t.type(family + family + "\x7f\r");
+  t.type("\r  \r"); // nothing is typed, so nothing is sent
+  t.type("\x04");
+  REQUIRE(t.sends_lines(true));
+  const auto o = n.parley("bob", "sync --json");
+  CAPTURE(o.text);
+  CHECK(test::count(o.text, "\"event\":\"message\"") == 2);
+  CHECK(o.text.find("\"body\":\"one\\ntwo\\nthree\"") != std::string::npos);
+  CHECK(o.text.find("\"body\":\"" + family + "\"") != std::string::npos);
+}
+
+TEST_CASE("the line that is being typed is drawn again when the terminal changes its size") {
+  pair_of_people n;
+  terminal t;
+  t.type(n.chat() + "\n");
+  REQUIRE(t.shows("connected to node"));
+  t.type("0123456789abcdefghij");
+  REQUIRE(t.shows("> 0123456789abcdefghij"));
+  t.resize(14);
+  CHECK(t.shows("> abcdefghij")); // what fits
+  t.resize(80);
+  CHECK(t.shows("> 0123456789abcdefghij"));
+}
+
+TEST_CASE("a chat whose output is no terminal, or a dumb one, leaves the keys to the terminal") {
+  pair_of_people n;
+  terminal t;
+  std::string how;
+  SUBCASE("a pipe") {
+    how = n.chat() + " | cat";
+  }
+  SUBCASE("a dumb terminal") {
+    how = "TERM=dumb " + n.chat();
+  }
+  t.type(how + "\n");
+  REQUIRE(t.shows("connected to node"));
+  CHECK(t.sends_lines(true));
+  t.type("a line\n");
+  CHECK(t.shows("sent"));
+  t.type("\x04");
+  t.type("echo the shell $((40+2))\n");
+  CHECK(t.shows("the shell 42"));
+}
