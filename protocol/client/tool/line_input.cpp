@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <istream>
 #include <utility>
 
 namespace parley::tool {
@@ -32,17 +31,6 @@ input_line growing_line::end() {
   if (line.too_long_)
     return tl::unexpected{client::refuse(ec::too_large)};
   return std::move(line.text_);
-}
-
-std::optional<input_line> next_line(std::istream& in) {
-  growing_line line;
-  bool any = false;
-  for (char c = 0; in.get(c); any = true) {
-    if (c == '\n')
-      return line.end();
-    line.add(c);
-  }
-  return any ? std::optional{line.end()} : std::nullopt;
 }
 
 std::optional<input_line> key_reader::take() {

@@ -7,7 +7,6 @@
 
 #include <deque>
 #include <functional>
-#include <iosfwd>
 #include <memory>
 #include <optional>
 #include <string>
@@ -41,9 +40,6 @@ private:
   std::string text_;
   bool too_long_ = false;
 };
-
-/// The next line of `in`; none at its end.
-std::optional<input_line> next_line(std::istream& in);
 
 /// What a person's keys mean: a line that grows, and lines that are ended. Pasted text becomes a part of the
 /// line, line breaks and all, so that it is one message.

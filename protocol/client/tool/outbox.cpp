@@ -65,6 +65,16 @@ void outbox_watch::on_state(const client::connection_state& s) {
   for (auto& [counter, fulfiller] : awaited_)
     fulfiller->fulfill(tl::unexpected{client::failure{s.why, s.sentence, {}}});
   awaited_.clear();
+  for (auto& fulfiller : over_)
+    fulfiller->fulfill();
+  over_.clear();
+}
+
+kj::Promise<void> outbox_watch::over() {
+  std::erase_if(over_, [](auto& fulfiller) { return !fulfiller->isWaiting(); });
+  auto paf = kj::newPromiseAndFulfiller<void>();
+  over_.push_back(kj::mv(paf.fulfiller));
+  return kj::mv(paf.promise);
 }
 
 kj::Promise<client::result<client::sent>> outbox_watch::outcome(std::uint64_t counter) {

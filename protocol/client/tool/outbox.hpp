@@ -24,6 +24,8 @@ public:
   /// if a message was refused.
   void finish(client::blocking_device& device, std::chrono::milliseconds limit);
   std::size_t refused() const { return refused_; }
+  /// Resolves when the device will never be online again.
+  kj::Promise<void> over();
   /// The outcome of a message that was posted just now; none if the device will never be online again.
   kj::Promise<client::result<client::sent>> outcome(std::uint64_t counter);
 
@@ -44,6 +46,7 @@ private:
   client::client_store* store_ = nullptr;
   std::map<std::uint64_t, std::string> names_; ///< of messages of this run that have no outcome
   std::map<std::uint64_t, kj::Own<kj::PromiseFulfiller<client::result<client::sent>>>> awaited_;
+  std::vector<kj::Own<kj::PromiseFulfiller<void>>> over_;
   std::size_t refused_ = 0;
 };
 

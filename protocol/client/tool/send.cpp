@@ -6,7 +6,6 @@
 
 #include <fmt/format.h>
 
-#include <iostream>
 #include <memory>
 #include <set>
 
@@ -103,33 +102,68 @@ private:
   std::vector<mark> delivered_by_, read_by_;
 };
 
-void run(const options& o, context& shared) {
-  const auto colours = palette::for_stdout();
-  ticks shown{shared, colours};
-  auto settings = shared.settings();
-  if (o.wait == "sent")
-    settings.how = client::intake::pull; // nothing is fetched: `sync` and `chat` are for that
-  const auto limit = std::chrono::seconds{o.seconds};
-  const auto end = std::chrono::steady_clock::now() + limit;
-  const auto left = [&] {
-    return std::max(std::chrono::milliseconds{1}, std::chrono::duration_cast<std::chrono::milliseconds>(
-                                                      end - std::chrono::steady_clock::now()));
-  };
-  client::blocking_device device{shared.directory(), shared.ca_file(), settings, shown, shared.key_file};
-  shown.watch(device);
-  connect(device, limit);
-  const auto talk = find_talk(device, o.to, left());
-  shown.begin(talk, device.it().who().user);
+class sending {
+public:
+  sending(const options& o, context& shared)
+      : options_{o}, shown_{shared, colours_}, device_{shared.directory(), shared.ca_file(),
+                                                       settings(o, shared), shown_, shared.key_file} {}
+
+  void run() {
+    shown_.watch(device_);
+    connect(device_, limit());
+    talk_ = find_talk(device_, options_.to, limit());
+    shown_.begin(talk_, device_.it().who().user);
+    if (options_.words.size() == 1 && options_.words[0] == "-")
+      send_lines();
+    else
+      send(text(options_), "");
+    if (options_.wait != "sent")
+      wait_for_marks();
+    shown_.finish(device_, limit());
+    device_.wait(device_.it().stop());
+  }
+
+  /// The one message of the command line.
+  static std::string text(const options& o) { return fmt::format("{}", fmt::join(o.words, " ")); }
+
+private:
+  static client::config settings(const options& o, const context& shared) {
+    auto c = shared.settings();
+    if (o.wait == "sent")
+      c.how = client::intake::pull; // nothing is fetched: `sync` and `chat` are for that
+    return c;
+  }
+  std::chrono::milliseconds limit() const { return std::chrono::seconds{options_.seconds}; }
+
+  /// The limit is each line's own, and begins when the line is there: whoever writes the lines may take time.
+  void send_lines() {
+    line_input input{device_.io().unixEventPort, input_mode::lines};
+    for (std::size_t number = 1;; ++number) {
+      auto line = input.next()
+                      .exclusiveJoin(shown_.over().then([]() -> std::optional<input_line> { return {}; }))
+                      .wait(device_.io().waitScope);
+      if (const auto& s = device_.it().state(); s.final())
+        stop_with({s.why, s.sentence, {}});
+      if (!line)
+        return;
+      const auto name = fmt::format("Line {}", number);
+      if (!*line)
+        refused(line->error(), name);
+      if (!(*line)->empty())
+        send(**line, name);
+    }
+  }
 
   /// `line`: "Line 3"; empty for the one message of the command line.
-  const auto refused = [&](const client::failure& why, const std::string& line) {
+  [[noreturn]] static void refused(const client::failure& why, const std::string& line) {
     stop_with(why, line.empty() ? "" : line + " was refused, and no line after it was sent: ");
-  };
-  const auto send = [&](const std::string& body, const std::string& line) {
-    const auto counter = device.it().post(talk, body);
+  }
+
+  void send(const std::string& body, const std::string& line) {
+    const auto counter = device_.it().post(talk_, body);
     if (!counter)
       refused(counter.error(), line);
-    const auto r = device.wait(shown.outcome(*counter), left());
+    const auto r = device_.wait(shown_.outcome(*counter), limit());
     if (!r && r.error().code == ec::timed_out)
       throw stop{
           status::unreachable,
@@ -138,33 +172,28 @@ void run(const options& o, context& shared) {
                       line.empty() ? "" : line + ": ", line.empty() ? "" : " No line after it was sent.")};
     if (!r)
       refused(r.error(), line);
-  };
-  if (o.words.size() == 1 && o.words[0] == "-") {
-    for (std::size_t number = 1; auto line = next_line(std::cin); ++number) {
-      const auto name = fmt::format("Line {}", number);
-      if (!*line)
-        refused(line->error(), name);
-      send(**line, name);
-    }
-  } else {
-    send(fmt::format("{}", fmt::join(o.words, " ")), "");
   }
 
-  if (o.wait != "sent") {
+  void wait_for_marks() {
     const auto reached = [&] {
-      return (o.wait == "read" ? shown.read() : shown.delivered()) >= shown.last();
+      return (options_.wait == "read" ? shown_.read() : shown_.delivered()) >= shown_.last();
     };
-    while (!reached() && std::chrono::steady_clock::now() < end && !device.it().state().final())
-      device.timer().afterDelay(5 * kj::MILLISECONDS).wait(device.io().waitScope);
+    const auto end = device_.timer().now() + limit().count() * kj::MILLISECONDS;
+    while (!reached() && device_.timer().now() < end && !device_.it().state().final())
+      device_.timer().afterDelay(5 * kj::MILLISECONDS).wait(device_.io().waitScope);
     if (!reached())
       throw stop{status::unreachable,
                  fmt::format("The cluster has stored the message, but it was not {} within {} seconds. It is "
                              "delivered as soon as a device of the recipient connects.",
-                             o.wait, o.seconds)};
+                             options_.wait, options_.seconds)};
   }
-  shown.finish(device, left());
-  device.wait(device.it().stop());
-}
+
+  const options& options_;
+  palette colours_ = palette::for_stdout();
+  ticks shown_;
+  client::blocking_device device_;
+  conversation_id talk_;
+};
 
 } // namespace
 
@@ -175,8 +204,10 @@ command send_command(context& shared) {
       .summary = "Send a message",
       .details = "A message is kept in the profile before it is sent. If the command ends without an answer, "
                  "the next command of this profile sends it; it is stored once.\n"
-                 "Messages are not yet end-to-end encrypted.\n\nExample:\n"
-                 "  parley send --profile alice --to +491700000002 --wait read \"Are you there?\"\n",
+                 "A line that is refused ends the command: no line after it is sent.\n"
+                 "Messages are not yet end-to-end encrypted.\n\nExamples:\n"
+                 "  parley send --profile alice --to +491700000002 --wait read \"Are you there?\"\n"
+                 "  tail -f events.log | parley send --profile robot --to +491700000002 -\n",
       .options =
           {{.name = "--to",
             .unit = "WHOM",
@@ -185,7 +216,8 @@ command send_command(context& shared) {
             .required = true},
            {.name = "TEXT",
             .unit = "TEXT",
-            .help = "The words of the message. With - each line of standard input is sent as one message.",
+            .help = "The words of the message. With - each line of standard input that is not empty "
+                    "is sent as one message. Write -- before a text that begins with a dash.",
             .value = &o->words,
             .required = true},
            {.name = "--wait",
@@ -195,10 +227,18 @@ command send_command(context& shared) {
                 "received it, or once a person has read it.",
             .value = &o->wait,
             .choices = {"sent", "delivered", "read"}},
-           seconds_option(
-               o->seconds, 86'400,
-               "How long to wait for that, in seconds, before giving up. Raise it with --wait read.")},
-      .run = [o, &shared] { run(*o, shared); },
+           seconds_option(o->seconds, 86'400,
+                          "How long to wait for that, in seconds, before giving up. Raise it with --wait "
+                          "read. With - it "
+                          "counts for each line, from the moment when the line is read.")},
+      .run =
+          [o, &shared] {
+            if (sending::text(*o).empty())
+              throw stop{status::usage,
+                         "The message is empty, so nothing was sent. Give its words, or - to send "
+                         "the lines of standard input."};
+            sending{*o, shared}.run();
+          },
   };
 }
 

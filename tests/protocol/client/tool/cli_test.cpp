@@ -309,3 +309,44 @@ TEST_CASE("a chat begins with the newest lines, however long the conversation is
   CHECK(o.text.find("line 100010\n") != std::string::npos);
   CHECK(count(o.text, "line ") == 2);
 }
+
+TEST_CASE("an empty message is refused, and empty lines are skipped") {
+  node n;
+  n.enter("alice", "+4911111111");
+  n.enter("bob", "+4922222222");
+  for (const char* empty : {"''", "-- ''", "\"$NOTHING\""}) {
+    const auto o = n.parley("alice", std::string{"send --to +4922222222 "} + empty);
+    CHECK(o.status == 2);
+    CHECK(o.text.find("The message is empty") != std::string::npos);
+  }
+  CHECK(n.parley("alice", "send --to +4922222222 -", "printf '\\none\\n\\n\\ntwo\\n\\n' |").status == 0);
+  CHECK(n.parley("alice", "chat --with +4922222222", "printf '\\nthree\\n\\n' |").status == 0);
+  const auto o = n.parley("bob", "sync --json");
+  CAPTURE(o.text);
+  CHECK(count(o.text, "\"event\":\"message\"") == 3);
+}
+
+TEST_CASE("the limit of send counts for each line of a pipe, and not for the time between them") {
+  node n;
+  n.enter("alice", "+4911111111");
+  n.enter("bob", "+4922222222");
+  auto o = n.parley("alice", "send --seconds 1 --to +4922222222 -",
+                    "(echo one; sleep 1.3; echo two; sleep 1.3; echo three) |");
+  CAPTURE(o.text);
+  CHECK(o.status == 0);
+  CHECK(count(o.text, "sent ") == 3);
+  // A line without an answer ends it, and says which one it was.
+  n.refuse([] {
+    std::vector<ec> all(1'000, ec::overloaded);
+    all.front() = ec::none;
+    return all;
+  }());
+  o = n.parley("alice", "send --seconds 1 --to +4922222222 -", "(echo four; echo five; echo six) |");
+  CHECK(o.status == 3);
+  CHECK(o.text.find("Line 2: ") != std::string::npos);
+  CHECK(o.text.find("No line after it was sent.") != std::string::npos);
+  n.refuse({ec::none, ec::conflict});
+  o = n.parley("alice", "send --to +4922222222 -", "(echo; echo seven; echo eight) |");
+  CHECK(o.status == 1);
+  CHECK(o.text.find("Line 2 was refused, and no line after it was sent: ") != std::string::npos);
+}
