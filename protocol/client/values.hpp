@@ -99,6 +99,14 @@ struct opened_direct {
   user_id with{};
 };
 
+/// Somebody whom this person knows. What is not known is empty, or 0.
+struct contact {
+  user_id user{};
+  std::string phone;
+  std::string name; ///< given by this person
+  bool operator==(const contact&) const = default;
+};
+
 /// A place in the inbox. Only the cluster knows what the bytes mean.
 using cursor = std::string;
 

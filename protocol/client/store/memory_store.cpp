@@ -94,6 +94,13 @@ std::vector<conversation_info> memory_store::conversations() {
   return out;
 }
 
+std::size_t memory_store::unread_messages(conversation_id c, seq_no read, user_id me) {
+  const auto& messages = history_[c];
+  const auto from = messages.upper_bound(std::max(read, reads_[c].wanted));
+  return static_cast<std::size_t>(
+      std::count_if(from, messages.end(), [&](const auto& entry) { return entry.second.sender != me; }));
+}
+
 std::vector<message> memory_store::unshown(std::size_t limit) {
   std::vector<message> out;
   for (const auto& [c, messages] : history_)

@@ -31,6 +31,9 @@ public:
   std::vector<message> history(conversation_id c, seq_no after, std::size_t limit) override;
   std::vector<message> newest(conversation_id c, std::size_t limit) override;
   std::vector<conversation_info> conversations() override;
+  std::size_t unread_messages(conversation_id c, seq_no read, user_id me) override;
+  std::vector<contact> contacts() override { return contacts_; }
+  void set_contacts(const std::vector<contact>& all) override { contacts_ = all; }
   std::vector<message> unshown(std::size_t limit) override;
   void shown(conversation_id c, seq_no upto) override;
   void read(conversation_id c, seq_no upto) override;
@@ -59,6 +62,7 @@ private:
   std::map<conversation_id, conversation_info> conversations_;
   std::map<conversation_id, reading> reads_;
   std::unordered_map<conversation_id, seq_no> shown_;
+  std::vector<contact> contacts_;
   place place_;
   std::string token_;
 };

@@ -57,6 +57,9 @@ UPDATE conversations SET members =
 CREATE TABLE IF NOT EXISTS shown (
   hi INTEGER NOT NULL, lo INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (hi, lo)) WITHOUT ROWID;
 INSERT OR IGNORE INTO shown SELECT hi, lo, seq FROM positions;
+)",
+                           R"(
+CREATE TABLE IF NOT EXISTS contacts (user INTEGER NOT NULL, phone BLOB NOT NULL, name BLOB NOT NULL);
 )"};
 
 /// The columns of `history` in the order of `read_message`.
@@ -315,6 +318,39 @@ std::vector<message> sqlite_store::newest(conversation_id c, std::size_t limit) 
     out.push_back(read_message(s));
   std::ranges::reverse(out);
   return out;
+}
+
+std::size_t sqlite_store::unread_messages(conversation_id c, seq_no read, user_id me) {
+  auto s = db_.prepare("SELECT count(*) FROM history WHERE hi = ? AND lo = ? AND sender != ? AND seq > "
+                       "max(?, coalesce((SELECT wanted FROM reads WHERE hi = ? AND lo = ?), 0))");
+  s.bind(c).bind(number(me)).bind(read).bind(c);
+  s.step();
+  return s.integer();
+}
+
+std::vector<contact> sqlite_store::contacts() {
+  std::vector<contact> out;
+  auto s = db_.prepare("SELECT user, phone, name FROM contacts ORDER BY rowid");
+  while (s.step()) {
+    contact c;
+    c.user = user_id{s.integer()};
+    c.phone = s.bytes();
+    c.name = s.bytes();
+    out.push_back(std::move(c));
+  }
+  return out;
+}
+
+void sqlite_store::set_contacts(const std::vector<contact>& all) {
+  database::transaction t{db_};
+  db_.run("DELETE FROM contacts");
+  for (const auto& c : all)
+    db_.prepare("INSERT INTO contacts VALUES (?, ?, ?)")
+        .bind(number(c.user))
+        .bind(std::string_view{c.phone})
+        .bind(std::string_view{c.name})
+        .step();
+  t.commit();
 }
 
 std::vector<message> sqlite_store::unshown(std::size_t limit) {

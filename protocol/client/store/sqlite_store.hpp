@@ -52,6 +52,9 @@ public:
   std::vector<message> history(conversation_id c, seq_no after, std::size_t limit) override;
   std::vector<message> newest(conversation_id c, std::size_t limit) override;
   std::vector<conversation_info> conversations() override;
+  std::size_t unread_messages(conversation_id c, seq_no read, user_id me) override;
+  std::vector<contact> contacts() override;
+  void set_contacts(const std::vector<contact>& all) override;
   std::vector<message> unshown(std::size_t limit) override;
   void shown(conversation_id c, seq_no upto) override;
   void read(conversation_id c, seq_no upto) override;

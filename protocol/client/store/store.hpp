@@ -75,6 +75,11 @@ public:
   /// The newest messages of the conversation, at most `limit`, in its order.
   virtual std::vector<message> newest(conversation_id c, std::size_t limit) = 0;
   virtual std::vector<conversation_info> conversations() = 0;
+  /// How many messages of others than `me` the store has above `read` and above what was read on this device.
+  virtual std::size_t unread_messages(conversation_id c, seq_no read, user_id me) = 0;
+  /// How this person calls others. The cluster knows nothing of it.
+  virtual std::vector<contact> contacts() = 0;
+  virtual void set_contacts(const std::vector<contact>& all) = 0;
   /// The oldest messages of other devices that no program has shown yet, by time; at most `limit`.
   virtual std::vector<message> unshown(std::size_t limit) = 0;
   /// A program has shown the conversation up to `upto`.

@@ -23,9 +23,7 @@ struct options {
 class chat final : public outbox_watch {
 public:
   chat(const options& o, context& shared)
-      : outbox_watch{shared}, options_{o}, owned_{std::make_unique<client::blocking_device>(
-                                               shared.directory(), shared.ca_file(), settings(shared), *this,
-                                               shared.key_file)},
+      : outbox_watch{shared}, options_{o}, owned_{open_device(shared, settings(shared), *this)},
         device_{*owned_}, input_{device_.io().unixEventPort, input_mode::keys},
         screen_{shared.out, input_.reads_keys(), shared.json, [this] { return input_.typed(); }} {
     input_.on_change([this] { screen_.prompt(); });
@@ -37,6 +35,7 @@ public:
     const auto limit = std::chrono::seconds{options_.seconds};
     connect(device_, limit);
     talk_ = find_talk(device_, options_.with, limit);
+    names_.emplace(device_.store());
     show_history();
     open_ = true;
     for (const auto& m : early_)
@@ -65,7 +64,7 @@ private:
       if (m.sender == own.user)
         screen_.own(0, m.seq, m.body, tick::sent);
       else
-        screen_.theirs(m, options_.with);
+        screen_.theirs(m, names_->of(m.sender));
       shown_ = std::max(shown_, m.seq);
       has_shown(m);
     }
@@ -141,7 +140,7 @@ private:
     if (m.sender == device_.it().who().user) // typed on another of this user's devices
       screen_.own(0, m.seq, m.body, tick::sent);
     else
-      screen_.theirs(m, options_.with);
+      screen_.theirs(m, names_->of(m.sender));
     has_shown(m);
   }
 
@@ -192,6 +191,7 @@ private:
   line_input input_;
   screen screen_;
   conversation_id talk_;
+  std::optional<names> names_; ///< once the conversation is found
   seq_no shown_{};
   std::uint64_t lines_ = 0; ///< that were read
   bool open_ = false;
@@ -217,7 +217,9 @@ command chat_command(context& shared) {
       .options =
           {{.name = "--with",
             .unit = "WHOM",
-            .help = "The other person: a phone number (+49…) or the 32 hexadecimal digits of a conversation.",
+            .help = "The other person: a phone number (+49…), the name of a contact, or the 32 hexadecimal "
+                    "digits of "
+                    "a conversation.",
             .value = &o->with,
             .required = true},
            {.name = "--lines",

@@ -2,10 +2,12 @@
 // `parley`, one command a file. A command declares its options as a table and knows nothing of how a command
 // line is parsed: `main` alone does.
 #include "protocol/client/client.hpp"
+#include "protocol/client/tool/names.hpp"
 #include "protocol/client/tool/output.hpp"
 
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -73,8 +75,19 @@ struct context {
   std::string ca_file() const;
   /// So that later commands need neither --seeds nor --ca.
   void remember() const;
+  /// The profile as it is named on a command line: in front of what a person is told to run.
+  std::string option_text() const;
 };
 std::vector<option> shared_options(context& shared);
+
+/// The profile of a registered device; `stop` if there is none, so that a name that was mistyped makes no new
+/// one.
+std::unique_ptr<client::sqlite_store> open_profile(const context& shared);
+enum class profile_must { be_registered, be_writable };
+/// The same with a device on it.
+std::unique_ptr<client::blocking_device> open_device(const context& shared, client::config settings,
+                                                     client::observer& events,
+                                                     profile_must what = profile_must::be_registered);
 
 // Each returns its declaration; `shared` outlives it and is filled before `run`.
 command register_command(context& shared);
@@ -82,6 +95,7 @@ command send_command(context& shared);
 command sync_command(context& shared);
 command chat_command(context& shared);
 command conversations_command(context& shared);
+command contacts_command(context& shared);
 command top_command(context& shared);
 /// All of them, in the order in which the help lists them.
 std::vector<command> all_commands(context& shared);
@@ -91,7 +105,8 @@ option seconds_option(int& seconds, int highest, std::string help);
 
 /// A device that is registered; connected within `limit`, or `stop`.
 void connect(client::blocking_device& device, std::chrono::milliseconds limit);
-/// The conversation named on the command line: its id, or a phone number.
+/// The conversation named on the command line: its id, a phone number, or the name of a contact. A phone number
+/// that was used becomes a contact.
 conversation_id find_talk(client::blocking_device& device, const std::string& with,
                           std::chrono::milliseconds limit);
 

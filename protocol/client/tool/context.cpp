@@ -2,8 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
+#include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
+#include <iterator>
 
 namespace parley::tool {
 namespace {
@@ -111,12 +116,95 @@ std::string context::ca_file() const {
                             "give --ca FILE, the cluster's client-ca.pem."};
 }
 
+namespace {
+
+/// Replaces the file as a whole, or says why not.
+void replace(const std::filesystem::path& file, const std::string& text) {
+  auto written = file;
+  written += ".new";
+  std::ofstream out{written, std::ios::binary};
+  out << text;
+  out.close();
+  std::error_code failed;
+  if (out)
+    std::filesystem::rename(written, file, failed);
+  if (!out || failed)
+    throw stop{status::local,
+               fmt::format(
+                   "The device is registered, but {} cannot be written: {}. Check whether the disk has room. "
+                   "Until then, give --seeds and --ca to each command.",
+                   file.string(), failed ? failed.message() : std::strerror(errno))};
+}
+
+std::string whole(const std::filesystem::path& file) {
+  std::ifstream in{file, std::ios::binary};
+  return {std::istreambuf_iterator<char>{in}, {}};
+}
+
+/// Refuses to turn a directory that is used for something else into a profile: its mode would change, and files
+/// would appear in it.
+void check_directory(const std::filesystem::path& directory) {
+  constexpr std::array ours{"lock", "key", "key.new", "seeds", "seeds.new", "ca.pem", "ca.pem.new"};
+  std::error_code failed;
+  if (!std::filesystem::exists(directory, failed))
+    return;
+  if (!std::filesystem::is_directory(directory, failed))
+    throw stop{status::local,
+               fmt::format("{} is a file, and a profile is a directory. Give another --profile.",
+                           directory.string())};
+  for (const auto& entry : std::filesystem::directory_iterator{directory, failed}) {
+    const auto name = entry.path().filename().string();
+    if (name.starts_with("parley.db"))
+      return;
+    if (std::ranges::count(ours, name) == 0)
+      throw stop{
+          status::local,
+          fmt::format(
+              "The directory {} holds other files ({}) and is no profile, so nothing was changed in it. "
+              "Give a new directory, or an empty one, with --profile.",
+              directory.string(), name)};
+  }
+}
+
+void must_be_registered(const context& shared) {
+  const auto directory = shared.directory();
+  std::error_code failed;
+  if (std::filesystem::exists(directory / "parley.db", failed))
+    return;
+  throw stop{status::local,
+             fmt::format("There is no registered profile in {}, so nothing was done: check --profile, or run "
+                         "`parley register{} --phone +49…` first.",
+                         directory.string(), shared.option_text())};
+}
+
+} // namespace
+
 void context::remember() const {
   const auto dir = directory();
   if (!seeds.empty())
-    std::ofstream{dir / "seeds"} << seeds << '\n';
-  if (!ca.empty() && ca != dir / "ca.pem")
-    std::filesystem::copy_file(ca, dir / "ca.pem", std::filesystem::copy_options::overwrite_existing);
+    replace(dir / "seeds", seeds + "\n");
+  std::error_code none;
+  if (!ca.empty() && !std::filesystem::equivalent(ca, dir / "ca.pem", none))
+    replace(dir / "ca.pem", whole(ca));
+}
+
+std::string context::option_text() const {
+  return profile == context{}.profile ? "" : " --profile " + profile;
+}
+
+std::unique_ptr<client::sqlite_store> open_profile(const context& shared) {
+  check_directory(shared.directory());
+  must_be_registered(shared);
+  return std::make_unique<client::sqlite_store>(shared.directory(), std::filesystem::path{shared.key_file});
+}
+
+std::unique_ptr<client::blocking_device> open_device(const context& shared, client::config settings,
+                                                     client::observer& events, profile_must what) {
+  check_directory(shared.directory());
+  if (what == profile_must::be_registered)
+    must_be_registered(shared);
+  const auto ca = shared.ca_file();
+  return std::make_unique<client::blocking_device>(shared.directory(), ca, settings, events, shared.key_file);
 }
 
 void connect(client::blocking_device& device, std::chrono::milliseconds limit) {
@@ -135,17 +223,27 @@ void connect(client::blocking_device& device, std::chrono::milliseconds limit) {
 
 conversation_id find_talk(client::blocking_device& device, const std::string& with,
                           std::chrono::milliseconds limit) {
-  if (with.empty() || with.front() != '+') {
+  names known{device.store()};
+  const auto* contact = known.find(with);
+  const auto phone =
+      contact && number(contact->user) == 0 ? std::optional{contact->phone} : phone_number(with);
+  if (!phone && !contact) {
     const auto c = client::parse_conversation(with);
     if (!c)
-      throw stop{status::usage, fmt::format("\"{}\" is neither a phone number (+ and 7 to 15 digits) nor a "
-                                            "conversation (32 hexadecimal digits).",
-                                            with)};
+      throw stop{
+          status::usage,
+          fmt::format(
+              "\"{}\" is neither a phone number (+ and 7 to 15 digits, with the country) nor the name of "
+              "a contact (`parley contacts` lists them) nor a conversation (32 hexadecimal digits).",
+              printable(with))};
     return *c;
   }
-  const auto opened = device.wait(device.it().open_direct(with), limit);
+  const auto opened =
+      device.wait(phone ? device.it().open_direct(*phone) : device.it().open_direct(contact->user), limit);
   if (!opened)
     stop_with(opened.error());
+  if (phone)
+    known.met(opened->with, *phone);
   return opened->conversation;
 }
 

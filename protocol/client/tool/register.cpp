@@ -71,7 +71,8 @@ void run(const options& o, context& shared) {
   const auto limit = std::chrono::seconds{o.seconds};
   auto settings = shared.settings();
   settings.ask_timeout = limit;
-  client::blocking_device device{shared.directory(), shared.ca_file(), settings, silent, shared.key_file};
+  const auto owned = open_device(shared, settings, silent, profile_must::be_writable);
+  auto& device = *owned;
   auto code = o.code == "-" ? std::string{} : o.code;
   if (code.empty()) {
     std::vector<std::uintmax_t> from;
@@ -88,8 +89,9 @@ void run(const options& o, context& shared) {
             .put("expires_in_s", asked->count())
             .print(shared.out);
       else
-        shared.out.line(fmt::format("A code was sent to {}. Run now: parley register --phone {} --code CODE",
-                                    o.phone, o.phone));
+        shared.out.line(
+            fmt::format("A code was sent to {}. Run now: parley register{} --phone {} --code CODE", o.phone,
+                        shared.option_text(), o.phone));
       shared.remember();
       return;
     }
@@ -168,8 +170,14 @@ command register_command(context& shared) {
                "where the network is slow.")},
       .run =
           [o, &shared] {
-            if (o->phone.size() < 8 || o->phone.front() != '+')
-              throw stop{status::usage, "A phone number is + and 7 to 15 digits."};
+            const auto phone = phone_number(o->phone);
+            if (!phone)
+              throw stop{
+                  status::usage,
+                  fmt::format("\"{}\" is no phone number with its country: write + and 7 to 15 digits, for "
+                              "example +491700000001.",
+                              printable(o->phone))};
+            o->phone = *phone;
             run(*o, shared);
           },
   };

@@ -85,6 +85,7 @@ void screen::theirs(const client::message& m, const std::string& who) {
         .put("conversation", client::text(m.conversation))
         .put("seq", number(m.seq))
         .id("sender", number(m.sender))
+        .put("from", who)
         .put("server_time_ms", static_cast<std::int64_t>(m.at))
         .body("body", m.body)
         .print(out_);

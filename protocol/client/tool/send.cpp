@@ -105,8 +105,8 @@ private:
 class sending {
 public:
   sending(const options& o, context& shared)
-      : options_{o}, shown_{shared, colours_}, device_{shared.directory(), shared.ca_file(),
-                                                       settings(o, shared), shown_, shared.key_file} {}
+      : options_{o}, shown_{shared, colours_}, owned_{open_device(shared, settings(o, shared), shown_)},
+        device_{*owned_} {}
 
   void run() {
     shown_.watch(device_);
@@ -191,7 +191,8 @@ private:
   const options& options_;
   palette colours_ = palette::for_stdout();
   ticks shown_;
-  client::blocking_device device_;
+  std::unique_ptr<client::blocking_device> owned_;
+  client::blocking_device& device_;
   conversation_id talk_;
 };
 
@@ -211,7 +212,9 @@ command send_command(context& shared) {
       .options =
           {{.name = "--to",
             .unit = "WHOM",
-            .help = "The recipient: a phone number (+49…) or the 32 hexadecimal digits of a conversation.",
+            .help = "The recipient: a phone number (+49…), the name of a contact, or the 32 hexadecimal "
+                    "digits of a "
+                    "conversation.",
             .value = &o->to,
             .required = true},
            {.name = "TEXT",

@@ -29,6 +29,7 @@ public:
   void watch(client::blocking_device& device) {
     outbox_watch::watch(device);
     store_ = &device.store();
+    names_.emplace(*store_);
   }
 
   void show(const client::message& m) {
@@ -39,13 +40,18 @@ public:
           .put("seq", number(m.seq))
           .put("msg_id", client::text(m.id))
           .id("sender", number(m.sender))
+          .put("from", names_->of(m.sender))
           .put("server_time_ms", static_cast<std::int64_t>(m.at))
           .body("body", m.body)
           .print(shared_.out);
     else
-      shared_.out.line(fmt::format("{} {} {:>5} {}  {}", clock_text(m.at),
-                                   client::text(m.conversation).substr(0, 8), number(m.seq), number(m.sender),
-                                   printable(m.body)));
+      shared_.out.line(
+          fmt::format("{} {} {:>5}  {}", clock_text(m.at), sender(m), number(m.seq), printable(m.body)));
+  }
+  /// Who says it, and to whom if that is somebody else than this person.
+  std::string sender(const client::message& m) const {
+    const auto with = names_->of(m.conversation), from = names_->of(m.sender);
+    return with == from ? from : fmt::format("{} to {}", from, with);
   }
   /// Shows what is in the store and was not shown, oldest first.
   void show_all() {
@@ -77,6 +83,7 @@ public:
     return !shared_.out.failed();
   }
   void on_opened(const client::conversation_info& c) override {
+    names_.emplace(*store_); // who is in it
     if (shared_.json)
       json_line{}.put("event", "opened").put("conversation", client::text(c.conversation)).print(shared_.out);
   }
@@ -98,6 +105,7 @@ public:
 private:
   static constexpr std::size_t some_max = 256;
   client::client_store* store_ = nullptr;
+  std::optional<names> names_;
   std::size_t waiting_ = 0; ///< messages that are stored and not shown
 };
 
@@ -122,7 +130,8 @@ void run(const options& o, context& shared) {
   auto settings = shared.settings();
   settings.how = client::intake::pull;
   settings.ask_timeout = std::chrono::seconds{o.seconds};
-  client::blocking_device device{shared.directory(), shared.ca_file(), settings, shown, shared.key_file};
+  const auto owned = open_device(shared, settings, shown);
+  auto& device = *owned;
   shown.watch(device);
   if (o.conversation.empty())
     shown.show_all(); // what was kept and could not be written, or was fetched by another command
@@ -162,25 +171,24 @@ command sync_command(context& shared) {
           "not be written, to a full disk for example, is shown by the next `parley sync`. With "
           "--conversation "
           "nothing is kept or acknowledged.\n\nExample:\n  parley sync --profile bob --json\n",
-      .options =
-          {{.name = "--conversation",
-            .unit = "WHICH",
-            .help =
-                "Show this conversation again, from the cluster: a phone number (+49…) or the 32 hexadecimal "
-                "digits of a conversation.",
-            .value = &o->conversation},
-           {.name = "--after",
-            .unit = "NUMBER",
-            .help = "With --conversation: "
-                    "the number of the message after which to begin; 0 begins with the first.",
-            .value = &o->after},
-           {.name = "--read",
-            .unit = {},
-            .help = "Tell the senders that a person has read the messages that are shown.",
-            .value = &o->read},
-           seconds_option(
-               o->seconds, 86'400,
-               "How long to wait for the cluster, in seconds. Raise it where the network is slow.")},
+      .options = {{.name = "--conversation",
+                   .unit = "WHICH",
+                   .help = "Show this conversation again, from the cluster: a phone number (+49…), the name "
+                           "of a contact, or "
+                           "the 32 hexadecimal digits of a conversation.",
+                   .value = &o->conversation},
+                  {.name = "--after",
+                   .unit = "NUMBER",
+                   .help = "With --conversation: "
+                           "the number of the message after which to begin; 0 begins with the first.",
+                   .value = &o->after},
+                  {.name = "--read",
+                   .unit = {},
+                   .help = "Tell the senders that a person has read the messages that are shown.",
+                   .value = &o->read},
+                  seconds_option(
+                      o->seconds, 86'400,
+                      "How long to wait for the cluster, in seconds. Raise it where the network is slow.")},
       .run = [o, &shared] { run(*o, shared); },
   };
 }

@@ -3,8 +3,12 @@
 #include "tests/protocol/client/tool/node.hpp"
 
 #include <doctest/doctest.h>
+#include <unistd.h>
 
+#include <chrono>
+#include <filesystem>
 #include <fstream>
+#include <optional>
 #include <thread>
 
 using namespace parley;
@@ -154,15 +158,22 @@ TEST_CASE("what sync cannot write is not acknowledged, and the next sync shows i
   n.enter("bob", "+4922222222");
   REQUIRE(n.parley("alice", "send --to +4922222222 -", "printf 'one\\ntwo\\n' |").status == 0);
   std::string where;
-  SUBCASE("to a full disk") { where = ">/dev/full"; }
-  SUBCASE("to a pipe that nobody reads") { where = "| true"; }
-  SUBCASE("to a closed descriptor") { where = ">&-"; }
+  SUBCASE("to a full disk") {
+    where = ">/dev/full";
+  }
+  SUBCASE("to a pipe that nobody reads") {
+    where = "| true";
+  }
+  SUBCASE("to a closed descriptor") {
+    where = ">&-";
+  }
   for (const std::string json : {"", "--json "}) {
     const auto o = run("{ (" + n.command("bob", "sync " + json) + " 2>" + n.dir + "/err; echo $? >" + n.dir +
                        "/status) " + where + "; }");
     CAPTURE(o.text);
     CHECK(run("cat " + n.dir + "/status").text == "4\n");
-    CHECK(run("cat " + n.dir + "/err").text.find("Standard output cannot be written to") != std::string::npos);
+    CHECK(run("cat " + n.dir + "/err").text.find("Standard output cannot be written to") !=
+          std::string::npos);
     CHECK(n.acks == 0);
   }
   auto o = n.parley("bob", "sync");
@@ -349,4 +360,65 @@ TEST_CASE("the limit of send counts for each line of a pipe, and not for the tim
   o = n.parley("alice", "send --to +4922222222 -", "(echo; echo seven; echo eight) |");
   CHECK(o.status == 1);
   CHECK(o.text.find("Line 2 was refused, and no line after it was sent: ") != std::string::npos);
+}
+
+TEST_CASE("people are shown by the number that was used, or by the name that they were given") {
+  node n;
+  n.enter("alice", "+4911111111");
+  n.enter("bob", "'0049 2222-2222'"); // as people write it
+  REQUIRE(n.parley("alice", "send --to '+49 (22) 22/22.22' hello").status == 0);
+  CHECK(n.parley("alice", "sync --conversation +4922222222").text.find("you to +4922222222     1  hello\n") !=
+        std::string::npos);
+
+  auto o = n.parley("bob", "sync");
+  CAPTURE(o.text);
+  CHECK(o.text.find(" user 1     1  hello\n") != std::string::npos); // nobody told her number
+  CHECK(n.parley("bob", "contacts --whom 1 --name Alice").text.find("Alice") == 0);
+  o = n.parley("bob", "conversations");
+  CHECK(o.text.find("  Alice  (1 unread)  ") != std::string::npos);
+  CHECK(o.text.find(" Alice: hello\n") != std::string::npos);
+  o = n.parley("bob", "chat --with Alice", "echo 'hello back' |");
+  CHECK(o.status == 0);
+  CHECK(o.text.find(" Alice: hello\n") != std::string::npos);
+  o = n.parley("bob", "conversations --json");
+  CHECK(o.text.find("\"name\":\"Alice\"") != std::string::npos);
+  CHECK(o.text.find("\"unread\":0") != std::string::npos);
+  CHECK(o.text.find("\"last_from\":\"you\"") != std::string::npos);
+  CHECK(o.text.find("\"last_body\":\"hello back\"") != std::string::npos);
+  CHECK(n.parley("bob", "send --to Alice again").status == 0);
+
+  o = n.parley("alice", "--json sync");
+  CHECK(o.text.find("\"from\":\"+4922222222\"") != std::string::npos);
+  CHECK(n.parley("alice", "contacts").text.find("+4922222222") != std::string::npos);
+  CHECK(n.parley("alice", "contacts --whom +4922222222 --name 'Bob  \u202e'").status == 2);
+  CHECK(n.parley("alice", "contacts --whom +4922222222 --name 'Bob Bobson'").status == 0);
+  for (const char* taken : {"you", "+4933333333", "00000000000000010000000000000002", "42", "''", "' x'"})
+    CHECK(n.parley("alice", std::string{"contacts --whom +4944444444 --name "} + taken).status == 2);
+  CHECK(n.parley("alice", "contacts --whom +4944444444 --name 'Bob Bobson'").status == 2);
+  CHECK(n.parley("alice", "contacts --whom 'Bob Bobson' --forget").text.find("No contacts yet") == 0);
+  o = n.parley("alice", "send --to Nobody x");
+  CHECK(o.status == 2);
+  CHECK(o.text.find("parley contacts") != std::string::npos);
+}
+
+TEST_CASE("a directory that is no profile, and a profile that is not there, are left as they are") {
+  node n;
+  const auto there = n.dir + "/mine";
+  std::filesystem::create_directory(there);
+  std::ofstream{there + "/letter"} << "dear";
+  std::filesystem::permissions(there, std::filesystem::perms{0755});
+  auto o = n.parley("mine", "register --phone +4911111111 --code 123456");
+  CHECK(o.status == 4);
+  CHECK(o.text.find("holds other files (letter)") != std::string::npos);
+  CHECK(std::filesystem::status(there).permissions() == std::filesystem::perms{0755});
+  CHECK(run("ls -A " + there).text == "letter\n");
+  o = n.parley("mine/letter", "sync");
+  CHECK(o.status == 4);
+  CHECK(o.text.find("is a file") != std::string::npos);
+  o = n.parley("mistyped", "sync");
+  CHECK(o.status == 4);
+  CHECK(o.text.find("parley register --profile " + n.dir + "/mistyped --phone") != std::string::npos);
+  CHECK_FALSE(std::filesystem::exists(n.dir + "/mistyped"));
+  std::filesystem::create_directory(n.dir + "/empty");
+  CHECK(n.parley("empty", "register --phone +4911111111 --code -", "echo 123456 |").status == 0);
 }

@@ -1,0 +1,125 @@
+#include "protocol/client/tool/names.hpp"
+
+#include "protocol/client/tool/terminal_text.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+
+namespace parley::tool {
+namespace {
+
+std::optional<user_id> user_number(std::string_view text) {
+  std::uint64_t n = 0;
+  const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), n);
+  if (failed != std::errc{} || end != text.data() + text.size() || n == 0)
+    return std::nullopt;
+  return user_id{n};
+}
+
+} // namespace
+
+std::optional<std::string> phone_number(std::string_view text) {
+  constexpr std::string_view no_break_space = "\u00a0";
+  std::string digits;
+  while (!text.empty()) {
+    if (text.starts_with(no_break_space)) {
+      text.remove_prefix(no_break_space.size());
+      continue;
+    }
+    const char c = text.front();
+    text.remove_prefix(1);
+    if ((c >= '0' && c <= '9') || (c == '+' && digits.empty()))
+      digits += c;
+    else if (std::string_view{" -()/."}.find(c) == std::string_view::npos)
+      return std::nullopt;
+  }
+  if (digits.starts_with("00"))
+    digits.replace(0, 2, "+");
+  const bool plausible = digits.starts_with('+') && digits.size() >= 8 && digits.size() <= 16;
+  return plausible ? std::optional{digits} : std::nullopt;
+}
+
+names::names(client::client_store& store)
+    : store_{store}, me_{store.who().value_or(client::identity{})}, all_{store.contacts()},
+      conversations_{store.conversations()} {}
+
+std::string names::of(user_id user) const {
+  if (user == me_.user)
+    return "you";
+  const auto c = std::ranges::find(all_, user, &client::contact::user);
+  if (c == all_.end())
+    return fmt::format("user {}", number(user));
+  return printable(c->name.empty() ? c->phone : c->name);
+}
+
+std::string names::of(const std::vector<user_id>& members) const {
+  std::string out;
+  for (const auto user : members)
+    if (user != me_.user)
+      out += (out.empty() ? "" : ", ") + of(user);
+  return out.empty() ? "you" : out;
+}
+
+std::string names::of(conversation_id c) const {
+  const auto known = std::ranges::find(conversations_, c, &conversation_info::conversation);
+  return known == conversations_.end() ? client::text(c).substr(0, 8) : of(known->members);
+}
+
+const client::contact* names::find(std::string_view whom) const {
+  const auto phone = phone_number(whom);
+  const auto user = user_number(whom);
+  const auto found = std::ranges::find_if(all_, [&](const client::contact& c) {
+    return (!c.name.empty() && c.name == whom) || (phone && c.phone == *phone) || (user && c.user == *user);
+  });
+  return found == all_.end() ? nullptr : &*found;
+}
+
+void names::met(user_id user, const std::string& phone) {
+  // A number that was given to somebody else is theirs now; the name stays with the person.
+  for (auto& c : all_)
+    if (c.phone == phone && number(c.user) != 0 && c.user != user)
+      c.phone.clear();
+  const auto same = std::ranges::find_if(all_, [&](const client::contact& c) {
+    return c.user == user || (number(c.user) == 0 && c.phone == phone);
+  });
+  const auto before = same == all_.end() ? client::contact{} : *same;
+  auto& entry = same == all_.end() ? all_.emplace_back() : *same;
+  entry.user = user;
+  entry.phone = phone;
+  if (!(entry == before))
+    keep();
+}
+
+client::contact* names::entry(std::string_view whom) {
+  if (const auto* known = find(whom))
+    return &all_[static_cast<std::size_t>(known - all_.data())];
+  if (const auto phone = phone_number(whom))
+    return &all_.emplace_back(client::contact{{}, *phone, {}});
+  if (const auto user = user_number(whom))
+    return &all_.emplace_back(client::contact{*user, {}, {}});
+  return nullptr;
+}
+
+bool names::rename(std::string_view whom, const std::string& name) {
+  auto* c = entry(whom);
+  if (!c)
+    return false;
+  c->name = name;
+  keep();
+  return true;
+}
+
+void names::forget(std::string_view whom) {
+  if (const auto* known = find(whom)) {
+    all_.erase(all_.begin() + (known - all_.data()));
+    keep();
+  }
+}
+
+void names::keep() {
+  store_.set_contacts(all_);
+}
+
+} // namespace parley::tool

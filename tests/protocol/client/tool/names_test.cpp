@@ -1,0 +1,47 @@
+#include "protocol/client/tool/names.hpp"
+
+#include <doctest/doctest.h>
+
+using namespace parley;
+using namespace parley::tool;
+
+TEST_CASE("a phone number is recognised however people write it, if it has its country") {
+  for (const char* written : {"+491700000001", "+49 170 000 00 01", "+49-170-0000001", "0049 170 0000001",
+                              "+49 (170) 000/0001", " +49.170.0000001 ", "+49\u00a0170\u00a00000001"})
+    CHECK(phone_number(written) == "+491700000001");
+  for (const char* other :
+       {"", "+", "0170 0000001", "1700000001", "+49170", "+49170000000123456", "+49170x000001",
+        "4+91700000001", "++491700000001", "Bob", "00000000000000010000000000000002"}) {
+    CAPTURE(other);
+    CHECK_FALSE(phone_number(other));
+  }
+}
+
+TEST_CASE("a person has the name of this person's choice, else the number that was used, else the id") {
+  client::memory_store store;
+  client::identity me;
+  me.user = user_id{1};
+  store.set_identity(me);
+  names known{store};
+  CHECK(known.of(user_id{1}) == "you");
+  CHECK(known.of(user_id{2}) == "user 2");
+  known.met(user_id{2}, "+4922222222");
+  CHECK(known.of(user_id{2}) == "+4922222222");
+  CHECK(known.rename("+49 22222222", "Bob"));
+  CHECK(known.rename("3", "Eve \x1b[2J"));
+  CHECK(known.rename("+4944444444", "Dan"));
+  CHECK_FALSE(known.rename("nobody", "x"));
+  CHECK(known.of({user_id{1}, user_id{2}, user_id{3}}) == "Bob, Eve ·[2J");
+  CHECK(known.of({user_id{1}}) == "you");
+  known.met(user_id{4}, "+4944444444"); // whose number was known before
+  CHECK(known.of(user_id{4}) == "Dan");
+  known.met(user_id{5}, "+4922222222"); // the number has a new owner; the name stays with the person
+  CHECK(known.of(user_id{5}) == "+4922222222");
+  CHECK(known.of(user_id{2}) == "Bob");
+
+  const names again{store}; // it was kept
+  CHECK(again.find("Bob")->user == user_id{2});
+  CHECK(again.find("+49 4444 4444")->name == "Dan");
+  CHECK(again.find("5")->phone == "+4922222222");
+  CHECK(again.find("") == nullptr);
+}
