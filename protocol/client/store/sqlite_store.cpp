@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <cstring>
 
 namespace parley::client {
@@ -77,6 +78,15 @@ message read_message(database::statement& s) {
   return m;
 }
 
+/// " (process 42)", as the lock's holder has written it.
+std::string read_process_id(int lock) {
+  char text[24] = {};
+  if (::pread(lock, text, sizeof text - 1, 0) <= 0)
+    return {};
+  const auto number = std::strtol(text, nullptr, 10);
+  return number > 0 ? fmt::format(" (process {})", number) : "";
+}
+
 } // namespace
 
 profile_lock::profile_lock(const std::filesystem::path& directory) {
@@ -93,11 +103,17 @@ profile_lock::profile_lock(const std::filesystem::path& directory) {
                                   "and whether the disk has room.",
                                   directory.string(), std::strerror(errno))};
   if (::flock(it_, LOCK_EX | LOCK_NB) != 0) {
+    const auto holder = read_process_id(it_);
     ::close(it_);
-    throw store_error{
-        fmt::format("The profile {} is in use by another parley: close that one, or give another --profile.",
-                    directory.string())};
+    throw profile_in_use{
+        fmt::format("The profile {} is in use by another parley{}: end that one, or give another "
+                    "--profile.",
+                    directory.string(), holder)};
   }
+  // For the sentence above. A disk without room keeps the number away and nothing else.
+  const auto own = fmt::format("{}\n", ::getpid());
+  if (::ftruncate(it_, 0) == 0)
+    (void)!::pwrite(it_, own.data(), own.size(), 0);
 }
 
 profile_lock::~profile_lock() {

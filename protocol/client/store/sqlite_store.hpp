@@ -3,10 +3,15 @@
 
 namespace parley::client {
 
+/// Another process has the profile open; the sentence names it.
+struct profile_in_use : store_error {
+  using store_error::store_error;
+};
+
 /// Keeps a second process away from the profile: its connection would fence the first one.
 class profile_lock {
 public:
-  /// Creates the directory if there is none.
+  /// Creates the directory if there is none. Throws `profile_in_use`.
   explicit profile_lock(const std::filesystem::path& directory);
   ~profile_lock();
   profile_lock(const profile_lock&) = delete;

@@ -67,6 +67,7 @@ struct context {
   std::string seeds;               ///< empty: the profile's, else 127.0.0.1:7000
   std::string ca;                  ///< empty: the profile's
   std::string key_file;            ///< empty: `key` in the profile
+  int profile_seconds = 0;         ///< how long to wait while another process has the profile open
   bool json = false;
   standard_output out; ///< of all commands; `main` ends with `local` if a write failed
 
@@ -81,7 +82,7 @@ struct context {
 std::vector<option> shared_options(context& shared);
 
 /// The profile of a registered device; `stop` if there is none, so that a name that was mistyped makes no new
-/// one.
+/// one. Waits for `profile_seconds` while another process has it open.
 std::unique_ptr<client::sqlite_store> open_profile(const context& shared);
 enum class profile_must { be_registered, be_writable };
 /// The same with a device on it.

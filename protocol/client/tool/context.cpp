@@ -9,6 +9,7 @@
 #include <cstring>
 #include <fstream>
 #include <iterator>
+#include <thread>
 
 namespace parley::tool {
 namespace {
@@ -51,6 +52,12 @@ std::vector<option> shared_options(context& shared) {
                "If none is given, it is the file `key` in the profile.",
        .value = &shared.key_file,
        .environment = "PARLEY_KEY_FILE"},
+      {.name = "--wait-for-profile",
+       .unit = "SECONDS",
+       .help = "How long to wait, in seconds, while another parley has the profile open. "
+               "Only one can have it at a time, an open chat for example.",
+       .value = &shared.profile_seconds,
+       .bounds = std::pair{0.0, 86'400.0}},
       {.name = "--json",
        .unit = {},
        .help = "Print one JSON object per line, for programs that read the output.",
@@ -177,6 +184,22 @@ void must_be_registered(const context& shared) {
                          directory.string(), shared.option_text())};
 }
 
+template <class Open>
+auto when_free(const context& shared, Open&& open) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds{shared.profile_seconds};
+  for (;;) {
+    try {
+      return open();
+    } catch (const client::profile_in_use& e) {
+      if (std::chrono::steady_clock::now() >= end)
+        throw stop{status::local,
+                   std::string{e.what()} + " With --wait-for-profile SECONDS this command waits for it."};
+    }
+    std::this_thread::sleep_for(
+        std::chrono::milliseconds{50}); // the lock of a file tells nobody that it is free
+  }
+}
+
 } // namespace
 
 void context::remember() const {
@@ -195,7 +218,9 @@ std::string context::option_text() const {
 std::unique_ptr<client::sqlite_store> open_profile(const context& shared) {
   check_directory(shared.directory());
   must_be_registered(shared);
-  return std::make_unique<client::sqlite_store>(shared.directory(), std::filesystem::path{shared.key_file});
+  return when_free(shared, [&] {
+    return std::make_unique<client::sqlite_store>(shared.directory(), std::filesystem::path{shared.key_file});
+  });
 }
 
 std::unique_ptr<client::blocking_device> open_device(const context& shared, client::config settings,
@@ -204,7 +229,10 @@ std::unique_ptr<client::blocking_device> open_device(const context& shared, clie
   if (what == profile_must::be_registered)
     must_be_registered(shared);
   const auto ca = shared.ca_file();
-  return std::make_unique<client::blocking_device>(shared.directory(), ca, settings, events, shared.key_file);
+  return when_free(shared, [&] {
+    return std::make_unique<client::blocking_device>(shared.directory(), ca, settings, events,
+                                                     shared.key_file);
+  });
 }
 
 void connect(client::blocking_device& device, std::chrono::milliseconds limit) {

@@ -149,6 +149,20 @@ TEST_CASE("two people register, write, read and see each tick") {
     o = n.parley("alice", "sync");
     CHECK(o.status == 4);
     CHECK(o.text.find("in use") != std::string::npos);
+    CHECK(o.text.find("(process " + std::to_string(::getpid()) + ")") != std::string::npos);
+    CHECK(o.text.find("--wait-for-profile") != std::string::npos);
+    o = n.parley("alice", "conversations --wait-for-profile 1");
+    CHECK(o.status == 4);
+  }
+  SUBCASE("or is waited for") {
+    std::optional<client::sqlite_store> taken{std::in_place, n.dir + "/alice"};
+    std::thread other{[&] { o = n.parley("alice", "send --to +4922222222 --wait-for-profile 60 waited"); }};
+    // Long enough for the command to meet the lock; if it is slower, the test still holds.
+    std::this_thread::sleep_for(std::chrono::milliseconds{300});
+    taken.reset();
+    other.join();
+    CAPTURE(o.text);
+    CHECK(o.status == 0);
   }
 }
 
