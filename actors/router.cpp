@@ -30,6 +30,7 @@ struct hosted {
 };
 struct parked {
   routed_call call;
+  std::size_t bytes = 0;
   clock_point deadline{};
 };
 
@@ -56,7 +57,8 @@ struct router_state {
   std::uint64_t last_number = 0;
   std::unordered_map<std::uint64_t, forwarded> forwards;
   std::unordered_map<std::uint64_t, hosted> guests;
-  std::deque<parked> waiting;                                ///< oldest first
+  std::deque<parked> waiting; ///< oldest first
+  std::size_t waiting_bytes = 0;
   std::unordered_map<std::uint64_t, local_session> sessions; ///< by their number
   std::deque<std::uint64_t> to_rehome; ///< sessions, each once, that are to announce themselves again
   clock_point rehomed_by{};            ///< when the last of them is to be told
@@ -164,14 +166,22 @@ public:
       local_[shard].calls.push_back(std::move(c));
     } else if (leader != node_id::none) {
       forward(leader, std::move(c));
-    } else if (st_.waiting.size() < st_.config.parked_max) {
-      st_.waiting.push_back({std::move(c), self_->clock().now() + st_.config.park_for});
-    } else {
+    } else if (!park(c)) {
       answers_.refuse(c, ec::unavailable, 200);
     }
   }
 
 private:
+  /// A call may hold a body, or a command with many: what waits is bounded in bytes, too.
+  bool park(routed_call& c) {
+    const auto bytes = core::encode(c.what).size();
+    if (st_.waiting.size() >= st_.config.parked_max ||
+        st_.waiting_bytes + bytes > st_.config.parked_bytes_max)
+      return false;
+    st_.waiting_bytes += bytes;
+    st_.waiting.push_back({std::move(c), bytes, self_->clock().now() + st_.config.park_for});
+    return true;
+  }
   void forward(node_id leader, routed_call c) {
     if (st_.forwards.size() >= st_.config.forwarded_max) {
       answers_.refuse(c, ec::overloaded, 200);
@@ -206,10 +216,12 @@ void unpark(self_ptr self) {
   auto waiting = std::exchange(st.waiting, {});
   dispatch to{self};
   for (auto& p : waiting) {
-    if (st.leaders[number(core::home(p.call.what, st.config.shards))] == node_id::none)
+    if (st.leaders[number(core::home(p.call.what, st.config.shards))] == node_id::none) {
       st.waiting.push_back(std::move(p));
-    else
+    } else {
+      st.waiting_bytes -= p.bytes;
       to(std::move(p.call));
+    }
   }
 }
 
@@ -446,6 +458,7 @@ void sweep(self_ptr self) {
   answers out;
   while (!st.waiting.empty() && st.waiting.front().deadline <= now) {
     out.refuse(st.waiting.front().call, ec::unavailable, 100);
+    st.waiting_bytes -= st.waiting.front().bytes;
     st.waiting.pop_front();
   }
   for (auto i = st.forwards.begin(); i != st.forwards.end();) {

@@ -30,6 +30,7 @@ struct router_config {
   std::uint16_t shards = 64;
   std::size_t forwarded_max = 65'536;              ///< calls under way to other nodes
   std::size_t parked_max = 16'384;                 ///< calls that wait for a leader to be known
+  std::size_t parked_bytes_max = 32 << 20;         ///< of these calls, as they would be sent
   std::chrono::milliseconds park_for{2000};        ///< then `unavailable`
   std::chrono::milliseconds answer_within{10'000}; ///< of a forwarded call; then `timed_out`
   std::size_t hosted_max = 65'536;                 ///< calls of other nodes under way here; above: overloaded

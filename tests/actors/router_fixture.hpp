@@ -131,9 +131,11 @@ struct router_fixture : actor_fixture {
     run();
   }
   void ask(std::uint64_t number, shard_id s) {
+    ask(number, core::make_propose(s, core::format_number::newest, core::confirm_debts{7}));
+  }
+  void ask(std::uint64_t number, core::propose what) {
     call_batch b;
-    b.calls.push_back(
-        {number, asker.handle, core::make_propose(s, core::format_number::newest, core::confirm_debts{7})});
+    b.calls.push_back({number, asker.handle, std::move(what)});
     caf::anon_send(it, std::move(b));
     run();
   }

@@ -27,6 +27,29 @@ TEST_CASE_FIXTURE(fixture, "the number of calls that wait for a leader is bounde
   CHECK(told(2) == ec::unavailable);
 }
 
+TEST_CASE_FIXTURE(fixture, "the bytes of calls that wait for a leader are bounded, and room comes back") {
+  config.parked_bytes_max = 3000;
+  start();
+  const core::propose large{remote, std::string(1000, 'x')};
+  ask(1, large);
+  ask(2, large);
+  ask(3, large);
+  CHECK(told(3) == ec::unavailable);
+  SUBCASE("when they leave") {
+    leads(remote, there);
+    leads(remote, node_id::none);
+  }
+  SUBCASE("when they are refused") {
+    wait(3s);
+    asker.answers.take();
+  }
+  ask(4, large);
+  ask(5, large);
+  CHECK(asker.answers.take().empty());
+  ask(6, large);
+  CHECK(told(6) == ec::unavailable);
+}
+
 TEST_CASE_FIXTURE(
     fixture,
     "a call that cannot be sent to its node is refused at once, because it was certainly not stored") {
