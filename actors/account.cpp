@@ -12,6 +12,13 @@ struct account_state : resident_state {
 
 using self_ptr = account_actor::stateful_pointer<account_state>;
 
+/// A device keeps its key and is never removed, and neither is a user: what an old view has is still so. What it
+/// does not have may have come meanwhile.
+bool is_final(const core::found_device& found, const core::find_device& ask) {
+  const bool user_only = ask.device == device_id{};
+  return found.error == ec::none || (user_only && found.error == ec::no_such_user && found.devices != 0);
+}
+
 void handle(self_ptr self, routed_call c, answers& out) {
   auto& st = self->state;
   const auto put = [&](const core::command& command) { propose(self, st, std::move(c), command); };
@@ -28,7 +35,13 @@ void handle(self_ptr self, routed_call c, answers& out) {
                  [&](const core::add_device& x) {
                    put(core::put_device{x.user, x.phone, x.device});
                  },
-                 [&](const core::find_device&) { read_fresh(self, st, std::move(c)); },
+                 [&](const core::find_device& x) {
+                   auto found = st.at.reader->device(st.at.shard, x.user, x.device);
+                   if (is_final(found, x))
+                     out.answer<core::find_device>(c, std::move(found));
+                   else
+                     read_fresh(self, st, std::move(c));
+                 },
                  [&](const core::find_phone&) { read_fresh(self, st, std::move(c)); },
                  [&](const core::served_elsewhere<resident_kind::account> auto&) {
                    out.refuse(c, ec::internal); // resident_of names another resident for it

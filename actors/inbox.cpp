@@ -150,22 +150,32 @@ bool is_heartbeat(const inbox_state& st, const core::attach& ask) {
 }
 
 /// Whether more rows are known to follow `ask.after` than one page holds. Rows never change once they have a
-/// position, so even a replica that no longer leads serves such a page as the leader does, and only a page that
-/// may be the last needs a fresh read.
+/// position, so even a replica that no longer leads serves such a page as the leader does.
 bool ends_before_known_rows(const inbox_state& st, const core::pull_inbox& ask) {
   const auto wanted = ask.limit == 0 ? page_items_max : std::min(ask.limit, page_items_max);
   return number(st.arrived) > wanted && number(st.arrived) - wanted > number(ask.after);
 }
 
+/// Whether the connection has announced itself here, which took a fresh read, and asks for what it does not have
+/// before rows are pushed to it. This actor has heard of every row since. If another replica leads meanwhile, the
+/// connection announces itself there, as one does to which rows are pushed already.
+bool is_announced(const inbox_state& st, const core::pull_inbox& ask) {
+  const auto i = st.devices.find(number(ask.device));
+  return ask.live != 0 && i != st.devices.end() && i->second.connection == ask.connection &&
+         i->second.session == ask.session;
+}
+
 /// False: nothing was answered, because `view` is `reading::published` and a fresh read may find more.
 enum class reading : std::uint8_t { published, fresh };
 bool pull(inbox_state& st, const core::pull_inbox& ask, const routed_call& c, answers& out, reading view) {
+  const bool announced = is_announced(st, ask);
   if (ask.live != 0 && !take_over(st, ask.device, ask.connection, ask.session)) {
     out.refuse(c, ec::fenced);
     return true;
   }
   auto page = st.at.reader->inbox(st.at.shard, ask);
-  if (view == reading::published && (page.error != ec::none || page.more == 0))
+  const bool has_all_known = announced && page.next >= st.arrived;
+  if (view == reading::published && (page.error != ec::none || (page.more == 0 && !has_all_known)))
     return false;
   if (page.error == ec::none && page.next < st.arrived)
     page.more = 1; // rows arrive when applied, a moment before readers can read them
@@ -192,7 +202,8 @@ void handle(self_ptr self, routed_call c, answers& out) {
                  },
                  [&](const core::detach& x) { detach(st, x, c, out); },
                  [&](const core::pull_inbox& x) {
-                   if (!ends_before_known_rows(st, x) || !pull(st, x, c, out, reading::published))
+                   const bool known = ends_before_known_rows(st, x) || is_announced(st, x);
+                   if (!known || !pull(st, x, c, out, reading::published))
                      fresh();
                  },
                  [&](const core::attach& x) {

@@ -138,6 +138,46 @@ TEST_CASE_FIXTURE(fixture,
   CHECK(store.reads.take().size() == 1);
 }
 
+TEST_CASE_FIXTURE(
+    fixture, "a connection that announced itself begins at once, if it asks for no more than was published") {
+  reader.next_attached.last = reader.next_page.next = inbox_pos{7};
+  attach(first);
+  call(it, asker.handle, 1,
+       core::call{core::pull_inbox{alice, phone, inbox_pos{7}, 10, 1, first.ref, first.session}});
+  run();
+  CHECK(store.reads.take().empty());
+  CHECK(std::get<core::answer_to<core::pull_inbox>>(asker.answers.take().at(0).what).what.more == 0);
+  arrive(8);
+  CHECK(router.deliveries.take().size() == 1);
+}
+
+TEST_CASE_FIXTURE(fixture, "a connection waits for a fresh read before rows are pushed to it") {
+  reader.next_attached.last = reader.next_page.next = inbox_pos{7};
+  visitor asks = first;
+  std::uint8_t live = 1;
+  SUBCASE("if it has not announced itself here") {
+    attach(first);
+    asks = second;
+  }
+  SUBCASE("if a row has arrived that was not published") {
+    attach(first);
+    arrive(8);
+  }
+  SUBCASE("if the inbox has begun anew since") {
+    attach(first);
+    restart();
+  }
+  SUBCASE("always, if it does not want rows pushed: it asks for all that was acknowledged before") {
+    attach(first);
+    live = 0;
+  }
+  call(it, asker.handle, 1,
+       core::call{core::pull_inbox{alice, phone, inbox_pos{7}, 10, live, asks.ref, asks.session}});
+  run();
+  CHECK(asker.answers.take().empty());
+  CHECK(store.reads.take().size() == 1);
+}
+
 TEST_CASE_FIXTURE(fixture, "a fenced connection is not answered from what was published") {
   pull(second);
   arrive(30);

@@ -12,6 +12,7 @@ struct fake_reader : state_reader {
   std::map<std::pair<conversation_id, std::uint64_t>, core::placement> retries; ///< by client counter
   core::inbox_page next_page;
   core::attached next_attached;
+  core::found_device found;
   std::vector<core::message> log;
   std::vector<core::incurred> owed;
   ec debts_error{};
@@ -37,7 +38,7 @@ struct fake_reader : state_reader {
   core::inbox_page inbox(shard_id, const core::pull_inbox&) override { return next_page; }
   core::attached inbox_state(shard_id, user_id, device_id) override { return next_attached; }
   core::conversation_list conversations(shard_id, const core::list_conversations&) override { return {}; }
-  core::found_device device(shard_id, user_id, device_id) override { return {}; }
+  core::found_device device(shard_id, user_id, device_id) override { return found; }
   core::found_phone phone(shard_id, const std::string&) override { return {}; }
   core::debt_page debts(shard_id, std::uint64_t from, std::size_t rows_max) override {
     ++debts_reads;
