@@ -112,7 +112,8 @@ kj::Promise<void> bench_cluster::log_in_one(user& u, unsigned tries_left) {
 
 std::vector<std::unique_ptr<user>> bench_cluster::register_users(std::size_t count) {
   std::vector<std::unique_ptr<user>> users;
-  for (std::size_t i = 0; i < count; ++i) {
+  for (const auto end = registered_ + count; registered_ < end; ++registered_) {
+    const auto i = registered_;
     auto u = std::make_unique<user>();
     u->who.phone = test::test_phone(i);
     u->who.key = client::make_key();

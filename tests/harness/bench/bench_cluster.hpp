@@ -58,6 +58,7 @@ private:
   void in_batches(std::vector<std::unique_ptr<user>>& users, std::size_t at_once, F&& start);
 
   std::vector<transport::socket_address> addresses_;
+  std::size_t registered_ = 0; ///< users so far
   std::vector<std::chrono::nanoseconds> cpu_before_;
   std::chrono::nanoseconds own_before_{};
   std::int64_t began_ns_ = 0;

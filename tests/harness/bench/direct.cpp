@@ -1,5 +1,7 @@
 #include "tests/harness/bench/direct.hpp"
 
+#include "tests/harness/bench/crowd.hpp"
+
 #include <cstring>
 #include <stdexcept>
 
@@ -139,6 +141,9 @@ kj::Promise<void> traffic::keep_confirming() {
 } // namespace
 
 direct_result measure_direct(bench_cluster& bench, const bench_options& options) {
+  crowd idle{bench, options.idle};
+  idle.log_in();
+  idle.settle();
   auto users = bench.make_users(2 * options.pairs);
   traffic t{bench, options};
   t.pairs.resize(options.pairs);
@@ -165,7 +170,8 @@ direct_result measure_direct(bench_cluster& bench, const bench_options& options)
         t.send(p);
     }
   }
-  const auto check = [&t] {
+  const auto check = [&t, &idle] {
+    idle.check();
     if (!t.trouble.empty())
       throw std::runtime_error{t.trouble};
   };
@@ -187,6 +193,8 @@ direct_result measure_direct(bench_cluster& bench, const bench_options& options)
     t.pass(20);
     check();
   }
+  idle.ping_all();
+  check();
   t.result.undelivered_end = t.acked_ever > t.delivered_ever ? t.acked_ever - t.delivered_ever : 0;
   return std::move(t.result);
 }

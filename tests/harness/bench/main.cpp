@@ -48,6 +48,9 @@ int main(int argc, char** argv) {
     sub->add_option("--rate", o->rate,
                     "Messages per second of all pairs together; 0: as many as the windows allow")
         ->capture_default_str();
+    sub->add_option("--idle", o->idle, "The number of further connections, which do nothing meanwhile")
+        ->check(CLI::Range(0, 15'000))
+        ->capture_default_str();
     sub->add_option("--window", o->window, "Unanswered messages of a pair (without --rate)")
         ->check(CLI::Range(1, 128))
         ->capture_default_str();

@@ -1,5 +1,7 @@
 #include "tests/harness/bench/offline.hpp"
 
+#include "tests/harness/bench/crowd.hpp"
+
 #include <stdexcept>
 
 namespace parley::bench {
@@ -10,35 +12,21 @@ void pass(bench_cluster& bench, unsigned ms) {
   bench.timer.afterDelay(ms * kj::MILLISECONDS).wait(bench.io.waitScope);
 }
 
-/// Accepts messages and discards them.
-class deaf final : public rpc::Receiver::Server {
-public:
-  kj::Promise<void> deliver(DeliverContext) override { return kj::READY_NOW; }
-  kj::Promise<void> closed(ClosedContext) override { return kj::READY_NOW; }
-};
-
 } // namespace
 
 idle_result measure_idle(bench_cluster& bench, const bench_options& options) {
-  // A user has at most eight devices, and each needs its own code, so every connection is a user of its
-  // own. Registration also uses memory, so the baseline is taken after it.
-  auto users = bench.register_users(options.connections);
+  // Registration also uses memory, so the baseline is taken after it.
+  crowd idle{bench, options.connections};
   pass(bench, 2'000);
   const auto before = bench.rss_bytes();
   bench.start_measuring();
-  bench.log_in(users);
+  idle.log_in();
   const auto logins = bench.measured();
-  kj::Vector<kj::Promise<void>> receiving;
-  for (auto& u : users) {
-    auto call = u->line->session().receiveRequest();
-    call.setReceiver(kj::heap<deaf>());
-    receiving.add(call.send().ignoreResult());
-  }
-  kj::joinPromises(receiving.releaseAsArray()).wait(bench.io.waitScope);
+  idle.settle();
   pass(bench, 3'000);
   idle_result out;
-  out.connections = users.size();
-  const auto count = static_cast<double>(users.size());
+  out.connections = idle.size();
+  const auto count = static_cast<double>(idle.size());
   out.logins_per_s = count / logins.seconds;
   out.login_cpu_us = logins.all_nodes_us() / count;
   bench.start_measuring();
@@ -48,10 +36,8 @@ idle_result measure_idle(bench_cluster& bench, const bench_options& options) {
   const auto after = bench.rss_bytes();
   out.kib_per_connection = static_cast<double>(after > before ? after - before : 0) / 1024 / count;
   // No connection may have been dropped: memory that is saved by closing connections does not count.
-  kj::Vector<kj::Promise<void>> pings;
-  for (auto& u : users)
-    pings.add(u->line->session().pingRequest().send().ignoreResult());
-  kj::joinPromises(pings.releaseAsArray()).wait(bench.io.waitScope);
+  idle.ping_all();
+  idle.check();
   return out;
 }
 
