@@ -7,6 +7,7 @@
 // moves the cursor by a bounded number of rows: the rest is proposed as soon as the outcome says how far it
 // came.
 #include "protocol/values/errors.hpp"
+#include "protocol/values/planted_bugs.hpp"
 #include "protocol/values/types.hpp"
 
 #include <algorithm>
@@ -39,6 +40,8 @@ public:
     under_way_ = true;
     due_ = now + every;
     proposed_ = acknowledged_;
+    if (planted("ack-written-once"))
+      stored_ = proposed_;
     return proposed_;
   }
   /// The proposal was applied: the stored cursor is at `upto` now.

@@ -1,6 +1,7 @@
 #include "actors/core/debt_ledger.hpp"
 
 #include "protocol/values/overloaded.hpp"
+#include "protocol/values/planted_bugs.hpp"
 
 #include <algorithm>
 #include <set>
@@ -340,8 +341,9 @@ std::vector<debt_ledger::call_out> debt_ledger::send(time_point now) {
       std::visit(overloaded{
                      [&](inbox_append&& part) {
                        const auto bytes = weight(part);
-                       if (b.append_bytes + bytes > config_.parts_bytes_max ||
-                           b.appends.parts.size() >= config_.parts_max) {
+                       const bool too_large = b.append_bytes + bytes > config_.parts_bytes_max &&
+                                              !planted("batch-by-count");
+                       if (too_large || b.appends.parts.size() >= config_.parts_max) {
                          close(shard, b.appends, b.append_refs);
                          b.append_bytes = 0;
                        }

@@ -185,6 +185,8 @@ void replica::apply_seal(storage::write_txn& txn, std::vector<member> next, std:
 /// last entry that it has is needed as well, because what follows names its term.
 std::uint64_t replica::needed_from() const {
   auto from = log_.last() + 1;
+  if (planted("log-trimmed-under-transfer"))
+    return from;
   const auto alive = host_.now - 2 * host_.config.election_timeout.count();
   for (std::size_t i = 0; was_leading_ && i < ids_.size(); ++i) {
     const auto& f = followers_[i];
