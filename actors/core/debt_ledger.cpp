@@ -341,8 +341,8 @@ std::vector<debt_ledger::call_out> debt_ledger::send(time_point now) {
       std::visit(overloaded{
                      [&](inbox_append&& part) {
                        const auto bytes = weight(part);
-                       const bool too_large = b.append_bytes + bytes > config_.parts_bytes_max &&
-                                              !planted("batch-by-count");
+                       const bool too_large =
+                           b.append_bytes + bytes > config_.parts_bytes_max && !planted("batch-by-count");
                        if (too_large || b.appends.parts.size() >= config_.parts_max) {
                          close(shard, b.appends, b.append_refs);
                          b.append_bytes = 0;

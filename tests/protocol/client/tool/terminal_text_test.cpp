@@ -15,10 +15,9 @@ const std::string scotland = "🏴󠁧󠁢󠁳󠁣󠁴󠁿"; // a flag and the l
 TEST_CASE("what could hide or reorder text, or move a cursor, is made visible") {
   CHECK(printable("plain äöü 漢字") == "plain äöü 漢字");
   CHECK(printable("a\u202eb\u202c") == "a<U+202E>b<U+202C>");
-  for (const std::string hidden :
-       {"\u202a", "\u202b", "\u202d", "\u2066", "\u2067",     "\u2068", "\u2069", "\u200e", "\u200f",
-        "\u061c", "\u200b", "\u2060", "\ufeff", "\u00ad",     "\u2028", "\u2029",
-        "\u3164", "\U000e0041", "\ufff9", "\u180e"}) {
+  for (const std::string hidden : {"\u202a", "\u202b", "\u202d", "\u2066",     "\u2067", "\u2068", "\u2069",
+                                   "\u200e", "\u200f", "\u061c", "\u200b",     "\u2060", "\ufeff", "\u00ad",
+                                   "\u2028", "\u2029", "\u3164", "\U000e0041", "\ufff9", "\u180e"}) {
     CAPTURE(hidden);
     const auto shown = printable("a" + hidden + "b");
     CHECK(shown.starts_with("a<U+"));
