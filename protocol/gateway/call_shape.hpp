@@ -6,10 +6,19 @@
 
 namespace parley::gateway {
 
-/// False if a table of capabilities, or a path into an answer, is longer than the schema has a use for.
-/// Cap'n Proto keeps both until the call returns, so a message of a hundred bytes (with elements of no
-/// size) could cost a megabyte, in each of many calls under way. Throws what Cap'n Proto throws at
-/// impossible pointers.
+/// False if a message would make Cap'n Proto keep more than the bounds of a connection count:
+///
+/// - A table of capabilities, or a path into an answer, that is longer than the schema has a use for. Both
+///   are kept until the call returns, so a message of a hundred bytes (with elements of no size) could cost a
+///   megabyte, in each of many calls under way.
+/// - A call whose results are to go anywhere but to the caller. They would be kept, whole, for a `Return`
+///   that is to pick them up; they are never written, so no bound on what waits to be written applies to
+///   them.
+/// - A promise that resolves to another promise, or to something of ours. The first makes a chain that is as
+///   long as the client wishes, and is destroyed by recursion. The second needs a `Disembargo`, and an entry
+///   until the client answers it. A receiver is either there, or a promise of one that is.
+///
+/// Throws what Cap'n Proto throws at impossible pointers.
 inline bool is_modest(capnp::rpc::Message::Reader m, const gateway_config& config) {
   const auto short_path = [&](capnp::rpc::PromisedAnswer::Reader a) {
     return a.getTransform().size() <= config.path_steps_max;
@@ -27,10 +36,17 @@ inline bool is_modest(capnp::rpc::Message::Reader m, const gateway_config& confi
   case capnp::rpc::Message::CALL: {
     const auto call = m.getCall();
     const auto target = call.getTarget();
-    return (!target.isPromisedAnswer() || short_path(target.getPromisedAnswer())) && modest(call.getParams());
+    return call.getSendResultsTo().isCaller() &&
+           (!target.isPromisedAnswer() || short_path(target.getPromisedAnswer())) && modest(call.getParams());
   }
   case capnp::rpc::Message::RETURN:
     return !m.getReturn().isResults() || modest(m.getReturn().getResults());
+  case capnp::rpc::Message::RESOLVE: {
+    const auto resolve = m.getResolve();
+    return !resolve.isCap() || resolve.getCap().isSenderHosted();
+  }
+  case capnp::rpc::Message::DISEMBARGO:
+    return false; // nothing of ours points back to a client, and nothing of a client's resolves to ours
   default:
     return true;
   }

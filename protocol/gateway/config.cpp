@@ -57,6 +57,8 @@ config_check validate(const gateway_config& c) {
     return config_fault{"calls_max"};
   if (c.questions_max < c.calls_max)
     return config_fault{"questions_max"};
+  if (c.bootstraps_max < 1)
+    return config_fault{"bootstraps_max"};
   if (c.capabilities_max < 1)
     return config_fault{"capabilities_max"};
   if (c.path_steps_max < 1)

@@ -65,8 +65,12 @@ struct gateway_config {
   /// Of calls that have not returned, and how many they are. At these bounds no further call is read.
   std::size_t flow_words_max = 256 * 1024;
   std::uint32_t calls_max = 256;
-  /// Questions that the client has not finished, answered or not: each keeps its answer. Above: closed.
+  /// Questions that are not answered, or not finished by the client: Cap'n Proto keeps an entry for each.
+  /// Above: closed.
   std::uint32_t questions_max = 2'048;
+  /// How often a client may ask for the gateway, and never after its login. Once is enough; each costs an
+  /// export, which the client may keep. Above: closed.
+  std::uint32_t bootstraps_max = 4;
   /// Capabilities in one message. `receive` has one. Above: closed.
   std::uint32_t capabilities_max = 8;
   /// Steps of a path into an answer that has not come yet. A session is one step away. Above: closed.

@@ -5,9 +5,6 @@
 #include "protocol/gateway/rows.hpp"
 #include "protocol/gateway/rpc_objects.hpp"
 #include "protocol/gateway/tokens.hpp"
-#include "protocol/transport/rpc_line.hpp"
-
-#include <capnp/rpc.capnp.h>
 
 namespace parley::gateway {
 namespace {
@@ -39,12 +36,13 @@ ec told_as(transport::close_reason r) {
 
 } // namespace
 
-/// The door is created when the client asks for it, and destroyed when the client releases it: a client
-/// that has logged in needs none.
+/// The door is created when the client asks for it, and is the same for the whole connection, because each
+/// would be an export of its own. A client that has logged in needs none, so it is destroyed after the login,
+/// once the client releases it.
 struct connection::rpc_side final : private capnp::BootstrapFactory<capnp::rpc::twoparty::VatId> {
   explicit rpc_side(connection& c)
       : owner{c}, network{*c.stream_, transport::side::server,
-                          transport::rpc_options(c.parts_->config.nesting_max)},
+                          transport::rpc_options(c.parts_->config.nesting_max), &c},
         system{capnp::makeRpcServer(
             network, static_cast<capnp::BootstrapFactory<capnp::rpc::twoparty::VatId>&>(*this))} {
     system.setFlowLimit(c.parts_->config.flow_words_max);
@@ -53,10 +51,15 @@ struct connection::rpc_side final : private capnp::BootstrapFactory<capnp::rpc::
   /// others.
   void stop_accepting() { auto ended = system.run(); }
   capnp::Capability::Client createFor(capnp::rpc::twoparty::VatId::Reader) override {
-    return make_door(kj::addRef(owner));
+    KJ_IF_MAYBE (it, door)
+      return *it;
+    auto it = make_door(kj::addRef(owner));
+    door = it;
+    return kj::mv(it);
   }
 
   connection& owner;
+  kj::Maybe<rpc::Gateway::Client> door;
   transport::rpc_line network;
   capnp::RpcSystem<capnp::rpc::twoparty::VatId> system;
 };
@@ -101,6 +104,7 @@ void connection::sweep(kj::TimePoint now) {
   stream_->sweep(now);
   if (unwritten_.empty() && unwritten_.capacity() > 0)
     std::vector<core::moment>{}.swap(unwritten_); // an idle connection keeps no memory
+  questions_.shrink();
   if (!logged_in_) {
     // A call that is under way (a code that is being sent, an election) is our own delay, so the client
     // gets more time.
@@ -160,26 +164,37 @@ void connection::stream_flushed() {
 }
 
 void connection::message_read(capnp::MessageReader& message) {
-  // The RPC system keeps each answer until the peer says that it is finished with it, and does not bound
-  // them.
+  const auto& config = parts_->config;
   const auto m = message.getRoot<capnp::rpc::Message>();
-  if (!is_modest(m, parts_->config)) {
-    stream_->close(transport::close_reason::rpc_failed);
-    return;
-  }
+  const auto asked = [&](std::uint32_t question) {
+    return questions_.ask(question) && questions_.size() <= config.questions_max;
+  };
+  bool decent = is_modest(m, config);
   switch (m.which()) {
   case capnp::rpc::Message::BOOTSTRAP:
+    decent = decent && !logged_in_ && ++bootstraps_ <= config.bootstraps_max &&
+             asked(m.getBootstrap().getQuestionId());
+    break;
   case capnp::rpc::Message::CALL:
-    if (++questions_ > parts_->config.questions_max)
-      stream_->close(transport::close_reason::rpc_failed);
+    decent = decent && asked(m.getCall().getQuestionId());
     break;
   case capnp::rpc::Message::FINISH:
-    if (questions_ > 0)
-      --questions_;
+    decent = decent && questions_.finish(m.getFinish().getQuestionId());
     break;
   default:
     break;
   }
+  if (decent)
+    hold_or_release();
+  else
+    stream_->close(transport::close_reason::rpc_failed);
+}
+
+void connection::message_sent(capnp::rpc::Message::Reader m) {
+  if (!m.isReturn())
+    return;
+  questions_.answered(m.getReturn().getAnswerId());
+  hold_or_release();
 }
 
 void connection::taskFailed(kj::Exception&&) {
@@ -225,6 +240,7 @@ void connection::admit(user_id user, device_id device, inbox_pos acknowledged,
   challenge_.reset();
   stream_->limit_inbound(0);
   rpc_->stop_accepting();
+  rpc_->door = nullptr;
   add(parts_->metrics.logins);
   add(parts_->metrics.sessions);
   if (parts_->server != nullptr)
@@ -235,17 +251,22 @@ void connection::admit(user_id user, device_id device, inbox_pos acknowledged,
 
 void connection::begin_call() {
   add(parts_->metrics.calls);
-  if (++calls_ < parts_->config.calls_max || holding_ || stream_.get() == nullptr)
-    return;
-  holding_ = true;
-  stream_->hold_reads();
+  ++calls_;
 }
 
 void connection::end_call() {
-  if (--calls_ >= parts_->config.calls_max || !holding_)
+  --calls_;
+}
+
+void connection::hold_or_release() {
+  // Calls that wait behind another call (behind a login, for example) have not begun, but are kept, too.
+  const bool full = questions_.unanswered() >= parts_->config.calls_max;
+  if (full == holding_ || stream_.get() == nullptr)
     return;
-  holding_ = false;
-  if (stream_.get() != nullptr)
+  holding_ = full;
+  if (full)
+    stream_->hold_reads();
+  else
     stream_->release_reads();
 }
 

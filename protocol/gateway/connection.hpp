@@ -7,8 +7,9 @@
 #include "protocol/gateway/codes/code_sender.hpp"
 #include "protocol/gateway/config.hpp"
 #include "protocol/gateway/metrics.hpp"
+#include "protocol/gateway/open_questions.hpp"
 #include "protocol/schema/parley.capnp.h"
-#include "protocol/transport/message_stream.hpp"
+#include "protocol/transport/rpc_line.hpp"
 #include "protocol/values/chance.hpp"
 #include "protocol/values/wall_clock.hpp"
 
@@ -62,6 +63,7 @@ struct server_parts final : public kj::Refcounted {
 class connection final : public kj::Refcounted,
                          public connection_sink,
                          private transport::stream_watcher,
+                         private transport::line_watcher,
                          private kj::TaskSet::ErrorHandler {
 public:
   connection(kj::Own<server_parts> parts, kj::AutoCloseFd fd, const transport::tls_context& tls,
@@ -121,6 +123,8 @@ private:
   void stream_closed() override;
   void stream_flushed() override;
   void message_read(capnp::MessageReader& message) override;
+  void message_sent(capnp::rpc::Message::Reader message) override;
+  void hold_or_release();
   void taskFailed(kj::Exception&&) override;
 
   kj::Own<server_parts> parts_;
@@ -142,7 +146,8 @@ private:
   std::uint64_t counted_out_ = 0;
   std::uint32_t calls_ = 0;
   std::uint32_t pages_ = 0;
-  std::uint32_t questions_ = 0; ///< asked and not finished
+  std::uint32_t bootstraps_ = 0;
+  open_questions questions_;
   std::uint32_t login_attempts_ = 0;
   ec closing_for_ = ec::none;
   bool logged_in_ = false; ///< stays when the session ends

@@ -32,6 +32,8 @@ public:
     KJ_REQUIRE(message_.sizeInWords() < line_.options_.traversalLimitInWords,
                "longer than what the peer takes");
     line_.stream_.write(message_.getSegmentsForOutput());
+    if (line_.watcher_ != nullptr)
+      line_.watcher_->message_sent(message_.getRoot<capnp::rpc::Message>().asReader());
   }
   std::size_t sizeInWords() override { return message_.sizeInWords(); }
 

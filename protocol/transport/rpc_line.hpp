@@ -9,16 +9,26 @@
 #include "protocol/transport/message_stream.hpp"
 
 #include <capnp/rpc-twoparty.h>
+#include <capnp/rpc.capnp.h>
 
 namespace parley::transport {
+
+/// Is told what the RPC system sends. Called from inside it: note what happened, and return.
+class line_watcher {
+public:
+  virtual ~line_watcher() noexcept(false) = default;
+  virtual void message_sent(capnp::rpc::Message::Reader message) = 0;
+};
 
 /// Thread: that of the stream. The stream outlives it, and it outlives the RPC system on it.
 class rpc_line final : public capnp::TwoPartyVatNetworkBase,
                        private capnp::TwoPartyVatNetworkBase::Connection {
 public:
-  /// `options` bound what is received. Longer messages are not sent, either (`rpc_options`).
-  rpc_line(message_stream& stream, side which, const capnp::ReaderOptions& options)
-      : stream_{stream}, options_{options}, side_{which} {}
+  /// `options` bound what is received. Longer messages are not sent, either (`rpc_options`). `watcher` may be
+  /// null; it outlives the line.
+  rpc_line(message_stream& stream, side which, const capnp::ReaderOptions& options,
+           line_watcher* watcher = nullptr)
+      : stream_{stream}, options_{options}, side_{which}, watcher_{watcher} {}
   KJ_DISALLOW_COPY(rpc_line);
 
   // capnp::VatNetwork
@@ -44,6 +54,7 @@ private:
   message_stream& stream_;
   capnp::ReaderOptions options_;
   side side_;
+  line_watcher* watcher_;
   bool accepted_ = false;
 };
 

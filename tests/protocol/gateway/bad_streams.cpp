@@ -105,6 +105,19 @@ std::vector<bad_stream> streams() {
   for (std::uint32_t i = 0; i < 300; ++i)
     many += of_session(session_method::send, 10 + i);
   add("20 more calls than may be under way", stage::logged_in, many);
+  std::string kept, again;
+  for (std::uint32_t i = 0; i < 64; ++i)
+    kept += session_call<rpc::Session::SyncParams>(
+        10 + i, 2, session_method::sync, [](auto& call, auto) { call.getSendResultsTo().setYourself(); });
+  add("21 results that are to be kept and not sent", stage::logged_in, kept);
+  for (std::uint32_t i = 0; i < 64; ++i)
+    again += bootstrap_message(10 + i) + finish_message(10 + i, false);
+  add("22 the gateway, again and again", stage::encrypted, again);
+  add("23 a release of what was never exported", stage::encrypted, release_message(1'000, 1));
+  add("26 a promise of a promise", stage::logged_in,
+      receive_call(10, 2, [](auto c) { c.setSenderPromise(1); }) + resolve_message(1, [](auto c) {
+        c.setSenderPromise(2);
+      }) + resolve_message(2, [](auto c) { c.setSenderPromise(3); }));
   add("30 a proof that proves nothing", stage::encrypted,
       bootstrap_message() + door_call<rpc::Gateway::HelloParams>(1, door_method::hello, [](auto&, auto p) {
         p.setVersion(rpc::PROTOCOL_VERSION);

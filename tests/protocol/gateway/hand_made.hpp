@@ -2,6 +2,7 @@
 // Messages of the RPC protocol made by hand, for peers that do not keep to it.
 #include "protocol/schema/parley.capnp.h"
 
+#include <capnp/capability.h>
 #include <capnp/rpc.capnp.h>
 #include <capnp/schema.h>
 #include <capnp/serialize.h>
@@ -24,16 +25,36 @@ inline std::string flat(capnp::MessageBuilder& m) {
   return {reinterpret_cast<const char*>(array.begin()), array.size() * sizeof(capnp::word)};
 }
 
-/// Question 0: its answer is the gateway.
-inline std::string bootstrap_message() {
+/// Its answer is the gateway. The calls below take question 0 for it.
+inline std::string bootstrap_message(std::uint32_t question = 0) {
   capnp::MallocMessageBuilder m;
-  m.initRoot<capnp::rpc::Message>().initBootstrap().setQuestionId(0);
+  m.initRoot<capnp::rpc::Message>().initBootstrap().setQuestionId(question);
   return flat(m);
 }
 
-inline std::string finish_message(std::uint32_t question) {
+inline std::string finish_message(std::uint32_t question, bool release = true) {
   capnp::MallocMessageBuilder m;
-  m.initRoot<capnp::rpc::Message>().initFinish().setQuestionId(question);
+  auto finish = m.initRoot<capnp::rpc::Message>().initFinish();
+  finish.setQuestionId(question);
+  finish.setReleaseResultCaps(release);
+  return flat(m);
+}
+
+inline std::string release_message(std::uint32_t id, std::uint32_t references) {
+  capnp::MallocMessageBuilder m;
+  auto release = m.initRoot<capnp::rpc::Message>().initRelease();
+  release.setId(id);
+  release.setReferenceCount(references);
+  return flat(m);
+}
+
+/// What is promised as `promise` is something else: `fill` says what.
+template <class Fill>
+std::string resolve_message(std::uint32_t promise, Fill&& fill) {
+  capnp::MallocMessageBuilder m;
+  auto resolve = m.initRoot<capnp::rpc::Message>().initResolve();
+  resolve.setPromiseId(promise);
+  fill(resolve.initCap());
   return flat(m);
 }
 
@@ -77,6 +98,25 @@ std::string session_call(std::uint32_t question, std::uint32_t login, session_me
   call.setInterfaceId(capnp::typeId<rpc::Session>());
   call.setMethodId(static_cast<std::uint16_t>(method));
   fill(call, call.initParams().getContent().template initAs<Params>());
+  return flat(m);
+}
+
+/// A `receive`, whose receiver is the capability that `fill` describes.
+template <class Fill>
+std::string receive_call(std::uint32_t question, std::uint32_t login, Fill&& fill) {
+  capnp::MallocMessageBuilder m;
+  auto call = m.initRoot<capnp::rpc::Message>().initCall();
+  call.setQuestionId(question);
+  auto target = call.initTarget().initPromisedAnswer();
+  target.setQuestionId(login);
+  target.initTransform(1)[0].setGetPointerField(1);
+  call.setInterfaceId(capnp::typeId<rpc::Session>());
+  call.setMethodId(static_cast<std::uint16_t>(session_method::receive));
+  auto payload = call.initParams();
+  capnp::BuilderCapabilityTable capabilities; // only to have a pointer to the first entry of the table
+  auto params = capabilities.imbue(payload.getContent()).template initAs<rpc::Session::ReceiveParams>();
+  params.setReceiver(rpc::Receiver::Client{kj::Exception{kj::Exception::Type::FAILED, "", 0}});
+  fill(payload.initCapTable(1)[0]);
   return flat(m);
 }
 

@@ -1,0 +1,53 @@
+#pragma once
+// A peer that speaks TLS and whatever bytes a test wishes, to a real node. It blocks, and has no loop: what
+// it sends is what no library would.
+#include "tests/harness/cluster/process_cluster.hpp"
+
+#include <openssl/ssl.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace parley::test {
+
+/// Owns:   a connection.
+/// Thread: one.
+class stranger {
+public:
+  /// Connects by TCP. `from`: the last number of its own loopback address, 127.0.0.N; 0 is the usual one.
+  explicit stranger(const address& to, unsigned from = 0);
+  ~stranger();
+  stranger(stranger&&) noexcept;
+  stranger(const stranger&) = delete;
+
+  /// TLS 1.3, without a look at the certificate. False if the node refuses.
+  bool handshake();
+  /// Reads, too, what the other end sends meanwhile. False if the connection ended before everything was sent.
+  bool send(std::string_view bytes);
+  /// Reads what there is, for at most `wait`. False once the connection has ended.
+  bool listen(milliseconds wait);
+  /// Whether the node ends the connection before the deadline.
+  bool ends_within(milliseconds deadline);
+  /// 32 bytes that both ends of this connection know, for the login's proof.
+  std::array<std::uint8_t, 32> exporter() const;
+
+  std::string received;             ///< the first of it, since somebody cleared it
+  std::uint64_t bytes_received = 0; ///< all
+
+private:
+  bool read_some();
+  bool wait_for(short events, milliseconds at_most) const;
+
+  struct free_tls {
+    void operator()(SSL* s) const { SSL_free(s); }
+    void operator()(SSL_CTX* c) const { SSL_CTX_free(c); }
+  };
+  int fd_ = -1;
+  std::unique_ptr<SSL_CTX, free_tls> context_;
+  std::unique_ptr<SSL, free_tls> tls_;
+  bool ended_ = false;
+};
+
+} // namespace parley::test
