@@ -25,14 +25,18 @@ config_check validate(const gateway_config& c) {
     return config_fault{"login_attempts_max"};
   if (c.connections_max < 1)
     return config_fault{"connections_max"};
-  if (c.pre_login_max < 1)
+  if (c.pre_login_max < 2)
     return config_fault{"pre_login_max"};
-  if (c.pre_login_per_address_max < 1)
+  if (c.pre_login_per_address_max < 1 || c.pre_login_per_address_max >= c.pre_login_max)
     return config_fault{"pre_login_per_address_max"};
   if (c.handshakes_burst < 1)
     return config_fault{"handshakes_burst"};
   if (c.handshake_every.count() < 1)
     return config_fault{"handshake_every"};
+  if (c.address_handshakes_burst < 1 || c.address_handshakes_burst > c.handshakes_burst)
+    return config_fault{"address_handshakes_burst"};
+  if (c.address_handshake_every < c.handshake_every)
+    return config_fault{"address_handshake_every"};
   if (c.backlog < 1)
     return config_fault{"backlog"};
   if (c.codes_burst < 1)

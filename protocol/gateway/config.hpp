@@ -19,9 +19,9 @@ namespace parley::gateway {
 transport::stream_limits server_limits();
 
 /// How much of the room before login one network address may take. Many people share an address, and a login
-/// takes a moment only; three more addresses are needed to keep everybody else out.
+/// takes a moment only.
 constexpr std::size_t pre_login_share(std::size_t pre_login_max) {
-  return std::max<std::size_t>(pre_login_max / 4, 1);
+  return std::max<std::size_t>(pre_login_max / 8, 1);
 }
 
 /// The settings of a gateway. Unless a comment says otherwise, a bound is for one server, and a process
@@ -39,13 +39,18 @@ struct gateway_config {
 
   // Connections.
   std::size_t connections_max = settings::connections_max.standard;
-  /// Each connection that has not logged in may hold the memory of a TLS handshake.
+  /// Each connection that has not logged in may hold the memory of a TLS handshake. When so many are there,
+  /// the oldest of the address that has most gives way to a newcomer.
   std::size_t pre_login_max = settings::connections_before_login_max.standard;
+  /// Below `pre_login_max`; above: refused.
   std::size_t pre_login_per_address_max = pre_login_share(settings::connections_before_login_max.standard);
   /// Handshakes that are accepted at once; further ones wait in the kernel's backlog, and one more is
   /// accepted each `handshake_every`: 2,000 a second are all that a core can do.
   std::int64_t handshakes_burst = 1'000;
   std::chrono::microseconds handshake_every{500};
+  /// Of one address. What is above is refused at once, and costs no handshake of others.
+  std::int64_t address_handshakes_burst = 250;
+  std::chrono::microseconds address_handshake_every{4'000};
   int backlog = 4'096;
 
   // Codes and registrations from one address. The account bounds them for one phone.

@@ -71,6 +71,8 @@ public:
   ~connection() noexcept(false) override;
 
   void start();
+  /// Somebody else needs the room before login that this one takes.
+  void give_way() { stream_->close(transport::close_reason::refused); }
   /// Checks the deadlines and brings the byte counters up to date.
   void sweep(kj::TimePoint now);
   /// Releases everything. The server calls it from the loop, never from inside the connection.

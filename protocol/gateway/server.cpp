@@ -1,17 +1,23 @@
 #include "protocol/gateway/server.hpp"
 
 #include "protocol/gateway/connection.hpp"
+#include "protocol/gateway/waiting_room.hpp"
 
 #include <sys/socket.h>
 
 #include <cerrno>
-#include <unordered_map>
 #include <vector>
 
 namespace parley::gateway {
 namespace {
 
 constexpr std::chrono::milliseconds descriptors_retry{100}; ///< after EMFILE and the like
+/// Connections that are refused at once cost no handshake and no room, but a system call or two each. After
+/// so many of them the thread does something else first.
+constexpr unsigned refused_in_a_row_max = 64;
+constexpr std::chrono::milliseconds refused_pause{2};
+/// After so many the connections that gave way are destroyed, before more are accepted.
+constexpr unsigned admitted_in_a_row_max = 64;
 
 kj::Duration span(std::chrono::nanoseconds d) {
   return d.count() * kj::NANOSECONDS;
@@ -26,10 +32,13 @@ public:
                                                           kj::UnixEventPort::FdObserver::OBSERVE_READ)},
         local_port_{transport::local_port(listener_.get())}, handshakes_{config_.handshakes_burst,
                                                                          config_.handshake_every},
+        handshakes_of_{config_.address_handshakes_burst, config_.address_handshake_every,
+                       config_.addresses_max},
+        strangers_{config_.pre_login_max, config_.pre_login_per_address_max},
         accepting_{kj::heap<kj::TaskSet>(static_cast<kj::TaskSet::ErrorHandler&>(*this))},
         tasks_{kj::heap<kj::TaskSet>(static_cast<kj::TaskSet::ErrorHandler&>(*this))} {
     parts_->server = this;
-    accepting_->add(accept_some());
+    accepting_->add(keep_accepting());
     tasks_->add(keep_sweeping());
   }
 
@@ -73,10 +82,19 @@ private:
     return timer_.afterDelay(span(d)).then([this] { return accept_some(); });
   }
 
+  /// Whatever is thrown on the way (memory is used up, or epoll's watches) ends one connection. It must not
+  /// end the accepting, which nothing would begin again.
+  kj::Promise<void> keep_accepting() {
+    return kj::evalNow([this] { return accept_some(); }).catch_([this](kj::Exception&&) {
+      add(metrics_.internal_errors);
+      return timer_.afterDelay(span(descriptors_retry)).then([this] { return keep_accepting(); });
+    });
+  }
+
   /// Accepts the connections that wait, as fast as handshakes can be afforded. The others wait in the
-  /// backlog.
+  /// backlog. Those of an address that has its share are refused, and cost nobody else's handshake.
   kj::Promise<void> accept_some() {
-    for (;;) {
+    for (unsigned refused = 0, admitted = 0;;) {
       const auto now = std::chrono::steady_clock::now();
       if (const auto wait = handshakes_.wait(now); wait.count() > 0)
         return pause_accepting(wait);
@@ -97,39 +115,41 @@ private:
           continue; // only that connection failed
         }
       }
-      handshakes_.take(now);
-      admit(kj::mv(fd), key_of(from));
+      if (admit(kj::mv(fd), key_of(from), now)) {
+        handshakes_.take(now);
+        if (++admitted == admitted_in_a_row_max)
+          return kj::evalLater([this] { return accept_some(); });
+        continue;
+      }
+      add(metrics_.refused);
+      if (++refused == refused_in_a_row_max)
+        return pause_accepting(refused_pause);
     }
   }
 
-  void admit(kj::AutoCloseFd fd, address_key from) {
+  /// False if the connection is refused: it is closed, and costs neither a handshake nor room.
+  bool admit(kj::AutoCloseFd fd, address_key from, core::token_bucket::time_point now) {
     add(metrics_.accepted);
-    if (connections_.size() >= config_.connections_max || strangers_ >= config_.pre_login_max) {
-      add(metrics_.refused);
-      return;
-    }
-    auto& of_address = strangers_of_[from];
-    if (of_address >= config_.pre_login_per_address_max) {
-      add(metrics_.refused);
-      return;
+    if (connections_.size() >= config_.connections_max || strangers_.full_for(from) ||
+        handshakes_of_.admit(from, now).count() > 0)
+      return false;
+    if (strangers_.full()) {
+      auto* oldest = strangers_.who_gives_way();
+      strangers_.leave(oldest->from(), *oldest);
+      oldest->give_way();
     }
     transport::tune(fd.get(), config_.tcp);
-    ++of_address;
-    ++strangers_;
     auto c = kj::refcounted<connection>(kj::addRef(*parts_), kj::mv(fd), tls_, from);
     c->slot = connections_.size();
     connections_.push_back(kj::mv(c));
     add(metrics_.connections);
-    connections_.back()->start();
+    auto& it = *connections_.back();
+    strangers_.enter(from, it);
+    it.start();
+    return true;
   }
 
-  void no_longer_a_stranger(const connection& c) {
-    --strangers_;
-    if (const auto i = strangers_of_.find(c.from()); i != strangers_of_.end() && --i->second == 0)
-      strangers_of_.erase(i);
-  }
-
-  void promoted(connection& c) override { no_longer_a_stranger(c); }
+  void promoted(connection& c) override { strangers_.leave(c.from(), c); }
 
   void retire(connection& c) override {
     retired_.push_back(kj::addRef(c));
@@ -141,8 +161,7 @@ private:
     auto dead = std::move(retired_);
     retired_.clear();
     for (auto& c : dead) {
-      if (!c->logged_in())
-        no_longer_a_stranger(*c);
+      strangers_.leave(c->from(), *c);
       c->tear_down();
       const auto slot = c->slot;
       if (slot + 1 != connections_.size()) {
@@ -166,8 +185,13 @@ private:
   kj::Promise<void> keep_sweeping() {
     return timer_.afterDelay(span(config_.sweep_every)).then([this] {
       const auto now = timer_.now();
-      for (auto& c : connections_)
-        c->sweep(now); // may close it; closed connections are removed later, not from this loop
+      for (auto& c : connections_) {
+        // It may close the connection; closed connections are removed later, not from this loop. What is
+        // thrown must not end the deadlines of all the others.
+        const auto failed = kj::runCatchingExceptions([&] { c->sweep(now); });
+        if (failed != nullptr)
+          add(metrics_.internal_errors);
+      }
       return keep_sweeping();
     });
   }
@@ -183,10 +207,10 @@ private:
   kj::Own<kj::UnixEventPort::FdObserver> listened_;
   std::uint16_t local_port_;
   core::token_bucket handshakes_;
+  address_limits handshakes_of_;
+  waiting_room<connection> strangers_;
   std::vector<kj::Own<connection>> connections_;
   std::vector<kj::Own<connection>> retired_;
-  std::size_t strangers_ = 0; ///< connections that have not logged in
-  std::unordered_map<address_key, std::size_t> strangers_of_;
   kj::Vector<kj::Own<kj::PromiseFulfiller<void>>> drained_;
   kj::Own<kj::TaskSet> accepting_;
   kj::Own<kj::TaskSet> tasks_;

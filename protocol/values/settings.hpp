@@ -341,11 +341,12 @@ inline constexpr count<std::uint32_t> connections_before_login_max{
     .key = "limits.connections_before_login",
     .about = topic::limits,
     .help = "The number of client connections per event loop that may be open without being logged "
-            "in; more are refused. It bounds the memory that strangers can occupy. One address "
-            "may have a quarter of them.",
+            "in. It bounds the memory that strangers can occupy. One address may have an eighth of "
+            "them, and further ones are refused. If all are taken, the oldest one of the address "
+            "that has most is closed for a newcomer.",
     .unit = "connections",
     .standard = 1'000,
-    .within = {1, 1'000'000},
+    .within = {8, 1'000'000},
 };
 inline constexpr count<std::uint32_t> delivery_queue_rows{
     .key = "limits.delivery_queue_rows",

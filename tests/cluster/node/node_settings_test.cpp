@@ -85,14 +85,17 @@ TEST_CASE("a setting that a part cannot run with is refused with its name") {
 
 TEST_CASE("one address may take a part of the room before login, whatever room the operator gives") {
   auto c = whole();
-  for (const std::uint32_t room : {1'000U, 100'000U, 10U}) {
+  for (const std::uint32_t room : {1'000U, 100'000U, 10U, 8U}) {
     c.connections_before_login_max = room;
     const auto g = gateway_settings(c, some_cluster());
     CHECK(g.pre_login_max == room);
-    CHECK(g.pre_login_per_address_max == room / 4);
+    CHECK(g.pre_login_per_address_max == room / 8);
+    CHECK_FALSE(gateway::validate(g));
   }
-  c.connections_before_login_max = 1; // somebody has to be let in
-  CHECK(gateway_settings(c, some_cluster()).pre_login_per_address_max == 1);
+  auto g = gateway_settings(whole(), some_cluster());
+  g.pre_login_per_address_max = g.pre_login_max; // one address could keep everybody else out
+  REQUIRE(gateway::validate(g));
+  CHECK(gateway::validate(g)->field == "pre_login_per_address_max");
 }
 
 TEST_CASE("a part that is set up alone runs with what a node gives it by default") {

@@ -24,43 +24,6 @@ TEST_CASE_FIXTURE(fixture, "a connection that stops after its handshake is close
   CHECK(closed_for(close_reason::login_deadline));
 }
 
-TEST_CASE_FIXTURE(fixture, "connections before login are bounded, and when one ends the next is accepted") {
-  config.pre_login_max = 3;
-  start();
-  std::vector<std::unique_ptr<raw_client>> clients;
-  for (int i = 0; i < 3; ++i)
-    clients.push_back(std::make_unique<raw_client>(*this));
-  REQUIRE(until([&] { return server->connections() == 3; }));
-  raw_client one_too_many{*this};
-  CHECK(until([&] { return one_too_many.ended(); }));
-  CHECK(shared.metrics.refused == 1);
-  clients.pop_back();
-  REQUIRE(until([&] { return server->connections() == 2; }));
-  raw_client welcome{*this};
-  CHECK(welcome.handshake());
-}
-
-TEST_CASE_FIXTURE(fixture, "one address cannot take all the room before login") {
-  CHECK(config.pre_login_per_address_max < config.pre_login_max);
-  config.pre_login_per_address_max = 1;
-  start();
-  raw_client first{*this};
-  REQUIRE(until([&] { return server->connections() == 1; }));
-  raw_client second{*this};
-  CHECK(until([&] { return second.ended(); }));
-  CHECK(server->connections() == 1);
-}
-
-TEST_CASE_FIXTURE(fixture,
-                  "a connection that has logged in no longer counts against the bound for strangers") {
-  config.pre_login_max = 1;
-  start();
-  test_client decent{*this};
-  auto session = decent.login();
-  raw_client stranger{*this};
-  CHECK(stranger.handshake());
-}
-
 TEST_CASE_FIXTURE(fixture, "plaintext on the TLS port is closed") {
   start();
   raw_client plain{*this};
@@ -105,21 +68,6 @@ TEST_CASE_FIXTURE(fixture, "a few key updates are accepted") {
   }
   polite.send(words({0xffffffff, 0})); // closes for another reason: the key updates were read before it
   CHECK(closed_for(close_reason::bad_frame));
-}
-
-TEST_CASE_FIXTURE(fixture, "handshakes above their rate wait in the backlog") {
-  config.handshakes_burst = 2;
-  config.handshake_every = 1h;
-  start();
-  raw_client first{*this};
-  raw_client second{*this};
-  CHECK(first.handshake());
-  CHECK(second.handshake());
-  raw_client third{*this};
-  REQUIRE(until([&] { return shared.metrics.accepts_paused == 1; }));
-  CHECK(SSL_do_handshake(third.ssl()) != 1);
-  CHECK(server->connections() == 2);
-  CHECK_FALSE(third.ended()); // not refused either
 }
 
 TEST_CASE_FIXTURE(fixture, "one byte at a time does not outlive the login deadline") {

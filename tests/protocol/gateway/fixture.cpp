@@ -140,6 +140,8 @@ fixture::fixture() {
   config.sweep_every = std::chrono::milliseconds{10};
   config.drain_spread = std::chrono::milliseconds{50};
   config.close_grace = std::chrono::milliseconds{300};
+  config.address_handshakes_burst = config.handshakes_burst; // all clients of a test have one address
+  config.address_handshake_every = config.handshake_every;
   cluster.on_session_call = [](core::call c) -> kj::Promise<core::answer> {
     return core::refusal(c, ec::unavailable);
   };
@@ -243,11 +245,15 @@ kj::Promise<void> test_receiver::closed(ClosedContext context) {
   return kj::READY_NOW;
 }
 
-raw_client::raw_client(fixture& f, int tls_version_max)
+raw_client::raw_client(fixture& f, int tls_version_max, unsigned from)
     : f_{f}, fd_{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)}, context_{
                                                                         SSL_CTX_new(TLS_client_method())} {
   sockaddr_in to{};
   to.sin_family = AF_INET;
+  if (from != 0) {
+    to.sin_addr.s_addr = htonl(0x7f000000 + from);
+    REQUIRE(::bind(fd_, reinterpret_cast<sockaddr*>(&to), sizeof to) == 0);
+  }
   to.sin_port = htons(f.port);
   to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   REQUIRE(::connect(fd_, reinterpret_cast<sockaddr*>(&to), sizeof to) == 0);

@@ -164,7 +164,8 @@ struct test_receiver final : rpc::Receiver::Server {
 /// Bytes without manners, over TLS or not.
 class raw_client {
 public:
-  raw_client(fixture& f, int tls_version_max = TLS1_3_VERSION);
+  /// `from`: the last number of its own address, 127.0.0.N; 0 is the usual one.
+  raw_client(fixture& f, int tls_version_max = TLS1_3_VERSION, unsigned from = 0);
   ~raw_client();
   bool handshake(); ///< polls until done or refused
   void send_plain(std::string_view bytes);

@@ -1,0 +1,81 @@
+// Strangers in numbers: they hold connections, or open them as fast as they can, and never log in.
+#include "tests/attacks/siege.hpp"
+
+#include <atomic>
+#include <list>
+#include <thread>
+
+using namespace parley;
+using namespace parley::test;
+
+namespace {
+
+/// Strangers who connect from one address each, and keep `held` connections each: what the node closes they
+/// open again.
+class crowd {
+public:
+  crowd(const address& node, unsigned first_address, unsigned addresses, std::size_t held)
+      : thread_{[=, this] {
+          std::vector<std::list<stranger>> all(addresses);
+          while (!over_) {
+            for (unsigned i = 0; i < addresses && !over_; ++i) {
+              auto& mine = all[i];
+              std::erase_if(mine, [](stranger& s) { return !s.listen(milliseconds{0}); });
+              for (int n = 0; n < 50 && mine.size() < held; ++n, ++opened_)
+                mine.emplace_back(node, first_address + i);
+            }
+            nap(milliseconds{1});
+          }
+        }} {}
+  ~crowd() {
+    over_ = true;
+    thread_.join();
+  }
+  crowd(const crowd&) = delete;
+  std::size_t opened() const { return opened_; }
+
+private:
+  std::atomic<bool> over_{false};
+  std::atomic<std::size_t> opened_{0};
+  std::thread thread_; ///< last: it uses the others
+};
+
+} // namespace
+
+TEST_CASE("newcomers are served while strangers fill the room before login, from one address or from many") {
+  siege s;
+  const auto newcomers = [&] {
+    for (unsigned i = 0; i < 10; ++i) {
+      CAPTURE(i);
+      auto c = s.get(lean_connection::open(s.lean, s.at(1), 200 + i));
+      s.get(c->login(s.eve));
+      s.get(c->session().pingRequest().send());
+    }
+    s.bystander_goes_on();
+  };
+  // A crowd at the door takes memory for as many handshakes as the room has places, and the allocator keeps some
+  // of it for the next. Later crowds must not take more.
+  const auto besiege = [&](unsigned addresses, std::size_t held, std::size_t opened_at_least) {
+    std::vector<std::uint64_t> grown;
+    for (int wave = 0; wave < 3; ++wave) {
+      CAPTURE(wave);
+      {
+        crowd strangers{s.cluster.client(1), 2, addresses, held};
+        REQUIRE(poll_until(10s, [&] { return strangers.opened() > opened_at_least; }));
+        newcomers();
+        MESSAGE(addresses << " addresses opened " << strangers.opened() << " connections");
+      }
+      CHECK(poll_until(10s, [&] { return s.metric("\nparley_connections ") <= 4; })); // those who talk, and who asks
+      grown.push_back(s.growth());
+      MESSAGE("the node holds " << grown.back() / mib << " MiB more than before");
+      CHECK(grown.back() <= 2 * attack_bytes_max);
+    }
+    CHECK(grown.back() <= grown.front() + attack_bytes_max / 4);
+  };
+  SUBCASE("one address holds as many connections as it gets, and opens more all the time") {
+    besiege(1, 1'500, 3'000);
+  }
+  SUBCASE("a hundred addresses hold forty connections each") {
+    besiege(100, 40, 4'000);
+  }
+}
