@@ -12,8 +12,12 @@
 #include <caf/io/network/interfaces.hpp>
 #include <caf/io/network/stream.hpp>
 
+#include <algorithm>
 #include <cerrno>
+#include <chrono>
+#include <deque>
 #include <fcntl.h>
+#include <memory>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <utility>
@@ -31,6 +35,8 @@ public:
   peer_stream(net::default_multiplexer& loop, int fd, const peer_tls_context& context, side which,
               net::stream_manager& scribe)
       : stream{loop, fd}, scribe_{scribe}, session_{context, fd, which} {}
+
+  bool established() const { return session_.established(); }
 
   void begin() {
     start(&scribe_);
@@ -118,6 +124,10 @@ public:
   void add_to_loop() override { stream_.activate(this); }
   void remove_from_loop() override { stream_.passivate(); }
 
+  bool is_newcomer() const { return !detached() && !stream_.established(); }
+  /// The loop then reads the end of the stream, and closes the connection as if the peer had done so.
+  void hang_up() { ::shutdown(stream_.fd(), SHUT_RDWR); }
+
 private:
   class flusher final : public net::multiplexer::runnable {
   public:
@@ -172,11 +182,48 @@ private:
   int spare_ = open_spare();
 };
 
+/// Connections whose handshake is not complete. Thread: the loop's.
+class newcomers {
+public:
+  explicit newcomers(newcomer_limits limits) : limits_{limits} {}
+
+  void add(caf::intrusive_ptr<tls_scribe> who) {
+    forget_others();
+    if (waiting_.size() >= limits_.at_once_max) {
+      waiting_.front().who->hang_up();
+      waiting_.pop_front();
+    }
+    waiting_.push_back({std::move(who), std::chrono::steady_clock::now() + limits_.handshake_within});
+  }
+  void close_late_ones() {
+    forget_others();
+    const auto now = std::chrono::steady_clock::now();
+    while (!waiting_.empty() && waiting_.front().until <= now) {
+      waiting_.front().who->hang_up();
+      waiting_.pop_front();
+    }
+  }
+
+private:
+  struct entry {
+    caf::intrusive_ptr<tls_scribe> who;
+    std::chrono::steady_clock::time_point until;
+  };
+  void forget_others() {
+    std::erase_if(waiting_, [](const entry& e) { return !e.who->is_newcomer(); });
+  }
+
+  newcomer_limits limits_;
+  std::deque<entry> waiting_; ///< the oldest first
+};
+
 /// A port for peers.
 class tls_doorman final : public caf::io::doorman {
 public:
-  tls_doorman(net::default_multiplexer& loop, int fd, peer_tls_context context)
-      : doorman{net::accept_hdl_from_socket(fd)}, acceptor_{loop, fd}, context_{std::move(context)} {}
+  tls_doorman(net::default_multiplexer& loop, int fd, peer_tls_context context,
+              std::shared_ptr<newcomers> strangers)
+      : doorman{net::accept_hdl_from_socket(fd)}, acceptor_{loop, fd}, context_{std::move(context)},
+        newcomers_{std::move(strangers)} {}
 
   bool new_connection() override {
     if (detached())
@@ -186,6 +233,7 @@ public:
     net::keepalive(fd, true);
     auto scribe = caf::make_counted<tls_scribe>(loop, fd, context_, side::door); // owns the socket
     const auto connection = scribe->hdl();
+    newcomers_->add(scribe);
     parent()->add_scribe(std::move(scribe));
     return doorman::new_connection(&loop, connection);
   }
@@ -208,12 +256,15 @@ public:
 private:
   sparing_acceptor acceptor_;
   const peer_tls_context context_;
+  const std::shared_ptr<newcomers> newcomers_;
 };
 
 class tls_middleman final : public caf::io::middleman_actor_impl {
 public:
-  tls_middleman(caf::actor_config& config, caf::actor broker, peer_tls_context context)
-      : middleman_actor_impl{config, std::move(broker)}, context_{std::move(context)} {}
+  tls_middleman(caf::actor_config& config, caf::actor broker, peer_tls_context context,
+                std::shared_ptr<newcomers> strangers)
+      : middleman_actor_impl{config, std::move(broker)}, context_{std::move(context)}, newcomers_{std::move(
+                                                                                           strangers)} {}
 
   const char* name() const override { return "tls_middleman"; }
 
@@ -229,7 +280,7 @@ protected:
     auto fd = net::new_tcp_acceptor_impl(port, address, reuse);
     if (!fd)
       return std::move(fd.error());
-    return caf::make_counted<tls_doorman>(loop(), *fd, context_);
+    return caf::make_counted<tls_doorman>(loop(), *fd, context_, newcomers_);
   }
 
 private:
@@ -238,13 +289,20 @@ private:
   }
 
   const peer_tls_context context_;
+  const std::shared_ptr<newcomers> newcomers_;
 };
 
 } // namespace
 
-caf::io::middleman_actor spawn_tls_middleman(caf::actor_system& system, peer_tls_context context) {
+tls_transport spawn_tls_transport(caf::actor_system& system, peer_tls_context context,
+                                  newcomer_limits limits) {
   auto broker = system.middleman().named_broker<caf::io::basp_broker>(caf::atom("BASP"));
-  return system.spawn<tls_middleman, caf::detached + caf::hidden>(std::move(broker), std::move(context));
+  auto strangers = std::make_shared<newcomers>(limits);
+  auto middleman = system.spawn<tls_middleman, caf::detached + caf::hidden>(std::move(broker),
+                                                                            std::move(context), strangers);
+  return {std::move(middleman), [&loop = system.middleman().backend(), strangers] {
+            loop.post([strangers] { strangers->close_late_ones(); });
+          }};
 }
 
 } // namespace parley::cluster

@@ -14,10 +14,31 @@
 
 #include <caf/io/middleman_actor.hpp>
 
+#include <chrono>
+#include <cstddef>
+#include <functional>
+
 namespace parley::cluster {
 
-/// Publishes, connects and closes as CAF's own middleman actor does, over TLS. Needs the middleman module.
-/// The owner ends it before the system ends. It may block while it connects, so it has its own thread.
-caf::io::middleman_actor spawn_tls_middleman(caf::actor_system& system, peer_tls_context context);
+/// What a port grants connections before their TLS handshake is complete: anybody can open one.
+struct newcomer_limits {
+  /// Afterwards it is closed, at the next `close_late_newcomers`.
+  std::chrono::milliseconds handshake_within{5'000};
+  /// Of one port. The oldest gives way to a new one, so that a node can connect while strangers hold the
+  /// rest.
+  std::size_t at_once_max = 256;
+};
+
+struct tls_transport {
+  /// Publishes, connects and closes as CAF's own middleman actor does, over TLS. The owner ends it before the
+  /// system ends. It may block while it connects, so it has its own thread.
+  caf::io::middleman_actor middleman;
+  /// Call it about once a second, from any thread, until the system ends.
+  std::function<void()> close_late_newcomers;
+};
+
+/// Needs the middleman module.
+tls_transport spawn_tls_transport(caf::actor_system& system, peer_tls_context context,
+                                  newcomer_limits limits = {});
 
 } // namespace parley::cluster

@@ -1,5 +1,6 @@
 #pragma once
 // The actors behind `links`: LINK, DOOR, ASKER and DIALER. Internal to cluster/links.
+#include "cluster/links/caf_transport.hpp"
 #include "cluster/links/link_messages.hpp"
 #include "cluster/links/links.hpp"
 #include "cluster/ops/logging.hpp"
@@ -56,7 +57,7 @@ struct link_context {
   std::optional<link_identity> self; ///< set by `start`
   link_events& events;
   query_handler answer_query;
-  caf::io::middleman_actor middleman; ///< CAF's connections, over TLS; from `start` to `stop`, as the dialer
+  tls_transport transport; ///< CAF's connections, over TLS; from `start` to `stop`, as the dialer
   dialer_actor dialer;
 
   mutable std::mutex mutex; ///< guards `peers` and `port`

@@ -104,6 +104,7 @@ struct door_state {
   void tick() {
     const auto now = clock::now();
     std::erase_if(waiting, [now](const auto& entry) { return now >= entry.second.until; });
+    context->transport.close_late_newcomers();
     self->delayed_send(self, context->config.handshake_timeout / 4, caf::tick_atom::value);
   }
 };

@@ -56,7 +56,7 @@ public:
     const bool anywhere = listen.host == "0.0.0.0" || listen.host == "::";
     std::optional<std::uint16_t> out;
     caf::scoped_actor self{system};
-    self->request(context->middleman, context->config.handshake_timeout, caf::publish_atom::value,
+    self->request(context->transport.middleman, context->config.handshake_timeout, caf::publish_atom::value,
                   listen.port, caf::actor_cast<caf::strong_actor_ptr>(door_handle),
                   system.message_types(door_handle), anywhere ? std::string{} : listen.host, true)
         .receive([&](std::uint16_t port) { out = port; }, [](caf::error&) {});
@@ -89,8 +89,8 @@ std::optional<std::string> links::start() {
   if (caf::get_or(impl_->system.config(), "middleman.connection-timeout", caf::timespan{}) != c.caf_timeout)
     return "links: the actor system was not prepared with configure_links";
   context.self.emplace(std::move(*self));
-  context.middleman = spawn_tls_middleman(impl_->system, *tls);
-  context.dialer = spawn_dialer(impl_->system, context.middleman, c);
+  context.transport = spawn_tls_transport(impl_->system, *tls, {c.handshake_timeout, c.newcomers_max});
+  context.dialer = spawn_dialer(impl_->system, context.transport.middleman, c);
   impl_->door_handle = spawn_door(impl_->system, impl_->context);
   const auto port = impl_->publish_door();
   impl_->started = true;
@@ -115,7 +115,7 @@ void links::stop() {
   caf::scoped_actor self{impl_->system};
   if (const auto at = port(); at != 0) {
     // Unpublishing only removes the actor from the port; closing frees the port too.
-    self->request(context.middleman, std::chrono::seconds{2}, caf::close_atom::value, at)
+    self->request(context.transport.middleman, std::chrono::seconds{2}, caf::close_atom::value, at)
         .receive([] {}, [](caf::error&) {});
   }
   {
@@ -135,11 +135,11 @@ void links::stop() {
   self->wait_for(impl_->door_handle);
   self->send_exit(context.dialer, caf::exit_reason::user_shutdown);
   self->wait_for(context.dialer);
-  self->send_exit(context.middleman, caf::exit_reason::kill);
-  self->wait_for(context.middleman);
+  self->send_exit(context.transport.middleman, caf::exit_reason::kill);
+  self->wait_for(context.transport.middleman);
   impl_->door_handle = nullptr;
   context.dialer = nullptr;
-  context.middleman = nullptr;
+  context.transport = {};
 }
 
 void links::set_peer(node_id peer, std::string host, std::uint16_t port) {

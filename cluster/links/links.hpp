@@ -48,6 +48,9 @@ struct links_config {
   milliseconds retry_min{100}, retry_max{1000}; ///< between calls; doubled each time, with jitter
   milliseconds yield_to_higher{300};            ///< the node with the lower id lets the other one call first
   std::size_t handshakes_waiting_max = 64;      ///< at the door; more callers are refused
+  /// Connections to the port whose TLS handshake is not complete; it has to be within `handshake_timeout`.
+  /// One more closes the oldest.
+  std::size_t newcomers_max = 256;
   std::size_t queries_waiting_max = 64;
   milliseconds query_timeout{3000};
   std::size_t query_bytes_max = 256 << 10;

@@ -69,8 +69,10 @@ struct hostile_node {
       : config{test_links(certificate_of)}, caf_config{config} {
     system = std::make_unique<caf::actor_system>(caf_config);
     me = link_identity::load(config.node, config.cert_file, config.key_file, config.ca_file).value();
-    middleman = spawn_tls_middleman(
-        *system, peer_tls_context::load(config.cert_file, config.key_file, config.ca_file).value());
+    middleman =
+        spawn_tls_transport(*system,
+                            peer_tls_context::load(config.cert_file, config.key_file, config.ca_file).value())
+            .middleman;
   }
   ~hostile_node() { caf::anon_send_exit(middleman, caf::exit_reason::kill); }
   caf::actor connect(std::uint16_t port) {
