@@ -19,8 +19,21 @@ delivery_queue::~delivery_queue() {
     depth_->fetch_sub(rows_.size() - first_, std::memory_order_relaxed);
 }
 
-std::size_t delivery_queue::put(std::vector<core::inbox_row>& rows, core::moment applied_at) {
+void delivery_queue::begin(std::uint64_t stream) {
   std::lock_guard guard{mutex_};
+  stream_ = stream;
+  if (depth_)
+    depth_->fetch_sub(rows_.size() - first_, std::memory_order_relaxed);
+  std::vector<core::outgoing_row>{}.swap(rows_);
+  first_ = 0;
+  bytes_ = 0;
+}
+
+std::size_t delivery_queue::put(std::vector<core::inbox_row>& rows, core::moment applied_at,
+                                std::uint64_t stream) {
+  std::lock_guard guard{mutex_};
+  if (stream != stream_)
+    return 0;
   std::size_t taken = 0;
   for (auto& row : rows) {
     const auto w = weight(row);

@@ -20,8 +20,12 @@ public:
   delivery_queue(const delivery_queue&) = delete;
   delivery_queue& operator=(const delivery_queue&) = delete;
 
-  /// Takes as many rows as fit (a lone row always does). Answers how many.
-  std::size_t put(std::vector<core::inbox_row>& rows, core::moment applied_at = {});
+  /// A client asked anew from where to stream. What waits of the stream before is dropped, and rows that are
+  /// still put for it are not taken: their positions would let the client acknowledge what it never got.
+  void begin(std::uint64_t stream);
+  /// Takes as many rows as fit (a lone row always does), none of another stream than the one that has begun.
+  /// Answers how many. Before the first `begin` the stream is 0.
+  std::size_t put(std::vector<core::inbox_row>& rows, core::moment applied_at = {}, std::uint64_t stream = 0);
   std::vector<core::outgoing_row> take(std::size_t rows_max, std::size_t bytes_max);
   std::size_t rows() const;
   /// Nothing came for a while: gives the memory of former rows back.
@@ -34,6 +38,7 @@ private:
   std::vector<core::outgoing_row> rows_;
   std::size_t first_ = 0; ///< taken before
   std::size_t bytes_ = 0;
+  std::uint64_t stream_ = 0;
   std::size_t rows_max_, bytes_max_;
   std::atomic<std::uint64_t>* depth_;
 };

@@ -172,6 +172,7 @@ struct resident_idle {
 /// From the gateway to a session: stream the inbox from here on.
 struct start_streaming {
   inbox_pos after{};
+  std::uint64_t stream = 0; ///< as the delivery queue's: it tells the rows of this one from those before
 };
 
 /// From the directory: the replicas of a shard shall be other ones.

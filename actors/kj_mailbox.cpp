@@ -89,7 +89,11 @@ public:
   ~kj_session() noexcept(false) override;
 
   kj::Promise<core::answer> ask(core::call what) override;
-  void start_receiving(inbox_pos after) override { caf::anon_send(actor_, parley::start_streaming{after}); }
+  void start_receiving(inbox_pos after) override {
+    box_->begin(
+        ++streams_); // at once: the actor may put rows of the stream before until it hears of the new one
+    caf::anon_send(actor_, parley::start_streaming{after, streams_});
+  }
   std::vector<core::outgoing_row> take(std::size_t rows_max, std::size_t bytes_max) override {
     port_->looked();
     auto rows = box_->take(rows_max, bytes_max);
@@ -111,6 +115,7 @@ private:
   std::shared_ptr<delivery_queue> box_;
   session_actor actor_;
   std::uint64_t last_call_ = 0;
+  std::uint64_t streams_ = 0;
   std::unordered_map<std::uint64_t, kj::Own<kj::PromiseFulfiller<core::answer>>> open_;
   kj::Maybe<kj::Own<kj::PromiseFulfiller<core::attached>>> attaching_;
   std::uint32_t devices_ = 1;

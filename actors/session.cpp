@@ -38,7 +38,8 @@ struct session_state {
   std::unordered_map<std::uint64_t, open_call> open;
   std::uint64_t next_own = first_own_call;
   stream mode = stream::off;
-  inbox_pos last{}; ///< everything up to here was put into the delivery queue
+  std::uint64_t stream_number = 0; ///< of the newest `start_streaming`
+  inbox_pos last{};                ///< everything up to here was put into the delivery queue
   bool pushed_while_pulling = false;
   std::uint64_t pull_number = 0; ///< of the newest pull: answers to earlier ones are ignored
   std::uint64_t attach_number = 0;
@@ -109,7 +110,7 @@ bool put(session_state& st, std::vector<core::inbox_row>& rows, core::moment app
   positions.reserve(rows.size());
   for (const auto& r : rows)
     positions.push_back(r.pos);
-  const auto n = st.box->put(rows, applied_at);
+  const auto n = st.box->put(rows, applied_at, st.stream_number);
   if (n > 0) {
     st.last = positions[n - 1];
     st.port->rows_ready();
@@ -297,6 +298,7 @@ session_actor::behavior_type session(self_ptr self, session_identity who, sessio
       [self](delivery_batch& batch) { deliver(self, batch); },
       [self](const start_streaming& from) {
         self->state.last = from.after;
+        self->state.stream_number = from.stream;
         pull(self);
       },
       [self](atom::took) {

@@ -29,7 +29,8 @@ public:
   /// Asks anything that this user may ask. The promise always resolves, with `timed_out` at the latest,
   /// and never rejects.
   virtual kj::Promise<core::answer> ask(core::call what) = 0;
-  /// Starts (or restarts) to stream the inbox after `after` into the delivery queue.
+  /// Starts (or restarts) to stream the inbox after `after` into the delivery queue. From here on `take`
+  /// gives no row of the stream before.
   virtual void start_receiving(inbox_pos after) = 0;
   /// Takes rows from the delivery queue, at most `rows_max` and `bytes_max` (one row at least, if there
   /// is any). The space is free again at once, and what did not fit before is fetched from the inbox.

@@ -79,6 +79,8 @@ config_check validate(const gateway_config& c) {
     return config_fault{"deliver_rows_max"};
   if (c.deliver_bytes_max < 1)
     return config_fault{"deliver_bytes_max"};
+  if (c.deliveries_max < 1)
+    return config_fault{"deliveries_max"};
   if (c.receiver_deadline.count() < 1)
     return config_fault{"receiver_deadline"};
   if (c.idle_deadline.count() < 1)

@@ -88,6 +88,9 @@ struct gateway_config {
   /// What one `deliver` takes from the delivery queue. The stream's window bounds the calls under way.
   std::size_t deliver_rows_max = 64;
   std::size_t deliver_bytes_max = 32 * 1024;
+  /// Calls to receivers that have not returned, those to replaced receivers included: some windows full of
+  /// the shortest ones. Above: closed.
+  std::uint32_t deliveries_max = 1'024;
   /// How long a receiver may take for what fills its window.
   std::chrono::milliseconds receiver_deadline{60'000};
   std::chrono::milliseconds idle_deadline{90'000};

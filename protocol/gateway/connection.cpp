@@ -36,6 +36,16 @@ ec told_as(transport::close_reason r) {
 
 } // namespace
 
+/// A receiver of the client, and the pump that serves it. A pump that waits keeps it after it was replaced:
+/// the promise it waits for would otherwise be rejected.
+struct connection::reception final : public kj::Refcounted {
+  reception(rpc::Receiver::Client r, kj::TimePoint now) : receiver{kj::mv(r)}, waiting_since{now} {}
+  rpc::Receiver::Client receiver;
+  bool pumping = false;
+  bool waiting = false; ///< until there is room in its window
+  kj::TimePoint waiting_since;
+};
+
 /// The door is created when the client asks for it, and is the same for the whole connection, because each
 /// would be an export of its own. A client that has logged in needs none, so it is destroyed after the login,
 /// once the client releases it.
@@ -70,8 +80,7 @@ connection::connection(kj::Own<server_parts> parts, kj::AutoCloseFd fd, const tr
                                                                          transport::side::server,
                                                                          parts_->config.stream)},
       from_{from}, opened_at_{parts_->port.getTimer().now()}, closing_since_{opened_at_},
-      waiting_since_{opened_at_}, taken_at_{opened_at_},
-      tasks_{kj::heap<kj::TaskSet>(static_cast<kj::TaskSet::ErrorHandler&>(*this))} {
+      taken_at_{opened_at_}, tasks_{kj::heap<kj::TaskSet>(static_cast<kj::TaskSet::ErrorHandler&>(*this))} {
   stream_->limit_inbound(parts_->config.login_bytes_max);
   stream_->watch(this);
 }
@@ -116,7 +125,8 @@ void connection::sweep(kj::TimePoint now) {
       stream_->close(close_reason::login_bytes);
     return;
   }
-  if (waiting_ && now - waiting_since_ >= span(config.receiver_deadline))
+  if (reception_.get() != nullptr && reception_->waiting &&
+      now - reception_->waiting_since >= span(config.receiver_deadline))
     stream_->close(close_reason::receiver_stalled);
   else if (now - stream_->last_message_at() >= span(config.idle_deadline))
     stream_->close(close_reason::idle);
@@ -134,7 +144,7 @@ void connection::tear_down() {
   if (session_.get() != nullptr)
     parts_->metrics.sessions.fetch_sub(1, std::memory_order_relaxed);
   session_ = nullptr;
-  receiver_ = nullptr;
+  reception_ = nullptr;
   tasks_ = nullptr;
   rpc_ = nullptr;
   stream_ = nullptr;
@@ -181,6 +191,10 @@ void connection::message_read(capnp::MessageReader& message) {
   case capnp::rpc::Message::FINISH:
     decent = decent && questions_.finish(m.getFinish().getQuestionId());
     break;
+  case capnp::rpc::Message::RETURN: // the RPC system refuses one that answers nothing
+    if (deliveries_ > 0)
+      --deliveries_;
+    break;
   default:
     break;
   }
@@ -191,6 +205,8 @@ void connection::message_read(capnp::MessageReader& message) {
 }
 
 void connection::message_sent(capnp::rpc::Message::Reader m) {
+  if (m.isCall())
+    ++deliveries_;
   if (!m.isReturn())
     return;
   questions_.answered(m.getReturn().getAnswerId());
@@ -280,7 +296,7 @@ bool connection::begin_page() {
 // --- towards the client ------------------------------------------------------------------------------------
 
 void connection::receive(rpc::Receiver::Client receiver, inbox_pos after) {
-  receiver_ = kj::mv(receiver);
+  reception_ = kj::refcounted<reception>(kj::mv(receiver), parts_->port.getTimer().now());
   session_->start_receiving(after);
   schedule_pump();
 }
@@ -290,21 +306,24 @@ void connection::rows_ready() {
 }
 
 void connection::schedule_pump() {
-  if (pumping_ || retired_ || receiver_ == nullptr || session_.get() == nullptr)
+  if (retired_ || reception_.get() == nullptr || reception_->pumping || session_.get() == nullptr)
     return;
-  pumping_ = true;
-  tasks_->add(kj::evalLater([this] { return pump(); }));
+  reception_->pumping = true;
+  tasks_->add(kj::evalLater([this, to = kj::addRef(*reception_)]() mutable { return pump(kj::mv(to)); }));
 }
 
-kj::Promise<void> connection::pump() {
-  waiting_ = false;
-  std::vector<core::outgoing_row> rows;
-  if (session_.get() != nullptr && receiver_ != nullptr && closing_for_ == ec::none)
-    rows = session_->take(parts_->config.deliver_rows_max, parts_->config.deliver_bytes_max);
-  if (rows.empty()) {
-    pumping_ = false;
+kj::Promise<void> connection::pump(kj::Own<reception> to) {
+  to->waiting = false;
+  to->pumping = false;
+  if (to.get() != reception_.get() || session_.get() == nullptr || closing_for_ != ec::none)
+    return kj::READY_NOW; // a receiver that was replaced gets nothing more
+  if (deliveries_ >= parts_->config.deliveries_max) {
+    stream_->close(transport::close_reason::receiver_stalled);
     return kj::READY_NOW;
   }
+  auto rows = session_->take(parts_->config.deliver_rows_max, parts_->config.deliver_bytes_max);
+  if (rows.empty())
+    return kj::READY_NOW;
   if (!taken_) {
     taken_ = true;
     taken_at_ = kj::systemPreciseMonotonicClock().now();
@@ -313,7 +332,7 @@ kj::Promise<void> connection::pump() {
   std::uint64_t words = around;
   for (const auto& r : rows)
     words += words_of(r.row);
-  auto request = KJ_ASSERT_NONNULL(receiver_).deliverRequest(capnp::MessageSize{words, 0});
+  auto request = to->receiver.deliverRequest(capnp::MessageSize{words, 0});
   auto items = request.initItems(static_cast<unsigned>(rows.size()));
   for (unsigned i = 0; i < items.size(); ++i)
     write(items[i], rows[i].row);
@@ -322,16 +341,19 @@ kj::Promise<void> connection::pump() {
       unwritten_.push_back(r.applied_at);
   request.setCursor(as_data(encode_cursor(parts_->config.cluster, user_, rows.back().row.pos)));
   add(parts_->metrics.rows_delivered, rows.size());
-  waiting_ = true;
-  waiting_since_ = parts_->port.getTimer().now();
+  to->pumping = true;
+  to->waiting = true;
+  to->waiting_since = parts_->port.getTimer().now();
+  auto same = kj::addRef(*to);
   // The promise resolves when the window has room again; while it has room, at once.
-  return request.send().then([this] { return pump(); },
-                             [this](kj::Exception&&) {
+  return request.send().then([this, to = kj::mv(to)]() mutable { return pump(kj::mv(to)); },
+                             [this, to = kj::mv(same)](kj::Exception&&) mutable {
                                // Either the connection is gone, or the receiver threw: no deliver after that
-                               // one would be accepted, so the client starts anew.
-                               waiting_ = false;
-                               pumping_ = false;
-                               stream_->close(transport::close_reason::rpc_failed);
+                               // one would be accepted, so the client starts anew. Unless it has done so.
+                               to->waiting = false;
+                               to->pumping = false;
+                               if (to.get() == reception_.get())
+                                 stream_->close(transport::close_reason::rpc_failed);
                                return kj::Promise<void>{kj::READY_NOW};
                              });
 }
@@ -343,8 +365,8 @@ void connection::close(ec why, std::uint32_t reconnect_after_ms) {
   closing_for_ = why == ec::none ? ec::session_closed : why;
   closing_since_ = parts_->port.getTimer().now();
   kj::Promise<void> heard = kj::READY_NOW;
-  KJ_IF_MAYBE (receiver, receiver_) {
-    auto request = receiver->closedRequest(capnp::MessageSize{8 + words_of(why), 0});
+  if (reception_.get() != nullptr) {
+    auto request = reception_->receiver.closedRequest(capnp::MessageSize{8 + words_of(why), 0});
     write(request.initError(), closing_for_, reconnect_after_ms);
     request.setReconnectAfterMs(reconnect_after_ms);
     heard = request.send().ignoreResult().catch_([](kj::Exception&&) {});
@@ -358,7 +380,7 @@ void connection::close(ec why, std::uint32_t reconnect_after_ms) {
 }
 
 void connection::log_out() {
-  receiver_ = nullptr;
+  reception_ = nullptr;
   if (session_.get() != nullptr) {
     parts_->metrics.sessions.fetch_sub(1, std::memory_order_relaxed);
     session_ = nullptr;

@@ -117,9 +117,10 @@ public:
 
 private:
   struct rpc_side;
+  struct reception;
 
   void start_rpc();
-  kj::Promise<void> pump();
+  kj::Promise<void> pump(kj::Own<reception> to);
   void schedule_pump();
   void note_closed(ec why);
   void stream_closed() override;
@@ -133,7 +134,7 @@ private:
   kj::Own<transport::message_stream> stream_;
   kj::Own<rpc_side> rpc_;
   kj::Own<gateway::session> session_;
-  kj::Maybe<rpc::Receiver::Client> receiver_;
+  kj::Own<reception> reception_; ///< the newest; null if the client does not receive
   user_id user_{};
   device_id device_{};
   inbox_pos acknowledged_{}; ///< by the device, as far as this session knows
@@ -141,13 +142,13 @@ private:
   std::optional<std::array<std::uint8_t, 32>> challenge_;
   kj::TimePoint opened_at_;
   kj::TimePoint closing_since_;
-  kj::TimePoint waiting_since_;         ///< the pump for its receiver
   kj::TimePoint taken_at_;              ///< the oldest row not yet written; by a finer clock than the timer's
   std::vector<core::moment> unwritten_; ///< rows taken whose bytes the kernel does not have yet
   std::uint64_t counted_in_ = 0;
   std::uint64_t counted_out_ = 0;
   std::uint32_t calls_ = 0;
   std::uint32_t pages_ = 0;
+  std::uint32_t deliveries_ = 0; ///< calls to receivers that have not returned
   std::uint32_t bootstraps_ = 0;
   open_questions questions_;
   std::uint32_t login_attempts_ = 0;
@@ -155,8 +156,6 @@ private:
   bool logged_in_ = false; ///< stays when the session ends
   bool login_under_way_ = false;
   bool retired_ = false;
-  bool pumping_ = false;
-  bool waiting_ = false;
   bool taken_ = false;
   bool holding_ = false;
   kj::Own<kj::TaskSet> tasks_;

@@ -161,8 +161,9 @@ interface Session {
 
   receive @7 (receiver :Receiver, cursor :Cursor) -> (error :Error);
   # Streams everything after `cursor`, first what is stored, then live, without gap or repeat. An empty cursor means:
-  # from what this device last acknowledged. A session has one receiver; a second call replaces it, and the first one
-  # is not told. A cursor beyond the end of the inbox ends the session: `closed` with `bad-cursor`.
+  # from what this device last acknowledged. A session has one receiver; a second call replaces it: the one before gets
+  # nothing after this call is answered, is released, and is not told by `closed`. A cursor beyond the end of the inbox
+  # ends the session: `closed` with `bad-cursor`.
 
   ping @8 () -> ();
   # A heartbeat; any other call is one, too. A session that is silent for 90 s is closed.
@@ -181,7 +182,7 @@ interface Receiver {
   # The server is about to close the connection, because it is fenced, draining … The client reconnects after
   # `reconnectAfterMs`, or not at all if it is fenced. It has 2 s to return.
   # Not called: after `logout`, after 90 s of silence, when the client does not read or return, when it broke the
-  # protocol, and when the node dies.
+  # protocol, and when the node dies. The next `resume` at the same node tells the reason.
 }
 
 struct Message {

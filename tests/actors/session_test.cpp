@@ -296,6 +296,46 @@ TEST_CASE(
   CHECK(depth == 2);
 }
 
+TEST_CASE_FIXTURE(fixture, "a client that asks anew from where to stream gets no row of the stream before") {
+  attach();
+  box->begin(1);
+  caf::anon_send(it, start_streaming{inbox_pos::none, 1});
+  run();
+  answer<core::pull_inbox>(expect<core::pull_inbox>(), {});
+  push(0, {row(138), row(139)});
+  CHECK(box->rows() == 2);
+  box->begin(2); // the gateway's thread, before the session hears of it
+  CHECK(box->rows() == 0);
+  push(139, {row(140)});
+  CHECK(box->rows() == 0);
+  caf::anon_send(it, start_streaming{inbox_pos::none, 2});
+  run();
+  core::inbox_page page;
+  page.rows = {row(1), row(2)};
+  page.next = inbox_pos{2};
+  page.more = 1;
+  answer<core::pull_inbox>(expect<core::pull_inbox>(), page);
+  const auto first = box->take(10, 70'000);
+  REQUIRE(first.size() == 2);
+  CHECK(first[0].row.pos == inbox_pos{1});
+  CHECK(expect<core::pull_inbox>().number != 0); // and goes on from there
+}
+
+TEST_CASE("what a delivery queue drops is no longer counted as waiting, and makes room") {
+  std::atomic<std::uint64_t> depth{0};
+  delivery_queue box{2, 70'000, &depth};
+  std::vector rows{row(1), row(2), row(3)};
+  CHECK(box.put(rows) == 2);
+  CHECK(depth == 2);
+  box.begin(1);
+  CHECK(depth == 0);
+  std::vector late{row(3)}, next{row(1), row(2)};
+  CHECK(box.put(late) == 0);
+  CHECK(box.put(next, {}, 1) == 2);
+  CHECK(box.take(10, 70'000).size() == 2);
+  CHECK(depth == 0);
+}
+
 TEST_CASE_FIXTURE(fixture, "pushed rows carry the time of their commit, and fetched rows carry none") {
   go_live();
   const auto at = std::chrono::steady_clock::now() - 1h;

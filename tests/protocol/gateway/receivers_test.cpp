@@ -1,0 +1,93 @@
+// A session's receiver, and the one that takes its place.
+#include "tests/protocol/gateway/fixture.hpp"
+
+#include <doctest/doctest.h>
+
+using namespace parley;
+using namespace parley::test;
+using transport::close_reason;
+
+namespace {
+
+void receive(fixture& f, rpc::Session::Client& session, test_receiver::record& into) {
+  auto request = session.receiveRequest();
+  request.setReceiver(kj::heap<test_receiver>(into));
+  REQUIRE(f.get(request.send()).getError().getCode() == 0);
+}
+
+void arrive(fixture& f, std::uint64_t first, std::uint64_t last, std::size_t body_bytes) {
+  for (auto i = first; i <= last; ++i)
+    f.cluster.queue.push_back(row(i, body_bytes));
+  f.cluster.sinks.front()->rows_ready();
+}
+
+} // namespace
+
+TEST_CASE_FIXTURE(fixture,
+                  "a receiver that hangs with a full window is replaced, and the new one gets the rows") {
+  start();
+  test_client c{*this};
+  auto session = c.login();
+  test_receiver::record stuck, fresh;
+  stuck.hangs = true;
+  receive(*this, session, stuck);
+  arrive(*this, 1, 100, 4096);
+  REQUIRE(until([&] { return cluster.queue.size() < 90; })); // a window's worth was taken
+  const auto left = cluster.queue.front().pos;
+  receive(*this, session, fresh);
+  REQUIRE(until([&] { return cluster.queue.empty() && !fresh.seqs.empty() && fresh.seqs.back() == 100; }));
+  CHECK(fresh.seqs.front() == number(left));
+  CHECK(fresh.closed == ec::none);
+  arrive(*this, 101, 101, 10);
+  CHECK(until([&] { return fresh.seqs.back() == 101; }));
+  CHECK(server->connections() == 1);
+  CHECK(cluster.receiving_from.size() == 2);
+}
+
+TEST_CASE_FIXTURE(
+    fixture, "a receiver that was replaced may throw: only the newest one's failure ends the connection") {
+  start();
+  test_client c{*this};
+  auto session = c.login();
+  struct thrower final : rpc::Receiver::Server {
+    explicit thrower(kj::Promise<void> until) : when{kj::mv(until)} {}
+    kj::Promise<void> deliver(DeliverContext) override {
+      return kj::mv(when).then([]() -> kj::Promise<void> { return KJ_EXCEPTION(FAILED, "full"); });
+    }
+    kj::Promise<void> when;
+  };
+  auto now = kj::newPromiseAndFulfiller<void>();
+  auto request = session.receiveRequest();
+  request.setReceiver(kj::heap<thrower>(kj::mv(now.promise)));
+  get(request.send());
+  arrive(*this, 1, 1, 10);
+  REQUIRE(until([&] { return cluster.queue.empty(); }));
+  test_receiver::record fresh;
+  receive(*this, session, fresh);
+  now.fulfiller->fulfill();
+  arrive(*this, 2, 2, 10);
+  CHECK(until([&] { return fresh.seqs == std::vector<std::uint64_t>{2}; }));
+  CHECK(server->connections() == 1);
+}
+
+TEST_CASE_FIXTURE(fixture, "receivers that never return are replaced a few times only") {
+  config.deliveries_max = 40;
+  start();
+  test_client c{*this};
+  auto session = c.login();
+  std::vector<test_receiver::record> stuck(20);
+  for (std::size_t i = 0; i < stuck.size() && closes(close_reason::receiver_stalled) == 0; ++i) {
+    stuck[i].hangs = true;
+    auto request = session.receiveRequest();
+    request.setReceiver(kj::heap<test_receiver>(stuck[i]));
+    request.send().ignoreResult().detach([](kj::Exception&&) {});
+    if (!cluster.sinks.empty())
+      arrive(*this, 1 + i * 100, 100 + i * 100, 4096);
+    until([&] {
+      return closes(close_reason::receiver_stalled) == 1 || cluster.receiving_from.size() == i + 1;
+    });
+    for (int turns = 0; turns < 20; ++turns)
+      io.waitScope.poll();
+  }
+  CHECK(closed_for(close_reason::receiver_stalled));
+}
