@@ -233,16 +233,22 @@ const std::array<std::uint8_t, 32>& connection::challenge() {
   return *challenge_;
 }
 
-bool connection::begin_login() {
-  if (login_under_way_ || ++login_attempts_ > parts_->config.login_attempts_max)
-    return false;
+connection::attempt connection::begin_login() {
+  if (login_under_way_)
+    return attempt::one_is_under_way;
+  if (++login_attempts_ > parts_->config.login_attempts_max)
+    return attempt::too_many;
   login_under_way_ = true;
-  return true;
+  return attempt::begun;
 }
 
-void connection::login_refused() {
+void connection::login_refused(ec why) {
   login_under_way_ = false;
   add(parts_->metrics.logins_failed);
+  if (closing_for_ != ec::none)
+    end_after(kj::READY_NOW);
+  else if (why == ec::fenced)
+    close(why, 0);
 }
 
 void connection::admit(user_id user, device_id device, inbox_pos acknowledged,
@@ -371,12 +377,18 @@ void connection::close(ec why, std::uint32_t reconnect_after_ms) {
     request.setReconnectAfterMs(reconnect_after_ms);
     heard = request.send().ignoreResult().catch_([](kj::Exception&&) {});
   }
-  // The answers of this turn are sent, too. If the client does not read them, the sweep closes the
-  // connection.
-  tasks_->add(
-      heard.then([] { return kj::evalLast([] {}); }).then([this] { return stream_->flushed(); }).then([this] {
-        stream_->close(transport::close_reason::session_over);
-      }));
+  if (!login_under_way_) // else its answer comes first, and says why
+    end_after(kj::mv(heard));
+}
+
+/// Closes the stream. The answers of this turn are sent before; if the client does not read them, the sweep
+/// closes the connection.
+void connection::end_after(kj::Promise<void> heard) {
+  const auto reason = closing_for_ == ec::rate_limited ? transport::close_reason::refused
+                                                       : transport::close_reason::session_over;
+  tasks_->add(heard.then([] { return kj::evalLast([] {}); })
+                  .then([this] { return stream_->flushed(); })
+                  .then([this, reason] { stream_->close(reason); }));
 }
 
 void connection::log_out() {
@@ -388,9 +400,7 @@ void connection::log_out() {
   logged_in_ = true;
   closing_for_ = ec::session_closed;
   closing_since_ = parts_->port.getTimer().now();
-  tasks_->add(kj::evalLast([] {}).then([this] { return stream_->flushed(); }).then([this] {
-    stream_->close(transport::close_reason::session_over);
-  }));
+  end_after(kj::READY_NOW);
 }
 
 } // namespace parley::gateway

@@ -97,9 +97,12 @@ public:
   const std::array<std::uint8_t, 32>& challenge();
   bool greeted() const { return challenge_.has_value(); }
   std::array<std::uint8_t, 32> exporter() const { return stream_->login_exporter(); }
-  /// Counts an attempt. False if there were too many, or one is under way.
-  bool begin_login();
-  void login_refused();
+  enum class attempt : std::uint8_t { begun, one_is_under_way, too_many };
+  /// Counts an attempt, unless one is under way.
+  attempt begin_login();
+  /// The login that has begun failed. What the session ended for before it began, or a second connection of the
+  /// device, also ends this connection, once the login is answered.
+  void login_refused(ec why);
   /// The login succeeded: the session belongs to this connection now.
   void admit(user_id user, device_id device, inbox_pos acknowledged, kj::Own<gateway::session> session);
 
@@ -122,6 +125,7 @@ private:
   void start_rpc();
   kj::Promise<void> pump(kj::Own<reception> to);
   void schedule_pump();
+  void end_after(kj::Promise<void> heard);
   void note_closed(ec why);
   void stream_closed() override;
   void stream_flushed() override;

@@ -6,6 +6,7 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 
@@ -39,6 +40,33 @@ device_id device_of_key(std::span<const std::uint8_t, 32> key) {
   std::uint64_t id = 0;
   std::memcpy(&id, hash.data(), sizeof id);
   return device_id{id != 0 ? id : 1};
+}
+
+bool is_weak_ed25519(std::span<const std::uint8_t, 32> key) {
+  using bytes = std::array<std::uint8_t, 32>;
+  const auto near_p = [](std::uint8_t lowest) { // p = 2^255 - 19, little-endian, and its neighbours
+    bytes y;
+    y.fill(0xff);
+    y.front() = lowest;
+    y.back() = 0x7f;
+    return y;
+  };
+  // The y of all points whose order divides 8, below 2^255. 0 and 1 have a second spelling there: p and
+  // p + 1.
+  static const std::array<bytes, 7> small{
+      bytes{},
+      bytes{1},
+      bytes{0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0,
+            0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05},
+      bytes{0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f,
+            0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a},
+      near_p(0xec),
+      near_p(0xed),
+      near_p(0xee)};
+  bytes y;
+  std::copy(key.begin(), key.end(), y.begin());
+  y.back() &= 0x7f; // the sign of x
+  return std::find(small.begin(), small.end(), y) != small.end();
 }
 
 bool verify_ed25519(std::span<const std::uint8_t, 32> key, std::string_view message,

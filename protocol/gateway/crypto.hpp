@@ -18,6 +18,9 @@ body_hash hash_of_code(std::string_view phone, std::string_view code);
 /// Derived from the key: to register the same key again is to register the same device.
 device_id device_of_key(std::span<const std::uint8_t, 32> key);
 
+/// Whether a key is one of the few points of small order (or another spelling of one): anybody can make
+/// signatures that such a key verifies, for one message in eight at least.
+bool is_weak_ed25519(std::span<const std::uint8_t, 32> key);
 bool verify_ed25519(std::span<const std::uint8_t, 32> key, std::string_view message,
                     std::span<const std::uint8_t> signature);
 

@@ -13,6 +13,9 @@ std::uint32_t milliseconds(std::chrono::nanoseconds d) {
   return static_cast<std::uint32_t>(std::chrono::ceil<std::chrono::milliseconds>(d).count());
 }
 
+constexpr std::uint32_t login_retry_ms = 100; ///< the other attempt has an answer by then
+constexpr std::uint32_t reconnect_ms = 1'000;
+
 /// A device that wants to log in, with a proof that has not been checked yet.
 struct applicant {
   user_id user{};
@@ -109,12 +112,14 @@ public:
       core::device_record device;
       if (r->key.size() != device.key.size())
         return refuse(context, ec::bad_request);
+      std::memcpy(device.key.data(), r->key.data(), device.key.size());
+      if (is_weak_ed25519(device.key))
+        return refuse(context, ec::bad_request);
       if (!is_code(r->code))
         return refuse(context, ec::code_wrong);
       if (const auto wait = parts.registration_limits.admit(c_->from(), std::chrono::steady_clock::now());
           wait.count() > 0)
         return limited(context, wait);
-      std::memcpy(device.key.data(), r->key.data(), device.key.size());
       device.id = device_of_key(device.key);
       device.name = std::move(r->name);
       device.since = parts.clock.now();
@@ -153,7 +158,7 @@ public:
       });
       context.releaseParams();
       if (!who)
-        return refuse(context, who.error());
+        return turn_away(context, who.error());
       return enter(std::move(*who)).then([this, context](verdict v) mutable { return welcome(context, v); });
     });
   }
@@ -171,12 +176,12 @@ public:
       });
       context.releaseParams();
       if (!r)
-        return refuse(context, r.error());
+        return turn_away(context, r.error());
       const auto& parts = c_->parts();
       const auto token =
           decode_token(parts.config.cluster, r->token, parts.clock.now(), parts.config.resume_valid_for);
       if (!token)
-        return refuse(context, token.error());
+        return turn_away(context, token.error());
       applicant who{token->user, token->device, r->session, std::move(r->signature)};
       return enter(std::move(who)).then([this, context](verdict v) mutable {
         // Only a client that has proved to be the device is told.
@@ -212,14 +217,21 @@ private:
       add(parts.metrics.logins_failed);
       return verdict{ec::bad_signature};
     }
-    if (!c_->begin_login())
-      return verdict{ec::rate_limited};
+    switch (c_->begin_login()) {
+    case connection::attempt::one_is_under_way:
+      return verdict{ec::rate_limited, login_retry_ms};
+    case connection::attempt::too_many: // here it is not let in any more
+      c_->close(ec::rate_limited, 0);
+      return verdict{ec::rate_limited, reconnect_ms};
+    case connection::attempt::begun:
+      break;
+    }
     const core::find_device call{who.user, who.device};
     return parts.cluster.ask(call)
         .then([this, who = std::move(who)](core::answer answer) mutable -> kj::Promise<verdict> {
           const auto& found = answer_to<core::find_device>(answer);
-          if (c_->refusal() != ec::none)
-            return verdict{ec::session_closed};
+          if (const auto why = c_->refusal(); why != ec::none)
+            return verdict{why};
           if (found.error == ec::no_such_user) // a stranger must not find out who is registered
             return verdict{ec::bad_signature};
           if (found.error != ec::none)
@@ -234,10 +246,13 @@ private:
           return c_->parts()
               .cluster.open_session(who.user, who.device, who.session, *c_)
               .then([this, user = who.user, device = who.device](login_result opened) mutable -> verdict {
-                if (opened.error == ec::none && (c_->refusal() != ec::none || opened.it.get() == nullptr))
-                  return verdict{ec::session_closed};
                 if (opened.error != ec::none)
                   return verdict{opened.error, opened.retry_after_ms};
+                // A newer connection of the device may have fenced this one before its login was answered.
+                if (const auto why = c_->refusal(); why != ec::none)
+                  return verdict{why};
+                if (opened.it.get() == nullptr)
+                  return verdict{ec::internal};
                 c_->admit(user, device, opened.acknowledged, kj::mv(opened.it));
                 return verdict{ec::none, 0, opened.acknowledged};
               });
@@ -245,11 +260,11 @@ private:
         .then(
             [this](verdict v) {
               if (v.error != ec::none)
-                c_->login_refused();
+                c_->login_refused(v.error);
               return v;
             },
             [this](kj::Exception&&) {
-              c_->login_refused();
+              c_->login_refused(ec::internal);
               add(c_->parts().metrics.internal_errors);
               return verdict{ec::internal};
             });
@@ -257,10 +272,20 @@ private:
 
   const cluster_id& parts_cluster() const { return c_->parts().config.cluster; }
 
+  /// A login is refused, and so are the calls that were pipelined behind it.
+  template <class Context>
+  kj::Promise<void> turn_away(Context& context, ec why, std::uint32_t retry_after_ms = 0) {
+    // Only before login, where few calls are read: a client need not let go of what it is given.
+    if (!c_->logged_in())
+      context.getResults(capnp::MessageSize{words_of(why) + 32, 1})
+          .setSession(make_refused_session(why, retry_after_ms));
+    return refuse(context, why, retry_after_ms);
+  }
+
   template <class Context>
   kj::Promise<void> welcome(Context& context, const verdict& v) {
     if (v.error != ec::none)
-      return refuse(context, v.error, v.retry_after_ms);
+      return turn_away(context, v.error, v.retry_after_ms);
     const auto token =
         encode_token(parts_cluster(), {c_->user(), c_->device(), v.acknowledged, c_->parts().clock.now()});
     auto results = context.getResults(capnp::MessageSize{24, 1});

@@ -10,6 +10,8 @@ namespace parley::gateway {
 
 rpc::Gateway::Client make_door(kj::Own<connection> c);
 rpc::Session::Client make_session(kj::Own<connection> c);
+/// Answers every call with that error. Holds nothing of the connection.
+rpc::Session::Client make_refused_session(ec why, std::uint32_t retry_after_ms);
 
 /// Answers a call with an error.
 template <class Context>

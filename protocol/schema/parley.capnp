@@ -92,9 +92,9 @@ interface Gateway {
 
   register @2 (phone :Text, code :Text, deviceKey :Data, deviceName :Text)
       -> (error :Error, user :UInt64, device :UInt64);
-  # Registers `deviceKey` (Ed25519, 32 bytes) as a device of the number's user; a new number gets a new user.
-  # A user has at most 8 devices. `deviceName` has at most `deviceNameBytesMax` bytes. Who repeats the call with the
-  # same code and key before the code expires gets the same answer.
+  # Registers `deviceKey` (Ed25519, 32 bytes, not of small order) as a device of the number's user; a new number gets a
+  # new user. A user has at most 8 devices. `deviceName` has at most `deviceNameBytesMax` bytes. Who repeats the call with
+  # the same code and key before the code expires gets the same answer.
 
   login @3 (user :UInt64, device :UInt64, signature :Data, sessionNumber :UInt64)
       -> (error :Error, session :Session, resumeToken :Data);
@@ -106,8 +106,9 @@ interface Gateway {
   # them in any order. Each attempt of a device has a higher number than the attempt before: max(last + 1, milliseconds
   # since 1970 by the device's clock), written to its disk before it is used. The connection with the highest number
   # stays. A connection with a lower one is fenced (its receiver hears `closed`), and so is a login with a lower number,
-  # or with one that another connection had. The number 0 is refused with `bad-request`.
-  # One attempt at a time, and three for a connection: then `rate-limited`, and the client connects again.
+  # or with one that another connection had; after that answer the connection is closed. The number 0 is refused with
+  # `bad-request`. Calls that were pipelined behind a login that fails get its error. One attempt at a time, and three for
+  # a connection: the fourth is refused with `rate-limited`, and the connection is closed.
 
   resume @4 (resumeToken :Data, signature :Data, sessionNumber :UInt64)
       -> (error :Error, session :Session, resumeToken :Data, lastReason :UInt16);

@@ -122,14 +122,19 @@ kj::Promise<core::answer> fake_cluster::ask(core::call what) {
 kj::Promise<gateway::login_result> fake_cluster::open_session(user_id, device_id, session_number session,
                                                               connection_sink& sink) {
   opened.push_back(session);
-  gateway::login_result result;
-  result.error = open_error;
-  result.acknowledged = acknowledged;
-  if (open_error == ec::none) {
-    result.it = kj::heap<its_session>(*this, sink);
-    sinks.push_back(&sink);
-  }
-  return kj::mv(result);
+  const auto finish = [this, &sink](ec error) {
+    gateway::login_result result;
+    result.error = error;
+    result.acknowledged = acknowledged;
+    if (error == ec::none) {
+      result.it = kj::heap<its_session>(*this, sink);
+      sinks.push_back(&sink);
+    }
+    return result;
+  };
+  if (on_open)
+    return on_open(sink).then(finish);
+  return finish(open_error);
 }
 
 fixture::fixture() {

@@ -50,6 +50,8 @@ struct fake_cluster final : gateway::backend {
   std::map<std::pair<user_id, device_id>, std::array<std::uint8_t, 32>> devices;
   answers on_call;         ///< before login; find_device is answered from `devices` if this is empty
   answers on_session_call; ///< after login
+  /// When and how a session is opened; at once, with `open_error`, if this is empty.
+  std::function<kj::Promise<ec>(connection_sink&)> on_open;
   std::vector<core::call> calls;
   std::deque<core::inbox_row> queue;
   core::moment applied_at{}; ///< of all of them

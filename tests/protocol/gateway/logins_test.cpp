@@ -1,0 +1,189 @@
+// Logins that fail: what the client is told, what happens to its connection, and to calls behind the login.
+#include "tests/protocol/gateway/fixture.hpp"
+#include "tests/protocol/gateway/hand_made.hpp"
+
+#include "protocol/gateway/crypto.hpp"
+
+#include <doctest/doctest.h>
+
+using namespace parley;
+using namespace parley::test;
+using transport::close_reason;
+
+namespace {
+
+/// A login that waits until the test answers it.
+struct waiting_logins {
+  explicit waiting_logins(fixture& f) {
+    f.cluster.on_open = [this](connection_sink& sink) -> kj::Promise<ec> {
+      sinks.push_back(&sink);
+      auto answer = kj::newPromiseAndFulfiller<ec>();
+      answers.push_back(kj::mv(answer.fulfiller));
+      return kj::mv(answer.promise);
+    };
+  }
+  std::vector<connection_sink*> sinks;
+  std::vector<kj::Own<kj::PromiseFulfiller<ec>>> answers;
+};
+
+capnp::RemotePromise<rpc::Gateway::LoginResults> begin_login(test_client& c,
+                                                             session_number n = session_number{1}) {
+  c.f.cluster.devices[{user_id{1}, device_id{2}}] = c.key.public_half;
+  const auto proof = c.proof(c.key, user_id{1}, device_id{2}, n);
+  auto request = c.door.loginRequest();
+  request.setUser(1);
+  request.setDevice(2);
+  request.setSessionNumber(number(n));
+  request.setSignature(bytes_of(proof));
+  return request.send();
+}
+
+} // namespace
+
+TEST_CASE_FIXTURE(fixture,
+                  "a login that a newer connection overtakes is answered as fenced, and then closed") {
+  start();
+  test_client c{*this};
+  waiting_logins logins{*this};
+  SUBCASE("fenced before the login is known to have succeeded") {
+    auto login = begin_login(c);
+    REQUIRE(until([&] { return logins.sinks.size() == 1; }));
+    logins.sinks.front()->close(ec::fenced, 0);
+    for (int turns = 0; turns < 50; ++turns) // the connection must not end before its login is answered
+      io.waitScope.poll();
+    logins.answers.front()->fulfill(ec{ec::none});
+    CHECK(ec{get(kj::mv(login)).getError().getCode()} == ec::fenced);
+  }
+  SUBCASE("refused as fenced") {
+    auto login = begin_login(c);
+    REQUIRE(until([&] { return logins.sinks.size() == 1; }));
+    logins.answers.front()->fulfill(ec{ec::fenced});
+    CHECK(ec{get(kj::mv(login)).getError().getCode()} == ec::fenced);
+  }
+  SUBCASE("both at once") {
+    auto login = begin_login(c);
+    REQUIRE(until([&] { return logins.sinks.size() == 1; }));
+    logins.sinks.front()->close(ec::fenced, 0);
+    logins.answers.front()->fulfill(ec{ec::fenced});
+    CHECK(ec{get(kj::mv(login)).getError().getCode()} == ec::fenced);
+  }
+  CHECK(closed_for(close_reason::session_over));
+  CHECK(cluster.live_sessions == 0);
+}
+
+TEST_CASE_FIXTURE(fixture, "a login whose node drains meanwhile is answered as draining") {
+  start();
+  test_client c{*this};
+  waiting_logins logins{*this};
+  auto login = begin_login(c);
+  REQUIRE(until([&] { return logins.sinks.size() == 1; }));
+  server->drain();
+  logins.answers.front()->fulfill(ec{ec::none});
+  CHECK(ec{get(kj::mv(login)).getError().getCode()} == ec::draining);
+  CHECK(closed_for(close_reason::session_over));
+}
+
+TEST_CASE_FIXTURE(fixture, "calls that were pipelined behind a login that fails get the login's error") {
+  start();
+  test_client c{*this};
+  const auto fails_with = [&](ec expected, auto&& login) {
+    auto answer = login();
+    auto session = answer.getSession();
+    auto send = session.sendRequest();
+    send.initId().setCounter(1);
+    auto sent = send.send();
+    auto page = session.syncRequest().send();
+    auto ping = session.pingRequest().send();
+    CHECK(ec{get(kj::mv(answer)).getError().getCode()} == expected);
+    CHECK(ec{get(kj::mv(sent)).getError().getCode()} == expected);
+    CHECK(ec{get(kj::mv(page)).getError().getCode()} == expected);
+    get(kj::mv(ping));
+  };
+  fails_with(ec::bad_request, [&] { return c.door.loginRequest().send(); }); // without hello
+  const auto proof = c.proof(c.key, user_id{7}, device_id{8});
+  fails_with(ec::bad_signature, [&] { // nobody knows that device
+    auto request = c.door.loginRequest();
+    request.setUser(7);
+    request.setDevice(8);
+    request.setSessionNumber(1);
+    request.setSignature(bytes_of(proof));
+    return request.send();
+  });
+  fails_with(ec::bad_request, [&] {
+    auto request = c.door.resumeRequest();
+    request.setResumeToken(bytes_of("no token"));
+    return request.send();
+  });
+  CHECK(server->connections() == 1);
+}
+
+TEST_CASE_FIXTURE(fixture, "a session that is logged in gets no further objects for logins that fail") {
+  start();
+  test_client c{*this};
+  auto session = c.login();
+  auto again = get(c.door.loginRequest().send());
+  CHECK(ec{again.getError().getCode()} == ec::bad_request);
+  CHECK_FALSE(again.hasSession());
+}
+
+TEST_CASE_FIXTURE(fixture, "after its last attempt a connection is told to come back anew, and is closed") {
+  start();
+  test_client c{*this};
+  const auto proof = c.proof(c.key, user_id{7}, device_id{8});
+  const auto attempt = [&] {
+    auto request = c.door.loginRequest();
+    request.setUser(7);
+    request.setDevice(8);
+    request.setSessionNumber(1);
+    request.setSignature(bytes_of(proof));
+    return get(request.send());
+  };
+  for (std::uint32_t i = 0; i < config.login_attempts_max; ++i)
+    CHECK(ec{attempt().getError().getCode()} == ec::bad_signature);
+  auto last = attempt();
+  CHECK(ec{last.getError().getCode()} == ec::rate_limited);
+  CHECK(last.getError().getRetryAfterMs() > 0);
+  CHECK(closed_for(close_reason::refused));
+}
+
+TEST_CASE_FIXTURE(fixture, "two logins at once on one connection: the second is told to wait") {
+  start();
+  test_client c{*this};
+  waiting_logins logins{*this};
+  auto first = begin_login(c);
+  REQUIRE(until([&] { return logins.sinks.size() == 1; }));
+  auto second = get(begin_login(c));
+  CHECK(ec{second.getError().getCode()} == ec::rate_limited);
+  CHECK(second.getError().getRetryAfterMs() > 0);
+  logins.answers.front()->fulfill(ec{ec::none});
+  CHECK(get(kj::mv(first)).getError().getCode() == 0);
+  CHECK(server->connections() == 1);
+}
+
+TEST_CASE_FIXTURE(fixture, "a key that anybody can sign for is no device's key") {
+  start();
+  test_client c{*this};
+  const auto registered = [&](std::array<std::uint8_t, 32> key) {
+    auto request = c.door.registerRequest();
+    request.setPhone("+491234567");
+    request.setCode("123456");
+    request.setDeviceKey({key.data(), key.size()});
+    return ec{get(request.send()).getError().getCode()};
+  };
+  std::array<std::uint8_t, 32> zero{}, one{1};
+  CHECK(registered(zero) == ec::bad_request);
+  CHECK(registered(one) == ec::bad_request);
+  one.back() = 0x80; // the other sign
+  CHECK(registered(one) == ec::bad_request);
+  CHECK(cluster.calls.empty());
+  CHECK(registered(c.key.public_half) ==
+        ec::unavailable); // goes on to the cluster, which the test has not set up
+
+  // What is weak about them: the signature of a point of order 1 over nothing holds for every message.
+  std::array<std::uint8_t, 64> forged{1};
+  std::array<std::uint8_t, 32> neutral{1};
+  CHECK(gateway::verify_ed25519(neutral, "any message", forged));
+  CHECK(gateway::is_weak_ed25519(neutral));
+  for (int i = 0; i < 20; ++i)
+    CHECK_FALSE(gateway::is_weak_ed25519(device_key{}.public_half));
+}
