@@ -103,6 +103,33 @@ void step_down(self_ptr self) {
   st.fan_out = nullptr;
 }
 
+bool has_resident(const shard_state& st, const resident_key& key) {
+  return st.residents.contains(key);
+}
+
+/// A call about something that the view of a moment ago does not have. A resident for it would live for a
+/// minute, and a client can make up any number of names of nothing: the shard looks into a fresh view first.
+void look_afresh(self_ptr self, routed_call c) {
+  auto& st = self->state;
+  const auto ticket = st.waiting.wait(std::move(c));
+  caf::anon_send(st.store, fresh_read{st.id, ticket, caf::actor_cast<result_sink>(self)});
+}
+
+/// `look_afresh` looked. What exists after all is served by its resident.
+void looked(self_ptr self, routed_call& c, conversation_id about, answers& out) {
+  auto& st = self->state;
+  const auto head = st.reader->head(st.id, about);
+  if (!head.exists)
+    return out.refuse(c, head.error != ec::none ? head.error : ec::no_such_conversation);
+  const auto key = resident_of(c.what);
+  auto* to = key ? resident(self, *key) : nullptr;
+  if (to == nullptr)
+    return out.refuse(c, ec::overloaded, 1000);
+  call_batch one;
+  one.calls.push_back(std::move(c));
+  caf::anon_send(*to, std::move(one));
+}
+
 /// Calls without a resident: commands that other shards' fan-outs owe to this one, and the node list.
 void serve(self_ptr self, routed_call c, proposal_batch& proposals, answers& out) {
   auto& st = self->state;
@@ -125,9 +152,10 @@ void serve(self_ptr self, routed_call c, proposal_batch& proposals, answers& out
              c.what);
 }
 
-/// The store answered what `serve` sent to it.
-void finish(shard_state& st, result& r, answers& out) {
-  const auto c = take_or_refuse(st.waiting, r, out);
+/// The store answered what `serve` or `look_afresh` sent to it.
+void finish(self_ptr self, result& r, answers& out) {
+  auto& st = self->state;
+  auto c = take_or_refuse(st.waiting, r, out);
   if (!c)
     return;
   std::visit(
@@ -136,6 +164,15 @@ void finish(shard_state& st, result& r, answers& out) {
             out.answer<core::propose>(*c, {ec::none, std::move(r.what)});
           },
           [&](const core::list_nodes&) { out.answer<core::list_nodes>(*c, st.reader->nodes(st.id)); },
+          [&](const core::submit& x) { looked(self, *c, x.what.conversation, out); },
+          [&](const core::sync_conversation& x) { looked(self, *c, x.conversation, out); },
+          [&](const core::mark_read& x) { looked(self, *c, x.conversation, out); },
+          [&](const core::find_device& x) {
+            out.answer<core::find_device>(*c, st.reader->device(st.id, x.user, x.device));
+          },
+          [&](const core::find_phone& x) {
+            out.answer<core::find_phone>(*c, st.reader->phone(st.id, x.phone));
+          },
           [&](const core::served_elsewhere<resident_kind::shard> auto&) { out.refuse(*c, ec::internal); },
       },
       c->what);
@@ -153,6 +190,8 @@ void route(self_ptr self, call_batch& batch) {
       out.refuse(c, ec::not_leader);
     } else if (!key) {
       serve(self, std::move(c), proposals, out);
+    } else if (!has_resident(st, *key) && !st.reader->has_subject(st.id, c.what)) {
+      look_afresh(self, std::move(c));
     } else if (auto* to = resident(self, *key)) {
       if (groups.empty() || groups.back().first != to)
         groups.emplace_back(to, call_batch{});
@@ -213,7 +252,7 @@ shard_actor::behavior_type shard(self_ptr self, shard_id id, shard_config config
       [self](result_batch& batch) {
         answers out;
         for (auto& r : batch.results)
-          finish(self->state, r, out);
+          finish(self, r, out);
       },
       [self](const resident_idle& idle) {
         auto& st = self->state;

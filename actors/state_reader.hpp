@@ -30,6 +30,9 @@ public:
   /// The stored debts from number `from` on.
   virtual core::debt_page debts(shard_id s, std::uint64_t from, std::size_t rows_max) = 0;
   virtual core::node_list nodes(shard_id s) = 0;
+  /// Whether there is what a call is about: a conversation, a device, a phone number's user. True also if
+  /// that could not be read, and for calls that may create it, or that only its owner can make.
+  virtual bool has_subject(shard_id s, const core::call& c) = 0;
   /// What may be proposed to the shard: `oldest` if its row cannot be read, which is never wrong.
   virtual core::format_number format(shard_id s) = 0;
 };

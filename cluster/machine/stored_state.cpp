@@ -3,6 +3,7 @@
 #include "cluster/machine/shard_queries.hpp"
 #include "cluster/replication/replication.hpp"
 #include "protocol/values/node_limits.hpp"
+#include "protocol/values/overloaded.hpp"
 
 namespace parley::cluster {
 namespace {
@@ -68,6 +69,36 @@ public:
   }
   core::node_list nodes(shard_id s) override {
     return view(s, [&](auto& v) { return queries::list_nodes(v); });
+  }
+  bool has_subject(shard_id s, const core::call& c) override {
+    const auto conversation = [&](conversation_id id) {
+      return view(s, [&](auto& v) {
+        const auto found = queries::find_conversation(v, id);
+        return found.it.has_value() || found.error != ec::none;
+      });
+    };
+    return std::visit(
+        overloaded{
+            [&](const core::submit& x) { return conversation(x.what.conversation); },
+            [&](const core::sync_conversation& x) { return conversation(x.conversation); },
+            [&](const core::mark_read& x) { return conversation(x.conversation); },
+            [&](const core::find_device& x) { return device(s, x.user, x.device).error != ec::no_such_user; },
+            [&](const core::find_phone& x) { return phone(s, x.phone).error != ec::no_such_user; },
+            // These create it.
+            [](const core::open_conversation&) { return true; },
+            [](const core::request_code&) { return true; },
+            [](const core::confirm_code&) { return true; },
+            [](const core::add_device&) { return true; },
+            [](const core::propose&) { return true; },
+            // A session asks about its own user.
+            [](const core::pull_inbox&) { return true; },
+            [](const core::acknowledge&) { return true; },
+            [](const core::list_conversations&) { return true; },
+            [](const core::attach&) { return true; },
+            [](const core::detach&) { return true; },
+            [](const core::list_nodes&) { return true; },
+        },
+        c);
   }
   core::format_number format(shard_id s) override {
     return view(s, [&](auto& v) { return queries::read_format(v); });

@@ -14,7 +14,9 @@ namespace {
 /// Fails as a handler with a bug would.
 struct faulty_reader final : test::fake_reader {
   bool faulty = false;
+  bool forgets = false; ///< the view of a moment ago has nothing yet
   int heads_read = 0;
+  bool has_subject(shard_id, const core::call&) override { return !forgets; }
   found_conversation head(shard_id s, conversation_id c) override {
     ++heads_read;
     if (faulty)
@@ -134,6 +136,56 @@ TEST_CASE_FIXTURE(fixture,
   other();
   CHECK(told().empty());
   CHECK(store.reads.all->size() == 1);
+}
+
+TEST_CASE_FIXTURE(fixture,
+                  "a call about a conversation, a device or a number that does not exist makes no resident") {
+  config.residents_max = 1;
+  reader.heads.clear();
+  reader.forgets = true;
+  reader.nobody = true;
+  start();
+  leads(true);
+  call_batch b;
+  for (std::uint64_t i = 1; i <= 10; ++i) {
+    const conversation_id nothing{i, i};
+    core::submission s;
+    s.conversation = nothing;
+    s.from = alice;
+    b.calls.push_back({i, asker.handle, core::call{core::submit{s}}});
+    b.calls.push_back({100 + i, asker.handle, core::call{core::mark_read{nothing, alice, seq_no{1}}}});
+    b.calls.push_back({200 + i, asker.handle, core::call{core::sync_conversation{nothing, alice, {}, 1}}});
+    b.calls.push_back({300 + i, asker.handle, core::call{core::find_device{user_id{i}, device_id{i}}}});
+    b.calls.push_back(
+        {400 + i, asker.handle, core::call{core::find_phone{"+49" + std::to_string(i), alice}}});
+  }
+  caf::anon_send(it, std::move(b));
+  run();
+  CHECK(told().empty()); // the old view is not the last word
+  for (const auto& r : store.reads.take())
+    store.answer(r);
+  run();
+  const auto all = told();
+  CHECK(all.size() == 50);
+  for (const auto e : all)
+    CHECK((e == ec::no_such_conversation || e == ec::no_such_user));
+  // There is room for the one that exists.
+  reader.heads[room] = {true, {alice, bob}, seq_no{0}};
+  reader.forgets = false;
+  send(1, alice);
+  CHECK(store.proposals.all->size() == 1);
+}
+
+TEST_CASE_FIXTURE(fixture, "a conversation that was opened a moment ago is served after a fresh look") {
+  reader.forgets = true;
+  start();
+  leads(true);
+  send(1, alice);
+  CHECK(store.proposals.all->empty());
+  for (const auto& r : store.reads.take())
+    store.answer(r);
+  run();
+  CHECK(store.proposals.all->size() == 1); // by its resident
 }
 
 TEST_CASE_FIXTURE(fixture, "an idle resident is stopped, and the next call starts it again from storage") {

@@ -18,6 +18,7 @@ struct fake_reader : state_reader {
   ec debts_error{};
   std::size_t debts_rows_max = 1000; ///< per page
   int debts_reads = 0;
+  bool nobody = false; ///< no device and no phone number is known
 
   std::optional<core::placement> find_retry(shard_id, const core::submission& w) override {
     auto i = retries.find({w.conversation, w.id.counter});
@@ -38,8 +39,15 @@ struct fake_reader : state_reader {
   core::inbox_page inbox(shard_id, const core::pull_inbox&) override { return next_page; }
   core::attached inbox_state(shard_id, user_id, device_id) override { return next_attached; }
   core::conversation_list conversations(shard_id, const core::list_conversations&) override { return {}; }
-  core::found_device device(shard_id, user_id, device_id) override { return found; }
-  core::found_phone phone(shard_id, const std::string&) override { return {}; }
+  core::found_device device(shard_id, user_id, device_id) override {
+    auto it = found;
+    if (nobody)
+      it.error = ec::no_such_user;
+    return it;
+  }
+  core::found_phone phone(shard_id, const std::string&) override {
+    return {nobody ? ec::no_such_user : ec::none, {}};
+  }
   core::debt_page debts(shard_id, std::uint64_t from, std::size_t rows_max) override {
     ++debts_reads;
     core::debt_page page;
@@ -58,6 +66,7 @@ struct fake_reader : state_reader {
     return page;
   }
   core::node_list nodes(shard_id) override { return {}; }
+  bool has_subject(shard_id, const core::call&) override { return true; }
   core::format_number format(shard_id) override { return core::format_number::oldest; }
 };
 
