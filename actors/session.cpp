@@ -2,7 +2,6 @@
 
 #include "actors/alarm.hpp"
 #include "actors/answers.hpp"
-#include "actors/core/token_bucket.hpp"
 
 #include <algorithm>
 #include <caf/stateful_actor.hpp>
@@ -30,7 +29,6 @@ struct session_state {
   std::shared_ptr<session_port> port;
   std::shared_ptr<delivery_queue> box;
   router_actor router;
-  core::token_bucket bucket{1, std::chrono::seconds{1}};
   struct open_call {
     core::call_kind kind{};
     clock_point deadline{};
@@ -229,9 +227,10 @@ void submit(self_ptr self, call_batch& batch) {
       refused.push_back({c.number, core::refusal(c.what, ec::overloaded, 200)});
       continue;
     }
-    if (core::is_rated(c.what) && !st.bucket.take(now)) {
-      // The conversation answers retries even above its limit. A connection that sends this fast gets none
-      // answered, and has to wait.
+    const auto kind = core::is_rated(c.what) ? user_rates::kind::send : user_rates::kind::other;
+    if (st.who.has_user() && !st.config.rates->take(st.who.user, kind, now)) {
+      // The conversation answers retries even above its limit. A user who sends this fast gets none answered,
+      // and has to wait.
       refused.push_back({c.number, core::refusal(c.what, ec::rate_limited, 100)});
       continue;
     }
@@ -287,7 +286,8 @@ session_actor::behavior_type session(self_ptr self, session_identity who, sessio
   st.port = std::move(port);
   st.box = std::move(box);
   st.router = std::move(router);
-  st.bucket = {config.sends_burst_max, config.sends_refill_every};
+  if (!st.config.rates)
+    st.config.rates = make_rates(config);
   if (who.has_user()) {
     caf::anon_send(st.router, session_here{who.ref.number, who.user, caf::actor_cast<session_actor>(self)});
     attach(self);
@@ -351,7 +351,16 @@ config_check validate(const session_config& config) {
     return config_fault{"sends_burst_max"};
   if (config.sends_refill_every.count() < 1)
     return config_fault{"sends_refill_every"};
+  if (config.calls_burst_max < config.sends_burst_max)
+    return config_fault{"calls_burst_max"};
+  if (config.calls_refill_every.count() < 1 || config.calls_refill_every > config.sends_refill_every)
+    return config_fault{"calls_refill_every"};
   return std::nullopt;
+}
+
+std::shared_ptr<user_rates> make_rates(const session_config& c) {
+  return std::make_shared<user_rates>(user_rates::rate{c.sends_burst_max, c.sends_refill_every},
+                                      user_rates::rate{c.calls_burst_max, c.calls_refill_every});
 }
 
 session_actor spawn_session(caf::actor_system& sys, session_identity who, session_config config,

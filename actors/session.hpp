@@ -1,9 +1,11 @@
 #pragma once
 #include "actors/delivery_queue.hpp"
 #include "actors/interfaces.hpp"
+#include "actors/user_rates.hpp"
 #include "protocol/values/config_fault.hpp"
 #include "protocol/values/settings.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <memory>
 
@@ -21,10 +23,22 @@ struct session_config {
   std::chrono::milliseconds sweep_every{500}; ///< while calls are unanswered
   std::chrono::milliseconds attach_every{30'000}; ///< heartbeat to the inbox
   std::chrono::milliseconds pull_retry_after{100};
-  std::int64_t sends_burst_max = settings::session_sends_burst.standard; ///< messages of one session
-  std::chrono::microseconds sends_refill_every =
-      settings::interval(settings::session_sends_per_second.standard);
+  std::int64_t sends_burst_max = settings::user_sends_burst.standard; ///< messages of one user
+  std::chrono::microseconds sends_refill_every = settings::interval(settings::user_sends_per_second.standard);
+  /// All calls of one user, sends included. Each costs a message to a shard, perhaps at another node.
+  std::int64_t calls_burst_max = sends_burst_max + other_calls_burst;
+  std::chrono::microseconds calls_refill_every = calls_interval(settings::user_sends_per_second.standard);
+  /// Where the two rates are kept: one for all sessions of the process. Null: the session has its own.
+  std::shared_ptr<user_rates> rates;
+
+  static constexpr std::uint32_t other_calls_burst = 1'000;
+  static constexpr std::uint32_t other_calls_per_second = 300;
+  static constexpr std::chrono::microseconds calls_interval(std::uint32_t sends_per_second) {
+    return std::max(settings::interval(sends_per_second + other_calls_per_second),
+                    std::chrono::microseconds{1});
+  }
 };
+std::shared_ptr<user_rates> make_rates(const session_config& config);
 config_check validate(const session_config& config);
 
 /// The KJ side of a session. Called from CAF workers; it posts to its loop and returns.

@@ -42,7 +42,7 @@ shard_id home(const call& c, std::uint16_t shards) {
 bool is_rated(const call& c) {
   return std::visit(overloaded{
                         [](const submit&) { return true; },
-                        // These are bounded by the calls that a session may have under way.
+                        // These are bounded by the rate of all calls of a user.
                         [](const open_conversation&) { return false; },
                         [](const sync_conversation&) { return false; },
                         [](const mark_read&) { return false; },

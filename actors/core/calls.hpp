@@ -448,7 +448,7 @@ inline answer refusal(const call& c, ec why, std::uint32_t retry_after_ms = 0) {
   return refusal(kind_of(c), why, retry_after_ms);
 }
 
-/// Whether the call counts against the rate of its session (`limits.session_sends_per_second`): sending does.
+/// Whether the call counts against its user's rate of sends (`limits.user_sends_per_second`): sending does.
 bool is_rated(const call& c);
 
 /// What went wrong, whatever the answer's type.

@@ -156,6 +156,8 @@ public:
         config_.code_sender,
         std::make_shared<std::atomic<std::uint64_t>>(0),
         shared_};
+    parts.backend.session.rates =
+        make_rates(parts.backend.session); // of a user, whichever thread serves them
     auto tls = transport::make_server_context({config_.client_cert(), config_.client_key()});
     if (!tls)
       return "the certificate for clients cannot be used: " + tls.error().detail +

@@ -35,8 +35,10 @@ session_config session_settings(const node_config& c) {
   s.queue_rows_max = c.delivery_queue_rows;
   s.queue_bytes_max = c.delivery_queue_bytes;
   s.answer_within = c.call_timeout;
-  s.sends_burst_max = c.session_sends_burst;
-  s.sends_refill_every = settings::interval(c.session_sends_per_second);
+  s.sends_burst_max = c.user_sends_burst;
+  s.sends_refill_every = settings::interval(c.user_sends_per_second);
+  s.calls_burst_max = s.sends_burst_max + session_config::other_calls_burst;
+  s.calls_refill_every = session_config::calls_interval(c.user_sends_per_second);
   return s;
 }
 

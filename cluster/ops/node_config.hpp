@@ -66,8 +66,8 @@ struct node_config {
   std::uint32_t connections_before_login_max = settings::connections_before_login_max.standard;
   std::uint32_t delivery_queue_rows = settings::delivery_queue_rows.standard;
   std::uint64_t delivery_queue_bytes = settings::delivery_queue_bytes.standard;
-  std::uint32_t session_sends_per_second = settings::session_sends_per_second.standard;
-  std::uint32_t session_sends_burst = settings::session_sends_burst.standard;
+  std::uint32_t user_sends_per_second = settings::user_sends_per_second.standard;
+  std::uint32_t user_sends_burst = settings::user_sends_burst.standard;
   std::uint32_t conversation_sends_per_second = settings::conversation_sends_per_second.standard;
   std::uint32_t conversation_sends_burst = settings::conversation_sends_burst.standard;
   std::uint32_t codes_per_address = settings::codes_per_address.standard;

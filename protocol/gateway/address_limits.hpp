@@ -1,5 +1,6 @@
 #pragma once
 // Limits per network address, in bounded memory.
+#include "actors/core/recently_seen.hpp"
 #include "actors/core/token_bucket.hpp"
 #include "protocol/values/types.hpp"
 
@@ -7,7 +8,6 @@
 #include <sys/socket.h>
 
 #include <cstring>
-#include <unordered_map>
 
 namespace parley::gateway {
 
@@ -26,40 +26,23 @@ inline address_key key_of(const sockaddr_storage& a) {
   return address_key{mix64(reinterpret_cast<const sockaddr_in&>(a).sin_addr.s_addr)};
 }
 
-/// A token bucket for each address. Owns at most `addresses_max` of them: when half that many are new,
-/// those that were not seen since the last such moment are forgotten.
+/// A token bucket for each address, for at most `addresses_max` of them.
 class address_limits {
 public:
   address_limits(std::int64_t burst, std::chrono::nanoseconds every, std::size_t addresses_max)
-      : burst_{burst}, every_{every}, half_{addresses_max / 2} {}
+      : fresh_{burst, every}, buckets_{addresses_max} {}
 
   /// Zero if `who` is admitted, else how long to wait.
   std::chrono::nanoseconds admit(address_key who, core::token_bucket::time_point now) {
-    auto& bucket = find(who);
+    auto& bucket = buckets_.find(who, fresh_);
     if (bucket.take(now))
       return std::chrono::nanoseconds{0};
     return bucket.wait(now);
   }
 
 private:
-  core::token_bucket& find(address_key who) {
-    if (auto i = recent_.find(who); i != recent_.end())
-      return i->second;
-    if (recent_.size() >= half_) {
-      older_ = std::move(recent_);
-      recent_.clear();
-    }
-    auto bucket = core::token_bucket{burst_, every_};
-    if (auto i = older_.find(who); i != older_.end())
-      bucket = i->second;
-    return recent_.emplace(who, bucket).first->second;
-  }
-
-  std::int64_t burst_;
-  std::chrono::nanoseconds every_;
-  std::size_t half_;
-  std::unordered_map<address_key, core::token_bucket> recent_;
-  std::unordered_map<address_key, core::token_bucket> older_;
+  core::token_bucket fresh_;
+  core::recently_seen<address_key, core::token_bucket> buckets_;
 };
 
 } // namespace parley::gateway

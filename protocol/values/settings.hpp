@@ -365,20 +365,20 @@ inline constexpr size delivery_queue_bytes{
     .standard = 512 * kib,
     .within = {128 * kib, gib},
 };
-inline constexpr count<std::uint32_t> session_sends_per_second{
-    .key = "limits.session_sends_per_second",
+inline constexpr count<std::uint32_t> user_sends_per_second{
+    .key = "limits.user_sends_per_second",
     .about = topic::limits,
-    .help = "The rate at which one session, a logged-in connection of a device, may send messages; above "
-            "it, they are refused with `rate_limited`.",
+    .help = "The rate at which one user may send messages through a node, from all devices together; above "
+            "it, they are refused with `rate_limited`. The user may make 300 other calls a second.",
     .unit = "messages per second",
     .standard = 200,
     .within = {1, 1'000'000},
 };
-inline constexpr count<std::uint32_t> session_sends_burst{
-    .key = "limits.session_sends_burst",
+inline constexpr count<std::uint32_t> user_sends_burst{
+    .key = "limits.user_sends_burst",
     .about = topic::limits,
-    .help = "The number of messages that one session may send in a burst before "
-            "limits.session_sends_per_second applies.",
+    .help = "The number of messages that one user may send through a node in a burst before "
+            "limits.user_sends_per_second applies.",
     .unit = "messages",
     .standard = 400,
     .within = {1, std::numeric_limits<std::uint32_t>::max()},

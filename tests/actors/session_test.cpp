@@ -121,6 +121,58 @@ TEST_CASE_FIXTURE(fixture, "sends above the bound of one connection are refused 
   CHECK(core::error_of(port->answers[0].what) == ec::rate_limited);
 }
 
+TEST_CASE_FIXTURE(
+    fixture, "the rate of sends belongs to the user: a second connection, or the next one, gets no more") {
+  config.sends_burst_max = 2;
+  config.sends_refill_every = std::chrono::microseconds{10'000'000};
+  config.rates = make_rates(config);
+  attach();
+  submit(1);
+  auto other_port = std::make_shared<recording_port>();
+  auto other = spawn_session(sys, {{node_id{1}, 6, 77}, user_id{1}, device_id{3}, session_number{1}}, config,
+                             other_port, box, router.handle);
+  auto stranger_port = std::make_shared<recording_port>();
+  auto stranger = spawn_session(sys, {{node_id{1}, 7, 77}, user_id{2}, device_id{4}, session_number{1}},
+                                config, stranger_port, box, router.handle);
+  run();
+  router.calls.take();
+  const auto send_by = [&](const session_actor& who) {
+    call_batch b;
+    b.calls.push_back({9, answer_sink{}, core::call{core::submit{}}});
+    caf::anon_send(who, std::move(b));
+    run();
+  };
+  send_by(other);
+  CHECK(other_port->answers.empty());
+  send_by(other);
+  submit(2);
+  REQUIRE(other_port->answers.size() == 1);
+  CHECK(core::error_of(other_port->answers[0].what) == ec::rate_limited);
+  REQUIRE_FALSE(port->answers.empty());
+  CHECK(core::error_of(port->answers.back().what) == ec::rate_limited);
+  send_by(stranger); // another user's rate is another one
+  CHECK(stranger_port->answers.empty());
+  for (const auto& each : {other, stranger})
+    caf::anon_send_exit(each, caf::exit_reason::user_shutdown);
+}
+
+TEST_CASE_FIXTURE(fixture, "all calls of a user have a rate, whatever they ask") {
+  config.calls_burst_max = 5;
+  config.calls_refill_every = std::chrono::microseconds{10'000'000};
+  attach();
+  port->answers.clear();
+  router.calls.take();
+  call_batch b;
+  for (std::uint64_t n = 1; n <= 8; ++n)
+    b.calls.push_back({n, answer_sink{}, core::call{core::mark_read{{n, n}, user_id{1}, seq_no{1}}}});
+  caf::anon_send(it, std::move(b));
+  run();
+  CHECK(router.calls.take().size() == 5);
+  CHECK(port->answers.size() == 3);
+  for (const auto& a : port->answers)
+    CHECK(core::error_of(a.what) == ec::rate_limited);
+}
+
 TEST_CASE_FIXTURE(fixture, "a session above its rate of sends may still acknowledge and read") {
   config.sends_burst_max = 1;
   config.sends_refill_every = std::chrono::microseconds{10'000'000};

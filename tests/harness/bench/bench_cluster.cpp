@@ -17,9 +17,9 @@ test::process_cluster_config cluster_config(const bench_options& o) {
   c.directory = o.keep;
   c.bind = o.bind;
   // The cluster is measured, not the limits that protect it from one user.
-  c.flags = {"--limits-session-sends-per-second",
+  c.flags = {"--limits-user-sends-per-second",
              "1000000",
-             "--limits-session-sends-burst",
+             "--limits-user-sends-burst",
              "1000000",
              "--limits-conversation-sends-per-second",
              "1000000",
