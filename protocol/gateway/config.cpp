@@ -47,6 +47,12 @@ config_check validate(const gateway_config& c) {
     return config_fault{"registrations_burst"};
   if (c.registration_every.count() < 1)
     return config_fault{"registration_every"};
+  if (c.lookups_burst < 1)
+    return config_fault{"lookups_burst"};
+  if (c.lookup_every.count() < 1)
+    return config_fault{"lookup_every"};
+  if (c.lookup_miss_costs < 1)
+    return config_fault{"lookup_miss_costs"};
   if (c.addresses_max < 2)
     return config_fault{"addresses_max"};
   if (c.code_valid_for.count() < 1)

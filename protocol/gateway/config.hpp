@@ -58,6 +58,11 @@ struct gateway_config {
   std::chrono::milliseconds code_every{10'000};
   std::int64_t registrations_burst = settings::codes_per_address.standard;
   std::chrono::milliseconds registration_every{2'000};
+  /// `openDirect` of one user at this process. A question that finds nobody costs five: 144 numbers an hour
+  /// can be tried out, while a person with a full address book is not held up.
+  std::int64_t lookups_burst = 200;
+  std::chrono::milliseconds lookup_every{5'000};
+  std::uint32_t lookup_miss_costs = 5;
   std::size_t addresses_max = 20'000; ///< to remember; those that were not seen for longest are forgotten
   /// Sent to clients; the account forgets a code after the same time.
   std::chrono::seconds code_valid_for =

@@ -6,6 +6,7 @@
 #include "protocol/gateway/closed_sessions.hpp"
 #include "protocol/gateway/codes/code_sender.hpp"
 #include "protocol/gateway/config.hpp"
+#include "protocol/gateway/lookup_limits.hpp"
 #include "protocol/gateway/metrics.hpp"
 #include "protocol/gateway/open_questions.hpp"
 #include "protocol/schema/parley.capnp.h"
@@ -37,9 +38,9 @@ public:
 /// it alive.
 struct server_parts final : public kj::Refcounted {
   server_parts(const gateway_config& settings, kj::UnixEventPort& event_port, backend& b, code_sender& s,
-               const wall_clock& w, gateway_metrics& m, closed_sessions& c, chance& d)
-      : config{settings}, port{event_port}, cluster{b}, codes{s}, clock{w}, metrics{m}, closed{c}, dice{d},
-        code_limits{settings.codes_burst, settings.code_every, settings.addresses_max},
+               const wall_clock& w, gateway_metrics& m, closed_sessions& c, lookup_limits& l, chance& d)
+      : config{settings}, port{event_port}, cluster{b}, codes{s}, clock{w}, metrics{m}, closed{c}, lookups{l},
+        dice{d}, code_limits{settings.codes_burst, settings.code_every, settings.addresses_max},
         registration_limits{settings.registrations_burst, settings.registration_every,
                             settings.addresses_max} {}
 
@@ -50,6 +51,7 @@ struct server_parts final : public kj::Refcounted {
   const wall_clock& clock;
   gateway_metrics& metrics;
   closed_sessions& closed;
+  lookup_limits& lookups;
   chance& dice; ///< challenges, codes, new users' ids
   address_limits code_limits;
   address_limits registration_limits;

@@ -9,10 +9,6 @@
 namespace parley::gateway {
 namespace {
 
-std::uint32_t milliseconds(std::chrono::nanoseconds d) {
-  return static_cast<std::uint32_t>(std::chrono::ceil<std::chrono::milliseconds>(d).count());
-}
-
 constexpr std::uint32_t login_retry_ms = 100; ///< the other attempt has an answer by then
 constexpr std::uint32_t reconnect_ms = 1'000;
 

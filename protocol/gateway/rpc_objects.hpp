@@ -13,6 +13,11 @@ rpc::Session::Client make_session(kj::Own<connection> c);
 /// Answers every call with that error. Holds nothing of the connection.
 rpc::Session::Client make_refused_session(ec why, std::uint32_t retry_after_ms);
 
+/// For `retryAfterMs`.
+inline std::uint32_t milliseconds(std::chrono::nanoseconds d) {
+  return static_cast<std::uint32_t>(std::chrono::ceil<std::chrono::milliseconds>(d).count());
+}
+
 /// Answers a call with an error.
 template <class Context>
 kj::Promise<void> refuse(Context& context, ec why, std::uint32_t retry_after_ms = 0) {

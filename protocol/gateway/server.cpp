@@ -232,8 +232,8 @@ make_gateway_server(kj::UnixEventPort& port, const gateway_config& config, trans
   auto listener = transport::listen_on(*address, config.backlog);
   if (!listener)
     return tl::unexpected(server_fault{ec::bad_config, "cannot listen on " + to_string(config.listen)});
-  auto parts =
-      kj::refcounted<server_parts>(config, port, cluster, codes, clock, shared.metrics, shared.closed, dice);
+  auto parts = kj::refcounted<server_parts>(config, port, cluster, codes, clock, shared.metrics,
+                                            shared.closed, shared.lookups, dice);
   return kj::Own<gateway_server>{kj::heap<server>(kj::mv(parts), std::move(tls), kj::mv(*listener))};
 }
 

@@ -5,6 +5,7 @@
 #include "protocol/gateway/closed_sessions.hpp"
 #include "protocol/gateway/codes/code_sender.hpp"
 #include "protocol/gateway/config.hpp"
+#include "protocol/gateway/lookup_limits.hpp"
 #include "protocol/gateway/metrics.hpp"
 #include "protocol/transport/tls.hpp"
 #include "protocol/values/chance.hpp"
@@ -21,6 +22,7 @@ namespace parley::gateway {
 struct gateway_shared {
   gateway_metrics metrics;
   closed_sessions closed{100'000};
+  lookup_limits lookups;
 };
 
 struct server_fault {

@@ -174,27 +174,31 @@ public:
         return refuse(context, r.error());
       if (r->user == c_->user())
         return refuse(context, ec::bad_request);
+      if (r->user == user_id{} && !is_utf8(r->phone))
+        return refuse(context, ec::bad_text);
+      if (r->user == user_id{} && !is_phone(r->phone))
+        return refuse(context, ec::bad_phone);
+      if (const auto wait = c_->parts().lookups.admit(c_->user(), fresh_lookups(), now()); wait.count() > 0) {
+        add(c_->parts().metrics.limited);
+        return refuse(context, ec::rate_limited, milliseconds(wait));
+      }
       if (r->user != user_id{}) // no device has the id 0: this asks whether there is such a user
         return c_->session()
             .ask(core::find_device{r->user, device_id{}})
             .then([this, context, with = r->user](core::answer answer) mutable -> kj::Promise<void> {
               const auto& found = answer_to<core::find_device>(answer);
               if (found.error != ec::none && found.devices == 0)
-                return refuse(context, found.error, found.retry_after_ms);
+                return not_found(context, found.error, found.retry_after_ms);
               if (const auto why = c_->refusal(); why != ec::none)
                 return refuse(context, why);
               return open(context, with);
             });
-      if (!is_utf8(r->phone))
-        return refuse(context, ec::bad_text);
-      if (!is_phone(r->phone))
-        return refuse(context, ec::bad_phone);
       return c_->session()
           .ask(core::find_phone{std::move(r->phone), c_->user()})
           .then([this, context](core::answer answer) mutable -> kj::Promise<void> {
             const auto found = answer_to<core::find_phone>(answer);
             if (found.error != ec::none)
-              return refuse(context, found.error, found.retry_after_ms);
+              return not_found(context, found.error, found.retry_after_ms);
             if (const auto why = c_->refusal(); why != ec::none)
               return refuse(context, why);
             return open(context, found.user);
@@ -331,6 +335,15 @@ private:
     for (const auto& i : l.items)
       words += 8 + i.members.size();
     return words;
+  }
+
+  static core::token_bucket::time_point now() { return std::chrono::steady_clock::now(); }
+  core::token_bucket fresh_lookups() const { return {config_().lookups_burst, config_().lookup_every}; }
+  template <class Context>
+  kj::Promise<void> not_found(Context& context, ec why, std::uint32_t retry_after_ms) {
+    if (why == ec::no_such_user)
+      c_->parts().lookups.missed(c_->user(), fresh_lookups(), config_().lookup_miss_costs - 1, now());
+    return refuse(context, why, retry_after_ms);
   }
 
   template <class Context>

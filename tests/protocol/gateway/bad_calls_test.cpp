@@ -459,3 +459,57 @@ TEST_CASE_FIXTURE(fixture, "an address that asks for too many codes has to wait"
   CHECK(limited.getError().getRetryAfterMs() > 1'000'000);
   CHECK(codes.sent.size() == 2);
 }
+
+TEST_CASE_FIXTURE(fixture, "who looks for many people has to wait, and who finds nobody waits sooner") {
+  config.lookups_burst = 10;
+  config.lookup_every = 1h;
+  start();
+  bool known = true;
+  cluster.on_session_call = [&](core::call c) -> kj::Promise<core::answer> {
+    if (std::holds_alternative<core::find_phone>(c))
+      return core::answer{core::answer_to<core::find_phone>{
+          core::found_phone{known ? ec::none : ec::no_such_user, user_id{known ? 5u : 0u}}}};
+    if (std::holds_alternative<core::find_device>(c)) {
+      core::found_device found;
+      found.error = ec::no_such_user;
+      return core::answer{core::answer_to<core::find_device>{found}};
+    }
+    return core::answer{core::answer_to<core::open_conversation>{core::opened{}}};
+  };
+  const auto tries = [&](rpc::Session::Client& session, ec expected, bool by_id = false) {
+    for (int n = 0;; ++n) {
+      auto request = session.openDirectRequest();
+      if (by_id)
+        request.setUser(77);
+      else
+        request.setPhone("+491234567");
+      auto answer = get(request.send());
+      const ec got{answer.getError().getCode()};
+      if (got == ec::rate_limited) {
+        CHECK(answer.getError().getRetryAfterMs() > 1'000'000);
+        return n;
+      }
+      CHECK(got == expected);
+      if (n > 20)
+        return n;
+    }
+  };
+  {
+    test_client c{*this};
+    auto session = c.login();
+    CHECK(tries(session, ec::none) == 10);
+  }
+  {
+    test_client again{*this}; // a new connection is the same user
+    auto session = again.login();
+    CHECK(tries(session, ec::none) == 0);
+  }
+  known = false;
+  for (const bool by_id : {false, true}) {
+    test_client c{*this};
+    const user_id other{by_id ? 3u : 2u};
+    cluster.devices[{other, device_id{2}}] = c.key.public_half;
+    auto session = c.login(c.key, other, device_id{2});
+    CHECK(tries(session, ec::no_such_user, by_id) == 2); // each costs five
+  }
+}
