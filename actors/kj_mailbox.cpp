@@ -106,9 +106,11 @@ public:
   kj::Promise<core::attached> first_attach();
   void cross(crossing& c);
   void flush();
+  /// The backend ends before this session, which a login under way still holds.
+  void outlive_owner() { owner_ = nullptr; }
 
 private:
-  kj_backend& owner_;
+  kj_backend* owner_; ///< null once it has ended
   std::uint64_t number_;
   gateway::connection_sink* sink_;
   std::shared_ptr<port> port_;
@@ -131,6 +133,10 @@ public:
         readable_{event_port, mailbox_->fd(), kj::UnixEventPort::FdObserver::OBSERVE_READ}, tasks_{*this} {
     tasks_.add(listen());
     own_ = kj::heap<kj_session>(*this, session_identity{next_ref(), {}, {}, {}}, nullptr);
+  }
+  ~kj_backend() noexcept(false) override {
+    for (auto& [number, session] : sessions_)
+      session->outlive_owner();
   }
 
   kj::Promise<core::answer> ask(core::call what) override { return own_->ask(std::move(what)); }
@@ -199,17 +205,18 @@ private:
 };
 
 kj_session::kj_session(kj_backend& owner, const session_identity& who, gateway::connection_sink* sink)
-    : owner_{owner}, number_{who.ref.number}, sink_{sink}, port_{std::make_shared<port>(owner.mailbox(),
-                                                                                        who.ref.number)},
+    : owner_{&owner}, number_{who.ref.number}, sink_{sink}, port_{std::make_shared<port>(owner.mailbox(),
+                                                                                         who.ref.number)},
       box_{std::make_shared<delivery_queue>(owner.config().session.queue_rows_max,
                                             owner.config().session.queue_bytes_max,
                                             owner.config().queue_depth)},
       actor_{spawn_session(owner.system(), who, owner.config().session, port_, box_, owner.router())} {
-  owner_.enter(number_, *this);
+  owner.enter(number_, *this);
 }
 
 kj_session::~kj_session() noexcept(false) {
-  owner_.leave(number_, *this);
+  if (owner_ != nullptr)
+    owner_->leave(number_, *this);
   caf::anon_send(actor_, atom::stop_v);
 }
 
@@ -220,11 +227,13 @@ kj::Promise<core::attached> kj_session::first_attach() {
 }
 
 kj::Promise<core::answer> kj_session::ask(core::call what) {
+  if (owner_ == nullptr)
+    return core::refusal(what, ec::unavailable);
   const auto n = ++last_call_;
   auto paf = kj::newPromiseAndFulfiller<core::answer>();
   open_.emplace(n, kj::mv(paf.fulfiller));
   if (turn_.calls.empty())
-    owner_.dirty(*this);
+    owner_->dirty(*this);
   turn_.calls.push_back({n, answer_sink{}, std::move(what)});
   return kj::mv(paf.promise);
 }

@@ -77,6 +77,24 @@ TEST_CASE_FIXTURE(fixture, "a loop may end while calls wait: they get no answer,
   CHECK(answered == 0);
 }
 
+TEST_CASE_FIXTURE(
+    fixture, "a loop may end while a login is under way, and whoever holds the login lets go of it later") {
+  struct : gateway::connection_sink {
+    void rows_ready() override {}
+    void close(ec, std::uint32_t) override {}
+  } sink;
+  silent = true;
+  kj::Promise<void> login = nullptr;
+  {
+    auto it = backend();
+    login = it->open_session(user_id{1}, device_id{2}, session_number{3}, sink)
+                .ignoreResult()
+                .eagerlyEvaluate([](kj::Exception&&) {});
+    io.provider->getTimer().afterDelay(5 * kj::MILLISECONDS).wait(io.waitScope);
+  }
+  login = nullptr; // the session in it must not speak to the backend that has ended
+}
+
 TEST_CASE_FIXTURE(fixture, "no wake-up is lost, however answers and the loop's sleep interleave") {
   auto it = backend();
   std::size_t answered = 0;
