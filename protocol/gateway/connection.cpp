@@ -342,8 +342,8 @@ kj::Promise<void> connection::pump(kj::Own<reception> to) {
   auto items = request.initItems(static_cast<unsigned>(rows.size()));
   for (unsigned i = 0; i < items.size(); ++i)
     write(items[i], rows[i].row);
-  for (const auto& r : rows) // their number is bounded by the window of the stream
-    if (r.applied_at != core::moment{})
+  for (const auto& r : rows)
+    if (r.applied_at != core::moment{} && unwritten_.size() < unwritten_max)
       unwritten_.push_back(r.applied_at);
   request.setCursor(as_data(encode_cursor(parts_->config.cluster, user_, rows.back().row.pos)));
   add(parts_->metrics.rows_delivered, rows.size());

@@ -102,8 +102,8 @@ public:
   enum class attempt : std::uint8_t { begun, one_is_under_way, too_many };
   /// Counts an attempt, unless one is under way.
   attempt begin_login();
-  /// The login that has begun failed. What the session ended for before it began, or a second connection of the
-  /// device, also ends this connection, once the login is answered.
+  /// The login that has begun failed. If the session was ended meanwhile, or a newer connection has the device,
+  /// this connection ends once the login is answered.
   void login_refused(ec why);
   /// The login succeeded: the session belongs to this connection now.
   void admit(user_id user, device_id device, inbox_pos acknowledged, kj::Own<gateway::session> session);
@@ -148,8 +148,11 @@ private:
   std::optional<std::array<std::uint8_t, 32>> challenge_;
   kj::TimePoint opened_at_;
   kj::TimePoint closing_since_;
-  kj::TimePoint taken_at_;              ///< the oldest row not yet written; by a finer clock than the timer's
-  std::vector<core::moment> unwritten_; ///< rows taken whose bytes the kernel does not have yet
+  kj::TimePoint taken_at_; ///< the oldest row not yet written; by a finer clock than the timer's
+  /// Of rows taken whose bytes the kernel does not have yet, for a figure only. The stream of a client that
+  /// reads slowly and always asks for more may never be empty: above `unwritten_max` they are not noted.
+  std::vector<core::moment> unwritten_;
+  static constexpr std::size_t unwritten_max = 4'096;
   std::uint64_t counted_in_ = 0;
   std::uint64_t counted_out_ = 0;
   std::uint32_t calls_ = 0;

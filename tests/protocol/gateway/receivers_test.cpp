@@ -91,3 +91,22 @@ TEST_CASE_FIXTURE(fixture, "receivers that never return are replaced a few times
   }
   CHECK(closed_for(close_reason::receiver_stalled));
 }
+
+TEST_CASE_FIXTURE(fixture, "what is noted of rows that a slow client has not read is bounded") {
+  config.stream.window_bytes = 1 << 26;
+  config.stream.outbound_bytes_max = 1 << 27;
+  start();
+  test_client c{*this};
+  auto session = c.login();
+  test_receiver::record got;
+  receive(*this, session, got);
+  c.stream->hold_reads();
+  cluster.applied_at = std::chrono::steady_clock::now();
+  arrive(*this, 1, 60'000, 200);
+  REQUIRE(until([&] { return cluster.queue.empty(); }));
+  CHECK(shared.metrics.applied_to_written.count < 30'000); // most of them wait for the client
+  c.stream->release_reads();
+  REQUIRE(until([&] { return got.seqs.size() == 60'000; }));
+  CHECK(shared.metrics.applied_to_written.count > 0);
+  CHECK(shared.metrics.applied_to_written.count < 35'000);
+}
