@@ -30,7 +30,7 @@ void handle(self_ptr self, routed_call c, answers& out) {
                    put(core::issue_code{x.phone, x.code_hash, at, expires});
                  },
                  [&](const core::confirm_code& x) {
-                   put(core::redeem_code{x.phone, x.code_hash, x.candidate, trusted(st, x.at)});
+                   put(core::redeem_code{x.phone, x.code_hash, x.candidate, trusted(st, x.at), x.key_hash});
                  },
                  [&](const core::add_device& x) {
                    put(core::put_device{x.user, x.phone, x.device});

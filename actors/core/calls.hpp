@@ -261,9 +261,10 @@ struct confirm_code {
   body_hash code_hash{};
   user_id candidate{};
   unix_ms at{};
+  body_hash key_hash{}; ///< SHA-256 of the public key of the device that will be added
   template <class F>
   auto fields(F&& f) {
-    return f(phone, code_hash, candidate, at);
+    return f(phone, code_hash, candidate, at, key_hash);
   }
 };
 

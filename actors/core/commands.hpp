@@ -114,9 +114,10 @@ struct redeem_code {
   body_hash code_hash{};
   user_id candidate{}; ///< the user's id if the phone is new; random
   unix_ms at{};
+  body_hash key_hash{}; ///< SHA-256 of the device's public key: a code serves one key
   template <class F>
   auto fields(F&& f) {
-    return f(phone, code_hash, candidate, at);
+    return f(phone, code_hash, candidate, at, key_hash);
   }
 };
 

@@ -33,6 +33,7 @@ done issue(phone_claim& claim, const issue_code& c, const limits& l) {
   claim.expires = c.expires;
   claim.tries_left = l.code_tries_max;
   claim.redeemed = 0;
+  claim.redeemed_by = {};
   claim.was_new = 0;
   return {};
 }
@@ -44,8 +45,11 @@ redeemed redeem(phone_claim& claim, const redeem_code& c) {
     --claim.tries_left;
     return {claim.tries_left == 0 ? ec::code_expired : ec::code_wrong};
   }
+  if (claim.redeemed && claim.redeemed_by != c.key_hash)
+    return {ec::code_expired};
   if (!claim.redeemed) {
     claim.redeemed = 1;
+    claim.redeemed_by = c.key_hash;
     claim.was_new = !claim.has_user;
     if (!claim.has_user) {
       claim.has_user = 1;

@@ -35,8 +35,12 @@ body_hash hash_of_code(std::string_view phone, std::string_view code) {
   return sha256({phone, std::string_view{"\0", 1}, code});
 }
 
+body_hash hash_of_key(std::span<const std::uint8_t, 32> key) {
+  return sha256({reinterpret_cast<const char*>(key.data()), key.size()});
+}
+
 device_id device_of_key(std::span<const std::uint8_t, 32> key) {
-  const auto hash = sha256({reinterpret_cast<const char*>(key.data()), key.size()});
+  const auto hash = hash_of_key(key);
   std::uint64_t id = 0;
   std::memcpy(&id, hash.data(), sizeof id);
   return device_id{id != 0 ? id : 1};

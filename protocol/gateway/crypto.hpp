@@ -15,6 +15,8 @@ namespace parley::gateway {
 std::string random_code(chance& dice);
 /// SHA-256 of phone ‖ 0 ‖ code: what the phone's shard keeps of a code.
 body_hash hash_of_code(std::string_view phone, std::string_view code);
+/// SHA-256 of a device's public key: what the phone's shard keeps of the key that used a code.
+body_hash hash_of_key(std::span<const std::uint8_t, 32> key);
 /// Derived from the key: to register the same key again is to register the same device.
 device_id device_of_key(std::span<const std::uint8_t, 32> key);
 

@@ -120,7 +120,7 @@ public:
       device.name = std::move(r->name);
       device.since = parts.clock.now();
       core::confirm_code call{r->phone, hash_of_code(r->phone, r->code), user_id{parts.dice.nonzero()},
-                              device.since};
+                              device.since, hash_of_key(device.key)};
       return parts.cluster.ask(std::move(call))
           .then([this, context, phone = std::move(r->phone),
                  device = std::move(device)](core::answer answer) mutable -> kj::Promise<void> {

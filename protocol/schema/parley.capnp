@@ -94,7 +94,8 @@ interface Gateway {
       -> (error :Error, user :UInt64, device :UInt64);
   # Registers `deviceKey` (Ed25519, 32 bytes, not of small order) as a device of the number's user; a new number gets a
   # new user. A user has at most 8 devices. `deviceName` has at most `deviceNameBytesMax` bytes. Who repeats the call with
-  # the same code and key before the code expires gets the same answer.
+  # the same code and key before the code expires gets the same answer. A code serves one key: with another one it is
+  # refused as `code-expired`.
 
   login @3 (user :UInt64, device :UInt64, signature :Data, sessionNumber :UInt64)
       -> (error :Error, session :Session, resumeToken :Data);

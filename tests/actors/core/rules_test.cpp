@@ -16,8 +16,8 @@ constexpr std::int64_t minute = 60'000;
 issue_code ask(std::uint8_t code, std::int64_t at) {
   return {"+4917012345", body_hash{code}, unix_ms{at}, unix_ms{at + 10 * minute}};
 }
-redeem_code guess(std::uint8_t code, std::int64_t at, std::uint64_t candidate = 77) {
-  return {"+4917012345", body_hash{code}, user_id{candidate}, unix_ms{at}};
+redeem_code guess(std::uint8_t code, std::int64_t at, std::uint64_t candidate = 77, std::uint8_t key = 1) {
+  return {"+4917012345", body_hash{code}, user_id{candidate}, unix_ms{at}, body_hash{key}};
 }
 
 } // namespace
@@ -98,6 +98,23 @@ TEST_CASE("redeeming a code again returns the same user") {
   const auto later = redeem(claim, guess(3, 2 * minute, 79));
   CHECK(later.user == user_id{77});
   CHECK(later.is_new == 0);
+}
+
+TEST_CASE("a code that one key has used is expired for every other key, and the same again for that one") {
+  phone_claim claim;
+  issue(claim, ask(1, 0), {});
+  CHECK(redeem(claim, guess(1, 1, 77, 1)).error == ec::none);
+  const auto used = claim;
+  for (std::uint8_t key = 2; key < 10; ++key)
+    CHECK(redeem(claim, guess(1, 2, 78, key)).error == ec::code_expired);
+  CHECK(claim == used);
+  const auto again = redeem(claim, guess(1, 3, 79, 1));
+  CHECK(again.error == ec::none);
+  CHECK(again.user == user_id{77});
+  CHECK(again.is_new == 1);
+  issue(claim, ask(3, 2 * minute), {}); // the next code serves the next key
+  CHECK(redeem(claim, guess(3, 2 * minute, 79, 2)).error == ec::none);
+  CHECK(redeem(claim, guess(3, 2 * minute, 79, 1)).error == ec::code_expired);
 }
 
 TEST_CASE("watermarks never fall and never pass the end, and a read mark raises the delivered mark") {

@@ -12,8 +12,8 @@ const std::string phone = "+4917012345";
 core::issue_code ask(std::uint8_t code, std::int64_t at) {
   return {phone, body_hash{code}, unix_ms{at}, unix_ms{at + 600'000}};
 }
-core::redeem_code guess(std::uint8_t code, std::uint64_t candidate, std::int64_t at) {
-  return {phone, body_hash{code}, user_id{candidate}, unix_ms{at}};
+core::redeem_code guess(std::uint8_t code, std::uint64_t candidate, std::int64_t at, std::uint8_t key = 1) {
+  return {phone, body_hash{code}, user_id{candidate}, unix_ms{at}, body_hash{key}};
 }
 
 } // namespace
@@ -60,6 +60,8 @@ TEST_CASE_FIXTURE(machine_fixture, "a phone belongs to the user who redeemed its
   r = std::get<core::redeemed>(apply(guess(1, 6, 2))); // the answer was lost, another candidate comes
   CHECK(r.user == user_id{5});
   CHECK(r.is_new == 1);
+  restart(); // which key used the code is a row, too
+  CHECK(std::get<core::redeemed>(apply(guess(1, 6, 2, 2))).error == ec::code_expired);
   CHECK(read([&](auto& v) { return cluster::queries::find_phone(v, phone); }).user == user_id{5});
 }
 

@@ -97,6 +97,8 @@ TEST_CASE_FIXTURE(
   CHECK(first.getError().getCode() == 0);
   CHECK(first.getUser() == 77);
   CHECK(first.getDevice() != 0);
+  const auto confirmed = std::get<core::confirm_code>(cluster.calls[cluster.calls.size() - 2]);
+  CHECK(confirmed.key_hash == gateway::hash_of_key(c.key.public_half)); // the code is bound to this key
   auto again = attempt(right);
   CHECK(again.getDevice() == first.getDevice());
   const auto added = std::get<core::add_device>(cluster.calls.back());

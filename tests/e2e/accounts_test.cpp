@@ -1,0 +1,68 @@
+// Accounts as strangers and owners of several devices meet them: codes, tickets, devices. Each call is one call on
+// the wire, on a connection of its own, because one that does not log in is closed soon.
+#include "tests/e2e/neighbours.hpp"
+
+#include <doctest/doctest.h>
+
+using namespace parley;
+using namespace parley::test;
+
+namespace {
+
+std::string ask_for_code(neighbourhood& t, std::size_t node, const std::string& phone) {
+  for (int tries = 0; tries < 5; ++tries) {
+    auto c = t.connect(node);
+    auto request = c->gateway().requestCodeRequest();
+    request.setPhone(phone);
+    auto answer = t.get(request.send());
+    const auto error = wire::to_code(answer.getError());
+    if (error == ec::rate_limited) { // the codes of a number are a second apart
+      const auto wait = answer.getError().getRetryAfterMs();
+      REQUIRE(wait <= 1'000);
+      t.io.provider->getTimer().afterDelay(wait * kj::MILLISECONDS).wait(t.io.waitScope);
+      continue;
+    }
+    REQUIRE(error == ec::none);
+    std::string code;
+    REQUIRE(t.until(5s, [&] {
+      code = t.cluster.code_for(phone).value_or("");
+      return !code.empty();
+    }));
+    return code;
+  }
+  FAIL("no code was sent");
+  return {};
+}
+
+struct registered {
+  ec error{};
+  user_id user{};
+  device_id device{};
+};
+registered enter(neighbourhood& t, std::size_t node, const std::string& phone, const std::string& with,
+                 const client::key_pair& key) {
+  auto c = t.connect(node);
+  auto request = c->gateway().registerRequest();
+  request.setPhone(phone);
+  request.setCode(with);
+  request.setDeviceKey({key.open.data(), key.open.size()});
+  request.setDeviceName("one more");
+  const auto answer = t.get(request.send());
+  return {wire::to_code(answer.getError()), user_id{answer.getUser()}, device_id{answer.getDevice()}};
+}
+
+} // namespace
+
+TEST_CASE("a code makes one device, at whichever node it is used again") {
+  neighbourhood t;
+  const auto phone = test_phone(1);
+  const auto owners = client::make_key(), strangers = client::make_key();
+  const auto code = ask_for_code(t, 1, phone);
+  const auto mine = enter(t, 1, phone, code, owners);
+  REQUIRE(mine.error == ec::none);
+  CHECK(enter(t, 2, phone, code, strangers).error == ec::code_expired);
+  const auto again = enter(t, 2, phone, code, owners);
+  CHECK(again.error == ec::none);
+  CHECK(again.user == mine.user);
+  CHECK(again.device == mine.device);
+}
