@@ -33,7 +33,9 @@ void handle(self_ptr self, routed_call c, answers& out) {
                    put(core::redeem_code{x.phone, x.code_hash, x.candidate, trusted(st, x.at), x.key_hash});
                  },
                  [&](const core::add_device& x) {
-                   put(core::put_device{x.user, x.phone, x.device});
+                   auto device = x.device;
+                   device.since = trusted(st, device.since);
+                   put(core::put_device{x.user, x.phone, std::move(device)});
                  },
                  [&](const core::find_device& x) {
                    auto found = st.at.reader->device(st.at.shard, x.user, x.device);

@@ -10,6 +10,7 @@ std::size_t delivery_queue::weight(const core::inbox_row& row) {
                                 [](const core::message_news& m) { return m.msg.body.size(); },
                                 [](const core::opened_news& o) { return o.members.size() * sizeof(user_id); },
                                 [](const core::watermark&) { return std::size_t{0}; },
+                                [](const core::device_added& d) { return d.name.size(); },
                             },
                             row.what);
 }

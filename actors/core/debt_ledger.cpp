@@ -33,6 +33,7 @@ std::size_t weight(const inbox_append& part) {
                                     [](const message_news& m) { return m.msg.body.size(); },
                                     [](const opened_news& o) { return o.members.size() * sizeof(user_id); },
                                     [](const watermark&) { return std::size_t{0}; },
+                                    [](const device_added& d) { return d.name.size(); },
                                 },
                                 item);
   return bytes;

@@ -48,6 +48,7 @@ inline bool well_formed(const inbox_append& part) {
       },
       [&](const opened_news& o) { return o.conversation == part.conversation; },
       [&](const watermark& w) { return w.conversation == part.conversation; },
+      [](const device_added&) { return false; }, // of no conversation
   };
   for (const auto& item : part.items)
     if (!std::visit(belongs, item))
@@ -80,6 +81,7 @@ inline bool leaves_nothing_out(const inbox_append& part, seq_no above) {
       [&](const message_news& m) { return m.msg.seq > above; },
       [](const opened_news&) { return false; },
       [](const watermark&) { return false; },
+      [](const device_added&) { return false; },
   };
   std::uint64_t held = 0;
   for (const auto& item : part.items)

@@ -19,7 +19,7 @@ struct limits {
   std::size_t body_bytes_max = parley::body_bytes_max;
 
   // accounts
-  std::size_t devices_max = 8; ///< per user; each costs a cursor in every row of the inbox's head
+  std::size_t devices_max = parley::devices_max; ///< each costs a cursor in every row of the inbox's head
   std::size_t device_name_bytes_max = parley::device_name_bytes_max;
   std::size_t phone_bytes_max = 32; ///< E.164 needs 16; it is part of a key
 

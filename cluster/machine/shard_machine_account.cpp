@@ -48,12 +48,20 @@ core::outcome shard_machine::on(step& s, core::put_device& c) {
     if (d.id == c.device.id)
       return core::done{d.key == c.device.key ? ec::none : ec::conflict};
   if (account.devices.size() >= limits_.devices_max)
-    return core::done{ec::too_large};
+    return core::done{ec::device_limit};
 
   auto head = load<rows::inbox_head>(s.rows, rows::inbox_head_key(c.user), "an inbox's head")
                   .value_or(rows::inbox_head{});
   // The first device gets everything that arrived before the account was created; later devices get what
-  // arrives from now on.
+  // arrives from now on. The others are told of a later one: it reads and writes as the user, so its owner
+  // has to learn of a device that somebody else registered. Its own place is behind that row.
+  if (!account.devices.empty()) {
+    head.last = inbox_pos{number(head.last) + 1};
+    core::news row = core::device_added{c.device.id, c.device.name, c.device.since};
+    s.rows.put(rows::inbox_key(c.user, head.last), row);
+    if (s.memory.leading)
+      results_.arrivals.push_back({s.at.shard, c.user, {{head.last, std::move(row)}}});
+  }
   head.devices.push_back({c.device.id, account.devices.empty() ? inbox_pos::none : head.last});
   account.devices.push_back(std::move(c.device));
   s.rows.put(rows::account_key(c.user), account);

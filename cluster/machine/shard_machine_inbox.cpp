@@ -56,6 +56,7 @@ public:
                      [](const core::message_news&) {},
                      [](const core::opened_news&) {},
                      [&](const core::watermark& w) { mark(part.user, in, part.conversation, w.user); },
+                     [](const core::device_added&) {},
                  },
                  item);
   }
@@ -145,6 +146,7 @@ core::outcome shard_machine::on(step& s, core::append_inbox& c) {
                        mark = {inbox.head.last, now};
                        s.rows.put(rows::mark_key(part.user, part.conversation, w.user), mark);
                      },
+                     [](const core::device_added&) {}, // malformed: only put_device writes it
                  },
                  item);
     out.parts.push_back({ec::none, stream.covered});

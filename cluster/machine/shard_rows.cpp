@@ -67,6 +67,7 @@ std::string pack_news(core::format_number f, const core::news& x) {
                         },
                         [&](const core::opened_news&) { return core::encode_for(f, x); },
                         [&](const core::watermark&) { return core::encode_for(f, x); },
+                        [&](const core::device_added&) { return core::encode_for(f, x); },
                     },
                     x);
 }

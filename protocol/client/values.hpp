@@ -19,6 +19,7 @@ using parley::body_bytes_max;
 using parley::conversation_info;
 using parley::conversation_list;
 using parley::conversation_page;
+using parley::device_added;
 using parley::failure;
 using parley::message;
 using parley::message_row;
@@ -33,6 +34,7 @@ inline const message_row* message_in(const inbox_row& row) {
                         [](const message_row& m) -> found { return &m; },
                         [](const conversation_info&) -> found { return nullptr; },
                         [](const watermark&) -> found { return nullptr; },
+                        [](const device_added&) -> found { return nullptr; },
                     },
                     row);
 }

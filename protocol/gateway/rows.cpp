@@ -23,6 +23,7 @@ void write(rpc::InboxItem::Builder b, const core::inbox_row& r) {
                                seq_no::none); // nothing of it is known yet
                  },
                  [&](const watermark& w) { wire::write(b.initWatermark(), w); },
+                 [&](const device_added& d) { wire::write(b.initDeviceAdded(), d); },
              },
              r.what);
 }
@@ -37,6 +38,7 @@ std::uint64_t words_of(const core::inbox_row& r) {
                         [](const core::message_news& n) { return words_of(n.msg); },
                         [](const core::opened_news& n) { return wire::words_of_info(n.members.size()); },
                         [](const watermark&) { return wire::words_of_watermark(); },
+                        [](const device_added& d) { return wire::words_of_device(d.name.size()); },
                     },
                     r.what);
 }

@@ -38,6 +38,7 @@ const protocolVersion :UInt16 = 1;
 # of rates, connections and times are in docs/api.md.
 const bodyBytesMax :UInt32 = 65536;
 const deviceNameBytesMax :UInt32 = 64;
+const devicesMax :UInt32 = 8; # of one user; a further one is refused with `device-limit`
 const pageItemsMax :UInt32 = 500;
 const pageBytesMax :UInt32 = 1048576;
 
@@ -214,6 +215,14 @@ struct ConversationInfo {
   last @2 :UInt64; # seq of the newest message that the inbox has heard of; in `opened` 0
 }
 
+struct DeviceAdded {
+  # A device was registered for this user. The user's other devices get it, because the new one reads and writes as the
+  # user: show it, so that its owner sees a device that somebody else registered.
+  device @0 :UInt64;
+  name @1 :Text; # as the device calls itself
+  serverTimeMs @2 :Int64;
+}
+
 struct InboxItem {
   union {
     message :group {
@@ -225,5 +234,6 @@ struct InboxItem {
     }
     opened @2 :ConversationInfo;
     watermark @3 :Watermark;
+    deviceAdded @4 :DeviceAdded;
   }
 }

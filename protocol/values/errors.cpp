@@ -85,6 +85,11 @@ constexpr auto table = std::to_array<error_info>({
     {ec::code_send_failed, "code-send-failed",
      "The code could not be sent to the phone. Try again later, and tell the operator if it goes on.", no,
      retryable},
+    {ec::device_limit, "device-limit",
+     text_with<"This number has ", devices_max,
+               " devices already, and no user may have more, so this one was not registered. "
+               "Use one of the others.">::value,
+     no, once},
     {ec::not_leader, "not-leader",
      "Another node leads this part of the data now. Try again with the same client message id.", unknown,
      retryable},
@@ -167,6 +172,7 @@ constexpr bool has_name(ec code) {
   case ec::wrong_cluster:
   case ec::bad_text:
   case ec::code_send_failed:
+  case ec::device_limit:
   case ec::not_leader:
   case ec::overloaded:
   case ec::timed_out:

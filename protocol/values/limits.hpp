@@ -15,6 +15,8 @@ inline constexpr std::size_t body_bytes_max = 64 * 1024;
 inline constexpr std::size_t line_bytes_max = body_bytes_max;
 /// Of the name that the owner gives to a device.
 inline constexpr std::size_t device_name_bytes_max = 64;
+/// Of one user.
+inline constexpr std::size_t devices_max = 8;
 /// Of one page of an inbox, a conversation or a list of conversations. A page ends at whichever comes first.
 inline constexpr std::uint32_t page_items_max = 500;
 inline constexpr std::size_t page_bytes_max = 1024 * 1024;

@@ -65,9 +65,22 @@ struct message_row {
   bool operator==(const message_row&) const = default;
 };
 
-/// One thing that an inbox brings to a client: a message, a conversation that was opened, or a member's
-/// progress.
-using inbox_item = std::variant<message_row, conversation_info, watermark>;
+/// A device was registered for the user: news for the other devices, because it reads and writes as the user.
+/// The cluster stores it as it is.
+struct device_added {
+  device_id device{};
+  std::string name; ///< as the device calls itself
+  unix_ms at{};
+  template <class F>
+  auto fields(F&& f) {
+    return f(device, name, at);
+  }
+  bool operator==(const device_added&) const = default;
+};
+
+/// One thing that an inbox brings to a client: a message, a conversation that was opened, a member's progress,
+/// or another device of the user.
+using inbox_item = std::variant<message_row, conversation_info, watermark, device_added>;
 
 /// Part of one conversation.
 struct conversation_page {

@@ -7,6 +7,7 @@ namespace parley::wire {
 namespace {
 
 static_assert(rpc::BODY_BYTES_MAX == body_bytes_max);
+static_assert(rpc::DEVICES_MAX == devices_max);
 static_assert(rpc::DEVICE_NAME_BYTES_MAX == device_name_bytes_max);
 static_assert(rpc::PAGE_ITEMS_MAX == page_items_max);
 static_assert(rpc::PAGE_BYTES_MAX == page_bytes_max);
@@ -89,6 +90,10 @@ conversation_info to_info(rpc::ConversationInfo::Reader c) {
   return out;
 }
 
+device_added to_device(rpc::DeviceAdded::Reader d) {
+  return {device_id{d.getDevice()}, std::string{view(d.getName())}, unix_ms{d.getServerTimeMs()}};
+}
+
 std::optional<inbox_item> to_item(rpc::InboxItem::Reader item) {
   switch (item.which()) {
   case rpc::InboxItem::MESSAGE:
@@ -97,6 +102,8 @@ std::optional<inbox_item> to_item(rpc::InboxItem::Reader item) {
     return to_info(item.getOpened());
   case rpc::InboxItem::WATERMARK:
     return to_watermark(item.getWatermark());
+  case rpc::InboxItem::DEVICE_ADDED:
+    return to_device(item.getDeviceAdded());
   }
   return std::nullopt;
 }
@@ -172,6 +179,12 @@ void write(rpc::Watermark::Builder b, const watermark& w) {
   b.setRead(number(w.read));
 }
 
+void write(rpc::DeviceAdded::Builder b, const device_added& d) {
+  b.setDevice(number(d.device));
+  b.setName(d.name.c_str());
+  b.setServerTimeMs(static_cast<std::int64_t>(d.at));
+}
+
 void write(capnp::List<rpc::Watermark>::Builder b, std::span<const watermark> marks) {
   for (unsigned i = 0; i < b.size(); ++i)
     write(b[i], marks[i]);
@@ -197,6 +210,7 @@ void write(rpc::InboxItem::Builder b, const inbox_item& item) {
                  [&](const message_row& row) { write(b, row.prev, view_of(row.msg)); },
                  [&](const conversation_info& opened) { write(b.initOpened(), opened); },
                  [&](const watermark& mark) { write(b.initWatermark(), mark); },
+                 [&](const device_added& added) { write(b.initDeviceAdded(), added); },
              },
              item);
 }
@@ -234,6 +248,10 @@ std::uint64_t words_of_info(std::size_t members) {
 
 std::uint64_t words_of_watermark() {
   return capnp::sizeInWords<rpc::Watermark>() + id_words;
+}
+
+std::uint64_t words_of_device(std::size_t name_bytes) {
+  return capnp::sizeInWords<rpc::DeviceAdded>() + words(name_bytes + 1);
 }
 
 std::uint64_t words_of_item() {

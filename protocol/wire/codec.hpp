@@ -64,6 +64,7 @@ failure to_failure(rpc::Error::Reader e);
 message to_message(rpc::Message::Reader m);
 watermark to_watermark(rpc::Watermark::Reader w);
 conversation_info to_info(rpc::ConversationInfo::Reader c);
+device_added to_device(rpc::DeviceAdded::Reader d);
 /// Nothing for a kind that this program does not know.
 std::optional<inbox_item> to_item(rpc::InboxItem::Reader item);
 /// Without the items of unknown kinds: the cursor that comes with them covers these too.
@@ -86,6 +87,7 @@ inline void write(rpc::Message::Builder b, const message& m) {
   write(b, view_of(m));
 }
 void write(rpc::Watermark::Builder b, const watermark& w);
+void write(rpc::DeviceAdded::Builder b, const device_added& d);
 void write(capnp::List<rpc::Watermark>::Builder b, std::span<const watermark> marks);
 void write(rpc::ConversationInfo::Builder b, conversation_id conversation, std::span<const user_id> members,
            seq_no last);
@@ -105,6 +107,7 @@ std::uint64_t words_of(ec why);
 std::uint64_t words_of_message(std::size_t body_bytes);
 std::uint64_t words_of_info(std::size_t members);
 std::uint64_t words_of_watermark();
+std::uint64_t words_of_device(std::size_t name_bytes);
 /// Of an inbox item, besides what it contains.
 std::uint64_t words_of_item();
 

@@ -66,3 +66,29 @@ TEST_CASE("a code makes one device, at whichever node it is used again") {
   CHECK(again.user == mine.user);
   CHECK(again.device == mine.device);
 }
+
+TEST_CASE("the owner's other devices hear of a new one") {
+  neighbourhood t;
+  const auto phone = test_phone(1);
+  const auto first_device = t.enroll(1);
+  auto owner = t.login(1, first_device);
+  std::vector<std::string> heard;
+  struct listener final : rpc::Receiver::Server {
+    std::vector<std::string>& names;
+    explicit listener(std::vector<std::string>& n) : names{n} {}
+    kj::Promise<void> deliver(DeliverContext context) override {
+      for (const auto item : context.getParams().getItems())
+        if (item.isDeviceAdded())
+          names.emplace_back(item.getDeviceAdded().getName().cStr());
+      return kj::READY_NOW;
+    }
+    kj::Promise<void> closed(ClosedContext) override { return kj::READY_NOW; }
+  };
+  auto receive = owner->session().receiveRequest();
+  receive.setReceiver(kj::heap<listener>(heard));
+  REQUIRE(wire::to_code(t.get(receive.send()).getError()) == ec::none);
+  const auto added = enter(t, 2, phone, ask_for_code(t, 2, phone), client::make_key());
+  CHECK(added.error == ec::none);
+  CHECK(added.user == first_device.user);
+  CHECK(t.until(10s, [&] { return heard == std::vector<std::string>{"one more"}; }));
+}

@@ -29,8 +29,11 @@ struct message_news {
   }
 };
 
-/// One thing that a user has to learn.
-using news = std::variant<message_news, opened_news, watermark>;
+using parley::device_added;
+
+/// One thing that a user has to learn. The user's own shard writes a `device_added`; the others come from
+/// conversations.
+using news = std::variant<message_news, opened_news, watermark, device_added>;
 
 /// One piece of news at its position in a user's inbox.
 struct inbox_row {

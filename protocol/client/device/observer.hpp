@@ -46,6 +46,8 @@ public:
   /// Asked before the device acknowledges what it has applied. A program that could not pass on what it was
   /// told answers no: then nothing is acknowledged before the device lives again.
   virtual bool may_acknowledge() { return true; }
+  /// A device was registered for this user. Show it: if its owner did not do it, somebody else did.
+  virtual void on_device_added(const device_added&) {}
   /// The messages in (after, upto] exist according to the cluster, but could not be fetched.
   virtual void on_gap(conversation_id, seq_no /*after*/, seq_no /*upto*/) {}
 };

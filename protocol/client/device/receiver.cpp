@@ -180,6 +180,7 @@ void receiver::commit(const std::vector<inbox_row>& rows, const inbox_applier::p
                    },
                    [&](const conversation_info& opened) { batch.opened.push_back(opened); },
                    [&](const watermark& mark) { batch.marks.push_back(mark); },
+                   [](const device_added&) {}, // told, not kept
                },
                rows[n]);
   batch.upto = upto;
@@ -201,6 +202,7 @@ void receiver::commit(const std::vector<inbox_row>& rows, const inbox_applier::p
                    },
                    [&](const conversation_info& opened) { observer_.on_opened(opened); },
                    [&](const watermark& mark) { rose(applier_.raise(mark)); },
+                   [&](const device_added& added) { observer_.on_device_added(added); },
                },
                rows[n]);
   acknowledge(messages);

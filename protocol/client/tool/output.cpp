@@ -120,4 +120,25 @@ std::string clock_text(unix_ms at) {
   return fmt::format("{:02}:{:02}", local.tm_hour, local.tm_min);
 }
 
+std::string device_text(const client::device_added& d) {
+  const auto seconds = static_cast<std::time_t>(static_cast<std::int64_t>(d.at) / 1000);
+  std::tm local{};
+  localtime_r(&seconds, &local);
+  char day[32] = "";
+  std::strftime(day, sizeof day, "%Y-%m-%d %H:%M", &local);
+  return fmt::format(
+      "a device was added to your number on {}: {} ({}). If you did not do it, somebody else reads "
+      "and writes as you: tell the operator",
+      day, printable(d.name), number(d.device));
+}
+
+json_line device_event(const client::device_added& d) {
+  json_line l;
+  l.put("event", "device-added")
+      .id("device", number(d.device))
+      .put("name", d.name)
+      .put("server_time_ms", static_cast<std::int64_t>(d.at));
+  return l;
+}
+
 } // namespace parley::tool

@@ -62,4 +62,8 @@ struct palette {
 
 std::string clock_text(unix_ms at); ///< hours and minutes in the local time zone
 
+/// News of another device of this user, as a line for a person and as an event.
+std::string device_text(const client::device_added& d);
+json_line device_event(const client::device_added& d);
+
 } // namespace parley::tool

@@ -78,6 +78,13 @@ void screen::note(const std::string& text) {
   line(fmt::format("{}— {}{}", colours_.dim, text, colours_.reset), columns(text) + 2);
 }
 
+void screen::device_added(const client::device_added& d) {
+  if (json_)
+    device_event(d).print(out_);
+  else
+    note(device_text(d));
+}
+
 void screen::theirs(const client::message& m, const std::string& who) {
   if (json_) {
     json_line{}

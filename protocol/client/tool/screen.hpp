@@ -22,6 +22,7 @@ public:
   screen(standard_output& out, bool in_place, bool json, std::function<std::string()> typed);
 
   void note(const std::string& text);
+  void device_added(const client::device_added& d);
   void theirs(const client::message& m, const std::string& who);
   /// `counter` is 0 for a message of the history, which has a seq.
   void own(std::uint64_t counter, seq_no seq, const std::string& body, tick t);

@@ -87,6 +87,13 @@ public:
     if (shared_.json)
       json_line{}.put("event", "opened").put("conversation", client::text(c.conversation)).print(shared_.out);
   }
+  void on_device_added(const client::device_added& d) override {
+    if (shared_.json)
+      device_event(d).print(shared_.out);
+    else
+      shared_.out.line(fmt::format("— {}", device_text(d)));
+    other_news = true;
+  }
   void tick(const char* what, conversation_id c, user_id who, seq_no upto) {
     if (shared_.json)
       json_line{}
@@ -101,6 +108,7 @@ public:
 
   std::size_t messages = 0;               ///< that were shown
   std::map<conversation_id, seq_no> last; ///< shown of each conversation
+  bool other_news = false;                ///< shown, and no message
 
 private:
   static constexpr std::size_t some_max = 256;
@@ -145,7 +153,7 @@ void run(const options& o, context& shared) {
       stop_with(fresh.error());
     if (shared.json)
       json_line{}.put("event", "caught-up").put("messages", shown.messages).print(shared.out);
-    else
+    else if (shown.messages != 0 || !shown.other_news)
       shared.out.line(shown.messages == 0 ? "Nothing new." : fmt::format("{} new.", shown.messages));
     if (shared.out.failed())
       throw stop{status::local,

@@ -73,7 +73,7 @@ TEST_CASE_FIXTURE(machine_fixture, "a device's key never changes, and a ninth de
   CHECK(disk.dump(storage::table::state) == before);
   for (std::uint64_t d = 1; d < 8; ++d)
     CHECK(done(device(alice, device_id{1000 + d})) == ec::none);
-  CHECK(done(device(alice, device_id{2000})) == ec::too_large);
+  CHECK(done(device(alice, device_id{2000})) == ec::device_limit);
   CHECK(done(device(alice, alices, 1)) == ec::none); // known: still fine
   auto long_name = device(bob, bobs);
   long_name.device.name = std::string(65, 'n');
@@ -108,9 +108,42 @@ TEST_CASE_FIXTURE(
     return read([&](auto& v) { return cluster::queries::read_attachment(v, alice, d); }).acknowledged;
   };
   CHECK(at(alices) == inbox_pos::none);
-  CHECK(at(alices_tablet) == inbox_pos{2});
+  CHECK(at(alices_tablet) == inbox_pos{3}); // behind the news of itself
   acknowledge(alice, alices, 1);
-  CHECK(inbox(alice).rows.size() == 1);
+  CHECK(inbox(alice).rows.size() == 2);
+}
+
+TEST_CASE_FIXTURE(machine_fixture, "a user's other devices are told of a new one, and the new one is not") {
+  auto phone_of_alice = device(alice, alices), tablet = device(alice, alices_tablet);
+  done(phone_of_alice);
+  CHECK(news.arrivals.empty()); // nobody else to tell
+  CHECK(inbox(alice).rows.empty());
+  tablet.device.name = "tablet";
+  tablet.device.since = unix_ms{4000};
+  done(tablet);
+  const device_added row{alices_tablet, "tablet", unix_ms{4000}};
+  REQUIRE(news.arrivals.size() == 1);
+  REQUIRE(news.arrivals[0].rows.size() == 1);
+  CHECK(news.arrivals[0].user == alice);
+  CHECK(std::get<device_added>(news.arrivals[0].rows[0].what) == row);
+  done(tablet); // the answer was lost: the device is known, and nobody is told twice
+  CHECK(news.arrivals.empty());
+  const auto rows = inbox(alice).rows;
+  REQUIRE(rows.size() == 1);
+  CHECK(std::get<device_added>(rows[0].what) == row);
+  const auto attached =
+      read([&](auto& v) { return cluster::queries::read_attachment(v, alice, alices_tablet); });
+  CHECK(attached.acknowledged == rows[0].pos);
+  acknowledge(alice, alices, number(rows[0].pos)); // the tablet has it already, so the row goes
+  CHECK(inbox(alice).rows.empty());
+}
+
+TEST_CASE_FIXTURE(machine_fixture, "an append from a conversation brings no news of devices") {
+  done(device(alice, alices));
+  core::append_inbox c;
+  c.parts.push_back({alice, room, 1, {}, seq_no{1}, {device_added{bobs, "not hers", unix_ms{1}}}});
+  CHECK(std::get<core::inbox_outcomes>(apply(c)).parts.at(0).error == ec::bad_request);
+  CHECK(inbox(alice).rows.empty());
 }
 
 TEST_CASE_FIXTURE(machine_fixture, "only the meta shard lists nodes, with the newest record of each") {

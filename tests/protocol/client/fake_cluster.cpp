@@ -262,7 +262,13 @@ public:
     d.user = cluster_.user_of(params.getPhone());
     std::copy(params.getDeviceKey().begin(), params.getDeviceKey().end(), d.key.begin());
     const device_id id{100U + d.key[0] * 256U + d.key[1]}; // of the key: repeating it is harmless
+    const bool is_new = cluster_.devices_.count(id) == 0;
+    const bool others = std::any_of(cluster_.devices_.begin(), cluster_.devices_.end(),
+                                    [&](const auto& other) { return other.second.user == d.user; });
     cluster_.devices_[id] = d;
+    if (is_new && others)
+      cluster_.append(d.user,
+                      client::device_added{id, params.getDeviceName().cStr(), unix_ms{1'700'000'000'000}});
     results.setUser(number(d.user));
     results.setDevice(number(id));
     return kj::READY_NOW;

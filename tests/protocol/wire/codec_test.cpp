@@ -62,11 +62,14 @@ public:
     return out;
   }
   inbox_item any_item() {
-    switch (below(3)) {
+    switch (below(4)) {
     case 0:
       return message_row{seq_no{number()}, any_message()};
     case 1:
       return any_info();
+    case 2:
+      return device_added{device_id{number()}, "phone " + std::to_string(number()),
+                          unix_ms{static_cast<std::int64_t>(number())}};
     default:
       return any_watermark();
     }

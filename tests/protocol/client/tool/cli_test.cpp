@@ -144,6 +144,22 @@ TEST_CASE("two people register, write, read and see each tick") {
     CHECK(o.text.find("hello") != std::string::npos);
     CHECK(o.text.find("✓ ") != std::string::npos);
   }
+  SUBCASE("another device of the number is shown by those that were there before") {
+    o = n.parley("tablet", "register --phone +4911111111 --device-name 'a tablet' --code -", "echo 123456 |");
+    REQUIRE(o.status == 0);
+    o = n.parley("alice", "sync --json");
+    CAPTURE(o.text);
+    CHECK(o.text.find("\"event\":\"device-added\"") != std::string::npos);
+    CHECK(o.text.find("\"name\":\"a tablet\"") != std::string::npos);
+    o = n.parley("third", "register --phone +4911111111 --device-name watch --code -", "echo 123456 |");
+    REQUIRE(o.status == 0);
+    o = n.parley("alice", "sync");
+    CHECK(count(o.text, "a device was added to your number") == 1); // each once
+    CHECK(o.text.find("watch") != std::string::npos);
+    CHECK(o.text.find("Nothing new") == std::string::npos);
+    o = n.parley("tablet", "chat --with +4922222222", "</dev/null");
+    CHECK(o.text.find("watch") != std::string::npos);
+  }
   SUBCASE("a profile in use is not shared") {
     client::sqlite_store taken{n.dir + "/alice"};
     o = n.parley("alice", "sync");
