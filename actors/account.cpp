@@ -22,34 +22,39 @@ bool is_final(const core::found_device& found, const core::find_device& ask) {
 void handle(self_ptr self, routed_call c, answers& out) {
   auto& st = self->state;
   const auto put = [&](const core::command& command) { propose(self, st, std::move(c), command); };
-  std::visit(overloaded{
-                 [&](const core::request_code& x) {
-                   const auto at = trusted(st, x.at);
-                   const auto expires =
-                       unix_ms{static_cast<std::int64_t>(at) + st.at.config.code_valid.count()};
-                   put(core::issue_code{x.phone, x.code_hash, at, expires});
-                 },
-                 [&](const core::confirm_code& x) {
-                   put(core::redeem_code{x.phone, x.code_hash, x.candidate, trusted(st, x.at), x.key_hash});
-                 },
-                 [&](const core::add_device& x) {
-                   auto device = x.device;
-                   device.since = trusted(st, device.since);
-                   put(core::put_device{x.user, x.phone, std::move(device)});
-                 },
-                 [&](const core::find_device& x) {
-                   auto found = st.at.reader->device(st.at.shard, x.user, x.device);
-                   if (is_final(found, x))
-                     out.answer<core::find_device>(c, std::move(found));
-                   else
-                     read_fresh(self, st, std::move(c));
-                 },
-                 [&](const core::find_phone&) { read_fresh(self, st, std::move(c)); },
-                 [&](const core::served_elsewhere<resident_kind::account> auto&) {
-                   out.refuse(c, ec::internal); // resident_of names another resident for it
-                 },
-             },
-             c.what);
+  std::visit(
+      overloaded{
+          // Both times of a code, its begin and the one at which it is judged, are this leader's: gateways'
+          // clocks differ by more than the life of a code may be.
+          [&](const core::request_code& x) {
+            const auto at = now(st);
+            const auto expires = unix_ms{static_cast<std::int64_t>(at) + st.at.config.code_valid.count()};
+            put(core::issue_code{x.phone, x.code_hash, at, expires, x.ticket});
+          },
+          [&](const core::withdraw_code& x) {
+            put(core::refund_code{x.phone, x.ticket});
+          },
+          [&](const core::confirm_code& x) {
+            put(core::redeem_code{x.phone, x.code_hash, x.candidate, now(st), x.key_hash, x.ticket});
+          },
+          [&](const core::add_device& x) {
+            auto device = x.device;
+            device.since = trusted(st, device.since);
+            put(core::put_device{x.user, x.phone, std::move(device)});
+          },
+          [&](const core::find_device& x) {
+            auto found = st.at.reader->device(st.at.shard, x.user, x.device);
+            if (is_final(found, x))
+              out.answer<core::find_device>(c, std::move(found));
+            else
+              read_fresh(self, st, std::move(c));
+          },
+          [&](const core::find_phone&) { read_fresh(self, st, std::move(c)); },
+          [&](const core::served_elsewhere<resident_kind::account> auto&) {
+            out.refuse(c, ec::internal); // resident_of names another resident for it
+          },
+      },
+      c.what);
 }
 
 void finish(account_state& st, result& r, answers& out) {
@@ -60,6 +65,9 @@ void finish(account_state& st, result& r, answers& out) {
       overloaded{
           [&](const core::request_code&) {
             out.answer<core::request_code>(*c, std::get<core::done>(r.what));
+          },
+          [&](const core::withdraw_code&) {
+            out.answer<core::withdraw_code>(*c, std::get<core::done>(r.what));
           },
           [&](const core::confirm_code&) {
             out.answer<core::confirm_code>(*c, std::get<core::redeemed>(r.what));

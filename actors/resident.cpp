@@ -50,6 +50,7 @@ std::optional<resident_key> resident_of(const core::call& c) {
           [](const core::attach& x) { return at(x, x.user); },
           [](const core::detach& x) { return at(x, x.user); },
           [](const core::request_code& x) { return at_phone(x); },
+          [](const core::withdraw_code& x) { return at_phone(x); },
           [](const core::confirm_code& x) { return at_phone(x); },
           [](const core::find_phone& x) { return at_phone(x); },
           [](const core::add_device& x) { return at(x, x.user); },

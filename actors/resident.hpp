@@ -63,9 +63,13 @@ struct resident_state {
   bool told_idle = false;
 };
 
+/// The time of day, as this leader knows it.
+inline unix_ms now(const resident_state& st) {
+  return st.at.config.time_of_day->now();
+}
 /// What a gateway stamped with `said`, as the log takes it.
 inline unix_ms trusted(const resident_state& st, unix_ms said) {
-  return core::trusted(said, st.at.config.time_of_day->now());
+  return core::trusted(said, now(st));
 }
 
 /// Proposes for `self`; its answer comes back as a `result` with the call's ticket.

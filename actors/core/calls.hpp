@@ -246,10 +246,22 @@ struct request_code {
   static constexpr auto served_by = resident_kind::account;
   std::string phone;
   body_hash code_hash{};
-  unix_ms at{};
+  body_hash ticket{}; ///< SHA-256 of the ticket
   template <class F>
   auto fields(F&& f) {
-    return f(phone, code_hash, at);
+    return f(phone, code_hash, ticket);
+  }
+};
+
+/// The code of this ticket could not be sent.
+struct withdraw_code {
+  using answer = done;
+  static constexpr auto served_by = resident_kind::account;
+  std::string phone;
+  body_hash ticket{};
+  template <class F>
+  auto fields(F&& f) {
+    return f(phone, ticket);
   }
 };
 
@@ -260,11 +272,11 @@ struct confirm_code {
   std::string phone;
   body_hash code_hash{};
   user_id candidate{};
-  unix_ms at{};
   body_hash key_hash{}; ///< SHA-256 of the public key of the device that will be added
+  body_hash ticket{};   ///< SHA-256 of the ticket
   template <class F>
   auto fields(F&& f) {
-    return f(phone, code_hash, candidate, at, key_hash);
+    return f(phone, code_hash, candidate, key_hash, ticket);
   }
 };
 
@@ -381,7 +393,7 @@ struct list_nodes {
 
 using call = std::variant<submit, open_conversation, sync_conversation, mark_read, pull_inbox, acknowledge,
                           list_conversations, attach, detach, request_code, confirm_code, add_device,
-                          find_device, find_phone, propose, list_nodes>;
+                          find_device, find_phone, propose, list_nodes, withdraw_code>;
 
 /// Calls that `Kind` does not serve, for the last lambda of a visit in a resident: it decides about its own
 /// calls one by one, and a new one of them does not compile until it does.

@@ -95,15 +95,17 @@ struct advance_cursor {
 
 // --- accounts ----------------------------------------------------------------------------------------------
 
-/// A registration code is out for a phone number. Applied at the shard of the phone's hash.
+/// A registration code is out for a phone number. Applied at the shard of the phone's hash. All times of codes
+/// are those of that shard's leader.
 struct issue_code {
   static constexpr bool can_wait = false;
   std::string phone;
-  body_hash code_hash{}; ///< SHA-256 of phone and code
+  body_hash code_hash{}; ///< SHA-256 of ticket, phone and code
   unix_ms at{}, expires{};
+  body_hash ticket{}; ///< SHA-256 of the ticket that the asker gets
   template <class F>
   auto fields(F&& f) {
-    return f(phone, code_hash, at, expires);
+    return f(phone, code_hash, at, expires, ticket);
   }
 };
 
@@ -115,9 +117,10 @@ struct redeem_code {
   user_id candidate{}; ///< the user's id if the phone is new; random
   unix_ms at{};
   body_hash key_hash{}; ///< SHA-256 of the device's public key: a code serves one key
+  body_hash ticket{};   ///< SHA-256 of the ticket
   template <class F>
   auto fields(F&& f) {
-    return f(phone, code_hash, candidate, at, key_hash);
+    return f(phone, code_hash, candidate, at, key_hash, ticket);
   }
 };
 
@@ -134,6 +137,17 @@ struct put_device {
   }
 };
 
+/// The code of a ticket could not be sent. It is void, and hardly counts.
+struct refund_code {
+  static constexpr bool can_wait = false;
+  std::string phone;
+  body_hash ticket{};
+  template <class F>
+  auto fields(F&& f) {
+    return f(phone, ticket);
+  }
+};
+
 // --- the meta shard ----------------------------------------------------------------------------------------
 
 /// A node joined, has another address, or came back with another disk.
@@ -146,8 +160,9 @@ struct put_node {
   }
 };
 
-using command = std::variant<open_direct, append_message, raise_watermarks, confirm_debts, append_inbox,
-                             advance_cursor, issue_code, redeem_code, put_device, put_node, want_copies>;
+using command =
+    std::variant<open_direct, append_message, raise_watermarks, confirm_debts, append_inbox, advance_cursor,
+                 issue_code, redeem_code, put_device, put_node, want_copies, refund_code>;
 template <>
 inline constexpr bool follows_shard_format<command> = true;
 

@@ -23,12 +23,21 @@ struct limits {
   std::size_t device_name_bytes_max = parley::device_name_bytes_max;
   std::size_t phone_bytes_max = 32; ///< E.164 needs 16; it is part of a key
 
-  // codes. Asking again with the code that is still valid is a retry and costs nothing. The spacing stops a
-  // double click, the hourly bound stops somebody from making us ring a stranger's phone all day; neither
-  // gets in the way of a demo that registers each of its users once.
-  std::uint32_t codes_per_hour_max = 5;
+  // codes of one number. Asking again with the ticket that is still valid is a retry and costs nothing. The
+  // spacing stops a double click, the other bounds stop somebody from having us ring a stranger's phone all day;
+  // none gets in the way of a demo that registers each of its users once. `pace_after` (phone_claim.hpp) is
+  // stricter once codes were guessed.
   std::chrono::milliseconds code_spacing{1000};
-  std::uint32_t code_tries_max = 5; ///< wrong ones, before the code is void
+  std::uint32_t codes_per_hour_max = 5;
+  std::uint32_t codes_per_day_max = 10;
+  std::uint32_t codes_asked_per_day_max = 30; ///< with those that could not be sent, which count here only
+  std::uint32_t code_tries_max = 5;           ///< wrong ones, before the code is void
+  std::uint32_t code_wrong_max = 30;          ///< wrong tries that a number remembers
+  std::chrono::milliseconds code_wrong_forgotten_every = std::chrono::hours{12}; ///< one of them
+
+  // codes of all numbers of a shard
+  std::uint32_t shard_codes_burst_max = 2'000;
+  std::chrono::milliseconds shard_code_every{1000};
 
   // pages
   std::uint32_t page_rows_max = page_items_max;

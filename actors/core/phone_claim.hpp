@@ -1,34 +1,80 @@
 #pragma once
-// One phone number: which user has it, and the code that is out for it.
+// One phone number: which user has it, and the codes that are out for it.
+//
+// Whoever asks for a code gets a ticket, and the code is good for that ticket only. So a stranger who asks for a
+// code of somebody else's number can neither use up the owner's tries nor replace the owner's code, and learns
+// nothing about it: without the ticket every code counts as expired.
+//
+// A number's codes and wrong tries are also counted together, because a stranger may ask for many tickets. The
+// counts bound how often a phone rings, and how often a code is guessed, over days (`code_pace`, and
+// actors/core/README.md, which states the figure for a year).
 #include "actors/core/commands.hpp"
 #include "actors/core/limits.hpp"
 
 namespace parley::core {
 
+/// A code that is out, and who may use it.
+struct code_ticket {
+  static constexpr auto inside = nested::grows;
+  body_hash ticket{};    ///< SHA-256 of the ticket, which only the asker has
+  body_hash code_hash{}; ///< SHA-256 of ticket, phone and code
+  unix_ms issued{};
+  unix_ms expires{};
+  std::uint32_t tries_left = 0;
+  std::uint8_t redeemed = 0; ///< 1: the code was used
+  std::uint8_t was_new = 0;  ///< that answer's `is_new`
+  body_hash redeemed_by{};   ///< hash of the key that used it; that key gets the same answer again
+  template <class F>
+  auto fields(F&& f) {
+    return f(ticket, code_hash, issued, expires, tries_left, redeemed, was_new, redeemed_by);
+  }
+  bool operator==(const code_ticket&) const = default;
+};
+
+/// When a code was asked for.
+struct code_issue {
+  unix_ms at{};
+  std::uint8_t refunded = 0; ///< 1: it could not be sent, so it counts for little
+  template <class F>
+  auto fields(F&& f) {
+    return f(at, refunded);
+  }
+  bool operator==(const code_issue&) const = default;
+};
+
 /// Owns: everything the phone's shard knows about it. Deterministic; its time is the commands'.
-/// Holds: a code is good for `code_tries_max` wrong guesses and until it expires, whichever is first; and for
-/// one key. Somebody who saw it, or reads it later, cannot register another device with it.
+/// Holds: a code is good for its ticket, for a few wrong tries and until it expires, whichever is first; and for
+/// one key. Somebody who saw it, or reads it later, cannot register another device with it. `tickets` and
+/// `issued` hold no more than limits::codes_asked_per_day_max.
 struct phone_claim {
   std::uint8_t has_user = 0;
   user_id user{};
-  body_hash code_hash{};
-  unix_ms expires{}; ///< none: no code is out
-  std::uint32_t tries_left = 0;
-  std::uint8_t redeemed = 0;   ///< 1: the code out was used
-  std::uint8_t was_new = 0;    ///< that answer's `is_new`
-  std::vector<unix_ms> issued; ///< within the last hour, oldest first
-  body_hash redeemed_by{};     ///< hash of the key that used the code; that key gets the same answer again
+  std::vector<code_ticket> tickets; ///< not expired, oldest first
+  std::vector<code_issue> issued;   ///< within the last day, oldest first
+  std::uint32_t wrong = 0;          ///< wrong tries of all tickets, less those forgotten until `wrong_since`
+  unix_ms wrong_since{};
   template <class F>
   auto fields(F&& f) {
-    return f(has_user, user, code_hash, expires, tries_left, redeemed, was_new, issued, redeemed_by);
+    return f(has_user, user, tickets, issued, wrong, wrong_since);
   }
   bool operator==(const phone_claim&) const = default;
 };
 
-/// Puts a new code in place of the old one, or says when to try again.
+/// What the wrong tries of a number cost those who ask for the next code.
+struct code_pace {
+  std::chrono::milliseconds wait; ///< between two codes
+  std::uint32_t tries;            ///< of the next code
+};
+code_pace pace_after(std::uint32_t wrong, const limits& l);
+
+/// Puts a new code beside those that are out, or says when to try again. The same ticket and code again are the
+/// retry of a request whose answer was lost.
 done issue(phone_claim& claim, const issue_code& c, const limits& l);
 
 /// A wrong guess costs a try even when the answer is `code_wrong`: store `claim` in every case.
-redeemed redeem(phone_claim& claim, const redeem_code& c);
+redeemed redeem(phone_claim& claim, const redeem_code& c, const limits& l);
+
+/// The code could not be sent: it is void, and does not count as one of the hour or the day.
+void refund(phone_claim& claim, const refund_code& c);
 
 } // namespace parley::core

@@ -131,6 +131,7 @@ private:
   // shard_machine_account.cpp
   core::outcome on(step&, core::issue_code& c);
   core::outcome on(step&, core::redeem_code& c);
+  core::outcome on(step&, core::refund_code& c);
   core::outcome on(step&, core::put_device& c);
   core::outcome on(step&, core::put_node& c);
 

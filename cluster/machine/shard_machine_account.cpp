@@ -20,10 +20,30 @@ core::outcome shard_machine::on(step& s, core::issue_code& c) {
   if (c.phone.empty() || c.phone.size() > limits_.phone_bytes_max)
     return core::done{ec::bad_phone};
   auto claim = load_claim(s.rows, c.phone);
+  auto meter = load<core::code_meter>(s.rows, rows::code_meter_key(), "the shard's count of codes")
+                   .value_or(core::code_meter{});
+  const auto before = claim.tickets;
   const auto answer = core::issue(claim, c, limits_);
-  if (answer.error == ec::none)
-    s.rows.put(rows::phone_key(c.phone), claim);
+  if (answer.error != ec::none)
+    return answer;
+  if (claim.tickets != before) { // a retry issues nothing
+    if (const auto wait = core::take_code(meter, c.at, limits_); wait > 0)
+      return core::done{ec::rate_limited, wait};
+    s.rows.put(rows::code_meter_key(), meter);
+  }
+  s.rows.put(rows::phone_key(c.phone), claim);
   return answer;
+}
+
+core::outcome shard_machine::on(step& s, core::refund_code& c) {
+  if (c.phone.empty() || c.phone.size() > limits_.phone_bytes_max)
+    return core::done{ec::bad_phone};
+  auto claim = load_claim(s.rows, c.phone);
+  const auto before = claim;
+  core::refund(claim, c);
+  if (claim != before)
+    s.rows.put(rows::phone_key(c.phone), claim);
+  return core::done{};
 }
 
 core::outcome shard_machine::on(step& s, core::redeem_code& c) {
@@ -31,7 +51,7 @@ core::outcome shard_machine::on(step& s, core::redeem_code& c) {
     return core::redeemed{ec::bad_phone};
   auto claim = load_claim(s.rows, c.phone);
   const auto before = claim;
-  const auto answer = core::redeem(claim, c);
+  const auto answer = core::redeem(claim, c, limits_);
   if (claim != before)
     s.rows.put(rows::phone_key(c.phone), claim);
   return answer;

@@ -9,6 +9,7 @@
 //   c <conversation> 1 <device>    core::sender_head    that device's dedup window: size, highest, evicted
 //   c <conversation> 2 <user>      core::progress       that member's delivered/read watermark
 //   c <conversation> 3 <dev><row>  core::remembered_ids accepted ids; their counters name the row
+//   K                              core::code_meter     how many codes it has issued lately
 //   m <conversation> <seq>         core::message        the log. Apart from `c`, which stays small and warm
 //   n <node>                       core::node_record    meta shard only
 //   O                              debt_end             debts: the next number, if no row is left to tell
@@ -23,6 +24,7 @@
 //
 // An appended message writes five rows: head, sender head, remembered ids, log row and debt row. The first
 // two share a page, and the debt rows of a batch share another.
+#include "actors/core/code_meter.hpp"
 #include "actors/core/commands.hpp"
 #include "actors/core/dedup_window.hpp"
 #include "actors/core/inbox_cover.hpp"
@@ -108,6 +110,9 @@ inline row_key node_key(node_id n) {
 }
 inline row_key format_key() {
   return row_key{'V'};
+}
+inline row_key code_meter_key() {
+  return row_key{'K'};
 }
 inline row_key debt_end_key() {
   return row_key{'O'};
@@ -283,9 +288,9 @@ struct debt_end {
 
 /// All rows that are one struct: what is not listed here can be neither written nor read, and each has its
 /// golden bytes.
-using values =
-    std::tuple<conversation_head, core::sender_head, core::progress, core::remembered_ids, core::node_record,
-               debt_end, shard_format, core::phone_claim, inbox_head, account, inbox_stream, inbox_mark>;
+using values = std::tuple<conversation_head, core::sender_head, core::progress, core::remembered_ids,
+                          core::node_record, debt_end, shard_format, core::phone_claim, inbox_head, account,
+                          inbox_stream, inbox_mark, core::code_meter>;
 
 template <class T, class Values = values>
 inline constexpr bool is_row = false;

@@ -71,6 +71,7 @@ struct node_config {
   std::uint32_t conversation_sends_per_second = settings::conversation_sends_per_second.standard;
   std::uint32_t conversation_sends_burst = settings::conversation_sends_burst.standard;
   std::uint32_t codes_per_address = settings::codes_per_address.standard;
+  std::uint32_t codes_per_hour = settings::codes_per_hour.standard;
   std::uint64_t disk_reserve = settings::disk_reserve.standard;
   std::uint64_t map_bytes_max = settings::map_bytes_max.standard;
 

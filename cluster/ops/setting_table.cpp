@@ -226,6 +226,7 @@ std::vector<setting_entry> make_table() {
       bind(conversation_sends_per_second, &c::conversation_sends_per_second),
       bind(conversation_sends_burst, &c::conversation_sends_burst),
       bind(codes_per_address, &c::codes_per_address),
+      bind(codes_per_hour, &c::codes_per_hour),
       bind(disk_reserve, &c::disk_reserve),
       bind(map_bytes_max, &c::map_bytes_max),
       bind(code_sender, &c::code_sender),

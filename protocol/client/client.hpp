@@ -5,6 +5,7 @@
 //   client::tls_dialer dial{io.unixEventPort, *client::trust("ca.pem")};
 //   client::memory_store store;                      // or sqlite_store{"~/.parley/alice"}
 //   client::device alice{io.provider->getTimer(), dial, settings, store, observer};
+//   alice.request_code("+491700000001").wait(io.waitScope); // the store keeps the ticket that belongs to the code
 //   alice.register_device("+491700000001", code, "laptop").wait(io.waitScope);
 //   alice.start();
 //   auto direct = alice.open_direct("+491700000002").wait(io.waitScope);

@@ -61,6 +61,15 @@ struct key_pair {
   bool operator==(const key_pair&) const = default;
 };
 
+/// What the cluster gave for a request for a code: the code is good with this ticket only.
+struct code_ticket {
+  std::string phone;
+  std::string ticket;
+  bool operator==(const code_ticket&) const = default;
+};
+/// That a device keeps: of somebody who asked again because the first code took its time, and then got both.
+inline constexpr std::size_t code_tickets_max = 3;
+
 /// Who this device is. `user` is 0 until the registration is complete. The key is created before that, so
 /// that a registration that was interrupted can be repeated with the same key.
 struct identity {
@@ -68,6 +77,7 @@ struct identity {
   device_id device{};
   key_pair key;
   std::string phone;
+  std::vector<code_ticket> tickets; ///< oldest first, `code_tickets_max` at most; none once registered
   bool registered() const { return number(user) != 0; }
 };
 

@@ -51,7 +51,7 @@ struct login_result {
 class backend {
 public:
   virtual ~backend() noexcept(false) = default;
-  /// Asks what needs no session: request_code, confirm_code, add_device, find_device.
+  /// Asks what needs no session: request_code, withdraw_code, confirm_code, add_device, find_device.
   virtual kj::Promise<core::answer> ask(core::call what) = 0;
   /// Call it once the device's signature, which covers `session`, has been verified. `sink` outlives the
   /// session.

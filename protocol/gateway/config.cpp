@@ -53,6 +53,8 @@ config_check validate(const gateway_config& c) {
     return config_fault{"lookup_every"};
   if (c.lookup_miss_costs < 1)
     return config_fault{"lookup_miss_costs"};
+  if (c.codes_per_hour < 1)
+    return config_fault{"codes_per_hour"};
   if (c.addresses_max < 2)
     return config_fault{"addresses_max"};
   if (c.code_valid_for.count() < 1)

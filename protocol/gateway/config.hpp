@@ -53,11 +53,13 @@ struct gateway_config {
   std::chrono::microseconds address_handshake_every{4'000};
   int backlog = 4'096;
 
-  // Codes and registrations from one address. The account bounds them for one phone.
+  // Codes and registrations from one address, and codes of all servers of the process. The account bounds them for
+  // one phone; code_limits.hpp says what the networks around an address have.
   std::int64_t codes_burst = settings::codes_per_address.standard;
   std::chrono::milliseconds code_every{10'000};
   std::int64_t registrations_burst = settings::codes_per_address.standard;
   std::chrono::milliseconds registration_every{2'000};
+  std::int64_t codes_per_hour = settings::codes_per_hour.standard; ///< this many at once, too
   /// `openDirect` of one user at this process. A question that finds nobody costs five: 144 numbers an hour
   /// can be tried out, while a person with a full address book is not held up.
   std::int64_t lookups_burst = 200;

@@ -6,6 +6,8 @@
 #include "protocol/gateway/rpc_objects.hpp"
 #include "protocol/gateway/tokens.hpp"
 
+#include <sys/socket.h>
+
 namespace parley::gateway {
 namespace {
 
@@ -220,6 +222,14 @@ void connection::taskFailed(kj::Exception&&) {
 }
 
 // --- before login ------------------------------------------------------------------------------------------
+
+network_keys connection::networks() const {
+  sockaddr_storage peer{};
+  socklen_t size = sizeof peer;
+  if (::getpeername(stream_->fd(), reinterpret_cast<sockaddr*>(&peer), &size) != 0)
+    return {from_}; // it has gone, so nobody will hear the answer
+  return networks_of(peer);
+}
 
 ec connection::refusal() const {
   if (closing_for_ != ec::none)

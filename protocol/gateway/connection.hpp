@@ -4,6 +4,7 @@
 #include "protocol/gateway/address_limits.hpp"
 #include "protocol/gateway/backend.hpp"
 #include "protocol/gateway/closed_sessions.hpp"
+#include "protocol/gateway/code_limits.hpp"
 #include "protocol/gateway/codes/code_sender.hpp"
 #include "protocol/gateway/config.hpp"
 #include "protocol/gateway/lookup_limits.hpp"
@@ -38,11 +39,10 @@ public:
 /// it alive.
 struct server_parts final : public kj::Refcounted {
   server_parts(const gateway_config& settings, kj::UnixEventPort& event_port, backend& b, code_sender& s,
-               const wall_clock& w, gateway_metrics& m, closed_sessions& c, lookup_limits& l, chance& d)
+               const wall_clock& w, gateway_metrics& m, closed_sessions& c, lookup_limits& l, chance& d,
+               code_limits& codes_limits, code_limits& registration_limits)
       : config{settings}, port{event_port}, cluster{b}, codes{s}, clock{w}, metrics{m}, closed{c}, lookups{l},
-        dice{d}, code_limits{settings.codes_burst, settings.code_every, settings.addresses_max},
-        registration_limits{settings.registrations_burst, settings.registration_every,
-                            settings.addresses_max} {}
+        dice{d}, code_asks{codes_limits}, registrations{registration_limits} {}
 
   const gateway_config config;
   kj::UnixEventPort& port;
@@ -53,8 +53,8 @@ struct server_parts final : public kj::Refcounted {
   closed_sessions& closed;
   lookup_limits& lookups;
   chance& dice; ///< challenges, codes, new users' ids
-  address_limits code_limits;
-  address_limits registration_limits;
+  code_limits& code_asks;
+  code_limits& registrations;
   server_hooks* server = nullptr; ///< null once the server is destroyed
   bool draining = false;
 };
@@ -88,6 +88,7 @@ public:
   server_parts& parts() { return *parts_; }
   const server_parts& parts() const { return *parts_; }
   address_key from() const { return from_; }
+  network_keys networks() const; ///< asked of the kernel, because hardly any connection needs them
   bool logged_in() const { return logged_in_; }
   /// `none` while calls are answered, else why they are not.
   ec refusal() const;

@@ -31,8 +31,18 @@ std::string random_code(chance& dice) {
   return code;
 }
 
-body_hash hash_of_code(std::string_view phone, std::string_view code) {
-  return sha256({phone, std::string_view{"\0", 1}, code});
+std::string random_ticket(chance& dice) {
+  std::string ticket(code_ticket_bytes, '\0');
+  dice.fill({reinterpret_cast<std::uint8_t*>(ticket.data()), ticket.size()});
+  return ticket;
+}
+
+body_hash hash_of_ticket(std::string_view ticket) {
+  return sha256(ticket);
+}
+
+body_hash hash_of_code(std::string_view ticket, std::string_view phone, std::string_view code) {
+  return sha256({ticket, phone, std::string_view{"\0", 1}, code});
 }
 
 body_hash hash_of_key(std::span<const std::uint8_t, 32> key) {

@@ -13,8 +13,13 @@ namespace parley::gateway {
 
 /// `code_digits` digits; all codes are equally likely.
 std::string random_code(chance& dice);
-/// SHA-256 of phone ‖ 0 ‖ code: what the phone's shard keeps of a code.
-body_hash hash_of_code(std::string_view phone, std::string_view code);
+/// Of the request for a code: `code_ticket_bytes`, not to be guessed.
+std::string random_ticket(chance& dice);
+/// What the phone's shard keeps of a ticket.
+body_hash hash_of_ticket(std::string_view ticket);
+/// SHA-256 of ticket ‖ phone ‖ 0 ‖ code: what the phone's shard keeps of a code. The ticket is a salt that is not
+/// stored, so who reads a node's disk cannot try all codes.
+body_hash hash_of_code(std::string_view ticket, std::string_view phone, std::string_view code);
 /// SHA-256 of a device's public key: what the phone's shard keeps of the key that used a code.
 body_hash hash_of_key(std::span<const std::uint8_t, 32> key);
 /// Derived from the key: to register the same key again is to register the same device.

@@ -58,28 +58,29 @@ public:
         return refuse(context, phone.error());
       if (const auto objection = check_phone(*phone); objection != ec::none)
         return refuse(context, objection);
-      if (const auto wait = parts.code_limits.admit(c_->from(), std::chrono::steady_clock::now());
+      if (const auto wait = parts.code_asks.admit(c_->networks(), std::chrono::steady_clock::now());
           wait.count() > 0)
         return limited(context, wait);
       auto code = random_code(parts.dice);
-      core::request_code call{*phone, hash_of_code(*phone, code), parts.clock.now()};
+      auto ticket = random_ticket(parts.dice);
+      core::request_code call{*phone, hash_of_code(ticket, *phone, code), hash_of_ticket(ticket)};
       return parts.cluster.ask(std::move(call))
-          .then([this, context, phone = std::move(*phone),
-                 code = std::move(code)](core::answer answer) mutable -> kj::Promise<void> {
+          .then([this, context, phone = std::move(*phone), code = std::move(code),
+                 ticket = std::move(ticket)](core::answer answer) mutable -> kj::Promise<void> {
             const auto& issued = answer_to<core::request_code>(answer);
             if (issued.error != ec::none)
               return refuse(context, issued.error, issued.retry_after_ms);
-            return c_->parts()
-                .codes.send(std::move(phone), std::move(code))
-                .then([this, context](ec sent) mutable -> kj::Promise<void> {
-                  if (sent != ec::none)
-                    return refuse(context, sent);
-                  add(c_->parts().metrics.codes_sent);
-                  auto results = context.getResults(capnp::MessageSize{4, 0});
-                  results.setExpiresInS(
-                      static_cast<std::uint32_t>(c_->parts().config.code_valid_for.count()));
-                  return kj::READY_NOW;
-                });
+            auto sent = c_->parts().codes.send(phone, std::move(code));
+            return sent.then([this, context, phone = std::move(phone),
+                              ticket = std::move(ticket)](ec sent) mutable -> kj::Promise<void> {
+              if (sent != ec::none)
+                return unsent(context, sent, {std::move(phone), hash_of_ticket(ticket)});
+              add(c_->parts().metrics.codes_sent);
+              auto results = context.getResults(capnp::MessageSize{8, 0});
+              results.setExpiresInS(static_cast<std::uint32_t>(c_->parts().config.code_valid_for.count()));
+              results.setTicket(as_data(ticket));
+              return kj::READY_NOW;
+            });
           });
     });
   }
@@ -89,12 +90,13 @@ public:
     return at_edge(*c_, context, [this, context]() mutable -> kj::Promise<void> {
       auto& parts = c_->parts();
       struct request {
-        std::string phone, code, key, name;
+        std::string phone, code, key, name, ticket;
       };
       auto r = read_params([&] {
         const auto params = context.getParams();
         return request{std::string{view(params.getPhone())}, std::string{view(params.getCode())},
-                       std::string{view(params.getDeviceKey())}, std::string{view(params.getDeviceName())}};
+                       std::string{view(params.getDeviceKey())}, std::string{view(params.getDeviceName())},
+                       std::string{view(params.getTicket())}};
       });
       context.releaseParams();
       if (!r)
@@ -106,21 +108,22 @@ public:
       if (r->name.size() > device_name_bytes_max)
         return refuse(context, ec::too_large);
       core::device_record device;
-      if (r->key.size() != device.key.size())
+      if (r->key.size() != device.key.size() || r->ticket.size() != code_ticket_bytes)
         return refuse(context, ec::bad_request);
       std::memcpy(device.key.data(), r->key.data(), device.key.size());
       if (is_weak_ed25519(device.key))
         return refuse(context, ec::bad_request);
       if (!is_code(r->code))
         return refuse(context, ec::code_wrong);
-      if (const auto wait = parts.registration_limits.admit(c_->from(), std::chrono::steady_clock::now());
+      if (const auto wait = parts.registrations.admit(c_->networks(), std::chrono::steady_clock::now());
           wait.count() > 0)
         return limited(context, wait);
       device.id = device_of_key(device.key);
       device.name = std::move(r->name);
       device.since = parts.clock.now();
-      core::confirm_code call{r->phone, hash_of_code(r->phone, r->code), user_id{parts.dice.nonzero()},
-                              device.since, hash_of_key(device.key)};
+      core::confirm_code call{r->phone, hash_of_code(r->ticket, r->phone, r->code),
+                              user_id{parts.dice.nonzero()}, hash_of_key(device.key),
+                              hash_of_ticket(r->ticket)};
       return parts.cluster.ask(std::move(call))
           .then([this, context, phone = std::move(r->phone),
                  device = std::move(device)](core::answer answer) mutable -> kj::Promise<void> {
@@ -194,6 +197,17 @@ private:
     if (!is_utf8(phone))
       return ec::bad_text;
     return is_phone(phone) ? ec::none : ec::bad_phone;
+  }
+
+  /// The code was not sent: the number gets its turn back, then the asker is told. If the shard does not answer
+  /// soon, the asker is not kept waiting, because the login deadline would close the connection without a word.
+  template <class Context>
+  kj::Promise<void> unsent(Context& context, ec why, core::withdraw_code refund) {
+    auto& parts = c_->parts();
+    return parts.cluster.ask(std::move(refund))
+        .ignoreResult()
+        .exclusiveJoin(parts.port.getTimer().afterDelay(500 * kj::MILLISECONDS))
+        .then([context, why]() mutable { return refuse(context, why); });
   }
 
   template <class Context>

@@ -1,5 +1,6 @@
 #include "protocol/gateway/server.hpp"
 
+#include "actors/core/limits.hpp"
 #include "protocol/gateway/connection.hpp"
 #include "protocol/gateway/waiting_room.hpp"
 
@@ -232,8 +233,16 @@ make_gateway_server(kj::UnixEventPort& port, const gateway_config& config, trans
   auto listener = transport::listen_on(*address, config.backlog);
   if (!listener)
     return tl::unexpected(server_fault{ec::bad_config, "cannot listen on " + to_string(config.listen)});
-  auto parts = kj::refcounted<server_parts>(config, port, cluster, codes, clock, shared.metrics,
-                                            shared.closed, shared.lookups, dice);
+  constexpr std::chrono::nanoseconds hour = std::chrono::hours{1};
+  shared.code_asks.begin({config.codes_burst, config.code_every, config.addresses_max, config.codes_per_hour,
+                          hour / config.codes_per_hour});
+  // As many as a node can have asked for, and the wrong ones that their limits allow.
+  const auto tries = config.codes_per_hour * std::int64_t{core::limits{}.code_tries_max};
+  shared.registrations.begin(
+      {config.registrations_burst, config.registration_every, config.addresses_max, tries, hour / tries});
+  auto parts = kj::refcounted<server_parts>(config, port, cluster, codes, clock, shared.metrics, shared.closed,
+                                            shared.lookups, dice, shared.code_asks.get(),
+                                            shared.registrations.get());
   return kj::Own<gateway_server>{kj::heap<server>(kj::mv(parts), std::move(tls), kj::mv(*listener))};
 }
 

@@ -3,6 +3,7 @@
 // on the same address; the kernel spreads connections over them.
 #include "protocol/gateway/backend.hpp"
 #include "protocol/gateway/closed_sessions.hpp"
+#include "protocol/gateway/code_limits.hpp"
 #include "protocol/gateway/codes/code_sender.hpp"
 #include "protocol/gateway/config.hpp"
 #include "protocol/gateway/lookup_limits.hpp"
@@ -23,6 +24,8 @@ struct gateway_shared {
   gateway_metrics metrics;
   closed_sessions closed{100'000};
   lookup_limits lookups;
+  shared_code_limits code_asks;
+  shared_code_limits registrations;
 };
 
 struct server_fault {

@@ -87,16 +87,21 @@ interface Gateway {
   # `challenge`: 32 fresh bytes, to be signed by `login` or `resume` on this connection; repeating the call repeats
   # them.
 
-  requestCode @1 (phone :Text) -> (error :Error, expiresInS :UInt32);
-  # Sends a 6-digit code to `phone` (+ and 7 to 15 digits). Limited per phone (5 in an hour, 1 s apart) and, at each
-  # node, per address. A new code replaces the one before; five wrong attempts end it (`code-expired`).
+  requestCode @1 (phone :Text) -> (error :Error, expiresInS :UInt32, ticket :Data);
+  # Sends a 6-digit code to `phone` (+ and 7 to 15 digits). The code is good for `ticket` only (16 bytes), which
+  # `register` has to present: keep it on disk until then. A second request gives a second ticket with a code of its
+  # own, and both are good. Limited per phone (5 an hour, 10 a day, fewer once its codes were guessed), per address and
+  # the networks around it, and per node: `rate-limited` says when to try again. After `code-send-failed` the request
+  # does not count.
 
-  register @2 (phone :Text, code :Text, deviceKey :Data, deviceName :Text)
+  register @2 (phone :Text, code :Text, deviceKey :Data, deviceName :Text, ticket :Data)
       -> (error :Error, user :UInt64, device :UInt64);
   # Registers `deviceKey` (Ed25519, 32 bytes, not of small order) as a device of the number's user; a new number gets a
   # new user. A user has at most 8 devices. `deviceName` has at most `deviceNameBytesMax` bytes. Who repeats the call with
   # the same code and key before the code expires gets the same answer. A code serves one key: with another one it is
   # refused as `code-expired`.
+  # A ticket is good for five wrong codes (`code-wrong`), or for fewer once codes of the number were guessed. After that,
+  # or if it is not a ticket of this phone, every code is `code-expired`.
 
   login @3 (user :UInt64, device :UInt64, signature :Data, sessionNumber :UInt64)
       -> (error :Error, session :Session, resumeToken :Data);

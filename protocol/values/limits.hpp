@@ -24,8 +24,9 @@ inline constexpr std::size_t page_bytes_max = 1024 * 1024;
 inline constexpr std::size_t phone_digits_min = 7;
 inline constexpr std::size_t phone_digits_max = 15;
 
-/// Of a code that confirms a phone number.
+/// Of a code that confirms a phone number, and of the ticket that belongs to it.
 inline constexpr std::size_t code_digits = 6;
+inline constexpr std::size_t code_ticket_bytes = 16;
 
 /// A string literal as an argument of a template.
 template <std::size_t N>

@@ -410,6 +410,15 @@ inline constexpr count<std::uint32_t> codes_per_address{
     .standard = 30,
     .within = {1, std::numeric_limits<std::uint32_t>::max()},
 };
+inline constexpr count<std::uint32_t> codes_per_hour{
+    .key = "limits.codes_per_hour",
+    .about = topic::limits,
+    .help = "The number of confirmation codes that all clients of this node together may ask for in an hour. "
+            "It bounds what somebody with many addresses can make an SMS provider charge.",
+    .unit = "codes",
+    .standard = 5'000,
+    .within = {1, 3'600'000},
+};
 inline constexpr size disk_reserve{
     .key = "limits.disk_reserve",
     .about = topic::limits,

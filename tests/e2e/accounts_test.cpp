@@ -9,7 +9,11 @@ using namespace parley::test;
 
 namespace {
 
-std::string ask_for_code(neighbourhood& t, std::size_t node, const std::string& phone) {
+/// What the owner of the phone reads, and what the asker gets.
+struct sent_code {
+  std::string code, ticket;
+};
+sent_code ask_for_code(neighbourhood& t, std::size_t node, const std::string& phone) {
   for (int tries = 0; tries < 5; ++tries) {
     auto c = t.connect(node);
     auto request = c->gateway().requestCodeRequest();
@@ -23,12 +27,12 @@ std::string ask_for_code(neighbourhood& t, std::size_t node, const std::string& 
       continue;
     }
     REQUIRE(error == ec::none);
-    std::string code;
+    sent_code out{{}, wire::bytes(answer.getTicket())};
     REQUIRE(t.until(5s, [&] {
-      code = t.cluster.code_for(phone).value_or("");
-      return !code.empty();
+      out.code = t.cluster.code_for(phone).value_or("");
+      return !out.code.empty();
     }));
-    return code;
+    return out;
   }
   FAIL("no code was sent");
   return {};
@@ -39,12 +43,13 @@ struct registered {
   user_id user{};
   device_id device{};
 };
-registered enter(neighbourhood& t, std::size_t node, const std::string& phone, const std::string& with,
+registered enter(neighbourhood& t, std::size_t node, const std::string& phone, const sent_code& with,
                  const client::key_pair& key) {
   auto c = t.connect(node);
   auto request = c->gateway().registerRequest();
   request.setPhone(phone);
-  request.setCode(with);
+  request.setCode(with.code);
+  request.setTicket(wire::as_data(with.ticket));
   request.setDeviceKey({key.open.data(), key.open.size()});
   request.setDeviceName("one more");
   const auto answer = t.get(request.send());
@@ -91,4 +96,22 @@ TEST_CASE("the owner's other devices hear of a new one") {
   CHECK(added.error == ec::none);
   CHECK(added.user == first_device.user);
   CHECK(t.until(10s, [&] { return heard == std::vector<std::string>{"one more"}; }));
+}
+
+TEST_CASE("a stranger who asks for codes of a number neither learns of the owner's code nor spoils it") {
+  neighbourhood t;
+  const auto phone = test_phone(1);
+  const auto strangers_key = client::make_key();
+  const sent_code made_up{"000000", std::string(16, 't')};
+  // Before any code is out, while one is out, and with a ticket of his own, a stranger hears the same.
+  CHECK(enter(t, 2, phone, made_up, strangers_key).error == ec::code_expired);
+  const auto owners = ask_for_code(t, 1, phone);
+  for (int i = 0; i < 6; ++i)
+    CHECK(enter(t, 2, phone, {owners.code, made_up.ticket}, strangers_key).error == ec::code_expired);
+  const auto strangers = ask_for_code(t, 2, phone); // of which he sees the ticket only
+  const auto wrong = strangers.code == "000000" ? "000001" : "000000";
+  for (int i = 0; i < 5; ++i)
+    CHECK(enter(t, 2, phone, {wrong, strangers.ticket}, strangers_key).error ==
+          (i < 4 ? ec::code_wrong : ec::code_expired));
+  CHECK(enter(t, 1, phone, owners, client::make_key()).error == ec::none);
 }

@@ -137,6 +137,7 @@ TEST_CASE("no body, number, code, token or key is in what nodes log or measure, 
     add(secrets, "a private key",
         {reinterpret_cast<const char*>(who.key.secret.data()), who.key.secret.size()});
     secrets.push_back({"a phone number", who.phone.substr(1)});
+    add(secrets, "a ticket", who.ticket);
   }
   {
     auto c = t.connect(2);
@@ -150,6 +151,7 @@ TEST_CASE("no body, number, code, token or key is in what nodes log or measure, 
     wrong.setCode("918273");
     wrong.setDeviceKey(wire::as_data(std::string(32, 'k')));
     wrong.setDeviceName(canary);
+    wrong.setTicket(wire::as_data(people[0].ticket));
     CHECK(wire::to_code(t.get(wrong.send()).getError()) != ec::none);
     codes.emplace_back("918273");
   }

@@ -71,17 +71,44 @@ kj::Promise<result<T>> enrolment::ask_node(std::shared_ptr<call_on<T>> make, con
       });
 }
 
+namespace {
+
+failure registered_already() {
+  return {
+      ec::bad_request, "This profile is registered already: give another --profile for another device.", {}};
+}
+
+struct issued {
+  std::chrono::seconds good_for;
+  std::string ticket;
+};
+
+} // namespace
+
 kj::Promise<result<std::chrono::seconds>> enrolment::request_code(std::string phone) {
-  using answer = result<std::chrono::seconds>;
-  return ask<std::chrono::seconds>(
-      [phone = std::move(phone)](rpc::Gateway::Client& gateway) -> kj::Promise<answer> {
-        auto call = gateway.requestCodeRequest(request_size(phone.size()));
-        call.setPhone(phone.c_str());
-        return call.send().then([](auto&& a) -> answer {
-          if (auto f = wire::to_failure(a.getError()); f.code != ec::none)
-            return tl::unexpected{std::move(f)};
-          return std::chrono::seconds{a.getExpiresInS()};
-        });
+  using answer = result<issued>;
+  // Refused here: a code on its way to a phone would be of no use, and is one less that the number may have.
+  if (const auto mine = store_.who(); mine && mine->registered())
+    return result<std::chrono::seconds>{tl::unexpected{registered_already()}};
+  return ask<issued>([phone](rpc::Gateway::Client& gateway) -> kj::Promise<answer> {
+           auto call = gateway.requestCodeRequest(request_size(phone.size()));
+           call.setPhone(phone.c_str());
+           return call.send().then([](auto&& a) -> answer {
+             if (auto f = wire::to_failure(a.getError()); f.code != ec::none)
+               return tl::unexpected{std::move(f)};
+             return issued{std::chrono::seconds{a.getExpiresInS()}, wire::bytes(a.getTicket())};
+           });
+         })
+      .then([this, phone](answer&& a) -> result<std::chrono::seconds> {
+        if (!a)
+          return tl::unexpected{std::move(a.error())};
+        auto mine = store_.who().value_or(identity{});
+        mine.tickets.push_back({phone, std::move(a->ticket)});
+        if (mine.tickets.size() > code_tickets_max)
+          mine.tickets.erase(mine.tickets.begin());
+        if (auto now = keep(store_, mine); !now)
+          return tl::unexpected{std::move(now.error())};
+        return a->good_for;
       });
 }
 
@@ -90,33 +117,71 @@ kj::Promise<result<identity>> enrolment::register_device(std::string phone, std:
   using answer = result<identity>;
   auto mine = store_.who().value_or(identity{});
   if (mine.registered())
-    return answer{tl::unexpected{
-        failure{ec::bad_request,
-                "This profile is registered already: give another --profile for another device.",
-                {}}}};
+    return answer{tl::unexpected{registered_already()}};
+  auto a = kj::heap<attempted>();
+  for (const auto& t : mine.tickets)
+    if (t.phone == phone)
+      a->tickets.push_back(t.ticket);
+  if (a->tickets.empty())
+    return answer{
+        tl::unexpected{failure{ec::code_expired,
+                               "This profile has not asked for a code for " + phone +
+                                   ", and a code is good for the device that asked for it. Ask for one.",
+                               {},
+                               false,
+                               was_stored::no}}};
   if (mine.key == key_pair{})
     mine.key = make_key();
   mine.phone = phone;
   if (auto now = keep(store_, mine); !now)
     return answer{tl::unexpected{std::move(now.error())}};
-  return ask<identity>([this, mine, phone = std::move(phone), code = std::move(code),
-                        name = std::move(name)](rpc::Gateway::Client& gateway) -> kj::Promise<answer> {
-    auto call = gateway.registerRequest(request_size(phone.size() + code.size() + name.size() + 32));
-    call.setPhone(phone.c_str());
-    call.setCode(code.c_str());
-    call.setDeviceKey(kj::arrayPtr(mine.key.open.data(), mine.key.open.size()));
-    call.setDeviceName(name.c_str());
-    return call.send().then([this, mine](auto&& a) mutable -> answer {
-      if (auto f = wire::to_failure(a.getError()); f.code != ec::none)
-        return tl::unexpected{std::move(f)};
-      mine.user = user_id{a.getUser()};
-      mine.device = device_id{a.getDevice()};
-      if (auto now = keep(store_, mine); !now)
-        return tl::unexpected{std::move(now.error())};
-      who_ = mine;
-      return mine;
-    });
-  });
+  a->mine = std::move(mine);
+  a->phone = std::move(phone);
+  a->code = std::move(code);
+  a->name = std::move(name);
+  a->why = refuse(ec::code_expired);
+  return try_tickets(kj::mv(a));
+}
+
+kj::Promise<result<identity>> enrolment::try_tickets(kj::Own<attempted> a) {
+  using answer = result<identity>;
+  const auto ticket = std::move(a->tickets.back());
+  a->tickets.pop_back();
+  auto& it = *a;
+  return ask<identity>([&it, ticket](rpc::Gateway::Client& gateway) -> kj::Promise<answer> {
+           auto call = gateway.registerRequest(
+               request_size(it.phone.size() + it.code.size() + it.name.size() + ticket.size() + 32));
+           call.setPhone(it.phone.c_str());
+           call.setCode(it.code.c_str());
+           call.setDeviceKey(kj::arrayPtr(it.mine.key.open.data(), it.mine.key.open.size()));
+           call.setDeviceName(it.name.c_str());
+           call.setTicket(wire::as_data(ticket));
+           return call.send().then([&it](auto&& results) -> answer {
+             if (auto f = wire::to_failure(results.getError()); f.code != ec::none)
+               return tl::unexpected{std::move(f)};
+             auto mine = it.mine;
+             mine.user = user_id{results.getUser()};
+             mine.device = device_id{results.getDevice()};
+             mine.tickets.clear();
+             return mine;
+           });
+         })
+      .then([this, a = kj::mv(a)](answer&& r) mutable -> kj::Promise<answer> {
+        if (!r) {
+          const auto code = r.error().code;
+          if (code != ec::code_wrong && code != ec::code_expired)
+            return kj::mv(r);
+          if (code == ec::code_wrong)
+            a->why = std::move(r.error());
+          if (a->tickets.empty())
+            return answer{tl::unexpected{std::move(a->why)}};
+          return try_tickets(kj::mv(a));
+        }
+        if (auto now = keep(store_, *r); !now)
+          return answer{tl::unexpected{std::move(now.error())}};
+        who_ = *r;
+        return kj::mv(r);
+      });
 }
 
 } // namespace parley::client

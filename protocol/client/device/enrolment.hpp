@@ -12,7 +12,9 @@ namespace parley::client {
 /// Owns:   the promises that its callers hold; it rejects them when it is destroyed.
 /// Thread: that of the loop.
 /// Holds:  the device's key is in the store before a node sees it, so a registration whose answer is lost can
-///         be repeated with the same key.
+///         be repeated with the same key. A ticket is in the store before `request_code` answers, so another
+///         process can register with its code. A code is tried with all tickets of its number, newest first: who
+///         asked twice does not know which of the two codes is in his hand.
 /// Errors: a `failure`; `storage_failed` if the store did not keep the key or the answer.
 class enrolment {
 public:
@@ -31,6 +33,13 @@ public:
 private:
   template <class T>
   using call_on = std::function<kj::Promise<result<T>>(rpc::Gateway::Client&)>;
+  struct attempted {
+    identity mine;
+    std::string phone, code, name;
+    std::vector<std::string> tickets; ///< not tried yet, the next one last
+    failure why;                      ///< the first refusal that says more than "expired"
+  };
+  kj::Promise<result<identity>> try_tickets(kj::Own<attempted> a);
   template <class T>
   kj::Promise<result<T>> ask(call_on<T> make);
   template <class T>

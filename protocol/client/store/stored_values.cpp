@@ -77,6 +77,9 @@ std::string pack_identity(const identity& who) {
   const auto start = w.open(identity_version);
   w.put(who.user).put(who.device).raw(view(who.key.secret)).raw(view(who.key.open));
   w.put(std::string_view{who.phone});
+  w.put(static_cast<std::uint32_t>(who.tickets.size()));
+  for (const auto& t : who.tickets)
+    w.put(std::string_view{t.phone}).put(std::string_view{t.ticket});
   w.close(start);
   return std::move(w).bytes();
 }
@@ -90,6 +93,16 @@ identity unpack_identity(std::string_view stored) {
   v.field([&](reader& r) { take_key(r, who.key.secret); });
   v.field([&](reader& r) { take_key(r, who.key.open); });
   v.field([&](reader& r) { who.phone = r.get_bytes(); });
+  v.field([&](reader& r) {
+    const auto count = r.get<std::uint32_t>();
+    if (count > code_tickets_max)
+      v.damaged();
+    for (std::uint32_t i = 0; i < count; ++i) {
+      auto& t = who.tickets.emplace_back();
+      t.phone = r.get_bytes();
+      t.ticket = r.get_bytes();
+    }
+  });
   v.end();
   return who;
 }

@@ -2,7 +2,8 @@
 // How the values of a profile that are no columns of a table are written. Those that have fields stand in an
 // envelope (docs/formats.md), so that later versions can append fields.
 //
-//   identity (version 1) := user u64, device u64, private key 32 bytes, public key 32 bytes, phone
+//   identity (version 1) := user u64, device u64, private key 32 bytes, public key 32 bytes, phone,
+//                           count u32 of tickets, then phone and ticket of each
 //   members  (version 1) := count u32, then a user u64 for each
 //   number               := u64, without an envelope
 //

@@ -82,8 +82,10 @@ void stop_with(const client::failure& why, const std::string& where) {
   else if (why.retryable && why.code != ec::rate_limited)
     code = status::unreachable;
   auto sentence = where + why.sentence;
-  if (why.retry_after.count() > 0)
-    sentence += fmt::format(" Try again in {} seconds.", (why.retry_after.count() + 999) / 1000);
+  if (const auto seconds = (why.retry_after.count() + 999) / 1000; seconds > 120)
+    sentence += fmt::format(" Try again in {} minutes.", (seconds + 59) / 60);
+  else if (seconds > 0)
+    sentence += fmt::format(" Try again in {} seconds.", seconds);
   if (code == status::unreachable)
     sentence += " Check that the cluster is running and that --seeds names its nodes.";
   throw stop{code, sentence};

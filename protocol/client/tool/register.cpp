@@ -146,7 +146,7 @@ command register_command(context& shared) {
             .required = true},
            {.name = "--code",
             .unit = "CODE",
-            .help = "The code, if it was sent before. "
+            .help = "The code, if this profile had it sent before. "
                     "With - the command asks for a new code and reads it from standard input.",
             .value = &o->code},
            {.name = "--code-from",

@@ -9,11 +9,13 @@ namespace {
 
 const std::string phone = "+4917012345";
 
-core::issue_code ask(std::uint8_t code, std::int64_t at) {
-  return {phone, body_hash{code}, unix_ms{at}, unix_ms{at + 600'000}};
+/// Code `n` with ticket `n`.
+core::issue_code ask(std::uint8_t n, std::int64_t at) {
+  return {phone, body_hash{n}, unix_ms{at}, unix_ms{at + 600'000}, body_hash{n}};
 }
-core::redeem_code guess(std::uint8_t code, std::uint64_t candidate, std::int64_t at, std::uint8_t key = 1) {
-  return {phone, body_hash{code}, user_id{candidate}, unix_ms{at}, body_hash{key}};
+core::redeem_code guess(std::uint8_t code, std::uint64_t candidate, std::int64_t at, std::uint8_t key = 1,
+                        std::uint8_t ticket = 1) {
+  return {phone, body_hash{code}, user_id{candidate}, unix_ms{at}, body_hash{key}, body_hash{ticket}};
 }
 
 } // namespace
@@ -48,6 +50,34 @@ TEST_CASE_FIXTURE(machine_fixture, "codes are rate limited per phone") {
   const auto d = std::get<core::done>(apply(ask(2, 10'100)));
   CHECK(d.error == ec::rate_limited);
   CHECK(d.retry_after_ms == 900);
+}
+
+TEST_CASE_FIXTURE(machine_fixture, "a code that was not sent gives its turn back, across a restart") {
+  for (std::uint8_t n = 1; n <= 8; ++n) {
+    CHECK(done(ask(n, n * 10'000)) == ec::none);
+    restart();
+    CHECK(done(core::refund_code{phone, body_hash{n}}) == ec::none);
+    CHECK(std::get<core::redeemed>(apply(guess(n, 5, n * 10'000, 1, n))).error == ec::code_expired);
+  }
+  CHECK(done(core::refund_code{"+49170999", body_hash{1}}) ==
+        ec::none); // a number that nobody has asked about
+  CHECK(done(core::refund_code{std::string(33, '1'), body_hash{1}}) == ec::bad_phone);
+}
+
+TEST_CASE("a shard issues a bounded number of codes, whatever their numbers, and a retry is not counted") {
+  core::limits l;
+  l.shard_codes_burst_max = 3;
+  machine_fixture f{l};
+  for (std::uint8_t n = 1; n <= 5; ++n) {
+    auto c = ask(n, 10'000);
+    c.phone += std::to_string(n);
+    const auto first = std::get<core::done>(f.apply(c)), again = std::get<core::done>(f.apply(c));
+    CHECK(first.error == (n <= 3 ? ec::none : ec::rate_limited));
+    CHECK(again.error == first.error);
+    CHECK((first.error == ec::none || first.retry_after_ms > 0));
+  }
+  auto later = ask(9, 10'000 + 3'600'000);
+  CHECK(f.done(later) == ec::none);
 }
 
 TEST_CASE_FIXTURE(machine_fixture, "a phone belongs to the user who redeemed its first code") {

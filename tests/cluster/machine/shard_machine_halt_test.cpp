@@ -57,10 +57,15 @@ struct halting : machine_fixture {
   /// envelope.
   void append_field(std::string_view key, std::size_t skipped = 0) {
     auto value = all().at(std::string{key});
-    REQUIRE(static_cast<unsigned char>(value[skipped + 1]) < 120);
-    const auto length = static_cast<unsigned char>(value[skipped + 1]);
-    value[skipped + 1] = static_cast<char>(length + 1);
-    value.insert(skipped + 2 + length, 1, 'n');
+    const auto byte = [&](std::size_t at) -> std::size_t { return static_cast<unsigned char>(value.at(at)); };
+    const bool two = byte(skipped + 1) > 127; // bytes of the length
+    auto length = two ? (byte(skipped + 1) & 127) | byte(skipped + 2) << 7 : byte(skipped + 1);
+    const auto end = skipped + (two ? 3 : 2) + length++;
+    REQUIRE((two || length < 128));
+    value.insert(end, 1, 'n');
+    value[skipped + 1] = static_cast<char>(two ? length | 128 : length);
+    if (two)
+      value[skipped + 2] = static_cast<char>(length >> 7);
     put(key, value);
   }
   /// `c` cannot be applied because of the row `row`, and leaves all rows as they are.
@@ -150,6 +155,10 @@ TEST_CASE_FIXTURE(halting, "a row that is longer is neither applied nor written 
   SUBCASE("a phone number") {
     append_field(rows::phone_key("+491"));
     halts_at(core::redeem_code{"+491", {1}, user_id{9}, unix_ms{2}}, "the row of a phone number");
+  }
+  SUBCASE("the count of codes") {
+    append_field(rows::code_meter_key());
+    halts_at(core::issue_code{"+492", {1}, unix_ms{5000}, unix_ms{100'000}}, "the shard's count of codes");
   }
 }
 

@@ -125,6 +125,7 @@ TEST_CASE("a part that is set up alone runs with what a node gives it by default
   CHECK(gateway.pre_login_per_address_max == alone.pre_login_per_address_max);
   CHECK(gateway.codes_burst == alone.codes_burst);
   CHECK(gateway.registrations_burst == alone.registrations_burst);
+  CHECK(gateway.codes_per_hour == alone.codes_per_hour);
   CHECK(gateway.code_valid_for == alone.code_valid_for);
   CHECK(gateway.resume_valid_for == alone.resume_valid_for);
   CHECK(gateway.drain_spread == alone.drain_spread);

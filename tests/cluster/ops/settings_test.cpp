@@ -80,6 +80,7 @@ const std::map<std::string, std::string>& other_values() {
       {"limits.conversation_sends_per_second", "501"},
       {"limits.conversation_sends_burst", "1001"},
       {"limits.codes_per_address", "31"},
+      {"limits.codes_per_hour", "5001"},
       {"limits.disk_reserve", "257MiB"},
       {"limits.map", "2TiB"},
       {"code.sender", "https://hook"},

@@ -25,6 +25,8 @@ test::process_cluster_config cluster_config(const bench_options& o) {
              "1000000",
              "--limits-conversation-sends-burst",
              "1000000",
+             "--limits-codes-per-hour",
+             "3600000",
              "--log-level",
              "warn"};
   c.flags.insert(c.flags.end(), o.node_flags.begin(), o.node_flags.end());

@@ -142,6 +142,7 @@ lean_connection::enroll(lean_device& who,
                 capnp::Response<rpc::Gateway::RequestCodeResults> r) mutable -> kj::Promise<std::string> {
         if (wire::to_code(r.getError()) != ec::none)
           return refusal(wire::to_code(r.getError()), "requestCode");
+        who.ticket = wire::bytes(r.getTicket());
         return wait_code(who.phone, kj::mv(code_of), 400);
       })
       .then([this, &who](std::string digits) {
@@ -150,6 +151,7 @@ lean_connection::enroll(lean_device& who,
         confirm.setCode(digits);
         confirm.setDeviceKey(capnp::Data::Reader{who.key.open.data(), who.key.open.size()});
         confirm.setDeviceName("load");
+        confirm.setTicket(wire::as_data(who.ticket));
         return confirm.send();
       })
       .then([&who](capnp::Response<rpc::Gateway::RegisterResults> r) -> kj::Promise<void> {

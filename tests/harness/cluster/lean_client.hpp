@@ -37,6 +37,7 @@ struct lean_device {
   device_id device{};
   client::key_pair key;
   std::string phone;
+  std::string ticket; ///< of the last code that was asked for
 };
 
 /// An error code that a result carried, as an exception for promise chains that have no other

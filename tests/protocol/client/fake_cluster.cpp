@@ -246,15 +246,27 @@ public:
     return kj::READY_NOW;
   }
   kj::Promise<void> requestCode(RequestCodeContext context) override {
+    const auto code = std::to_string(123'456 + (cluster_.codes_differ ? cluster_.codes_asked : 0));
     if (cluster_.on_code)
-      cluster_.on_code(context.getParams().getPhone(), "123456");
-    context.getResults().setExpiresInS(300);
+      cluster_.on_code(context.getParams().getPhone(), code);
+    auto results = context.getResults();
+    results.setExpiresInS(300);
+    const auto number = std::to_string(++cluster_.codes_asked);
+    const auto ticket = "ticket " + number;
+    cluster_.tickets_[ticket] = {context.getParams().getPhone(), code};
+    results.setTicket(wire::as_data(ticket));
     return kj::READY_NOW;
   }
   kj::Promise<void> register_(RegisterContext context) override {
     const auto params = context.getParams();
     auto results = context.getResults();
-    if (params.getCode() != "123456") {
+    const auto out = cluster_.tickets_.find(wire::bytes(params.getTicket()));
+    if (out == cluster_.tickets_.end() || out->second.first != params.getPhone().cStr()) {
+      wire::write(results.initError(), ec::code_expired);
+      return kj::READY_NOW;
+    }
+    if (out->second.second != params.getCode().cStr()) {
+      ++cluster_.wrong_codes;
       wire::write(results.initError(), ec::code_wrong);
       return kj::READY_NOW;
     }

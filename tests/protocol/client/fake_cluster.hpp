@@ -23,6 +23,7 @@ public:
   std::uint16_t listen(kj::UnixEventPort& port, transport::tls_context tls);
   /// What a node prints on its console.
   std::function<void(const std::string& phone, const std::string& code)> on_code;
+  bool codes_differ = false; ///< 123456, 123457 …; otherwise each is 123456
 
   // --- misbehaviour, counted down as it happens ------------------------------------------------------------
   std::set<std::uint16_t> dead_ports;
@@ -51,6 +52,8 @@ public:
   std::vector<std::string> acks; ///< cursors, as acknowledged
   std::map<user_id, std::uint64_t> reads;
   std::vector<session_number> numbers; ///< of every login and resume, refused ones too
+  unsigned codes_asked = 0;
+  unsigned wrong_codes = 0;
   unsigned logins = 0, resumes = 0, pings = 0, syncs = 0, bad_proofs = 0;
 
   std::vector<client::message>& talk(conversation_id c) { return talks_[c]; }
@@ -80,6 +83,7 @@ private:
 
   kj::Timer& timer_;
   std::map<std::string, user_id> phones_;
+  std::map<std::string, std::pair<std::string, std::string>> tickets_; ///< phone and code of each
   std::map<device_id, device_entry> devices_;
   std::map<user_id, std::vector<client::inbox_row>> inboxes_;
   std::map<std::pair<user_id, conversation_id>, seq_no> last_row_;

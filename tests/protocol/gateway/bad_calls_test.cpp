@@ -71,17 +71,21 @@ TEST_CASE_FIXTURE(fixture, "phones, codes and keys of the wrong shape are refuse
     code.setPhone(phone);
     CHECK(get(code.send()).getError().getCode() == static_cast<int>(ec::bad_phone));
   }
-  const auto registered = [&](const char* code, std::size_t key_bytes, std::size_t name_bytes) {
+  const auto registered = [&](const char* code, std::size_t key_bytes, std::size_t name_bytes,
+                              std::size_t ticket_bytes = code_ticket_bytes) {
     auto request = c.door.registerRequest();
     request.setPhone("+491234567");
     request.setCode(code);
     request.setDeviceKey(bytes_of(std::string(key_bytes, 'k')));
     request.setDeviceName(std::string(name_bytes, 'n').c_str());
+    request.setTicket(bytes_of(std::string(ticket_bytes, 't')));
     return ec{get(request.send()).getError().getCode()};
   };
   CHECK(registered("12345", 32, 1) == ec::code_wrong);
   CHECK(registered("123456", 31, 1) == ec::bad_request);
   CHECK(registered("123456", 32, 65) == ec::too_large);
+  for (const std::size_t bytes : {0, 15, 17, 4'000}) // of a ticket
+    CHECK(registered("123456", 32, 1, bytes) == ec::bad_request);
   CHECK(cluster.calls.empty());
 }
 

@@ -4,6 +4,7 @@
 #include "protocol/gateway/crypto.hpp"
 #include "protocol/gateway/tokens.hpp"
 #include "protocol/values/sha256.hpp"
+#include "protocol/wire/codec.hpp"
 
 #include <doctest/doctest.h>
 
@@ -57,16 +58,66 @@ TEST_CASE_FIXTURE(fixture, "a code that cannot be sent is an error, and one that
   CHECK(limited.getError().getCode() == static_cast<int>(ec::rate_limited));
   CHECK(limited.getError().getRetryAfterMs() == 700);
   CHECK(codes.sent.size() == 1);
+  // What could not be sent is given back before the asker is told.
+  REQUIRE(cluster.calls.size() == 3);
+  const auto asked = std::get<core::request_code>(cluster.calls[0]);
+  const auto given_back = std::get<core::withdraw_code>(cluster.calls[1]);
+  CHECK(given_back.ticket == asked.ticket);
+  CHECK(given_back.phone == asked.phone);
+}
+
+TEST_CASE_FIXTURE(fixture, "an asker is told that the code was not sent although the shard is silent") {
+  start();
+  cluster.on_call = [&](core::call what) -> kj::Promise<core::answer> {
+    if (std::holds_alternative<core::withdraw_code>(what))
+      return kj::NEVER_DONE;
+    return core::answer{core::answer_to<core::request_code>{core::done{}}};
+  };
+  codes.outcome = ec::code_send_failed;
+  test_client c{*this};
+  auto request = c.door.requestCodeRequest();
+  request.setPhone("+491234567");
+  auto answer = get(request.send());
+  CHECK(answer.getError().getCode() == static_cast<int>(ec::code_send_failed));
+  CHECK(answer.getTicket().size() == 0);
+}
+
+TEST_CASE_FIXTURE(fixture, "one address, and all of a node, may ask for a bounded number of codes") {
+  cluster.on_call = [&](core::call) -> kj::Promise<core::answer> {
+    return core::answer{core::answer_to<core::request_code>{core::done{}}};
+  };
+  std::int64_t may = 0;
+  SUBCASE("of an address") {
+    may = config.codes_burst = 4;
+  }
+  SUBCASE("of the node") {
+    may = config.codes_per_hour = 3;
+  }
+  start();
+  std::int64_t sent = 0;
+  for (int i = 0; i < 8; ++i) {
+    test_client c{*this};
+    auto request = c.door.requestCodeRequest();
+    request.setPhone("+49123456" + std::to_string(i));
+    auto answer = get(request.send());
+    const auto error = ec{answer.getError().getCode()};
+    sent += error == ec::none;
+    CHECK((error == ec::none || error == ec::rate_limited));
+    CHECK((error == ec::none || answer.getError().getRetryAfterMs() > 0));
+  }
+  CHECK(sent == may);
+  CHECK(static_cast<std::int64_t>(codes.sent.size()) == may);
 }
 
 TEST_CASE_FIXTURE(
     fixture,
     "a phone number that is confirmed by its code registers a device, and the same one when repeated") {
   start();
-  body_hash issued{};
+  body_hash issued{}, its_ticket{};
   cluster.on_call = [&](core::call what) -> kj::Promise<core::answer> {
     if (const auto* r = std::get_if<core::request_code>(&what)) {
       issued = r->code_hash;
+      its_ticket = r->ticket;
       return core::answer{core::answer_to<core::request_code>{core::done{}}};
     }
     if (const auto* r = std::get_if<core::confirm_code>(&what))
@@ -80,6 +131,9 @@ TEST_CASE_FIXTURE(
   auto sent = get(code.send());
   CHECK(sent.getError().getCode() == 0);
   CHECK(sent.getExpiresInS() == 600);
+  const std::string ticket{wire::view(sent.getTicket())};
+  CHECK(ticket.size() == code_ticket_bytes);
+  CHECK(gateway::hash_of_ticket(ticket) == its_ticket);
   REQUIRE(codes.sent.size() == 1);
   CHECK(codes.sent[0].first == "+491234567");
   const auto attempt = [&](const std::string& digits) {
@@ -88,6 +142,7 @@ TEST_CASE_FIXTURE(
     request.setCode(digits.c_str());
     request.setDeviceKey({c.key.public_half.data(), c.key.public_half.size()});
     request.setDeviceName("phone");
+    request.setTicket(bytes_of(ticket));
     return get(request.send());
   };
   const auto right = codes.sent[0].second;

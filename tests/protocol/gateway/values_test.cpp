@@ -1,5 +1,6 @@
 #include "protocol/gateway/address_limits.hpp"
 #include "protocol/gateway/closed_sessions.hpp"
+#include "protocol/gateway/code_limits.hpp"
 #include "protocol/gateway/codes/code_sender.hpp"
 #include "protocol/gateway/config.hpp"
 #include "protocol/gateway/crypto.hpp"
@@ -7,6 +8,8 @@
 #include "protocol/transport/socket.hpp"
 
 #include <doctest/doctest.h>
+
+#include <arpa/inet.h>
 
 #include <set>
 
@@ -41,6 +44,65 @@ TEST_CASE("an address that has used up its tokens is told how long to wait, and 
   CHECK(limits.admit(a, now) > 0ns);
   CHECK(limits.admit(b, now) == 0ns);
   CHECK(limits.admit(a, now + 10s) == 0ns);
+}
+
+namespace {
+
+sockaddr_storage address_of(const std::string& text) {
+  sockaddr_storage a{};
+  auto& six = reinterpret_cast<sockaddr_in6&>(a);
+  auto& four = reinterpret_cast<sockaddr_in&>(a);
+  if (::inet_pton(AF_INET6, text.c_str(), &six.sin6_addr) == 1) {
+    six.sin6_family = AF_INET6;
+  } else {
+    REQUIRE(::inet_pton(AF_INET, text.c_str(), &four.sin_addr) == 1);
+    four.sin_family = AF_INET;
+  }
+  return a;
+}
+
+/// How many codes get through from `addresses`, each asking `times` times.
+int admitted(gateway::code_limits& limits, const std::vector<std::string>& addresses, int times) {
+  const auto now = core::token_bucket::time_point{} + 100h;
+  int n = 0;
+  for (const auto& a : addresses)
+    for (int i = 0; i < times; ++i)
+      n += limits.admit(gateway::networks_of(address_of(a)), now) == 0ns;
+  return n;
+}
+
+} // namespace
+
+TEST_CASE("an address, and the networks around it, have bounded room for codes") {
+  const gateway::code_rates rates{10, 10s, 10'000, 100'000, 1ms};
+  std::vector<std::string> in_64, in_56, in_48, in_24, anywhere;
+  for (int i = 0; i < 250; ++i) {
+    const auto n = std::to_string(i);
+    in_64.push_back("2001:db8:1:2::" + n);
+    in_56.push_back("2001:db8:1:" + n.substr(n.size() > 2 ? n.size() - 2 : 0) + "::1");
+    char high[8];
+    std::snprintf(high, sizeof high, "%x", static_cast<unsigned>(i) << 8);
+    in_48.push_back(std::string{"2001:db8:1:"} + high + "::1");
+    in_24.push_back("198.51.100." + n);
+    anywhere.push_back("198.51." + n + ".1");
+  }
+  const auto room = [&](const std::vector<std::string>& of, int times = 20) {
+    gateway::code_limits limits{rates};
+    return admitted(limits, of, times);
+  };
+  CHECK(room({"198.51.100.1"}) == 10);
+  CHECK(room({"::ffff:198.51.100.1", "198.51.100.1"}) == 10); // one address, written in two ways
+  CHECK(room(in_64) == 10);
+  CHECK(room(in_56) == 40);
+  CHECK(room(in_48) == 160);
+  CHECK(room(in_24) == 160);
+  CHECK(room(anywhere, 1) == 250);
+}
+
+TEST_CASE("all addresses of a node together have bounded room, and who is refused takes none") {
+  gateway::code_limits limits{{5, 10s, 10'000, 12, 1h}};
+  CHECK(admitted(limits, {"198.51.100.1"}, 50) == 5);
+  CHECK(admitted(limits, {"198.51.101.1", "198.51.102.1", "198.51.103.1"}, 50) == 7);
 }
 
 TEST_CASE("addresses are forgotten before they fill the memory, the most recent ones last") {

@@ -52,6 +52,8 @@ struct connector_fixture : virtual_loop {
   /// With an identity that the cluster knows.
   connector& make() {
     enrolment enrol{timer, cluster, settings, store, who, chance, 0};
+    auto asked = enrol.request_code("+4911111111");
+    REQUIRE(get(asked));
     auto registered = enrol.register_device("+4911111111", "123456", "test");
     REQUIRE(get(registered));
     cluster.dialled.clear();
@@ -243,8 +245,10 @@ TEST_CASE_FIXTURE(connector_fixture, "a device halts if its store cannot keep a 
 
 TEST_CASE_FIXTURE(connector_fixture, "a registration that reaches no node ends at its deadline") {
   settings.ask_timeout = 10'000ms;
-  cluster.dead_ports = {1, 2, 3};
   enrolment enrol{timer, cluster, settings, store, who, chance, 0};
+  auto asked = enrol.request_code("+4911111111");
+  REQUIRE(get(asked));
+  cluster.dead_ports = {1, 2, 3};
   auto registered = enrol.register_device("+4911111111", "123456", "test");
   pass(9'999ms);
   CHECK(!registered.poll(scope));
@@ -269,6 +273,9 @@ TEST_CASE_FIXTURE(connector_fixture, "silent and dead seeds are skipped, and the
 
 TEST_CASE_FIXTURE(connector_fixture, "a wrong code is not tried at the next node, and the key is kept") {
   enrolment enrol{timer, cluster, settings, store, who, chance, 0};
+  auto asked = enrol.request_code("+4911111111");
+  REQUIRE(get(asked));
+  cluster.dialled.clear();
   auto wrong = enrol.register_device("+4911111111", "000000", "test");
   CHECK(get(wrong).error().code == ec::code_wrong);
   CHECK(cluster.dialled.size() == 1);
@@ -280,9 +287,71 @@ TEST_CASE_FIXTURE(connector_fixture, "a wrong code is not tried at the next node
 }
 
 TEST_CASE_FIXTURE(connector_fixture,
+                  "both codes of somebody who asked twice are good, each with its own ticket") {
+  cluster.codes_differ = true;
+  for (int i = 0; i < 2; ++i) {
+    enrolment enrol{timer, cluster, settings, store, who, chance, 0}; // each in a process of its own
+    auto asked = enrol.request_code("+4911111111");
+    REQUIRE(get(asked));
+  }
+  enrolment enrol{timer, cluster, settings, store, who, chance, 0};
+  SUBCASE("the second one") {
+    auto registered = enrol.register_device("+4911111111", "123457", "test");
+    CHECK(get(registered));
+    CHECK(cluster.wrong_codes == 0);
+  }
+  SUBCASE("the first one") {
+    auto registered = enrol.register_device("+4911111111", "123456", "test");
+    CHECK(get(registered));
+    CHECK(cluster.wrong_codes == 1);
+  }
+  SUBCASE("no other one") {
+    auto registered = enrol.register_device("+4911111111", "000000", "test");
+    CHECK(get(registered).error().code == ec::code_wrong);
+    return;
+  }
+  CHECK(store.who()->tickets.empty());
+}
+
+TEST_CASE_FIXTURE(connector_fixture,
+                  "a profile keeps the tickets that it asked for last, and uses those of the number") {
+  cluster.codes_differ = true;
+  enrolment enrol{timer, cluster, settings, store, who, chance, 0};
+  for (const auto* phone : {"+4911111111", "+4922222222", "+4922222222", "+4922222222"}) {
+    auto asked = enrol.request_code(phone);
+    REQUIRE(get(asked));
+  }
+  CHECK(store.who()->tickets.size() == code_tickets_max);
+  cluster.dialled.clear();
+  auto forgotten = enrol.register_device("+4911111111", "123456", "test");
+  CHECK(get(forgotten).error().code == ec::code_expired);
+  CHECK(cluster.dialled.empty()); // nobody has to be asked
+}
+
+TEST_CASE_FIXTURE(connector_fixture, "a profile that is registered asks for no further code") {
+  make();
+  enrolment enrol{timer, cluster, settings, store, who, chance, 0};
+  const auto before = cluster.codes_asked;
+  auto asked = enrol.request_code("+4911111111");
+  CHECK(get(asked).error().code == ec::bad_request);
+  CHECK(cluster.codes_asked == before);
+  CHECK(cluster.dialled.empty());
+}
+
+TEST_CASE_FIXTURE(connector_fixture,
+                  "a ticket that the store does not keep is reported, because its code is of no use") {
+  struct full_disk final : memory_store {
+    void set_identity(const identity&) override { throw store_error{"The profile's database failed: full."}; }
+  } full;
+  enrolment enrol{timer, cluster, settings, full, who, chance, 0};
+  auto asked = enrol.request_code("+4911111111");
+  CHECK(get(asked).error().code == ec::storage_failed);
+}
+
+TEST_CASE_FIXTURE(connector_fixture,
                   "a store that fails during a registration is reported, and not tried again") {
   struct full_disk final : memory_store {
-    int writes_left = 0;
+    int writes_left = 1; // the first keeps the ticket
     void set_identity(const identity& who) override {
       if (writes_left-- <= 0)
         throw store_error{"The profile's database failed: full."};
@@ -292,10 +361,13 @@ TEST_CASE_FIXTURE(connector_fixture,
   std::size_t dialled = 0;
   SUBCASE("before the key is kept, no node is asked") {}
   SUBCASE("after the cluster has answered") {
-    full.writes_left = 1;
+    full.writes_left = 2;
     dialled = 1;
   }
   enrolment enrol{timer, cluster, settings, full, who, chance, 0};
+  auto asked = enrol.request_code("+4911111111");
+  REQUIRE(get(asked));
+  cluster.dialled.clear();
   auto registered = enrol.register_device("+4911111111", "123456", "test");
   const auto answer = get(registered);
   REQUIRE(!answer);

@@ -46,8 +46,10 @@ struct device_fixture {
   /// Registered, online, and with a conversation.
   client::device& online() {
     make();
-    if (!store.who())
+    if (!store.who()) {
+      REQUIRE(alice->request_code("+4911111111").wait(io.waitScope));
       REQUIRE(alice->register_device("+4911111111", "123456", "test").wait(io.waitScope));
+    }
     alice->start();
     REQUIRE(alice->online().wait(io.waitScope));
     auto opened = alice->open_direct(bob).wait(io.waitScope);

@@ -249,6 +249,7 @@ TEST_CASE_FIXTURE(
     device_fixture,
     "a wrong code registers no device, and the right code then registers it with the same key") {
   make();
+  REQUIRE(alice->request_code("+4911111111").wait(io.waitScope));
   const auto wrong = alice->register_device("+4911111111", "000000", "test").wait(io.waitScope);
   REQUIRE(!wrong);
   CHECK(wrong.error().code == ec::code_wrong);

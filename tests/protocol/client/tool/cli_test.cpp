@@ -22,6 +22,11 @@ TEST_CASE("strangers, wrong codes and wrong authorities are refused with a sente
   auto o = n.parley("alice", "send --to +4922222222 hello");
   CHECK(o.status == 4);
   CHECK(o.text.find("parley register") != std::string::npos);
+  o = n.parley("alice", "register --phone +4911111111 --code 123456");
+  CHECK(o.status == 1); // the code of another profile
+  CHECK(o.text.find("has not asked for a code") != std::string::npos);
+  o = n.parley("alice", "register --phone +4911111111 --request-only");
+  CHECK(o.status == 0);
   o = n.parley("alice", "register --phone +4911111111 --code 000000");
   CHECK(o.status == 1);
   CHECK(o.text.find("code is wrong") != std::string::npos);
@@ -95,6 +100,11 @@ TEST_CASE("two people register, write, read and see each tick") {
   auto o = n.parley("alice", "register --phone +4911111111 --code -", "echo 123456 |");
   CAPTURE(o.text);
   REQUIRE(o.status == 0);
+  const auto codes_sent = count(run("cat " + n.dir + "/console").text, "code for");
+  o = n.parley("alice", "register --phone +4911111111");
+  CHECK(o.status == 1);
+  CHECK(o.text.find("registered already") != std::string::npos);
+  CHECK(count(run("cat " + n.dir + "/console").text, "code for") == codes_sent); // no phone has rung
   o = n.parley("bob", "--json register --phone +4922222222 --code-from " + n.dir + "/console");
   CAPTURE(o.text);
   REQUIRE(o.status == 0);

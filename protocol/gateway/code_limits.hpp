@@ -1,0 +1,70 @@
+#pragma once
+// How many codes, and registrations, a node's clients may ask for. Somebody who wants to ring a million phones, or to
+// guess codes, has many addresses, so the networks that they belong to are bounded, too, and all of a node together.
+#include "protocol/gateway/address_limits.hpp"
+
+#include <array>
+#include <mutex>
+#include <optional>
+
+namespace parley::gateway {
+
+struct code_rates {
+  std::int64_t burst = 0; ///< of one address
+  std::chrono::nanoseconds every{};
+  std::size_t addresses_max = 0; ///< to remember, of each kind of network
+  std::int64_t node_burst = 0;   ///< of all together
+  std::chrono::nanoseconds node_every{};
+};
+
+/// Owns:   token buckets of addresses, networks and the node, in bounded memory.
+/// Thread: any; the servers of a process share one.
+class code_limits {
+public:
+  /// How many times the room of one address its networks have. A household or a phone has one IPv6 /64, a customer
+  /// a /56 or /48. Behind an IPv4 address, and in the /24 around it, there are many customers.
+  static constexpr std::int64_t room_in_56 = 4, room_in_48 = 16, room_in_24 = 16;
+
+  explicit code_limits(const code_rates& r)
+      : of_{address_limits{r.burst, r.every, r.addresses_max},
+            address_limits{r.burst * room_in_56, r.every / room_in_56, r.addresses_max},
+            address_limits{r.burst * room_in_48, r.every / room_in_48, r.addresses_max},
+            address_limits{r.burst * room_in_24, r.every / room_in_24, r.addresses_max}},
+        node_{r.node_burst, r.node_every} {}
+
+  /// Zero if `who` is admitted, else how long to wait. Who is refused takes nothing.
+  std::chrono::nanoseconds admit(const network_keys& who, core::token_bucket::time_point now) {
+    std::lock_guard guard{mutex_};
+    auto wait = node_.wait(now);
+    for (std::size_t i = 0; i < of_.size(); ++i)
+      if (who[i])
+        wait = std::max(wait, of_[i].wait(*who[i], now));
+    if (wait.count() > 0)
+      return wait;
+    node_.take(now);
+    for (std::size_t i = 0; i < of_.size(); ++i)
+      if (who[i])
+        of_[i].admit(*who[i], now);
+    return wait;
+  }
+
+private:
+  std::mutex mutex_;
+  std::array<address_limits, networks_of_an_address> of_;
+  core::token_bucket node_;
+};
+
+/// The limits of a process. Its first server sets the rates; all have the same config.
+class shared_code_limits {
+public:
+  void begin(const code_rates& r) {
+    std::call_once(once_, [&] { it_.emplace(r); });
+  }
+  code_limits& get() { return *it_; } ///< once `begin` has returned
+
+private:
+  std::once_flag once_;
+  std::optional<code_limits> it_;
+};
+
+} // namespace parley::gateway

@@ -1,0 +1,331 @@
+// Codes of a phone number and of a shard, over days of virtual time.
+#include "actors/core/code_meter.hpp"
+#include "actors/core/phone_claim.hpp"
+
+#include <doctest/doctest.h>
+
+using namespace parley;
+using namespace parley::core;
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr std::int64_t minute = 60'000, hour = 60 * minute, day = 24 * hour;
+
+/// Ticket `n` and its code, which are numbered alike unless a test says otherwise.
+issue_code ask(std::uint8_t n, std::int64_t at, std::uint8_t ticket = 0) {
+  return {"+4917012345", body_hash{n}, unix_ms{at}, unix_ms{at + 10 * minute},
+          body_hash{ticket != 0 ? ticket : n}};
+}
+redeem_code guess(std::uint8_t code, std::int64_t at, std::uint8_t ticket = 1, std::uint64_t candidate = 77,
+                  std::uint8_t key = 1) {
+  return {"+4917012345", body_hash{code}, user_id{candidate}, unix_ms{at}, body_hash{key}, body_hash{ticket}};
+}
+constexpr std::uint8_t wrong = 99;
+
+/// A ticket that no other one equals.
+issue_code ask_anew(std::uint64_t n, std::int64_t at) {
+  auto c = ask(1, at);
+  for (std::size_t i = 0; i < sizeof n; ++i)
+    c.ticket[i] = static_cast<std::uint8_t>(n >> (8 * i));
+  c.ticket[31] = 1;
+  return c;
+}
+
+} // namespace
+
+// --- one code ----------------------------------------------------------------------------------------------
+
+TEST_CASE("if no code was requested, no code is accepted") {
+  phone_claim claim;
+  CHECK(redeem(claim, guess(0, 1), {}).error == ec::code_expired);
+  CHECK(claim == phone_claim{});
+}
+
+TEST_CASE("a code is refused once it has expired") {
+  phone_claim claim;
+  issue(claim, ask(1, 0), {});
+  CHECK(redeem(claim, guess(1, 10 * minute), {}).error == ec::code_expired);
+  CHECK(redeem(claim, guess(1, 10 * minute - 1), {}).error == ec::none);
+}
+
+TEST_CASE("after five wrong codes the right one is refused as well") {
+  phone_claim claim;
+  issue(claim, ask(1, 0), {});
+  for (int i = 0; i < 4; ++i)
+    CHECK(redeem(claim, guess(wrong, 1), {}).error == ec::code_wrong);
+  CHECK(redeem(claim, guess(wrong, 1), {}).error == ec::code_expired);
+  CHECK(redeem(claim, guess(1, 1), {}).error == ec::code_expired);
+  CHECK(claim.has_user == 0);
+}
+
+TEST_CASE("requesting with the same ticket again gives no new tries, and does not count as another code") {
+  phone_claim claim;
+  for (int i = 0; i < 20; ++i)
+    CHECK(issue(claim, ask(1, 5000 + i), {}).error == ec::none);
+  CHECK(claim.issued.size() == 1);
+  for (int i = 0; i < 5; ++i)
+    redeem(claim, guess(wrong, 6000), {});
+  CHECK(issue(claim, ask(1, 2 * minute), {}).error == ec::none);
+  CHECK(redeem(claim, guess(1, 2 * minute), {}).error == ec::code_expired);
+  CHECK(issue(claim, ask(2, 2 * minute, 1), {}).error == ec::conflict); // another code for the same ticket
+}
+
+TEST_CASE("a code that one key has used is expired for every other key, and the same again for that one") {
+  phone_claim claim;
+  issue(claim, ask(1, 0), {});
+  CHECK(redeem(claim, guess(1, 1), {}).error == ec::none);
+  const auto used = claim;
+  for (std::uint8_t key = 2; key < 10; ++key)
+    CHECK(redeem(claim, guess(1, 2, 1, 78, key), {}).error == ec::code_expired);
+  CHECK(redeem(claim, guess(wrong, 2), {}).error == ec::code_expired);
+  CHECK(claim == used);
+  const auto again = redeem(claim, guess(1, 3, 1, 79), {});
+  CHECK(again.error == ec::none);
+  CHECK(again.user == user_id{77});
+  CHECK(again.is_new == 1);
+  issue(claim, ask(3, 2 * minute), {}); // the next code serves the next key
+  const auto later = redeem(claim, guess(3, 2 * minute, 3, 79, 2), {});
+  CHECK(later.user == user_id{77});
+  CHECK(later.is_new == 0);
+  CHECK(redeem(claim, guess(3, 2 * minute, 3, 79, 1), {}).error == ec::code_expired);
+}
+
+// --- several tickets ---------------------------------------------------------------------------------------
+
+TEST_CASE("a stranger's ticket takes no tries from the owner's, and no code works with another's ticket") {
+  phone_claim claim;
+  issue(claim, ask(1, 0), {});          // the owner's
+  issue(claim, ask(2, 2 * minute), {}); // a stranger's
+  for (int i = 0; i < 20; ++i) {
+    CHECK(redeem(claim, guess(1, 2 * minute, 42), {}).error == ec::code_expired); // a ticket that is none
+    redeem(claim, guess(1, 2 * minute, 2), {}); // the owner's code with the stranger's ticket
+  }
+  CHECK(claim.wrong == 5);
+  CHECK(redeem(claim, guess(1, 2 * minute, 1), {}).error == ec::none);
+}
+
+TEST_CASE("a ticket that is none is answered alike, whether or not a code is out") {
+  phone_claim nothing_out, out;
+  issue(out, ask(1, 0), {});
+  for (const std::uint8_t code : {1, 2})
+    CHECK(redeem(out, guess(code, 1, 42), {}).error == redeem(nothing_out, guess(code, 1, 42), {}).error);
+  CHECK(out.wrong == 0); // who has no ticket slows nobody down
+}
+
+TEST_CASE("a second request leaves the first code as it was") {
+  phone_claim claim;
+  issue(claim, ask(1, 0), {});
+  issue(claim, ask(2, 2000), {});
+  CHECK(redeem(claim, guess(1, 3000, 1), {}).error == ec::none);
+  CHECK(redeem(claim, guess(2, 3000, 2), {}).error == ec::none);
+}
+
+TEST_CASE("what a number keeps is bounded, however often it is asked for") {
+  limits l;
+  phone_claim claim;
+  for (std::uint64_t n = 0; n < 3 * day / minute; ++n) {
+    auto c = ask_anew(n, static_cast<std::int64_t>(n) * minute);
+    c.expires = unix_ms{static_cast<std::int64_t>(c.at) + day};
+    issue(claim, c, l);
+    if (n % 3 == 0)
+      refund(claim, {c.phone, c.ticket});
+    REQUIRE(claim.tickets.size() <= l.codes_per_day_max);
+    REQUIRE(claim.issued.size() <= l.codes_asked_per_day_max);
+  }
+}
+
+// --- how often ---------------------------------------------------------------------------------------------
+
+TEST_CASE("a second code within a second is refused, with the time to wait") {
+  phone_claim claim;
+  CHECK(issue(claim, ask(1, 5000), {}).error == ec::none);
+  const auto d = issue(claim, ask(2, 5400), {});
+  CHECK(d.error == ec::rate_limited);
+  CHECK(d.retry_after_ms == 600);
+  CHECK(redeem(claim, guess(1, 5400), {}).error == ec::none); // the first code is as it was
+}
+
+TEST_CASE("a sixth code within an hour is refused until the first is an hour old") {
+  phone_claim claim;
+  for (std::uint8_t i = 1; i <= 5; ++i)
+    CHECK(issue(claim, ask(i, i * minute), {}).error == ec::none);
+  const auto d = issue(claim, ask(9, 11 * minute), {});
+  CHECK(d.error == ec::rate_limited);
+  CHECK(d.retry_after_ms == 50 * minute);
+  CHECK(issue(claim, ask(9, 61 * minute), {}).error == ec::none);
+}
+
+TEST_CASE("an eleventh code within a day is refused until the first is a day old") {
+  phone_claim claim;
+  for (std::uint8_t i = 1; i <= 10; ++i)
+    CHECK(issue(claim, ask(i, i * hour), {}).error == ec::none);
+  const auto d = issue(claim, ask(11, 11 * hour), {});
+  CHECK(d.error == ec::rate_limited);
+  CHECK(d.retry_after_ms == 14 * hour);
+  CHECK(issue(claim, ask(11, 25 * hour), {}).error == ec::none);
+  CHECK(issue(claim, ask(12, 25 * hour + minute), {}).error == ec::rate_limited);
+}
+
+TEST_CASE("a code that could not be sent is void, and counts for neither the hour nor the day") {
+  phone_claim claim;
+  for (std::uint8_t i = 1; i <= 12; ++i) {
+    CHECK(issue(claim, ask(i, i * minute), {}).error == ec::none);
+    refund(claim, {"+4917012345", body_hash{i}});
+    refund(claim, {"+4917012345", body_hash{i}}); // told twice
+    CHECK(redeem(claim, guess(i, i * minute, i), {}).error == ec::code_expired);
+  }
+  for (std::uint8_t i = 21; i <= 25; ++i)
+    CHECK(issue(claim, ask(i, i * minute), {}).error == ec::none);
+  CHECK(issue(claim, ask(30, 30 * minute), {}).error == ec::rate_limited);
+}
+
+TEST_CASE("even codes that could not be sent are bounded, and a second apart") {
+  limits l;
+  phone_claim claim;
+  std::uint8_t issued = 0;
+  for (std::uint8_t i = 1; i <= 100; ++i)
+    if (issue(claim, ask(i, i * minute), l).error == ec::none) {
+      ++issued;
+      refund(claim, {"+4917012345", body_hash{i}});
+      CHECK(issue(claim, ask(200, i * minute + 10), l).error == ec::rate_limited);
+    }
+  CHECK(issued == l.codes_asked_per_day_max);
+}
+
+TEST_CASE("a code that was used is not taken back") {
+  phone_claim claim;
+  issue(claim, ask(1, 0), {});
+  redeem(claim, guess(1, 1), {});
+  const auto used = claim;
+  refund(claim, {"+4917012345", body_hash{1}}); // the provider said no, and sent it all the same
+  CHECK(claim == used);
+}
+
+TEST_CASE("a leader whose clock was an hour ahead does not block a phone number") {
+  phone_claim claim;
+  CHECK(issue(claim, ask(1, 60 * minute), {}).error == ec::none);
+  CHECK(issue(claim, ask(2, 1), {}).error == ec::none);
+}
+
+// --- guessing ----------------------------------------------------------------------------------------------
+
+TEST_CASE("wrong codes of all tickets together make the next code later and give it fewer tries") {
+  const limits l;
+  auto last = pace_after(0, l);
+  CHECK(last.wait == l.code_spacing);
+  CHECK(last.tries == l.code_tries_max);
+  for (std::uint32_t n = 1; n <= l.code_wrong_max; ++n) {
+    const auto p = pace_after(n, l);
+    CHECK(p.wait >= last.wait);
+    CHECK(p.tries <= last.tries);
+    last = p;
+  }
+  CHECK(last.wait == 8h);
+  CHECK(last.tries == 2);
+
+  phone_claim claim;
+  for (std::uint8_t ticket = 1; ticket <= 4; ++ticket)
+    REQUIRE(issue(claim, ask(ticket, ticket * minute), l).error == ec::none);
+  for (std::uint8_t ticket = 1; ticket <= 4; ++ticket)
+    for (int i = 0; i < 5; ++i)
+      redeem(claim, guess(wrong, 5 * minute, ticket), l);
+  CHECK(claim.wrong == 20);
+  CHECK(issue(claim, ask(5, 6 * minute), l).retry_after_ms == 8 * hour - 2 * minute);
+  REQUIRE(issue(claim, ask(5, 8 * hour + 4 * minute), l).error == ec::none);
+  CHECK(claim.tickets.back().tries_left == 2);
+}
+
+TEST_CASE("two people who mistype their codes are not slowed down") {
+  phone_claim claim;
+  for (std::uint8_t ticket = 1; ticket <= 2; ++ticket) {
+    REQUIRE(issue(claim, ask(ticket, ticket * minute), {}).error == ec::none);
+    for (int i = 0; i < 4; ++i)
+      redeem(claim, guess(wrong, ticket * minute, ticket), {});
+    CHECK(redeem(claim, guess(ticket, ticket * minute, ticket), {}).error == ec::none);
+  }
+  CHECK(issue(claim, ask(3, 3 * minute), {}).error == ec::none);
+}
+
+TEST_CASE("whoever guesses all year has 2,300 tries of a million for one number") {
+  const limits l;
+  for (const std::int64_t code_life : {10 * minute, day}) {
+    // The greediest of all: asks every minute, and either guesses at once, or keeps tickets for a while first.
+    for (const std::int64_t hoards_for : {std::int64_t{0}, 5 * minute, 6 * hour}) {
+      if (hoards_for >= code_life)
+        continue;
+      phone_claim claim;
+      std::uint64_t tries = 0, next = 0;
+      std::int64_t begun = 0;
+      for (std::int64_t at = 0; at < 365 * day; at += minute) {
+        auto c = ask_anew(++next, at);
+        c.expires = unix_ms{at + code_life};
+        if (issue(claim, c, l).error == ec::none && claim.tickets.size() == 1)
+          begun = at;
+        if (at - begun < hoards_for)
+          continue;
+        for (const auto tickets = claim.tickets; const auto& t : tickets) {
+          auto r = guess(wrong, at);
+          r.ticket = t.ticket;
+          tries += t.tries_left;
+          for (auto left = t.tries_left; left > 0; --left)
+            redeem(claim, r, l);
+        }
+      }
+      CAPTURE(code_life);
+      CAPTURE(hoards_for);
+      CAPTURE(tries);
+      CHECK(tries > 365); // the test guesses at all
+      CHECK(tries <= 2'300);
+    }
+  }
+}
+
+TEST_CASE("an owner gets a code within eight hours of the last one while somebody guesses") {
+  const limits l;
+  phone_claim claim;
+  std::uint64_t next = 0;
+  for (std::int64_t at = 0; at < 30 * day; at += 10 * minute) {
+    const auto asked = ask_anew(++next, at);
+    if (issue(claim, asked, l).error != ec::none)
+      continue;
+    const auto d = issue(claim, ask_anew(++next, at + 1), l);
+    CHECK(d.error == ec::rate_limited);
+    if (at > 2 * day)
+      CHECK(d.retry_after_ms <= 8 * hour);
+    for (int i = 0; i < 5; ++i) {
+      auto r = guess(wrong, at);
+      r.ticket = asked.ticket;
+      redeem(claim, r, l);
+    }
+  }
+}
+
+TEST_CASE("a number forgets wrong tries within weeks") {
+  const limits l;
+  phone_claim claim;
+  claim.wrong = l.code_wrong_max;
+  claim.wrong_since = unix_ms{0};
+  CHECK(issue(claim, ask(1, 16 * day), l).error == ec::none);
+  CHECK(claim.wrong == 0);
+  CHECK(claim.tickets[0].tries_left == l.code_tries_max);
+}
+
+// --- all numbers of a shard --------------------------------------------------------------------------------
+
+TEST_CASE("a shard issues a burst of codes, then one at a time, whatever their numbers") {
+  limits l;
+  l.shard_codes_burst_max = 3;
+  l.shard_code_every = 1000ms;
+  code_meter m;
+  const auto take = [&](std::int64_t at) { return take_code(m, unix_ms{at}, l); };
+  for (int i = 0; i < 3; ++i)
+    CHECK(take(hour) == 0);
+  CHECK(take(hour + 400) == 600);
+  CHECK(take(hour - minute) > 0); // a clock that went back earns nothing
+  CHECK(take(hour + 1000) == 0);
+  CHECK(take(hour + 1000) > 0);
+  for (int i = 0; i < 3; ++i)
+    CHECK(take(2 * hour) == 0);
+  CHECK(take(2 * hour) > 0);
+}
