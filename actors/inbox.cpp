@@ -26,6 +26,7 @@ struct inbox_state : resident_state {
   /// acknowledgement beyond it names may not exist.
   inbox_pos arrived{};
   std::map<std::uint64_t, live_device> devices; ///< few: an inbox with one device has no hash buckets
+  std::uint64_t copies_ticket = 0;              ///< of the `ask_copies` that is under way; 0: none
 };
 
 using self_ptr = inbox_actor::stateful_pointer<inbox_state>;
@@ -107,6 +108,29 @@ bool cursor_answered(self_ptr self, const result& r) {
   return true;
 }
 
+/// Has further conversations of the user told that there is a second device.
+void ask_copies(self_ptr self) {
+  auto& st = self->state;
+  st.copies_ticket = st.waiting.next_ticket();
+  proposal_batch batch;
+  batch.proposals.push_back(make_proposal(st.at.shard, st.at.format, st.copies_ticket,
+                                          caf::actor_cast<result_sink>(self), core::ask_copies{st.user}));
+  caf::anon_send(st.at.store, std::move(batch));
+}
+
+/// Whether `r` is the answer to `ask_copies`. After an error the next session that announces itself goes on: a
+/// heartbeat does so every few seconds.
+bool copies_answered(self_ptr self, const result& r) {
+  auto& st = self->state;
+  if (st.copies_ticket == 0 || r.ticket != st.copies_ticket)
+    return false;
+  st.copies_ticket = 0;
+  const auto* asked = std::get_if<core::copies_asked>(&r.what);
+  if (r.error == ec::none && asked && asked->error == ec::none && asked->more != 0)
+    ask_copies(self);
+  return true;
+}
+
 /// Acknowledges nothing beyond the rows that exist now: the cursor is written later, and would then cover
 /// rows that arrived meanwhile and that no device has.
 void acknowledge(self_ptr self, const core::acknowledge& what, const routed_call& c, answers& out) {
@@ -125,7 +149,8 @@ void detach(inbox_state& st, const core::detach& gone, const routed_call& c, ans
   out.answer<core::detach>(c, {});
 }
 
-void attach(inbox_state& st, const core::attach& ask, const routed_call& c, answers& out) {
+void attach(self_ptr self, const core::attach& ask, const routed_call& c, answers& out) {
+  auto& st = self->state;
   auto state = st.at.reader->inbox_state(st.at.shard, st.user, ask.device);
   st.arrived = std::max(st.arrived, state.last);
   if (state.error == ec::none && !take_over(st, ask.device, ask.connection, ask.session))
@@ -137,6 +162,8 @@ void attach(inbox_state& st, const core::attach& ask, const routed_call& c, answ
     state.acknowledged = std::max(state.acknowledged, d.cursor.acknowledged());
     if (d.live) // rows that were applied but not committed at this read were pushed: none is missing
       state.last = d.last;
+    if (state.copies_due != 0 && st.copies_ticket == 0)
+      ask_copies(self);
   }
   out.answer<core::attach>(c, state);
 }
@@ -208,7 +235,7 @@ void handle(self_ptr self, routed_call c, answers& out) {
                  },
                  [&](const core::attach& x) {
                    if (is_heartbeat(st, x))
-                     attach(st, x, c, out);
+                     attach(self, x, c, out);
                    else
                      fresh();
                  },
@@ -233,7 +260,7 @@ void acknowledge_fresh(self_ptr self, const core::acknowledge& what, const route
 
 void finish(self_ptr self, result& r, answers& out) {
   auto& st = self->state;
-  if (cursor_answered(self, r))
+  if (copies_answered(self, r) || cursor_answered(self, r))
     return;
   const auto c = take_or_refuse(st.waiting, r, out);
   if (!c)
@@ -241,7 +268,7 @@ void finish(self_ptr self, result& r, answers& out) {
   std::visit(
       overloaded{
           [&](const core::pull_inbox& x) { pull(st, x, *c, out, reading::fresh); },
-          [&](const core::attach& x) { attach(st, x, *c, out); },
+          [&](const core::attach& x) { attach(self, x, *c, out); },
           [&](const core::acknowledge& x) { acknowledge_fresh(self, x, *c, out); },
           [&](const core::list_conversations& x) {
             out.answer<core::list_conversations>(*c, st.at.reader->conversations(st.at.shard, x));

@@ -148,6 +148,17 @@ struct refund_code {
   }
 };
 
+/// Tells more of a user's conversations that the user has several devices. `put_device` tells the first ones; one
+/// command tells a bounded number, and the outcome says whether there are more.
+struct ask_copies {
+  static constexpr bool can_wait = true;
+  user_id user{};
+  template <class F>
+  auto fields(F&& f) {
+    return f(user);
+  }
+};
+
 // --- the meta shard ----------------------------------------------------------------------------------------
 
 /// A node joined, has another address, or came back with another disk.
@@ -162,7 +173,7 @@ struct put_node {
 
 using command =
     std::variant<open_direct, append_message, raise_watermarks, confirm_debts, append_inbox, advance_cursor,
-                 issue_code, redeem_code, put_device, put_node, want_copies, refund_code>;
+                 issue_code, redeem_code, put_device, put_node, want_copies, refund_code, ask_copies>;
 template <>
 inline constexpr bool follows_shard_format<command> = true;
 

@@ -52,6 +52,7 @@ inbox_outcome outcome_of(const outcome& what, std::size_t i, std::size_t parts, 
                         [&](const placement&) { return not_understood; },
                         [&](const redeemed&) { return not_understood; },
                         [&](const advanced&) { return not_understood; },
+                        [&](const copies_asked&) { return not_understood; },
                     },
                     what);
 }

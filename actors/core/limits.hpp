@@ -47,6 +47,7 @@ struct limits {
   std::size_t acknowledged_rows_max = 4096; ///< inbox rows read by one acknowledgement; the next one goes on
   std::size_t acknowledged_bytes_max = std::size_t{4} << 20; ///< of these rows; a larger one is read alone
   std::size_t dropped_rows_max = 4096; ///< inbox rows erased by one acknowledgement; the next one goes on
+  std::size_t copies_asked_max = 256;  ///< conversations that one command tells of a second device
 };
 
 } // namespace parley::core

@@ -133,6 +133,9 @@ private:
   core::outcome on(step&, core::redeem_code& c);
   core::outcome on(step&, core::refund_code& c);
   core::outcome on(step&, core::put_device& c);
+  core::outcome on(step&, core::ask_copies& c);
+  /// From `copies_next` on, which is there.
+  std::vector<core::owed_copies> next_copies(step&, user_id user, rows::inbox_head& head) const;
   core::outcome on(step&, core::put_node& c);
 
   core::limits limits_;

@@ -84,19 +84,49 @@ core::outcome shard_machine::on(step& s, core::put_device& c) {
   }
   head.devices.push_back({c.device.id, account.devices.empty() ? inbox_pos::none : head.last});
   account.devices.push_back(std::move(c.device));
+  std::vector<core::owed_copies> asks;
+  if (account.devices.size() == 2) { // the conversations have known it when a later device is added
+    head.copies_next = conversation_id{};
+    asks = next_copies(s, c.user, head);
+  }
   s.rows.put(rows::account_key(c.user), account);
   s.rows.put(rows::inbox_head_key(c.user), head);
-  if (account.devices.size() == 2) { // those of later devices hear it from their inboxes
-    std::vector<conversation_id> known;
-    s.rows.ascend(rows::stream_rows(c.user), rows::stream_rows(c.user).past(),
-                  [&](std::string_view key, std::string_view) {
-                    known.push_back(rows::parse_stream_key(key));
-                    return storage::scan::more;
-                  });
-    for (const auto& conversation : known)
-      owe(s, core::owed_copies{{conversation, c.user}});
-  }
+  for (const auto& a : asks)
+    owe(s, a);
   return core::done{};
+}
+
+// How many conversations a user has is up to others, so one command tells a bounded number of them. The inbox of the
+// user has the rest told by further commands; what is left stands in the inbox's head, so any leader goes on with it.
+// Until a conversation is told, its messages from the other device arrive as repairs of gaps, or with the next one.
+std::vector<core::owed_copies> shard_machine::next_copies(step& s, user_id user,
+                                                          rows::inbox_head& head) const {
+  std::vector<core::owed_copies> asks;
+  const auto from = std::exchange(head.copies_next, std::nullopt);
+  s.rows.ascend(rows::stream_key(user, *from), rows::stream_rows(user).past(),
+                [&](std::string_view key, std::string_view) {
+                  const auto conversation = rows::parse_stream_key(key);
+                  if (asks.size() == limits_.copies_asked_max) {
+                    head.copies_next = conversation;
+                    return storage::scan::stop;
+                  }
+                  asks.push_back({{conversation, user}});
+                  return storage::scan::more;
+                });
+  return asks;
+}
+
+core::outcome shard_machine::on(step& s, core::ask_copies& c) {
+  auto head = load<rows::inbox_head>(s.rows, rows::inbox_head_key(c.user), "an inbox's head");
+  if (!head)
+    return core::copies_asked{ec::no_such_user};
+  if (!head->copies_next)
+    return core::copies_asked{};
+  const auto asks = next_copies(s, c.user, *head);
+  s.rows.put(rows::inbox_head_key(c.user), *head);
+  for (const auto& a : asks)
+    owe(s, a);
+  return core::copies_asked{ec::none, head->copies_next.has_value()};
 }
 
 core::outcome shard_machine::on(step& s, core::put_node& c) {

@@ -265,6 +265,7 @@ core::attached read_attachment(shard_view& view, user_id user, device_id device)
   a.acknowledged = cursor->acknowledged;
   a.last = head.it->last;
   a.devices = static_cast<std::uint32_t>(head.it->devices.size());
+  a.copies_due = head.it->copies_next.has_value();
   return a;
 }
 

@@ -227,9 +227,11 @@ struct inbox_head {
   inbox_pos last{};
   inbox_pos dropped{}; ///< rows at or below it are erased
   std::vector<device_cursor> devices;
+  std::optional<conversation_id>
+      copies_next; ///< from it on, conversations do not know of the second device yet
   template <class F>
   auto fields(F&& f) {
-    return f(last, dropped, devices);
+    return f(last, dropped, devices, copies_next);
   }
 
   device_cursor* find(device_id d) {

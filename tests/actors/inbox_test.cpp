@@ -525,3 +525,38 @@ TEST_CASE_FIXTURE(fixture, "an inbox that somebody uses now and then stays, and 
   CHECK(*idles == 0);
   CHECK(sweeps <= 20); // one after each call, and one a minute
 }
+
+TEST_CASE_FIXTURE(fixture, "an inbox goes on to tell the conversations of a second device until all know") {
+  const auto asks = [&] { // and leaves the proposals of cursors out
+    std::vector<proposal> out;
+    for (auto& p : store.proposals.take())
+      if (const auto c = core::decode<core::command>(p.command);
+          c && std::holds_alternative<core::ask_copies>(*c))
+        out.push_back(std::move(p));
+    return out;
+  };
+  attach(first);
+  CHECK(asks().empty());
+  reader.next_attached.copies_due = 1;
+  attach(first);
+  auto asked = asks();
+  REQUIRE(asked.size() == 1);
+  attach(first); // a heartbeat meanwhile
+  CHECK(asks().empty());
+  store.answer(asked[0], core::copies_asked{ec::none, 1});
+  run();
+  asked = asks();
+  REQUIRE(asked.size() == 1);
+  SUBCASE("after an error the next heartbeat goes on") {
+    store.refuse(asked[0], ec::unavailable);
+    run();
+    CHECK(asks().empty());
+    attach(first);
+    CHECK(asks().size() == 1);
+  }
+  SUBCASE("and ends when there are no more") {
+    store.answer(asked[0], core::copies_asked{ec::none, 0});
+    run();
+    CHECK(asks().empty());
+  }
+}

@@ -62,6 +62,16 @@ struct advanced {
   }
 };
 
+/// What became of an `ask_copies`.
+struct copies_asked {
+  ec error{};            ///< none, no_such_user
+  std::uint8_t more = 0; ///< 1: there are conversations that are not told yet
+  template <class F>
+  auto fields(F&& f) {
+    return f(error, more);
+  }
+};
+
 /// It was done, or why not: the outcome of all other commands.
 struct done {
   ec error{};
@@ -72,7 +82,7 @@ struct done {
   }
 };
 
-using outcome = std::variant<done, placement, inbox_outcomes, redeemed, advanced>;
+using outcome = std::variant<done, placement, inbox_outcomes, redeemed, advanced, copies_asked>;
 
 /// What a leader's actors do with an applied command. Followers drop it.
 struct applied {

@@ -2,6 +2,8 @@
 
 #include "tests/cluster/machine/machine_fixture.hpp"
 
+#include <set>
+
 using namespace parley;
 using test::machine_fixture;
 
@@ -166,6 +168,57 @@ TEST_CASE_FIXTURE(machine_fixture, "a user's other devices are told of a new one
   CHECK(attached.acknowledged == rows[0].pos);
   acknowledge(alice, alices, number(rows[0].pos)); // the tablet has it already, so the row goes
   CHECK(inbox(alice).rows.empty());
+}
+
+TEST_CASE("a second device is told to a user's conversations in portions, whichever leader goes on") {
+  core::limits l;
+  l.copies_asked_max = 4;
+  machine_fixture f{l};
+  f.done(f.device(f.alice, f.alices));
+  std::set<conversation_id> all;
+  for (std::uint64_t n = 1; n <= 11; ++n) {
+    const conversation_id c{n % 3, n};
+    auto opening = f.part(f.alice, 0, 0, {});
+    opening.conversation = c;
+    opening.items = {core::opened_news{c, {f.alice, user_id{100 + n}}, unix_ms{1}}};
+    f.deliver(opening);
+    all.insert(c);
+  }
+  const auto due = [&] {
+    return f.read([&](auto& v) { return cluster::queries::read_attachment(v, f.alice, f.alices); })
+        .copies_due;
+  };
+  std::set<conversation_id> told;
+  const auto tell = [&] {
+    CHECK(f.news.debts.size() <= l.copies_asked_max);
+    for (const auto& d : f.news.debts) {
+      const auto& who = std::get<core::owed_copies>(d.what).who;
+      CHECK(who.user == f.alice);
+      CHECK(told.insert(who.conversation).second); // each once
+    }
+  };
+  CHECK(due() == 0);
+  f.done(f.device(f.alice, f.alices_tablet));
+  tell();
+  CHECK(due() == 1);
+  std::size_t commands = 0;
+  for (bool more = true; more; ++commands) {
+    REQUIRE(commands < 10);
+    const auto answer = std::get<core::copies_asked>(f.apply(core::ask_copies{f.alice}));
+    CHECK(answer.error == ec::none);
+    CHECK(f.rows_read <= l.copies_asked_max + 4);
+    tell();
+    more = answer.more != 0;
+    CHECK(due() == answer.more);
+  }
+  CHECK(commands == 2);
+  CHECK(told == all);
+  CHECK(std::get<core::copies_asked>(f.apply(core::ask_copies{f.alice})).more == 0); // proposed twice
+  CHECK(f.news.debts.empty());
+  f.done(f.device(f.alice, device_id{103})); // the conversations know
+  CHECK(f.news.debts.empty());
+  CHECK(due() == 0);
+  CHECK(std::get<core::copies_asked>(f.apply(core::ask_copies{f.bob})).error == ec::no_such_user);
 }
 
 TEST_CASE_FIXTURE(machine_fixture, "an append from a conversation brings no news of devices") {

@@ -160,6 +160,10 @@ TEST_CASE_FIXTURE(halting, "a row that is longer is neither applied nor written 
     append_field(rows::code_meter_key());
     halts_at(core::issue_code{"+492", {1}, unix_ms{5000}, unix_ms{100'000}}, "the shard's count of codes");
   }
+  SUBCASE("an inbox's head, for a command of its own") {
+    append_field(rows::inbox_head_key(alice));
+    halts_at(core::ask_copies{alice}, "an inbox's head");
+  }
 }
 
 TEST_CASE_FIXTURE(halting, "readers of answers skip what a newer version appended") {
