@@ -50,7 +50,7 @@ public:
     kj_backend_config backend;
     gateway::gateway_config config;
     transport::tls_context tls;
-    std::string code_sender;
+    std::optional<gateway::webhook_config> webhook; ///< else codes go to the console
     std::shared_ptr<std::atomic<std::uint64_t>> numbers;
     gateway::gateway_shared& shared;
   };
@@ -74,19 +74,13 @@ private:
     system_wall_clock clock;
     auto cluster = make_kj_backend(p.system, p.router, p.backend, p.numbers, port);
     kj::Own<gateway::code_sender> codes;
-    if (p.code_sender == "console") {
+    if (p.webhook)
+      codes = kj::heap<watched_codes>(kj::heap<gateway::webhook_code_sender>(port, *p.webhook),
+                                      "look at the log of the service that code.sender names");
+    else
       codes =
           kj::heap<watched_codes>(kj::heap<gateway::console_code_sender>(port, gateway::console_config{}),
                                   "nobody reads this node's standard output: read it, or set code.sender");
-    } else {
-      gateway::webhook_config hook;
-      hook.url = p.code_sender;
-      if (const auto fault = validate(hook))
-        return "code.sender: the webhook cannot be used (" + std::string{fault->field} +
-               "): give an http(s) URL, or `console`";
-      codes = kj::heap<watched_codes>(kj::heap<gateway::webhook_code_sender>(port, hook),
-                                      "look at the log of the service that code.sender names");
-    }
     auto server = gateway::make_gateway_server(port, p.config, p.tls, *cluster, *codes, clock, p.shared);
     if (!server)
       return "clients cannot be served: " + server.error().detail + " (--client-listen)";
@@ -147,13 +141,16 @@ public:
     learn(nodes());
     directory_ = spawn_directory(system_, directory_settings(), router_, store_);
 
+    auto webhook = webhook_settings(config_);
+    if (!webhook)
+      return webhook.error();
     gateway_thread::parts parts{
         system_,
         router_,
         {config_.node, process_, session_settings(config_), &waiting_.delivery_queue_rows},
         gateway_settings(config_, founding_),
         nullptr,
-        config_.code_sender,
+        std::move(*webhook),
         std::make_shared<std::atomic<std::uint64_t>>(0),
         shared_};
     parts.backend.session.rates =

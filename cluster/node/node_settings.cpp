@@ -61,6 +61,24 @@ gateway::gateway_config gateway_settings(const node_config& c, const founding& f
   return g;
 }
 
+tl::expected<std::optional<gateway::webhook_config>, std::string> webhook_settings(const node_config& c) {
+  if (c.code_sender == "console")
+    return std::nullopt;
+  if (const auto objection = gateway::objection_to(c.code_sender); !objection.empty())
+    return tl::unexpected("code.sender: " + objection);
+  gateway::webhook_config w;
+  w.url = c.code_sender;
+  // A connection is closed at the login deadline, and who asked for a code has to be told before whether it was sent.
+  w.deadline = std::max(c.login_deadline * 3 / 5, milliseconds{1});
+  if (c.code_authorization_file != settings::code_authorization_file.standard) {
+    auto secret = gateway::read_authorization(c.code_authorization_file);
+    if (!secret)
+      return tl::unexpected("code.authorization_file: " + secret.error());
+    w.authorization = std::move(*secret);
+  }
+  return w;
+}
+
 store_config store_settings(const node_config& c, disk_id disk) {
   store_config s;
   s.replication.node = c.node;

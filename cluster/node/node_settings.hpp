@@ -6,6 +6,7 @@
 #include "cluster/membership/founding.hpp"
 #include "cluster/node/store.hpp"
 #include "cluster/ops/node_config.hpp"
+#include "protocol/gateway/codes/webhook_code_sender.hpp"
 #include "protocol/gateway/config.hpp"
 #include "storage/lmdb_environment.hpp"
 
@@ -19,6 +20,9 @@ router_config router_settings(const node_config& c, const founding& f);
 shard_config shard_settings(const node_config& c, const founding& f);
 session_config session_settings(const node_config& c);
 gateway::gateway_config gateway_settings(const node_config& c, const founding& f);
+/// The webhook for codes; nothing if codes go to the console. Reads the file of its secret. Else a sentence for the
+/// operator, without the secret.
+tl::expected<std::optional<gateway::webhook_config>, std::string> webhook_settings(const node_config& c);
 store_config store_settings(const node_config& c, disk_id disk);
 storage::lmdb_config storage_settings(const node_config& c);
 

@@ -77,6 +77,7 @@ struct node_config {
 
   // registration
   std::string code_sender{settings::code_sender.standard};
+  std::string code_authorization_file{settings::code_authorization_file.standard};
   milliseconds code_life = settings::code_life.standard;
 
   // operations

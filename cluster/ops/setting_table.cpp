@@ -230,6 +230,7 @@ std::vector<setting_entry> make_table() {
       bind(disk_reserve, &c::disk_reserve),
       bind(map_bytes_max, &c::map_bytes_max),
       bind(code_sender, &c::code_sender),
+      bind(code_authorization_file, &c::code_authorization_file),
       bind(code_life, &c::code_life),
       bind(log_level, &c::log_level),
       bind(log_format, &c::log_format),

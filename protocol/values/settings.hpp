@@ -442,9 +442,18 @@ inline constexpr text code_sender{
     .key = "code.sender",
     .about = topic::registration,
     .help = "How confirmation codes are sent: `console` prints them on standard output, for trials; "
-            "an http(s) URL names a webhook that delivers them.",
+            "a URL names a webhook that delivers them: https://, or http:// on this machine.",
     .looks_like = "console|URL",
     .standard = "console",
+};
+inline constexpr text code_authorization_file{
+    .key = "code.authorization_file",
+    .about = topic::registration,
+    .help =
+        "The file that holds the secret for the webhook of code.sender: one line, which is sent as the "
+        "Authorization header. `none` sends no such header. Only this node's user should be able to read it.",
+    .looks_like = "FILE|none",
+    .standard = "none",
 };
 inline constexpr duration code_life{
     .key = "code.life",

@@ -1,6 +1,6 @@
 #pragma once
 // Hands codes over on a thread of its own, because whatever takes them may block: a console whose pipe nobody
-// reads, a provider that does not answer. The loop of the gateway must not wait for it.
+// reads. The loop of the gateway must not wait for it.
 #include "protocol/gateway/codes/code_sender.hpp"
 
 #include <kj/async-unix.h>

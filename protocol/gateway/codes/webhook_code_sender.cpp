@@ -1,71 +1,293 @@
 #include "protocol/gateway/codes/webhook_code_sender.hpp"
 
+#include <arpa/inet.h>
 #include <curl/curl.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include <algorithm>
-#include <memory>
+#include <atomic>
+#include <cstdint>
+#include <cstdio>
+#include <deque>
+#include <map>
+#include <mutex>
+#include <thread>
+#include <vector>
 
 namespace parley::gateway {
 namespace {
 
-class webhook final : public code_outlet {
-public:
-  explicit webhook(webhook_config c)
-      : config_{std::move(c)}, curl_{curl_easy_init(), curl_easy_cleanup}, headers_{nullptr,
-                                                                                    curl_slist_free_all} {
-    add_header("Content-Type: application/json");
-    if (!config_.authorization.empty())
-      add_header("Authorization: " + config_.authorization);
+using steady = std::chrono::steady_clock;
+
+/// Whether whoever listens there is this machine. Other names are not resolved: what they name may change.
+bool is_loopback(std::string host) {
+  if (host.size() > 2 && host.front() == '[')
+    host = host.substr(1, host.size() - 2);
+  in_addr four{};
+  in6_addr six{};
+  if (::inet_pton(AF_INET, host.c_str(), &four) == 1)
+    return ntohl(four.s_addr) >> 24 == 127;
+  if (::inet_pton(AF_INET6, host.c_str(), &six) == 1)
+    return IN6_IS_ADDR_LOOPBACK(&six);
+  return host == "localhost";
+}
+
+std::string part_of(CURLU* url, CURLUPart what) {
+  char* text = nullptr;
+  if (curl_url_get(url, what, &text, 0) != CURLUE_OK)
+    return {};
+  std::string out{text};
+  curl_free(text);
+  return out;
+}
+
+} // namespace
+
+std::string objection_to(const std::string& url) {
+  const std::unique_ptr<CURLU, decltype(&curl_url_cleanup)> u{curl_url(), &curl_url_cleanup};
+  if (!u || curl_url_set(u.get(), CURLUPART_URL, url.c_str(), 0) != CURLUE_OK)
+    return "it is not a URL";
+  const auto scheme = part_of(u.get(), CURLUPART_SCHEME);
+  if (scheme != "https" && scheme != "http")
+    return "it is not an http(s) URL";
+  if (!part_of(u.get(), CURLUPART_USER).empty() || !part_of(u.get(), CURLUPART_PASSWORD).empty())
+    return "it holds a password, which every user of this machine could read; use code.authorization_file";
+  if (scheme == "http" && !is_loopback(part_of(u.get(), CURLUPART_HOST)))
+    return "phone numbers and codes would cross the network in the clear; http:// is for this machine only, "
+           "use "
+           "https://";
+  return {};
+}
+
+config_check validate(const webhook_config& c) {
+  if (!objection_to(c.url).empty())
+    return config_fault{"url"};
+  if (std::any_of(c.authorization.begin(), c.authorization.end(),
+                  [](unsigned char x) { return x < 0x20 || x == 0x7f; }))
+    return config_fault{"authorization"};
+  if (c.deadline.count() < 1)
+    return config_fault{"deadline"};
+  if (c.waiting_max < 1)
+    return config_fault{"waiting_max"};
+  if (c.at_once_max < 1)
+    return config_fault{"at_once_max"};
+  return std::nullopt;
+}
+
+tl::expected<std::string, std::string> read_authorization(const std::string& file) {
+  constexpr std::size_t bytes_max = 4096;
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> in{std::fopen(file.c_str(), "re"), &std::fclose};
+  std::string text(bytes_max + 1, '\0');
+  if (in)
+    text.resize(std::fread(text.data(), 1, text.size(), in.get()));
+  if (!in || std::ferror(in.get()))
+    return tl::unexpected("the file " + file + " cannot be read");
+  if (text.size() > bytes_max)
+    return tl::unexpected("the file " + file + " is larger than 4 KiB");
+  while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' '))
+    text.pop_back();
+  if (text.empty())
+    return tl::unexpected("the file " + file + " is empty");
+  if (validate(webhook_config{"https://x", text}))
+    return tl::unexpected("the file " + file + " holds more than one line of text");
+  return text;
+}
+
+struct webhook_code_sender::worker {
+  struct request {
+    std::uint64_t number = 0;
+    std::string body;
+    steady::time_point due;
+  };
+  struct result {
+    std::uint64_t number;
+    ec outcome;
+  };
+  struct transfer {
+    std::uint64_t number;
+    std::string body; ///< curl reads it until the end
+  };
+
+  explicit worker(webhook_config c)
+      : config{std::move(c)}, wake{eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)}, multi{curl_multi_init()},
+        thread{[this] { run(); }} {}
+  ~worker() {
+    stopping = true;
+    if (multi != nullptr)
+      curl_multi_wakeup(multi);
+    thread.join();
+    curl_multi_cleanup(multi);
   }
 
-  ec hand_over(const std::string& phone, const std::string& code, clock::time_point deadline) override {
-    auto* curl = curl_.get();
-    if (curl == nullptr)
-      return ec::code_send_failed;
-    // Both consist of digits, which was checked before, so there is nothing to escape.
-    const auto body = R"({"phone":")" + phone + R"(","code":")" + code + R"("})";
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - clock::now()).count();
-    curl_easy_reset(curl);
-    curl_easy_setopt(curl, CURLOPT_URL, config_.url.c_str());
-    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers_.get());
+  void add(request r) {
+    {
+      std::lock_guard guard{mutex};
+      waiting.push_back(std::move(r));
+    }
+    if (multi != nullptr)
+      curl_multi_wakeup(multi);
+  }
+
+  void run() {
+    auto* headers = curl_slist_append(nullptr, "Content-Type: application/json");
+    if (!config.authorization.empty())
+      headers = curl_slist_append(headers, ("Authorization: " + config.authorization).c_str());
+    std::map<CURL*, transfer> under_way;
+    while (multi != nullptr && !stopping) {
+      begin(under_way, headers);
+      int running = 0;
+      curl_multi_perform(multi, &running);
+      collect_ended(under_way);
+      // It wakes for a new request, for what a request under way waits for, and in time for one that waits.
+      curl_multi_poll(multi, nullptr, 0, until_first_due(), nullptr);
+    }
+    for (auto& [curl, t] : under_way) {
+      curl_multi_remove_handle(multi, curl);
+      curl_easy_cleanup(curl);
+    }
+    curl_slist_free_all(headers);
+  }
+
+  /// Begins what may be under way, and gives up what has waited for too long.
+  void begin(std::map<CURL*, transfer>& under_way, curl_slist* headers) {
+    std::vector<result> late;
+    const auto now = steady::now();
+    for (;;) {
+      request next;
+      {
+        std::lock_guard guard{mutex};
+        if (waiting.empty() || (waiting.front().due > now && under_way.size() >= config.at_once_max))
+          break;
+        next = std::move(waiting.front());
+        waiting.pop_front();
+      }
+      const auto left = std::chrono::ceil<std::chrono::milliseconds>(next.due - now);
+      auto* curl = left.count() > 0 ? curl_easy_init() : nullptr;
+      if (curl == nullptr) {
+        late.push_back({next.number, ec::code_send_failed});
+        continue;
+      }
+      auto& t = under_way.emplace(curl, transfer{next.number, std::move(next.body)}).first->second;
+      prepare(curl, headers, t.body, left);
+      curl_multi_add_handle(multi, curl);
+    }
+    report(std::move(late));
+  }
+
+  void prepare(CURL* curl, curl_slist* headers, const std::string& body,
+               std::chrono::milliseconds left) const {
+    curl_easy_setopt(curl, CURLOPT_URL, config.url.c_str());
+    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
     curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body.c_str());
     curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, static_cast<long>(body.size()));
-    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, std::max<long>(1, left)); // 0 would mean: for ever
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, static_cast<long>(left.count()));
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L); // a code goes to the address given, nowhere else
     curl_easy_setopt(curl, CURLOPT_PROXY, "");
     curl_easy_setopt(
         curl, CURLOPT_WRITEFUNCTION, +[](char*, std::size_t size, std::size_t n, void*) { return size * n; });
-    long status = 0;
-    if (curl_easy_perform(curl) != CURLE_OK ||
-        curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status) != CURLE_OK)
-      return ec::code_send_failed;
-    return status >= 200 && status < 300 ? ec::none : ec::code_send_failed;
   }
 
-private:
-  void add_header(const std::string& line) {
-    headers_.reset(curl_slist_append(headers_.release(), line.c_str()));
+  void collect_ended(std::map<CURL*, transfer>& under_way) {
+    std::vector<result> ended;
+    int left = 0;
+    while (auto* m = curl_multi_info_read(multi, &left)) {
+      if (m->msg != CURLMSG_DONE)
+        continue;
+      auto* curl = m->easy_handle;
+      long status = 0;
+      const bool answered =
+          m->data.result == CURLE_OK && curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status) == CURLE_OK;
+      const auto i = under_way.find(curl);
+      ended.push_back(
+          {i->second.number, answered && status >= 200 && status < 300 ? ec::none : ec::code_send_failed});
+      curl_multi_remove_handle(multi, curl);
+      curl_easy_cleanup(curl);
+      under_way.erase(i);
+    }
+    if (!ended.empty() && !waiting_is_empty())
+      curl_multi_wakeup(multi); // one that waits may begin at once
+    report(std::move(ended));
   }
 
-  const webhook_config config_;
-  std::unique_ptr<CURL, void (*)(CURL*)> curl_;
-  std::unique_ptr<curl_slist, void (*)(curl_slist*)> headers_;
+  bool waiting_is_empty() {
+    std::lock_guard guard{mutex};
+    return waiting.empty();
+  }
+
+  /// In milliseconds; a minute if nobody waits.
+  int until_first_due() {
+    std::lock_guard guard{mutex};
+    constexpr std::int64_t minute = 60'000;
+    if (waiting.empty())
+      return static_cast<int>(minute);
+    const auto in = std::chrono::ceil<std::chrono::milliseconds>(waiting.front().due - steady::now()).count();
+    return static_cast<int>(std::clamp<std::int64_t>(in, 0, minute));
+  }
+
+  void report(std::vector<result> some) {
+    if (some.empty())
+      return;
+    {
+      std::lock_guard guard{mutex};
+      results.insert(results.end(), some.begin(), some.end());
+    }
+    eventfd_write(wake.get(), 1);
+  }
+
+  const webhook_config config;
+  kj::AutoCloseFd wake;
+  CURLM* multi;                                                     ///< used by the worker, but for waking it
+  std::map<std::uint64_t, kj::Own<kj::PromiseFulfiller<ec>>> asked; ///< used by the loop only
+  std::uint64_t last_number = 0;                                    ///< used by the loop only
+  std::mutex mutex;
+  std::deque<request> waiting;
+  std::vector<result> results;
+  std::atomic<bool> stopping{false};
+  std::thread thread; ///< last, because it starts when everything above exists
 };
 
-} // namespace
-
-config_check validate(const webhook_config& c) {
-  if (!c.url.starts_with("https://") && !c.url.starts_with("http://"))
-    return config_fault{"url"};
-  if (c.deadline.count() < 1)
-    return config_fault{"deadline"};
-  if (c.waiting_max < 1)
-    return config_fault{"waiting_max"};
-  return std::nullopt;
+webhook_code_sender::webhook_code_sender(kj::UnixEventPort& port, webhook_config config)
+    : worker_{std::make_unique<worker>(std::move(config))},
+      done_{port, worker_->wake.get(), kj::UnixEventPort::FdObserver::OBSERVE_READ}, tasks_{*this} {
+  tasks_.add(collect());
 }
 
-webhook_code_sender::webhook_code_sender(kj::UnixEventPort& port, const webhook_config& config)
-    : code_queue{port, std::make_unique<webhook>(config), {config.deadline, false, config.waiting_max}} {}
+webhook_code_sender::~webhook_code_sender() noexcept(false) = default;
+
+kj::Promise<ec> webhook_code_sender::send(std::string phone, std::string code) {
+  auto& w = *worker_;
+  if (w.multi == nullptr || w.asked.size() >= w.config.waiting_max)
+    return ec::overloaded;
+  const auto number = ++w.last_number;
+  auto answer = kj::newPromiseAndFulfiller<ec>();
+  w.asked.emplace(number, kj::mv(answer.fulfiller));
+  // Both consist of digits, which was checked before, so there is nothing to escape.
+  w.add({number, R"({"phone":")" + phone + R"(","code":")" + code + R"("})",
+         steady::now() + w.config.deadline});
+  return kj::mv(answer.promise);
+}
+
+kj::Promise<void> webhook_code_sender::collect() {
+  return done_.whenBecomesReadable().then([this] {
+    auto& w = *worker_;
+    eventfd_t ignored = 0;
+    eventfd_read(w.wake.get(), &ignored);
+    std::vector<worker::result> results;
+    {
+      std::lock_guard guard{w.mutex};
+      results.swap(w.results);
+    }
+    for (const auto& r : results) {
+      if (const auto i = w.asked.find(r.number); i != w.asked.end()) {
+        i->second->fulfill(ec{r.outcome});
+        w.asked.erase(i);
+      }
+    }
+    return collect();
+  });
+}
 
 } // namespace parley::gateway

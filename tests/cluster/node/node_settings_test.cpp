@@ -4,7 +4,11 @@
 #include "cluster/links/links.hpp"
 #include "cluster/ops/setting_table.hpp"
 
+#include "tests/support/scratch_directory.hpp"
+
 #include <doctest/doctest.h>
+
+#include <fstream>
 
 #include <sstream>
 
@@ -96,6 +100,56 @@ TEST_CASE("one address may take a part of the room before login, whatever room t
   g.pre_login_per_address_max = g.pre_login_max; // one address could keep everybody else out
   REQUIRE(gateway::validate(g));
   CHECK(gateway::validate(g)->field == "pre_login_per_address_max");
+}
+
+TEST_CASE("codes leave the machine encrypted, and the provider's secret comes from a file") {
+  auto c = whole();
+  CHECK_FALSE(webhook_settings(c)->has_value()); // the console
+  for (const auto* good : {"https://sms.example/send", "https://10.0.0.1:8443/", "http://127.0.0.1:9000/sms",
+                           "http://127.9.9.9/", "http://[::1]:9000/", "http://localhost/sms"}) {
+    c.code_sender = good;
+    REQUIRE(webhook_settings(c));
+    CHECK((*webhook_settings(c))->url == good);
+  }
+  for (const auto* bad :
+       {"http://sms.example/send", "http://10.0.0.1/", "http://localhost.example/",
+        "http://localhost@sms.example/", "http://127.0.0.1.example/", "https://me:secret@sms.example/",
+        "ftp://127.0.0.1/", "http://[2001:db8::1]/", "https://"}) {
+    CAPTURE(bad);
+    c.code_sender = bad;
+    const auto w = webhook_settings(c);
+    REQUIRE_FALSE(w);
+    CHECK(w.error().starts_with("code.sender: "));
+    CHECK(w.error().find("secret@") == std::string::npos);
+  }
+  c.code_sender = "https://sms.example/send";
+  test::scratch_directory scratch;
+  c.code_authorization_file = scratch.path().string() + "/secret";
+  CHECK_FALSE(webhook_settings(c)); // there is none
+  const auto with = [&](const std::string& text) {
+    std::ofstream{c.code_authorization_file} << text;
+    return webhook_settings(c);
+  };
+  CHECK((*with("Bearer s3cret\n"))->authorization == "Bearer s3cret");
+  for (const std::string& bad : {std::string{}, std::string{"\n\n"},
+                                 std::string{"Bearer s3cret\nX-Evil: 1\n"}, std::string(5'000, 's')}) {
+    const auto w = with(bad);
+    REQUIRE_FALSE(w);
+    CHECK(w.error().find("s3cret") == std::string::npos);
+  }
+}
+
+TEST_CASE(
+    "whoever asks for a code is told what became of it before the login deadline closes the connection") {
+  auto c = whole();
+  c.code_sender = "https://sms.example/send";
+  for (const int ms : {100, 5'000, 3'600'000}) {
+    const std::chrono::milliseconds deadline{ms};
+    c.login_deadline = deadline;
+    const auto w = webhook_settings(c);
+    CHECK((*w)->deadline < deadline);
+    CHECK_FALSE(validate(**w));
+  }
 }
 
 TEST_CASE("a part that is set up alone runs with what a node gives it by default") {

@@ -84,6 +84,7 @@ const std::map<std::string, std::string>& other_values() {
       {"limits.disk_reserve", "257MiB"},
       {"limits.map", "2TiB"},
       {"code.sender", "https://hook"},
+      {"code.authorization_file", "/run/secrets/sms"},
       {"code.life", "11min"},
       {"log.level", "warn"},
       {"log.format", "json"},
