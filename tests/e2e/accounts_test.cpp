@@ -115,3 +115,27 @@ TEST_CASE("a stranger who asks for codes of a number neither learns of the owner
           (i < 4 ? ec::code_wrong : ec::code_expired));
   CHECK(enter(t, 1, phone, owners, client::make_key()).error == ec::none);
 }
+
+// 41
+TEST_CASE("whoever guesses codes waits ever longer for the next one, and the code that was out stays good") {
+  neighbourhood t;
+  const auto phone = test_phone(1);
+  const auto owners = ask_for_code(t, 1, phone);
+  for (int ticket = 0; ticket < 2; ++ticket) {
+    const auto mine = ask_for_code(t, 2, phone);
+    const auto wrong = mine.code == "000000" ? "000001" : "000000";
+    for (int i = 0; i < 7; ++i) {
+      const auto answer = enter(t, 2, phone, {wrong, mine.ticket}, client::make_key()).error;
+      CHECK((answer == ec::code_wrong || (i >= 4 && answer == ec::code_expired)));
+    }
+    CHECK(enter(t, 2, phone, mine, client::make_key()).error == ec::code_expired); // the right one, too late
+  }
+  auto stranger = t.connect(2);
+  auto request = stranger->gateway().requestCodeRequest();
+  request.setPhone(phone);
+  auto answer = t.get(request.send());
+  CHECK(wire::to_code(answer.getError()) == ec::rate_limited);
+  CHECK(answer.getError().getRetryAfterMs() > 10 * 60'000);
+  CHECK(answer.getTicket().size() == 0);
+  CHECK(enter(t, 1, phone, owners, client::make_key()).error == ec::none);
+}

@@ -127,6 +127,16 @@ std::vector<bad_stream> streams() {
         p.setSignature(bytes_of(std::string(64, 's')));
         p.setSessionNumber(1);
       }));
+  std::string guesses;
+  for (std::uint32_t i = 1; i <= 20; ++i)
+    guesses += door_call<rpc::Gateway::RegisterParams>(i, door_method::register_device, [&](auto&, auto p) {
+      p.setPhone("+491234567");
+      p.setCode(std::to_string(100'000 + i).c_str());
+      p.setDeviceKey(bytes_of(std::string(32, 'k')));
+      p.setDeviceName("guess");
+      p.setTicket(bytes_of(std::string(code_ticket_bytes, 't')));
+    });
+  add("41 guesses with a ticket that is none", stage::encrypted, bootstrap_message() + guesses);
   std::string session;
   for (std::uint32_t i = 0; i < 9; ++i)
     session += of_session(session_method{static_cast<std::uint16_t>(i)}, 10 + i);
