@@ -22,6 +22,9 @@ namespace {
 constexpr std::string_view layout_text = "parley-data 1\n";
 constexpr std::string_view identity_key = "i/identity";
 constexpr std::string_view promise_key = "i/promise";
+constexpr std::string_view start_key = "i/start";
+constexpr std::string_view seen_prefix = "i/seen/";
+constexpr std::size_t fence_bytes_max = 4096;
 constexpr std::uint8_t row_version = 1;
 
 tl::unexpected<disk_fault> objection(ec code, std::string what) {
@@ -43,17 +46,18 @@ std::string hex(cluster_id id) {
 }
 
 /// The content of a small file, or an errno.
-tl::expected<std::string, int> slurp(const std::string& path) {
+tl::expected<std::string, int> slurp(const std::string& path, std::size_t bytes_max = 256) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0)
     return tl::make_unexpected(errno);
-  char bytes[256];
-  const auto n = ::read(fd, bytes, sizeof bytes);
+  std::string bytes(bytes_max, '\0');
+  const auto n = ::read(fd, bytes.data(), bytes.size());
   const int error = errno;
   ::close(fd);
   if (n < 0)
     return tl::make_unexpected(error);
-  return std::string{bytes, static_cast<std::size_t>(n)};
+  bytes.resize(static_cast<std::size_t>(n));
+  return bytes;
 }
 
 int write_durably(const std::string& directory, const std::string& path, std::string_view bytes) {
@@ -289,6 +293,113 @@ tl::expected<void, disk_fault> promise_cluster(write_txn& txn, cluster_id cluste
                          ": if that formation was given up, start it with an empty data directory");
   txn.put(table::node, promise_key, encode(cluster));
   return {};
+}
+
+tl::expected<start_history, disk_fault> begin_start(write_txn& txn) {
+  start_history h;
+  if (const auto row = txn.get(table::node, start_key)) {
+    const auto body = body_of(*row);
+    reader in{body.value_or("")};
+    h.number = in.get<std::uint64_t>();
+    const auto n = in.get<std::uint32_t>();
+    for (std::uint32_t i = 0; i < n && i <= start_history::words_max && in.ok(); ++i)
+      h.words.push_back(in.get<std::uint64_t>());
+    if (!in.done() || h.words.empty())
+      return objection(
+          ec::corrupt,
+          "the number of this node's last start in its data directory is of an unknown form: start the "
+          "version of parleyd that wrote it, or move the directory away and start this node with an "
+          "empty one, which the other replicas, if there are any, fill");
+  } else if (txn.status() != ec::none) {
+    return objection(
+        txn.status(),
+        "the number of this node's last start cannot be read from its data directory: check the disk");
+  }
+  ++h.number;
+  h.words.push_back(system_chance().nonzero());
+  if (h.words.size() > start_history::words_max)
+    h.words.erase(h.words.begin());
+  writer w;
+  const auto start = w.open(row_version);
+  w.put(h.number).put(static_cast<std::uint32_t>(h.words.size()));
+  for (const auto word : h.words)
+    w.put(word);
+  w.close(start);
+  txn.put(table::node, start_key, std::move(w).bytes());
+  return h;
+}
+
+std::string seen_key(node_id node) {
+  return key_writer{}.raw(seen_prefix).put(node).bytes();
+}
+
+std::vector<std::pair<node_id, std::string>> read_seen(read_txn& txn) {
+  std::vector<std::pair<node_id, std::string>> out;
+  std::string above{seen_prefix};
+  ++above.back();
+  txn.ascend(table::node, seen_prefix, above, [&](std::string_view key, std::string_view value) {
+    key_reader in{key.substr(seen_prefix.size())};
+    const auto node = in.get<node_id>();
+    if (in.ok() && in.rest().empty())
+      out.emplace_back(node, value);
+    return scan::more;
+  });
+  return out;
+}
+
+static constexpr std::string_view anew_line = "begin anew once the others have everything\n";
+
+tl::expected<fence, disk_fault> read_fence(const std::string& directory) {
+  const auto path = directory + "/fenced";
+  const auto found = slurp(path, fence_bytes_max);
+  if (!found && found.error() == ENOENT)
+    return fence{};
+  if (!found)
+    return os_objection("read", path, found.error());
+  fence f;
+  f.why = found->substr(0, found->find('\n'));
+  if (f.why.empty())
+    f.why = "this directory was fenced earlier";
+  if (found->ends_with(anew_line))
+    f.next = fence::then::begin_anew;
+  return f;
+}
+
+tl::expected<void, disk_fault> write_fence(const std::string& directory, const fence& f) {
+  const auto path = directory + "/fenced";
+  if (::access(path.c_str(), F_OK) == 0)
+    return {};
+  auto text = f.why.substr(0, fence_bytes_max / 2) + "\n";
+  if (f.next == fence::then::begin_anew)
+    text.append(anew_line);
+  if (const int error = write_durably(directory, path, text); error != 0)
+    return os_objection("write", path, error);
+  return {};
+}
+
+tl::expected<std::string, disk_fault> set_aside(const std::string& directory, const std::string& when) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  auto from = fs::absolute(directory, error).lexically_normal();
+  if (!from.has_filename())
+    from = from.parent_path();
+  const auto begins = from.filename().string() + ".aside-";
+  std::size_t asides = 0;
+  for (const auto& entry : fs::directory_iterator{from.parent_path(), error})
+    asides += entry.path().filename().string().starts_with(begins);
+  if (error)
+    return os_objection("look at", from.parent_path().string(), error.value());
+  if (asides >= asides_max)
+    return objection(ec::storage_failed,
+                     from.parent_path().string() + " holds " + std::to_string(asides) +
+                         " directories that were set aside already: look why, and remove those that "
+                         "you do not need");
+  const auto to = from.string() + ".aside-" + when;
+  if (::rename(from.c_str(), to.c_str()) != 0)
+    return os_objection("rename", from.string() + " to " + to, errno);
+  if (const int failed = sync_directory(from.parent_path().string()); failed != 0)
+    return os_objection("sync", from.parent_path().string(), failed);
+  return to;
 }
 
 cluster_id random_cluster_id() {

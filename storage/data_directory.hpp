@@ -6,12 +6,15 @@
 //   <data_dir>/store.mdb      the tables (storage/lmdb_environment.hpp)
 //   <data_dir>/store.mdb-lock LMDB's own; meaningless while no process runs
 //   <data_dir>/store.journal  commits that are not in the tables yet (storage/journal.hpp)
+//   <data_dir>/fenced         only if the node must not run on this directory: the sentence that says why
 //
 // Rows of table::node under the prefix 'i' (those of replicas are under 'r', and replication's; the journal's
 // mark is under 'j'):
 //
 //   "i/identity"   envelope (1): u64 node, u64 disk, u64 cluster.hi, u64 cluster.lo   (cluster 0: none yet)
 //   "i/promise"    envelope (1): u64 cluster.hi, u64 cluster.lo
+//   "i/start"      envelope (1): u64 number of the newest start, u32 count, u64 words of the newest starts
+//   "i/seen/" node what was seen of another node's starts (cluster/links/node_start.hpp)
 #include "storage/disk_fault.hpp"
 #include "storage/environment.hpp"
 
@@ -21,6 +24,9 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 namespace parley::storage {
 
@@ -61,6 +67,38 @@ tl::expected<std::optional<identity>, disk_fault> read_identity(read_txn& txn);
 /// owner already. Durable with the transaction's commit; a second call with the same node changes nothing.
 /// Error: `corrupt` also if the promise cannot be read, so that no node starts with such a one.
 tl::expected<identity, disk_fault> claim_identity(write_txn& txn, node_id node);
+
+/// The starts of a node on one disk, by which other nodes recognise it (docs/decisions/0032). The row stands in the
+/// tables, so that it is as old as everything else in a copy of the directory.
+struct start_history {
+  static constexpr std::size_t words_max = 512; ///< of the newest starts: 4 KiB in each greeting
+  std::uint64_t number = 0;
+  std::vector<std::uint64_t> words; ///< oldest first; the last one is of `number`
+};
+/// Records the next start, with a random word. Error: `corrupt` if the row cannot be read.
+tl::expected<start_history, disk_fault> begin_start(write_txn& txn);
+
+/// Rows of what was seen of the starts of other nodes.
+std::string seen_key(node_id node);
+std::vector<std::pair<node_id, std::string>> read_seen(read_txn& txn);
+
+/// Why no node may run on a directory any more.
+struct fence {
+  enum class then : std::uint8_t {
+    stay,      ///< a person has to act
+    begin_anew ///< it may be set aside, once the other nodes have everything
+  };
+  std::string why; ///< empty: there is none
+  then next = then::stay;
+};
+tl::expected<fence, disk_fault> read_fence(const std::string& directory);
+/// Durable when it returns. The first reason stays.
+tl::expected<void, disk_fault> write_fence(const std::string& directory, const fence& f);
+
+/// Renames the directory to `<directory>.aside-<when>` and returns that name. Nothing is erased, so there are at most
+/// `asides_max` of them: a node that is fenced again and again must not fill the disk.
+inline constexpr std::size_t asides_max = 3;
+tl::expected<std::string, disk_fault> set_aside(const std::string& directory, const std::string& when);
 
 /// Records for ever that this node belongs to `cluster`. Error: `wrong_cluster` if it belongs to another one,
 /// or has promised to.

@@ -1,6 +1,7 @@
 #pragma once
 // The node transport as its users see it: bytes to a peer, in order, without duplicates and bounded,
 // or else a reset.
+#include "cluster/links/node_start.hpp"
 #include "protocol/values/types.hpp"
 
 #include <functional>
@@ -48,6 +49,8 @@ public:
   virtual void reset(node_id peer) = 0;
   /// A session with `peer` begins, after its `reset`.
   virtual void begun(node_id peer) = 0;
+  /// `by` has seen another life of this node's directory, and proved who it is: this node must not go on.
+  virtual void disowned(node_id /*by*/, start_verdict /*why*/) {}
 };
 
 } // namespace parley::cluster

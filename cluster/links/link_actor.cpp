@@ -21,32 +21,54 @@ std::optional<unpacked> unpack(std::vector<lane_payload> batch) {
   return out;
 }
 
-outgoing_call::outgoing_call(const link_identity& self, purpose why, node_id to, version_range versions) {
-  hello_ = {versions,
+outgoing_call::outgoing_call(const link_identity& self, purpose why, node_id to, const links_config& config) {
+  hello_ = {config.versions,
             static_cast<std::uint8_t>(why == purpose::query),
             number(self.node()),
             number(to),
             system_chance().nonzero(),
             self.certificate(),
-            random_nonce()};
+            random_nonce(),
+            config.start};
 }
 
-tl::expected<link_proof, std::string> outgoing_call::answer(const link_identity& self,
-                                                            const link_challenge& c) {
+std::optional<std::string> outgoing_call::check(const link_identity& self, const link_challenge& c) {
   auto certificate = self.check(c.certificate);
   if (!certificate)
-    return tl::unexpected(std::move(certificate.error()));
+    return std::move(certificate.error());
   if (number(certificate->node) != c.from || (hello_.to != 0 && hello_.to != c.from))
-    return tl::unexpected(std::string{"another node lives at this address"});
+    return "another node lives at this address";
   if (c.version < hello_.versions.min || c.version > hello_.versions.max)
-    return tl::unexpected(std::string{"the door chose a version that this node does not speak"});
-  const handshake_facts facts{
-      hello_.is_query != 0, hello_.from,         c.from,   hello_.nonce, c.nonce, c.session,
-      hello_.versions.min,  hello_.versions.max, c.version};
-  if (!certificate->verify(facts.for_door(), c.signature))
-    return tl::unexpected(std::string{"the door's signature is wrong"});
+    return "the door chose a version that this node does not speak";
+  facts_ = {hello_.is_query != 0, hello_.from,         c.from,    hello_.nonce, c.nonce, c.session,
+            hello_.versions.min,  hello_.versions.max, c.version, hello_.start, c.start};
+  if (!certificate->verify(facts_.for_door(), c.signature))
+    return "the door's signature is wrong";
   door_ = certificate->node;
-  return link_proof{c.session, self.sign(facts.for_caller()), {}};
+  return std::nullopt;
+}
+
+link_proof outgoing_call::proof(const link_identity& self, start_verdict verdict) {
+  facts_.verdict = verdict;
+  return {facts_.session, self.sign(facts_.for_caller()), {}, verdict};
+}
+
+void link_context::judge(node_id peer, const node_start& start, std::function<void(start_verdict)> done) {
+  if (config.book)
+    config.book->judge(peer, start, std::move(done));
+  else
+    done(start_verdict::fits);
+}
+
+void link_context::refuse_start(node_id peer, const node_start& start, start_verdict why) {
+  ++starts_refused;
+  if (config.book && config.book->tell(peer, start, why))
+    log::error("copy-refused",
+               {{"peer", peer},
+                {"start", start.number},
+                {"why", describe(why)},
+                {"next", "leave one process of that node, move its data directory away and start it "
+                         "with an empty one, which the other nodes fill"}});
 }
 
 /// This node's side of the pair of links. It is in exactly one phase at a time; messages of another attempt
@@ -57,7 +79,7 @@ tl::expected<link_proof, std::string> outgoing_call::answer(const link_identity&
 struct link_state {
   static inline const char* name = "link";
   using clock = std::chrono::steady_clock;
-  enum class phase { idle, dialing, greeting, proving, live };
+  enum class phase { idle, dialing, greeting, judging, proving, live };
 
   link_actor::pointer self{};
   link_context_ptr context;
@@ -75,6 +97,13 @@ struct link_state {
   clock::time_point give_up_at{};
   std::chrono::milliseconds retry_after{0};
   clock::time_point heard_at{}, said_at{};
+  std::uint64_t word = 0; ///< of the start of the process that the session is with
+  struct probe {
+    std::uint64_t session = 0;
+    door_actor door;
+    clock::time_point since, until; ///< what is heard in between was not under way before
+  };
+  std::optional<probe> probed;
   std::uint64_t batches_sent = 0, batches_received = 0;
   std::uint64_t bytes_received = 0, bytes_acknowledged = 0;
 
@@ -111,10 +140,16 @@ struct link_state {
     try_at = now + retry_after / 2 + jitter / 2 +
              (outranks_peer() ? std::chrono::milliseconds{0} : config().yield_to_higher);
   }
+  /// After a refusal that only an operator can change.
+  void rest_long() {
+    const auto now = clock::now();
+    rest(now);
+    try_at = now + config().retry_disowned;
+  }
 
   void dial(clock::time_point now) {
     at = phase::dialing;
-    call.emplace(*context->self, outgoing_call::purpose::session, peer, config().versions);
+    call.emplace(*context->self, outgoing_call::purpose::session, peer, config());
     give_up_at = now + config().dial_timeout + config().handshake_timeout;
     const auto attempt = call->attempt();
     self->request(context->dialer, config().dial_timeout + config().handshake_timeout,
@@ -136,25 +171,42 @@ struct link_state {
   void challenged(const link_challenge& c) {
     if (at != phase::greeting || c.attempt != call->attempt() || !from_remote())
       return;
-    auto proof = call->answer(*context->self, c);
-    if (!proof) {
-      refuse_loudly(proof.error());
+    if (const auto why = call->check(*context->self, c)) {
+      refuse_loudly(*why);
       return rest(clock::now());
     }
-    at = phase::proving;
+    at = phase::judging;
     session = c.session;
     version = c.version;
-    say(remote, std::move(*proof));
+    context->judge(peer, c.start, [me = link_actor{self}, attempt = c.attempt](start_verdict verdict) {
+      caf::anon_send(me, start_judged{attempt, verdict});
+    });
+  }
+
+  void judged(const start_judged& j) {
+    if (at != phase::judging || j.call != call->attempt())
+      return;
+    at = phase::proving;
+    say(remote, call->proof(*context->self, j.verdict));
+    if (j.verdict == start_verdict::fits)
+      return;
+    context->refuse_start(peer, call->facts().door_start, j.verdict);
+    rest_long();
   }
 
   void accepted(const link_accepted& a) {
     if (at == phase::proving && a.attempt == call->attempt() && a.session == session)
-      begin(session, version, self->current_sender());
+      begin(session, version, self->current_sender(), call->facts().door_start.word());
   }
 
   void refused(const link_refused& r) {
-    if ((at != phase::greeting && at != phase::proving) || r.attempt != call->attempt())
+    if ((at != phase::greeting && at != phase::judging && at != phase::proving) ||
+        r.attempt != call->attempt())
       return;
+    if (at == phase::proving && r.verdict != start_verdict::fits && from_remote()) {
+      context->events.disowned(peer, r.verdict);
+      return rest_long();
+    }
     if (const auto left_out = context->refusals.admit(); left_out >= 0)
       log::warn("link-refused-by-peer",
                 {{"peer", peer}, {"why", r.why.substr(0, 200)}, {"left_out", left_out}});
@@ -162,11 +214,11 @@ struct link_state {
   }
 
   void admitted(const link_admission& a) {
-    if ((at == phase::greeting || at == phase::proving) && outranks_peer())
+    if ((at == phase::greeting || at == phase::judging || at == phase::proving) && outranks_peer())
       return say(a.caller, link_refused{a.attempt, "calling you already"});
     if (at == phase::live)
       end("the peer began anew");
-    begin(a.session, a.version, a.caller);
+    begin(a.session, a.version, a.caller, a.word);
     say(remote, link_accepted{a.attempt, a.session, {}});
   }
 
@@ -178,8 +230,10 @@ struct link_state {
 
   // --- a session -------------------------------------------------------------------------------------------
 
-  void begin(std::uint64_t number_of_it, std::uint32_t spoken, caf::strong_actor_ptr other) {
+  void begin(std::uint64_t number_of_it, std::uint32_t spoken, caf::strong_actor_ptr other,
+             std::uint64_t peers_word) {
     watch(std::move(other));
+    word = peers_word;
     at = phase::live;
     call.reset();
     session = number_of_it;
@@ -198,6 +252,7 @@ struct link_state {
   void end(std::string_view why) {
     say(remote, link_goodbye{session});
     log::info("link-down", {{"peer", peer}, {"session", session}, {"why", why}});
+    answer_probe(false);
     out->end();
     rest(clock::now());
     context->events.reset(peer);
@@ -220,10 +275,26 @@ struct link_state {
   bool belongs(std::uint64_t to_session) {
     if (at == phase::live && to_session == session && from_remote()) {
       heard_at = clock::now();
+      if (probed && heard_at >= probed->since)
+        answer_probe(true);
       return true;
     }
     say(self->current_sender(), link_goodbye{to_session});
     return false;
+  }
+
+  /// A node that was started again has no process of an earlier start: only a second one, on a copy of its
+  /// directory, calls while that answers. A process that is dead but whose connection is not must not block it.
+  void probe_session(const link_probe& p, door_actor from) {
+    answer_probe(false);
+    const auto now = clock::now();
+    probed = probe{p.session, std::move(from), now + config().sign_of_life / 2, now + config().silence_max};
+    if (at != phase::live || word == 0 || word == p.word)
+      answer_probe(false);
+  }
+  void answer_probe(bool alive) {
+    if (const auto p = std::exchange(probed, std::nullopt))
+      self->send(p->door, link_probed{p->session, alive});
   }
 
   void received(link_batch& b) {
@@ -260,6 +331,8 @@ struct link_state {
 
   void tick() {
     const auto now = clock::now();
+    if (probed && now >= probed->until)
+      answer_probe(false);
     switch (at) {
     case phase::idle:
       if (now >= try_at && port != 0)
@@ -267,6 +340,7 @@ struct link_state {
       break;
     case phase::dialing:
     case phase::greeting:
+    case phase::judging:
     case phase::proving:
       if (now >= give_up_at)
         rest(now);
@@ -329,6 +403,8 @@ static link_actor::behavior_type link(link_actor::stateful_pointer<link_state> s
           st.try_at = link_state::clock::now();
       },
       [&st](link_admission& m) { st.admitted(m); },
+      [&st](start_judged& m) { st.judged(m); },
+      [&st](link_probe& m, door_actor& from) { st.probe_session(m, std::move(from)); },
   };
 }
 

@@ -19,13 +19,36 @@ struct link_admission {
   std::uint64_t session = 0;
   std::uint32_t version = 0;
   caf::strong_actor_ptr caller;
+  std::uint64_t word = 0; ///< of the caller's start
+};
+
+/// The start with which the other side of a call greeted is judged.
+struct start_judged {
+  std::uint64_t call = 0; ///< to a link: the attempt; to a door: the session
+  start_verdict verdict{};
+};
+
+/// From the door to a link: has the peer's process of another start than `word` been heard from this moment on?
+struct link_probe {
+  std::uint64_t session = 0; ///< the door's
+  std::uint64_t word = 0;
+};
+struct link_probed {
+  std::uint64_t session = 0;
+  bool alive = false;
 };
 
 } // namespace parley::cluster
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::cluster::link_admission)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::cluster::link_probe)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::cluster::link_probed)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::cluster::start_judged)
 
 namespace parley::cluster {
 
+/// The DOOR answers hellos; the ASKER asks one question and ends.
+using door_actor = wire_actor::extend<caf::reacts_to<caf::tick_atom>, caf::reacts_to<start_judged>,
+                                      caf::reacts_to<link_probed>>;
 /// The LINK to one peer: sessions, batches, windows.
 using link_actor = wire_actor::extend<
     // The outlet has something to send, or has overflowed.
@@ -35,10 +58,10 @@ using link_actor = wire_actor::extend<
     // From now on the peer has this address.
     caf::reacts_to<caf::update_atom, std::string, std::uint16_t>,
     // The door has admitted the peer.
-    caf::reacts_to<link_admission>>;
+    caf::reacts_to<link_admission>, caf::reacts_to<start_judged>,
+    // It answers with `link_probed`, once, within `silence_max`.
+    caf::reacts_to<link_probe, door_actor>>;
 
-/// The DOOR answers hellos; the ASKER asks one question and ends.
-using door_actor = wire_actor::extend<caf::reacts_to<caf::tick_atom>>;
 using asker_actor = wire_actor::extend<caf::reacts_to<caf::tick_atom>, caf::reacts_to<caf::timeout_atom>>;
 
 /// The DIALER connects: it alone may block, for `dial_timeout`.
@@ -65,6 +88,7 @@ struct link_context {
   std::uint16_t port = 0;
   std::atomic<std::size_t> queries_waiting{0};
   std::atomic<std::uint64_t> versions_refused{0};
+  std::atomic<std::uint64_t> starts_refused{0};
   log::limiter refusals{std::chrono::seconds{1}}; ///< so that strangers cannot fill the log
 
   link_context(links_config c, link_events& e) : config{std::move(c)}, events{e} {}
@@ -73,6 +97,10 @@ struct link_context {
     const auto i = peers.find(peer);
     return i == peers.end() ? std::nullopt : std::optional{i->second};
   }
+  /// `done` as of `start_book::judge`.
+  void judge(node_id peer, const node_start& start, std::function<void(start_verdict)> done);
+  /// Counts it, and says it once for each cause.
+  void refuse_start(node_id peer, const node_start& start, start_verdict why);
 };
 using link_context_ptr = std::shared_ptr<link_context>;
 
@@ -80,15 +108,19 @@ using link_context_ptr = std::shared_ptr<link_context>;
 class outgoing_call {
 public:
   enum class purpose { session, query };
-  outgoing_call(const link_identity& self, purpose why, node_id to, version_range versions);
+  outgoing_call(const link_identity& self, purpose why, node_id to, const links_config& config);
   const link_hello& hello() const { return hello_; }
   std::uint64_t attempt() const { return hello_.attempt; }
-  /// The proof to answer with, or the reason why the door is not the expected node.
-  tl::expected<link_proof, std::string> answer(const link_identity& self, const link_challenge& c);
-  node_id door() const { return door_; } ///< proved, once `answer` gave a proof
+  /// `none`, or the reason why the door is not the expected node.
+  std::optional<std::string> check(const link_identity& self, const link_challenge& c);
+  /// The proof to answer with, after `check`.
+  link_proof proof(const link_identity& self, start_verdict verdict);
+  node_id door() const { return door_; } ///< proved, once `check` found nothing
+  const handshake_facts& facts() const { return facts_; }
 
 private:
   link_hello hello_;
+  handshake_facts facts_;
   node_id door_{};
 };
 

@@ -23,6 +23,7 @@ struct door_state {
     peer_certificate certificate;
     handshake_facts facts;
     clock::time_point until;
+    enum class step { proves, probed, judged } at = step::proves; ///< what is waited for
   };
   door_actor::pointer self{};
   link_context_ptr context;
@@ -31,7 +32,7 @@ struct door_state {
   void refuse(std::uint64_t attempt, std::uint64_t claims, std::string why) {
     if (const auto left_out = context->refusals.admit(); left_out >= 0)
       log::warn("caller-refused", {{"claims", claims}, {"why", why}, {"left_out", left_out}});
-    say(self->current_sender(), link_refused{attempt, std::move(why)});
+    say(self->current_sender(), link_refused{attempt, std::move(why), start_verdict::fits});
   }
   template <class Message>
   void say(const caf::strong_actor_ptr& to, Message m) {
@@ -76,29 +77,69 @@ struct door_state {
              clock::now() + config.handshake_timeout};
     c.facts = {h.is_query != 0, h.from,         number(context->self->node()),
                h.nonce,         random_nonce(), session,
-               h.versions.min,  h.versions.max, *version};
+               h.versions.min,  h.versions.max, *version,
+               h.start,         config.start};
     say(c.who, link_challenge{*version, h.attempt, session, c.facts.door, context->self->certificate(),
-                              c.facts.door_nonce, context->self->sign(c.facts.for_door())});
+                              c.facts.door_nonce, context->self->sign(c.facts.for_door()), config.start});
     waiting.emplace(session, std::move(c));
   }
 
   void proved(link_proof& p) {
     const auto i = waiting.find(p.session);
-    if (i == waiting.end() || i->second.who != self->current_sender())
+    if (i == waiting.end() || i->second.who != self->current_sender() || i->second.at != caller::step::proves)
       return;
-    const auto c = std::move(i->second);
+    auto& it = i->second;
+    it.facts.verdict = p.verdict;
+    const auto from = it.certificate.node;
+    const bool proved = it.certificate.verify(it.facts.for_caller(), p.signature);
+    if (proved && !it.facts.is_query && p.verdict == start_verdict::fits) {
+      if (const auto entry = context->find(from)) {
+        it.at = caller::step::probed;
+        self->send(entry->actor, link_probe{p.session, it.facts.caller_start.word()}, door_actor{self});
+        return;
+      }
+    }
+    const auto c = std::move(it);
     waiting.erase(i);
-    const auto from = c.certificate.node;
-    if (!c.certificate.verify(c.facts.for_caller(), p.signature))
+    if (!proved)
       return refuse(c.attempt, number(from), "your signature is wrong");
     if (!c.facts.is_query) {
-      if (const auto entry = context->find(from))
-        self->send(entry->actor, link_admission{c.attempt, p.session, c.facts.version, c.who});
+      if (p.verdict != start_verdict::fits && context->find(from))
+        context->events.disowned(from, p.verdict);
       return;
     }
     if (p.query.size() > context->config.query_bytes_max)
       return refuse(c.attempt, number(from), "the question is too long");
     say(c.who, link_accepted{c.attempt, p.session, context->answer_query(from, p.query)});
+  }
+
+  void probed(const link_probed& p) {
+    const auto i = waiting.find(p.session);
+    if (i == waiting.end() || i->second.at != caller::step::probed)
+      return;
+    i->second.at = caller::step::judged;
+    if (p.alive)
+      return judged({p.session, start_verdict::twice});
+    context->judge(i->second.certificate.node, i->second.facts.caller_start,
+                   [me = door_actor{self}, session = p.session](start_verdict verdict) {
+                     caf::anon_send(me, start_judged{session, verdict});
+                   });
+  }
+
+  void judged(const start_judged& j) {
+    const auto i = waiting.find(j.call);
+    if (i == waiting.end() || i->second.at != caller::step::judged)
+      return;
+    const auto c = std::move(i->second);
+    waiting.erase(i);
+    const auto from = c.certificate.node;
+    if (j.verdict != start_verdict::fits) {
+      context->refuse_start(from, c.facts.caller_start, j.verdict);
+      return say(c.who, link_refused{c.attempt, std::string{describe(j.verdict)}, j.verdict});
+    }
+    if (const auto entry = context->find(from))
+      self->send(entry->actor,
+                 link_admission{c.attempt, j.call, c.facts.version, c.who, c.facts.caller_start.word()});
   }
 
   void tick() {
@@ -126,6 +167,8 @@ static door_actor::behavior_type door(door_actor::stateful_pointer<door_state> s
       [](link_ack&) {},
       [](link_goodbye&) {},
       [&st](caf::tick_atom) { st.tick(); },
+      [&st](start_judged& m) { st.judged(m); },
+      [&st](link_probed& m) { st.probed(m); },
   };
 }
 
@@ -156,7 +199,7 @@ struct asker_state {
   }
 
   void dial() {
-    call.emplace(*context->self, outgoing_call::purpose::query, node_id::none, context->config.versions);
+    call.emplace(*context->self, outgoing_call::purpose::query, node_id::none, context->config);
     self->request(context->dialer, context->config.query_timeout, caf::connect_atom::value, host, port)
         .then(
             [this](caf::strong_actor_ptr& found) {
@@ -201,11 +244,11 @@ static asker_actor::behavior_type asker(asker_actor::stateful_pointer<asker_stat
       [&st](link_challenge& m) {
         if (!st.from_door() || m.attempt != st.call->attempt())
           return;
-        auto proof = st.call->answer(*st.context->self, m);
-        if (!proof)
-          return st.fail(proof.error());
-        proof->query = st.question; // kept: it may have to be asked again
-        st.say(std::move(*proof));
+        if (const auto why = st.call->check(*st.context->self, m))
+          return st.fail(*why);
+        auto proof = st.call->proof(*st.context->self, start_verdict::fits);
+        proof.query = st.question; // kept: it may have to be asked again
+        st.say(std::move(proof));
       },
       [](link_proof&) {},
       [&st](link_accepted& m) {

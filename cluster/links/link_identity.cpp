@@ -155,6 +155,13 @@ static std::string transcript(std::string_view role, const handshake_facts& f) {
   w.put(std::string_view{"parley link 1"}).put(role).put(static_cast<std::uint8_t>(f.is_query));
   w.put(f.caller).put(f.door).put(std::string_view{f.caller_nonce}).put(std::string_view{f.door_nonce});
   w.put(f.session).put(f.caller_min).put(f.caller_max).put(f.version);
+  for (const auto* s : {&f.caller_start, &f.door_start}) {
+    w.put(s->disk).put(s->number).put(static_cast<std::uint32_t>(s->words.size()));
+    for (const auto word : s->words)
+      w.put(word);
+  }
+  if (role == "caller")
+    w.put(f.verdict);
   return std::move(w).bytes();
 }
 std::string handshake_facts::for_door() const {

@@ -4,6 +4,7 @@
 // nonces of both sides.
 //
 // Thread: any; immutable after `load`.
+#include "cluster/links/node_start.hpp"
 #include "protocol/values/types.hpp"
 
 #include <memory>
@@ -59,7 +60,9 @@ struct handshake_facts {
   std::string caller_nonce, door_nonce;
   std::uint64_t session = 0;
   std::uint32_t caller_min = 0, caller_max = 0,
-                version = 0;      ///< signed, so that an attacker between them cannot lower it
+                version = 0; ///< signed, so that an attacker between them cannot lower it
+  node_start caller_start{}, door_start{};
+  start_verdict verdict{};        ///< of the door's start: signed by the caller only
   std::string for_door() const;   ///< the bytes that the door signs
   std::string for_caller() const; ///< the bytes that the caller signs
 };

@@ -7,6 +7,10 @@
 //     ◄──────────────────────────────────── challenge  that version, session, B's certificate, signature
 //     proof (signature; a query's bytes) ───────────►
 //     ◄───────────────── accepted (an answer's bytes)  or refused, at any point
+//
+// Hello and challenge also hold the starts of both nodes (node_start.hpp), which both sign. Each judges the other's
+// before there is a session; a start that is new to it is durable there by then.
+//
 //   and, if it was no query, between the two links, until one sends a goodbye or is silent for too long:
 //     batch, ack  ◄────────────────────────────────►
 #include "actors/core/archive.hpp"
@@ -34,9 +38,10 @@ struct link_hello {
   std::uint64_t attempt = 0; ///< chosen by the caller; every answer repeats it
   std::string certificate;   ///< PEM
   std::string nonce;
+  node_start start{}; ///< of the caller
   template <class F>
   auto fields(F&& f) {
-    return f(versions, is_query, from, to, attempt, certificate, nonce);
+    return f(versions, is_query, from, to, attempt, certificate, nonce, start);
   }
 };
 struct link_challenge {
@@ -47,18 +52,21 @@ struct link_challenge {
   std::string certificate;
   std::string nonce;
   std::string signature;
+  node_start start{}; ///< of the door's node
   template <class F>
   auto fields(F&& f) {
-    return f(version, attempt, session, from, certificate, nonce, signature);
+    return f(version, attempt, session, from, certificate, nonce, signature, start);
   }
 };
 struct link_proof {
   std::uint64_t session = 0;
   std::string signature;
   std::string query;
+  /// Of the door's start. If it is not `fits`, there will be no session, and the door's node must not go on.
+  start_verdict verdict{};
   template <class F>
   auto fields(F&& f) {
-    return f(session, signature, query);
+    return f(session, signature, query, verdict);
   }
 };
 struct link_accepted {
@@ -73,9 +81,10 @@ struct link_accepted {
 struct link_refused {
   std::uint64_t attempt = 0;
   std::string why;
+  start_verdict verdict{}; ///< of the caller's start; it counts after the door's challenge
   template <class F>
   auto fields(F&& f) {
-    return f(attempt, why);
+    return f(attempt, why, verdict);
   }
 };
 /// The payloads are written into CAF's buffer one after the other, without a copy of all of them before.

@@ -194,6 +194,10 @@ std::uint64_t links::versions_refused() const {
   return impl_->context->versions_refused;
 }
 
+std::uint64_t links::starts_refused() const {
+  return impl_->context->starts_refused;
+}
+
 std::vector<link_status> links::status() const {
   std::shared_lock guard{impl_->senders_mutex};
   std::vector<link_status> out;

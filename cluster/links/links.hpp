@@ -34,6 +34,8 @@ struct links_config {
   endpoint listen{"127.0.0.1", 0}; ///< port 0: any free one, for tests
   std::string cert_file, key_file, ca_file;
   version_range versions = link_versions; ///< another one only in tests
+  node_start start;                       ///< this node's
+  std::shared_ptr<start_book> book;       ///< null, in tests: every start fits
   outlet_config outlet;
   milliseconds tick_every{100}; ///< of a link: acknowledgements, time-outs, retries
   /// A link with nothing to send acknowledges this often.
@@ -46,6 +48,7 @@ struct links_config {
   milliseconds dial_timeout{1000}; ///< TCP
   milliseconds handshake_timeout{3000};
   milliseconds retry_min{100}, retry_max{1000}; ///< between calls; doubled each time, with jitter
+  milliseconds retry_disowned{10'000};          ///< after one side refused the other's start
   milliseconds yield_to_higher{300};            ///< the node with the lower id lets the other one call first
   std::size_t handshakes_waiting_max = 64;      ///< at the door; more callers are refused
   /// Connections to the port whose TLS handshake is not complete; it has to be within `handshake_timeout`.
@@ -106,6 +109,8 @@ public:
   std::vector<link_status> status() const;
   /// Calls of nodes that have no version of the node protocol in common with this one.
   std::uint64_t versions_refused() const;
+  /// Sessions that were refused because a node's directory is not the one that was seen before.
+  std::uint64_t starts_refused() const;
 
 private:
   class impl;

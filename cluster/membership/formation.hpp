@@ -42,9 +42,12 @@ struct formation_answer {
   std::uint8_t wants_form = 0;
   promise what;                         ///< promised: the promise; member: the cluster's record
   std::vector<core::node_record> nodes; ///< member: all nodes it knows
+  /// To `whole_without`: shards that this node leads and of which a majority without the asker has everything.
+  std::vector<std::uint16_t> whole;
+  std::uint8_t has_session = 0; ///< to `whole_without`: 1 if a process of the asker's node has a session here
   template <class F>
   auto fields(F&& f) {
-    return f(self, as, seeds_digest, wants_form, what, nodes);
+    return f(self, as, seeds_digest, wants_form, what, nodes, whole, has_session);
   }
 };
 
@@ -54,7 +57,7 @@ bool holds_newer_record(std::string_view answer, node_id from);
 
 /// What a node asks at another's door.
 struct formation_question {
-  enum class kind : std::uint8_t { standing = 0, list_me = 1 };
+  enum class kind : std::uint8_t { standing = 0, list_me = 1, whole_without = 2 };
   kind what = kind::standing;
   core::node_record self;
   template <class F>

@@ -30,6 +30,8 @@ std::optional<T> stored(storage::environment& env, std::string_view key, std::st
   return std::move(row.it);
 }
 
+} // namespace
+
 std::vector<core::node_record> read_peers(const std::string& file) {
   std::ifstream in{file, std::ios::binary};
   std::ostringstream bytes;
@@ -37,8 +39,6 @@ std::vector<core::node_record> read_peers(const std::string& file) {
   const auto list = core::decode<peers_list>(bytes.str());
   return list ? list->nodes : std::vector<core::node_record>{};
 }
-
-} // namespace
 
 /// Answers to one round of questions. Shared with callbacks that may be called after the round has ended.
 struct formation_service::round {
@@ -100,6 +100,12 @@ std::string formation_service::answer(node_id from, std::string_view bytes) {
     if (question->what == formation_question::kind::list_me && a.as == formation_answer::standing::member &&
         !std::any_of(a.nodes.begin(), a.nodes.end(), [&](const auto& n) { return n == question->self; }))
       admit = admit_;
+    if (question->what == formation_question::kind::whole_without && whole_without_ &&
+        a.as == formation_answer::standing::member) {
+      auto w = whole_without_(from);
+      a.whole = std::move(w.shards);
+      a.has_session = w.has_session ? 1 : 0;
+    }
     out = core::encode(a);
   }
   if (admit)
@@ -268,10 +274,12 @@ tl::expected<membership, std::string> formation_service::be_listed(links& transp
 }
 
 void formation_service::serve(std::function<std::vector<core::node_record>()> nodes,
-                              std::function<void(const core::node_record&)> admit) {
+                              std::function<void(const core::node_record&)> admit,
+                              std::function<wholeness(node_id)> whole_without) {
   std::lock_guard guard{mutex_};
   nodes_ = std::move(nodes);
   admit_ = std::move(admit);
+  whole_without_ = std::move(whole_without);
 }
 
 void formation_service::remember(const std::vector<core::node_record>& nodes) {

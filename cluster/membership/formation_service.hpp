@@ -28,6 +28,8 @@ struct formation_service_config {
   /// Interval at which the same reason for waiting is logged again.
   std::chrono::milliseconds say_every{10'000};
 };
+/// The nodes in such a file; none if it cannot be read.
+std::vector<core::node_record> read_peers(const std::string& file);
 /// Made from a node's settings and the identity of its disk.
 formation_service_config make_formation_config(const node_config& c, disk_id disk);
 
@@ -60,8 +62,14 @@ public:
   /// From now on this member answers newcomers with `nodes`. It calls `admit` when a node asks to be listed
   /// in the meta shard: that proposes the node and returns at once; the node asks again until `nodes` lists
   /// it.
+  /// `whole_without`: what this node knows at the moment for an answer to that question; it waits for nothing.
+  struct wholeness {
+    std::vector<std::uint16_t> shards;
+    bool has_session = false;
+  };
   void serve(std::function<std::vector<core::node_record>()> nodes,
-             std::function<void(const core::node_record&)> admit);
+             std::function<void(const core::node_record&)> admit,
+             std::function<wholeness(node_id)> whole_without = {});
   /// Stores the list for the next start.
   void remember(const std::vector<core::node_record>& nodes);
 
@@ -81,6 +89,7 @@ private:
   std::vector<core::node_record> remembered_;
   std::function<std::vector<core::node_record>()> nodes_;
   std::function<void(const core::node_record&)> admit_;
+  std::function<wholeness(node_id)> whole_without_;
   std::string said_;
   std::chrono::steady_clock::time_point said_at_{};
 };

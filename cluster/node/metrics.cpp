@@ -201,6 +201,8 @@ std::vector<MetricFamily> collect(const node_facts& facts) {
   page p{out};
   const auto& now = facts.now;
   p.family("ready", ready_help, MetricType::Gauge).value(std::uint64_t{facts.ready});
+  p.family("fenced", fenced_help, MetricType::Gauge)
+      .value(std::uint64_t{0}); // else there are no other metrics
   gateway_page(p, facts.clients);
   p.family("delivery_queue_rows", "Inbox rows that wait in memory until clients take them.",
            MetricType::Gauge)
@@ -247,6 +249,12 @@ std::vector<MetricFamily> collect(const node_facts& facts) {
            "of the node protocol that this node speaks.",
            MetricType::Counter)
       .value(now.link_versions_refused);
+  p.family("link_starts_refused_total",
+           "Sessions with other nodes that were refused because the other node's data directory is an older "
+           "copy of "
+           "the one that was seen before, or runs twice.",
+           MetricType::Counter)
+      .value(now.link_starts_refused);
   p.family("link_bytes_waiting", "Bytes for another node that are queued or not yet acknowledged.",
            MetricType::Gauge);
   for (const auto& l : now.links)

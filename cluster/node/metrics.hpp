@@ -42,6 +42,8 @@ struct node_snapshot {
   std::vector<replica_status> replicas;
   std::vector<link_status> links;
   std::uint64_t link_versions_refused = 0; ///< calls of nodes without a common version of the node protocol
+  std::uint64_t link_starts_refused =
+      0;                          ///< calls of nodes whose directory is not the one that was seen before
   storage::lmdb_stats storage;
   storage::journal_stats journal;
   bool serving = false; ///< every replica here knows a leader
@@ -60,6 +62,9 @@ struct node_facts {
 /// Also exported before there is a node.
 inline constexpr auto ready_help = "Whether clients can be served: 1 if every replica here knows a leader "
                                    "and the node is not draining, else 0.";
+
+inline constexpr auto fenced_help = "Whether this node has fenced itself: 1 if its data directory is an "
+                                    "older copy or one that runs twice, else 0.";
 
 /// Names start with `parley_`, durations are in seconds. A test compares names, types, labels and HELP texts
 /// with the table in cluster/node/README.md.

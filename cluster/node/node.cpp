@@ -14,8 +14,10 @@
 
 #include <caf/scoped_actor.hpp>
 #include <caf/send.hpp>
+#include <fmt/format.h>
 
 #include <future>
+#include <set>
 #include <thread>
 
 namespace parley::cluster {
@@ -115,6 +117,11 @@ public:
   }
 
   ~impl() override { stop(); }
+
+  void when_fenced(std::function<void(storage::fence)> fenced) { when_fenced_ = std::move(fenced); }
+  void keep(std::string key, std::string value, std::function<void()> durable) {
+    caf::anon_send(wired_store_, node_row{std::move(key), std::move(value), std::move(durable)});
+  }
 
   std::optional<std::string> start(links& transport) {
     links_ = &transport;
@@ -216,6 +223,10 @@ public:
     if (links_) {
       s.links = links_->status();
       s.link_versions_refused = links_->versions_refused();
+      s.link_starts_refused = links_->starts_refused();
+    }
+    {
+      std::lock_guard guard{nodes_mutex_};
     }
     s.storage = env_.stats();
     s.journal = env_.journal();
@@ -239,6 +250,26 @@ public:
     std::lock_guard guard{nodes_mutex_};
     return nodes_;
   }
+  formation_service::wholeness whole_without(node_id node) {
+    formation_service::wholeness out;
+    out.has_session = links_ && links_->connected(node);
+    {
+      std::lock_guard guard{wholes_->mutex};
+      const auto& last = wholes_->of[node];
+      if (std::chrono::steady_clock::now() - last.at < std::chrono::seconds{10})
+        out.shards = last.shards;
+    }
+    const auto note = [w = wholes_, node](std::vector<shard_id> shards) {
+      std::lock_guard guard{w->mutex};
+      auto& last = w->of[node];
+      last.at = std::chrono::steady_clock::now();
+      last.shards.clear();
+      for (const auto s : shards)
+        last.shards.push_back(number(s));
+    };
+    caf::anon_send(wired_store_, whole_request{node, note});
+    return out;
+  }
   void admit(const core::node_record& newcomer) {
     if (directory_)
       caf::anon_send(directory_, newcomer);
@@ -246,6 +277,8 @@ public:
 
   // --- link_events
   void received(node_id from, lane on, std::vector<std::string> payloads) override {
+    if (fenced_)
+      return;
     if (on == lane::raft)
       caf::anon_send(store_, raft_payloads{from, std::move(payloads)});
     else
@@ -257,10 +290,13 @@ public:
   }
   void begun(node_id peer) override { caf::anon_send(router_, peer_begun{peer}); }
   // --- raft_port, peer_port
-  void send_raft(node_id to, std::string frame) override { links_->send(to, lane::raft, std::move(frame)); }
+  void send_raft(node_id to, std::string frame) override {
+    if (!fenced_)
+      links_->send(to, lane::raft, std::move(frame));
+  }
   std::optional<std::size_t> waiting(node_id peer) const override { return links_->raft_waiting(peer); }
   bool send(node_id to, std::string payload) override {
-    return links_->send(to, lane::calls, std::move(payload));
+    return !fenced_ && links_->send(to, lane::calls, std::move(payload));
   }
 
   gateway::gateway_shared shared_;
@@ -270,6 +306,10 @@ public:
   fan_out_counters paying_;
 
 private:
+  void fence(std::string why, storage::fence::then next = storage::fence::then::begin_anew) {
+    if (!fenced_.exchange(true) && when_fenced_)
+      when_fenced_({std::move(why), next});
+  }
   void log_debts(shard_id shard, fan_out_trouble what, ec why) {
     // Whether debts can be read is reported once per change, and each shard has to be named.
     const auto left_out = what == fan_out_trouble::refused ? debts_log_.admit() : 0;
@@ -326,12 +366,23 @@ private:
   founding founding_;
   mutable std::mutex nodes_mutex_;
   std::vector<core::node_record> nodes_;
+  struct wholes {
+    struct answer {
+      std::chrono::steady_clock::time_point at{};
+      std::vector<std::uint16_t> shards;
+    };
+    std::mutex mutex;
+    std::map<node_id, answer> of; ///< by the node that asks
+  };
+  std::shared_ptr<wholes> wholes_ = std::make_shared<wholes>();
   disk_id disk_;
   storage::journaled_environment& env_;
   std::uint64_t process_;
   log::limiter debts_log_{std::chrono::seconds{1}}; ///< of refused ones: there may be thousands at once
   std::unique_ptr<state_reader> reader_;
   links* links_ = nullptr;
+  std::atomic<bool> fenced_{false};
+  std::function<void(storage::fence)> when_fenced_;
   wired_router_actor wired_router_;
   router_actor router_;
   wired_store_actor wired_store_;
@@ -352,6 +403,15 @@ std::optional<std::string> node::start(links& transport) {
 }
 node::leftovers node::drain() {
   return impl_->drain();
+}
+void node::when_fenced(std::function<void(storage::fence)> fenced) {
+  impl_->when_fenced(std::move(fenced));
+}
+void node::keep(std::string key, std::string value, std::function<void()> durable) {
+  impl_->keep(std::move(key), std::move(value), std::move(durable));
+}
+void node::fall_silent() {
+  impl_->stop();
 }
 bool node::close_store() {
   return impl_->close_store();
@@ -377,6 +437,9 @@ const fan_out_counters& node::paying() const {
 }
 std::vector<core::node_record> node::nodes() const {
   return impl_->nodes();
+}
+formation_service::wholeness node::whole_without(node_id node) {
+  return impl_->whole_without(node);
 }
 void node::admit(const core::node_record& newcomer) {
   impl_->admit(newcomer);

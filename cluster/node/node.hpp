@@ -12,6 +12,7 @@
 #include "storage/data_directory.hpp"
 #include "storage/journaled_environment.hpp"
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -30,6 +31,11 @@ public:
 
   /// Receives the events of the links; to be given to their constructor.
   link_events& events();
+  /// `fenced` is called once, from any thread, when this node must not go on (docs/decisions/0032), with a sentence for
+  /// the operator. From that moment on nothing leaves for other nodes. To be called before `start`.
+  void when_fenced(std::function<void(storage::fence)> fenced);
+  /// Makes a row of `table::node` durable, then calls back, from the store's thread.
+  void keep(std::string key, std::string value, std::function<void()> durable);
   /// Starts everything, the gateways last. Returns `none`, or a sentence for the operator.
   std::optional<std::string> start(links& transport);
   /// What was left when a drain ended.
@@ -39,6 +45,8 @@ public:
   /// Stops accepting clients, hands leaderships over, and asks clients to reconnect elsewhere, spread over
   /// time. Returns when all have left or the deadline has passed.
   leftovers drain();
+  /// After the node was fenced: ends the connections of all clients, which go to other nodes. Nothing is handed over.
+  void fall_silent();
   /// Stops the store, after which nothing is written and the tables contain what the journal holds. False: it
   /// has not ended in time, and the next start applies the journal to the tables.
   bool close_store();
@@ -50,6 +58,9 @@ public:
   const fan_out_counters& paying() const;
   /// The nodes of the cluster that this node knows. Any thread.
   std::vector<core::node_record> nodes() const;
+  /// For the answer to a fenced node's question. It is as of the last time that the node asked, and empty the first
+  /// time: nobody waits for the store here. Any thread.
+  formation_service::wholeness whole_without(node_id node);
   /// Proposes to list `newcomer` in the meta shard, and returns at once. Any thread.
   void admit(const core::node_record& newcomer);
 

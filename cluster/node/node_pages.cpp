@@ -58,7 +58,16 @@ admin_source::readiness node_pages::state_of(const node_snapshot& now) const {
                       without, now.replicas.size())};
 }
 
+std::optional<admin_source::readiness> node_pages::fence() {
+  std::lock_guard guard{mutex_};
+  if (fenced_.empty())
+    return std::nullopt;
+  return readiness{false, fenced_};
+}
+
 admin_source::readiness node_pages::state() {
+  if (auto f = fence())
+    return *f;
   if (auto* it = node_.load())
     return state_of(it->snapshot());
   std::lock_guard guard{mutex_};
@@ -68,6 +77,10 @@ admin_source::readiness node_pages::state() {
 
 std::string node_pages::metrics() {
   auto* it = node_.load();
+  if (fence())
+    return fmt::format("# HELP parley_ready {}\n# TYPE parley_ready gauge\nparley_ready 0\n"
+                       "# HELP parley_fenced {}\n# TYPE parley_fenced gauge\nparley_fenced 1\n",
+                       ready_help, fenced_help);
   if (!it)
     return fmt::format("# HELP parley_ready {}\n# TYPE parley_ready gauge\nparley_ready 0\n", ready_help);
   auto now = it->snapshot();
@@ -77,7 +90,7 @@ std::string node_pages::metrics() {
 }
 
 std::string node_pages::page() {
-  auto* it = node_.load();
+  auto* it = fence() ? nullptr : node_.load();
   const auto now = it ? it->snapshot() : node_snapshot{};
   const auto how = it ? state_of(now) : state();
   auto html = fmt::format(head, number(self_), how.ready ? "ok" : "no", escaped(how.why));

@@ -9,7 +9,7 @@
 
 namespace parley::cluster {
 
-/// Thread: main calls `starts`, `is` and `drains`; the admin server calls the others.
+/// Thread: main calls `starts`, `is`, `drains` and `fenced`; the admin server calls the others.
 class node_pages final : public admin_source {
 public:
   explicit node_pages(node_id self) : self_{self} {}
@@ -21,6 +21,12 @@ public:
   /// To be called after formation: from now on the pages show `it`, which outlives them.
   void is(node& it) { node_.store(&it); }
   void drains() { draining_.store(true); }
+  /// From now on the pages show only `why`, and what comes next: the node does nothing any more.
+  void fenced(const std::string& why, const std::string& next) {
+    std::lock_guard guard{mutex_};
+    fenced_ =
+        "fenced: " + why + ". This node neither votes nor serves, and it has handed nothing over: " + next;
+  }
 
   readiness state() override;
   std::string metrics() override;
@@ -30,8 +36,11 @@ private:
   readiness state_of(const node_snapshot& now) const;
 
   node_id self_;
-  std::mutex mutex_; ///< guards `waits_for_`
+  std::optional<readiness> fence();
+
+  std::mutex mutex_; ///< guards the two below
   std::function<std::string()> waits_for_;
+  std::string fenced_;
   std::atomic<node*> node_{nullptr};
   std::atomic<bool> draining_{false};
 };

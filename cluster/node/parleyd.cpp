@@ -3,6 +3,7 @@
 #include "cluster/links/network_scheduler.hpp"
 #include "cluster/machine/dump.hpp"
 #include "cluster/membership/formation_service.hpp"
+#include "cluster/membership/set_aside.hpp"
 #include "cluster/node/node_pages.hpp"
 #include "cluster/node/node_settings.hpp"
 #include "cluster/node/preflight.hpp"
@@ -16,9 +17,12 @@
 #include <caf/actor_system_config.hpp>
 #include <caf/atom.hpp>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
+#include <future>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
@@ -49,6 +53,10 @@ public:
     if (auto* e = to_.load())
       e->begun(peer);
   }
+  void disowned(node_id by, start_verdict why) override {
+    if (auto* e = to_.load())
+      e->disowned(by, why);
+  }
 
 private:
   std::atomic<link_events*> to_{nullptr};
@@ -71,8 +79,9 @@ public:
       int which = 0;
       sigwait(&set_, &which);
       log::info("stopping", {{"signal", which}});
-      stop.store(true);
-      stop.notify_all();
+      asked.store(true);
+      asked.notify_all();
+      end();
       // A second one ends the process at once.
       const timespec patience{static_cast<time_t>(leave_within_.count()), 0};
       if (sigtimedwait(&set_, nullptr, &patience) < 0)
@@ -82,7 +91,14 @@ public:
     }}.detach();
   }
   void wait() { stop.wait(false); }
+  /// Not by `end`.
+  void wait_for_signal() { asked.wait(false); }
+  void end() {
+    stop.store(true);
+    stop.notify_all();
+  }
   std::atomic<bool> stop{false};
+  std::atomic<bool> asked{false}; ///< by a signal
 
 private:
   sigset_t set_{};
@@ -131,15 +147,34 @@ int fail(std::string_view what) {
   std::_Exit(status);
 }
 
-tl::expected<storage::identity, std::string> claim(storage::environment& env, node_id node) {
+/// What a directory says of its node. The start is durable before anything of it leaves this node.
+struct claimed {
+  storage::identity identity;
+  node_start start;
+  std::shared_ptr<start_book> book;
+};
+
+tl::expected<claimed, std::string> claim(storage::environment& env, node_id node) {
+  claimed out;
   auto txn = env.begin_write();
   auto identity = storage::claim_identity(*txn, node);
   if (!identity)
     return tl::unexpected{identity.error().what};
+  auto start = storage::begin_start(*txn);
+  if (!start)
+    return tl::unexpected{start.error().what};
+  out.identity = *identity;
+  out.start = {number(identity->disk), start->number, std::move(start->words)};
+  out.book = std::make_shared<start_book>(storage::read_seen(*txn));
+  if (!out.book->unread().empty())
+    return tl::unexpected{std::string{
+        "what this node saw of the starts of other nodes cannot be read from its data directory: start the "
+        "version of parleyd that wrote it, or move the directory away and start this node with an empty "
+        "one, which the other nodes fill"}};
   if (txn->commit() != ec::none || env.publish(storage::environment::publishing::now) != ec::none)
     return tl::unexpected{
         std::string{"the data directory cannot be written, so the node has not started: check the disk"}};
-  return *identity;
+  return out;
 }
 
 void found_shards(storage::write_txn& txn, const founding& f, const member& self) {
@@ -167,7 +202,79 @@ struct caf_settings : caf::actor_system_config {
   }
 };
 
-int run(node_config config) {
+/// The UTC time as part of a file name.
+std::string time_in_name() {
+  const auto now = std::time(nullptr);
+  std::tm utc{};
+  ::gmtime_r(&now, &utc);
+  char text[32];
+  std::strftime(text, sizeof text, "%Y%m%dT%H%M%SZ", &utc);
+  return text;
+}
+
+/// Where a fenced node asks: the seeds, and where it knew the others last.
+std::vector<endpoint> whom_to_ask(const node_config& config) {
+  auto out = config.seeds;
+  for (const auto& n : read_peers(config.data_dir + "/peers"))
+    if (const auto at = parse_endpoint(n.peer_address);
+        at && std::find(out.begin(), out.end(), *at) == out.end())
+      out.push_back(*at);
+  std::erase(out, config.peer_advertise);
+  return out;
+}
+
+/// Begins with an empty directory, once the others need nothing of this one. Returns if that never comes.
+void begin_anew(const node_config& config, char** argv, caf::actor_system& system, signals& signals) {
+  // It asks and has no sessions; its door is where nobody looks for it.
+  auto settings = make_links_config(config);
+  settings.listen = {"127.0.0.1", 0};
+  events_relay nobody;
+  links asking{system, settings, nobody};
+  set_aside_config how;
+  how.self.id = config.node;
+  how.ask = whom_to_ask(config);
+  if (const auto why = asking.start())
+    return log::error("fence-asks-nobody", {{"why", *why}});
+  if (!wait_until_whole(how, asking, signals.asked))
+    return;
+  asking.stop();
+  const auto aside = storage::set_aside(config.data_dir, time_in_name());
+  if (!aside)
+    return log::error("not-set-aside", {{"why", aside.error().what}});
+  log::warn("set-aside",
+            {{"directory", *aside},
+             {"means", "nothing is erased; this node begins with an empty directory, which the others fill"},
+             {"next", "remove it when you are sure that nothing is missing"}});
+  log::stop();
+  ::execv("/proc/self/exe", argv);
+  leave(fail("this program cannot start itself again: start the node"));
+}
+
+/// A node that must not run on its directory says so, until it is stopped: a supervisor would start one that ends again
+/// and again.
+[[noreturn]] void stay_fenced(const node_config& config, char** argv, caf::actor_system& system,
+                              signals& signals, node_pages& pages, const storage::fence& fence) {
+  const bool anew = fence.next == storage::fence::then::begin_anew;
+  const std::string next = anew ? "start the other nodes; once a majority without this node has everything, "
+                                  "its data directory is set aside "
+                                  "and it begins with an empty one"
+                                : "leave one process of this node, move its data directory away and start it "
+                                  "with an empty one, which the "
+                                  "other nodes fill";
+  pages.fenced(fence.why, next);
+  log::error("fenced",
+             {{"why", fence.why},
+              {"means", "this node neither votes nor serves; the other nodes go on if they are a majority"},
+              {"next", next}});
+  if (anew)
+    begin_anew(config, argv, system, signals);
+  signals.wait_for_signal();
+  log::info("stopped");
+  log::stop();
+  leave(0);
+}
+
+int run(node_config config, char** argv) {
   if (config.threads_batch)
     let_wakers_finish();
   // Before any thread begins: SIGTERM would end a process with a thread that does not block it.
@@ -186,13 +293,6 @@ int run(node_config config) {
   auto directory = storage::data_directory::lock(config.data_dir);
   if (!directory)
     return fail(directory.error().what + " (--data-dir)");
-  auto env = storage::journaled_environment::open(config.data_dir, storage_settings(config), {});
-  if (!env)
-    return fail(env.error().what);
-  const auto identity = claim(**env, config.node);
-  if (!identity)
-    return fail(identity.error() + " (--node, --data-dir)");
-
   node_pages pages{config.node};
   admin_config admin_settings;
   admin_settings.listen = config.admin_listen;
@@ -203,9 +303,24 @@ int run(node_config config) {
   if (!admin)
     return fail(admin.error());
 
-  const auto links_settings = make_links_config(config);
+  auto links_settings = make_links_config(config);
   caf_settings caf_config{config, links_settings};
   caf::actor_system system{caf_config};
+  const auto fence = storage::read_fence(config.data_dir);
+  if (!fence)
+    leave(fail(fence.error().what));
+  if (!fence->why.empty())
+    stay_fenced(config, argv, system, signals, pages, *fence);
+  auto env = storage::journaled_environment::open(config.data_dir, storage_settings(config), {});
+  if (!env)
+    leave(fail(env.error().what));
+  const auto mine = claim(**env, config.node);
+  if (!mine)
+    leave(fail(mine.error() + " (--node, --data-dir)"));
+  const auto* identity = &mine->identity;
+
+  links_settings.start = mine->start;
+  links_settings.book = mine->book;
   events_relay relay;
   links transport{system, links_settings, relay};
   formation_service forming{make_formation_config(config, identity->disk), **env};
@@ -226,6 +341,15 @@ int run(node_config config) {
   }
 
   node it{system, config, *identity, *cluster, **env};
+  mine->book->kept_by([&](start_book::row row, std::function<void()> durable) {
+    it.keep(storage::seen_key(row.first), std::move(row.second), std::move(durable));
+  });
+  std::promise<storage::fence> fenced;
+  auto is_fenced = fenced.get_future();
+  it.when_fenced([&](storage::fence why) {
+    fenced.set_value(std::move(why));
+    signals.end();
+  });
   relay.to(&it.events());
   if (const auto why = it.start(transport))
     leave(fail(*why));
@@ -275,5 +399,5 @@ int main(int argc, char** argv) {
   }
   for (const auto& warning : asked.warnings)
     last_words("parleyd: " + warning);
-  leave(run(asked.config));
+  leave(run(asked.config, argv));
 }

@@ -50,6 +50,7 @@ struct store_state {
   std::vector<std::uint64_t> reads; ///< the engine's tickets of those that wait for a publish
   std::chrono::steady_clock::time_point reads_published_at{};
   bool reads_armed = false;
+  std::vector<node_row> node_rows; ///< for the next commit
   bool turn_queued = false;
   bool open = false;
 };
@@ -201,15 +202,21 @@ void run_turn(self_ptr self) {
   hand_out(st, early.news);
   if (!early.frames.empty()) // the followers' syncs are the longer way: where both threads share a processor,
     std::this_thread::yield(); // the network's goes first
-  if (st.engine->wants_write()) {
+  if (st.engine->wants_write() || !st.node_rows.empty()) {
     auto txn = st.env->begin_write();
-    const auto when = st.engine->write(*txn, st.env->room());
+    const auto rows = std::exchange(st.node_rows, {});
+    for (const auto& r : rows)
+      txn->put(storage::table::node, r.key, r.value);
+    const auto promised = st.engine->write(*txn, st.env->room());
+    const auto when = rows.empty() ? promised : storage::durable::now;
     const auto commands = hand_out_results(st); // their log entries are on a majority's disks already
     const auto begun = std::chrono::steady_clock::now();
     if (const auto error = txn->commit(when); error != ec::none)
       stop_process("a commit failed", error);
     if (st.wiring.observer)
       st.wiring.observer->committed(commands, std::chrono::steady_clock::now() - begun);
+    for (const auto& r : rows)
+      r.durable();
   }
   auto late = st.engine->end_turn(st.now());
   hand_out(st, late.frames);
@@ -316,6 +323,16 @@ wired_store_actor::behavior_type store(self_ptr self, store_config config, stora
         if (!self->state.open)
           return;
         self->state.engine->peer_reset(p.peer);
+        queue_turn(self);
+      },
+      [self](const whole_request& r) {
+        if (self->state.open)
+          r.done(self->state.engine->whole_without(r.without));
+      },
+      [self](node_row& r) {
+        if (!self->state.open)
+          return;
+        self->state.node_rows.push_back(std::move(r));
         queue_turn(self);
       },
       [self](const seal_request& r) {

@@ -8,6 +8,8 @@
 #include "storage/environment.hpp"
 
 #include <atomic>
+#include <functional>
+#include <string>
 #include <unordered_map>
 
 namespace parley::cluster {
@@ -39,6 +41,18 @@ struct store_config {
 };
 config_check validate(const store_config& config);
 
+/// A row of `table::node` that is not replication's: what this node saw of another one.
+struct node_row {
+  std::string key, value;
+  std::function<void()> durable; ///< called when it is, on the store's thread
+};
+
+/// Answered by a call of `done`, on the store's thread.
+struct whole_request {
+  node_id without{};
+  std::function<void(std::vector<shard_id>)> done;
+};
+
 struct store_wiring {
   std::unordered_map<std::uint16_t, shard_actor> shards;
   router_actor router;
@@ -48,13 +62,16 @@ struct store_wiring {
 
 } // namespace parley::cluster
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::cluster::store_wiring)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::cluster::node_row)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::cluster::whole_request)
 
 namespace parley::cluster {
 
 /// The STORE as its node starts it: it begins to work when it receives the wiring. When it is told to stop,
 /// it publishes what it has committed and ends, so that the next program of any version needs no journal.
-using wired_store_actor = store_actor::extend<caf::reacts_to<store_wiring>, caf::reacts_to<atom::sweep>,
-                                              caf::reacts_to<atom::stop>>;
+using wired_store_actor =
+    store_actor::extend<caf::reacts_to<store_wiring>, caf::reacts_to<atom::sweep>, caf::reacts_to<atom::stop>,
+                        caf::reacts_to<node_row>, caf::reacts_to<whole_request>>;
 
 /// Spawns it detached, because it blocks during a sync. `env` outlives the actor. A store that cannot open
 /// aborts the process; its data is on the other replicas.

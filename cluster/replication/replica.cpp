@@ -306,6 +306,15 @@ std::vector<node_id> replica::answering() const {
   return out;
 }
 
+bool replica::is_whole_without(node_id node) const {
+  if (!was_leading_ || led_from_ == 0 || visible_ < led_from_ || node == host_.config.node)
+    return false;
+  std::size_t whole = 1; // this one
+  for (std::size_t i = 0; i < ids_.size(); ++i)
+    whole += ids_[i] != self_ && record_.members[i].node != node && raft_->match(ids_[i]) >= commit_index();
+  return whole > ids_.size() / 2;
+}
+
 void replica::seal(std::vector<member> next, std::uint64_t ticket) {
   if (record_.as == life::sealed || record_.as == life::tombstone || seal_in_log_ != 0)
     return refuse(ticket, ec::sealed);

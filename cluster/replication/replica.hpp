@@ -74,6 +74,7 @@ public:
   void peer_reset(node_id peer);
   /// While leading: the other members that have answered within an election time-out.
   std::vector<node_id> answering() const;
+  bool is_whole_without(node_id node) const;
   void seal(std::vector<member> next, std::uint64_t ticket);
   /// Raft's timer. Those of leaders are called together, so that their heartbeats share frames.
   void timeout();

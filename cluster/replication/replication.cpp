@@ -390,6 +390,14 @@ std::vector<replica_status> replication::status() const {
   return all;
 }
 
+std::vector<shard_id> replication::whole_without(node_id node) const {
+  std::vector<shard_id> out;
+  for (const auto& [shard, r] : impl_->replicas)
+    if (r->is_whole_without(node))
+      out.push_back(shard);
+  return out;
+}
+
 std::optional<replica_status> replication::status(shard_id shard) const {
   const auto* r = impl_->find(shard);
   return r ? std::optional{r->status()} : std::nullopt;

@@ -199,6 +199,9 @@ public:
   mono_ms next_tick() const;
   std::vector<replica_status> status() const;
   std::optional<replica_status> status(shard_id shard) const;
+  /// The shards that are led here and of which a majority of the members, without `node`, has stored all that is
+  /// committed: that node's disk is not needed for them.
+  std::vector<shard_id> whole_without(node_id node) const;
   /// The slot that has the state rows of `shard`, for readers. Reads the replica's record.
   static std::optional<std::uint8_t> state_slot(storage::read_txn& txn, shard_id shard);
 

@@ -335,6 +335,7 @@ TEST_CASE("what two links say to each other is written as it was") {
   check_sample<cluster::link_batch>("link");
   check_sample<cluster::link_ack>("link");
   check_sample<cluster::link_goodbye>("link");
+  check_sample<cluster::seen_node>("link");
 }
 
 TEST_CASE("whose directory it is, is written as it was, and not taken from another version") {

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <fstream>
 
 using namespace parley;
@@ -200,4 +201,64 @@ TEST_CASE("cluster ids are drawn, not counted") {
   const auto a = random_cluster_id(), b = random_cluster_id();
   CHECK(a.is_set());
   CHECK(a != b);
+}
+
+TEST_CASE("starts count up, each with a word of its own, and the newest are kept") {
+  scratch_directory dir;
+  auto env = open(dir);
+  start_history last;
+  for (std::uint64_t n = 1; n <= start_history::words_max + 3; ++n) {
+    const auto h = *durably(*env, [](write_txn& txn) { return begin_start(txn); });
+    REQUIRE(h.number == n);
+    REQUIRE(h.words.size() == std::min<std::uint64_t>(n, start_history::words_max));
+    if (n > 1) {
+      REQUIRE(h.words[h.words.size() - 2] == last.words.back());
+      REQUIRE(h.words.back() != last.words.back());
+    }
+    last = h;
+  }
+  durably(*env, [](write_txn& txn) { return txn.put(table::node, "i/start", "damaged"), 0; });
+  auto txn = env->begin_write();
+  CHECK(begin_start(*txn).error().code == ec::corrupt);
+}
+
+TEST_CASE("what was seen of other nodes' starts is read back by node") {
+  scratch_directory dir;
+  auto env = open(dir);
+  durably(*env, [](write_txn& txn) {
+    txn.put(table::node, seen_key(node_id{300}), "c");
+    txn.put(table::node, seen_key(node_id{2}), "b");
+    return 0;
+  });
+  const auto found = read_seen(*env->begin_read());
+  CHECK(found == std::vector<std::pair<node_id, std::string>>{{node_id{2}, "b"}, {node_id{300}, "c"}});
+}
+
+TEST_CASE("a fenced directory says why for ever, and the first reason stays") {
+  scratch_directory dir;
+  CHECK(read_fence(dir.path())->why.empty());
+  REQUIRE(write_fence(dir.path(), {"it is an older copy", fence::then::begin_anew}));
+  REQUIRE(write_fence(dir.path(), {"something else", fence::then::stay}));
+  CHECK(read_fence(dir.path())->why == "it is an older copy");
+  CHECK(read_fence(dir.path())->next == fence::then::begin_anew);
+  scratch_directory other;
+  REQUIRE(write_fence(other.path(), {"it runs twice", fence::then::stay}));
+  CHECK(read_fence(other.path())->next == fence::then::stay);
+}
+
+TEST_CASE("a directory that is set aside keeps all that it held, and no more than a few are") {
+  scratch_directory dir;
+  const auto node = dir.file("node");
+  for (std::size_t n = 0; n < asides_max; ++n) {
+    std::filesystem::create_directory(node);
+    std::ofstream{node + "/kept"} << n;
+    const auto aside = set_aside(node + (n == 1 ? "/" : ""), "then-" + std::to_string(n));
+    REQUIRE(aside);
+    CHECK(*aside == node + ".aside-then-" + std::to_string(n));
+    CHECK_FALSE(std::filesystem::exists(node));
+    CHECK(std::filesystem::exists(*aside + "/kept"));
+  }
+  std::filesystem::create_directory(node);
+  CHECK_FALSE(set_aside(node, "once more"));
+  CHECK(std::filesystem::exists(node));
 }

@@ -81,6 +81,14 @@ public:
     std::lock_guard guard{mutex};
     ++begins[peer];
   }
+  void disowned(node_id by, start_verdict why) override {
+    std::lock_guard guard{mutex};
+    disowns[by] = why;
+  }
+  start_verdict disowned_by(node_id peer) {
+    std::lock_guard guard{mutex};
+    return disowns[peer];
+  }
   std::size_t resets_of(node_id peer) {
     std::lock_guard guard{mutex};
     return resets[peer];
@@ -111,6 +119,7 @@ public:
   std::mutex mutex;
   std::vector<entry> entries;
   std::map<node_id, std::size_t> resets, begins;
+  std::map<node_id, start_verdict> disowns;
   std::size_t bytes = 0;
   bool keep_payloads = true;
 };

@@ -182,6 +182,7 @@ void process_cluster::started(std::size_t node, pid_t pid) {
 }
 
 process_cluster::~process_cluster() {
+  end_beside();
   for (auto& p : nodes_) {
     if (p.pid > 0) {
       ::kill(p.pid, SIGKILL);
@@ -266,19 +267,8 @@ void process_cluster::start(std::size_t node) {
   auto& p = at(node);
   if (running(node))
     return;
-  std::string seeds;
-  for (const auto& q : nodes_)
-    seeds += (seeds.empty() ? "" : ",") + q.doors.peer.text();
   fs::create_directories(data(node));
-  std::vector<std::string> argv{config_.parleyd, "--node",         std::to_string(node),
-                                "--data-dir",    data(node),       "--certs-dir",
-                                certs(),         "--seeds",        seeds,
-                                "--peer-listen", p.peer.text(),    "--client-listen",
-                                p.client.text(), "--admin-listen", p.admin.text()};
-  if (config_.proxied)
-    argv.insert(argv.end(),
-                {"--peer-advertise", p.doors.peer.text(), "--client-advertise", p.doors.client.text()});
-  argv.insert(argv.end(), config_.flags.begin(), config_.flags.end());
+  const auto argv = command(node, p, data(node));
   std::optional<unsigned> processor;
   if (config_.bind)
     processor = static_cast<unsigned>(node - 1) % std::max(1u, std::thread::hardware_concurrency());
@@ -286,6 +276,50 @@ void process_cluster::start(std::size_t node) {
   started(node, p.pid);
   p.is_paused = false;
   p.expected_gone = false;
+}
+
+std::vector<std::string> process_cluster::command(std::size_t node, const process& p,
+                                                  const std::string& data) const {
+  std::string seeds;
+  for (const auto& q : nodes_)
+    seeds += (seeds.empty() ? "" : ",") + q.doors.peer.text();
+  std::vector<std::string> argv{config_.parleyd,
+                                "--node",
+                                std::to_string(node),
+                                "--data-dir",
+                                data,
+                                "--certs-dir",
+                                certs(),
+                                "--seeds",
+                                seeds,
+                                "--peer-listen",
+                                p.peer.text(),
+                                "--client-listen",
+                                p.client.text(),
+                                "--admin-listen",
+                                p.admin.text()};
+  if (config_.proxied)
+    argv.insert(argv.end(),
+                {"--peer-advertise", p.doors.peer.text(), "--client-advertise", p.doors.client.text()});
+  argv.insert(argv.end(), config_.flags.begin(), config_.flags.end());
+  return argv;
+}
+
+void process_cluster::start_beside(std::size_t node, const std::string& name) {
+  end_beside();
+  for (auto* a : {&beside_.peer, &beside_.client, &beside_.admin})
+    a->port = free_port(config_.port_first, config_.port_last);
+  beside_.doors = {beside_.peer, beside_.client};
+  const auto log = directory_ + "/logs/beside.log";
+  beside_.pid = spawn(command(node, beside_, directory_ + "/copies/" + name), log, log, true);
+}
+
+void process_cluster::end_beside() {
+  if (beside_.pid <= 0)
+    return;
+  ::kill(beside_.pid, SIGKILL);
+  waitpid(beside_.pid, nullptr, 0);
+  beside_.pid = -1;
 }
 
 void process_cluster::start_all() {
@@ -374,10 +408,41 @@ void process_cluster::wipe(std::size_t node) {
   fs::remove_all(data(node));
 }
 
+void process_cluster::copy_data(std::size_t node, const std::string& name) {
+  const auto to = directory_ + "/copies/" + name;
+  fs::remove_all(to);
+  fs::create_directories(directory_ + "/copies");
+  const bool runs = running(node) && !paused(node);
+  if (runs)
+    pause(node); // so that the files are of one moment
+  fs::copy(data(node), to, fs::copy_options::recursive);
+  if (runs)
+    resume(node);
+}
+
+void process_cluster::put_back(std::size_t node, const std::string& name) {
+  wipe(node);
+  fs::copy(directory_ + "/copies/" + name, data(node), fs::copy_options::recursive);
+}
+
 std::optional<std::string> process_cluster::get(std::size_t node, const std::string& path,
                                                 milliseconds timeout) const {
+  auto answer = page(node, path, timeout);
+  if (!answer.starts_with("200 "))
+    return std::nullopt;
+  return answer.substr(4);
+}
+
+std::string process_cluster::page(std::size_t node, const std::string& path, milliseconds timeout) const {
+  return page_at(nodes_[node - 1].admin, path, timeout);
+}
+std::string process_cluster::page_beside(const std::string& path, milliseconds timeout) const {
+  return page_at(beside_.admin, path, timeout);
+}
+
+std::string process_cluster::page_at(const address& admin, const std::string& path, milliseconds timeout) {
   const descriptor s{socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
-  const auto a = loopback(nodes_[node - 1].admin.port);
+  const auto a = loopback(admin.port);
   const auto end = std::chrono::steady_clock::now() + timeout;
   const auto wait_for = [&](short what) {
     const auto left = std::chrono::duration_cast<milliseconds>(end - std::chrono::steady_clock::now());
@@ -385,11 +450,11 @@ std::optional<std::string> process_cluster::get(std::size_t node, const std::str
     return left.count() > 0 && ::poll(&p, 1, static_cast<int>(left.count())) == 1;
   };
   if (connect(s.get(), reinterpret_cast<const sockaddr*>(&a), sizeof a) != 0 && errno != EINPROGRESS)
-    return std::nullopt;
+    return {};
   const auto request = "GET " + path + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
   if (!wait_for(POLLOUT) ||
       ::send(s.get(), request.data(), request.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(request.size()))
-    return std::nullopt;
+    return {};
   std::string answer;
   char buffer[16384];
   while (wait_for(POLLIN)) {
@@ -404,9 +469,9 @@ std::optional<std::string> process_cluster::get(std::size_t node, const std::str
   }
   const auto body = answer.find("\r\n\r\n");
   const auto space = answer.find(' ');
-  if (body == std::string::npos || space == std::string::npos || answer.compare(space + 1, 3, "200") != 0)
-    return std::nullopt;
-  return answer.substr(body + 4);
+  if (body == std::string::npos || space == std::string::npos)
+    return {};
+  return answer.substr(space + 1, 3) + " " + answer.substr(body + 4);
 }
 
 bool process_cluster::ready(std::size_t node, milliseconds timeout) {

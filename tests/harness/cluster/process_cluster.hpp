@@ -79,6 +79,17 @@ public:
   std::optional<int> terminate(std::size_t node, milliseconds deadline);
   /// Removes the data directory of a node that is not running.
   void wipe(std::size_t node);
+  /// Copies the data directory of a node, running or not, to a place that `name` names, as a careless
+  /// operator might.
+  void copy_data(std::size_t node, const std::string& name);
+  /// Replaces the data directory of a node that is not running by the copy `name`.
+  void put_back(std::size_t node, const std::string& name);
+
+  /// Starts a second process of a node, on the copy `name` and on ports of its own. It ends with this object, or when
+  /// the next one is started.
+  void start_beside(std::size_t node, const std::string& name);
+  /// As `page`, of that process.
+  std::string page_beside(const std::string& path, milliseconds timeout = milliseconds{500}) const;
 
   bool running(std::size_t node);
   bool paused(std::size_t node) const { return nodes_[node - 1].is_paused; }
@@ -109,6 +120,8 @@ public:
   /// GET from the admin port: returns the body of a 200, or an empty optional.
   std::optional<std::string> get(std::size_t node, const std::string& path,
                                  milliseconds timeout = milliseconds{500}) const;
+  /// As `get`, whatever the status is, and with it: "503 …". Empty if there is no answer.
+  std::string page(std::size_t node, const std::string& path, milliseconds timeout = milliseconds{500}) const;
 
   /// How many shards a node leads, by its own metrics; 0 if it does not answer.
   std::size_t leads(std::size_t node) const;
@@ -133,6 +146,9 @@ private:
     std::streamoff codes_read = 0;
   };
   process& at(std::size_t node);
+  std::vector<std::string> command(std::size_t node, const process& p, const std::string& data) const;
+  static std::string page_at(const address& admin, const std::string& path, milliseconds timeout);
+  void end_beside();
   void choose_ports();
   void open_doors();
   std::optional<place> caller(std::uint16_t from, std::uint16_t door);
@@ -145,6 +161,7 @@ private:
   process_cluster_config config_;
   std::string directory_;
   std::vector<process> nodes_;
+  process beside_;
   std::map<std::string, std::string> codes_;
   std::mutex callers_mutex_;
   std::map<pid_t, place> callers_; ///< the newest process of each node, for the proxy's thread

@@ -1,0 +1,127 @@
+// A node's data directory is replaced by an older copy of itself, or a copy of it runs beside it.
+#include "tests/e2e/people.hpp"
+
+#include <doctest/doctest.h>
+
+#include <filesystem>
+#include <fstream>
+
+using namespace parley;
+using namespace parley::test;
+
+namespace {
+
+process_cluster_config few_shards() {
+  process_cluster_config c;
+  c.flags = {"--shards", "4", "--drain-spread", "100ms", "--drain-deadline", "2s"};
+  return c;
+}
+
+struct chat {
+  town& t;
+  person& from;
+  conversation_id where;
+  std::vector<std::string> written;
+
+  /// Returns when all are acknowledged.
+  void write(const std::string& what, std::size_t count) {
+    for (std::size_t i = 0; i < count; ++i) {
+      written.push_back(what + " " + std::to_string(i));
+      REQUIRE(from.device->post(where, written.back()));
+    }
+    REQUIRE(t.until(60s, [&] { return from.device->unsettled() == 0; }));
+  }
+};
+
+bool says_fenced(const std::string& page) {
+  return page.starts_with("503 ") && page.find("fenced") != std::string::npos;
+}
+bool is_fenced(town& t, std::size_t node) {
+  return says_fenced(t.cluster.page(node, "/readyz"));
+}
+
+std::size_t lines_with(const std::string& file, const std::string& what) {
+  std::ifstream in{file};
+  std::size_t n = 0;
+  for (std::string line; std::getline(in, line);)
+    n += line.find(what) != std::string::npos;
+  return n;
+}
+
+/// Whether the node has all replicas that it should have.
+bool is_whole(town& t, std::size_t node) {
+  const auto text = t.cluster.get(node, "/metrics").value_or("");
+  double sum = 0;
+  for (const auto* role : {"leader", "follower"}) {
+    const auto line = std::string{"parley_replicas{role=\""} + role + "\"} ";
+    if (const auto i = text.find(line); i != std::string::npos)
+      sum += std::strtod(text.c_str() + i + line.size(), nullptr);
+  }
+  return sum == 4;
+}
+
+std::size_t asides(town& t, std::size_t node) {
+  std::size_t n = 0;
+  for (const auto& e : std::filesystem::directory_iterator{t.cluster.directory() + "/data"})
+    n += e.path().filename().string().starts_with(std::to_string(node) + ".aside-");
+  return n;
+}
+
+} // namespace
+
+TEST_CASE("an older copy of a directory is not taken for the node, and nothing acknowledged is lost") {
+  town t{few_shards()};
+  person alice{t, 1}, bob{t, 2};
+  chat c{t, alice, alice.chat_with(bob), {}};
+  c.write("all three", 20);
+  REQUIRE(t.cluster.terminate(3, 15s) == 0);
+  t.cluster.copy_data(3, "older");
+  t.cluster.start(3);
+  REQUIRE(t.cluster.wait_ready(30s));
+  REQUIRE(t.cluster.terminate(1, 15s) == 0);
+  c.write("two and three", 100);
+  REQUIRE(t.cluster.terminate(3, 15s) == 0);
+  t.cluster.put_back(3, "older");
+  REQUIRE(t.cluster.terminate(2, 15s) == 0);
+
+  // Node 1 was away while the hundred were written: with the older copy it is a majority that has none of them.
+  t.cluster.start(1);
+  t.cluster.start(3);
+  CHECK(t.until(30s, [&] { return is_fenced(t, 3); }));
+  CHECK_FALSE(t.cluster.ready(1));
+
+  t.cluster.start(2); // which has them all
+  CHECK(t.until(30s, [&] { return t.cluster.ready(1) && t.cluster.ready(2); }));
+  CHECK(bob.bodies(c.where) == c.written);
+  c.write("one and two", 10);
+  CHECK(bob.bodies(c.where) == c.written);
+  CHECK(lines_with(t.cluster.log(1), "copy-refused") == 1); // and not one line with each attempt
+
+  // The others have everything, so the directory is set aside, and the node is filled as a new disk.
+  REQUIRE(t.until(60s, [&] { return t.cluster.ready(3) && is_whole(t, 3); }));
+  CHECK(lines_with(t.cluster.log(3), "set-aside") == 1);
+  CHECK(asides(t, 3) == 1);
+  t.cluster.kill(1);
+  c.write("two and three again", 10);
+  CHECK(bob.bodies(c.where) == c.written);
+}
+
+TEST_CASE("a copy that runs beside its node is fenced, and the node goes on as if it were not there") {
+  town t{few_shards()};
+  person alice{t, 1}, bob{t, 2};
+  chat c{t, alice, alice.chat_with(bob), {}};
+  c.write("before", 20);
+  t.cluster.copy_data(3, "beside"); // of a directory in use
+  t.cluster.start_beside(3, "beside");
+  REQUIRE(t.until(30s, [&] { return says_fenced(t.cluster.page_beside("/readyz")); }));
+  c.write("beside", 50);
+  CHECK(t.cluster.ready(3));
+  CHECK(lines_with(t.cluster.log(1), "copy-refused") + lines_with(t.cluster.log(2), "copy-refused") >= 1);
+  t.cluster.kill(1); // the node counts, and the copy does not
+  c.write("two and three", 20);
+  CHECK(bob.bodies(c.where) == c.written);
+  CHECK(says_fenced(t.cluster.page_beside("/readyz")));
+
+  t.cluster.start_beside(3, "beside"); // a fenced directory stays fenced
+  CHECK(t.until(30s, [&] { return says_fenced(t.cluster.page_beside("/readyz")); }));
+}
