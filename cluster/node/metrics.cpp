@@ -229,11 +229,19 @@ std::vector<MetricFamily> collect(const node_facts& facts) {
        "unknown kind or version.",
        MetricType::Counter)
       .value(read(facts.commits.refused()));
+  p.family("followers_forgot_total",
+           "Replicas on other nodes that had less on their disk than they had confirmed to a leader here.",
+           MetricType::Counter)
+      .value(read(facts.commits.forgot()));
   p.family("peer_payloads_unsent_total",
            "Payloads with answers or deliveries that were dropped because the link to another "
            "node did not take them.",
            MetricType::Counter)
       .value(read(facts.router.payloads_unsent));
+  p.family("shards_diverged",
+           "Replicas here whose committed entries a leader on another node contradicted since the start.",
+           MetricType::Gauge)
+      .value(std::uint64_t{now.diverged.size()});
   replica_page(p, now.replicas);
   p.family("commit_seconds", "Duration of one batch commit, including its sync if it needs one.",
            MetricType::Histogram)

@@ -22,6 +22,8 @@ public:
     sync_.observe(sync);
   }
   void refused_messages(std::uint64_t n) override { refused_.fetch_add(n, std::memory_order_relaxed); }
+  void followers_forgot(std::uint64_t n) override { forgot_.fetch_add(n, std::memory_order_relaxed); }
+  const counter& forgot() const { return forgot_; }            ///< followers of replicas led here
   const counter& refused() const { return refused_; }          ///< messages of the Raft lane
   const size_histogram& commands() const { return commands_; } ///< proposed here and applied, per commit
   const duration_histogram& sync() const { return sync_; }
@@ -29,7 +31,7 @@ public:
 private:
   size_histogram commands_;
   duration_histogram sync_;
-  counter refused_{0};
+  counter refused_{0}, forgot_{0};
 };
 
 /// How much waits in memory. Thread: any.
@@ -44,6 +46,7 @@ struct node_snapshot {
   std::uint64_t link_versions_refused = 0; ///< calls of nodes without a common version of the node protocol
   std::uint64_t link_starts_refused =
       0;                          ///< calls of nodes whose directory is not the one that was seen before
+  std::vector<shard_id> diverged; ///< a leader contradicts what is committed here
   storage::lmdb_stats storage;
   storage::journal_stats journal;
   bool serving = false; ///< every replica here knows a leader

@@ -227,6 +227,7 @@ public:
     }
     {
       std::lock_guard guard{nodes_mutex_};
+      s.diverged.assign(diverged_.begin(), diverged_.end());
     }
     s.storage = env_.stats();
     s.journal = env_.journal();
@@ -288,13 +289,44 @@ public:
     caf::anon_send(store_, peer_lost{peer});
     caf::anon_send(router_, peer_lost{peer});
   }
-  void begun(node_id peer) override { caf::anon_send(router_, peer_begun{peer}); }
+  void begun(node_id peer) override {
+    caf::anon_send(wired_store_, peer_begun{peer});
+    caf::anon_send(router_, peer_begun{peer});
+  }
+  void disowned(node_id by, start_verdict why) override {
+    const bool other_runs = why == start_verdict::replaced || why == start_verdict::twice;
+    fence(fmt::format("node {} does not know this node again: {}", number(by), describe(why)),
+          other_runs ? storage::fence::then::stay : storage::fence::then::begin_anew);
+  }
   // --- raft_port, peer_port
   void send_raft(node_id to, std::string frame) override {
     if (!fenced_)
       links_->send(to, lane::raft, std::move(frame));
   }
   std::optional<std::size_t> waiting(node_id peer) const override { return links_->raft_waiting(peer); }
+  void diverged(const replicas_diverged& d) override {
+    log::error(
+        "replicas-diverged",
+        {{"shard", d.at.shard},
+         {"generation", d.at.gen},
+         {"index", d.at.index},
+         {"term", d.at.term},
+         {"leader", d.by},
+         {"means",
+          "an entry that is committed here is another one at the leader: a node's disk went back, and what "
+          "was acknowledged since is missing at the others"},
+         {"next",
+          "keep this node's data directory: it may be the only one that holds the missing messages. Stop "
+          "the nodes whose directories were put back or copied, and empty those"}});
+    std::lock_guard guard{nodes_mutex_};
+    diverged_.insert(d.at.shard);
+  }
+  void disk_forgot(const cluster::disk_forgot& f) override {
+    fence(fmt::format(
+        "node {} knows that the replica of shard {} here had stored entry {} of term {}, and this data "
+        "directory ends at entry {} of term {}: it is an older copy, or lost what it had acknowledged",
+        number(f.by), number(f.has.shard), f.index, f.term, f.has.index, f.has.term));
+  }
   bool send(node_id to, std::string payload) override {
     return !fenced_ && links_->send(to, lane::calls, std::move(payload));
   }
@@ -375,6 +407,7 @@ private:
     std::map<node_id, answer> of; ///< by the node that asks
   };
   std::shared_ptr<wholes> wholes_ = std::make_shared<wholes>();
+  std::set<shard_id> diverged_; ///< under the same mutex; it does not shrink: only an operator can mend it
   disk_id disk_;
   storage::journaled_environment& env_;
   std::uint64_t process_;

@@ -79,11 +79,15 @@ tl::expected<std::optional<gateway::webhook_config>, std::string> webhook_settin
   return w;
 }
 
+/// Links to nodes that run are up within half a second of a start.
+constexpr std::chrono::milliseconds votes_after{1000};
+
 store_config store_settings(const node_config& c, disk_id disk) {
   store_config s;
   s.replication.node = c.node;
   s.replication.disk = disk;
   s.replication.election_timeout = c.election_timeout;
+  s.replication.votes_after = votes_after;
   s.replication.heartbeat_every = c.raft_heartbeat;
   return s;
 }

@@ -104,8 +104,16 @@ void report_halts(store_state& st, const events& news) {
                 {"why", h.why},
                 {"next", "start this node with the newest parleyd of the cluster; if it halts "
                          "again, replace its data directory"}});
-  if (st.wiring.observer && news.refused_messages != 0)
+  for (const auto& f : news.forgets)
+    st.wiring.peers->disk_forgot(f);
+  for (const auto& d : news.divergences)
+    st.wiring.peers->diverged(d);
+  if (!st.wiring.observer)
+    return;
+  if (news.refused_messages != 0)
     st.wiring.observer->refused_messages(news.refused_messages);
+  if (news.followers_forgot != 0)
+    st.wiring.observer->followers_forgot(news.followers_forgot);
 }
 
 std::uint64_t remember(store_state& st, const result_sink& reply_to, std::uint64_t ticket,
@@ -323,6 +331,12 @@ wired_store_actor::behavior_type store(self_ptr self, store_config config, stora
         if (!self->state.open)
           return;
         self->state.engine->peer_reset(p.peer);
+        queue_turn(self);
+      },
+      [self](const peer_begun& p) {
+        if (!self->state.open)
+          return;
+        self->state.engine->peer_begun(p.peer);
         queue_turn(self);
       },
       [self](const whole_request& r) {

@@ -18,6 +18,9 @@ namespace parley::cluster {
 class raft_port : public peer_links {
 public:
   virtual void send_raft(node_id to, std::string frame) = 0;
+  /// Nothing of this node may count any more. Called before anything else of the turn leaves.
+  virtual void disk_forgot(const cluster::disk_forgot& /*what*/) {}
+  virtual void diverged(const replicas_diverged& /*what*/) {}
 };
 
 /// Receives the store's commits for metrics, on the store's thread.
@@ -27,6 +30,8 @@ public:
   virtual void committed(std::size_t commands, std::chrono::nanoseconds sync) = 0;
   /// Messages of the Raft lane that this node does not know or cannot read.
   virtual void refused_messages(std::uint64_t n) = 0;
+  /// Replicas on other nodes that have less than they had confirmed to a leader here.
+  virtual void followers_forgot(std::uint64_t /*n*/) {}
 };
 
 struct store_config {
@@ -71,7 +76,7 @@ namespace parley::cluster {
 /// it publishes what it has committed and ends, so that the next program of any version needs no journal.
 using wired_store_actor =
     store_actor::extend<caf::reacts_to<store_wiring>, caf::reacts_to<atom::sweep>, caf::reacts_to<atom::stop>,
-                        caf::reacts_to<node_row>, caf::reacts_to<whole_request>>;
+                        caf::reacts_to<node_row>, caf::reacts_to<peer_begun>, caf::reacts_to<whole_request>>;
 
 /// Spawns it detached, because it blocks during a sync. `env` outlives the actor. A store that cannot open
 /// aborts the process; its data is on the other replicas.

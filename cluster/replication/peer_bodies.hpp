@@ -36,6 +36,15 @@ struct append_entry {
   }
 };
 
+/// Of `append`, behind the entries.
+struct append_tail {
+  std::uint64_t stored = 0; ///< the last entry that is on the leader's own disk
+  template <class F>
+  auto fields(F&& f) {
+    return f(stored);
+  }
+};
+
 /// Of `append_result`, `vote`, `vote_result` and `timeout_now`.
 struct raft_body {
   static constexpr std::uint8_t pre_vote = 1, disrupt = 2, granted = 4;
@@ -49,6 +58,18 @@ struct raft_body {
   template <class F>
   auto fields(F&& f) {
     return f(term, log_index, log_term, rejected, features, capacity, flags);
+  }
+};
+
+/// Of `position`: what the sender knows that the receiver has stored.
+struct position_body {
+  std::uint64_t term = 0; ///< the receiver was in it, or voted in it
+  std::uint64_t index =
+      0; ///< in that term it said that it has stored entries up to this one; 0: none, or to others
+  std::uint8_t asks = 0; ///< 1: the receiver is to say what it knows, too
+  template <class F>
+  auto fields(F&& f) {
+    return f(term, index, asks);
   }
 };
 

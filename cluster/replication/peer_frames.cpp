@@ -28,6 +28,7 @@ bool is_known(message_type t) {
   case message_type::fetch:
   case message_type::sealed:
   case message_type::confirmed:
+  case message_type::position:
     return true;
   }
   return false;

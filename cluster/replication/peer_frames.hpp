@@ -36,6 +36,7 @@ enum class message_type : std::uint8_t { // on the wire: never renumber
   fetch = 24,
   sealed = 30,
   confirmed = 31,
+  position = 40,
 };
 
 /// Whether this program knows the type.

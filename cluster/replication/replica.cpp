@@ -20,6 +20,7 @@ void replica::become_member() {
   ids_.clear();
   for (const auto& m : record_.members)
     ids_.push_back(raft_id(shard_, record_.gen, m));
+  record_.known.resize(ids_.size());
 }
 
 // --- what a step asks for ----------------------------------------------------------------------------------
@@ -27,6 +28,7 @@ void replica::become_member() {
 void replica::absorb(const raft_group::update& u) {
   // `u` lives until the next step, and messages are read from it: they come first where no step is nested.
   if (u.persist_term) {
+    note_last();
     record_.term = raft_->term();
     record_.vote = raft_->vote();
     if (planted("vote-not-persisted"))
@@ -122,7 +124,81 @@ bool replica::sane(const raft_group::message& m, std::size_t entries) const {
   return !(from_leader && m.term == raft_->term() && raft_->leads());
 }
 
+/// An old leader may still send what was never committed. One whose term is not older has every committed entry, as
+/// long as no voter forgot anything.
+void replica::contradicted(const message_header& h, const raft_group::message& m, std::uint64_t index) {
+  if (m.term < raft_->term() || std::exchange(contradicted_by_, h.from) == h.from)
+    return;
+  host_.news.divergences.push_back({{shard_, record_.gen, term_at(index), index}, node_of(h.from)});
+}
+
+bool replica::may_vote() const {
+  return host_.now >= host_.votes_from || std::all_of(ids_.begin(), ids_.end(), [this](std::uint64_t id) {
+           return id == self_ || said_.contains(id);
+         });
+}
+
+/// What leaves a replica depends on what it has stored. So whatever it says in a term proves that it has stored the
+/// term; a result that its leader counts, and what a leader says of its own disk, entries. In that term it never gives
+/// them up.
+void replica::note_position(const message_header& h, const raft_group::message& m,
+                            std::uint64_t leader_stored) {
+  if (m.pre_vote)
+    return; // it asks for a term that it is not in
+  auto& k = record_.known[place_of(h.from)];
+  if (m.term > k.term)
+    k = {m.term, 0};
+  if (m.term != k.term)
+    return;
+  if (h.type == message_type::append)
+    k.index = std::max(k.index, leader_stored);
+  if (h.type == message_type::append_result && was_leading_ && m.term == raft_->term())
+    k.index = std::max(k.index, raft_->match(h.from));
+}
+
+void replica::tell_position(node_id peer, and_asks ask) {
+  const auto id = id_of(peer);
+  if (id == 0 || id == self_ || record_.as != life::live)
+    return;
+  const auto& k = record_.known[place_of(id)];
+  auto& out = host_.out.start(peer, leaving(), header(message_type::position, id));
+  put_body(out, position_body{k.term, k.index, static_cast<std::uint8_t>(ask)});
+  host_.out.finish();
+}
+
+void replica::note_last() {
+  auto& last = lasts_[record_.term];
+  last = std::max(last, log_.last());
+  constexpr std::size_t terms_max = 64; // of earlier ones nothing can be told any more
+  if (lasts_.size() > terms_max)
+    lasts_.erase(lasts_.begin());
+}
+
+/// Within a term a replica never gives up what it confirmed, and a term that it was in is never forgotten. So what
+/// another node knows of a term that this replica was not in, or of entries that it did not have in it, was said by
+/// an earlier process on this disk, which has forgotten it since.
+void replica::receive_position(const message_header& h, std::string_view body) {
+  const auto known = get_body<position_body>(body);
+  if (!known)
+    return refuse_message();
+  if (known->asks == static_cast<std::uint8_t>(and_asks::yes))
+    tell_position(node_of(h.from));
+  said_.insert(h.from);
+  note_last();
+  const auto mine = lasts_.find(known->term);
+  if (known->term < lasts_.begin()->first || (mine != lasts_.end() && known->index <= mine->second) ||
+      planted("rollback-unnoticed"))
+    return;
+  host_.news.forgets.push_back(
+      {{shard_, record_.gen, record_.term, log_.last()}, node_of(h.from), known->term, known->index});
+  halt({shard_, record_.gen, record_.term, record_.applied_index},
+       "another node knows that more was stored here than there is: this disk is an older one, or lost "
+       "something");
+}
+
 void replica::receive_raft(const message_header& h, std::string_view body) {
+  if ((h.type == message_type::vote || h.type == message_type::timeout_now) && !may_vote())
+    return; // its sender asks again
   static thread_local std::vector<raft_group::entry> entries;
   static thread_local std::vector<std::pair<entry_kind, std::string_view>> payloads;
   entries.clear();
@@ -130,6 +206,7 @@ void replica::receive_raft(const message_header& h, std::string_view body) {
   raft_group::message m{};
   m.peer = h.from;
   m.type = static_cast<std::uint8_t>(h.type);
+  std::uint64_t leader_stored = 0;
   reader in{body};
   if (h.type == message_type::append) {
     const auto a = get_body<append_body>(in);
@@ -150,6 +227,7 @@ void replica::receive_raft(const message_header& h, std::string_view body) {
                                                                                      : RAFT_CORE_COMMAND)});
       payloads.emplace_back(kind, payload);
     }
+    leader_stored = get_body<append_tail>(in).stored;
   } else {
     const auto b = get_body<raft_body>(in);
     m.term = b.term;
@@ -177,18 +255,27 @@ void replica::receive_raft(const message_header& h, std::string_view body) {
       if (known < entries.size() && entries[known].term < m.log_term)
         return;
     }
-    // A sender that contradicts committed entries is not a leader.
+    // A sender that contradicts committed entries is not a leader; or something that was acknowledged is lost.
     const auto committed = commit_index();
     if (m.log_index <= committed && term_at(m.log_index) != 0 && term_at(m.log_index) != m.log_term)
-      return;
+      return contradicted(h, m, m.log_index);
     for (auto i = known; i < entries.size() && m.log_index + 1 + (i - known) <= committed; ++i) {
       const auto mine = term_at(m.log_index + 1 + (i - known));
       if (mine != 0 && mine != entries[i].term)
-        return;
+        return contradicted(h, m, m.log_index + 1 + (i - known));
     }
   }
+  note_position(h, m, leader_stored);
   if (h.type == message_type::append_result && was_leading_)
     followers_[place_of(h.from)].heard_at = host_.now;
+  // libraft takes such a refusal for a late one, and the follower would never catch up. But results arrive in order.
+  if (const auto& k = record_.known[place_of(h.from)];
+      h.type == message_type::append_result && was_leading_ && m.rejected != 0 && m.term == raft_->term() &&
+      m.term == k.term && m.log_index < k.index &&
+      !std::exchange(followers_[place_of(h.from)].forgot, true)) {
+    ++host_.news.followers_forgot;
+    tell_position(node_of(h.from));
+  }
   if (h.type == message_type::append_result && m.rejected != 0 &&
       std::find(transfers_to_.begin(), transfers_to_.end(), h.from) != transfers_to_.end()) {
     m.rejected = 0; // its state is being sent: it only shows that it is alive
@@ -198,6 +285,7 @@ void replica::receive_raft(const message_header& h, std::string_view body) {
   const auto* u = raft_->receive(host_.now, m, news);
   if (!u)
     return;
+  note_position(h, m, leader_stored);
   if (h.type == message_type::append_result && was_leading_ && raft_->leads() && m.term == raft_->term()) {
     auto& cursor = followers_[place_of(h.from)].cursor; // before libraft's next message to it
     cursor.acknowledged(raft_->match(h.from));

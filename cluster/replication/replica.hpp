@@ -9,10 +9,13 @@
 #include "cluster/replication/replication.hpp"
 #include "cluster/replication/send_cursor.hpp"
 
+#include <algorithm>
 #include <deque>
 #include <limits>
+#include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <utility>
@@ -33,6 +36,8 @@ struct replica_host {
   frame_batcher out;
   events news;
   std::int64_t now = 0;
+  std::int64_t votes_from =
+      0; ///< before it a replica votes only if all its other members said what they know
   std::uint64_t next_sequence = 1;
   std::size_t trim_share = 0;      ///< rows that each replica with left-overs may erase in this turn
   bool succession_changed = false; ///< a node has to learn that a generation ended
@@ -67,6 +72,10 @@ public:
   // --- inputs ----------------------------------------------------------------------------------------------
   void receive_raft(const message_header& h, std::string_view body);
   void receive_read(node_id from, const message_header& h, std::string_view body);
+  void receive_position(const message_header& h, std::string_view body);
+  /// What this replica knows of that of `peer`, if that is a member.
+  enum class and_asks : std::uint8_t { no = 0, yes = 1 };
+  void tell_position(node_id peer, and_asks ask = and_asks::no);
   void propose(std::uint64_t ticket, std::string_view command);
   void read(std::uint64_t ticket);
   void transfer_leadership(node_id to);
@@ -127,7 +136,12 @@ public:
   void transfer_begun(std::uint64_t to, std::uint64_t index);
   void transfer_ended(std::uint64_t to, bool arrived);
 
-  std::int64_t deadline() const { return raft_ ? raft_->deadline(host_.now) : INT64_MAX; }
+  std::int64_t deadline() const {
+    if (!raft_)
+      return INT64_MAX;
+    return may_vote() ? raft_->deadline(host_.now) : std::max(raft_->deadline(host_.now), host_.votes_from);
+  }
+  bool may_vote() const;
   bool leads() const { return raft_ && raft_->leads(); }
   bool halted() const { return halted_.has_value(); }
   bool installing() const { return installing_.has_value(); }
@@ -185,6 +199,9 @@ private:
   void refuse(std::uint64_t ticket, ec why);
   void refuse_all(ec built, ec logged);
   void refuse_message();
+  void note_position(const message_header& h, const raft_group::message& m, std::uint64_t leader_stored);
+  void note_last();
+  void contradicted(const message_header& h, const raft_group::message& m, std::uint64_t index);
   message_header header(message_type type, std::uint64_t to) const;
   frame_batcher::leaves leaving() const;
   std::uint64_t commit_index() const;
@@ -204,11 +221,17 @@ private:
     std::int64_t sent_at = never; // an append
     std::uint64_t state_at = 0;   // the index of the state that it is sent, until it has it; 0: none
     send_cursor cursor;
+    bool forgot = false; // it has less than it had confirmed, and was told
   };
   std::vector<follower> followers_; // of `ids_`, while leading
   std::int64_t timed_out_at_ = 0;
   std::unique_ptr<raft_group> raft_;
   entry_log log_;
+
+  // The terms that this replica was in since the process or the generation began, and the last entry that it had in
+  // each: all that this process may have said. The first one is what it began with.
+  std::map<std::uint64_t, std::uint64_t> lasts_;
+  std::set<std::uint64_t> said_; // members whose position has arrived since
 
   bool dirty_ = false;
   bool record_dirty_ = false;
@@ -224,6 +247,7 @@ private:
   std::uint64_t seal_in_log_ = 0; // lowest seal in the log that is not applied; 0: none
   std::uint64_t seal_ticket_ = 0;
   std::optional<std::string> halted_; // why
+  std::uint64_t contradicted_by_ = 0; // the last leader that did; 0: none
   std::optional<arrival> installing_;
   std::optional<marker> marker_;
   std::uint64_t commit_by_seal_ = 0; // committed, as a succession says

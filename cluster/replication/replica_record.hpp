@@ -27,6 +27,16 @@ struct succession {
   generation next_gen() const { return generation{static_cast<std::uint32_t>(number(ended) + 1)}; }
 };
 
+/// What a member has stored at least, as it said to this one.
+struct known_position {
+  std::uint64_t term = 0;
+  std::uint64_t index = 0; ///< if one of the two was the other's leader in this term
+  template <class F>
+  auto fields(F&& f) {
+    return f(term, index);
+  }
+};
+
 struct replica_record {
   /// live: a member of a Raft group. waiting: named by a seal and without state yet; it neither votes nor
   /// answers. sealed: its generation has ended, and the state is kept for the successors. tombstone: the
@@ -48,10 +58,13 @@ struct replica_record {
   std::optional<succession> ending; ///< sealed, tombstone
   /// Of the entry behind `applied_index`, the commands that are applied: the replica halted at the next one.
   std::uint32_t applied_commands = 0;
+  /// Of each of `members`, or empty. It is written when something else of the record is, so a crash may take it back a
+  /// little.
+  std::vector<known_position> known;
   template <class F>
   auto fields(F&& f) {
     return f(as, gen, slot, other_slot_dirty, term, vote, snapshot_index, snapshot_term, first_index,
-             applied_index, applied_term, members, origin, ending, applied_commands);
+             applied_index, applied_term, members, origin, ending, applied_commands, known);
   }
 };
 

@@ -119,6 +119,7 @@ void replica::send_append(std::size_t place, std::uint64_t last) {
       broken("a row of the log cannot be read back", shard_, record_.gen, i, e.sequence);
     put_body(out, append_entry{e.kind, e.term, row_payload(row)});
   }
+  put_body(out, append_tail{raft_->stored()});
   host_.out.finish();
   f.sent_at = host_.now;
   if (n != 0)

@@ -46,6 +46,12 @@ void replica::start() {
   if (log_.last() < record_.snapshot_index || log_.last() < record_.applied_index ||
       log_.first() > record_.snapshot_index + 1)
     return refuse_to_start("its log does not reach what its record says");
+  lasts_.clear();
+  said_.clear();
+  note_last();
+  for (const auto& m : record_.members) // in the sessions that there are; the others begin with it
+    if (m.node != host_.config.node && host_.links->waiting(m.node))
+      tell_position(m.node, and_asks::yes);
   const auto& c = host_.config;
   raft_group::settings s;
   s.shard = shard_;

@@ -413,6 +413,7 @@ void replica::end_generation(succession s, state_at_seal state) {
       record_.as = life::live;
     record_.gen = s.next_gen();
     record_.members = s.next;
+    record_.known.clear();
     record_.term = 1;
     record_.vote = 0;
     record_.snapshot_index = record_.applied_index = 1;
@@ -428,6 +429,7 @@ void replica::end_generation(succession s, state_at_seal state) {
     if (!here) {
       record_.gen = s.ended; // perhaps a later one than it was in
       record_.members = s.before;
+      record_.known.clear();
       cleaning_ = true;
       record_.other_slot_dirty = 1;
       host_.machine.replaced(shard_);

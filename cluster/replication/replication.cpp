@@ -16,6 +16,8 @@ config_check validate(const replication_config& c) {
     return config_fault{"heartbeat_every"};
   if (c.election_timeout < 2 * c.heartbeat_every || c.election_timeout.count() > 600'000)
     return config_fault{"election_timeout"};
+  if (c.votes_after.count() < 0)
+    return config_fault{"votes_after"};
   if (c.read_round_timeout < c.heartbeat_every)
     return config_fault{"read_round_timeout"};
   if (c.snapshot_retry_after < c.heartbeat_every)
@@ -92,6 +94,7 @@ ec replication::open(storage::environment& env, const peer_links& links, mono_ms
   h.links = &links;
   impl_->advance(now);
   impl_->next_common = h.now;
+  h.votes_from = h.now + h.config.votes_after.count();
   const auto txn = env.begin_read();
   each_record(*txn, [&](shard_id shard, std::string_view bytes) {
     auto record = decode_record(bytes);
@@ -239,6 +242,9 @@ void replication_parts::dispatch(node_id from, const message_view& m) {
     r->receive_raft(h, m.body);
     successions.heard(from, *r, h.from);
     break;
+  case message_type::position:
+    r->receive_position(h, m.body);
+    break;
   case message_type::read_ask:
   case message_type::read_answer:
     r->receive_read(from, h, m.body);
@@ -247,6 +253,11 @@ void replication_parts::dispatch(node_id from, const message_view& m) {
     return;
   }
   requeue(*r);
+}
+
+void replication::peer_begun(node_id peer) {
+  for (auto& [shard, r] : impl_->replicas)
+    r->tell_position(peer);
 }
 
 void replication::peer_reset(node_id peer) {

@@ -52,6 +52,9 @@ struct replication_config {
   std::uint64_t seed = 1;                                              ///< of election jitter, nothing else
   milliseconds election_timeout = settings::election_timeout.standard; ///< libraft draws from [t, 2t)
   milliseconds heartbeat_every = settings::raft_heartbeat.standard;
+  /// After `open`, this node neither votes nor stands for election in a shard until each other member has said what it
+  /// knows of this replica, or this long: whoever knows that this disk forgot can say so first.
+  milliseconds votes_after{0};
   milliseconds read_round_timeout{1000}; ///< after it a ReadIndex round ends with `unavailable`
   milliseconds snapshot_retry_after{2000};
   std::uint32_t inflight_entries_max = 4096; ///< per follower
@@ -131,16 +134,35 @@ struct replica_halted {
   std::string why;
 };
 
+/// Another node knows that a replica here had stored more than is there: this disk is an older one, or lost
+/// something. The replica has halted; nothing of this node may count towards a majority any more.
+struct disk_forgot {
+  log_position has; ///< what is there
+  node_id by{};     ///< who knows better
+  std::uint64_t term = 0;
+  std::uint64_t index = 0;
+};
+
+/// A leader of a term that is not older contradicts an entry that is committed here. One of the two has lost what was
+/// acknowledged: a disk forgot, and nobody noticed.
+struct replicas_diverged {
+  log_position at; ///< as it is here
+  node_id by{};    ///< the leader
+};
+
 struct events {
   std::vector<leadership> leaderships;
   std::vector<refused> refusals;
   std::vector<read_ready> reads;
   std::vector<generation_sealed> seals;
   std::vector<replica_halted> halts;
-  std::uint64_t refused_messages = 0; ///< of peers: of an unknown kind or version, or not readable
+  std::vector<disk_forgot> forgets;
+  std::vector<replicas_diverged> divergences; ///< once for each replica and leader
+  std::uint64_t refused_messages = 0;         ///< of peers: of an unknown kind or version, or not readable
+  std::uint64_t followers_forgot = 0; ///< followers that have less than they had confirmed to a leader here
   bool empty() const {
     return leaderships.empty() && refusals.empty() && reads.empty() && seals.empty() && halts.empty() &&
-           refused_messages == 0;
+           forgets.empty() && divergences.empty() && refused_messages == 0 && followers_forgot == 0;
   }
 };
 
@@ -168,6 +190,9 @@ public:
   // --- inputs ----------------------------------------------------------------------------------------------
   void tick(mono_ms now);
   void receive(node_id from, std::string_view frame_bytes, mono_ms now);
+  /// A session with `peer` begins: each side first says what it knows of the other's replicas. To be called before
+  /// anything is received in it.
+  void peer_begun(node_id peer);
   /// The session with `peer` was lost or a new one begins: everything under way to or from it is lost.
   void peer_reset(node_id peer);
   /// Is answered once: by `state_machine::apply` with `ticket`, or by a `refused`. `ticket` != 0.

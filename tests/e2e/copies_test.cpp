@@ -125,3 +125,29 @@ TEST_CASE("a copy that runs beside its node is fenced, and the node goes on as i
   t.cluster.start_beside(3, "beside"); // a fenced directory stays fenced
   CHECK(t.until(30s, [&] { return says_fenced(t.cluster.page_beside("/readyz")); }));
 }
+
+TEST_CASE("a copy of a running node's directory that is put back is recognised by what others know of it") {
+  town t{few_shards()};
+  person alice{t, 1}, bob{t, 2};
+  chat c{t, alice, alice.chat_with(bob), {}};
+  c.write("before", 20);
+  t.cluster.copy_data(3, "older"); // its start is the one that runs: no number and no word is another one
+  c.write("after the copy", 50);
+  t.cluster.kill(3);
+  t.cluster.put_back(3, "older");
+  t.cluster.start(3);
+  CHECK(t.until(60s, [&] { return asides(t, 3) == 1 && t.cluster.ready(3) && is_whole(t, 3); }));
+  CHECK(lines_with(t.cluster.log(3), "had stored entry") > 0);
+  c.write("all again", 10);
+  CHECK(bob.bodies(c.where) == c.written);
+
+  // Once more, when all the others were killed as well: now it is also not the start that they saw.
+  for (std::size_t n = 1; n <= 3; ++n)
+    t.cluster.kill(n);
+  t.cluster.put_back(3, "older");
+  for (std::size_t n = 1; n <= 3; ++n)
+    t.cluster.start(n);
+  CHECK(t.until(60s, [&] { return asides(t, 3) == 2; }));
+  CHECK(t.until(60s, [&] { return t.cluster.wait_ready(1s); }));
+  CHECK(bob.bodies(c.where) == c.written);
+}

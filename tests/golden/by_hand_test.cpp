@@ -85,6 +85,7 @@ sample sample_of(message_type t) {
     auto body = by_the_rules(append_body{5, 6, 7, 8, 2});
     put_body(body, append_entry{entry_kind::commands, 9, "commands"});
     put_body(body, append_entry{entry_kind::seal, 10, "a seal"});
+    body += by_the_rules(append_tail{11});
     return {"append", body};
   }
   case message_type::append_result:
@@ -124,6 +125,8 @@ sample sample_of(message_type t) {
                                               {{node_id{6}, disk_id{7}}, {node_id{8}, disk_id{9}}}})};
   case message_type::confirmed:
     return {"confirmed", {}};
+  case message_type::position:
+    return {"position", by_the_rules(position_body{5, 6, 1})};
   }
   return {};
 }
@@ -193,6 +196,7 @@ TEST_CASE("the entries of an append are read as they were written") {
   CHECK(second.kind == entry_kind::seal);
   CHECK(second.term == 10);
   CHECK(second.payload == "a seal");
+  CHECK(get_body<append_tail>(in).stored == 11);
   CHECK(in.done());
 }
 

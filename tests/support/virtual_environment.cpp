@@ -254,6 +254,21 @@ std::size_t virtual_environment::crash(unsynced what) {
   return kept;
 }
 
+virtual_environment::copy_type virtual_environment::copy() const {
+  copy_type out;
+  std::lock_guard guard{mutex_};
+  for (std::size_t t = 0; t < out.size(); ++t)
+    out[t] = *image_[t];
+  return out;
+}
+
+void virtual_environment::put_back(const copy_type& older) {
+  wipe();
+  std::lock_guard guard{mutex_};
+  for (std::size_t t = 0; t < older.size(); ++t)
+    image_[t] = std::make_shared<rows_type>(older[t]);
+}
+
 void virtual_environment::wipe() {
   ++life_;
   writing_ = false;

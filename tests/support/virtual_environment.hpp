@@ -36,6 +36,12 @@ enum class unsynced { lost, kept, seeded };
 
 class virtual_environment : public storage::environment {
 public:
+  struct record {
+    std::string value;
+    bool readable = true;
+  };
+  using rows_type = std::map<std::string, record, std::less<>>;
+
   explicit virtual_environment(durability when = durability::at_commit, std::uint64_t seed = 1);
   ~virtual_environment() override;
 
@@ -52,6 +58,10 @@ public:
   std::size_t crash(unsynced what = unsynced::seeded);
   /// The disk is lost: all tables are empty.
   void wipe();
+  /// A copy of all tables, and such a copy in the place of the disk. Only while no process uses it.
+  using copy_type = std::array<rows_type, storage::table_count>;
+  copy_type copy() const;
+  void put_back(const copy_type& older);
   /// Sets the value that `room()` returns from now on.
   void set_room(storage::space space);
   /// Makes the record fail its checksum when it is read, until it is written again. Returns false if
@@ -69,11 +79,6 @@ public:
   /// All rows of a table as of the last commit.
   std::map<std::string, std::string> dump(storage::table t) const;
 
-  struct record {
-    std::string value;
-    bool readable = true;
-  };
-  using rows_type = std::map<std::string, record, std::less<>>;
   /// One version of all tables. A table is copied only if it changes while a reader still uses it.
   using image = std::array<std::shared_ptr<rows_type>, storage::table_count>;
   /// The changes of a transaction: the new value of a key, or an empty optional if the key is erased.

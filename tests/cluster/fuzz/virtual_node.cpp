@@ -214,6 +214,7 @@ void virtual_node::process(input what) {
   case input::kind::reset:
     engine_->peer_reset(what.peer);
     net_.reset_processed(id(), what.peer);
+    engine_->peer_begun(what.peer);
     break;
   case input::kind::propose:
     judge_.proposed(id(), what.shard, what.ticket);
@@ -255,6 +256,13 @@ void virtual_node::handle(cluster::turn result) {
       judge_.read_ready(id(), answer.ticket, state_of(*shard));
     else
       judge_.read_ready(id(), answer.ticket, std::nullopt);
+  for (const auto& f : result.news.forgets)
+    sim_.violate(fmt::format("node {}: accused by node {} of having forgotten term {}, index {} of shard {}",
+                             number(id()), number(f.by), f.term, f.index, number(f.has.shard)));
+  if (!result.news.divergences.empty())
+    sim_.violate(fmt::format("node {}: a leader contradicts what is committed here", number(id())));
+  if (result.news.followers_forgot != 0)
+    sim_.violate(fmt::format("node {}: takes a late refusal for a disk that forgot", number(id())));
   for (const auto& seal : result.news.seals)
     judge_.sealed(id(), seal, state_of(seal.shard));
   if (machine_->replacements() != replacements_seen_ && !busy_) {

@@ -65,7 +65,9 @@ struct test_node : peer_links {
   std::map<std::uint64_t, ec> refused;
   std::vector<generation_sealed> seals;
   std::vector<replica_halted> halts;
-  std::uint64_t refused_messages = 0;
+  std::uint64_t refused_messages = 0, followers_forgot = 0;
+  std::vector<disk_forgot> forgets;
+  std::vector<replicas_diverged> divergences;
   std::map<shard_id, leadership> leads;
   std::vector<storage::durable> syncs; // what its turns asked for
   int ticks = 0;
@@ -137,12 +139,22 @@ struct test_cluster {
     n.engine.reset();
     n.env.crash();
     n.halts.clear();
+    n.forgets.clear();
     for (auto& [ends, wire] : wires)
       if (ends.first == n.who.node || ends.second == n.who.node)
         wire.clear();
     for (auto& [id, other] : nodes)
       if (other->engine)
         other->engine->peer_reset(n.who.node);
+  }
+  /// Sessions with all others begin, as after a start.
+  void meet(test_node& n) {
+    for (auto& [id, other] : nodes) {
+      if (other->engine && id != n.who.node && !cut.contains(id)) {
+        other->engine->peer_begun(n.who.node);
+        n.engine->peer_begun(id);
+      }
+    }
   }
   void take(test_node& n, turn t) {
     for (auto& f : t.frames) {
@@ -161,6 +173,9 @@ struct test_cluster {
     for (auto& h : t.news.halts)
       n.halts.push_back(h);
     n.refused_messages += t.news.refused_messages;
+    n.followers_forgot += t.news.followers_forgot;
+    n.forgets.insert(n.forgets.end(), t.news.forgets.begin(), t.news.forgets.end());
+    n.divergences.insert(n.divergences.end(), t.news.divergences.begin(), t.news.divergences.end());
     for (auto& l : t.news.leaderships)
       n.leads[l.shard] = l;
   }
