@@ -19,6 +19,7 @@ namespace parley::storage {
 namespace {
 
 constexpr std::uint32_t magic = 0x314a4c50;         // "PLJ1"
+constexpr std::uint32_t word_magic = 0x31574c50;    // "PLW1"
 constexpr std::uint32_t version_digit = 0xff000000; // of it
 
 struct record_header {
@@ -27,8 +28,15 @@ struct record_header {
   std::uint64_t salt = 0;
   std::uint64_t sequence = 0;
   std::uint32_t payload_bytes = 0;
-  std::uint32_t zero = 0;
+  std::uint32_t crc_before = 0;
 };
+struct word_block {
+  std::uint32_t magic = word_magic;
+  std::uint32_t crc = 0;
+  std::uint64_t salt = 0;
+  std::uint64_t sequence = 0;
+};
+static_assert(sizeof(word_block) == 24);
 constexpr std::size_t unsummed_bytes = 8; // magic and the checksum itself
 constexpr std::size_t header_bytes = sizeof(record_header);
 static_assert(header_bytes == 32);
@@ -127,6 +135,8 @@ journal& journal::operator=(journal&& other) noexcept {
   std::swap(bytes_, other.bytes_);
   std::swap(at_, other.at_);
   std::swap(last_, other.last_);
+  std::swap(last_crc_, other.last_crc_);
+  std::swap(word_at_, other.word_at_);
   return *this;
 }
 journal::~journal() {
@@ -164,9 +174,18 @@ journal::read(journal_mark after, const std::function<record_fault(std::string_v
     return h.magic != magic && (h.magic | version_digit) == (magic | version_digit) && h.salt == after.salt &&
            h.sequence > after.sequence;
   };
+  std::optional<std::uint64_t> returned;
+  for (std::uint64_t at = 0; at < words_bytes; at += block_bytes) {
+    if (const auto word = word_in({file.data() + at, block_bytes}, after.salt))
+      returned = std::max(returned.value_or(0), *word);
+  }
   auto last = after.sequence;
-  std::uint64_t at = 0;
+  std::optional<std::uint32_t> crc_before;
+  std::uint64_t at = words_bytes;
   while (whole_at(at) && h.sequence == last + 1) {
+    if (crc_before && h.crc_before != *crc_before)
+      return damaged(path_, "a record does not follow the one before it");
+    crc_before = h.crc;
     switch (take({file.data() + at + header_bytes, h.payload_bytes})) {
     case record_fault::none:
       break;
@@ -184,12 +203,42 @@ journal::read(journal_mark after, const std::function<record_fault(std::string_v
     if (whole_at(at) && h.sequence > last)
       return damaged(path_, "a record is damaged, and whole ones follow it");
   }
+  if (!returned)
+    return damaged(path_,
+                   "it is not the journal that the tables name: it was erased, or replaced by an older one");
+  if (*returned > last)
+    return damaged(path_, "the last records are damaged or missing, and they had been acknowledged");
   return last;
 }
 
+std::optional<std::uint64_t> journal::word_in(std::string_view block, std::uint64_t salt) {
+  word_block w;
+  std::memcpy(&w, block.data(), sizeof w);
+  if (w.magic != word_magic || w.salt != salt ||
+      crc32c(block.substr(unsummed_bytes, sizeof w - unsummed_bytes)) != w.crc)
+    return std::nullopt;
+  return w.sequence;
+}
+
+int journal::begin(journal_mark mark, journal_mark named) {
+  std::string words(words_bytes, '\0');
+  if (::pread(fd_, words.data(), words.size(), 0) != static_cast<ssize_t>(words.size()))
+    return EIO;
+  const auto first = word_in({words.data(), block_bytes}, named.salt);
+  const auto second = word_in({words.data() + block_bytes, block_bytes}, named.salt);
+  word_at_ = first && (!second || *first > *second) ? 1 : 0; // not over the word that is needed until then
+  if (const int error = write_word(mark); error != 0)
+    return error;
+  if (::fdatasync(fd_) != 0)
+    return errno;
+  return 0;
+}
+
 void journal::rewind(journal_mark mark) {
+  if (mark.salt != last_.salt)
+    last_crc_ = 0;
   last_ = mark;
-  at_ = 0;
+  at_ = words_bytes;
 }
 
 bool journal::has_room_for(const journal_record& r) const {
@@ -206,17 +255,7 @@ char* journal::aligned(std::size_t bytes) {
   return buffer_.get();
 }
 
-int journal::append(journal_record& r) {
-  record_header h;
-  h.magic = magic;
-  h.salt = last_.salt;
-  h.sequence = last_.sequence + 1;
-  h.payload_bytes = static_cast<std::uint32_t>(r.payload_bytes());
-  auto& bytes = r.bytes_;
-  std::memcpy(bytes.data(), &h, header_bytes);
-  h.crc = crc32c(std::string_view{bytes}.substr(unsummed_bytes));
-  std::memcpy(bytes.data() + offsetof(record_header, crc), &h.crc, sizeof h.crc);
-  bytes.resize(whole_blocks(bytes.size()), '\0');
+int journal::write_at(std::uint64_t at, std::string_view bytes) {
   const auto* from = bytes.data();
   if (direct_ >= 0) {
     auto* copy = aligned(bytes.size());
@@ -225,17 +264,50 @@ int journal::append(journal_record& r) {
   }
   const int fd = direct_ >= 0 ? direct_ : fd_;
   for (std::size_t put = 0; put < bytes.size();) {
-    const auto n = ::pwrite(fd, from + put, bytes.size() - put, static_cast<off_t>(at_ + put));
+    const auto n = ::pwrite(fd, from + put, bytes.size() - put, static_cast<off_t>(at + put));
     if (n < 0 && errno == EINTR)
       continue;
     if (n < 0)
       return errno;
     put += static_cast<std::size_t>(n);
   }
+  return 0;
+}
+
+int journal::write_word(journal_mark returned) {
+  word_block w;
+  w.salt = returned.salt;
+  w.sequence = returned.sequence;
+  std::string bytes(block_bytes, '\0');
+  std::memcpy(bytes.data(), &w, sizeof w);
+  w.crc = crc32c(std::string_view{bytes}.substr(unsummed_bytes, sizeof w - unsummed_bytes));
+  std::memcpy(bytes.data() + offsetof(word_block, crc), &w.crc, sizeof w.crc);
+  const auto at = word_at_;
+  word_at_ = static_cast<std::uint8_t>(1 - at);
+  return write_at(at * block_bytes, bytes);
+}
+
+int journal::append(journal_record& r) {
+  record_header h;
+  h.magic = magic;
+  h.salt = last_.salt;
+  h.sequence = last_.sequence + 1;
+  h.payload_bytes = static_cast<std::uint32_t>(r.payload_bytes());
+  h.crc_before = last_crc_;
+  auto& bytes = r.bytes_;
+  std::memcpy(bytes.data(), &h, header_bytes);
+  h.crc = crc32c(std::string_view{bytes}.substr(unsummed_bytes));
+  std::memcpy(bytes.data() + offsetof(record_header, crc), &h.crc, sizeof h.crc);
+  bytes.resize(whole_blocks(bytes.size()), '\0');
+  if (const int error = write_word(last_); error != 0)
+    return error;
+  if (const int error = write_at(at_, bytes); error != 0)
+    return error;
   if (::fdatasync(fd_) != 0)
     return errno;
   at_ += bytes.size();
   last_.sequence = h.sequence;
+  last_crc_ = h.crc;
   return 0;
 }
 

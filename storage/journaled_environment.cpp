@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <cassert>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -145,6 +146,10 @@ std::optional<disk_fault> journaled_environment::impl::recover(journal_mark was)
       return std::move(last.error());
     now.sequence = *last;
   }
+  if (const int error = file_.begin(now, was); error != 0)
+    return disk_fault{error == ENOSPC ? ec::disk_full : ec::storage_failed,
+                      std::string{"the journal cannot be written, so the node has not started: "} +
+                          std::strerror(error) + ". Check the disk, then start the node again"};
   txn->put(table::node, mark_key, encode(now));
   if (const auto error = txn->commit(); error != ec::none)
     return disk_fault{

@@ -306,9 +306,9 @@ TEST_CASE("a record of the journal and the mark of the last one are written as t
   CHECK(back->sequence == mark.sequence);
 
   test::scratch_directory dir;
-  constexpr std::size_t bytes = 4 * journal::block_bytes;
+  constexpr std::size_t bytes = journal::bytes_min;
   constexpr std::string_view payload = "what the record holds";
-  std::string then;
+  std::string then, word;
   {
     auto file = journal::open(dir.path(), bytes);
     REQUIRE(file.has_value());
@@ -318,10 +318,13 @@ TEST_CASE("a record of the journal and the mark of the last one are written as t
     REQUIRE(file->append(record) == 0);
     const auto all = content_of(dir.file("store.journal"));
     CHECK(all.size() == bytes);
-    CHECK(all.find_last_not_of('\0') == 32 + payload.size() - 1);
-    then = compare("journal.record", all.substr(0, 32 + payload.size()));
+    CHECK(all.find_last_not_of('\0') == journal::words_bytes + 32 + payload.size() - 1);
+    then = compare("journal.record", all.substr(journal::words_bytes, 32 + payload.size()));
+    word = compare("journal.word", all.substr(0, 24));
   }
-  auto block = then;
+  auto block = word;
+  block.resize(journal::words_bytes);
+  block += then;
   block.resize(bytes);
   write_file(dir.file("store.journal"), block);
   const auto file = journal::open(dir.path(), bytes);

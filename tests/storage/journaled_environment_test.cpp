@@ -3,6 +3,7 @@
 
 #include "storage/journal_rows.hpp"
 #include "tests/storage/faults.hpp"
+#include "tests/storage/journal_fixture.hpp"
 #include "tests/storage/scratch.hpp"
 
 #include <sys/wait.h>
@@ -19,55 +20,6 @@
 using namespace parley;
 using namespace parley::storage;
 using namespace parley::test;
-
-namespace {
-
-journal_config small_journal() {
-  journal_config c;
-  c.bytes = 1 << 20;
-  c.publish_every = std::chrono::hours{1}; // only when a test says so
-  return c;
-}
-
-std::unique_ptr<journaled_environment> open_journaled(const std::string& path,
-                                                      const journal_config& config = small_journal()) {
-  auto env = journaled_environment::open(path, small_config(), config);
-  REQUIRE_MESSAGE(env.has_value(), (env ? std::string{} : env.error().what));
-  return std::move(*env);
-}
-
-void put_row(environment& env, std::string_view key, std::string_view value, durable when = durable::now) {
-  auto txn = env.begin_write();
-  txn->put(table::state, key, value);
-  REQUIRE(txn->commit(when) == ec::none);
-}
-
-std::map<std::string, std::string> rows(environment& env) {
-  std::map<std::string, std::string> all;
-  auto txn = env.begin_read();
-  txn->ascend(table::state, {}, {}, [&](std::string_view k, std::string_view v) {
-    all.emplace(k, v);
-    return scan::more;
-  });
-  REQUIRE(txn->status() == ec::none);
-  return all;
-}
-
-/// What the disk holds at this moment: the files of a process that was killed now.
-void copy_disk(const scratch_directory& from, const scratch_directory& to) {
-  for (const char* name : {"store.mdb", "store.journal"})
-    std::filesystem::copy_file(from.file(name), to.file(name),
-                               std::filesystem::copy_options::overwrite_existing);
-}
-
-void scribble(const std::string& path, std::uint64_t at, std::string_view bytes) {
-  std::fstream file{path, std::ios::in | std::ios::out | std::ios::binary};
-  file.seekp(static_cast<std::streamoff>(at));
-  file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-  REQUIRE(file.good());
-}
-
-} // namespace
 
 TEST_CASE("a commit that a killed process had answered is there when the directory is opened again") {
   scratch_directory dir, image;
@@ -108,7 +60,7 @@ TEST_CASE("a record that a power failure tore ends the journal: what came before
     put_row(*env, "a", "1");
     put_row(*env, "b", std::string(9000, 'b')); // three blocks, from the second on
     copy_disk(dir, image);
-    scribble(image.file("store.journal"), 4096 + torn_at, std::string(16, '\0'));
+    scribble(image.file("store.journal"), first_record + 4096 + torn_at, std::string(16, '\0'));
     CHECK(rows(*open_journaled(image.path())) == std::map<std::string, std::string>{{"a", "1"}});
   }
 }
@@ -120,7 +72,7 @@ TEST_CASE("a damaged record with whole ones behind it is no torn one: the direct
   put_row(*env, "b", "2");
   put_row(*env, "c", "3");
   copy_disk(dir, image);
-  scribble(image.file("store.journal"), 4096 + 40, "?");
+  scribble(image.file("store.journal"), first_record + 4096 + 40, "?");
   const auto opened = journaled_environment::open(image.path(), small_config(), small_journal());
   REQUIRE_FALSE(opened.has_value());
   CHECK(opened.error().code == ec::corrupt);
@@ -134,7 +86,7 @@ TEST_CASE("records that another version of the program wrote are not passed over
   copy_disk(dir, image);
   for (const std::uint64_t record : {0ULL, 4096ULL}) {
     CAPTURE(record);
-    const auto digit = record + 3;
+    const auto digit = first_record + record + 3;
     scribble(image.file("store.journal"), digit, "2");
     const auto opened = journaled_environment::open(image.path(), small_config(), small_journal());
     REQUIRE_FALSE(opened.has_value());
@@ -155,7 +107,7 @@ TEST_CASE("what only looks like a record of another version, without this journa
     copy_disk(dir, image);
     auto header = std::string(32, '\x7f');
     header.replace(0, 4, bytes);
-    scribble(image.file("store.journal"), 4096, header);
+    scribble(image.file("store.journal"), first_record + 4096, header);
     CHECK(rows(*open_journaled(image.path())).size() == 1);
   }
 }
@@ -167,8 +119,9 @@ TEST_CASE("after a publish nothing of the journal keeps a program of another ver
   put_row(*env, "b", "2");
   REQUIRE(env->publish(environment::publishing::now) == ec::none);
   copy_disk(dir, image);
-  scribble(image.file("store.journal"), 3, "2"); // this program is the other one, as seen from these records
-  scribble(image.file("store.journal"), 4096 + 3, "2");
+  scribble(image.file("store.journal"), first_record + 3,
+           "2"); // this program is the other one, as seen from these records
+  scribble(image.file("store.journal"), first_record + 4096 + 3, "2");
   CHECK(rows(*open_journaled(image.path())).size() == 2);
 }
 
