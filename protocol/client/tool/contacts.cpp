@@ -22,11 +22,17 @@ std::string id_text(user_id user) {
 }
 
 void list(const names& known, context& shared) {
+  // As lines show them; whoever has neither a name nor a number has the end of an id.
+  const auto shown = [&](const client::contact& c) {
+    return c.name.empty() && !c.phone.empty() ? std::string{}
+           : number(c.user) == 0              ? printable(c.name)
+                                              : known.of(c.user);
+  };
   std::size_t widest = 0;
   for (const auto& c : known.all())
-    widest = std::max(widest, columns(printable(c.name)));
+    widest = std::max(widest, columns(shown(c)));
   for (const auto& c : known.all()) {
-    const auto name = printable(c.name);
+    const auto name = shown(c);
     if (shared.json)
       json_line{}.put("name", c.name).put("phone", c.phone).id("user", number(c.user)).print(shared.out);
     else
@@ -90,22 +96,24 @@ command contacts_command(context& shared) {
                  "shown instead of "
                  "the number, and can be given wherever a command asks for somebody. Names stay in this "
                  "profile; nobody "
-                 "else sees them, and the cluster does not know them.\n\nExamples:\n"
+                 "else sees them, and the cluster does not know them. Whoever wrote first is listed by an "
+                 "id.\n\nExamples:\n"
                  "  parley contacts --profile alice\n"
                  "  parley contacts --profile alice --whom +491700000002 --name Bob\n"
                  "  parley send --profile alice --to Bob \"Are you there?\"\n",
-      .options = {{.name = "--whom",
-                   .unit = "WHOM",
-                   .help = "The person: a phone number (+49…), the name of a contact, or the id of a user.",
-                   .value = &o->whom},
-                  {.name = "--name",
-                   .unit = "NAME",
-                   .help = "What you want to call the person. It replaces an earlier name.",
-                   .value = &o->name},
-                  {.name = "--forget",
-                   .unit = {},
-                   .help = "Take the person out of the list. Conversations and messages stay.",
-                   .value = &o->forget}},
+      .options =
+          {{.name = "--whom",
+            .unit = "WHOM",
+            .help = "The person: a phone number (+49…), or the name or the id that `parley contacts` shows.",
+            .value = &o->whom},
+           {.name = "--name",
+            .unit = "NAME",
+            .help = "What you want to call the person. It replaces an earlier name.",
+            .value = &o->name},
+           {.name = "--forget",
+            .unit = {},
+            .help = "Take the person out of the list. Conversations and messages stay.",
+            .value = &o->forget}},
       .run = [o, &shared] { run(*o, shared); },
   };
 }

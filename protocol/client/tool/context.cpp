@@ -155,16 +155,14 @@ std::string whole(const std::filesystem::path& file) {
 void check_directory(const std::filesystem::path& directory) {
   constexpr std::array ours{"lock", "key", "key.new", "seeds", "seeds.new", "ca.pem", "ca.pem.new"};
   std::error_code failed;
-  if (!std::filesystem::exists(directory, failed))
-    return;
+  if (!std::filesystem::exists(directory, failed) || std::filesystem::exists(directory / "parley.db", failed))
+    return; // a new one, or a profile, whatever else is in it
   if (!std::filesystem::is_directory(directory, failed))
     throw stop{status::local,
                fmt::format("{} is a file, and a profile is a directory. Give another --profile.",
                            directory.string())};
   for (const auto& entry : std::filesystem::directory_iterator{directory, failed}) {
     const auto name = entry.path().filename().string();
-    if (name.starts_with("parley.db"))
-      return;
     if (std::ranges::count(ours, name) == 0)
       throw stop{
           status::local,

@@ -10,6 +10,12 @@
 namespace parley::tool {
 namespace {
 
+/// An id has twenty digits. Its last six tell people apart who are known to one person.
+std::string short_name(user_id user) {
+  const auto digits = std::to_string(number(user));
+  return "user-" + digits.substr(digits.size() - std::min<std::size_t>(6, digits.size()));
+}
+
 std::optional<user_id> user_number(std::string_view text) {
   std::uint64_t n = 0;
   const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), n);
@@ -43,14 +49,20 @@ std::optional<std::string> phone_number(std::string_view text) {
 
 names::names(client::client_store& store)
     : store_{store}, me_{store.who().value_or(client::identity{})}, all_{store.contacts()},
-      conversations_{store.conversations()} {}
+      conversations_{store.conversations()} {
+  // Who wrote first is known by an id only, and can be given a name.
+  for (const auto& c : conversations_)
+    for (const auto user : c.members)
+      if (user != me_.user && std::ranges::count(all_, user, &client::contact::user) == 0)
+        all_.push_back({user, {}, {}});
+}
 
 std::string names::of(user_id user) const {
   if (user == me_.user)
     return "you";
   const auto c = std::ranges::find(all_, user, &client::contact::user);
-  if (c == all_.end())
-    return fmt::format("user {}", number(user));
+  if (c == all_.end() || (c->name.empty() && c->phone.empty()))
+    return short_name(user);
   return printable(c->name.empty() ? c->phone : c->name);
 }
 
@@ -71,7 +83,8 @@ const client::contact* names::find(std::string_view whom) const {
   const auto phone = phone_number(whom);
   const auto user = user_number(whom);
   const auto found = std::ranges::find_if(all_, [&](const client::contact& c) {
-    return (!c.name.empty() && c.name == whom) || (phone && c.phone == *phone) || (user && c.user == *user);
+    return (!c.name.empty() && c.name == whom) || (phone && c.phone == *phone) || (user && c.user == *user) ||
+           (number(c.user) != 0 && short_name(c.user) == whom);
   });
   return found == all_.end() ? nullptr : &*found;
 }

@@ -48,9 +48,15 @@ public:
       shared_.out.line(
           fmt::format("{} {} {:>5}  {}", clock_text(m.at), sender(m), number(m.seq), printable(m.body)));
   }
+  /// The conversation that is shown is the one with `whom`, as the command line calls them.
+  void with(const std::string& whom) {
+    names_.emplace(*store_); // a number that was used is a contact now
+    const auto* contact = names_->find(whom);
+    with_ = contact ? names_->of(contact->user) : "";
+  }
   /// Who says it, and to whom if that is somebody else than this person.
   std::string sender(const client::message& m) const {
-    const auto with = names_->of(m.conversation), from = names_->of(m.sender);
+    const auto with = with_.empty() ? names_->of(m.conversation) : with_, from = names_->of(m.sender);
     return with == from ? from : fmt::format("{} to {}", from, with);
   }
   /// Shows what is in the store and was not shown, oldest first.
@@ -114,12 +120,14 @@ private:
   static constexpr std::size_t some_max = 256;
   client::client_store* store_ = nullptr;
   std::optional<names> names_;
+  std::string with_;
   std::size_t waiting_ = 0; ///< messages that are stored and not shown
 };
 
 void show_again(const options& o, client::blocking_device& device, printer& shown, context& shared,
                 std::chrono::milliseconds limit) {
   const auto talk = find_talk(device, o.conversation, limit);
+  shown.with(o.conversation);
   auto after = seq_no{o.after};
   for (bool more = true; more && !shared.out.failed();) {
     const auto page = device.wait(device.it().sync_conversation(talk, after));

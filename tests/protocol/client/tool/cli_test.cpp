@@ -208,8 +208,9 @@ TEST_CASE("what sync cannot write is not acknowledged, and the next sync shows i
     where = ">&-";
   }
   for (const std::string json : {"", "--json "}) {
-    const auto o = run("{ (" + n.command("bob", "sync " + json) + " 2>" + n.dir + "/err; echo $? >" + n.dir +
-                       "/status) " + where + "; }");
+    const auto errors = " 2>" + n.dir + "/err; echo $? >" + n.dir + "/status; ";
+    const auto sync = n.command("bob", "sync " + json);
+    const auto o = run(where.starts_with('|') ? "{ " + sync + errors + "} " + where : sync + where + errors);
     CAPTURE(o.text);
     CHECK(run("cat " + n.dir + "/status").text == "4\n");
     CHECK(run("cat " + n.dir + "/err").text.find("Standard output cannot be written to") !=
@@ -412,8 +413,9 @@ TEST_CASE("people are shown by the number that was used, or by the name that the
 
   auto o = n.parley("bob", "sync");
   CAPTURE(o.text);
-  CHECK(o.text.find(" user 1     1  hello\n") != std::string::npos); // nobody told her number
-  CHECK(n.parley("bob", "contacts --whom 1 --name Alice").text.find("Alice") == 0);
+  CHECK(o.text.find(" user-1     1  hello\n") != std::string::npos); // nobody told her number
+  CHECK(n.parley("bob", "contacts").text.find("user-1") == 0);
+  CHECK(n.parley("bob", "contacts --whom user-1 --name Alice").text.find("Alice") == 0);
   o = n.parley("bob", "conversations");
   CHECK(o.text.find("  Alice  (1 unread)  ") != std::string::npos);
   CHECK(o.text.find(" Alice: hello\n") != std::string::npos);
@@ -461,4 +463,7 @@ TEST_CASE("a directory that is no profile, and a profile that is not there, are 
   CHECK_FALSE(std::filesystem::exists(n.dir + "/mistyped"));
   std::filesystem::create_directory(n.dir + "/empty");
   CHECK(n.parley("empty", "register --phone +4911111111 --code -", "echo 123456 |").status == 0);
+  for (const char* more : {"a", "notes", "zzz"})
+    std::ofstream{n.dir + "/empty/" + more} << "x"; // a profile stays one
+  CHECK(n.parley("empty", "sync").status == 0);
 }

@@ -24,7 +24,8 @@ TEST_CASE("a person has the name of this person's choice, else the number that w
   store.set_identity(me);
   names known{store};
   CHECK(known.of(user_id{1}) == "you");
-  CHECK(known.of(user_id{2}) == "user 2");
+  CHECK(known.of(user_id{2}) == "user-2");
+  CHECK(known.of(user_id{14'786'277'303'734'492'526ULL}) == "user-492526");
   known.met(user_id{2}, "+4922222222");
   CHECK(known.of(user_id{2}) == "+4922222222");
   CHECK(known.rename("+49 22222222", "Bob"));
@@ -44,4 +45,20 @@ TEST_CASE("a person has the name of this person's choice, else the number that w
   CHECK(again.find("+49 4444 4444")->name == "Dan");
   CHECK(again.find("5")->phone == "+4922222222");
   CHECK(again.find("") == nullptr);
+}
+
+TEST_CASE("somebody who wrote first is listed, and is found by what is shown") {
+  client::memory_store store;
+  client::identity me;
+  me.user = user_id{1};
+  store.set_identity(me);
+  client::applied_batch batch;
+  batch.opened = {{{7, 7}, {user_id{1}, user_id{12'345'678}}, seq_no{1}}};
+  store.apply(batch);
+  names known{store};
+  CHECK(known.of(conversation_id{7, 7}) == "user-345678");
+  REQUIRE(known.find("user-345678"));
+  CHECK(known.rename("user-345678", "Eve"));
+  CHECK(names{store}.of(conversation_id{7, 7}) == "Eve");
+  CHECK(names{store}.all().size() == 1);
 }

@@ -56,6 +56,7 @@ TEST_CASE("a chat dies of a signal at once in each of its phases, and leaves the
     std::string signal; ///< sent
     int status;
   };
+  unsigned number = 0;
   for (const auto& [key, signal, status] : {way{"\x03", "", 130}, way{"\x1c", "", 131}, way{"", "TERM", 143},
                                             way{"", "HUP", 129}, way{"", "INT", 130}}) {
     for (const std::string phase : {"connecting", "talking", "ending"}) {
@@ -69,8 +70,9 @@ TEST_CASE("a chat dies of a signal at once in each of its phases, and leaves the
       if (phase != "connecting")
         REQUIRE(t.shows("connected to node"));
       if (phase == "ending") {
-        t.type("this is kept\r");
-        REQUIRE(t.shows("·  this is kept"));
+        const auto text = "kept " + std::to_string(++number);
+        t.type(text + "\r");
+        REQUIRE(t.shows("·  " + text));
         t.type("\x04");
       }
       if (key.empty())
@@ -86,7 +88,7 @@ TEST_CASE("a chat dies of a signal at once in each of its phases, and leaves the
   // What was typed in the ending phase was not lost.
   n.refuse({});
   CHECK(n.parley("alice", "sync").status == 0);
-  CHECK(test::count(n.parley("bob", "sync").text, "this is kept") == 5);
+  CHECK(test::count(n.parley("bob", "sync").text, "  kept ") == 5);
 }
 
 TEST_CASE("a chat that is stopped gives the terminal back, and takes it again when it goes on") {
