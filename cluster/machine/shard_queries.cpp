@@ -247,8 +247,8 @@ core::inbox_page read_inbox(shard_view& view, const core::pull_inbox& ask, const
     page.rows.clear();
     page.next = ask.after;
   } else if (page.more == 0 && head.it) {
-    // All rows up to the last were seen, or are gone because every device acknowledged them. Without this, who asks
-    // from before rows that are gone would ask for ever.
+    // All rows up to the last were seen, or are gone because every device acknowledged them. Without this,
+    // who asks from before rows that are gone would ask for ever.
     page.next = std::max(page.next, head.it->last);
   }
   return page;

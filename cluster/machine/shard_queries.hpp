@@ -50,8 +50,8 @@ core::debt_page read_debts(shard_view& view, shard_id shard, std::uint64_t from,
 
 // --- inboxes -----------------------------------------------------------------------------------------------
 
-/// Rows behind `ask.after`. The last page reaches the inbox's end, whichever rows are gone. Errors: bad_cursor
-/// (beyond the end), corrupt.
+/// Rows behind `ask.after`. The last page reaches the inbox's end, whichever rows are gone.
+/// Errors: bad_cursor (beyond the end), corrupt.
 core::inbox_page read_inbox(shard_view& view, const core::pull_inbox& ask, const core::limits& l = {});
 /// Errors: no_such_user (no such device of this user), corrupt.
 core::attached read_attachment(shard_view& view, user_id user, device_id device);

@@ -24,8 +24,9 @@ bytes put_extension_key(bytes_view key) {
   return std::move(e).out();
 }
 
-/// What a leaf of ours states (7.2): the types of its credential and extensions are listed, and no default type is.
-/// Others refuse a leaf that breaks the first, so a key package would be published in vain.
+/// What a leaf of ours states (7.2): the types of its extensions are listed, and no default type is. Others
+/// refuse a leaf that breaks the first, so a key package would be published in vain. Credential types are
+/// left as they are: which ones this client can verify does not follow from the one that it has.
 mls::capabilities stated_by(const client_identity& who) {
   auto c = who.capabilities;
   std::erase_if(c.extensions, [](auto t) { return is_default(t); });
@@ -33,8 +34,6 @@ mls::capabilities stated_by(const client_identity& who) {
   for (const auto& x : who.leaf_extensions)
     if (!c.supports(x.type))
       c.extensions.push_back(x.type);
-  if (!c.supports(who.credential.type))
-    c.credentials.push_back(who.credential.type);
   return c;
 }
 

@@ -26,8 +26,8 @@ namespace parley::mls {
 
 struct group_state;
 
-/// One device: its signature key, and what each of its leaves states about it. Leaves list the types of their credential
-/// and extensions by themselves, and leave out default types (7.2).
+/// One device: its signature key, and what each of its leaves states about it. Leaves list the types of their
+/// extensions by themselves, and leave out default types (7.2).
 struct client_identity {
   signature_key_pair signer;
   mls::credential credential;

@@ -138,8 +138,8 @@ result<void> check_key_package(const key_package& package, leaf_rules rules, con
     return ok;
   if (bytes_of(package.extensions) > leaf_bytes_max)
     return refuse(rule::too_large);
-  // Extensions that we do not know are ignored, whether the leaf lists them or not: to list them is a duty of the
-  // package's creator (10), no check of 10.1, and GREASE is sent here unlisted (13.5).
+  // Extensions that we do not know are ignored, whether the leaf lists them or not: to list them is a duty of
+  // the package's creator (10), no check of 10.1, and GREASE is sent here unlisted (13.5).
   if (auto ok = check_no_duplicates(package.extensions); !ok)
     return ok;
   if (auto ok = verify_signature(package); !ok)

@@ -1,5 +1,5 @@
-// The tables of docs/api.md say what the code does: every error with what was stored and whether to try again, and
-// every bound that a client meets.
+// The tables of docs/api.md say what the code does: every error with what was stored and whether to try
+// again, and every bound that a client meets.
 #include "actors/core/limits.hpp"
 #include "protocol/gateway/config.hpp"
 #include "protocol/values/errors.hpp"

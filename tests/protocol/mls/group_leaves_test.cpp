@@ -9,7 +9,6 @@ TEST_CASE("7.2: our leaves list the extensions that they contain, and no default
   auto who = r.identity("carol");
   who.capabilities.extensions = {extension_type::external_senders};
   who.capabilities.proposals = {proposal_type::add};
-  who.capabilities.credentials.clear();
   who.leaf_extensions = {{extension_type{0xf001}, {}}, {extension_type::application_id, {}}};
   const auto g = r.invite(std::move(who));
   auto made = r.commit(0, {g.add()});
@@ -21,7 +20,6 @@ TEST_CASE("7.2: our leaves list the extensions that they contain, and no default
        {g.package.package.leaf_node.capabilities, state_of(r[0]).now.tree.leaf(leaf_index{2}).capabilities}) {
     CHECK(c.extensions == std::vector{extension_type{0xf001}});
     CHECK(c.proposals.empty());
-    CHECK(c.credentials == std::vector{credential_type::basic});
   }
 }
 
