@@ -42,8 +42,8 @@ What a stopped node has stored, one JSON object per line:
 )";
 
 constexpr std::string_view places =
-    "Each setting can be given in three places. A flag takes precedence over an environment variable, and "
-    "that over the file:";
+    "Each setting can be given in three places. A flag takes precedence over the file that --config "
+    "names, and that over an environment variable:";
 
 constexpr auto three_places = R"(
   --peer-listen 127.0.0.1:7101
@@ -61,8 +61,8 @@ struct program_flag {
   std::string_view flag, help;
 };
 constexpr program_flag program_flags[] = {
-    {"--config FILE",
-     "Reads settings from this TOML file. The environment variable PARLEY_CONFIG names it too."},
+    {"--config FILE", "Reads settings from this TOML file. The environment variable PARLEY_CONFIG names one "
+                      "too, over which the other variables take precedence."},
     {"--print-config",
      "Prints every setting that the node would run with, as a file for --config, and exits."},
     {"--dump DIR", "Prints every replica stored in the data directory DIR of a stopped node, "

@@ -24,25 +24,50 @@ const setting_entry* find_setting(std::string_view key) {
   return s == all.end() ? nullptr : &*s;
 }
 
+/// The items of a list, without the blanks around them.
 words split(std::string_view text) {
+  constexpr std::string_view blanks = " \t";
   words out;
   while (!text.empty()) {
     const auto comma = std::min(text.find(','), text.size());
-    if (comma > 0)
-      out.emplace_back(text.substr(0, comma));
+    auto item = text.substr(0, comma);
+    item.remove_prefix(std::min(item.find_first_not_of(blanks), item.size()));
+    if (!item.empty())
+      out.emplace_back(item.substr(0, item.find_last_not_of(blanks) + 1));
     text.remove_prefix(std::min(comma + 1, text.size()));
   }
   return out;
 }
 
 /// Where a value was given: in a flag, a variable, or a line of the file.
-problem apply(node_config& config, const setting_entry& s, const words& value, std::string_view where) {
+struct origin {
+  enum class kind { file, variable, flag } what = kind::file;
+  std::string where; ///< "PARLEY_SEEDS", "node.toml:3"
+  words value;
+};
+
+/// A configuration that is put together, from the least specific place to the most specific one.
+struct assembly {
+  node_config config;
+  std::map<std::string, origin> origins; ///< by key: where the value in `config` was given
+  std::vector<std::string> warnings;
+};
+
+problem apply(assembly& to, const setting_entry& s, const origin& from) {
+  const auto& [kind, where, value] = from;
   if (!s.list && value.size() != 1)
     return fmt::format("{}: {} wants one value, not {}", where, s.key, value.size());
-  if (const auto unread = s.set(config, value))
+  if (const auto unread = s.set(to.config, value))
     return fmt::format("{}: {} wants {}, not '{}'", where, s.key, s.wants, *unread);
-  if (!s.in_bounds(config))
+  if (!s.in_bounds(to.config))
     return fmt::format("{}: {} wants {}, not '{}'", where, s.key, s.wants, value.front());
+  // A flag is seen on the command line. Of a file and a variable, one may be forgotten.
+  const auto before = to.origins.find(s.key);
+  if (before != to.origins.end() && kind != origin::kind::flag && before->second.what != kind &&
+      before->second.value != value)
+    to.warnings.push_back(fmt::format("{} is given by {} and by {}; {} takes precedence", s.key,
+                                      before->second.where, where, where));
+  to.origins[s.key] = from;
   return {};
 }
 
@@ -66,7 +91,7 @@ std::optional<words> scalars(const toml::node& n) {
   return std::nullopt;
 }
 
-problem apply_table(node_config& config, const toml::table& table, const std::string& prefix,
+problem apply_table(assembly& to, const toml::table& table, const std::string& prefix,
                     const std::string& file) {
   words known;
   for (const auto& s : setting_table())
@@ -77,7 +102,7 @@ problem apply_table(node_config& config, const toml::table& table, const std::st
     const bool is_section =
         std::any_of(known.begin(), known.end(), [&](const auto& k) { return k.starts_with(key + "."); });
     if (const auto* section = node.as_table(); section && (is_section || prefix.empty())) {
-      if (const auto p = apply_table(config, *section, key + ".", file))
+      if (const auto p = apply_table(to, *section, key + ".", file))
         return p;
       continue;
     }
@@ -90,39 +115,41 @@ problem apply_table(node_config& config, const toml::table& table, const std::st
     const auto value = scalars(node);
     if (!value)
       return fmt::format("{}: {} wants {}", where, key, s->wants);
-    if (const auto p = apply(config, *s, *value, where))
+    if (const auto p = apply(to, *s, {origin::kind::file, where, *value}))
       return p;
   }
   return {};
 }
 
-problem apply_file(node_config& config, const std::string& file) {
+problem apply_file(assembly& to, const std::string& file) {
   if (!std::filesystem::is_regular_file(file))
     return fmt::format("there is no configuration file {}", file);
   try {
-    return apply_table(config, toml::parse_file(file), "", file);
+    return apply_table(to, toml::parse_file(file), "", file);
   } catch (const toml::parse_error& e) {
     return fmt::format("{}:{}: {}", file, e.source().begin.line, e.description());
   }
 }
 
-problem apply_environment(node_config& config, const environment_variables& env) {
+problem apply_environment(assembly& to, const environment_variables& env) {
   for (const auto& s : setting_table()) {
     const auto i = env.find(s.variable());
-    if (i == env.end())
+    if (i == env.end() || i->second.empty())
       continue;
-    if (const auto p = apply(config, s, s.list ? split(i->second) : words{i->second}, i->first))
+    const auto value = s.list ? split(i->second) : words{i->second};
+    if (const auto p = apply(to, s, {origin::kind::variable, i->first, value}))
       return p;
   }
   return {};
 }
 
-problem apply_flags(node_config& config, const std::map<std::string, std::string>& flags) {
+problem apply_flags(assembly& to, const std::map<std::string, std::string>& flags) {
   for (const auto& s : setting_table()) {
     const auto i = flags.find(s.key);
     if (i == flags.end())
       continue;
-    if (const auto p = apply(config, s, s.list ? split(i->second) : words{i->second}, s.flag()))
+    if (const auto p =
+            apply(to, s, {origin::kind::flag, s.flag(), s.list ? split(i->second) : words{i->second}}))
       return p;
   }
   return {};
@@ -131,8 +158,8 @@ problem apply_flags(node_config& config, const std::map<std::string, std::string
 std::vector<std::string> strangers(const environment_variables& env) {
   // `parley` reads variables of its own and may run from the same shell, so they are no mistakes here. Both
   // programs read PARLEY_SEEDS: `parley` expects addresses of clients in it, this program those of nodes. A
-  // command line that names its seeds takes precedence.
-  words known{"PARLEY_CONFIG", "PARLEY_CA", "PARLEY_PROFILE", "PARLEY_ADMIN"};
+  // command line that names its seeds, or a file with them, takes precedence.
+  words known{"PARLEY_CONFIG", "PARLEY_CA", "PARLEY_PROFILE", "PARLEY_ADMIN", "PARLEY_KEY_FILE"};
   for (const auto& s : setting_table())
     known.push_back(s.variable());
   std::vector<std::string> out;
@@ -144,6 +171,26 @@ std::vector<std::string> strangers(const environment_variables& env) {
                               near ? fmt::format("; did you mean {}?", *near) : ""));
   }
   return out;
+}
+
+/// The variable that gave the setting with which a sentence of `validate` begins: it may be a forgotten one.
+std::string blame(const assembly& all, std::string_view sentence) {
+  const auto i = all.origins.find(std::string{sentence.substr(0, sentence.find(':'))});
+  return i != all.origins.end() && i->second.what == origin::kind::variable
+             ? fmt::format(" (the environment variable {} gives it)", i->second.where)
+             : "";
+}
+
+/// PARLEY_SEEDS means addresses of clients to `parley`. A node that takes them for seeds waits for ever.
+problem doubtful_seeds(const assembly& all, const node_config& config) {
+  const auto i = all.origins.find("seeds");
+  if (i == all.origins.end() || i->second.what != origin::kind::variable ||
+      std::find(config.seeds.begin(), config.seeds.end(), config.peer_advertise) != config.seeds.end())
+    return {};
+  return fmt::format(
+      "the seeds are those of the environment variable {}, and this node's own address, {}, is not "
+      "among them; if the variable was set for `parley`, give the nodes' addresses with --seeds",
+      i->second.where, to_string(config.peer_advertise));
 }
 
 /// CLI11 knows the flags; what it calls an error is answered with a suggestion if one is near.
@@ -218,26 +265,32 @@ startup read_startup(int argc, const char* const* argv, const environment_variab
     return result;
   }
 
-  if (const auto i = env.find("PARLEY_CONFIG"); file.empty() && i != env.end())
-    file = i->second;
-  auto& config = result.config;
-  if (!file.empty())
-    if (const auto p = apply_file(config, file))
+  assembly all;
+  if (const auto i = env.find("PARLEY_CONFIG"); file.empty() && i != env.end() && !i->second.empty())
+    if (const auto p = apply_file(all, i->second))
       return refuse(*p);
-  if (const auto p = apply_environment(config, env))
+  if (const auto p = apply_environment(all, env))
     return refuse(*p);
-  if (const auto p = apply_flags(config, flags))
+  if (!file.empty())
+    if (const auto p = apply_file(all, file))
+      return refuse(*p);
+  if (const auto p = apply_flags(all, flags))
     return refuse(*p);
+  auto& config = result.config = std::move(all.config);
 
   if (config.peer_advertise.host.empty())
     config.peer_advertise = config.peer_listen;
   if (config.client_advertise.host.empty())
     config.client_advertise = config.client_listen;
   if (const auto p = validate(config))
-    return refuse(*p + (argc < 2 ? "; `parleyd --help` shows a whole command" : ""));
+    return refuse(*p + blame(all, *p) + (argc < 2 ? "; `parleyd --help` shows a whole command" : ""));
   if (print_config)
     return print(config_text(config), 0);
-  result.warnings = strangers(env);
+  result.warnings = std::move(all.warnings);
+  for (auto& warning : strangers(env))
+    result.warnings.push_back(std::move(warning));
+  if (auto warning = doubtful_seeds(all, config))
+    result.warnings.push_back(std::move(*warning));
   return result;
 }
 

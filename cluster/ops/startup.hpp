@@ -3,8 +3,9 @@
 //
 //   data_dir = "…"  in the file   =   --data-dir …   =   PARLEY_DATA_DIR=…
 //
-// A flag takes precedence over the environment, and the environment over the file. Which settings there are
-// is declared in protocol/values/settings.hpp.
+// The more specific place takes precedence: a flag, then the file that --config names, then the environment, then
+// the file that PARLEY_CONFIG names. If a file and a variable disagree, a warning names both. Which settings there
+// are is declared in protocol/values/settings.hpp.
 #include "cluster/ops/node_config.hpp"
 
 #include <map>
@@ -21,7 +22,7 @@ struct startup {
   std::string dump_dir;              ///< `--dump DIR`: print every replica of that data directory, and exit
   std::string text;                  ///< `print`: help, the version, the configuration, or what is wrong
   int exit_code = 0;                 ///< of `print`
-  std::vector<std::string> warnings; ///< to log: environment variables that name no setting
+  std::vector<std::string> warnings; ///< to log: environment variables that name no setting, or hide one
 };
 
 using environment_variables = std::map<std::string, std::string>;

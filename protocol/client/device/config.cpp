@@ -2,13 +2,17 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace parley::client {
 
 result<std::vector<server_address>> parse_seeds(std::string_view text) {
   std::vector<server_address> all;
   while (!text.empty()) {
     const auto comma = text.find(',');
-    const auto one = text.substr(0, comma);
+    auto one = text.substr(0, comma);
+    one.remove_prefix(std::min(one.find_first_not_of(' '), one.size())); // "a:1, b:2"
+    one = one.substr(0, one.find_last_not_of(' ') + 1);
     text = comma == std::string_view::npos ? std::string_view{} : text.substr(comma + 1);
     if (one.empty())
       continue;

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <unistd.h>
@@ -38,6 +39,11 @@ startup parse(std::vector<std::string> args, const environment_variables& env = 
 
 bool mentions(const startup& s, std::string_view words) {
   return s.what == startup::action::print && s.exit_code == 2 && s.text.find(words) != std::string::npos;
+}
+
+bool warns(const startup& s, std::string_view words) {
+  return std::ranges::any_of(s.warnings,
+                             [&](const std::string& w) { return w.find(words) != std::string::npos; });
 }
 
 } // namespace
@@ -119,11 +125,53 @@ TEST_CASE("a flag beats the environment, the environment beats the file, the fil
   CHECK(s.config.peer_cert() == "c/node-2/node.pem");
 }
 
+TEST_CASE("a file that the command line names beats the environment, and a warning names both") {
+  scratch_file f{"seeds = [\"a:1\", \"127.0.0.1:7100\"]\nshards = 8\n[drain]\nspread = \"2s\"\n"};
+  const environment_variables env{{"PARLEY_SEEDS", "127.0.0.1:7001,127.0.0.1:7002"},
+                                  {"PARLEY_SHARDS", "8"},
+                                  {"PARLEY_DRAIN_SPREAD", "3s"}};
+  const std::vector<std::string> base{"--node", "1", "--data-dir", "d", "--certs-dir", "c"};
+  auto with_file = base;
+  with_file.insert(with_file.end(), {"--config", f.path});
+  auto s = parse(with_file, env, false);
+  REQUIRE(s.what == startup::action::run);
+  CHECK(s.config.seeds == std::vector<endpoint>{{"a", 1}, {"127.0.0.1", 7100}});
+  CHECK(s.config.drain_spread == 2s);
+  REQUIRE(s.warnings.size() == 2); // not of shards: both say the same
+  CHECK(
+      warns(s, "seeds is given by PARLEY_SEEDS and by " + f.path + ":1; " + f.path + ":1 takes precedence"));
+  CHECK(warns(s, "by PARLEY_DRAIN_SPREAD and by "));
+
+  // A file that the environment names is no more specific than its other variables.
+  auto all = env;
+  all["PARLEY_CONFIG"] = f.path;
+  s = parse(base, all, false);
+  CHECK(s.config.drain_spread == 3s);
+  REQUIRE(s.warnings.size() == 3);
+  CHECK(warns(s, "PARLEY_SEEDS takes precedence"));
+}
+
+TEST_CASE("a variable that was set for another program is named, and an empty one is none") {
+  const std::vector<std::string> base{"--node", "1", "--data-dir", "d", "--certs-dir", "c"};
+  auto s = parse(base, {{"PARLEY_SEEDS", "127.0.0.1:7001"}, {"PARLEY_SHARDS", ""}}, false);
+  REQUIRE(s.what == startup::action::run);
+  REQUIRE(s.warnings.size() == 1);
+  CHECK(warns(s, "PARLEY_SEEDS"));
+  CHECK(warns(s, "give the nodes' addresses with --seeds"));
+  CHECK(mentions(parse(base, {{"PARLEY_SEEDS", "a:1,a:1"}}, false),
+                 "(the environment variable PARLEY_SEEDS gives it)"));
+  s = parse({},
+            {{"PARLEY_KEY_FILE", "k"}, {"PARLEY_PROFILE", "p"}, {"PARLEY_CA", "c"}, {"PARLEY_ADMIN", "a:1"}});
+  CHECK(s.warnings.empty());
+}
+
 TEST_CASE("a list reads the same from flag, environment and file") {
   const std::vector<endpoint> want{{"a", 1}, {"::1", 2}};
   std::vector<std::string> base{"--node", "1", "--data-dir", "d", "--certs-dir", "c"};
   auto flag = base;
   flag.insert(flag.end(), {"--seeds", "a:1,[::1]:2"});
+  CHECK(parse(flag, {}, false).config.seeds == want);
+  flag.back() = " a:1 ,\t[::1]:2, ";
   CHECK(parse(flag, {}, false).config.seeds == want);
   CHECK(parse(base, {{"PARLEY_SEEDS", "a:1,[::1]:2"}}, false).config.seeds == want);
   scratch_file f{"seeds = [\"a:1\", \"[::1]:2\"]\n"};

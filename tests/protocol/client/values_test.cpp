@@ -26,6 +26,7 @@ TEST_CASE("a seed list keeps its order") {
   REQUIRE(seeds->size() == 2);
   CHECK((*seeds)[1].host == "localhost");
   CHECK((*seeds)[1].port == 7402);
+  CHECK(parse_seeds(" 127.0.0.1:7401 ,  localhost:7402, ,") == seeds);
 }
 
 TEST_CASE("a config that cannot be run with names its field") {
