@@ -20,6 +20,7 @@ public:
                   observer& events, const std::filesystem::path& key_file = {});
 
   device& it() { return device_; }
+  const device& it() const { return device_; }
   client_store& store() { return store_; }
   kj::AsyncIoContext& io() { return io_; }
   kj::Timer& timer() { return io_.provider->getTimer(); }

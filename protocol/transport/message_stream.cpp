@@ -164,8 +164,11 @@ void message_stream::on_tls_message(int write, int, int type, const void*, std::
 }
 
 kj::Exception message_stream::gone() const {
-  return kj::Exception{kj::Exception::Type::DISCONNECTED, "", 0,
-                       kj::str("connection closed: ", name(reason_).data())};
+  return kj::Exception{
+      kj::Exception::Type::DISCONNECTED, "", 0,
+      // Why a node is not trusted is the client's own finding. Of a client, a node says nothing.
+      kj::str("connection closed: ", name(reason_).data(),
+              side_ == side::client && !detail_.empty() ? ": " + detail_ : std::string{})};
 }
 
 void message_stream::fail_handshake(const char* what) {

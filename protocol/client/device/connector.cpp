@@ -66,9 +66,12 @@ kj::Promise<void> connector::round() {
             return o ? stay(kj::mv(*o), to) : refused(std::move(o.error()));
           },
           [this, to](kj::Exception&& e) {
-            return refused({{ec::unavailable,
-                             fmt::format("{}: {}.", transport::to_string(to), e.getDescription().cStr()),
-                             {}}});
+            // Only a timer gives this type here; its own words say nothing about how long it was.
+            const auto what =
+                e.getType() == kj::Exception::Type::OVERLOADED
+                    ? fmt::format("no answer within {} s", (config_.dial_timeout.count() + 999) / 1000)
+                    : std::string{e.getDescription().cStr()};
+            return refused({{ec::unavailable, fmt::format("{}: {}.", transport::to_string(to), what), {}}});
           });
 }
 

@@ -119,6 +119,12 @@ result<std::uint64_t> device::post(conversation_id c, std::string body) {
 std::size_t device::unsettled() const {
   return parts_->out.unsettled();
 }
+failure device::why_unsettled() const {
+  if (const auto& refused = parts_->out.last_refusal(); refused.code != ec::none)
+    return refused;
+  const auto& s = parts_->connection.state();
+  return s.state == link_state::online ? failure{ec::none, {}, {}} : failure{s.why, s.sentence, {}};
+}
 kj::Promise<void> device::settled() {
   return parts_->promises.wrap(parts_->settled());
 }

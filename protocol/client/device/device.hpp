@@ -53,6 +53,9 @@ public:
   /// Keeps and sends the message as `send` does. Only the observer is told the outcome. Returns the counter.
   result<std::uint64_t> post(conversation_id c, std::string body);
   std::size_t unsettled() const; ///< messages that are kept and have no outcome yet
+  /// Why what is unsettled is not stored yet: what the cluster last said of an attempt that is repeated, else why
+  /// there is no connection; code `none` if neither is known.
+  failure why_unsettled() const;
   /// Resolves when nothing is unsettled and all that was applied or read is acknowledged.
   kj::Promise<void> settled();
 

@@ -133,6 +133,7 @@ void sender::transmit(client_link& link, const send_lanes::item& item) {
 
 void sender::stored(const send_attempt& a, sent placed) {
   rules_.accepted();
+  last_refusal_ = {ec::none, {}, {}};
   const auto o = lanes_.settle(a.conversation, a.counter);
   if (!o.body)
     return;
@@ -161,6 +162,7 @@ void sender::refused(const send_attempt& a, const failure& why) {
 }
 
 void sender::again(const send_attempt& a, const failure& why, const resend_rules::verdict& v) {
+  last_refusal_ = why;
   if (history_.wanted()) {
     if (const auto* i = lanes_.peek(a.conversation, a.counter))
       history_.send(kind_of(why), a, *i->it.body, why.code);

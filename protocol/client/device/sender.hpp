@@ -30,6 +30,8 @@ public:
   result<std::uint64_t> post(conversation_id c, std::string body);
   std::size_t unsettled() const { return lanes_.size(); }
   bool idle() const { return lanes_.empty(); }
+  /// Why the last attempt was refused that is to be repeated; code `none` once an attempt succeeded after it.
+  const failure& last_refusal() const { return last_refusal_; }
   /// Resolves when nothing is unsettled, or when the device is halted.
   kj::Promise<void> settled();
 
@@ -60,6 +62,7 @@ private:
 
   send_lanes lanes_;
   resend_rules rules_;
+  failure last_refusal_{ec::none, {}, {}};
   std::unordered_map<std::uint64_t, kj::Own<kj::PromiseFulfiller<result<sent>>>> promised_; ///< by counter
   kj::Maybe<kj::TimePoint> pump_armed_; ///< the timer that will call `pump`
   std::vector<kj::Own<kj::PromiseFulfiller<void>>> settled_waiters_;

@@ -6,6 +6,9 @@
 #include <sqlcipher/sqlite3.h>
 #include <sys/stat.h>
 
+#include <cerrno>
+#include <string>
+
 namespace parley::client {
 
 namespace {
@@ -25,14 +28,31 @@ mls::secret key_literal(const mls::secret& key) {
   return out;
 }
 
+/// What SQLite says, and what it hides behind "disk I/O error": a file beside the database that cannot grow.
+std::string words_of(sqlite3* db, const std::filesystem::path& file) {
+  std::error_code unknown;
+  const auto room = std::filesystem::space(file.parent_path().empty() ? "." : file.parent_path(), unknown);
+  const bool no_room = !unknown && room.available < room_min;
+  return std::string{
+      failure_words(sqlite3_extended_errcode(db), sqlite3_system_errno(db), no_room, sqlite3_errmsg(db))};
+}
+
 [[noreturn]] void failed(sqlite3* db) {
+  const char* file = sqlite3_db_filename(db, "main");
   throw store_error{
-      fmt::format("The profile's database failed: {}. This change was not kept: check that the disk "
+      fmt::format("The profile's database {} failed: {}. This change was not kept: check that the disk "
                   "has room and is healthy, then run the program again.",
-                  sqlite3_errmsg(db))};
+                  file ? file : "", words_of(db, file ? file : ""))};
 }
 
 } // namespace
+
+std::string_view failure_words(int code, int system_error, bool no_room, const char* otherwise) {
+  const int kind = code & 0xff;
+  const bool full = kind == SQLITE_FULL || system_error == ENOSPC || system_error == EDQUOT ||
+                    ((kind == SQLITE_IOERR || kind == SQLITE_CANTOPEN) && no_room);
+  return full ? "its disk is full" : otherwise;
+}
 
 database::database(const std::filesystem::path& file, const mls::secret& key) {
   refuse_unencrypted(file);
@@ -46,7 +66,7 @@ database::database(const std::filesystem::path& file, const mls::secret& key) {
     if (code != SQLITE_OK)
       throw store_error{fmt::format(
           "The profile's database {} cannot be opened: {}. Check who owns it and whether the disk has room.",
-          file.string(), sqlite3_errmsg(it_))};
+          file.string(), words_of(it_, file))};
     unlock(file, key);
     run("PRAGMA journal_mode=WAL");
     run("PRAGMA synchronous=FULL");
@@ -71,9 +91,10 @@ void database::unlock(const std::filesystem::path& file, const mls::secret& key)
                     "made with, or restore both from one copy.",
                     file.string())};
   if (code != SQLITE_OK)
-    throw store_error{fmt::format(
-        "The profile's database {} cannot be read: {}. Check the disk, or restore the profile from a copy.",
-        file.string(), sqlite3_errmsg(it_))};
+    throw store_error{fmt::format("The profile's database {} cannot be used: {}. Nothing was changed in it: "
+                                  "make room if the disk is full; else "
+                                  "check the disk, or restore the profile from a copy.",
+                                  file.string(), words_of(it_, file))};
 }
 
 database::~database() {

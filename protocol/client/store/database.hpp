@@ -19,6 +19,12 @@ struct sqlite3_stmt;
 
 namespace parley::client {
 
+/// With less room than this on its disk a database cannot grow the files beside it.
+inline constexpr std::uintmax_t room_min = 64 * 1024;
+/// What failed, for a person: that the disk is full, if that is the cause, which SQLite may call an error of the
+/// disk; else `otherwise`, its own words. `code` is its extended code, `system_error` an errno.
+std::string_view failure_words(int code, int system_error, bool no_room, const char* otherwise);
+
 /// Owns:   one connection to one file.
 /// Thread: one.
 /// Holds:  what was committed is on disk (WAL, synchronous=FULL), encrypted.

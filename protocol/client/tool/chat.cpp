@@ -124,11 +124,12 @@ private:
     finish(device_, std::chrono::milliseconds{0});
     device_.wait(device_.it().stop());
     if (!reached)
-      throw stop{status::unreachable,
-                 fmt::format(
-                     "Not all messages were {} within {} seconds. What is not sent yet is kept, and the next "
-                     "command of this profile sends it.",
-                     options_.wait, options_.seconds)};
+      throw stop{
+          status::unreachable,
+          fmt::format("Not all messages were {} within {} seconds.{} What is not stored yet is kept, and the "
+                      "next command of this profile sends it.",
+                      options_.wait, options_.seconds,
+                      device_.it().unsettled() > 0 ? " " + why_not_yet(device_) : "")};
   }
 
   void show(const client::message& m) {

@@ -106,6 +106,8 @@ option seconds_option(int& seconds, int highest, std::string help);
 
 /// A device that is registered; connected within `limit`, or `stop`.
 void connect(client::blocking_device& device, std::chrono::milliseconds limit);
+/// Why messages are not stored yet, as a sentence: the last refusal, else the lost connection.
+std::string why_not_yet(const client::blocking_device& device);
 /// The conversation named on the command line: its id, a phone number, or the name of a contact. A phone number
 /// that was used becomes a contact.
 conversation_id find_talk(client::blocking_device& device, const std::string& with,

@@ -249,6 +249,11 @@ void connect(client::blocking_device& device, std::chrono::milliseconds limit) {
                                                                    : r.error());
 }
 
+std::string why_not_yet(const client::blocking_device& device) {
+  const auto why = device.it().why_unsettled();
+  return why.code == ec::none ? "There was no answer in time." : "The last reason: " + why.sentence;
+}
+
 conversation_id find_talk(client::blocking_device& device, const std::string& with,
                           std::chrono::milliseconds limit) {
   names known{device.store()};

@@ -99,9 +99,9 @@ void outbox_watch::finish(client::blocking_device& device, std::chrono::millisec
   if (const auto left = device.it().unsettled(); left > 0)
     std::fprintf(
         stderr,
-        "parley: %zu message%s of this profile still wait%s to be stored. They are kept, and the next "
-        "command sends them.\n",
-        left, left == 1 ? "" : "s", left == 1 ? "s" : "");
+        "parley: %zu message%s of this profile still wait%s to be stored. %s What is kept is sent by the "
+        "next command.\n",
+        left, left == 1 ? "" : "s", left == 1 ? "s" : "", printable(why_not_yet(device)).c_str());
   if (refused_ > 0)
     throw stop{status::refused,
                fmt::format("{} message{} refused, see above. Nothing was stored of {}.", refused_,

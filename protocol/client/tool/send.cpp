@@ -167,9 +167,10 @@ private:
     if (!r && r.error().code == ec::timed_out)
       throw stop{
           status::unreachable,
-          fmt::format("{}There was no answer in time. The message is kept, and the next command of this "
-                      "profile sends it.{}",
-                      line.empty() ? "" : line + ": ", line.empty() ? "" : " No line after it was sent.")};
+          fmt::format("{}The message is not stored yet. {} It is kept, and the next command of this profile "
+                      "sends it.{}",
+                      line.empty() ? "" : line + ": ", why_not_yet(device_),
+                      line.empty() ? "" : " No line after it was sent.")};
     if (!r)
       refused(r.error(), line);
   }

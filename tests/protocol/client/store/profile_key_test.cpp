@@ -4,6 +4,7 @@
 
 #include <doctest/doctest.h>
 
+#include <cerrno>
 #include <fstream>
 #include <sstream>
 
@@ -99,4 +100,15 @@ TEST_CASE("a program may keep the key itself") {
   CHECK_FALSE(fs::exists(s.path() / "key"));
   CHECK(sqlite_store{s.path(), key}.waiting().size() == 1);
   CHECK_THROWS_AS((sqlite_store{s.path(), mls::secret{mls::view_of(std::string(32, 'q'))}}), store_error);
+}
+
+TEST_CASE("a disk without room is called one, whatever SQLite calls it") {
+  constexpr int full = 13, io = 10, shared_memory_size = 10 | 19 << 8, cannot_open = 14, constraint = 19;
+  CHECK(failure_words(full, 0, false, "other") == "its disk is full");
+  CHECK(failure_words(io, ENOSPC, false, "other") == "its disk is full");
+  CHECK(failure_words(io, EDQUOT, false, "other") == "its disk is full");
+  CHECK(failure_words(shared_memory_size, 0, true, "other") == "its disk is full");
+  CHECK(failure_words(cannot_open, 0, true, "other") == "its disk is full");
+  CHECK(failure_words(io, EIO, false, "other") == "other");
+  CHECK(failure_words(constraint, 0, true, "other") == "other");
 }

@@ -467,3 +467,32 @@ TEST_CASE("a directory that is no profile, and a profile that is not there, are 
     std::ofstream{n.dir + "/empty/" + more} << "x"; // a profile stays one
   CHECK(n.parley("empty", "sync").status == 0);
 }
+
+TEST_CASE("what is said of a message that is not stored is the last reason") {
+  node n;
+  n.enter("alice", "+4911111111");
+  n.enter("bob", "+4922222222");
+  n.refuse(std::vector<ec>(1'000, ec::disk_full));
+  const std::string reason{describe(ec::disk_full).sentence};
+  auto o = n.parley("alice", "send --seconds 1 --to +4922222222 hello");
+  CAPTURE(o.text);
+  CHECK(o.status == 3);
+  CHECK(o.text.find(reason) != std::string::npos);
+  o = n.parley("alice", "chat --seconds 1 --with +4922222222", "true |");
+  CHECK(o.status == 3);
+  CHECK(o.text.find(reason) != std::string::npos);
+  o = n.parley("alice", "sync --seconds 1");
+  CHECK(o.status == 0);
+  CHECK(o.text.find(reason) != std::string::npos);
+}
+
+TEST_CASE("a node that is not trusted, or does not answer, is named with the reason") {
+  node n;
+  n.enter("alice", "+4911111111");
+  auto o = n.parley("alice", "sync --seconds 1", "", "node-ca.pem");
+  CAPTURE(o.text);
+  CHECK(o.status == 3);
+  CHECK(o.text.find("127.0.0.1:" + std::to_string(n.port) + ": connection closed: handshake-failed: ") !=
+        std::string::npos);
+  CHECK(o.text.find("certificate") != std::string::npos);
+}
