@@ -12,6 +12,7 @@
 #include "cluster/ops/startup.hpp"
 #include "protocol/values/last_words.hpp"
 #include "protocol/values/standard_descriptors.hpp"
+#include "protocol/values/version.hpp"
 
 #include <caf/actor_system.hpp>
 #include <caf/actor_system_config.hpp>
@@ -34,7 +35,7 @@ namespace {
 using namespace parley;
 using namespace parley::cluster;
 
-constexpr std::string_view version = "0.1.0";
+constexpr auto version = program_version;
 
 /// Links exist before the node does, because formation uses them, and after it. Payloads that arrive while
 /// there is no node are dropped.

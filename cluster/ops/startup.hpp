@@ -33,7 +33,4 @@ environment_variables current_environment();
 startup read_startup(int argc, const char* const* argv, const environment_variables& env,
                      std::string_view version, std::size_t columns = 80);
 
-/// The known word nearest to `unknown`, if it is near enough to be meant.
-std::optional<std::string> suggest(std::string_view unknown, const std::vector<std::string>& known);
-
 } // namespace parley::cluster

@@ -1,6 +1,7 @@
 #include "protocol/client/tool/arguments.hpp"
 
 #include "protocol/client/tool/output.hpp"
+#include "protocol/values/suggest.hpp"
 
 #include <fmt/format.h>
 
@@ -59,7 +60,7 @@ public:
       : words_{words}, shared_{shared}, commands_{commands}, variable_{variable} {}
 
   request read() {
-    while (at_ < words_.size() && asked_.it != request::what::help_all)
+    while (at_ < words_.size() && asked_.it != request::what::help_all && asked_.it != request::what::version)
       word(words_[at_++]);
     if (asked_.it != request::what::run)
       return asked_;
@@ -83,6 +84,8 @@ private:
       ended_ = true;
     else if (!ended_ && (w == "--help" || w == "-h"))
       asked_.it = request::what::help;
+    else if (!ended_ && w == "--version")
+      asked_.it = request::what::version;
     else if (!ended_ && w == "--help-all")
       asked_.it = request::what::help_all;
     else if (!ended_ && w.size() > 1 && w.front() == '-')
@@ -95,9 +98,18 @@ private:
 
   void choose(const std::string& name) {
     const auto c = std::ranges::find(commands_, name, &command::name);
-    if (c == commands_.end())
-      wrong(fmt::format("There is no command `{0}`, and no program `parley-{0}` beside this one or on PATH.",
-                        printable(name)));
+    if (c == commands_.end() && name == "help") { // `parley help send`
+      asked_.it = request::what::help;
+      return;
+    }
+    if (c == commands_.end()) {
+      std::vector<std::string> known;
+      for (const auto& other : commands_)
+        known.push_back(other.name);
+      wrong(
+          fmt::format("There is no command `{0}`, and no program `parley-{0}` beside this one or on PATH{1}",
+                      printable(name), meant(name, known)));
+    }
     asked_.chosen = &*c;
   }
 
@@ -145,15 +157,27 @@ private:
       set(*o, words_[at_++], name);
   }
 
+  /// The end of a sentence about a word that is not known.
+  static std::string meant(const std::string& word, const std::vector<std::string>& known) {
+    const auto near = suggest(word, known);
+    return near ? fmt::format("; did you mean `{}`?", *near) : ".";
+  }
+
   [[noreturn]] void unknown(const std::string& name) const {
+    std::vector<std::string> known{"--help"};
+    for (const auto& o : shared_)
+      known.push_back(o.name);
     if (!asked_.chosen) {
       for (const auto& c : commands_)
         if (std::ranges::count(c.options, name, &option::name) > 0)
           wrong(fmt::format("{} belongs to a command: write it behind the command's name.", name));
-      wrong(fmt::format("There is no option {}.", printable(name)));
+      wrong(fmt::format("There is no option {}{}", printable(name), meant(name, known)));
     }
+    for (const auto& o : asked_.chosen->options)
+      if (!is_by_place(o))
+        known.push_back(o.name);
     const bool has_text = std::ranges::any_of(asked_.chosen->options, is_by_place);
-    wrong(fmt::format("There is no option {}.{}", printable(name),
+    wrong(fmt::format("There is no option {}{}{}", printable(name), meant(name, known),
                       has_text ? " If it is a part of the text, write -- before the text." : ""));
   }
 

@@ -18,9 +18,9 @@ struct misused : std::runtime_error {
 
 /// What is asked for.
 struct request {
-  enum class what : std::uint8_t { run, help, help_all };
+  enum class what : std::uint8_t { run, help, help_all, version };
   what it = what::run;
-  const command* chosen = nullptr; ///< null only if the help of the program is asked for
+  const command* chosen = nullptr; ///< null only if the program's help or version is asked for
 };
 
 /// Reads the words behind the program's name, and sets the values of the options in the tables.

@@ -91,14 +91,16 @@ constexpr auto examples = R"(Examples:
   parley register --profile alice --phone +491700000001 --seeds 127.0.0.1:7001,127.0.0.1:7002 --ca certs/client-ca.pem
   parley send --profile alice --to +491700000002 "Are you there?"
   parley chat --profile alice --with +491700000002
+  parley conversations --profile alice
   parley sync --profile bob --json
+  parley help send
 
 Exit status:
   0  The command did what it was asked to do.
-  1  The cluster refused, and would refuse again.
+  1  The cluster refused, and would refuse again: the command, or a message that it sent for an earlier one.
   2  The command line could not be understood.
   3  There was no answer in time. A message that was to be sent is kept, and the next command sends it.
-  4  The profile, a file or the terminal failed.
+  4  The profile, a file, the terminal or standard output failed.
   5  This device connected from another program, so this session ended.
 )";
 

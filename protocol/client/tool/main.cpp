@@ -3,6 +3,9 @@
 #include "protocol/client/tool/help.hpp"
 #include "protocol/client/tool/programs.hpp"
 #include "protocol/values/standard_descriptors.hpp"
+#include "protocol/values/version.hpp"
+
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <csignal>
@@ -47,6 +50,9 @@ int main(int argc, char** argv) {
     switch (asked.it) {
     case request::what::run:
       asked.chosen->run();
+      break;
+    case request::what::version:
+      text = fmt::format("parley {}\n", parley::program_version);
       break;
     case request::what::help:
       text = asked.chosen ? help(*asked.chosen, options, help_width())

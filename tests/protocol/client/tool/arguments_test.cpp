@@ -119,6 +119,8 @@ TEST_CASE("a command line that cannot be understood is refused with a sentence t
   line l;
   l.refuses({}, "No command was given.");
   l.refuses({"nothing"}, "There is no command `nothing`");
+  CHECK(l.refusal({"sned"}).ends_with("; did you mean `send`?"));
+  CHECK(l.refusal({"sync", "--porfile", "x"}).ends_with("; did you mean `--profile`?"));
   l.refuses({"--to", "x", "send"}, "behind the command's name");
   l.refuses({"send", "hi"}, "--to WHOM is required");
   l.refuses({"send", "--to", "x"}, "TEXT is required");
@@ -172,4 +174,8 @@ TEST_CASE("help is asked for of the program, of a command, or of all") {
   CHECK(one.it == request::what::help);
   CHECK(one.chosen->name == "send");
   CHECK(l.read({"--help-all"}).it == request::what::help_all);
+  CHECK(l.read({"help"}).chosen == nullptr);
+  CHECK(l.read({"help", "send"}).chosen->name == "send");
+  CHECK(l.read({"help", "send"}).it == request::what::help);
+  CHECK(l.read({"--version"}).it == request::what::version);
 }

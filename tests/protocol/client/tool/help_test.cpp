@@ -47,6 +47,7 @@ TEST_CASE("the help of a command shows each option with its default, its bounds 
     for (const auto& o : c.options)
       CHECK(text.find("\n  " + (o.name.starts_with('-') ? o.name : o.unit)) != std::string::npos);
     CHECK(text.find("Usage: parley " + c.name) != std::string::npos);
+    CHECK(c.details.find("\n  parley " + c.name) != std::string::npos);           // an example teaches
     const auto about = help({c.name, c.summary, "", c.options, {}}, options, 80); // examples are not broken
     CHECK(longest_line(about) <= 80);
   }
