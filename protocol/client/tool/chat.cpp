@@ -123,6 +123,8 @@ private:
       stop_with({state.why, state.sentence, {}});
     finish(device_, std::chrono::milliseconds{0});
     device_.wait(device_.it().stop());
+    if (const auto why = input_.failure(); !why.empty())
+      throw stop{status::local, why};
     if (!reached)
       throw stop{
           status::unreachable,

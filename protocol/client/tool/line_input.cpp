@@ -2,11 +2,13 @@
 
 #include "protocol/client/tool/terminal_text.hpp"
 
+#include <fmt/format.h>
 #include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 #include <utility>
 
 namespace parley::tool {
@@ -171,6 +173,13 @@ kj::Promise<std::optional<input_line>> line_input::next() {
   }
 }
 
+std::string line_input::failure() const {
+  if (error_ == 0)
+    return {};
+  return fmt::format("Standard input cannot be read: {}.",
+                     error_ == EBADF ? "it is closed" : std::strerror(error_));
+}
+
 void line_input::take_some() {
   char buffer[512];
   // Of keys one at a time: what follows the end of the chat belongs to the shell.
@@ -179,6 +188,7 @@ void line_input::take_some() {
     return;
   if (n <= 0) {
     ended_ = true;
+    error_ = n < 0 ? errno : 0;
     if (!terminal_ && !typed_.empty())
       lines_.push_back(typed_.end());
     return;

@@ -87,6 +87,8 @@ public:
   bool reads_keys() const { return terminal_ != nullptr; }
   /// The next line; none at the end of the input (end of file, Ctrl-D on an empty line).
   kj::Promise<std::optional<input_line>> next();
+  /// Why standard input could not be read to its end, as a sentence; empty if it was, or is still read.
+  std::string failure() const;
   /// The part of the current line that has been typed so far.
   const std::string& typed() const { return reads_keys() ? keys_.typed() : typed_.text(); }
   /// Called when the line that is being typed has to be drawn again.
@@ -99,6 +101,7 @@ private:
 
   bool pollable_;
   bool ended_ = false;
+  int error_ = 0; ///< of reading
   std::unique_ptr<key_terminal> terminal_;
   kj::Own<kj::UnixEventPort::FdObserver> observer_, redraws_;
   growing_line typed_;

@@ -108,7 +108,8 @@ std::string standard_output::why() const {
 
 palette palette::for_stdout() {
   const char* off = std::getenv("NO_COLOR");
-  if (!::isatty(STDOUT_FILENO) || (off && *off))
+  const char* kind = std::getenv("TERM");
+  if (!::isatty(STDOUT_FILENO) || (off && *off) || !kind || std::string_view{kind} == "dumb")
     return {};
   return {"\x1b[2m", "\x1b[1m", "\x1b[32m", "\x1b[34m", "\x1b[31m", "\x1b[0m"};
 }

@@ -178,6 +178,14 @@ command register_command(context& shared) {
                               "example +491700000001.",
                               printable(o->phone))};
             o->phone = *phone;
+            if (o->name.size() > device_name_bytes_max || !is_utf8(o->name))
+              throw stop{status::usage,
+                         fmt::format("--device-name is text of at most {} bytes. Give a shorter one.",
+                                     device_name_bytes_max)};
+            if (o->request_only && (!o->code.empty() || !o->code_from.empty()))
+              throw stop{status::usage,
+                         "--request-only asks for a code, and --code and --code-from give one. Leave "
+                         "one of them out."};
             run(*o, shared);
           },
   };

@@ -144,8 +144,11 @@ private:
                       .wait(device_.io().waitScope);
       if (const auto& s = device_.it().state(); s.final())
         stop_with({s.why, s.sentence, {}});
-      if (!line)
+      if (!line) {
+        if (const auto why = input.failure(); !why.empty())
+          throw stop{status::local, fmt::format("{} {} lines were read before.", why, number - 1)};
         return;
+      }
       const auto name = fmt::format("Line {}", number);
       if (!*line)
         refused(line->error(), name);

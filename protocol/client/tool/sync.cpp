@@ -205,7 +205,16 @@ command sync_command(context& shared) {
                   seconds_option(
                       o->seconds, 86'400,
                       "How long to wait for the cluster, in seconds. Raise it where the network is slow.")},
-      .run = [o, &shared] { run(*o, shared); },
+      .run =
+          [o, &shared] {
+            if (o->conversation.empty() && o->after > 0)
+              throw stop{status::usage, "--after goes with --conversation. Say which one is meant."};
+            if (!o->conversation.empty() && o->read)
+              throw stop{status::usage,
+                         "--read goes with what is new, and --conversation shows what was there. Leave "
+                         "one of them out."};
+            run(*o, shared);
+          },
   };
 }
 

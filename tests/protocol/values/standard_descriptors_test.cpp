@@ -30,3 +30,17 @@ TEST_CASE("whichever of the standard descriptors are closed, no file of the prog
     CHECK(next_file_with(closed) > 2);
   }
 }
+
+TEST_CASE("what was closed neither gives input nor takes output, so that a program notices") {
+  const auto child = ::fork();
+  if (child == 0) {
+    ::close(0);
+    ::close(1);
+    char byte = 0;
+    const bool occupied = parley::occupy_standard_descriptors();
+    ::_exit(occupied && ::read(0, &byte, 1) == -1 && ::write(1, &byte, 1) == -1 ? 0 : 1);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  CHECK(WEXITSTATUS(status) == 0);
+}

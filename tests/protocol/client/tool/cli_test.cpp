@@ -54,6 +54,11 @@ TEST_CASE("a command line that cannot be understood says what is accepted") {
   says("send --to +4922222222 --wait never x", "give one of sent, delivered, read");
   says("sync --seconds 0", "give a number from 1 to 86400");
   says("sync --seconds soon", "soon");
+  says("sync --after 5", "--after goes with --conversation");
+  says("register --phone +4922222222 --device-name " + std::string(1'000, 'x'),
+       "--device-name is text of at most");
+  says("sync --read --conversation +4922222222", "Leave one of them out");
+  says("register --phone +4922222222 --request-only --code 123456", "Leave one of them out");
   says("top --admin-ca /nowhere", "There is no file /nowhere.");
   CHECK(run(parley + " send --help").status == 0);
   const auto all = run(parley + " --help-all");
@@ -495,4 +500,18 @@ TEST_CASE("a node that is not trusted, or does not answer, is named with the rea
   CHECK(o.text.find("127.0.0.1:" + std::to_string(n.port) + ": connection closed: handshake-failed: ") !=
         std::string::npos);
   CHECK(o.text.find("certificate") != std::string::npos);
+}
+
+TEST_CASE("input that cannot be read is not the end of it") {
+  node n;
+  n.enter("alice", "+4911111111");
+  n.enter("bob", "+4922222222");
+  for (const char* from : {"</", "<&-"})
+    for (const char* command : {"send --to +4922222222 -", "chat --with +4922222222"}) {
+      const auto o = n.parley("alice", std::string{command} + " " + from);
+      CAPTURE(o.text);
+      CHECK(o.status == 4);
+      CHECK(o.text.find("Standard input cannot be read") != std::string::npos);
+    }
+  CHECK(n.parley("alice", "send --to +4922222222 - </dev/null").status == 0);
 }
