@@ -1,5 +1,6 @@
 // `parley chat`: a conversation, live. Works on a terminal and in a pipe.
 #include "protocol/client/tool/commands.hpp"
+#include "protocol/client/tool/errands.hpp"
 #include "protocol/client/tool/line_input.hpp"
 #include "protocol/client/tool/outbox.hpp"
 #include "protocol/client/tool/screen.hpp"
@@ -42,6 +43,8 @@ public:
       show(m);
     early_.clear();
     screen_.prompt();
+    const errand_desk desk{device_.io(), shared_.directory(),
+                           [this](errand e) { return serve(std::move(e)); }};
     type().exclusiveJoin(over()).wait(device_.io().waitScope);
     end();
   }
@@ -99,6 +102,26 @@ private:
         return type();
       return device_.timer().afterDelay(5 * kj::MILLISECONDS).then([this] { return type(); });
     });
+  }
+
+  /// Another command of this profile wants this sent.
+  kj::Promise<errand_answer> serve(errand e) {
+    return begin_finding_talk(device_, e.whom)
+        .then([this, e](client::result<conversation_id>&& to) -> kj::Promise<errand_answer> {
+          if (!to)
+            return errand_answer{status_of(to.error()), sentence_of(to.error()), {}};
+          const auto counter = device_.it().post(*to, e.body);
+          if (!counter)
+            return errand_answer{status_of(counter.error()), sentence_of(counter.error()), {}};
+          if (*to == talk_)
+            screen_.own(*counter, seq_no::none, e.body, tick::waiting);
+          return outcome(*counter).then([this, counter = *counter](client::result<client::sent>&& r) {
+            if (r)
+              return errand_answer{status::done, {}, *r};
+            screen_.failed(counter, r.error().sentence);
+            return errand_answer{status_of(r.error()), sentence_of(r.error()), {}};
+          });
+        });
   }
 
   /// Resolves when the device will never be online again, or when nobody can read what is shown.

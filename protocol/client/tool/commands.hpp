@@ -32,6 +32,9 @@ struct stop : std::runtime_error {
   stop(status code, const std::string& sentence) : std::runtime_error{sentence}, code{code} {}
   status code;
 };
+status status_of(const client::failure& why);
+/// The failure's sentence, and what to do about it.
+std::string sentence_of(const client::failure& why);
 /// `where`: what the sentence is about, in front of it.
 [[noreturn]] void stop_with(const client::failure& why, const std::string& where = {});
 
@@ -112,5 +115,9 @@ std::string why_not_yet(const client::blocking_device& device);
 /// that was used becomes a contact.
 conversation_id find_talk(client::blocking_device& device, const std::string& with,
                           std::chrono::milliseconds limit);
+
+/// The same for a program that must not wait. `bad_config`: it is none of these.
+kj::Promise<client::result<conversation_id>> begin_finding_talk(client::blocking_device& device,
+                                                                const std::string& with);
 
 } // namespace parley::tool

@@ -73,22 +73,29 @@ option seconds_option(int& seconds, int highest, std::string help) {
           .bounds = std::pair{1.0, double(highest)}};
 }
 
-void stop_with(const client::failure& why, const std::string& where) {
-  auto code = status::refused;
+status status_of(const client::failure& why) {
+  if (why.code == ec::bad_config)
+    return status::usage;
   if (why.code == ec::fenced)
-    code = status::fenced;
-  else if (why.code == ec::storage_failed)
-    code = status::local;
-  else if (why.retryable && why.code != ec::rate_limited)
-    code = status::unreachable;
-  auto sentence = where + why.sentence;
+    return status::fenced;
+  if (why.code == ec::storage_failed)
+    return status::local;
+  return why.retryable && why.code != ec::rate_limited ? status::unreachable : status::refused;
+}
+
+std::string sentence_of(const client::failure& why) {
+  auto sentence = why.sentence;
   if (const auto seconds = (why.retry_after.count() + 999) / 1000; seconds > 120)
     sentence += fmt::format(" Try again in {} minutes.", (seconds + 59) / 60);
   else if (seconds > 0)
     sentence += fmt::format(" Try again in {} seconds.", seconds);
-  if (code == status::unreachable)
+  if (status_of(why) == status::unreachable)
     sentence += " Check that the cluster is running and that --seeds names its nodes.";
-  throw stop{code, sentence};
+  return sentence;
+}
+
+void stop_with(const client::failure& why, const std::string& where) {
+  throw stop{status_of(why), where + sentence_of(why)};
 }
 
 std::filesystem::path context::directory() const {
@@ -153,7 +160,7 @@ std::string whole(const std::filesystem::path& file) {
 /// Refuses to turn a directory that is used for something else into a profile: its mode would change, and files
 /// would appear in it.
 void check_directory(const std::filesystem::path& directory) {
-  constexpr std::array ours{"lock", "key", "key.new", "seeds", "seeds.new", "ca.pem", "ca.pem.new"};
+  constexpr std::array ours{"lock", "key", "key.new", "seeds", "seeds.new", "ca.pem", "ca.pem.new", "socket"};
   std::error_code failed;
   if (!std::filesystem::exists(directory, failed) || std::filesystem::exists(directory / "parley.db", failed))
     return; // a new one, or a profile, whatever else is in it
@@ -254,30 +261,40 @@ std::string why_not_yet(const client::blocking_device& device) {
   return why.code == ec::none ? "There was no answer in time." : "The last reason: " + why.sentence;
 }
 
-conversation_id find_talk(client::blocking_device& device, const std::string& with,
-                          std::chrono::milliseconds limit) {
-  names known{device.store()};
+kj::Promise<client::result<conversation_id>> begin_finding_talk(client::blocking_device& device,
+                                                                const std::string& with) {
+  using answer = client::result<conversation_id>;
+  const names known{device.store()};
   const auto* contact = known.find(with);
   const auto phone =
       contact && number(contact->user) == 0 ? std::optional{contact->phone} : phone_number(with);
   if (!phone && !contact) {
-    const auto c = client::parse_conversation(with);
-    if (!c)
-      throw stop{
-          status::usage,
-          fmt::format(
-              "\"{}\" is neither a phone number (+ and 7 to 15 digits, with the country) nor the name of "
-              "a contact (`parley contacts` lists them) nor a conversation (32 hexadecimal digits).",
-              printable(with))};
-    return *c;
+    if (const auto c = client::parse_conversation(with))
+      return answer{*c};
+    return answer{tl::unexpected{client::failure{
+        ec::bad_config,
+        fmt::format(
+            "\"{}\" is neither a phone number (+ and 7 to 15 digits, with the country) nor the name of a "
+            "contact (`parley contacts` lists them) nor a conversation (32 hexadecimal digits).",
+            printable(with)),
+        {}}}};
   }
-  const auto opened =
-      device.wait(phone ? device.it().open_direct(*phone) : device.it().open_direct(contact->user), limit);
-  if (!opened)
-    stop_with(opened.error());
-  if (phone)
-    known.met(opened->with, *phone);
-  return opened->conversation;
+  auto opened = phone ? device.it().open_direct(*phone) : device.it().open_direct(contact->user);
+  return opened.then([&device, phone](client::result<client::opened_direct>&& o) -> answer {
+    if (!o)
+      return tl::unexpected{std::move(o.error())};
+    if (phone)
+      names{device.store()}.met(o->with, *phone);
+    return o->conversation;
+  });
+}
+
+conversation_id find_talk(client::blocking_device& device, const std::string& with,
+                          std::chrono::milliseconds limit) {
+  const auto found = device.wait(begin_finding_talk(device, with), limit);
+  if (!found)
+    stop_with(found.error());
+  return *found;
 }
 
 } // namespace parley::tool

@@ -1,5 +1,6 @@
 // `parley send`: one message, or one for each line of standard input.
 #include "protocol/client/tool/commands.hpp"
+#include "protocol/client/tool/errands.hpp"
 #include "protocol/client/tool/line_input.hpp"
 #include "protocol/client/tool/outbox.hpp"
 #include "protocol/client/tool/output.hpp"
@@ -19,6 +20,21 @@ struct options {
   int seconds = 30;
 };
 
+void print_sent(const client::sent& s, context& shared, const palette& colours) {
+  if (shared.json)
+    json_line{}
+        .put("event", "sent")
+        .put("conversation", client::text(s.conversation))
+        .put("seq", number(s.seq))
+        .put("msg_id", client::text(s.id))
+        .put("counter", s.counter)
+        .put("server_time_ms", static_cast<std::int64_t>(s.at))
+        .put("duplicate", s.duplicate)
+        .print(shared.out);
+  else
+    shared.out.line(fmt::format("{}✓{} sent       {}", colours.dim, colours.reset, number(s.seq)));
+}
+
 /// Prints a tick as it is earned.
 class ticks final : public outbox_watch {
 public:
@@ -29,18 +45,7 @@ public:
     outstanding_.insert(s.seq);
     talk_ = s.conversation;
     last_ = std::max(last_, s.seq);
-    if (shared_.json)
-      json_line{}
-          .put("event", "sent")
-          .put("conversation", client::text(s.conversation))
-          .put("seq", number(s.seq))
-          .put("msg_id", client::text(s.id))
-          .put("counter", s.counter)
-          .put("server_time_ms", static_cast<std::int64_t>(s.at))
-          .put("duplicate", s.duplicate)
-          .print(shared_.out);
-    else
-      say(fmt::format("{}✓{} sent       {}", colours_.dim, colours_.reset, number(s.seq)));
+    print_sent(s, shared_, colours_);
     raise();
   }
   void on_delivered(conversation_id c, user_id who, seq_no upto) override {
@@ -200,6 +205,68 @@ private:
   conversation_id talk_;
 };
 
+/// The same by way of a chat that has the profile open. False if there is none.
+class sending_by_chat {
+public:
+  sending_by_chat(const options& o, context& shared)
+      : options_{o}, shared_{shared}, io_{kj::setupAsyncIo()}, line_{errand_line::open(io_,
+                                                                                       shared.directory())} {}
+
+  bool run() {
+    if (!line_)
+      return false;
+    if (!(options_.words.size() == 1 && options_.words[0] == "-")) {
+      send(sending::text(options_), "");
+      return true;
+    }
+    line_input input{io_.unixEventPort, input_mode::lines};
+    for (std::size_t number = 1; auto line = input.next().wait(io_.waitScope); ++number) {
+      const auto name = fmt::format("Line {}: ", number);
+      if (!*line)
+        stop_with(line->error(), name);
+      if (!(*line)->empty())
+        send(**line, name);
+    }
+    if (const auto why = input.failure(); !why.empty())
+      throw stop{status::local, why};
+    return true;
+  }
+
+private:
+  void send(const std::string& body, const std::string& name) {
+    if (body.size() > body_bytes_max)
+      stop_with(client::refuse(ec::too_large), name);
+    using answer = std::optional<errand_answer>;
+    bool late = false;
+    const auto a = io_.provider->getTimer()
+                       .afterDelay(options_.seconds * kj::SECONDS)
+                       .then([&late] {
+                         late = true;
+                         return answer{};
+                       })
+                       .exclusiveJoin(line_->hand_over({options_.to, body}))
+                       .wait(io_.waitScope);
+    if (late)
+      throw stop{status::unreachable,
+                 name + "The message is not stored yet. The chat that has the profile open keeps it "
+                        "and goes on trying."};
+    if (!a)
+      throw stop{status::unreachable,
+                 name + "The chat that had the profile open ended. If it has kept the message, the "
+                        "next command of this profile sends it: look at the conversation before "
+                        "you send it again."};
+    if (a->how != status::done)
+      throw stop{a->how, name + a->sentence};
+    print_sent(a->placed, shared_, colours_);
+  }
+
+  const options& options_;
+  context& shared_;
+  palette colours_ = palette::for_stdout();
+  kj::AsyncIoContext io_;
+  std::optional<errand_line> line_;
+};
+
 } // namespace
 
 command send_command(context& shared) {
@@ -209,6 +276,7 @@ command send_command(context& shared) {
       .summary = "Send a message",
       .details = "A message is kept in the profile before it is sent. If the command ends without an answer, "
                  "the next command of this profile sends it; it is stored once.\n"
+                 "While a chat has the profile open, the chat sends the message.\n"
                  "A line that is refused ends the command: no line after it is sent.\n"
                  "Messages are not yet end-to-end encrypted.\n\nExamples:\n"
                  "  parley send --profile alice --to +491700000002 --wait read \"Are you there?\"\n"
@@ -244,7 +312,9 @@ command send_command(context& shared) {
               throw stop{status::usage,
                          "The message is empty, so nothing was sent. Give its words, or - to send "
                          "the lines of standard input."};
-            sending{*o, shared}.run();
+            // Marks of the recipient are told to the chat only.
+            if (o->wait != "sent" || !sending_by_chat{*o, shared}.run())
+              sending{*o, shared}.run();
           },
   };
 }

@@ -183,3 +183,40 @@ TEST_CASE("a chat whose output is no terminal, or a dumb one, leaves the keys to
   t.type("echo the shell $((40+2))\n");
   CHECK(t.shows("the shell 42"));
 }
+
+TEST_CASE("while a chat has the profile open, it sends what other commands want sent") {
+  pair_of_people n;
+  n.enter("carol", "+4933333333");
+  terminal t;
+  t.type("sh -c 'echo \"pid $$.\"; exec env " + n.chat() + "'\n");
+  REQUIRE(t.shows("connected to node"));
+  t.type("ha"); // half a line must not be disturbed
+  REQUIRE(t.shows("> ha"));
+  auto o = n.parley("alice", "send --to +4922222222 '[from, a script]'");
+  CAPTURE(o.text);
+  CHECK(o.status == 0);
+  CHECK(o.text.find("✓ sent") != std::string::npos);
+  CHECK(t.shows("[from, a script]"));
+  CHECK(t.shows("> ha"));
+  o = n.parley("alice", "--json send --to '+49 33333333' -", "printf 'one\n\ntwo\n' |");
+  CHECK(o.status == 0);
+  CHECK(test::count(o.text, "\"event\":\"sent\"") == 2);
+  CHECK(n.parley("alice", "send --to nobody x").status == 2);
+  o = n.parley("alice", "send --to +4922222222 -", "(echo ok; head -c 70000 /dev/zero | tr '\\0' x) |");
+  CHECK(o.status == 1);
+  CHECK(o.text.find("Line 2: ") != std::string::npos);
+  n.refuse(std::vector<ec>(10'000, ec::overloaded));
+  o = n.parley("alice", "send --seconds 1 --to +4922222222 later");
+  CHECK(o.status == 3);
+  CHECK(o.text.find("keeps it and goes on trying") != std::string::npos);
+  n.refuse({});
+  CHECK(t.shows("later"));
+
+  o = n.parley("alice", "sync");
+  CHECK(o.status == 4);
+  CHECK(o.text.find("(process " + pid_on(t) + ")") != std::string::npos);
+  ::kill(std::stoi(pid_on(t)), SIGKILL); // its socket stays, and nobody listens there
+  CHECK(n.parley("alice", "send --wait-for-profile 10 --to +4922222222 alone").status == 0);
+  CHECK(n.parley("bob", "sync").text.find("  [from, a script]\n") != std::string::npos);
+  CHECK(n.parley("carol", "sync").text.find("  two\n") != std::string::npos);
+}
