@@ -60,14 +60,23 @@ void screen::prompt() {
            std::string{end_of(text, room)});
 }
 
-void screen::line(const std::string& text, std::size_t width) {
+void screen::line(const std::string& drawn, const std::string& plain) {
   if (!in_place_) {
-    out_.put(text + "\n");
+    out_.put(drawn + "\n");
     return;
   }
-  out_.put("\r\x1b[K" + text + "\r\n");
-  rows_ += std::max<std::size_t>(1, (width + window().ws_col - 1) / window().ws_col);
+  notice_size();
+  out_.put("\r\x1b[K" + drawn + "\r\n");
+  rows_ += rows(plain, width_);
   prompt();
+}
+
+/// A terminal that gets another width breaks its lines anew: nobody knows where the lines before are now.
+void screen::notice_size() {
+  const std::size_t width = window().ws_col;
+  if (width != width_)
+    known_from_ = rows_;
+  width_ = width;
 }
 
 void screen::note(const std::string& text) {
@@ -75,7 +84,7 @@ void screen::note(const std::string& text) {
     json_line{}.put("event", "note").put("text", text).print(out_);
     return;
   }
-  line(fmt::format("{}— {}{}", colours_.dim, text, colours_.reset), columns(text) + 2);
+  line(fmt::format("{}— {}{}", colours_.dim, text, colours_.reset), "— " + text);
 }
 
 void screen::device_added(const client::device_added& d) {
@@ -100,10 +109,12 @@ void screen::theirs(const client::message& m, const std::string& who) {
   }
   const auto head = fmt::format("{} {}: ", clock_text(m.at), who);
   const auto body = printable(m.body);
-  line(fmt::format("{}{}{}{}", colours_.green, head, colours_.reset, body), columns(head) + columns(body));
+  line(fmt::format("{}{}{}{}", colours_.green, head, colours_.reset, body), head + body);
 }
 
 void screen::own(std::uint64_t counter, seq_no seq, const std::string& body, tick t) {
+  if (in_place_)
+    notice_size();
   own_line l{counter, seq, t, rows_};
   if (seq != seq_no::none && seq <= read_)
     l.state = tick::read;
@@ -118,7 +129,7 @@ void screen::own(std::uint64_t counter, seq_no seq, const std::string& body, tic
   }
   const auto text = printable(body);
   if (in_place_)
-    line(fmt::format("{} {}", mark(l.state), text), 3 + columns(text));
+    line(fmt::format("{} {}", mark(l.state), text), "✓✓ " + text);
 }
 
 void screen::change(own_line& l, tick t) {
@@ -131,7 +142,7 @@ void screen::change(own_line& l, tick t) {
     if (json_)
       json_line{}.put("event", word(t)).put("counter", l.counter).put("seq", number(l.seq)).print(out_);
     else
-      line(fmt::format("{} {:<9} {}", mark(t), word(t), number(l.seq)), 0);
+      line(fmt::format("{} {:<9} {}", mark(t), word(t), number(l.seq)), {});
     return;
   }
   redraw(l);
@@ -139,9 +150,10 @@ void screen::change(own_line& l, tick t) {
 
 /// Up to the line, over its first two columns, and back down.
 void screen::redraw(const own_line& l) {
+  notice_size();
   const auto up = rows_ - l.row;
-  if (up + 1 >= window().ws_row)
-    return; // scrolled away
+  if (l.row < known_from_ || up + 1 >= window().ws_row)
+    return; // somewhere else, or scrolled away
   out_.put(fmt::format("\x1b[{0}A\r{1}\x1b[{0}B", up, mark(l.state)));
   prompt();
 }
@@ -164,7 +176,7 @@ void screen::failed(std::uint64_t counter, const std::string& why) {
   if (json_)
     json_line{}.put("event", "failed").put("counter", counter).put("text", why).print(out_);
   else
-    line(fmt::format("{}✗ {}{}", colours_.red, why, colours_.reset), columns(why) + 2);
+    line(fmt::format("{}✗ {}{}", colours_.red, why, colours_.reset), "✗ " + why);
 }
 
 void screen::raise(seq_no upto, tick t) {

@@ -43,7 +43,9 @@ private:
     tick state = tick::waiting;
     std::size_t row = 0; ///< counted from the start
   };
-  void line(const std::string& text, std::size_t width);
+  /// `plain`: what is drawn, without escape sequences.
+  void line(const std::string& drawn, const std::string& plain);
+  void notice_size();
   void redraw(const own_line& l);
   void change(own_line& l, tick t);
   std::string mark(tick t) const;
@@ -53,7 +55,9 @@ private:
   bool json_;
   std::function<std::string()> typed_;
   palette colours_;
-  std::size_t rows_ = 0;
+  std::size_t rows_ = 0;       ///< written since the start
+  std::size_t known_from_ = 0; ///< the rows from this one on are where they were written
+  std::size_t width_ = 0;      ///< of the terminal, when it was looked at last
   std::deque<own_line> own_;
   seq_no delivered_{}, read_{};
 };

@@ -167,6 +167,19 @@ std::size_t columns(std::string_view text) {
   return n;
 }
 
+std::size_t rows(std::string_view text, std::size_t width) {
+  std::size_t n = 1, used = 0;
+  each_cluster(text, [&](const cluster& c) {
+    const auto w = columns_of(c);
+    if (used + w > width && used > 0) {
+      ++n;
+      used = 0;
+    }
+    used += w;
+  });
+  return n;
+}
+
 std::size_t last_character(std::string_view text) {
   std::size_t at = 0;
   each_cluster(text, [&](const cluster& c) { at = c.at; });

@@ -28,6 +28,10 @@ std::string printable(std::string_view body);
 /// grapheme cluster, an emoji of several people for example) is as wide as it looks.
 std::size_t columns(std::string_view text);
 
+/// The rows that the text takes on a terminal with so many columns, at least one. A wide character that does not
+/// fit at the end of a row begins the next one.
+std::size_t rows(std::string_view text, std::size_t width);
+
 /// The place where the last grapheme cluster begins, in bytes; 0 if the text is empty.
 std::size_t last_character(std::string_view text);
 

@@ -58,6 +58,16 @@ TEST_CASE("columns are counted by what a person sees") {
   CHECK(columns("\xff") == 1);
 }
 
+TEST_CASE("rows are counted as a terminal breaks them") {
+  CHECK(rows("", 10) == 1);
+  CHECK(rows("0123456789", 10) == 1);
+  CHECK(rows("0123456789a", 10) == 2);
+  CHECK(rows("漢字漢字", 4) == 2);
+  CHECK(rows("漢字漢字", 5) == 2); // two in a row, and a column that stays empty
+  CHECK(rows("a漢字漢字", 4) == 3);
+  CHECK(rows("漢", 1) == 1);
+}
+
 TEST_CASE("a text is cut at whole characters only") {
   CHECK(last_character("a" + family) == 1);
   CHECK(last_character(family) == 0);
