@@ -185,8 +185,10 @@ private:
     for (const auto& o : options) {
       if (o.environment.empty() || given_.contains(&o))
         continue;
-      if (const char* value = variable_(o.environment.c_str()); value && *value)
+      if (const char* value = variable_(o.environment.c_str()); value && *value) {
         set(o, value, "The variable " + o.environment);
+        asked_.variables.push_back(o.environment);
+      }
     }
   }
 

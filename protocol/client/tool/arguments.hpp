@@ -20,7 +20,8 @@ struct misused : std::runtime_error {
 struct request {
   enum class what : std::uint8_t { run, help, help_all, version };
   what it = what::run;
-  const command* chosen = nullptr; ///< null only if the program's help or version is asked for
+  std::vector<std::string> variables{}; ///< of the environment, that gave an option's value
+  const command* chosen = nullptr;      ///< null only if the program's help or version is asked for
 };
 
 /// Reads the words behind the program's name, and sets the values of the options in the tables.

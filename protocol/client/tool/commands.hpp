@@ -79,6 +79,9 @@ struct context {
   std::string ca_file() const;
   /// So that later commands need neither --seeds nor --ca.
   void remember() const;
+  /// What a failure may come from without being seen on the command line: variables of the environment, and what
+  /// the profile says instead of them. Empty, or sentences with a blank in front.
+  std::string unseen(status code, const std::vector<std::string>& variables) const;
   /// The profile as it is named on a command line: in front of what a person is told to run.
   std::string option_text() const;
 };

@@ -218,6 +218,23 @@ void context::remember() const {
     replace(dir / "ca.pem", whole(ca));
 }
 
+std::string context::unseen(status code, const std::vector<std::string>& variables) const {
+  const auto used = [&](const char* name) { return std::ranges::count(variables, name) > 0; };
+  std::string out;
+  if (code == status::unreachable && used("PARLEY_SEEDS")) {
+    out += fmt::format(" The variable PARLEY_SEEDS gave the nodes ({})", seeds);
+    const auto own = first_line(directory() / "seeds");
+    out += own.empty() || own == seeds ? "." : fmt::format("; the profile was registered with {}.", own);
+  }
+  if (code == status::unreachable && used("PARLEY_CA"))
+    out += fmt::format(" The variable PARLEY_CA gave the authority ({}).", ca);
+  if (code == status::local && used("PARLEY_PROFILE"))
+    out += fmt::format(" The variable PARLEY_PROFILE gave the profile ({}).", profile);
+  if (code == status::local && used("PARLEY_KEY_FILE"))
+    out += fmt::format(" The variable PARLEY_KEY_FILE gave the key ({}).", key_file);
+  return out;
+}
+
 std::string context::option_text() const {
   return profile == context{}.profile ? "" : " --profile " + profile;
 }

@@ -42,10 +42,15 @@ int main(int argc, char** argv) {
       std::ranges::none_of(commands, [&](const command& c) { return c.name == argv[1]; }))
     run_program(argv[1], argv + 1);
 
+  std::vector<std::string> variables; ///< that gave a value
+  const auto ended = [&](status code, const std::string& sentence) {
+    return failed(code, (sentence + shared.unseen(code, variables)).c_str());
+  };
   try {
     const std::vector<std::string> words(argv + std::min(argc, 1), argv + argc);
     const auto asked =
         read_arguments(words, options, commands, [](const char* name) { return std::getenv(name); });
+    variables = asked.variables;
     std::string text;
     switch (asked.it) {
     case request::what::run:
@@ -71,10 +76,10 @@ int main(int argc, char** argv) {
   } catch (const misused& e) {
     return complain(e);
   } catch (const stop& e) {
-    return failed(e.code, e.what());
+    return ended(e.code, e.what());
   } catch (const kj::Exception& e) {
-    return failed(status::unreachable, e.getDescription().cStr());
+    return ended(status::unreachable, e.getDescription().cStr());
   } catch (const std::exception& e) {
-    return failed(status::local, e.what());
+    return ended(status::local, e.what());
   }
 }

@@ -515,3 +515,21 @@ TEST_CASE("input that cannot be read is not the end of it") {
     }
   CHECK(n.parley("alice", "send --to +4922222222 - </dev/null").status == 0);
 }
+
+TEST_CASE("a variable that a failure may come from is named, with what the profile says instead") {
+  node n;
+  n.enter("alice", "+4911111111");
+  const auto own = "127.0.0.1:" + std::to_string(n.port);
+  auto o =
+      run("PARLEY_SEEDS=127.0.0.1:1 PARLEY_PROFILE=" + n.dir + "/alice " + PARLEY_TOOL + " sync --seconds 1");
+  CAPTURE(o.text);
+  CHECK(o.status == 3);
+  CHECK(
+      o.text.find("The variable PARLEY_SEEDS gave the nodes (127.0.0.1:1); the profile was registered with " +
+                  own) != std::string::npos);
+  o = run("PARLEY_PROFILE=" + n.dir + "/nobody " + PARLEY_TOOL + " sync");
+  CHECK(o.status == 4);
+  CHECK(o.text.find("The variable PARLEY_PROFILE gave the profile (" + n.dir + "/nobody)") !=
+        std::string::npos);
+  CHECK(run("PARLEY_SEEDS= PARLEY_PROFILE=" + n.dir + "/alice " + PARLEY_TOOL + " sync").status == 0);
+}
