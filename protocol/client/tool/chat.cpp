@@ -25,7 +25,8 @@ class chat final : public outbox_watch {
 public:
   chat(const options& o, context& shared)
       : outbox_watch{shared}, options_{o}, owned_{open_device(shared, settings(shared), *this)},
-        device_{*owned_}, input_{device_.io().unixEventPort, input_mode::keys},
+        device_{*owned_}, input_{device_.io().unixEventPort,
+                                 shared.json ? input_mode::lines : input_mode::keys},
         screen_{shared.out, input_.reads_keys(), shared.json, [this] { return input_.typed(); }} {
     input_.on_change([this] { screen_.prompt(); });
   }
@@ -80,7 +81,7 @@ private:
     return input_.next().then([this](std::optional<input_line>&& line) -> kj::Promise<void> {
       if (!line)
         return kj::READY_NOW;
-      const auto name = fmt::format("Line {}", ++lines_);
+      const auto name = input_.reads_keys() ? "What you typed" : fmt::format("Line {}", ++lines_);
       if (!*line) {
         refuse(name, line->error().sentence);
         return type();
@@ -92,7 +93,7 @@ private:
       }
       const auto counter = device_.it().post(talk_, text);
       if (counter) {
-        call(*counter, name);
+        call(*counter, input_.reads_keys() ? "The message " + quoted_beginning(text) : name);
         screen_.own(*counter, seq_no::none, text, tick::waiting);
       } else {
         refuse(name, counter.error().sentence);

@@ -5,16 +5,12 @@
 #include <cstdio>
 
 namespace parley::tool {
-namespace {
 
-/// Enough of a message to tell which one it was.
-std::string beginning(const std::string& body) {
+std::string quoted_beginning(const std::string& body) {
   const auto text = printable(body);
   const auto cut = std::string{beginning_of(text, 60)};
   return "\"" + cut + (cut.size() < text.size() ? " …\"" : "\"");
 }
-
-} // namespace
 
 void outbox_watch::watch(client::blocking_device& device) {
   store_ = &device.store();
@@ -53,7 +49,7 @@ void outbox_watch::on_failed(const client::outgoing& o, const client::failure& w
     const auto name = called(o.counter);
     tell(o.counter,
          fmt::format("{} was refused and is not sent: {}",
-                     name.empty() ? "The earlier message " + beginning(*o.body) : name, why.sentence));
+                     name.empty() ? "The earlier message " + quoted_beginning(*o.body) : name, why.sentence));
     names_.erase(o.counter);
   }
   store_->forget(o.counter);

@@ -6,6 +6,9 @@
 
 namespace parley::tool {
 
+/// Enough of a message, in quotes, to tell which one it was.
+std::string quoted_beginning(const std::string& body);
+
 /// The base of the observers of all commands. Whichever command hears that a message will never be stored says
 /// so, and says which one; the message may have been typed for an earlier command. Only then is it forgotten.
 ///

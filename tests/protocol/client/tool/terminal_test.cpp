@@ -174,6 +174,9 @@ TEST_CASE("a chat whose output is no terminal, or a dumb one, leaves the keys to
   SUBCASE("a dumb terminal") {
     how = "TERM=dumb " + n.chat();
   }
+  SUBCASE("a terminal that shows JSON") {
+    how = n.chat("--json");
+  }
   t.type(how + "\n");
   REQUIRE(t.shows("connected to node"));
   CHECK(t.sends_lines(true));
