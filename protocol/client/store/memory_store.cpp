@@ -112,8 +112,9 @@ std::vector<message> memory_store::unshown(std::size_t limit) {
   return out;
 }
 
-void memory_store::shown(conversation_id c, seq_no upto) {
-  shown_[c] = std::max(shown_[c], upto);
+void memory_store::shown(const std::map<conversation_id, seq_no>& upto) {
+  for (const auto& [c, seq] : upto)
+    shown_[c] = std::max(shown_[c], seq);
 }
 
 void memory_store::read(conversation_id c, seq_no upto) {

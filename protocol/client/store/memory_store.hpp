@@ -35,7 +35,7 @@ public:
   std::vector<contact> contacts() override { return contacts_; }
   void set_contacts(const std::vector<contact>& all) override { contacts_ = all; }
   std::vector<message> unshown(std::size_t limit) override;
-  void shown(conversation_id c, seq_no upto) override;
+  void shown(const std::map<conversation_id, seq_no>& upto) override;
   void read(conversation_id c, seq_no upto) override;
   void read_known(conversation_id c, seq_no upto) override;
   std::vector<unread> reads_owed() override;

@@ -384,12 +384,15 @@ std::vector<message> sqlite_store::unshown(std::size_t limit) {
   return out;
 }
 
-void sqlite_store::shown(conversation_id c, seq_no upto) {
-  db_.prepare("INSERT INTO shown VALUES (?, ?, ?) "
-              "ON CONFLICT(hi, lo) DO UPDATE SET seq = max(seq, excluded.seq)")
-      .bind(c)
-      .bind(upto)
-      .step();
+void sqlite_store::shown(const std::map<conversation_id, seq_no>& upto) {
+  database::transaction t{db_};
+  for (const auto& [c, seq] : upto)
+    db_.prepare("INSERT INTO shown VALUES (?, ?, ?) "
+                "ON CONFLICT(hi, lo) DO UPDATE SET seq = max(seq, excluded.seq)")
+        .bind(c)
+        .bind(seq)
+        .step();
+  t.commit();
 }
 
 std::vector<conversation_info> sqlite_store::conversations() {

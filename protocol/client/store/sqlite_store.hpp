@@ -61,7 +61,7 @@ public:
   std::vector<contact> contacts() override;
   void set_contacts(const std::vector<contact>& all) override;
   std::vector<message> unshown(std::size_t limit) override;
-  void shown(conversation_id c, seq_no upto) override;
+  void shown(const std::map<conversation_id, seq_no>& upto) override;
   void read(conversation_id c, seq_no upto) override;
   void read_known(conversation_id c, seq_no upto) override;
   std::vector<unread> reads_owed() override;

@@ -1,6 +1,7 @@
 #pragma once
 #include "protocol/client/values.hpp"
 
+#include <map>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -82,8 +83,8 @@ public:
   virtual void set_contacts(const std::vector<contact>& all) = 0;
   /// The oldest messages of other devices that no program has shown yet, by time; at most `limit`.
   virtual std::vector<message> unshown(std::size_t limit) = 0;
-  /// A program has shown the conversation up to `upto`.
-  virtual void shown(conversation_id c, seq_no upto) = 0;
+  /// A program has shown each of these conversations up to that place.
+  virtual void shown(const std::map<conversation_id, seq_no>& upto) = 0;
   /// A person has read the conversation up to `upto`, and the cluster does not know it yet.
   virtual void read(conversation_id c, seq_no upto) = 0;
   virtual void read_known(conversation_id c, seq_no upto) = 0;

@@ -59,6 +59,7 @@ private:
 
   void show_history() {
     const auto& own = device_.it().who();
+    seq_no theirs{};
     for (const auto& mark : device_.it().marks(talk_))
       if (mark.user != own.user) {
         screen_.raise(mark.delivered, tick::delivered);
@@ -70,8 +71,10 @@ private:
       else
         screen_.theirs(m, names_->of(m.sender));
       shown_ = std::max(shown_, m.seq);
-      has_shown(m);
+      if (m.sender != own.user)
+        theirs = m.seq;
     }
+    has_shown(shown_, theirs);
     for (const auto& o : device_.store().waiting())
       if (o.conversation == talk_)
         screen_.own(o.counter, seq_no::none, *o.body, tick::waiting);
@@ -168,15 +171,16 @@ private:
       screen_.own(0, m.seq, m.body, tick::sent);
     else
       screen_.theirs(m, names_->of(m.sender));
-    has_shown(m);
+    has_shown(m.seq, m.sender == device_.it().who().user ? seq_no::none : m.seq);
   }
 
-  void has_shown(const client::message& m) {
-    if (shared_.out.failed())
+  /// `theirs`: the newest of these that another person wrote, if any.
+  void has_shown(seq_no upto, seq_no theirs) {
+    if (shared_.out.failed() || upto == seq_no::none)
       return;
-    if (m.sender != device_.it().who().user)
-      device_.it().ack_read(talk_, m.seq);
-    device_.store().shown(talk_, m.seq);
+    if (theirs != seq_no::none)
+      device_.it().ack_read(talk_, theirs);
+    device_.store().shown({{talk_, upto}});
   }
 
   bool may_acknowledge() override { return !shared_.out.failed(); }

@@ -61,21 +61,19 @@ public:
   }
   /// Shows what is in the store and was not shown, oldest first.
   void show_all() {
+    constexpr std::size_t at_once = 1'024;
     for (bool more = true; more && !shared_.out.failed();) {
-      const auto some = store_->unshown(some_max);
+      const auto some = store_->unshown(at_once);
       std::map<conversation_id, seq_no> upto;
       for (const auto& m : some) {
         show(m);
         if (shared_.out.failed())
           break;
-        upto[m.conversation] = m.seq;
+        upto[m.conversation] = last[m.conversation] = m.seq;
         ++messages;
       }
-      for (const auto& [c, seq] : upto) {
-        store_->shown(c, seq);
-        last[c] = seq;
-      }
-      more = some.size() == some_max;
+      store_->shown(upto);
+      more = some.size() == at_once;
     }
     waiting_ = 0;
   }

@@ -516,9 +516,8 @@ TEST_CASE(
     CHECK(unshown[0].body == "elsewhere"); // the oldest first
     CHECK(unshown[1].body == "theirs");
     CHECK(store.unshown(1).size() == 1);
-    store.shown(talk, seq_no{2});
-    store.shown(talk, seq_no{1}); // rises only
-    store.shown(other, seq_no{1});
+    store.shown({{talk, seq_no{2}}});
+    store.shown({{talk, seq_no{1}}, {other, seq_no{1}}}); // rises only
     unshown = store.unshown(10);
     REQUIRE(unshown.size() == 1);
     CHECK(unshown[0].body == "third");
