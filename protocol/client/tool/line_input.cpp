@@ -138,6 +138,8 @@ line_input::line_input(kj::UnixEventPort& port, input_mode how) : pollable_{can_
 }
 
 line_input::~line_input() noexcept {
+  if (terminal_ && !ended_) // what follows a Ctrl-D was meant for the shell
+    terminal_->drop_unread();
   drawing_ = nullptr; // before what it observes
 }
 

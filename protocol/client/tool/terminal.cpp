@@ -48,6 +48,11 @@ void give_back() {
   ::tcsetattr(STDIN_FILENO, TCSANOW, &before);
 }
 
+void drop_typed() {
+  if (::tcgetpgrp(STDIN_FILENO) == ::getpgrp())
+    ::tcflush(STDIN_FILENO, TCIFLUSH);
+}
+
 void wake_up() {
   const char byte = 0;
   (void)!::write(wake[1], &byte, 1); // a full pipe wakes as well
@@ -55,6 +60,7 @@ void wake_up() {
 
 void on_ending(int signal) {
   const int kept = errno;
+  drop_typed();
   give_back();
   struct sigaction usual {};
   usual.sa_handler = SIG_DFL;
@@ -138,6 +144,10 @@ key_terminal::~key_terminal() noexcept {
     ::close(end);
     end = -1;
   }
+}
+
+void key_terminal::drop_unread() {
+  drop_typed();
 }
 
 int key_terminal::redraw_descriptor() const {

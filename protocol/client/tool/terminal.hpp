@@ -19,6 +19,8 @@ public:
   key_terminal(const key_terminal&) = delete;
   key_terminal& operator=(const key_terminal&) = delete;
 
+  /// Drops what was typed and not read: the program that gets the terminal next, a shell, would run it.
+  void drop_unread();
   /// Becomes readable when the screen has to be drawn again: the program goes on after a stop, or the size of
   /// the terminal has changed. `drain` makes it unreadable.
   int redraw_descriptor() const;

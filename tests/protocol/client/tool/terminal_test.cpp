@@ -223,3 +223,25 @@ TEST_CASE("while a chat has the profile open, it sends what other commands want 
   CHECK(n.parley("bob", "sync").text.find("  [from, a script]\n") != std::string::npos);
   CHECK(n.parley("carol", "sync").text.find("  two\n") != std::string::npos);
 }
+
+TEST_CASE("what was typed into a chat that ends is not run by the shell") {
+  pair_of_people n;
+  const silent_port nobody;
+  terminal t;
+  std::string seconds = "60";
+  SUBCASE("by a signal") {}
+  SUBCASE("by a failure") {
+    seconds = "1";
+  }
+  t.type("sh -c 'echo \"pid $$.\"; exec env " +
+         n.chat("--seeds 127.0.0.1:" + std::to_string(nobody.port) + " --seconds " + seconds) + "'\n");
+  REQUIRE(t.shows("pid "));
+  REQUIRE(t.sends_lines(false));
+  t.type("echo should not run $((40+2))\r");
+  if (seconds != "1")
+    ::kill(std::stoi(pid_on(t)), SIGTERM);
+  REQUIRE(t.sends_lines(true));
+  t.type("echo the shell $((50+2))\n");
+  REQUIRE(t.shows("the shell 52"));
+  CHECK(t.screen.find("should not run 42") == std::string::npos);
+}
