@@ -2,8 +2,10 @@
 
 #include "tests/harness/chaos/chaos_load.hpp"
 #include "tests/harness/chaos/checker.hpp"
+#include "tests/harness/chaos/disk_trial.hpp"
 #include "tests/harness/chaos/fault_scheduler.hpp"
 #include "tests/harness/chaos/network_trial.hpp"
+#include "tests/harness/chaos/probe.hpp"
 #include "tests/harness/cluster/process_cluster.hpp"
 
 #include <unistd.h>
@@ -38,6 +40,11 @@ public:
               [this](const std::string& phone) { return cluster_.code_for(phone); }} {
     if (breaks_network(options))
       network_.emplace(cluster_, network_config_of(options), options.seed);
+    if (options.with.contains(trial::disks)) {
+      disk_config c;
+      c.length = std::chrono::seconds{options.seconds};
+      disks_.emplace(cluster_, c, options.seed);
+    }
   }
 
   int go(std::set<int>* broken);
@@ -67,6 +74,7 @@ private:
     c.port_first = o.port_first;
     c.port_last = o.port_last;
     c.proxied = breaks_network(o);
+    c.ailing_disks = o.with.contains(trial::disks);
     // In production the drain's grace period is for people. This test checks only that a drain is orderly.
     c.flags = {"--drain-spread", "500ms", "--drain-deadline", "3s", "--log-level", "info"};
     return c;
@@ -85,11 +93,12 @@ private:
   void torment();
   void inflict(const fault& f);
   void look();
+  std::vector<bool> running_nodes() const;
   void note(action f, std::size_t node = 0);
   void progress(milliseconds now, bool last = false);
   bool heal();
-  std::uint64_t debts();
   void look_at_the_end();
+  void check_truth();
   void stop_and_dump();
   verdict judge();
   void report(const verdict& v) const;
@@ -101,6 +110,7 @@ private:
   cluster_view view_;
   steady_clock::time_point looked_{}, whole_since_{}, shown_{};
   std::optional<network_trial> network_;
+  std::optional<disk_trial> disks_;
   bool disk_missing_ = false; ///< a disk was lost, and the cluster has not been whole since
   bool broken_ = false;       ///< a fault is in progress, or the cluster has not been ready again since one
   std::uint64_t kills_ = 0, pauses_ = 0, disk_losses_ = 0;
@@ -151,7 +161,7 @@ void chaos_run::inflict(const fault& f) {
 void chaos_run::look() {
   view_.nodes.resize(cluster_.size());
   const bool ask = since(looked_) > milliseconds{100};
-  bool all = !network_ || !network_->active();
+  bool all = (!network_ || !network_->active()) && (!disks_ || !disks_->active());
   for (std::size_t n = 1; n <= cluster_.size(); ++n) {
     auto& v = view_.nodes[n - 1];
     v.running = cluster_.running(n);
@@ -176,6 +186,13 @@ void chaos_run::look() {
     complaints_.push_back(gone);
 }
 
+std::vector<bool> chaos_run::running_nodes() const {
+  std::vector<bool> out;
+  for (const auto& v : view_.nodes)
+    out.push_back(v.running);
+  return out;
+}
+
 void chaos_run::progress(milliseconds now, bool last) {
   if (options_.json_only || !isatty(2) || (!last && since(shown_) < milliseconds{200}))
     return;
@@ -186,10 +203,11 @@ void chaos_run::progress(milliseconds now, bool last) {
     nodes += !v.running ? "✗" : v.paused ? "‖" : v.ready ? "●" : "○";
   std::fprintf(stderr,
                "\r\033[K%3" PRId64 " s  %s  acked %" PRIu64 "  open %" PRIu64 "  shown %" PRIu64
-               "  online %" PRIu64 "  kills %" PRIu64 "  pauses %" PRIu64 "  disks %" PRIu64 "  %s%s",
+               "  online %" PRIu64 "  kills %" PRIu64 "  pauses %" PRIu64 "  disks %" PRIu64 "  %s  %s%s",
                static_cast<std::int64_t>(now.count() / 1000), nodes.c_str(), c.acked.load(),
                c.unsettled.load(), c.applied.load(), c.online.load(), kills_, pauses_, disk_losses_,
-               network_ ? network_->current().c_str() : "", last ? "\n" : "");
+               network_ ? network_->current().c_str() : "", disks_ ? disks_->current().c_str() : "",
+               last ? "\n" : "");
 }
 
 void chaos_run::torment() {
@@ -212,6 +230,8 @@ void chaos_run::torment() {
       inflict(f);
     if (network_ && network_->tick(now, {view_.whole, disk_missing_}))
       broken_ = true;
+    if (disks_ && disks_->tick(now, running_nodes()))
+      broken_ = true;
     progress(now);
     test::nap(milliseconds{10});
   }
@@ -221,6 +241,8 @@ void chaos_run::torment() {
   for (const auto& f : faults.heal())
     inflict(f);
   if (network_ && network_->heal())
+    broken_ = true;
+  if (disks_ && disks_->heal())
     broken_ = true;
   if (!test::poll_until(std::chrono::seconds{20}, [this] {
         look();
@@ -246,26 +268,19 @@ bool chaos_run::heal() {
 }
 
 /// What all nodes owe to inboxes by their metrics. A node that does not answer may owe something.
-std::uint64_t chaos_run::debts() {
-  std::uint64_t all = 0;
-  for (std::size_t n = 1; n <= cluster_.size(); ++n) {
-    const auto page = cluster_.get(n, "/metrics", milliseconds{2'000});
-    constexpr std::string_view name = "\nparley_debts ";
-    const auto at = page ? page->find(name) : std::string::npos;
-    all += at == std::string::npos ? 1 : std::stoull(page->substr(at + name.size()));
-  }
-  return all;
-}
-
 /// What no client sees, because the library heals it or because it costs only money.
 void chaos_run::look_at_the_end() {
   std::uint64_t owed = 0;
   if (options_.with.contains(trial::debts) &&
       !test::poll_until(
-          std::chrono::seconds{10}, [&] { return (owed = debts()) == 0; }, milliseconds{200}))
+          std::chrono::seconds{10}, [&] { return (owed = sum_of(cluster_, "parley_debts")) == 0; },
+          milliseconds{200}))
     complaints_.push_back(std::to_string(owed) + " debts were not paid 10 s after the last message");
+  if (options_.with.contains(trial::truth))
+    check_truth();
   if (!options_.with.contains(trial::calm))
     return;
+  const auto resets = sum_of(cluster_, "parley_link_resets_total");
   constexpr double share_max = 0.05;
   constexpr milliseconds window{3'000};
   std::vector<std::chrono::nanoseconds> before;
@@ -278,6 +293,17 @@ void chaos_run::look_at_the_end() {
       complaints_.push_back("node " + std::to_string(n) + " took " + std::to_string(share * 100) +
                             " % of a core with nothing to do");
   }
+  if (const auto more = sum_of(cluster_, "parley_link_resets_total") - resets; more != 0)
+    complaints_.push_back("links between nodes were reset " + std::to_string(more) +
+                          " times with nothing to do");
+}
+
+void chaos_run::check_truth() {
+  for (std::size_t n = 1; n <= cluster_.size(); ++n)
+    if (cluster_.ready(n))
+      if (const auto why = serves(cluster_, n))
+        complaints_.push_back("node " + std::to_string(n) +
+                              " says that it is ready, and does not serve: " + *why);
 }
 
 void chaos_run::stop_and_dump() {
@@ -340,6 +366,8 @@ void chaos_run::report(const verdict& v) const {
                 v.kills, v.pauses, v.disk_losses, v.client_kills);
     if (network_)
       std::printf("network    %s\n", network_->summary().c_str());
+    if (disks_)
+      std::printf("disks      %s\n", disks_->summary().c_str());
     std::printf("recovery   sends disturbed by a kill: p99 %.0f ms, worst %.0f ms  first ack after healing: "
                 "worst %.0f ms"
                 "  inboxes caught up in %" PRId64 " ms\n",
@@ -361,11 +389,12 @@ void chaos_run::report(const verdict& v) const {
               ",\"gaps\":%" PRIu64 ",\"info\":%" PRIu64 ",\"kills\":%" PRIu64 ",\"pauses\":%" PRIu64
               ",\"disk_losses\":%" PRIu64 ",\"client_kills\":%" PRIu64 ",\"unanswered\":%" PRIu64
               ",\"failover_p99_ms\":%.0f,\"first_ack_max_ms\":%.0f,\"catch_up_ms\":%" PRId64
-              ",\"seed\":%" PRIu64 "%s%s}\n",
+              ",\"seed\":%" PRIu64 "%s%s%s%s}\n",
               v.acked, v.lost, v.duplicated, v.reordered, v.gaps, v.info, v.kills, v.pauses, v.disk_losses,
               v.client_kills, v.unanswered, v.failover_p99_ms, v.first_ack_max_ms,
               static_cast<std::int64_t>(load_.catch_up_took().count()), options_.seed,
-              network_ ? ",\"network\":" : "", network_ ? network_->json().c_str() : "");
+              network_ ? ",\"network\":" : "", network_ ? network_->json().c_str() : "",
+              disks_ ? ",\"disks\":" : "", disks_ ? disks_->json().c_str() : "");
   std::fflush(stdout);
 }
 

@@ -10,7 +10,18 @@
 
 namespace parley::chaos {
 
-enum class trial : std::uint8_t { bodies, newcomers, restarts, outages, debts, calm, partitions, links };
+enum class trial : std::uint8_t {
+  bodies,
+  newcomers,
+  restarts,
+  outages,
+  debts,
+  calm,
+  partitions,
+  links,
+  disks,
+  truth
+};
 
 struct trial_info {
   trial it;
@@ -28,6 +39,9 @@ inline constexpr std::array all_trials{
                "nodes that do not reach each other, in six ways (3 nodes or more)"},
     trial_info{trial::links, "links",
                "slow, stalled and torn connections of nodes and clients (3 nodes or more)"},
+    trial_info{trial::truth, "truth",
+               "at the end, each node that says that it is ready serves a new user alone"},
+    trial_info{trial::disks, "disks", "slow, stalled and full disks"},
 };
 
 inline std::optional<trial> trial_named(std::string_view name) {

@@ -131,6 +131,8 @@ process_cluster::process_cluster(process_cluster_config config) : config_{std::m
   choose_ports();
   if (config_.proxied)
     open_doors();
+  for (std::size_t n = 1; n <= config_.nodes && config_.ailing_disks; ++n)
+    disks_.push_back(std::make_unique<ailing_disk>(directory_ + "/disk-" + std::to_string(n)));
 }
 
 void process_cluster::choose_ports() {
@@ -216,18 +218,20 @@ std::vector<std::string> process_cluster::client_seeds() const {
 }
 
 pid_t process_cluster::spawn(const std::vector<std::string>& argv, const std::string& out,
-                             const std::string& err, bool append, std::optional<unsigned> processor) const {
+                             const std::string& err, bool append, std::optional<unsigned> processor,
+                             std::map<std::string, std::string> more) const {
   std::vector<char*> args;
   for (const auto& a : argv)
     args.push_back(const_cast<char*>(a.c_str()));
   args.push_back(nullptr);
   std::vector<std::string> variables;
+  more.insert(config_.environment.begin(), config_.environment.end());
   for (auto** v = environ; *v; ++v) {
     const std::string text{*v};
-    if (!config_.environment.contains(text.substr(0, text.find('='))))
+    if (!more.contains(text.substr(0, text.find('='))))
       variables.push_back(text);
   }
-  for (const auto& [name, value] : config_.environment)
+  for (const auto& [name, value] : more)
     variables.push_back(name + "=" + value);
   std::vector<char*> envp;
   for (auto& v : variables)
@@ -272,7 +276,11 @@ void process_cluster::start(std::size_t node) {
   std::optional<unsigned> processor;
   if (config_.bind)
     processor = static_cast<unsigned>(node - 1) % std::max(1u, std::thread::hardware_concurrency());
-  p.pid = spawn(argv, directory_ + "/logs/node-" + std::to_string(node) + ".out", log(node), true, processor);
+  std::map<std::string, std::string> more;
+  if (config_.ailing_disks)
+    more = {{"LD_PRELOAD", disk_shim()}, {"PARLEY_DISK_CONTROL", disk(node).path()}};
+  p.pid = spawn(argv, directory_ + "/logs/node-" + std::to_string(node) + ".out", log(node), true, processor,
+                std::move(more));
   started(node, p.pid);
   p.is_paused = false;
   p.expected_gone = false;

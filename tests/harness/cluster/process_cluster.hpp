@@ -6,6 +6,7 @@
 //         processes are killed too (PDEATHSIG).
 // Thread: one. The thread that starts nodes must outlive them.
 #include "protocol/values/types.hpp"
+#include "tests/harness/disk/ailing_disk.hpp"
 #include "tests/harness/proxy/proxy.hpp"
 #include "tests/support/patience.hpp"
 
@@ -35,6 +36,7 @@ struct process_cluster_config {
   /// Puts a proxy in front of each node's peer port and client port: what the nodes advertise, and what
   /// `client` returns, is the proxy's. Admin ports have none.
   bool proxied = false;
+  bool ailing_disks = false; ///< gives each node a disk that can be made slow or full; not with a sanitizer
   bool bind = false; ///< binds each node to one processor, in turn, because three machines share none either
   milliseconds exit_deadline{5000}; ///< of a killed process
   /// Ports are chosen from [first, last). Clusters that begin at the same time need separate ranges.
@@ -105,6 +107,9 @@ public:
   /// The network between the nodes (places 1 … size()) and from all clients (place 0). Only if `proxied`.
   proxy& network();
 
+  /// The disk of a node. Only if there are `ailing_disks`.
+  ailing_disk& disk(std::size_t node) { return *disks_.at(node - 1); }
+
   /// Where clients connect.
   address client(std::size_t node) const { return nodes_[node - 1].doors.client; }
   address admin(std::size_t node) const { return nodes_[node - 1].admin; }
@@ -155,13 +160,15 @@ private:
   void started(std::size_t node, pid_t pid);
   bool reap(process& p, bool block);
   pid_t spawn(const std::vector<std::string>& argv, const std::string& out, const std::string& err,
-              bool append, std::optional<unsigned> processor = {}) const;
+              bool append, std::optional<unsigned> processor = {},
+              std::map<std::string, std::string> more = {}) const;
   std::string tail(std::size_t node) const;
 
   process_cluster_config config_;
   std::string directory_;
   std::vector<process> nodes_;
   process beside_;
+  std::vector<std::unique_ptr<ailing_disk>> disks_;
   std::map<std::string, std::string> codes_;
   std::mutex callers_mutex_;
   std::map<pid_t, place> callers_; ///< the newest process of each node, for the proxy's thread
