@@ -12,7 +12,9 @@ namespace parley {
 inline bool occupy_standard_descriptors() {
   for (int fd = 0; fd <= 2; ++fd)
     if (::fcntl(fd, F_GETFD) == -1 && errno == EBADF &&
-        ::open("/dev/null", fd == 0 ? O_WRONLY : fd == 1 ? O_RDONLY : O_RDWR) != fd)
+        ::open("/dev/null", fd == 0   ? O_WRONLY
+                            : fd == 1 ? O_RDONLY
+                                      : O_RDWR) != fd)
       return false;
   return true;
 }

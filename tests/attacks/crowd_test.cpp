@@ -65,7 +65,8 @@ TEST_CASE("newcomers are served while strangers fill the room before login, from
         newcomers();
         MESSAGE(addresses << " addresses opened " << strangers.opened() << " connections");
       }
-      CHECK(poll_until(10s, [&] { return s.metric("\nparley_connections ") <= 4; })); // those who talk, and who asks
+      CHECK(poll_until(
+          10s, [&] { return s.metric("\nparley_connections ") <= 4; })); // those who talk, and who asks
       grown.push_back(s.growth());
       MESSAGE("the node holds " << grown.back() / mib << " MiB more than before");
       CHECK(grown.back() <= 2 * attack_bytes_max);

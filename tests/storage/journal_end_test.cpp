@@ -28,8 +28,7 @@ struct killed {
   }
   bool is_refused() const {
     const auto f = fault();
-    return f && f->code == ec::corrupt &&
-           f->what.find("start this node with an empty") != std::string::npos;
+    return f && f->code == ec::corrupt && f->what.find("start this node with an empty") != std::string::npos;
   }
 };
 
