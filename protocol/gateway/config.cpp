@@ -47,7 +47,7 @@ config_check validate(const gateway_config& c) {
     return config_fault{"registrations_burst"};
   if (c.registration_every.count() < 1)
     return config_fault{"registration_every"};
-  if (c.lookups_burst < 1)
+  if (c.lookups_burst < c.lookup_miss_costs)
     return config_fault{"lookups_burst"};
   if (c.lookup_every.count() < 1)
     return config_fault{"lookup_every"};

@@ -178,7 +178,7 @@ public:
         return refuse(context, ec::bad_text);
       if (r->user == user_id{} && !is_phone(r->phone))
         return refuse(context, ec::bad_phone);
-      if (const auto wait = c_->parts().lookups.admit(c_->user(), fresh_lookups(), now()); wait.count() > 0) {
+      if (const auto wait = c_->parts().lookups.admit(c_->user(), lookup_rate(), now()); wait.count() > 0) {
         add(c_->parts().metrics.limited);
         return refuse(context, ec::rate_limited, milliseconds(wait));
       }
@@ -187,8 +187,10 @@ public:
             .ask(core::find_device{r->user, device_id{}})
             .then([this, context, with = r->user](core::answer answer) mutable -> kj::Promise<void> {
               const auto& found = answer_to<core::find_device>(answer);
-              if (found.error != ec::none && found.devices == 0)
-                return not_found(context, found.error, found.retry_after_ms);
+              const bool exists = found.error == ec::none || found.devices > 0;
+              looked_up(exists || found.error != ec::no_such_user);
+              if (!exists)
+                return refuse(context, found.error, found.retry_after_ms);
               if (const auto why = c_->refusal(); why != ec::none)
                 return refuse(context, why);
               return open(context, with);
@@ -197,8 +199,9 @@ public:
           .ask(core::find_phone{std::move(r->phone), c_->user()})
           .then([this, context](core::answer answer) mutable -> kj::Promise<void> {
             const auto found = answer_to<core::find_phone>(answer);
+            looked_up(found.error != ec::no_such_user);
             if (found.error != ec::none)
-              return not_found(context, found.error, found.retry_after_ms);
+              return refuse(context, found.error, found.retry_after_ms);
             if (const auto why = c_->refusal(); why != ec::none)
               return refuse(context, why);
             return open(context, found.user);
@@ -338,12 +341,13 @@ private:
   }
 
   static core::token_bucket::time_point now() { return std::chrono::steady_clock::now(); }
-  core::token_bucket fresh_lookups() const { return {config_().lookups_burst, config_().lookup_every}; }
-  template <class Context>
-  kj::Promise<void> not_found(Context& context, ec why, std::uint32_t retry_after_ms) {
-    if (why == ec::no_such_user)
-      c_->parts().lookups.missed(c_->user(), fresh_lookups(), config_().lookup_miss_costs - 1, now());
-    return refuse(context, why, retry_after_ms);
+  lookup_limits::rate lookup_rate() const {
+    return {config_().lookups_burst, config_().lookup_every, config_().lookup_miss_costs};
+  }
+  /// A question that the cluster could not answer is no miss, either.
+  void looked_up(bool found_or_unknown) {
+    if (found_or_unknown)
+      c_->parts().lookups.found(c_->user(), lookup_rate());
   }
 
   template <class Context>

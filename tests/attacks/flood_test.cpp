@@ -42,10 +42,10 @@ kj::Promise<ec> mark_nothing(lean_connection& by, std::size_t i) {
 TEST_CASE(
     "who tries out numbers, sends without a pause or asks about nothing is held up, over all connections") {
   siege s;
-  SUBCASE("ten thousand numbers that nobody has") {
+  { // ten thousand numbers that nobody has
     codes all;
     for (int connection = 0; connection < 4; ++connection) {
-      auto line = s.login(1, s.mallory);
+      auto line = s.login(1, s.eve);
       for (const auto& [code, n] : flood(s, *line, 2'500, look_up))
         all[code] += n;
       s.bystander_goes_on();
@@ -55,7 +55,7 @@ TEST_CASE(
     CHECK(all[ec::no_such_user] < 100);
     CHECK(all[ec::no_such_user] + all[ec::rate_limited] == 10'000);
   }
-  SUBCASE("eight thousand messages of one user, through one connection after the other") {
+  { // eight thousand messages of one user, through one connection after the other
     const auto began = std::chrono::steady_clock::now();
     codes all;
     std::uint64_t counter = 1'000;
@@ -76,7 +76,7 @@ TEST_CASE(
     CHECK(all[ec::none] <= 400 + 200 * static_cast<std::size_t>(seconds));
     CHECK(all[ec::none] + all[ec::rate_limited] == 8'000);
   }
-  SUBCASE("twenty thousand acknowledgements in conversations that do not exist") {
+  { // twenty thousand acknowledgements in conversations that do not exist
     auto line = s.login(1, s.mallory);
     auto all = flood(s, *line, 20'000, mark_nothing);
     MESSAGE(all[ec::no_such_conversation] << " of 20,000 were looked up; the node holds " << s.growth() / mib
