@@ -108,7 +108,7 @@ struct link_state {
   std::uint64_t bytes_received = 0, bytes_acknowledged = 0;
 
   const links_config& config() const { return context->config; }
-  bool outranks_peer() const { return number(context->self->node()) > number(peer); }
+  bool outranks_peer() const { return number(config().node) > number(peer); }
   bool from_remote() const { return remote && self->current_sender() == remote; }
   template <class Message>
   void say(const caf::strong_actor_ptr& to, Message m) {
@@ -149,7 +149,7 @@ struct link_state {
 
   void dial(clock::time_point now) {
     at = phase::dialing;
-    call.emplace(*context->self, outgoing_call::purpose::session, peer, config());
+    call.emplace(*context->self.now(), outgoing_call::purpose::session, peer, config());
     give_up_at = now + config().dial_timeout + config().handshake_timeout;
     const auto attempt = call->attempt();
     self->request(context->dialer, config().dial_timeout + config().handshake_timeout,
@@ -171,7 +171,7 @@ struct link_state {
   void challenged(const link_challenge& c) {
     if (at != phase::greeting || c.attempt != call->attempt() || !from_remote())
       return;
-    if (const auto why = call->check(*context->self, c)) {
+    if (const auto why = call->check(*context->self.now(), c)) {
       refuse_loudly(*why);
       return rest(clock::now());
     }
@@ -187,7 +187,7 @@ struct link_state {
     if (at != phase::judging || j.call != call->attempt())
       return;
     at = phase::proving;
-    say(remote, call->proof(*context->self, j.verdict));
+    say(remote, call->proof(*context->self.now(), j.verdict));
     if (j.verdict == start_verdict::fits)
       return;
     context->refuse_start(peer, call->facts().door_start, j.verdict);

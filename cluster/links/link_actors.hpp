@@ -4,6 +4,7 @@
 #include "cluster/links/link_messages.hpp"
 #include "cluster/links/links.hpp"
 #include "cluster/ops/logging.hpp"
+#include "protocol/values/renewable.hpp"
 
 #include <caf/all.hpp>
 #include <caf/io/middleman_actor.hpp>
@@ -77,7 +78,7 @@ struct link_entry {
 /// Shared by all actors of one `links`.
 struct link_context {
   links_config config;
-  std::optional<link_identity> self; ///< set by `start`
+  renewable<const link_identity> self; ///< set by `start`
   link_events& events;
   query_handler answer_query;
   tls_transport transport; ///< CAF's connections, over TLS; from `start` to `stop`, as the dialer

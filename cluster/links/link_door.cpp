@@ -55,9 +55,10 @@ struct door_state {
     }
     if (h.nonce.size() != random_nonce().size())
       return no("not a greeting");
-    if (h.to != 0 && h.to != number(context->self->node()))
+    if (h.to != 0 && h.to != number(config.node))
       return no("you mean another node");
-    auto certificate = context->self->check(h.certificate);
+    const auto mine = context->self.now(); // it may be renewed meanwhile
+    auto certificate = mine->check(h.certificate);
     if (!certificate)
       return no(certificate.error());
     if (number(certificate->node) != h.from)
@@ -75,12 +76,12 @@ struct door_state {
              std::move(*certificate),
              {},
              clock::now() + config.handshake_timeout};
-    c.facts = {h.is_query != 0, h.from,         number(context->self->node()),
+    c.facts = {h.is_query != 0, h.from,         number(config.node),
                h.nonce,         random_nonce(), session,
                h.versions.min,  h.versions.max, *version,
                h.start,         config.start};
-    say(c.who, link_challenge{*version, h.attempt, session, c.facts.door, context->self->certificate(),
-                              c.facts.door_nonce, context->self->sign(c.facts.for_door()), config.start});
+    say(c.who, link_challenge{*version, h.attempt, session, c.facts.door, mine->certificate(),
+                              c.facts.door_nonce, mine->sign(c.facts.for_door()), config.start});
     waiting.emplace(session, std::move(c));
   }
 
@@ -199,7 +200,7 @@ struct asker_state {
   }
 
   void dial() {
-    call.emplace(*context->self, outgoing_call::purpose::query, node_id::none, context->config);
+    call.emplace(*context->self.now(), outgoing_call::purpose::query, node_id::none, context->config);
     self->request(context->dialer, context->config.query_timeout, caf::connect_atom::value, host, port)
         .then(
             [this](caf::strong_actor_ptr& found) {
@@ -244,9 +245,9 @@ static asker_actor::behavior_type asker(asker_actor::stateful_pointer<asker_stat
       [&st](link_challenge& m) {
         if (!st.from_door() || m.attempt != st.call->attempt())
           return;
-        if (const auto why = st.call->check(*st.context->self, m))
+        if (const auto why = st.call->check(*st.context->self.now(), m))
           return st.fail(*why);
-        auto proof = st.call->proof(*st.context->self, start_verdict::fits);
+        auto proof = st.call->proof(*st.context->self.now(), start_verdict::fits);
         proof.query = st.question; // kept: it may have to be asked again
         st.say(std::move(proof));
       },

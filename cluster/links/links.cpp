@@ -38,6 +38,7 @@ public:
   caf::actor_system& system;
   link_context_ptr context;
   door_actor door_handle;
+  peer_tls_context tls; ///< the middleman has a copy, which shares its files
   bool started = false;
 
   /// A copy of the peers for senders; only `set_peer` blocks it.
@@ -88,7 +89,8 @@ std::optional<std::string> links::start() {
     return tls.error();
   if (caf::get_or(impl_->system.config(), "middleman.connection-timeout", caf::timespan{}) != c.caf_timeout)
     return "links: the actor system was not prepared with configure_links";
-  context.self.emplace(std::move(*self));
+  context.self.replace(std::make_shared<const link_identity>(std::move(*self)));
+  impl_->tls = *tls;
   context.transport = spawn_tls_transport(impl_->system, *tls, {c.handshake_timeout, c.newcomers_max});
   context.dialer = spawn_dialer(impl_->system, context.transport.middleman, c);
   impl_->door_handle = spawn_door(impl_->system, impl_->context);
@@ -100,6 +102,20 @@ std::optional<std::string> links::start() {
   }
   std::lock_guard guard{context.mutex};
   context.port = *port;
+  return std::nullopt;
+}
+
+std::optional<std::string> links::renew() {
+  auto& context = *impl_->context;
+  const auto& c = context.config;
+  auto self = link_identity::load(c.node, c.cert_file, c.key_file, c.ca_file);
+  if (!self)
+    return self.error();
+  const auto tls = peer_tls_context::load(c.cert_file, c.key_file, c.ca_file);
+  if (!tls)
+    return tls.error();
+  context.self.replace(std::make_shared<const link_identity>(std::move(*self)));
+  impl_->tls.replace(*tls);
   return std::nullopt;
 }
 

@@ -87,6 +87,9 @@ public:
   void on_query(query_handler handler);
   /// Opens the door. Returns `none`, or a sentence for the operator.
   std::optional<std::string> start();
+  /// Reads the certificates again. New connections use them, existing ones go on. Returns `none`, or a sentence
+  /// for the operator; then those in use stay.
+  std::optional<std::string> renew();
   std::uint16_t port() const; ///< of the door
   /// Closes the door and ends all links. `events` is not called any more after this has returned.
   void stop();

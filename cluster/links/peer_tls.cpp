@@ -24,9 +24,8 @@ tl::expected<peer_tls_context, std::string> peer_tls_context::load(const std::st
                                                                    const std::string& key_file,
                                                                    const std::string& ca_file) {
   ERR_clear_error();
-  peer_tls_context out;
-  out.context_ = {SSL_CTX_new(TLS_method()), SSL_CTX_free};
-  auto* c = out.context_.get();
+  const std::shared_ptr<ssl_ctx_st> context{SSL_CTX_new(TLS_method()), SSL_CTX_free};
+  auto* c = context.get();
   if (!c || SSL_CTX_set_min_proto_version(c, TLS1_3_VERSION) != 1 ||
       SSL_CTX_use_certificate_chain_file(c, cert_file.c_str()) != 1 ||
       SSL_CTX_use_PrivateKey_file(c, key_file.c_str(), SSL_FILETYPE_PEM) != 1 ||
@@ -34,22 +33,25 @@ tl::expected<peer_tls_context, std::string> peer_tls_context::load(const std::st
     ERR_clear_error();
     return tl::unexpected(fmt::format("OpenSSL does not take {}, {} and {}", cert_file, key_file, ca_file));
   }
-  SSL_CTX_set_verify(c, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
+  SSL_CTX_set_verify(c, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, peer_tls_session::on_verified);
   // Connections between nodes are long-lived, so session tickets would not be used.
   SSL_CTX_set_num_tickets(c, 0);
   SSL_CTX_set_session_cache_mode(c, SSL_SESS_CACHE_OFF);
   SSL_CTX_set_mode(c, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
   SSL_CTX_set_read_ahead(c, 1);
   SSL_CTX_set_default_read_buffer_len(c, read_bytes);
+  peer_tls_context out;
+  out.context_ = context;
   return out;
 }
 
 peer_tls_session::peer_tls_session(const peer_tls_context& context, int fd, side which)
-    : ssl_{SSL_new(context.get()), SSL_free}, fd_{fd} {
+    : ssl_{SSL_new(context.now().get()), SSL_free}, fd_{fd} {
   auto* bio = new_bio();
   if (!ssl_ || !bio)
     throw std::bad_alloc{};
   SSL_set_bio(ssl_.get(), bio, bio);
+  SSL_set_app_data(ssl_.get(), this);
   if (which == side::caller)
     SSL_set_connect_state(ssl_.get());
   else
@@ -114,10 +116,62 @@ peer_tls_session::outcome peer_tls_session::outcome_of(int returned) {
   case SSL_ERROR_WANT_WRITE:
     // A new socket accepts a whole handshake: a peer that fills it before that gets no connection.
     return established() ? outcome::none_yet : outcome::over;
+  case SSL_ERROR_SSL:
+    remember_fault();
+    [[fallthrough]];
   default:
     ERR_clear_error();
     return outcome::over;
   }
+}
+
+/// Called by OpenSSL for each certificate of the peer's chain. It changes nothing: OpenSSL forgets a certificate
+/// that it refuses, and the operator has to know whose it was.
+int peer_tls_session::on_verified(int accepted, X509_STORE_CTX* state) {
+  const auto* certificate = X509_STORE_CTX_get_current_cert(state);
+  const auto* ssl =
+      static_cast<SSL*>(X509_STORE_CTX_get_ex_data(state, SSL_get_ex_data_X509_STORE_CTX_idx()));
+  auto* session = ssl ? static_cast<peer_tls_session*>(SSL_get_app_data(ssl)) : nullptr;
+  if (session && certificate && X509_STORE_CTX_get_error_depth(state) == 0)
+    session->named_ = node_named_in(certificate);
+  return accepted;
+}
+
+/// Called while the errors of the failed step are still in OpenSSL's queue.
+void peer_tls_session::remember_fault() {
+  const auto code = ERR_peek_last_error();
+  if (fault_ || ERR_GET_REASON(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING)
+    return;
+  const auto verified = SSL_get_verify_result(ssl_.get());
+  const auto* reason = ERR_reason_error_string(code);
+  fault_ = {named_,
+            verified != X509_V_OK ? X509_verify_cert_error_string(verified)
+            : reason              ? reason
+                                  : "unknown",
+            verified != X509_V_OK};
+  // Strangers can cause the one kind of line as often as they like, so they do not displace the other.
+  static log::limiter of_nodes{std::chrono::seconds{10}}, of_strangers{std::chrono::seconds{10}};
+  const auto left_out = (named_ ? of_nodes : of_strangers).admit();
+  if (left_out < 0)
+    return;
+  log::warn(
+      "peer-tls-failed",
+      {{"certificate_of", named_.value_or(node_id::none)},
+       {"host", peer_host()},
+       {"why", fault_->why},
+       {"left_out", left_out},
+       {"next", fault_->ours
+                    ? "renew the certificate of that node (scripts/make_certs.sh) and send it SIGHUP"
+                    : "if the other side refused a certificate, renew this node's and send it SIGHUP"}});
+}
+
+std::string peer_tls_session::peer_host() const {
+  sockaddr_storage address{};
+  socklen_t size = sizeof address;
+  char host[NI_MAXHOST] = "unknown";
+  if (getpeername(fd_, reinterpret_cast<sockaddr*>(&address), &size) == 0)
+    getnameinfo(reinterpret_cast<sockaddr*>(&address), size, host, sizeof host, nullptr, 0, NI_NUMERICHOST);
+  return host;
 }
 
 /// The peer has a certificate of a node, because the handshake succeeded: the log line names the node.
@@ -128,15 +182,8 @@ void peer_tls_session::refuse_frame() {
   const auto left_out = refusals.admit();
   if (left_out < 0)
     return;
-  sockaddr_storage address{};
-  socklen_t size = sizeof address;
-  char host[NI_MAXHOST] = "unknown";
-  if (getpeername(fd_, reinterpret_cast<sockaddr*>(&address), &size) == 0)
-    getnameinfo(reinterpret_cast<sockaddr*>(&address), size, host, sizeof host, nullptr, 0, NI_NUMERICHOST);
-  const auto* certificate = SSL_get0_peer_certificate(ssl_.get());
-  const auto node = certificate ? node_named_in(certificate) : std::nullopt;
-  log::warn("frame-refused", {{"certificate_of", node.value_or(node_id::none)},
-                              {"host", std::string_view{host}},
+  log::warn("frame-refused", {{"certificate_of", named_.value_or(node_id::none)},
+                              {"host", peer_host()},
                               {"bytes_announced", frames_.announced()},
                               {"bytes_max", caf_payload_bytes_max},
                               {"left_out", left_out}});

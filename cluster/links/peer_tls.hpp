@@ -6,14 +6,18 @@
 // thread at a time.
 #include "cluster/links/caf_frames.hpp"
 #include "protocol/transport/socket_bio.hpp"
+#include "protocol/values/renewable.hpp"
+#include "protocol/values/types.hpp"
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 #include <tl/expected.hpp>
 
 struct ssl_ctx_st;
 struct ssl_st;
+struct x509_store_ctx_st;
 
 namespace parley::cluster {
 
@@ -22,10 +26,20 @@ public:
   /// Made from files that `link_identity::load` has accepted. The error is a sentence for the operator.
   static tl::expected<peer_tls_context, std::string>
   load(const std::string& cert_file, const std::string& key_file, const std::string& ca_file);
-  ssl_ctx_st* get() const { return context_.get(); }
+  std::shared_ptr<ssl_ctx_st> now() const { return context_.now(); }
+  /// Sessions that begin from now on, of this context and of all its copies, use the files of `with`.
+  void replace(const peer_tls_context& with) const { context_.replace(with.now()); }
 
 private:
-  std::shared_ptr<ssl_ctx_st> context_;
+  renewable<ssl_ctx_st> context_;
+};
+
+/// Why TLS with a peer failed, as far as it can be known.
+struct peer_tls_fault {
+  std::optional<node_id> peer; ///< the node that the peer's certificate names; not proved
+  std::string why;             ///< OpenSSL's reason: "certificate has expired"
+  bool ours = false; ///< this side refused the peer's certificate; else the peer refused this side's, or
+                     ///< what it sent was not TLS
 };
 
 /// One connection over a socket that does not block. The socket belongs to the caller.
@@ -51,6 +65,8 @@ public:
   /// when the handshake is complete.
   outcome handshake();
   bool established() const;
+  /// `none` while nothing failed, and if the peer just went away.
+  const std::optional<peer_tls_fault>& fault() const { return fault_; }
 
   /// To be called when the socket is readable. At most `reads_per_look` pieces are read after it, so that one
   /// peer does not occupy the thread.
@@ -69,10 +85,16 @@ private:
   void after_write(std::size_t) override {}
   outcome outcome_of(int returned);
   void refuse_frame();
+  void remember_fault();
+  std::string peer_host() const;
+  static int on_verified(int accepted, x509_store_ctx_st* state);
+  friend class peer_tls_context;
 
   std::unique_ptr<ssl_st, void (*)(ssl_st*)> ssl_;
   frame_follower frames_{caf_payload_bytes_max}; ///< of the bytes that CAF receives
   const int fd_;
+  std::optional<node_id> named_; ///< by the certificate that the peer presented
+  std::optional<peer_tls_fault> fault_;
   int looks_left_ = 0; ///< reads of the socket until `begin_reading`
 };
 

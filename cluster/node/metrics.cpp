@@ -249,6 +249,11 @@ std::vector<MetricFamily> collect(const node_facts& facts) {
   p.family("commit_commands", "Commands proposed here that one batch commit applied.", MetricType::Histogram)
       .histogram(facts.commits.commands());
   storage_page(p, now);
+  p.family("certificate_end_seconds",
+           "When a certificate that this node uses ends, in seconds since 1970, by certificate.",
+           MetricType::Gauge);
+  for (const auto& c : now.certificates)
+    p.value(std::chrono::duration<double>(c.until.time_since_epoch()).count(), {{"certificate", c.name}});
   p.family("link_up", "Whether another node can be reached: 1 if the link is up, else 0.", MetricType::Gauge);
   for (const auto& l : now.links)
     p.value(std::uint64_t{l.connected}, {{"peer", std::to_string(number(l.peer))}});

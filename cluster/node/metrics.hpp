@@ -4,6 +4,7 @@
 #include "actors/router.hpp"
 #include "cluster/links/link_outlet.hpp"
 #include "cluster/node/store.hpp"
+#include "cluster/ops/certificates.hpp"
 #include "protocol/gateway/metrics.hpp"
 #include "protocol/values/counters.hpp"
 #include "storage/journaled_environment.hpp"
@@ -49,7 +50,8 @@ struct node_snapshot {
   std::vector<shard_id> diverged; ///< a leader contradicts what is committed here
   storage::lmdb_stats storage;
   storage::journal_stats journal;
-  bool serving = false; ///< every replica here knows a leader
+  std::vector<certificate_end> certificates; ///< in use
+  bool serving = false;                      ///< every replica here knows a leader
 };
 
 struct node_facts {

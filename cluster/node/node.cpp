@@ -51,7 +51,7 @@ public:
     router_actor router;
     kj_backend_config backend;
     gateway::gateway_config config;
-    transport::tls_context tls;
+    transport::renewable_tls tls;
     std::optional<gateway::webhook_config> webhook; ///< else codes go to the console
     std::shared_ptr<std::atomic<std::uint64_t>> numbers;
     gateway::gateway_shared& shared;
@@ -156,22 +156,27 @@ public:
         router_,
         {config_.node, process_, session_settings(config_), &waiting_.delivery_queue_rows},
         gateway_settings(config_, founding_),
-        nullptr,
+        tls_,
         std::move(*webhook),
         std::make_shared<std::atomic<std::uint64_t>>(0),
         shared_};
     parts.backend.session.rates =
         make_rates(parts.backend.session); // of a user, whichever thread serves them
-    auto tls = transport::make_server_context({config_.client_cert(), config_.client_key()});
-    if (!tls)
-      return "the certificate for clients cannot be used: " + tls.error().detail +
-             ". Create it again with scripts/make_certs.sh (--certs-dir)";
-    parts.tls = *tls;
+    if (auto why = renew_certificate())
+      return *why + ". Create it again with scripts/make_certs.sh (--certs-dir)";
     for (std::uint32_t i = 0; i < config_.kj_threads; ++i) {
       gateways_.push_back(std::make_unique<gateway_thread>(parts));
       if (auto why = gateways_.back()->started())
         return why;
     }
+    return std::nullopt;
+  }
+
+  std::optional<std::string> renew_certificate() {
+    const auto tls = transport::make_server_context({config_.client_cert(), config_.client_key()});
+    if (!tls)
+      return "the certificate for clients cannot be used: " + tls.error().detail;
+    tls_.replace(*tls);
     return std::nullopt;
   }
 
@@ -421,6 +426,7 @@ private:
   wired_store_actor wired_store_;
   store_actor store_;
   caf::actor directory_;
+  transport::renewable_tls tls_; ///< of all gateways
   std::vector<std::unique_ptr<gateway_thread>> gateways_;
 };
 
@@ -433,6 +439,9 @@ link_events& node::events() {
 }
 std::optional<std::string> node::start(links& transport) {
   return impl_->start(transport);
+}
+std::optional<std::string> node::renew_certificate() {
+  return impl_->renew_certificate();
 }
 node::leftovers node::drain() {
   return impl_->drain();

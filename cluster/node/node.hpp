@@ -38,6 +38,9 @@ public:
   void keep(std::string key, std::string value, std::function<void()> durable);
   /// Starts everything, the gateways last. Returns `none`, or a sentence for the operator.
   std::optional<std::string> start(links& transport);
+  /// Reads the certificate for clients again. New connections use it, existing ones go on. Returns `none`, or a
+  /// sentence for the operator; then the one in use stays. Any thread.
+  std::optional<std::string> renew_certificate();
   /// What was left when a drain ended.
   struct leftovers {
     std::size_t clients = 0, leaderships = 0;

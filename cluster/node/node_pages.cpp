@@ -93,6 +93,8 @@ std::string node_pages::metrics() {
   if (!it)
     return fmt::format("# HELP parley_ready {}\n# TYPE parley_ready gauge\nparley_ready 0\n", ready_help);
   auto now = it->snapshot();
+  if (certificates_)
+    now.certificates = certificates_();
   const bool ready = state_of(now).ready;
   return prometheus::TextSerializer{}.Serialize(collect(
       {std::move(now), ready, it->metrics(), it->commits(), it->waiting(), it->routing(), it->paying()}));

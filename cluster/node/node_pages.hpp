@@ -18,6 +18,8 @@ public:
     std::lock_guard guard{mutex_};
     waits_for_ = std::move(waits_for);
   }
+  /// `ends` returns the certificates in use; to be called before `is`.
+  void certificates(std::function<std::vector<certificate_end>()> ends) { certificates_ = std::move(ends); }
   /// To be called after formation: from now on the pages show `it`, which outlives them.
   void is(node& it) { node_.store(&it); }
   void drains() { draining_.store(true); }
@@ -41,6 +43,7 @@ private:
   std::mutex mutex_; ///< guards the two below
   std::function<std::string()> waits_for_;
   std::string fenced_;
+  std::function<std::vector<certificate_end>()> certificates_;
   std::atomic<node*> node_{nullptr};
   std::atomic<bool> draining_{false};
 };

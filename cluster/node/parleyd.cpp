@@ -7,6 +7,8 @@
 #include "cluster/node/node_pages.hpp"
 #include "cluster/node/node_settings.hpp"
 #include "cluster/node/preflight.hpp"
+#include "cluster/node/reloader.hpp"
+#include "cluster/node/signals.hpp"
 #include "cluster/ops/admin_server.hpp"
 #include "cluster/ops/logging.hpp"
 #include "cluster/ops/startup.hpp"
@@ -19,15 +21,14 @@
 #include <caf/atom.hpp>
 
 #include <algorithm>
-#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
+#include <functional>
 #include <future>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
-#include <thread>
 #include <unistd.h>
 
 namespace {
@@ -61,49 +62,6 @@ public:
 
 private:
   std::atomic<link_events*> to_{nullptr};
-};
-
-/// SIGTERM and SIGINT are blocked in all threads; this class waits for them.
-class signals {
-public:
-  /// `leave_within` is the longest time that an orderly end may take. After it the process ends all the same, so
-  /// that a thread that is stuck, whatever the cause, cannot keep a node that was told to stop.
-  explicit signals(std::chrono::seconds leave_within) : leave_within_{leave_within} {
-    sigemptyset(&set_);
-    sigaddset(&set_, SIGTERM);
-    sigaddset(&set_, SIGINT);
-    pthread_sigmask(SIG_BLOCK, &set_, nullptr);
-    std::signal(SIGPIPE, SIG_IGN);
-  }
-  void watch() {
-    std::thread{[this] {
-      int which = 0;
-      sigwait(&set_, &which);
-      log::info("stopping", {{"signal", which}});
-      asked.store(true);
-      asked.notify_all();
-      end();
-      // A second one ends the process at once.
-      const timespec patience{static_cast<time_t>(leave_within_.count()), 0};
-      if (sigtimedwait(&set_, nullptr, &patience) < 0)
-        last_words(
-            "parleyd: the node did not stop in time, so it ends now; nothing that was acknowledged is lost");
-      std::_Exit(1);
-    }}.detach();
-  }
-  void wait() { stop.wait(false); }
-  /// Not by `end`.
-  void wait_for_signal() { asked.wait(false); }
-  void end() {
-    stop.store(true);
-    stop.notify_all();
-  }
-  std::atomic<bool> stop{false};
-  std::atomic<bool> asked{false}; ///< by a signal
-
-private:
-  sigset_t set_{};
-  const std::chrono::seconds leave_within_;
 };
 
 /// Beside its drain, a node that ends waits for the store (10 s), for reports of it and for the log.
@@ -275,14 +233,15 @@ void begin_anew(const node_config& config, char** argv, caf::actor_system& syste
   leave(0);
 }
 
-int run(node_config config, char** argv) {
+int run(node_config config, char** argv, std::function<startup()> read_again) {
   if (config.threads_batch)
     let_wakers_finish();
   // Before any thread begins: SIGTERM would end a process with a thread that does not block it.
   signals signals{std::chrono::duration_cast<std::chrono::seconds>(config.drain_deadline) + end_within};
   log::start({log::level_named(config.log_level),
               config.log_format == "json" ? log::format::json : log::format::text});
-  signals.watch();
+  reloader renewals{config, std::move(read_again)};
+  signals.watch([&] { renewals.reload(); }, [&] { renewals.remind(); });
   const auto descriptors = raise_descriptor_limit();
 
   if (const auto why = objection(config))
@@ -303,6 +262,10 @@ int run(node_config config, char** argv) {
   const auto admin = start_admin_server(admin_settings, pages);
   if (!admin)
     return fail(admin.error());
+  if (!is_loopback(config.admin_listen.host))
+    renewals.add("the admin port", {{"admin", config.admin_cert()}, {"admin-ca", config.admin_ca()}},
+                 [&] { return (*admin)->renew_certificate(); });
+  pages.certificates([&] { return renewals.certificates(); });
 
   auto links_settings = make_links_config(config);
   caf_settings caf_config{config, links_settings};
@@ -329,6 +292,8 @@ int run(node_config config, char** argv) {
   transport.on_query([&](node_id from, std::string_view question) { return forming.answer(from, question); });
   if (const auto why = transport.start())
     leave(fail(*why + " (--node, --certs-dir, --peer-listen)"));
+  renewals.add("the links to other nodes", {{"node", config.peer_cert()}, {"node-ca", config.peer_ca()}},
+               [&] { return transport.renew(); });
 
   const member self{config.node, identity->disk};
   const auto cluster = forming.run(transport, signals.stop, [&](storage::write_txn& txn, const founding& f) {
@@ -354,6 +319,7 @@ int run(node_config config, char** argv) {
   relay.to(&it.events());
   if (const auto why = it.start(transport))
     leave(fail(*why));
+  renewals.add("clients", {{"client", config.client_cert()}}, [&] { return it.renew_certificate(); });
   forming.serve([&] { return it.nodes(); }, [&](const core::node_record& n) { it.admit(n); });
   pages.is(it);
   log::info("serving", {{"node", config.node},
@@ -386,7 +352,10 @@ int run(node_config config, char** argv) {
 int main(int argc, char** argv) {
   if (!occupy_standard_descriptors())
     return 1;
-  const auto asked = read_startup(argc, argv, current_environment(), version, terminal_columns());
+  const auto read = [argc, argv] {
+    return read_startup(argc, argv, current_environment(), version, terminal_columns());
+  };
+  const auto asked = read();
   switch (asked.what) {
   case startup::action::print:
     std::fputs(asked.text.c_str(), asked.exit_code == 0 ? stdout : stderr);
@@ -400,5 +369,5 @@ int main(int argc, char** argv) {
   }
   for (const auto& warning : asked.warnings)
     last_words("parleyd: " + warning);
-  leave(run(asked.config, argv));
+  leave(run(asked.config, argv, read));
 }

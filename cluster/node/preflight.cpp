@@ -1,6 +1,7 @@
 #include "cluster/node/preflight.hpp"
 
 #include "cluster/ops/admin_server.hpp"
+#include "cluster/ops/certificates.hpp"
 #include "protocol/transport/socket.hpp"
 #include "protocol/transport/tls.hpp"
 
@@ -37,11 +38,13 @@ problem unreadable(const node_config& c) {
   }
   const auto unfit = [&](const std::string& certificate, const std::string& key, const char* who) -> problem {
     const auto tls = transport::make_server_context({certificate, key});
-    if (tls)
+    const auto why = tls ? date_objection(certificate, std::chrono::system_clock::now())
+                         : std::optional{tls.error().detail};
+    if (!why)
       return {};
     return fmt::format(
-        "{} cannot be served: {}. Delete both files and run `scripts/make_certs.sh {} {}` again", who,
-        tls.error().detail, c.certs_dir, number(c.node));
+        "{} cannot be served: {}. Delete both files and run `scripts/make_certs.sh {} {}` again", who, *why,
+        c.certs_dir, number(c.node));
   };
   if (auto p = unfit(c.client_cert(), c.client_key(), "clients"))
     return p;

@@ -1,6 +1,8 @@
 #include "cluster/ops/admin_server.hpp"
 
+#include "cluster/ops/certificates.hpp"
 #include "cluster/ops/kj_thread.hpp"
+#include "protocol/values/renewable.hpp"
 
 #include <arpa/inet.h>
 #include <fmt/format.h>
@@ -108,24 +110,27 @@ public:
   ~server() noexcept override {} // a KJ destructor may throw, ours may not
   std::optional<std::string> started() { return thread_.started(); }
   std::uint16_t port() const override { return port_; }
+  std::optional<std::string> renew_certificate() override {
+    if (is_loopback(config_.listen.host))
+      return std::nullopt;
+    auto made = make_tls();
+    if (!made)
+      return made.error();
+    tls_.replace(std::move(*made));
+    return std::nullopt;
+  }
 
 private:
   struct on_loop {
     kj::Timer& timer;
     kj::HttpServer& http;
-    kj::TlsContext* tls; ///< null on loopback
     kj::TaskSet& connections;
   };
 
   std::optional<std::string> run(kj_thread::loop& here) {
     auto& timer = here.io.provider->getTimer();
-    kj::Maybe<kj::Own<kj::TlsContext>> tls;
-    if (!is_loopback(config_.listen.host)) {
-      auto made = make_tls();
-      if (!made)
-        return made.error();
-      tls = kj::mv(*made);
-    }
+    if (auto why = renew_certificate())
+      return why;
     kj::Own<kj::ConnectionReceiver> port;
     try {
       port = here.io.provider->getNetwork()
@@ -152,19 +157,18 @@ private:
     settings.callbacks = callbacks;
     kj::HttpServer http{timer, *table, pages, settings};
     kj::TaskSet connections{*this};
-    kj::TlsContext* secured = nullptr;
-    KJ_IF_MAYBE (t, tls)
-      secured = t->get();
-    on_loop parts{timer, http, secured, connections};
+    on_loop parts{timer, http, connections};
     auto accepting = accept(*port, parts).eagerlyEvaluate(nullptr);
     here.serve();
     return std::nullopt;
   }
 
-  tl::expected<kj::Own<kj::TlsContext>, std::string> make_tls() const {
+  tl::expected<std::shared_ptr<kj::TlsContext>, std::string> make_tls() const {
     const auto files = read_tls(config_);
     if (!files)
       return tl::unexpected{files.error()};
+    if (auto why = key_objection(config_.certificate_file, config_.key_file)) // KJ does not compare them
+      return tl::unexpected{std::move(*why)};
     try {
       kj::TlsKeypair pair{kj::TlsPrivateKey{files->key}, kj::TlsCertificate{files->certificate}};
       const kj::TlsCertificate authority{files->ca};
@@ -173,7 +177,7 @@ private:
       options.verifyClients = true;
       options.trustedCertificates = kj::arrayPtr(&authority, 1);
       options.defaultKeypair = pair;
-      return kj::heap<kj::TlsContext>(kj::mv(options));
+      return std::make_shared<kj::TlsContext>(kj::mv(options));
     } catch (const kj::Exception& e) {
       return tl::unexpected{
           fmt::format("the admin port's certificate {}, its key or {} cannot be used ({}): create them "
@@ -198,20 +202,22 @@ private:
 
   kj::Promise<void> serve(kj::Own<kj::AsyncIoStream> stream, on_loop& here) {
     ++open_;
+    auto tls = tls_.now();
     kj::Promise<kj::Own<kj::AsyncIoStream>> secured =
-        here.tls ? here.timer.timeoutAfter(span(config_.request_within), here.tls->wrapServer(kj::mv(stream)))
-                 : kj::Promise<kj::Own<kj::AsyncIoStream>>{kj::mv(stream)};
+        tls ? here.timer.timeoutAfter(span(config_.request_within), tls->wrapServer(kj::mv(stream)))
+            : kj::Promise<kj::Own<kj::AsyncIoStream>>{kj::mv(stream)};
     return secured.then([&here](kj::Own<kj::AsyncIoStream> s) { return here.http.listenHttp(kj::mv(s)); })
         .exclusiveJoin(here.timer.afterDelay(span(config_.connection_within)))
-        .attach(kj::defer([this] { --open_; }));
+        .attach(kj::defer([this] { --open_; }), kj::mv(tls));
   }
   void taskFailed(kj::Exception&&) override {} // a client that spoke nonsense or went away
 
   const admin_config config_;
   admin_source& source_;
   std::uint16_t port_ = 0;
-  std::size_t open_ = 0; ///< used on the loop only
-  kj_thread thread_;     ///< last: it uses all of the above
+  renewable<kj::TlsContext> tls_; ///< nothing on loopback
+  std::size_t open_ = 0;          ///< used on the loop only
+  kj_thread thread_;              ///< last: it uses all of the above
 };
 
 } // namespace

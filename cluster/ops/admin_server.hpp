@@ -10,6 +10,7 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace parley::cluster {
@@ -45,6 +46,9 @@ class admin_server {
 public:
   virtual ~admin_server() = default;
   virtual std::uint16_t port() const = 0;
+  /// Reads the certificates again. New connections use them, existing ones go on. Returns `none`, or a sentence
+  /// for the operator; then those in use stay. Any thread.
+  virtual std::optional<std::string> renew_certificate() = 0;
 };
 
 /// 127.0.0.0/8, ::1 or localhost.

@@ -110,6 +110,10 @@ bool stop(std::chrono::milliseconds patience) {
   return all_written.wait_for(patience) == std::future_status::ready;
 }
 
+void set_level(level least) {
+  least_shown = least;
+}
+
 bool enabled(level at) {
   return at >= least_shown.load(std::memory_order_relaxed);
 }

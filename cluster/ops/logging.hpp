@@ -54,6 +54,8 @@ void start(const config& c);
 /// be called before the process exits.
 bool stop(std::chrono::milliseconds patience = std::chrono::seconds{2});
 
+/// Lines below it are not written from now on.
+void set_level(level least);
 bool enabled(level at);
 void write(level at, std::string_view event, fields facts);
 inline void debug(std::string_view event, fields facts = {}) {

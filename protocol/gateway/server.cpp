@@ -26,7 +26,7 @@ kj::Duration span(std::chrono::nanoseconds d) {
 
 class server final : public gateway_server, private server_hooks, private kj::TaskSet::ErrorHandler {
 public:
-  server(kj::Own<server_parts> parts, transport::tls_context tls, kj::AutoCloseFd listener)
+  server(kj::Own<server_parts> parts, transport::renewable_tls tls, kj::AutoCloseFd listener)
       : parts_{kj::mv(parts)}, config_{parts_->config}, metrics_{parts_->metrics},
         timer_{parts_->port.getTimer()}, tls_{std::move(tls)}, listener_{kj::mv(listener)},
         listened_{kj::heap<kj::UnixEventPort::FdObserver>(parts_->port, listener_.get(),
@@ -140,7 +140,7 @@ private:
       oldest->give_way();
     }
     transport::tune(fd.get(), config_.tcp);
-    auto c = kj::refcounted<connection>(kj::addRef(*parts_), kj::mv(fd), tls_, from);
+    auto c = kj::refcounted<connection>(kj::addRef(*parts_), kj::mv(fd), tls_.now(), from);
     c->slot = connections_.size();
     connections_.push_back(kj::mv(c));
     add(metrics_.connections);
@@ -203,7 +203,7 @@ private:
   const gateway_config& config_;
   gateway_metrics& metrics_;
   kj::Timer& timer_;
-  transport::tls_context tls_;
+  transport::renewable_tls tls_;
   kj::AutoCloseFd listener_;
   kj::Own<kj::UnixEventPort::FdObserver> listened_;
   std::uint16_t local_port_;
@@ -220,12 +220,12 @@ private:
 } // namespace
 
 tl::expected<kj::Own<gateway_server>, server_fault>
-make_gateway_server(kj::UnixEventPort& port, const gateway_config& config, transport::tls_context tls,
+make_gateway_server(kj::UnixEventPort& port, const gateway_config& config, transport::renewable_tls tls,
                     backend& cluster, code_sender& codes, const wall_clock& clock, gateway_shared& shared,
                     chance& dice) {
   if (const auto fault = validate(config))
     return tl::unexpected(server_fault{ec::bad_config, std::string{fault->field}});
-  if (!tls)
+  if (!tls.now())
     return tl::unexpected(server_fault{ec::bad_config, "tls"});
   const auto address = transport::resolve(config.listen);
   if (!address)

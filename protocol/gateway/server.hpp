@@ -50,8 +50,9 @@ public:
   virtual kj::Promise<void> drained() = 0;
 };
 
+/// What `tls` holds when a connection is accepted is used for it.
 tl::expected<kj::Own<gateway_server>, server_fault>
-make_gateway_server(kj::UnixEventPort& port, const gateway_config& config, transport::tls_context tls,
+make_gateway_server(kj::UnixEventPort& port, const gateway_config& config, transport::renewable_tls tls,
                     backend& cluster, code_sender& codes, const wall_clock& clock, gateway_shared& shared,
                     chance& dice = system_chance());
 

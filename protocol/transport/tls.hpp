@@ -2,6 +2,7 @@
 // The TLS settings of both ends of a client connection: only TLS 1.3 and ALPN "parley/1", no session
 // cache, no tickets.
 #include "protocol/values/errors.hpp"
+#include "protocol/values/renewable.hpp"
 
 #include <tl/expected.hpp>
 
@@ -22,6 +23,8 @@ struct tls_fault {
 
 /// All connections of a process share it. Thread: any.
 using tls_context = std::shared_ptr<SSL_CTX>;
+/// One that is replaced when certificates are renewed.
+using renewable_tls = renewable<SSL_CTX>;
 
 struct server_tls {
   std::string certificate_file; ///< PEM: the certificate, then its chain

@@ -2,6 +2,7 @@
 
 #include "cluster/links/caf_transport.hpp"
 #include "cluster/links/link_messages.hpp"
+#include "tests/support/scratch_directory.hpp"
 
 #include <doctest/doctest.h>
 #include <netinet/in.h>
@@ -147,6 +148,48 @@ TEST_CASE("a node of another authority gets no session, in either direction") {
   CHECK_FALSE(a.transport->connected(two));
   CHECK_FALSE(b.transport->connected(one));
   CHECK(a.events.resets_of(two) == 0);
+}
+
+TEST_CASE("renewed certificates are for new sessions, and those that cannot be used change nothing") {
+  scratch_directory scratch;
+  const auto home = scratch.path().string();
+  auto config = test_links(1);
+  const auto put = [&](const links_config& from) {
+    for (const auto& [file, name] : {std::pair{from.cert_file, "/node.pem"},
+                                     {from.key_file, "/node.key"},
+                                     {from.ca_file, "/node-ca.pem"}})
+      std::filesystem::copy_file(file, home + name, std::filesystem::copy_options::overwrite_existing);
+  };
+  put(config);
+  config.cert_file = home + "/node.pem", config.key_file = home + "/node.key";
+  config.ca_file = home + "/node-ca.pem";
+  test_node a{config}, b{2};
+  REQUIRE_FALSE(a.transport->start());
+  REQUIRE_FALSE(b.transport->start());
+  introduce(a, b);
+  REQUIRE(both_up(a, b));
+
+  put(test_links(3)); // of another node
+  const auto why = a.transport->renew();
+  REQUIRE(why);
+  CHECK_MESSAGE(why->find("is the certificate of node 3") != std::string::npos, *why);
+  put(test_links(1, "theirs")); // can be used, but b does not know the authority
+  REQUIRE_FALSE(a.transport->renew());
+  CHECK(a.transport->send(two, lane::raft, "the session goes on"));
+  REQUIRE(eventually([&] { return b.events.count(one, lane::raft) == 1; }));
+
+  const auto port = b.transport->port();
+  auto config_of_b = b.config;
+  config_of_b.listen.port = port;
+  b.transport->stop();
+  REQUIRE(eventually([&] { return !a.transport->connected(two); }));
+  test_node again{config_of_b};
+  REQUIRE_FALSE(again.transport->start());
+  again.knows(a);
+  CHECK_FALSE(eventually([&] { return a.transport->connected(two); }, 1s)); // they trust each other no more
+  put(test_links(1));
+  REQUIRE_FALSE(a.transport->renew());
+  CHECK(both_up(a, again));
 }
 
 TEST_CASE("plaintext, huge frames and half-open connections of strangers change nothing") {

@@ -1,6 +1,8 @@
 #include "cluster/links/peer_tls.hpp"
 
 #include "tests/cluster/links/link_fixture.hpp"
+#include "tests/support/certificates.hpp"
+#include "tests/support/scratch_directory.hpp"
 
 #include <doctest/doctest.h>
 #include <openssl/err.h>
@@ -102,13 +104,50 @@ TEST_CASE("a certificate of another authority, of a client, or none gets no sess
   CHECK(at_door == outcome::over);
 }
 
+TEST_CASE("if a node's certificate has expired, both sides know whose it is, and why there is no session") {
+  scratch_directory scratch;
+  const auto dir = scratch.path().string();
+  std::filesystem::copy(certificates(), dir, std::filesystem::copy_options::recursive);
+  make_short_lived(dir, "node", "2", 0);
+  auto config = test_links(2);
+  config.cert_file = dir + "/node-2/node.pem";
+  const auto ours = context_of(test_links(1)), expired = context_of(config);
+  for (const auto which : {side::caller, side::door}) {
+    socket_pair sockets;
+    peer_tls_session caller{which == side::caller ? expired : ours, sockets.fd[0], side::caller};
+    peer_tls_session door{which == side::door ? expired : ours, sockets.fd[1], side::door};
+    CHECK_FALSE(shake_hands(caller, door));
+    read_all(caller); // a caller may learn only now that it was refused
+    read_all(door);
+    const auto& refuser = (which == side::caller ? door : caller).fault();
+    const auto& refused = (which == side::caller ? caller : door).fault();
+    REQUIRE(refuser);
+    CHECK(refuser->peer == node_id{2});
+    CHECK(refuser->why == "certificate has expired");
+    CHECK(refuser->ours);
+    REQUIRE(refused);
+    CHECK_MESSAGE(refused->why.find("certificate expired") != std::string::npos, refused->why);
+    CHECK_FALSE(refused->ours);
+  }
+}
+
+TEST_CASE("a peer that goes away in the middle of a handshake is no fault of its certificate") {
+  socket_pair sockets;
+  const auto ours = context_of(test_links(1));
+  peer_tls_session door{ours, sockets.fd[1], side::door};
+  sockets.hang_up(0);
+  door.begin_reading();
+  CHECK(door.handshake() == outcome::over);
+  CHECK_FALSE(door.fault());
+}
+
 TEST_CASE("a version of TLS older than 1.3 is refused") {
   socket_pair sockets;
   const auto ours = context_of(test_links(1));
   peer_tls_session door{ours, sockets.fd[1], side::door};
   const auto old = context_of(test_links(2));
-  SSL_CTX_set_min_proto_version(old.get(), TLS1_2_VERSION);
-  SSL_CTX_set_max_proto_version(old.get(), TLS1_2_VERSION);
+  SSL_CTX_set_min_proto_version(old.now().get(), TLS1_2_VERSION);
+  SSL_CTX_set_max_proto_version(old.now().get(), TLS1_2_VERSION);
   peer_tls_session caller{old, sockets.fd[0], side::caller};
   CHECK_FALSE(shake_hands(caller, door));
 }

@@ -104,6 +104,7 @@ struct busy_node {
       r.applied_index = s * 5u;
       now.replicas.push_back(r);
     }
+    now.certificates.push_back({"client", "client.pem", calendar_time{1'900'000'000s}});
     now.links.push_back({node_id{2}, true, 5, 6, 7, 8, 9, 0, 1});
   }
   std::string text() const {
@@ -214,6 +215,8 @@ TEST_CASE("labels come from bounded sets: reasons, errors, roles, shards and nod
   CHECK(value(all.at("parley_connections_closed_total"),
               "parley_connections_closed_total{reason=\"idle\"}") == 1);
   CHECK(all.at("parley_send_errors_total").series.size() == 1);
+  CHECK(value(all.at("parley_certificate_end_seconds"),
+              "parley_certificate_end_seconds{certificate=\"client\"}") == 1'900'000'000);
   CHECK(value(all.at("parley_shard_behind"), "parley_shard_behind{shard=\"1\"}") == 0);
   CHECK(value(all.at("parley_shard_behind"), "parley_shard_behind{shard=\"0\"}") == 3);
 }

@@ -1,6 +1,8 @@
 // What a node says before it starts, to somebody who has to do something about it.
 #include "cluster/node/preflight.hpp"
 
+#include "tests/support/certificates.hpp"
+
 #include <arpa/inet.h>
 #include <doctest/doctest.h>
 #include <sys/socket.h>
@@ -85,6 +87,11 @@ TEST_CASE_FIXTURE(place,
                              std::filesystem::copy_options::overwrite_existing);
   CHECK(
       objects({"clients cannot be served", "client.", "make_certs.sh"})); // the key is of another certificate
+}
+
+TEST_CASE_FIXTURE(place, "a certificate for clients that has expired is found before a cluster is formed") {
+  test::make_short_lived(dir + "/certs", "client", "1", 0);
+  CHECK(objects({"clients cannot be served", "client.pem: the certificate has expired on", "make_certs.sh"}));
 }
 
 TEST_CASE_FIXTURE(place, "admin certificates are required only where they are needed") {

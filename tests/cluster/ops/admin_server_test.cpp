@@ -1,6 +1,8 @@
 // The admin port from the outside: what it answers, and what the slow, the rude and the unknown get.
 #include "cluster/ops/admin_server.hpp"
+#include "tests/support/certificates.hpp"
 #include "tests/support/patience.hpp"
+#include "tests/support/scratch_directory.hpp"
 
 #include <arpa/inet.h>
 #include <curl/curl.h>
@@ -305,6 +307,32 @@ TEST_CASE_FIXTURE(fixture,
   REQUIRE(!none);
   CHECK(has(none.error(), "make_certs.sh"));
   CHECK(has(none.error(), "/nowhere/admin.pem"));
+}
+
+TEST_CASE_FIXTURE(fixture, "renewed certificates are used by the next connection, and unfit ones never") {
+  const certificates made;
+  const test::scratch_directory scratch;
+  const auto others = scratch.path().string();
+  test::make_certificates(others, "1");
+  const auto node_1 = made.dir + "/node-1/", ca = made.dir + "/admin-ca.pem";
+  config.listen.host = "0.0.0.0";
+  config.certificate_file = node_1 + "admin.pem";
+  config.ca_file = ca;
+  config.key_file = node_1 + "admin.key";
+  start();
+  const auto url = "https://127.0.0.1:" + std::to_string(server->port()) + "/healthz";
+  using std::filesystem::copy_file, std::filesystem::copy_options;
+  copy_file(node_1 + "admin.pem", others + "/ours.pem");
+  copy_file(node_1 + "admin.key", others + "/ours.key");
+  copy_file(ca, others + "/our-ca.pem");
+  copy_file(others + "/node-1/admin.pem", node_1 + "admin.pem", copy_options::overwrite_existing);
+  CHECK(server->renew_certificate()); // without its key
+  CHECK(fetch(url, others + "/our-ca.pem", others + "/ours") == "alive\n");
+  copy_file(others + "/node-1/admin.key", node_1 + "admin.key", copy_options::overwrite_existing);
+  copy_file(others + "/admin-ca.pem", ca, copy_options::overwrite_existing);
+  CHECK(!server->renew_certificate());
+  CHECK(fetch(url, others + "/admin-ca.pem", others + "/node-1/admin") == "alive\n");
+  CHECK(fetch(url, others + "/our-ca.pem", others + "/ours").starts_with("("));
 }
 
 TEST_CASE_FIXTURE(fixture,
