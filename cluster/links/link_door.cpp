@@ -76,10 +76,9 @@ struct door_state {
              std::move(*certificate),
              {},
              clock::now() + config.handshake_timeout};
-    c.facts = {h.is_query != 0, h.from,         number(config.node),
-               h.nonce,         random_nonce(), session,
-               h.versions.min,  h.versions.max, *version,
-               h.start,         config.start};
+    c.facts = {h.is_query != 0, h.from,  number(config.node), h.nonce,
+               random_nonce(),  session, h.versions.min,      h.versions.max,
+               *version,        h.start, config.start};
     say(c.who, link_challenge{*version, h.attempt, session, c.facts.door, mine->certificate(),
                               c.facts.door_nonce, mine->sign(c.facts.for_door()), config.start});
     waiting.emplace(session, std::move(c));
