@@ -162,8 +162,9 @@ struct webhook_code_sender::worker {
         next = std::move(waiting.front());
         waiting.pop_front();
       }
-      const auto left = std::chrono::ceil<std::chrono::milliseconds>(next.due - now);
-      auto* curl = left.count() > 0 ? curl_easy_init() : nullptr;
+      // With hardly any time left, the code would go out and its asker be told that it did not.
+      const auto left = std::chrono::floor<std::chrono::milliseconds>(next.due - now);
+      auto* curl = left > config.deadline / 10 ? curl_easy_init() : nullptr;
       if (curl == nullptr) {
         late.push_back({next.number, ec::code_send_failed});
         continue;

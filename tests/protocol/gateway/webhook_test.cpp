@@ -168,6 +168,7 @@ TEST_CASE_FIXTURE(webhook_fixture,
   config.at_once_max = 4;
   gateway::webhook_code_sender sender{io.unixEventPort, config};
   std::vector<kj::Promise<ec>> all;
+  all.reserve(8);
   for (int i = 0; i < 4; ++i)
     all.push_back(sender.send("+491234567", "123456"));
   for (auto& each : all)
@@ -182,6 +183,7 @@ TEST_CASE_FIXTURE(webhook_fixture,
   config.at_once_max = 2;
   gateway::webhook_code_sender sender{io.unixEventPort, config};
   std::vector<kj::Promise<ec>> all;
+  all.reserve(8);
   for (int i = 0; i < 6; ++i)
     all.push_back(sender.send("+491234567", "123456"));
   for (auto& each : all)
