@@ -90,18 +90,24 @@ const client::contact* names::find(std::string_view whom) const {
 }
 
 void names::met(user_id user, const std::string& phone) {
-  // A number that was given to somebody else is theirs now; the name stays with the person.
-  for (auto& c : all_)
-    if (c.phone == phone && number(c.user) != 0 && c.user != user)
+  const auto before = all_;
+  // Somebody may be known twice until now: by a number that was given a name, and by the id of who wrote first.
+  client::contact met{user, phone, {}};
+  std::vector<client::contact> rest;
+  std::optional<std::size_t> place;
+  for (auto& c : all_) {
+    if (c.user == user || (number(c.user) == 0 && c.phone == phone)) {
+      met.name = met.name.empty() ? c.name : met.name;
+      place = place.value_or(rest.size());
+      continue;
+    }
+    if (c.phone == phone) // a number that was somebody else's; the name stays with the person
       c.phone.clear();
-  const auto same = std::ranges::find_if(all_, [&](const client::contact& c) {
-    return c.user == user || (number(c.user) == 0 && c.phone == phone);
-  });
-  const auto before = same == all_.end() ? client::contact{} : *same;
-  auto& entry = same == all_.end() ? all_.emplace_back() : *same;
-  entry.user = user;
-  entry.phone = phone;
-  if (!(entry == before))
+    rest.push_back(std::move(c));
+  }
+  rest.insert(rest.begin() + static_cast<std::ptrdiff_t>(place.value_or(rest.size())), std::move(met));
+  all_ = std::move(rest);
+  if (all_ != before)
     keep();
 }
 

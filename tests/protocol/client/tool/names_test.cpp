@@ -62,3 +62,20 @@ TEST_CASE("somebody who wrote first is listed, and is found by what is shown") {
   CHECK(names{store}.of(conversation_id{7, 7}) == "Eve");
   CHECK(names{store}.all().size() == 1);
 }
+
+TEST_CASE("a number with a name and an id that wrote first become one person when they meet") {
+  client::memory_store store;
+  client::identity me;
+  me.user = user_id{1};
+  store.set_identity(me);
+  client::applied_batch batch;
+  batch.opened = {{{7, 7}, {user_id{1}, user_id{2}}, seq_no{1}}};
+  store.apply(batch);
+  names known{store};
+  CHECK(known.rename("+4922222222", "Bob"));
+  CHECK(known.all().size() == 2);
+  known.met(user_id{2}, "+4922222222");
+  REQUIRE(known.all().size() == 1);
+  CHECK(known.all()[0] == client::contact{user_id{2}, "+4922222222", "Bob"});
+  CHECK(names{store}.all() == known.all());
+}
