@@ -3,6 +3,7 @@
 #include "cluster/links/network_scheduler.hpp"
 #include "cluster/machine/dump.hpp"
 #include "cluster/membership/formation_service.hpp"
+#include "cluster/membership/peer_seeker.hpp"
 #include "cluster/membership/set_aside.hpp"
 #include "cluster/node/node_pages.hpp"
 #include "cluster/node/node_settings.hpp"
@@ -320,13 +321,31 @@ int run(node_config config, char** argv, std::function<startup()> read_again) {
   if (const auto why = it.start(transport))
     leave(fail(*why));
   renewals.add("clients", {{"client", config.client_cert()}}, [&] { return it.renew_certificate(); });
-  forming.serve([&] { return it.nodes(); }, [&](const core::node_record& n) { it.admit(n); });
+  forming.serve([&] { return it.nodes(); }, [&](const core::node_record& n) { it.admit(n); },
+                [&](node_id n) { return it.whole_without(n); });
+  peer_seeker_config seeking;
+  seeking.self = {config.node, identity->disk, to_string(config.peer_advertise),
+                  to_string(config.client_advertise)};
+  seeking.cluster = cluster->cluster.cluster;
+  seeking.seeds = config.seeds;
+  auto seeker = std::make_unique<peer_seeker>(seeking, transport, [&] { return it.nodes(); });
   pages.is(it);
   log::info("serving", {{"node", config.node},
                         {"clients", to_string(config.client_listen)},
                         {"admin", to_string({config.admin_listen.host, (*admin)->port()})}});
 
   signals.wait();
+  seeker.reset();
+  if (is_fenced.wait_for(std::chrono::seconds{0}) == std::future_status::ready) {
+    const auto why = is_fenced.get();
+    if (const auto kept = storage::write_fence(config.data_dir, why); !kept)
+      log::error("fence-not-kept", {{"why", kept.error().what}});
+    forming.remember(it.nodes());
+    it.fall_silent();
+    transport.stop();
+    it.close_store();
+    stay_fenced(config, argv, system, signals, pages, why);
+  }
   pages.drains();
   const auto left = it.drain();
   log::info("drained", {{"clients", left.clients}, {"leaderships", left.leaderships}});

@@ -137,6 +137,27 @@ TEST_CASE("a phone that dies mid-send sends again when it is back, and nothing a
   CHECK(bob.heard == all);
 }
 
+TEST_CASE("nodes that all come back on other addresses form again from corrected seeds") {
+  town t;
+  person alice{t, 1}, bob{t, 2};
+  const auto c = alice.chat_with(bob);
+  auto all = write(alice, c, "before", 10);
+  REQUIRE(t.until(15s, [&] { return alice.device->unsettled() == 0; }));
+  for (std::size_t n = 1; n <= 3; ++n)
+    REQUIRE(t.cluster.terminate(n, 15s) == 0);
+  t.cluster.move_peers({1, 2, 3});
+  t.cluster.start_all();
+  REQUIRE(t.cluster.wait_ready(30s));
+  for (const auto& b : write(alice, c, "after", 10))
+    all.push_back(b);
+  CHECK(t.until(15s, [&] { return alice.device->unsettled() == 0; }));
+  CHECK(bob.bodies(c) == all);
+  for (std::size_t n = 1; n <= 3; ++n) // now every node knows where the others are, whatever its seeds
+    REQUIRE(t.cluster.terminate(n, 15s) == 0);
+  t.cluster.start_all();
+  CHECK(t.cluster.wait_ready(30s));
+}
+
 TEST_CASE("what one sends, the other receives, and both ticks come back") {
   town t;
   person alice{t, 1}, bob{t, 2};

@@ -416,6 +416,16 @@ void process_cluster::wipe(std::size_t node) {
   fs::remove_all(data(node));
 }
 
+void process_cluster::move_peers(const std::vector<std::size_t>& nodes) {
+  for (const auto node : nodes) {
+    if (running(node) || config_.proxied)
+      throw cluster_error{"a node that runs, or is behind a proxy, cannot move"};
+    auto& p = at(node);
+    p.peer.port = free_port(config_.port_first, config_.port_last);
+    p.doors.peer = p.peer;
+  }
+}
+
 void process_cluster::copy_data(std::size_t node, const std::string& name) {
   const auto to = directory_ + "/copies/" + name;
   fs::remove_all(to);

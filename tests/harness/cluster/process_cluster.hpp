@@ -81,6 +81,8 @@ public:
   std::optional<int> terminate(std::size_t node, milliseconds deadline);
   /// Removes the data directory of a node that is not running.
   void wipe(std::size_t node);
+  /// Gives nodes that are not running other ports for their peers. All nodes that are started later know them as seeds.
+  void move_peers(const std::vector<std::size_t>& nodes);
   /// Copies the data directory of a node, running or not, to a place that `name` names, as a careless
   /// operator might.
   void copy_data(std::size_t node, const std::string& name);
