@@ -9,6 +9,7 @@
 #include "cluster/node/node_settings.hpp"
 #include "cluster/node/preflight.hpp"
 #include "cluster/node/reloader.hpp"
+#include "cluster/node/rescue_shard.hpp"
 #include "cluster/node/signals.hpp"
 #include "cluster/ops/admin_server.hpp"
 #include "cluster/ops/logging.hpp"
@@ -382,6 +383,10 @@ int main(int argc, char** argv) {
   case startup::action::dump: {
     const auto dumped = dump_node(asked.dump_dir, stdout);
     return dumped ? 0 : fail(dumped.error().what);
+  }
+  case startup::action::rescue: {
+    const auto why = rescue_shard(asked.config.data_dir, shard_id{asked.rescue_shard}, stdin, stdout);
+    return why ? fail(*why) : 0;
   }
   case startup::action::run:
     break;

@@ -67,6 +67,10 @@ constexpr program_flag program_flags[] = {
      "Prints every setting that the node would run with, as a file for --config, and exits."},
     {"--dump DIR", "Prints every replica stored in the data directory DIR of a stopped node, "
                    "one JSON object per line, and exits."},
+    {"--rescue-shard S",
+     "The last resort for shard S if no majority of its members can be started again: shows what the "
+     "stopped node of --data-dir has, what may be lost, and asks before the shard goes on with "
+     "that node alone. Then exits."},
     {"--version", "Prints the version and exits."},
     {"--help", "Prints this text and exits."},
 };

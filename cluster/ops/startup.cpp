@@ -241,8 +241,9 @@ startup read_startup(int argc, const char* const* argv, const environment_variab
   bool print_config = false;
   app.add_option("--config", file);
   app.add_option("--dump", result.dump_dir);
+  auto* const rescue = app.add_option("--rescue-shard", result.rescue_shard);
   app.add_flag("--print-config", print_config);
-  words known{"--config", "--dump", "--print-config", "--version", "--help"};
+  words known{"--config", "--dump", "--rescue-shard", "--print-config", "--version", "--help"};
   std::map<std::string, std::string> flags;
   for (const auto& s : setting_table()) {
     known.push_back(s.flag());
@@ -279,6 +280,12 @@ startup read_startup(int argc, const char* const* argv, const environment_variab
     return refuse(*p);
   auto& config = result.config = std::move(all.config);
 
+  if (rescue->count() > 0) {
+    if (config.data_dir.empty())
+      return refuse("--rescue-shard needs the data directory of a stopped node (--data-dir)");
+    result.what = startup::action::rescue;
+    return result;
+  }
   if (config.peer_advertise.host.empty())
     config.peer_advertise = config.peer_listen;
   if (config.client_advertise.host.empty())

@@ -17,9 +17,10 @@ namespace parley::cluster {
 
 /// What the command line asks for.
 struct startup {
-  enum class action { run, dump, print } what = action::run;
+  enum class action { run, dump, rescue, print } what = action::run;
   node_config config;
   std::string dump_dir;              ///< `--dump DIR`: print every replica of that data directory, and exit
+  std::uint16_t rescue_shard = 0;    ///< `--rescue-shard S`: of `config.data_dir`, and exit
   std::string text;                  ///< `print`: help, the version, the configuration, or what is wrong
   int exit_code = 0;                 ///< of `print`
   std::vector<std::string> warnings; ///< to log: environment variables that name no setting, or hide one

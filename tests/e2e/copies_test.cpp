@@ -3,8 +3,10 @@
 
 #include <doctest/doctest.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <sstream>
 
 using namespace parley;
 using namespace parley::test;
@@ -149,5 +151,38 @@ TEST_CASE("a copy of a running node's directory that is put back is recognised b
     t.cluster.start(n);
   CHECK(t.until(60s, [&] { return asides(t, 3) == 2; }));
   CHECK(t.until(60s, [&] { return t.cluster.wait_ready(1s); }));
+  CHECK(bob.bodies(c.where) == c.written);
+}
+
+TEST_CASE("a survivor goes on alone with shards that were rescued, and then fills the others") {
+  town t{few_shards()};
+  person alice{t, 1}, bob{t, 2};
+  chat c{t, alice, alice.chat_with(bob), {}};
+  c.write("all three", 20);
+  const auto applied = [&](std::size_t node) {
+    std::string lines;
+    std::istringstream page{t.cluster.get(node, "/metrics").value_or("")};
+    for (std::string line; std::getline(page, line);)
+      if (line.starts_with("parley_shard_applied_total{"))
+        lines += line + "\n";
+    return lines;
+  };
+  REQUIRE(t.until(
+      20s, [&] { return !applied(1).empty() && applied(1) == applied(2) && applied(1) == applied(3); }));
+  t.cluster.kill_all();
+  t.cluster.wipe(2);
+  t.cluster.wipe(3);
+  for (int shard = 0; shard < 4; ++shard) {
+    const auto n = std::to_string(shard);
+    const auto command = "echo rescue shard " + n + " | " + program_folder() + "/parleyd --rescue-shard " +
+                         n + " --data-dir " + t.cluster.data(1) + " >> " + t.cluster.log(1);
+    REQUIRE(std::system(command.c_str()) == 0);
+  }
+  for (std::size_t n = 1; n <= 3; ++n)
+    t.cluster.start(n);
+  REQUIRE(t.until(60s, [&] { return is_whole(t, 1) && is_whole(t, 2) && is_whole(t, 3); }));
+  CHECK(bob.bodies(c.where) == c.written);
+  t.cluster.kill(1); // the others have it all
+  c.write("two and three", 10);
   CHECK(bob.bodies(c.where) == c.written);
 }

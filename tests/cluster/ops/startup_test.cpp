@@ -183,6 +183,11 @@ TEST_CASE("version, dump and form are asked for by their flags") {
   const auto dump = parse({"--dump", "data/1"}, {}, false);
   CHECK(dump.what == startup::action::dump);
   CHECK(dump.dump_dir == "data/1");
+  const auto rescue = parse({"--rescue-shard", "7", "--data-dir", "data/1"}, {}, false);
+  CHECK(rescue.what == startup::action::rescue);
+  CHECK(rescue.rescue_shard == 7);
+  CHECK(rescue.config.data_dir == "data/1");
+  CHECK(parse({"--rescue-shard", "7"}, {}, false).exit_code == 2);
   CHECK(parse({"--form"}).config.form);
   CHECK_FALSE(parse({}).config.form);
 }

@@ -1,0 +1,40 @@
+#pragma once
+// The last resort for a shard whose majority is lost for good: one survivor goes on alone, with what it has
+// (docs/decisions/0032).
+//
+// It ends the generation as a seal would, with itself as the only member of the next one, and takes all entries of its
+// log as committed. What others had acknowledged beyond that is lost. A member of the old generation that comes back
+// learns of the succession and gives up its replica, so only the most advanced survivor may be rescued, and only one.
+//
+// Thread: any, on the environment of a stopped node.
+#include "cluster/replication/replica_record.hpp"
+#include "storage/environment.hpp"
+
+#include <optional>
+#include <string>
+#include <tl/expected.hpp>
+#include <vector>
+
+namespace parley::cluster {
+
+struct rescue_view {
+  generation gen{};
+  std::vector<member> members;
+  std::uint64_t term = 0;
+  std::uint64_t applied = 0;
+  std::uint64_t last = 0;      ///< of the log; (last_term, last) is how advanced this survivor is
+  std::uint64_t last_term = 0; ///< its term
+  /// What other members had said that they have stored, if it is more than `last`.
+  struct more {
+    node_id node{};
+    known_position position;
+  };
+  std::vector<more> known_elsewhere;
+};
+
+/// Error: a sentence that says why this replica cannot go on alone.
+tl::expected<rescue_view, std::string> look_at(storage::read_txn& txn, shard_id shard, member self);
+/// Durable with the transaction's commit. Error: as of `look_at`, and nothing is written.
+tl::expected<rescue_view, std::string> rescue(storage::write_txn& txn, shard_id shard, member self);
+
+} // namespace parley::cluster

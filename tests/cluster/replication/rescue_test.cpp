@@ -1,0 +1,101 @@
+#include "cluster/replication/rescue.hpp"
+
+#include "tests/cluster/replication/replication_fixture.hpp"
+
+using namespace parley;
+using namespace parley::cluster;
+using namespace parley::test;
+
+namespace {
+
+tl::expected<rescue_view, std::string> rescue_durably(test_node& n) {
+  auto txn = n.env.begin_write();
+  auto view = rescue(*txn, s0, n.who);
+  REQUIRE(txn->commit() == ec::none);
+  return view;
+}
+
+} // namespace
+
+TEST_CASE_FIXTURE(three_nodes,
+                  "a survivor goes on alone with all that it has, also with what nobody had applied") {
+  commit("a");
+  commit("b");
+  auto& leads = settle();
+  REQUIRE(until([&] { return same(2); }));
+  auto& last = leads.who.node == node_id{3} ? at(2) : at(3);
+  for (auto& [id, n] : nodes) // the third one has it, and does not learn that it is committed
+    if (n.get() != &leads && n.get() != &last)
+      crash(*n);
+  const auto t = propose(leads, "c");
+  REQUIRE(until([&] { return leads.machine->answered.contains(t); }));
+  crash(leads);
+  crash(last);
+  const auto seen = look_at(*last.env.begin_read(), s0, last.who);
+  REQUIRE(seen);
+  CHECK(seen->last >= seen->applied);
+  CHECK(seen->members.size() == 3);
+  REQUIRE(rescue_durably(last));
+  start(last);
+  commit("d");
+  CHECK(last.rows(s0) == std::vector<std::string>{"a", "b", "c", "d"});
+  CHECK(last.engine->status(s0)->gen == generation{2});
+  CHECK(last.engine->status(s0)->members == std::vector<member>{last.who});
+}
+
+TEST_CASE_FIXTURE(three_nodes,
+                  "the others give up what they had, and are filled when they are members again") {
+  commit("a");
+  REQUIRE(until([&] { return same(1); }));
+  for (std::uint64_t n = 1; n <= 3; ++n)
+    crash(at(n));
+  REQUIRE(rescue_durably(at(1)));
+  start(at(1));
+  commit("b");
+  start(at(2));
+  start(at(3)); // they could elect each other in the generation that ended
+  REQUIRE(until([&] {
+    return at(2).engine->status(s0)->as == replica_status::role::sealed &&
+           at(3).engine->status(s0)->as == replica_status::role::sealed;
+  }));
+  at(1).engine->seal(s0, members, ++tickets);
+  REQUIRE(until([&] { return same(2); }));
+  commit("c");
+  CHECK(until([&] { return same(3); }));
+}
+
+TEST_CASE_FIXTURE(three_nodes, "what other members are known to have had is shown") {
+  commit("a");
+  auto& leads = settle();
+  REQUIRE(until([&] { return same(1); }));
+  const auto before = leads.env.copy();
+  for (int i = 0; i < 5; ++i)
+    commit("more");
+  REQUIRE(until([&] { return same(6); }));
+  const auto record = decode_record(*leads.env.begin_read()->get(storage::table::node, record_key(s0))).it;
+  REQUIRE(record);
+  crash(leads);
+  leads.env.put_back(before); // its log lost something, and its record did not
+  {
+    auto txn = leads.env.begin_write();
+    auto older = *decode_record(*txn->get(storage::table::node, record_key(s0))).it;
+    older.known = record->known;
+    txn->put(storage::table::node, record_key(s0), encode(older));
+    REQUIRE(txn->commit() == ec::none);
+  }
+  const auto seen = look_at(*leads.env.begin_read(), s0, leads.who);
+  REQUIRE(seen);
+  REQUIRE_FALSE(seen->known_elsewhere.empty());
+  CHECK(seen->known_elsewhere.front().position.index > seen->last);
+}
+
+TEST_CASE_FIXTURE(three_nodes, "who cannot go on is told why, and nothing is written") {
+  commit("a");
+  for (std::uint64_t n = 1; n <= 3; ++n)
+    crash(at(n));
+  auto txn = at(1).env.begin_write();
+  CHECK_FALSE(rescue(*txn, s1, at(1).who));                      // no replica of it
+  CHECK_FALSE(rescue(*txn, s0, member{node_id{1}, disk_id{7}})); // another disk
+  REQUIRE(rescue(*txn, s0, at(1).who));
+  CHECK_FALSE(rescue(*txn, s0, at(1).who)); // it is alone already
+}
