@@ -101,7 +101,8 @@ struct link_state {
   struct probe {
     std::uint64_t session = 0;
     door_actor door;
-    clock::time_point since, until; ///< what is heard in between was not under way before
+    std::uint64_t number = 0; ///< the process that the session is with has to repeat it
+    clock::time_point until;
   };
   std::optional<probe> probed;
   std::uint64_t batches_sent = 0, batches_received = 0;
@@ -275,8 +276,6 @@ struct link_state {
   bool belongs(std::uint64_t to_session) {
     if (at == phase::live && to_session == session && from_remote()) {
       heard_at = clock::now();
-      if (probed && heard_at >= probed->since)
-        answer_probe(true);
       return true;
     }
     say(self->current_sender(), link_goodbye{to_session});
@@ -284,13 +283,15 @@ struct link_state {
   }
 
   /// A node that was started again has no process of an earlier start: only a second one, on a copy of its
-  /// directory, calls while that answers. A process that is dead but whose connection is not must not block it.
+  /// directory, calls while that answers. What a process had sent before it died may still arrive, so it has to answer
+  /// what it is asked now; and a connection that outlived its process must not block the node.
   void probe_session(const link_probe& p, door_actor from) {
     answer_probe(false);
-    const auto now = clock::now();
-    probed = probe{p.session, std::move(from), now + config().sign_of_life / 2, now + config().silence_max};
+    probed =
+        probe{p.session, std::move(from), system_chance().nonzero(), clock::now() + config().silence_max};
     if (at != phase::live || word == 0 || word == p.word)
-      answer_probe(false);
+      return answer_probe(false);
+    say(remote, link_ack{session, bytes_received, probed->number, 0});
   }
   void answer_probe(bool alive) {
     if (const auto p = std::exchange(probed, std::nullopt))
@@ -319,14 +320,20 @@ struct link_state {
   }
 
   void acknowledge() {
-    say(remote, link_ack{session, bytes_received});
+    say(remote, link_ack{session, bytes_received, 0, 0});
     bytes_acknowledged = bytes_received;
     said_at = clock::now();
   }
 
   void acknowledged(const link_ack& a) {
-    if (belongs(a.session) && !out->acknowledge(a.bytes_received))
-      end("it acknowledges what was never sent");
+    if (!belongs(a.session))
+      return;
+    if (!out->acknowledge(a.bytes_received))
+      return end("it acknowledges what was never sent");
+    if (probed && a.answers == probed->number)
+      answer_probe(true);
+    if (a.asks != 0)
+      say(remote, link_ack{session, bytes_received, 0, a.asks});
   }
 
   void tick() {

@@ -102,9 +102,11 @@ struct link_batch {
 struct link_ack {
   std::uint64_t session = 0;
   std::uint64_t bytes_received = 0;
+  std::uint64_t asks = 0;    ///< not 0: a sign of life is wanted, with this number in `answers`
+  std::uint64_t answers = 0; ///< 0: it answers nothing
   template <class F>
   auto fields(F&& f) {
-    return f(session, bytes_received);
+    return f(session, bytes_received, asks, answers);
   }
 };
 struct link_goodbye {
