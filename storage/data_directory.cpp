@@ -2,6 +2,7 @@
 
 #include "protocol/values/chance.hpp"
 #include "protocol/values/codec.hpp"
+#include "protocol/values/last_words.hpp"
 #include "storage/os.hpp"
 
 #include <fcntl.h>
@@ -191,8 +192,10 @@ tl::expected<std::optional<identity>, disk_fault> read_identity(read_txn& txn) {
   const auto row = txn.get(table::node, identity_key);
   if (!row) {
     if (txn.status() != ec::none)
-      return objection(txn.status(),
-                       "the identity of this node cannot be read from its data directory: check the disk");
+      return objection(
+          txn.status(),
+          "the identity of this node cannot be read from its data directory: the file is damaged. " +
+              std::string{replace_directory_advice});
     return std::nullopt;
   }
   const auto body = body_of(*row);
@@ -206,7 +209,8 @@ tl::expected<std::optional<identity>, disk_fault> read_identity(read_txn& txn) {
     return objection(
         ec::corrupt,
         "the identity of this node in its data directory has an unknown format: start the version of parleyd "
-        "that wrote it, or move the directory away; other replicas, if there are any, fill an empty one");
+        "that wrote it. If there is none: " +
+            std::string{replace_directory_advice});
   return id;
 }
 

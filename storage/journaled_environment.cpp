@@ -1,6 +1,7 @@
 #include "storage/journaled_environment.hpp"
 
 #include "protocol/values/chance.hpp"
+#include "protocol/values/last_words.hpp"
 #include "storage/journal_rows.hpp"
 #include "storage/os.hpp"
 
@@ -285,14 +286,10 @@ void journaled_environment::impl::abandon() {
 ec journaled_environment::impl::stop(const char* doing, int error) {
   failed_ = true;
   if (aborts_) {
-    std::fprintf(
-        stderr,
-        "parleyd: storage failed: cannot %s: %s. The process stops here. It is unknown whether the last "
-        "batch is on disk; none of it was acknowledged. Check the disk, then start the node again; if this "
-        "repeats, give it an empty data directory, and other replicas, if there are any, fill it.\n",
-        doing, std::strerror(error));
-    std::fflush(stderr);
-    std::abort();
+    end_process(std::string{"parleyd: storage failed: cannot "} + doing + ": " + std::strerror(error) +
+                ". The process stops here. It is unknown whether the last batch is on disk; none of it was "
+                "acknowledged. Check the disk, then start the node again. If this repeats: " +
+                std::string{replace_directory_advice} + ".");
   }
   return ec::storage_failed;
 }

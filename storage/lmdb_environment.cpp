@@ -1,6 +1,8 @@
 #include "storage/lmdb_environment.hpp"
 
+#include "protocol/values/last_words.hpp"
 #include "storage/lmdb_tables.hpp"
+#include "storage/map_guard.hpp"
 #include "storage/os.hpp"
 
 #include <fcntl.h>
@@ -33,12 +35,17 @@ disk_fault lmdb_failure(const std::string& file, const char* doing, int rc) {
   const bool rotten = rc == MDB_INVALID || rc == MDB_CORRUPTED || rc == MDB_PAGE_NOTFOUND;
   std::string what = std::string{"cannot "} + doing + " " + file + ": " + mdb_strerror(rc);
   if (rotten)
-    what +=
-        ". The file is damaged: move the data directory away and start this node with an empty one; other "
-        "replicas, if there are any, fill it";
+    what += ". The file is damaged. " + std::string{replace_directory_advice};
   else if (rc == EACCES || rc == EPERM)
     what += ". Run the node as the user who owns its data directory";
   return {rotten ? ec::corrupt : ec::storage_failed, std::move(what)};
+}
+
+/// LMDB's own: it found a page that cannot be, and would abort.
+void assertion_failed(MDB_env* env, const char* what) {
+  const auto* file = static_cast<const std::string*>(mdb_env_get_userctx(env));
+  end_process("parleyd: the data file " + (file ? *file : std::string{}) + " is damaged (LMDB: " + what +
+              "). " + std::string{replace_directory_advice} + ".");
 }
 
 } // namespace
@@ -83,6 +90,7 @@ private:
   const std::string directory_;
   const std::string file_;
   const lmdb_config config_;
+  map_guard guard_{file_};
   MDB_env* env_ = nullptr;
   lmdb_tables::handles tables_{};
   std::uint64_t page_bytes_ = 4096;
@@ -228,8 +236,11 @@ std::optional<disk_fault> lmdb_environment::impl::open() {
     flags |= MDB_NORDAHEAD;
   if (config_.read_only)
     flags |= MDB_RDONLY | MDB_NOLOCK; // the caller holds the directory's lock, so there is no writer
+  mdb_env_set_userctx(env_, const_cast<std::string*>(&file_));
+  mdb_env_set_assert(env_, assertion_failed);
   if (const int rc = mdb_env_open(env_, file_.c_str(), flags, 0600); rc != 0)
     return lmdb_failure(file_, "open", rc);
+  guard_.find_map();
   if (!config_.read_only) {
     int dead = 0;
     mdb_reader_check(env_, &dead); // slots of a killed predecessor pin the pages it was reading
@@ -294,15 +305,11 @@ std::unique_ptr<write_txn> lmdb_environment::impl::begin_write() {
 ec lmdb_environment::impl::stop(ec why, const std::string& objection) {
   failed_ = true;
   if (config_.abort_on_failure) {
-    std::fprintf(
-        stderr,
-        "parleyd: storage failed (%.*s): %s: %s. The process stops here. It is unknown whether the last "
-        "batch is on disk; none of it was acknowledged. Check the disk, then start the node again; if this "
-        "repeats, give it an empty data directory, and other replicas, if there are any, fill it.\n",
-        static_cast<int>(describe(why).name.size()), describe(why).name.data(), file_.c_str(),
-        objection.c_str());
-    std::fflush(stderr);
-    std::abort();
+    end_process("parleyd: storage failed (" + std::string{describe(why).name} + "): " + file_ + ": " +
+                objection +
+                ". The process stops here. It is unknown whether the last batch is on disk; none of it was "
+                "acknowledged. Check the disk, then start the node again. If this repeats: " +
+                std::string{replace_directory_advice} + ".");
   }
   return why;
 }
@@ -348,6 +355,8 @@ void lmdb_environment::impl::grow_if_needed() {
     alone = gate_moved_.wait_for(lock, config_.grow_wait, [this] { return readers_ == 0; });
     if (alone)
       rc = mdb_env_set_mapsize(env_, target);
+    if (alone && rc == 0)
+      guard_.find_map();
     growing_ = false;
   }
   gate_moved_.notify_all();

@@ -125,7 +125,7 @@ bool lmdb_tables::fault(int rc, const char* call, table t) {
 
 std::optional<std::string_view> lmdb_tables::checked(table t, std::string_view key, const MDB_val& record) {
   const auto whole = view(record);
-  if (whole.size() >= trailer_bytes) {
+  if (whole.size() >= trailer_bytes && whole.size() <= record_bytes_max) {
     const auto value = whole.substr(0, whole.size() - trailer_bytes);
     std::uint32_t stored = 0;
     std::memcpy(&stored, value.data() + value.size(), trailer_bytes);

@@ -18,6 +18,8 @@ public:
   using handles = std::array<MDB_dbi, table_count>;
   static constexpr std::size_t key_bytes_max = storage::key_bytes_max;
   static constexpr std::size_t trailer_bytes = 4;
+  /// No row comes near it: a longer one has a damaged length, and its end may be no address at all.
+  static constexpr std::size_t record_bytes_max = 64 << 20;
 
   /// Reads in a transaction. With `scratch` it writes too: `put` builds its records there. The environment
   /// keeps it from batch to batch, so that a row costs no allocation.

@@ -1,23 +1,21 @@
 #include "cluster/machine/shard_machine.hpp"
 
 #include "cluster/machine/shard_rows.hpp"
-
-#include <cstdio>
-#include <cstdlib>
+#include "protocol/values/last_words.hpp"
 
 namespace parley::cluster {
 
 namespace {
 
-/// Says what cannot be gone on with, and where, and aborts.
+/// Says what cannot be gone on with, where, and what to do, and ends the process.
 [[noreturn]] void stop_node(const std::string& why, const log_position& at) {
-  std::fprintf(stderr,
-               "shard %u, generation %u, term %llu, index %llu: %s, and the command has written already; "
-               "stopping, or this replica would differ from its peers\n",
-               static_cast<unsigned>(at.shard), static_cast<unsigned>(at.gen),
-               static_cast<unsigned long long>(at.term), static_cast<unsigned long long>(at.index),
-               why.c_str());
-  std::abort();
+  end_process(
+      "parleyd: shard " + std::to_string(number(at.shard)) + ", generation " +
+      std::to_string(number(at.gen)) + ", term " + std::to_string(at.term) + ", index " +
+      std::to_string(at.index) + ": " + why +
+      ", and the command has written already. The process stops here, or this replica would differ from "
+      "its peers. If the disk is to blame: " +
+      std::string{replace_directory_advice} + ".");
 }
 
 } // namespace

@@ -2,12 +2,11 @@
 
 #include "cluster/ops/logging.hpp"
 #include "cluster/replication/attentive_clock.hpp"
+#include "protocol/values/last_words.hpp"
 
 #include <algorithm>
 #include <caf/send.hpp>
 #include <caf/stateful_actor.hpp>
-#include <cstdio>
-#include <cstdlib>
 
 namespace parley::cluster {
 namespace {
@@ -19,11 +18,11 @@ mono_ms steady_now() {
 }
 
 [[noreturn]] void stop_process(const char* what, ec why) {
-  std::fprintf(stderr,
-               "parleyd: %s (%s). The process stops here; what was acknowledged is on the other replicas. "
-               "Check the disk, then start the node again.\n",
-               what, std::string{describe(why).name}.c_str());
-  std::abort();
+  end_process("parleyd: " + std::string{what} + " (" + std::string{describe(why).name} +
+              "). The process stops here; what was acknowledged is on the other replicas. " +
+              (why == ec::corrupt ? "The data directory is damaged. "
+                                  : "Check the disk, then start the node again. If this repeats: ") +
+              std::string{replace_directory_advice} + ".");
 }
 
 /// The asker that waits for a ticket of the engine.

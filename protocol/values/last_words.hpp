@@ -12,4 +12,8 @@ void last_words(std::string_view line) noexcept;
 /// than an abort: a service manager restarts both, but the latter fills the disk with core dumps.
 [[noreturn]] void end_process(std::string_view line) noexcept;
 
+/// What to do with a data directory that cannot be used any more. It completes the sentence that says why.
+inline constexpr std::string_view replace_directory_advice =
+    "Set the data directory aside, start this node with an empty one, and let the other replicas fill it";
+
 } // namespace parley
