@@ -36,8 +36,10 @@ row<rows::conversation_head> find_conversation(shard_view& view, conversation_id
 
 std::optional<core::placement> find_retry(shard_view& view, const core::submission& what) {
   const auto v = view.get(rows::sender_key(what.conversation, what.id.device));
-  if (!v)
+  if (!v && view.status() == ec::none)
     return std::nullopt;
+  if (!v)
+    return core::placement{view.status()};
   const auto sender = rows::read<core::sender_head>(*v);
   if (!sender)
     return core::placement{ec::corrupt};

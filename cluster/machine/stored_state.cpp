@@ -18,7 +18,18 @@ class stored_state final : public state_reader {
   auto view(shard_id s, F ask) {
     const auto txn = env_.begin_read();
     storage::shard_view v{*txn, s, replication::state_slot(*txn, s).value_or(0)};
-    return ask(v);
+    auto answer = ask(v);
+    if (v.status() == ec::corrupt || error_in(answer) == ec::corrupt)
+      damaged_(s);
+    return answer;
+  }
+  static ec error_in(const std::optional<core::placement>& p) { return p ? p->error : ec::none; }
+  template <class Answer>
+  static ec error_in(const Answer& a) {
+    if constexpr (requires { a.error; })
+      return a.error;
+    else
+      return ec::none;
   }
   static found_conversation head_of(const queries::row<rows::conversation_head>& found) {
     found_conversation out;
@@ -33,7 +44,8 @@ class stored_state final : public state_reader {
   }
 
 public:
-  explicit stored_state(storage::environment& env) : env_{env} {}
+  stored_state(storage::environment& env, std::function<void(shard_id)> damaged)
+      : env_{env}, damaged_{std::move(damaged)} {}
 
   std::optional<core::placement> find_retry(shard_id s, const core::submission& what) override {
     return view(s, [&](auto& v) { return queries::find_retry(v, what); });
@@ -107,12 +119,14 @@ public:
 
 private:
   storage::environment& env_;
+  const std::function<void(shard_id)> damaged_;
 };
 
 } // namespace
 
-std::unique_ptr<state_reader> open_stored_state(storage::environment& env) {
-  return std::make_unique<stored_state>(env);
+std::unique_ptr<state_reader> open_stored_state(storage::environment& env,
+                                                std::function<void(shard_id)> damaged) {
+  return std::make_unique<stored_state>(env, std::move(damaged));
 }
 
 } // namespace parley::cluster

@@ -149,7 +149,7 @@ void gateway_page(page& p, const gateway::gateway_metrics& g) {
       .histogram(g.taken_to_written);
 }
 
-void storage_page(page& p, const node_snapshot& now) {
+void storage_page(page& p, const node_snapshot& now, bool has_room) {
   const auto& s = now.storage;
   const auto& j = now.journal;
   const auto counter = MetricType::Counter;
@@ -163,6 +163,11 @@ void storage_page(page& p, const node_snapshot& now) {
       .value(static_cast<double>(s.commit_total.count()) / 1e6);
   p.family("storage_batch_rows", "Rows that one LMDB transaction stored or erased.", MetricType::Histogram)
       .histogram(s);
+  p.family(
+       "storage_has_room",
+       "Whether the disk has room for messages: 0 if the reserve (limits.disk_reserve) is reached, else 1.",
+       MetricType::Gauge)
+      .value(std::uint64_t{has_room});
   p.family("storage_bytes", "Bytes of the LMDB data file, by part.", MetricType::Gauge)
       .value(s.used_bytes, {{"part", "used"}})
       .value(s.free_bytes, {{"part", "free"}});
@@ -243,12 +248,15 @@ std::vector<MetricFamily> collect(const node_facts& facts) {
            MetricType::Gauge)
       .value(std::uint64_t{now.diverged.size()});
   replica_page(p, now.replicas);
+  p.family("replicas_damaged", "Replicas of shards on this node of which a row does not match its checksum.",
+           MetricType::Gauge)
+      .value(std::uint64_t{facts.commits.damaged().size()});
   p.family("commit_seconds", "Duration of one batch commit, including its sync if it needs one.",
            MetricType::Histogram)
       .histogram(facts.commits.sync());
   p.family("commit_commands", "Commands proposed here that one batch commit applied.", MetricType::Histogram)
       .histogram(facts.commits.commands());
-  storage_page(p, now);
+  storage_page(p, now, facts.commits.room());
   p.family("certificate_end_seconds",
            "When a certificate that this node uses ends, in seconds since 1970, by certificate.",
            MetricType::Gauge);

@@ -11,6 +11,8 @@
 
 #include <prometheus/metric_family.h>
 
+#include <mutex>
+#include <set>
 #include <vector>
 
 namespace parley::cluster {
@@ -25,6 +27,29 @@ public:
   void refused_messages(std::uint64_t n) override { refused_.fetch_add(n, std::memory_order_relaxed); }
   void followers_forgot(std::uint64_t n) override { forgot_.fetch_add(n, std::memory_order_relaxed); }
   const counter& forgot() const { return forgot_; }            ///< followers of replicas led here
+  void has_room(bool yes) override { has_room_.store(yes, std::memory_order_relaxed); }
+  bool room() const { return has_room_.load(std::memory_order_relaxed); } ///< of the disk, for proposals
+  void damaged(shard_id shard, bool yes) override {
+    std::lock_guard guard{mutex_};
+    if (yes)
+      damaged_.insert(shard);
+    else
+      damaged_.erase(shard);
+  }
+  void silent(std::vector<silent_member> members) override {
+    std::lock_guard guard{mutex_};
+    silent_.swap(members);
+  }
+  /// As the last report said.
+  std::vector<silent_member> silent() const {
+    std::lock_guard guard{mutex_};
+    return silent_;
+  }
+  /// Shards of whose replicas here a row is damaged.
+  std::set<shard_id> damaged() const {
+    std::lock_guard guard{mutex_};
+    return damaged_;
+  }
   const counter& refused() const { return refused_; }          ///< messages of the Raft lane
   const size_histogram& commands() const { return commands_; } ///< proposed here and applied, per commit
   const duration_histogram& sync() const { return sync_; }
@@ -33,6 +58,10 @@ private:
   size_histogram commands_;
   duration_histogram sync_;
   counter refused_{0}, forgot_{0};
+  std::atomic<bool> has_room_{true};
+  mutable std::mutex mutex_;
+  std::set<shard_id> damaged_;
+  std::vector<silent_member> silent_;
 };
 
 /// How much waits in memory. Thread: any.

@@ -102,7 +102,10 @@ public:
   impl(caf::actor_system& system, const node_config& config, const storage::identity& identity,
        const membership& m, storage::journaled_environment& env)
       : system_{system}, config_{config}, founding_{m.cluster}, nodes_{m.nodes}, disk_{identity.disk},
-        env_{env}, process_{system_chance().nonzero()}, reader_{open_stored_state(env)} {
+        env_{env}, process_{system_chance().nonzero()}, reader_{open_stored_state(env, [this](
+                                                                                           shard_id shard) {
+          caf::anon_send(wired_store_, damaged_row{shard});
+        })} {
     auto rc = router_settings(config, founding_);
     rc.process = process_;
     rc.counters = &routing_;

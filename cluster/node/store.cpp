@@ -107,12 +107,34 @@ void report_halts(store_state& st, const events& news) {
     st.wiring.peers->disk_forgot(f);
   for (const auto& d : news.divergences)
     st.wiring.peers->diverged(d);
-  if (!st.wiring.observer)
-    return;
-  if (news.refused_messages != 0)
+  if (st.wiring.observer && news.refused_messages != 0)
     st.wiring.observer->refused_messages(news.refused_messages);
-  if (news.followers_forgot != 0)
+  if (st.wiring.observer && news.followers_forgot != 0)
     st.wiring.observer->followers_forgot(news.followers_forgot);
+  for (const auto shard : news.damaged) {
+    log::error(
+        "replica-damaged",
+        {{"shard", number(shard)},
+         {"means", "a row of this replica does not match its checksum; another replica leads the shard now"},
+         {"next", replace_directory_advice}});
+    if (st.wiring.observer)
+      st.wiring.observer->damaged(shard, true);
+  }
+  for (const auto shard : news.mended)
+    if (st.wiring.observer)
+      st.wiring.observer->damaged(shard, false);
+  if (!news.has_room)
+    return;
+  if (st.wiring.observer)
+    st.wiring.observer->has_room(*news.has_room);
+  if (*news.has_room)
+    log::info("disk-has-room", {{"means", "this node stores messages again"}});
+  else
+    log::warn("disk-full",
+              {{"bytes_free", st.env->room().bytes_free},
+               {"means", "the reserve (limits.disk_reserve) is reached: this node takes no new messages, "
+                         "and other nodes lead its shards"},
+               {"next", "free space on the disk of the data directory, or enlarge it"}});
 }
 
 std::uint64_t remember(store_state& st, const result_sink& reply_to, std::uint64_t ticket,
@@ -294,6 +316,12 @@ wired_store_actor::behavior_type store(self_ptr self, store_config config, stora
         st.open = true;
         self->send(self, atom::tick_v);
       },
+      [self](const damaged_row& d) {
+        if (!self->state.open)
+          return;
+        self->state.engine->damaged(d.shard);
+        queue_turn(self);
+      },
       [self](proposal_batch& batch) {
         auto& st = self->state;
         if (!st.open || !has_room(st, batch)) {
@@ -369,7 +397,10 @@ wired_store_actor::behavior_type store(self_ptr self, store_config config, stora
         queue_turn(self);
       },
       [self](atom::report, const report_sink& to) {
-        caf::anon_send(to, replica_report{self->state.engine->status()});
+        auto& st = self->state;
+        if (st.wiring.observer)
+          st.wiring.observer->silent(st.engine->silent_members());
+        caf::anon_send(to, replica_report{st.engine->status()});
       },
       [self](atom::tick) {
         self->state.engine->tick(self->state.now());

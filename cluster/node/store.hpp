@@ -32,6 +32,12 @@ public:
   virtual void refused_messages(std::uint64_t n) = 0;
   /// Replicas on other nodes that have less than they had confirmed to a leader here.
   virtual void followers_forgot(std::uint64_t /*n*/) {}
+  /// The disk has begun, or ceased, to have room for proposals.
+  virtual void has_room(bool yes) = 0;
+  /// A row of the shard's replica here is damaged, or no longer, because it got the state of another replica.
+  virtual void damaged(shard_id shard, bool yes) = 0;
+  /// Before each report: the members of shards led here that do not answer.
+  virtual void silent(std::vector<silent_member> members) = 0;
 };
 
 struct store_config {
@@ -65,18 +71,25 @@ struct store_wiring {
   store_observer* observer = nullptr; ///< may be null
 };
 
+/// A reader has found a row of the shard's state that does not match its checksum.
+struct damaged_row {
+  shard_id shard{};
+};
+
 } // namespace parley::cluster
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::cluster::store_wiring)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::cluster::node_row)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::cluster::whole_request)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::cluster::damaged_row)
 
 namespace parley::cluster {
 
 /// The STORE as its node starts it: it begins to work when it receives the wiring. When it is told to stop,
 /// it publishes what it has committed and ends, so that the next program of any version needs no journal.
 using wired_store_actor =
-    store_actor::extend<caf::reacts_to<store_wiring>, caf::reacts_to<atom::sweep>, caf::reacts_to<atom::stop>,
-                        caf::reacts_to<node_row>, caf::reacts_to<peer_begun>, caf::reacts_to<whole_request>>;
+    store_actor::extend<caf::reacts_to<store_wiring>, caf::reacts_to<damaged_row>, caf::reacts_to<atom::sweep>,
+                        caf::reacts_to<atom::stop>, caf::reacts_to<node_row>, caf::reacts_to<peer_begun>,
+                        caf::reacts_to<whole_request>>;
 
 /// Spawns it detached, because it blocks during a sync. `env` outlives the actor. A store that cannot open
 /// aborts the process; its data is on the other replicas.

@@ -48,6 +48,10 @@ struct append_tail {
 /// Of `append_result`, `vote`, `vote_result` and `timeout_now`.
 struct raft_body {
   static constexpr std::uint8_t pre_vote = 1, disrupt = 2, granted = 4;
+  /// Of results: the sender's disk has no room for proposals.
+  static constexpr std::uint8_t no_room = 8;
+  /// Of results: a row of the sender's state does not match its checksum.
+  static constexpr std::uint8_t damaged = 16;
   std::uint64_t term = 0;
   std::uint64_t log_index = 0;
   std::uint64_t log_term = 0;

@@ -204,6 +204,7 @@ void replica::receive_raft(const message_header& h, std::string_view body) {
   entries.clear();
   payloads.clear();
   raft_group::message m{};
+  std::uint8_t flags = 0;
   m.peer = h.from;
   m.type = static_cast<std::uint8_t>(h.type);
   std::uint64_t leader_stored = 0;
@@ -239,6 +240,7 @@ void replica::receive_raft(const message_header& h, std::string_view body) {
     m.pre_vote = (b.flags & raft_body::pre_vote) != 0;
     m.disrupt = (b.flags & raft_body::disrupt) != 0;
     m.granted = (b.flags & raft_body::granted) != 0;
+    flags = b.flags;
   }
   if (!in.ok() || h.type == message_type::install || !sane(m, entries.size()))
     return refuse_message();
@@ -266,8 +268,14 @@ void replica::receive_raft(const message_header& h, std::string_view body) {
     }
   }
   note_position(h, m, leader_stored);
-  if (h.type == message_type::append_result && was_leading_)
-    followers_[place_of(h.from)].heard_at = host_.now;
+  if (h.type == message_type::append)
+    stands_from_ = 0;
+  if (h.type == message_type::append_result && was_leading_) {
+    auto& f = followers_[place_of(h.from)];
+    f.heard_at = host_.now;
+    f.has_room = (flags & raft_body::no_room) == 0;
+    f.damaged = (flags & raft_body::damaged) != 0;
+  }
   // libraft takes such a refusal for a late one, and the follower would never catch up. But results arrive in order.
   if (const auto& k = record_.known[place_of(h.from)];
       h.type == message_type::append_result && was_leading_ && m.rejected != 0 && m.term == raft_->term() &&
@@ -385,11 +393,31 @@ void replica::transfer_leadership(node_id to) {
   }
 }
 
+bool replica::answers(std::size_t place) const {
+  return ids_[place] != self_ &&
+         followers_[place].heard_at > host_.now - host_.config.election_timeout.count();
+}
+
 std::vector<node_id> replica::answering() const {
   std::vector<node_id> out;
-  const auto long_ago = host_.now - host_.config.election_timeout.count();
   for (std::size_t i = 0; was_leading_ && i < ids_.size(); ++i)
-    if (ids_[i] != self_ && followers_[i].heard_at > long_ago)
+    if (answers(i))
+      out.push_back(record_.members[i].node);
+  return out;
+}
+
+std::vector<member> replica::silent() const {
+  std::vector<member> out;
+  for (std::size_t i = 0; was_leading_ && i < ids_.size(); ++i)
+    if (ids_[i] != self_ && !answers(i))
+      out.push_back(record_.members[i]);
+  return out;
+}
+
+std::vector<node_id> replica::fit_members() const {
+  std::vector<node_id> out;
+  for (std::size_t i = 0; was_leading_ && i < ids_.size(); ++i)
+    if (answers(i) && followers_[i].has_room && !followers_[i].damaged)
       out.push_back(record_.members[i].node);
   return out;
 }
@@ -401,6 +429,27 @@ bool replica::is_whole_without(node_id node) const {
   for (std::size_t i = 0; i < ids_.size(); ++i)
     whole += ids_[i] != self_ && record_.members[i].node != node && raft_->match(ids_[i]) >= commit_index();
   return whole > ids_.size() / 2;
+}
+
+std::size_t replica::with_room() const {
+  std::size_t n = 1; // this one: without room it takes no proposals anyway
+  for (std::size_t i = 0; i < ids_.size(); ++i)
+    n += answers(i) && followers_[i].has_room ? 1 : 0;
+  return n;
+}
+
+bool replica::lacks_room() const {
+  bool any_full = false;
+  for (std::size_t i = 0; was_leading_ && i < ids_.size(); ++i)
+    any_full |= answers(i) && !followers_[i].has_room;
+  return any_full && with_room() < majority();
+}
+
+bool replica::held_back(std::uint64_t id) const {
+  if (!was_leading_)
+    return false;
+  const auto place = place_of(id);
+  return place < followers_.size() && !followers_[place].has_room && with_room() >= majority();
 }
 
 void replica::seal(std::vector<member> next, std::uint64_t ticket) {
@@ -421,8 +470,14 @@ void replica::seal(std::vector<member> next, std::uint64_t ticket) {
 }
 
 void replica::timeout() {
-  if (raft_)
-    absorb(raft_->timeout(host_.now));
+  if (!raft_)
+    return;
+  // A leader without room takes no proposals, and one with a damaged row cannot answer. So the others are given the
+  // time to stand first. This one becomes a candidate all the same, because a follower that believes in its leader
+  // would give them no vote; it only does not ask for votes (`send_messages`).
+  if (is_unfit() && !raft_->leads() && stands_from_ == 0)
+    stands_from_ = host_.now + 4 * host_.config.election_timeout.count();
+  absorb(raft_->timeout(host_.now));
 }
 
 void replica::common_tick() {

@@ -41,6 +41,7 @@ struct replica_host {
   std::uint64_t next_sequence = 1;
   std::size_t trim_share = 0;      ///< rows that each replica with left-overs may erase in this turn
   bool succession_changed = false; ///< a node has to learn that a generation ended
+  bool has_room = true;            ///< of the disk, for proposals
   bool ending_turn = false;        ///< after the sync: everything is sent with the last frames of this turn
   std::vector<replica*> dirty;     ///< has something to do in this turn
   std::vector<replica*> snapshot_wanted_by; ///< leaders whose followers fell too far behind
@@ -84,6 +85,20 @@ public:
   /// While leading: the other members that have answered within an election time-out.
   std::vector<node_id> answering() const;
   bool is_whole_without(node_id node) const;
+  /// While leading: the others.
+  std::vector<member> silent() const;
+  /// Of those that answer, the ones whose disks have room for proposals, and that know of no damaged row.
+  std::vector<node_id> fit_members() const;
+  /// A row of its state is damaged. False if that is known.
+  bool is_damaged() { return !std::exchange(damaged_, true); }
+  bool damaged() const { return damaged_; }
+  /// Others should lead instead of it, if they can.
+  bool is_unfit() const { return damaged_ || !host_.has_room; }
+  /// While leading: members that answer have no room, and without them there is no majority.
+  bool lacks_room() const;
+  /// While leading: the member's disk has no room, and the others are a majority without it. What it would be sent
+  /// waits in our log, instead of using what the member needs to vote and to free room.
+  bool held_back(std::uint64_t id) const;
   void seal(std::vector<member> next, std::uint64_t ticket);
   /// Raft's timer. Those of leaders are called together, so that their heartbeats share frames.
   void timeout();
@@ -217,14 +232,21 @@ private:
   std::vector<std::uint64_t> ids_; // of record_.members, in their order
   static constexpr auto never = std::numeric_limits<std::int64_t>::min();
   struct follower {
-    std::int64_t heard_at = 0;    // a result
+    std::int64_t heard_at = 0; // a result
+    bool has_room = true;      // as its last result says, and so the next
+    bool damaged = false;
     std::int64_t sent_at = never; // an append
     std::uint64_t state_at = 0;   // the index of the state that it is sent, until it has it; 0: none
     send_cursor cursor;
     bool forgot = false; // it has less than it had confirmed, and was told
   };
   std::vector<follower> followers_; // of `ids_`, while leading
+  bool answers(std::size_t place) const;
+  std::size_t majority() const { return ids_.size() / 2 + 1; }
+  std::size_t with_room() const;
   std::int64_t timed_out_at_ = 0;
+  bool damaged_ = false;         // a row of its state cannot be read
+  std::int64_t stands_from_ = 0; // while unfit: it asks for votes only then; 0: it knows a leader
   std::unique_ptr<raft_group> raft_;
   entry_log log_;
 

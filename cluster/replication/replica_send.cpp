@@ -26,6 +26,8 @@ void replica::send_messages(std::uint32_t n) {
     // never learn our term, and we would never get its vote: neither could ever lead.
     if (m.type == RAFT_CORE_VOTE_RESULT && m.pre_vote && !m.granted && m.term < raft_->term())
       m.term = raft_->term();
+    if (m.type == RAFT_CORE_VOTE && m.disrupt == 0 && is_unfit() && host_.now < stands_from_)
+      continue;
     if (m.type == RAFT_CORE_APPEND) {
       if (m.n_entries != 0 && (!log_.has(m.log_index + 1) || !log_.has(m.log_index + m.n_entries)))
         broken("a message refers to entries that are not here", shard_, record_.gen, m.log_index,
@@ -47,7 +49,8 @@ void replica::send_messages(std::uint32_t n) {
     auto& out =
         host_.out.start(node_of(m.peer), leaving(), header(static_cast<message_type>(m.type), m.peer));
     const int flags = (m.pre_vote != 0 ? raft_body::pre_vote : 0) |
-                      (m.disrupt != 0 ? raft_body::disrupt : 0) | (m.granted != 0 ? raft_body::granted : 0);
+                      (m.disrupt != 0 ? raft_body::disrupt : 0) | (m.granted != 0 ? raft_body::granted : 0) |
+                      (host_.has_room ? 0 : raft_body::no_room) | (damaged_ ? raft_body::damaged : 0);
     put_body(out, raft_body{m.term, m.log_index, m.log_term, m.rejected, m.features, m.capacity,
                             static_cast<std::uint8_t>(flags)});
     host_.out.finish();
@@ -72,7 +75,7 @@ bool replica::send_entries() {
       continue;
     f.cursor.trimmed(lowest_previous());
     const bool asked = f.cursor.take_asked();
-    if (f.cursor.may_send(host_.config.flight_bytes_max) &&
+    if (f.cursor.may_send(host_.config.flight_bytes_max) && !held_back(ids_[i]) &&
         host_.has_credit(record_.members[i].node, host_.config.link_bytes_max)) {
       send_append(i, f.cursor.wanted());
       any = true;
@@ -88,7 +91,7 @@ bool replica::send_entries() {
 
 bool replica::wants_to_send() const {
   for (std::size_t i = 0; was_leading_ && i < ids_.size(); ++i)
-    if (followers_[i].cursor.may_send(host_.config.flight_bytes_max) &&
+    if (followers_[i].cursor.may_send(host_.config.flight_bytes_max) && !held_back(ids_[i]) &&
         host_.links->waiting(record_.members[i].node))
       return true;
   return false;

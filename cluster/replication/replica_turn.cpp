@@ -365,6 +365,8 @@ void replica::install_staged() {
   }
   record_dirty_ = true;
   host_.machine.replaced(shard_);
+  if (std::exchange(damaged_, false))
+    host_.news.mended.push_back(shard_); // its rows are those of another replica now
 }
 
 void replica::learn_succession(const succession& s) {

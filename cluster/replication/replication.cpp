@@ -182,11 +182,46 @@ void replication_parts::run_timers() {
   }
 }
 
+void replication_parts::look_at_room() {
+  const bool has_room = host.env->room().accepts_proposals;
+  if (std::exchange(host.has_room, has_room) != has_room)
+    host.news.has_room = has_room;
+}
+
+/// A node without room leads nothing that a fit member could lead, because what it leads takes no proposals; nor
+/// does it lead a shard of which it cannot read a row.
+void replication_parts::hand_over_unfit() {
+  if (host.now < next_hand_over)
+    return;
+  bool any = false;
+  const auto attempt = hand_overs;
+  for (auto& [shard, r] : replicas) {
+    if (!r->leads() || (host.has_room && !r->damaged()))
+      continue;
+    hand_over(*r, receivers::fit, attempt);
+    any = true;
+  }
+  if (!any)
+    return;
+  ++hand_overs;
+  next_hand_over = host.now + host.config.election_timeout.count(); // a transfer may fail
+}
+
+void replication_parts::hand_over(replica& r, receivers to, std::size_t attempt) {
+  auto targets = r.fit_members();
+  if (targets.empty() && to == receivers::anybody)
+    targets = r.answering();
+  if (targets.empty())
+    return;
+  r.transfer_leadership(targets[(number(r.shard()) + attempt) % targets.size()]); // spread, too
+  requeue(r);
+}
+
 void replication_parts::run_common() {
   if (host.now < next_common)
     return;
-  if (!accepts_proposals) // nothing may be written while all is refused: ask, or it would stay so
-    accepts_proposals = host.env->room().accepts_proposals;
+  look_at_room(); // also while nothing is written: a disk fills up, and is freed, by others
+  hand_over_unfit();
   const auto every = host.config.heartbeat_every.count();
   next_common += every;
   if (next_common <= host.now)
@@ -271,7 +306,7 @@ void replication::propose(shard_id shard, std::uint64_t ticket, std::string comm
   auto* r = impl_->find(shard);
   if (!r)
     impl_->host.news.refusals.push_back({ticket, ec::not_leader, node_id::none});
-  else if (!impl_->accepts_proposals && !frees_room)
+  else if (!frees_room && (!impl_->host.has_room || r->lacks_room()))
     impl_->host.news.refusals.push_back({ticket, ec::disk_full, r->leader_node()});
   else
     r->propose(ticket, command);
@@ -293,12 +328,18 @@ void replication::transfer_leadership(shard_id shard, node_id to) {
 
 void replication::hand_over_all() {
   const auto attempt = impl_->hand_overs++;
-  for (auto& [shard, r] : impl_->replicas) {
-    if (!r->leads())
-      continue;
-    if (const auto targets = r->answering(); !targets.empty())
-      transfer_leadership(shard, targets[(number(shard) + attempt) % targets.size()]); // spread, too
-  }
+  for (auto& [shard, r] : impl_->replicas)
+    if (r->leads())
+      impl_->hand_over(*r, impl::receivers::anybody, attempt);
+}
+
+void replication::damaged(shard_id shard) {
+  auto* r = impl_->find(shard);
+  if (!r || !r->is_damaged())
+    return;
+  impl_->host.news.damaged.push_back(shard);
+  impl_->next_hand_over = impl_->host.now;
+  impl_->hand_over_unfit();
 }
 
 void replication::seal(shard_id shard, std::vector<member> next, std::uint64_t ticket) {
@@ -338,8 +379,8 @@ turn replication::begin_turn(mono_ms now) {
   auto& i = *impl_;
   i.advance(now);
   // While proposals are refused nothing needs writing, and `write` would never learn that there is room.
-  if (!i.accepts_proposals)
-    i.accepts_proposals = i.host.env->room().accepts_proposals;
+  if (!i.host.has_room)
+    i.look_at_room();
   // By index: what one replica does here may make another dirty.
   for (std::size_t n = 0; n < i.host.dirty.size(); ++n)
     i.host.dirty[n]->begin_turn();
@@ -352,7 +393,8 @@ turn replication::begin_turn(mono_ms now) {
 
 storage::durable replication::write(storage::write_txn& txn, const storage::space& room) {
   auto& i = *impl_;
-  i.accepts_proposals = room.accepts_proposals;
+  if (std::exchange(i.host.has_room, room.accepts_proposals) != room.accepts_proposals)
+    i.host.news.has_room = room.accepts_proposals;
   bool promises = i.transfers.wants_write();
   i.transfers.write(txn);
   // Many shards may have to clean up at once, after a seal of all, and a turn that takes long delays every heartbeat.
@@ -407,6 +449,14 @@ std::vector<shard_id> replication::whole_without(node_id node) const {
     if (r->is_whole_without(node))
       out.push_back(shard);
   return out;
+}
+
+std::vector<silent_member> replication::silent_members() const {
+  std::vector<silent_member> all;
+  for (const auto& [shard, r] : impl_->replicas)
+    for (const auto& who : r->silent())
+      all.push_back({shard, who});
+  return all;
 }
 
 std::optional<replica_status> replication::status(shard_id shard) const {

@@ -150,6 +150,12 @@ struct replicas_diverged {
   node_id by{};    ///< the leader
 };
 
+/// A member that a leader does not hear of: its node is away, or it has another disk now.
+struct silent_member {
+  shard_id shard{};
+  member who;
+};
+
 struct events {
   std::vector<leadership> leaderships;
   std::vector<refused> refusals;
@@ -160,9 +166,13 @@ struct events {
   std::vector<replicas_diverged> divergences; ///< once for each replica and leader
   std::uint64_t refused_messages = 0;         ///< of peers: of an unknown kind or version, or not readable
   std::uint64_t followers_forgot = 0; ///< followers that have less than they had confirmed to a leader here
+  std::vector<shard_id> damaged;      ///< replicas of which a row turned out to be damaged, each once
+  std::vector<shard_id> mended;       ///< of those: replicas that got the state of another one
+  std::optional<bool> has_room;       ///< the disk has begun, or ceased, to have room for proposals
   bool empty() const {
     return leaderships.empty() && refusals.empty() && reads.empty() && seals.empty() && halts.empty() &&
-           forgets.empty() && divergences.empty() && refused_messages == 0 && followers_forgot == 0;
+           forgets.empty() && divergences.empty() && refused_messages == 0 && followers_forgot == 0 &&
+           damaged.empty() && mended.empty() && !has_room;
   }
 };
 
@@ -196,16 +206,20 @@ public:
   /// The session with `peer` was lost or a new one begins: everything under way to or from it is lost.
   void peer_reset(node_id peer);
   /// Is answered once: by `state_machine::apply` with `ticket`, or by a `refused`. `ticket` != 0.
-  /// With a full disk only what frees room is taken; its entries use the reserve.
+  /// Without room at this node, or at so many members that the others are no majority, only what frees room is
+  /// taken; its entries use the reserve.
   void propose(shard_id shard, std::uint64_t ticket, std::string command, bool frees_room = false);
   /// ReadIndex. Is answered by `read_ready` or `refused`, after a round that began after this call.
   void read(shard_id shard, std::uint64_t ticket);
   void transfer_leadership(shard_id shard, node_id to);
-  /// Hands every leadership held here to another member that has answered lately. A member that is dead, or
-  /// whose replica halted, would only block the shard meanwhile. (A leader gives every member an election
-  /// time-out to answer for the first time.) May be called again while some remain: each call tries the next
-  /// member.
+  /// Hands every leadership held here to another member that has answered lately: to one that has room and knows of
+  /// no damaged row, if there is one. A member that is dead, or whose replica halted, would only block the shard
+  /// meanwhile. (A leader gives every member an election time-out to answer for the first time.) May be called
+  /// again while some remain: each call tries the next member.
   void hand_over_all();
+  /// A reader has found a row of the shard's state here that does not match its checksum. Log and votes are good,
+  /// so the replica goes on following, and leads only if no other member can: whoever leads is asked to read.
+  void damaged(shard_id shard);
   /// Ends this generation; `next` are the members of the next one. Leader only. `ticket` is refused,
   /// or answered by `generation_sealed`.
   void seal(shard_id shard, std::vector<member> next, std::uint64_t ticket);
@@ -223,6 +237,8 @@ public:
   /// When `tick` has to be called next.
   mono_ms next_tick() const;
   std::vector<replica_status> status() const;
+  /// Members of shards led here that have not answered within an election time-out.
+  std::vector<silent_member> silent_members() const;
   std::optional<replica_status> status(shard_id shard) const;
   /// The shards that are led here and of which a majority of the members, without `node`, has stored all that is
   /// committed: that node's disk is not needed for them.

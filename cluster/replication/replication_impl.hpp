@@ -26,6 +26,10 @@ public:
   void run_timers();
   void run_common();
   void send_entries();
+  void look_at_room();
+  void hand_over_unfit();
+  enum class receivers : std::uint8_t { anybody, fit };
+  void hand_over(replica& r, receivers to, std::size_t attempt);
 
   replica_host host;
   std::map<shard_id, std::unique_ptr<replica>> replicas;
@@ -34,8 +38,8 @@ public:
   /// Election timers, soonest first; an entry counts only while it is its replica's `queued_deadline`.
   std::vector<std::pair<std::int64_t, shard_id>> timers;
   std::int64_t next_common = 0;
-  std::size_t hand_overs = 0; ///< of all leaderships, so far
-  bool accepts_proposals = true;
+  std::size_t hand_overs = 0;      ///< of all leaderships, so far
+  std::int64_t next_hand_over = 0; ///< of what this node should not lead
   bool wrote = false;
 };
 

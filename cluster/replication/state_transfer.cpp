@@ -323,7 +323,7 @@ void state_transfers::end_turn(bool committed) {
 void state_transfers::begin_turn() {
   for (auto* r : std::exchange(node_.host.snapshot_wanted_by, {})) {
     for (const auto id : r->take_snapshot_wanted()) {
-      if (!r->leads())
+      if (!r->leads() || r->held_back(id)) // it asks again
         continue;
       const auto before = out_.size();
       begin(*r, r->record().gen, r->node_of(id), id);

@@ -125,8 +125,10 @@ constexpr auto table = std::to_array<error_info>({
      "Try again at another node with the same client message id; the operator has to check the disk.",
      unknown, retryable},
     {ec::corrupt, "corrupt",
-     "Stored data does not match its checksum, so it was not used. The operator has to replace the replica.",
-     unknown, once},
+     "Stored data on a node does not match its checksum, so it was not used. Try again: another node takes "
+     "over. "
+     "The operator has to replace the node's data.",
+     unknown, retryable},
     {ec::internal, "internal",
      "Something is wrong in the server, and it was counted. "
      "Try again later, and tell the operator if it goes on.",

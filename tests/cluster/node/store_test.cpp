@@ -31,6 +31,8 @@ struct witness final : store_observer {
   std::mutex mutex;
   std::condition_variable news;
   std::map<std::uint64_t, ec> answered;
+  std::vector<shard_id> damages;
+  std::vector<bool> room;           ///< each change of it
   std::vector<std::size_t> commits; ///< commands of each that had any
 
   void committed(std::size_t commands, std::chrono::nanoseconds) override {
@@ -40,6 +42,17 @@ struct witness final : store_observer {
     news.notify_all();
   }
   void refused_messages(std::uint64_t) override {}
+  void has_room(bool yes) override {
+    std::lock_guard guard{mutex};
+    room.push_back(yes);
+    news.notify_all();
+  }
+  void silent(std::vector<silent_member>) override {}
+  void damaged(shard_id shard, bool) override {
+    std::lock_guard guard{mutex};
+    damages.push_back(shard);
+    news.notify_all();
+  }
   void add(const result_batch& b) {
     std::lock_guard guard{mutex};
     for (const auto& r : b.results)
@@ -308,4 +321,26 @@ TEST_CASE_FIXTURE(fixture, "with a full disk, what frees room is still taken, an
   CHECK(ask(3, core::confirm_debts{}) == ec::none);
   CHECK(ask(4, core::advance_cursor{}) == ec::none);
   CHECK(ask(5, core::append_message{}) == ec::disk_full);
+}
+
+TEST_CASE_FIXTURE(fixture, "that the disk has no room, or again has some, is told once each time") {
+  open();
+  lead();
+  env.full = true;
+  CHECK(seen.wait_until([&] { return seen.room == std::vector<bool>{false}; }));
+  env.full = false;
+  CHECK(seen.wait_until([&] { return seen.room == std::vector<bool>{false, true}; }));
+}
+
+TEST_CASE_FIXTURE(fixture, "a damaged row is told once, however often readers meet it") {
+  open();
+  lead();
+  for (int i = 0; i < 3; ++i)
+    caf::anon_send(store, damaged_row{s0});
+  caf::anon_send(store, damaged_row{shard_id{7}}); // not here
+  CHECK(seen.wait_until([&] { return !seen.damages.empty(); }));
+  read(1); // behind all of them
+  CHECK(seen.wait_until([&] { return seen.answered.contains(1); }));
+  std::lock_guard guard{seen.mutex};
+  CHECK(seen.damages == std::vector{s0});
 }

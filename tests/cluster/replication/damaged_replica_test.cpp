@@ -1,0 +1,61 @@
+// A replica of which a row does not match its checksum: others lead instead of it.
+#include "tests/cluster/replication/replication_fixture.hpp"
+
+using namespace parley;
+using namespace parley::test;
+
+TEST_CASE_FIXTURE(three_nodes,
+                  "a leader that cannot read a row hands its shard over, and does not lead it again") {
+  build({s0, s1});
+  auto& first = settle(s0);
+  const auto other_shard = [&] { return first.engine->status(s1)->as; };
+  settle(s1);
+  if (other_shard() != replica_status::role::leader)
+    settle(s1).engine->transfer_leadership(s1, first.who.node);
+  REQUIRE(until([&] { return other_shard() == replica_status::role::leader; }));
+  first.engine->damaged(s0);
+  first.engine->damaged(s0); // each question that meets the row reports it
+  REQUIRE(until([&] { return leader(s0) && leader(s0) != &first; }));
+  CHECK(first.damages == std::vector{s0}); // it is reported once
+  CHECK(other_shard() == replica_status::role::leader);
+
+  // It follows, stores and votes; what it acknowledges counts.
+  auto& second = settle(s0);
+  for (auto& [id, n] : nodes)
+    if (n.get() != &first && n.get() != &second) {
+      crash(*n);
+      break;
+    }
+  commit("without the third");
+  CHECK(leader(s0) == &second);
+
+  // Nobody else can lead: better a leader that cannot read one row than none.
+  for (auto& [id, n] : nodes)
+    if (!n->engine)
+      start(*n);
+  REQUIRE(until([&] { return same(1); }));
+  crash(second);
+  auto& third = settle(s0);
+  CHECK(&third != &first);
+}
+
+TEST_CASE_FIXTURE(three_nodes, "if all members have damaged rows, one of them leads") {
+  settle();
+  for (auto& [id, n] : nodes)
+    n->engine->damaged(s0);
+  commit("all the same");
+  CHECK(until([&] { return same(1); }));
+}
+
+TEST_CASE_FIXTURE(three_nodes,
+                  "a damaged row of a shard that is not here, or that is followed here, moves nothing") {
+  auto& first = settle();
+  first.engine->damaged(s1);
+  for (auto& [id, n] : nodes)
+    if (n.get() != &first)
+      n->engine->damaged(s0);
+  until([] { return false; }, 2000);
+  CHECK(leader() == &first);
+  CHECK(first.damages.empty());
+  commit("as before");
+}
