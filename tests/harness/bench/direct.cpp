@@ -11,25 +11,25 @@ namespace {
 
 struct traffic;
 
-/// A recipient: measures each message and periodically confirms what it has received.
-class ear final : public rpc::Receiver::Server {
-public:
-  explicit ear(traffic& t) : traffic_{t} {}
-  kj::Promise<void> deliver(DeliverContext context) override;
-  kj::Promise<void> closed(ClosedContext) override;
-  std::string take_cursor() { return std::exchange(cursor_, {}); }
-
-private:
-  traffic& traffic_;
-  std::string cursor_;
-};
-
 struct pair {
   user* from = nullptr;
   user* to = nullptr;
   conversation_id where;
   std::uint64_t counter = 0;
-  ear* hears = nullptr;
+  std::string cursor; ///< received, and not confirmed yet
+};
+
+/// A recipient: measures each message and notes what has to be confirmed. Its connection owns it, and drops it when
+/// the node goes away, so nothing else may keep a pointer to it.
+class ear final : public rpc::Receiver::Server {
+public:
+  ear(traffic& t, pair& p) : traffic_{t}, pair_{p} {}
+  kj::Promise<void> deliver(DeliverContext context) override;
+  kj::Promise<void> closed(ClosedContext) override;
+
+private:
+  traffic& traffic_;
+  pair& pair_;
 };
 
 struct traffic final : kj::TaskSet::ErrorHandler {
@@ -64,7 +64,7 @@ kj::Promise<void> ear::deliver(DeliverContext context) {
     if (item.isMessage())
       traffic_.heard(wire::view(item.getMessage().getIt().getBody()));
   }
-  cursor_ = wire::view(params.getCursor());
+  pair_.cursor = wire::view(params.getCursor());
   return kj::READY_NOW;
 }
 
@@ -127,7 +127,7 @@ kj::Promise<void> traffic::keep_confirming() {
   constexpr unsigned slices = 20;
   const auto slice = confirming++ % slices;
   for (auto i = slice; i < pairs.size(); i += slices) {
-    const auto cursor = pairs[i].hears->take_cursor();
+    const auto cursor = std::exchange(pairs[i].cursor, {});
     if (cursor.empty())
       continue;
     auto call = pairs[i].to->line->session().ackDeliveredRequest();
@@ -152,10 +152,8 @@ direct_result measure_direct(bench_cluster& bench, const bench_options& options)
     auto& p = t.pairs[i];
     p.from = users[2 * i].get();
     p.to = users[2 * i + 1].get();
-    auto hears = kj::heap<ear>(t);
-    p.hears = hears.get();
     auto call = p.to->line->session().receiveRequest();
-    call.setReceiver(kj::mv(hears));
+    call.setReceiver(kj::heap<ear>(t, p));
     opened.add(call.send().ignoreResult());
     opened.add(bench.open_direct_into(*p.from, *p.to, p.where));
   }
