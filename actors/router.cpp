@@ -269,6 +269,8 @@ void set_leaders(self_ptr self, const std::vector<new_leader>& changes) {
   }
   if (!any) // most announcements repeat what is known
     return;
+  if (st.config.counters)
+    st.config.counters->leaders.set(st.leaders);
   for (auto& [n, s] : st.sessions)
     if (moved[number(home_shard(s.is.user, st.config.shards))])
       caf::anon_send(s.is.it, atom::rehome_v);

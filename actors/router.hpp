@@ -5,7 +5,9 @@
 #include "protocol/values/node_limits.hpp"
 
 #include <chrono>
+#include <mutex>
 #include <unordered_map>
+#include <vector>
 
 namespace parley {
 
@@ -16,8 +18,27 @@ public:
   virtual bool send(node_id to, std::string payload) = 0;
 };
 
-/// What the router could not pass on. Thread: any.
+/// Who leads each shard, as the router knows it. Thread: the router's writes, any reads.
+class known_leaders {
+public:
+  void set(std::vector<node_id> by_shard) {
+    std::lock_guard guard{mutex_};
+    by_shard_.swap(by_shard);
+  }
+  /// By shard; `none` if it is not known.
+  std::vector<node_id> all() const {
+    std::lock_guard guard{mutex_};
+    return by_shard_;
+  }
+
+private:
+  mutable std::mutex mutex_;
+  std::vector<node_id> by_shard_;
+};
+
+/// What the router knows, and what it could not pass on. Thread: any.
 struct router_counters {
+  known_leaders leaders;
   /// Of peers: payloads that are unreadable or of a kind that this node does not know, such commands, and
   /// answers that do not belong to the call whose number they have.
   counter payloads_refused{0};

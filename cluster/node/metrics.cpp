@@ -208,6 +208,14 @@ std::vector<MetricFamily> collect(const node_facts& facts) {
   p.family("ready", ready_help, MetricType::Gauge).value(std::uint64_t{facts.ready});
   p.family("fenced", fenced_help, MetricType::Gauge)
       .value(std::uint64_t{0}); // else there are no other metrics
+  p.family("whole",
+           "Whether the replicas here, and all members of the shards led here, are there and sound: 1 or 0.",
+           MetricType::Gauge)
+      .value(std::uint64_t{facts.whole});
+  p.family("replicas_missing",
+           "Replicas that the shards led here lack: members that do not answer, and members to be added.",
+           MetricType::Gauge)
+      .value(std::uint64_t{missing_replicas(now)});
   gateway_page(p, facts.clients);
   p.family("delivery_queue_rows", "Inbox rows that wait in memory until clients take them.",
            MetricType::Gauge)

@@ -2,7 +2,7 @@
 // The metrics that the admin port exports. They are gathered at each request; hot paths only add to atomics.
 #include "actors/fan_out.hpp"
 #include "actors/router.hpp"
-#include "cluster/links/link_outlet.hpp"
+#include "cluster/node/health.hpp"
 #include "cluster/node/store.hpp"
 #include "cluster/ops/certificates.hpp"
 #include "protocol/gateway/metrics.hpp"
@@ -70,9 +70,7 @@ struct depths {
 };
 
 /// The state of a node at one moment.
-struct node_snapshot {
-  std::vector<replica_status> replicas;
-  std::vector<link_status> links;
+struct node_snapshot : health_facts {
   std::uint64_t link_versions_refused = 0; ///< calls of nodes without a common version of the node protocol
   std::uint64_t link_starts_refused =
       0;                          ///< calls of nodes whose directory is not the one that was seen before
@@ -80,12 +78,12 @@ struct node_snapshot {
   storage::lmdb_stats storage;
   storage::journal_stats journal;
   std::vector<certificate_end> certificates; ///< in use
-  bool serving = false;                      ///< every replica here knows a leader
 };
 
 struct node_facts {
   node_snapshot now;
-  bool ready = false; ///< serving, and not draining
+  bool ready = false; ///< it serves, and does not drain
+  bool whole = false;
   const gateway::gateway_metrics& clients;
   const commit_metrics& commits;
   const depths& waiting;
@@ -94,8 +92,8 @@ struct node_facts {
 };
 
 /// Also exported before there is a node.
-inline constexpr auto ready_help = "Whether clients can be served: 1 if every replica here knows a leader "
-                                   "and the node is not draining, else 0.";
+inline constexpr auto ready_help = "Whether clients can be served through this node: 1 if every shard has a "
+                                   "leader that it can reach and it is not draining, else 0.";
 
 inline constexpr auto fenced_help = "Whether this node has fenced itself: 1 if its data directory is an "
                                     "older copy or one that runs twice, else 0.";

@@ -109,6 +109,7 @@ public:
     auto rc = router_settings(config, founding_);
     rc.process = process_;
     rc.counters = &routing_;
+    routing_.leaders.set(std::vector<node_id>(founding_.shards, node_id::none));
     start_alarm(system);
     wired_router_ = spawn_router(system, rc);
     router_ = caf::actor_cast<router_actor>(wired_router_);
@@ -199,7 +200,7 @@ public:
       left = {};
       for (auto& g : gateways_)
         left.clients += g->connections();
-      const auto replicas = ask_report();
+      const auto replicas = ask_report().value_or(std::vector<replica_status>{});
       left.leaderships =
           static_cast<std::size_t>(std::count_if(replicas.begin(), replicas.end(), [](const auto& r) {
             return r.as == replica_status::role::leader && r.members.size() > 1;
@@ -227,7 +228,16 @@ public:
 
   node_snapshot snapshot() {
     node_snapshot s;
-    s.replicas = ask_report();
+    auto reported = ask_report();
+    s.store_answers = reported.has_value();
+    s.replicas = std::move(reported).value_or(std::vector<replica_status>{});
+    s.self = config_.node;
+    s.leaders = routing_.leaders.all();
+    s.damaged = commits_.damaged();
+    s.silent = commits_.silent();
+    s.has_room = commits_.room();
+    s.replicas_wanted = founding_.replicas;
+    s.nodes = std::max<std::size_t>(1, nodes().size());
     if (links_) {
       s.links = links_->status();
       s.link_versions_refused = links_->versions_refused();
@@ -239,10 +249,19 @@ public:
     }
     s.storage = env_.stats();
     s.journal = env_.journal();
-    s.serving = !s.replicas.empty() && std::all_of(s.replicas.begin(), s.replicas.end(), [](const auto& r) {
-      return r.leader != node_id::none || r.as == replica_status::role::sealed;
-    });
     return s;
+  }
+
+  void remind() {
+    if (!links_)
+      return;
+    std::lock_guard guard{absences_mutex_};
+    for (const auto peer : absences_.due(links_->status(), absences::clock::now()))
+      log::warn("node-away",
+                {{"node", peer},
+                 {"means", "its replicas are missing; /wholez names the shards"},
+                 {"next", "start it; if its disk is lost, start it under the same number with an empty "
+                          "data directory, because a node with another number does not take its place"}});
   }
 
   void learn(const std::vector<core::node_record>& nodes) {
@@ -384,7 +403,8 @@ private:
     d.reachable = [this](node_id n) { return links_->connected(n); };
     return d;
   }
-  std::vector<replica_status> ask_report() {
+  /// `none`: the store has not answered in time, because it is in a long sync.
+  std::optional<std::vector<replica_status>> ask_report() {
     auto promise = std::make_shared<std::promise<std::vector<replica_status>>>();
     auto future = promise->get_future();
     auto sink = system_.spawn([promise](report_sink::pointer self) -> report_sink::behavior_type {
@@ -396,7 +416,7 @@ private:
     caf::anon_send(store_, atom::report_v, sink);
     if (future.wait_for(std::chrono::seconds{2}) != std::future_status::ready) {
       caf::anon_send_exit(sink, caf::exit_reason::user_shutdown);
-      return {}; // the store is in a long sync, so the node is not ready
+      return std::nullopt;
     }
     return future.get();
   }
@@ -404,6 +424,8 @@ private:
   caf::actor_system& system_;
   node_config config_;
   founding founding_;
+  std::mutex absences_mutex_;
+  absences absences_;
   mutable std::mutex nodes_mutex_;
   std::vector<core::node_record> nodes_;
   struct wholes {
@@ -460,6 +482,9 @@ void node::fall_silent() {
 }
 bool node::close_store() {
   return impl_->close_store();
+}
+void node::remind() {
+  impl_->remind();
 }
 node_snapshot node::snapshot() {
   return impl_->snapshot();

@@ -53,6 +53,8 @@ public:
   /// Stops the store, after which nothing is written and the tables contain what the journal holds. False: it
   /// has not ended in time, and the next start applies the journal to the tables.
   bool close_store();
+  /// Tells the operator of nodes that are away; to be called about once a minute. Any thread.
+  void remind();
   node_snapshot snapshot();
   const gateway::gateway_metrics& metrics() const;
   const commit_metrics& commits() const;

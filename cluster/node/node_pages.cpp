@@ -33,7 +33,7 @@ table{{border-collapse:collapse}}td,th{{padding:.15rem .9rem .15rem 0;text-align
 td.t,th.t{{text-align:left}}th{{border-bottom:1px solid #999;font-weight:600}}
 </style>
 <h1>Parley node {0}: <b class={1}>{2}</b></h1>
-<p><a href=/metrics>metrics</a> · <a href=/readyz>readyz</a> · <a href=/healthz>healthz</a></p>
+<p><a href=/metrics>metrics</a> · <a href=/readyz>readyz</a> · <a href=/wholez>wholez</a> · <a href=/healthz>healthz</a></p>
 )";
 
 } // namespace
@@ -50,21 +50,7 @@ admin_source::readiness node_pages::state_of(const node_snapshot& now) const {
             "that holds the missing messages; stop the nodes whose directories were put back or "
             "copied, and empty those",
             now.diverged.size(), now.replicas.size(), number(now.diverged.front()))};
-  if (now.serving)
-    return {true, "ready"};
-  const auto without = std::count_if(now.replicas.begin(), now.replicas.end(), [](const auto& r) {
-    return r.leader == node_id::none && r.as != replica_status::role::sealed;
-  });
-  for (const auto& r : now.replicas)
-    if (r.as == replica_status::role::halted)
-      return {false, fmt::format("not ready: the replica of shard {} halted here: {}", number(r.shard),
-                                 r.halted_because)};
-  if (now.replicas.empty())
-    return {false, "not ready: the store has not reported its replicas; it may wait for the disk"};
-  return {false,
-          fmt::format("not ready: {} of {} replicas here know no leader, so their conversations cannot be "
-                      "served until a majority of their nodes runs",
-                      without, now.replicas.size())};
+  return ready_of(now);
 }
 
 std::optional<admin_source::readiness> node_pages::fence() {
@@ -74,14 +60,26 @@ std::optional<admin_source::readiness> node_pages::fence() {
   return readiness{false, fenced_};
 }
 
+admin_source::readiness node_pages::starting() {
+  std::lock_guard guard{mutex_};
+  const auto why = waits_for_ ? waits_for_() : std::string{};
+  return {false, "starting: " + (why.empty() ? "looking for the cluster among the seeds" : why)};
+}
+
 admin_source::readiness node_pages::state() {
   if (auto f = fence())
     return *f;
   if (auto* it = node_.load())
     return state_of(it->snapshot());
-  std::lock_guard guard{mutex_};
-  const auto why = waits_for_ ? waits_for_() : std::string{};
-  return {false, "starting: " + (why.empty() ? "looking for the cluster among the seeds" : why)};
+  return starting();
+}
+
+admin_source::readiness node_pages::whole() {
+  if (auto f = fence())
+    return *f;
+  if (auto* it = node_.load())
+    return whole_of(it->snapshot());
+  return starting();
 }
 
 std::string node_pages::metrics() {
@@ -95,9 +93,10 @@ std::string node_pages::metrics() {
   auto now = it->snapshot();
   if (certificates_)
     now.certificates = certificates_();
-  const bool ready = state_of(now).ready;
-  return prometheus::TextSerializer{}.Serialize(collect(
-      {std::move(now), ready, it->metrics(), it->commits(), it->waiting(), it->routing(), it->paying()}));
+  const bool ready = state_of(now).ready, whole = whole_of(now).ready;
+  return prometheus::TextSerializer{}.Serialize(
+      collect({std::move(now), ready, whole, it->metrics(), it->commits(), it->waiting(), it->routing(),
+               it->paying()}));
 }
 
 std::string node_pages::page() {

@@ -31,11 +31,13 @@ public:
   }
 
   readiness state() override;
+  readiness whole() override;
   std::string metrics() override;
   std::string page() override;
 
 private:
   readiness state_of(const node_snapshot& now) const;
+  readiness starting();
 
   node_id self_;
   std::optional<readiness> fence();

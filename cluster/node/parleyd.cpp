@@ -243,7 +243,13 @@ int run(node_config config, char** argv, std::function<startup()> read_again) {
   log::start({log::level_named(config.log_level),
               config.log_format == "json" ? log::format::json : log::format::text});
   reloader renewals{config, std::move(read_again)};
-  signals.watch([&] { renewals.reload(); }, [&] { renewals.remind(); });
+  std::atomic<node*> started{nullptr};
+  signals.watch([&] { renewals.reload(); },
+                [&] {
+                  renewals.remind();
+                  if (auto* it = started.load())
+                    it->remind();
+                });
   const auto descriptors = raise_descriptor_limit();
 
   if (const auto why = objection(config))
@@ -331,6 +337,7 @@ int run(node_config config, char** argv, std::function<startup()> read_again) {
   seeking.seeds = config.seeds;
   auto seeker = std::make_unique<peer_seeker>(seeking, transport, [&] { return it.nodes(); });
   pages.is(it);
+  started.store(&it);
   log::info("serving", {{"node", config.node},
                         {"clients", to_string(config.client_listen)},
                         {"admin", to_string({config.admin_listen.host, (*admin)->port()})}});

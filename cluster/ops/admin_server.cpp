@@ -28,15 +28,15 @@ reply answer(admin_source& source, kj::StringPtr url) {
   const std::string_view path{url.cStr(), std::min(url.size(), std::string_view{url.cStr()}.find('?'))};
   if (path == "/healthz")
     return {200, "OK", plain_text, "alive\n"};
-  if (path == "/readyz") {
-    const auto now = source.state();
+  if (path == "/readyz" || path == "/wholez") {
+    const auto now = path == "/readyz" ? source.state() : source.whole();
     return {now.ready ? 200U : 503U, now.ready ? "OK" : "Service Unavailable", plain_text, now.why + "\n"};
   }
   if (path == "/metrics")
     return {200, "OK", "text/plain; version=0.0.4; charset=utf-8", source.metrics()};
   if (path == "/")
     return {200, "OK", "text/html; charset=utf-8", source.page()};
-  return {404, "Not Found", plain_text, "There are /, /metrics, /healthz and /readyz.\n"};
+  return {404, "Not Found", plain_text, "There are /, /metrics, /healthz, /readyz and /wholez.\n"};
 }
 
 class service final : public kj::HttpService {

@@ -1,5 +1,6 @@
 #pragma once
-// The admin port: /metrics for Prometheus, /healthz (the process runs), /readyz (it serves), / for a person.
+// The admin port: /metrics for Prometheus, /healthz (the process runs), /readyz (it serves), /wholez
+// (its replicas are there and sound), / for a person.
 //
 // On loopback it is plain HTTP, because a user of this machine can reach the process anyway. On any other
 // address it is TLS and asks clients for a certificate of the admin authority; a node without certificates of
@@ -20,10 +21,11 @@ class admin_source {
 public:
   struct readiness {
     bool ready = false;
-    std::string why; ///< one line: "ready", "starting: …", "draining: …"
+    std::string why; ///< "ready", "starting: …", "draining: …"; a line for each cause
   };
   virtual ~admin_source() = default;
-  virtual readiness state() = 0;
+  virtual readiness state() = 0;     ///< whether clients can be served
+  virtual readiness whole() = 0;     ///< whether the replicas would survive a loss
   virtual std::string metrics() = 0; ///< Prometheus text format 0.0.4
   virtual std::string page() = 0;    ///< HTML, for a person
 };

@@ -318,6 +318,18 @@ TEST_CASE_FIXTURE(fixture, "a node without a replica of a shard learns from its 
   CHECK(way_of(local) == elsewhere);
 }
 
+TEST_CASE_FIXTURE(fixture,
+                  "who leads is known outside, from replicas here and from peers, as calls are routed") {
+  start();
+  leads(local, here);
+  from_peer(there, core::leads_payload{{remote}});
+  const auto known = counters.leaders.all();
+  REQUIRE(known.size() == config.shards);
+  CHECK(known[number(local)] == here);
+  CHECK(known[number(remote)] == there);
+  CHECK(known[2] == node_id::none);
+}
+
 TEST_CASE_FIXTURE(fixture, "a node whose replica halted believes the peer that leads its shard") {
   start();
   leads(local, there);

@@ -103,7 +103,7 @@ std::vector<told> everything(neighbourhood& t, std::size_t& codes) {
     all.push_back({e.path().filename().string(), std::move(text)});
   }
   for (std::size_t n = 1; n <= t.cluster.size(); ++n)
-    for (const auto* path : {"/metrics", "/healthz", "/readyz"})
+    for (const auto* path : {"/metrics", "/healthz", "/readyz", "/wholez"})
       all.push_back({"node " + std::to_string(n) + path, t.cluster.get(n, path, 2'000ms).value_or("")});
   return all;
 }

@@ -91,19 +91,8 @@ TEST_CASE("a node whose disk was lost is given new replicas by itself") {
     all.push_back(b);
   t.cluster.start(3);
   REQUIRE(t.cluster.wait_ready(60s));
-  // A node is ready for the shards that it holds, and it receives shards a few at a time. This test
-  // needs it to hold all of them.
-  const auto members_at = [&](std::size_t node) {
-    const auto text = t.cluster.get(node, "/metrics").value_or("");
-    double sum = 0;
-    for (const auto* role : {"leader", "follower"}) {
-      const auto line = std::string{"parley_replicas{role=\""} + role + "\"} ";
-      if (const auto i = text.find(line); i != std::string::npos)
-        sum += std::strtod(text.c_str() + i + line.size(), nullptr);
-    }
-    return sum;
-  };
-  REQUIRE(t.until(60s, [&] { return members_at(3) > 0 && members_at(3) == members_at(1); }));
+  // A node is ready as soon as it knows who leads; the cluster is whole when the node has its replicas again.
+  REQUIRE(t.until(60s, [&] { return t.cluster.whole(1) && t.cluster.whole(2) && t.cluster.whole(3); }));
   CHECK(t.until(20s, [&] { return alice.device->unsettled() == 0; }));
   // The node counts towards the majority again: with another node killed, it and the third are the majority.
   t.cluster.kill(1);

@@ -109,7 +109,7 @@ struct busy_node {
   }
   std::string text() const {
     return prometheus::TextSerializer{}.Serialize(
-        collect({now, true, clients, commits, waiting, router, fan_outs}));
+        collect({now, true, true, clients, commits, waiting, router, fan_outs}));
   }
 };
 
@@ -131,7 +131,7 @@ TEST_CASE(
   const router_counters router;
   const fan_out_counters fan_outs;
   const auto idle = prometheus::TextSerializer{}.Serialize(
-      collect({{}, false, clients, commits, waiting, router, fan_outs}));
+      collect({{}, false, false, clients, commits, waiting, router, fan_outs}));
   CHECK(parse(idle).size() == parse(busy_node{}.text()).size());
 }
 

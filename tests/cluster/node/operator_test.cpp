@@ -1,4 +1,5 @@
 // A real node, and what its operator does to it: signals, and consoles that nobody reads.
+#include "storage/lmdb_environment.hpp"
 #include "tests/e2e/people.hpp"
 #include "tests/support/certificates.hpp"
 #include "tests/support/scratch_directory.hpp"
@@ -30,6 +31,45 @@ bool log_of(town& t, std::size_t node, const std::string& words) {
   std::ifstream in{t.cluster.log(node)};
   const std::string text{std::istreambuf_iterator<char>{in}, {}};
   return text.find(words) != std::string::npos;
+}
+
+/// A program that is parleyd with more flags for some of the nodes: `cases` are lines of a shell's `case`.
+std::string parleyd_with(const scratch_directory& scratch, const std::string& cases) {
+  const auto program = scratch.file("parleyd.sh");
+  std::ofstream{program} << "#!/bin/sh\ncase \" $* \" in\n"
+                         << cases << "\nesac\nexec '" << program_folder() << "/parleyd' \"$@\"\n";
+  std::filesystem::permissions(program, std::filesystem::perms::owner_all);
+  return program;
+}
+
+/// Flips a bit in every state row of a stopped node that contains `text`; the log keeps its rows. How many.
+std::size_t damage_rows(const std::string& data, const std::string& text) {
+  const auto file = data + "/store.mdb";
+  std::vector<std::streamoff> places;
+  {
+    const auto env = storage::lmdb_environment::open(data, {});
+    REQUIRE(env.has_value());
+    std::uintptr_t map = 0; // where the file is mapped: rows are read in place
+    std::ifstream maps{"/proc/self/maps"};
+    for (std::string line; map == 0 && std::getline(maps, line);)
+      if (line.ends_with(file))
+        map = std::stoull(line, nullptr, 16);
+    REQUIRE(map != 0);
+    (*env)->begin_read()->ascend(
+        storage::table::state, {}, {}, [&](std::string_view, std::string_view value) {
+          if (const auto at = value.find(text); at != std::string_view::npos)
+            places.push_back(
+                static_cast<std::streamoff>(reinterpret_cast<std::uintptr_t>(value.data() + at) - map));
+          return storage::scan::more;
+        });
+  }
+  std::fstream out{file, std::ios::binary | std::ios::in | std::ios::out};
+  for (const auto at : places) {
+    out.seekp(at);
+    out.put(static_cast<char>(text.front() ^ 4));
+  }
+  REQUIRE(out.good());
+  return places.size();
 }
 
 /// A pipe with a name, which is full and which nobody reads.
@@ -130,4 +170,66 @@ TEST_CASE(
   t.cluster.signal(1, SIGQUIT);
   CHECK(t.until(20s, [&] { return !t.cluster.running(1); }));
   CHECK(t.cluster.terminate(1, 0ms) == 0); // it has ended: its status
+}
+
+TEST_CASE("a node whose disk has no room leads nothing, and people send through it all the same") {
+  scratch_directory scratch;
+  process_cluster_config config;
+  // The reserve of node 2 is larger than its disk.
+  config.parleyd = parleyd_with(
+      scratch, "*' --node 2 '*) set -- \"$@\" --limits-map 64TiB --limits-disk-reserve 16TiB ;;");
+  config.flags = {"--shards", "6", "--drain-spread", "100ms"};
+  town t{config};
+  REQUIRE(
+      t.until(20s, [&] { return t.cluster.leads(2) == 0 && t.cluster.leads(1) + t.cluster.leads(3) == 6; }));
+  const auto everywhere = t.settings.seeds;
+  t.settings.seeds = {everywhere[1]}; // Alice knows node 2 only
+  person alice{t, 1}, bob{t, 2}, carol{t, 3};
+  for (auto* other : {&bob, &carol}) {
+    const auto c = alice.chat_with(*other);
+    for (int i = 0; i < 10; ++i)
+      CHECK(alice.device->send(c, "through a full node").wait(t.io.waitScope));
+    CHECK(t.until(10s, [&] { return other->heard.size() == 10; }));
+  }
+  CHECK(t.cluster.leads(2) == 0);
+  CHECK(t.cluster.ready(2, 2000ms));
+  CHECK(!t.cluster.whole(2, 2000ms));
+  const auto metrics = t.cluster.get(2, "/metrics", 2000ms);
+  REQUIRE(metrics);
+  CHECK(metrics->find("\nparley_storage_has_room 0\n") != std::string::npos);
+  CHECK(t.cluster.whole(1, 2000ms));
+}
+
+TEST_CASE("a node that leads and has a damaged row hands over, and nobody misses what the row said") {
+  scratch_directory scratch;
+  process_cluster_config config;
+  config.parleyd = parleyd_with(scratch, "*' --node 2 '*) ;;\n*) set -- \"$@\" --timing-election 3s ;;");
+  config.flags = {"--shards", "1", "--drain-spread", "100ms"};
+  town t{config};
+  REQUIRE(t.until(20s, [&] { return t.cluster.leads(2) == 1; })); // its election time-out is the shortest
+  person alice{t, 1}, bob{t, 2};
+  const auto c = alice.chat_with(bob);
+  const std::vector<std::string> all{"before", "the row that rots", "after"};
+  for (const auto& text : all)
+    REQUIRE(alice.device->send(c, text).wait(t.io.waitScope));
+  REQUIRE(t.until(10s, [&] { return bob.heard == all; }));
+  for (std::size_t n = 1; n <= 3; ++n)
+    CHECK(t.cluster.terminate(n, 15s) == 0);
+  REQUIRE(damage_rows(t.cluster.data(2), all[1]) > 0);
+  t.cluster.start_all();
+  REQUIRE(t.cluster.wait_ready(30s));
+  // Whatever reads the row first, a fan-out or a person, makes node 2 hand over. Nobody is refused for good.
+  const auto reads_all = [&](person& who) {
+    try {
+      return who.bodies(c) == all;
+    } catch (const cluster_error&) { // no answer in time, perhaps
+      return false;
+    }
+  };
+  CHECK(t.until(60s, [&] { return reads_all(alice) && reads_all(bob) && log_of(t, 2, "replica-damaged"); }));
+  CHECK(t.until(10s, [&] { return t.cluster.leads(2) == 0; }));
+  CHECK(!t.cluster.whole(2, 2000ms));
+  const auto metrics = t.cluster.get(2, "/metrics", 2000ms);
+  REQUIRE(metrics);
+  CHECK(metrics->find("\nparley_replicas_damaged 1\n") != std::string::npos);
 }

@@ -33,6 +33,7 @@ struct fake_node final : admin_source {
       return {false, "starting: looking for the cluster among the seeds"};
     return phase == 1 ? readiness{true, "ready"} : readiness{false, "draining"};
   }
+  readiness whole() override { return {phase == 1, phase == 1 ? "whole: 3 replicas here" : "not whole"}; }
   std::string metrics() override { return big.empty() ? "# TYPE a counter\na 1\n" : big; }
   std::string page() override { return "<!doctype html><p>a node"; }
 };
@@ -127,7 +128,7 @@ bool has(const std::string& text, std::string_view what) {
 TEST_CASE_FIXTURE(fixture, "unknown paths and other methods are refused with a sentence") {
   start();
   CHECK(ask("GET /nothing").starts_with("HTTP/1.1 404 "));
-  CHECK(has(ask("GET /metrics/deeper"), "There are /, /metrics, /healthz and /readyz."));
+  CHECK(has(ask("GET /metrics/deeper"), "There are /, /metrics, /healthz, /readyz and /wholez."));
   for (const auto* method : {"POST", "PUT", "DELETE"}) {
     CAPTURE(method);
     const auto said = ask(std::string{method} + " /metrics");
@@ -234,10 +235,12 @@ TEST_CASE_FIXTURE(fixture, "a node is alive from start to drain, and ready only 
   auto said = ask("GET /readyz");
   CHECK(said.starts_with("HTTP/1.1 503 "));
   CHECK(has(said, "starting: looking for the cluster among the seeds"));
+  CHECK(ask("GET /wholez").starts_with("HTTP/1.1 503 "));
   node.phase = 1;
   said = ask("GET /readyz");
   CHECK(said.starts_with("HTTP/1.1 200 "));
   CHECK(has(said, "\r\n\r\nready\n"));
+  CHECK(has(ask("GET /wholez"), "200 OK"));
   node.phase = 2;
   said = ask("GET /readyz");
   CHECK(said.starts_with("HTTP/1.1 503 "));

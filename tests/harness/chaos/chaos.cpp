@@ -167,15 +167,16 @@ void chaos_run::look() {
     v.running = cluster_.running(n);
     v.paused = cluster_.paused(n);
     if (ask || !v.running || v.paused)
-      v.ready = v.running && !v.paused && cluster_.ready(n, milliseconds{300});
+      v.ready = v.running && !v.paused && cluster_.ready(n, milliseconds{300}) &&
+                cluster_.whole(n, milliseconds{300});
     all = all && v.ready;
   }
   if (ask)
     looked_ = steady_clock::now();
   if (!all)
     whole_since_ = steady_clock::now();
-  // /readyz covers every replica that the node holds. Agreement for some time excludes answers
-  // from before a fault.
+  // /wholez covers every replica that the node holds or has to hear of. Agreement for some time excludes
+  // answers from before a fault.
   view_.whole = all && since(whole_since_) > milliseconds{500};
   disk_missing_ = disk_missing_ && !view_.whole;
   if (all && broken_ && ask) {

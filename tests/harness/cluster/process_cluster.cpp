@@ -516,6 +516,10 @@ std::vector<std::string> process_cluster::unexpected_exits() {
   return out;
 }
 
+bool process_cluster::whole(std::size_t node, milliseconds timeout) {
+  return running(node) && !at(node).is_paused && get(node, "/wholez", timeout).has_value();
+}
+
 bool process_cluster::wait_ready(milliseconds deadline) {
   return poll_until(
       deadline,

@@ -99,6 +99,8 @@ public:
   bool paused(std::size_t node) const { return nodes_[node - 1].is_paused; }
   /// Queries /readyz once.
   bool ready(std::size_t node, milliseconds timeout = milliseconds{500});
+  /// Queries /wholez once: whether its replicas, and the members of the shards that it leads, are all there.
+  bool whole(std::size_t node, milliseconds timeout = milliseconds{500});
   /// Polls until every running node is ready. Throws `cluster_error` with the end of the log if one
   /// has exited by itself.
   bool wait_ready(milliseconds deadline);

@@ -1,0 +1,168 @@
+// What /readyz and /wholez decide, and what they say.
+#include "cluster/node/health.hpp"
+
+#include <doctest/doctest.h>
+
+using namespace parley;
+using namespace parley::cluster;
+using namespace std::chrono_literals;
+
+namespace {
+
+using role = core::replica_status::role;
+
+constexpr node_id one{1}, two{2}, three{3};
+
+/// Node 1 of three with two shards; it leads shard 0, and node 2 shard 1.
+struct well : health_facts {
+  well() {
+    self = one;
+    leaders = {one, two};
+    replicas_wanted = nodes = 3;
+    for (std::uint16_t s = 0; s < 2; ++s) {
+      core::replica_status r;
+      r.shard = shard_id{s};
+      r.as = s == 0 ? role::leader : role::follower;
+      r.leader = leaders[s];
+      r.members = {{one, disk_id{1}}, {two, disk_id{2}}, {three, disk_id{3}}};
+      replicas.push_back(r);
+    }
+    link(two, true);
+    link(three, true);
+  }
+  void link(node_id peer, bool up) {
+    for (auto& l : links)
+      if (l.peer == peer) {
+        l.connected = up;
+        return;
+      }
+    link_status l;
+    l.peer = peer;
+    l.connected = up;
+    links.push_back(l);
+  }
+  void is_ready() {
+    const auto now = ready_of(*this);
+    CHECK_MESSAGE(now.ready, now.why);
+  }
+  void is_not_ready(std::initializer_list<std::string_view> words) { says(ready_of(*this), words); }
+  void is_not_whole(std::initializer_list<std::string_view> words) { says(whole_of(*this), words); }
+  static void says(const admin_source::readiness& now, std::initializer_list<std::string_view> words) {
+    CHECK_FALSE(now.ready);
+    for (const auto& w : words)
+      CHECK_MESSAGE(now.why.find(w) != std::string::npos, now.why, " lacks ", w);
+  }
+};
+
+} // namespace
+
+TEST_CASE_FIXTURE(well,
+                  "a shard whose leader is not known, or not linked, cannot be served through this node") {
+  leaders[1] = node_id::none;
+  is_not_ready({"1 of 2 shards", "shard 1", "majority"});
+  leaders[1] = two;
+  link(two, false);
+  is_not_ready({"shard 1"});
+  leaders[1] = three; // it was elected meanwhile
+  is_ready();
+}
+
+TEST_CASE_FIXTURE(
+    well, "a node without replicas serves as well as any, and one that lacks some is not whole but serves") {
+  replicas.clear();
+  leaders = {two, three};
+  is_ready();
+  *static_cast<health_facts*>(this) = well{};
+  leaders = {two, two};
+  replicas[0].as = role::halted;
+  replicas[0].halted_because = "a row of its log is damaged";
+  replicas[1].as = role::installing;
+  is_ready();
+  is_not_whole({"shard 0", "a row of its log is damaged", "newest parleyd", "shard 1", "being filled"});
+}
+
+TEST_CASE_FIXTURE(
+    well, "a node without room is ready once other nodes lead its shards, and whole when it has room") {
+  has_room = false;
+  is_not_ready({"no room", "shard 0", "free space"});
+  is_not_whole({"no room", "free space"});
+  leaders[0] = three;
+  replicas[0].as = role::follower;
+  is_ready();
+  is_not_whole({"no room"});
+}
+
+TEST_CASE_FIXTURE(well, "a store that does not answer is said to wait for its disk, whatever else is known") {
+  store_answers = false;
+  replicas.clear();
+  is_not_ready({"store has not answered", "disk"});
+  is_not_whole({"store has not answered", "disk"});
+}
+
+TEST_CASE_FIXTURE(
+    well, "a missing node, a shard with too few members and a damaged row are each named with advice") {
+  CHECK(whole_of(*this).ready);
+  CHECK(missing_replicas(*this) == 0);
+  silent = {{shard_id{0}, {three, disk_id{3}}}};
+  is_ready();
+  is_not_whole({"shard 0", "replica on node 3 does not answer although", "replaced"});
+  CHECK(missing_replicas(*this) == 1); // of shard 0; its own leader reports shard 1
+  link(three, false);
+  is_not_whole({"shard 0", "node 3", "same number with an empty data directory"});
+  link(three, true);
+  silent.clear();
+  replicas[0].members.resize(1);
+  is_not_whole({"shard 0: fewer than 3 replicas"});
+  CHECK(missing_replicas(*this) == 2);
+  replicas[0].members = replicas[1].members;
+  damaged = {shard_id{1}};
+  is_ready();
+  is_not_whole(
+      {"shard 1: a row of the replica here does not match its checksum", "Set the data directory aside"});
+}
+
+TEST_CASE_FIXTURE(
+    well, "a node with an empty disk is not whole where every node holds all shards, and may be elsewhere") {
+  replicas.clear();
+  leaders = {two, three};
+  is_ready();
+  is_not_whole({"replicas of 0 of 2 shards", "wait"});
+  nodes = 4;
+  CHECK(whole_of(*this).ready);
+}
+
+TEST_CASE_FIXTURE(well,
+                  "one node of a cluster of one is whole, and two nodes hold one replica of each shard") {
+  links.clear();
+  nodes = 1;
+  leaders = {one, one};
+  for (auto& r : replicas)
+    r.as = role::leader, r.members.resize(1);
+  CHECK(whole_of(*this).ready);
+  nodes = 2; // shards grow in odd steps
+  CHECK(whole_of(*this).ready);
+}
+
+TEST_CASE_FIXTURE(well, "a page names ten shards and counts the others") {
+  leaders.assign(4096, node_id::none);
+  const auto now = ready_of(*this);
+  CHECK(now.why.size() < 500);
+  CHECK(now.why.find("0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 4086 more") != std::string::npos);
+}
+
+TEST_CASE_FIXTURE(
+    well, "the operator is told of a node that is away for a minute, once an hour, and anew after it came") {
+  absences a;
+  const auto t = absences::clock::time_point{} + 1h;
+  link(three, false);
+  CHECK(a.due(links, t).empty());
+  CHECK(a.due(links, t + 59s).empty());
+  CHECK(a.due(links, t + 61s) == std::vector{three});
+  CHECK(a.due(links, t + 30min).empty());
+  CHECK(a.due(links, t + 62min) == std::vector{three});
+  link(three, true);
+  CHECK(a.due(links, t + 63min).empty());
+  link(three, false);
+  CHECK(a.due(links, t + 64min).empty());
+  CHECK(a.due(links, t + 66min) == std::vector{three});
+}
