@@ -89,16 +89,32 @@ constexpr session_number session_after(session_number last, unix_ms clock) {
   return session_number{std::max(number(last) + 1, static_cast<std::uint64_t>(at_least))};
 }
 
+/// The counter of the message after the one with counter `last`, by a clock. It is above `last` even if the
+/// clock was set back. It is not below the clock, because a profile that was restored from an old copy has
+/// forgotten its latest counters, which the cluster still knows. A clock that shows a time before 1970 or
+/// after the year 9999 is ignored: a counter cannot be taken back.
+constexpr std::uint64_t counter_after(std::uint64_t last, unix_ms clock) {
+  constexpr std::int64_t year_10000 = 253'402'300'800'000;
+  const auto ms = static_cast<std::int64_t>(clock);
+  const auto at_least = ms > 0 && ms < year_10000 ? static_cast<std::uint64_t>(ms) : 0;
+  return std::max(last + 1, at_least);
+}
+
 /// A message on its way out. The body is shared: the outbox and the call in flight hold the same bytes.
 struct outgoing {
-  std::uint64_t counter = 0; ///< with the device, its client_msg_id: the same in every attempt
+  std::uint64_t counter = 0; ///< names the message on this device, from `post` to its outcome
   conversation_id conversation;
   std::shared_ptr<const std::string> body;
+  /// Not 0: the cluster knew `counter` from another message, so this one is sent under this counter instead.
+  std::uint64_t renumbered = 0;
+  bool tried = false; ///< an earlier life of the device may have sent it, so the cluster may have it
+  /// With the device, its client_msg_id: the same in every attempt.
+  std::uint64_t sent_as() const { return renumbered != 0 ? renumbered : counter; }
 };
 
 /// The cluster has stored the message: it is on disk at a majority of the replicas.
 struct sent {
-  std::uint64_t counter = 0;
+  std::uint64_t counter = 0; ///< as `post` returned it
   conversation_id conversation;
   seq_no seq{};
   message_id id;

@@ -35,7 +35,7 @@ struct device::parts final : link_listener {
         who{store.who().value_or(identity{})}, connection{timer, dial, settings, store,    events,
                                                           *this, who,  chance,   calendar, first_seed},
         history{records, who, connection.state()}, calls{timer, connection, settings, history, chance},
-        out{timer, connection, settings, store, events, history, who, chance},
+        old{events}, out{timer, connection, settings, store, events, history, who, chance, calendar, old},
         in{timer, connection, calls, settings, store, events, history, who}, enrol{timer,     dial, settings,
                                                                                    store,     who,  chance,
                                                                                    first_seed} {}
@@ -76,6 +76,7 @@ struct device::parts final : link_listener {
   connector connection;
   history_writer history;
   session_calls calls;
+  old_copy old;
   sender out;
   receiver in;
   enrolment enrol;

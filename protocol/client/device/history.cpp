@@ -26,7 +26,7 @@ void history_writer::send(history_event::kind kind, const send_attempt& a, const
     return;
   auto e = event(kind, history_event::what::send);
   e.conversation = a.conversation;
-  e.id = {who_.device, a.counter};
+  e.id = {who_.device, a.sent_as};
   e.attempt = a.number;
   e.sender = who_.user;
   e.hash = sha256(body);

@@ -7,8 +7,9 @@ namespace parley::client {
 /// One attempt to send a message.
 struct send_attempt {
   conversation_id conversation;
-  std::uint64_t counter = 0;
-  unsigned number = 0; ///< counts the attempts of this message, from 1
+  std::uint64_t counter = 0; ///< of the message, as `post` returned it
+  std::uint64_t sent_as = 0; ///< the counter in its client_msg_id
+  unsigned number = 0;       ///< counts the attempts of this message under this id, from 1
 };
 
 /// Writes the history of a device for a checker, if there is a recorder.

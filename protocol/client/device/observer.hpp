@@ -50,6 +50,9 @@ public:
   virtual void on_device_added(const device_added&) {}
   /// The messages in (after, upto] exist according to the cluster, but could not be fetched.
   virtual void on_gap(conversation_id, seq_no /*after*/, seq_no /*upto*/) {}
+  /// The profile was restored from a copy: the cluster knows of messages or acknowledgements of this device
+  /// that the profile has forgotten. Nothing is lost by it. It is called once in a device's life.
+  virtual void on_old_copy() {}
 };
 
 /// One line of a history as the chaos checker reads it: what this device asked for and what it received.

@@ -25,6 +25,14 @@ void send_lanes::add(outgoing o) {
   mark_ready(c, l);
 }
 
+std::uint64_t send_lanes::newest() const {
+  std::uint64_t newest = 0;
+  for (const auto& [c, l] : lanes_)
+    if (!l.items.empty())
+      newest = std::max(newest, l.items.back().it.counter);
+  return newest;
+}
+
 const send_lanes::item* send_lanes::take(instant now) {
   while (!delayed_.empty() && delayed_.begin()->first <= now) {
     const auto c = delayed_.begin()->second;
@@ -94,6 +102,17 @@ void send_lanes::again(conversation_id c, std::uint64_t counter, instant at) {
     delayed_.emplace(at, c);
   }
   mark_ready(c, l);
+}
+
+void send_lanes::renumbered(conversation_id c, std::uint64_t counter, std::uint64_t sent_as) {
+  again(c, counter, {});
+  if (const auto found = lanes_.find(c); found != lanes_.end())
+    if (const auto i = find(found->second, counter); i != found->second.items.end()) {
+      i->it.renumbered = sent_as;
+      i->it.tried = false;
+      i->attempts = 0;
+      ++i->renumberings;
+    }
 }
 
 const send_lanes::item* send_lanes::peek(conversation_id c, std::uint64_t counter) {

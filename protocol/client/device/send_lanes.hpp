@@ -22,8 +22,11 @@ class send_lanes {
 public:
   struct item {
     outgoing it;
-    unsigned attempts = 0;
+    unsigned attempts = 0; ///< under the id that it has now
     bool in_flight = false;
+    unsigned renumberings = 0;
+    /// Whether no attempt but the one under way can have stored the message under its id.
+    bool first_attempt() const { return attempts == 1 && !it.tried; }
   };
 
   explicit send_lanes(std::size_t window) : window_{std::max<std::size_t>(window, 1)} {}
@@ -36,6 +39,8 @@ public:
   outgoing settle(conversation_id c, std::uint64_t counter);
   /// The outcome is unknown, or the message was refused for now: it is sent again, not before `at`.
   void again(conversation_id c, std::uint64_t counter, instant at);
+  /// The message is to be sent as soon as possible under a new id, as if it had never been sent.
+  void renumbered(conversation_id c, std::uint64_t counter, std::uint64_t sent_as);
   /// The connection is lost: everything in flight is sent again as soon as possible. Calls `seen` for each.
   template <class F>
   void all_again(F&& seen) {
@@ -62,6 +67,8 @@ public:
   std::size_t size() const { return size_; }
   std::size_t in_flight() const { return in_flight_; }
   bool empty() const { return size_ == 0; }
+  /// The highest counter of a message that is here.
+  std::uint64_t newest() const;
 
 private:
   struct lane {

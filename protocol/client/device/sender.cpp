@@ -2,13 +2,25 @@
 //
 //   send ─▶ store.enqueue ─▶ lane ─▶ transmit ─▶ ok ─▶ store.sent ─▶ on_sent
 //                             ▲                ├▶ final refusal ─▶ store.failed ─▶ on_failed
+//                             ├── at once ─────┼▶ the counter is another message's ─▶ store.renumber
 //                             └── with a pause ┴▶ unknown or "not now" (same client_msg_id)
 #include "protocol/client/device/sender.hpp"
 
 #include "protocol/wire/codec.hpp"
 
+#include <algorithm>
+
 namespace parley::client {
 namespace {
+
+/// A message gets so many new counters, and is then given up: the cluster refuses whatever is tried.
+constexpr unsigned renumberings_max = 8;
+
+/// How far the next counter is above the clock. The clock does not help if it is behind the one by which the
+/// forgotten counters were chosen. By how much is unknown, so each step is a thousand times longer.
+constexpr std::int64_t jump_of(unsigned renumberings) {
+  return std::int64_t{1} << std::min(10 * renumberings, 40U);
+}
 
 /// `fail` promises a checker that nothing was stored; `info` leaves it open.
 history_event::kind kind_of(const failure& why) {
@@ -18,10 +30,11 @@ history_event::kind kind_of(const failure& why) {
 } // namespace
 
 sender::sender(kj::Timer& timer, link_host& host, const config& settings, client_store& store,
-               observer& events, history_writer& history, const identity& who, dice& chance)
+               observer& events, history_writer& history, const identity& who, dice& chance,
+               const kj::Clock& calendar, old_copy& old)
     : timer_{timer}, host_{host}, config_{settings}, store_{store}, observer_{events}, history_{history},
-      who_{who}, dice_{chance}, lanes_{settings.window}, rules_{settings.resend, settings.move_after_refusals,
-                                                                settings.seeds.size() > 1} {
+      who_{who}, dice_{chance}, calendar_{calendar}, old_{old}, lanes_{settings.window},
+      rules_{settings.resend, settings.move_after_refusals, settings.seeds.size() > 1} {
   for (auto& o : store_.waiting())
     lanes_.add(std::move(o));
 }
@@ -46,7 +59,8 @@ result<std::uint64_t> sender::post(conversation_id c, std::string body) {
                                   "Too many messages are waiting to be sent, so this one was not kept: send "
                                   "it again when some have left.",
                                   {}}};
-  auto o = store_.enqueue(c, std::move(body));
+  const auto* link = host_.link();
+  auto o = store_.enqueue(c, std::move(body), {clock(), link && !link->ended()});
   const auto counter = o.counter;
   lanes_.add(std::move(o));
   pump();
@@ -55,7 +69,14 @@ result<std::uint64_t> sender::post(conversation_id c, std::string body) {
 
 void sender::online() {
   rules_.connected();
+  // After a crash nobody knows which of them the new connection has carried.
+  if (!lanes_.empty() && !kept(host_, [&] { store_.trying(lanes_.newest()); }))
+    return;
   pump();
+}
+
+unix_ms sender::clock() const {
+  return std::max(cluster_time_, unix_ms{(calendar_.now() - kj::UNIX_EPOCH) / kj::MILLISECONDS});
 }
 
 void sender::lost(const failure& why) {
@@ -106,12 +127,12 @@ void sender::arm_pump(client_link& link) {
 }
 
 void sender::transmit(client_link& link, const send_lanes::item& item) {
-  const send_attempt a{item.it.conversation, item.it.counter, item.attempts};
+  const send_attempt a{item.it.conversation, item.it.counter, item.it.sent_as(), item.attempts};
   const auto& body = *item.it.body;
   history_.send(history_event::kind::invoke, a, body, ec::none);
   auto call = link.session().sendRequest(request_size(body.size()));
   wire::write(call.initConversation(), a.conversation);
-  call.initId().setCounter(a.counter);
+  call.initId().setCounter(a.sent_as);
   call.setBody(wire::as_data(body));
   link.add(call.send().then([this, a, ticket = link.begin_call()](auto&& answer) {
     if (const auto why = wire::to_failure(answer.getError()); why.code != ec::none) {
@@ -134,25 +155,55 @@ void sender::transmit(client_link& link, const send_lanes::item& item) {
 void sender::stored(const send_attempt& a, sent placed) {
   rules_.accepted();
   last_refusal_ = {ec::none, {}, {}};
-  const auto o = lanes_.settle(a.conversation, a.counter);
-  if (!o.body)
+  cluster_time_ = std::max(cluster_time_, placed.at);
+  const auto* item = lanes_.peek(a.conversation, a.counter);
+  if (!item)
     return;
-  history_.send(history_event::kind::ok, a, *o.body, ec::none, &placed);
+  if (placed.duplicate && item->first_attempt()) { // another message with the same words: not this one
+    if (!renumber(a, ec::conflict))
+      give_up(a, refuse(ec::conflict));
+    return;
+  }
+  const auto body = item->it.body;
+  history_.send(history_event::kind::ok, a, *body, ec::none, &placed);
   message m;
   m.conversation = a.conversation;
   m.seq = placed.seq;
   m.id = placed.id;
   m.sender = who_.user;
-  m.client_id = {who_.device, a.counter};
+  m.client_id = {who_.device, a.sent_as};
   m.at = placed.at;
-  m.body = *o.body;
+  m.body = *body;
   if (!kept(host_, [&] { store_.sent(m); }))
     return;
+  lanes_.settle(a.conversation, a.counter);
   observer_.on_sent(placed);
   answer(a.counter, placed);
 }
 
+bool sender::renumber(const send_attempt& a, ec why) {
+  const auto& item = *lanes_.peek(a.conversation, a.counter);
+  if (item.renumberings >= renumberings_max)
+    return false;
+  const auto above = item.renumberings == 0 ? 0 : jump_of(item.renumberings);
+  const auto start = static_cast<std::int64_t>(clock());
+  std::uint64_t sent_as = 0;
+  history_.send(history_event::kind::fail, a, *item.it.body, why);
+  if (!kept(host_, [&] { sent_as = store_.renumber(a.counter, unix_ms{start + above}); }))
+    return true;
+  lanes_.renumbered(a.conversation, a.counter, sent_as);
+  old_.noticed();
+  return true;
+}
+
 void sender::refused(const send_attempt& a, const failure& why) {
+  const auto* item = lanes_.peek(a.conversation, a.counter);
+  // The cluster has another text under this counter, so it never had this one; or, in a first attempt, it has
+  // forgotten a counter that this profile has never used.
+  const bool others =
+      why.code == ec::conflict || (why.code == ec::retry_too_old && item && item->first_attempt());
+  if (item && others && renumber(a, why.code))
+    return;
   const auto verdict = rules_.refused(why, a.number, dice_);
   if (verdict.again)
     again(a, why, verdict);
@@ -173,12 +224,13 @@ void sender::again(const send_attempt& a, const failure& why, const resend_rules
 }
 
 void sender::give_up(const send_attempt& a, const failure& why) {
-  const auto o = lanes_.settle(a.conversation, a.counter);
-  if (!o.body)
+  const auto* item = lanes_.peek(a.conversation, a.counter);
+  if (!item)
     return;
-  history_.send(kind_of(why), a, *o.body, why.code);
+  history_.send(kind_of(why), a, *item->it.body, why.code);
   if (!kept(host_, [&] { store_.failed(a.counter, why.code); }))
     return;
+  const auto o = lanes_.settle(a.conversation, a.counter);
   observer_.on_failed(o, why);
   answer(a.counter, tl::unexpected{why});
 }

@@ -1,6 +1,7 @@
 #pragma once
 #include "protocol/client/device/history.hpp"
 #include "protocol/client/device/link_host.hpp"
+#include "protocol/client/device/old_copy.hpp"
 #include "protocol/client/device/resend_rules.hpp"
 #include "protocol/client/device/send_lanes.hpp"
 
@@ -16,14 +17,17 @@ namespace parley::client {
 /// Thread: that of the loop.
 /// Holds:  a message is in the store, with its counter, before it is sent and until its outcome is known; all
 ///         its attempts carry the same counter. With a window of 1 the order of sending is the order in the
-///         conversation. A final refusal is reported once.
+///         conversation. A final refusal is reported once. If the first attempt under a counter finds that
+///         the cluster knows the counter, the profile is an old copy: what the cluster has is another
+///         message, so this one is sent again under a new counter.
 /// Errors: `post` and `send` refuse with a `failure`, and throw store_error if the store cannot keep the
 ///         message. A store that fails later ends the device.
 class sender {
 public:
   /// All references outlive it. Takes over what the store's outbox holds.
   sender(kj::Timer& timer, link_host& host, const config& settings, client_store& store, observer& events,
-         history_writer& history, const identity& who, dice& chance);
+         history_writer& history, const identity& who, dice& chance, const kj::Clock& calendar,
+         old_copy& old);
   KJ_DISALLOW_COPY(sender);
 
   kj::Promise<result<sent>> send(conversation_id c, std::string body);
@@ -43,10 +47,14 @@ public:
 private:
   void pump();
   void arm_pump(client_link& link);
+  /// What a new counter must not be below: the calendar's time or the cluster's, whichever is later.
+  unix_ms clock() const;
   void transmit(client_link& link, const send_lanes::item& item);
   void stored(const send_attempt& a, sent placed);
   void refused(const send_attempt& a, const failure& why);
   void again(const send_attempt& a, const failure& why, const resend_rules::verdict& v);
+  /// False: the message has had new counters too often.
+  bool renumber(const send_attempt& a, ec why);
   void give_up(const send_attempt& a, const failure& why);
   void answer(std::uint64_t counter, result<sent> outcome);
   void check_settled();
@@ -59,6 +67,9 @@ private:
   history_writer& history_;
   const identity& who_;
   dice& dice_;
+  const kj::Clock& calendar_; ///< for counters only: waits use the timer
+  old_copy& old_;
+  unix_ms cluster_time_{}; ///< of the newest message that the cluster has placed
 
   send_lanes lanes_;
   resend_rules rules_;

@@ -5,16 +5,27 @@
 
 namespace parley::client {
 
-outgoing memory_store::enqueue(conversation_id c, std::string body) {
-  outgoing o{++counter_, c, std::make_shared<const std::string>(std::move(body))};
+outgoing memory_store::enqueue(conversation_id c, std::string body, const numbering& how) {
+  counter_ = counter_after(counter_, how.clock);
+  outgoing o{counter_, c, std::make_shared<const std::string>(std::move(body))};
   outbox_.emplace_hint(outbox_.end(), o.counter, o);
+  if (how.at_once)
+    trying(o.counter);
   return o;
+}
+
+std::uint64_t memory_store::renumber(std::uint64_t counter, unix_ms clock) {
+  counter_ = counter_after(counter_, clock);
+  outbox_.at(counter).renumbered = counter_;
+  return counter_;
 }
 
 std::vector<outgoing> memory_store::waiting() {
   std::vector<outgoing> out;
-  for (const auto& [counter, o] : outbox_)
+  for (const auto& [counter, o] : outbox_) {
     out.push_back(o);
+    out.back().tried = counter <= tried_;
+  }
   return out;
 }
 
@@ -28,7 +39,9 @@ void memory_store::keep(const message& m) {
 }
 
 void memory_store::sent(const message& placed) {
-  outbox_.erase(placed.client_id.counter);
+  if (outbox_.erase(placed.client_id.counter) == 0)
+    std::erase_if(outbox_,
+                  [&](const auto& entry) { return entry.second.renumbered == placed.client_id.counter; });
   keep(placed);
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 #include "protocol/client/store/store.hpp"
 
+#include <algorithm>
 #include <map>
 #include <unordered_map>
 
@@ -18,8 +19,10 @@ public:
 
   std::optional<identity> who() override { return who_; }
   void set_identity(const identity& who) override { who_ = who; }
-  outgoing enqueue(conversation_id c, std::string body) override;
+  outgoing enqueue(conversation_id c, std::string body, const numbering& how = {}) override;
   std::vector<outgoing> waiting() override;
+  void trying(std::uint64_t counter) override { tried_ = std::max(tried_, counter); }
+  std::uint64_t renumber(std::uint64_t counter, unix_ms clock) override;
   void sent(const message& placed) override;
   void failed(std::uint64_t counter, ec why) override;
   std::vector<failed_message> failures() override { return failures_; }
@@ -52,7 +55,8 @@ private:
 
   memory_store_config config_;
   std::optional<identity> who_;
-  std::uint64_t counter_ = 0;
+  std::uint64_t counter_ = 0; ///< the highest that was given out
+  std::uint64_t tried_ = 0;   ///< messages up to here may have been sent
   session_number session_{};
   std::map<std::uint64_t, outgoing> outbox_;
   std::vector<failed_message> failures_;

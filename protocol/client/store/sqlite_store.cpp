@@ -13,6 +13,7 @@
 #include <array>
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 
 namespace parley::client {
 namespace {
@@ -61,6 +62,9 @@ INSERT OR IGNORE INTO shown SELECT hi, lo, seq FROM positions;
 )",
                            R"(
 CREATE TABLE IF NOT EXISTS contacts (user INTEGER NOT NULL, phone BLOB NOT NULL, name BLOB NOT NULL);
+)",
+                           R"(
+CREATE TABLE IF NOT EXISTS renumbered (sent_as INTEGER PRIMARY KEY, counter INTEGER NOT NULL UNIQUE);
 )"};
 
 /// The columns of `history` in the order of `read_message`.
@@ -178,13 +182,47 @@ bool sqlite_store::has_posted() {
   return s.bind(number(me ? me->device : device_id{})).step();
 }
 
-outgoing sqlite_store::enqueue(conversation_id c, std::string body) {
-  database::transaction t{db_};
+std::uint64_t sqlite_store::next_counter(unix_ms clock) {
   const auto last = setting("counter");
   const bool is_first = !last && !has_posted();
-  const auto counter =
-      (is_first ? 0 : unpack_number(last.value_or(""), "The profile's counter of messages")) + 1;
+  const auto counter = counter_after(
+      is_first ? 0 : unpack_number(last.value_or(""), "The profile's counter of messages"), clock);
   set("counter", pack_number(counter));
+  return counter;
+}
+
+std::uint64_t sqlite_store::tried() {
+  const auto stored = setting("tried");
+  return stored ? unpack_number(*stored, "The profile's account of what was sent")
+                : std::numeric_limits<std::uint64_t>::max();
+}
+
+void sqlite_store::trying(std::uint64_t counter) {
+  database::transaction t{db_};
+  if (const auto upto = tried(); upto < counter)
+    set("tried", pack_number(counter));
+  t.commit();
+}
+
+std::uint64_t sqlite_store::renumber(std::uint64_t counter, unix_ms clock) {
+  database::transaction t{db_};
+  const auto now = next_counter(clock);
+  db_.prepare("INSERT INTO renumbered VALUES (?, ?) "
+              "ON CONFLICT(counter) DO UPDATE SET sent_as = excluded.sent_as")
+      .bind(now)
+      .bind(counter)
+      .step();
+  t.commit();
+  return now;
+}
+
+outgoing sqlite_store::enqueue(conversation_id c, std::string body, const numbering& how) {
+  database::transaction t{db_};
+  const auto counter = next_counter(how.clock);
+  if (how.at_once)
+    set("tried", pack_number(counter));
+  else if (!setting("tried")) // what is older than the account may have been sent
+    set("tried", pack_number(counter - 1));
   db_.prepare("INSERT INTO outbox (counter, hi, lo, body) VALUES (?, ?, ?, ?)")
       .bind(counter)
       .bind(c)
@@ -196,12 +234,17 @@ outgoing sqlite_store::enqueue(conversation_id c, std::string body) {
 
 std::vector<outgoing> sqlite_store::waiting() {
   std::vector<outgoing> out;
-  auto s = db_.prepare("SELECT counter, hi, lo, body FROM outbox WHERE failed = 0 ORDER BY counter");
+  const auto tried_upto = tried();
+  auto s = db_.prepare("SELECT outbox.counter, hi, lo, body, coalesce(sent_as, 0) FROM outbox "
+                       "LEFT JOIN renumbered ON renumbered.counter = outbox.counter "
+                       "WHERE failed = 0 ORDER BY outbox.counter");
   while (s.step()) {
     outgoing o;
     o.counter = s.integer();
     o.conversation = s.conversation();
     o.body = std::make_shared<const std::string>(s.bytes());
+    o.renumbered = s.integer();
+    o.tried = o.counter <= tried_upto;
     out.push_back(std::move(o));
   }
   return out;
@@ -223,7 +266,12 @@ void sqlite_store::keep(const message& m) {
 
 void sqlite_store::sent(const message& placed) {
   database::transaction t{db_};
-  db_.prepare("DELETE FROM outbox WHERE counter = ?").bind(placed.client_id.counter).step();
+  // All counters come from one sequence, so one number never names two messages.
+  auto counter = placed.client_id.counter;
+  auto renumbered = db_.prepare("SELECT counter FROM renumbered WHERE sent_as = ?");
+  if (renumbered.bind(counter).step())
+    counter = renumbered.integer();
+  remove(counter);
   keep(placed);
   t.commit();
 }
@@ -250,7 +298,16 @@ std::vector<client_store::failed_message> sqlite_store::failures() {
 }
 
 void sqlite_store::forget(std::uint64_t counter) {
-  db_.prepare("DELETE FROM outbox WHERE counter = ? AND failed != 0").bind(counter).step();
+  database::transaction t{db_};
+  auto failed = db_.prepare("SELECT 1 FROM outbox WHERE counter = ? AND failed != 0");
+  if (failed.bind(counter).step())
+    remove(counter);
+  t.commit();
+}
+
+void sqlite_store::remove(std::uint64_t counter) {
+  db_.prepare("DELETE FROM outbox WHERE counter = ?").bind(counter).step();
+  db_.prepare("DELETE FROM renumbered WHERE counter = ?").bind(counter).step();
 }
 
 void sqlite_store::apply(const applied_batch& batch) {

@@ -44,8 +44,10 @@ public:
 
   std::optional<identity> who() override;
   void set_identity(const identity& who) override;
-  outgoing enqueue(conversation_id c, std::string body) override;
+  outgoing enqueue(conversation_id c, std::string body, const numbering& how = {}) override;
   std::vector<outgoing> waiting() override;
+  void trying(std::uint64_t counter) override;
+  std::uint64_t renumber(std::uint64_t counter, unix_ms clock) override;
   void sent(const message& placed) override;
   void failed(std::uint64_t counter, ec why) override;
   std::vector<failed_message> failures() override;
@@ -73,7 +75,11 @@ private:
   friend class group_parts;
   void make_tables();
   void keep(const message& m);
+  void remove(std::uint64_t counter); ///< from the outbox
   std::optional<std::string> setting(const char* name);
+  std::uint64_t next_counter(unix_ms clock);
+  /// Up to which counter messages may have been sent; all, if nobody has kept account of it.
+  std::uint64_t tried();
   /// Whether this device has given out a counter that it knows of. It reads the whole history.
   bool has_posted();
   void set(const char* name, std::string_view value);

@@ -25,6 +25,12 @@ struct applied_batch {
   std::optional<cursor> upto; ///< the place in the inbox after it; none for history that was fetched
 };
 
+/// How `enqueue` numbers a message.
+struct numbering {
+  unix_ms clock{};      ///< the counter is not below it
+  bool at_once = false; ///< the message is sent right after it is kept, as if `trying` were called for it
+};
+
 /// What a device must not forget.
 ///
 /// Owns:   identity and key, the counter, the last session's number, the outbox, the history, positions,
@@ -41,11 +47,18 @@ public:
   virtual void set_identity(const identity& who) = 0;
 
   // --- outbox ----------------------------------------------------------------------------------------------
-  /// Keeps the message and gives it its counter.
-  virtual outgoing enqueue(conversation_id c, std::string body) = 0;
+  /// Keeps the message and gives it its counter, see `counter_after`.
+  virtual outgoing enqueue(conversation_id c, std::string body, const numbering& how = {}) = 0;
   /// The messages without an outcome, by counter.
   virtual std::vector<outgoing> waiting() = 0;
-  /// The cluster has stored the message: moves it from the outbox to the history.
+  /// The messages with counters up to `counter` are about to be sent. If the device dies now, they may be
+  /// stored.
+  virtual void trying(std::uint64_t counter) = 0;
+  /// The cluster knows the counter of the message from another message: the message gets a new one to be sent
+  /// under, as `enqueue` gives them. Its name on this device stays. Returns the new counter.
+  virtual std::uint64_t renumber(std::uint64_t counter, unix_ms clock) = 0;
+  /// The cluster has stored the message, which is found by the counter that it was sent under: moves it from
+  /// the outbox to the history.
   virtual void sent(const message& placed) = 0;
   /// The cluster will never store the message. It stays in the store, marked, until `forget`.
   virtual void failed(std::uint64_t counter, ec why) = 0;

@@ -16,6 +16,7 @@ struct notes final : client::observer, client::recorder {
   std::vector<client::conversation_info> opened;
   std::vector<client::device_added> devices;
   std::vector<std::pair<seq_no, seq_no>> gaps;
+  unsigned old_copies = 0;
   seq_no delivered{}, read{};
   std::vector<client::history_event> history;
 
@@ -28,6 +29,7 @@ struct notes final : client::observer, client::recorder {
   void on_opened(const client::conversation_info& c) override { opened.push_back(c); }
   void on_device_added(const client::device_added& d) override { devices.push_back(d); }
   void on_gap(conversation_id, seq_no after, seq_no upto) override { gaps.emplace_back(after, upto); }
+  void on_old_copy() override { ++old_copies; }
   void record(const client::history_event& e) override { history.push_back(e); }
 
   std::vector<std::string> bodies() const {

@@ -10,10 +10,16 @@ using kind = history_event::kind;
 namespace {
 
 struct sender_fixture : part_fixture {
+  virtual_calendar calendar;
+  old_copy old{seen};
   kj::Own<sender> out;
 
+  sender_fixture() {
+    calendar.ms = 0; // counters are 1, 2, 3 …
+  }
+
   sender& make(client_store& in) {
-    out = kj::heap<sender>(timer, host, settings, in, seen, history, who, chance);
+    out = kj::heap<sender>(timer, host, settings, in, seen, history, who, chance, calendar, old);
     return *out;
   }
   sender& make() { return make(store); }
@@ -27,6 +33,16 @@ struct sender_fixture : part_fixture {
     cut();
   }
   const std::vector<std::uint64_t>& asked() const { return session->counters; }
+  /// The newest send is answered: the cluster had it before.
+  void answer_duplicate() {
+    session->sends.back().context.getResults().setDuplicate(true);
+    session->sends.back().accept();
+    turn();
+  }
+  void answer_error(ec why) {
+    session->sends.back().refuse(why);
+    turn();
+  }
   std::size_t history_of(kind k) const {
     return static_cast<std::size_t>(
         std::count_if(seen.history.begin(), seen.history.end(), [k](const auto& e) { return e.type == k; }));
@@ -238,4 +254,150 @@ TEST_CASE_FIXTURE(sender_fixture, "`settled` waits for the last outcome") {
   session->sends[1].accept();
   CHECK(settled.poll(scope));
   CHECK(seen.sent.size() == 2);
+}
+
+// --- a profile that was restored from a copy ---------------------------------------------------------------
+
+TEST_CASE_FIXTURE(sender_fixture,
+                  "if the first attempt finds its counter used, the text goes out again under a new one") {
+  make();
+  online();
+  auto first = out->send(talk, "ok");
+  REQUIRE(out->post(talk, "next"));
+  turn();
+  SUBCASE("by the same words, which are another message") {
+    answer_duplicate();
+  }
+  SUBCASE("by other words") {
+    answer_error(ec::conflict);
+  }
+  SUBCASE("by a message so old that its words are forgotten") {
+    answer_error(ec::retry_too_old);
+  }
+  CHECK(!first.poll(scope)); // neither sent nor refused
+  CHECK(seen.sent.empty());
+  CHECK(seen.failed.empty());
+  CHECK(seen.old_copies == 1);
+  CHECK(asked() == std::vector<std::uint64_t>{1, 3});
+  CHECK(history_of(kind::fail) == 1);
+  session->sends[1].context.getResults().setSeq(1);
+  session->sends[1].accept();
+  const auto outcome = get(first);
+  REQUIRE(outcome);
+  CHECK(outcome->counter == 1); // its name on this device
+  CHECK(!outcome->duplicate);
+  turn();
+  CHECK(asked() == std::vector<std::uint64_t>{1, 3, 2}); // the order in which they were written
+  const auto kept = store.history(talk, seq_no::none, 10);
+  REQUIRE(!kept.empty());
+  CHECK(kept[0].client_id.counter == 3);
+}
+
+TEST_CASE_FIXTURE(sender_fixture, "a duplicate of a second attempt is the message itself, and is sent") {
+  make();
+  online();
+  auto first = out->send(talk, "ok");
+  turn();
+  session->sends[0].refuse(ec::timed_out);
+  pass(2'000ms);
+  REQUIRE(asked() == std::vector<std::uint64_t>{1, 1});
+  answer_duplicate();
+  CHECK(get(first)->duplicate);
+  CHECK(seen.old_copies == 0);
+}
+
+TEST_CASE_FIXTURE(sender_fixture,
+                  "a second attempt that is too old is refused, for the first may be stored") {
+  make();
+  online();
+  REQUIRE(out->post(talk, "ok"));
+  turn();
+  session->sends[0].refuse(ec::timed_out);
+  pass(2'000ms);
+  answer_error(ec::retry_too_old);
+  CHECK(seen.failed == std::vector<ec>{ec::retry_too_old});
+  CHECK(asked().size() == 2);
+}
+
+TEST_CASE_FIXTURE(sender_fixture,
+                  "what an earlier life may have sent is taken for sent, what it never sent is not") {
+  store.enqueue(talk, "one");
+  SUBCASE("it may have been sent") {
+    store.trying(1);
+    make();
+    online();
+    answer_duplicate();
+    REQUIRE(seen.sent.size() == 1);
+    CHECK(seen.old_copies == 0);
+  }
+  SUBCASE("it was written without a connection") {
+    make();
+    online();
+    answer_duplicate();
+    CHECK(seen.sent.empty());
+    CHECK(asked() == std::vector<std::uint64_t>{1, 2});
+  }
+  SUBCASE("it is known again after a crash") {
+    make();
+    online();
+    make();
+    online();
+    answer_duplicate();
+    CHECK(seen.sent.size() == 1);
+  }
+}
+
+TEST_CASE_FIXTURE(sender_fixture, "a new counter is kept before it is used, and survives the device") {
+  make();
+  online();
+  REQUIRE(out->post(talk, "ok"));
+  turn();
+  answer_error(ec::conflict);
+  REQUIRE(asked() == std::vector<std::uint64_t>{1, 2});
+  lose();
+  make();
+  online();
+  CHECK(asked() == std::vector<std::uint64_t>{2});
+  session->sends[0].accept();
+  turn();
+  CHECK(store.waiting().empty());
+  REQUIRE(seen.sent.size() == 1);
+  CHECK(seen.sent[0].counter == 1);
+}
+
+TEST_CASE_FIXTURE(sender_fixture, "counters are above the calendar and above the cluster's time") {
+  calendar.ms = 5'000;
+  make();
+  online();
+  REQUIRE(out->post(talk, "one"));
+  turn();
+  session->sends[0].context.getResults().setServerTimeMs(9'000);
+  session->sends[0].accept();
+  turn();
+  REQUIRE(out->post(talk, "two"));
+  turn();
+  CHECK(asked() == std::vector<std::uint64_t>{5'000, 9'000});
+}
+
+TEST_CASE_FIXTURE(sender_fixture,
+                  "a message whose counters are all used is given up after a few, and never called sent") {
+  make();
+  online();
+  auto promise = out->send(talk, "ok");
+  turn();
+  std::size_t tries = 0;
+  for (; !promise.poll(scope) && tries < 100; ++tries) {
+    if (tries % 2 == 0)
+      answer_duplicate();
+    else
+      answer_error(ec::conflict);
+  }
+  CHECK(tries < 20);
+  CHECK(get(promise).error().code == ec::conflict);
+  CHECK(seen.sent.empty());
+  CHECK(seen.failed == std::vector<ec>{ec::conflict});
+  CHECK(store.failures().size() == 1);
+  CHECK(seen.old_copies == 1);
+  CHECK(std::set(asked().begin(), asked().end()).size() == tries); // never the same counter twice
+  CHECK(*std::max_element(asked().begin(), asked().end()) > (1ULL << 40));
 }

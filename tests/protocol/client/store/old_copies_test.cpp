@@ -1,0 +1,81 @@
+// What each store keeps so that a copy that is put back, of the profile or of the cluster, loses nothing.
+#include "protocol/client/store/memory_store.hpp"
+#include "protocol/client/store/sqlite_store.hpp"
+#include "tests/support/scratch_directory.hpp"
+
+#include <doctest/doctest.h>
+
+#include <limits>
+
+using namespace parley;
+using namespace parley::client;
+using test::scratch_directory;
+
+namespace {
+
+constexpr conversation_id talk{0xffff'0000'0000'0001ULL, 2}; // beyond a signed integer on purpose
+
+message placed(std::uint64_t seq, std::uint64_t counter, std::string body) {
+  message m;
+  m.conversation = talk;
+  m.seq = seq_no{seq};
+  m.id = derive_message_id(talk, m.seq);
+  m.sender = user_id{0x8000'0000'0000'0007ULL};
+  m.client_id = {device_id{5}, counter};
+  m.at = unix_ms{1'700'000'000'000};
+  m.body = std::move(body);
+  return m;
+}
+
+} // namespace
+
+TEST_CASE("a counter is above the last one and not below the clock, in each store") {
+  scratch_directory s;
+  sqlite_store on_disk{s.path()};
+  memory_store in_memory;
+  for (client_store* store : {static_cast<client_store*>(&on_disk), static_cast<client_store*>(&in_memory)}) {
+    CHECK(store->enqueue(talk, "a", {unix_ms{1'000}}).counter == 1'000);
+    CHECK(store->enqueue(talk, "b", {unix_ms{5}}).counter == 1'001); // the clock was set back
+    CHECK(store->enqueue(talk, "c", {unix_ms{-1}}).counter == 1'002);
+    CHECK(store->enqueue(talk, "d", {unix_ms{std::numeric_limits<std::int64_t>::max()}}).counter == 1'003);
+    CHECK(store->renumber(1'001, unix_ms{5'000}) == 5'000);
+    CHECK(store->renumber(1'001, unix_ms{}) == 5'001);
+    CHECK(store->enqueue(talk, "e", {}).counter == 5'002);
+    const auto waiting = store->waiting();
+    REQUIRE(waiting.size() == 5);
+    CHECK(waiting[1].counter == 1'001); // in the order in which they were written
+    CHECK(waiting[1].sent_as() == 5'001);
+    CHECK(waiting[2].sent_as() == 1'002);
+    store->sent(placed(1, 5'001, "b"));
+    store->failed(1'002, ec::not_a_member);
+    store->forget(1'002);
+    CHECK(store->waiting().size() == 3);
+    CHECK(store->failures().empty());
+  }
+}
+
+TEST_CASE("what may have been sent is known after a restart, in each store") {
+  scratch_directory s;
+  memory_store in_memory;
+  const auto tried = [](client_store& store) {
+    std::vector<bool> out;
+    for (const auto& o : store.waiting())
+      out.push_back(o.tried);
+    return out;
+  };
+  const auto fill = [](client_store& store) {
+    store.enqueue(talk, "offline");
+    store.trying(1);
+    store.enqueue(talk, "online", {{}, true});
+    store.enqueue(talk, "offline again");
+    store.trying(1); // never back
+  };
+  {
+    sqlite_store store{s.path()};
+    fill(store);
+  }
+  sqlite_store on_disk{s.path()};
+  CHECK(tried(on_disk) == std::vector{true, true, false});
+  fill(in_memory);
+  CHECK(tried(in_memory) == std::vector{true, true, false});
+}
