@@ -92,17 +92,20 @@ public:
       if (!after)
         return refuse(context, after.error());
       core::pull_inbox call{c_->user(), c_->device(), *after, page_limit(r->limit), 0, {}};
-      return paged(context, std::move(call), [this](auto results, const core::inbox_page& page) {
-        std::uint64_t words = 0;
-        const auto n = fitting(page.rows, config_(), words);
-        auto items = results.initItems(static_cast<unsigned>(n));
-        for (unsigned i = 0; i < n; ++i)
-          write(items[i], page.rows[i]);
-        const bool cut = n < page.rows.size();
-        results.setNext(
-            as_data(encode_cursor(config_().cluster, c_->user(), cut ? page.rows[n - 1].pos : page.next)));
-        results.setMore(cut || page.more != 0);
-      });
+      return paged(
+          context, std::move(call),
+          [this, given = !r->cursor.empty(), after = *after](auto results, const core::inbox_page& page) {
+            std::uint64_t words = 0;
+            const auto n = fitting(page.rows, config_(), words);
+            auto items = results.initItems(static_cast<unsigned>(n));
+            for (unsigned i = 0; i < n; ++i)
+              write(items[i], page.rows[i]);
+            const bool cut = n < page.rows.size();
+            results.setNext(as_data(
+                encode_cursor(config_().cluster, c_->user(), cut ? page.rows[n - 1].pos : page.next)));
+            results.setMore(cut || page.more != 0);
+            tell_place(results, given, after);
+          });
     });
   }
 
@@ -251,6 +254,7 @@ public:
       if (!after)
         return refuse(context, after.error());
       if (!r->cursor.empty()) {
+        tell_place(context.getResults(capnp::MessageSize{8, 0}), true, *after);
         c_->receive(kj::mv(r->receiver), *after);
         return kj::READY_NOW;
       }
@@ -278,6 +282,20 @@ private:
   std::uint32_t page_limit(std::uint32_t asked) const {
     const auto most = config_().page_items_max;
     return asked == 0 ? most : std::min(asked, most);
+  }
+
+  /// `given`: the client has named a place; an empty cursor names none.
+  template <class Results>
+  void tell_place(Results results, bool given, inbox_pos at) {
+    if (!given)
+      return;
+    const auto acknowledged = c_->acknowledged();
+    if (at == acknowledged) {
+      results.setPlace(rpc::CursorPlace::ACKNOWLEDGED);
+      return;
+    }
+    results.setPlace(at > acknowledged ? rpc::CursorPlace::AFTER : rpc::CursorPlace::BEFORE);
+    results.setAcknowledged(as_data(encode_cursor(config_().cluster, c_->user(), acknowledged)));
   }
 
   template <class Context, class Body>

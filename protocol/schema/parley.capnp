@@ -78,6 +78,19 @@ using Cursor = Data;
 # A place in the inbox of a user, opaque to clients, who never compare two. Empty means the beginning. It is good for
 # all devices of the user, at any node, and does not expire.
 
+enum CursorPlace {
+  # Where a cursor is in the inbox, compared with what this device acknowledged last, as far as the session knows.
+  unknown @0;      # it is empty, or the gateway is from before this answer existed
+  acknowledged @1; # the very place
+  after @2;
+  # Usual for a device that has not acknowledged all that it has. To a device whose acknowledgement was confirmed
+  # it says that the cluster forgot it: a leader died within a second, or the cluster was put back to an older copy.
+  # Then messages may have been lost, and others may have their numbers: compare the newest ones.
+  before @3;
+  # The device acknowledged more than it remembers: its store was put back to an older copy. What lies between may
+  # have been removed from the inbox; `conversations` and `syncConversation` still have it.
+}
+
 interface Gateway {
   # What each connection starts with. A connection is closed if it has not logged in within 5 s (15 s while a call is
   # under way), or after 16 KiB.
@@ -138,11 +151,12 @@ interface Session {
   # `conflict` means that the id was used for another body; `msgId` and `seq` are those of the first.
 
   sync @1 (cursor :Cursor, limit :UInt32)
-      -> (error :Error, items :List(InboxItem), next :Cursor, more :Bool);
+      -> (error :Error, items :List(InboxItem), next :Cursor, more :Bool, place :CursorPlace, acknowledged :Cursor);
   # The inbox, oldest first, from `cursor` on. A page holds at most `pageItemsMax` items and
   # `pageBytesMax` bytes, but one item at least if there is any; `limit` asks for fewer items, and 0 means no wish. So
   # do the other pages. Four pages may be under way on a connection; more are `overloaded`.
   # Rows that all devices have acknowledged are gone: then a page begins at the first that is left.
+  # `place` and `acknowledged` are as in `receive`.
 
   syncConversation @2 (conversation :Id128, after :UInt64, limit :UInt32)
       -> (error :Error, messages :List(Message), last :UInt64, watermarks :List(Watermark), more :Bool);
@@ -168,11 +182,12 @@ interface Session {
       -> (error :Error, items :List(ConversationInfo), more :Bool);
   # All conversations of the user, by id; `after` is the last one of the page before, zeros at first.
 
-  receive @7 (receiver :Receiver, cursor :Cursor) -> (error :Error);
+  receive @7 (receiver :Receiver, cursor :Cursor) -> (error :Error, place :CursorPlace, acknowledged :Cursor);
   # Streams everything after `cursor`, first what is stored, then live, without gap or repeat. An empty cursor means:
   # from what this device last acknowledged. A session has one receiver; a second call replaces it: the one before gets
   # nothing after this call is answered, is released, and is not told by `closed`. A cursor beyond the end of the inbox
   # ends the session: `closed` with `bad-cursor`.
+  # `place` says where `cursor` is; if it is `before` or `after`, `acknowledged` is the cursor that it was compared with.
 
   ping @8 () -> ();
   # A heartbeat; any other call is one, too. A session that is silent for 90 s is closed.

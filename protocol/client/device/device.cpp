@@ -36,9 +36,10 @@ struct device::parts final : link_listener {
                                                           *this, who,  chance,   calendar, first_seed},
         history{records, who, connection.state()}, calls{timer, connection, settings, history, chance},
         old{events}, out{timer, connection, settings, store, events, history, who, chance, calendar, old},
-        in{timer, connection, calls, settings, store, events, history, who}, enrol{timer,     dial, settings,
-                                                                                   store,     who,  chance,
-                                                                                   first_seed} {}
+        in{timer, connection, calls, settings, store, events, history, who, old}, enrol{timer,     dial,
+                                                                                        settings,  store,
+                                                                                        who,       chance,
+                                                                                        first_seed} {}
 
   // What runs on the connection uses the other parts, so it ends first.
   ~parts() noexcept(false) override {

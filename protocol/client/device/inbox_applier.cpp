@@ -48,6 +48,16 @@ inbox_applier::rise inbox_applier::raise(const watermark& mark) {
   return r;
 }
 
+void inbox_applier::fall(conversation_id c, seq_no upto) {
+  if (const auto i = applied_.find(c); i != applied_.end())
+    i->second = std::min(i->second, upto);
+  if (const auto i = marks_.find(c); i != marks_.end())
+    for (auto& p : i->second) {
+      p.delivered = std::min(p.delivered, upto);
+      p.read = std::min(p.read, upto);
+    }
+}
+
 std::vector<watermark> inbox_applier::marks(conversation_id c) const {
   std::vector<watermark> out;
   if (const auto i = marks_.find(c); i != marks_.end())

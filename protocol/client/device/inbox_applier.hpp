@@ -14,7 +14,7 @@ namespace parley::client {
 ///
 /// Owns:   per conversation, how far this device's stream was applied; per member, the watermarks.
 /// Thread: its owner's. Pure: no clock, no I/O.
-/// Holds:  a seq is applied once; positions and watermarks only rise. `decide` changes nothing; the caller
+/// Holds:  a seq is applied once; positions and watermarks only rise, except in `fall`. `decide` changes nothing; the caller
 ///         advances the positions after the store has kept the rows.
 class inbox_applier {
 public:
@@ -32,7 +32,7 @@ public:
   enum class holes : std::uint8_t { must_heal, may_stay };
 
   plan decide(std::span<const inbox_row> rows, holes policy = holes::must_heal) const;
-  /// Everything up to `seq` is applied. A position never moves back.
+  /// Everything up to `seq` is applied. A position moves back in `fall` only.
   void advance(conversation_id c, seq_no seq) {
     auto& at = applied_[c];
     at = std::max(at, seq);
@@ -48,6 +48,8 @@ public:
     watermark now; ///< after the rise; read never exceeds delivered
   };
   rise raise(const watermark& mark);
+  /// The cluster has lost what it had of the conversation after `upto`.
+  void fall(conversation_id c, seq_no upto);
   /// The known watermarks of a conversation, one for each member that has any.
   std::vector<watermark> marks(conversation_id c) const;
 

@@ -53,6 +53,10 @@ public:
   /// The profile was restored from a copy: the cluster knows of messages or acknowledgements of this device
   /// that the profile has forgotten. Nothing is lost by it. It is called once in a device's life.
   virtual void on_old_copy() {}
+  /// The cluster was put back to an older copy and has lost this message, which it had confirmed or delivered
+  /// before. Under its number it has none or another one, which is shown as a new message. It is called once
+  /// for each, also for this device's own messages.
+  virtual void on_lost(const message& /*was*/) {}
 };
 
 /// One line of a history as the chaos checker reads it: what this device asked for and what it received.

@@ -51,6 +51,14 @@ void read_marks::settled(const mark& told) {
   r.known = std::max(r.known, told.upto);
 }
 
+void read_marks::fall(conversation_id c, seq_no upto) {
+  const auto i = conversations_.find(c);
+  if (i == conversations_.end())
+    return;
+  i->second.wanted = std::min(i->second.wanted, upto);
+  i->second.known = std::min(i->second.known, upto);
+}
+
 void read_marks::lost() {
   for (auto& [c, r] : conversations_)
     r.under_way = false;

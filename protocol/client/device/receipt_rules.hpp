@@ -77,7 +77,7 @@ private:
 ///
 /// Owns:   per conversation, how far it was read, how far the cluster knows, and whether a call is under way.
 /// Thread: its owner's. Pure.
-/// Holds:  positions only rise; one call per conversation is under way at a time, with the newest position.
+/// Holds:  positions only rise, except in `fall`; one call per conversation is under way at a time, with the newest position.
 class read_marks {
 public:
   struct mark {
@@ -95,6 +95,8 @@ public:
   /// The cluster could not take it: it may be told again.
   void again(conversation_id c) { conversations_[c].under_way = false; }
   void lost();
+  /// The cluster has lost what it had of the conversation after `upto`, and what was told about it.
+  void fall(conversation_id c, seq_no upto);
   bool idle() const;
 
 private:

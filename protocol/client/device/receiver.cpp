@@ -8,7 +8,6 @@
 #include <algorithm>
 
 namespace parley::client {
-namespace {
 
 /// What the cluster calls. It outlives neither the connection nor the receiver: the RPC system that holds it
 /// is destroyed with the link.
@@ -29,8 +28,8 @@ public:
   kj::Promise<void> closed(ClosedContext context) override {
     auto params = context.getParams();
     if (host_.link() == &link_)
-      host_.closed_by_node(wire::to_failure(params.getError()),
-                           std::chrono::milliseconds{params.getReconnectAfterMs()});
+      to_.closed(wire::to_failure(params.getError()),
+                 std::chrono::milliseconds{params.getReconnectAfterMs()});
     return kj::READY_NOW;
   }
 
@@ -40,12 +39,13 @@ private:
   client_link& link_;
 };
 
-} // namespace
-
 receiver::receiver(kj::Timer& timer, link_host& host, session_calls& calls, const config& settings,
-                   client_store& store, observer& events, history_writer& history, const identity& who)
+                   client_store& store, observer& events, history_writer& history, const identity& who,
+                   old_copy& old)
     : timer_{timer}, host_{host}, calls_{calls}, config_{settings}, store_{store}, observer_{events},
-      history_{history}, who_{who}, acks_{settings.ack_every, settings.ack_items_max} {
+      history_{history}, who_{who}, old_{old}, acks_{settings.ack_every, settings.ack_items_max},
+      check_{host,   calls,    settings, store,
+             events, applier_, reads_,   [this](inbox_applier::hole missing) { return heal(missing); }} {
   const auto applied = store_.applied();
   for (const auto& [c, upto] : applied.positions)
     applier_.advance(c, upto);
@@ -58,18 +58,91 @@ receiver::receiver(kj::Timer& timer, link_host& host, session_calls& calls, cons
 }
 
 void receiver::online(client_link& link) {
+  judged_ = false;
+  check_.tell_lost(); // of an earlier life that was interrupted
   if (config_.how == intake::live)
-    link.add(begin_receiving(link, acks_.applied()));
+    link.add(begin(link));
   send_ack(); // what an earlier connection applied and could not acknowledge any more
   send_reads();
 }
 
 void receiver::lost() {
+  gate_ = nullptr;
   acks_.lost();
   reads_.lost();
 }
 
+kj::Promise<void> receiver::begin(client_link& link) {
+  if (!store_.where().compare)
+    return begin_receiving(link, acks_.applied());
+  acks_.restore({}, {});
+  return check_.repair().then([this, &link](result<nothing>&& done) -> kj::Promise<void> {
+    if (done)
+      return begin_receiving(link, {});
+    link.end(done.error());
+    return kj::READY_NOW;
+  });
+}
+
+void receiver::closed(failure why, std::chrono::milliseconds reconnect_after) {
+  // The stream began at a place that the inbox does not have. From an empty cursor that cannot be, so the next
+  // connection does not end like this one.
+  if (why.code == ec::bad_cursor && !acks_.applied().empty())
+    start_over();
+  host_.closed_by_node(std::move(why), reconnect_after);
+}
+
+void receiver::start_over() {
+  if (kept(host_, [&] { store_.start_over(); }))
+    acks_.restore({}, {});
+}
+
+kj::Promise<result<bool>> receiver::judge(cursor_standing asked) {
+  using answer = result<bool>;
+  if (asked.place == rpc::CursorPlace::BEFORE) {
+    old_.noticed();
+    return fetch_missing(std::move(asked.acknowledged)).then([](result<nothing>&& done) -> answer {
+      if (!done)
+        return tl::unexpected{std::move(done.error())};
+      return true;
+    });
+  }
+  if (asked.place != rpc::CursorPlace::AFTER)
+    return answer{true};
+  return check_.is_other_history().then([this](answer&& other) -> answer {
+    if (!other)
+      return other;
+    if (*other)
+      start_over();
+    return !*other;
+  });
+}
+
+/// What lies between the profile's place and the acknowledged one may have been removed from the inbox.
+kj::Promise<result<nothing>> receiver::fetch_missing(cursor acknowledged) {
+  return check_.fetch_missing().then([this, from = acks_.applied(), acknowledged = std::move(acknowledged)](
+                                         result<nothing>&& done) -> result<nothing> {
+    if (!done)
+      return tl::unexpected{std::move(done.error())};
+    if (acks_.applied() != from) // rows came meanwhile, and their cursor is a newer one
+      return nothing{};
+    applied_batch batch;
+    batch.upto = acknowledged;
+    if (!kept(host_, [&] {
+          store_.apply(batch);
+          store_.acknowledged(acknowledged);
+        }))
+      return tl::unexpected{host_.why_halted()};
+    acks_.restore(acknowledged, acknowledged);
+    return nothing{};
+  });
+}
+
 kj::Promise<void> receiver::begin_receiving(client_link& link, cursor from) {
+  if (!from.empty()) {
+    auto paf = kj::newPromiseAndFulfiller<void>();
+    gate_ = gate{kj::mv(paf.fulfiller), paf.promise.fork()};
+  }
   auto call = link.session().receiveRequest(request_size(from.size()));
   call.setReceiver(kj::heap<delivery_port>(*this, host_, link));
   call.setCursor(wire::as_data(from));
@@ -78,10 +151,23 @@ kj::Promise<void> receiver::begin_receiving(client_link& link, cursor from) {
       .then([this, &link, again = !from.empty()](auto&& a) -> kj::Promise<void> {
         const auto f = wire::to_failure(a.getError());
         if (f.code == ec::none)
-          return kj::READY_NOW;
+          return judge(standing_in(a)).then([this, &link](result<bool>&& same) {
+            if (!same) {
+              link.end(same.error());
+            } else if (!*same) {
+              link.end({ec::bad_cursor, "The cluster has another history than this device.", {}});
+            } else {
+              KJ_IF_MAYBE (waiting, gate_)
+                waiting->open->fulfill();
+              gate_ = nullptr;
+            }
+          });
         // Not a place the cluster knows: begin from what it knows of this device; repeats are hidden.
-        if (f.code == ec::bad_cursor && again)
-          return begin_receiving(link, {});
+        if (f.code == ec::bad_cursor && again) {
+          gate_ = nullptr;
+          start_over();
+          return begin(link);
+        }
         host_.consider(f);
         link.end(f);
         return kj::READY_NOW;
@@ -91,6 +177,11 @@ kj::Promise<void> receiver::begin_receiving(client_link& link, cursor from) {
 // --- applying ----------------------------------------------------------------------------------------------
 
 kj::Promise<void> receiver::take(std::vector<inbox_row> rows, cursor upto) {
+  KJ_IF_MAYBE (waiting, gate_)
+    return promises_.wrap(
+        waiting->opened.addBranch().then([this, rows = std::move(rows), upto = std::move(upto)]() mutable {
+          return take(std::move(rows), std::move(upto));
+        }));
   if (history_.wanted())
     for (const auto& row : rows)
       if (const auto* m = message_in(row))
@@ -209,8 +300,10 @@ void receiver::commit(const std::vector<inbox_row>& rows, const inbox_applier::p
 }
 
 void receiver::tell(const message& m) {
-  if (m.client_id.device != who_.device)
-    observer_.on_message(m);
+  if (m.client_id.device == who_.device)
+    return;
+  ++shown_;
+  observer_.on_message(m);
 }
 
 void receiver::rose(const inbox_applier::rise& r) {
@@ -334,28 +427,58 @@ kj::Promise<result<std::size_t>> receiver::sync_inbox() {
   if (config_.how != intake::pull)
     return result<std::size_t>{tl::unexpected{
         failure{ec::bad_request, "This device receives a stream, so there is nothing to fetch.", {}}}};
-  return promises_.wrap(pull());
+  const auto before = shown_;
+  return promises_.wrap(pull().then([this, before](result<nothing>&& done) -> result<std::size_t> {
+    if (!done)
+      return tl::unexpected{std::move(done.error())};
+    return shown_ - before;
+  }));
 }
 
-kj::Promise<result<std::size_t>> receiver::pull() {
-  using answer = result<std::size_t>;
-  return calls_.sync_inbox(acks_.applied(), config_.page_items)
-      .then([this](result<inbox_page>&& page) -> kj::Promise<answer> {
+kj::Promise<result<nothing>> receiver::pull() {
+  using answer = result<nothing>;
+  if (store_.where().compare) {
+    acks_.restore({}, {});
+    return check_.repair().then([this](answer&& done) -> kj::Promise<answer> {
+      if (!done)
+        return kj::mv(done);
+      return pull();
+    });
+  }
+  const auto from = acks_.applied();
+  return calls_.sync_inbox(from, config_.page_items)
+      .then([this, from](result<inbox_page>&& page) -> kj::Promise<answer> {
+        if (!page && page.error().code == ec::bad_cursor && !from.empty()) {
+          start_over();
+          return pull();
+        }
         if (!page)
           return answer{tl::unexpected{page.error()}};
-        const auto fresh = applier_.decide(page->rows, inbox_applier::holes::may_stay).fresh.size();
-        const bool more = page->more;
-        return take(std::move(page->rows), std::move(page->next))
-            .then([this, fresh, more]() -> kj::Promise<answer> {
-              if (!more)
-                return answer{fresh};
-              return pull().then([fresh](answer&& rest) -> answer {
-                if (rest)
-                  *rest += fresh;
-                return kj::mv(rest);
-              });
+        const bool stays = page->rows.empty() && !page->more && page->next == from;
+        if (std::exchange(judged_, true))
+          return stays ? kj::Promise<answer>{answer{}} : take_page(std::move(*page));
+        auto asked = page->asked;
+        return judge(std::move(asked))
+            .then([this, stays, page = std::move(*page)](result<bool>&& same) mutable -> kj::Promise<answer> {
+              if (!same)
+                return answer{tl::unexpected{std::move(same.error())}};
+              if (!*same)
+                return pull(); // what the page holds comes again
+              return stays ? kj::Promise<answer>{answer{}} : take_page(std::move(page));
             });
       });
+}
+
+kj::Promise<result<nothing>> receiver::take_page(inbox_page page) {
+  using answer = result<nothing>;
+  const bool more = page.more;
+  return take(std::move(page.rows), std::move(page.next)).then([this, more]() -> kj::Promise<answer> {
+    if (host_.halted())
+      return answer{tl::unexpected{host_.why_halted()}};
+    if (!more)
+      return answer{};
+    return pull();
+  });
 }
 
 } // namespace parley::client

@@ -1,5 +1,7 @@
 #pragma once
+#include "protocol/client/device/history_check.hpp"
 #include "protocol/client/device/inbox_applier.hpp"
+#include "protocol/client/device/old_copy.hpp"
 #include "protocol/client/device/receipt_rules.hpp"
 #include "protocol/client/device/session_calls.hpp"
 
@@ -13,13 +15,17 @@ namespace parley::client {
 /// Thread: that of the loop.
 /// Holds:  a delivery is in the store before the observer is called and before it is acknowledged. The
 ///         observer is not called for repeats. A gap is fetched before anything after it is shown; if that is
-///         not possible, the gap is reported.
+///         not possible, the gap is reported. If the cluster was put back to an older copy, nothing is applied
+///         before the history was compared with the cluster's.
 /// Errors: a store that fails ends the device. `sync_inbox` refuses with a `failure`.
 class receiver {
+  friend class delivery_port;
+
 public:
   /// All references outlive it. Takes over what the store remembers.
   receiver(kj::Timer& timer, link_host& host, session_calls& calls, const config& settings,
-           client_store& store, observer& events, history_writer& history, const identity& who);
+           client_store& store, observer& events, history_writer& history, const identity& who,
+           old_copy& old);
   ~receiver() noexcept(false) { close(); }
   KJ_DISALLOW_COPY(receiver);
 
@@ -41,16 +47,28 @@ public:
   // What the connection's owner tells it; see link_listener.
   void online(client_link& link);
   void lost();
-  void halted() { check_settled(); }
+  void halted() {
+    gate_ = nullptr;
+    check_settled();
+  }
   void close() { promises_.cancel("the client was closed"); }
 
 private:
+  kj::Promise<void> begin(client_link& link);
   kj::Promise<void> begin_receiving(client_link& link, cursor from);
+  /// What the cluster says of a cursor that the store remembers. Answers whether the store's history is the
+  /// cluster's; if it is not, `start_over` was called.
+  kj::Promise<result<bool>> judge(cursor_standing place);
+  kj::Promise<result<nothing>> fetch_missing(cursor acknowledged);
+  void start_over();
   kj::Promise<void> take_checked(std::shared_ptr<std::vector<inbox_row>> rows, cursor upto, heal_tries tries);
   kj::Promise<void> heal(inbox_applier::hole hole);
-  kj::Promise<result<std::size_t>> pull();
+  kj::Promise<result<nothing>> pull();
+  kj::Promise<result<nothing>> take_page(inbox_page page);
   void commit(const std::vector<inbox_row>& rows, const inbox_applier::plan& plan, cursor upto);
   void commit_page(const conversation_page& page, conversation_id c);
+  /// The node closes the connection.
+  void closed(failure why, std::chrono::milliseconds reconnect_after);
   void tell(const message& m);
   void rose(const inbox_applier::rise& r);
   void acknowledge(std::size_t messages);
@@ -66,10 +84,20 @@ private:
   observer& observer_;
   history_writer& history_;
   const identity& who_;
+  old_copy& old_;
 
   inbox_applier applier_;
   delivery_acks acks_;
   read_marks reads_;
+  history_check check_;
+  bool judged_ = false; ///< with `pull`: the cluster has said in this session where the cursor is
+  std::size_t shown_ = 0;
+  /// While the cluster's answer to `receive` is judged, deliveries wait here.
+  struct gate {
+    kj::Own<kj::PromiseFulfiller<void>> open;
+    kj::ForkedPromise<void> opened;
+  };
+  kj::Maybe<gate> gate_;
   std::vector<kj::Own<kj::PromiseFulfiller<void>>> settled_waiters_;
   kj::Canceler promises_; ///< what callers hold
 };

@@ -174,11 +174,25 @@ void sender::stored(const send_attempt& a, sent placed) {
   m.client_id = {who_.device, a.sent_as};
   m.at = placed.at;
   m.body = *body;
-  if (!kept(host_, [&] { store_.sent(m); }))
+  if (!kept(host_, [&] {
+        notice_other_history(m);
+        store_.sent(m);
+      }))
     return;
   lanes_.settle(a.conversation, a.counter);
   observer_.on_sent(placed);
   answer(a.counter, placed);
+}
+
+/// A number that another message of the history has is given only by a cluster that has lost that message.
+void sender::notice_other_history(const message& placed) {
+  const auto there = store_.newest(placed.conversation, placed.seq, 1);
+  const bool taken = !there.empty() && there[0].seq == placed.seq && there[0].client_id != placed.client_id;
+  if (!taken || store_.where().compare)
+    return;
+  store_.start_over();
+  if (auto* link = host_.link(); link && config_.how == intake::live) // the next stream compares first
+    link->end({ec::bad_cursor, "The cluster has another history than this device.", {}});
 }
 
 bool sender::renumber(const send_attempt& a, ec why) {

@@ -51,6 +51,7 @@ private:
   unix_ms clock() const;
   void transmit(client_link& link, const send_lanes::item& item);
   void stored(const send_attempt& a, sent placed);
+  void notice_other_history(const message& placed);
   void refused(const send_attempt& a, const failure& why);
   void again(const send_attempt& a, const failure& why, const resend_rules::verdict& v);
   /// False: the message has had new counters too often.

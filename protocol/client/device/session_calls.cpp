@@ -1,7 +1,5 @@
 #include "protocol/client/device/session_calls.hpp"
 
-#include "protocol/wire/codec.hpp"
-
 #include <algorithm>
 
 namespace parley::client {
@@ -117,7 +115,7 @@ kj::Promise<result<inbox_page>> session_calls::sync_inbox(cursor from, std::uint
     return call.send().then([](auto&& a) -> answer {
       if (auto f = wire::to_failure(a.getError()); f.code != ec::none)
         return tl::unexpected{std::move(f)};
-      return inbox_page{wire::to_items(a.getItems()), wire::bytes(a.getNext()), a.getMore()};
+      return inbox_page{wire::to_items(a.getItems()), wire::bytes(a.getNext()), a.getMore(), standing_in(a)};
     });
   });
 }

@@ -1,16 +1,28 @@
 #pragma once
 #include "protocol/client/device/history.hpp"
 #include "protocol/client/device/link_host.hpp"
+#include "protocol/wire/codec.hpp"
 
 #include <functional>
 
 namespace parley::client {
+
+/// Where a cursor is, compared with what this device acknowledged last.
+struct cursor_standing {
+  rpc::CursorPlace place = rpc::CursorPlace::UNKNOWN;
+  cursor acknowledged; ///< if `place` is before or after it
+};
+template <class Answer>
+cursor_standing standing_in(const Answer& answer) {
+  return {answer.getPlace(), wire::bytes(answer.getAcknowledged())};
+}
 
 /// One page of the inbox, as the cluster has it.
 struct inbox_page {
   std::vector<inbox_row> rows;
   cursor next;
   bool more = false;
+  cursor_standing asked;
 };
 
 /// Calls that ask the cluster something. Each is made when there is a session, and again while another

@@ -100,6 +100,37 @@ std::vector<message> memory_store::newest(conversation_id c, std::size_t limit) 
   return out;
 }
 
+std::vector<message> memory_store::newest(conversation_id c, seq_no upto, std::size_t limit) {
+  std::vector<message> out;
+  const auto found = history_.find(c);
+  if (found == history_.end())
+    return out;
+  for (auto i = found->second.upper_bound(upto); i != found->second.begin() && out.size() < limit;)
+    out.push_back((--i)->second);
+  std::reverse(out.begin(), out.end());
+  return out;
+}
+
+void memory_store::roll_back(conversation_id c, seq_no upto) {
+  if (const auto found = history_.find(c); found != history_.end()) {
+    const auto first = found->second.upper_bound(upto);
+    for (auto i = first; i != found->second.end(); ++i)
+      lost_.push_back(std::move(i->second));
+    found->second.erase(first, found->second.end());
+  }
+  if (const auto at = positions_.find(c); at != positions_.end())
+    at->second = std::min(at->second, upto);
+  if (const auto marks = marks_.find(c); marks != marks_.end())
+    for (auto& [user, mark] : marks->second) {
+      mark.delivered = std::min(mark.delivered, upto);
+      mark.read = std::min(mark.read, upto);
+    }
+  if (const auto r = reads_.find(c); r != reads_.end()) {
+    r->second.wanted = std::min(r->second.wanted, upto);
+    r->second.known = std::min(r->second.known, upto);
+  }
+}
+
 std::vector<conversation_info> memory_store::conversations() {
   std::vector<conversation_info> out;
   for (const auto& [id, c] : conversations_)

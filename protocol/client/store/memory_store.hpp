@@ -30,6 +30,12 @@ public:
   void apply(const applied_batch& batch) override;
   place where() override { return place_; }
   void acknowledged(const cursor& upto) override { place_.acknowledged = upto; }
+  std::vector<message> newest(conversation_id c, seq_no upto, std::size_t limit) override;
+  void start_over() override { place_ = {{}, {}, true}; }
+  void compared() override { place_.compare = false; }
+  void roll_back(conversation_id c, seq_no upto) override;
+  std::vector<message> lost() override { return lost_; }
+  void told_lost() override { lost_.clear(); }
   applied_state applied() override;
   std::vector<message> history(conversation_id c, seq_no after, std::size_t limit) override;
   std::vector<message> newest(conversation_id c, std::size_t limit) override;
@@ -68,6 +74,7 @@ private:
   std::unordered_map<conversation_id, seq_no> shown_;
   std::vector<contact> contacts_;
   place place_;
+  std::vector<message> lost_; ///< until the program is told
   std::string token_;
 };
 

@@ -65,6 +65,14 @@ CREATE TABLE IF NOT EXISTS contacts (user INTEGER NOT NULL, phone BLOB NOT NULL,
 )",
                            R"(
 CREATE TABLE IF NOT EXISTS renumbered (sent_as INTEGER PRIMARY KEY, counter INTEGER NOT NULL UNIQUE);
+)",
+                           R"(
+CREATE TABLE IF NOT EXISTS lost (
+  number INTEGER PRIMARY KEY, told INTEGER NOT NULL DEFAULT 0,
+  hi INTEGER NOT NULL, lo INTEGER NOT NULL, seq INTEGER NOT NULL,
+  id_hi INTEGER NOT NULL, id_lo INTEGER NOT NULL, sender INTEGER NOT NULL, device INTEGER NOT NULL,
+  counter INTEGER NOT NULL, at INTEGER NOT NULL, body BLOB NOT NULL);
+CREATE INDEX IF NOT EXISTS lost_untold ON lost (number) WHERE told = 0;
 )"};
 
 /// The columns of `history` in the order of `read_message`.
@@ -154,6 +162,10 @@ std::optional<std::string> sqlite_store::setting(const char* name) {
   auto s = db_.prepare("SELECT value FROM settings WHERE name = CAST(? AS TEXT)");
   s.bind(std::string_view{name});
   return s.step() ? std::optional{s.bytes()} : std::nullopt;
+}
+
+void sqlite_store::drop(const char* name) {
+  db_.prepare("DELETE FROM settings WHERE name = CAST(? AS TEXT)").bind(std::string_view{name}).step();
 }
 
 void sqlite_store::set(const char* name, std::string_view value) {
@@ -346,7 +358,62 @@ void sqlite_store::apply(const applied_batch& batch) {
 }
 
 client_store::place sqlite_store::where() {
-  return {setting("applied").value_or(""), setting("acknowledged").value_or("")};
+  return {setting("applied").value_or(""), setting("acknowledged").value_or(""),
+          setting("compare").has_value()};
+}
+
+void sqlite_store::start_over() {
+  database::transaction t{db_};
+  drop("applied");
+  drop("acknowledged");
+  set("compare", "1");
+  t.commit();
+}
+
+void sqlite_store::compared() {
+  drop("compare");
+}
+
+void sqlite_store::roll_back(conversation_id c, seq_no upto) {
+  database::transaction t{db_};
+  db_.prepare("INSERT INTO lost (hi, lo, seq, id_hi, id_lo, sender, device, counter, at, body) "
+              "SELECT hi, lo, seq, id_hi, id_lo, sender, device, counter, at, body FROM history "
+              "WHERE hi = ? AND lo = ? AND seq > ? ORDER BY seq")
+      .bind(c)
+      .bind(upto)
+      .step();
+  db_.prepare("DELETE FROM history WHERE hi = ? AND lo = ? AND seq > ?").bind(c).bind(upto).step();
+  for (const auto* fall : {"UPDATE positions SET seq = min(seq, ?1) WHERE hi = ?2 AND lo = ?3",
+                           "UPDATE marks SET delivered = min(delivered, ?1), read = min(read, ?1) "
+                           "WHERE hi = ?2 AND lo = ?3",
+                           "UPDATE reads SET wanted = min(wanted, ?1), known = min(known, ?1) "
+                           "WHERE hi = ?2 AND lo = ?3"})
+    db_.prepare(fall).bind(upto).bind(c).step();
+  t.commit();
+}
+
+std::vector<message> sqlite_store::newest(conversation_id c, seq_no upto, std::size_t limit) {
+  std::vector<message> out;
+  auto s = db_.prepare("SELECT hi, lo, seq, id_hi, id_lo, sender, device, counter, at, body FROM history "
+                       "WHERE hi = ? AND lo = ? AND seq <= ? ORDER BY seq DESC LIMIT ?");
+  s.bind(c).bind(upto).bind(static_cast<std::int64_t>(limit));
+  while (s.step())
+    out.push_back(read_message(s));
+  std::ranges::reverse(out);
+  return out;
+}
+
+std::vector<message> sqlite_store::lost() {
+  std::vector<message> out;
+  auto s = db_.prepare("SELECT hi, lo, seq, id_hi, id_lo, sender, device, counter, at, body FROM lost "
+                       "WHERE told = 0 ORDER BY number");
+  while (s.step())
+    out.push_back(read_message(s));
+  return out;
+}
+
+void sqlite_store::told_lost() {
+  db_.run("UPDATE lost SET told = 1 WHERE told = 0");
 }
 
 void sqlite_store::acknowledged(const cursor& upto) {

@@ -55,6 +55,12 @@ public:
   void apply(const applied_batch& batch) override;
   place where() override;
   void acknowledged(const cursor& upto) override;
+  std::vector<message> newest(conversation_id c, seq_no upto, std::size_t limit) override;
+  void start_over() override;
+  void compared() override;
+  void roll_back(conversation_id c, seq_no upto) override;
+  std::vector<message> lost() override;
+  void told_lost() override;
   applied_state applied() override;
   std::vector<message> history(conversation_id c, seq_no after, std::size_t limit) override;
   std::vector<message> newest(conversation_id c, std::size_t limit) override;
@@ -77,6 +83,7 @@ private:
   void keep(const message& m);
   void remove(std::uint64_t counter); ///< from the outbox
   std::optional<std::string> setting(const char* name);
+  void drop(const char* name);
   std::uint64_t next_counter(unix_ms clock);
   /// Up to which counter messages may have been sent; all, if nobody has kept account of it.
   std::uint64_t tried();

@@ -37,7 +37,8 @@ struct numbering {
 ///         watermarks, cursors.
 /// Thread: one. The calls block until what they promise is on disk, if the implementation has a disk.
 /// Holds:  a counter is given out once and is durable before `enqueue` returns; the same is true of a
-///         session's number. A (conversation, seq) is one message. Positions, watermarks and reads only rise.
+///         session's number. A (conversation, seq) is one message. Positions, watermarks and reads only
+///         rise, except in `roll_back`.
 /// Errors: throws `store_error`.
 class client_store {
 public:
@@ -72,11 +73,28 @@ public:
   // --- inbox -----------------------------------------------------------------------------------------------
   virtual void apply(const applied_batch& batch) = 0;
   struct place {
-    cursor applied;      ///< everything up to here is in the store
-    cursor acknowledged; ///< everything up to here is in the store and the cluster knows it
+    cursor applied;       ///< everything up to here is in the store
+    cursor acknowledged;  ///< everything up to here is in the store and the cluster knows it
+    bool compare = false; ///< the history has to be compared with the cluster's before anything is applied
   };
   virtual place where() = 0;
   virtual void acknowledged(const cursor& upto) = 0;
+
+  // --- after the cluster was put back to an older copy -----------------------------------------------------
+  /// The newest messages at or before `upto`, in the order of the conversation.
+  virtual std::vector<message> newest(conversation_id c, seq_no upto, std::size_t limit) = 0;
+  /// The place in the inbox belongs to another history than the cluster's. Forgets both cursors, and remembers
+  /// that the history has to be compared until `compared` is called.
+  virtual void start_over() = 0;
+  virtual void compared() = 0;
+  /// The cluster has lost the messages of the conversation after `upto`. They leave the history for the lost
+  /// ones; positions, watermarks and reads fall to `upto`.
+  virtual void roll_back(conversation_id c, seq_no upto) = 0;
+  /// The lost messages that the program was not told of. `told_lost` says that it was; the store keeps them,
+  /// because nobody else may.
+  virtual std::vector<message> lost() = 0;
+  virtual void told_lost() = 0;
+
   /// How far each conversation's stream is applied, and the watermarks, as earlier batches left them.
   struct applied_state {
     std::vector<std::pair<conversation_id, seq_no>> positions;

@@ -46,6 +46,18 @@ std::size_t index_of(capnp::Data::Reader cursor) {
 
 } // namespace
 
+template <class Results>
+void fake_cluster::tell_place(device_id device, const std::string& cursor, Results results) {
+  if (cursor.empty())
+    return;
+  const auto at = std::stoul(cursor), acknowledged = acknowledged_[device];
+  results.setPlace(at == acknowledged  ? rpc::CursorPlace::ACKNOWLEDGED
+                   : at > acknowledged ? rpc::CursorPlace::AFTER
+                                       : rpc::CursorPlace::BEFORE);
+  const auto known = std::to_string(acknowledged);
+  results.setAcknowledged(wire::as_data(known));
+}
+
 /// The node's end of one connection.
 class fake_link {
 public:
@@ -139,15 +151,25 @@ public:
   kj::Promise<void> sync(SyncContext context) override {
     const auto from = index_of(context.getParams().getCursor());
     const auto& rows = cluster_.inboxes_[link_.user];
-    const auto n =
-        std::min<std::size_t>(rows.size() - std::min(from, rows.size()), context.getParams().getLimit());
     auto results = context.getResults();
-    auto items = results.initItems(static_cast<unsigned>(n));
-    for (unsigned i = 0; i < n; ++i)
-      wire::write(items[i], rows[from + i]);
-    const auto next = std::to_string(from + n);
+    if (from > rows.size()) {
+      wire::write(results.initError(), ec::bad_cursor);
+      return kj::READY_NOW;
+    }
+    cluster_.tell_place(link_.device, wire::bytes(context.getParams().getCursor()), results);
+    const auto n = std::min<std::size_t>(rows.size() - from, context.getParams().getLimit());
+    std::vector<client::inbox_row> page;
+    for (std::size_t i = from; i < from + n; ++i)
+      if (const auto* m = std::get_if<client::message_row>(&rows[i]);
+          !m || !cluster_.lost_seqs.contains(number(m->msg.seq)))
+        page.push_back(rows[i]);
+    auto items = results.initItems(static_cast<unsigned>(page.size()));
+    for (unsigned i = 0; i < page.size(); ++i)
+      wire::write(items[i], page[i]);
+    const bool more = from + n < rows.size();
+    const auto next = std::to_string(page.empty() && !more ? from : from + n);
     results.setNext(wire::as_data(next));
-    results.setMore(from + n < rows.size());
+    results.setMore(more);
     return kj::READY_NOW;
   }
 
@@ -176,6 +198,8 @@ public:
     cluster_.acks.push_back(cursor);
     const auto upto =
         std::min(index_of(context.getParams().getCursor()), cluster_.inboxes_[link_.user].size());
+    auto& acknowledged = cluster_.acknowledged_[link_.device];
+    acknowledged = std::max(acknowledged, upto);
     for (std::size_t i = 0; i < upto && cluster_.receipts; ++i)
       if (const auto* m = std::get_if<client::message_row>(&cluster_.inboxes_[link_.user][i]))
         cluster_.raise(m->msg.sender, {m->msg.conversation, link_.user, m->msg.seq, seq_no::none});
@@ -216,8 +240,12 @@ public:
       wire::write(context.getResults().initError(), ec::bad_cursor);
       return kj::READY_NOW;
     }
+    const auto cursor = wire::bytes(context.getParams().getCursor());
     link_.receiver = context.getParams().getReceiver();
-    link_.sent_upto = index_of(context.getParams().getCursor());
+    link_.sent_upto = cursor.empty() ? cluster_.acknowledged_[link_.device] : std::stoul(cursor);
+    if (link_.sent_upto > cluster_.inboxes_[link_.user].size()) // as the session does: it finds out later
+      cluster_.close_all(ec::bad_cursor, 0);
+    cluster_.tell_place(link_.device, cursor, context.getResults());
     link_.stream_rows();
     return kj::READY_NOW;
   }
@@ -407,6 +435,14 @@ void fake_cluster::close_all(ec why, std::uint32_t reconnect_after_ms) {
       call.setReconnectAfterMs(reconnect_after_ms);
       tasks_.add(call.send().ignoreResult());
     }
+}
+
+void fake_cluster::put_back(const disks& old) {
+  inboxes_ = old.inboxes;
+  last_row_ = old.last_row;
+  talks_ = old.talks;
+  members_ = old.members;
+  acknowledged_ = old.acknowledged;
 }
 
 user_id fake_cluster::user_of(const std::string& phone) {

@@ -64,6 +64,17 @@ public:
   void raise(user_id to, const client::watermark& mark);
   std::size_t links() const { return links_.size(); }
 
+  /// All that its disks hold. To put an older copy back, cut the connections.
+  struct disks {
+    std::map<user_id, std::vector<client::inbox_row>> inboxes;
+    std::map<std::pair<user_id, conversation_id>, seq_no> last_row;
+    std::map<conversation_id, std::vector<client::message>> talks;
+    std::map<conversation_id, std::vector<user_id>> members;
+    std::map<device_id, std::size_t> acknowledged;
+  };
+  disks copy() const { return {inboxes_, last_row_, talks_, members_, acknowledged_}; }
+  void put_back(const disks& old);
+
 private:
   friend class fake_link;
   friend class fake_gateway;
@@ -76,6 +87,8 @@ private:
   void place(client::message m);
   void append(user_id to, client::inbox_row row);
   void drop(fake_link& l);
+  template <class Results>
+  void tell_place(device_id device, const std::string& cursor, Results results);
   void welcome(kj::Own<capnp::MessageStream> stream, std::array<std::uint8_t, 32> exporter,
                std::uint16_t port);
   kj::Promise<void> accept(kj::UnixEventPort& port, int listener, kj::UnixEventPort::FdObserver& ready,
@@ -89,6 +102,7 @@ private:
   std::map<std::pair<user_id, conversation_id>, seq_no> last_row_;
   std::map<conversation_id, std::vector<client::message>> talks_;
   std::map<conversation_id, std::vector<user_id>> members_;
+  std::map<device_id, std::size_t> acknowledged_; ///< rows of the inbox
   std::vector<std::shared_ptr<fake_link>> links_;
   transport::stream_limits limits_;
   kj::TaskSet tasks_;

@@ -336,6 +336,37 @@ TEST_CASE_FIXTURE(fixture, "receiving again without a cursor begins behind what 
   CHECK(cluster.receiving_from.back() == inbox_pos{9});
 }
 
+TEST_CASE_FIXTURE(fixture, "a cursor is compared with what the device acknowledged last") {
+  cluster.acknowledged = inbox_pos{5};
+  start();
+  test_client c{*this};
+  auto session = c.login();
+  const auto cursor = [&](std::uint64_t pos) {
+    return pos == 0 ? std::string{} : gateway::encode_cursor(config.cluster, user_id{1}, inbox_pos{pos});
+  };
+  cluster.on_session_call = [](core::call) -> kj::Promise<core::answer> {
+    return core::answer{core::answer_to<core::pull_inbox>{}};
+  };
+  test_receiver::record got;
+  const auto check = [&](std::uint64_t pos, rpc::CursorPlace place, const std::string& acknowledged) {
+    auto receive = session.receiveRequest();
+    receive.setReceiver(kj::heap<test_receiver>(got));
+    receive.setCursor(bytes_of(cursor(pos)));
+    const auto received = get(receive.send());
+    CHECK(received.getPlace() == place);
+    CHECK(wire::bytes(received.getAcknowledged()) == acknowledged);
+    auto sync = session.syncRequest();
+    sync.setCursor(bytes_of(cursor(pos)));
+    const auto synced = get(sync.send());
+    CHECK(synced.getPlace() == place);
+    CHECK(wire::bytes(synced.getAcknowledged()) == acknowledged);
+  };
+  check(0, rpc::CursorPlace::UNKNOWN, {});
+  check(4, rpc::CursorPlace::BEFORE, cursor(5));
+  check(5, rpc::CursorPlace::ACKNOWLEDGED, {});
+  check(6, rpc::CursorPlace::AFTER, cursor(5));
+}
+
 TEST_CASE_FIXTURE(fixture, "the receiver of a fenced session is told so, and the connection is closed") {
   start();
   test_client c{*this};

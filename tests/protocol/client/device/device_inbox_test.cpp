@@ -1,6 +1,7 @@
 // A device against a cluster that repeats, loses and reorders: the way in.
 #include "tests/protocol/client/device/device_fixture.hpp"
 
+#include <algorithm>
 #include <numeric>
 
 using namespace parley;
@@ -156,4 +157,229 @@ TEST_CASE_FIXTURE(device_fixture, "a device that pulls fetches page after page a
   CHECK(*first == 11);
   CHECK(seen.bodies() == numbers(11));
   CHECK(*a.sync_inbox().wait(io.waitScope) == 0);
+}
+
+// --- after a copy was put back -----------------------------------------------------------------------------
+
+namespace {
+
+std::vector<std::string> bodies_of(const std::vector<message>& all) {
+  std::vector<std::string> out;
+  for (const auto& m : all)
+    out.push_back(m.body);
+  return out;
+}
+
+struct restored_fixture : device_fixture {
+  /// Gets the device online and everything to it that is there.
+  void catch_up() {
+    online();
+    if (settings.how == intake::pull)
+      REQUIRE(alice->sync_inbox().wait(io.waitScope));
+    else
+      REQUIRE(until([&] { return shows_all(); }));
+    settle();
+  }
+  bool shows_all() {
+    return bodies_of(store.history(talk, seq_no{0}, 1'000)) == bodies_of(cluster.talk(talk));
+  }
+  void say(const std::string& what, int n) {
+    for (int i = 0; i < n; ++i)
+      cluster.say(bob, talk, what + std::to_string(i));
+  }
+  void put_back(const fake_cluster::disks& copy) {
+    alice.reset();
+    cluster.cut_all();
+    REQUIRE(until([&] { return cluster.links() == 0; }));
+    cluster.put_back(copy);
+  }
+  std::vector<std::string> shown() {
+    auto out = seen.bodies();
+    seen.messages.clear();
+    return out;
+  }
+};
+
+} // namespace
+
+TEST_CASE_FIXTURE(restored_fixture,
+                  "after the cluster was put back to an older copy, each message that it holds is "
+                  "shown once, and each that it has lost is reported") {
+  int news = 0;
+  SUBCASE("the inbox has not reached the cursor") {
+    news = 2;
+  }
+  SUBCASE("the inbox has just reached the cursor") {
+    news = 3;
+  }
+  SUBCASE("the inbox has overtaken the cursor") {
+    news = 9;
+  }
+  SUBCASE("pulled, the inbox has not reached the cursor") {
+    news = 2;
+    settings.how = intake::pull;
+  }
+  SUBCASE("pulled, the inbox has overtaken the cursor") {
+    news = 9;
+    settings.how = intake::pull;
+  }
+  online();
+  say("before ", 5);
+  catch_up();
+  const auto copy = cluster.copy();
+  say("lost ", 3);
+  catch_up();
+  REQUIRE(alice->send(talk, "my lost one").wait(io.waitScope));
+  CHECK(shown() == std::vector<std::string>{"before 0", "before 1", "before 2", "before 3", "before 4",
+                                            "lost 0", "lost 1", "lost 2"});
+  put_back(copy);
+  std::vector<std::string> expected;
+  say("new ", news);
+  for (int i = 0; i < news; ++i)
+    expected.push_back("new " + std::to_string(i));
+
+  catch_up();
+  CHECK(shown() == expected);
+  CHECK(bodies_of(seen.lost) == std::vector<std::string>{"lost 0", "lost 1", "lost 2", "my lost one"});
+  CHECK(seen.gaps.empty());
+  CHECK(shows_all());
+  CHECK(alice->position(talk) == seq_no{5U + static_cast<unsigned>(news)});
+
+  say("later ", 1);
+  catch_up();
+  CHECK(shown() == std::vector<std::string>{"later 0"});
+  alice.reset();
+  catch_up(); // once more, and nothing is said or shown again
+  CHECK(shown().empty());
+  CHECK(seen.lost.size() == 4);
+  CHECK(store.lost().empty());
+  CHECK(seen.old_copies == 0);
+}
+
+TEST_CASE_FIXTURE(restored_fixture,
+                  "a conversation that was opened after the copy was put back is shown, even if a "
+                  "late acknowledgement covers its rows") {
+  online();
+  say("before ", 1);
+  catch_up();
+  const auto copy = cluster.copy();
+  say("lost ", 5);
+  catch_up();
+  store.acknowledged("2"); // as if the answer had not arrived: it is acknowledged again
+  put_back(copy);
+  shown();
+  const auto carol = cluster.user_of("+4933333333");
+  const auto other = cluster.direct(store.who()->user, carol);
+  cluster.say(carol, other, "hello");
+  cluster.say(carol, other, "there");
+  say("new ", 4);
+  online();
+  REQUIRE(until([&] { return seen.messages.size() >= 6; }));
+  settle();
+  auto all = shown();
+  std::sort(all.begin(), all.end());
+  CHECK(all == std::vector<std::string>{"hello", "new 0", "new 1", "new 2", "new 3", "there"});
+  CHECK(seen.lost.size() == 5);
+}
+
+TEST_CASE_FIXTURE(restored_fixture, "a device that only sends notices that the cluster numbers anew") {
+  online();
+  REQUIRE(alice->send(talk, "kept").wait(io.waitScope));
+  settle();
+  const auto copy = cluster.copy();
+  REQUIRE(alice->send(talk, "lost 0").wait(io.waitScope));
+  REQUIRE(alice->send(talk, "lost 1").wait(io.waitScope));
+  put_back(copy);
+  online();
+  const auto r = alice->send(talk, "new").wait(io.waitScope);
+  REQUIRE(r);
+  CHECK(r->seq == seq_no{2});
+  REQUIRE(until([&] { return seen.lost.size() == 2; }));
+  CHECK(bodies_of(seen.lost) == std::vector<std::string>{"lost 0", "lost 1"});
+  REQUIRE(until([&] { return shows_all(); }));
+  CHECK(seen.messages.empty()); // its own messages are no news
+}
+
+TEST_CASE_FIXTURE(restored_fixture,
+                  "a conversation that the cluster has lost as a whole is reported message for message") {
+  make();
+  REQUIRE(alice->register_device("+4911111111", "123456", "test").wait(io.waitScope));
+  const auto copy = cluster.copy();
+  online();
+  say("lost ", 3);
+  catch_up();
+  put_back(copy);
+  online(); // opens the conversation anew
+  REQUIRE(until([&] { return seen.lost.size() == 3; }));
+  say("new ", 1);
+  catch_up();
+  CHECK(shown() == std::vector<std::string>{"lost 0", "lost 1", "lost 2", "new 0"});
+}
+
+TEST_CASE_FIXTURE(
+    restored_fixture,
+    "what a device applied and could not acknowledge is no other history, and is not shown twice") {
+  settings.ack_every = 10'000ms;
+  settings.ack_items_max = 1'000;
+  online();
+  say("", 9);
+  REQUIRE(until([&] { return seen.messages.size() == 9; }));
+  alice.reset(); // most of it is not acknowledged
+  cluster.cut_all();
+  catch_up();
+  say("", 1);
+  catch_up();
+  CHECK(seen.messages.size() == 10);
+  CHECK(seen.lost.empty());
+  CHECK(!store.where().compare);
+}
+
+TEST_CASE_FIXTURE(restored_fixture, "a comparison that is interrupted is made again, and its news are told") {
+  online();
+  say("lost ", 4);
+  const auto copy = cluster.copy();
+  say("lost ", 1);
+  catch_up();
+  put_back(copy);
+  shown();
+  SUBCASE("before it began") {
+    store.start_over();
+  }
+  SUBCASE("after the history was rolled back, before the program was told") {
+    store.start_over();
+    store.roll_back(talk, seq_no{4});
+  }
+  catch_up();
+  CHECK(shown().empty());
+  CHECK(bodies_of(seen.lost) == std::vector<std::string>{"lost 0"});
+  CHECK(store.history(talk, seq_no{0}, 100).size() == 4);
+}
+
+TEST_CASE_FIXTURE(restored_fixture,
+                  "a profile that was put back fetches what it has forgotten, and the program is told once") {
+  SUBCASE("streamed") {}
+  SUBCASE("pulled") {
+    settings.how = intake::pull;
+  }
+  online();
+  say("known ", 3);
+  catch_up();
+  const auto copy = store;
+  say("forgotten ", 4);
+  catch_up();
+  REQUIRE(alice->send(talk, "my own").wait(io.waitScope));
+  alice.reset();
+  store = copy;
+  shown();
+  for (std::uint64_t seq = 4; seq <= 7; ++seq)
+    cluster.lost_seqs.insert(seq); // the inbox has them no more
+  catch_up();
+  CHECK(shown() == std::vector<std::string>{"forgotten 0", "forgotten 1", "forgotten 2", "forgotten 3"});
+  CHECK(seen.old_copies == 1);
+  CHECK(shows_all()); // its own message, too
+  alice.reset();
+  catch_up();
+  CHECK(shown().empty());
+  CHECK(seen.old_copies == 1);
+  CHECK(seen.lost.empty());
 }

@@ -17,6 +17,7 @@ struct notes final : client::observer, client::recorder {
   std::vector<client::device_added> devices;
   std::vector<std::pair<seq_no, seq_no>> gaps;
   unsigned old_copies = 0;
+  std::vector<client::message> lost;
   seq_no delivered{}, read{};
   std::vector<client::history_event> history;
 
@@ -30,6 +31,7 @@ struct notes final : client::observer, client::recorder {
   void on_device_added(const client::device_added& d) override { devices.push_back(d); }
   void on_gap(conversation_id, seq_no after, seq_no upto) override { gaps.emplace_back(after, upto); }
   void on_old_copy() override { ++old_copies; }
+  void on_lost(const client::message& was) override { lost.push_back(was); }
   void record(const client::history_event& e) override { history.push_back(e); }
 
   std::vector<std::string> bodies() const {

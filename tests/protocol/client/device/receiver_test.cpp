@@ -9,6 +9,7 @@ using namespace parley::test;
 namespace {
 
 struct receiver_fixture : part_fixture {
+  old_copy old{seen};
   kj::Own<session_calls> calls;
   kj::Own<receiver> in;
 
@@ -19,7 +20,7 @@ struct receiver_fixture : part_fixture {
   }
   receiver& make(client_store& from) {
     calls = kj::heap<session_calls>(timer, host, settings, history, chance);
-    in = kj::heap<receiver>(timer, host, *calls, settings, from, seen, history, who);
+    in = kj::heap<receiver>(timer, host, *calls, settings, from, seen, history, who, old);
     return *in;
   }
   receiver& make() { return make(store); }
@@ -62,6 +63,22 @@ struct receiver_fixture : part_fixture {
       m.setBody(wire::as_data("healed"));
     }
     results.setMore(more);
+    session->heals[n].accept();
+    turn();
+  }
+  /// The session answers a fetch with the message as `row` makes it, the last of its conversation.
+  void confirm(std::size_t n, std::uint64_t seq) {
+    REQUIRE(session->heals.size() > n);
+    auto results = session->heals[n].context.getResults();
+    auto m = results.initMessages(1)[0];
+    wire::write(m.initConversation(), talk);
+    m.setSeq(seq);
+    m.setSender(2);
+    m.setSenderDevice(20);
+    m.setClientCounter(seq);
+    const auto body = std::to_string(seq);
+    m.setBody(wire::as_data(body));
+    results.setLast(seq);
     session->heals[n].accept();
     turn();
   }
@@ -210,8 +227,14 @@ TEST_CASE_FIXTURE(
   CHECK(session->received_from[0] == "c1");
   session->receives[0].refuse(ec::bad_cursor);
   turn();
+  CHECK(session->receives.size() == 1); // the history is compared first
+  confirm(0, 1);
+  REQUIRE(session->lists.size() == 1); // conversations that are not known here
+  session->lists[0].accept();
+  turn();
   REQUIRE(session->receives.size() == 2);
   CHECK(session->received_from[1].empty());
+  CHECK(seen.lost.empty());
   SUBCASE("refused at its start as well, the connection ends") {
     session->receives[1].refuse(ec::bad_cursor);
     turn();

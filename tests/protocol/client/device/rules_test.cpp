@@ -1,9 +1,12 @@
 // The pure rules of connecting, sending again, and acknowledging.
+#include "protocol/client/device/fork_search.hpp"
 #include "protocol/client/device/receipt_rules.hpp"
 #include "protocol/client/device/reconnect_rules.hpp"
 #include "protocol/client/device/resend_rules.hpp"
 
 #include <doctest/doctest.h>
+
+#include <set>
 
 using namespace parley;
 using namespace parley::client;
@@ -203,4 +206,30 @@ TEST_CASE(
   reads.settled(told[0]);
   CHECK(reads.idle());
   CHECK(reads.take().empty());
+}
+
+// --- two histories -----------------------------------------------------------------------------------------
+
+TEST_CASE("where two histories part is found by few comparisons, whatever this device has of them") {
+  for (const std::uint64_t newest : {1U, 2U, 3U, 7U, 64U, 1'000U})
+    for (const std::uint64_t every : {1U, 3U}) // this device has every message, or every third
+      for (std::uint64_t parted = 0; parted <= newest; ++parted) {
+        std::set<std::uint64_t> mine;
+        for (auto seq = newest; seq >= 1 && seq <= newest; seq -= every)
+          mine.insert(seq);
+        fork_search search{seq_no{newest}};
+        unsigned looks = 0;
+        while (const auto upto = search.next()) {
+          REQUIRE(++looks < 100);
+          const auto above = mine.upper_bound(number(*upto));
+          const auto found = above == mine.begin() ? 0 : *std::prev(above);
+          if (found <= number(search.same_upto()))
+            search.nothing();
+          else
+            search.answer(seq_no{found}, found <= parted);
+        }
+        CHECK(looks <= 24);
+        for (const auto seq : mine)
+          REQUIRE((seq <= parted) == (seq <= number(search.same_upto())));
+      }
 }

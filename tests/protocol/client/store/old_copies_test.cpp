@@ -79,3 +79,52 @@ TEST_CASE("what may have been sent is known after a restart, in each store") {
   fill(in_memory);
   CHECK(tried(in_memory) == std::vector{true, true, false});
 }
+
+TEST_CASE(
+    "what the cluster has lost leaves the history, is told once and stays in the profile, in each store") {
+  scratch_directory s;
+  sqlite_store on_disk{s.path()};
+  memory_store in_memory{{100}};
+  for (client_store* store : {static_cast<client_store*>(&on_disk), static_cast<client_store*>(&in_memory)}) {
+    std::vector<message> all;
+    for (std::uint64_t seq = 1; seq <= 6; ++seq)
+      all.push_back(placed(seq, seq, std::to_string(seq)));
+    applied_batch batch;
+    for (const auto& m : all)
+      batch.messages.push_back(&m);
+    batch.positions = {{talk, seq_no{6}}};
+    batch.marks = {{talk, user_id{9}, seq_no{6}, seq_no{5}}};
+    batch.upto = "c6";
+    store->apply(batch);
+    store->acknowledged("c6");
+    store->read(talk, seq_no{6});
+    const auto last_two = store->newest(talk, seq_no{5}, 2);
+    REQUIRE(last_two.size() == 2);
+    CHECK(last_two[0].seq == seq_no{4});
+    CHECK(last_two[1] == all[4]);
+    CHECK(store->newest({1, 1}, seq_no{5}, 2).empty());
+
+    store->start_over();
+    CHECK(store->where().applied.empty());
+    CHECK(store->where().acknowledged.empty());
+    CHECK(store->where().compare);
+    store->roll_back(talk, seq_no{4});
+    CHECK(store->history(talk, seq_no::none, 100).size() == 4);
+    CHECK(store->lost() == std::vector{all[4], all[5]});
+    store->told_lost();
+    CHECK(store->lost().empty());
+    REQUIRE(store->applied().positions.size() == 1);
+    CHECK(store->applied().positions[0].second == seq_no{4});
+    CHECK(store->applied().marks == std::vector{watermark{talk, user_id{9}, seq_no{4}, seq_no{4}}});
+    REQUIRE(store->reads_owed().size() == 1);
+    CHECK(store->reads_owed()[0].upto == seq_no{4});
+    store->compared();
+    CHECK(!store->where().compare);
+
+    const auto other = placed(5, 77, "other"); // the number is free
+    batch = {};
+    batch.messages = {&other};
+    store->apply(batch);
+    CHECK(store->newest(talk, seq_no{5}, 1) == std::vector{other});
+  }
+}

@@ -229,7 +229,7 @@ TEST_CASE("a profile that was written before profiles had versions, or with the 
     }
     {
       database db{s.path() / "parley.db", key};
-      CHECK(db.version() == 5);
+      CHECK(db.version() == 6);
       write_raw(db, raw_identity, old_identity.bytes());
       write_raw(db, raw_members, old_members.bytes());
       db.set_version(version);
@@ -242,7 +242,7 @@ TEST_CASE("a profile that was written before profiles had versions, or with the 
     CHECK(store.who()->phone == who.phone);
     REQUIRE(store.conversations().size() == 1);
     CHECK(store.conversations().front().members == members);
-    CHECK(database{s.path() / "parley.db", key}.version() == 5);
+    CHECK(database{s.path() / "parley.db", key}.version() == 6);
   }
 }
 

@@ -1,0 +1,72 @@
+#pragma once
+#include "protocol/client/device/fork_search.hpp"
+#include "protocol/client/device/inbox_applier.hpp"
+#include "protocol/client/device/receipt_rules.hpp"
+#include "protocol/client/device/session_calls.hpp"
+
+#include <functional>
+
+namespace parley::client {
+
+/// Compares the store's history with the cluster's, after one of them was put back to an older copy.
+///
+/// If the cluster was: the messages that it has lost are moved out of the history and the program is told of
+/// each, and what the cluster has in their place is fetched and shown. If the profile was: what is missing in
+/// it is fetched.
+///
+/// Owns:   nothing between two calls.
+/// Thread: that of the loop. One call at a time; nothing else applies messages meanwhile, except in
+///         `fetch_missing`.
+/// Holds:  a comparison that is interrupted changes nothing that the next one would not find.
+/// Errors: a `failure` if the cluster could not be asked. A store that fails ends the device.
+class history_check {
+public:
+  /// Fetches and shows what is missing of a conversation, as far as the cluster lets it.
+  using fetcher = std::function<kj::Promise<void>(inbox_applier::hole)>;
+
+  /// All references outlive it, and so does what `fetch` refers to.
+  history_check(link_host& host, session_calls& calls, const config& settings, client_store& store,
+                observer& events, inbox_applier& applier, read_marks& reads, fetcher fetch)
+      : host_{host}, calls_{calls}, config_{settings}, store_{store}, observer_{events}, applier_{applier},
+        reads_{reads}, fetch_{std::move(fetch)} {}
+  KJ_DISALLOW_COPY(history_check);
+
+  /// Whether the cluster has other messages than the store. It looks at the newest message of the few
+  /// conversations that changed last, because a cluster that was put back has lost what came last.
+  kj::Promise<result<bool>> is_other_history();
+  /// Compares all conversations and repairs the store. Afterwards the store need not be compared any more.
+  kj::Promise<result<nothing>> repair();
+  /// Fetches what the conversations of the user have and the store has not.
+  kj::Promise<result<nothing>> fetch_missing();
+  /// Tells the program of lost messages that it was not told of yet.
+  void tell_lost();
+
+private:
+  /// What the cluster has at the place of one of this device's messages.
+  struct finding {
+    bool same = false;
+    seq_no last{}; ///< of the conversation in the cluster
+  };
+  struct comparison;
+  kj::Promise<result<finding>> look(conversation_id c, seq_no seq, std::optional<message> mine);
+  kj::Promise<result<bool>> any_other(std::shared_ptr<std::vector<message>> newest, std::size_t at);
+  kj::Promise<result<nothing>> repair_next(std::shared_ptr<std::vector<conversation_id>> all, std::size_t at);
+  kj::Promise<result<nothing>> compare(std::shared_ptr<comparison> one);
+  kj::Promise<result<nothing>> settle(const comparison& one);
+  kj::Promise<result<nothing>> fetch_upto(conversation_id c, seq_no last);
+  kj::Promise<result<nothing>> fetch_page(conversation_id after);
+  kj::Promise<result<nothing>> fetch_listed(std::shared_ptr<conversation_list> list, std::size_t at);
+  std::optional<message> newest(conversation_id c, seq_no upto);
+  std::vector<conversation_id> known();
+
+  link_host& host_;
+  session_calls& calls_;
+  const config& config_;
+  client_store& store_;
+  observer& observer_;
+  inbox_applier& applier_;
+  read_marks& reads_;
+  fetcher fetch_;
+};
+
+} // namespace parley::client
