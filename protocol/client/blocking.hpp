@@ -12,7 +12,8 @@ namespace parley::client {
 /// One device on a loop of its own, for programs that do one thing after another.
 ///
 /// Owns:   the loop, the profile and the device. One per thread.
-/// Holds:  messages are sent and deliveries applied only during a `wait`.
+/// Holds:  messages are sent and deliveries applied only during a `wait`. How long the program does something
+///         else between two of them does not count: each `limit` is for its own wait.
 class blocking_device {
 public:
   /// `key_file`: see sqlite_store. Throws store_error, or std::invalid_argument with a sentence for a person.
@@ -29,9 +30,10 @@ public:
   T wait(kj::Promise<T>&& promise) {
     return promise.wait(io_.waitScope);
   }
-  /// Gives up after `limit` with `timed_out`. What the store has kept stays there.
+  /// Gives up with `timed_out` when the loop has waited for `limit`. What the store has kept stays there.
   template <class T>
   result<T> wait(kj::Promise<result<T>>&& promise, std::chrono::milliseconds limit) {
+    io_.waitScope.poll(); // the timer stood still while the program did something else
     return timer()
         .afterDelay(limit.count() * kj::MILLISECONDS)
         .then([]() -> result<T> { return tl::unexpected{refuse(ec::timed_out)}; })

@@ -40,9 +40,10 @@ public:
       c *= 2;
     return std::min(c, config_.max);
   }
-  /// How long to wait before the next try; raises the ceiling for the one after it.
-  std::chrono::milliseconds next(dice& chance) {
-    const auto wait = chance.upto(static_cast<std::uint64_t>(ceiling().count()));
+  /// How long to wait before the next try, `at_most` so long; raises the ceiling for the one after it.
+  std::chrono::milliseconds next(dice& chance,
+                                 std::chrono::milliseconds at_most = std::chrono::milliseconds::max()) {
+    const auto wait = chance.upto(static_cast<std::uint64_t>(std::min(ceiling(), at_most).count()));
     if (failures_ < 63)
       ++failures_;
     return std::chrono::milliseconds{wait};

@@ -5,6 +5,9 @@
 namespace parley::client {
 namespace {
 
+/// A timer that fires so late was set in a loop that did not turn.
+constexpr auto stood_still = 1 * kj::SECONDS;
+
 capnp::ReaderOptions reader_options() {
   capnp::ReaderOptions options;
   options.traversalLimitInWords = 4 * page_bytes_max / sizeof(capnp::word); // a page, read up to four times
@@ -37,16 +40,34 @@ client_link::client_link(kj::Own<line> l, kj::Timer& timer, std::chrono::millise
 calls_under_way::ticket client_link::begin_call() {
   last_call_ = timer_.now();
   auto ticket = calls_.begin(last_call_);
+  refresh();
   if (!watching_)
     watch(last_call_ + call_timeout_);
   return ticket;
 }
 
+/// The timer's time moves between turns of the loop only, and may be far behind when a program that blocks
+/// elsewhere makes a call. A timer without delay fires after it has moved.
+void client_link::refresh() {
+  if (std::exchange(refreshing_, true))
+    return;
+  tasks_.add(timer_.afterDelay(0 * kj::SECONDS).then([this, since = timer_.now()] {
+    refreshing_ = false;
+    if (timer_.now() == since)
+      return;
+    calls_.postpone(since, timer_.now());
+    last_call_ = timer_.now();
+  }));
+}
+
 // One timer at a time, however many calls: set for the oldest, and looked at again when it fires.
 void client_link::watch(kj::TimePoint due) {
   watching_ = true;
-  tasks_.add(timer_.atTime(due).then([this] {
+  tasks_.add(timer_.atTime(due).then([this, due] {
     watching_ = false;
+    // The loop stood still, so the answers may be here, unread.
+    if (timer_.now() - due > stood_still)
+      calls_.postpone(kj::origin<kj::TimePoint>(), timer_.now());
     KJ_IF_MAYBE (oldest, calls_.oldest()) {
       if (*oldest + call_timeout_ <= timer_.now())
         end({ec::timed_out, "The node does not answer.", {}});

@@ -33,6 +33,11 @@ public:
     list::iterator at_;
   };
   ticket begin(kj::TimePoint now) { return {calls_, calls_->insert(calls_->end(), now)}; }
+  /// Those that began at `since` or later are said to have begun at `now`.
+  void postpone(kj::TimePoint since, kj::TimePoint now) {
+    for (auto i = calls_->rbegin(); i != calls_->rend() && *i >= since; ++i)
+      *i = now;
+  }
   kj::Maybe<kj::TimePoint> oldest() const {
     if (calls_->empty())
       return nullptr;
@@ -64,6 +69,8 @@ public:
   std::array<std::uint8_t, 32> exporter() const { return line_->exporter(); }
 
   /// The call has to be answered within `call_timeout`; if it is not, the link ends with `timed_out`.
+  /// The time counts from the next turn of the loop: a program that did something else before the call has a
+  /// timer that stands still.
   calls_under_way::ticket begin_call();
   /// A task of this connection: if it fails, the connection is over.
   void add(kj::Promise<void> task) { tasks_.add(kj::mv(task)); }
@@ -77,12 +84,14 @@ public:
 private:
   void taskFailed(kj::Exception&& e) override;
   void watch(kj::TimePoint due);
+  void refresh();
 
   kj::Timer& timer_;
   kj::Duration call_timeout_;
   failure why_{ec::none, {}, {}};
   calls_under_way calls_;
   bool watching_ = false;
+  bool refreshing_ = false;
   kj::TimePoint last_call_;
   kj::Own<kj::PromiseFulfiller<void>> ended_;
   kj::ForkedPromise<void> over_;

@@ -33,6 +33,8 @@ config_check validate(const config& c) {
     return config_fault{"seeds"};
   if (c.reconnect.first.count() < 1 || c.reconnect.max < c.reconnect.first)
     return config_fault{"reconnect"};
+  if (c.reconnect_wanted_max.count() < 1)
+    return config_fault{"reconnect_wanted_max"};
   if (c.resend.first.count() < 1 || c.resend.max < c.resend.first)
     return config_fault{"resend"};
   if (c.dial_timeout.count() < 1)

@@ -25,6 +25,8 @@ struct config {
   std::size_t first_seed = ~std::size_t{0}; ///< index of the seed to begin with; by default a random one
 
   backoff_config reconnect{std::chrono::milliseconds{500}, std::chrono::milliseconds{60'000}};
+  /// No pause is longer while a message, a call or the program waits for a connection.
+  std::chrono::milliseconds reconnect_wanted_max{5'000};
   /// A connection that lasted this long was a good one: after its loss the pauses begin at the lowest
   /// ceiling.
   std::chrono::milliseconds stable_after{5'000};

@@ -17,8 +17,8 @@ connector::connector(kj::Timer& timer, dialer& dial, const config& settings, cli
                      const kj::Clock& calendar, std::size_t first_seed)
     : timer_{timer}, config_{settings}, observer_{events}, listener_{listener}, who_{who}, dice_{chance},
       login_{timer, dial, settings, store, who, calendar}, rules_{settings.seeds.size(), first_seed,
-                                                                  settings.reconnect, settings.stable_after} {
-}
+                                                                  settings.reconnect, settings.stable_after,
+                                                                  settings.reconnect_wanted_max} {}
 
 connector::~connector() noexcept(false) {
   close();
@@ -48,9 +48,42 @@ void connector::start() {
 kj::Promise<void> connector::run() {
   if (halted())
     return kj::READY_NOW;
-  return timer_.afterDelay(duration(rules_.pause())).then([this] { return round(); }).then([this] {
-    return run();
-  });
+  return pause().then([this] { return round(); }).then([this] { return run(); });
+}
+
+kj::Promise<void> connector::pause() {
+  pause_ends_ = nullptr;
+  if (halted() || timer_.now() >= resume_at_)
+    return kj::READY_NOW;
+  auto changed = kj::newPromiseAndFulfiller<void>();
+  pause_ends_ = kj::mv(changed.fulfiller);
+  return timer_.atTime(resume_at_).exclusiveJoin(kj::mv(changed.promise)).then([this] { return pause(); });
+}
+
+void connector::resume_in(std::chrono::milliseconds pause) {
+  resume_at_ = timer_.now() + duration(pause);
+  state_.next_try = pause;
+  KJ_IF_MAYBE (ends, pause_ends_)
+    (*ends)->fulfill();
+}
+
+bool connector::is_wanted() {
+  std::erase_if(waiters_, [](auto& waiter) { return !waiter->isWaiting(); }); // they gave up
+  return !waiters_.empty() || listener_.has_work();
+}
+
+void connector::want_session() {
+  if (pause_ends_ == nullptr)
+    return;
+  const auto left = std::chrono::milliseconds{(resume_at_ - timer_.now()) / kj::MILLISECONDS};
+  if (const auto shorter = rules_.wanted(left, dice_); shorter < left)
+    resume_in(shorter);
+}
+
+void connector::try_now() {
+  rules_.encouraged();
+  if (pause_ends_ != nullptr)
+    resume_in({});
 }
 
 kj::Promise<void> connector::round() {
@@ -85,7 +118,7 @@ kj::Promise<void> connector::refused(login_refusal why) {
   }
   state_.why = last_failure_.code;
   state_.sentence = last_failure_.sentence;
-  if (rules_.failed(dice_))
+  if (rules_.failed(dice_, is_wanted()))
     return round();
   wait_for_next_round();
   return kj::READY_NOW;
@@ -116,7 +149,7 @@ void connector::drop_link() {
   const auto why = link_->why();
   listener_.on_lost(why);
   link_ = nullptr;
-  rules_.lost(now(timer_), dice_);
+  rules_.lost(now(timer_), dice_, is_wanted());
   if (halted())
     return;
   state_.why = why.code;
@@ -126,7 +159,7 @@ void connector::drop_link() {
 
 void connector::wait_for_next_round() {
   state_.state = link_state::offline;
-  state_.next_try = rules_.pause();
+  resume_in(rules_.pause());
   observer_.on_state(state_);
 }
 
@@ -194,6 +227,7 @@ kj::Promise<void> connector::session_or(kj::TimePoint deadline) {
     return kj::READY_NOW;
   auto paf = kj::newPromiseAndFulfiller<void>();
   waiters_.push_back(kj::mv(paf.fulfiller));
+  want_session();
   return kj::mv(paf.promise).exclusiveJoin(timer_.atTime(deadline));
 }
 
@@ -204,6 +238,7 @@ kj::Promise<result<nothing>> connector::online() {
     return result<nothing>{tl::unexpected{why_halted()}};
   auto paf = kj::newPromiseAndFulfiller<void>();
   waiters_.push_back(kj::mv(paf.fulfiller));
+  want_session();
   return promises_.wrap(paf.promise.then([this]() -> kj::Promise<result<nothing>> { return online(); }));
 }
 

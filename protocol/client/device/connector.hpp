@@ -29,6 +29,8 @@ public:
   kj::Promise<result<nothing>> online();
   /// Drops the connection as a broken network would.
   void disconnect();
+  /// Tries to connect now instead of after the pause, and begins with short pauses again.
+  void try_now();
   /// Waits for `before`, logs out and halts. Takes no longer than `call_timeout`.
   kj::Promise<void> stop(kj::Promise<void> before);
   /// Drops the connection and all that is under way, and tells nobody. The listener may be destroyed then.
@@ -38,12 +40,16 @@ public:
   const connection_state& state() const override { return state_; }
   const failure& last_failure() const override { return last_failure_; }
   kj::Promise<void> session_or(kj::TimePoint deadline) override;
+  void want_session() override;
   void consider(const failure& f) override;
   void closed_by_node(failure why, std::chrono::milliseconds reconnect_after) override;
   void halt(link_state final_state, failure why) override;
 
 private:
   kj::Promise<void> run();
+  kj::Promise<void> pause();
+  void resume_in(std::chrono::milliseconds pause);
+  bool is_wanted();
   kj::Promise<void> round();
   kj::Promise<void> stay(logged_in accepted, server_address at);
   kj::Promise<void> refused(login_refusal why);
@@ -64,7 +70,9 @@ private:
   connection_state state_;
   failure last_failure_{ec::none, {}, {}};
   bool started_ = false;
-  std::vector<kj::Own<kj::PromiseFulfiller<void>>> waiters_; ///< for a session, or for the end of all hope
+  kj::TimePoint resume_at_ = kj::origin<kj::TimePoint>();     ///< when the pause is over
+  kj::Maybe<kj::Own<kj::PromiseFulfiller<void>>> pause_ends_; ///< during a pause: fulfilled when it changes
+  std::vector<kj::Own<kj::PromiseFulfiller<void>>> waiters_;  ///< for a session, or for the end of all hope
 
   // Destroyed from the bottom up: what runs uses what is above it.
   kj::Own<client_link> link_;

@@ -63,6 +63,8 @@ struct device::parts final : link_listener {
     in.halted();
   }
 
+  bool has_work() const override { return !out.idle(); }
+
   /// Both at once: while one settles, the other can get something to do.
   kj::Promise<void> settled() {
     if (connection.halted() || (out.idle() && in.idle()))
@@ -108,6 +110,9 @@ kj::Promise<void> device::stop() {
 }
 const connection_state& device::state() const {
   return parts_->connection.state();
+}
+void device::try_now() {
+  parts_->connection.try_now();
 }
 void device::disconnect() {
   parts_->connection.disconnect();

@@ -44,6 +44,9 @@ public:
   /// Acknowledges what is applied and logs out. Takes no longer than `call_timeout`.
   kj::Promise<void> stop();
   const connection_state& state() const;
+  /// If the device is not connected, it tries now instead of after its pause: call it when the network is back
+  /// or a person comes back. While something waits for a connection, pauses are short anyway.
+  void try_now();
   /// Drops the connection as a broken network would. The device connects again by itself.
   void disconnect();
 

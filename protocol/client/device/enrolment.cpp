@@ -21,9 +21,14 @@ result<nothing> keep(client_store& store, const identity& who) {
 
 template <class T>
 kj::Promise<result<T>> enrolment::ask(call_on<T> make) {
-  const auto deadline = timer_.now() + duration(config_.ask_timeout);
-  return promises_.wrap(
-      attempt<T>(std::make_shared<call_on<T>>(std::move(make)), deadline, backoff{config_.resend}, 0));
+  const auto made = std::make_shared<call_on<T>>(std::move(make));
+  // After a turn of the loop, because the timer of a program that did something else before stands still.
+  return promises_.wrap(timer_.afterDelay(0 * kj::SECONDS)
+                            .then([this, made] {
+                              return attempt<T>(made, timer_.now() + duration(config_.ask_timeout),
+                                                backoff{config_.resend}, 0);
+                            })
+                            .eagerlyEvaluate(nullptr));
 }
 
 template <class T>

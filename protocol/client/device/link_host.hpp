@@ -23,6 +23,8 @@ public:
 
   /// Resolves when there is a session, when there will never be one, or at `deadline`.
   virtual kj::Promise<void> session_or(kj::TimePoint deadline) = 0;
+  /// Something waits for a connection from now on: a pause before the next try becomes a short one.
+  virtual void want_session() = 0;
   /// An answer failed with `f`. If the failure is about the session and not about the call, the connection
   /// ends, or the device does.
   virtual void consider(const failure& f) = 0;
@@ -40,6 +42,8 @@ public:
   /// `link()` is destroyed right after this call: nothing on it is answered any more.
   virtual void on_lost(const failure& why) = 0;
   virtual void on_halted(const failure& why) = 0;
+  /// Whether something is to be told to the cluster.
+  virtual bool has_work() const = 0;
 };
 
 /// Runs `write`. A store that fails ends the device, for nothing that follows could be kept. Returns whether

@@ -11,12 +11,13 @@ namespace parley::client {
 /// Thread: its owner's. Pure: time and chance are arguments.
 /// Holds:  a round tries every seed once, without a pause between them; a pause follows each round that
 ///         fails, and each connection that is lost. After a loss the next round begins at the next seed,
-///         because the fault of the node may last.
+///         because the fault of the node may last. While somebody waits for a connection, no pause is longer
+///         than `wanted_max`, unless a node advised it.
 class reconnect_rules {
 public:
   reconnect_rules(std::size_t seeds, std::size_t first, backoff_config pace,
-                  std::chrono::nanoseconds stable_after)
-      : seeds_{seeds}, at_{first}, pace_{pace}, stable_after_{stable_after} {}
+                  std::chrono::nanoseconds stable_after, std::chrono::milliseconds wanted_max)
+      : seeds_{seeds}, at_{first}, pace_{pace}, stable_after_{stable_after}, wanted_max_{wanted_max} {}
 
   /// The index of the seed to try now.
   std::size_t seed() const { return at_ % seeds_; }
@@ -25,12 +26,13 @@ public:
 
   /// The seed did not accept the device. Returns whether the next one is to be tried at once; if not, the
   /// round is over and the next one begins after `pause`.
-  bool failed(dice& chance) {
+  bool failed(dice& chance, bool wanted = false) {
     ++at_;
     if (++tried_ < seeds_)
       return true;
     tried_ = 0;
-    pause_ = pace_.next(chance);
+    advised_ = false; // what a node advised about an earlier connection is over
+    pause_ = next(chance, wanted);
     return false;
   }
   void connected(instant now) {
@@ -44,20 +46,34 @@ public:
     advised_ = true;
   }
   /// A connection that lasted `stable_after` was a good one: the backoff begins at its lowest ceiling again.
-  void lost(instant now, dice& chance) {
+  void lost(instant now, dice& chance, bool wanted = false) {
     ++at_;
     if (now - connected_at_ >= stable_after_)
       pace_.reset();
     if (!advised_)
-      pause_ = pace_.next(chance);
+      pause_ = next(chance, wanted);
   }
 
+  /// From now on somebody waits for a connection, and `left` of the pause is left. Returns what shall be left.
+  std::chrono::milliseconds wanted(std::chrono::milliseconds left, dice& chance) const {
+    if (advised_ || left <= wanted_max_)
+      return left;
+    return std::chrono::milliseconds{chance.upto(static_cast<std::uint64_t>(wanted_max_.count()))};
+  }
+  /// There is a reason to believe that the next try will succeed: the pauses begin at the lowest ceiling.
+  void encouraged() { pace_.reset(); }
+
 private:
+  std::chrono::milliseconds next(dice& chance, bool wanted) {
+    return pace_.next(chance, wanted ? wanted_max_ : std::chrono::milliseconds::max());
+  }
+
   std::size_t seeds_;
   std::size_t at_; ///< counts up; the seed is the remainder
   std::size_t tried_ = 0;
   backoff pace_;
   std::chrono::nanoseconds stable_after_;
+  std::chrono::milliseconds wanted_max_;
   std::chrono::milliseconds pause_{0};
   instant connected_at_{};
   bool advised_ = false; ///< `pause_` is the node's advice

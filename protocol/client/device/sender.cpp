@@ -63,7 +63,10 @@ result<std::uint64_t> sender::post(conversation_id c, std::string body) {
   auto o = store_.enqueue(c, std::move(body), {clock(), link && !link->ended()});
   const auto counter = o.counter;
   lanes_.add(std::move(o));
-  pump();
+  if (link)
+    pump();
+  else
+    host_.want_session();
   return counter;
 }
 

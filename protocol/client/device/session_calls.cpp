@@ -6,9 +6,14 @@ namespace parley::client {
 
 template <class T>
 kj::Promise<result<T>> session_calls::ask(call_on<T> make) {
-  const auto deadline = timer_.now() + duration(config_.ask_timeout);
-  return promises_.wrap(
-      attempt<T>(std::make_shared<call_on<T>>(std::move(make)), deadline, backoff{config_.resend}));
+  const auto made = std::make_shared<call_on<T>>(std::move(make));
+  // After a turn of the loop, because the timer of a program that did something else before stands still.
+  return promises_.wrap(timer_.afterDelay(0 * kj::SECONDS)
+                            .then([this, made] {
+                              return attempt<T>(made, timer_.now() + duration(config_.ask_timeout),
+                                                backoff{config_.resend});
+                            })
+                            .eagerlyEvaluate(nullptr));
 }
 
 template <class T>
@@ -23,8 +28,10 @@ kj::Promise<result<T>> session_calls::attempt(std::shared_ptr<call_on<T>> make, 
   return host_.session_or(deadline)
       .then([this, make]() -> kj::Promise<result<T>> {
         auto* link = host_.link();
-        if (!link)
-          return result<T>{tl::unexpected{refuse(ec::unavailable)}};
+        if (!link) {
+          const auto& last = host_.last_failure();
+          return result<T>{tl::unexpected{last.code == ec::none ? refuse(ec::unavailable) : last}};
+        }
         auto ticket = link->begin_call();
         return (*make)(*link).attach(kj::mv(ticket));
       })
@@ -41,6 +48,8 @@ kj::Promise<result<T>> session_calls::attempt(std::shared_ptr<call_on<T>> make, 
         if (!again || timer_.now() >= deadline)
           return kj::mv(r);
         const auto wait = std::max(pace.next(dice_), r.error().retry_after);
+        if (timer_.now() + duration(wait) >= deadline) // another attempt would come too late
+          return kj::mv(r);
         return timer_.afterDelay(duration(wait)).then([this, make, deadline, pace] {
           return attempt<T>(make, deadline, pace);
         });

@@ -53,3 +53,32 @@ TEST_CASE_FIXTURE(part_fixture, "a link ends with the sentence of the task that 
   CHECK(link.ended());
   CHECK(link.why().sentence == "the task failed");
 }
+
+TEST_CASE_FIXTURE(part_fixture, "a call that is made while the timer stands still has all its time") {
+  settings.call_timeout = 15'000ms;
+  auto& link = connect();
+  const auto stale = timer.now();
+  auto call = link.begin_call();
+  timer.advanceTo(stale + 20 * kj::SECONDS); // the program did something else before
+  turn();
+  CHECK(!link.ended());
+  pass(14'999ms);
+  CHECK(!link.ended());
+  pass(1ms);
+  CHECK(link.ended());
+}
+
+TEST_CASE_FIXTURE(part_fixture,
+                  "after the loop stood still, calls under way are not ended before answers are read") {
+  settings.call_timeout = 15'000ms;
+  auto& link = connect();
+  {
+    auto call = link.begin_call();
+    pass(1'000ms);
+    timer.advanceTo(timer.now() + 60 * kj::SECONDS);
+    turn();
+    CHECK(!link.ended());
+  }
+  pass(60'000ms);
+  CHECK(!link.ended()); // its answer was there
+}

@@ -30,6 +30,8 @@ struct heard final : link_listener {
   void on_online(client_link&) override { all.emplace_back("online"); }
   void on_lost(const failure&) override { all.emplace_back("lost"); }
   void on_halted(const failure&) override { all.emplace_back("halted"); }
+  bool has_work() const override { return work; }
+  bool work = false;
 };
 
 struct connector_fixture : virtual_loop {
@@ -99,6 +101,59 @@ TEST_CASE_FIXTURE(connector_fixture,
   cluster.dead_ports = {1, 2};
   pass(1'600ms);
   CHECK(state() == link_state::online);
+}
+
+TEST_CASE_FIXTURE(connector_fixture, "a long pause becomes short when something waits for a connection, and "
+                                     "ends when the program asks for it") {
+  settings.reconnect = {3'600'000ms, 3'600'000ms};
+  settings.reconnect_wanted_max = 1'000ms;
+  make();
+  cluster.dead_ports = {1, 2, 3};
+  it->start();
+  turn();
+  REQUIRE(it->state().next_try > 60'000ms); // with this chance
+  cluster.dead_ports.clear();
+  SUBCASE("a message") {
+    it->want_session();
+    pass(1'000ms);
+  }
+  SUBCASE("a call") {
+    auto call = it->session_or(timer.now() + 5 * kj::SECONDS);
+    pass(1'000ms);
+    CHECK(call.poll(scope));
+  }
+  SUBCASE("the program") {
+    auto online = it->online();
+    pass(1'000ms);
+    CHECK(online.poll(scope));
+  }
+  SUBCASE("the network is back") {
+    it->try_now();
+    turn();
+  }
+  CHECK(state() == link_state::online);
+}
+
+TEST_CASE_FIXTURE(connector_fixture,
+                  "while messages wait, all pauses are short; a caller that gave up waits no more") {
+  settings.reconnect = {3'600'000ms, 3'600'000ms};
+  settings.reconnect_wanted_max = 1'000ms;
+  make();
+  cluster.dead_ports = {1, 2, 3};
+  listener.work = true;
+  it->start();
+  turn();
+  for (int n = 0; n < 5; ++n) {
+    const auto before = cluster.dialled.size();
+    pass(1'000ms);
+    CHECK(cluster.dialled.size() >= before + 3);
+  }
+  listener.work = false;
+  { auto call = it->session_or(timer.now() + 10 * kj::SECONDS); }
+  pass(1'000ms); // ends the short pause; the next one is long
+  const auto before = cluster.dialled.size();
+  pass(10'000ms);
+  CHECK(cluster.dialled.size() <= before + 3);
 }
 
 TEST_CASE_FIXTURE(connector_fixture,

@@ -38,6 +38,7 @@ struct virtual_loop {
   /// The value of a promise that must be there by now.
   template <class T>
   T get(kj::Promise<T>& promise) {
+    turn();
     REQUIRE(promise.poll(scope));
     return promise.wait(scope);
   }
@@ -154,6 +155,7 @@ struct lone_host final : client::link_host {
   kj::Promise<void> session_or(kj::TimePoint deadline) override {
     return current ? kj::Promise<void>{kj::READY_NOW} : timer.atTime(deadline);
   }
+  void want_session() override { ++wanted; }
   void consider(const client::failure& f) override { considered.push_back(f.code); }
   void closed_by_node(client::failure why, std::chrono::milliseconds) override { closed.push_back(why.code); }
   void halt(client::link_state final_state, client::failure why) override {
@@ -166,6 +168,7 @@ struct lone_host final : client::link_host {
   client::connection_state now;
   client::failure last{ec::none, {}, {}};
   std::vector<ec> considered, closed;
+  unsigned wanted = 0; ///< so often a session was asked for
   kj::Own<client::client_link> current;
 };
 

@@ -21,7 +21,7 @@ constexpr conversation_id talk{1, 2};
 
 TEST_CASE("every seed is tried once in a round, and a pause follows a round that fails") {
   dice chance{1};
-  reconnect_rules rules{3, 1, {100ms, 1'000ms}, 5s};
+  reconnect_rules rules{3, 1, {100ms, 1'000ms}, 5s, 5s};
   CHECK(rules.pause() == 0ms); // the first round begins at once
   std::vector<std::size_t> tried{rules.seed()};
   while (rules.failed(chance))
@@ -33,7 +33,7 @@ TEST_CASE("every seed is tried once in a round, and a pause follows a round that
 
 TEST_CASE("the pauses between rounds that fail grow up to the highest ceiling") {
   dice chance{7};
-  reconnect_rules rules{1, 0, {100ms, 1'000ms}, 5s};
+  reconnect_rules rules{1, 0, {100ms, 1'000ms}, 5s, 5s};
   auto longest = 0ms;
   for (int n = 0; n < 100; ++n) {
     CHECK(!rules.failed(chance));
@@ -45,7 +45,7 @@ TEST_CASE("the pauses between rounds that fail grow up to the highest ceiling") 
 
 TEST_CASE("after a loss the next seed is first, and the whole round is tried again") {
   dice chance{1};
-  reconnect_rules rules{3, 0, {100ms, 1'000ms}, 5s};
+  reconnect_rules rules{3, 0, {100ms, 1'000ms}, 5s, 5s};
   CHECK(rules.failed(chance));
   CHECK(rules.seed() == 1);
   rules.connected(1s);
@@ -56,9 +56,32 @@ TEST_CASE("after a loss the next seed is first, and the whole round is tried aga
   CHECK(!rules.failed(chance));
 }
 
+TEST_CASE("while somebody waits for a connection no pause is long, unless a node advised it") {
+  dice chance{5};
+  reconnect_rules rules{1, 0, {1ms, 1'000'000ms}, 5s, 5s};
+  for (int n = 0; n < 40; ++n) {
+    rules.failed(chance, n % 2 == 0);
+    if (n % 2 == 0)
+      CHECK(rules.pause() <= 5s);
+  }
+  for (int n = 0; n < 40; ++n) // what is left of a long pause becomes short, and a short one stays
+    CHECK(rules.wanted(1'000s, chance) <= 5s);
+  CHECK(rules.wanted(4s, chance) == 4s);
+  rules.connected(1s);
+  rules.advised(30s);
+  rules.lost(2s, chance, true);
+  CHECK(rules.pause() == 30s);
+  CHECK(rules.wanted(29s, chance) == 29s);
+  rules.failed(chance, true); // the advice was about the node that is gone
+  CHECK(rules.pause() <= 5s);
+  rules.encouraged();
+  rules.failed(chance);
+  CHECK(rules.pause() <= 1ms);
+}
+
 TEST_CASE("only after a connection that lasted do pauses begin at the lowest ceiling again") {
   dice chance{3};
-  reconnect_rules rules{1, 0, {1ms, 1'000'000ms}, 5s};
+  reconnect_rules rules{1, 0, {1ms, 1'000'000ms}, 5s, 5s};
   for (int n = 0; n < 20; ++n)
     rules.failed(chance);
   rules.connected(10s);
@@ -71,7 +94,7 @@ TEST_CASE("only after a connection that lasted do pauses begin at the lowest cei
 
 TEST_CASE("a pause that a node asks for replaces the device's own, once") {
   dice chance{3};
-  reconnect_rules rules{1, 0, {1ms, 2ms}, 5s};
+  reconnect_rules rules{1, 0, {1ms, 2ms}, 5s, 5s};
   rules.connected(0s);
   rules.advised(700ms);
   rules.lost(1s, chance);

@@ -45,14 +45,17 @@ TEST_CASE_FIXTURE(
   for (; n < 100 && !list.poll(scope); ++n) {
     REQUIRE(session->lists.size() == n + 1);
     session->lists[n].refuse(ec::overloaded, 3'000ms);
+    turn();
+    if (list.poll(scope))
+      continue;
     pass(2'999ms);
     CHECK(session->lists.size() == n + 1);
     pass(1ms);
   }
-  CHECK(n == 4); // at 0, 3, 6 and 9 seconds
+  CHECK(n == 4); // at 0, 3, 6 and 9 seconds: another attempt would come after the deadline
   const auto outcome = get(list);
   REQUIRE(!outcome);
-  CHECK(outcome.error().code == ec::draining); // what kept the device from a better node
+  CHECK(outcome.error().code == ec::overloaded);
   CHECK(host.considered == std::vector<ec>(4, ec::overloaded));
 }
 
@@ -105,4 +108,34 @@ TEST_CASE_FIXTURE(calls_fixture, "calls that are destroyed reject the promises t
   calls = nullptr;
   CHECK(list.poll(scope));
   list.then([](auto&&) { FAIL("answered by nobody"); }, [](kj::Exception&&) {}).wait(scope);
+}
+
+TEST_CASE_FIXTURE(calls_fixture, "a refusal that advises to wait past the deadline is answered at once") {
+  connect();
+  auto list = calls->conversations({}, 10);
+  turn();
+  session->lists[0].refuse(ec::rate_limited, 3'600'000ms);
+  turn();
+  const auto outcome = get(list);
+  REQUIRE(!outcome);
+  CHECK(outcome.error().code == ec::rate_limited);
+  CHECK(outcome.error().retry_after == 3'600'000ms);
+}
+
+TEST_CASE_FIXTURE(calls_fixture,
+                  "the time of a call begins when the loop turns, not when its timer stood still") {
+  auto list = calls->conversations({}, 10);
+  timer.advanceTo(timer.now() + 60 * kj::SECONDS); // the program did something else before
+  turn();
+  CHECK(!list.poll(scope));
+  connect();
+  pass(9'999ms);
+  CHECK(!list.poll(scope));
+}
+
+TEST_CASE_FIXTURE(calls_fixture, "without a connection a call answers why there is none") {
+  host.last = {ec::draining, "The node is stopping.", {}};
+  auto list = calls->conversations({}, 10);
+  pass(10'000ms);
+  CHECK(get(list).error().code == ec::draining);
 }
