@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <charconv>
 #include <cstring>
+#include <system_error>
 
 namespace parley::transport {
 
@@ -32,6 +33,15 @@ tl::expected<server_address, ec> parse_server_address(std::string_view text) {
 std::string to_string(const server_address& e) {
   const bool v6 = e.host.find(':') != std::string::npos;
   return (v6 ? '[' + e.host + ']' : e.host) + ':' + std::to_string(e.port);
+}
+
+std::string to_string(const socket_address& a) {
+  char host[NI_MAXHOST] = {}, port[NI_MAXSERV] = {};
+  if (getnameinfo(reinterpret_cast<const sockaddr*>(&a.storage), a.size, host, sizeof host, port, sizeof port,
+                  NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+    return "an unknown address";
+  return a.storage.ss_family == AF_INET6 ? '[' + std::string{host} + "]:" + port
+                                         : std::string{host} + ':' + port;
 }
 
 tl::expected<socket_address, ec> resolve(const server_address& e) {
@@ -87,8 +97,9 @@ std::uint16_t local_port(int fd) {
 
 namespace {
 
-kj::Exception unreachable(const char* what) {
-  return kj::Exception{kj::Exception::Type::DISCONNECTED, "", 0, kj::heapString(what)};
+kj::Exception unreachable(const char* what, int error) {
+  return kj::Exception{kj::Exception::Type::DISCONNECTED, "", 0,
+                       kj::str(what, ": ", std::generic_category().message(error).c_str())};
 }
 
 struct connecting {
@@ -105,11 +116,11 @@ kj::Promise<kj::Own<message_stream>> connect(kj::UnixEventPort& port, const sock
                                              const stream_limits& limits, const tcp_options& options) {
   kj::AutoCloseFd fd{::socket(to.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
   if (fd.get() < 0)
-    return unreachable("no socket left");
+    return unreachable("no socket left", errno);
   tune(fd.get(), options);
   if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&to.storage), to.size) != 0 &&
       errno != EINPROGRESS)
-    return unreachable("connecting failed");
+    return unreachable("connecting failed", errno);
   auto attempt = kj::heap<connecting>(port, kj::mv(fd));
   auto writable = attempt->observer.whenBecomesWritable();
   return writable.then([&port, &limits, tls, peer_name, attempt = kj::mv(attempt)]() mutable {
@@ -122,7 +133,7 @@ kj::Promise<kj::Own<message_stream>> connect(kj::UnixEventPort& port, const sock
     socklen_t size = sizeof error;
     getsockopt(socket.get(), SOL_SOCKET, SO_ERROR, &error, &size);
     if (error != 0)
-      kj::throwFatalException(unreachable("connecting failed"));
+      kj::throwFatalException(unreachable("connecting failed", error));
     auto stream = kj::heap<message_stream>(port, kj::mv(socket), tls, side::client, limits, peer_name);
     auto ready = stream->handshake();
     return ready.then([stream = kj::mv(stream)]() mutable { return kj::mv(stream); });

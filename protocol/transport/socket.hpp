@@ -28,8 +28,10 @@ struct socket_address {
   sockaddr_storage storage{};
   socklen_t size = 0;
 };
-/// The first address of `e`. Blocks while a name is looked up; numeric addresses never block.
-/// Errors: unavailable.
+/// An address as people write it: "127.0.0.1:7000" or "[::1]:7000".
+std::string to_string(const socket_address& a);
+/// The first address of `e`. Blocks while a name is looked up; numeric addresses never block. On a loop, use
+/// name_lookup. Errors: unavailable.
 tl::expected<socket_address, ec> resolve(const server_address& e);
 
 struct tcp_options {
@@ -45,8 +47,8 @@ void tune(int fd, const tcp_options& options);
 tl::expected<kj::AutoCloseFd, ec> listen_on(const socket_address& at, int backlog);
 std::uint16_t local_port(int fd);
 
-/// Connects to a server by TCP and TLS. Rejects with DISCONNECTED. Dropping the promise gives up.
-/// `limits` must outlive the stream.
+/// Connects to a server by TCP and TLS. Rejects with DISCONNECTED and the system's words. Dropping the promise
+/// gives up. `limits` must outlive the stream.
 kj::Promise<kj::Own<message_stream>> connect(kj::UnixEventPort& port, const socket_address& to,
                                              const std::string& peer_name, const tls_context& tls,
                                              const stream_limits& limits, const tcp_options& options = {});

@@ -22,10 +22,10 @@ tls_dialer::tls_dialer(kj::UnixEventPort& port, transport::tls_context context,
     : port_{port}, context_{std::move(context)}, limits_{limits} {}
 
 kj::Promise<kj::Own<line>> tls_dialer::dial(const server_address& to) {
-  const auto address = transport::resolve(to);
-  if (!address)
-    return KJ_EXCEPTION(DISCONNECTED, "no address for that name", to.host.c_str());
-  return transport::connect(port_, *address, to.host, context_, limits_)
+  return names_.find(to)
+      .then([this, host = to.host](transport::name_lookup::addresses&& found) {
+        return transport::connect_to_any(port_, port_.getTimer(), std::move(found), host, context_, limits_);
+      })
       .then([](kj::Own<transport::message_stream>&& stream) -> kj::Own<line> {
         return kj::heap<tls_line>(kj::mv(stream));
       });

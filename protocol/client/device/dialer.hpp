@@ -1,5 +1,6 @@
 #pragma once
 #include "protocol/client/device/config.hpp"
+#include "protocol/transport/name_lookup.hpp"
 
 #include <capnp/serialize-async.h>
 #include <kj/async-unix.h>
@@ -26,6 +27,7 @@ public:
 };
 
 /// Dials over TLS 1.3. It trusts one authority only, and checks that the certificate is for the host dialled.
+/// Looking a name up does not block, and all its addresses are tried. The caller sets the deadline.
 class tls_dialer final : public dialer {
 public:
   tls_dialer(kj::UnixEventPort& port, transport::tls_context context,
@@ -36,6 +38,7 @@ private:
   kj::UnixEventPort& port_;
   transport::tls_context context_;
   transport::stream_limits limits_;
+  transport::name_lookup names_;
 };
 
 /// The context for `tls_dialer`: `ca_file` is the client-facing authority's certificate.
