@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include <stdexcept>
+#include <utility>
 
 namespace parley::client {
 namespace {
@@ -83,6 +84,7 @@ struct device::parts final : link_listener {
   sender out;
   receiver in;
   enrolment enrol;
+  bool started = false;
   kj::Canceler promises; ///< of those who wait for `settled`
 };
 
@@ -100,6 +102,9 @@ kj::Promise<result<identity>> device::register_device(std::string phone, std::st
   return parts_->enrol.register_device(std::move(phone), std::move(code), std::move(device_name));
 }
 void device::start() {
+  if (std::exchange(parts_->started, true))
+    return;
+  parts_->out.tell_failures();
   parts_->connection.start();
 }
 kj::Promise<result<nothing>> device::online() {

@@ -37,7 +37,7 @@ public:
 
   // --- being connected -------------------------------------------------------------------------------------
   /// Connects, and keeps the device connected until it is fenced, refused or stopped. The store must hold a
-  /// registered identity.
+  /// registered identity. Tells the observer first which messages of earlier lives will never be stored.
   void start();
   /// Resolves when online, with the reason if that will never be.
   kj::Promise<result<nothing>> online();

@@ -36,7 +36,9 @@ public:
   /// of the conversation, after the store has it.
   virtual void on_message(const message&) {}
   virtual void on_sent(const sent&) {}
-  /// The cluster will never store this message.
+  /// The cluster will never store this message. It stays in the store until the program calls `forget` there,
+  /// which it may do in this call; what it has not forgotten is told again when a device is started on the
+  /// store.
   virtual void on_failed(const outgoing&, const failure&) {}
   /// Everything up to `upto` has reached a device of `who` (`on_delivered`), or `who` has read it
   /// (`on_read`).

@@ -70,6 +70,13 @@ result<std::uint64_t> sender::post(conversation_id c, std::string body) {
   return counter;
 }
 
+void sender::tell_failures() {
+  kept(host_, [&] {
+    for (const auto& f : store_.failures())
+      observer_.on_failed(f.it, refuse(f.why));
+  });
+}
+
 void sender::online() {
   rules_.connected();
   // After a crash nobody knows which of them the new connection has carried.

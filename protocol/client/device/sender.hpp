@@ -39,6 +39,9 @@ public:
   /// Resolves when nothing is unsettled, or when the device is halted.
   kj::Promise<void> settled();
 
+  /// Tells the observer of final refusals that an earlier life left in the store. To be called once.
+  void tell_failures();
+
   // What the connection's owner tells it; see link_listener.
   void online();
   void lost(const failure& why);

@@ -316,3 +316,37 @@ TEST_CASE_FIXTURE(device_fixture,
   REQUIRE(!r);
   CHECK(store.waiting().size() == 1); // kept for the next start
 }
+
+TEST_CASE_FIXTURE(device_fixture,
+                  "a final refusal is told at each start until the program has forgotten it") {
+  struct forgetful final : observer {
+    client_store* store = nullptr;
+    std::vector<std::string> told;
+    void on_failed(const outgoing& o, const failure& why) override {
+      told.push_back(*o.body);
+      CHECK(why.code == ec::not_a_member);
+      CHECK(!why.sentence.empty());
+      if (store)
+        store->forget(o.counter);
+    }
+  } program;
+  auto& a = online();
+  cluster.send_refusals = {ec::not_a_member};
+  CHECK(!a.send(talk, "refused").wait(io.waitScope));
+  alice.reset();
+  const auto start = [&] {
+    client::device b{timer, cluster, settings, store, program};
+    const auto before = program.told.size();
+    b.start();
+    b.start();
+    REQUIRE(b.online().wait(io.waitScope));
+    return program.told.size() - before;
+  };
+  CHECK(start() == 1);
+  CHECK(start() == 1);
+  program.store = &store;
+  CHECK(start() == 1);
+  CHECK(start() == 0);
+  CHECK(program.told == std::vector<std::string>(3, "refused"));
+  CHECK(store.failures().empty());
+}

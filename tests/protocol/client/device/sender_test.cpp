@@ -235,6 +235,7 @@ TEST_CASE_FIXTURE(sender_fixture,
     session->sends[0].refuse(ec::not_a_member);
   }
   turn();
+  CHECK(out->unsettled() == 1); // it has no outcome, and is sent again by the next device
   CHECK(host.now.state == link_state::broken);
   CHECK(host.now.why == ec::storage_failed);
   CHECK(seen.sent.empty());
