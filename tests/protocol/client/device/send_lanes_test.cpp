@@ -2,6 +2,10 @@
 
 #include <doctest/doctest.h>
 
+#include <memory>
+#include <set>
+#include <vector>
+
 using namespace parley;
 using namespace parley::client;
 using namespace std::chrono_literals;
@@ -97,4 +101,47 @@ TEST_CASE("a window of three keeps three under way, and one that settles makes r
   CHECK(take(lanes) == 4);
   CHECK(take(lanes) == 0);
   CHECK(lanes.size() == 4);
+}
+
+// A device that retries more messages than the cluster remembers ids of it is told for some that whether they
+// were stored is not known any more.
+TEST_CASE(
+    "no more messages of a conversation are without an answer than the window, over losses and restarts") {
+  dice chance{11};
+  for (const std::size_t window : {1U, 3U, 64U}) {
+    auto lanes = std::make_unique<send_lanes>(window);
+    std::vector<outgoing> outbox;
+    std::set<std::uint64_t> unanswered; // sent, and the device does not know what became of it
+    for (std::uint64_t n = 1; n <= 500; ++n) {
+      outbox.push_back(out(n));
+      lanes->add(out(n));
+    }
+    while (!outbox.empty()) {
+      while (const auto counter = take(*lanes))
+        unanswered.insert(counter);
+      REQUIRE(unanswered.size() <= window);
+      REQUIRE(!unanswered.empty());
+      switch (chance.upto(7)) {
+      case 0: // the connection is lost with all answers
+        lanes->all_again([](const auto&) {});
+        continue;
+      case 1: // the process dies
+        lanes = std::make_unique<send_lanes>(window);
+        for (const auto& o : outbox)
+          lanes->add(o);
+        continue;
+      default:
+        break;
+      }
+      const auto answered =
+          *std::next(unanswered.begin(), static_cast<std::ptrdiff_t>(chance.upto(unanswered.size() - 1)));
+      if (chance.upto(3) == 0) {
+        lanes->again(talk, answered, 0ns);
+        continue;
+      }
+      lanes->settle(talk, answered);
+      unanswered.erase(answered);
+      std::erase_if(outbox, [&](const outgoing& o) { return o.counter == answered; });
+    }
+  }
 }
