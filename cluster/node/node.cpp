@@ -271,6 +271,10 @@ public:
       if (const auto at = parse_endpoint(n.peer_address))
         links_->set_peer(n.id, at->host, at->port);
     }
+    gateway::node_addresses::list for_clients;
+    for (const auto& n : nodes)
+      for_clients.emplace_back(n.id, n.client_address);
+    shared_.nodes.set(std::move(for_clients));
     std::lock_guard guard{nodes_mutex_};
     nodes_ = nodes;
   }

@@ -9,6 +9,7 @@
 #include "protocol/gateway/config.hpp"
 #include "protocol/gateway/lookup_limits.hpp"
 #include "protocol/gateway/metrics.hpp"
+#include "protocol/gateway/node_addresses.hpp"
 #include "protocol/gateway/open_questions.hpp"
 #include "protocol/schema/parley.capnp.h"
 #include "protocol/transport/rpc_line.hpp"
@@ -39,10 +40,10 @@ public:
 /// it alive.
 struct server_parts final : public kj::Refcounted {
   server_parts(const gateway_config& settings, kj::UnixEventPort& event_port, backend& b, code_sender& s,
-               const wall_clock& w, gateway_metrics& m, closed_sessions& c, lookup_limits& l, chance& d,
-               code_limits& codes_limits, code_limits& registration_limits)
-      : config{settings}, port{event_port}, cluster{b}, codes{s}, clock{w}, metrics{m}, closed{c}, lookups{l},
-        dice{d}, code_asks{codes_limits}, registrations{registration_limits} {}
+               const wall_clock& w, gateway_metrics& m, closed_sessions& c, const node_addresses& n,
+               lookup_limits& l, chance& d, code_limits& codes_limits, code_limits& registration_limits)
+      : config{settings}, port{event_port}, cluster{b}, codes{s}, clock{w}, metrics{m}, closed{c}, nodes{n},
+        lookups{l}, dice{d}, code_asks{codes_limits}, registrations{registration_limits} {}
 
   const gateway_config config;
   kj::UnixEventPort& port;
@@ -51,6 +52,7 @@ struct server_parts final : public kj::Refcounted {
   const wall_clock& clock;
   gateway_metrics& metrics;
   closed_sessions& closed;
+  const node_addresses& nodes;
   lookup_limits& lookups;
   chance& dice; ///< challenges, codes, new users' ids
   code_limits& code_asks;

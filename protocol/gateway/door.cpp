@@ -298,9 +298,16 @@ private:
       return turn_away(context, v.error, v.retry_after_ms);
     const auto token =
         encode_token(parts_cluster(), {c_->user(), c_->device(), v.acknowledged, c_->parts().clock.now()});
-    auto results = context.getResults(capnp::MessageSize{24, 1});
+    const auto nodes = c_->parts().nodes.others(c_->parts().config.node);
+    std::uint64_t words = 24;
+    for (const auto& address : nodes)
+      words += 2 + address.size() / sizeof(capnp::word);
+    auto results = context.getResults(capnp::MessageSize{words, 1});
     results.setSession(make_session(kj::addRef(*c_)));
     results.setResumeToken(as_data(token));
+    auto list = results.initNodes(static_cast<unsigned>(nodes.size()));
+    for (unsigned i = 0; i < nodes.size(); ++i)
+      list.set(i, nodes[i].c_str());
     return kj::READY_NOW;
   }
 

@@ -240,9 +240,9 @@ make_gateway_server(kj::UnixEventPort& port, const gateway_config& config, trans
   const auto tries = config.codes_per_hour * std::int64_t{core::limits{}.code_tries_max};
   shared.registrations.begin(
       {config.registrations_burst, config.registration_every, config.addresses_max, tries, hour / tries});
-  auto parts =
-      kj::refcounted<server_parts>(config, port, cluster, codes, clock, shared.metrics, shared.closed,
-                                   shared.lookups, dice, shared.code_asks.get(), shared.registrations.get());
+  auto parts = kj::refcounted<server_parts>(config, port, cluster, codes, clock, shared.metrics,
+                                            shared.closed, shared.nodes, shared.lookups, dice,
+                                            shared.code_asks.get(), shared.registrations.get());
   return kj::Own<gateway_server>{kj::heap<server>(kj::mv(parts), std::move(tls), kj::mv(*listener))};
 }
 

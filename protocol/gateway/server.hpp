@@ -8,6 +8,7 @@
 #include "protocol/gateway/config.hpp"
 #include "protocol/gateway/lookup_limits.hpp"
 #include "protocol/gateway/metrics.hpp"
+#include "protocol/gateway/node_addresses.hpp"
 #include "protocol/transport/tls.hpp"
 #include "protocol/values/chance.hpp"
 #include "protocol/values/wall_clock.hpp"
@@ -26,6 +27,7 @@ struct gateway_shared {
   lookup_limits lookups;
   shared_code_limits code_asks;
   shared_code_limits registrations;
+  node_addresses nodes;
 };
 
 struct server_fault {

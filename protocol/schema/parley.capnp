@@ -117,7 +117,9 @@ interface Gateway {
   # or if it is not a ticket of this phone, every code is `code-expired`.
 
   login @3 (user :UInt64, device :UInt64, signature :Data, sessionNumber :UInt64)
-      -> (error :Error, session :Session, resumeToken :Data);
+      -> (error :Error, session :Session, resumeToken :Data, nodes :List(Text));
+  # `nodes`: where other nodes of the cluster are reached, at most 8, each as "host:port". A client keeps them beside the
+  # addresses that it was given, and replaces those of the login before.
   # `signature`: Ed25519 by the device's key over
   #   "parley login v1" ‖ 0 ‖ cluster ‖ node ‖ challenge ‖ user ‖ device ‖ sessionNumber ‖ exporter
   # integers big-endian; exporter = 32 bytes of the TLS exporter "EXPORTER-parley-login" of this very connection
@@ -131,7 +133,7 @@ interface Gateway {
   # a connection: the fourth is refused with `rate-limited`, and the connection is closed.
 
   resume @4 (resumeToken :Data, signature :Data, sessionNumber :UInt64)
-      -> (error :Error, session :Session, resumeToken :Data, lastReason :UInt16);
+      -> (error :Error, session :Session, resumeToken :Data, lastReason :UInt16, nodes :List(Text));
   # Like `login`, at any node. The token only names user, device and position; it proves nothing. It is taken for 5
   # minutes and as often as one likes; then `not-authenticated`, and the client logs in. Each login answers a new one.
   # `lastReason` is the error code for which the server closed the device's last connection, if this node closed it a

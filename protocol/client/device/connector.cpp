@@ -10,15 +10,17 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace parley::client {
 
 connector::connector(kj::Timer& timer, dialer& dial, const config& settings, client_store& store,
                      observer& events, link_listener& listener, const identity& who, dice& chance,
                      const kj::Clock& calendar, std::size_t first_seed)
-    : timer_{timer}, config_{settings}, observer_{events}, listener_{listener}, who_{who}, dice_{chance},
-      login_{timer, dial, settings, store, who, calendar}, rules_{settings.seeds.size(), first_seed,
-                                                                  settings.reconnect, settings.stable_after,
-                                                                  settings.reconnect_wanted_max} {}
+    : timer_{timer}, config_{settings}, store_{store}, observer_{events}, listener_{listener}, who_{who},
+      dice_{chance}, login_{timer, dial, settings, store, who, calendar}, nodes_{settings.seeds},
+      rules_{settings.seeds.size(), first_seed, settings.reconnect, settings.stable_after,
+             settings.reconnect_wanted_max} {}
 
 connector::~connector() noexcept(false) {
   close();
@@ -39,6 +41,8 @@ void connector::start() {
          {ec::not_authenticated, "This profile is not registered yet: run `parley register`.", {}});
     return;
   }
+  if (!kept(*this, [this] { learn(store_.nodes()); }))
+    return;
   running_ = run().eagerlyEvaluate([this](kj::Exception&& e) {
     // Each step handles its own failures. What arrives here is the store's, and it ends the device.
     halt(link_state::broken, {ec::storage_failed, e.getDescription().cStr(), {}});
@@ -72,6 +76,16 @@ bool connector::is_wanted() {
   return !waiters_.empty() || listener_.has_work();
 }
 
+void connector::learn(const std::vector<std::string>& named) {
+  nodes_ = config_.seeds;
+  for (const auto& text : named) {
+    auto at = transport::parse_server_address(text);
+    if (at && std::find(nodes_.begin(), nodes_.end(), *at) == nodes_.end())
+      nodes_.push_back(std::move(*at));
+  }
+  rules_.set_others(nodes_.size() - config_.seeds.size());
+}
+
 void connector::want_session() {
   if (pause_ends_ == nullptr)
     return;
@@ -89,7 +103,7 @@ void connector::try_now() {
 kj::Promise<void> connector::round() {
   if (halted())
     return kj::READY_NOW;
-  const auto to = config_.seeds[rules_.seed()];
+  const auto to = nodes_[rules_.seed()];
   state_.state = link_state::connecting;
   state_.at = to;
   observer_.on_state(state_);
@@ -127,6 +141,12 @@ kj::Promise<void> connector::refused(login_refusal why) {
 kj::Promise<void> connector::stay(logged_in accepted, server_address at) {
   if (halted())
     return kj::READY_NOW;
+  // An older gateway names none, and neither does a node that is alone; what is known stays.
+  if (!accepted.nodes.empty() && accepted.nodes != store_.nodes()) {
+    if (!kept(*this, [&] { store_.set_nodes(accepted.nodes); }))
+      return kj::READY_NOW;
+    learn(accepted.nodes);
+  }
   link_ = kj::mv(accepted.link);
   rules_.connected(now(timer_));
   last_failure_ = {ec::none, {}, {}};

@@ -12,7 +12,8 @@ namespace parley::client {
 ///
 /// Owns:   the connection, the connection's state, and the promises of those who wait for one.
 /// Thread: that of the loop.
-/// Holds:  there is one connection at most; a state that is final stays. The listener is told of a
+/// Holds:  besides the seeds it tries the nodes that the cluster named at the last login, so it finds the
+///         cluster when the seeds have moved. There is one connection at most; a state that is final stays. The listener is told of a
 ///         connection's end before the connection is destroyed, and of the next connection after that.
 /// Errors: `state()` says why the device is not online. A failing store ends the device as `broken`.
 class connector final : public link_host {
@@ -47,6 +48,7 @@ public:
 
 private:
   kj::Promise<void> run();
+  void learn(const std::vector<std::string>& nodes);
   kj::Promise<void> pause();
   void resume_in(std::chrono::milliseconds pause);
   bool is_wanted();
@@ -60,12 +62,14 @@ private:
 
   kj::Timer& timer_;
   const config& config_;
+  client_store& store_;
   observer& observer_;
   link_listener& listener_;
   const identity& who_;
   dice& dice_;
 
   login login_;
+  std::vector<server_address> nodes_; ///< to try: the seeds, then those that the cluster named
   reconnect_rules rules_;
   connection_state state_;
   failure last_failure_{ec::none, {}, {}};

@@ -8,6 +8,9 @@
 namespace parley::client {
 namespace {
 
+constexpr std::size_t nodes_named_max = 8;     // what one node may make this device keep
+constexpr std::size_t address_bytes_max = 262; // a name of 255 bytes, a colon and a port
+
 [[noreturn]] void lose(std::string_view sentence) {
   kj::throwFatalException(KJ_EXCEPTION(DISCONNECTED, std::string{sentence}.c_str()));
 }
@@ -39,10 +42,10 @@ kj::Promise<login::outcome> login::establish(const server_address& to) {
     // The link is destroyed after what runs on it.
     return introduce(it)
         .exclusiveJoin(kj::mv(lost))
-        .then([link = kj::mv(link)](proved&& node) mutable -> outcome {
-          if (!node)
-            return tl::unexpected{std::move(node.error())};
-          return logged_in{kj::mv(link), *node};
+        .then([link = kj::mv(link)](proved&& by) mutable -> outcome {
+          if (!by)
+            return tl::unexpected{std::move(by.error())};
+          return logged_in{kj::mv(link), by->node, std::move(by->nodes)};
         });
   });
 }
@@ -130,7 +133,11 @@ login::proved login::enter(client_link& link, node_id node, Answer& answer) {
           stored([&] { return store_.set_token(wire::bytes(answer.getResumeToken())), nothing{}; });
       !remembered)
     return tl::unexpected{std::move(remembered.error())};
-  return node;
+  welcome by{node, {}};
+  for (const auto address : answer.getNodes())
+    if (by.nodes.size() < nodes_named_max && address.size() <= address_bytes_max)
+      by.nodes.emplace_back(address.cStr(), address.size());
+  return by;
 }
 
 } // namespace parley::client

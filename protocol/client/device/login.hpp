@@ -15,6 +15,7 @@ struct login_refusal {
 struct logged_in {
   kj::Own<client_link> link; ///< with its session
   node_id node{};
+  std::vector<std::string> nodes; ///< where other nodes are reached, as this one says
 };
 
 /// Opens a connection to one node and proves there who the device is.
@@ -37,7 +38,11 @@ public:
 
 private:
   /// The node that has accepted the device.
-  using proved = tl::expected<node_id, login_refusal>;
+  struct welcome {
+    node_id node{};
+    std::vector<std::string> nodes;
+  };
+  using proved = tl::expected<welcome, login_refusal>;
   using signature = std::array<std::uint8_t, login_signature_bytes>;
   kj::Promise<proved> introduce(client_link& link);
   kj::Promise<proved> resume(client_link& link, transport::login_claim claim);

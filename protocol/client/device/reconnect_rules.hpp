@@ -9,26 +9,33 @@ namespace parley::client {
 ///
 /// Owns:   the index of the seed to try, the pause before the next round, and the backoff between rounds.
 /// Thread: its owner's. Pure: time and chance are arguments.
-/// Holds:  a round tries every seed once, without a pause between them; a pause follows each round that
-///         fails, and each connection that is lost. After a loss the next round begins at the next seed,
-///         because the fault of the node may last. While somebody waits for a connection, no pause is longer
-///         than `wanted_max`, unless a node advised it.
+/// Holds:  a round tries every seed once, then every other node, without a pause between them; a pause follows
+///         each round that fails, and each connection that is lost. After a loss the next round begins at the
+///         next seed, because the fault of the node may last. While somebody waits for a connection, no pause
+///         is longer than `wanted_max`, unless a node advised it.
 class reconnect_rules {
 public:
   reconnect_rules(std::size_t seeds, std::size_t first, backoff_config pace,
                   std::chrono::nanoseconds stable_after, std::chrono::milliseconds wanted_max)
       : seeds_{seeds}, at_{first}, pace_{pace}, stable_after_{stable_after}, wanted_max_{wanted_max} {}
 
-  /// The index of the seed to try now.
-  std::size_t seed() const { return at_ % seeds_; }
+  /// So many nodes besides the seeds are known. They are tried at the end of a round, because nobody promised
+  /// that they can be reached from here.
+  void set_others(std::size_t others) {
+    others_ = others;
+    tried_ = 0;
+  }
+  /// The index of the node to try now: of a seed, or of another node, counted behind the seeds.
+  std::size_t seed() const { return tried_ < seeds_ ? at_ % seeds_ : tried_; }
   /// The pause before the next round.
   std::chrono::milliseconds pause() const { return pause_; }
 
   /// The seed did not accept the device. Returns whether the next one is to be tried at once; if not, the
   /// round is over and the next one begins after `pause`.
   bool failed(dice& chance, bool wanted = false) {
-    ++at_;
-    if (++tried_ < seeds_)
+    if (tried_ < seeds_)
+      ++at_;
+    if (++tried_ < seeds_ + others_)
       return true;
     tried_ = 0;
     advised_ = false; // what a node advised about an earlier connection is over
@@ -69,6 +76,7 @@ private:
   }
 
   std::size_t seeds_;
+  std::size_t others_ = 0;
   std::size_t at_; ///< counts up; the seed is the remainder
   std::size_t tried_ = 0;
   backoff pace_;

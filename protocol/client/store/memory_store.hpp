@@ -49,6 +49,8 @@ public:
   void read_known(conversation_id c, seq_no upto) override;
   std::vector<unread> reads_owed() override;
   session_number next_session(unix_ms clock) override { return session_ = session_after(session_, clock); }
+  std::vector<std::string> nodes() override { return nodes_; }
+  void set_nodes(const std::vector<std::string>& all) override { nodes_ = all; }
   std::string token() override { return token_; }
   void set_token(const std::string& token) override { token_ = token; }
 
@@ -76,6 +78,7 @@ private:
   place place_;
   std::vector<message> lost_; ///< until the program is told
   std::string token_;
+  std::vector<std::string> nodes_;
 };
 
 } // namespace parley::client

@@ -565,6 +565,24 @@ session_number sqlite_store::next_session(unix_ms clock) {
   return mine;
 }
 
+std::vector<std::string> sqlite_store::nodes() {
+  std::vector<std::string> out;
+  const auto stored = setting("nodes").value_or("");
+  for (std::string_view rest = stored; !rest.empty();) { // a line each
+    const auto end = rest.find('\n');
+    out.emplace_back(rest.substr(0, end));
+    rest = end == std::string_view::npos ? std::string_view{} : rest.substr(end + 1);
+  }
+  return out;
+}
+
+void sqlite_store::set_nodes(const std::vector<std::string>& all) {
+  std::string lines;
+  for (const auto& address : all)
+    lines += address + '\n';
+  set("nodes", lines);
+}
+
 std::string sqlite_store::token() {
   return setting("token").value_or("");
 }

@@ -74,6 +74,8 @@ public:
   void read_known(conversation_id c, seq_no upto) override;
   std::vector<unread> reads_owed() override;
   session_number next_session(unix_ms clock) override;
+  std::vector<std::string> nodes() override;
+  void set_nodes(const std::vector<std::string>& all) override;
   std::string token() override;
   void set_token(const std::string& token) override;
 

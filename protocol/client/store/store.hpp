@@ -129,6 +129,9 @@ public:
   /// The number for the next login, see `session_after`. A number is never given out twice, not even if its
   /// login fails.
   virtual session_number next_session(unix_ms clock) = 0;
+  /// Where other nodes are reached, as the cluster said at the last login: "host:port".
+  virtual std::vector<std::string> nodes() = 0;
+  virtual void set_nodes(const std::vector<std::string>& all) = 0;
   /// The resume token of the newest session. It names a position and proves nothing.
   virtual std::string token() = 0;
   virtual void set_token(const std::string& token) = 0;

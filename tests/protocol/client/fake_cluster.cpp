@@ -354,6 +354,9 @@ private:
     results.setSession(kj::heap<fake_session>(*link));
     const auto token = std::to_string(number(device));
     results.setResumeToken(wire::as_data(token));
+    auto nodes = results.initNodes(static_cast<unsigned>(cluster_.named_nodes.size()));
+    for (unsigned i = 0; i < nodes.size(); ++i)
+      nodes.set(i, cluster_.named_nodes[i].c_str());
     return kj::READY_NOW;
   }
 

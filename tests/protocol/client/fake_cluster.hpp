@@ -34,9 +34,10 @@ public:
   std::set<std::uint64_t> lost_seqs; ///< messages whose row never arrives, though rows after it do
   unsigned sync_refusals = 0;
   unsigned cursor_refusals = 0;
-  bool receipts = false;        ///< acknowledgements become the senders' ticks
-  ec login_refusal = ec::none;  ///< until changed
-  ec resume_refusal = ec::none; ///< until changed
+  std::vector<std::string> named_nodes; ///< at a login
+  bool receipts = false;                ///< acknowledgements become the senders' ticks
+  ec login_refusal = ec::none;          ///< until changed
+  ec resume_refusal = ec::none;         ///< until changed
 
   void close_all(ec why, std::uint32_t reconnect_after_ms); ///< tells the clients, then waits for them to go
   void cut_all();

@@ -336,6 +336,38 @@ TEST_CASE_FIXTURE(fixture, "receiving again without a cursor begins behind what 
   CHECK(cluster.receiving_from.back() == inbox_pos{9});
 }
 
+TEST_CASE_FIXTURE(fixture,
+                  "a device that has logged in is told where other nodes are reached, a bounded number") {
+  gateway::node_addresses::list all;
+  for (std::uint64_t n = 1; n <= 20; ++n)
+    all.emplace_back(node_id{n}, "node" + std::to_string(n) + ".example:7000");
+  all[3].second.clear(); // it has not said where
+  all[4].second = std::string(1'000, 'x');
+  gateway::node_addresses nodes;
+  CHECK(nodes.others(node_id{1}).empty());
+  nodes.set(all);
+  const auto told = nodes.others(node_id{1});
+  REQUIRE(told.size() == gateway::node_addresses::told_max);
+  CHECK(told[0] == "node2.example:7000");
+  CHECK(told[2] == "node6.example:7000");
+  CHECK(nodes.others(node_id{20}).front() == "node1.example:7000");
+  CHECK(nodes.others(node_id{99}).size() == gateway::node_addresses::told_max);
+
+  start();
+  shared.nodes.set({{config.node, "self.example:7000"}, {node_id{77}, "other.example:7000"}});
+  test_client c{*this};
+  cluster.devices[{user_id{1}, device_id{2}}] = c.key.public_half;
+  const auto signature = c.proof(c.key, user_id{1}, device_id{2});
+  auto request = c.door.loginRequest();
+  request.setUser(1);
+  request.setDevice(2);
+  request.setSignature(bytes_of(signature));
+  request.setSessionNumber(1);
+  const auto answer = get(request.send());
+  REQUIRE(answer.getNodes().size() == 1);
+  CHECK(std::string{answer.getNodes()[0].cStr()} == "other.example:7000");
+}
+
 TEST_CASE_FIXTURE(fixture, "a cursor is compared with what the device acknowledged last") {
   cluster.acknowledged = inbox_pos{5};
   start();

@@ -350,3 +350,29 @@ TEST_CASE_FIXTURE(device_fixture,
   CHECK(program.told == std::vector<std::string>(3, "refused"));
   CHECK(store.failures().empty());
 }
+
+TEST_CASE_FIXTURE(device_fixture,
+                  "a device whose seeds have moved finds the cluster by the nodes that it was told of") {
+  cluster.named_nodes = {"node:1", "nonsense", "node:7", "node:8"};
+  online();
+  CHECK(store.nodes() == cluster.named_nodes);
+  alice.reset();
+  cluster.cut_all();
+  cluster.dead_ports = {1, 2, 3, 7};
+  auto& a = online();
+  CHECK(a.state().at.port == 8);
+  alice.reset();
+  cluster.named_nodes = {"node:9"};
+  online();
+  alice.reset();
+  cluster.dead_ports = {1, 2, 3, 7, 8};
+  CHECK(online().state().at.port == 9);
+  alice.reset();
+  cluster.named_nodes.clear(); // a node that knows no other does not make the device forget
+  online();
+  CHECK(store.nodes() == std::vector<std::string>{"node:9"});
+  alice.reset();
+  cluster.named_nodes.assign(100, "node:5");
+  online();
+  CHECK(store.nodes().size() == 8);
+}

@@ -31,6 +31,24 @@ TEST_CASE("every seed is tried once in a round, and a pause follows a round that
   CHECK(rules.pause() <= 100ms);
 }
 
+TEST_CASE(
+    "nodes besides the seeds are tried at the end of a round, and a round after a loss begins at a seed") {
+  dice chance{1};
+  reconnect_rules rules{2, 1, {100ms, 1'000ms}, 5s, 5s};
+  rules.set_others(2);
+  std::vector<std::size_t> tried{rules.seed()};
+  while (rules.failed(chance))
+    tried.push_back(rules.seed());
+  CHECK(tried == std::vector<std::size_t>{1, 0, 2, 3});
+  CHECK(rules.seed() == 1);
+  rules.failed(chance);
+  rules.failed(chance);
+  CHECK(rules.seed() == 2);
+  rules.connected(1s);
+  rules.lost(2s, chance);
+  CHECK(rules.seed() < 2);
+}
+
 TEST_CASE("the pauses between rounds that fail grow up to the highest ceiling") {
   dice chance{7};
   reconnect_rules rules{1, 0, {100ms, 1'000ms}, 5s, 5s};

@@ -128,3 +128,20 @@ TEST_CASE(
     CHECK(store->newest(talk, seq_no{5}, 1) == std::vector{other});
   }
 }
+
+TEST_CASE("the nodes that the cluster named are kept, in each store") {
+  scratch_directory s;
+  memory_store in_memory;
+  const std::vector<std::string> some{"a.example:7000", "[::1]:7001"};
+  in_memory.set_nodes(some);
+  CHECK(in_memory.nodes() == some);
+  {
+    sqlite_store on_disk{s.path()};
+    CHECK(on_disk.nodes().empty());
+    on_disk.set_nodes(some);
+  }
+  sqlite_store on_disk{s.path()};
+  CHECK(on_disk.nodes() == some);
+  on_disk.set_nodes({});
+  CHECK(on_disk.nodes().empty());
+}
