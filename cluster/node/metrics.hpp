@@ -26,7 +26,7 @@ public:
   }
   void refused_messages(std::uint64_t n) override { refused_.fetch_add(n, std::memory_order_relaxed); }
   void followers_forgot(std::uint64_t n) override { forgot_.fetch_add(n, std::memory_order_relaxed); }
-  const counter& forgot() const { return forgot_; }            ///< followers of replicas led here
+  const counter& forgot() const { return forgot_; } ///< followers of replicas led here
   void has_room(bool yes) override { has_room_.store(yes, std::memory_order_relaxed); }
   bool room() const { return has_room_.load(std::memory_order_relaxed); } ///< of the disk, for proposals
   void damaged(shard_id shard, bool yes) override {

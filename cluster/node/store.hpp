@@ -87,9 +87,9 @@ namespace parley::cluster {
 /// The STORE as its node starts it: it begins to work when it receives the wiring. When it is told to stop,
 /// it publishes what it has committed and ends, so that the next program of any version needs no journal.
 using wired_store_actor =
-    store_actor::extend<caf::reacts_to<store_wiring>, caf::reacts_to<damaged_row>, caf::reacts_to<atom::sweep>,
-                        caf::reacts_to<atom::stop>, caf::reacts_to<node_row>, caf::reacts_to<peer_begun>,
-                        caf::reacts_to<whole_request>>;
+    store_actor::extend<caf::reacts_to<store_wiring>, caf::reacts_to<damaged_row>,
+                        caf::reacts_to<atom::sweep>, caf::reacts_to<atom::stop>, caf::reacts_to<node_row>,
+                        caf::reacts_to<peer_begun>, caf::reacts_to<whole_request>>;
 
 /// Spawns it detached, because it blocks during a sync. `env` outlives the actor. A store that cannot open
 /// aborts the process; its data is on the other replicas.
