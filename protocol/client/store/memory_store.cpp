@@ -120,6 +120,8 @@ void memory_store::roll_back(conversation_id c, seq_no upto) {
   }
   if (const auto at = positions_.find(c); at != positions_.end())
     at->second = std::min(at->second, upto);
+  if (const auto at = shown_.find(c); at != shown_.end())
+    at->second = std::min(at->second, upto);
   if (const auto marks = marks_.find(c); marks != marks_.end())
     for (auto& [user, mark] : marks->second) {
       mark.delivered = std::min(mark.delivered, upto);

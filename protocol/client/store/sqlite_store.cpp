@@ -386,6 +386,7 @@ void sqlite_store::roll_back(conversation_id c, seq_no upto) {
   for (const auto* fall : {"UPDATE positions SET seq = min(seq, ?1) WHERE hi = ?2 AND lo = ?3",
                            "UPDATE marks SET delivered = min(delivered, ?1), read = min(read, ?1) "
                            "WHERE hi = ?2 AND lo = ?3",
+                           "UPDATE shown SET seq = min(seq, ?1) WHERE hi = ?2 AND lo = ?3",
                            "UPDATE reads SET wanted = min(wanted, ?1), known = min(known, ?1) "
                            "WHERE hi = ?2 AND lo = ?3"})
     db_.prepare(fall).bind(upto).bind(c).step();

@@ -198,6 +198,12 @@ private:
   void tell(std::uint64_t counter, const std::string& sentence) override {
     screen_.failed(counter, sentence);
   }
+  void warn(std::string_view event, const std::string& sentence) override {
+    if (shared_.json)
+      outbox_watch::warn(event, sentence);
+    else
+      screen_.note(sentence);
+  }
   void on_device_added(const client::device_added& d) override { screen_.device_added(d); }
   void on_delivered(conversation_id c, user_id who, seq_no upto) override {
     if (c == talk_ && who != device_.it().who().user)

@@ -30,6 +30,27 @@ void outbox_watch::tell(std::uint64_t counter, const std::string& sentence) {
     std::fprintf(stderr, "parley: %s\n", printable(sentence).c_str());
 }
 
+void outbox_watch::warn(std::string_view event, const std::string& sentence) {
+  if (shared_.json)
+    json_line{}.put("event", event).put("text", sentence).print(shared_.out);
+  else
+    std::fprintf(stderr, "parley: %s\n", printable(sentence).c_str());
+}
+
+void outbox_watch::on_old_copy() {
+  warn("old-copy",
+       "This profile was put back from an older copy. What it has forgotten is fetched again, and what waits "
+       "to be sent is sent under new numbers. Never use two copies of a profile.");
+}
+
+void outbox_watch::on_lost(const client::message& was) {
+  warn("lost",
+       fmt::format(
+           "The cluster was put back to an older copy and has lost message {} of a conversation: {}. This "
+           "profile still has it.",
+           number(was.seq), quoted_beginning(was.body)));
+}
+
 void outbox_watch::refuse(const std::string& name, const std::string& why) {
   ++refused_;
   tell(0, fmt::format("{} was refused and is not sent: {}", name, why));

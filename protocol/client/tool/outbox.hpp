@@ -35,10 +35,14 @@ public:
   void on_sent(const client::sent& s) override;
   void on_failed(const client::outgoing& o, const client::failure& why) override;
   void on_state(const client::connection_state& s) override;
+  void on_old_copy() override;
+  void on_lost(const client::message& was) override;
 
 protected:
   /// Says on standard error, or as JSON, that a message was refused for good.
   virtual void tell(std::uint64_t counter, const std::string& sentence);
+  /// Says in the same way what concerns no message that waits. `event` is its name as JSON.
+  virtual void warn(std::string_view event, const std::string& sentence);
 
   context& shared_;
 

@@ -98,6 +98,7 @@ TEST_CASE(
     store->apply(batch);
     store->acknowledged("c6");
     store->read(talk, seq_no{6});
+    store->shown({{talk, seq_no{6}}});
     const auto last_two = store->newest(talk, seq_no{5}, 2);
     REQUIRE(last_two.size() == 2);
     CHECK(last_two[0].seq == seq_no{4});
@@ -124,8 +125,10 @@ TEST_CASE(
     const auto other = placed(5, 77, "other"); // the number is free
     batch = {};
     batch.messages = {&other};
+    batch.positions = {{talk, seq_no{5}}};
     store->apply(batch);
     CHECK(store->newest(talk, seq_no{5}, 1) == std::vector{other});
+    CHECK(store->unshown(10) == std::vector{other}); // although a message with its number was shown
   }
 }
 
