@@ -133,7 +133,7 @@ kj::Promise<gateway::login_result> fake_cluster::open_session(user_id, device_id
     return result;
   };
   if (on_open)
-    return on_open(sink).then(finish);
+    return on_open(sink).then(kj::cp(finish)); // a promise would keep a reference to it
   return finish(open_error);
 }
 

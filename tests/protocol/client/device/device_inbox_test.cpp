@@ -303,6 +303,7 @@ TEST_CASE_FIXTURE(restored_fixture, "a device that only sends notices that the c
 TEST_CASE_FIXTURE(restored_fixture,
                   "a conversation that the cluster has lost as a whole is reported message for message") {
   make();
+  REQUIRE(alice->request_code("+4911111111").wait(io.waitScope));
   REQUIRE(alice->register_device("+4911111111", "123456", "test").wait(io.waitScope));
   const auto copy = cluster.copy();
   online();

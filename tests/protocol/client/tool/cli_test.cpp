@@ -261,7 +261,7 @@ TEST_CASE("a chat from a pipe says which lines were refused, and does not end wi
   n.enter("alice", "+4911111111");
   n.enter("bob", "+4922222222");
   SUBCASE("by the cluster") {
-    n.refuse({ec::none, ec::conflict});
+    n.refuse({ec::none, ec::not_a_member});
     const auto o = n.parley("alice", "chat --with +4922222222", "printf 'one\\ntwo\\nthree\\n' |");
     CAPTURE(o.text);
     CHECK(o.status == 1);
@@ -402,7 +402,7 @@ TEST_CASE("the limit of send counts for each line of a pipe, and not for the tim
   CHECK(o.status == 3);
   CHECK(o.text.find("Line 2: ") != std::string::npos);
   CHECK(o.text.find("No line after it was sent.") != std::string::npos);
-  n.refuse({ec::none, ec::conflict});
+  n.refuse({ec::none, ec::not_a_member});
   o = n.parley("alice", "send --to +4922222222 -", "(echo; echo seven; echo eight) |");
   CHECK(o.status == 1);
   CHECK(o.text.find("Line 2 was refused, and no line after it was sent: ") != std::string::npos);
