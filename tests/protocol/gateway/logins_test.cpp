@@ -168,6 +168,8 @@ TEST_CASE_FIXTURE(fixture, "a key that anybody can sign for is no device's key")
     request.setPhone("+491234567");
     request.setCode("123456");
     request.setDeviceKey({key.data(), key.size()});
+    const std::array<std::uint8_t, 16> ticket{};
+    request.setTicket({ticket.data(), ticket.size()});
     return ec{get(request.send()).getError().getCode()};
   };
   std::array<std::uint8_t, 32> zero{}, one{1};
