@@ -5,11 +5,11 @@
 #   scripts/tidy.sh --changed     sources that differ from main, whatever they are
 #   scripts/tidy.sh FILE…         these
 #
-# PARLEY_BUILD_DIR names another build folder than build; PARLEY_TIDY_SECONDS is how long it may take (300).
+# PARLEY_BUILD_DIR names another build folder than build; PARLEY_TIDY_SECONDS is how long it may take (600).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=${PARLEY_BUILD_DIR:-build}
-seconds=${PARLEY_TIDY_SECONDS:-300}
+seconds=${PARLEY_TIDY_SECONDS:-600}
 
 # Older ones cannot read the ranges of Debian 12's standard library.
 tidy=

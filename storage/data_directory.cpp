@@ -398,7 +398,7 @@ tl::expected<std::string, disk_fault> set_aside(const std::string& directory, co
                      from.parent_path().string() + " holds " + std::to_string(asides) +
                          " directories that were set aside already: look why, and remove those that "
                          "you do not need");
-  const auto to = from.string() + ".aside-" + when;
+  auto to = from.string() + ".aside-" + when;
   if (::rename(from.c_str(), to.c_str()) != 0)
     return os_objection("rename", from.string() + " to " + to, errno);
   if (const int failed = sync_directory(from.parent_path().string()); failed != 0)

@@ -94,7 +94,7 @@ tl::expected<rescue_view, std::string> rescue(storage::write_txn& txn, shard_id 
   auto s = load(txn, shard, self);
   if (!s)
     return tl::unexpected(s.error());
-  const auto view = view_of(*s, self);
+  auto view = view_of(*s, self);
   auto record = s->record;
   succession end;
   end.ended = record.gen;
