@@ -9,7 +9,7 @@
 
 namespace parley::chaos {
 
-/// A new user registers, logs in, opens a conversation with another new user and sends, all through `node` alone,
+/// A new user registers, logs in, opens a conversation with another new user and reads it, all through `node` alone,
 /// within ten seconds. Returns what did not work; `none` if everything did.
 std::optional<std::string> serves(test::process_cluster& cluster, std::size_t node);
 
