@@ -105,6 +105,7 @@ void replica::submit_one(entry_kind kind, std::string row, std::uint64_t ticket)
 void replica::truncate(std::uint64_t from) {
   if (from <= record_.applied_index)
     broken("an applied entry would be overwritten", shard_, record_.gen, from, record_.applied_index);
+  note_last(); // of the term that it is in: it may have confirmed what goes now
   log_.truncate(from, [this](std::uint64_t sequence) { erase_now_.push_back(sequence); });
   if (seal_in_log_ >= from)
     seal_in_log_ = 0;
