@@ -2,8 +2,6 @@
 
 #include <arpa/inet.h>
 #include <curl/curl.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -100,18 +98,13 @@ struct webhook_code_sender::worker {
     std::string body;
     steady::time_point due;
   };
-  struct result {
-    std::uint64_t number;
-    ec outcome;
-  };
   struct transfer {
     std::uint64_t number;
     std::string body; ///< curl reads it until the end
   };
 
-  explicit worker(webhook_config c)
-      : config{std::move(c)}, wake{eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)}, multi{curl_multi_init()},
-        thread{[this] { run(); }} {}
+  worker(code_answers& to, webhook_config c)
+      : answers{to}, config{std::move(c)}, multi{curl_multi_init()}, thread{[this] { run(); }} {}
   ~worker() {
     stopping = true;
     if (multi != nullptr)
@@ -151,7 +144,7 @@ struct webhook_code_sender::worker {
 
   /// Begins what may be under way, and gives up what has waited for too long.
   void begin(std::map<CURL*, transfer>& under_way, curl_slist* headers) {
-    std::vector<result> late;
+    std::vector<code_answers::answer> late;
     const auto now = steady::now();
     for (;;) {
       request next;
@@ -173,7 +166,7 @@ struct webhook_code_sender::worker {
       prepare(curl, headers, t.body, left);
       curl_multi_add_handle(multi, curl);
     }
-    report(std::move(late));
+    answers.report(late);
   }
 
   void prepare(CURL* curl, curl_slist* headers, const std::string& body,
@@ -192,7 +185,7 @@ struct webhook_code_sender::worker {
   }
 
   void collect_ended(std::map<CURL*, transfer>& under_way) {
-    std::vector<result> ended;
+    std::vector<code_answers::answer> ended;
     int left = 0;
     while (auto* m = curl_multi_info_read(multi, &left)) {
       if (m->msg != CURLMSG_DONE)
@@ -210,7 +203,7 @@ struct webhook_code_sender::worker {
     }
     if (!ended.empty() && !waiting_is_empty())
       curl_multi_wakeup(multi); // one that waits may begin at once
-    report(std::move(ended));
+    answers.report(ended);
   }
 
   bool waiting_is_empty() {
@@ -228,67 +221,31 @@ struct webhook_code_sender::worker {
     return static_cast<int>(std::clamp<std::int64_t>(in, 0, minute));
   }
 
-  void report(std::vector<result> some) {
-    if (some.empty())
-      return;
-    {
-      std::lock_guard guard{mutex};
-      results.insert(results.end(), some.begin(), some.end());
-    }
-    eventfd_write(wake.get(), 1);
-  }
-
+  code_answers& answers;
   const webhook_config config;
-  kj::AutoCloseFd wake;
-  CURLM* multi;                                                     ///< used by the worker, but for waking it
-  std::map<std::uint64_t, kj::Own<kj::PromiseFulfiller<ec>>> asked; ///< used by the loop only
-  std::uint64_t last_number = 0;                                    ///< used by the loop only
+  CURLM* multi; ///< used by the worker, but for waking it
   std::mutex mutex;
   std::deque<request> waiting;
-  std::vector<result> results;
   std::atomic<bool> stopping{false};
   std::thread thread; ///< last, because it starts when everything above exists
 };
 
 webhook_code_sender::webhook_code_sender(kj::UnixEventPort& port, webhook_config config)
-    : worker_{std::make_unique<worker>(std::move(config))},
-      done_{port, worker_->wake.get(), kj::UnixEventPort::FdObserver::OBSERVE_READ}, tasks_{*this} {
-  tasks_.add(collect());
-}
+    : answers_{port, config.waiting_max}, worker_{std::make_unique<worker>(answers_, std::move(config))} {}
 
 webhook_code_sender::~webhook_code_sender() noexcept(false) = default;
 
 kj::Promise<ec> webhook_code_sender::send(std::string phone, std::string code) {
   auto& w = *worker_;
-  if (w.multi == nullptr || w.asked.size() >= w.config.waiting_max)
+  if (w.multi == nullptr)
     return ec::overloaded;
-  const auto number = ++w.last_number;
-  auto answer = kj::newPromiseAndFulfiller<ec>();
-  w.asked.emplace(number, kj::mv(answer.fulfiller));
-  // Both consist of digits, which was checked before, so there is nothing to escape.
-  w.add({number, R"({"phone":")" + phone + R"(","code":")" + code + R"("})",
-         steady::now() + w.config.deadline});
-  return kj::mv(answer.promise);
-}
-
-kj::Promise<void> webhook_code_sender::collect() {
-  return done_.whenBecomesReadable().then([this] {
-    auto& w = *worker_;
-    eventfd_t ignored = 0;
-    eventfd_read(w.wake.get(), &ignored);
-    std::vector<worker::result> results;
-    {
-      std::lock_guard guard{w.mutex};
-      results.swap(w.results);
-    }
-    for (const auto& r : results) {
-      if (const auto i = w.asked.find(r.number); i != w.asked.end()) {
-        i->second->fulfill(ec{r.outcome});
-        w.asked.erase(i);
-      }
-    }
-    return collect();
-  });
+  KJ_IF_MAYBE (it, answers_.expect()) {
+    // Both consist of digits, which was checked before, so there is nothing to escape.
+    w.add({it->number, R"({"phone":")" + phone + R"(","code":")" + code + R"("})",
+           steady::now() + w.config.deadline});
+    return kj::mv(it->outcome);
+  }
+  return ec::overloaded;
 }
 
 } // namespace parley::gateway

@@ -2,10 +2,10 @@
 // Hands codes to an SMS provider (or a bridge to one) by HTTP POST:
 //   {"phone":"+4915112345678","code":"123456"}
 // A status of 200 to 299 means that the code is on its way.
+#include "protocol/gateway/codes/code_answers.hpp"
 #include "protocol/gateway/codes/code_sender.hpp"
 #include "protocol/values/config_fault.hpp"
 
-#include <kj/async-unix.h>
 #include <tl/expected.hpp>
 
 #include <chrono>
@@ -35,7 +35,7 @@ tl::expected<std::string, std::string> read_authorization(const std::string& fil
 /// Owns:   one worker thread, which has at most `at_once_max` requests under way and keeps their connections.
 /// Thread: `send` that of the event port; answers come back to it through an eventfd.
 /// Holds:  destroying it gives up what is under way.
-class webhook_code_sender final : public code_sender, private kj::TaskSet::ErrorHandler {
+class webhook_code_sender final : public code_sender {
 public:
   webhook_code_sender(kj::UnixEventPort& port, webhook_config config);
   ~webhook_code_sender() noexcept(false) override;
@@ -44,12 +44,8 @@ public:
 
 private:
   struct worker;
-  kj::Promise<void> collect();
-  void taskFailed(kj::Exception&&) override {}
-
-  std::unique_ptr<worker> worker_;
-  kj::UnixEventPort::FdObserver done_;
-  kj::TaskSet tasks_;
+  code_answers answers_;
+  std::unique_ptr<worker> worker_; ///< last: its thread reports to `answers_`
 };
 
 } // namespace parley::gateway
