@@ -168,12 +168,19 @@ void attach(self_ptr self, const core::attach& ask, const routed_call& c, answer
   out.answer<core::attach>(c, state);
 }
 
+/// The asker's device, if the asking connection is the one that announced itself here last; else null.
+const live_device* announced(const inbox_state& st, const auto& ask) {
+  const auto i = st.devices.find(number(ask.device));
+  const bool is_it =
+      i != st.devices.end() && i->second.connection == ask.connection && i->second.session == ask.session;
+  return is_it ? &i->second : nullptr;
+}
+
 /// Whether this is the heartbeat of a session that has all rows so far, and gets new ones. It needs no fresh
 /// read: if another replica leads meanwhile, its node says so, and the session announces itself there.
 bool is_heartbeat(const inbox_state& st, const core::attach& ask) {
-  const auto i = st.devices.find(number(ask.device));
-  return i != st.devices.end() && i->second.live && i->second.connection == ask.connection &&
-         i->second.session == ask.session;
+  const auto* d = announced(st, ask);
+  return d && d->live;
 }
 
 /// Whether more rows are known to follow `ask.after` than one page holds. Rows never change once they have a
@@ -186,22 +193,20 @@ bool ends_before_known_rows(const inbox_state& st, const core::pull_inbox& ask) 
 /// Whether the connection has announced itself here, which took a fresh read, and asks for what it does not have
 /// before rows are pushed to it. This actor has heard of every row since. If another replica leads meanwhile, the
 /// connection announces itself there, as one does to which rows are pushed already.
-bool is_announced(const inbox_state& st, const core::pull_inbox& ask) {
-  const auto i = st.devices.find(number(ask.device));
-  return ask.live != 0 && i != st.devices.end() && i->second.connection == ask.connection &&
-         i->second.session == ask.session;
+bool begins_live(const inbox_state& st, const core::pull_inbox& ask) {
+  return ask.live != 0 && announced(st, ask);
 }
 
 /// False: nothing was answered, because `view` is `reading::published` and a fresh read may find more.
 enum class reading : std::uint8_t { published, fresh };
 bool pull(inbox_state& st, const core::pull_inbox& ask, const routed_call& c, answers& out, reading view) {
-  const bool announced = is_announced(st, ask);
+  const bool begins = begins_live(st, ask); // before it takes over
   if (ask.live != 0 && !take_over(st, ask.device, ask.connection, ask.session)) {
     out.refuse(c, ec::fenced);
     return true;
   }
   auto page = st.at.reader->inbox(st.at.shard, ask);
-  const bool has_all_known = announced && page.next >= st.arrived;
+  const bool has_all_known = begins && page.next >= st.arrived;
   if (view == reading::published && (page.error != ec::none || (page.more == 0 && !has_all_known)))
     return false;
   if (page.error == ec::none && page.next < st.arrived)
@@ -229,7 +234,7 @@ void handle(self_ptr self, routed_call c, answers& out) {
                  },
                  [&](const core::detach& x) { detach(st, x, c, out); },
                  [&](const core::pull_inbox& x) {
-                   const bool known = ends_before_known_rows(st, x) || is_announced(st, x);
+                   const bool known = ends_before_known_rows(st, x) || begins_live(st, x);
                    if (!known || !pull(st, x, c, out, reading::published))
                      fresh();
                  },
