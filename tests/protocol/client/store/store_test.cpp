@@ -3,6 +3,7 @@
 #include "protocol/client/store/sqlite_store.hpp"
 #include "protocol/client/store/stored_values.hpp"
 #include "protocol/values/codec.hpp"
+#include "tests/protocol/client/store/placed_message.hpp"
 #include "tests/support/scratch_directory.hpp"
 
 #include <doctest/doctest.h>
@@ -11,23 +12,11 @@
 
 using namespace parley;
 using namespace parley::client;
+using test::placed;
 using test::scratch_directory;
+using test::talk;
 
 namespace {
-
-constexpr conversation_id talk{0xffff'0000'0000'0001ULL, 2}; // beyond a signed integer on purpose
-
-message placed(std::uint64_t seq, std::uint64_t counter, std::string body = "hello") {
-  message m;
-  m.conversation = talk;
-  m.seq = seq_no{seq};
-  m.id = derive_message_id(talk, m.seq);
-  m.sender = user_id{0x8000'0000'0000'0007ULL};
-  m.client_id = {device_id{5}, counter};
-  m.at = unix_ms{1'700'000'000'000};
-  m.body = std::move(body);
-  return m;
-}
 
 mls::secret some_key() {
   return mls::secret{mls::view_of(std::string(32, 'k'))};
