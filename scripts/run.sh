@@ -78,9 +78,19 @@ parley() { local who=$1 what=$2; shift 2; $build/bin/parley "$what" --profile "$
 
 for who in alice bob carol; do
   if [ ! -e "$home/$who/registered" ]; then
-    parley $who register --phone "${phone[$who]}" --code-from "$home"/node-{1,2,3}.out
-    touch "$home/$who/registered"
+    parley $who register --phone "${phone[$who]}" --code-from "$home"/node-{1,2,3}.out --json |
+      sed -n 's/.*"user":"\{0,1\}\([0-9]*\).*/\1/p' >"$home/$who/user"
+    mv "$home/$who/user" "$home/$who/registered"
+    echo "$who is registered: ${phone[$who]}"
   fi
+done
+
+# Whoever is written to by a stranger sees an id. These three know each other.
+for who in alice bob carol; do
+  for other in alice bob carol; do
+    [ $who = $other ] || [ ! -s "$home/$other/registered" ] ||
+      parley $who contacts --whom "$(cat "$home/$other/registered")" --name $other >/dev/null
+  done
 done
 
 # The sender waits until a person has read it; the recipient looks until the sender is content.

@@ -33,6 +33,8 @@ public:
 
   void run() {
     screen_.note("messages are not yet end-to-end encrypted");
+    if (input_.reads_keys())
+      screen_.note("Ctrl-D on an empty line ends the chat");
     watch(device_);
     const auto limit = std::chrono::seconds{options_.seconds};
     connect(device_, limit);

@@ -3,6 +3,7 @@
 #include "protocol/client/tool/names.hpp"
 #include "protocol/client/tool/outbox.hpp"
 #include "protocol/client/tool/output.hpp"
+#include "protocol/values/wall_clock.hpp"
 
 #include <fmt/format.h>
 #include <sys/ioctl.h>
@@ -67,8 +68,8 @@ private:
     auto line = fmt::format("{}  {}", client::text(c.conversation), names_.of(c.members));
     line += unread > 0 ? fmt::format("  ({} unread)", unread) : "";
     if (last)
-      line +=
-          fmt::format("  {} {}: {}", clock_text(last->at), names_.of(last->sender), printable(last->body));
+      line += fmt::format("  {} {}: {}", clock_text(last->at, system_time_of_day.now()),
+                          names_.of(last->sender), printable(last->body));
     winsize window{};
     if (::isatty(STDOUT_FILENO) && ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 40 &&
         columns(line) > window.ws_col)

@@ -53,6 +53,17 @@ std::string quoted(std::string_view text) {
   return out + '"';
 }
 
+std::tm local_time(unix_ms at) {
+  const auto seconds = static_cast<std::time_t>(static_cast<std::int64_t>(at) / 1000);
+  std::tm local{};
+  localtime_r(&seconds, &local);
+  return local;
+}
+
+std::string date_text(const std::tm& t) {
+  return fmt::format("{:04}-{:02}-{:02}", t.tm_year + 1900, t.tm_mon + 1, t.tm_mday);
+}
+
 } // namespace
 
 json_line& json_line::raw(std::string_view key, std::string_view value) {
@@ -114,23 +125,18 @@ palette palette::for_stdout() {
   return {"\x1b[2m", "\x1b[1m", "\x1b[32m", "\x1b[34m", "\x1b[31m", "\x1b[0m"};
 }
 
-std::string clock_text(unix_ms at) {
-  const auto seconds = static_cast<std::time_t>(static_cast<std::int64_t>(at) / 1000);
-  std::tm local{};
-  localtime_r(&seconds, &local);
-  return fmt::format("{:02}:{:02}", local.tm_hour, local.tm_min);
+std::string clock_text(unix_ms at, unix_ms now) {
+  const auto then = local_time(at), today = local_time(now);
+  const auto time = fmt::format("{:02}:{:02}", then.tm_hour, then.tm_min);
+  return then.tm_year == today.tm_year && then.tm_yday == today.tm_yday ? time : date_text(then) + " " + time;
 }
 
 std::string device_text(const client::device_added& d) {
-  const auto seconds = static_cast<std::time_t>(static_cast<std::int64_t>(d.at) / 1000);
-  std::tm local{};
-  localtime_r(&seconds, &local);
-  char day[32] = "";
-  std::strftime(day, sizeof day, "%Y-%m-%d %H:%M", &local);
+  const auto at = local_time(d.at);
   return fmt::format(
-      "a device was added to your number on {}: {} ({}). If you did not do it, somebody else reads "
-      "and writes as you: tell the operator",
-      day, printable(d.name), number(d.device));
+      "a device was added to your number on {} {:02}:{:02}: {} ({}). If you did not do it, somebody else "
+      "reads and writes as you: tell the operator",
+      date_text(at), at.tm_hour, at.tm_min, printable(d.name), number(d.device));
 }
 
 json_line device_event(const client::device_added& d) {

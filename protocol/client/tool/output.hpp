@@ -60,7 +60,8 @@ struct palette {
   static palette for_stdout();
 };
 
-std::string clock_text(unix_ms at); ///< hours and minutes in the local time zone
+/// Hours and minutes in the local time zone; behind the date, unless it is that of `now`.
+std::string clock_text(unix_ms at, unix_ms now);
 
 /// News of another device of this user, as a line for a person and as an event.
 std::string device_text(const client::device_added& d);

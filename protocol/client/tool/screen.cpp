@@ -1,4 +1,5 @@
 #include "protocol/client/tool/screen.hpp"
+#include "protocol/values/wall_clock.hpp"
 
 #include <fmt/format.h>
 #include <sys/ioctl.h>
@@ -107,7 +108,7 @@ void screen::theirs(const client::message& m, const std::string& who) {
         .print(out_);
     return;
   }
-  const auto head = fmt::format("{} {}: ", clock_text(m.at), who);
+  const auto head = fmt::format("{} {}: ", clock_text(m.at, system_time_of_day.now()), who);
   const auto body = printable(m.body);
   line(fmt::format("{}{}{}{}", colours_.green, head, colours_.reset, body), head + body);
 }

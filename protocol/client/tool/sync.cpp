@@ -3,6 +3,7 @@
 #include "protocol/client/tool/commands.hpp"
 #include "protocol/client/tool/outbox.hpp"
 #include "protocol/client/tool/output.hpp"
+#include "protocol/values/wall_clock.hpp"
 
 #include <fmt/format.h>
 
@@ -45,8 +46,8 @@ public:
           .body("body", m.body)
           .print(shared_.out);
     else
-      shared_.out.line(
-          fmt::format("{} {} {:>5}  {}", clock_text(m.at), sender(m), number(m.seq), printable(m.body)));
+      shared_.out.line(fmt::format("{} {} {:>5}  {}", clock_text(m.at, system_time_of_day.now()), sender(m),
+                                   number(m.seq), printable(m.body)));
   }
   /// The conversation that is shown is the one with `whom`, as the command line calls them.
   void with(const std::string& whom) {
