@@ -16,11 +16,13 @@ void reloader::add(std::string of, certificate_files files, renewal renew) {
 }
 
 void reloader::reload() {
-  {
+  try {
     std::lock_guard guard{mutex_};
     for (const auto& p : parts_)
       renew(p);
     apply_settings();
+  } catch (const std::exception& e) { // what cannot be read again is no reason to end a node that runs
+    log::error("reload-failed", {{"why", e.what()}, {"next", "mend it and send SIGHUP again"}});
   }
   remind();
 }

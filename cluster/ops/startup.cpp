@@ -123,8 +123,11 @@ problem apply_table(assembly& to, const toml::table& table, const std::string& p
 }
 
 problem apply_file(assembly& to, const std::string& file) {
-  if (!std::filesystem::is_regular_file(file))
-    return fmt::format("there is no configuration file {}", file);
+  std::error_code why; // without it, a directory that must not be looked into would end the node at SIGHUP
+  if (!std::filesystem::is_regular_file(file, why))
+    return why && why != std::errc::no_such_file_or_directory
+               ? fmt::format("the configuration file {} cannot be read: {}", file, why.message())
+               : fmt::format("there is no configuration file {}", file);
   try {
     return apply_table(to, toml::parse_file(file), "", file);
   } catch (const toml::parse_error& e) {

@@ -207,3 +207,11 @@ TEST_CASE("the configuration that is printed can be read again, and gives the sa
   CHECK(again.text == printed.text);
   CHECK(parse({"--config", f.path}, {}, false).config.code_sender == "https://x/a\"b\\c");
 }
+
+TEST_CASE("a configuration file that cannot even be looked at is refused with the reason") {
+  const auto loop = std::filesystem::temp_directory_path() / ("parley-loop-" + std::to_string(::getpid()));
+  std::filesystem::create_symlink(loop, loop);
+  const auto s = parse({"--config", loop.string()});
+  std::filesystem::remove(loop);
+  CHECK(mentions(s, "cannot be read: "));
+}
