@@ -8,9 +8,11 @@
 #include <fmt/format.h>
 #include <kj/compat/http.h>
 #include <kj/compat/tls.h>
+#include <kj/debug.h>
 
 #include <fstream>
 #include <iterator>
+#include <map>
 
 namespace parley::cluster {
 namespace {
@@ -24,10 +26,8 @@ struct reply {
   std::string body;
 };
 
-reply answer(admin_source& source, kj::StringPtr url) {
-  const std::string_view path{url.cStr(), std::min(url.size(), std::string_view{url.cStr()}.find('?'))};
-  if (path == "/healthz")
-    return {200, "OK", plain_text, "alive\n"};
+/// A page that the node has to be asked for. It may wait, for the store for example.
+reply answer(admin_source& source, std::string_view path) {
   if (path == "/readyz" || path == "/wholez") {
     const auto now = path == "/readyz" ? source.state() : source.whole();
     return {now.ready ? 200U : 503U, now.ready ? "OK" : "Service Unavailable", plain_text, now.why + "\n"};
@@ -39,13 +39,39 @@ reply answer(admin_source& source, kj::StringPtr url) {
   return {404, "Not Found", plain_text, "There are /, /metrics, /healthz, /readyz and /wholez.\n"};
 }
 
+/// Whether a browser on this machine can have meant this machine: a page of a stranger whose name has come to
+/// mean 127.0.0.1 sends that name (DNS rebinding).
+bool names_loopback(std::string_view host) {
+  const auto end = host.starts_with('[') ? host.find(']') : host.find(':');
+  return is_loopback(std::string{host.starts_with('[') ? host.substr(1, end - 1) : host.substr(0, end)});
+}
+
 class service final : public kj::HttpService {
 public:
-  service(admin_source& source, const kj::HttpHeaderTable& table) : source_{source}, table_{table} {}
-  kj::Promise<void> request(kj::HttpMethod method, kj::StringPtr url, const kj::HttpHeaders&,
+  /// `pages` is where `source` is asked. `only_loopback`: whoever says that this is another machine is refused.
+  service(admin_source& source, kj_thread& pages, const kj::HttpHeaderTable& table, bool only_loopback)
+      : source_{source}, pages_{pages}, table_{table}, only_loopback_{only_loopback} {}
+  kj::Promise<void> request(kj::HttpMethod method, kj::StringPtr url, const kj::HttpHeaders& asked,
                             kj::AsyncInputStream&, Response& response) override {
-    const bool reads = method == kj::HttpMethod::GET || method == kj::HttpMethod::HEAD;
-    auto r = reads ? answer(source_, url) : reply{405, "Method Not Allowed", plain_text, "Only GET.\n"};
+    return begin(method, url, asked).then([this, method, &response](reply&& r) {
+      return send(method, std::move(r), response);
+    });
+  }
+
+private:
+  kj::Promise<reply> begin(kj::HttpMethod method, kj::StringPtr url, const kj::HttpHeaders& asked) {
+    if (method != kj::HttpMethod::GET && method != kj::HttpMethod::HEAD)
+      return reply{405, "Method Not Allowed", plain_text, "Only GET.\n"};
+    if (only_loopback_)
+      KJ_IF_MAYBE (host, asked.get(kj::HttpHeaderId::HOST))
+        if (!names_loopback(host->cStr()))
+          return reply{403, "Forbidden", plain_text, "This port answers to 127.0.0.1, ::1 and localhost.\n"};
+    std::string path{url.cStr(), std::min(url.size(), std::string_view{url.cStr()}.find('?'))};
+    if (path == "/healthz") // that a node waits for its disk is no reason to restart it
+      return reply{200, "OK", plain_text, "alive\n"};
+    return pages_.ask([this, path = std::move(path)] { return answer(source_, path); });
+  }
+  kj::Promise<void> send(kj::HttpMethod method, reply r, Response& response) {
     kj::HttpHeaders headers{table_};
     headers.set(kj::HttpHeaderId::CONTENT_TYPE, r.type);
     auto stream = response.send(r.status, r.reason, headers, r.body.size());
@@ -56,9 +82,10 @@ public:
     return written.attach(kj::mv(stream), kj::mv(body));
   }
 
-private:
   admin_source& source_;
+  kj_thread& pages_;
   const kj::HttpHeaderTable& table_;
+  bool only_loopback_;
 };
 
 /// A client that does not send HTTP gets an error and is disconnected. Clients that disconnect are not
@@ -104,11 +131,16 @@ tl::expected<tls_files, std::string> read_tls(const admin_config& c) {
 class server final : public admin_server, private kj::TaskSet::ErrorHandler {
 public:
   server(admin_config config, admin_source& source)
-      : config_{std::move(config)}, source_{source}, thread_{[this](kj_thread::loop& here) {
-          return run(here);
-        }} {}
+      : config_{std::move(config)}, source_{source}, pages_{[](kj_thread::loop& here) {
+          here.serve();
+          return std::optional<std::string>{};
+        }},
+        pages_failed_{pages_.started()}, thread_{[this](kj_thread::loop& here) { return run(here); }} {}
   ~server() noexcept override {} // a KJ destructor may throw, ours may not
-  std::optional<std::string> started() { return thread_.started(); }
+  std::optional<std::string> started() {
+    const auto why = thread_.started();
+    return pages_failed_ ? pages_failed_ : why;
+  }
   std::uint16_t port() const override { return port_; }
   std::optional<std::string> renew_certificate() override {
     if (is_loopback(config_.listen.host))
@@ -145,7 +177,7 @@ private:
     port_ = static_cast<std::uint16_t>(port->getPort());
     kj::HttpHeaderTable::Builder builder;
     const auto table = builder.build();
-    service pages{source_, *table};
+    service pages{source_, pages_, *table, is_loopback(config_.listen.host)};
     quiet_errors errors;
     close_after_one callbacks;
     kj::HttpServerSettings settings;
@@ -191,8 +223,14 @@ private:
     return kj::evalNow([&port] { return port.accept(); })
         .then(
             [this, &here](kj::Own<kj::AsyncIoStream> stream) -> kj::Promise<void> {
-              if (open_ < config_.connections_max)
-                here.connections.add(serve(kj::mv(stream), here));
+              if (open_ >= config_.connections_max) {
+                if (greeting_.empty())
+                  return kj::READY_NOW;
+                const auto oldest = greeting_.begin(); // it leaves its place when the loop turns
+                oldest->second->fulfill();
+                greeting_.erase(oldest);
+              }
+              here.connections.add(serve(kj::mv(stream), here));
               return kj::READY_NOW;
             },
             // For instance, file descriptors ran out: clients that disconnect free some.
@@ -204,11 +242,24 @@ private:
     ++open_;
     auto tls = tls_.now();
     kj::Promise<kj::Own<kj::AsyncIoStream>> secured =
-        tls ? here.timer.timeoutAfter(span(config_.request_within), tls->wrapServer(kj::mv(stream)))
+        tls ? greet(tls->wrapServer(kj::mv(stream)), here)
             : kj::Promise<kj::Own<kj::AsyncIoStream>>{kj::mv(stream)};
     return secured.then([&here](kj::Own<kj::AsyncIoStream> s) { return here.http.listenHttp(kj::mv(s)); })
         .exclusiveJoin(here.timer.afterDelay(span(config_.connection_within)))
         .attach(kj::defer([this] { --open_; }), kj::mv(tls));
+  }
+  /// A handshake, until it takes too long or somebody else needs its place.
+  kj::Promise<kj::Own<kj::AsyncIoStream>> greet(kj::Promise<kj::Own<kj::AsyncIoStream>> handshake,
+                                                on_loop& here) {
+    auto place = kj::newPromiseAndFulfiller<void>();
+    const auto mine = ++greeted_;
+    greeting_.emplace(mine, kj::mv(place.fulfiller));
+    auto gives_way = place.promise.then([]() -> kj::Promise<kj::Own<kj::AsyncIoStream>> {
+      return KJ_EXCEPTION(OVERLOADED, "somebody else needs the place");
+    });
+    return here.timer.timeoutAfter(span(config_.request_within), kj::mv(handshake))
+        .exclusiveJoin(kj::mv(gives_way))
+        .attach(kj::defer([this, mine] { greeting_.erase(mine); }));
   }
   void taskFailed(kj::Exception&&) override {} // a client that spoke nonsense or went away
 
@@ -217,7 +268,12 @@ private:
   std::uint16_t port_ = 0;
   renewable<kj::TlsContext> tls_; ///< nothing on loopback
   std::size_t open_ = 0;          ///< used on the loop only
-  kj_thread thread_;              ///< last: it uses all of the above
+  /// Handshakes that nobody has taken the place of, the oldest first; used on the loop only.
+  std::map<std::uint64_t, kj::Own<kj::PromiseFulfiller<void>>> greeting_;
+  std::uint64_t greeted_ = 0;
+  kj_thread pages_; ///< asks the source, so that the loop never waits
+  std::optional<std::string> pages_failed_;
+  kj_thread thread_; ///< last: it uses all of the above
 };
 
 } // namespace

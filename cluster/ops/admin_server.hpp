@@ -2,7 +2,8 @@
 // The admin port: /metrics for Prometheus, /healthz (the process runs), /readyz (it serves), /wholez
 // (its replicas are there and sound), / for a person.
 //
-// On loopback it is plain HTTP, because a user of this machine can reach the process anyway. On any other
+// On loopback it is plain HTTP, because a user of this machine can reach the process anyway; it answers only to
+// names of this machine, so that no page of a stranger reads it through a browser. On any other
 // address it is TLS and asks clients for a certificate of the admin authority; a node without certificates of
 // its own does not listen there.
 #include "cluster/ops/node_config.hpp"
@@ -16,7 +17,7 @@
 
 namespace parley::cluster {
 
-/// The content of the pages. Called on the admin server's thread, one request at a time.
+/// The content of the pages. Called on a thread of its own, one request at a time; it may wait.
 class admin_source {
 public:
   struct readiness {
@@ -40,10 +41,12 @@ struct admin_config {
   std::chrono::milliseconds request_within{3'000}; ///< handshake and headers
   /// The whole connection; a slow reader is disconnected.
   std::chrono::milliseconds connection_within{10'000};
-  std::size_t connections_max = 64; ///< more are closed at once
+  /// More are closed at once; with TLS the oldest one whose handshake is not done gives way instead.
+  std::size_t connections_max = 64;
 };
 
-/// Owns: one thread with its own event loop. A slow reader delays nobody.
+/// Owns: a thread with its own event loop, and one that asks the source. A slow reader delays nobody, and /healthz
+/// does not wait for the source.
 class admin_server {
 public:
   virtual ~admin_server() = default;

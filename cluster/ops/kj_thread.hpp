@@ -1,6 +1,7 @@
 #pragma once
 // A KJ event loop on its own thread; other threads run functions on it through its executor.
 #include <kj/async-io.h>
+#include <kj/debug.h>
 
 #include <functional>
 #include <future>
@@ -46,6 +47,13 @@ public:
     std::lock_guard guard{mutex_};
     KJ_IF_MAYBE (e, executor_)
       (*e)->executeSync(f);
+  }
+  /// Runs `f` on the loop. The promise belongs to the caller's loop, which goes on meanwhile; to drop it waits for
+  /// the end of `f`. To be called only while the loop serves.
+  template <class F>
+  auto ask(F f) {
+    std::lock_guard guard{mutex_};
+    return KJ_REQUIRE_NONNULL(executor_, "the loop does not serve")->executeAsync(kj::mv(f));
   }
 
 private:

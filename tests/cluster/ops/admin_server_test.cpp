@@ -16,6 +16,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <functional>
+#include <future>
 #include <thread>
 #include <vector>
 
@@ -28,7 +29,12 @@ namespace {
 struct fake_node final : admin_source {
   std::atomic<int> phase{0}; ///< 0 starting, 1 ready, 2 draining
   std::string big;
+  std::shared_future<void> held; ///< /readyz waits for it
+  std::atomic<int> asked{0};
   readiness state() override {
+    ++asked;
+    if (held.valid())
+      held.wait();
     if (phase == 0)
       return {false, "starting: looking for the cluster among the seeds"};
     return phase == 1 ? readiness{true, "ready"} : readiness{false, "draining"};
@@ -257,6 +263,35 @@ TEST_CASE_FIXTURE(fixture, "pages come with their types, queries are ignored, HE
   CHECK(ask("HEAD /healthz").ends_with("\r\n\r\n"));
 }
 
+TEST_CASE_FIXTURE(fixture, "that the node is alive is answered while another page waits for its store") {
+  start();
+  std::promise<void> answered;
+  node.held = answered.get_future().share();
+  peer waiting{server->port()};
+  REQUIRE(waiting.say("GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+  const auto end = std::chrono::steady_clock::now() + test::patient(10s);
+  while (node.asked == 0 && std::chrono::steady_clock::now() < end)
+    std::this_thread::sleep_for(10ms);
+  CHECK(has(ask("GET /healthz"), "alive"));
+  answered.set_value();
+  CHECK(has(waiting.hear(), "starting"));
+}
+
+TEST_CASE_FIXTURE(fixture, "on loopback, whoever was told another name than this machine's is refused") {
+  start();
+  const auto as = [&](const std::string& host) {
+    peer p{server->port()};
+    return p.say("GET /metrics HTTP/1.1\r\nHost: " + host + "\r\n\r\n") ? p.hear() : "(refused)";
+  };
+  for (const auto* host : {"evil.example", "evil.example:7201", "127.0.0.1.evil.example", "[fe80::1]:80", ""})
+    CHECK(as(host).starts_with("HTTP/1.1 403 "));
+  for (const auto* host : {"127.0.0.1:7201", "localhost", "[::1]:7201", "[::1]"})
+    CHECK(as(host).starts_with("HTTP/1.1 200 "));
+  peer without{server->port()};
+  REQUIRE(without.say("GET /healthz HTTP/1.0\r\n\r\n"));
+  CHECK(has(without.hear(), " 200 "));
+}
+
 TEST_CASE("127.0.0.0/8, ::1 and localhost count as loopback, and nothing else does") {
   for (const auto* host : {"127.0.0.1", "127.8.9.1", "::1", "localhost"})
     CHECK(is_loopback(host));
@@ -359,4 +394,24 @@ TEST_CASE_FIXTURE(fixture,
   stalls.say("\x16\x03\x01");
   CHECK(fetch(url, ca, node_1 + "admin") == "alive\n");
   CHECK(!has(stalls.hear(), "(open)"));
+}
+
+TEST_CASE_FIXTURE(fixture,
+                  "strangers who begin no handshake do not shut the port: the oldest of them gives way") {
+  const certificates made;
+  const auto node_1 = made.dir + "/node-1/";
+  config.listen.host = "0.0.0.0";
+  config.certificate_file = node_1 + "admin.pem";
+  config.ca_file = made.dir + "/admin-ca.pem";
+  config.key_file = node_1 + "admin.key";
+  config.request_within = config.connection_within = 60'000ms;
+  config.connections_max = 3;
+  start();
+  std::vector<std::unique_ptr<peer>> silent;
+  for (int i = 0; i < 8; ++i)
+    silent.push_back(std::make_unique<peer>(server->port()));
+  for (int i = 0; i < 5; ++i)
+    CHECK(silent[static_cast<std::size_t>(i)]->hear() == "");
+  const auto url = "https://127.0.0.1:" + std::to_string(server->port()) + "/healthz";
+  CHECK(fetch(url, made.dir + "/admin-ca.pem", node_1 + "admin") == "alive\n");
 }
