@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -81,14 +82,21 @@ problem taken(const endpoint& e, const char* flag) {
   return fmt::format("{} {}: {}. Choose another address or port", flag, to_string(e), std::strerror(error));
 }
 
+/// The directory, or the closest one above it that exists.
+fs::path existing(const std::string& dir) {
+  std::error_code ignored;
+  auto there = fs::absolute(dir, ignored);
+  while (!fs::exists(there, ignored) && there.has_relative_path())
+    there = there.parent_path();
+  return there;
+}
+
 problem unusable(const std::string& dir) {
   std::error_code ignored;
   const auto advice = ": choose a directory that this user can write to (--data-dir)";
   if (fs::exists(dir, ignored) && !fs::is_directory(dir, ignored))
     return fmt::format("the data directory {} is a file{}", dir, advice);
-  auto there = fs::absolute(dir, ignored);
-  while (!fs::exists(there, ignored) && there.has_relative_path())
-    there = there.parent_path();
+  const auto there = existing(dir);
   if (!fs::is_directory(there, ignored))
     return fmt::format("the data directory {} cannot be created, because {} is a file{}", dir, there.string(),
                        advice);
@@ -115,8 +123,21 @@ std::optional<std::string> objection(const node_config& c) {
   return {};
 }
 
+bool copies_on_write(std::int64_t file_system) {
+  // From the kernel's uapi/linux/magic.h and from OpenZFS; headers do not name all of them.
+  constexpr std::int64_t btrfs = 0x9123683e, zfs = 0x2fc12fc1, bcachefs = 0xca451a4e;
+  return file_system == btrfs || file_system == zfs || file_system == bcachefs;
+}
+
 std::vector<std::string> doubts(const node_config& c) {
   std::vector<std::string> out;
+  struct statfs where {};
+  if (::statfs(existing(c.data_dir).c_str(), &where) == 0 && copies_on_write(where.f_type))
+    out.push_back(fmt::format("the data directory {} is on a file system that copies what is overwritten "
+                              "(btrfs, ZFS, bcachefs): the "
+                              "journal needs new space for each write, also when the disk is full, and is "
+                              "slower. Put it on ext4 or xfs",
+                              c.data_dir));
   for (const auto& s : c.seeds)
     if (!transport::resolve({s.host, s.port}))
       out.push_back(fmt::format("the name of the seed {} cannot be resolved now: if that does not change, "

@@ -145,3 +145,10 @@ TEST_CASE_FIXTURE(
   REQUIRE(said.size() == 1);
   CHECK(said[0].find("--seeds") != std::string::npos);
 }
+
+TEST_CASE("file systems that copy what is overwritten are told from those that do not") {
+  for (const std::int64_t kind : {0x9123683el, 0x2fc12fc1l, 0xca451a4el})
+    CHECK(copies_on_write(kind));
+  for (const std::int64_t kind : {0xef53l, 0x58465342l, 0x01021994l}) // ext4, xfs, tmpfs
+    CHECK_FALSE(copies_on_write(kind));
+}
