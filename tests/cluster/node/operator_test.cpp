@@ -167,12 +167,61 @@ TEST_CASE(
   std::ofstream{file} << "[timing]\npassivate = \"2min\"\n[log]\nlevel = \"warn\"\n";
   t.cluster.signal(1, SIGHUP);
   CHECK(log_has("settings-need-restart changed=timing.passivate"));
+  CHECK(log_has("certificates-reloaded of=clients"));
+  CHECK(log_has("certificates-reloaded of=\"the links to other nodes\""));
+  CHECK(!log_of(t, 1, "settings-reloaded log_level=warn")); // which is said at a level below
   CHECK(newcomer.request_code(test_phone(3)).wait(t.io.waitScope));
   CHECK(alice.device->state().state == client::link_state::online); // on the connection that she had
 
   t.cluster.signal(1, SIGQUIT);
   CHECK(t.until(20s, [&] { return !t.cluster.running(1); }));
   CHECK(t.cluster.terminate(1, 0ms) == 0); // it has ended: its status
+}
+
+TEST_CASE("a node says which of its certificates ends soon, and what to do") {
+  town t{one_node()};
+  make_short_lived(t.cluster.certs(), "client", "1", 10);
+  t.cluster.signal(1, SIGHUP);
+  CHECK(t.until(10s, [&] { return log_of(t, 1, "certificate-ends certificate=client"); }));
+  CHECK(log_of(t, 1, "days_left=9"));
+}
+
+TEST_CASE("a hangup that finds settings in a directory that must not be looked into ends no node") {
+  scratch_directory scratch;
+  const auto file = scratch.file("node.toml");
+  std::ofstream{file} << "[log]\nlevel = \"info\"\n";
+  auto config = one_node();
+  config.environment["PARLEY_CONFIG"] = file;
+  town t{config};
+  std::filesystem::remove(file);
+  std::filesystem::create_symlink(file, file); // a loop fails as such a directory does, for root as well
+  t.cluster.signal(1, SIGHUP);
+  CHECK(t.until(10s, [&] { return log_of(t, 1, "settings-kept"); }));
+  CHECK(t.cluster.ready(1, 2000ms));
+}
+
+TEST_CASE("what a node prints that has no descriptors 0 to 2 goes nowhere, and into none of its files") {
+  scratch_directory scratch;
+  const auto program = scratch.file("parleyd.sh");
+  std::ofstream{program} << "#!/bin/sh\nexec '" << program_folder() << "/parleyd' \"$@\" <&- >&- 2>&-\n";
+  std::filesystem::permissions(program, std::filesystem::perms::owner_all);
+  auto config = one_node();
+  config.parleyd = program;
+  town t{config};
+  client::memory_store store;
+  client::observer nobody;
+  client::device first{t.io.provider->getTimer(), t.dial, t.settings, store, nobody};
+  first.request_code(test_phone(1)).wait(t.io.waitScope); // a code is printed
+  CHECK(t.cluster.terminate(1, 15s) == 0);
+  for (const auto& entry : std::filesystem::recursive_directory_iterator{t.cluster.data(1)}) {
+    if (!entry.is_regular_file())
+      continue;
+    std::ifstream in{entry.path(), std::ios::binary};
+    const std::string text{std::istreambuf_iterator<char>{in}, {}};
+    CHECK_MESSAGE(text.find(" stopping ") == std::string::npos, entry.path().string());
+    CHECK_MESSAGE(text.find("code for ") == std::string::npos, entry.path().string());
+  }
+  CHECK(t.cluster.dump(1, scratch.file("dump")));
 }
 
 TEST_CASE("a node whose disk has no room leads nothing, and people send through it all the same") {
