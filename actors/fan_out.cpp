@@ -75,35 +75,35 @@ core::debt_page read_debts(fan_out_state& st, std::uint64_t from) {
   return st.reader->debts(st.shard, from, st.config.ledger.debts_max - st.ledger.size());
 }
 
-/// Takes from the stored debts what the ledger has room for. Only a page that was read and is the last one
+/// Takes one page of the stored debts, if the ledger has room. Only a page that was read and is the last one
 /// proves that nothing else is owed. What was committed within the last second may not be readable yet.
-void load(self_ptr self) {
+///
+/// Returns whether another page should be taken at once. That is a turn of its own: a shard that was away for long
+/// is found among the debts to all others, and nothing else of this thread must wait until they are all read.
+bool load(self_ptr self) {
   auto& st = self->state;
   const auto now = self->clock().now();
-  if (now < st.load_at)
-    return;
-  while (const auto from = st.ledger.load_from()) {
-    const bool again = st.ledger.loads_again();
-    auto page = read_debts(st, *from);
-    st.report_reading(page.error);
-    if (page.error != ec::none) {
-      st.load_backoff =
-          std::clamp(st.load_backoff * 2, st.config.ledger.retry.min, st.config.ledger.retry.max);
-      st.load_at = now + st.load_backoff;
-      return;
-    }
-    st.load_backoff = {};
-    const auto last = page.rows.empty() ? 0 : page.rows.back().number;
-    for (auto& row : page.rows)
-      st.ledger.add(std::move(row), core::debt_ledger::source::stored);
-    if (again && st.ledger.load_from() == from)
-      return; // the next sweep finds it
-    if (again || (page.more && last != 0))
-      continue;
-    st.ledger.loaded(std::max(last, st.highest_heard));
-    if (last < st.highest_heard)
-      return; // the rest is not committed yet: the next sweep finds it
+  const auto from = now < st.load_at ? std::nullopt : st.ledger.load_from();
+  if (!from)
+    return false;
+  const bool again = st.ledger.loads_again();
+  auto page = read_debts(st, *from);
+  st.report_reading(page.error);
+  if (page.error != ec::none) {
+    st.load_backoff = std::clamp(st.load_backoff * 2, st.config.ledger.retry.min, st.config.ledger.retry.max);
+    st.load_at = now + st.load_backoff;
+    return false;
   }
+  st.load_backoff = {};
+  const auto last = page.rows.empty() ? 0 : page.rows.back().number;
+  for (auto& row : page.rows)
+    st.ledger.add(std::move(row), core::debt_ledger::source::stored);
+  if (again)
+    return st.ledger.load_from() != from; // else the next sweep finds it
+  if (page.more && last != 0)
+    return true;
+  st.ledger.loaded(std::max(last, st.highest_heard));
+  return last >= st.highest_heard; // else the rest is not committed yet: the next sweep finds it
 }
 
 bool unconfirmed(const fan_out_state& st) {
@@ -115,8 +115,8 @@ void confirm(self_ptr self) {
   auto& st = self->state;
   if (!unconfirmed(st))
     return;
-  const auto upto = st.ledger.confirmed();
   const auto before = std::max(st.confirm_proposed, st.ledger.begun());
+  const auto upto = std::min(st.ledger.confirmed(), before + st.config.confirm_max);
   const auto now = self->clock().now();
   if (!st.unconfirmed_since)
     st.unconfirmed_since = now;
@@ -185,6 +185,7 @@ fan_out_actor::behavior_type fan_out(self_ptr self, shard_id shard, core::format
           if (const auto* p = core::answer_if<core::propose>(a.what))
             st.report_refusals(st.ledger.answered(a.number, p->error, p->what, self->clock().now(), log));
         st.count(st.ledger.size());
+        send(self);
         confirm(self);
       },
       [self](result_batch& batch) {
@@ -196,12 +197,16 @@ fan_out_actor::behavior_type fan_out(self_ptr self, shard_id shard, core::format
         auto& st = self->state;
         st.sweeping = false;
         st.ledger.expire(self->clock().now() - st.config.answer_within);
-        load(self);
+        const bool more = load(self);
         st.count(st.ledger.size());
         send(self);
         confirm(self);
-        if (!st.ledger.idle() || unconfirmed(st))
+        if (more) {
+          st.sweeping = true;
+          self->send(self, atom::sweep_v);
+        } else if (!st.ledger.idle() || unconfirmed(st)) {
           arm_sweep(self);
+        }
       },
       [self](atom::stop) { self->quit(); },
   };
@@ -218,6 +223,8 @@ config_check validate(const fan_out_config& config) {
     return config_fault{"answer_within"};
   if (config.confirm_after < 1)
     return config_fault{"confirm_after"};
+  if (config.confirm_max < config.confirm_after)
+    return config_fault{"confirm_max"};
   if (config.confirm_within.count() < 0)
     return config_fault{"confirm_within"};
   return std::nullopt;

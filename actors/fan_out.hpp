@@ -30,9 +30,12 @@ struct fan_out_config {
   /// the debts that are not forgotten are sent once more. So it is done when this many are delivered, …
   std::size_t confirm_after = 256;
   std::chrono::milliseconds confirm_within{5000}; ///< … or this long after the first of them
-  std::chrono::milliseconds sweep_every{50};      ///< while anything is owed
-  std::chrono::milliseconds answer_within{2000};  ///< then it is sent again
-  fan_out_counters* counters = nullptr;           ///< outlives the actor
+  /// At most this many at a time, because each replica erases them in one step. One shard that did not confirm can
+  /// have kept many, and lets go of them all at once.
+  std::size_t confirm_max = 4096;
+  std::chrono::milliseconds sweep_every{50};     ///< while anything is owed
+  std::chrono::milliseconds answer_within{2000}; ///< then it is sent again
+  fan_out_counters* counters = nullptr;          ///< outlives the actor
   /// Is called on the actor's thread, of `unread` once for each change.
   std::function<void(shard_id, fan_out_trouble, ec)> report;
 };

@@ -70,6 +70,10 @@ config_check validate(const ledger_config& config) {
     return config_fault{"parts_max"};
   if (config.parts_bytes_max < 1)
     return config_fault{"parts_bytes_max"};
+  if (config.under_way_parts_max < 1)
+    return config_fault{"under_way_parts_max"};
+  if (config.under_way_bytes_max < 1)
+    return config_fault{"under_way_bytes_max"};
   if (config.retry.min.count() < 1)
     return config_fault{"retry.min"};
   if (config.retry.max < config.retry.min)
@@ -318,60 +322,76 @@ std::vector<debt_ledger::call_out> debt_ledger::send(time_point now) {
     raise_watermarks marks;
     want_copies copies;
     under_way append_refs, mark_refs, copies_refs;
-    std::size_t append_bytes = 0;
   };
   std::unordered_map<std::uint16_t, open_batch> batches;
   const auto close = [&](std::uint16_t shard, auto& command_of, under_way& refs) {
     if (refs.refs.empty())
       return;
     refs.at = now;
+    refs.to = shard;
     calls_.emplace(++last_call_, std::exchange(refs, {}));
     out.push_back(
         {last_call_, make_propose(shard_id{shard}, format_, command{std::exchange(command_of, {})})});
   };
+  std::size_t left = 0; // for later
   for (auto& [n, d] : debts_) {
-    if (!d.sent_at)
-      d.sent_at = now;
     for (std::uint32_t i = 0; i < d.targets.size(); ++i) {
       auto& t = d.targets[i];
       if (t.at != progress::unsent)
         continue;
-      t.at = progress::sent;
-      const ref who{n, i};
       const auto shard = shard_of(d.it.what, i);
+      if (!takes_more(shard)) { // nor what comes behind it: a shard is sent its parts in order
+        ++left;
+        continue;
+      }
+      if (!d.sent_at)
+        d.sent_at = now;
+      t.at = progress::sent;
       auto& b = batches[shard];
-      std::visit(overloaded{
-                     [&](inbox_append&& part) {
-                       const auto bytes = weight(part);
-                       const bool too_large =
-                           b.append_bytes + bytes > config_.parts_bytes_max && !planted("batch-by-count");
-                       if (too_large || b.appends.parts.size() >= config_.parts_max) {
-                         close(shard, b.appends, b.append_refs);
-                         b.append_bytes = 0;
-                       }
-                       b.appends.parts.push_back(std::move(part));
-                       b.append_refs.refs.push_back(who);
-                       b.append_bytes += bytes;
-                     },
-                     [&](watermark&& mark) {
-                       b.marks.marks.push_back(mark);
-                       b.mark_refs.refs.push_back(who);
-                     },
-                     [&](member_ref&& member) {
-                       b.copies.of.push_back(member);
-                       b.copies_refs.refs.push_back(who);
-                     },
-                 },
-                 share_of(d, i));
+      const auto add = [&](auto& command_of, auto& parts, under_way& refs, auto&& part, std::size_t bytes) {
+        const bool too_large = refs.bytes + bytes > config_.parts_bytes_max && !planted("batch-by-count");
+        if (too_large || parts.size() >= config_.parts_max)
+          close(shard, command_of, refs);
+        parts.push_back(std::forward<decltype(part)>(part));
+        refs.refs.push_back({n, i});
+        refs.bytes += bytes;
+        auto& all = to_[shard];
+        ++all.parts;
+        all.bytes += bytes;
+      };
+      std::visit(
+          overloaded{
+              [&](inbox_append&& part) {
+                const auto bytes = weight(part);
+                add(b.appends, b.appends.parts, b.append_refs, std::move(part), bytes);
+              },
+              [&](watermark&& mark) { add(b.marks, b.marks.marks, b.mark_refs, mark, sizeof mark); },
+              [&](member_ref&& member) { add(b.copies, b.copies.of, b.copies_refs, member, sizeof member); },
+          },
+          share_of(d, i));
     }
   }
-  unsent_ = 0;
+  unsent_ = left;
   for (auto& [shard, b] : batches) {
     close(shard, b.appends, b.append_refs);
     close(shard, b.marks, b.mark_refs);
     close(shard, b.copies, b.copies_refs);
   }
   return out;
+}
+
+bool debt_ledger::takes_more(std::uint16_t shard) const {
+  const auto all = to_.find(shard);
+  return all == to_.end() ||
+         (all->second.parts < config_.under_way_parts_max && all->second.bytes < config_.under_way_bytes_max);
+}
+
+void debt_ledger::has_left(const under_way& call) {
+  const auto all = to_.find(call.to);
+  all->second.parts -= call.refs.size();
+  all->second.bytes -= call.bytes;
+  if (all->second.parts == 0)
+    to_.erase(all);
 }
 
 void debt_ledger::settle(const ref& r) {
@@ -428,6 +448,7 @@ debt_ledger::refusals debt_ledger::answered(std::uint64_t call, ec error, const 
   auto node = calls_.extract(call);
   if (node.empty())
     return refused;
+  has_left(node.mapped());
   const auto& refs = node.mapped().refs;
   if (error != ec::none) {
     const bool elsewhere = error == ec::not_leader || error == ec::timed_out;
@@ -527,6 +548,7 @@ void debt_ledger::expire(time_point deadline) {
     }
     for (const auto& r : i->second.refs)
       reopen(r);
+    has_left(i->second);
     i = calls_.erase(i);
   }
 }

@@ -33,6 +33,10 @@ struct ledger_config {
   std::size_t bytes_max = 8 << 20;                       ///< of them and their bodies
   std::size_t parts_max = 256;                           ///< of one command
   std::size_t parts_bytes_max = command_parts_bytes_max; ///< of one command; a larger part travels alone
+  /// Of what is on its way to one shard, in parts and bytes; at least one command may be. The rest follows the
+  /// answers. A backlog that left at once would fill the links, and what others send would be dropped there.
+  std::size_t under_way_parts_max = 1024;
+  std::size_t under_way_bytes_max = 2 * command_parts_bytes_max;
   retry_pauses retry;
   /// A shard that leaves a part unconfirmed for this long is stalled, as soon as the ledger has no room: what
   /// is meant for it goes back to storage, but for the first part of each of `probes_max` streams.
@@ -79,7 +83,8 @@ public:
     std::uint64_t number = 0;
     propose what;
   };
-  /// Everything that is neither under way, waiting nor done, in order, as calls to the shards concerned.
+  /// What is neither under way, waiting nor done, in order, as calls to the shards concerned, as far as the bounds of
+  /// what is under way to each allow. Ask again after each answer.
   std::vector<call_out> send(time_point now);
   /// Parts that were refused, for now or for good. What is only a step of paying (`gap`, `stale`) is none,
   /// until a gap turns out to be one that nothing fills.
@@ -135,6 +140,11 @@ private:
   struct under_way {
     std::vector<ref> refs;
     time_point at{};
+    std::uint16_t to = 0; ///< shard
+    std::size_t bytes = 0;
+  };
+  struct load {
+    std::size_t parts = 0, bytes = 0;
   };
 
   /// What one target of a debt is sent: each kind is collected in a command of its own.
@@ -162,6 +172,8 @@ private:
   std::chrono::milliseconds postpone(const ref& r, time_point now);
   void wake(time_point now);
   void note_confirmed();
+  bool takes_more(std::uint16_t shard) const;
+  void has_left(const under_way& call); ///< it is under way no more
 
   ledger_config config_;
   format_number format_;
@@ -175,7 +187,8 @@ private:
   std::size_t unsent_ = 0; ///< targets
   bool behind_ = true;     ///< storage may hold more: this is so at the start
   std::unordered_map<std::uint64_t, under_way> calls_;
-  std::multimap<time_point, ref> later_; ///< who waits, and until when
+  std::unordered_map<std::uint16_t, load> to_; ///< of all `calls_`, by their shards
+  std::multimap<time_point, ref> later_;       ///< who waits, and until when
   std::unordered_map<std::uint64_t, std::vector<std::pair<std::uint32_t, inbox_append>>>
       repaired_; ///< by debt
 };

@@ -52,7 +52,7 @@ core::outcome shard_machine::on(step& s, core::confirm_debts& c) {
   const auto upto = std::min(c.upto, next - 1);
   if (upto == 0)
     return core::done{};
-  // Bounded, because a fan-out actor has a bounded number of debts under way.
+  // Bounded, because a fan-out actor confirms a bounded number at a time (fan_out_config::confirm_max).
   s.rows.erase_range(rows::debt_key(0), rows::debt_key(upto + 1), SIZE_MAX);
   // Otherwise the next number follows from the last row.
   if (upto + 1 == next)

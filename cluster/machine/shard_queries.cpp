@@ -171,6 +171,7 @@ const core::owed_message* message_of(const core::owed& what) {
 core::debt_page read_debts(shard_view& view, shard_id shard, std::uint64_t from, std::size_t rows_max,
                            std::size_t bytes_max) {
   core::debt_page page;
+  std::size_t bytes = 0;
   view.ascend(rows::debt_key(from), rows::row_key{'o'}.past(), [&](std::string_view key, std::string_view v) {
     if (page.rows.size() >= rows_max) {
       page.more = true;
@@ -181,27 +182,25 @@ core::debt_page read_debts(shard_view& view, shard_id shard, std::uint64_t from,
       page.error = error_of(what.why);
       return scan::stop;
     }
-    page.rows.push_back({shard, rows::parse_debt_key(key), std::move(*what.it), std::nullopt});
+    core::incurred debt{shard, rows::parse_debt_key(key), std::move(*what.it), std::nullopt};
+    if (const auto* m = message_of(debt.what)) {
+      const auto row = view.get(rows::message_key(m->conversation, m->seq));
+      auto full = row ? rows::unpack_message(m->conversation, m->seq, *row, core::reading::whole)
+                      : core::decoded<core::message>{std::nullopt, core::format_fault::damaged};
+      if (!full.it) { // a debt without its body cannot be paid, and those behind it must not overtake it
+        page.error = error_of(full.why);
+        return scan::stop;
+      }
+      bytes += full.it->body.size();
+      if (!page.rows.empty() && bytes > bytes_max) {
+        page.more = true;
+        return scan::stop;
+      }
+      debt.full = std::move(full.it);
+    }
+    page.rows.push_back(std::move(debt));
     return scan::more;
   });
-  std::size_t bytes = 0;
-  for (std::size_t i = 0; i < page.rows.size() && page.error == ec::none; ++i) {
-    const auto* m = message_of(page.rows[i].what);
-    if (!m)
-      continue;
-    const auto v = view.get(rows::message_key(m->conversation, m->seq));
-    auto full = v ? rows::unpack_message(m->conversation, m->seq, *v, core::reading::whole)
-                  : core::decoded<core::message>{std::nullopt, core::format_fault::damaged};
-    if (!full.it) { // a debt without its body cannot be paid, and those behind it must not overtake it
-      page.error = error_of(full.why);
-    } else if (i != 0 && bytes + full.it->body.size() > bytes_max) {
-      page.rows.resize(i);
-      page.more = true;
-    } else {
-      bytes += full.it->body.size();
-      page.rows[i].full = std::move(full.it);
-    }
-  }
   // A row that fails its checksum reads as absent, and so does every row if there was no read transaction.
   if (view.status() != ec::none)
     page.error = view.status();

@@ -302,3 +302,43 @@ TEST_CASE_FIXTURE(
   REQUIRE(!all.empty());
   CHECK(confirmed_upto(all.back()) >= 1'600 - config.confirm_after);
 }
+
+TEST_CASE_FIXTURE(
+    fixture, "debts that one silent shard kept are confirmed a bounded number at a time when it answers") {
+  config.confirm_after = 10;
+  config.confirm_max = 40;
+  lead();
+  incur(1, 200);
+  auto held = router.calls.take();
+  CHECK(store.proposals.take().empty());
+  answer(held);
+  deliver_all();
+  std::uint64_t upto = 0;
+  for (int sweeps = 0; upto < 200 && sweeps < 200; ++sweeps) {
+    for (const auto& p : store.proposals.take()) {
+      CHECK(confirmed_upto(p) - upto <= config.confirm_max);
+      upto = confirmed_upto(p);
+      store.answer(p, core::done{});
+    }
+    run();
+    advance(50ms);
+  }
+  CHECK(upto == 200);
+}
+
+TEST_CASE_FIXTURE(fixture, "stored debts are read a page at a time, and others have their turn in between") {
+  reader.debts_rows_max = 10;
+  for (std::uint64_t n = 1; n <= 100; ++n)
+    reader.owed.push_back(owed_text(n));
+  it = spawn_fan_out(sys, shard_id{1}, core::format_number::newest, config, reader, store.handle,
+                     router.handle);
+  int before = 0;
+  while (sched.try_run_once()) {
+    CHECK(reader.debts_reads - before <= 1);
+    before = reader.debts_reads;
+  }
+  CHECK(reader.debts_reads >= 10);
+  auto first = appended(router.calls.take());
+  CHECK(first.size() == 100);
+  CHECK(std::ranges::is_sorted(first));
+}
