@@ -16,7 +16,8 @@ struct live_device {
   bool live = false;        ///< it has all stored rows, and new ones are pushed to it
   inbox_pos last{};         ///< rows up to here were pushed or sent in pages
   core::cursor_writer cursor;
-  std::uint64_t cursor_ticket = 0; ///< of the newest proposal to write it
+  std::uint64_t cursor_ticket = 0;                  ///< of the newest proposal to write it
+  std::chrono::steady_clock::time_point heard_at{}; ///< when its connection last said that it is there
 };
 
 struct inbox_state : resident_state {
@@ -57,6 +58,27 @@ bool take_over(inbox_state& st, device_id device, const core::connection_ref& re
   d.session = session;
   d.live = false;
   return true;
+}
+
+/// A connection whose node is gone detaches from nobody. Without heartbeats it counts as gone: what is pushed to it
+/// reaches nobody, and the inbox could never passivate. If it lives after all, its next heartbeat finds that rows
+/// were stored meanwhile, and asks for them.
+void drop_silent(inbox_state& st, std::chrono::steady_clock::time_point now) {
+  for (auto& [device, d] : st.devices)
+    if (d.live && d.heard_at + st.at.config.silent_after <= now)
+      d.live = false;
+}
+/// Sees to it that a sweep looks at the live device that was heard of least recently.
+void arm_for_silence(self_ptr self) {
+  auto& st = self->state;
+  std::optional<std::chrono::steady_clock::time_point> first;
+  for (const auto& [device, d] : st.devices)
+    if (d.live)
+      first = std::min(first.value_or(d.heard_at), d.heard_at);
+  if (first)
+    arm_sweep(self, st.idle_due,
+              std::chrono::ceil<std::chrono::milliseconds>(*first + st.at.config.silent_after -
+                                                           self->clock().now()));
 }
 
 proposal_batch cursor_proposal(const inbox_state& st, device_id device, inbox_pos upto, std::uint64_t ticket,
@@ -157,6 +179,7 @@ void attach(self_ptr self, const core::attach& ask, const routed_call& c, answer
     state.error = ec::fenced;
   if (state.error == ec::none) {
     auto& d = st.devices[number(ask.device)];
+    d.heard_at = self->clock().now();
     d.cursor.stored(state.acknowledged);
     // What is not written yet counts as well.
     state.acknowledged = std::max(state.acknowledged, d.cursor.acknowledged());
@@ -199,7 +222,8 @@ bool begins_live(const inbox_state& st, const core::pull_inbox& ask) {
 
 /// False: nothing was answered, because `view` is `reading::published` and a fresh read may find more.
 enum class reading : std::uint8_t { published, fresh };
-bool pull(inbox_state& st, const core::pull_inbox& ask, const routed_call& c, answers& out, reading view) {
+bool pull(self_ptr self, const core::pull_inbox& ask, const routed_call& c, answers& out, reading view) {
+  auto& st = self->state;
   const bool begins = begins_live(st, ask); // before it takes over
   if (ask.live != 0 && !take_over(st, ask.device, ask.connection, ask.session)) {
     out.refuse(c, ec::fenced);
@@ -217,6 +241,7 @@ bool pull(inbox_state& st, const core::pull_inbox& ask, const routed_call& c, an
     auto& d = st.devices[number(ask.device)];
     d.live = page.more == 0;
     d.last = page.next;
+    d.heard_at = self->clock().now();
   }
   out.answer<core::pull_inbox>(c, std::move(page));
   return true;
@@ -235,7 +260,7 @@ void handle(self_ptr self, routed_call c, answers& out) {
                  [&](const core::detach& x) { detach(st, x, c, out); },
                  [&](const core::pull_inbox& x) {
                    const bool known = ends_before_known_rows(st, x) || begins_live(st, x);
-                   if (!known || !pull(st, x, c, out, reading::published))
+                   if (!known || !pull(self, x, c, out, reading::published))
                      fresh();
                  },
                  [&](const core::attach& x) {
@@ -272,7 +297,7 @@ void finish(self_ptr self, result& r, answers& out) {
     return;
   std::visit(
       overloaded{
-          [&](const core::pull_inbox& x) { pull(st, x, *c, out, reading::fresh); },
+          [&](const core::pull_inbox& x) { pull(self, x, *c, out, reading::fresh); },
           [&](const core::attach& x) { attach(self, x, *c, out); },
           [&](const core::acknowledge& x) { acknowledge_fresh(self, x, *c, out); },
           [&](const core::list_conversations& x) {
@@ -321,7 +346,9 @@ inbox_actor::behavior_type inbox(self_ptr self, residence at) {
       },
       [self](atom::sweep) {
         write_cursors(self);
+        drop_silent(self->state, self->clock().now());
         end_sweep(self, self->state, left_to_do(self->state));
+        arm_for_silence(self);
       },
       [self](atom::stop) {
         write_cursors_at_last(self->state);

@@ -9,6 +9,8 @@ config_check validate(const resident_config& config) {
     return config_fault{"sweep_every"};
   if (config.passivate_after < config.sweep_every)
     return config_fault{"passivate_after"};
+  if (config.silent_after < config.sweep_every)
+    return config_fault{"silent_after"};
   if (config.waiting_calls_max < 1)
     return config_fault{"waiting_calls_max"};
   if (config.conversation_burst_max < 1)

@@ -18,6 +18,8 @@ struct resident_config {
   std::chrono::milliseconds sweep_every{
       1000}; ///< also how often coalesced watermarks and cursors are written
   std::chrono::milliseconds passivate_after = settings::passivate_after.standard;
+  /// After three missed heartbeats (session_config::attach_every) a connection counts as gone.
+  std::chrono::milliseconds silent_after{90'000};
   std::chrono::milliseconds code_valid = settings::code_life.standard; ///< of a registration code
   std::size_t waiting_calls_max = 4096;                                ///< per resident; above: overloaded
   std::int64_t conversation_burst_max = settings::conversation_sends_burst.standard; ///< messages

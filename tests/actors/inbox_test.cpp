@@ -477,28 +477,39 @@ TEST_CASE_FIXTURE(fixture, "a heartbeat of a live session is answered without as
   CHECK(store.reads.take().size() == 1);
 }
 
-TEST_CASE_FIXTURE(fixture, "a live inbox that has nothing to do has no sweep armed") {
+TEST_CASE_FIXTURE(fixture, "a live inbox that has nothing to do is not swept between two heartbeats") {
+  const auto sweeps_in = [&](std::chrono::seconds time) {
+    int sweeps = 0;
+    for (auto passed = 0s; passed < time; passed += 1s) {
+      sched.advance_time(1s);
+      sweeps += sched.has_job();
+      run();
+    }
+    return sweeps;
+  };
   attach(first);
   pull(first);
   advance(1s); // after the calls
-  CHECK_FALSE(sched.has_pending_timeout());
+  CHECK(sweeps_in(20s) == 0);
   arrive(1);
   CHECK(router.deliveries.take().size() == 1);
-  CHECK_FALSE(sched.has_pending_timeout());
+  CHECK(sweeps_in(20s) == 0);
   acknowledge(1);
-  CHECK(sched.has_pending_timeout());
   CHECK(cursors(ec::overloaded).size() == 1);
   advance(1s);
   CHECK(cursors().size() == 1);
   advance(1s);
-  CHECK_FALSE(sched.has_pending_timeout());
+  CHECK(sweeps_in(20s) == 0);
 }
 
 TEST_CASE_FIXTURE(fixture, "an inbox whose last device has detached reports to its shard that it is idle") {
   attach(first);
   pull(first);
-  for (int i = 0; i < 100; ++i)
+  for (int i = 0; i < 100; ++i) {
     advance(1s);
+    if (i % 30 == 0)
+      attach(first);
+  }
   CHECK(*idles == 0);
   call(it, asker.handle, 1, core::call{core::detach{alice, phone, first.ref}});
   run();
@@ -507,6 +518,43 @@ TEST_CASE_FIXTURE(fixture, "an inbox whose last device has detached reports to i
   for (auto waited = 1s; waited < 60s; waited += 1s)
     advance(1s);
   CHECK(*idles == 1);
+}
+
+TEST_CASE_FIXTURE(fixture,
+                  "a connection that missed its heartbeats is pushed to no more, and keeps no inbox alive") {
+  attach(first);
+  pull(first);
+  arrive(1);
+  CHECK(router.deliveries.take().size() == 1);
+  for (int i = 0; i < 3; ++i) { // it is heard of for a while
+    advance(30s);
+    attach(first);
+  }
+  for (int i = 0; i < 91; ++i)
+    advance(1s);
+  arrive(2);
+  CHECK(router.deliveries.take().empty());
+  for (int i = 0; i < 61; ++i)
+    advance(1s);
+  CHECK(*idles == 1);
+}
+
+TEST_CASE_FIXTURE(fixture,
+                  "a connection that was taken for gone asks for what it missed, and is pushed to again") {
+  attach(first);
+  pull(first);
+  for (int i = 0; i < 91; ++i)
+    advance(1s);
+  arrive(1);
+  CHECK(router.deliveries.take().empty());
+  reader.next_attached.last = inbox_pos{1};
+  const auto answer = attach(first); // its heartbeat was late
+  REQUIRE(core::error_of(answer) == ec::none);
+  CHECK(core::answer_if<core::attach>(answer)->last == inbox_pos{1});
+  reader.next_page.next = inbox_pos{1};
+  pull(first);
+  arrive(2);
+  CHECK(router.deliveries.take().size() == 1);
 }
 
 TEST_CASE_FIXTURE(fixture, "an inbox that somebody uses now and then stays, and is asked about seldom") {
