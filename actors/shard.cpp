@@ -16,7 +16,6 @@ struct key_hash {
 struct resident_entry {
   resident_actor actor;
   std::uint64_t handle = 0;
-  caf::actor_addr address;
 };
 
 struct shard_state {
@@ -33,6 +32,8 @@ struct shard_state {
   std::uint64_t last_handle = 0;
   std::unordered_map<resident_key, resident_entry, key_hash> residents;
   std::unordered_map<std::uint64_t, resident_key> by_handle;
+  std::unordered_map<caf::actor_id, std::uint64_t>
+      handles; ///< of those that have not ended, in `by_handle` or not
   fan_out_actor fan_out;
   waiting_calls waiting; ///< calls the shard answers by itself
 };
@@ -70,7 +71,8 @@ resident_actor* resident(self_ptr self, const resident_key& key) {
   }
   self->monitor(it);
   st.by_handle.emplace(at.handle, key);
-  return &st.residents.emplace(key, resident_entry{it, at.handle, it.address()}).first->second.actor;
+  st.handles.emplace(it.id(), at.handle);
+  return &st.residents.emplace(key, resident_entry{it, at.handle}).first->second.actor;
 }
 
 void forget(shard_state& st, std::uint64_t handle) {
@@ -216,13 +218,9 @@ shard_actor::behavior_type shard(self_ptr self, shard_id id, shard_config config
   st.router = std::move(router);
   self->set_down_handler([self](const caf::down_msg& down) {
     auto& st = self->state; // the next call starts a crashed resident again from storage
-    for (auto i = st.residents.begin(); i != st.residents.end(); ++i) {
-      if (i->second.address == down.source) {
-        st.by_handle.erase(i->second.handle);
-        st.residents.erase(i);
-        return;
-      }
-    }
+    const auto ended = st.handles.extract(down.source.id());
+    if (!ended.empty())
+      forget(st, ended.mapped());
   });
   return {
       [self](call_batch& batch) { route(self, batch); },
