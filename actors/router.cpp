@@ -239,6 +239,15 @@ void announce(router_state& st, const std::set<node_id>& to, const core::leads_p
     st.wiring.peers->send(peer, bytes);
 }
 
+/// One that is late by a second changes nothing: a minute is believed.
+void tell_time(router_state& st, const std::set<node_id>& to) {
+  if (!st.config.clock || !st.wiring.peers)
+    return;
+  const auto bytes = core::encode(core::peer_payload{core::clock_payload{st.config.clock->uncorrected()}});
+  for (const auto peer : to)
+    st.wiring.peers->send(peer, bytes);
+}
+
 core::leads_payload led_here(const router_state& st) {
   core::leads_payload mine;
   for (std::uint16_t s = 0; s < st.config.shards; ++s)
@@ -381,6 +390,10 @@ void from_peer(self_ptr self, node_id peer, std::string_view bytes) {
                  [&](core::answers_payload& p) { take_answers(st, peer, p); },
                  [&](core::deliveries_payload& p) { take_deliveries(st, p); },
                  [&](core::leads_payload& p) { learn_leaders(self, peer, p); },
+                 [&](const core::clock_payload& p) {
+                   if (st.config.clock)
+                     st.config.clock->heard(peer, p.at, self->clock().now());
+                 },
              },
              *payload);
 }
@@ -445,6 +458,7 @@ void meet_peer(self_ptr self, node_id peer) {
   auto& st = self->state;
   st.peers.insert(peer);
   announce(st, {peer}, led_here(st));
+  tell_time(st, {peer});
   rehome_users_of(self, peer);
 }
 
@@ -454,6 +468,7 @@ void sweep(self_ptr self) {
   if (st.announce_at <= now) {
     st.announce_at = now + st.config.announce_every;
     announce(st, st.peers, led_here(st));
+    tell_time(st, st.peers);
   }
   rehome_some(st, now);
   tell_missed(st);

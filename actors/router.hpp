@@ -1,4 +1,5 @@
 #pragma once
+#include "actors/core/cluster_clock.hpp"
 #include "actors/interfaces.hpp"
 #include "protocol/values/config_fault.hpp"
 #include "protocol/values/counters.hpp"
@@ -69,7 +70,8 @@ struct router_config {
   /// Of one payload to another node. More is split: a link refuses what is larger than its queue. A single
   /// item that is larger travels alone.
   std::size_t payload_bytes_max = calls_payload_bytes_max;
-  router_counters* counters = nullptr; ///< outlives the actor; may be null
+  router_counters* counters = nullptr;  ///< outlives the actor; may be null
+  core::cluster_clock* clock = nullptr; ///< compared with those of the peers; outlives the actor; may be null
 };
 config_check validate(const router_config& config);
 

@@ -65,6 +65,15 @@ struct leads_payload {
     return f(shards);
   }
 };
-using peer_payload = std::variant<calls_payload, answers_payload, deliveries_payload, leads_payload>;
+/// "My clock says this": said when a session begins, and again every `announce_every`.
+struct clock_payload {
+  unix_ms at{};
+  template <class F>
+  auto fields(F&& f) {
+    return f(at);
+  }
+};
+using peer_payload =
+    std::variant<calls_payload, answers_payload, deliveries_payload, leads_payload, clock_payload>;
 
 } // namespace parley::core

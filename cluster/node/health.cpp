@@ -142,6 +142,11 @@ admin_source::readiness whole_of(const health_facts& f) {
     line("all shards: the disk here has no room for messages, so its replicas fall behind; free space on the "
          "disk of "
          "the data directory");
+  if (f.clock_difference_ms != 0)
+    line(fmt::format(
+        "the clock of this machine is {} s {} those of most other nodes, whose time is used instead; set "
+        "it, and let chrony or ntpd keep it",
+        std::abs(f.clock_difference_ms) / 1000, f.clock_difference_ms > 0 ? "behind" : "ahead of"));
   if (!out.empty())
     return {false, "not whole:" + out};
   return {true, fmt::format("whole: {} replicas here", f.replicas.size())};

@@ -216,6 +216,11 @@ std::vector<MetricFamily> collect(const node_facts& facts) {
            "Replicas that the shards led here lack: members that do not answer, and members to be added.",
            MetricType::Gauge)
       .value(std::uint64_t{missing_replicas(now)});
+  p.family("clock_difference_seconds",
+           "Seconds by which most other nodes' clocks are ahead of this one's, if that is more than a "
+           "minute; else 0.",
+           MetricType::Gauge)
+      .value(static_cast<double>(now.clock_difference_ms) / 1000);
   gateway_page(p, facts.clients);
   p.family("delivery_queue_rows", "Inbox rows that wait in memory until clients take them.",
            MetricType::Gauge)

@@ -55,6 +55,7 @@ public:
     std::optional<gateway::webhook_config> webhook; ///< else codes go to the console
     std::shared_ptr<std::atomic<std::uint64_t>> numbers;
     gateway::gateway_shared& shared;
+    const wall_clock& clock;
   };
 
   explicit gateway_thread(parts p)
@@ -73,7 +74,6 @@ public:
 private:
   std::optional<std::string> run(kj_thread::loop& here, const parts& p) {
     auto& port = here.io.unixEventPort;
-    system_wall_clock clock;
     auto cluster = make_kj_backend(p.system, p.router, p.backend, p.numbers, port);
     kj::Own<gateway::code_sender> codes;
     if (p.webhook)
@@ -83,7 +83,7 @@ private:
       codes =
           kj::heap<watched_codes>(kj::heap<gateway::console_code_sender>(port, gateway::console_config{}),
                                   "nobody reads this node's standard output: read it, or set code.sender");
-    auto server = gateway::make_gateway_server(port, p.config, p.tls, *cluster, *codes, clock, p.shared);
+    auto server = gateway::make_gateway_server(port, p.config, p.tls, *cluster, *codes, p.clock, p.shared);
     if (!server)
       return "clients cannot be served: " + server.error().detail + " (--client-listen)";
     server_ = server->get();
@@ -109,6 +109,7 @@ public:
     auto rc = router_settings(config, founding_);
     rc.process = process_;
     rc.counters = &routing_;
+    rc.clock = &clock_;
     routing_.leaders.set(std::vector<node_id>(founding_.shards, node_id::none));
     start_alarm(system);
     wired_router_ = spawn_router(system, rc);
@@ -134,6 +135,7 @@ public:
     router_wiring rw;
     store_wiring sw;
     auto each = shard_settings(config_, founding_);
+    each.resident.time_of_day = &clock_;
     each.fan_out.counters = &paying_;
     each.fan_out.report = [this](shard_id shard, fan_out_trouble what, ec why) {
       log_debts(shard, what, why);
@@ -163,7 +165,8 @@ public:
         tls_,
         std::move(*webhook),
         std::make_shared<std::atomic<std::uint64_t>>(0),
-        shared_};
+        shared_,
+        clock_};
     parts.backend.session.rates =
         make_rates(parts.backend.session); // of a user, whichever thread serves them
     if (auto why = renew_certificate())
@@ -236,6 +239,7 @@ public:
     s.damaged = commits_.damaged();
     s.silent = commits_.silent();
     s.has_room = commits_.room();
+    s.clock_difference_ms = clock_.difference_ms();
     s.replicas_wanted = founding_.replicas;
     s.nodes = std::max<std::size_t>(1, nodes().size());
     if (links_) {
@@ -366,12 +370,22 @@ public:
   commit_metrics commits_;
   depths waiting_;
   router_counters routing_;
+  core::cluster_clock clock_{&impl::log_clock};
   fan_out_counters paying_;
 
 private:
   void fence(std::string why, storage::fence::then next = storage::fence::then::begin_anew) {
     if (!fenced_.exchange(true) && when_fenced_)
       when_fenced_({std::move(why), next});
+  }
+  static void log_clock(std::int64_t difference_ms) {
+    if (difference_ms == 0)
+      log::info("clock-agrees", {{"next", "nothing: the node uses its own clock again"}});
+    else
+      log::warn("clock-differs",
+                {{"seconds_behind", difference_ms / 1000},
+                 {"means", "most other nodes' clocks say another time, and this node uses theirs"},
+                 {"next", "set the clock of this machine, and let chrony or ntpd keep it"}});
   }
   void log_debts(shard_id shard, fan_out_trouble what, ec why) {
     // Whether debts can be read is reported once per change, and each shard has to be named.

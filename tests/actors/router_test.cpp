@@ -434,3 +434,35 @@ TEST_CASE_FIXTURE(
   CHECK(core::error_of(back[0].what) == ec::bad_request);
   CHECK(counters.payloads_refused == 1);
 }
+
+namespace {
+
+struct with_clock { // outlives the router
+  core::cluster_clock clock;
+};
+struct clock_fixture : with_clock, fixture {};
+
+} // namespace
+
+TEST_CASE_FIXTURE(
+    clock_fixture,
+    "nodes tell each other the time, at once and again now and then, and believe most of them") {
+  config.clock = &clock;
+  start();
+  const auto told = [&] {
+    std::set<node_id> to;
+    for (const auto& [peer, p] : std::exchange(peers.sent, {}))
+      if (std::holds_alternative<core::clock_payload>(p))
+        to.insert(peer);
+    return to;
+  };
+  const std::set both{there, elsewhere};
+  CHECK(told() == both);
+  advance(config.announce_every + config.sweep_every);
+  CHECK(told() == both);
+  const auto in_an_hour = unix_ms{static_cast<std::int64_t>(clock.uncorrected()) + 3'600'000};
+  from_peer(there, core::clock_payload{in_an_hour});
+  CHECK(clock.difference_ms() == 0);
+  from_peer(elsewhere, core::clock_payload{in_an_hour});
+  CHECK(clock.difference_ms() > 3'500'000);
+}

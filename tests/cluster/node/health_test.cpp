@@ -92,6 +92,14 @@ TEST_CASE_FIXTURE(
   is_not_whole({"no room"});
 }
 
+TEST_CASE_FIXTURE(well, "a node whose clock is wrong serves by the others' time, and says how wrong it is") {
+  clock_difference_ms = -3'600'000;
+  is_ready();
+  is_not_whole({"3600 s ahead", "set it"});
+  clock_difference_ms = 90'000;
+  is_not_whole({"90 s behind"});
+}
+
 TEST_CASE_FIXTURE(well, "a store that does not answer is said to wait for its disk, whatever else is known") {
   store_answers = false;
   replicas.clear();
