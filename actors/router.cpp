@@ -49,7 +49,8 @@ struct router_state {
   static inline const char* name = "router";
   router_config config;
   router_wiring wiring;
-  std::vector<node_id> leaders; ///< by shard; `none` if it is not known
+  std::vector<node_id> leaders;              ///< by shard; `none` if it is not known
+  std::vector<core::leadership_start> since; ///< by shard: when that leadership began, as far as it is known
   /// By shard: a replica here takes part and knows its leader, so what peers announce is ignored.
   std::vector<bool> knows_better;
   std::set<node_id> peers; ///< those with which a session has begun
@@ -248,17 +249,23 @@ void tell_time(router_state& st, const std::set<node_id>& to) {
     st.wiring.peers->send(peer, bytes);
 }
 
+void add_led(core::leads_payload& to, const router_state& st, std::uint16_t shard) {
+  to.shards.push_back(shard_id{shard});
+  to.since.push_back(st.since[shard]);
+}
+
 core::leads_payload led_here(const router_state& st) {
   core::leads_payload mine;
   for (std::uint16_t s = 0; s < st.config.shards; ++s)
     if (st.leaders[s] == st.config.node)
-      mine.shards.push_back(shard_id{s});
+      add_led(mine, st, s);
   return mine;
 }
 
 struct new_leader {
   shard_id shard{};
   node_id leader{};
+  core::leadership_start since;
 };
 
 void set_leaders(self_ptr self, const std::vector<new_leader>& changes) {
@@ -266,15 +273,18 @@ void set_leaders(self_ptr self, const std::vector<new_leader>& changes) {
   std::vector<bool> moved(st.config.shards, false);
   core::leads_payload mine;
   bool any = false;
-  for (const auto& [id, leader] : changes) {
+  for (const auto& [id, leader, since] : changes) {
     const auto shard = number(id);
-    if (st.leaders[shard] == leader)
+    // A leader that was deposed and elected again has new actors, to which no session has announced itself.
+    if (st.leaders[shard] == leader && (leader == node_id::none || st.since[shard] == since))
       continue;
     any = true;
     st.leaders[shard] = leader;
+    if (leader != node_id::none) // a candidate's term is nobody's leadership
+      st.since[shard] = since;
     moved[shard] = leader != node_id::none;
     if (leader == st.config.node)
-      mine.shards.push_back(id);
+      add_led(mine, st, shard);
   }
   if (!any) // most announcements repeat what is known
     return;
@@ -301,7 +311,7 @@ void leaders_changed(self_ptr self, const std::vector<core::leadership>& news) {
     // What a replica that takes no part says is a hint: it must not displace what a leader said of itself.
     const bool unknown = st.leaders[shard] == node_id::none || st.leaders[shard] == st.config.node;
     if (c.takes_part || unknown)
-      changes.push_back({c.shard, leader});
+      changes.push_back({c.shard, leader, {c.gen, c.term}});
   }
   set_leaders(self, changes);
 }
@@ -369,9 +379,16 @@ void take_deliveries(router_state& st, core::deliveries_payload& pushed) {
 void learn_leaders(self_ptr self, node_id peer, const core::leads_payload& leads) {
   const auto& st = self->state;
   std::vector<new_leader> changes;
-  for (auto s : leads.shards)
-    if (number(s) < st.leaders.size() && !st.knows_better[number(s)])
-      changes.push_back({s, peer});
+  for (std::size_t i = 0; i < leads.shards.size(); ++i) {
+    const auto shard = number(leads.shards[i]);
+    if (shard >= st.leaders.size() || st.knows_better[shard])
+      continue;
+    // A deposed leader that has not heard of the next one yet is not believed. One that says no start is of an older
+    // version: who spoke last is believed.
+    const auto since = i < leads.since.size() ? leads.since[i] : st.since[shard];
+    if (since >= st.since[shard] || st.leaders[shard] == node_id::none)
+      changes.push_back({leads.shards[i], peer, since});
+  }
   set_leaders(self, changes);
 }
 
@@ -501,6 +518,7 @@ wired_router_actor::behavior_type router(self_ptr self, router_config config) {
   auto& st = self->state;
   st.config = config;
   st.leaders.assign(config.shards, node_id::none);
+  st.since.assign(config.shards, {});
   st.knows_better.assign(config.shards, false);
   st.announce_at = self->clock().now() + config.announce_every;
   self->delayed_send(self, config.sweep_every, atom::sweep_v);

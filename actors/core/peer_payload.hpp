@@ -1,6 +1,7 @@
 #pragma once
 // What routers of two nodes say to each other: the calls lane of a link.
 #include "actors/core/calls.hpp"
+#include "actors/core/shards.hpp"
 
 namespace parley::core {
 
@@ -55,14 +56,14 @@ struct deliveries_payload {
     return f(items);
   }
 };
-/// "I lead these now": for nodes without a replica that takes part in them. It has no term: while a deposed
-/// leader has not stepped down, who spoke last is believed, and the true one speaks again within
-/// `announce_every`.
+/// "I lead these now": for nodes without a replica that takes part in them. A node that was deposed and elected again
+/// serves with new actors, which know of no session: that is seen by the term.
 struct leads_payload {
   std::vector<shard_id> shards;
+  std::vector<leadership_start> since; ///< of each shard, in the same order
   template <class F>
   auto fields(F&& f) {
-    return f(shards);
+    return f(shards, since);
   }
 };
 /// "My clock says this": said when a session begins, and again every `announce_every`.

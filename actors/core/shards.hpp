@@ -21,6 +21,17 @@ struct member {
   auto operator<=>(const member&) const = default;
 };
 
+/// When a leadership began. Later leaderships compare greater.
+struct leadership_start {
+  generation gen{};
+  std::uint64_t term = 0;
+  template <class F>
+  auto fields(F&& f) {
+    return f(gen, term);
+  }
+  auto operator<=>(const leadership_start&) const = default;
+};
+
 /// This node's view of a shard's leader, whenever it changes.
 struct leadership {
   shard_id shard{};

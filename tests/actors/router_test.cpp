@@ -319,6 +319,39 @@ TEST_CASE_FIXTURE(fixture, "a node without a replica of a shard learns from its 
 }
 
 TEST_CASE_FIXTURE(fixture,
+                  "the users of a leader that was deposed and elected again announce themselves again") {
+  start();
+  const auto leads_since = [&](node_id who, std::uint64_t term) {
+    from_peer(who, core::leads_payload{{remote}, {{generation{1}, term}}});
+  };
+  leads_since(there, 5);
+  connect(1, remote);
+  rehomed.take();
+  leads_since(there, 5); // said again
+  CHECK(rehomed.take().empty());
+  leads_since(there, 7); // its actors know nobody
+  CHECK(rehomed.take().size() == 1);
+  leads_since(elsewhere, 6); // has not heard yet that it was deposed
+  CHECK(way_of(remote) == there);
+  SUBCASE("with a replica here as well") {
+    const auto follows = [&](std::uint64_t term, node_id leader) {
+      leadership_news n;
+      n.changes.push_back({remote, generation{1}, term, leader, false, true});
+      caf::anon_send(it, std::move(n));
+      run();
+    };
+    follows(7, there);
+    CHECK(rehomed.take().empty());
+    follows(8, there);
+    CHECK(rehomed.take().size() == 1);
+    follows(12, node_id::none); // a candidate, whose term becomes no leadership
+    halts(remote, node_id::none);
+    leads_since(elsewhere, 9);
+    CHECK(way_of(remote) == elsewhere);
+  }
+}
+
+TEST_CASE_FIXTURE(fixture,
                   "who leads is known outside, from replicas here and from peers, as calls are routed") {
   start();
   leads(local, here);
