@@ -3,6 +3,7 @@
 #include "protocol/client/client.hpp"
 #include "protocol/values/sha256.hpp"
 #include "tests/harness/chaos/body_sizes.hpp"
+#include "tests/harness/chaos/room.hpp"
 #include "tests/harness/cluster/lean_client.hpp"
 #include "tests/harness/cluster/process_cluster.hpp"
 
@@ -25,21 +26,9 @@ std::int64_t now_ns() {
   return std::int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec;
 }
 
-/// The highest acknowledged position of each sender in one conversation: in the end its other members
-/// must have seen everything up to there.
-struct room {
-  std::vector<user_id> members;
-  std::map<user_id, seq_no> highest_acked; ///< by sender
-
-  seq_no owed_to(user_id who) const {
-    seq_no out{};
-    for (const auto& [sender, seq] : highest_acked)
-      out = sender == who ? out : std::max(out, seq);
-    return out;
-  }
-};
-
 constexpr unsigned newcomer_tries = 60; ///< to register, about a second apart
+constexpr std::size_t first_other_phone =
+    4'000; ///< of `test_phone`, for those whose number has no codes left
 
 bool falls_silent(conversation_id where) {
   return where.lo % 2 == 0;
@@ -158,6 +147,7 @@ struct chaos_load::loop final : kj::TaskSet::ErrorHandler {
   std::vector<std::unique_ptr<person>> arriving; ///< newcomers that are not registered yet
   std::size_t strangers = 0;                     ///< newcomers without a conversation yet
   std::int64_t newcomer_at_ns = 0;
+  std::size_t other_phones = first_other_phone; ///< the next one
   std::map<conversation_id, room> rooms;
   std::uint32_t processes = 0;
   double due = 0;
@@ -292,6 +282,9 @@ kj::Promise<void> chaos_load::loop::register_client(person& c, unsigned tries_le
       .catch_([this, &c, tries_left](kj::Exception&& e) -> kj::Promise<void> {
         if (tries_left == 0)
           return kj::mv(e);
+        // A number has few codes an hour, and each attempt that a fault ends takes one: who has none left takes another.
+        if (test::refusal_code(e) == ec::rate_limited)
+          c.who.phone = test::test_phone(other_phones++);
         return timer.afterDelay(1'100 * kj::MILLISECONDS).then([this, &c, tries_left] {
           return register_client(c, tries_left - 1);
         });

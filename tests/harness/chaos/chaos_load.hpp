@@ -5,6 +5,7 @@
 // Thread: `run` runs on the load's own thread, with a KJ loop. The other members may be
 // called from any thread.
 #include "tests/harness/chaos/history.hpp"
+#include "tests/harness/chaos/trials.hpp"
 
 #include <atomic>
 #include <chrono>
