@@ -34,7 +34,7 @@ inline constexpr std::array all_trials{
     trial_info{trial::restarts, "restarts", "all nodes restarted together, again and again"},
     trial_info{trial::outages, "outages", "one node dead for a quarter of the run while messages flow"},
     trial_info{trial::debts, "debts", "nothing is owed to any inbox 10 s after the last message"},
-    trial_info{trial::calm, "calm", "at the end, an idle node takes at most 5 % of a core"},
+    trial_info{trial::calm, "calm", "at the end, an idle node soon takes at most 5 % of a core"},
     trial_info{trial::partitions, "partitions",
                "nodes that do not reach each other, in six ways (3 nodes or more)"},
     trial_info{trial::links, "links",
