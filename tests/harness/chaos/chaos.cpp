@@ -2,6 +2,7 @@
 
 #include "tests/harness/chaos/chaos_load.hpp"
 #include "tests/harness/chaos/checker.hpp"
+#include "tests/harness/chaos/copy_trial.hpp"
 #include "tests/harness/chaos/disk_trial.hpp"
 #include "tests/harness/chaos/fault_scheduler.hpp"
 #include "tests/harness/chaos/network_trial.hpp"
@@ -10,6 +11,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cinttypes>
 #include <cstdio>
 #include <exception>
@@ -45,6 +47,11 @@ public:
       c.length = std::chrono::seconds{options.seconds};
       disks_.emplace(cluster_, c, options.seed);
     }
+    if (options.with.contains(trial::copies)) {
+      copy_config c;
+      c.length = std::chrono::seconds{options.seconds};
+      copies_.emplace(cluster_, c, options.seed, [this](const fault& f) { inflict(f); });
+    }
   }
 
   int go(std::set<int>* broken);
@@ -63,6 +70,10 @@ private:
     c.links = o.with.contains(trial::links);
     if (!o.disk_losses)
       c.disk_reserve = milliseconds{0};
+    constexpr milliseconds copy_takes{
+        12'000}; // from the wait for all to be whole to the next time that they are
+    if (o.with.contains(trial::copies))
+      c.disk_reserve += copy_takes * std::clamp<std::int64_t>(c.length / copy_config{}.room_for_each, 1, 4);
     return c;
   }
   static test::process_cluster_config cluster_config(const chaos_options& o) {
@@ -102,6 +113,7 @@ private:
   void check_truth();
   void stop_and_dump();
   verdict judge();
+  std::vector<std::string> missing() const;
   void report(const verdict& v) const;
 
   const chaos_options& options_;
@@ -109,9 +121,10 @@ private:
   shared_history history_;
   chaos_load load_;
   cluster_view view_;
-  steady_clock::time_point looked_{}, whole_since_{}, shown_{};
+  steady_clock::time_point began_{}, looked_{}, whole_since_{}, shown_{};
   std::optional<network_trial> network_;
   std::optional<disk_trial> disks_;
+  std::optional<copy_trial> copies_;
   bool disk_missing_ = false; ///< a disk was lost, and the cluster has not been whole since
   bool broken_ = false;       ///< a fault is in progress, or the cluster has not been ready again since one
   std::uint64_t kills_ = 0, pauses_ = 0, disk_losses_ = 0;
@@ -133,6 +146,8 @@ void chaos_run::inflict(const fault& f) {
     note(action::kill, f.node);
     ++kills_;
     broken_ = true;
+    if (copies_)
+      copies_->killed(f.node, since(began_));
     break;
   case fault::kind::start:
     cluster_.start(f.node);
@@ -151,6 +166,8 @@ void chaos_run::inflict(const fault& f) {
     note(action::disk_loss, f.node);
     ++disk_losses_;
     disk_missing_ = true;
+    if (copies_)
+      copies_->lost(f.node);
     break;
   case fault::kind::client_kill:
     load_.kill_client();
@@ -205,11 +222,11 @@ void chaos_run::progress(milliseconds now, bool last) {
     nodes += !v.running ? "✗" : v.paused ? "‖" : v.ready ? "●" : "○";
   std::fprintf(stderr,
                "\r\033[K%3" PRId64 " s  %s  acked %" PRIu64 "  open %" PRIu64 "  shown %" PRIu64
-               "  online %" PRIu64 "  kills %" PRIu64 "  pauses %" PRIu64 "  disks %" PRIu64 "  %s  %s%s",
+               "  online %" PRIu64 "  kills %" PRIu64 "  pauses %" PRIu64 "  disks %" PRIu64 "  %s  %s  %s%s",
                static_cast<std::int64_t>(now.count() / 1000), nodes.c_str(), c.acked.load(),
                c.unsettled.load(), c.applied.load(), c.online.load(), kills_, pauses_, disk_losses_,
                network_ ? network_->current().c_str() : "", disks_ ? disks_->current().c_str() : "",
-               last ? "\n" : "");
+               copies_ ? copies_->current().c_str() : "", last ? "\n" : "");
 }
 
 void chaos_run::torment() {
@@ -224,16 +241,20 @@ void chaos_run::torment() {
   if (options_.with.contains(trial::outages))
     plan.outage = plan.length / 4;
   fault_scheduler faults{plan, options_.seed, options_.nodes};
-  const auto began = steady_clock::now();
-  while (since(began) < plan.length) {
+  began_ = steady_clock::now();
+  // A copy that is in use at the end is waited for: it ends by itself (`copy_config`).
+  while (since(began_) < plan.length || (copies_ && copies_->struck())) {
     look();
-    const auto now = since(began);
+    const auto now = since(began_);
+    view_.held = copies_ && copies_->alone();
     for (const auto& f : faults.tick(now, view_))
       inflict(f);
-    if (network_ && network_->tick(now, {view_.whole, disk_missing_}))
+    if (network_ && network_->tick(now, {view_.whole, disk_missing_ || view_.held}))
       broken_ = true;
     // With an ailing disk nothing counts as whole, and a lost disk would count as missing until the end.
-    if (disks_ && (disks_->active() || !disk_missing_) && disks_->tick(now, running_nodes()))
+    if (disks_ && (disks_->active() || !(disk_missing_ || view_.held)) && disks_->tick(now, running_nodes()))
+      broken_ = true;
+    if (copies_ && copies_->tick(now, view_.whole && !disk_missing_ && !faults.anything_broken()))
       broken_ = true;
     progress(now);
     test::nap(milliseconds{10});
@@ -247,6 +268,8 @@ void chaos_run::torment() {
     broken_ = true;
   if (disks_ && disks_->heal())
     broken_ = true;
+  if (copies_)
+    copies_->heal();
   if (!test::poll_until(std::chrono::seconds{20}, [this] {
         look();
         return view_.whole;
@@ -260,7 +283,7 @@ void chaos_run::torment() {
     inflict({fault::kind::kill, n}); // for the history
   for (std::size_t n = 1; n <= cluster_.size(); ++n)
     inflict({fault::kind::start, n});
-  progress(since(began), true);
+  progress(since(began_), true);
 }
 
 bool chaos_run::heal() {
@@ -370,6 +393,15 @@ verdict chaos_run::judge() {
   return judge.finish();
 }
 
+/// What the trials were to inject and did not: the run is void then.
+std::vector<std::string> chaos_run::missing() const {
+  auto out = network_ ? network_->missing() : std::vector<std::string>{};
+  if (copies_)
+    for (auto& m : copies_->missing())
+      out.push_back(std::move(m));
+  return out;
+}
+
 void chaos_run::report(const verdict& v) const {
   if (!options_.json_only) {
     std::printf("messages   sent %" PRIu64 "  attempts %" PRIu64 "  acked %" PRIu64
@@ -385,6 +417,8 @@ void chaos_run::report(const verdict& v) const {
       std::printf("network    %s\n", network_->summary().c_str());
     if (disks_)
       std::printf("disks      %s\n", disks_->summary().c_str());
+    if (copies_)
+      std::printf("copies     %s\n", copies_->summary().c_str());
     std::printf("recovery   sends disturbed by a kill: p99 %.0f ms, worst %.0f ms  first ack after healing: "
                 "worst %.0f ms"
                 "  inboxes caught up in %" PRId64 " ms\n",
@@ -399,19 +433,20 @@ void chaos_run::report(const verdict& v) const {
       std::printf("  rule %d: %s\n", x.rule, x.what.c_str());
     for (const auto& c : complaints_)
       std::printf("  %s\n", c.c_str());
-    for (const auto& m : network_ ? network_->missing() : std::vector<std::string>{})
+    for (const auto& m : missing())
       std::printf("  the run is void: %s\n", m.c_str());
   }
   std::printf("{\"acked\":%" PRIu64 ",\"lost\":%" PRIu64 ",\"duplicated\":%" PRIu64 ",\"reordered\":%" PRIu64
               ",\"gaps\":%" PRIu64 ",\"info\":%" PRIu64 ",\"kills\":%" PRIu64 ",\"pauses\":%" PRIu64
               ",\"disk_losses\":%" PRIu64 ",\"client_kills\":%" PRIu64 ",\"unanswered\":%" PRIu64
               ",\"failover_p99_ms\":%.0f,\"first_ack_max_ms\":%.0f,\"catch_up_ms\":%" PRId64
-              ",\"seed\":%" PRIu64 "%s%s%s%s}\n",
+              ",\"seed\":%" PRIu64 "%s%s%s%s%s%s}\n",
               v.acked, v.lost, v.duplicated, v.reordered, v.gaps, v.info, v.kills, v.pauses, v.disk_losses,
               v.client_kills, v.unanswered, v.failover_p99_ms, v.first_ack_max_ms,
               static_cast<std::int64_t>(load_.catch_up_took().count()), options_.seed,
               network_ ? ",\"network\":" : "", network_ ? network_->json().c_str() : "",
-              disks_ ? ",\"disks\":" : "", disks_ ? disks_->json().c_str() : "");
+              disks_ ? ",\"disks\":" : "", disks_ ? disks_->json().c_str() : "",
+              copies_ ? ",\"copies\":" : "", copies_ ? copies_->json().c_str() : "");
   std::fflush(stdout);
 }
 
@@ -449,6 +484,13 @@ int chaos_run::go(std::set<int>* broken) {
   }
   for (const auto& c : load_.complaints())
     complaints_.push_back(c);
+  if (copies_) {
+    for (const auto& c : copies_->complaints()) {
+      complaints_.push_back(c);
+      if (broken)
+        broken->insert(rule_of_copies);
+    }
+  }
   look_at_the_end();
   stop_and_dump();
   const auto v = judge();
@@ -460,15 +502,14 @@ int chaos_run::go(std::set<int>* broken) {
   if (!clean) {
     keep();
   }
-  const bool proves_something = !network_ || network_->missing().empty();
-  return !clean ? 1 : proves_something ? 0 : 3;
+  return !clean ? 1 : missing().empty() ? 0 : 3;
 }
 
 } // namespace
 
 int run_chaos(const chaos_options& options, std::set<int>* broken) {
-  if (breaks_network(options) && options.nodes < 3) {
-    std::fprintf(stderr, "chaos: the trials partitions and links need at least 3 nodes\n");
+  if ((breaks_network(options) || options.with.contains(trial::copies)) && options.nodes < 3) {
+    std::fprintf(stderr, "chaos: the trials partitions, links and copies need at least 3 nodes\n");
     return 2;
   }
   try {

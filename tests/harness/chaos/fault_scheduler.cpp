@@ -43,7 +43,7 @@ std::vector<fault> fault_scheduler::tick(milliseconds now, const cluster_view& v
       next_fault_ = now + between(config_.calm_min, config_.calm_max);
     }
   }
-  if (anything_broken() || now < next_fault_ || now >= config_.length)
+  if (anything_broken() || view.held || now < next_fault_ || now >= config_.length)
     return out;
   const bool up = std::all_of(view.nodes.begin(), view.nodes.end(),
                               [](const auto& n) { return n.running && !n.paused && n.ready; });

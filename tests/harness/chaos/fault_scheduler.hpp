@@ -34,6 +34,7 @@ struct node_view {
 struct cluster_view {
   std::vector<node_view> nodes; ///< node n is at index n - 1
   bool whole = false;           ///< every replica of every shard exists and has caught up
+  bool held = false;            ///< another trial needs all nodes: no fault of a node begins
 };
 
 struct fault {

@@ -20,7 +20,8 @@ enum class trial : std::uint8_t {
   partitions,
   links,
   disks,
-  truth
+  truth,
+  copies
 };
 
 struct trial_info {
@@ -42,6 +43,9 @@ inline constexpr std::array all_trials{
     trial_info{trial::truth, "truth",
                "at the end, each node that says that it is ready serves a new user alone"},
     trial_info{trial::disks, "disks", "slow, stalled and full disks"},
+    trial_info{
+        trial::copies, "copies",
+        "older copies of nodes' directories are put back, or run beside their nodes (3 nodes or more)"},
 };
 
 inline std::optional<trial> trial_named(std::string_view name) {

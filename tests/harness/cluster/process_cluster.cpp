@@ -63,8 +63,10 @@ bool is_free(std::uint16_t port) {
   return bind(s.get(), reinterpret_cast<const sockaddr*>(&a), sizeof a) == 0;
 }
 
-/// Chooses a port below the ephemeral range: while a node is down, no outgoing connection may get its port.
-std::uint16_t free_port(std::uint16_t first, std::uint16_t last) {
+} // namespace
+
+std::uint16_t process_cluster::free_port() const {
+  const auto [first, last] = std::pair{config_.port_first, config_.port_last};
   static std::mt19937 random{std::random_device{}()};
   for (int tries = 0; tries < 200; ++tries) {
     const auto port = static_cast<std::uint16_t>(first + random() % (last - first));
@@ -73,6 +75,8 @@ std::uint16_t free_port(std::uint16_t first, std::uint16_t last) {
   }
   throw cluster_error{"no free port between " + std::to_string(first) + " and " + std::to_string(last)};
 }
+
+namespace {
 
 /// Whether the answer is complete: the headers, and as much of a body as they promise.
 bool is_whole(const std::string& answer) {
@@ -141,7 +145,7 @@ void process_cluster::choose_ports() {
     process p;
     for (auto* a : {&p.peer, &p.client, &p.admin, &p.doors.peer, &p.doors.client}) {
       do // no port is used twice: no process listens on any of them yet, so all would count as free
-        a->port = free_port(config_.port_first, config_.port_last);
+        a->port = free_port();
       while (!given.insert(a->port).second);
     }
     if (!config_.proxied)
@@ -179,7 +183,7 @@ std::optional<place> process_cluster::caller(std::uint16_t from, std::uint16_t d
 
 void process_cluster::started(std::size_t node, pid_t pid) {
   const std::lock_guard guard{callers_mutex_};
-  std::erase_if(callers_, [node](const auto& c) { return c.second == node; });
+  std::erase_if(callers_, [&](const auto& c) { return c.second == node && c.first != beside_.pid; });
   callers_.emplace(pid, node);
 }
 
@@ -313,23 +317,6 @@ std::vector<std::string> process_cluster::command(std::size_t node, const proces
   return argv;
 }
 
-void process_cluster::start_beside(std::size_t node, const std::string& name) {
-  end_beside();
-  for (auto* a : {&beside_.peer, &beside_.client, &beside_.admin})
-    a->port = free_port(config_.port_first, config_.port_last);
-  beside_.doors = {beside_.peer, beside_.client};
-  const auto log = directory_ + "/logs/beside.log";
-  beside_.pid = spawn(command(node, beside_, directory_ + "/copies/" + name), log, log, true);
-}
-
-void process_cluster::end_beside() {
-  if (beside_.pid <= 0)
-    return;
-  ::kill(beside_.pid, SIGKILL);
-  waitpid(beside_.pid, nullptr, 0);
-  beside_.pid = -1;
-}
-
 void process_cluster::start_all() {
   for (std::size_t n = 1; n <= size(); ++n)
     start(n);
@@ -421,26 +408,9 @@ void process_cluster::move_peers(const std::vector<std::size_t>& nodes) {
     if (running(node) || config_.proxied)
       throw cluster_error{"a node that runs, or is behind a proxy, cannot move"};
     auto& p = at(node);
-    p.peer.port = free_port(config_.port_first, config_.port_last);
+    p.peer.port = free_port();
     p.doors.peer = p.peer;
   }
-}
-
-void process_cluster::copy_data(std::size_t node, const std::string& name) {
-  const auto to = directory_ + "/copies/" + name;
-  fs::remove_all(to);
-  fs::create_directories(directory_ + "/copies");
-  const bool runs = running(node) && !paused(node);
-  if (runs)
-    pause(node); // so that the files are of one moment
-  fs::copy(data(node), to, fs::copy_options::recursive);
-  if (runs)
-    resume(node);
-}
-
-void process_cluster::put_back(std::size_t node, const std::string& name) {
-  wipe(node);
-  fs::copy(directory_ + "/copies/" + name, data(node), fs::copy_options::recursive);
 }
 
 std::optional<std::string> process_cluster::get(std::size_t node, const std::string& path,
@@ -454,10 +424,6 @@ std::optional<std::string> process_cluster::get(std::size_t node, const std::str
 std::string process_cluster::page(std::size_t node, const std::string& path, milliseconds timeout) const {
   return page_at(nodes_[node - 1].admin, path, timeout);
 }
-std::string process_cluster::page_beside(const std::string& path, milliseconds timeout) const {
-  return page_at(beside_.admin, path, timeout);
-}
-
 std::string process_cluster::page_at(const address& admin, const std::string& path, milliseconds timeout) {
   const descriptor s{socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
   const auto a = loopback(admin.port);

@@ -88,10 +88,14 @@ public:
   void copy_data(std::size_t node, const std::string& name);
   /// Replaces the data directory of a node that is not running by the copy `name`.
   void put_back(std::size_t node, const std::string& name);
+  /// How many directories of itself a node has set aside (docs/decisions/0032).
+  std::size_t asides(std::size_t node) const;
+  void remove_asides(std::size_t node);
 
-  /// Starts a second process of a node, on the copy `name` and on ports of its own. It ends with this object, or when
-  /// the next one is started.
+  /// Starts a second process of a node, on the copy `name` and on ports of its own. A proxy takes what it calls for
+  /// calls of the node. It ends with this object, or when the next one is started.
   void start_beside(std::size_t node, const std::string& name);
+  void end_beside();
   /// As `page`, of that process.
   std::string page_beside(const std::string& path, milliseconds timeout = milliseconds{500}) const;
 
@@ -157,7 +161,8 @@ private:
   process& at(std::size_t node);
   std::vector<std::string> command(std::size_t node, const process& p, const std::string& data) const;
   static std::string page_at(const address& admin, const std::string& path, milliseconds timeout);
-  void end_beside();
+  /// A port below the ephemeral range: while a node is down, no outgoing connection may get its port.
+  std::uint16_t free_port() const;
   void choose_ports();
   void open_doors();
   std::optional<place> caller(std::uint16_t from, std::uint16_t door);
@@ -175,7 +180,8 @@ private:
   std::vector<std::unique_ptr<ailing_disk>> disks_;
   std::map<std::string, std::string> codes_;
   std::mutex callers_mutex_;
-  std::map<pid_t, place> callers_; ///< the newest process of each node, for the proxy's thread
+  std::map<pid_t, place>
+      callers_; ///< the newest process of each node, and the one beside it, for the proxy's thread
   std::unique_ptr<proxy> network_; ///< must be last: its thread uses the two above
 };
 
