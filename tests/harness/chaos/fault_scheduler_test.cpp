@@ -15,17 +15,23 @@ namespace {
 /// A cluster whose nodes are ready half a second after a start, and which is whole three
 /// seconds after a wipe.
 struct world {
-  cluster_view view{std::vector<node_view>(3, {true, false, true}), true};
-  std::vector<milliseconds> ready_at{0ms, 0ms, 0ms};
+  explicit world(std::size_t nodes = 3)
+      : view{std::vector<node_view>(nodes, {true, false, true}), true}, ready_at(nodes, 0ms),
+        kills_of(nodes) {}
+
+  cluster_view view;
+  std::vector<milliseconds> ready_at;
+  std::vector<std::uint64_t> kills_of;
   milliseconds whole_at{0};
   std::vector<fault> trace;
   std::uint64_t kills = 0, pauses = 0, wipes = 0, client_kills = 0;
 
   void run(fault_scheduler& s, milliseconds length) {
     for (milliseconds now{0}; now <= length; now += 10ms) {
-      for (std::size_t i = 0; i < 3; ++i)
+      for (std::size_t i = 0; i < view.nodes.size(); ++i)
         view.nodes[i].ready = view.nodes[i].running && !view.nodes[i].paused && now >= ready_at[i];
-      view.whole = now >= whole_at && view.nodes[0].ready && view.nodes[1].ready && view.nodes[2].ready;
+      view.whole = now >= whole_at &&
+                   std::all_of(view.nodes.begin(), view.nodes.end(), [](const auto& n) { return n.ready; });
       const bool was_whole = view.whole;
       for (const auto& f : s.tick(now, view))
         suffer(f, now, was_whole);
@@ -46,6 +52,7 @@ struct world {
       CHECK_FALSE(n.paused);
       n.running = false;
       ++kills;
+      ++kills_of[f.node - 1];
       break;
     case fault::kind::start:
       CHECK_FALSE(n.running);
@@ -79,9 +86,10 @@ TEST_CASE("an outage happens once, for as long as asked, and no other node fails
   fault_config plan;
   plan.length = 60s;
   plan.outage = 15s;
-  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
-    fault_scheduler faults{plan, seed, 3};
-    world w;
+  for (std::uint64_t seed = 1; seed <= 60; ++seed) {
+    const std::size_t nodes = 3 + seed % 3 * 2; // 3, 5 or 7
+    fault_scheduler faults{plan, seed, nodes};
+    world w{nodes};
     milliseconds down_since{-1}, longest{0};
     std::size_t dead = 0;
     for (milliseconds now{0}; now <= plan.length; now += 10ms) {
@@ -103,18 +111,37 @@ TEST_CASE("an outage happens once, for as long as asked, and no other node fails
 }
 
 TEST_CASE("a disk is wiped only while every other replica is whole, and all is repaired at the end") {
-  for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+  for (const std::size_t nodes : {3u, 5u, 7u}) {
+    for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+      CAPTURE(nodes);
+      CAPTURE(seed);
+      fault_scheduler s{{}, seed, nodes};
+      world w{nodes};
+      w.run(s, 120s);
+      CHECK_FALSE(s.anything_broken());
+      for (const auto& n : w.view.nodes)
+        CHECK((n.running && !n.paused));
+      CHECK(w.kills >= 20);
+      CHECK(w.pauses >= 3);
+      CHECK(w.wipes >= 1);
+      CHECK(w.client_kills >= 40);
+      CHECK(std::count(w.kills_of.begin(), w.kills_of.end(), 0u) <= 1);
+    }
+  }
+}
+
+TEST_CASE("while another trial holds the nodes, no fault of a node begins") {
+  for (std::uint64_t seed = 1; seed <= 10; ++seed) {
     CAPTURE(seed);
     fault_scheduler s{{}, seed, 3};
     world w;
-    w.run(s, 120s);
-    CHECK_FALSE(s.anything_broken());
-    for (const auto& n : w.view.nodes)
-      CHECK((n.running && !n.paused));
-    CHECK(w.kills >= 20);
-    CHECK(w.pauses >= 3);
-    CHECK(w.wipes >= 1);
-    CHECK(w.client_kills >= 40);
+    w.run(s, 20s);
+    w.view.held = true;
+    const auto before = w.trace.size();
+    w.run(s, 20s);
+    CHECK(w.trace.size() > before);
+    for (auto i = before; i < w.trace.size(); ++i)
+      CHECK(w.trace[i].what == fault::kind::client_kill);
   }
 }
 

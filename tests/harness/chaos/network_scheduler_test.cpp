@@ -131,6 +131,37 @@ TEST_CASE("a run of 45 s injects five of six kinds of partition or all, and ever
   }
 }
 
+TEST_CASE("with five and seven nodes a run keeps its promise, hits any node, and undoes everything") {
+  for (const std::size_t nodes : {5u, 7u}) {
+    std::set<std::size_t> hit;
+    for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+      CAPTURE(nodes);
+      CAPTURE(seed);
+      world w{config(180s, true, true), seed, nodes};
+      w.run(calm);
+      CHECK(w.it.promised().size() == network_fault_kinds);
+      const auto kinds = w.kinds();
+      for (const auto f : w.it.promised())
+        CHECK(kinds.contains(f));
+      for (const auto& [_, p] : w.paths)
+        CHECK(p == test::path{});
+      for (const auto& e : w.episodes) {
+        if (e.fault != network_fault::alone && e.fault != network_fault::flapping)
+          continue;
+        std::map<std::size_t, std::size_t> pairs_of; // the node that is alone is in all of them
+        for (const auto& [from, to] : broken(e)) {
+          ++pairs_of[from];
+          ++pairs_of[to];
+        }
+        for (const auto& [node, n] : pairs_of)
+          if (n == 2 * (nodes - 1))
+            hit.insert(node);
+      }
+    }
+    CHECK(hit.size() == nodes);
+  }
+}
+
 TEST_CASE("a short run promises no more than fits, and keeps it") {
   for (std::uint64_t seed = 1; seed <= 200; ++seed) {
     CAPTURE(seed);
@@ -157,7 +188,7 @@ TEST_CASE("a long run has partitions of seconds and of half a minute") {
 
 TEST_CASE("each partition is of the shape that its name says") {
   using f = network_fault;
-  for (const std::size_t nodes : {3, 4, 5}) {
+  for (const std::size_t nodes : {3, 4, 5, 7}) {
     world w{config(1'800s, true, false), 3, nodes};
     w.run(calm);
     for (const auto& e : w.episodes) {
