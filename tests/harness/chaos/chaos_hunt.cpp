@@ -4,6 +4,7 @@
 // All hunts run at the same time, each in a process of its own, because they spend most
 // of their time waiting.
 #include "tests/harness/chaos/chaos.hpp"
+#include "tests/harness/chaos/copy_trial.hpp"
 #include "tests/harness/cluster/process_cluster.hpp"
 
 #include <CLI/CLI.hpp>
@@ -28,12 +29,16 @@ namespace {
 struct prey {
   std::string bug;     ///< empty: no bug, and nothing must be found
   std::set<int> rules; ///< rules of tests/harness/chaos/checker.hpp, of which at least one must be broken
+  chaos::trials with;  ///< what the bug needs to show
+  unsigned seconds_more = 0; ///< of faults
 };
-const std::vector<prey> all{{"", {}},
-                            {"dedup-only-in-memory", {2}},
-                            {"seq-by-actor", {3, 5}},
-                            {"debts-not-replayed", {7}},
-                            {"inbox-accepts-gap", {7, 8}}};
+const std::vector<prey> all{
+    {"", {}},
+    {"dedup-only-in-memory", {2}},
+    {"seq-by-actor", {3, 5}},
+    {"debts-not-replayed", {7}},
+    {"inbox-accepts-gap", {7, 8}},
+    {"rollback-unnoticed", {1, 3, chaos::rule_of_copies}, {chaos::trial::copies}, 22}};
 
 constexpr int missed = 100, failed = 101; ///< exit statuses of a hunt; any other is the seed
                                           ///< that found the bug
@@ -43,6 +48,8 @@ int hunt(const prey& p, chaos::chaos_options options, std::uint64_t seeds) {
   using clock = std::chrono::steady_clock;
   if (!p.bug.empty())
     options.environment = {{"PARLEY_PLANT", p.bug}};
+  options.with = p.with;
+  options.seconds += p.seconds_more;
   int worst = missed;
   for (std::uint64_t seed = 1; seed <= (p.bug.empty() ? 1 : seeds); ++seed) {
     options.seed = seed;
@@ -83,7 +90,7 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(1, 90))
       ->capture_default_str();
   app.add_option("--jobs", jobs, "The number of hunts at the same time")
-      ->check(CLI::Range(1, 5))
+      ->check(CLI::Range(1, 6))
       ->capture_default_str();
   app.add_option("--seconds", options.seconds, "Seconds of faults per seed")->capture_default_str();
   app.add_option("--rate", options.rate, "Messages per second")->capture_default_str();
