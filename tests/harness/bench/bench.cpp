@@ -1,6 +1,7 @@
 #include "tests/harness/bench/bench.hpp"
 
 #include "tests/harness/bench/direct.hpp"
+#include "tests/harness/bench/lag.hpp"
 #include "tests/harness/bench/offline.hpp"
 
 #include <cinttypes>
@@ -20,14 +21,15 @@ public:
     std::snprintf(text, sizeof text, "%s\"%s\":%.*f", out_.empty() ? "" : ",", key, digits, value);
     out_ += text;
   }
-  void add(const char* key, const cpu_use& cpu) {
+  void add(const char* key, const cpu_use& cpu, int digits = 2) {
     out_ += std::string{out_.empty() ? "" : ","} + "\"" + key + "\":{";
     char text[64];
     for (std::size_t n = 0; n < cpu.nodes_us.size(); ++n) {
-      std::snprintf(text, sizeof text, "\"node_%zu\":%.2f,", n + 1, cpu.nodes_us[n] / 1e6 / cpu.seconds);
+      std::snprintf(text, sizeof text, "\"node_%zu\":%.*f,", n + 1, digits,
+                    cpu.nodes_us[n] / 1e6 / cpu.seconds);
       out_ += text;
     }
-    std::snprintf(text, sizeof text, "\"generator\":%.2f}", cpu.generator_us / 1e6 / cpu.seconds);
+    std::snprintf(text, sizeof text, "\"generator\":%.*f}", digits, cpu.generator_us / 1e6 / cpu.seconds);
     out_ += text;
   }
   void print() const { std::printf("{%s}\n", out_.c_str()); }
@@ -102,6 +104,35 @@ void report_drain(const bench_options& o, const drain_result& r) {
   j.print();
 }
 
+void report_lag(const bench_options& o, const lag_result& r) {
+  if (!o.json_only) {
+    std::printf("missed     %" PRIu64 " messages with %" PRIu64 " MiB of bodies\n", r.messages, o.lag_mib);
+    std::printf("idle       caught up after %.1f s, %" PRIu64 " link resets\n", r.idle.caught_up_s,
+                r.idle.resets);
+    if (o.rate > 0)
+      std::printf("under load caught up after %.1f s, %" PRIu64 " link resets; %.0f/s acknowledged, %" PRIu64
+                  " refused\n",
+                  r.under_load.caught_up_s, r.under_load.resets, r.under_load.acked_per_s,
+                  r.under_load.refused);
+    std::printf("with a dead node and nothing to do:\n");
+    print_cpu(r.dead);
+  }
+  json_line j;
+  j.add("mib", static_cast<double>(o.lag_mib));
+  j.add("messages", static_cast<double>(r.messages));
+  j.add("idle_caught_up_s", r.idle.caught_up_s, 2);
+  j.add("idle_resets", static_cast<double>(r.idle.resets));
+  if (o.rate > 0) {
+    j.add("rate", o.rate);
+    j.add("loaded_caught_up_s", r.under_load.caught_up_s, 2);
+    j.add("loaded_resets", static_cast<double>(r.under_load.resets));
+    j.add("loaded_acked_per_s", r.under_load.acked_per_s);
+    j.add("loaded_refused", static_cast<double>(r.under_load.refused));
+  }
+  j.add("dead_cores", r.dead, 4);
+  j.print();
+}
+
 } // namespace
 
 int run_bench(const bench_options& options) {
@@ -117,6 +148,9 @@ int run_bench(const bench_options& options) {
       break;
     case bench_options::what::drain:
       report_drain(options, measure_drain(bench, options));
+      break;
+    case bench_options::what::lag:
+      report_lag(options, measure_lag(bench, options));
       break;
     }
     std::fflush(stdout);

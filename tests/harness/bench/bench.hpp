@@ -7,7 +7,7 @@
 namespace parley::bench {
 
 struct bench_options {
-  enum class what { direct, latency, idle, drain } measure = what::direct;
+  enum class what { direct, latency, idle, drain, lag } measure = what::direct;
   std::size_t nodes = 3;
   unsigned seconds = 10;
   unsigned warm_up_seconds = 3;
@@ -20,6 +20,7 @@ struct bench_options {
   std::size_t users = 100;         ///< for drain
   std::size_t messages = 10'000;   ///< for drain, of all users together
   unsigned ack_every_ms = 1'000;   ///< how often a recipient confirms what it has received
+  std::uint64_t lag_mib = 24;      ///< for lag, of bodies that a dead node misses
   bool bind = true;                ///< binds each node to one processor
   bool json_only = false;
   std::string parleyd;

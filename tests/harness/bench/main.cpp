@@ -82,6 +82,23 @@ int main(int argc, char** argv) {
     sub->add_option("--messages", o->messages, "The number of stored messages of all users together")
         ->capture_default_str();
   }
+  {
+    const auto [sub, o] =
+        add("lag",
+            "Measures how a node catches up that was dead while messages were written, first on an idle "
+            "cluster and then under load, and what the others cost while it is dead (3 nodes)",
+            bench_options::what::lag);
+    o->pairs = 64;
+    o->rate = 1'000;
+    sub->add_option("--mib", o->lag_mib, "MiB of message bodies of mixed sizes that the dead node misses")
+        ->check(CLI::Range(1, 4'096))
+        ->capture_default_str();
+    sub->add_option("--pairs", o->pairs, "The number of pairs of users; one user of each pair sends")
+        ->check(CLI::Range(1, 64))
+        ->capture_default_str();
+    sub->add_option("--rate", o->rate, "Messages per second of the load; 0: no second round under load")
+        ->capture_default_str();
+  }
   CLI11_PARSE(app, argc, argv);
   return status;
 }
