@@ -28,6 +28,15 @@ void entry_log::append_stored(const row_header& h, std::uint64_t sequence, std::
   unwritten_ = last() + 1;
 }
 
+std::uint64_t entry_log::last_within(std::uint64_t index, std::uint64_t term) const {
+  if (index < first_)
+    return index;
+  const auto end = entries_.begin() + static_cast<std::ptrdiff_t>(std::min(index, last()) + 1 - first_);
+  const auto later = std::partition_point(entries_.begin(), end, // terms never fall along a log
+                                          [term](const entry& e) { return e.term <= term; });
+  return first_ + static_cast<std::uint64_t>(later - entries_.begin()) - 1;
+}
+
 void entry_log::evict(std::uint64_t index, std::size_t bytes_max) {
   while (cached_bytes_ > bytes_max && evict_next_ <= index && evict_next_ <= last()) {
     auto& e = at(evict_next_++);

@@ -30,6 +30,9 @@ public:
   bool has(std::uint64_t index) const { return index >= first_ && index <= last(); }
   const entry& at(std::uint64_t index) const { return entries_[index - first_]; }
   entry& at(std::uint64_t index) { return entries_[index - first_]; }
+  /// The last entry up to `index` whose term is not above `term`; `first()` - 1 if all that are here are of later
+  /// terms. An `index` below `first()` is returned as it is.
+  std::uint64_t last_within(std::uint64_t index, std::uint64_t term) const;
   std::size_t bytes() const { return bytes_; }
   std::size_t size() const { return entries_.size(); }
 

@@ -45,7 +45,8 @@ struct append_tail {
   }
 };
 
-/// Of `append_result`, `vote`, `vote_result` and `timeout_now`.
+/// Of `append_result`, `vote`, `vote_result` and `timeout_now`. A result that refuses says in `log_index` and
+/// `log_term` which of the sender's entries may be the last that it has in common with the leader; term 0: unknown.
 struct raft_body {
   static constexpr std::uint8_t pre_vote = 1, disrupt = 2, granted = 4;
   /// Of results: the sender's disk has no room for proposals.

@@ -218,6 +218,12 @@ void replica::receive_raft(const message_header& h, std::string_view body) {
     m.rejected = 0; // its state is being sent: it only shows that it is alive
     m.log_index = 0;
   }
+  if (h.type == message_type::append)
+    previous_term_ = m.log_term;
+  // No entry of ours that is of a later term than the follower's can be the one that it has there.
+  if (h.type == message_type::append_result && was_leading_ && m.rejected != 0 && m.term == raft_->term() &&
+      m.log_term != 0 && !planted("refused-one-by-one"))
+    m.log_index = log_.last_within(m.log_index, m.log_term);
   const std::span<const raft_group::entry> news{entries.data() + known, entries.size() - known};
   const auto* u = raft_->receive(host_.now, m, news);
   if (!u)
@@ -228,8 +234,11 @@ void replica::receive_raft(const message_header& h, std::string_view body) {
     cursor.acknowledged(raft_->match(h.from));
     if (auto& f = followers_[place_of(h.from)]; raft_->match(h.from) >= f.state_at)
       f.state_at = 0;
-    if (m.rejected != 0)
+    if (m.rejected != 0) {
       cursor.refused(m.rejected);
+      if (!planted("refused-one-by-one")) // what follows is an answer, and no heartbeat that may wait
+        followers_[place_of(h.from)].sent_at = never;
+    }
     queue_sending();
   }
   if (u->has_entries && h.type == message_type::append) {

@@ -270,6 +270,7 @@ private:
   std::uint64_t seal_ticket_ = 0;
   std::optional<std::string> halted_; // why
   std::uint64_t contradicted_by_ = 0; // the last leader that did; 0: none
+  std::uint64_t previous_term_ = 0;   // of the entry before those of the last append
   std::optional<arrival> installing_;
   std::optional<marker> marker_;
   std::uint64_t commit_by_seal_ = 0; // committed, as a succession says

@@ -26,6 +26,12 @@ void replica::send_messages(std::uint32_t n) {
     // never learn our term, and we would never get its vote: neither could ever lead.
     if (m.type == RAFT_CORE_VOTE_RESULT && m.pre_vote && !m.granted && m.term < raft_->term())
       m.term = raft_->term();
+    // libraft's leader goes back one entry for each refusal. Its entries up to the one that was refused are of no
+    // later term than that one: of ours, none of a later term is the same. It does the like with our term.
+    if (m.type == RAFT_CORE_APPEND_RESULT && m.rejected != 0) {
+      m.log_index = log_.last_within(m.log_index, previous_term_);
+      m.log_term = term_at(m.log_index);
+    }
     if (m.type == RAFT_CORE_VOTE && m.disrupt == 0 && is_unfit() && host_.now < stands_from_)
       continue;
     if (m.type == RAFT_CORE_APPEND) {
