@@ -202,6 +202,7 @@ void replica::receive_raft(const message_header& h, std::string_view body) {
   if (h.type == message_type::append_result && was_leading_) {
     auto& f = followers_[place_of(h.from)];
     f.heard_at = host_.now;
+    f.cursor.answered();
     f.has_room = (flags & raft_body::no_room) == 0;
     f.damaged = (flags & raft_body::damaged) != 0;
   }

@@ -80,6 +80,8 @@ bool replica::send_entries() {
     if (ids_[i] == self_)
       continue;
     f.cursor.trimmed(lowest_previous());
+    if (planted("trim-sends-again"))
+      f.cursor.answered();
     const bool asked = f.cursor.take_asked();
     if (f.cursor.may_send(host_.config.flight_bytes_max) && !held_back(ids_[i]) &&
         host_.has_credit(record_.members[i].node, host_.config.link_bytes_max)) {

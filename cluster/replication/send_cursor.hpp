@@ -12,7 +12,8 @@
 // everything behind `match` again. Only results move libraft's own indexes, so it does not notice that a
 // message carries less than it wanted.
 //
-// A follower that has not acknowledged an entry in this session gets one frame: it may be dead or halted.
+// A follower that has not acknowledged an entry in this session gets one frame: it may be dead or halted. Nor does it
+// get another one because the log went on meanwhile and no longer has what was sent: it answers first.
 //
 // Pure. Thread: its owner's.
 #include <algorithm>
@@ -62,13 +63,20 @@ public:
       wanted_ = std::max(wanted_, sent_);
     }
   }
+  /// The follower has answered something, so it takes what it is sent.
+  void answered() { unanswered_ = false; }
   /// The follower lacks the entry `at`, or has another one there. Late refusals concern nothing any more.
   void refused(index at) {
-    if (placed_ && at > match_ && at <= sent_)
+    if (placed_ && at > match_ && at <= sent_) {
       misplace();
+      unanswered_ = false;
+    }
   }
   /// What was on the link is lost.
-  void lost() { misplace(); }
+  void lost() {
+    misplace();
+    unanswered_ = false;
+  }
   /// The log begins behind `lowest` now. If what has to follow is gone, libraft learns it by a refusal.
   void trimmed(index lowest) {
     if (placed_ && sent_ < lowest)
@@ -77,7 +85,7 @@ public:
 
   /// Whether entries may leave, as far as this follower is concerned.
   bool may_send(std::size_t in_flight_max) const {
-    return placed_ && sent_ < wanted_ &&
+    return placed_ && sent_ < wanted_ && !unanswered_ &&
            (in_flight_.empty() || (confirmed_ && bytes_in_flight_ < in_flight_max));
   }
   /// The index behind which the next message continues, and how far entries are wanted.
@@ -102,6 +110,7 @@ private:
     std::size_t bytes = 0;
   };
   void misplace() {
+    unanswered_ = unanswered_ || !in_flight_.empty();
     placed_ = confirmed_ = false;
     base_ = sent_ = wanted_ = 0;
     in_flight_.clear();
@@ -112,8 +121,9 @@ private:
   bool anchored_ = false;  ///< its state is sent
   bool confirmed_ = false; ///< an entry that was sent since it was placed is acknowledged
   bool asked_ = false;
-  index match_ = 0; ///< 0: nothing in this term
-  index base_ = 0;  ///< where it was placed
+  bool unanswered_ = false; ///< it was sent entries before it was misplaced, and has answered nothing since
+  index match_ = 0;         ///< 0: nothing in this term
+  index base_ = 0;          ///< where it was placed
   index sent_ = 0;
   index wanted_ = 0;
   std::deque<frame> in_flight_; ///< put and not acknowledged

@@ -160,6 +160,27 @@ TEST_CASE("when the log no longer has what must follow, libraft learns it by a r
   CHECK_FALSE(c.may_send(in_flight_max));
 }
 
+TEST_CASE("a follower that answers nothing is sent nothing more, however often what it was sent is trimmed") {
+  send_cursor c;
+  c.want(10, 90, 1);
+  c.put(12, 100);
+  for (std::uint64_t lowest = 50; lowest < 100; lowest += 10) {
+    c.trimmed(lowest);
+    c.want(lowest, static_cast<std::uint32_t>(100 - lowest), lowest); // behind a state that it was not sent
+    CHECK_FALSE(c.may_send(in_flight_max));
+    CHECK(c.take_asked()); // heartbeats go on
+    CHECK(c.sent() == lowest);
+  }
+  SUBCASE("until it has answered") {
+    c.answered();
+  }
+  SUBCASE("until another session begins") {
+    c.lost();
+    c.want(90, 10, 90);
+  }
+  CHECK(c.may_send(in_flight_max));
+}
+
 TEST_CASE("a follower may have more than it was sent") {
   auto c = streaming(5);
   c.want(5, 5, 1);
@@ -189,18 +210,28 @@ TEST_CASE(
     std::uint64_t last = 50, match = 0, follower = below(50);
     std::uint64_t next = last + 1; // libraft's
     bool probing = true;
+    std::uint64_t lowest = 1;
+    std::size_t unanswered = 0; // bytes that it was sent in this session since its last answer
     for (int step = 0; step < 300; ++step) {
       last += below(3);
-      switch (below(6)) {
+      switch (below(7)) {
       case 0:
         c.lost();
+        unanswered = 0;
         break;
       case 1:
+        c.answered();
         c.refused(below(last + 1));
+        unanswered = 0;
+        break;
+      case 5: // the log is trimmed; what libraft names next is still in it
+        lowest = std::max(lowest, std::min(last, match + below(20)));
+        next = std::max(next, lowest + 1);
+        c.trimmed(lowest);
         break;
       case 2: // libraft asks
       case 3:
-        c.want(next - 1, static_cast<std::uint32_t>(last + 1 - next), 1);
+        c.want(next - 1, static_cast<std::uint32_t>(last + 1 - next), lowest);
         if (!probing)
           next = last + 1;
         break;
@@ -208,12 +239,14 @@ TEST_CASE(
         if (c.sent() > follower && c.bytes_in_flight() != 0)
           follower = c.sent();
         match = std::max(match, std::min(follower, last));
+        c.answered();
+        unanswered = 0;
         c.acknowledged(match);
         next = std::max(next, match + 1);
         probing = false;
         break;
       default: // libraft gives up
-        next = match + 1;
+        next = std::max(match, lowest) + 1;
         probing = true;
         break;
       }
@@ -222,8 +255,11 @@ TEST_CASE(
         CHECK(before >= match);
         CHECK(before < c.wanted());
         CHECK(c.wanted() <= last);
-        c.put(before + 1 + below(c.wanted() - before), 1 + below(300));
+        const auto bytes = 1 + below(300);
+        c.put(before + 1 + below(c.wanted() - before), bytes);
+        unanswered += bytes;
         CHECK(c.bytes_in_flight() <= in_flight_max + 300);
+        CHECK(unanswered <= in_flight_max + 300);
       }
     }
   }

@@ -71,6 +71,27 @@ TEST_CASE_FIXTURE(lagging, "a peer whose node hangs is sent a bounded part of th
 }
 
 TEST_CASE_FIXTURE(lagging,
+                  "a peer whose node hangs is sent no more of the log because the log is trimmed meanwhile") {
+  config.log_entries_kept = 20;
+  config.log_bytes_needed_max = 0;
+  build();
+  auto& hung = follower_of(settle());
+  write(3, 10);
+  hung.hangs = true;
+  for (int i = 0; i < 20; ++i) { // over many heartbeats
+    write(20, 1000);
+    until([] { return false; }, 200);
+  }
+  std::size_t bytes = 0;
+  for (const auto& f : wires[{settle().who.node, hung.who.node}])
+    if (f.size() > 1000)
+      bytes += f.size();
+  CHECK(bytes <= config.flight_bytes_max + 2 * config.frame_bytes_max);
+  hung.hangs = false;
+  CHECK(until([&] { return same(403); }, 10'000));
+}
+
+TEST_CASE_FIXTURE(lagging,
                   "a follower that is many times the link's credit behind catches up, within the credit") {
   auto& away = follower_of(settle());
   write(3, 10);
