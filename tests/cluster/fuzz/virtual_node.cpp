@@ -298,6 +298,12 @@ void virtual_node::check_all_states() {
     check_state(replica.shard);
 }
 
+void virtual_node::print_mailbox() const {
+  for (const auto& what : mailbox_)
+    if (what.what == input::kind::frame)
+      print_frame(id(), what.peer, what.bytes);
+}
+
 std::size_t virtual_node::mailbox_bytes() const {
   std::size_t bytes = 0;
   for (const auto& what : mailbox_)

@@ -79,6 +79,7 @@ public:
   std::string describe() const;
   /// What arrived and was not looked at.
   std::size_t mailbox_bytes() const;
+  void print_mailbox() const; ///< the frames, for a person who reads a trace
   std::optional<std::size_t> waiting(node_id peer) const override { return net_.waiting(id(), peer); }
 
 private:

@@ -5,7 +5,7 @@
 //   calm    all faults heal: each shard must acknowledge a new command within `progress_within`, replicas
 //           must be equal and every request answered within `agree_within`; then the next storm begins
 //   outage  in half of the runs, after some calms: one node is away while the others write more than a link
-//           holds. When it is back and the others go on, it must have that within `catch_up_within`
+//           holds. When it is back and the others go on, it must have that within `catch_up_within(bytes)`
 #include "tests/cluster/fuzz/virtual_node.hpp"
 
 #include <memory>
@@ -85,6 +85,7 @@ private:
   void storm(micros until);
   void calm();
   void outage();
+  micros catch_up_within(std::size_t bytes) const;
   std::size_t mailbox_bytes_max(micros away) const;
   /// Proposes to all leaders until `bytes` more are in the log of each shard that they lead.
   void write_much(std::size_t bytes, micros within);
@@ -117,6 +118,7 @@ private:
   std::vector<std::unique_ptr<virtual_node>> nodes_;
   std::uint64_t next_ticket_ = 1;
   std::uint64_t next_disk_ = 1;
+  std::size_t proposed_bytes_ = 0;
   std::uint64_t storm_ = 0; ///< the number of the current storm; events scheduled by an older one do nothing
   bool storming_ = false;
   bool paused_ = false; ///< the node that is away
