@@ -154,21 +154,24 @@ result run_all(const settings& s) {
 
 void print(const result& r, double seconds) {
   const auto& c = r.count;
-  std::printf("%llu seeds, %llu bad, %.0f s: commits %llu acks %llu refusals %llu unknown %llu reads %llu "
-              "elections %llu "
-              "transfers %llu installs %llu seals %llu crashes %llu (%llu lost a batch) disk losses %llu "
-              "partitions %llu "
-              "resets %llu pauses %llu jumps %llu full disks %llu outages %llu turns %llu "
-              "frames %llu; "
-              "trace %016llx\n",
-              (unsigned long long)r.seeds, (unsigned long long)r.bad, seconds, (unsigned long long)c.commits,
-              (unsigned long long)c.acks, (unsigned long long)c.refusals, (unsigned long long)c.unknown,
-              (unsigned long long)c.reads, (unsigned long long)c.elections, (unsigned long long)c.transfers,
-              (unsigned long long)c.installs, (unsigned long long)c.seals, (unsigned long long)c.crashes,
-              (unsigned long long)c.lost_batches, (unsigned long long)c.disk_losses,
-              (unsigned long long)c.partitions, (unsigned long long)c.resets, (unsigned long long)c.pauses,
-              (unsigned long long)c.jumps, (unsigned long long)c.full_disks, (unsigned long long)c.outages,
-              (unsigned long long)c.turns, (unsigned long long)c.frames, (unsigned long long)r.trace_hash);
+  std::printf(
+      "%llu seeds, %llu bad, %.0f s: commits %llu acks %llu refusals %llu unknown %llu reads %llu "
+      "elections %llu "
+      "transfers %llu installs %llu seals %llu crashes %llu (%llu lost a batch) disk losses %llu "
+      "partitions %llu "
+      "resets %llu pauses %llu jumps %llu full disks %llu outages %llu put back %llu (%llu recognised) "
+      "turns %llu "
+      "frames %llu; "
+      "trace %016llx\n",
+      (unsigned long long)r.seeds, (unsigned long long)r.bad, seconds, (unsigned long long)c.commits,
+      (unsigned long long)c.acks, (unsigned long long)c.refusals, (unsigned long long)c.unknown,
+      (unsigned long long)c.reads, (unsigned long long)c.elections, (unsigned long long)c.transfers,
+      (unsigned long long)c.installs, (unsigned long long)c.seals, (unsigned long long)c.crashes,
+      (unsigned long long)c.lost_batches, (unsigned long long)c.disk_losses, (unsigned long long)c.partitions,
+      (unsigned long long)c.resets, (unsigned long long)c.pauses, (unsigned long long)c.jumps,
+      (unsigned long long)c.full_disks, (unsigned long long)c.outages, (unsigned long long)c.rollbacks,
+      (unsigned long long)c.recognised, (unsigned long long)c.turns, (unsigned long long)c.frames,
+      (unsigned long long)r.trace_hash);
 }
 
 bool covers_all(const counts& c) {
@@ -226,6 +229,8 @@ int main(int argc, char** argv) {
   app.add_option("--plant", s.plant, "Switches on planted bugs, in a build that has them");
   app.add_option("--hunt", s.hunt, "Looks for each planted bug, with at most this many seeds");
   app.add_flag("--trace", s.run.print_trace, "Prints each event of a run");
+  app.add_flag("--put-back", s.run.put_back,
+               "After some calms, an old copy of a node's disk takes its place");
   app.add_flag("--repeat", s.repeat, "Runs each seed twice and compares the traces");
   app.add_flag("--keep-going", s.keep_going, "Does not stop at the first seed with a violation");
   app.add_flag("--here", s.here, "Runs in this process instead of in workers, for a debugger");

@@ -237,6 +237,12 @@ void oracle::ended(node_id on, shard_id id, generation gen, std::uint64_t count)
                              number(gen), i->second, std::max<std::uint64_t>(count, i->second + 1)));
 }
 
+void oracle::put_back(node_id node, disk_id disk) {
+  std::erase_if(durable_, [&](const auto& d) {
+    return std::get<node_id>(d.first) == node && std::get<disk_id>(d.first) == disk;
+  });
+}
+
 void oracle::durable_status(node_id on, disk_id disk, const cluster::replica_status& now) {
   using role = cluster::replica_status::role;
   if (!now.members.empty())

@@ -38,6 +38,8 @@ public:
                   std::uint64_t ticket);
   /// All requests that this node has not answered remain unknown for ever.
   void crashed(node_id node);
+  /// An older copy of that disk has taken its place: what was synced may have decreased.
+  void put_back(node_id node, disk_id disk);
 
   // --- the engine's results --------------------------------------------------------------------------------
   void applied(node_id on, const cluster::log_position& at, std::uint64_t id, const summary& after,

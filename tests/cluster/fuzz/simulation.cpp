@@ -10,7 +10,7 @@ void counts::add(const counts& o) {
   crashes += o.crashes, lost_batches += o.lost_batches, disk_losses += o.disk_losses;
   partitions += o.partitions, resets += o.resets, pauses += o.pauses, jumps += o.jumps;
   full_disks += o.full_disks, probes += o.probes, turns += o.turns, frames += o.frames;
-  outages += o.outages;
+  outages += o.outages, rollbacks += o.rollbacks, recognised += o.recognised;
 }
 
 void simulation::note(const char* what, std::uint64_t a, std::uint64_t b, std::uint64_t c, std::uint64_t d) {

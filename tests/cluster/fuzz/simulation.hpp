@@ -82,7 +82,7 @@ struct counts {
   std::uint64_t installs = 0, seals = 0, crashes = 0, lost_batches = 0, disk_losses = 0, partitions = 0,
                 resets = 0;
   std::uint64_t pauses = 0, jumps = 0, full_disks = 0, probes = 0, turns = 0, frames = 0;
-  std::uint64_t outages = 0;
+  std::uint64_t outages = 0, rollbacks = 0, recognised = 0;
   void add(const counts& other);
 };
 

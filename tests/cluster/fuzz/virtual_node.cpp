@@ -71,9 +71,24 @@ void virtual_node::crash(test::unsynced what) {
 
 void virtual_node::lose_disk(disk_id next) {
   env_.wipe();
+  put_back_ = fenced_ = false;
   config_.disk = next;
   ++sim_.count.disk_losses;
   sim_.note("disk-lost", number(id()), number(next));
+}
+
+std::optional<virtual_node::disk_copy> virtual_node::copy_disk() const {
+  if (env_.unsynced_commits() != 0)
+    return std::nullopt;
+  return disk_copy{config_.disk, env_.copy()};
+}
+
+void virtual_node::put_back(const disk_copy& older) {
+  env_.put_back(older.tables);
+  put_back_ = true;
+  ++sim_.count.rollbacks;
+  sim_.note("put-back", number(id()), number(older.disk));
+  judge_.put_back(id(), older.disk);
 }
 
 void virtual_node::pause(micros until) {
@@ -122,7 +137,7 @@ void virtual_node::schedule_tick() {
 }
 
 void virtual_node::turn() {
-  if (!is_up() || busy_)
+  if (!is_up() || busy_ || fenced_)
     return;
   if (sim_.time.now() < paused_until_)
     return wake(paused_until_ - sim_.time.now());
@@ -256,12 +271,19 @@ void virtual_node::handle(cluster::turn result) {
       judge_.read_ready(id(), answer.ticket, state_of(*shard));
     else
       judge_.read_ready(id(), answer.ticket, std::nullopt);
+  if (put_back_ && !result.news.forgets.empty()) {
+    fenced_ = true;
+    ++sim_.count.recognised;
+    sim_.note("recognised", number(id()), number(result.news.forgets.front().by));
+  }
   for (const auto& f : result.news.forgets)
-    sim_.violate(fmt::format("node {}: accused by node {} of having forgotten term {}, index {} of shard {}",
-                             number(id()), number(f.by), f.term, f.index, number(f.has.shard)));
+    if (!put_back_)
+      sim_.violate(
+          fmt::format("node {}: accused by node {} of having forgotten term {}, index {} of shard {}",
+                      number(id()), number(f.by), f.term, f.index, number(f.has.shard)));
   if (!result.news.divergences.empty())
     sim_.violate(fmt::format("node {}: a leader contradicts what is committed here", number(id())));
-  if (result.news.followers_forgot != 0)
+  if (result.news.followers_forgot != 0 && !user_.some_forgot())
     sim_.violate(fmt::format("node {}: takes a late refusal for a disk that forgot", number(id())));
   for (const auto& seal : result.news.seals)
     judge_.sealed(id(), seal, state_of(seal.shard));
@@ -313,8 +335,8 @@ std::size_t virtual_node::mailbox_bytes() const {
 }
 
 std::string virtual_node::describe() const {
-  static constexpr const char* roles[] = {"follower",   "candidate", "leader",
-                                          "installing", "sealed",    "waiting"};
+  static constexpr const char* roles[] = {"follower", "candidate", "leader", "installing",
+                                          "sealed",   "waiting",   "halted"};
   std::string out =
       fmt::format("node {} disk {}{}:", number(id()), number(config_.disk), is_up() ? "" : " (down)");
   if (is_up())

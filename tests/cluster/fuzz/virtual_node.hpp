@@ -43,6 +43,8 @@ public:
   virtual void died(node_id node, death how) = 0;
   /// The operator's last check before a seal: a disk may have been lost since the decision.
   virtual bool may_seal(const std::vector<cluster::member>& next) = 0;
+  /// Whether the disk of some node was put back to an older copy.
+  virtual bool some_forgot() const = 0;
 };
 
 class virtual_node : public cluster::peer_links {
@@ -55,6 +57,17 @@ public:
   void crash(test::unsynced what);
   /// Replaces the disk by an empty one. Only allowed while the node is down.
   void lose_disk(disk_id next);
+  /// The disk as it is, if a crash now would lose nothing of it.
+  struct disk_copy {
+    disk_id disk{};
+    test::virtual_environment::copy_type tables;
+  };
+  std::optional<disk_copy> copy_disk() const;
+  /// An old copy in the place of the disk. Only allowed while the node is down. Until its disk is lost or
+  /// `trust_disk` is called, others may say that it forgot; then it stands still, as a node that fences itself.
+  void put_back(const disk_copy& older);
+  void trust_disk() { put_back_ = false; }
+  bool is_fenced() const { return fenced_; }
   void pause(micros until);
   bool is_up() const { return engine_ != nullptr; }
   void give(input what);
@@ -114,6 +127,8 @@ private:
   bool woken_ = false;
   bool slow_ = false;
   bool faults_ = true;
+  bool put_back_ = false;
+  bool fenced_ = false;
 };
 
 } // namespace parley::fuzz

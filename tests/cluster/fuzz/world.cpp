@@ -88,13 +88,16 @@ profile draw_profile(const run_options& options, chance& luck) {
 
 world::world(const run_options& options)
     : sim_{options.seed, options.print_trace}, profile_{draw_profile(options, sim_.luck)},
-      net_{sim_, *this, profile_.network}, outage_luck_{options.seed ^ 0x6f757461'67650000ULL} {
+      net_{sim_, *this, profile_.network}, outage_luck_{options.seed ^ 0x6f757461'67650000ULL},
+      copy_luck_{options.seed ^ 0x636f7079'00000000ULL} {
   static constexpr int usual[] = {12, 3, 8, 5, 6, 4, 6, 5, 3, 3, 4, 8, 6, 8};
   for (int weight : usual) // a third of the kinds is left out, so that the others get deeper
     profile_.weights.push_back(sim_.luck.percent(65) ? weight : 0);
   profile_.weights[0] = std::max(profile_.weights[0], 1);
   for (std::size_t n = 1; n <= profile_.nodes; ++n) {
     auto config = profile_.engine;
+    if (options.put_back) // as a node does, so that those who know better have their say
+      config.votes_after = std::chrono::milliseconds{1000};
     config.node = node_id{n};
     config.disk = disk_id{next_disk_++};
     if (const auto fault = cluster::validate(config))
@@ -235,10 +238,17 @@ outcome world::run(const run_options& options) {
   const micros end = options.seconds * one_second;
   for (micros stormed = 0; stormed < end && !sim_.failed();) {
     const auto length = std::min(profile_.storm, end - stormed);
+    if (options.put_back)
+      sim_.time.in(copy_luck_.between(0, length), [this] { keep_a_copy(storm_); });
     storm(length);
     stormed += length;
     if (!sim_.failed())
       calm();
+    if (!sim_.failed() && options.put_back && copy_luck_.percent(60)) {
+      put_an_old_copy_back();
+      if (!sim_.failed())
+        calm();
+    }
     if (!sim_.failed() && profile_.has_outages && outage_luck_.percent(40)) {
       outage();
       if (!sim_.failed())

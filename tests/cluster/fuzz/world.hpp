@@ -4,6 +4,8 @@
 //   storm   faults of the kinds that the seed allows, under load
 //   calm    all faults heal: each shard must acknowledge a new command within `progress_within`, replicas
 //           must be equal and every request answered within `agree_within`; then the next storm begins
+//   old copy  with `put_back`, after some calms: a node starts with an older copy of its disk, while all others
+//           are there. If it lost what it had confirmed to them, it must be recognised, and is then a lost disk
 //   outage  in half of the runs, after some calms: one node is away while the others write more than a link
 //           holds. When it is back and the others go on, it must have that within `catch_up_within(bytes)`
 #include "tests/cluster/fuzz/virtual_node.hpp"
@@ -20,7 +22,8 @@ struct run_options {
   int nodes = 0;    ///< 3 or 5; with 0 the seed decides
   int seconds = 30; ///< virtual seconds of storms; calms are added to them
   bool print_trace = false;
-  bool tear = false; ///< a bug planted in the disk: a crash keeps part of a batch
+  bool put_back = false; ///< disks are put back to older copies
+  bool tear = false;     ///< a bug planted in the disk: a crash keeps part of a batch
 };
 
 struct outcome {
@@ -85,6 +88,8 @@ private:
   void storm(micros until);
   void calm();
   void outage();
+  void keep_a_copy(std::uint64_t storm);
+  void put_an_old_copy_back();
   micros catch_up_within(std::size_t bytes) const;
   std::size_t mailbox_bytes_max(micros away) const;
   /// Proposes to all leaders until `bytes` more are in the log of each shard that they lead.
@@ -99,6 +104,7 @@ private:
 
   void died(node_id node, death how) override;
   bool may_seal(const std::vector<cluster::member>& next) override;
+  bool some_forgot() const override { return put_back_; }
   bool is_up(node_id node) const override;
   void frame_arrived(node_id at, node_id from, std::string bytes) override;
   void connection_reset(node_id at, node_id peer) override;
@@ -123,6 +129,9 @@ private:
   bool storming_ = false;
   bool paused_ = false; ///< the node that is away
   chance outage_luck_;  ///< of its own, so that outages change nothing about the storms before them
+  std::map<node_id, virtual_node::disk_copy> copies_;
+  bool put_back_ = false;                    ///< a disk is an older copy now
+  chance copy_luck_;                         ///< of its own, so that nothing changes without copies
   std::map<shard_id, std::uint64_t> probed_; ///< a ticket that was acknowledged since the calm began
   std::map<shard_id, std::vector<std::uint64_t>> probes_;
 };
