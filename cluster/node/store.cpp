@@ -88,8 +88,11 @@ void queue_turn(self_ptr self) {
   self->send(self, atom::turn_v); // behind everything that is in the mailbox by now: that is the batch
 }
 
-void hand_out(store_state& st, std::vector<frame>& frames) {
-  for (auto& f : frames)
+/// The frames of a turn, after what ends them: a node whose disk forgot sends nothing any more.
+void hand_out_frames(store_state& st, turn& t) {
+  for (const auto& f : t.news.forgets)
+    st.wiring.peers->disk_forgot(f);
+  for (auto& f : t.frames)
     st.wiring.peers->send_raft(f.to, std::move(f.bytes));
 }
 
@@ -103,8 +106,6 @@ void report_halts(store_state& st, const events& news) {
                 {"why", h.why},
                 {"next", "start this node with the newest parleyd of the cluster; if it halts "
                          "again, replace its data directory"}});
-  for (const auto& f : news.forgets)
-    st.wiring.peers->disk_forgot(f);
   for (const auto& d : news.divergences)
     st.wiring.peers->diverged(d);
   if (st.wiring.observer && news.refused_messages != 0)
@@ -227,8 +228,7 @@ void run_turn(self_ptr self) {
   auto& st = self->state;
   st.turn_queued = false;
   auto early = st.engine->begin_turn(st.now());
-  hand_out(st, early.frames);
-  hand_out(st, early.news);
+  hand_out_frames(st, early);
   if (!early.frames.empty()) // the followers' syncs are the longer way: where both threads share a processor,
     std::this_thread::yield(); // the network's goes first
   if (st.engine->wants_write() || !st.node_rows.empty()) {
@@ -248,7 +248,7 @@ void run_turn(self_ptr self) {
       r.durable();
   }
   auto late = st.engine->end_turn(st.now());
-  hand_out(st, late.frames);
+  hand_out_frames(st, late);
   // A shard that begins to lead reads what was applied before; frames do not wait for it.
   publish(st, late.news.leaderships.empty() ? publishing::if_due : publishing::now);
   hand_out(st, late.news);

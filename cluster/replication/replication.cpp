@@ -388,6 +388,7 @@ turn replication::begin_turn(mono_ms now) {
   i.send_entries();
   turn t;
   i.host.out.take(frame_batcher::leaves::early, t.frames);
+  t.news.forgets = std::exchange(i.host.news.forgets, {});
   return t;
 }
 

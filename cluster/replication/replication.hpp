@@ -228,6 +228,7 @@ public:
   /// Whether `write` has anything to do. If not, the frames of `begin_turn` and
   /// `end_turn` need no transaction.
   bool wants_write() const;
+  /// Its news are only what has to be known before its frames leave: `forgets`.
   turn begin_turn(mono_ms now);
   /// Returns when its commit has to be durable: a turn that only applied may be lost in a crash, because what
   /// it applied is on the disks of a majority.

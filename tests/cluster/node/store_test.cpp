@@ -2,6 +2,7 @@
 // and how it answers.
 #include "actors/core/commands.hpp"
 #include "cluster/node/store.hpp"
+#include "cluster/replication/peer_bodies.hpp"
 #include "tests/support/patience.hpp"
 #include "tests/support/virtual_environment.hpp"
 
@@ -98,6 +99,21 @@ struct no_peers final : raft_port {
   std::optional<std::size_t> waiting(node_id) const override { return std::nullopt; }
 };
 
+/// Keeps the order of what leaves.
+struct recording_peers final : raft_port {
+  std::mutex mutex;
+  std::condition_variable news;
+  std::vector<std::string> left;
+  void add(std::string what) {
+    std::lock_guard guard{mutex};
+    left.push_back(std::move(what));
+    news.notify_all();
+  }
+  void send_raft(node_id, std::string) override { add("frame"); }
+  void disk_forgot(const cluster::disk_forgot&) override { add("forgot"); }
+  std::optional<std::size_t> waiting(node_id) const override { return 0; }
+};
+
 struct fixture {
   watched_environment env;
   no_peers peers; ///< outlives the actors
@@ -123,11 +139,12 @@ struct fixture {
     waiter->wait_for(store);
     caf::anon_send_exit(sink, caf::exit_reason::user_shutdown);
   }
-  void open() {
+  void open() { open(peers); }
+  void open(raft_port& to) {
     store = spawn_store(system, config, env);
     store_wiring wiring;
     wiring.observer = &seen;
-    wiring.peers = &peers;
+    wiring.peers = &to;
     caf::anon_send(store, std::move(wiring));
   }
   void propose(std::uint64_t ticket, bool can_wait) {
@@ -343,4 +360,46 @@ TEST_CASE_FIXTURE(fixture, "a damaged row is told once, however often readers me
   CHECK(seen.wait_until([&] { return seen.answered.contains(1); }));
   std::lock_guard guard{seen.mutex};
   CHECK(seen.damages == std::vector{s0});
+}
+
+TEST_CASE_FIXTURE(fixture, "that its disk forgot is told before anything of the same turn leaves the node") {
+  constexpr shard_id s1{1};
+  const member other{node_id{2}, disk_id{200}};
+  {
+    const auto txn = env.begin_write();
+    replication::found(*txn, s1, {self, other}, self);
+    const shard_id s2{2};
+    replication::found(*txn, s2, {self, other}, self);
+    REQUIRE(txn->commit() == ec::none);
+  }
+  recording_peers recording;
+  open(recording);
+  // In one batch: a question that is answered at once, and what the other node knows of the other replica.
+  frame_batcher batch{64 << 10};
+  const auto header = [&](message_type type, shard_id shard) {
+    return message_header{type, shard, generation{1}, raft_id(shard, generation{1}, other),
+                          raft_id(shard, generation{1}, self)};
+  };
+  const auto early = frame_batcher::leaves::early;
+  put_body(batch.start(self.node, early, header(message_type::read_ask, shard_id{2})), read_body{1, 1});
+  batch.finish();
+  put_body(batch.start(self.node, early, header(message_type::position, s1)), position_body{1, 100, 0});
+  batch.finish();
+  std::vector<frame> frames;
+  batch.take(early, frames);
+  raft_payloads payloads;
+  payloads.from = other.node;
+  for (auto& f : frames)
+    payloads.frames.push_back(std::move(f.bytes));
+  caf::anon_send(store, std::move(payloads));
+  std::unique_lock lock{recording.mutex};
+  REQUIRE(recording.news.wait_for(lock, test::patient(10s), [&] { return recording.left.size() >= 2; }));
+  CHECK(recording.left[0] == "forgot");
+  CHECK(recording.left[1] == "frame");
+  lock.unlock();
+  {
+    caf::scoped_actor waiter{system}; // before `recording` ends
+    waiter->send_exit(store, caf::exit_reason::user_shutdown);
+    waiter->wait_for(store);
+  }
 }
