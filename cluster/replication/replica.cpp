@@ -353,10 +353,11 @@ std::vector<member> replica::silent() const {
   return out;
 }
 
-std::vector<node_id> replica::fit_members() const {
+std::vector<node_id> replica::fit_members(reach how_far) const {
   std::vector<node_id> out;
   for (std::size_t i = 0; was_leading_ && i < ids_.size(); ++i)
-    if (answers(i) && followers_[i].has_room && !followers_[i].damaged)
+    if (answers(i) && followers_[i].has_room && !followers_[i].damaged &&
+        (how_far == reach::any || raft_->match(ids_[i]) >= commit_index()))
       out.push_back(record_.members[i].node);
   return out;
 }

@@ -87,8 +87,10 @@ public:
   bool is_whole_without(node_id node) const;
   /// While leading: the others.
   std::vector<member> silent() const;
-  /// Of those that answer, the ones whose disks have room for proposals, and that know of no damaged row.
-  std::vector<node_id> fit_members() const;
+  /// Of those that answer, the ones whose disks have room for proposals, and that know of no damaged row: those that
+  /// have all that is committed, or also others. Until its successor has the whole log, a leader takes no proposals.
+  enum class reach : std::uint8_t { level, any };
+  std::vector<node_id> fit_members(reach how_far) const;
   /// A row of its state is damaged. False if that is known.
   bool is_damaged() { return !std::exchange(damaged_, true); }
   bool damaged() const { return damaged_; }

@@ -208,7 +208,9 @@ void replication_parts::hand_over_unfit() {
 }
 
 void replication_parts::hand_over(replica& r, receivers to, std::size_t attempt) {
-  auto targets = r.fit_members();
+  auto targets = r.fit_members(replica::reach::level);
+  if (targets.empty() && to == receivers::anybody)
+    targets = r.fit_members(replica::reach::any);
   if (targets.empty() && to == receivers::anybody)
     targets = r.answering();
   if (targets.empty())
