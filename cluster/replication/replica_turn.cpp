@@ -192,7 +192,9 @@ std::uint64_t replica::needed_from() const {
     const auto& f = followers_[i];
     if (ids_[i] == self_)
       continue;
-    if (f.state_at != 0)
+    const bool sending =
+        std::find(transfers_to_.begin(), transfers_to_.end(), ids_[i]) != transfers_to_.end();
+    if (f.state_at != 0 && (sending || f.heard_at > alive))
       from = std::min(from, f.state_at);
     else if (const auto match = raft_->match(ids_[i]); f.heard_at > alive && match >= log_.first())
       from = std::min(from, match);

@@ -1,4 +1,5 @@
 // What a leader sends to followers that are dead, that hang, or that are far behind.
+#include "cluster/replication/peer_bodies.hpp"
 #include "cluster/replication/peer_frames.hpp"
 #include "tests/cluster/replication/replication_fixture.hpp"
 
@@ -209,4 +210,46 @@ TEST_CASE_FIXTURE(lagging, "a follower that is alive and slow keeps the log that
   slow.hangs = false;
   CHECK(until([&] { return same(63); }, 4000));
   CHECK_FALSE(slow.machine->replacements.contains(s0));
+}
+
+TEST_CASE_FIXTURE(lagging, "a follower that dies right after it was sent the state keeps no log") {
+  config.log_entries_kept = 20;
+  build();
+  auto& away = follower_of(settle());
+  write(3, 10);
+  crash(away);
+  write(100, 1000);
+  until([] { return false; }, 3000);
+  write(30, 10);
+  auto& leader = settle();
+  start(away);
+  REQUIRE(until([&] { return away.machine->replacements.contains(s0); }));
+  // The leader learns that the transfer has ended, and never how far the follower is.
+  for (auto& bytes : wires[{away.who.node, leader.who.node}]) {
+    frame_batcher kept{1 << 20};
+    frame_reader frame{bytes};
+    for (message_view m; frame.next(m);)
+      if (m.header.type == message_type::transfer_ack) {
+        kept.start(leader.who.node, frame_batcher::leaves::early, m.header).append(m.body);
+        kept.finish();
+      }
+    std::vector<cluster::frame> left;
+    kept.take(frame_batcher::leaves::early, left);
+    bytes = left.empty() ? std::string{} : left.front().bytes;
+  }
+  auto to_leader = wires[{away.who.node, leader.who.node}];
+  std::erase(to_leader, std::string{});
+  REQUIRE(!to_leader.empty());
+  away.engine.reset();
+  away.env.crash();
+  for (const auto& bytes : to_leader)
+    leader.engine->receive(away.who.node, bytes, mono_ms{now});
+  for (auto& [id, other] : nodes)
+    if (other->engine)
+      other->engine->peer_reset(away.who.node);
+  wires.clear();
+  write(200, 100);
+  until([] { return false; }, 3000);
+  write(30, 10);
+  CHECK(leader.env.rows(storage::table::log) <= 2 * config.log_entries_kept);
 }
