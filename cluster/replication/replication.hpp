@@ -75,7 +75,10 @@ struct replication_config {
   std::size_t apply_entries_max = 4096;    ///< per turn and shard
   std::uint32_t transfers_max = 4;       ///< outgoing state transfers at a time; each pins a read transaction
   std::uint32_t transfer_chunks_max = 2; ///< unacknowledged, of one transfer
-  milliseconds transfer_time_max{30'000}; ///< after it a transfer starts again with a newer state
+  /// A transfer of which fewer chunks than `transfer_chunks_min` arrive within this time starts again with a newer
+  /// state, because it pins an old one.
+  milliseconds transfer_time_max{30'000};
+  std::uint32_t transfer_chunks_min = 32;
   milliseconds announce_every{1000};      ///< interval of announcements to successors that have not confirmed
   std::size_t trim_rows_max = 1024;       ///< per turn, of all shards: rows of logs and of abandoned slots
 };

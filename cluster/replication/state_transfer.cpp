@@ -90,7 +90,7 @@ void state_transfers::begin(const replica& r, generation gen, node_id to, std::u
               raft_id(r.shard(), gen, {node_.host.config.node, node_.host.config.disk}), to_id};
   t.slot = record->slot;
   t.index = as_successor ? 1 : record->applied_index;
-  t.began = t.progress = node_.host.now;
+  t.window_at = t.progress = node_.host.now;
   auto& out = node_.host.out.start(to, frame_batcher::leaves::early, t.header);
   put_body(out, transfer_begin_body{t.id, t.index, as_successor ? 1 : record->applied_term});
   node_.host.out.finish();
@@ -357,19 +357,28 @@ void state_transfers::fetch(replica& r) {
   node_.host.out.finish();
 }
 
+/// What is slow and goes on is better than another try from nothing, which would be as slow.
+bool state_transfers::is_too_slow(outgoing& t) {
+  const auto& c = node_.host.config;
+  const std::pair key{t.header.shard, t.header.to};
+  const auto known = slow_.find(key);
+  const auto slowness = known == slow_.end() ? 0U : known->second;
+  if (node_.host.now - t.window_at <= c.transfer_time_max.count() << slowness)
+    return false;
+  const bool too_slow = t.acked - std::exchange(t.acked_then, t.acked) < c.transfer_chunks_min;
+  t.window_at = node_.host.now;
+  if (too_slow && slowness < slowness_max)
+    slow_[key] = slowness + 1; // twice the time for the next
+  return too_slow;
+}
+
 void state_transfers::tick() {
   const auto now = node_.host.now;
   const auto& c = node_.host.config;
   for (std::size_t i = out_.size(); i-- > 0;) {
     auto& t = out_[i];
-    const auto known = slow_.find({t.header.shard, t.header.to});
-    const auto slowness = known == slow_.end() ? 0U : known->second;
-    const bool old = now - t.began > c.transfer_time_max.count() << slowness;
-    if (now - t.progress <= c.snapshot_retry_after.count() && !old && pump(t))
+    if (!is_too_slow(t) && now - t.progress <= c.snapshot_retry_after.count() && pump(t))
       continue;
-    if (old && slowness < slowness_max)
-      slow_[{t.header.shard, t.header.to}] =
-          slowness + 1; // a receiver this slow would never get to the end: twice the time for the next
     auto header = t.header;
     header.type = message_type::transfer_stop;
     put_body(node_.host.out.start(t.to, frame_batcher::leaves::early, header), transfer_stop_body{t.id});

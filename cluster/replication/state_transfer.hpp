@@ -26,8 +26,8 @@ class replica;
 class replication_parts;
 
 /// Thread: the store's. Bounds: `transfers_max` outgoing transfers at a time, each with at most
-/// `transfer_chunks_max` unacknowledged chunks and `transfer_time_max` old (more for a receiver that was too
-/// slow before); one incoming transfer per shard.
+/// `transfer_chunks_max` unacknowledged chunks; one that does less than `transfer_chunks_min` in
+/// `transfer_time_max` ends (more time for a receiver that was too slow before). One incoming transfer per shard.
 class state_transfers {
 public:
   explicit state_transfers(replication_parts& node) : node_{node} {}
@@ -54,8 +54,9 @@ private:
     bool open = false; // the receiver is ready
     bool done = false;
     bool to_follower = false;
-    std::int64_t began = 0;
     std::int64_t progress = 0;
+    std::int64_t window_at = 0; // since then it has to do its least
+    std::uint32_t acked_then = 0;
   };
   struct incoming {
     std::uint64_t id = 0;
@@ -89,6 +90,7 @@ private:
   void open_if_clean(shard_id shard, incoming& t);
   void answer(shard_id shard, const incoming& t, verdict v);
   void fetch(replica& r);
+  bool is_too_slow(outgoing& t);
 
   replication_parts& node_;
   std::vector<outgoing> out_;

@@ -212,6 +212,56 @@ TEST_CASE_FIXTURE(lagging, "a follower that is alive and slow keeps the log that
   CHECK_FALSE(slow.machine->replacements.contains(s0));
 }
 
+TEST_CASE_FIXTURE(lagging, "a transfer of state that makes progress goes on, however long it takes") {
+  config.log_entries_kept = 20;
+  config.transfer_time_max = milliseconds{200};
+  config.transfer_chunks_min = 1;
+  build();
+  auto& away = follower_of(settle());
+  write(3, 10);
+  crash(away);
+  write(300, 1000);
+  until([] { return false; }, 3000);
+  write(30, 10); // the log is trimmed
+  settle();
+  start(away);
+  bool level = false; // at about two chunks every 100 ms
+  for (int ms = 0; ms < 60'000 && !level; ++ms) {
+    away.hangs = ms % 100 >= 5;
+    step();
+    level = away.machine->replacements.contains(s0);
+  }
+  CHECK(level);
+  away.hangs = false;
+  CHECK(until([&] { return same(333); }));
+}
+
+TEST_CASE_FIXTURE(lagging, "a transfer of state to a receiver that hardly takes any of it is given up") {
+  config.log_entries_kept = 20;
+  config.transfer_time_max = milliseconds{500};
+  config.transfer_chunks_min = 1000;
+  build();
+  auto& away = follower_of(settle());
+  write(3, 10);
+  crash(away);
+  write(300, 1000);
+  until([] { return false; }, 3000);
+  write(30, 10);
+  settle();
+  start(away);
+  std::set<std::uint64_t> begun;
+  for (int ms = 0; ms < 10'000; ++ms) {
+    away.hangs = ms % 100 >= 5;
+    step();
+    for (const auto& [ends, wire] : wires)
+      for (const auto& bytes : wire)
+        for (auto [frame, m] = std::pair{frame_reader{bytes}, message_view{}}; frame.next(m);)
+          if (m.header.type == message_type::transfer_begin)
+            begun.insert(get_body<transfer_begin_body>(m.body)->id);
+  }
+  CHECK(begun.size() >= 2);
+}
+
 TEST_CASE_FIXTURE(lagging, "a follower that dies right after it was sent the state keeps no log") {
   config.log_entries_kept = 20;
   build();
