@@ -398,6 +398,20 @@ tl::expected<std::string, disk_fault> set_aside(const std::string& directory, co
                      from.parent_path().string() + " holds " + std::to_string(asides) +
                          " directories that were set aside already: look why, and remove those that "
                          "you do not need");
+  std::uintmax_t held = 0;
+  for (const auto& entry : fs::recursive_directory_iterator{from, error})
+    if (std::error_code not_a_file; entry.is_regular_file(not_a_file))
+      held += entry.file_size(not_a_file);
+  const auto disk = fs::space(from, error);
+  if (error)
+    return os_objection("look at", from.string(), error.value());
+  if (disk.available < held)
+    return objection(
+        ec::disk_full,
+        from.string() + " holds " + std::to_string(held >> 20) + " MiB, and its disk has " +
+            std::to_string(disk.available >> 20) +
+            " MiB free: what the other nodes send again does not fit beside it. Free space, or move "
+            "the directory to another disk and start the node with an empty one");
   auto to = from.string() + ".aside-" + when;
   if (::rename(from.c_str(), to.c_str()) != 0)
     return os_objection("rename", from.string() + " to " + to, errno);

@@ -262,3 +262,17 @@ TEST_CASE("a directory that is set aside keeps all that it held, and no more tha
   CHECK_FALSE(set_aside(node, "once more"));
   CHECK(std::filesystem::exists(node));
 }
+
+TEST_CASE(
+    "a directory is not set aside if its disk has less free than it holds: it is filled again beside it") {
+  scratch_directory dir;
+  const auto node = dir.file("node");
+  std::filesystem::create_directory(node);
+  std::ofstream{node + "/store.mdb"} << "kept";
+  const auto disk = std::filesystem::space(node);
+  std::filesystem::resize_file(node + "/store.mdb", disk.capacity); // a hole: nothing is written
+  const auto refused = set_aside(node, "now");
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().code == ec::disk_full);
+  CHECK(std::filesystem::exists(node + "/store.mdb"));
+}
