@@ -381,6 +381,15 @@ tl::expected<void, disk_fault> write_fence(const std::string& directory, const f
   return {};
 }
 
+tl::expected<void, disk_fault> remove_fence(const std::string& directory) {
+  const auto path = directory + "/fenced";
+  if (::unlink(path.c_str()) != 0 && errno != ENOENT)
+    return os_objection("remove", path, errno);
+  if (const int failed = sync_directory(directory); failed != 0)
+    return os_objection("sync", directory, failed);
+  return {};
+}
+
 tl::expected<std::string, disk_fault> set_aside(const std::string& directory, const std::string& when) {
   namespace fs = std::filesystem;
   std::error_code error;

@@ -94,6 +94,8 @@ struct fence {
 tl::expected<fence, disk_fault> read_fence(const std::string& directory);
 /// Durable when it returns. The first reason stays.
 tl::expected<void, disk_fault> write_fence(const std::string& directory, const fence& f);
+/// For the last resort only: durable when it returns, and nothing if there is none.
+tl::expected<void, disk_fault> remove_fence(const std::string& directory);
 
 /// Renames the directory to `<directory>.aside-<when>` and returns that name. Nothing is erased, so there are at most
 /// `asides_max` of them: a node that is fenced again and again must not fill the disk. Refused, too, if the disk has less

@@ -34,6 +34,21 @@ std::string report(shard_id shard, member self, const rescue_view& v) {
                 "it, the highest entry.\n";
 }
 
+std::string report(const storage::fence& f) {
+  return fmt::format("This data directory is fenced: {}.\nA node does not run on it. It is used all the same "
+                     "only if no other node "
+                     "has what it lacks: what was acknowledged\nbeyond it is lost for good. A node that "
+                     "refused it refuses it again, "
+                     "so that node has to begin with an empty\ndirectory.\n",
+                     f.why);
+}
+
+bool is_typed(std::FILE* in, std::FILE* out, const std::string& text, std::string_view wanted) {
+  fmt::print(out, "{}\nType \"{}\" to do it: ", text, wanted);
+  std::fflush(out);
+  return line_of(in) == wanted;
+}
+
 } // namespace
 
 std::optional<std::string> rescue_shard(const std::string& data_dir, shard_id shard, std::FILE* in,
@@ -53,10 +68,12 @@ std::optional<std::string> rescue_shard(const std::string& data_dir, shard_id sh
   const auto seen = look_at(*(*env)->begin_read(), shard, self);
   if (!seen)
     return seen.error();
-  const auto wanted = fmt::format("rescue shard {}", number(shard));
-  fmt::print(out, "{}\nType \"{}\" to do it: ", report(shard, self, *seen), wanted);
-  std::fflush(out);
-  if (line_of(in) != wanted)
+  const auto fence = storage::read_fence(data_dir);
+  if (!fence)
+    return fence.error().what;
+  if (!fence->why.empty() && !is_typed(in, out, report(*fence), "use this directory"))
+    return "nothing was changed";
+  if (!is_typed(in, out, report(shard, self, *seen), fmt::format("rescue shard {}", number(shard))))
     return "nothing was changed";
   {
     const auto txn = (*env)->begin_write();
@@ -65,6 +82,9 @@ std::optional<std::string> rescue_shard(const std::string& data_dir, shard_id sh
     if (txn->commit() != ec::none || (*env)->publish(storage::environment::publishing::now) != ec::none)
       return "the data directory cannot be written: check the disk";
   }
+  if (!fence->why.empty()) // last: with the fence alone gone, the node would run as before
+    if (const auto removed = storage::remove_fence(data_dir); !removed)
+      return removed.error().what;
   fmt::print(out,
              "Shard {} goes on when this node is started. The other nodes are given new replicas of it by "
              "themselves.\n",

@@ -70,6 +70,24 @@ TEST_CASE_FIXTURE(stopped_node,
   CHECK(rescue("rescue shard 3\n")->find("only member already") != std::string::npos);
 }
 
+TEST_CASE_FIXTURE(stopped_node,
+                  "of a fenced directory it is said why it is, and nothing is rescued until the operator has "
+                  "typed that it is to be used") {
+  const auto is_fenced = [&] { return !storage::read_fence(data)->why.empty(); };
+  REQUIRE(storage::write_fence(data, {"it is an older copy", storage::fence::then::begin_anew}));
+  for (const auto* typed : {"", "rescue shard 3\n", "use this directory\n"}) {
+    CAPTURE(typed);
+    CHECK(rescue(typed) == "nothing was changed");
+    CHECK(members() == 3);
+    CHECK(is_fenced());
+  }
+  CHECK(said.find("it is an older copy") != std::string::npos);
+  CHECK(said.find("no other node") != std::string::npos);
+  CHECK_FALSE(rescue("use this directory\nrescue shard 3\n"));
+  CHECK(members() == 1);
+  CHECK_FALSE(is_fenced());
+}
+
 TEST_CASE_FIXTURE(stopped_node, "a running node's directory, and what is none, are refused") {
   const auto running = storage::data_directory::lock(data);
   CHECK(rescue("rescue shard 3\n")->find("is in use by process") != std::string::npos);
