@@ -24,6 +24,29 @@ const std::vector<fan_out_target>* inboxes_of(const owed& what) {
                     what);
 }
 
+/// What an inbox has to have of a conversation when the debt is paid to it; null if it is owed to no inbox.
+struct reach {
+  conversation_id conversation;
+  seq_no upto{};
+};
+std::optional<reach> reach_of(const owed& what, std::uint32_t index) {
+  using found = std::optional<reach>;
+  return std::visit(overloaded{
+                        [](const owed_message& x) {
+                          return found{{x.conversation, x.seq}};
+                        },
+                        [&](const owed_opening& x) {
+                          return found{{x.what.conversation, x.to[index].prev}};
+                        },
+                        [&](const owed_receipt& x) {
+                          return found{{x.mark.conversation, x.to[index].prev}};
+                        },
+                        [](const owed_watermark&) { return found{}; },
+                        [](const owed_copies&) { return found{}; },
+                    },
+                    what);
+}
+
 /// The approximate size of a part in a command, in bytes.
 std::size_t weight(const inbox_append& part) {
   constexpr std::size_t fixed = 96; // of the part, and of each piece of news
@@ -287,6 +310,11 @@ inbox_append debt_ledger::part(const debt& d, const owed_message& m, std::uint32
 }
 
 debt_ledger::share debt_ledger::share_of(const debt& d, std::uint32_t index) const {
+  if (d.targets[index].repair)
+    if (const auto fixes = repaired_.find(d.it.number); fixes != repaired_.end())
+      for (const auto& [target, fix] : fixes->second)
+        if (target == index)
+          return fix;
   // An opening and a receipt cover no seqs: they leave the stream where it is.
   const auto beside = [](const fan_out_target& to, conversation_id c, news what) -> share {
     inbox_append a{to.user, c, to.membership, to.prev, to.prev, {}};
@@ -295,14 +323,7 @@ debt_ledger::share debt_ledger::share_of(const debt& d, std::uint32_t index) con
   };
   return std::visit(
       overloaded{
-          [&](const owed_message& x) -> share {
-            if (d.targets[index].repair)
-              if (const auto fixes = repaired_.find(d.it.number); fixes != repaired_.end())
-                for (const auto& [target, fix] : fixes->second)
-                  if (target == index)
-                    return fix;
-            return part(d, x, index);
-          },
+          [&](const owed_message& x) -> share { return part(d, x, index); },
           [&](const owed_opening& x) { return beside(x.to[index], x.what.conversation, x.what); },
           [&](const owed_receipt& x) { return beside(x.to[index], x.mark.conversation, x.mark); },
           [](const owed_watermark& x) -> share { return x.mark; },
@@ -416,14 +437,17 @@ void debt_ledger::reopen(const ref& r) {
   ++unsent_;
 }
 
+std::chrono::milliseconds debt_ledger::pause_of(const target& t) const {
+  return std::min<std::chrono::milliseconds>(config_.retry.min * (1 << t.waits), config_.retry.max);
+}
+
 std::chrono::milliseconds debt_ledger::postpone(const ref& r, time_point now) {
   auto* d = find(r.debt);
   if (!d || d->targets[r.target].at != progress::sent)
     return {};
   auto& t = d->targets[r.target];
   constexpr std::uint8_t doublings_max = 16;
-  const auto pause =
-      std::min<std::chrono::milliseconds>(config_.retry.min * (1 << t.waits), config_.retry.max);
+  const auto pause = pause_of(t);
   t.waits = std::min<std::uint8_t>(t.waits + 1, doublings_max);
   t.at = progress::waiting;
   later_.emplace(now + pause, r);
@@ -469,8 +493,8 @@ debt_ledger::refusals debt_ledger::answered(std::uint64_t call, ec error, const 
     const auto got = outcome_of(what, i, refs.size(), inboxes_of(d->it.what) != nullptr);
     auto verdict = judge_part(got.error);
     // A piece of a repair was taken. What follows it may have arrived with the repair of a later message.
-    if (const auto* m = std::get_if<owed_message>(&d->it.what);
-        got.error == ec::none && m && d->targets[refs[i].target].partly && got.covered < m->seq)
+    if (const auto all = reach_of(d->it.what, refs[i].target);
+        got.error == ec::none && all && d->targets[refs[i].target].partly && got.covered < all->upto)
       verdict = part_verdict::lacks;
     if (verdict != part_verdict::lacks && got.error != ec::none && got.error != ec::stale)
       refused = {refused.count + 1, got.error};
@@ -485,17 +509,12 @@ debt_ledger::refusals debt_ledger::answered(std::uint64_t call, ec error, const 
       // The inbox has less than this stream's previous append said, or its user has several devices by now
       // and wants what one of them sent. Earlier debts that are still open will fill some of it; what is
       // missing beyond them comes from the conversation's log.
-      const bool further = std::visit(
-          overloaded{
-              [&](const owed_message& m) { return repair(*d, m, refs[i].target, got.covered, log); },
-              // These fill nothing: they wait until a message before them has filled the gap.
-              [](const owed_opening&) { return false; },
-              [](const owed_receipt&) { return false; },
-              [](const owed_watermark&) { return false; },
-              [](const owed_copies&) { return false; },
-          },
-          d->it.what);
-      if (further)
+      // An opening or a receipt first waits for those. If the inbox still lacks something when it is asked as seldom
+      // as it will be, nobody owes it that any more: its shard forgot what it had confirmed.
+      const bool waits_first = !std::holds_alternative<owed_message>(d->it.what) &&
+                               !d->targets[refs[i].target].repair &&
+                               pause_of(d->targets[refs[i].target]) < config_.retry.max;
+      if (!waits_first && repair(*d, refs[i].target, got.covered, log))
         reopen(refs[i]);
       else if (postpone(refs[i], now) >= config_.retry.max) // not a step of paying any more
         refused = {refused.count + 1, ec::gap};
@@ -507,13 +526,15 @@ debt_ledger::refusals debt_ledger::answered(std::uint64_t call, ec error, const 
   return refused;
 }
 
-bool debt_ledger::repair(debt& d, const owed_message& m, std::uint32_t index, seq_no covered,
-                         const history& log) {
-  auto p = part(d, m, index);
-  p.prev = covered;
-  p.items.clear();
+bool debt_ledger::repair(debt& d, std::uint32_t index, seq_no covered, const history& log) {
+  const auto* to = inboxes_of(d.it.what);
+  const auto all = reach_of(d.it.what, index);
+  if (!to || !all)
+    return false;
+  const auto& who = (*to)[index];
+  inbox_append p{who.user, all->conversation, who.membership, covered, covered, {}};
   auto last = covered;
-  for (auto& msg : log(m.conversation, covered, m.seq)) {
+  for (auto& msg : log(all->conversation, covered, all->upto)) {
     if (msg.seq != next(last)) // readers do not see all of the log yet, and an append must never cover a gap
       break;
     p.items.emplace_back(message_news{last, msg});
@@ -524,7 +545,12 @@ bool debt_ledger::repair(debt& d, const owed_message& m, std::uint32_t index, se
   p.upto = last;
   auto& t = d.targets[index];
   t.repair = true;
-  t.partly = last < m.seq;
+  t.partly = last < all->upto;
+  // Each piece may say what the debt says beside the messages: an inbox takes it once.
+  if (const auto* opening = std::get_if<owed_opening>(&d.it.what))
+    p.items.insert(p.items.begin(), opening->what);
+  if (const auto* receipt = std::get_if<owed_receipt>(&d.it.what))
+    p.items.emplace_back(receipt->mark);
   auto& fixes = repaired_[d.it.number];
   const auto earlier =
       std::find_if(fixes.begin(), fixes.end(), [&](const auto& x) { return x.first == index; });

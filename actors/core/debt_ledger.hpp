@@ -157,7 +157,7 @@ private:
   inbox_append part(const debt& d, const owed_message& m, std::uint32_t index) const;
   /// The inbox has the stream up to `covered` only: sends what follows from the log, as far as that reaches.
   /// False if the log has nothing that follows, or only what was sent before in vain.
-  bool repair(debt& d, const owed_message& m, std::uint32_t index, seq_no covered, const history& log);
+  bool repair(debt& d, std::uint32_t index, seq_no covered, const history& log);
   std::uint16_t shard_of(const owed& what, std::uint32_t index) const;
   bool full() const { return debts_.size() >= config_.debts_max || bytes_ >= config_.bytes_max; }
   static std::vector<target> targets_of(const owed& what); ///< nothing of them is sent
@@ -168,6 +168,7 @@ private:
   void stall(std::uint16_t shard);
   void settle(const ref& r);
   void reopen(const ref& r);
+  std::chrono::milliseconds pause_of(const target& t) const; ///< its next one
   /// Returns how long it waits.
   std::chrono::milliseconds postpone(const ref& r, time_point now);
   void wake(time_point now);
