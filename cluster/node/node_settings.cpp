@@ -89,6 +89,7 @@ store_config store_settings(const node_config& c, disk_id disk) {
   s.replication.election_timeout = c.election_timeout;
   s.replication.votes_after = votes_after;
   s.replication.heartbeat_every = c.raft_heartbeat;
+  s.replication.reserve_bytes = c.disk_reserve;
   return s;
 }
 

@@ -225,6 +225,12 @@ void replica::receive_raft(const message_header& h, std::string_view body) {
   if (h.type == message_type::append_result && was_leading_ && m.rejected != 0 && m.term == raft_->term() &&
       m.log_term != 0 && !planted("refused-one-by-one"))
     m.log_index = log_.last_within(m.log_index, m.log_term);
+  if (!host_.takes_entries && entries.size() > known) {
+    // Without its reserve this process could not even note a term. So the message is taken for a heartbeat; its answer
+    // makes the leader ask again. What lies behind `log_index` here need not be what the leader has committed.
+    entries.resize(known);
+    m.commit = std::min(m.commit, m.log_index);
+  }
   const std::span<const raft_group::entry> news{entries.data() + known, entries.size() - known};
   const auto* u = raft_->receive(host_.now, m, news);
   if (!u)
@@ -386,10 +392,33 @@ bool replica::lacks_room() const {
 }
 
 bool replica::held_back(std::uint64_t id) const {
-  if (!was_leading_)
+  if (!is_full(id))
     return false;
+  if (with_room() >= majority())
+    return true;
+  const auto backlog = host_.full_backlogs.find(node_of(id));
+  return backlog == host_.full_backlogs.end() || backlog->second > host_.config.full_backlog_bytes_max;
+}
+
+bool replica::is_full(std::uint64_t id) const {
   const auto place = place_of(id);
-  return place < followers_.size() && !followers_[place].has_room && with_room() >= majority();
+  return was_leading_ && place < followers_.size() && !followers_[place].has_room;
+}
+
+void replica::count_full_backlogs() {
+  if (!lacks_room())
+    return;
+  const auto enough = host_.config.full_backlog_bytes_max;
+  for (std::size_t i = 0; i < ids_.size(); ++i) {
+    if (!answers(i) || followers_[i].has_room)
+      continue;
+    auto& bytes = host_.full_backlogs[record_.members[i].node];
+    const auto match = raft_->match(ids_[i]);
+    if (match + 1 < log_.first()) // not even the log has it any more
+      bytes = enough + 1;
+    for (auto at = log_.last(); at > match && bytes <= enough; --at)
+      bytes += log_.at(at).bytes;
+  }
 }
 
 void replica::seal(std::vector<member> next, std::uint64_t ticket) {

@@ -42,8 +42,12 @@ struct replica_host {
   std::size_t trim_share = 0;      ///< rows that each replica with left-overs may erase in this turn
   bool succession_changed = false; ///< a node has to learn that a generation ended
   bool has_room = true;            ///< of the disk, for proposals
-  bool ending_turn = false;        ///< after the sync: everything is sent with the last frames of this turn
-  std::vector<replica*> dirty;     ///< has something to do in this turn
+  bool takes_entries = true;       ///< at least half of the disk's reserve is left
+  /// Members without room that shards led here need for a majority: the bytes of log that they lack, of all those
+  /// shards. One that is not in it is sent nothing.
+  std::map<node_id, std::size_t> full_backlogs;
+  bool ending_turn = false;    ///< after the sync: everything is sent with the last frames of this turn
+  std::vector<replica*> dirty; ///< has something to do in this turn
   std::vector<replica*> snapshot_wanted_by; ///< leaders whose followers fell too far behind
   std::deque<shard_id> senders;             ///< may have entries to send, in the order of their turns
   std::unique_ptr<storage::read_txn> view;  ///< of the log, while entries are sent
@@ -98,9 +102,14 @@ public:
   bool is_unfit() const { return damaged_ || !host_.has_room; }
   /// While leading: members that answer have no room, and without them there is no majority.
   bool lacks_room() const;
-  /// While leading: the member's disk has no room, and the others are a majority without it. What it would be sent
-  /// waits in our log, instead of using what the member needs to vote and to free room.
+  /// While leading: the member's disk has no room, and it is sent no entries, because the others are a majority
+  /// without it, or because it lacks too much. What it lacks waits in our log, as long as that is kept anyway, instead
+  /// of using what the member needs to vote and to free room.
   bool held_back(std::uint64_t id) const;
+  /// While leading: the member has said that its disk has no room. It is sent no state.
+  bool is_full(std::uint64_t id) const;
+  /// Adds to `host.full_backlogs` the members without room that this leader needs for a majority.
+  void count_full_backlogs();
   void seal(std::vector<member> next, std::uint64_t ticket);
   /// Raft's timer. Those of leaders are called together, so that their heartbeats share frames.
   void timeout();

@@ -183,9 +183,13 @@ void replication_parts::run_timers() {
 }
 
 void replication_parts::look_at_room() {
-  const bool has_room = host.env->room().accepts_proposals;
-  if (std::exchange(host.has_room, has_room) != has_room)
-    host.news.has_room = has_room;
+  take_room(host.env->room());
+}
+
+void replication_parts::take_room(const storage::space& room) {
+  if (std::exchange(host.has_room, room.accepts_proposals) != room.accepts_proposals)
+    host.news.has_room = room.accepts_proposals;
+  host.takes_entries = room.accepts_proposals || room.bytes_free >= host.config.reserve_bytes / 2;
 }
 
 /// A node without room leads nothing that a fit member could lead, because what it leads takes no proposals; nor
@@ -228,6 +232,9 @@ void replication_parts::run_common() {
   next_common += every;
   if (next_common <= host.now)
     next_common = host.now + every;
+  host.full_backlogs.clear();
+  for (auto& [shard, r] : replicas)
+    r->count_full_backlogs();
   for (auto& [shard, r] : replicas) {
     r->common_tick();
     requeue(*r);
@@ -396,8 +403,7 @@ turn replication::begin_turn(mono_ms now) {
 
 storage::durable replication::write(storage::write_txn& txn, const storage::space& room) {
   auto& i = *impl_;
-  if (std::exchange(i.host.has_room, room.accepts_proposals) != room.accepts_proposals)
-    i.host.news.has_room = room.accepts_proposals;
+  i.take_room(room);
   bool promises = i.transfers.wants_write();
   i.transfers.write(txn);
   // Many shards may have to clean up at once, after a seal of all, and a turn that takes long delays every heartbeat.

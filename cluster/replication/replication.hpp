@@ -79,8 +79,14 @@ struct replication_config {
   /// state, because it pins an old one.
   milliseconds transfer_time_max{30'000};
   std::uint32_t transfer_chunks_min = 32;
-  milliseconds announce_every{1000};      ///< interval of announcements to successors that have not confirmed
-  std::size_t trim_rows_max = 1024;       ///< per turn, of all shards: rows of logs and of abandoned slots
+  /// What storage keeps free for votes, applies and trimming. Below half of it no entries are taken either, whatever a
+  /// leader sends: a process whose commit fails for want of space ends, with all its votes and reads.
+  std::uint64_t reserve_bytes = settings::disk_reserve.standard;
+  /// Of the logs of all shards led here. A member whose disk has no room is sent what it lacks only if that is no more,
+  /// and then only if the others are no majority without it.
+  std::size_t full_backlog_bytes_max = 8 << 20;
+  milliseconds announce_every{1000}; ///< interval of announcements to successors that have not confirmed
+  std::size_t trim_rows_max = 1024;  ///< per turn, of all shards: rows of logs and of abandoned slots
 };
 config_check validate(const replication_config& config);
 

@@ -27,6 +27,7 @@ public:
   void run_common();
   void send_entries();
   void look_at_room();
+  void take_room(const storage::space& room);
   void hand_over_unfit();
   enum class receivers : std::uint8_t { anybody, fit };
   void hand_over(replica& r, receivers to, std::size_t attempt);

@@ -11,6 +11,9 @@ using life = replica_record::life;
 
 /// Doublings of `transfer_time_max`: 16 times, at most.
 constexpr unsigned slowness_max = 4;
+/// After the disk filled up under transfers, the next one waits `transfer_time_max`, then twice as long, up to this
+/// many times: half an hour.
+constexpr std::int64_t room_pauses_max = 64;
 
 /// Rows of a chunk: length of the key u16, of the value u32, then both. False: not exactly that, or a key
 /// that no table takes, with which the commit would fail.
@@ -100,7 +103,7 @@ void state_transfers::begin(const replica& r, generation gen, node_id to, std::u
 /// Sends what the window allows. False if the transfer has to end.
 bool state_transfers::pump(outgoing& t) {
   const auto* r = node_.find(t.header.shard);
-  if (!r || (t.to_follower && (!r->leads() || r->record().gen != t.header.gen)))
+  if (!r || (t.to_follower && (!r->leads() || r->record().gen != t.header.gen || r->is_full(t.header.to))))
     return false;
   const auto& c = node_.host.config;
   // A little more than entries may fill of the link, so that those never keep the state away.
@@ -198,6 +201,32 @@ void state_transfers::abandon(shard_id shard) {
     r->clean_other_slot();
 }
 
+bool state_transfers::takes_state_now() const {
+  return node_.host.has_room && node_.host.now >= takes_state_from_;
+}
+
+/// The disk has filled up, perhaps with what is staged. What is complete is written in this turn, and stays.
+void state_transfers::abandon_if_full() {
+  if (node_.host.has_room)
+    return;
+  std::vector<shard_id> ended;
+  for (const auto& [shard, t] : in_)
+    if (!t.complete)
+      ended.push_back(shard);
+  if (ended.empty())
+    return;
+  for (const auto shard : ended) {
+    answer(shard, in_.at(shard), verdict::stop);
+    abandon(shard);
+  }
+  // Once that is erased there is room again, and the next try would end like this one: it would write the disk full
+  // again and again, and each time this node would stop taking messages.
+  const std::int64_t least = node_.host.config.transfer_time_max.count();
+  const bool again = room_pause_ != 0 && node_.host.now < takes_state_from_ + 2 * room_pause_;
+  room_pause_ = again ? std::min(2 * room_pause_, room_pauses_max * least) : least;
+  takes_state_from_ = node_.host.now + room_pause_;
+}
+
 void state_transfers::open_if_clean(shard_id shard, incoming& t) {
   auto* r = node_.find(shard);
   if (t.open || !r || !r->other_slot_clean())
@@ -231,7 +260,7 @@ void state_transfers::on_begin(replica& r, node_id from, const message_header& h
       return answer(h.shard, t, verdict::stop);
     abandon(h.shard);
   }
-  if (!wanted || r.installing())
+  if (!wanted || r.installing() || !takes_state_now())
     return answer(h.shard, t, verdict::stop);
   auto& placed = in_.insert_or_assign(h.shard, std::move(t)).first->second;
   open_if_clean(h.shard, placed);
@@ -242,6 +271,7 @@ void state_transfers::on_chunk(replica& r, node_id from, const message_header& h
   if (!sent || sent->id == 0)
     return refuse_message();
   const auto [id, chunk, last, term, rows] = *sent;
+  abandon_if_full();
   const auto found = in_.find(h.shard);
   if (found == in_.end())
     return;
@@ -323,7 +353,7 @@ void state_transfers::end_turn(bool committed) {
 void state_transfers::begin_turn() {
   for (auto* r : std::exchange(node_.host.snapshot_wanted_by, {})) {
     for (const auto id : r->take_snapshot_wanted()) {
-      if (!r->leads() || r->held_back(id)) // it asks again
+      if (!r->leads() || r->is_full(id)) // it asks again
         continue;
       const auto before = out_.size();
       begin(*r, r->record().gen, r->node_of(id), id);
@@ -339,7 +369,7 @@ void state_transfers::begin_turn() {
 
 void state_transfers::fetch(replica& r) {
   auto& a = asking_[r.shard()];
-  if (node_.host.now < a.next_at || in_.contains(r.shard()) || r.unsynced())
+  if (node_.host.now < a.next_at || in_.contains(r.shard()) || r.unsynced() || !takes_state_now())
     return;
   a.next_at = node_.host.now + node_.host.config.snapshot_retry_after.count() / 2;
   const auto& origin = *r.record().origin;
@@ -375,6 +405,7 @@ bool state_transfers::is_too_slow(outgoing& t) {
 void state_transfers::tick() {
   const auto now = node_.host.now;
   const auto& c = node_.host.config;
+  abandon_if_full();
   for (std::size_t i = out_.size(); i-- > 0;) {
     auto& t = out_[i];
     if (!is_too_slow(t) && now - t.progress <= c.snapshot_retry_after.count() && pump(t))

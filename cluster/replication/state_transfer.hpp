@@ -28,6 +28,10 @@ class replication_parts;
 /// Thread: the store's. Bounds: `transfers_max` outgoing transfers at a time, each with at most
 /// `transfer_chunks_max` unacknowledged chunks; one that does less than `transfer_chunks_min` in
 /// `transfer_time_max` ends (more time for a receiver that was too slow before). One incoming transfer per shard.
+///
+/// A node takes state only while its disk has room, whatever others send: rows are staged beside those that they
+/// replace, and would use up what it needs to vote. If the disk fills up meanwhile, all that is staged is erased
+/// again, and the next try waits, longer each time.
 class state_transfers {
 public:
   explicit state_transfers(replication_parts& node) : node_{node} {}
@@ -90,6 +94,8 @@ private:
   void open_if_clean(shard_id shard, incoming& t);
   void answer(shard_id shard, const incoming& t, verdict v);
   void fetch(replica& r);
+  bool takes_state_now() const;
+  void abandon_if_full();
   bool is_too_slow(outgoing& t);
 
   replication_parts& node_;
@@ -97,7 +103,9 @@ private:
   std::map<shard_id, incoming> in_;
   std::map<shard_id, asking> asking_;
   std::map<std::pair<shard_id, std::uint64_t>, unsigned>
-      slow_; // receivers that needed more time, until one finishes
+      slow_;                          // receivers that needed more time, until one finishes
+  std::int64_t takes_state_from_ = 0; // the disk filled up before
+  std::int64_t room_pause_ = 0;       // after the last time that it did
   std::uint64_t ids_ = 0;
 };
 

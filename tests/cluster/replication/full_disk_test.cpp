@@ -6,7 +6,10 @@ using namespace parley::test;
 
 namespace {
 
-constexpr storage::space full{0, false}, roomy{std::uint64_t{1} << 40, true};
+constexpr auto reserve = settings::disk_reserve.standard;
+/// Proposals are refused: the reserve is reached, or more than half of it is used up.
+constexpr storage::space full{reserve * 3 / 4, false}, fuller{reserve / 4, false};
+constexpr storage::space roomy{std::uint64_t{1} << 40, true};
 
 struct disks : three_nodes {
   test_node& other_than(const test_node& a, const test_node* b = nullptr) {
@@ -18,6 +21,14 @@ struct disks : three_nodes {
   void wait(int ms) {
     until([] { return false; }, ms);
   }
+  /// The rows of its state and of what is staged beside it.
+  std::size_t state_rows(test_node& n) { return n.env.rows(storage::table::state); }
+  bool can_read(test_node& at) {
+    at.engine->read(s0, ++tickets);
+    return until([&, t = tickets] { return at.read.contains(t) || at.refused.contains(t); }) &&
+           at.read.contains(tickets);
+  }
+  void less(test_node& at) { at.engine->propose(s0, ++tickets, "less", true); }
   std::uint64_t stored(test_node& n) { return n.engine->status(s0)->last_index; }
   ec outcome_of(test_node& at, std::uint64_t ticket) {
     REQUIRE(until([&] { return at.machine->answered.contains(ticket) || at.refused.contains(ticket); }));
@@ -131,4 +142,155 @@ TEST_CASE_FIXTURE(disks,
   first.engine->read(s0, ++tickets);
   CHECK(until([&] { return first.read.contains(tickets); }));
   CHECK(outcome_of(first, propose(first, "more")) == ec::disk_full);
+}
+
+TEST_CASE_FIXTURE(disks, "a member that has been without room for long is not flooded when another one falls "
+                         "silent: sends stop, and reads go on") {
+  config.full_backlog_bytes_max = 4000;
+  build();
+  auto& first = settle();
+  auto& second = other_than(first);
+  auto& third = other_than(first, &second);
+  commit("before");
+  REQUIRE(until([&] { return same(1); }));
+  second.env.set_room(full);
+  wait(300);
+  const auto before = stored(second);
+  for (int i = 0; i < 100; ++i)
+    commit(std::string(100, 'x'));
+  crash(third);
+  wait(3000);
+  CHECK(stored(second) == before);
+  CHECK(leader() == &first);
+  CHECK(can_read(first));
+  CHECK(outcome_of(first, propose(first, "more")) == ec::disk_full);
+  start(third);
+  wait(1000);
+  commit("after");
+  CHECK(stored(second) == before);
+  second.env.set_room(roomy);
+  CHECK(until([&] { return same(102); }));
+}
+
+TEST_CASE_FIXTURE(disks,
+                  "a member without room that lacks little is sent it when it is needed for a majority") {
+  config.full_backlog_bytes_max = 4000;
+  build({s0, s1});
+  auto& first = settle();
+  settle(s1).engine->transfer_leadership(s1, first.who.node);
+  REQUIRE(until([&] { return leader(s1) == &first; }));
+  auto& second = other_than(first);
+  auto& third = other_than(first, &second);
+  commit("before");
+  REQUIRE(until([&] { return same(1); }));
+  second.env.set_room(full);
+  wait(300);
+  for (int i = 0; i < 10; ++i)
+    commit(std::string(100, 'x'));
+  crash(third);
+  less(first);
+  CHECK(outcome_of(first, tickets) == ec::none);
+  CHECK(stored(second) == stored(first));
+
+  // What it lacks of all shards counts.
+  start(third);
+  wait(1000);
+  for (int i = 0; i < 20; ++i) {
+    commit(std::string(100, 'x'));
+    commit(std::string(100, 'x'), s1);
+  }
+  const auto before = stored(second);
+  crash(third);
+  wait(2000);
+  CHECK(stored(second) == before);
+}
+
+TEST_CASE_FIXTURE(disks, "below half of its reserve a replica takes no entries, and stays a follower") {
+  auto& first = settle();
+  auto& second = other_than(first);
+  auto& third = other_than(first, &second);
+  commit("before");
+  REQUIRE(until([&] { return same(1); }));
+  crash(third);
+  second.env.set_room(fuller);
+  wait(300);
+  const auto before = stored(second);
+  less(first);
+  const auto freed = tickets;
+  wait(3000);
+  CHECK(stored(second) == before);
+  CHECK_FALSE(first.machine->answered.contains(freed));
+  CHECK(leader() == &first);
+  CHECK(can_read(first));
+  second.env.set_room(full); // something was freed
+  CHECK(outcome_of(first, freed) == ec::none);
+  CHECK(stored(second) == stored(first));
+}
+
+TEST_CASE_FIXTURE(disks, "the log is not kept for a follower that is held back") {
+  config.log_bytes_kept = 2000;
+  build();
+  auto& first = settle();
+  auto& second = other_than(first);
+  commit("before");
+  second.env.set_room(full);
+  wait(300);
+  for (int i = 0; i < 100; ++i)
+    commit(std::string(100, 'x'));
+  wait(100);
+  CHECK(first.env.rows(storage::table::log) <= 20);
+  second.env.set_room(roomy);
+  CHECK(until([&] { return same(101); }, 60'000));
+}
+
+TEST_CASE_FIXTURE(disks,
+                  "a follower whose disk fills up while it is sent the state ends the transfer, empties "
+                  "what is staged, and has the state later") {
+  config.snapshot_chunk_bytes = 128;
+  config.log_entries_kept = 4;
+  config.log_bytes_kept = 1;
+  config.log_bytes_needed_max = 2000;
+  build();
+  auto& first = settle();
+  auto& second = other_than(first);
+  commit("before");
+  REQUIRE(until([&] { return same(1); }));
+  crash(second);
+  for (int i = 0; i < 200; ++i)
+    commit(std::string(100, 'x'));
+  start(second);
+  REQUIRE(until([&] { return state_rows(second) > 50; }));
+  second.env.set_room(full);
+  wait(1000);
+  CHECK(state_rows(second) == 1);
+  const auto written = second.env.commits();
+  wait(10'000);
+  CHECK(state_rows(second) == 1);
+  CHECK(second.env.commits() - written < 100); // it does not begin again and again
+  second.env.set_room(roomy);
+  CHECK(until([&] { return same(201); }, 120'000));
+}
+
+TEST_CASE_FIXTURE(disks, "a new member whose disk is full waits for its state until it has room") {
+  members = {on(1)};
+  config.snapshot_chunk_bytes = 128;
+  build();
+  for (int i = 0; i < 100; ++i)
+    commit(std::string(100, 'x'));
+  auto& full_before = add(on(2));
+  auto& full_meanwhile = add(on(3));
+  start(full_before);
+  start(full_meanwhile);
+  full_before.env.set_room(full);
+  at(1).engine->seal(s0, {on(1), on(2), on(3)}, 1000);
+  REQUIRE(until([&] { return state_rows(full_meanwhile) > 50; }));
+  full_meanwhile.env.set_room(full);
+  wait(10'000);
+  CHECK(state_rows(full_before) == 0);
+  CHECK(state_rows(full_meanwhile) == 0);
+  REQUIRE(full_before.engine->status(s0));
+  CHECK(full_before.engine->status(s0)->as == replica_status::role::waiting_for_state);
+  full_before.env.set_room(roomy);
+  full_meanwhile.env.set_room(roomy);
+  CHECK(until([&] { return same(100); }, 120'000));
 }
