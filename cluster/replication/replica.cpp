@@ -396,6 +396,8 @@ bool replica::held_back(std::uint64_t id) const {
     return false;
   if (with_room() >= majority())
     return true;
+  if (planted("full-member-flooded"))
+    return false;
   const auto backlog = host_.full_backlogs.find(node_of(id));
   return backlog == host_.full_backlogs.end() || backlog->second > host_.config.full_backlog_bytes_max;
 }

@@ -43,6 +43,7 @@ struct replica_host {
   bool succession_changed = false; ///< a node has to learn that a generation ended
   bool has_room = true;            ///< of the disk, for proposals
   bool takes_entries = true;       ///< at least half of the disk's reserve is left
+  std::uint64_t bytes_free = 0;    ///< of the disk, with its reserve
   /// Members without room that shards led here need for a majority: the bytes of log that they lack, of all those
   /// shards. One that is not in it is sent nothing.
   std::map<node_id, std::size_t> full_backlogs;

@@ -2,6 +2,7 @@
 
 #include "cluster/replication/replica.hpp"
 #include "cluster/replication/replication_impl.hpp"
+#include "protocol/values/planted_bugs.hpp"
 
 #include <algorithm>
 
@@ -189,7 +190,9 @@ void replication_parts::look_at_room() {
 void replication_parts::take_room(const storage::space& room) {
   if (std::exchange(host.has_room, room.accepts_proposals) != room.accepts_proposals)
     host.news.has_room = room.accepts_proposals;
-  host.takes_entries = room.accepts_proposals || room.bytes_free >= host.config.reserve_bytes / 2;
+  host.bytes_free = room.bytes_free;
+  host.takes_entries = planted("reserve-used-up") || room.accepts_proposals ||
+                       room.bytes_free >= host.config.reserve_bytes / 2;
 }
 
 /// A node without room leads nothing that a fit member could lead, because what it leads takes no proposals; nor

@@ -1,6 +1,7 @@
 #include "cluster/replication/state_transfer.hpp"
 
 #include "cluster/replication/replication_impl.hpp"
+#include "protocol/values/planted_bugs.hpp"
 
 #include <algorithm>
 
@@ -202,25 +203,32 @@ void state_transfers::abandon(shard_id shard) {
 }
 
 bool state_transfers::takes_state_now() const {
-  return node_.host.has_room && node_.host.now >= takes_state_from_;
+  return (node_.host.has_room && node_.host.now >= takes_state_from_) || planted("state-on-full-disk");
 }
 
 /// The disk has filled up, perhaps with what is staged. What is complete is written in this turn, and stays.
 void state_transfers::abandon_if_full() {
-  if (node_.host.has_room)
+  if (node_.host.has_room || planted("state-on-full-disk"))
     return;
   std::vector<shard_id> ended;
-  for (const auto& [shard, t] : in_)
-    if (!t.complete)
-      ended.push_back(shard);
+  std::uint64_t staged = 0, free = 0;
+  for (const auto& [shard, t] : in_) {
+    if (t.complete)
+      continue;
+    ended.push_back(shard);
+    staged += t.bytes;
+    free = std::max(free, t.free_at_begin);
+  }
   if (ended.empty())
     return;
   for (const auto shard : ended) {
     answer(shard, in_.at(shard), verdict::stop);
     abandon(shard);
   }
-  // Once that is erased there is room again, and the next try would end like this one: it would write the disk full
-  // again and again, and each time this node would stop taking messages.
+  // If it used up a good part of the disk, there is room again once it is erased, and the next try would end like this
+  // one: the disk would be written full again and again, and each time this node would stop taking messages.
+  if (const auto reserve = node_.host.config.reserve_bytes; free > reserve && staged < (free - reserve) / 4)
+    return;
   const std::int64_t least = node_.host.config.transfer_time_max.count();
   const bool again = room_pause_ != 0 && node_.host.now < takes_state_from_ + 2 * room_pause_;
   room_pause_ = again ? std::min(2 * room_pause_, room_pauses_max * least) : least;
@@ -249,6 +257,7 @@ void state_transfers::on_begin(replica& r, node_id from, const message_header& h
   t.from_id = h.from;
   t.gen = h.gen;
   t.progress = node_.host.now;
+  t.free_at_begin = node_.host.bytes_free;
   const auto& record = r.record();
   const bool wanted =
       takes_state(r) && (record.as == life::waiting ||
@@ -284,6 +293,7 @@ void state_transfers::on_chunk(replica& r, node_id from, const message_header& h
     return abandon(h.shard);
   }
   t.staged.emplace_back(rows);
+  t.bytes += rows.size();
   ++t.next;
   t.ack = true;
   t.progress = node_.host.now;

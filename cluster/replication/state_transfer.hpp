@@ -31,7 +31,7 @@ class replication_parts;
 ///
 /// A node takes state only while its disk has room, whatever others send: rows are staged beside those that they
 /// replace, and would use up what it needs to vote. If the disk fills up meanwhile, all that is staged is erased
-/// again, and the next try waits, longer each time.
+/// again. If it was that which filled the disk, the next try waits, longer each time.
 class state_transfers {
 public:
   explicit state_transfers(replication_parts& node) : node_{node} {}
@@ -75,6 +75,8 @@ private:
     bool ack = false;
     std::vector<std::string> staged; // chunks not written yet
     std::int64_t progress = 0;
+    std::uint64_t bytes = 0;         // that arrived
+    std::uint64_t free_at_begin = 0; // of the disk
   };
   struct asking {
     std::int64_t next_at = 0;

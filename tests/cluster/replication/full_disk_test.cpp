@@ -271,6 +271,34 @@ TEST_CASE_FIXTURE(disks,
   CHECK(until([&] { return same(201); }, 120'000));
 }
 
+TEST_CASE_FIXTURE(disks, "a state that does not fit on the disk is not tried again and again") {
+  config.snapshot_chunk_bytes = 128;
+  config.log_entries_kept = 4;
+  config.log_bytes_kept = 1;
+  config.log_bytes_needed_max = 2000;
+  build();
+  auto& first = settle();
+  auto& second = other_than(first);
+  commit("before");
+  REQUIRE(until([&] { return same(1); }));
+  crash(second);
+  for (int i = 0; i < 200; ++i)
+    commit(std::string(100, 'x'));
+  constexpr storage::space narrow{reserve + 10'000, true};
+  second.env.set_room(narrow);
+  start(second);
+  REQUIRE(until([&] { return state_rows(second) > 50; }));
+  second.env.set_room(full); // half of what there was has been staged
+  REQUIRE(until([&] { return state_rows(second) == 1; }));
+  second.env.set_room(narrow);
+  for (int s = 0; s < 20; ++s) {
+    wait(1000);
+    CHECK(state_rows(second) == 1);
+  }
+  second.env.set_room(roomy);
+  CHECK(until([&] { return same(201); }, 60'000));
+}
+
 TEST_CASE_FIXTURE(disks, "a new member whose disk is full waits for its state until it has room") {
   members = {on(1)};
   config.snapshot_chunk_bytes = 128;
