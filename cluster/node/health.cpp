@@ -114,8 +114,11 @@ admin_source::readiness whole_of(const health_facts& f) {
   for (const auto s : f.damaged)
     damaged.push_back(number(s));
   if (!damaged.empty())
-    line(fmt::format("{}: a row of the replica here does not match its checksum. {}", name_shards(damaged),
-                     replace_directory_advice));
+    line(fmt::format(
+        "{}: a row of the replica here does not match its checksum. Its leader replaces the rows by its "
+        "own, as soon as the other replicas are a majority without this one: wait, and start the nodes "
+        "that are away. If that is not possible: {}",
+        name_shards(damaged), replace_directory_advice));
   for (const auto& [node, shards] : away)
     line(fmt::format(
         "{}: the replica on node {} is missing, because that node is not linked; start it. If its disk is "

@@ -117,13 +117,19 @@ void report_halts(store_state& st, const events& news) {
         "replica-damaged",
         {{"shard", number(shard)},
          {"means", "a row of this replica does not match its checksum; another replica leads the shard now"},
-         {"next", replace_directory_advice}});
+         {"next", "replica-mended follows, as soon as the other replicas are a majority without this one; if "
+                  "it does not, start the nodes that are away"}});
     if (st.wiring.observer)
       st.wiring.observer->damaged(shard, true);
   }
-  for (const auto shard : news.mended)
+  for (const auto shard : news.mended) {
+    log::info("replica-mended",
+              {{"shard", number(shard)},
+               {"means", "the rows of this replica are those of its leader now, checked against their "
+                         "checksums; if the same node tells of damage again, check its disk"}});
     if (st.wiring.observer)
       st.wiring.observer->damaged(shard, false);
+  }
   if (!news.has_room)
     return;
   if (st.wiring.observer)

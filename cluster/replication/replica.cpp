@@ -66,6 +66,7 @@ void replica::absorb(const raft_group::update& u) {
 
 void replica::lead() {
   was_leading_ = true;
+  awaits_state_ = false; // a leader has to apply; whoever sends the state leads no more
   mark();
   if (led_from_ != 0)
     return;
@@ -214,8 +215,7 @@ void replica::receive_raft(const message_header& h, std::string_view body) {
     ++host_.news.followers_forgot;
     tell_position(node_of(h.from));
   }
-  if (h.type == message_type::append_result && m.rejected != 0 &&
-      std::find(transfers_to_.begin(), transfers_to_.end(), h.from) != transfers_to_.end()) {
+  if (h.type == message_type::append_result && m.rejected != 0 && is_sent_state(h.from)) {
     m.rejected = 0; // its state is being sent: it only shows that it is alive
     m.log_index = 0;
   }
@@ -392,6 +392,9 @@ bool replica::lacks_room() const {
 }
 
 bool replica::held_back(std::uint64_t id) const {
+  const auto place = place_of(id);
+  if (was_leading_ && place < followers_.size() && followers_[place].damaged && is_sent_state(id))
+    return true;
   if (!is_full(id))
     return false;
   if (with_room() >= majority())
@@ -421,6 +424,34 @@ void replica::count_full_backlogs() {
     for (auto at = log_.last(); at > match && bytes <= enough; --at)
       bytes += log_.at(at).bytes;
   }
+}
+
+bool replica::is_sent_state(std::uint64_t id) const {
+  return std::find(transfers_to_.begin(), transfers_to_.end(), id) != transfers_to_.end();
+}
+
+/// One at a time: while a member is mended it acknowledges nothing. Others with damaged rows do, because their logs are
+/// good.
+std::uint64_t replica::to_mend() const {
+  if (!was_leading_ || damaged_ || led_from_ == 0 || visible_ < led_from_)
+    return 0;
+  std::size_t go_on = 1; // this one
+  std::uint64_t found = 0;
+  for (std::size_t i = 0; i < ids_.size(); ++i) {
+    const auto& f = followers_[i];
+    if (!answers(i) || is_sent_state(ids_[i]))
+      continue;
+    if (found == 0 && f.damaged && f.has_room)
+      found = ids_[i];
+    else
+      ++go_on;
+  }
+  return go_on >= majority() ? found : 0;
+}
+
+void replica::awaits_state(bool yes) {
+  awaits_state_ = yes && damaged_ && !leads();
+  mark();
 }
 
 void replica::seal(std::vector<member> next, std::uint64_t ticket) {
@@ -563,8 +594,14 @@ void replica::transfer_begun(std::uint64_t to, std::uint64_t index) {
 
 void replica::transfer_ended(std::uint64_t to, bool arrived) {
   std::erase(transfers_to_, to);
-  if (was_leading_ && !arrived)
-    followers_[place_of(to)].state_at = 0;
+  if (!was_leading_)
+    return;
+  auto& f = followers_[place_of(to)];
+  if (arrived)
+    f.damaged = false; // until a result says otherwise
+  else
+    f.state_at = 0;
+  queue_sending(); // what was held back
 }
 
 replica_status replica::status() const {
@@ -588,7 +625,7 @@ replica_status replica::status() const {
     s.as = !raft_                                  ? role::follower
            : raft_->leads()                        ? role::leader
            : raft_->state() == RAFT_CORE_CANDIDATE ? role::candidate
-           : installing_                           ? role::installing
+           : installing_ || awaits_state_          ? role::installing
                                                    : role::follower;
     break;
   case life::waiting:

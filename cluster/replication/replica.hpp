@@ -96,15 +96,25 @@ public:
   /// have all that is committed, or also others. Until its successor has the whole log, a leader takes no proposals.
   enum class reach : std::uint8_t { level, any };
   std::vector<node_id> fit_members(reach how_far) const;
-  /// A row of its state is damaged. False if that is known.
-  bool is_damaged() { return !std::exchange(damaged_, true); }
+  /// A row of its state is damaged. False if that is known, or if it is a late word of what was mended.
+  bool is_damaged() { return host_.now >= mended_until_ && !std::exchange(damaged_, true); }
   bool damaged() const { return damaged_; }
+  /// While leading: a member with a damaged row that is to be sent this replica's state, or 0. The others that answer
+  /// are a majority without it, and go on meanwhile.
+  std::uint64_t to_mend() const;
+  /// Whether the state as of `index` is news here. A damaged one is replaced also by one of the same entry.
+  bool wants_state_of(std::uint64_t index) const {
+    return index > record_.applied_index || (damaged_ && !leads() && index == record_.applied_index);
+  }
+  /// A leader's state is on its way here, or no longer. If it is to replace a damaged one, nothing is applied
+  /// meanwhile: the state would be older than what is applied when it is complete.
+  void awaits_state(bool yes);
   /// Others should lead instead of it, if they can.
   bool is_unfit() const { return damaged_ || !host_.has_room; }
   /// While leading: members that answer have no room, and without them there is no majority.
   bool lacks_room() const;
-  /// While leading: the member's disk has no room, and it is sent no entries, because the others are a majority
-  /// without it, or because it lacks too much. What it lacks waits in our log, as long as that is kept anyway, instead
+  /// While leading: the member is sent no entries. It is being mended; or its disk has no room, and the others are a
+  /// majority without it, or it lacks too much. What it lacks waits in our log, as long as that is kept anyway, instead
   /// of using what the member needs to vote and to free room.
   bool held_back(std::uint64_t id) const;
   /// While leading: the member has said that its disk has no room. It is sent no state.
@@ -131,7 +141,7 @@ public:
   bool has_left_overs() const { return cleaning_ || !erase_later_.empty(); }
   /// Whether entries are committed but not applied yet.
   bool wants_apply() const {
-    return record_.as == life::live && !halted_ && commit_index() > record_.applied_index;
+    return record_.as == life::live && !halted_ && !awaits_state_ && commit_index() > record_.applied_index;
   }
   void begin_turn();
   /// True if messages will follow that promise what it wrote.
@@ -198,6 +208,7 @@ private:
   struct arrival {
     std::uint64_t index = 0;
     std::uint64_t term = 0;
+    bool rows_only = false; // the log has the entry, and stays
   };
   enum class state_at_seal : std::uint8_t { here, missing };
 
@@ -254,11 +265,14 @@ private:
   };
   std::vector<follower> followers_; // of `ids_`, while leading
   bool answers(std::size_t place) const;
+  bool is_sent_state(std::uint64_t id) const;
   std::size_t majority() const { return ids_.size() / 2 + 1; }
   std::size_t with_room() const;
   std::int64_t timed_out_at_ = 0;
-  bool damaged_ = false;         // a row of its state cannot be read
-  std::int64_t stands_from_ = 0; // while unfit: it asks for votes only then; 0: it knows a leader
+  bool damaged_ = false;          // a row of its state cannot be read
+  bool awaits_state_ = false;     // instead of its damaged one
+  std::int64_t mended_until_ = 0; // readers may still tell of the rows that are gone
+  std::int64_t stands_from_ = 0;  // while unfit: it asks for votes only then; 0: it knows a leader
   std::unique_ptr<raft_group> raft_;
   entry_log log_;
 

@@ -92,6 +92,7 @@ void replica::halt(log_position at, std::string why) {
   raft_.reset();
   marker_.reset();
   installing_.reset();
+  awaits_state_ = false;
   transfers_to_.clear();
   snapshot_wanted_.clear();
   commit_by_seal_ = 0;

@@ -69,7 +69,8 @@ bool replica::write(storage::write_txn& txn) {
     log_.written(i, sequence);
   }
   if (record_.as == life::live && !restart_ && !halted_) {
-    apply_committed(txn);
+    if (!awaits_state_)
+      apply_committed(txn);
     maybe_mark_snapshot();
   }
   erase_left_overs(txn);
@@ -270,7 +271,7 @@ void replica::end_turn(bool committed) {
       if (raft_->first() != log_.first())
         broken("the logs begin differently", shard_, record_.gen, raft_->first(), log_.first());
     }
-    if (const auto a = std::exchange(installing_, std::nullopt); a && raft_)
+    if (const auto a = std::exchange(installing_, std::nullopt); a && raft_ && !a->rows_only)
       absorb(raft_->persisted_snapshot(host_.now, a->index, a->term));
     if (std::exchange(restart_, false))
       start();
@@ -326,8 +327,17 @@ bool replica::install(std::uint64_t from, std::uint64_t term, std::uint64_t inde
   m.term = term;
   m.log_index = index;
   m.log_term = index_term;
-  if (!raft_ || installing_ || index <= record_.applied_index || index_term == 0 || !sane(m, 0))
+  if (!raft_ || installing_ || !wants_state_of(index) || index_term == 0 || !sane(m, 0))
     return false;
+  if (damaged_ && term_at(index) == index_term) {
+    // Its log has the entry, so it is the leader's log up to there, and Raft has nothing to install. What was damaged are
+    // rows, and what these are as of that entry the leader knows.
+    if (term != raft_->term() || raft_->leader() != from)
+      return false;
+    installing_ = arrival{index, index_term, true};
+    mark();
+    return true;
+  }
   const auto* u = raft_->receive(host_.now, m, {});
   if (!u)
     return false;
@@ -347,19 +357,23 @@ void replica::begin_with(std::uint64_t index, std::uint64_t index_term) {
 
 /// All rows are in the other slot: one record makes them the state, and the log continues after it.
 void replica::install_staged() {
-  // What is above the state is of a log that ended. Its rows go with the record: after a crash `load` would take
-  // those that still wait to be erased for entries behind this state. What is below, it knows for a left-over.
-  log_.truncate(installing_->index + 1, [this](std::uint64_t s) { erase_now_.push_back(s); });
-  log_.truncate(0, [this](std::uint64_t s) { erase_later_.push_back(s); });
-  log_.clear(installing_->index + 1);
-  seal_in_log_ = 0;
+  if (!installing_->rows_only) {
+    // What is above the state is of a log that ended. Its rows go with the record: after a crash `load` would take
+    // those that still wait to be erased for entries behind this state. What is below, it knows for a left-over.
+    log_.truncate(installing_->index + 1, [this](std::uint64_t s) { erase_now_.push_back(s); });
+    log_.truncate(0, [this](std::uint64_t s) { erase_later_.push_back(s); });
+    log_.clear(installing_->index + 1);
+    seal_in_log_ = 0;
+    record_.snapshot_index = installing_->index;
+    record_.snapshot_term = installing_->term;
+    record_.first_index = installing_->index + 1;
+  }
   record_.slot = static_cast<std::uint8_t>(1 - record_.slot);
   record_.other_slot_dirty = 1;
   cleaning_ = true;
-  record_.snapshot_index = record_.applied_index = installing_->index;
-  record_.snapshot_term = record_.applied_term = installing_->term;
+  record_.applied_index = installing_->index;
+  record_.applied_term = installing_->term;
   record_.applied_commands = 0;
-  record_.first_index = installing_->index + 1;
   if (record_.as == life::waiting) {
     record_.as = life::live;
     record_.term = std::max(record_.term, installing_->term);
@@ -367,8 +381,12 @@ void replica::install_staged() {
   }
   record_dirty_ = true;
   host_.machine.replaced(shard_);
-  if (std::exchange(damaged_, false))
-    host_.news.mended.push_back(shard_); // its rows are those of another replica now
+  awaits_state_ = false;
+  if (std::exchange(damaged_, false)) { // its rows are those of another replica now
+    constexpr std::int64_t late_words_ms = 10'000;
+    mended_until_ = host_.now + late_words_ms;
+    host_.news.mended.push_back(shard_);
+  }
 }
 
 void replica::learn_succession(const succession& s) {
@@ -400,6 +418,7 @@ void replica::end_generation(succession s, state_at_seal state) {
   raft_.reset();
   marker_.reset();
   installing_.reset();
+  awaits_state_ = false;
   halted_.reset(); // what it halted at is of the generation that ended
   record_.applied_commands = 0;
   transfers_to_.clear();

@@ -226,6 +226,14 @@ void replication_parts::hand_over(replica& r, receivers to, std::size_t attempt)
   requeue(r);
 }
 
+void replication_parts::damaged(replica& r) {
+  if (!r.is_damaged())
+    return;
+  host.news.damaged.push_back(r.shard());
+  next_hand_over = host.now;
+  hand_over_unfit();
+}
+
 void replication_parts::run_common() {
   if (host.now < next_common)
     return;
@@ -346,12 +354,8 @@ void replication::hand_over_all() {
 }
 
 void replication::damaged(shard_id shard) {
-  auto* r = impl_->find(shard);
-  if (!r || !r->is_damaged())
-    return;
-  impl_->host.news.damaged.push_back(shard);
-  impl_->next_hand_over = impl_->host.now;
-  impl_->hand_over_unfit();
+  if (auto* r = impl_->find(shard))
+    impl_->damaged(*r);
 }
 
 void replication::seal(shard_id shard, std::vector<member> next, std::uint64_t ticket) {

@@ -227,7 +227,8 @@ public:
   /// again while some remain: each call tries the next member.
   void hand_over_all();
   /// A reader has found a row of the shard's state here that does not match its checksum. Log and votes are good,
-  /// so the replica goes on following, and leads only if no other member can: whoever leads is asked to read.
+  /// so the replica goes on following, and leads only if no other member can: whoever leads is asked to read. That
+  /// leader sends it its own state, if the others that answer are a majority meanwhile.
   void damaged(shard_id shard);
   /// Ends this generation; `next` are the members of the next one. Leader only. `ticket` is refused,
   /// or answered by `generation_sealed`.

@@ -29,6 +29,7 @@ public:
   void look_at_room();
   void take_room(const storage::space& room);
   void hand_over_unfit();
+  void damaged(replica& r);
   enum class receivers : std::uint8_t { anybody, fit };
   void hand_over(replica& r, receivers to, std::size_t attempt);
 

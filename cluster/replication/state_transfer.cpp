@@ -103,7 +103,7 @@ void state_transfers::begin(const replica& r, generation gen, node_id to, std::u
 
 /// Sends what the window allows. False if the transfer has to end.
 bool state_transfers::pump(outgoing& t) {
-  const auto* r = node_.find(t.header.shard);
+  auto* r = node_.find(t.header.shard);
   if (!r || (t.to_follower && (!r->leads() || r->record().gen != t.header.gen || r->is_full(t.header.to))))
     return false;
   const auto& c = node_.host.config;
@@ -126,8 +126,11 @@ bool state_transfers::pump(outgoing& t) {
       rows.append(key).append(value);
       return storage::scan::more;
     });
-    if (state.status() != ec::none)
-      return false; // rows that fail their checksum are never sent
+    if (state.status() != ec::none) { // rows that fail their checksum are never sent
+      if (state.status() == ec::corrupt)
+        node_.damaged(*r);
+      return false;
+    }
     t.done = !more;
     auto header = t.header;
     header.type = message_type::transfer_chunk;
@@ -198,7 +201,11 @@ void state_transfers::abandon(shard_id shard) {
     return;
   const bool soiled = t->second.open;
   in_.erase(t);
-  if (auto* r = node_.find(shard); r && soiled)
+  auto* r = node_.find(shard);
+  if (!r)
+    return;
+  r->awaits_state(false);
+  if (soiled)
     r->clean_other_slot();
 }
 
@@ -260,8 +267,8 @@ void state_transfers::on_begin(replica& r, node_id from, const message_header& h
   t.free_at_begin = node_.host.bytes_free;
   const auto& record = r.record();
   const bool wanted =
-      takes_state(r) && (record.as == life::waiting ||
-                         (r.raft() && r.node_of(h.from) == from && t.index > record.applied_index));
+      takes_state(r) &&
+      (record.as == life::waiting || (r.raft() && r.node_of(h.from) == from && r.wants_state_of(t.index)));
   if (const auto old = in_.find(h.shard); old != in_.end()) {
     if (old->second.complete)
       return;
@@ -271,6 +278,7 @@ void state_transfers::on_begin(replica& r, node_id from, const message_header& h
   }
   if (!wanted || r.installing() || !takes_state_now())
     return answer(h.shard, t, verdict::stop);
+  r.awaits_state(true);
   auto& placed = in_.insert_or_assign(h.shard, std::move(t)).first->second;
   open_if_clean(h.shard, placed);
 }
@@ -365,16 +373,20 @@ void state_transfers::begin_turn() {
     for (const auto id : r->take_snapshot_wanted()) {
       if (!r->leads() || r->is_full(id)) // it asks again
         continue;
-      const auto before = out_.size();
-      begin(*r, r->record().gen, r->node_of(id), id);
-      if (out_.size() > before) {
-        out_.back().to_follower = true;
-        r->transfer_begun(id, out_.back().index);
-      }
+      send_state(*r, id);
     }
   }
   for (auto& [shard, t] : in_)
     open_if_clean(shard, t);
+}
+
+void state_transfers::send_state(replica& leader, std::uint64_t to_id) {
+  const auto before = out_.size();
+  begin(leader, leader.record().gen, leader.node_of(to_id), to_id);
+  if (out_.size() == before)
+    return;
+  out_.back().to_follower = true;
+  leader.transfer_begun(to_id, out_.back().index);
 }
 
 void state_transfers::fetch(replica& r) {
@@ -437,9 +449,12 @@ void state_transfers::tick() {
   }
   for (const auto shard : stale)
     abandon(shard);
-  for (auto& [shard, r] : node_.replicas)
+  for (auto& [shard, r] : node_.replicas) {
     if (r->record().as == life::waiting && !r->halted() && !r->installing())
       fetch(*r);
+    if (const auto id = r->to_mend(); id != 0)
+      send_state(*r, id);
+  }
 }
 
 void state_transfers::peer_reset(node_id peer) {

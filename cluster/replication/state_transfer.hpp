@@ -1,6 +1,6 @@
 #pragma once
 // Sends a shard's state to a replica that cannot reach it by its log: one that is too far behind its leader,
-// or a successor without any state. The rows are read in one read transaction, chunk by chunk, and staged in
+// one with a damaged row, or a successor without any state. The rows are read in one read transaction, chunk by chunk, and staged in
 // the receiver's other slot. The record that makes them the state is written together with the last of them.
 //
 //   sender                              receiver
@@ -84,6 +84,7 @@ private:
   };
 
   void begin(const replica& r, generation gen, node_id to, std::uint64_t to_id);
+  void send_state(replica& leader, std::uint64_t to_id);
   bool pump(outgoing& t);
   void drop(std::size_t i, bool arrived = false);
   void on_begin(replica& r, node_id from, const message_header& h, std::string_view body);

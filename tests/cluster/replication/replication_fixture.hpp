@@ -68,7 +68,7 @@ struct test_node : peer_links {
   std::uint64_t refused_messages = 0, followers_forgot = 0;
   std::vector<disk_forgot> forgets;
   std::vector<replicas_diverged> divergences;
-  std::vector<shard_id> damages;
+  std::vector<shard_id> damages, mends;
   std::map<shard_id, leadership> leads;
   std::vector<storage::durable> syncs; // what its turns asked for
   int ticks = 0;
@@ -178,6 +178,7 @@ struct test_cluster {
     n.forgets.insert(n.forgets.end(), t.news.forgets.begin(), t.news.forgets.end());
     n.divergences.insert(n.divergences.end(), t.news.divergences.begin(), t.news.divergences.end());
     n.damages.insert(n.damages.end(), t.news.damaged.begin(), t.news.damaged.end());
+    n.mends.insert(n.mends.end(), t.news.mended.begin(), t.news.mended.end());
     for (auto& l : t.news.leaderships)
       n.leads[l.shard] = l;
   }
