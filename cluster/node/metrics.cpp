@@ -264,6 +264,12 @@ std::vector<MetricFamily> collect(const node_facts& facts) {
   p.family("replicas_damaged", "Replicas of shards on this node of which a row does not match its checksum.",
            MetricType::Gauge)
       .value(std::uint64_t{facts.commits.damaged().size()});
+  p.family("rows_checked_total",
+           "Rows of replicas here that the check of all rows has read and compared with their checksums.",
+           MetricType::Counter)
+      .value(now.rows_checked);
+  p.family("row_checks_total", "Passes of that check over all rows of this node.", MetricType::Counter)
+      .value(now.row_checks);
   p.family("commit_seconds", "Duration of one batch commit, including its sync if it needs one.",
            MetricType::Histogram)
       .histogram(facts.commits.sync());

@@ -75,6 +75,7 @@ struct node_snapshot : health_facts {
   std::uint64_t link_starts_refused =
       0;                          ///< calls of nodes whose directory is not the one that was seen before
   std::vector<shard_id> diverged; ///< a leader contradicts what is committed here
+  std::uint64_t rows_checked = 0, row_checks = 0; ///< by the slow check of all rows: rows, and whole passes
   storage::lmdb_stats storage;
   storage::journal_stats journal;
   std::vector<certificate_end> certificates; ///< in use

@@ -5,6 +5,7 @@
 #include "cluster/machine/stored_state.hpp"
 #include "cluster/membership/directory.hpp"
 #include "cluster/node/node_settings.hpp"
+#include "cluster/node/row_checker.hpp"
 #include "cluster/ops/kj_thread.hpp"
 #include "cluster/ops/logging.hpp"
 #include "protocol/gateway/codes/console_code_sender.hpp"
@@ -176,6 +177,9 @@ public:
       if (auto why = gateways_.back()->started())
         return why;
     }
+    checker_ = std::make_unique<row_checker>(env_, config_.row_check, checked_, [this](shard_id shard) {
+      caf::anon_send(wired_store_, damaged_row{shard});
+    });
     return std::nullopt;
   }
 
@@ -223,6 +227,7 @@ public:
   }
 
   void stop() {
+    checker_.reset();
     gateways_.clear();
     if (directory_)
       caf::anon_send_exit(directory_, caf::exit_reason::user_shutdown);
@@ -251,6 +256,8 @@ public:
       std::lock_guard guard{nodes_mutex_};
       s.diverged.assign(diverged_.begin(), diverged_.end());
     }
+    s.rows_checked = checked_.rows.load(std::memory_order_relaxed);
+    s.row_checks = checked_.passes.load(std::memory_order_relaxed);
     s.storage = env_.stats();
     s.journal = env_.journal();
     return s;
@@ -471,6 +478,8 @@ private:
   caf::actor directory_;
   transport::renewable_tls tls_; ///< of all gateways
   std::vector<std::unique_ptr<gateway_thread>> gateways_;
+  check_counters checked_;
+  std::unique_ptr<row_checker> checker_;
 };
 
 node::node(caf::actor_system& system, const node_config& config, const storage::identity& identity,

@@ -55,6 +55,7 @@ struct node_config {
   milliseconds raft_heartbeat = settings::raft_heartbeat.standard;
   milliseconds link_heartbeat = settings::link_heartbeat.standard;
   milliseconds link_timeout = settings::link_timeout.standard;
+  milliseconds row_check = settings::row_check.standard;
   milliseconds login_deadline = settings::login_deadline.standard;
   milliseconds write_deadline = settings::write_deadline.standard;
   milliseconds resume_token_life = settings::resume_token_life.standard;

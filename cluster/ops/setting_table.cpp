@@ -212,6 +212,7 @@ std::vector<setting_entry> make_table() {
       bind(raft_heartbeat, &c::raft_heartbeat),
       bind(link_heartbeat, &c::link_heartbeat),
       bind(link_timeout, &c::link_timeout),
+      bind(row_check, &c::row_check),
       bind(login_deadline, &c::login_deadline),
       bind(write_deadline, &c::write_deadline),
       bind(resume_token_life, &c::resume_token_life),

@@ -286,6 +286,15 @@ inline constexpr duration link_timeout{
     .standard = 2s,
     .within = {100ms, 24h},
 };
+inline constexpr duration row_check{
+    .key = "timing.row_check",
+    .about = topic::timing,
+    .help = "How long this node takes, about, to read each row of its replicas once and to compare it with "
+            "its checksum, so that damage is found while other replicas are whole. Raise it if the disk "
+            "has no time to spare, lower it if the disk is suspect.",
+    .standard = 24h,
+    .within = {1s, 8760h},
+};
 inline constexpr duration login_deadline{
     .key = "timing.login",
     .about = topic::timing,

@@ -66,6 +66,7 @@ const std::map<std::string, std::string>& other_values() {
       {"timing.raft_heartbeat", "90ms"},
       {"timing.link_heartbeat", "400ms"},
       {"timing.link_timeout", "3s"},
+      {"timing.row_check", "12h"},
       {"timing.login", "6s"},
       {"timing.write", "11s"},
       {"timing.resume", "6min"},
