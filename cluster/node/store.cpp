@@ -130,6 +130,14 @@ void report_halts(store_state& st, const events& news) {
     if (st.wiring.observer)
       st.wiring.observer->damaged(shard, false);
   }
+  if (news.disk_slow && *news.disk_slow)
+    log::warn("disk-slow",
+              {{"means",
+                "each sync of this node's disk takes long: what it leads, it hands to nodes whose disks are "
+                "several times quicker, if there are any"},
+               {"next", "look for what else uses the disk of the data directory, and at its health"}});
+  else if (news.disk_slow)
+    log::info("disk-quick", {{"means", "the syncs of this node's disk do not take long any more"}});
   if (!news.has_room)
     return;
   if (st.wiring.observer)
@@ -248,8 +256,11 @@ void run_turn(self_ptr self) {
     const auto begun = std::chrono::steady_clock::now();
     if (const auto error = txn->commit(when); error != ec::none)
       stop_process("a commit failed", error);
+    const auto took = std::chrono::steady_clock::now() - begun;
     if (st.wiring.observer)
-      st.wiring.observer->committed(commands, std::chrono::steady_clock::now() - begun);
+      st.wiring.observer->committed(commands, took);
+    if (when == storage::durable::now)
+      st.engine->synced(std::chrono::duration_cast<milliseconds>(took), st.now());
     for (const auto& r : rows)
       r.durable();
   }

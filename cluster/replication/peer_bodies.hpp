@@ -60,9 +60,10 @@ struct raft_body {
   std::uint16_t features = 0;
   std::uint16_t capacity = 0;
   std::uint8_t flags = 0;
+  std::uint32_t sync_ms = 0; ///< of results: how long the sender's syncs take (`disk_pace`); 0: not known
   template <class F>
   auto fields(F&& f) {
-    return f(term, log_index, log_term, rejected, features, capacity, flags);
+    return f(term, log_index, log_term, rejected, features, capacity, flags, sync_ms);
   }
 };
 

@@ -135,6 +135,7 @@ void replica::receive_raft(const message_header& h, std::string_view body) {
   payloads.clear();
   raft_group::message m{};
   std::uint8_t flags = 0;
+  std::uint32_t sync_ms = 0;
   m.peer = h.from;
   m.type = static_cast<std::uint8_t>(h.type);
   std::uint64_t leader_stored = 0;
@@ -171,6 +172,7 @@ void replica::receive_raft(const message_header& h, std::string_view body) {
     m.disrupt = (b.flags & raft_body::disrupt) != 0;
     m.granted = (b.flags & raft_body::granted) != 0;
     flags = b.flags;
+    sync_ms = b.sync_ms;
   }
   if (!in.ok() || h.type == message_type::install || !sane(m, entries.size()))
     return refuse_message();
@@ -206,6 +208,7 @@ void replica::receive_raft(const message_header& h, std::string_view body) {
     f.cursor.answered();
     f.has_room = (flags & raft_body::no_room) == 0;
     f.damaged = (flags & raft_body::damaged) != 0;
+    f.sync_ms = sync_ms;
   }
   // libraft takes such a refusal for a late one, and the follower would never catch up. But results arrive in order.
   if (const auto& k = record_.known[place_of(h.from)];
@@ -365,6 +368,13 @@ std::vector<node_id> replica::fit_members(reach how_far) const {
     if (answers(i) && followers_[i].has_room && !followers_[i].damaged &&
         (how_far == reach::any || raft_->match(ids_[i]) >= commit_index()))
       out.push_back(record_.members[i].node);
+  return out;
+}
+
+std::vector<node_id> replica::quicker_members() const {
+  auto out = fit_members();
+  std::erase_if(out,
+                [this](node_id n) { return !host_.pace.is_quicker(followers_[place_of(id_of(n))].sync_ms); });
   return out;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 // One shard's replica: its Raft group, its log, its state machine, and the requests that wait for answers.
+#include "cluster/replication/disk_pace.hpp"
 #include "cluster/replication/entry_log.hpp"
 #include "cluster/replication/peer_bodies.hpp"
 #include "cluster/replication/peer_frames.hpp"
@@ -47,6 +48,7 @@ struct replica_host {
   /// Members without room that shards led here need for a majority: the bytes of log that they lack, of all those
   /// shards. One that is not in it is sent nothing.
   std::map<node_id, std::size_t> full_backlogs;
+  disk_pace pace;              ///< of the disk's syncs
   bool ending_turn = false;    ///< after the sync: everything is sent with the last frames of this turn
   std::vector<replica*> dirty; ///< has something to do in this turn
   std::vector<replica*> snapshot_wanted_by; ///< leaders whose followers fell too far behind
@@ -109,6 +111,8 @@ public:
   /// A leader's state is on its way here, or no longer. If it is to replace a damaged one, nothing is applied
   /// meanwhile: the state would be older than what is applied when it is complete.
   void awaits_state(bool yes);
+  /// Of those, the ones whose disks sync so much more quickly than ours that they should lead instead.
+  std::vector<node_id> quicker_members() const;
   /// Others should lead instead of it, if they can.
   bool is_unfit() const { return damaged_ || !host_.has_room; }
   /// While leading: members that answer have no room, and without them there is no majority.
@@ -258,6 +262,7 @@ private:
     std::int64_t heard_at = 0; // a result
     bool has_room = true;      // as its last result says, and so the next
     bool damaged = false;
+    std::uint32_t sync_ms = 0;    // as its last result says
     std::int64_t sent_at = never; // an append
     std::uint64_t state_at = 0;   // the index of the state that it is sent, until it has it; 0: none
     send_cursor cursor;

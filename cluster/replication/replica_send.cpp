@@ -58,7 +58,7 @@ void replica::send_messages(std::uint32_t n) {
                       (m.disrupt != 0 ? raft_body::disrupt : 0) | (m.granted != 0 ? raft_body::granted : 0) |
                       (host_.has_room ? 0 : raft_body::no_room) | (damaged_ ? raft_body::damaged : 0);
     put_body(out, raft_body{m.term, m.log_index, m.log_term, m.rejected, m.features, m.capacity,
-                            static_cast<std::uint8_t>(flags)});
+                            static_cast<std::uint8_t>(flags), host_.pace.typical_ms(host_.now)});
     host_.out.finish();
   }
 }

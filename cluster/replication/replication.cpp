@@ -196,16 +196,20 @@ void replication_parts::take_room(const storage::space& room) {
 }
 
 /// A node without room leads nothing that a fit member could lead, because what it leads takes no proposals; nor
-/// does it lead a shard of which it cannot read a row.
+/// does it lead a shard of which it cannot read a row. What it leads with a slow disk takes long (disk_pace.hpp).
 void replication_parts::hand_over_unfit() {
   if (host.now < next_hand_over)
     return;
+  const bool is_slow = host.pace.is_slow(host.now);
+  if (std::exchange(slow, is_slow) != is_slow)
+    host.news.disk_slow = is_slow;
   bool any = false;
   const auto attempt = hand_overs;
   for (auto& [shard, r] : replicas) {
-    if (!r->leads() || (host.has_room && !r->damaged()))
+    const bool unfit = !host.has_room || r->damaged();
+    if (!r->leads() || (!unfit && !is_slow))
       continue;
-    hand_over(*r, receivers::fit, attempt);
+    hand_over(*r, unfit ? receivers::fit : receivers::quicker, attempt);
     any = true;
   }
   if (!any)
@@ -215,7 +219,8 @@ void replication_parts::hand_over_unfit() {
 }
 
 void replication_parts::hand_over(replica& r, receivers to, std::size_t attempt) {
-  auto targets = r.fit_members(replica::reach::level);
+  auto targets =
+      to == receivers::quicker ? r.quicker_members() : r.fit_members(replica::reach::level);
   if (targets.empty() && to == receivers::anybody)
     targets = r.fit_members(replica::reach::any);
   if (targets.empty() && to == receivers::anybody)
@@ -351,6 +356,11 @@ void replication::hand_over_all() {
   for (auto& [shard, r] : impl_->replicas)
     if (r->leads())
       impl_->hand_over(*r, impl::receivers::anybody, attempt);
+}
+
+void replication::synced(milliseconds took, mono_ms now) {
+  impl_->advance(now);
+  impl_->host.pace.synced(took.count(), impl_->host.now);
 }
 
 void replication::damaged(shard_id shard) {

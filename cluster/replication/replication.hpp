@@ -178,10 +178,11 @@ struct events {
   std::vector<shard_id> damaged;      ///< replicas of which a row turned out to be damaged, each once
   std::vector<shard_id> mended;       ///< of those: replicas that got the state of another one
   std::optional<bool> has_room;       ///< the disk has begun, or ceased, to have room for proposals
+  std::optional<bool> disk_slow;      ///< its syncs have begun, or ceased, to take long
   bool empty() const {
     return leaderships.empty() && refusals.empty() && reads.empty() && seals.empty() && halts.empty() &&
            forgets.empty() && divergences.empty() && refused_messages == 0 && followers_forgot == 0 &&
-           damaged.empty() && mended.empty() && !has_room;
+           damaged.empty() && mended.empty() && !has_room && !disk_slow;
   }
 };
 
@@ -226,6 +227,9 @@ public:
   /// meanwhile. (A leader gives every member an election time-out to answer for the first time.) May be called
   /// again while some remain: each call tries the next member.
   void hand_over_all();
+  /// The disk has synced a turn, in so much real time. A node whose syncs take several times as long as those of others
+  /// hands them what it leads.
+  void synced(milliseconds took, mono_ms now);
   /// A reader has found a row of the shard's state here that does not match its checksum. Log and votes are good,
   /// so the replica goes on following, and leads only if no other member can: whoever leads is asked to read. That
   /// leader sends it its own state, if the others that answer are a majority meanwhile.

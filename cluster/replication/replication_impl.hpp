@@ -30,7 +30,7 @@ public:
   void take_room(const storage::space& room);
   void hand_over_unfit();
   void damaged(replica& r);
-  enum class receivers : std::uint8_t { anybody, fit };
+  enum class receivers : std::uint8_t { anybody, fit, quicker };
   void hand_over(replica& r, receivers to, std::size_t attempt);
 
   replica_host host;
@@ -42,6 +42,7 @@ public:
   std::int64_t next_common = 0;
   std::size_t hand_overs = 0;      ///< of all leaderships, so far
   std::int64_t next_hand_over = 0; ///< of what this node should not lead
+  bool slow = false;               ///< as the last event said of the disk
   bool wrote = false;
 };
 

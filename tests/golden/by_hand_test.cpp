@@ -79,7 +79,7 @@ struct sample {
 
 /// A new type of message does not compile before it has a sample here.
 sample sample_of(message_type t) {
-  const raft_body raft{5, 6, 7, 8, 9, 10, raft_body::granted};
+  const raft_body raft{5, 6, 7, 8, 9, 10, raft_body::granted, 11};
   switch (t) {
   case message_type::append: {
     auto body = by_the_rules(append_body{5, 6, 7, 8, 2});

@@ -69,6 +69,7 @@ struct test_node : peer_links {
   std::vector<disk_forgot> forgets;
   std::vector<replicas_diverged> divergences;
   std::vector<shard_id> damages, mends;
+  std::vector<bool> slow; ///< its disk has become so, or ceased to be
   std::map<shard_id, leadership> leads;
   std::vector<storage::durable> syncs; // what its turns asked for
   int ticks = 0;
@@ -179,6 +180,8 @@ struct test_cluster {
     n.divergences.insert(n.divergences.end(), t.news.divergences.begin(), t.news.divergences.end());
     n.damages.insert(n.damages.end(), t.news.damaged.begin(), t.news.damaged.end());
     n.mends.insert(n.mends.end(), t.news.mended.begin(), t.news.mended.end());
+    if (t.news.disk_slow)
+      n.slow.push_back(*t.news.disk_slow);
     for (auto& l : t.news.leaderships)
       n.leads[l.shard] = l;
   }
