@@ -247,6 +247,14 @@ std::vector<MetricFamily> collect(const node_facts& facts) {
        "unknown kind or version.",
        MetricType::Counter)
       .value(read(facts.commits.refused()));
+  p.family("raft_bytes_waiting", "Bytes of replicas on other nodes that this node's store has not taken yet.",
+           MetricType::Gauge)
+      .value(now.raft_bytes_waiting);
+  p.family(
+       "raft_bytes_left_out_total",
+       "Bytes of replicas on other nodes that were left out because too many waited for this node's store.",
+       MetricType::Counter)
+      .value(now.raft_bytes_left_out);
   p.family("followers_forgot_total",
            "Replicas on other nodes that had less on their disk than they had confirmed to a leader here.",
            MetricType::Counter)

@@ -76,6 +76,7 @@ struct node_snapshot : health_facts {
       0;                          ///< calls of nodes whose directory is not the one that was seen before
   std::vector<shard_id> diverged; ///< a leader contradicts what is committed here
   std::uint64_t rows_checked = 0, row_checks = 0; ///< by the slow check of all rows: rows, and whole passes
+  std::uint64_t raft_bytes_waiting = 0, raft_bytes_left_out = 0; ///< for the store
   storage::lmdb_stats storage;
   storage::journal_stats journal;
   std::vector<certificate_end> certificates; ///< in use

@@ -5,6 +5,7 @@
 #include "cluster/machine/stored_state.hpp"
 #include "cluster/membership/directory.hpp"
 #include "cluster/node/node_settings.hpp"
+#include "cluster/node/raft_mailbox.hpp"
 #include "cluster/node/row_checker.hpp"
 #include "cluster/ops/kj_thread.hpp"
 #include "cluster/ops/logging.hpp"
@@ -258,6 +259,8 @@ public:
     }
     s.rows_checked = checked_.rows.load(std::memory_order_relaxed);
     s.row_checks = checked_.passes.load(std::memory_order_relaxed);
+    s.raft_bytes_waiting = mailbox_.bytes();
+    s.raft_bytes_left_out = mailbox_.left_out();
     s.storage = env_.stats();
     s.journal = env_.journal();
     return s;
@@ -322,10 +325,13 @@ public:
   void received(node_id from, lane on, std::vector<std::string> payloads) override {
     if (fenced_)
       return;
-    if (on == lane::raft)
-      caf::anon_send(store_, raft_payloads{from, std::move(payloads)});
-    else
+    if (on == lane::raft) {
+      mailbox_.admit(payloads);
+      if (!payloads.empty())
+        caf::anon_send(store_, raft_payloads{from, std::move(payloads)});
+    } else {
       caf::anon_send(router_, peer_payloads{from, std::move(payloads)});
+    }
   }
   void reset(node_id peer) override {
     caf::anon_send(store_, peer_lost{peer});
@@ -345,6 +351,7 @@ public:
     if (!fenced_)
       links_->send(to, lane::raft, std::move(frame));
   }
+  void taken(const std::vector<std::string>& frames) override { mailbox_.taken(frames); }
   std::optional<std::size_t> waiting(node_id peer) const override { return links_->raft_waiting(peer); }
   void diverged(const replicas_diverged& d) override {
     log::error(
@@ -478,6 +485,7 @@ private:
   caf::actor directory_;
   transport::renewable_tls tls_; ///< of all gateways
   std::vector<std::unique_ptr<gateway_thread>> gateways_;
+  raft_mailbox mailbox_;
   check_counters checked_;
   std::unique_ptr<row_checker> checker_;
 };

@@ -365,6 +365,8 @@ wired_store_actor::behavior_type store(self_ptr self, store_config config, stora
       },
       [self](const raft_payloads& p) {
         auto& st = self->state;
+        if (st.wiring.peers)
+          st.wiring.peers->taken(p.frames);
         if (!st.open)
           return;
         for (const auto& bytes : p.frames)

@@ -18,6 +18,8 @@ namespace parley::cluster {
 class raft_port : public peer_links {
 public:
   virtual void send_raft(node_id to, std::string frame) = 0;
+  /// The store has taken these frames out of its mailbox.
+  virtual void taken(const std::vector<std::string>& /*frames*/) {}
   /// Nothing of this node may count any more. Called before anything else of the turn leaves.
   virtual void disk_forgot(const cluster::disk_forgot& /*what*/) {}
   virtual void diverged(const replicas_diverged& /*what*/) {}

@@ -95,6 +95,30 @@ std::size_t frame_batcher::bytes_for(node_id node) const {
   return bytes;
 }
 
+std::string without_bulk(std::string_view frame) {
+  constexpr std::size_t small = 256; // a heartbeat, or one with an entry that is no trouble
+  reader in{frame};
+  if (in.get<std::uint32_t>() != frame_magic || !in.ok())
+    return std::string{frame};
+  std::string out;
+  append_number(out, frame_magic);
+  const auto empty = out.size();
+  while (!in.rest().empty()) {
+    const auto bytes = in.get<std::uint32_t>();
+    if (!in.ok() || bytes < header_bytes || bytes > in.rest().size())
+      return std::string{frame};
+    const auto message = in.raw(bytes);
+    reader header{message};
+    header.get<std::uint8_t>(); // the version
+    const auto type = header.get<message_type>();
+    if (bytes > small && (type == message_type::append || type == message_type::transfer_chunk))
+      continue;
+    append_number(out, bytes);
+    out.append(message);
+  }
+  return out.size() == empty ? std::string{} : out;
+}
+
 frame_reader::frame_reader(std::string_view bytes) : left_{bytes} {
   reader in{left_};
   ok_ = in.get<std::uint32_t>() == frame_magic && in.ok();

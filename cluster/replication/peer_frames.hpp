@@ -86,6 +86,10 @@ private:
   std::size_t messages_ = 0;
 };
 
+/// The frame without what its sender sends again by itself when it is missed, and what alone can be large: entries, and the
+/// rows of a state. Empty if nothing is left; a frame that cannot be read stays as it is.
+std::string without_bulk(std::string_view frame);
+
 /// Splits a frame; stops at the first thing that is not a message.
 class frame_reader {
 public:

@@ -57,13 +57,19 @@ inline constexpr std::size_t state_chunk_bytes_max = 128 << 10;
 /// Of the replicas' frames that wait on a link: above it no entries follow, only heartbeats and the like. It
 /// is well below the calls' share, so a follower that catches up does not keep calls from leaving.
 inline constexpr std::size_t raft_link_bytes_max = 1 << 20;
-/// Of the entries of one shard that a follower has not acknowledged. A node whose disk hangs holds as much of
-/// each shard in memory.
+/// Of the entries of one shard that a follower has not acknowledged.
 inline constexpr std::size_t raft_flight_bytes_max = 1 << 20;
+/// Of the replicas' frames that a node has received and its store has not taken, of all shards and peers. Above it
+/// entries and rows of states are left out: their senders send them again. Without it, a disk that hangs would make a
+/// node hold `raft_flight_bytes_max` of each shard in memory.
+inline constexpr std::size_t raft_mailbox_bytes_max = 32 << 20;
+/// What heartbeats, votes and answers may take beyond it; they come at 40 KB/s with 64 shards. Then all is left out.
+inline constexpr std::size_t raft_mailbox_control_bytes_max = 8 << 20;
 /// What heartbeats, votes and answers of all shards may take until a silent session ends.
 inline constexpr std::size_t raft_control_bytes_max = 256 << 10;
 static_assert(raft_frame_bytes_max <= link_payload_bytes_max);
 static_assert(raft_link_bytes_max < link_calls_bytes_max);
+static_assert(raft_flight_bytes_max < raft_mailbox_bytes_max, "one busy shard must not fill it alone");
 static_assert(raft_link_bytes_max + raft_frame_bytes_max + 3 * state_chunk_bytes_max +
                       raft_control_bytes_max + link_calls_bytes_max <=
                   link_window_bytes_max,
