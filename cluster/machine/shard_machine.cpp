@@ -25,6 +25,8 @@ std::optional<std::string> shard_machine::apply(storage::shard_txn& state, const
   step s{detail::written_rows{state}, at, shards_[static_cast<std::uint16_t>(at.shard)]};
   core::outcome what;
   const auto objection = [&](std::string why) {
+    if (state.status() == ec::corrupt) // then nothing of this transaction is kept
+      return std::string{"a row of its state does not match its checksum"};
     if (s.rows.wrote())
       stop_node(why, at);
     return why;
@@ -39,10 +41,11 @@ std::optional<std::string> shard_machine::apply(storage::shard_txn& state, const
   } catch (const core::cannot_encode& e) {
     return objection(e.what());
   }
-  // A row that fails its checksum reads as absent, so whatever was just written may be wrong. The
-  // transaction, with what other shards have written in it, can not be committed any more.
+  // A row that fails its checksum reads as absent, so whatever was just written may be wrong.
+  if (state.status() == ec::corrupt)
+    return objection({});
   if (state.status() != ec::none)
-    stop_node("a state row failed its checksum", at);
+    stop_node("the rows of the state cannot be read", at);
   if (ticket != 0)
     results_.answers.push_back({at.shard, ticket, std::move(what)});
   return std::nullopt;

@@ -25,6 +25,20 @@ mono_ms steady_now() {
               std::string{replace_directory_advice} + ".");
 }
 
+/// The turn's transaction, with what other shards have written in it, is abandoned: another one says why, so that the
+/// next process does not meet the row again.
+[[noreturn]] void stop_unreadable(storage::environment& env, shard_id shard) {
+  const auto txn = env.begin_write();
+  replication::remember_unreadable(*txn, shard);
+  if (const auto error = txn->commit(storage::durable::now); error != ec::none)
+    stop_process("a commit failed", error);
+  end_process(
+      "parleyd: shard " + std::to_string(number(shard)) +
+      ": a row of its state does not match its checksum, and a command has to read it. The process stops "
+      "here; what was acknowledged is on the other replicas. Start the node again: the replica then gets "
+      "the rows of its leader. If this repeats, check the disk.");
+}
+
 /// The asker that waits for a ticket of the engine.
 struct waiting {
   result_sink reply_to;
@@ -251,6 +265,10 @@ void run_turn(self_ptr self) {
     for (const auto& r : rows)
       txn->put(storage::table::node, r.key, r.value);
     const auto promised = st.engine->write(*txn, st.env->room());
+    if (const auto shard = st.engine->unreadable()) {
+      txn.reset();
+      stop_unreadable(*st.env, *shard);
+    }
     const auto when = rows.empty() ? promised : storage::durable::now;
     const auto commands = hand_out_results(st); // their log entries are on a majority's disks already
     const auto begun = std::chrono::steady_clock::now();

@@ -371,13 +371,6 @@ std::vector<node_id> replica::fit_members(reach how_far) const {
   return out;
 }
 
-std::vector<node_id> replica::quicker_members() const {
-  auto out = fit_members();
-  std::erase_if(out,
-                [this](node_id n) { return !host_.pace.is_quicker(followers_[place_of(id_of(n))].sync_ms); });
-  return out;
-}
-
 bool replica::is_whole_without(node_id node) const {
   if (!was_leading_ || led_from_ == 0 || visible_ < led_from_ || node == host_.config.node)
     return false;
@@ -434,34 +427,6 @@ void replica::count_full_backlogs() {
     for (auto at = log_.last(); at > match && bytes <= enough; --at)
       bytes += log_.at(at).bytes;
   }
-}
-
-bool replica::is_sent_state(std::uint64_t id) const {
-  return std::find(transfers_to_.begin(), transfers_to_.end(), id) != transfers_to_.end();
-}
-
-/// One at a time: while a member is mended it acknowledges nothing. Others with damaged rows do, because their logs are
-/// good.
-std::uint64_t replica::to_mend() const {
-  if (!was_leading_ || damaged_ || led_from_ == 0 || visible_ < led_from_)
-    return 0;
-  std::size_t go_on = 1; // this one
-  std::uint64_t found = 0;
-  for (std::size_t i = 0; i < ids_.size(); ++i) {
-    const auto& f = followers_[i];
-    if (!answers(i) || is_sent_state(ids_[i]))
-      continue;
-    if (found == 0 && f.damaged && f.has_room)
-      found = ids_[i];
-    else
-      ++go_on;
-  }
-  return go_on >= majority() ? found : 0;
-}
-
-void replica::awaits_state(bool yes) {
-  awaits_state_ = yes && damaged_ && !leads();
-  mark();
 }
 
 void replica::seal(std::vector<member> next, std::uint64_t ticket) {

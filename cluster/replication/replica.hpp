@@ -40,6 +40,7 @@ struct replica_host {
   std::int64_t votes_from =
       0; ///< before it a replica votes only if all its other members said what they know
   std::uint64_t next_sequence = 1;
+  std::optional<shard_id> unreadable; ///< a command met a damaged row there: this turn cannot be committed
   std::size_t trim_share = 0;      ///< rows that each replica with left-overs may erase in this turn
   bool succession_changed = false; ///< a node has to learn that a generation ended
   bool has_room = true;            ///< of the disk, for proposals
@@ -101,6 +102,9 @@ public:
   /// A row of its state is damaged. False if that is known, or if it is a late word of what was mended.
   bool is_damaged() { return host_.now >= mended_until_ && !std::exchange(damaged_, true); }
   bool damaged() const { return damaged_; }
+  /// While loading: a command that waits to be applied met a damaged row. Nothing is applied before the rows are replaced;
+  /// if it has to lead, because nobody else has its log, it only brings that to a member that can.
+  void begin_unreadable();
   /// While leading: a member with a damaged row that is to be sent this replica's state, or 0. The others that answer
   /// are a majority without it, and go on meanwhile.
   std::uint64_t to_mend() const;
@@ -145,7 +149,7 @@ public:
   bool has_left_overs() const { return cleaning_ || !erase_later_.empty(); }
   /// Whether entries are committed but not applied yet.
   bool wants_apply() const {
-    return record_.as == life::live && !halted_ && !awaits_state_ && commit_index() > record_.applied_index;
+    return record_.as == life::live && !halted_ && may_apply() && commit_index() > record_.applied_index;
   }
   void begin_turn();
   /// True if messages will follow that promise what it wrote.
@@ -274,8 +278,10 @@ private:
   std::size_t majority() const { return ids_.size() / 2 + 1; }
   std::size_t with_room() const;
   std::int64_t timed_out_at_ = 0;
-  bool damaged_ = false;          // a row of its state cannot be read
-  bool awaits_state_ = false;     // instead of its damaged one
+  bool damaged_ = false;      // a row of its state cannot be read
+  bool awaits_state_ = false; // instead of its damaged one
+  bool unreadable_ = false;   // applying met a damaged row; it is said on disk, too
+  bool may_apply() const { return !awaits_state_ && !unreadable_; }
   std::int64_t mended_until_ = 0; // readers may still tell of the rows that are gone
   std::int64_t stands_from_ = 0;  // while unfit: it asks for votes only then; 0: it knows a leader
   std::unique_ptr<raft_group> raft_;

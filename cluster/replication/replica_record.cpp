@@ -4,6 +4,7 @@ namespace parley::cluster {
 namespace {
 
 constexpr std::string_view record_prefix = "replica/";
+constexpr std::string_view damage_prefix = "damaged/";
 
 } // namespace
 
@@ -16,6 +17,10 @@ core::decoded<seal> decode_seal(std::string_view bytes) {
 
 std::string record_key(shard_id shard) {
   return key_writer{}.raw(record_prefix).put(shard).bytes();
+}
+
+std::string damage_key(shard_id shard) {
+  return key_writer{}.raw(damage_prefix).put(shard).bytes();
 }
 
 std::string encode(const replica_record& r) {

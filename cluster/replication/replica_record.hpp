@@ -71,6 +71,8 @@ struct replica_record {
 inline constexpr std::size_t members_max = 16;
 
 std::string record_key(shard_id shard);
+/// Of a row that stands while a row of the replica's state that applying needs is damaged.
+std::string damage_key(shard_id shard);
 std::string encode(const replica_record& record);
 /// As a whole: the replica writes it again. One without what its life needs (see `origin` and `ending`) is
 /// damaged.

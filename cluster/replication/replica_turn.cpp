@@ -58,8 +58,11 @@ bool replica::write(storage::write_txn& txn) {
   wrote_ = true;
   const bool appends = !log_.all_written();
   const bool promised = record_dirty_ || hold_ || restart_ || installing_ || appends;
-  if (installing_)
+  if (installing_) {
     install_staged();
+    if (std::exchange(unreadable_, false))
+      txn.erase(storage::table::node, damage_key(shard_));
+  }
   for (const auto sequence : erase_now_)
     txn.erase(storage::table::log, log_key(sequence));
   erase_now_.clear();
@@ -69,7 +72,7 @@ bool replica::write(storage::write_txn& txn) {
     log_.written(i, sequence);
   }
   if (record_.as == life::live && !restart_ && !halted_) {
-    if (!awaits_state_)
+    if (may_apply())
       apply_committed(txn);
     maybe_mark_snapshot();
   }
@@ -152,6 +155,8 @@ void replica::apply_entry(storage::write_txn& txn, std::uint64_t index, std::str
       record_.applied_commands = n - 1;
       record_dirty_ = true;
       refuse(ticket, ec::timed_out); // it is stored; a replica that can will apply it
+      if (state.status() == ec::corrupt)
+        host_.unreadable = shard_;
       return halt(at, std::move(*why));
     }
   }
@@ -278,7 +283,8 @@ void replica::end_turn(bool committed) {
     else if (const auto stored = log_.first_unwritten() - 1; raft_ && stored > raft_->stored())
       absorb(raft_->persisted_entries(host_.now, stored));
     visible_ = record_.applied_index;
-    log_.evict(visible_, host_.config.log_cache_bytes);
+    // What an unreadable replica cannot apply grows until the others are a majority without it.
+    log_.evict(unreadable_ ? log_.first_unwritten() - 1 : visible_, host_.config.log_cache_bytes);
   }
   if (was_leading_)
     reads_.take_ready(visible_, ids_.size() / 2,

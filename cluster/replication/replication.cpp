@@ -125,6 +125,8 @@ ec replication::open(storage::environment& env, const peer_links& links, mono_ms
   if (!whole || txn->status() != ec::none)
     return ec::corrupt;
   for (auto& [shard, r] : impl_->replicas) {
+    if (txn->get(storage::table::node, damage_key(shard)))
+      r->begin_unreadable();
     r->start();
     r->mark();
     impl_->requeue(*r);
@@ -460,6 +462,14 @@ turn replication::end_turn(mono_ms now) {
 mono_ms replication::next_tick() const {
   const auto& i = *impl_;
   return mono_ms{i.timers.empty() ? i.next_common : std::min(i.next_common, i.timers.front().first)};
+}
+
+std::optional<shard_id> replication::unreadable() const {
+  return impl_->host.unreadable;
+}
+
+void replication::remember_unreadable(storage::write_txn& txn, shard_id shard) {
+  txn.put(storage::table::node, damage_key(shard), "1");
 }
 
 std::vector<replica_status> replication::status() const {

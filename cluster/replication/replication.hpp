@@ -249,6 +249,11 @@ public:
   storage::durable write(storage::write_txn& txn, const storage::space& room);
   turn end_turn(mono_ms now);
 
+  /// After `write`: a command met a row of this shard that does not match its checksum. The transaction, with what other
+  /// shards have written in it, cannot be committed: abandon it, call `remember_unreadable` in another one, and end the
+  /// process. When it starts again, the replica applies nothing before it has got its leader's rows.
+  std::optional<shard_id> unreadable() const;
+  static void remember_unreadable(storage::write_txn& txn, shard_id shard);
   /// When `tick` has to be called next.
   mono_ms next_tick() const;
   std::vector<replica_status> status() const;

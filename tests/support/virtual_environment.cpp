@@ -1,6 +1,7 @@
 #include "tests/support/virtual_environment.hpp"
 
 #include <iterator>
+#include <set>
 #include <stdexcept>
 #include <utility>
 
@@ -168,12 +169,21 @@ public:
 
   std::size_t erase_range(table t, std::string_view from, std::string_view to,
                           std::size_t rows_max) override {
-    std::vector<std::string> doomed;
-    if (rows_max > 0)
-      ascend(t, from, to, [&](std::string_view key, std::string_view) {
-        doomed.emplace_back(key);
-        return doomed.size() < rows_max ? scan::more : scan::stop;
-      });
+    // As LMDB does, it looks at keys only: a row that cannot be read is erased like others.
+    std::set<std::string> doomed;
+    if (to.empty() || from < to) {
+      auto& rows = below(t);
+      for (auto i = rows.lower_bound(from), end = bound(rows, to); i != end; ++i)
+        doomed.insert(i->first);
+      auto& changes = changes_[at(t)];
+      for (auto i = changes.lower_bound(from), end = bound(changes, to); i != end; ++i)
+        if (i->second)
+          doomed.insert(i->first);
+        else
+          doomed.erase(i->first);
+    }
+    while (doomed.size() > rows_max)
+      doomed.erase(std::prev(doomed.end()));
     for (auto& key : doomed)
       erase(t, key);
     return doomed.size();

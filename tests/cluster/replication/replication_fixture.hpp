@@ -34,16 +34,21 @@ struct list_machine : state_machine {
   std::multiset<shard_id> replacements;
 
   std::set<std::string> unknown; ///< commands that this machine halts at
+  bool reads_all = false;        ///< each command reads all rows
 
   std::optional<std::string> apply(storage::shard_txn& state, const log_position& at,
                                    std::string_view command, std::uint64_t ticket) override {
     if (unknown.contains(std::string{command}))
       return "a command of the log was written by a newer version of this program";
     std::uint64_t n = 0;
+    if (reads_all)
+      state.ascend({}, {}, [](std::string_view, std::string_view) { return storage::scan::more; });
     state.descend({}, {}, [&](std::string_view key, std::string_view) {
       n = std::stoull(std::string{key});
       return storage::scan::stop;
     });
+    if (state.status() != ec::none)
+      return "a row of its state does not match its checksum";
     auto key = std::to_string(n + 1);
     key.insert(0, 8 - key.size(), '0');
     state.put(key, command);
@@ -69,6 +74,7 @@ struct test_node : peer_links {
   std::vector<disk_forgot> forgets;
   std::vector<replicas_diverged> divergences;
   std::vector<shard_id> damages, mends;
+  int ends = 0;           ///< by a damaged row that a command has to read
   std::vector<bool> slow; ///< its disk has become so, or ceased to be
   std::map<shard_id, leadership> leads;
   std::vector<storage::durable> syncs; // what its turns asked for
@@ -190,6 +196,14 @@ struct test_cluster {
     if (n.engine->wants_write()) {
       auto txn = n.env.begin_write();
       const auto when = n.engine->write(*txn, n.env.room());
+      if (const auto shard = n.engine->unreadable()) {
+        txn.reset();
+        txn = n.env.begin_write();
+        replication::remember_unreadable(*txn, *shard);
+        REQUIRE(txn->commit() == ec::none);
+        ++n.ends;
+        return crash(n);
+      }
       n.syncs.push_back(when);
       REQUIRE(txn->commit(when) == ec::none);
     }
