@@ -228,6 +228,8 @@ int main(int argc, char** argv) {
   app.add_option("--jobs", s.jobs, "The number of worker processes")->check(CLI::Range(1, 64));
   app.add_option("--plant", s.plant, "Switches on planted bugs, in a build that has them");
   app.add_option("--hunt", s.hunt, "Looks for each planted bug, with at most this many seeds");
+  app.add_flag("--damage", s.run.damages,
+               "Also has replicas find damaged rows, whose rows are then replaced");
   app.add_flag("--trace", s.run.print_trace, "Prints each event of a run");
   app.add_flag("--put-back", s.run.put_back,
                "After some calms, an old copy of a node's disk takes its place");

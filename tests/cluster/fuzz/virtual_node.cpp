@@ -243,6 +243,9 @@ void virtual_node::process(input what) {
     sim_.note("transfer", number(id()), number(what.shard), number(what.peer));
     engine_->transfer_leadership(what.shard, what.peer);
     break;
+  case input::kind::damage:
+    engine_->damaged(what.shard);
+    break;
   case input::kind::seal: {
     if (!user_.may_seal(what.next))
       break;

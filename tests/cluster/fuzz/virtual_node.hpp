@@ -25,7 +25,7 @@ struct disk_profile {
 };
 
 struct input {
-  enum class kind { frame, reset, propose, read, transfer, seal } what{};
+  enum class kind { frame, reset, propose, read, transfer, seal, damage } what{};
   node_id peer{};
   shard_id shard{};
   std::uint64_t ticket = 0;

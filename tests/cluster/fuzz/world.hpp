@@ -23,6 +23,7 @@ struct run_options {
   int seconds = 30; ///< virtual seconds of storms; calms are added to them
   bool print_trace = false;
   bool put_back = false; ///< disks are put back to older copies
+  bool damages = false;  ///< replicas find damaged rows; else the runs of a seed are as they always were
   bool tear = false;     ///< a bug planted in the disk: a crash keeps part of a batch
 };
 
@@ -74,6 +75,7 @@ private:
   void lose_disk();
   void transfer();
   void burst(virtual_node& node);
+  void keep_damaging();
   bool may_lose(const virtual_node& node) const;
 
   // --- clients and operator --------------------------------------------------------------------------------
@@ -128,6 +130,8 @@ private:
   std::uint64_t storm_ = 0; ///< the number of the current storm; events scheduled by an older one do nothing
   bool storming_ = false;
   bool paused_ = false; ///< the node that is away
+  bool damages_ = false;
+  chance damage_luck_; ///< of its own, too
   chance outage_luck_;  ///< of its own, so that outages change nothing about the storms before them
   std::map<node_id, virtual_node::disk_copy> copies_;
   bool put_back_ = false;                    ///< a disk is an older copy now

@@ -181,6 +181,19 @@ void world::burst(virtual_node& node) {
     propose(on, shard, sim_.luck.below(profile_.command_bytes_max));
 }
 
+// A reader says that a row is damaged. The rows are in fact good, so the checks see whether those that replace them are
+// the same.
+void world::keep_damaging() {
+  sim_.time.in(damage_luck_.between(0, 600 * one_ms), [this, storm = storm_] {
+    if (!storming_ || storm != storm_)
+      return;
+    auto& node = *nodes_[damage_luck_.below(nodes_.size())];
+    node.give(
+        {input::kind::damage, {}, shard_id{static_cast<std::uint16_t>(damage_luck_.below(profile_.shards))}});
+    keep_damaging();
+  });
+}
+
 // The promise holds for the loss of any minority of a shard's replicas, so the fuzzer destroys no
 // more than that: a minority of the newest generation that served, and of each generation that a seal
 // may have begun since.
