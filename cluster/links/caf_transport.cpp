@@ -88,11 +88,16 @@ private:
   bool write_failed_ = false;
 };
 
+class newcomers;
+
 /// A connection, as CAF's brokers know it.
 class tls_scribe final : public caf::io::scribe {
 public:
-  tls_scribe(net::default_multiplexer& loop, int fd, const peer_tls_context& context, side which)
-      : scribe{net::conn_hdl_from_socket(fd)}, stream_{loop, fd, context, which, *this} {}
+  /// `strangers` is told when it ends; nobody for a connection that this node opened.
+  tls_scribe(net::default_multiplexer& loop, int fd, const peer_tls_context& context, side which,
+             std::weak_ptr<newcomers> strangers = {})
+      : scribe{net::conn_hdl_from_socket(fd)}, strangers_{std::move(strangers)}, stream_{loop, fd, context,
+                                                                                         which, *this} {}
 
   void configure_read(caf::io::receive_policy::config config) override {
     stream_.configure_read(config);
@@ -128,6 +133,9 @@ public:
   /// The loop then reads the end of the stream, and closes the connection as if the peer had done so.
   void hang_up() { ::shutdown(stream_.fd(), SHUT_RDWR); }
 
+protected:
+  void detach_from(caf::io::abstract_broker* broker) override;
+
 private:
   class flusher final : public net::multiplexer::runnable {
   public:
@@ -142,6 +150,7 @@ private:
     caf::intrusive_ptr<tls_scribe> of_;
   };
 
+  const std::weak_ptr<newcomers> strangers_;
   bool launched_ = false, flush_posted_ = false;
   peer_stream stream_;
 };
@@ -183,20 +192,26 @@ private:
 };
 
 /// Connections whose handshake is not complete. Thread: the loop's.
+///
+/// It holds them, and with them their descriptors. A connection that ends leaves at once, so that a stranger who failed
+/// costs nothing until the next look at the deadlines; one whose handshake is complete stays in the list until then.
 class newcomers {
 public:
   explicit newcomers(newcomer_limits limits) : limits_{limits} {}
 
   void add(caf::intrusive_ptr<tls_scribe> who) {
-    forget_others();
+    forget_peers();
     if (waiting_.size() >= limits_.at_once_max) {
       waiting_.front().who->hang_up();
       waiting_.pop_front();
     }
     waiting_.push_back({std::move(who), std::chrono::steady_clock::now() + limits_.handshake_within});
   }
+  void ended(const tls_scribe& who) {
+    std::erase_if(waiting_, [&](const entry& e) { return e.who.get() == &who; });
+  }
   void close_late_ones() {
-    forget_others();
+    forget_peers();
     const auto now = std::chrono::steady_clock::now();
     while (!waiting_.empty() && waiting_.front().until <= now) {
       waiting_.front().who->hang_up();
@@ -209,13 +224,21 @@ private:
     caf::intrusive_ptr<tls_scribe> who;
     std::chrono::steady_clock::time_point until;
   };
-  void forget_others() {
+  void forget_peers() {
     std::erase_if(waiting_, [](const entry& e) { return !e.who->is_newcomer(); });
   }
 
   newcomer_limits limits_;
   std::deque<entry> waiting_; ///< the oldest first
 };
+
+/// CAF calls it for every end of a connection: a failure, the peer's end, and ours. The stream holds this object until
+/// the loop has let go of the socket.
+void tls_scribe::detach_from(caf::io::abstract_broker* broker) {
+  if (const auto strangers = strangers_.lock())
+    strangers->ended(*this);
+  scribe::detach_from(broker);
+}
 
 /// A port for peers.
 class tls_doorman final : public caf::io::doorman {
@@ -231,7 +254,8 @@ public:
     auto& loop = acceptor_.backend();
     const int fd = acceptor_.accepted_socket();
     net::keepalive(fd, true);
-    auto scribe = caf::make_counted<tls_scribe>(loop, fd, context_, side::door); // owns the socket
+    auto scribe =
+        caf::make_counted<tls_scribe>(loop, fd, context_, side::door, newcomers_); // owns the socket
     const auto connection = scribe->hdl();
     newcomers_->add(scribe);
     parent()->add_scribe(std::move(scribe));
