@@ -36,9 +36,47 @@ std::size_t members_wanted(const health_facts& f) {
   return wanted % 2 == 0 && wanted < f.replicas_wanted ? wanted - 1 : wanted;
 }
 
+std::string divergence_of(const health_facts& f) {
+  return fmt::format(
+      "what is committed here in {} of {} shards (the first is {}) is not what its leader has: a "
+      "node's disk went back. Keep this node's data directory, which may be the only one that "
+      "holds the missing messages; stop the nodes whose directories were put back or copied, and "
+      "empty those",
+      f.diverged.size(), f.replicas.size(), number(f.diverged.front()));
+}
+
+std::uint64_t unapplied(const core::replica_status& r) {
+  return r.commit_index - std::min(r.applied_index, r.commit_index);
+}
+
 } // namespace
 
+// Both moments are of a clock that stands still while the machine sleeps. After a process was stopped, the loops turn
+// again within a sweep, so the alarm is false no longer than that.
+std::string standstill_of(const std::vector<gateway::heartbeat>& gateways,
+                          gateway::pulse_clock::time_point now) {
+  std::string out;
+  for (std::size_t i = 0; i < gateways.size(); ++i) {
+    const auto& g = gateways[i];
+    const bool loop = now - g.loop > gateway_still_max;
+    if (!loop && (g.drains || now - g.accepting <= gateway_still_max))
+      continue;
+    const auto still = std::chrono::duration_cast<std::chrono::seconds>(now - (loop ? g.loop : g.accepting));
+    out += fmt::format("{}gateway thread {} of {} has not {} for {} s", out.empty() ? "" : ", and ", i + 1,
+                       gateways.size(), loop ? "turned" : "accepted the connections that wait for it",
+                       still.count());
+  }
+  return out;
+}
+
 admin_source::readiness ready_of(const health_facts& f) {
+  if (!f.diverged.empty())
+    return {false, "diverged: " + divergence_of(f)};
+  if (const auto still = standstill_of(f.gateways, f.at); !still.empty())
+    return {false,
+            "not ready: " + still +
+                ", so its clients are not served. It may wait for a disk or a processor; if it goes on, "
+                "restart this node"};
   if (!f.store_answers)
     return {
         false,
@@ -65,6 +103,14 @@ admin_source::readiness ready_of(const health_facts& f) {
   return {true, "ready"};
 }
 
+std::size_t replicas_far_behind(const health_facts& f) {
+  const auto here = std::count_if(f.replicas.begin(), f.replicas.end(),
+                                  [](const auto& r) { return unapplied(r) > behind_max; });
+  const auto there =
+      std::count_if(f.lagging.begin(), f.lagging.end(), [](const auto& m) { return m.behind > behind_max; });
+  return static_cast<std::size_t>(here + there);
+}
+
 std::size_t missing_replicas(const health_facts& f) {
   const auto wanted = members_wanted(f);
   auto n = f.silent.size();
@@ -84,10 +130,25 @@ admin_source::readiness whole_of(const health_facts& f) {
   const auto wanted = members_wanted(f);
   std::string out;
   const auto line = [&](const std::string& text) { out += "\n" + text; };
-  std::map<node_id, std::vector<std::size_t>> away, mute;
+  /// Shards, and the most entries that a replica of them lacks.
+  struct lag {
+    std::vector<std::size_t> shards;
+    std::uint64_t most = 0;
+    void add(std::size_t shard, std::uint64_t entries) {
+      shards.push_back(shard);
+      most = std::max(most, entries);
+    }
+  };
+  std::map<node_id, std::vector<std::size_t>> away, mute, forgot;
+  std::map<node_id, lag> behind;
+  lag behind_here;
   std::vector<std::size_t> too_few, filling, damaged;
+  if (!f.diverged.empty())
+    line(divergence_of(f));
   for (const auto& r : f.replicas) {
     const auto shard = std::size_t{number(r.shard)};
+    if (unapplied(r) > behind_max && r.as != role::halted)
+      behind_here.add(shard, unapplied(r));
     switch (r.as) {
     case role::halted:
       line(fmt::format(
@@ -111,6 +172,12 @@ admin_source::readiness whole_of(const health_facts& f) {
   }
   for (const auto& m : f.silent)
     (linked.contains(m.who.node) ? mute : away)[m.who.node].push_back(number(m.shard));
+  for (const auto& m : f.lagging) {
+    if (m.forgot)
+      forgot[m.who.node].push_back(number(m.shard));
+    else if (m.behind > behind_max)
+      behind[m.who.node].add(number(m.shard), m.behind);
+  }
   for (const auto s : f.damaged)
     damaged.push_back(number(s));
   if (!damaged.empty())
@@ -130,6 +197,21 @@ admin_source::readiness whole_of(const health_facts& f) {
         "{}: the replica on node {} does not answer although the node is linked: it halted, or its disk was "
         "replaced and it is being filled; look at /wholez of that node",
         name_shards(shards), number(node)));
+  for (const auto& [node, shards] : forgot)
+    line(fmt::format(
+        "{}: the replica on node {} has less than it had confirmed: its disk is an older copy, or lost "
+        "something. That node fences itself; do what its log and its /readyz say",
+        name_shards(shards), number(node)));
+  for (const auto& [node, l] : behind)
+    line(fmt::format("{}: the replica on node {} is up to {} entries behind, more than {}; it catches up by "
+                     "itself, so wait. "
+                     "If the number does not fall, look at that node's disk and at its link",
+                     name_shards(l.shards), number(node), l.most, behind_max));
+  if (!behind_here.shards.empty())
+    line(fmt::format(
+        "{}: the replica here has up to {} committed entries to apply, more than {}; wait, and if the number "
+        "does not fall, look at the disk of the data directory",
+        name_shards(behind_here.shards), behind_here.most, behind_max));
   if (!too_few.empty())
     line(fmt::format("{}: fewer than {} replicas; they are added while enough nodes run and are linked",
                      name_shards(too_few), wanted));

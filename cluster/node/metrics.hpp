@@ -36,14 +36,19 @@ public:
     else
       damaged_.erase(shard);
   }
-  void silent(std::vector<silent_member> members) override {
+  void members(std::vector<silent_member> silent, std::vector<lagging_member> lagging) override {
     std::lock_guard guard{mutex_};
-    silent_.swap(members);
+    silent_.swap(silent);
+    lagging_.swap(lagging);
   }
   /// As the last report said.
   std::vector<silent_member> silent() const {
     std::lock_guard guard{mutex_};
     return silent_;
+  }
+  std::vector<lagging_member> lagging() const {
+    std::lock_guard guard{mutex_};
+    return lagging_;
   }
   /// Shards of whose replicas here a row is damaged.
   std::set<shard_id> damaged() const {
@@ -62,6 +67,7 @@ private:
   mutable std::mutex mutex_;
   std::set<shard_id> damaged_;
   std::vector<silent_member> silent_;
+  std::vector<lagging_member> lagging_;
 };
 
 /// How much waits in memory. Thread: any.
@@ -73,8 +79,7 @@ struct depths {
 struct node_snapshot : health_facts {
   std::uint64_t link_versions_refused = 0; ///< calls of nodes without a common version of the node protocol
   std::uint64_t link_starts_refused =
-      0;                          ///< calls of nodes whose directory is not the one that was seen before
-  std::vector<shard_id> diverged; ///< a leader contradicts what is committed here
+      0; ///< calls of nodes whose directory is not the one that was seen before
   std::uint64_t rows_checked = 0, row_checks = 0; ///< by the slow check of all rows: rows, and whole passes
   std::uint64_t raft_bytes_waiting = 0, raft_bytes_left_out = 0; ///< for the store
   storage::lmdb_stats storage;

@@ -241,9 +241,12 @@ public:
     s.store_answers = reported.has_value();
     s.replicas = std::move(reported).value_or(std::vector<replica_status>{});
     s.self = config_.node;
+    s.gateways = shared_.pulses.read();
+    s.at = gateway::pulse_clock::now(); // behind all of the beats
     s.leaders = routing_.leaders.all();
     s.damaged = commits_.damaged();
     s.silent = commits_.silent();
+    s.lagging = commits_.lagging();
     s.has_room = commits_.room();
     s.clock_difference_ms = clock_.difference_ms();
     s.replicas_wanted = founding_.replicas;

@@ -41,15 +41,6 @@ td.t,th.t{{text-align:left}}th{{border-bottom:1px solid #999;font-weight:600}}
 admin_source::readiness node_pages::state_of(const node_snapshot& now) const {
   if (draining_)
     return {false, "draining: this node stops; clients reconnect to other nodes"};
-  if (!now.diverged.empty())
-    return {
-        false,
-        fmt::format(
-            "diverged: what is committed here in {} of {} shards (the first is {}) is not what its leader "
-            "has: a node's disk went back. Keep this node's data directory, which may be the only one "
-            "that holds the missing messages; stop the nodes whose directories were put back or "
-            "copied, and empty those",
-            now.diverged.size(), now.replicas.size(), number(now.diverged.front()))};
   return ready_of(now);
 }
 

@@ -436,7 +436,7 @@ wired_store_actor::behavior_type store(self_ptr self, store_config config, stora
       [self](atom::report, const report_sink& to) {
         auto& st = self->state;
         if (st.wiring.observer)
-          st.wiring.observer->silent(st.engine->silent_members());
+          st.wiring.observer->members(st.engine->silent_members(), st.engine->lagging_members());
         caf::anon_send(to, replica_report{st.engine->status()});
       },
       [self](atom::tick) {

@@ -38,8 +38,8 @@ public:
   virtual void has_room(bool yes) = 0;
   /// A row of the shard's replica here is damaged, or no longer, because it got the state of another replica.
   virtual void damaged(shard_id shard, bool yes) = 0;
-  /// Before each report: the members of shards led here that do not answer.
-  virtual void silent(std::vector<silent_member> members) = 0;
+  /// Before each report: the members of shards led here that do not answer, and those that lack entries.
+  virtual void members(std::vector<silent_member> silent, std::vector<lagging_member> lagging) = 0;
 };
 
 struct store_config {

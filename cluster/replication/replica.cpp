@@ -206,6 +206,7 @@ void replica::receive_raft(const message_header& h, std::string_view body) {
     auto& f = followers_[place_of(h.from)];
     f.heard_at = host_.now;
     f.cursor.answered();
+    f.answered = true;
     f.has_room = (flags & raft_body::no_room) == 0;
     f.damaged = (flags & raft_body::damaged) != 0;
     f.sync_ms = sync_ms;
@@ -360,6 +361,18 @@ std::vector<member> replica::silent() const {
     if (ids_[i] != self_ && !answers(i))
       out.push_back(record_.members[i]);
   return out;
+}
+
+void replica::add_lagging(std::vector<lagging_member>& to) const {
+  for (std::size_t i = 0; was_leading_ && i < ids_.size(); ++i) {
+    const auto& f = followers_[i];
+    if (!answers(i) || !f.answered)
+      continue;
+    const auto committed = commit_index();
+    const auto behind = committed - std::min(raft_->match(ids_[i]), committed);
+    if (behind > 0 || f.forgot)
+      to.push_back({shard_, record_.members[i], behind, f.forgot});
+  }
 }
 
 std::vector<node_id> replica::fit_members(reach how_far) const {

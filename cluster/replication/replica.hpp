@@ -95,6 +95,8 @@ public:
   bool is_whole_without(node_id node) const;
   /// While leading: the others.
   std::vector<member> silent() const;
+  /// While leading: of those that answer, the ones that lack entries.
+  void add_lagging(std::vector<lagging_member>& to) const;
   /// Of those that answer, the ones whose disks have room for proposals, and that know of no damaged row: those that
   /// have all that is committed, or also others. Until its successor has the whole log, a leader takes no proposals.
   enum class reach : std::uint8_t { level, any };
@@ -270,7 +272,8 @@ private:
     std::int64_t sent_at = never; // an append
     std::uint64_t state_at = 0;   // the index of the state that it is sent, until it has it; 0: none
     send_cursor cursor;
-    bool forgot = false; // it has less than it had confirmed, and was told
+    bool forgot = false;   // it has less than it had confirmed, and was told
+    bool answered = false; // to this leader
   };
   std::vector<follower> followers_; // of `ids_`, while leading
   bool answers(std::size_t place) const;

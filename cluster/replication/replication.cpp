@@ -495,6 +495,13 @@ std::vector<silent_member> replication::silent_members() const {
   return all;
 }
 
+std::vector<lagging_member> replication::lagging_members() const {
+  std::vector<lagging_member> all;
+  for (const auto& [shard, r] : impl_->replicas)
+    r->add_lagging(all);
+  return all;
+}
+
 std::optional<replica_status> replication::status(shard_id shard) const {
   const auto* r = impl_->find(shard);
   return r ? std::optional{r->status()} : std::nullopt;

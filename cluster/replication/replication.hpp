@@ -165,6 +165,14 @@ struct silent_member {
   member who;
 };
 
+/// A member that answers a leader, and has not stored all that is committed.
+struct lagging_member {
+  shard_id shard{};
+  member who;
+  std::uint64_t behind = 0; ///< committed entries that it has not stored, as far as the leader knows
+  bool forgot = false;      ///< it has less than it had confirmed to the leader
+};
+
 struct events {
   std::vector<leadership> leaderships;
   std::vector<refused> refusals;
@@ -259,6 +267,8 @@ public:
   std::vector<replica_status> status() const;
   /// Members of shards led here that have not answered within an election time-out.
   std::vector<silent_member> silent_members() const;
+  /// Of the others, those that lack entries. Of a new leader: once they have answered it.
+  std::vector<lagging_member> lagging_members() const;
   std::optional<replica_status> status(shard_id shard) const;
   /// The shards that are led here and of which a majority of the members, without `node`, has stored all that is
   /// committed: that node's disk is not needed for them.

@@ -4,6 +4,7 @@
 #include "protocol/gateway/connection.hpp"
 #include "protocol/gateway/waiting_room.hpp"
 
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -26,8 +27,8 @@ kj::Duration span(std::chrono::nanoseconds d) {
 
 class server final : public gateway_server, private server_hooks, private kj::TaskSet::ErrorHandler {
 public:
-  server(kj::Own<server_parts> parts, transport::renewable_tls tls, kj::AutoCloseFd listener)
-      : parts_{kj::mv(parts)}, config_{parts_->config}, metrics_{parts_->metrics},
+  server(kj::Own<server_parts> parts, pulse& beats, transport::renewable_tls tls, kj::AutoCloseFd listener)
+      : parts_{kj::mv(parts)}, config_{parts_->config}, metrics_{parts_->metrics}, pulse_{beats},
         timer_{parts_->port.getTimer()}, tls_{std::move(tls)}, listener_{kj::mv(listener)},
         listened_{kj::heap<kj::UnixEventPort::FdObserver>(parts_->port, listener_.get(),
                                                           kj::UnixEventPort::FdObserver::OBSERVE_READ)},
@@ -61,6 +62,7 @@ public:
     if (parts_->draining)
       return;
     parts_->draining = true;
+    pulse_.drains();
     accepting_ = nullptr;
     listened_ = nullptr;
     listener_ = nullptr;
@@ -96,7 +98,8 @@ private:
   /// backlog. Those of an address that has its share are refused, and cost nobody else's handshake.
   kj::Promise<void> accept_some() {
     for (unsigned refused = 0, admitted = 0;;) {
-      const auto now = std::chrono::steady_clock::now();
+      const auto now = pulse_clock::now();
+      pulse_.accepting_turned(now);
       if (const auto wait = handshakes_.wait(now); wait.count() > 0)
         return pause_accepting(wait);
       sockaddr_storage from{};
@@ -183,8 +186,18 @@ private:
     drained_.clear();
   }
 
+  /// The accepting turns when a connection arrives. While none waits in the backlog, it need not.
+  void beat() {
+    const auto now = pulse_clock::now();
+    pulse_.loop_turned(now);
+    pollfd backlog{listener_.get(), POLLIN, 0};
+    if (!parts_->draining && ::poll(&backlog, 1, 0) == 0)
+      pulse_.accepting_turned(now);
+  }
+
   kj::Promise<void> keep_sweeping() {
     return timer_.afterDelay(span(config_.sweep_every)).then([this] {
+      beat();
       const auto now = timer_.now();
       for (auto& c : connections_) {
         // It may close the connection; closed connections are removed later, not from this loop. What is
@@ -202,6 +215,7 @@ private:
   kj::Own<server_parts> parts_;
   const gateway_config& config_;
   gateway_metrics& metrics_;
+  pulse& pulse_;
   kj::Timer& timer_;
   transport::renewable_tls tls_;
   kj::AutoCloseFd listener_;
@@ -243,7 +257,8 @@ make_gateway_server(kj::UnixEventPort& port, const gateway_config& config, trans
   auto parts = kj::refcounted<server_parts>(config, port, cluster, codes, clock, shared.metrics,
                                             shared.closed, shared.nodes, shared.lookups, dice,
                                             shared.code_asks.get(), shared.registrations.get());
-  return kj::Own<gateway_server>{kj::heap<server>(kj::mv(parts), std::move(tls), kj::mv(*listener))};
+  return kj::Own<gateway_server>{kj::heap<server>(kj::mv(parts), shared.pulses.begin(pulse_clock::now()),
+                                                  std::move(tls), kj::mv(*listener))};
 }
 
 } // namespace parley::gateway

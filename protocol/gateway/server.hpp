@@ -9,6 +9,7 @@
 #include "protocol/gateway/lookup_limits.hpp"
 #include "protocol/gateway/metrics.hpp"
 #include "protocol/gateway/node_addresses.hpp"
+#include "protocol/gateway/pulse.hpp"
 #include "protocol/transport/tls.hpp"
 #include "protocol/values/chance.hpp"
 #include "protocol/values/wall_clock.hpp"
@@ -28,6 +29,7 @@ struct gateway_shared {
   shared_code_limits code_asks;
   shared_code_limits registrations;
   node_addresses nodes;
+  gateway::pulses pulses;
 };
 
 struct server_fault {

@@ -29,6 +29,8 @@ struct well : health_facts {
     }
     link(two, true);
     link(three, true);
+    at = gateway::pulse_clock::time_point{} + 1h;
+    gateways = {{at - 500ms, at - 1s}, {at - 20ms, at - 20ms}};
   }
   void link(node_id peer, bool up) {
     for (auto& l : links)
@@ -82,6 +84,32 @@ TEST_CASE_FIXTURE(
 }
 
 TEST_CASE_FIXTURE(
+    well, "a gateway thread that does not turn, or does not accept who waits, is named with the time") {
+  is_ready();
+  CHECK(standstill_of(gateways, at).empty());
+  at += gateway_still_max - 1s;
+  CHECK_MESSAGE(standstill_of(gateways, at).empty(), standstill_of(gateways, at));
+  at += 500ms;
+  is_not_ready({"gateway thread 1 of 2", "accepted", "for 10 s", "restart"});
+  gateways[0].drains = true; // it need not accept any more
+  is_ready();
+  at += 3s;
+  is_not_ready({"gateway thread 1 of 2 has not turned for 13 s", "and gateway thread 2 of 2 has not turned"});
+  CHECK(whole_of(*this).ready); // the replicas do not depend on it
+}
+
+TEST_CASE_FIXTURE(
+    well, "after the process was stopped for an hour, the first beat of each gateway ends the alarm") {
+  at += 1h;
+  is_not_ready({"thread 1", "thread 2"});
+  for (auto& g : gateways)
+    g.loop = g.accepting = at;
+  is_ready();
+  at -= 5ms; // the page was asked for while they beat
+  is_ready();
+}
+
+TEST_CASE_FIXTURE(
     well, "a node without room is ready once other nodes lead its shards, and whole when it has room") {
   has_room = false;
   is_not_ready({"no room", "shard 0", "free space"});
@@ -127,6 +155,37 @@ TEST_CASE_FIXTURE(
   is_ready();
   is_not_whole({"shard 1: a row of the replica here does not match its checksum", "majority without this one",
                 "start the nodes that are away", "Set the data directory aside"});
+}
+
+TEST_CASE_FIXTURE(
+    well, "a replica that is far behind is named with its node and the bound, and one under load is not") {
+  lagging = {{shard_id{0}, {two, disk_id{2}}, behind_max}};
+  replicas[1].commit_index = 100'000;
+  replicas[1].applied_index = replicas[1].commit_index - behind_max;
+  CHECK_MESSAGE(whole_of(*this).ready, whole_of(*this).why);
+  CHECK(replicas_far_behind(*this) == 0);
+  lagging[0].behind = 90'001;
+  is_ready();
+  is_not_whole({"shard 0: the replica on node 2 is up to 90001 entries behind, more than 8192", "wait"});
+  CHECK(replicas_far_behind(*this) == 1);
+  lagging.clear();
+  --replicas[1].applied_index;
+  is_not_whole({"shard 1: the replica here has up to 8193 committed entries to apply", "disk"});
+  CHECK(replicas_far_behind(*this) == 1);
+  replicas[1].as = role::halted; // of which more is to be said
+  CHECK(whole_of(*this).why.find("to apply") == std::string::npos);
+}
+
+TEST_CASE_FIXTURE(well,
+                  "a replica that forgot, and one that a leader contradicts, is not whole, with advice") {
+  lagging = {{shard_id{0}, {two, disk_id{2}}, 1, true}};
+  is_ready();
+  is_not_whole({"shard 0: the replica on node 2 has less than it had confirmed", "fences itself"});
+  lagging.clear();
+  CHECK(whole_of(*this).ready);
+  diverged = {shard_id{1}};
+  is_not_ready({"diverged: ", "1 of 2 shards", "the first is 1", "Keep this node's data directory"});
+  is_not_whole({"1 of 2 shards", "Keep this node's data directory"});
 }
 
 TEST_CASE_FIXTURE(

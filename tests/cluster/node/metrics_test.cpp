@@ -105,6 +105,8 @@ struct busy_node {
       now.replicas.push_back(r);
     }
     now.certificates.push_back({"client", "client.pem", calendar_time{1'900'000'000s}});
+    now.at = gateway::pulse_clock::time_point{} + 1h;
+    now.gateways = {{now.at - 500ms, now.at - 20s}, {now.at, now.at, true}};
     now.links.push_back({node_id{2}, true, 5, 6, 7, 8, 9, 0, 1});
   }
   std::string text() const {
@@ -208,7 +210,7 @@ TEST_CASE(
   CHECK(value(all.at("parley_commit_to_socket_seconds"), "parley_commit_to_socket_seconds_count{}") == 2);
 }
 
-TEST_CASE("labels come from bounded sets: reasons, errors, roles, shards and nodes") {
+TEST_CASE("labels come from bounded sets: reasons, errors, roles, shards, nodes and threads") {
   const busy_node node;
   const auto all = parse(node.text());
   CHECK(all.at("parley_connections_closed_total").series.size() == transport::close_reasons - 1);
@@ -217,6 +219,10 @@ TEST_CASE("labels come from bounded sets: reasons, errors, roles, shards and nod
   CHECK(all.at("parley_send_errors_total").series.size() == 1);
   CHECK(value(all.at("parley_certificate_end_seconds"),
               "parley_certificate_end_seconds{certificate=\"client\"}") == 1'900'000'000);
+  const auto& still = all.at("parley_gateway_still_seconds");
+  CHECK(still.series.size() == 3);
+  CHECK(value(still, "parley_gateway_still_seconds{thread=\"1\",part=\"loop\"}") == 0.5);
+  CHECK(value(still, "parley_gateway_still_seconds{thread=\"1\",part=\"accepting\"}") == 20);
   CHECK(value(all.at("parley_shard_behind"), "parley_shard_behind{shard=\"1\"}") == 0);
   CHECK(value(all.at("parley_shard_behind"), "parley_shard_behind{shard=\"0\"}") == 3);
 }

@@ -48,7 +48,7 @@ struct witness final : store_observer {
     room.push_back(yes);
     news.notify_all();
   }
-  void silent(std::vector<silent_member>) override {}
+  void members(std::vector<silent_member>, std::vector<lagging_member>) override {}
   void damaged(shard_id shard, bool) override {
     std::lock_guard guard{mutex};
     damages.push_back(shard);

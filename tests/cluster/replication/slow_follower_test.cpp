@@ -93,6 +93,29 @@ TEST_CASE_FIXTURE(lagging,
 }
 
 TEST_CASE_FIXTURE(lagging,
+                  "a leader tells of a follower that answers how far it is behind, until it has caught up") {
+  auto& away = follower_of(settle());
+  write(3, 10);
+  REQUIRE(until([&] { return same(3); }, 3000));
+  CHECK(settle().engine->lagging_members().empty());
+  crash(away);
+  write(300, 1000);
+  auto& leader = settle();
+  REQUIRE(until([&] { return leader.engine->silent_members().size() == 1; }, 3000));
+  CHECK(leader.engine->lagging_members().empty()); // what it lacks is not known
+  start(away);
+  const auto behind = [&]() -> std::uint64_t {
+    for (const auto& m : leader.engine->lagging_members())
+      if (m.who.node == away.who.node && m.shard == s0)
+        return m.behind;
+    return 0;
+  };
+  CHECK(until([&] { return behind() > 100; }, 3000));
+  CHECK(leader.engine->silent_members().empty());
+  CHECK(until([&] { return same(303) && behind() == 0; }, 3000));
+}
+
+TEST_CASE_FIXTURE(lagging,
                   "a follower that is many times the link's credit behind catches up, within the credit") {
   auto& away = follower_of(settle());
   write(3, 10);

@@ -147,3 +147,32 @@ TEST_CASE_FIXTURE(fixture, "connections that are refused cost nobody else's hand
   auto decent = stranger_from(*this, 3);
   CHECK(decent->handshake());
 }
+
+TEST_CASE_FIXTURE(fixture,
+                  "a gateway's loop is seen to turn, and its accepting to stand still while somebody waits") {
+  config.handshakes_burst = 1;
+  config.handshake_every = 1h; // the second connection is not accepted
+  start();
+  const auto now = [this] { return shared.pulses.read().at(0); };
+  const auto begun = now();
+  CHECK(until([&] { return now().loop > begun.loop && now().accepting > begun.accepting; }));
+  const auto first = stranger_from(*this, 1);
+  REQUIRE(until([&] { return shared.metrics.accepts_paused == 1; }));
+  const auto paused = now().accepting;
+  CHECK(until([&] { return now().accepting > paused; })); // nobody waits
+  const auto second = stranger_from(*this, 2);
+  const auto still = now();
+  CHECK(until([&] { return now().loop > still.loop + 5 * config.sweep_every; }));
+  CHECK(now().accepting == still.accepting);
+  CHECK_FALSE(now().drains);
+  server->drain();
+  CHECK(now().drains); // it need not accept any more
+}
+
+TEST_CASE_FIXTURE(fixture, "a gateway that has ended leaves its last beat behind") {
+  start();
+  const auto begun = shared.pulses.read().at(0);
+  server = nullptr;
+  REQUIRE(shared.pulses.read().size() == 1);
+  CHECK(shared.pulses.read().at(0).loop == begun.loop);
+}
