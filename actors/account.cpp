@@ -29,7 +29,7 @@ void handle(self_ptr self, routed_call c, answers& out) {
           [&](const core::request_code& x) {
             const auto at = now(st);
             const auto expires = unix_ms{static_cast<std::int64_t>(at) + st.at.config.code_valid.count()};
-            put(core::issue_code{x.phone, x.code_hash, at, expires, x.ticket});
+            put(core::issue_code{x.phone, x.code_hash, at, expires, x.ticket, x.by});
           },
           [&](const core::withdraw_code& x) {
             put(core::refund_code{x.phone, x.ticket});

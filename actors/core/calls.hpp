@@ -248,9 +248,10 @@ struct request_code {
   std::string phone;
   body_hash code_hash{};
   body_hash ticket{}; ///< SHA-256 of the ticket
+  asker by{};
   template <class F>
   auto fields(F&& f) {
-    return f(phone, code_hash, ticket);
+    return f(phone, code_hash, ticket, by);
   }
 };
 

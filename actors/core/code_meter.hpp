@@ -6,16 +6,20 @@
 #include "actors/core/limits.hpp"
 
 #include <algorithm>
+#include <string>
 
 namespace parley::core {
 
-/// Owns: one row of a shard. Deterministic; its time is the commands'.
+/// Owns: one row of a shard: what it counts, and what each command that issues a code goes on with. Deterministic; its
+/// time is the commands'.
 struct code_meter {
   std::uint32_t used = 0; ///< codes that count at `at`
   unix_ms at{};
+  std::string
+      looked_at; ///< the last phone number at which the search for forgotten ones has arrived; empty: begins
   template <class F>
   auto fields(F&& f) {
-    return f(used, at);
+    return f(used, at, looked_at);
   }
 };
 

@@ -95,6 +95,10 @@ struct advance_cursor {
 
 // --- accounts ----------------------------------------------------------------------------------------------
 
+/// Who asks for a code: a short hash of the number and the network that the request comes from. It is short on purpose:
+/// it has to tell apart those who ask for one number, and must not tell anybody who reads a disk where they are.
+enum class asker : std::uint16_t { unknown = 0 };
+
 /// A registration code is out for a phone number. Applied at the shard of the phone's hash. All times of codes
 /// are those of that shard's leader.
 struct issue_code {
@@ -103,9 +107,10 @@ struct issue_code {
   body_hash code_hash{}; ///< SHA-256 of ticket, phone and code
   unix_ms at{}, expires{};
   body_hash ticket{}; ///< SHA-256 of the ticket that the asker gets
+  asker by{};
   template <class F>
   auto fields(F&& f) {
-    return f(phone, code_hash, at, expires, ticket);
+    return f(phone, code_hash, at, expires, ticket, by);
   }
 };
 

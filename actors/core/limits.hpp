@@ -35,6 +35,14 @@ struct limits {
   std::uint32_t code_wrong_max = 30;          ///< wrong tries that a number remembers
   std::chrono::milliseconds code_wrong_forgotten_every = std::chrono::hours{12}; ///< one of them
 
+  // codes of one number that one network asks for (`asker`): within the bounds above, so that a stranger at one
+  // address cannot use up what the number has, and its owner gets a code from elsewhere
+  std::uint32_t codes_per_hour_of_asker_max = 3;
+  std::uint32_t codes_per_day_of_asker_max = 4;
+  std::uint32_t codes_asked_per_day_of_asker_max = 12; ///< with those that could not be sent
+  std::uint32_t code_tries_of_asker = 8; ///< wrong ones and those that are left, before a new code has few
+  std::uint32_t guessers_max = 32;       ///< askers of a number whose wrong tries are remembered
+
   // codes of all numbers of a shard
   std::uint32_t shard_codes_burst_max = 2'000;
   std::chrono::milliseconds shard_code_every{1000};
@@ -48,6 +56,9 @@ struct limits {
   std::size_t acknowledged_bytes_max = std::size_t{4} << 20; ///< of these rows; a larger one is read alone
   std::size_t dropped_rows_max = 4096; ///< inbox rows erased by one acknowledgement; the next one goes on
   std::size_t copies_asked_max = 256;  ///< conversations that one command tells of a second device
+  /// Numbers that a command that issues a code looks at, to erase those of which nothing matters any more. It adds one
+  /// at most, so there are never more of these than an eighth of all numbers, and what was asked for lately.
+  std::size_t numbers_looked_at_max = 8;
 };
 
 } // namespace parley::core

@@ -20,26 +20,64 @@ code_ticket* find(phone_claim& claim, const body_hash& ticket) {
   return i == claim.tickets.end() ? nullptr : &*i;
 }
 
-/// Forgets what is old enough. A clock that went back forgets nothing.
-void age(phone_claim& claim, unix_ms now, const limits& l) {
-  std::erase_if(claim.tickets, [&](const code_ticket& t) { return ms(now) >= ms(t.expires); });
-  std::erase_if(claim.issued, [&](const code_issue& i) { return ms(i.at) <= ms(now) - day_ms; });
+/// One wrong try in every `code_wrong_forgotten_every` is forgotten.
+void forget_wrong(std::uint32_t& wrong, unix_ms& since, unix_ms now, const limits& l) {
   const auto every = l.code_wrong_forgotten_every.count();
-  const auto forgotten = std::max<std::int64_t>(ms(now) - ms(claim.wrong_since), 0) / every;
-  if (forgotten >= claim.wrong) {
-    claim.wrong = 0;
-    claim.wrong_since = {}; // the next wrong try starts the clock
+  const auto forgotten = std::max<std::int64_t>(ms(now) - ms(since), 0) / every;
+  if (forgotten >= wrong) {
+    wrong = 0;
+    since = {}; // the next wrong try starts the clock
   } else {
-    claim.wrong -= static_cast<std::uint32_t>(forgotten);
-    claim.wrong_since = unix_ms{ms(claim.wrong_since) + forgotten * every};
+    wrong -= static_cast<std::uint32_t>(forgotten);
+    since = unix_ms{ms(since) + forgotten * every};
   }
 }
 
-void count_wrong(phone_claim& claim, unix_ms now, const limits& l) {
+void add_wrong(std::uint32_t& wrong, unix_ms& since, unix_ms now, const limits& l) {
+  if (wrong == 0)
+    since = now;
+  wrong = std::min(wrong + 1, l.code_wrong_max);
+}
+
+/// Forgets what is old enough. A clock that went back forgets nothing.
+void age(phone_claim& claim, unix_ms now, const limits& l) {
+  std::erase_if(claim.tickets, [&](const code_ticket& t) { return ms(now) >= ms(t.expires); });
+  claim.issued_by.resize(claim.issued.size()); // a row that was written before askers were known has none
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < claim.issued.size(); ++i) {
+    if (ms(claim.issued[i].at) <= ms(now) - day_ms)
+      continue;
+    claim.issued[kept] = claim.issued[i];
+    claim.issued_by[kept++] = claim.issued_by[i];
+  }
+  claim.issued.resize(kept);
+  claim.issued_by.resize(kept);
+  forget_wrong(claim.wrong, claim.wrong_since, now, l);
+  for (auto& g : claim.guessers)
+    forget_wrong(g.wrong, g.since, now, l);
+  std::erase_if(claim.guessers, [](const guesser& g) { return g.wrong == 0; });
+}
+
+guesser* find(std::vector<guesser>& all, asker who) {
+  const auto i = std::find_if(all.begin(), all.end(), [&](const guesser& g) { return g.who == who; });
+  return i == all.end() ? nullptr : &*i;
+}
+
+void count_wrong(phone_claim& claim, asker by, unix_ms now, const limits& l) {
   age(claim, now, l);
-  if (claim.wrong == 0)
-    claim.wrong_since = now;
-  claim.wrong = std::min(claim.wrong + 1, l.code_wrong_max);
+  add_wrong(claim.wrong, claim.wrong_since, now, l);
+  if (by == asker::unknown)
+    return;
+  auto* its = find(claim.guessers, by);
+  if (!its) {
+    // Who has guessed least gives way. The number's own count holds, whoever is forgotten.
+    if (claim.guessers.size() >= l.guessers_max)
+      claim.guessers.erase(
+          std::min_element(claim.guessers.begin(), claim.guessers.end(),
+                           [](const guesser& a, const guesser& b) { return a.wrong < b.wrong; }));
+    its = &claim.guessers.emplace_back(guesser{by});
+  }
+  add_wrong(its->wrong, its->since, now, l);
 }
 
 /// How long until fewer than `max` of `times`, oldest first, lie within the last `within`; 0 if it is so now.
@@ -76,35 +114,71 @@ code_pace pace_after(std::uint32_t wrong, const limits& l) {
   return {l.code_spacing, l.code_tries_max};
 }
 
+code_pace pace_of_asker(std::uint32_t wrong, const limits& l) {
+  // Who has mistyped a code to its end waits a little. Ten are a person who tries them out: two tries a day are what
+  // the number forgets in a day, so one asker alone does not make it slow for others.
+  if (wrong >= 10)
+    return {std::chrono::milliseconds{day_ms}, 2};
+  if (wrong >= 5)
+    return {std::chrono::milliseconds{5 * minute_ms}, 3};
+  return {l.code_spacing, l.code_tries_max};
+}
+
 done issue(phone_claim& claim, const issue_code& c, const limits& l) {
   age(claim, c.at, l);
   if (const auto* known = find(claim, c.ticket))
     return {known->code_hash == c.code_hash ? ec::none : ec::conflict};
 
   const auto now = ms(c.at);
-  std::vector<std::int64_t> sent, asked;
-  for (const auto& i : claim.issued) {
-    asked.push_back(ms(i.at));
-    if (!i.refunded)
-      sent.push_back(ms(i.at));
+  /// When codes were sent, and when they were asked for, with those that could not be sent.
+  struct times {
+    std::vector<std::int64_t> sent, asked;
+  };
+  times all, its;
+  for (std::size_t i = 0; i < claim.issued.size(); ++i) {
+    const auto& one = claim.issued[i];
+    for (auto* t : {&all, &its}) {
+      if (t == &its && (c.by == asker::unknown || claim.issued_by[i] != c.by))
+        continue;
+      t->asked.push_back(ms(one.at));
+      if (!one.refunded)
+        t->sent.push_back(ms(one.at));
+    }
   }
   // A code from the future requires no pause, or a leader whose clock is ahead would block the number.
   const auto pause = [&](const std::vector<std::int64_t>& times, std::int64_t spacing) -> std::int64_t {
     const auto since = times.empty() ? spacing : now - times.back();
     return since < 0 ? 0 : std::max<std::int64_t>(spacing - since, 0);
   };
-  const auto pace = pace_after(claim.wrong, l);
+  const auto* guesses = find(claim.guessers, c.by);
+  const auto its_wrong = guesses ? guesses->wrong : 0;
+  const auto pace = pace_after(claim.wrong, l), its_pace = pace_of_asker(its_wrong, l);
   const auto wait = std::max({
-      pause(asked, l.code_spacing.count()),
-      pause(sent, pace.wait.count()),
-      until_below(sent, l.codes_per_hour_max, hour_ms, now),
-      until_below(sent, l.codes_per_day_max, day_ms, now),
-      until_below(asked, l.codes_asked_per_day_max, day_ms, now),
+      pause(all.asked, l.code_spacing.count()),
+      pause(all.sent, pace.wait.count()),
+      until_below(all.sent, l.codes_per_hour_max, hour_ms, now),
+      until_below(all.sent, l.codes_per_day_max, day_ms, now),
+      until_below(all.asked, l.codes_asked_per_day_max, day_ms, now),
+      pause(its.sent, its_pace.wait.count()),
+      until_below(its.sent, l.codes_per_hour_of_asker_max, hour_ms, now),
+      until_below(its.sent, l.codes_per_day_of_asker_max, day_ms, now),
+      until_below(its.asked, l.codes_asked_per_day_of_asker_max, day_ms, now),
   });
   if (wait > 0)
     return {ec::rate_limited, static_cast<std::uint32_t>(wait)};
+  auto tries = std::min(pace.tries, its_pace.tries);
+  if (c.by != asker::unknown) { // or it could collect codes first, and guess with all of them then
+    auto spent = its_wrong;
+    for (const auto& t : claim.tickets)
+      if (t.by == c.by && !t.redeemed)
+        spent += t.tries_left;
+    const auto left = l.code_tries_of_asker - std::min(spent, l.code_tries_of_asker);
+    tries = std::min(tries, std::max<std::uint32_t>(left, 2)); // one may be mistyped
+  }
   claim.issued.push_back({c.at});
-  claim.tickets.push_back({c.ticket, c.code_hash, c.at, c.expires, pace.tries});
+  claim.issued_by.push_back(c.by);
+  claim.tickets.push_back({c.ticket, c.code_hash, c.at, c.expires, tries});
+  claim.tickets.back().by = c.by;
   return {};
 }
 
@@ -116,7 +190,7 @@ redeemed redeem(phone_claim& claim, const redeem_code& c, const limits& l) {
     return {ec::code_expired};
   if (t->code_hash != c.code_hash) {
     const auto left = --t->tries_left;
-    count_wrong(claim, c.at, l);
+    count_wrong(claim, t->by, c.at, l);
     return {left == 0 ? ec::code_expired : ec::code_wrong};
   }
   if (!t->redeemed) {
@@ -139,6 +213,13 @@ void refund(phone_claim& claim, const refund_code& c) {
     if (i.at == t->issued)
       i.refunded = 1;
   std::erase_if(claim.tickets, [&](const code_ticket& x) { return x.ticket == c.ticket; });
+}
+
+bool is_forgotten(phone_claim claim, unix_ms now, const limits& l) {
+  if (claim.has_user)
+    return false;
+  age(claim, now, l);
+  return claim.tickets.empty() && claim.issued.empty() && claim.wrong == 0 && claim.guessers.empty();
 }
 
 } // namespace parley::core

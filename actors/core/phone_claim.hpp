@@ -8,6 +8,9 @@
 // A number's codes and wrong tries are also counted together, because a stranger may ask for many tickets. The
 // counts bound how often a phone rings, and how often a code is guessed, over days (`code_pace`, and
 // actors/core/README.md, which states the figure for a year).
+//
+// They are counted for each asker first, and more strictly: a stranger at one address reaches bounds of its own long
+// before it could use up the number's, or make the number slow for others.
 #include "actors/core/commands.hpp"
 #include "actors/core/limits.hpp"
 
@@ -24,9 +27,10 @@ struct code_ticket {
   std::uint8_t redeemed = 0; ///< 1: the code was used
   std::uint8_t was_new = 0;  ///< that answer's `is_new`
   body_hash redeemed_by{};   ///< hash of the key that used it; that key gets the same answer again
+  asker by{};                ///< to whom wrong tries count
   template <class F>
   auto fields(F&& f) {
-    return f(ticket, code_hash, issued, expires, tries_left, redeemed, was_new, redeemed_by);
+    return f(ticket, code_hash, issued, expires, tries_left, redeemed, was_new, redeemed_by, by);
   }
   bool operator==(const code_ticket&) const = default;
 };
@@ -42,6 +46,19 @@ struct code_issue {
   bool operator==(const code_issue&) const = default;
 };
 
+/// An asker's wrong tries, less those forgotten until `since`.
+struct guesser {
+  static constexpr auto inside = nested::grows;
+  asker who{};
+  std::uint32_t wrong = 0;
+  unix_ms since{};
+  template <class F>
+  auto fields(F&& f) {
+    return f(who, wrong, since);
+  }
+  bool operator==(const guesser&) const = default;
+};
+
 /// Owns: everything the phone's shard knows about it. Deterministic; its time is the commands'.
 /// Holds: a code is good for its ticket, for a few wrong tries and until it expires, whichever is first; and for
 /// one key. Somebody who saw it, or reads it later, cannot register another device with it. `tickets` and
@@ -53,9 +70,11 @@ struct phone_claim {
   std::vector<code_issue> issued;   ///< within the last day, oldest first
   std::uint32_t wrong = 0;          ///< wrong tries of all tickets, less those forgotten until `wrong_since`
   unix_ms wrong_since{};
+  std::vector<asker> issued_by;  ///< of each in `issued`
+  std::vector<guesser> guessers; ///< of `wrong`: those who are known, at most limits::guessers_max
   template <class F>
   auto fields(F&& f) {
-    return f(has_user, user, tickets, issued, wrong, wrong_since);
+    return f(has_user, user, tickets, issued, wrong, wrong_since, issued_by, guessers);
   }
   bool operator==(const phone_claim&) const = default;
 };
@@ -66,6 +85,8 @@ struct code_pace {
   std::uint32_t tries;            ///< of the next code
 };
 code_pace pace_after(std::uint32_t wrong, const limits& l);
+/// The same for an asker, by its own wrong tries.
+code_pace pace_of_asker(std::uint32_t wrong, const limits& l);
 
 /// Puts a new code beside those that are out, or says when to try again. The same ticket and code again are the
 /// retry of a request whose answer was lost.
@@ -76,5 +97,9 @@ redeemed redeem(phone_claim& claim, const redeem_code& c, const limits& l);
 
 /// The code could not be sent: it is void, and does not count as one of the hour or the day.
 void refund(phone_claim& claim, const refund_code& c);
+
+/// Whether the number has no user, and nothing that is remembered of it matters any more: then it is as if nobody had
+/// ever asked for it.
+bool is_forgotten(phone_claim claim, unix_ms now, const limits& l);
 
 } // namespace parley::core

@@ -134,6 +134,8 @@ private:
   core::outcome on(step&, core::refund_code& c);
   core::outcome on(step&, core::put_device& c);
   core::outcome on(step&, core::ask_copies& c);
+  /// Phone numbers of which nothing matters any more, of the few behind `from`, which then names the last of these.
+  std::vector<std::string> forgotten_numbers(step&, std::string& from, unix_ms now) const;
   /// From `copies_next` on, which is there.
   std::vector<core::owed_copies> next_copies(step&, user_id user, rows::inbox_head& head) const;
   core::outcome on(step&, core::put_node& c);

@@ -29,10 +29,35 @@ core::outcome shard_machine::on(step& s, core::issue_code& c) {
   if (claim.tickets != before) { // a retry issues nothing
     if (const auto wait = core::take_code(meter, c.at, limits_); wait > 0)
       return core::done{ec::rate_limited, wait};
+    const auto forgotten = forgotten_numbers(s, meter.looked_at, c.at);
     s.rows.put(rows::code_meter_key(), meter);
+    for (const auto& phone : forgotten)
+      s.rows.erase(rows::phone_key(phone));
   }
   s.rows.put(rows::phone_key(c.phone), claim);
   return answer;
+}
+
+// Anybody can ask for codes of any number, so the rows of numbers that never register would stay for ever. Each command
+// that may add one looks at a few others instead, in turn; the position is a row, so all replicas look at the same.
+std::vector<std::string> shard_machine::forgotten_numbers(step& s, std::string& from, unix_ms now) const {
+  std::vector<std::string> forgotten;
+  std::size_t seen = 0;
+  const auto begin =
+      from.empty() ? rows::phone_rows() : rows::phone_key(from).put(std::uint8_t{0}); // behind it
+  s.rows.ascend(begin, rows::phone_rows().past(), [&](std::string_view key, std::string_view value) {
+    if (seen++ == limits_.numbers_looked_at_max)
+      return storage::scan::stop;
+    from = rows::parse_phone_key(key);
+    if (core::is_forgotten(
+            detail::must(rows::read_whole<core::phone_claim>(value), "the row of a phone number"), now,
+            limits_))
+      forgotten.push_back(from);
+    return storage::scan::more;
+  });
+  if (seen <= limits_.numbers_looked_at_max)
+    from.clear(); // that was the last one
+  return forgotten;
 }
 
 core::outcome shard_machine::on(step& s, core::refund_code& c) {

@@ -9,7 +9,8 @@
 //   c <conversation> 1 <device>    core::sender_head    that device's dedup window: size, highest, evicted
 //   c <conversation> 2 <user>      core::progress       that member's delivered/read watermark
 //   c <conversation> 3 <dev><row>  core::remembered_ids accepted ids; their counters name the row
-//   K                              core::code_meter     how many codes it has issued lately
+//   K                              core::code_meter     how many codes it has issued lately, and where the search
+//                                                       for forgotten numbers goes on
 //   m <conversation> <seq>         core::message        the log. Apart from `c`, which stays small and warm
 //   n <node>                       core::node_record    meta shard only
 //   O                              debt_end             debts: the next number, if no row is left to tell
@@ -120,6 +121,9 @@ inline row_key debt_end_key() {
 inline row_key debt_key(std::uint64_t number) {
   return row_key{'o'}.put(number);
 }
+inline row_key phone_rows() {
+  return row_key{'p'};
+}
 /// `phone` was checked against limits::phone_bytes_max.
 inline row_key phone_key(std::string_view phone) {
   return row_key{'p'}.raw(phone);
@@ -169,6 +173,10 @@ inline std::uint64_t parse_debt_key(std::string_view key) {
 /// Of `stream_key`: the conversation behind the user.
 inline conversation_id parse_stream_key(std::string_view key) {
   return key_reader{key.substr(1 + 8 + 1)}.get_conversation();
+}
+/// Of `phone_key`.
+inline std::string_view parse_phone_key(std::string_view key) {
+  return key.substr(1);
 }
 /// Of `inbox_key`: the position behind the user.
 inline inbox_pos parse_inbox_key(std::string_view key) {

@@ -45,6 +45,16 @@ body_hash hash_of_code(std::string_view ticket, std::string_view phone, std::str
   return sha256({ticket, phone, std::string_view{"\0", 1}, code});
 }
 
+core::asker asker_of(std::string_view phone, const network_keys& from) {
+  std::string widest;
+  for (const auto& network : from)
+    if (network) // they are in the order of their sizes
+      widest = std::to_string(number(*network));
+  const auto hash = sha256({phone, std::string_view{"\0", 1}, widest});
+  const auto n = static_cast<std::uint16_t>(hash[0] << 8 | hash[1]);
+  return core::asker{n != 0 ? n : std::uint16_t{1}};
+}
+
 body_hash hash_of_key(std::span<const std::uint8_t, 32> key) {
   return sha256({reinterpret_cast<const char*>(key.data()), key.size()});
 }

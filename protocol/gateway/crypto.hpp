@@ -1,5 +1,7 @@
 #pragma once
 // The cryptography that a gateway needs besides TLS.
+#include "actors/core/commands.hpp"
+#include "protocol/gateway/address_limits.hpp"
 #include "protocol/values/chance.hpp"
 #include "protocol/values/types.hpp"
 
@@ -20,6 +22,9 @@ body_hash hash_of_ticket(std::string_view ticket);
 /// SHA-256 of ticket ‖ phone ‖ 0 ‖ code: what the phone's shard keeps of a code. The ticket is a salt that is not
 /// stored, so who reads a node's disk cannot try all codes.
 body_hash hash_of_code(std::string_view ticket, std::string_view phone, std::string_view code);
+/// Who asks for a code of `phone`, from an address in these networks: the widest of them, because whoever has a customer's
+/// /48 has all addresses in it.
+core::asker asker_of(std::string_view phone, const network_keys& from);
 /// SHA-256 of a device's public key: what the phone's shard keeps of the key that used a code.
 body_hash hash_of_key(std::span<const std::uint8_t, 32> key);
 /// Derived from the key: to register the same key again is to register the same device.

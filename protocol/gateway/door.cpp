@@ -58,12 +58,14 @@ public:
         return refuse(context, phone.error());
       if (const auto objection = check_phone(*phone); objection != ec::none)
         return refuse(context, objection);
-      if (const auto wait = parts.code_asks.admit(c_->networks(), std::chrono::steady_clock::now());
+      const auto networks = c_->networks();
+      if (const auto wait = parts.code_asks.admit(networks, std::chrono::steady_clock::now());
           wait.count() > 0)
         return limited(context, wait);
       auto code = random_code(parts.dice);
       auto ticket = random_ticket(parts.dice);
-      core::request_code call{*phone, hash_of_code(ticket, *phone, code), hash_of_ticket(ticket)};
+      core::request_code call{*phone, hash_of_code(ticket, *phone, code), hash_of_ticket(ticket),
+                              asker_of(*phone, networks)};
       return parts.cluster.ask(std::move(call))
           .then([this, context, phone = std::move(*phone), code = std::move(code),
                  ticket = std::move(ticket)](core::answer answer) mutable -> kj::Promise<void> {

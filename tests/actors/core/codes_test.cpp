@@ -311,6 +311,129 @@ TEST_CASE("a number forgets wrong tries within weeks") {
   CHECK(claim.tickets[0].tries_left == l.code_tries_max);
 }
 
+// --- one asker of several -----------------------------------------------------------------------------------
+
+TEST_CASE("whoever asks from one address all day leaves codes for the number's owner, in every hour and on "
+          "every day") {
+  phone_claim claim;
+  const asker stranger{1}, owner{2};
+  std::uint64_t next = 0;
+  for (std::int64_t at = 0; at < 3 * day; at += minute) {
+    auto c = ask_anew(++next, at);
+    c.by = stranger;
+    issue(claim, c, {});
+    if (at % (8 * hour) == 30 * minute) {
+      c = ask_anew(++next, at + 1000);
+      c.by = owner;
+      const auto got = issue(claim, c, {});
+      CAPTURE(at);
+      CAPTURE(got.retry_after_ms);
+      CHECK(got.error == ec::none);
+      CHECK(claim.tickets.back().tries_left == 5);
+    }
+  }
+}
+
+TEST_CASE("an asker's codes are bounded by the hour and by the day, and one that could not be sent gives its "
+          "turn back") {
+  phone_claim claim;
+  const auto from = [](std::uint16_t who, std::uint8_t n, std::int64_t at) {
+    auto c = ask(n, at);
+    c.by = asker{who};
+    return c;
+  };
+  for (std::uint8_t i = 1; i <= 3; ++i)
+    CHECK(issue(claim, from(1, i, i * minute), {}).error == ec::none);
+  const auto d = issue(claim, from(1, 4, 4 * minute), {});
+  CHECK(d.error == ec::rate_limited);
+  CHECK(d.retry_after_ms == 57 * minute);
+  CHECK(issue(claim, from(1, 3, 4 * minute), {}).error == ec::none); // a retry is none
+  CHECK(issue(claim, from(2, 5, 4 * minute), {}).error == ec::none);
+  refund(claim, {"+4917012345", body_hash{3}});
+  CHECK(issue(claim, from(1, 6, 5 * minute), {}).error == ec::none);
+  CHECK(issue(claim, from(1, 7, 2 * hour), {}).error == ec::none);
+  CHECK(issue(claim, from(1, 8, 4 * hour), {}).retry_after_ms == 20 * hour + minute);
+}
+
+TEST_CASE("who guesses from one address has few tries, however many codes it collects first, and slows "
+          "nobody down") {
+  const limits l;
+  const asker stranger{1}, owner{2};
+  for (const std::int64_t hoards_for : {std::int64_t{0}, 9 * minute, 2 * hour}) {
+    phone_claim claim;
+    std::uint64_t tries = 0, next = 0;
+    std::int64_t begun = 0;
+    for (std::int64_t at = 0; at < 365 * day; at += minute) {
+      auto c = ask_anew(++next, at);
+      c.by = stranger;
+      c.expires = unix_ms{at + std::max<std::int64_t>(10 * minute, 2 * hoards_for)};
+      if (issue(claim, c, l).error == ec::none && claim.tickets.size() == 1)
+        begun = at;
+      if (at - begun >= hoards_for) {
+        for (const auto tickets = claim.tickets; const auto& t : tickets) {
+          auto r = guess(wrong, at);
+          r.ticket = t.ticket;
+          tries += t.tries_left;
+          for (auto left = t.tries_left; left > 0; --left)
+            redeem(claim, r, l);
+        }
+      }
+      if (at % (30 * minute) == 0) {
+        auto copy = claim; // what the owner would be told now
+        auto o = ask_anew(++next, at + 1000);
+        o.by = owner;
+        const auto told = issue(copy, o, l);
+        CHECK(told.retry_after_ms <= 15 * minute);
+      }
+    }
+    CAPTURE(hoards_for);
+    CAPTURE(tries);
+    CHECK(tries > 365); // the test guesses at all
+    CHECK(tries <= 800);
+    CHECK(claim.guessers.size() == 1);
+  }
+}
+
+TEST_CASE("whoever guesses all year from any number of addresses has no more tries, and the number keeps a "
+          "bounded list") {
+  const limits l;
+  phone_claim claim;
+  std::uint64_t tries = 0, next = 0;
+  for (std::int64_t at = 0; at < 365 * day; at += minute) {
+    auto c = ask_anew(++next, at);
+    c.by = asker{static_cast<std::uint16_t>(1 + next % 60'000)};
+    if (issue(claim, c, l).error != ec::none)
+      continue;
+    auto r = guess(wrong, at);
+    r.ticket = c.ticket;
+    for (auto left = claim.tickets.back().tries_left; left > 0; --left, ++tries)
+      redeem(claim, r, l);
+    REQUIRE(claim.guessers.size() <= l.guessers_max);
+    REQUIRE(claim.issued_by.size() == claim.issued.size());
+  }
+  CAPTURE(tries);
+  CHECK(tries > 2'000);
+  CHECK(tries <= 2'300);
+}
+
+TEST_CASE("of a number without a user nothing matters once its codes, its day and its wrong tries are over") {
+  const limits l;
+  phone_claim claim;
+  CHECK(is_forgotten(claim, unix_ms{0}, l));
+  auto c = ask(1, 0);
+  c.by = asker{1};
+  issue(claim, c, l);
+  redeem(claim, guess(wrong, minute), l);
+  CHECK_FALSE(is_forgotten(claim, unix_ms{11 * minute}, l)); // it counts for the day
+  CHECK(is_forgotten(claim, unix_ms{day + minute}, l));
+  for (int i = 0; i < 3; ++i)
+    redeem(claim, guess(wrong, minute), l);
+  CHECK_FALSE(is_forgotten(claim, unix_ms{day + minute}, l)); // of four wrong tries two are remembered
+  CHECK(is_forgotten(claim, unix_ms{2 * day + minute}, l));
+  claim.has_user = 1;
+  CHECK_FALSE(is_forgotten(claim, unix_ms{365 * day}, l));
+}
+
 // --- all numbers of a shard --------------------------------------------------------------------------------
 
 TEST_CASE("a shard issues a burst of codes, then one at a time, whatever their numbers") {

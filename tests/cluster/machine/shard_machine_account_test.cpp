@@ -82,6 +82,47 @@ TEST_CASE("a shard issues a bounded number of codes, whatever their numbers, and
   CHECK(f.done(later) == ec::none);
 }
 
+TEST_CASE(
+    "numbers that never register are forgotten, by a bounded share of each command that issues a code") {
+  constexpr std::int64_t day = 24 * 3'600'000;
+  const core::limits l;
+  machine_fixture f;
+  const auto ask_for = [&](int n, std::int64_t at) {
+    auto c = ask(1, at);
+    c.phone = "+49170" + std::to_string(1'000'000 + n);
+    CHECK(f.done(c) == ec::none);
+    CHECK(f.rows_read <= l.numbers_looked_at_max + 5);
+    return c.phone;
+  };
+  const auto rows = [&] { return f.disk.rows(storage::table::state); };
+  for (int n = 0; n < 500; ++n)
+    ask_for(n, n * 1000);
+  CHECK(rows() == 500 + 1); // and the meter
+  auto mine = guess(1, 5, 400'000);
+  mine.phone = "+491701000200";
+  REQUIRE(std::get<core::redeemed>(f.apply(mine)).error == ec::none);
+  f.restart(); // how far the search has come is a row
+  for (int n = 0; n < 100; ++n)
+    ask_for(1000 + n, 3 * day + n * 1000);
+  CHECK(rows() == 100 + 1 + 1); // and the number that has a user
+  CHECK(f.read([&](auto& v) { return cluster::queries::find_phone(v, mine.phone); }).user == user_id{5});
+  ask_for(7, 3 * day + 200'000); // a forgotten number is as any other
+}
+
+TEST_CASE_FIXTURE(machine_fixture,
+                  "two replicas forget the same numbers, whenever one of them was restarted") {
+  machine_fixture other;
+  for (int n = 0; n < 300; ++n) {
+    auto c = ask(1, n * 600'000);
+    c.phone = "+49170" + std::to_string((n * 7919) % 100'000);
+    if (n % 17 == 0)
+      restart();
+    CHECK(done(c) == other.done(c));
+  }
+  CHECK(disk.dump(storage::table::state) == other.disk.dump(storage::table::state));
+  CHECK(disk.rows(storage::table::state) < 300);
+}
+
 TEST_CASE_FIXTURE(machine_fixture, "a phone belongs to the user who redeemed its first code") {
   done(ask(1, 0));
   auto r = std::get<core::redeemed>(apply(guess(1, 5, 1)));
