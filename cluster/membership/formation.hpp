@@ -44,7 +44,9 @@ struct formation_answer {
   std::vector<core::node_record> nodes; ///< member: all nodes it knows
   /// To `whole_without`: shards that this node leads and of which a majority without the asker has everything.
   std::vector<std::uint16_t> whole;
-  std::uint8_t has_session = 0; ///< to `whole_without`: 1 if a process of the asker's node has a session here
+  /// To `whole_without` and `list_me`: 1 if a process of the asker's node has a session here. Who asks to be listed has
+  /// none yet, so that is another process.
+  std::uint8_t has_session = 0;
   template <class F>
   auto fields(F&& f) {
     return f(self, as, seeds_digest, wants_form, what, nodes, whole, has_session);

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <condition_variable>
 #include <cstdio>
 #include <fstream>
@@ -97,15 +98,19 @@ std::string formation_service::answer(node_id from, std::string_view bytes) {
     auto a = formation_.answer();
     if (a.as == formation_answer::standing::member)
       a.nodes = known();
-    if (question->what == formation_question::kind::list_me && a.as == formation_answer::standing::member &&
+    using kind = formation_question::kind;
+    const bool member = a.as == formation_answer::standing::member;
+    if (member && whole_without_ &&
+        (question->what == kind::whole_without || question->what == kind::list_me)) {
+      auto w = whole_without_(from);
+      a.has_session = w.has_session ? 1 : 0;
+      if (question->what == kind::whole_without)
+        a.whole = std::move(w.shards);
+    }
+    // One that runs beside it would move the node's address to where it listens, before any link has judged it.
+    if (member && question->what == kind::list_me && !a.has_session &&
         !std::any_of(a.nodes.begin(), a.nodes.end(), [&](const auto& n) { return n == question->self; }))
       admit = admit_;
-    if (question->what == formation_question::kind::whole_without && whole_without_ &&
-        a.as == formation_answer::standing::member) {
-      auto w = whole_without_(from);
-      a.whole = std::move(w.shards);
-      a.has_session = w.has_session ? 1 : 0;
-    }
     out = core::encode(a);
   }
   if (admit)
@@ -238,6 +243,9 @@ tl::expected<membership, std::string> formation_service::be_listed(links& transp
   const auto& self = config_.decision.self;
   const auto question = core::encode(formation_question{formation_question::kind::list_me, self});
   membership m;
+  using clock = std::chrono::steady_clock;
+  constexpr auto alone = clock::time_point::max();
+  auto beside_since = alone; // of another process of this node
   while (!stop) {
     std::vector<endpoint> whom = config_.decision.seeds;
     {
@@ -258,12 +266,22 @@ tl::expected<membership, std::string> formation_service::be_listed(links& transp
     round r;
     ask(transport, whom, question, r);
     std::vector<core::node_record> news;
+    bool beside = false;
     {
       std::lock_guard guard{r.s->mutex};
+      for (const auto& [seed, a, newer] : r.s->answers)
+        beside |= a && a->has_session != 0;
       for (const auto& [seed, a, newer] : r.s->answers)
         if (a && a->as == formation_answer::standing::member && a->what.record.cluster == m.cluster.cluster &&
             (news.empty() || lists(a->nodes, self)))
           news = a->nodes;
+    }
+    const auto now = clock::now();
+    beside_since = beside ? std::min(beside_since, now) : alone;
+    if (beside && now - beside_since >= config_.beside_max) {
+      beside_ = true;
+      return tl::unexpected(fmt::format("the nodes do not list node {} at {}: {}", number(self.id),
+                                        self.peer_address, describe(start_verdict::twice)));
     }
     if (!news.empty())
       remember(news);

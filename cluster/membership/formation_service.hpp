@@ -27,6 +27,8 @@ struct formation_service_config {
   std::chrono::milliseconds ask_every{300};
   /// Interval at which the same reason for waiting is logged again.
   std::chrono::milliseconds say_every{10'000};
+  /// How long others may take a process of this node that has died for one that runs: longer than a link takes to notice.
+  std::chrono::milliseconds beside_max{10'000};
 };
 /// The nodes in such a file; none if it cannot be read.
 std::vector<core::node_record> read_peers(const std::string& file);
@@ -52,6 +54,8 @@ public:
   /// operator, or "stopped" if `stop` was set.
   tl::expected<membership, std::string> run(links& transport, const std::atomic<bool>& stop,
                                             const found_shards& found);
+  /// After `run` failed: because another process of this node runs, and this one was started on a copy of its directory.
+  bool runs_beside_another() const { return beside_; }
 
   /// What `run` waits for, as last logged; empty before that. Any thread.
   std::string waits_for() const {
@@ -61,7 +65,7 @@ public:
 
   /// From now on this member answers newcomers with `nodes`. It calls `admit` when a node asks to be listed
   /// in the meta shard: that proposes the node and returns at once; the node asks again until `nodes` lists
-  /// it.
+  /// it. A node that has a session here is not admitted: it runs already, and is listed with its own address.
   /// `whole_without`: what this node knows at the moment for an answer to that question; it waits for nothing.
   struct wholeness {
     std::vector<std::uint16_t> shards;
@@ -90,6 +94,7 @@ private:
   std::function<std::vector<core::node_record>()> nodes_;
   std::function<void(const core::node_record&)> admit_;
   std::function<wholeness(node_id)> whole_without_;
+  std::atomic<bool> beside_{false};
   std::string said_;
   std::chrono::steady_clock::time_point said_at_{};
 };

@@ -308,6 +308,13 @@ int run(node_config config, char** argv, std::function<startup()> read_again) {
     found_shards(txn, f, self);
   });
   if (!cluster) {
+    if (forming.runs_beside_another()) {
+      const storage::fence why{cluster.error(), storage::fence::then::stay};
+      if (const auto kept = storage::write_fence(config.data_dir, why); !kept)
+        log::error("fence-not-kept", {{"why", kept.error().what}});
+      transport.stop();
+      stay_fenced(config, argv, system, signals, pages, why);
+    }
     if (!signals.stop)
       leave(fail(cluster.error()));
     log::stop();

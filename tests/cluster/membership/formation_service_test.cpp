@@ -16,7 +16,7 @@ namespace {
 /// A node that forms: links over real TLS, a disk in memory that outlives it.
 struct forming_node {
   forming_node(std::uint64_t number_of_it, std::uint16_t port, std::vector<endpoint> seeds,
-               virtual_environment& disk_)
+               virtual_environment& disk_, std::chrono::milliseconds beside_max = 10s)
       : disk{disk_}, node{[&] {
           auto c = test_links(number_of_it);
           c.listen.port = port;
@@ -33,6 +33,7 @@ struct forming_node {
     auto config = make_formation_config(c, identity.disk);
     config.peers_file.clear();
     config.ask_every = 50ms;
+    config.beside_max = beside_max;
     self = config.decision.self;
     service = std::make_unique<formation_service>(config, disk);
     node.transport->on_query([this](node_id from, std::string_view q) { return service->answer(from, q); });
@@ -52,6 +53,11 @@ struct forming_node {
   std::optional<membership> member() {
     std::lock_guard guard{mutex};
     return result && *result ? std::optional{**result} : std::nullopt;
+  }
+
+  std::string failed() {
+    std::lock_guard guard{mutex};
+    return result && !*result ? result->error() : std::string{};
   }
 
   virtual_environment& disk;
@@ -231,4 +237,41 @@ TEST_CASE("three seeds found one cluster over the network, a fourth joins, and a
   CHECK(nodes[1]->shards_founded == 0);
   CHECK(lists(nodes[1]->member()->nodes, nodes[1]->self));
   CHECK_FALSE(lists(cluster.nodes, nodes[1]->self));
+}
+
+TEST_CASE("a process that is started beside its node is not listed at its own address, and is told why") {
+  const auto ports = free_ports(3);
+  const std::vector<endpoint> seeds{{"127.0.0.1", ports[0]}};
+  virtual_environment disk, copied;
+  forming_node seed{1, ports[0], seeds, disk};
+  REQUIRE(eventually([&] { return seed.member().has_value(); }));
+  std::atomic<bool> runs{true};
+  std::atomic<int> admitted{0};
+  std::mutex m;
+  auto listed = seed.member()->nodes;
+  seed.service->serve(
+      [&] {
+        std::lock_guard guard{m};
+        return listed;
+      },
+      [&](const core::node_record& n) {
+        ++admitted;
+        std::lock_guard guard{m};
+        listed.push_back(n);
+      },
+      [&](node_id) {
+        return formation_service::wholeness{{}, runs};
+      });
+  {
+    forming_node beside{2, ports[1], seeds, copied, 200ms};
+    CHECK(eventually(
+        [&] { return beside.failed().find("another process of this node") != std::string::npos; }));
+    CHECK(beside.service->runs_beside_another());
+  }
+  CHECK(admitted == 0);
+  runs = false; // it has ended
+  forming_node again{2, ports[2], seeds, copied, 200ms};
+  CHECK(eventually([&] { return again.member().has_value(); }));
+  CHECK(admitted > 0);
+  CHECK_FALSE(again.service->runs_beside_another());
 }

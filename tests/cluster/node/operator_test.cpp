@@ -1,4 +1,5 @@
 // A real node, and what its operator does to it: signals, and consoles that nobody reads.
+#include "storage/data_directory.hpp"
 #include "storage/lmdb_environment.hpp"
 #include "tests/e2e/people.hpp"
 #include "tests/support/certificates.hpp"
@@ -7,10 +8,14 @@
 #include <doctest/doctest.h>
 
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
@@ -284,4 +289,35 @@ TEST_CASE("a node that leads and has a damaged row hands over, and nobody misses
   const auto metrics = t.cluster.get(2, "/metrics", 2000ms);
   REQUIRE(metrics);
   CHECK(metrics->find("\nparley_replicas_damaged 1\n") != std::string::npos);
+}
+
+TEST_CASE(
+    "a process on a directory in use is refused before it asks anybody, and says who has the directory") {
+  const scratch_directory scratch;
+  const auto dir = scratch.path().string();
+  make_certificates(dir + "/certs", "1");
+  const auto used = storage::data_directory::lock(dir + "/data");
+  REQUIRE(used.has_value());
+  const int seed = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  sockaddr_in at{};
+  at.sin_family = AF_INET;
+  at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof at;
+  REQUIRE(::bind(seed, reinterpret_cast<sockaddr*>(&at), size) == 0);
+  REQUIRE(::listen(seed, 16) == 0);
+  REQUIRE(::getsockname(seed, reinterpret_cast<sockaddr*>(&at), &size) == 0);
+  const auto log = scratch.file("log");
+  const auto command =
+      "timeout " + std::to_string(patient(20s).count()) + " '" + program_folder() +
+      "/parleyd' --node 1 --data-dir " + dir + "/data --certs-dir " + dir +
+      "/certs --peer-listen 127.0.0.1:0 --client-listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 "
+      "--seeds 127.0.0.1:" +
+      std::to_string(ntohs(at.sin_port)) + " > " + log + " 2>&1";
+  const int how = std::system(command.c_str());
+  std::ifstream in{log};
+  const std::string said{std::istreambuf_iterator<char>{in}, {}};
+  CHECK_MESSAGE((WIFEXITED(how) && WEXITSTATUS(how) == 1), said);
+  CHECK_MESSAGE(said.find("is in use by process " + std::to_string(::getpid())) != std::string::npos, said);
+  CHECK(::accept(seed, nullptr, nullptr) < 0); // nobody has called
+  ::close(seed);
 }
