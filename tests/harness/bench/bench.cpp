@@ -55,9 +55,10 @@ void report_direct(const bench_options& o, const direct_result& r) {
         per_s, std::min<std::size_t>(3, o.nodes), cpu_us);
     std::printf("ack        p50 %.2f ms  p99 %.2f ms\n", us(r.ack_us, 0.5) / 1e3, us(r.ack_us, 0.99) / 1e3);
     std::printf("end to end p50 %.2f ms  p99 %.2f ms\n", us(r.e2e_us, 0.5) / 1e3, us(r.e2e_us, 0.99) / 1e3);
-    std::printf("refused %" PRIu64 ", undelivered at the end %" PRIu64 "\n", r.refused, r.undelivered_end);
+    std::printf("refused %" PRIu64 ", sent again %" PRIu64 ", undelivered at the end %" PRIu64 "\n",
+                r.refused, r.repeated, r.undelivered_end);
     for (const auto& [why, n] : r.refusals)
-      std::printf("refused %" PRIu64 ": %s\n", n, std::string{describe(why).name}.c_str());
+      std::printf("answered %" PRIu64 " times: %s\n", n, std::string{describe(why).name}.c_str());
     print_cpu(r.cpu);
   }
   json_line j;
@@ -68,6 +69,7 @@ void report_direct(const bench_options& o, const direct_result& r) {
   j.add("e2e_p50_us", us(r.e2e_us, 0.5));
   j.add("e2e_p99_us", us(r.e2e_us, 0.99));
   j.add("refused", static_cast<double>(r.refused));
+  j.add("sent_again", static_cast<double>(r.repeated));
   j.add("undelivered_end", static_cast<double>(r.undelivered_end));
   j.add("cores", r.cpu);
   j.print();

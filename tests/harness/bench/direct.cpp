@@ -36,7 +36,14 @@ struct traffic final : kj::TaskSet::ErrorHandler {
   traffic(bench_cluster& b, const bench_options& o) : bench{b}, options{o}, tasks{*this} {
     body.assign(std::max(o.body_bytes, sizeof(std::int64_t)), 'x');
   }
-  void send(pair& p);
+  /// One message, and when it was sent first.
+  struct attempt {
+    std::uint64_t counter = 0;
+    std::int64_t began_ns = 0;
+  };
+  void send(pair& p) { send(p, {++p.counter, now_ns()}); }
+  void send(pair& p, attempt a);
+  void refuse(pair& p, attempt a, ec why, std::uint32_t retry_after_ms);
   kj::Promise<void> keep_rate(std::int64_t next_ns, std::size_t next_pair);
   kj::Promise<void> keep_confirming();
   void heard(std::string_view text);
@@ -84,28 +91,42 @@ void traffic::heard(std::string_view text) {
   result.e2e_us.add(static_cast<std::uint64_t>(now_ns() - sent_ns) / 1000);
 }
 
-void traffic::send(pair& p) {
+void traffic::send(pair& p, attempt a) {
   auto call = p.from->line->session().sendRequest(capnp::MessageSize{24 + body.size() / 8, 0});
   wire::write(call.initConversation(), p.where);
-  call.initId().setCounter(++p.counter);
-  const auto began = now_ns();
-  std::memcpy(body.data(), &began, sizeof began);
+  call.initId().setCounter(a.counter);
+  std::memcpy(body.data(), &a.began_ns, sizeof a.began_ns); // the same id has to have the same body
   call.setBody(wire::as_data(body));
-  tasks.add(call.send().then([this, &p, began](capnp::Response<rpc::Session::SendResults> r) {
-    if (const auto e = wire::to_code(r.getError()); e != ec::none) {
-      ++result.refused;
-      ++result.refusals[e];
-      if (trouble.empty() && result.refused > 1000)
-        trouble = "sends are refused: " + std::string{describe(e).name};
-    } else {
-      ++acked_ever;
-      if (measuring) {
-        ++result.acked;
-        result.ack_us.add(static_cast<std::uint64_t>(now_ns() - began) / 1000);
-      }
+  tasks.add(call.send().then([this, &p, a](capnp::Response<rpc::Session::SendResults> r) {
+    if (const auto e = wire::to_code(r.getError()); e != ec::none)
+      return refuse(p, a, e, r.getError().getRetryAfterMs());
+    ++acked_ever;
+    if (measuring) {
+      ++result.acked;
+      result.ack_us.add(static_cast<std::uint64_t>(now_ns() - a.began_ns) / 1000);
     }
     if (sending && options.rate <= 0)
       send(p);
+  }));
+}
+
+/// When a leader steps down, everything that it had proposed is refused at once: the whole window of each of its
+/// conversations. A client sends that again, so a bench that counted it as lost would tell of a fault that is none.
+void traffic::refuse(pair& p, attempt a, ec why, std::uint32_t retry_after_ms) {
+  ++result.refusals[why];
+  if (!describe(why).retryable) {
+    ++result.refused;
+    if (trouble.empty() && result.refused > 1000)
+      trouble = "sends are refused: " + std::string{describe(why).name};
+    if (sending && options.rate <= 0)
+      send(p);
+    return;
+  }
+  ++result.repeated;
+  constexpr std::uint32_t pause_ms = 50; // where the answer names none
+  tasks.add(bench.timer.afterDelay(std::max(retry_after_ms, pause_ms) * kj::MILLISECONDS).then([this, &p, a] {
+    if (sending)
+      send(p, a);
   }));
 }
 

@@ -8,10 +8,14 @@
 namespace parley::bench {
 
 struct direct_result {
-  std::uint64_t delivered = 0, acked = 0, refused = 0;
-  std::map<ec, std::uint64_t> refusals;
-  std::uint64_t undelivered_end = 0; ///< acknowledged, but not delivered when the cluster was quiet
-                                     ///< again; must be 0
+  std::uint64_t delivered = 0, acked = 0;
+  /// Attempts that ended with a condition that passes, and were made again under the same id, as a client makes them: a
+  /// leader stepped down, or a link ended, with what was under way.
+  std::uint64_t repeated = 0;
+  std::uint64_t refused = 0;            ///< messages that were given up
+  std::map<ec, std::uint64_t> refusals; ///< of both
+  std::uint64_t undelivered_end = 0;    ///< acknowledged, but not delivered when the cluster was quiet
+                                        ///< again; must be 0
   histogram ack_us, e2e_us;
   cpu_use cpu;
 };
