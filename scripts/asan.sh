@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the unit, actor and cluster tests under AddressSanitizer and UndefinedBehaviorSanitizer, nodes and tools
-# included: where a test starts processes, those are sanitized too. Then a few seeds of the replication fuzzer.
+# Runs the unit, actor and cluster tests, the attacks among them, under AddressSanitizer and UndefinedBehaviorSanitizer, nodes
+# and tools included: where a test starts processes, those are sanitized too. Then a few seeds of the replication fuzzer.
 #
 #   scripts/asan.sh                    all of them, and the fuzzer's seeds 1 to 50
 #   scripts/asan.sh -R storage         arguments instead go to ctest; no fuzzing

@@ -46,6 +46,12 @@ struct siege : neighbourhood {
     before = cluster.rss_bytes(1);
   }
 
+  /// A node that ended says why in its log: under a sanitizer that is the report of what the attack has hit.
+  ~siege() {
+    for (const auto& how : cluster.unexpected_exits())
+      FAIL_CHECK(how);
+  }
+
   static process_cluster_config one_node() {
     process_cluster_config c;
     c.nodes = 1;
