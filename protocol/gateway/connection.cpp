@@ -255,6 +255,8 @@ connection::attempt connection::begin_login() {
 void connection::login_refused(ec why) {
   login_under_way_ = false;
   add(parts_->metrics.logins_failed);
+  if (retired_) // the client has gone meanwhile: there is nothing left to close
+    return;
   if (closing_for_ != ec::none)
     end_after(kj::READY_NOW);
   else if (why == ec::fenced)

@@ -63,7 +63,8 @@ struct server_parts final : public kj::Refcounted {
 
 /// Owns:   stream, RPC system, session, receiver.
 /// Thread: its server's.
-/// Holds:  once retired it stays closed; calls that are still under way keep the object, not the connection.
+/// Holds:  once retired it stays closed; calls that are still under way keep the object, not the connection. A call
+///         that was read before may even begin afterwards: what uses the stream asks `refusal` first.
 class connection final : public kj::Refcounted,
                          public connection_sink,
                          private transport::stream_watcher,

@@ -30,7 +30,7 @@ public:
   explicit door(kj::Own<connection> c) : c_{kj::mv(c)} {}
 
   kj::Promise<void> hello(HelloContext context) override {
-    return at_edge(*c_, context, [this, context]() mutable -> kj::Promise<void> {
+    return at_door(context, [this, context]() mutable -> kj::Promise<void> {
       const auto& config = c_->parts().config;
       const auto version = read_params([&] { return context.getParams().getVersion(); });
       if (!version)
@@ -50,7 +50,7 @@ public:
   }
 
   kj::Promise<void> requestCode(RequestCodeContext context) override {
-    return at_edge(*c_, context, [this, context]() mutable -> kj::Promise<void> {
+    return at_door(context, [this, context]() mutable -> kj::Promise<void> {
       auto& parts = c_->parts();
       auto phone = read_params([&] { return std::string{view(context.getParams().getPhone())}; });
       context.releaseParams();
@@ -89,7 +89,7 @@ public:
 
   // "register" is a keyword: the generated name has an underscore.
   kj::Promise<void> register_(RegisterContext context) override {
-    return at_edge(*c_, context, [this, context]() mutable -> kj::Promise<void> {
+    return at_door(context, [this, context]() mutable -> kj::Promise<void> {
       auto& parts = c_->parts();
       struct request {
         std::string phone, code, key, name, ticket;
@@ -195,6 +195,17 @@ public:
   }
 
 private:
+  /// The RPC system makes calls a turn after it read them. Meanwhile their connection may have been closed, by a
+  /// deadline for example: then it has no stream, and nobody hears the answer. `enter` asks the same for a login.
+  template <class Context, class Body>
+  kj::Promise<void> at_door(Context context, Body&& body) {
+    return at_edge(*c_, context, [this, context, body = kj::mv(body)]() mutable -> kj::Promise<void> {
+      if (const auto why = c_->refusal(); why != ec::none)
+        return refuse(context, why);
+      return body();
+    });
+  }
+
   static ec check_phone(std::string_view phone) {
     if (!is_utf8(phone))
       return ec::bad_text;
@@ -221,6 +232,8 @@ private:
   /// Checks the proof, then opens the session.
   kj::Promise<verdict> enter(applicant who) {
     auto& parts = c_->parts();
+    if (const auto why = c_->refusal(); why != ec::none)
+      return verdict{why};
     if (parts.draining)
       return verdict{ec::draining};
     if (c_->logged_in() || !c_->greeted() || who.session == session_number::none)

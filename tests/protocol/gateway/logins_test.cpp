@@ -3,6 +3,8 @@
 #include "tests/protocol/gateway/hand_made.hpp"
 
 #include "protocol/gateway/crypto.hpp"
+#include "protocol/gateway/rpc_objects.hpp"
+#include "protocol/gateway/tokens.hpp"
 
 #include <doctest/doctest.h>
 
@@ -22,6 +24,7 @@ struct waiting_logins {
       return kj::mv(answer.promise);
     };
   }
+  gateway::connection& connection() { return static_cast<gateway::connection&>(*sinks.front()); }
   std::vector<connection_sink*> sinks;
   std::vector<kj::Own<kj::PromiseFulfiller<ec>>> answers;
 };
@@ -81,6 +84,86 @@ TEST_CASE_FIXTURE(fixture, "a login whose node drains meanwhile is answered as d
   logins.answers.front()->fulfill(ec{ec::none});
   CHECK(ec{get(kj::mv(login)).getError().getCode()} == ec::draining);
   CHECK(closed_for(close_reason::session_over));
+}
+
+TEST_CASE_FIXTURE(fixture, "a login may end after its connection has gone, whatever had begun to close it") {
+  start();
+  waiting_logins logins{*this};
+  auto c = kj::heap<test_client>(*this);
+  auto login = begin_login(*c).ignoreResult().eagerlyEvaluate([](kj::Exception&&) {});
+  REQUIRE(until([&] { return logins.sinks.size() == 1; }));
+  SUBCASE("a drain") {
+    server->drain();
+  }
+  SUBCASE("a newer connection") {
+    logins.sinks.front()->close(ec::fenced, 0);
+  }
+  SUBCASE("nothing") {}
+  login = nullptr;
+  c = nullptr;
+  REQUIRE(until([&] { return server->connections() == 0; }));
+  SUBCASE("it succeeds") {
+    logins.answers.front()->fulfill(ec{ec::none});
+  }
+  SUBCASE("it is refused") {
+    logins.answers.front()->fulfill(ec{ec::fenced});
+  }
+  SUBCASE("it throws") {
+    logins.answers.front()->reject(KJ_EXCEPTION(FAILED, "the cluster"));
+  }
+  CHECK(until([&] { return shared.metrics.logins_failed == 1; }));
+  CHECK(cluster.live_sessions == 0);
+  CHECK(shared.metrics.logins == 0);
+}
+
+TEST_CASE_FIXTURE(fixture, "calls that begin after their connection has gone are refused, and ask nobody") {
+  start();
+  waiting_logins logins{*this};
+  auto c = kj::heap<test_client>(*this);
+  auto login = begin_login(*c).ignoreResult().eagerlyEvaluate([](kj::Exception&&) {});
+  REQUIRE(until([&] { return logins.sinks.size() == 1; }));
+  // The RPC system holds the door as long as a call to it waits for its turn; so does this.
+  auto door = gateway::make_door(kj::addRef(logins.connection()));
+  auto session = gateway::make_session(kj::addRef(logins.connection()));
+  login = nullptr;
+  c = nullptr;
+  REQUIRE(until([&] { return server->connections() == 0; }));
+  cluster.calls.clear();
+  const auto refused = [&](auto request) {
+    return ec{get(request.send()).getError().getCode()} == ec::session_closed;
+  };
+  auto hello = door.helloRequest();
+  hello.setVersion(rpc::PROTOCOL_VERSION);
+  CHECK(refused(kj::mv(hello)));
+  auto code = door.requestCodeRequest();
+  code.setPhone("+491234567");
+  CHECK(refused(kj::mv(code)));
+  auto registration = door.registerRequest();
+  registration.setPhone("+491234567");
+  registration.setCode("123456");
+  const device_key key;
+  const std::array<std::uint8_t, 16> ticket{};
+  registration.setDeviceKey({key.public_half.data(), key.public_half.size()});
+  registration.setTicket({ticket.data(), ticket.size()});
+  CHECK(refused(kj::mv(registration)));
+  CHECK(refused(door.loginRequest()));
+  const auto token =
+      gateway::encode_token(config.cluster, {user_id{1}, device_id{2}, inbox_pos{3}, clock.at});
+  auto resume = door.resumeRequest();
+  resume.setResumeToken(bytes_of(token));
+  CHECK(refused(kj::mv(resume)));
+  CHECK(refused(session.sendRequest()));
+  CHECK(refused(session.syncRequest()));
+  CHECK(refused(session.syncConversationRequest()));
+  CHECK(refused(session.ackDeliveredRequest()));
+  CHECK(refused(session.ackReadRequest()));
+  CHECK(refused(session.openDirectRequest()));
+  CHECK(refused(session.conversationsRequest()));
+  CHECK(refused(session.receiveRequest()));
+  get(session.pingRequest().send());
+  get(session.logoutRequest().send());
+  CHECK(cluster.calls.empty());
+  logins.answers.front()->fulfill(ec{ec::unavailable});
 }
 
 TEST_CASE_FIXTURE(fixture, "calls that were pipelined behind a login that fails get the login's error") {

@@ -1,5 +1,6 @@
 // Who is let in before login, and who gives way.
 #include "tests/protocol/gateway/fixture.hpp"
+#include "tests/protocol/gateway/hand_made.hpp"
 
 #include "protocol/gateway/waiting_room.hpp"
 
@@ -175,4 +176,36 @@ TEST_CASE_FIXTURE(fixture, "a gateway that has ended leaves its last beat behind
   server = nullptr;
   REQUIRE(shared.pulses.read().size() == 1);
   CHECK(shared.pulses.read().at(0).loop == begun.loop);
+}
+
+TEST_CASE_FIXTURE(fixture, "who has to give way in the turn in which it asks for a code does no harm") {
+  config.pre_login_max = 2;
+  config.pre_login_per_address_max = 1;
+  start();
+  for (int i = 0; i < 20; ++i) {
+    auto asker = stranger_from(*this, 2);
+    REQUIRE(asker->handshake());
+    asker->send(bootstrap_message());
+    REQUIRE(until([&] {
+      asker->ended();
+      return !asker->received.empty();
+    }));
+    auto other = stranger_from(*this, 3);
+    REQUIRE(other->handshake());
+    other->send(bootstrap_message());
+    REQUIRE(until([&] {
+      other->ended();
+      return !other->received.empty();
+    }));
+    // The loop hears of both at once: of the call first, then of a newcomer who gets the asker's place.
+    asker->send(door_call<rpc::Gateway::RequestCodeParams>(1, door_method::request_code,
+                                                           [](auto&, auto p) { p.setPhone("+491234567"); }));
+    auto newcomer = stranger_from(*this, 4);
+    CHECK(newcomer->handshake());
+    CHECK(until([&] { return asker->ended(); }));
+    asker.reset();
+    other.reset();
+    newcomer.reset();
+    REQUIRE(until([&] { return server->connections() == 0; }));
+  }
 }
