@@ -89,11 +89,7 @@ public:
   ~kj_session() noexcept(false) override;
 
   kj::Promise<core::answer> ask(core::call what) override;
-  void start_receiving(inbox_pos after) override {
-    box_->begin(
-        ++streams_); // at once: the actor may put rows of the stream before until it hears of the new one
-    caf::anon_send(actor_, parley::start_streaming{after, streams_});
-  }
+  bool start_receiving(inbox_pos after) override;
   std::vector<core::outgoing_row> take(std::size_t rows_max, std::size_t bytes_max) override {
     port_->looked();
     auto rows = box_->take(rows_max, bytes_max);
@@ -112,6 +108,8 @@ public:
 private:
   kj_backend* owner_; ///< null once it has ended
   std::uint64_t number_;
+  user_id user_;
+  std::shared_ptr<user_rates> rates_;
   gateway::connection_sink* sink_;
   std::shared_ptr<port> port_;
   std::shared_ptr<delivery_queue> box_;
@@ -131,6 +129,8 @@ public:
       : sys_{sys}, router_{std::move(router)}, config_{config}, numbers_{std::move(numbers)},
         mailbox_{std::make_shared<kj_mailbox>()},
         readable_{event_port, mailbox_->fd(), kj::UnixEventPort::FdObserver::OBSERVE_READ}, tasks_{*this} {
+    if (!config_.session.rates)
+      config_.session.rates = make_rates(config_.session);
     tasks_.add(listen());
     own_ = kj::heap<kj_session>(*this, session_identity{next_ref(), {}, {}, {}}, nullptr);
   }
@@ -205,8 +205,8 @@ private:
 };
 
 kj_session::kj_session(kj_backend& owner, const session_identity& who, gateway::connection_sink* sink)
-    : owner_{&owner}, number_{who.ref.number}, sink_{sink}, port_{std::make_shared<port>(owner.mailbox(),
-                                                                                         who.ref.number)},
+    : owner_{&owner}, number_{who.ref.number}, user_{who.user}, rates_{owner.config().session.rates},
+      sink_{sink}, port_{std::make_shared<port>(owner.mailbox(), who.ref.number)},
       box_{std::make_shared<delivery_queue>(owner.config().session.queue_rows_max,
                                             owner.config().session.queue_bytes_max,
                                             owner.config().queue_depth)},
@@ -236,6 +236,15 @@ kj::Promise<core::answer> kj_session::ask(core::call what) {
     owner_->dirty(*this);
   turn_.calls.push_back({n, answer_sink{}, std::move(what)});
   return kj::mv(paf.promise);
+}
+
+bool kj_session::start_receiving(inbox_pos after) {
+  if (!rates_->take(user_, user_rates::kind::other, std::chrono::steady_clock::now()))
+    return false;
+  // At once: the actor may put rows of the stream before until it hears of the new one.
+  box_->begin(++streams_);
+  caf::anon_send(actor_, parley::start_streaming{after, streams_});
+  return true;
 }
 
 void kj_session::flush() {

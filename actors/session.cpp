@@ -40,6 +40,8 @@ struct session_state {
   inbox_pos last{};                ///< everything up to here was put into the delivery queue
   bool pushed_while_pulling = false;
   std::uint64_t pull_number = 0; ///< of the newest pull: answers to earlier ones are ignored
+  /// The client began to receive anew while that pull was under way, which is for a stream that was replaced.
+  bool restarted = false;
   std::uint64_t attach_number = 0;
   inbox_pos acked{};
   bool attached = false; ///< since the first attach: the session is usable
@@ -86,9 +88,24 @@ void pull(self_ptr self) {
   auto& st = self->state;
   st.mode = stream::pulling;
   st.pushed_while_pulling = false;
+  st.restarted = false;
   st.pull_number =
       ask(self, core::call{core::pull_inbox{st.who.user, st.who.device, st.last, st.config.pull_rows, 1,
                                             st.who.ref, st.who.session}});
+}
+
+/// The client begins to receive. However often it does so, one page is read at a time: each is up to a megabyte,
+/// which another session's rows have to wait for, and a call for it costs the client a few bytes.
+void start(self_ptr self, const start_streaming& from) {
+  auto& st = self->state;
+  if (st.over)
+    return;
+  st.last = from.after;
+  st.stream_number = from.stream;
+  if (st.mode == stream::pulling && st.open.contains(st.pull_number))
+    st.restarted = true; // its answer, or its deadline, is followed by the next pull
+  else
+    pull(self);
 }
 
 void close(self_ptr self, ec why) {
@@ -120,6 +137,10 @@ void pulled(self_ptr self, core::inbox_page& page) {
   auto& st = self->state;
   if (page.error == ec::fenced) {
     close(self, ec::fenced);
+    return;
+  }
+  if (st.restarted) {
+    pull(self);
     return;
   }
   if (page.error != ec::none && !describe(page.error).retryable) {
@@ -296,11 +317,7 @@ session_actor::behavior_type session(self_ptr self, session_identity who, sessio
       [self](call_batch& batch) { submit(self, batch); },
       [self](answer_batch& batch) { answered(self, batch); },
       [self](delivery_batch& batch) { deliver(self, batch); },
-      [self](const start_streaming& from) {
-        self->state.last = from.after;
-        self->state.stream_number = from.stream;
-        pull(self);
-      },
+      [self](const start_streaming& from) { start(self, from); },
       [self](atom::took) {
         if (self->state.mode == stream::full)
           pull(self);

@@ -30,8 +30,9 @@ public:
   /// and never rejects.
   virtual kj::Promise<core::answer> ask(core::call what) = 0;
   /// Starts (or restarts) to stream the inbox after `after` into the delivery queue. From here on `take`
-  /// gives no row of the stream before.
-  virtual void start_receiving(inbox_pos after) = 0;
+  /// gives no row of the stream before. It costs a page of the inbox, so it counts as a call of the user. False: the
+  /// user has made too many, and nothing has changed.
+  virtual bool start_receiving(inbox_pos after) = 0;
   /// Takes rows from the delivery queue, at most `rows_max` and `bytes_max` (one row at least, if there
   /// is any). The space is free again at once, and what did not fit before is fetched from the inbox.
   virtual std::vector<core::outgoing_row> take(std::size_t rows_max, std::size_t bytes_max) = 0;

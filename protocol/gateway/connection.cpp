@@ -313,10 +313,12 @@ bool connection::begin_page() {
 
 // --- towards the client ------------------------------------------------------------------------------------
 
-void connection::receive(rpc::Receiver::Client receiver, inbox_pos after) {
+bool connection::receive(rpc::Receiver::Client receiver, inbox_pos after) {
+  if (!session_->start_receiving(after))
+    return false;
   reception_ = kj::refcounted<reception>(kj::mv(receiver), parts_->port.getTimer().now());
-  session_->start_receiving(after);
   schedule_pump();
+  return true;
 }
 
 void connection::rows_ready() {

@@ -114,7 +114,7 @@ public:
 
   inbox_pos acknowledged() const { return acknowledged_; }
   void note_acknowledged(inbox_pos upto) { acknowledged_ = std::max(acknowledged_, upto); }
-  void receive(rpc::Receiver::Client receiver, inbox_pos after);
+  bool receive(rpc::Receiver::Client receiver, inbox_pos after); ///< false: the user has made too many calls
   void log_out();
 
   void begin_call();

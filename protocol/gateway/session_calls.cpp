@@ -12,6 +12,7 @@ namespace parley::gateway {
 namespace {
 
 constexpr std::uint32_t page_retry_ms = 100;
+constexpr std::uint32_t receive_retry_ms = 100; ///< as for the other calls above the user's rate
 
 /// How many of `items` fit into a page: at least one, unless there are none.
 template <class Items>
@@ -253,13 +254,13 @@ public:
       const auto after = decode_cursor(config_().cluster, c_->user(), r->cursor);
       if (!after)
         return refuse(context, after.error());
-      if (!r->cursor.empty()) {
-        tell_place(context.getResults(capnp::MessageSize{8, 0}), true, *after);
-        c_->receive(kj::mv(r->receiver), *after);
-        return kj::READY_NOW;
+      const bool given = !r->cursor.empty(); // else: from what the device has acknowledged by now
+      if (!c_->receive(kj::mv(r->receiver), given ? *after : c_->acknowledged())) {
+        add(c_->parts().metrics.limited);
+        return refuse(context, ec::rate_limited, receive_retry_ms);
       }
-      c_->receive(kj::mv(r->receiver),
-                  c_->acknowledged()); // no cursor: from what the device has acknowledged by now
+      if (given)
+        tell_place(context.getResults(capnp::MessageSize{8, 0}), true, *after);
       return kj::READY_NOW;
     });
   }

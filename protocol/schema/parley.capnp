@@ -188,7 +188,8 @@ interface Session {
   # Streams everything after `cursor`, first what is stored, then live, without gap or repeat. An empty cursor means:
   # from what this device last acknowledged. A session has one receiver; a second call replaces it: the one before gets
   # nothing after this call is answered, is released, and is not told by `closed`. A cursor beyond the end of the inbox
-  # ends the session: `closed` with `bad-cursor`.
+  # ends the session: `closed` with `bad-cursor`. It counts as a call of the user: after `rate-limited` the receiver before
+  # goes on.
   # `place` says where `cursor` is; if it is `before` or `after`, `acknowledged` is the cursor that it was compared with.
 
   ping @8 () -> ();

@@ -20,6 +20,7 @@ struct fixture {
   caf::actor_system sys{cfg};
   std::atomic<std::size_t> batches{0};
   std::atomic<bool> silent{false};
+  std::atomic<bool> announced{false}; ///< sessions that attach are taken
   router_actor router;
   kj::AsyncIoContext io = kj::setupAsyncIo();
 
@@ -31,11 +32,15 @@ struct fixture {
             if (silent)
               return;
             for (auto& c : b.calls)
-              self->home_system().spawn([to = c.reply_to, n = c.number, kind = kind_of(c.what)] {
-                answer_batch one;
-                one.answers.push_back({n, core::refusal(kind, ec::unavailable)});
-                caf::anon_send(to, std::move(one));
-              });
+              self->home_system().spawn(
+                  [to = c.reply_to, n = c.number, kind = kind_of(c.what), taken = announced.load()] {
+                    answer_batch one;
+                    if (taken && kind == kind_of(core::call{core::attach{}}))
+                      one.answers.push_back({n, core::answer_to<core::attach>{}});
+                    else
+                      one.answers.push_back({n, core::refusal(kind, ec::unavailable)});
+                    caf::anon_send(to, std::move(one));
+                  });
           },
           [](delivery_batch&) {});
     });
@@ -93,6 +98,28 @@ TEST_CASE_FIXTURE(
     io.provider->getTimer().afterDelay(5 * kj::MILLISECONDS).wait(io.waitScope);
   }
   login = nullptr; // the session in it must not speak to the backend that has ended
+}
+
+TEST_CASE_FIXTURE(fixture, "to receive counts as a call of the user, at whichever connection") {
+  struct : gateway::connection_sink {
+    void rows_ready() override {}
+    void close(ec, std::uint32_t) override {}
+  } sink;
+  announced = true;
+  auto it = backend();
+  std::vector<kj::Own<gateway::session>> sessions;
+  for (const std::uint64_t user : {1, 1, 2})
+    wait(it->open_session(user_id{user}, device_id{2}, session_number{3}, sink).then([&](auto opened) {
+      REQUIRE(opened.error == ec::none);
+      sessions.push_back(kj::mv(opened.it));
+    }));
+  const auto burst = session_config{}.calls_burst_max;
+  std::int64_t begun = 0;
+  for (std::int64_t i = 0; i < 3 * burst; ++i)
+    begun += sessions[static_cast<std::size_t>(i % 2)]->start_receiving({});
+  CHECK(begun >= burst);
+  CHECK(begun < 3 * burst);
+  CHECK(sessions[2]->start_receiving({}));
 }
 
 TEST_CASE_FIXTURE(fixture, "no wake-up is lost, however answers and the loop's sleep interleave") {

@@ -240,6 +240,54 @@ TEST_CASE_FIXTURE(fixture, "rows that are pushed while a page is under way are n
   CHECK(std::get<core::pull_inbox>(expect<core::pull_inbox>().what).after == inbox_pos{1});
 }
 
+TEST_CASE_FIXTURE(fixture,
+                  "however often a stream is begun anew, one page is under way, and the newest counts") {
+  attach();
+  const auto begin = [&](std::uint64_t after, std::uint64_t stream) {
+    box->begin(stream);
+    caf::anon_send(it, start_streaming{inbox_pos{after}, stream});
+  };
+  for (std::uint64_t n = 1; n <= 1'000; ++n)
+    begin(n, n);
+  run();
+  const auto pages = [&] {
+    std::vector<routed_call> asked;
+    for (auto& c : router.calls.take())
+      if (std::holds_alternative<core::pull_inbox>(c.what))
+        asked.push_back(c);
+    return asked;
+  };
+  auto asked = pages();
+  REQUIRE(asked.size() == 1);
+  SUBCASE("its page belongs to a stream that was replaced") {
+    core::inbox_page page;
+    page.rows.push_back(row(2));
+    page.next = inbox_pos{2};
+    answer<core::pull_inbox>(asked.front(), page);
+  }
+  SUBCASE("it is refused") {
+    core::inbox_page page;
+    page.error = ec::bad_cursor; // the cursor of a stream that was replaced
+    answer<core::pull_inbox>(asked.front(), page);
+  }
+  SUBCASE("it gets no answer") {
+    for (int i = 0; i < 5; ++i)
+      advance(500ms);
+  }
+  CHECK(box->rows() == 0);
+  asked = pages();
+  REQUIRE(asked.size() == 1);
+  CHECK(std::get<core::pull_inbox>(asked.front().what).after == inbox_pos{1'000});
+  core::inbox_page page;
+  page.rows.push_back(row(1'001));
+  page.next = inbox_pos{1'001};
+  answer<core::pull_inbox>(asked.front(), page);
+  CHECK(box->rows() == 1);
+  push(1'001, {row(1'002)});
+  CHECK(box->rows() == 2);
+  CHECK(port->closes.empty());
+}
+
 TEST_CASE_FIXTURE(
     fixture, "a new leader is told which session is here, and asked for rows from where the stream stopped") {
   go_live(inbox_pos{9});

@@ -88,7 +88,12 @@ struct fake_cluster::its_session final : gateway::session {
     c.calls.push_back(what);
     return c.on_session_call(std::move(what));
   }
-  void start_receiving(inbox_pos after) override { c.receiving_from.push_back(after); }
+  bool start_receiving(inbox_pos after) override {
+    if (c.receiving_from.size() >= c.receives_max)
+      return false;
+    c.receiving_from.push_back(after);
+    return true;
+  }
   std::vector<core::outgoing_row> take(std::size_t rows_max, std::size_t bytes_max) override {
     std::vector<core::outgoing_row> rows;
     std::size_t bytes = 0;

@@ -56,6 +56,7 @@ struct fake_cluster final : gateway::backend {
   std::deque<core::inbox_row> queue;
   core::moment applied_at{}; ///< of all of them
   std::vector<inbox_pos> receiving_from;
+  std::size_t receives_max = ~std::size_t{0}; ///< then the user has made too many
   std::vector<connection_sink*> sinks;
   std::vector<session_number> opened; ///< the numbers of all sessions asked for
   std::size_t live_sessions = 0;

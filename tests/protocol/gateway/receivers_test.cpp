@@ -70,6 +70,25 @@ TEST_CASE_FIXTURE(
   CHECK(server->connections() == 1);
 }
 
+TEST_CASE_FIXTURE(fixture,
+                  "a user who receives anew too often has to wait, and the receiver before goes on") {
+  cluster.receives_max = 1;
+  start();
+  test_client c{*this};
+  auto session = c.login();
+  test_receiver::record first, second;
+  receive(*this, session, first);
+  auto again = session.receiveRequest();
+  again.setReceiver(kj::heap<test_receiver>(second));
+  auto answer = get(again.send());
+  CHECK(ec{answer.getError().getCode()} == ec::rate_limited);
+  CHECK(answer.getError().getRetryAfterMs() > 0);
+  arrive(*this, 1, 1, 10);
+  CHECK(until([&] { return first.seqs == std::vector<std::uint64_t>{1}; }));
+  CHECK(second.seqs.empty());
+  CHECK(shared.metrics.limited == 1);
+}
+
 TEST_CASE_FIXTURE(fixture, "receivers that never return are replaced a few times only") {
   config.deliveries_max = 40;
   start();
