@@ -4,6 +4,7 @@
 #include "protocol/values/limits.hpp"
 #include "protocol/values/messages.hpp"
 #include "protocol/values/overloaded.hpp"
+#include "protocol/values/session_numbers.hpp"
 
 #include <tl/expected.hpp>
 
@@ -84,9 +85,19 @@ struct identity {
 /// The number of the login after the one with number `last`. It is above `last` even if the clock was set
 /// back. It is not below the clock, because a device that was restored from an old copy has forgotten its
 /// latest numbers.
+///
+/// A clock that was far ahead once leaves a number that nodes refuse as `session_ahead`. Once the clock is right
+/// again such a number is forgotten: no node that refuses it has let it in. A clock that shows a time before 2020 has
+/// not been set, and one after the year 9999 is broken; neither says anything.
 constexpr session_number session_after(session_number last, unix_ms clock) {
-  const auto at_least = std::max(static_cast<std::int64_t>(clock), std::int64_t{0});
-  return session_number{std::max(number(last) + 1, static_cast<std::uint64_t>(at_least))};
+  constexpr std::int64_t year_2020 = 1'577'836'800'000, year_10000 = 253'402'300'800'000;
+  const auto ms = static_cast<std::int64_t>(clock);
+  const bool is_set = ms >= year_2020 && ms < year_10000;
+  const bool no_time = number(last) >= static_cast<std::uint64_t>(year_10000);
+  if (no_time || (is_set && is_far_ahead(last, clock)))
+    last = session_number::none;
+  const auto at_least = ms > 0 && ms < year_10000 ? static_cast<std::uint64_t>(ms) : 0;
+  return session_number{std::max(number(last) + 1, at_least)};
 }
 
 /// The counter of the message after the one with counter `last`, by a clock. It is above `last` even if the

@@ -5,6 +5,7 @@
 #include "protocol/gateway/tokens.hpp"
 #include "protocol/transport/login_proof.hpp"
 #include "protocol/values/limits.hpp"
+#include "protocol/values/session_numbers.hpp"
 
 namespace parley::gateway {
 namespace {
@@ -238,6 +239,8 @@ private:
       return verdict{ec::draining};
     if (c_->logged_in() || !c_->greeted() || who.session == session_number::none)
       return verdict{ec::bad_request};
+    if (is_far_ahead(who.session, parts.clock.now()))
+      return verdict{ec::session_ahead};
     if (who.signature.size() != login_signature_bytes) {
       add(parts.metrics.logins_failed);
       return verdict{ec::bad_signature};

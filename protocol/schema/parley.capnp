@@ -129,7 +129,9 @@ interface Gateway {
   # since 1970 by the device's clock), written to its disk before it is used. The connection with the highest number
   # stays. A connection with a lower one is fenced (its receiver hears `closed`), and so is a login with a lower number,
   # or with one that another connection had; after that answer the connection is closed. The number 0 is refused with
-  # `bad-request`. Calls that were pipelined behind a login that fails get its error. One attempt at a time, and three for
+  # `bad-request`, and one of more than a day (86,400,000) ahead of the node's clock with `session-ahead`: the device's
+  # clock is wrong. If it was wrong once and is right now, a device whose last number is so far ahead forgets that, and
+  # goes on with its clock. Calls that were pipelined behind a login that fails get its error. One attempt at a time, and three for
   # a connection: the fourth is refused with `rate-limited`, and the connection is closed.
 
   resume @4 (resumeToken :Data, signature :Data, sessionNumber :UInt64)

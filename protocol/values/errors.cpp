@@ -90,6 +90,10 @@ constexpr auto table = std::to_array<error_info>({
                " devices already, and no user may have more, so this one was not registered. "
                "Use one of the others.">::value,
      no, once},
+    {ec::session_ahead, "session-ahead",
+     "This device numbered its session by a clock that is more than a day ahead of the node's. "
+     "Set the device's clock, then log in again.",
+     no, retryable},
     {ec::not_leader, "not-leader",
      "Another node leads this part of the data now. Try again with the same client message id.", unknown,
      retryable},
@@ -175,6 +179,7 @@ constexpr bool has_name(ec code) {
   case ec::bad_text:
   case ec::code_send_failed:
   case ec::device_limit:
+  case ec::session_ahead:
   case ec::not_leader:
   case ec::overloaded:
   case ec::timed_out:

@@ -34,6 +34,8 @@ enum class ec : std::uint16_t {
   bad_text = 19, ///< not UTF-8
   code_send_failed = 20,
   device_limit = 21, ///< the user has as many devices as one may have
+  session_ahead =
+      22, ///< of a login: its number is further ahead of the node's clock than `session_ahead_max`
   // 1000-1999: conditions. They pass; trying again may help, here or at another node.
   not_leader = 1000,
   overloaded = 1001,
@@ -76,7 +78,7 @@ struct error_info {
 };
 
 /// The one table, `error_rows` long. Its last rows describe the unknown codes, one row for each band.
-inline constexpr std::size_t error_rows = 38;
+inline constexpr std::size_t error_rows = 39;
 std::span<const error_info, error_rows> error_table();
 
 /// The row of `code`. An unknown code, which a newer peer may send, gets the row of its band.

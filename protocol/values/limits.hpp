@@ -3,6 +3,7 @@
 // texts that name a bound are built from it. `actors/core/limits.hpp` adds those that only the cluster
 // needs. The schema repeats four of them for readers; protocol/wire checks that they are equal.
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -27,6 +28,10 @@ inline constexpr std::size_t phone_digits_max = 15;
 /// Of a code that confirms a phone number, and of the ticket that belongs to it.
 inline constexpr std::size_t code_digits = 6;
 inline constexpr std::size_t code_ticket_bytes = 16;
+
+/// How far a session number, which is a time or the number after another, may be ahead of a node's clock. Without a
+/// bound a device whose clock once was far ahead could draw a number that leaves none for its next login.
+inline constexpr std::chrono::milliseconds session_ahead_max = std::chrono::hours{24};
 
 /// A string literal as an argument of a template.
 template <std::size_t N>

@@ -38,6 +38,26 @@ TEST_CASE("a config that cannot be run with names its field") {
   CHECK(validate(c)->field == "window");
 }
 
+TEST_CASE("a session number that was drawn by a clock far ahead does not keep its device out for ever") {
+  constexpr std::int64_t now = 1'764'000'000'000, day = 24 * 3'600'000;
+  const auto after = [](std::uint64_t last, std::int64_t clock) {
+    return number(session_after(session_number{last}, unix_ms{clock}));
+  };
+  CHECK(after(now - 5, now) == now);
+  CHECK(after(now + 5, now) == now + 6); // the clock was set back a little
+  CHECK(after(now + day, now) == now + day + 1);
+  CHECK(after(now + day + 1, now) == now);
+  for (const std::uint64_t beyond : {std::uint64_t{1} << 60, ~std::uint64_t{0} - 1, ~std::uint64_t{0}}) {
+    CHECK(after(beyond, now) == now);
+    CHECK(after(beyond, 5) == 5);
+    CHECK(after(beyond, -5) == 1);
+  }
+  // A clock that was never set, or that is broken, says nothing about the number.
+  CHECK(after(now, 5) == now + 1);
+  CHECK(after(now, std::int64_t{1} << 60) == now + 1);
+  CHECK(after(0, std::int64_t{1} << 60) == 1);
+}
+
 TEST_CASE("a conversation's id is read from its text, and from no other text") {
   const conversation_id c{0x0123456789abcdefULL, 0xfedcba9876543210ULL};
   CHECK(text(c) == "0123456789abcdeffedcba9876543210");

@@ -122,6 +122,8 @@ TEST_CASE("the API's page names the bounds with which a gateway and a cluster ru
       {"bytes before login", grouped(g.login_bytes_max)},
       {"logins on a connection", grouped(g.login_attempts_max)},
       {"seconds until a call is answered (`timing.call`)", seconds(settings::call_timeout.standard)},
+      {"milliseconds that a session number may be ahead of a node's clock",
+       grouped(static_cast<std::uint64_t>(session_ahead_max.count()))},
       {"seconds that a resume token is taken (`timing.resume`)", seconds(g.resume_valid_for)},
       {"seconds that a code is valid (`code.life`)", seconds(g.code_valid_for)},
       {"wrong attempts at a code", grouped(c.code_tries_max)},

@@ -249,7 +249,8 @@ TEST_CASE_FIXTURE(fixture, "a login proof made for another connection is refused
 }
 
 TEST_CASE_FIXTURE(fixture,
-                  "a login or resume with no session number, or with one that was not signed, is refused") {
+                  "a login or resume with no session number, with one that was not signed, or with one of a "
+                  "clock that is far ahead, is refused") {
   start();
   device_key key;
   cluster.devices[{user_id{1}, device_id{2}}] = key.public_half;
@@ -279,8 +280,15 @@ TEST_CASE_FIXTURE(fixture,
   }
   CHECK(cluster.opened.empty());
   CHECK(attempt(false, 5, 5) == ec::none);
-  CHECK(attempt(true, ~0ULL, ~0ULL) == ec::none);
-  CHECK(cluster.opened == std::vector{session_number{5}, session_number{~0ULL}});
+  const auto newest =
+      static_cast<std::uint64_t>(clock.at) + 24 * 3'600'000; // a day ahead of the node's clock
+  CHECK(attempt(true, newest, newest) == ec::none);
+  CHECK(cluster.opened == std::vector{session_number{5}, session_number{newest}});
+  for (const std::uint64_t beyond : {newest + 1, ~std::uint64_t{0} / 2,
+                                     ~std::uint64_t{0}}) // no number would be left for the login after it
+    for (const bool resumes : {false, true})
+      CHECK(attempt(resumes, beyond, beyond) == ec::session_ahead);
+  CHECK(cluster.opened.size() == 2);
 }
 
 TEST_CASE_FIXTURE(fixture, "another device's key does not open this device's session") {
