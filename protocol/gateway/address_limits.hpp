@@ -7,6 +7,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <optional>
@@ -31,6 +32,14 @@ inline address_key key_of(const sockaddr_storage& a) {
 /// The networks that an address belongs to: the address as `key_of` has it, IPv6 /56, IPv6 /48, IPv4 /24.
 inline constexpr std::size_t networks_of_an_address = 4;
 using network_keys = std::array<std::optional<address_key>, networks_of_an_address>;
+/// How many times the room of one address these have. A household or a phone has one IPv6 /64, a customer a /56 or /48.
+/// Behind an IPv4 address, and in the /24 around it, there are many customers.
+inline constexpr std::array<std::int64_t, networks_of_an_address> rooms_of_networks{1, 4, 16, 16};
+/// What a network may take of something of which all together have `all`, and one address `address`: not more than
+/// half, so that one network, however many addresses it has, leaves the others as much.
+constexpr std::int64_t room_of_network(std::size_t kind, std::int64_t address, std::int64_t all) {
+  return std::min(address * rooms_of_networks[kind], std::max(all / 2, address));
+}
 
 inline network_keys networks_of(const sockaddr_storage& a) {
   network_keys keys{key_of(a)};
@@ -79,6 +88,39 @@ public:
 private:
   core::token_bucket fresh_;
   core::recently_seen<address_key, core::token_bucket> buckets_;
+};
+
+/// The same for an address and the networks that it belongs to.
+class network_limits {
+public:
+  /// Of one address, and of all together: no network has more than half of these.
+  struct rates {
+    std::int64_t burst = 0;
+    std::chrono::nanoseconds every{};
+    std::int64_t all_burst = 0;
+    std::chrono::nanoseconds all_every{};
+  };
+  network_limits(const rates& r, std::size_t addresses_max)
+      : of_{of(0, r, addresses_max), of(1, r, addresses_max), of(2, r, addresses_max),
+            of(3, r, addresses_max)} {}
+
+  /// False: `who` has to wait, and has taken nothing.
+  bool admit(const network_keys& who, core::token_bucket::time_point now) {
+    for (std::size_t i = 0; i < of_.size(); ++i)
+      if (who[i] && of_[i].wait(*who[i], now).count() > 0)
+        return false;
+    for (std::size_t i = 0; i < of_.size(); ++i)
+      if (who[i])
+        of_[i].admit(*who[i], now);
+    return true;
+  }
+
+private:
+  static address_limits of(std::size_t kind, const rates& r, std::size_t addresses_max) {
+    return {room_of_network(kind, r.burst, r.all_burst),
+            std::max(r.every / rooms_of_networks[kind], std::min(r.all_every * 2, r.every)), addresses_max};
+  }
+  std::array<address_limits, networks_of_an_address> of_;
 };
 
 } // namespace parley::gateway

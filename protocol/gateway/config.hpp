@@ -40,15 +40,17 @@ struct gateway_config {
   // Connections.
   std::size_t connections_max = settings::connections_max.standard;
   /// Each connection that has not logged in may hold the memory of a TLS handshake. When so many are there,
-  /// the oldest of the address that has most gives way to a newcomer.
+  /// one of the network that has most of them gives way to a newcomer (waiting_room.hpp).
   std::size_t pre_login_max = settings::connections_before_login_max.standard;
-  /// Below `pre_login_max`; above: refused.
+  /// Below `pre_login_max`; above: another one of the address gives way. Its networks have rooms_of_networks times as
+  /// many, up to half of all.
   std::size_t pre_login_per_address_max = pre_login_share(settings::connections_before_login_max.standard);
   /// Handshakes that are accepted at once; further ones wait in the kernel's backlog, and one more is
   /// accepted each `handshake_every`: 2,000 a second are all that a core can do.
   std::int64_t handshakes_burst = 1'000;
   std::chrono::microseconds handshake_every{500};
-  /// Of one address. What is above is refused at once, and costs no handshake of others.
+  /// Of one address, and in proportion of its networks. What is above is refused at once, and costs no handshake of
+  /// others.
   std::int64_t address_handshakes_burst = 250;
   std::chrono::microseconds address_handshake_every{4'000};
   int backlog = 4'096;

@@ -6,8 +6,6 @@
 #include "protocol/gateway/rpc_objects.hpp"
 #include "protocol/gateway/tokens.hpp"
 
-#include <sys/socket.h>
-
 namespace parley::gateway {
 namespace {
 
@@ -77,7 +75,7 @@ struct connection::rpc_side final : private capnp::BootstrapFactory<capnp::rpc::
 };
 
 connection::connection(kj::Own<server_parts> parts, kj::AutoCloseFd fd, const transport::tls_context& tls,
-                       address_key from)
+                       const network_keys& from)
     : parts_{kj::mv(parts)}, stream_{kj::heap<transport::message_stream>(parts_->port, kj::mv(fd), tls,
                                                                          transport::side::server,
                                                                          parts_->config.stream)},
@@ -177,6 +175,8 @@ void connection::stream_flushed() {
 
 void connection::message_read(capnp::MessageReader& message) {
   const auto& config = parts_->config;
+  if (!std::exchange(spoke_, true) && parts_->server != nullptr)
+    parts_->server->spoke(*this);
   const auto m = message.getRoot<capnp::rpc::Message>();
   const auto asked = [&](std::uint32_t question) {
     return questions_.ask(question) && questions_.size() <= config.questions_max;
@@ -222,14 +222,6 @@ void connection::taskFailed(kj::Exception&&) {
 }
 
 // --- before login ------------------------------------------------------------------------------------------
-
-network_keys connection::networks() const {
-  sockaddr_storage peer{};
-  socklen_t size = sizeof peer;
-  if (::getpeername(stream_->fd(), reinterpret_cast<sockaddr*>(&peer), &size) != 0)
-    return {from_}; // it has gone, so nobody will hear the answer
-  return networks_of(peer);
-}
 
 ec connection::refusal() const {
   if (closing_for_ != ec::none)

@@ -32,6 +32,8 @@ public:
   virtual ~server_hooks() noexcept(false) = default;
   /// The connection's stream has closed: tear it down soon, but not from here.
   virtual void retire(connection& c) = 0;
+  /// Its first message has arrived, which takes a TLS handshake: it is no longer one of those who say nothing.
+  virtual void spoke(connection& c) = 0;
   /// The connection has logged in: it no longer counts as a stranger.
   virtual void promoted(connection& c) = 0;
 };
@@ -72,7 +74,7 @@ class connection final : public kj::Refcounted,
                          private kj::TaskSet::ErrorHandler {
 public:
   connection(kj::Own<server_parts> parts, kj::AutoCloseFd fd, const transport::tls_context& tls,
-             address_key from);
+             const network_keys& from);
   ~connection() noexcept(false) override;
 
   void start();
@@ -90,8 +92,8 @@ public:
   // what the RPC objects see
   server_parts& parts() { return *parts_; }
   const server_parts& parts() const { return *parts_; }
-  address_key from() const { return from_; }
-  network_keys networks() const; ///< asked of the kernel, because hardly any connection needs them
+  /// Where it comes from, as it was when it was accepted: of a connection that was reset the kernel knows nothing.
+  const network_keys& networks() const { return from_; }
   bool logged_in() const { return logged_in_; }
   /// `none` while calls are answered, else why they are not.
   ec refusal() const;
@@ -148,7 +150,7 @@ private:
   user_id user_{};
   device_id device_{};
   inbox_pos acknowledged_{}; ///< by the device, as far as this session knows
-  address_key from_{};
+  network_keys from_{};
   std::optional<std::array<std::uint8_t, 32>> challenge_;
   kj::TimePoint opened_at_;
   kj::TimePoint closing_since_;
@@ -166,6 +168,7 @@ private:
   open_questions questions_;
   std::uint32_t login_attempts_ = 0;
   ec closing_for_ = ec::none;
+  bool spoke_ = false;     ///< a message has arrived
   bool logged_in_ = false; ///< stays when the session ends
   bool login_under_way_ = false;
   bool retired_ = false;

@@ -34,7 +34,8 @@ public:
                                                           kj::UnixEventPort::FdObserver::OBSERVE_READ)},
         local_port_{transport::local_port(listener_.get())}, handshakes_{config_.handshakes_burst,
                                                                          config_.handshake_every},
-        handshakes_of_{config_.address_handshakes_burst, config_.address_handshake_every,
+        handshakes_of_{{config_.address_handshakes_burst, config_.address_handshake_every,
+                        config_.handshakes_burst, config_.handshake_every},
                        config_.addresses_max},
         strangers_{config_.pre_login_max, config_.pre_login_per_address_max},
         accepting_{kj::heap<kj::TaskSet>(static_cast<kj::TaskSet::ErrorHandler&>(*this))},
@@ -95,7 +96,7 @@ private:
   }
 
   /// Accepts the connections that wait, as fast as handshakes can be afforded. The others wait in the
-  /// backlog. Those of an address that has its share are refused, and cost nobody else's handshake.
+  /// backlog. Those of an address or a network that has had its share are refused, and cost nobody else's handshake.
   kj::Promise<void> accept_some() {
     for (unsigned refused = 0, admitted = 0;;) {
       const auto now = pulse_clock::now();
@@ -119,7 +120,7 @@ private:
           continue; // only that connection failed
         }
       }
-      if (admit(kj::mv(fd), key_of(from), now)) {
+      if (admit(kj::mv(fd), networks_of(from), now)) {
         handshakes_.take(now);
         if (++admitted == admitted_in_a_row_max)
           return kj::evalLater([this] { return accept_some(); });
@@ -132,15 +133,14 @@ private:
   }
 
   /// False if the connection is refused: it is closed, and costs neither a handshake nor room.
-  bool admit(kj::AutoCloseFd fd, address_key from, core::token_bucket::time_point now) {
+  bool admit(kj::AutoCloseFd fd, const network_keys& from, core::token_bucket::time_point now) {
     add(metrics_.accepted);
-    if (connections_.size() >= config_.connections_max || strangers_.full_for(from) ||
-        handshakes_of_.admit(from, now).count() > 0)
+    if (connections_.size() >= config_.connections_max || !handshakes_of_.admit(from, now))
       return false;
-    if (strangers_.full()) {
-      auto* oldest = strangers_.who_gives_way();
-      strangers_.leave(oldest->from(), *oldest);
-      oldest->give_way();
+    // More than one if a bound of its address and one of its network are reached.
+    while (auto* in_the_way = strangers_.who_gives_way_to(from)) {
+      strangers_.leave(*in_the_way);
+      in_the_way->give_way();
     }
     transport::tune(fd.get(), config_.tcp);
     auto c = kj::refcounted<connection>(kj::addRef(*parts_), kj::mv(fd), tls_.now(), from);
@@ -153,7 +153,8 @@ private:
     return true;
   }
 
-  void promoted(connection& c) override { strangers_.leave(c.from(), c); }
+  void spoke(connection& c) override { strangers_.spoke(c); }
+  void promoted(connection& c) override { strangers_.leave(c); }
 
   void retire(connection& c) override {
     retired_.push_back(kj::addRef(c));
@@ -165,7 +166,7 @@ private:
     auto dead = std::move(retired_);
     retired_.clear();
     for (auto& c : dead) {
-      strangers_.leave(c->from(), *c);
+      strangers_.leave(*c);
       c->tear_down();
       const auto slot = c->slot;
       if (slot + 1 != connections_.size()) {
@@ -222,7 +223,7 @@ private:
   kj::Own<kj::UnixEventPort::FdObserver> listened_;
   std::uint16_t local_port_;
   core::token_bucket handshakes_;
-  address_limits handshakes_of_;
+  network_limits handshakes_of_;
   waiting_room<connection> strangers_;
   std::vector<kj::Own<connection>> connections_;
   std::vector<kj::Own<connection>> retired_;

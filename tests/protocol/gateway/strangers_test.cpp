@@ -13,45 +13,129 @@ using transport::close_reason;
 
 namespace {
 
-/// From 127.0.0.`from`.
-std::unique_ptr<raw_client> stranger_from(fixture& f, unsigned from) {
-  return std::make_unique<raw_client>(f, TLS1_3_VERSION, from);
+/// From 127.0.`network`.`host`: each network is a /24 of its own.
+std::unique_ptr<raw_client> stranger_from(fixture& f, unsigned network, unsigned host = 1) {
+  return std::make_unique<raw_client>(f, TLS1_3_VERSION, network << 8 | host);
+}
+
+struct guest {};
+using room_of_guests = gateway::waiting_room<guest>;
+
+/// An IPv4 address with the number `host` in the /24 with the number `network`.
+gateway::network_keys four(std::uint64_t network, std::uint64_t host = 1) {
+  return {gateway::address_key{network << 16 | host}, std::nullopt, std::nullopt,
+          gateway::address_key{network}};
+}
+/// A /64 of an IPv6 provider's customers: 256 to a /56, which are 256 to a /48.
+gateway::network_keys six(std::uint64_t n) {
+  return {gateway::address_key{n}, gateway::address_key{n >> 8}, gateway::address_key{n >> 16}, std::nullopt};
 }
 
 } // namespace
 
 TEST_CASE("in a full room the oldest guest of the address with most of them gives way") {
-  struct guest {};
   guest a1, a2, b1, b2, b3, c1;
-  constexpr gateway::address_key a{1}, b{2}, c{3};
-  gateway::waiting_room<guest> room{6, 3};
-  CHECK(room.who_gives_way() == nullptr);
+  const auto a = four(1), b = four(2), c = four(3), newcomer = four(4);
+  room_of_guests room{6, 3};
   room.enter(c, c1);
   room.enter(a, a1);
   room.enter(a, a2);
-  CHECK(room.who_gives_way() == &a1);
   room.enter(b, b1);
   room.enter(b, b2);
-  CHECK_FALSE(room.full_for(b));
-  CHECK(room.who_gives_way() == &a1); // as many as the other, and older
+  CHECK(room.who_gives_way_to(newcomer) == nullptr);
   room.enter(b, b3);
-  CHECK(room.full());
-  CHECK(room.full_for(b));
-  CHECK_FALSE(room.full_for(a));
-  CHECK(room.who_gives_way() == &b1);
-  room.leave(b, b1);
-  room.leave(b, b1); // once
+  CHECK(room.who_gives_way_to(newcomer) == &b1);
+  CHECK(room.who_gives_way_to(a) == &b1);
+  room.leave(b1);
+  room.leave(b1); // once
   CHECK(room.size() == 5);
-  CHECK_FALSE(room.full());
-  CHECK_FALSE(room.full_for(b));
-  for (auto* left : {&b2, &b3})
-    room.leave(b, *left);
-  room.leave(a, a1);
-  CHECK(room.who_gives_way() == &c1); // each address has one: the oldest of all
-  room.leave(c, c1);
-  room.leave(a, a2);
+  CHECK(room.who_gives_way_to(newcomer) == nullptr);
+  guest d1;
+  room.enter(newcomer, d1);
+  CHECK(room.who_gives_way_to(four(5)) == &a1); // as many as the other, and older
+  for (auto* left : {&b2, &b3, &a1})
+    room.leave(*left);
+  guest e1, e2, e3;
+  room.enter(four(5), e1);
+  room.enter(four(6), e2);
+  room.enter(four(7), e3);
+  CHECK(room.who_gives_way_to(newcomer) == &c1); // each address has one: the oldest of all
+  for (auto* left : {&c1, &a2, &d1, &e1, &e2, &e3})
+    room.leave(*left);
   CHECK(room.size() == 0);
-  CHECK(room.who_gives_way() == nullptr);
+  CHECK(room.who_gives_way_to(newcomer) == nullptr);
+}
+
+TEST_CASE(
+    "who comes from an address that has its share takes the place of one from there, a silent one first") {
+  room_of_guests room{100, 3};
+  guest other, first, second, third;
+  room.enter(four(1), other);
+  for (auto* g : {&first, &second, &third}) {
+    CHECK(room.who_gives_way_to(four(2)) == nullptr);
+    room.enter(four(2), *g);
+  }
+  CHECK(room.who_gives_way_to(four(2)) == &first);
+  room.spoke(first);
+  CHECK(room.who_gives_way_to(four(2)) == &second);
+  room.spoke(second);
+  room.spoke(third);
+  CHECK(room.who_gives_way_to(four(2)) == &first); // nobody is silent
+  CHECK(room.who_gives_way_to(four(3)) == nullptr);
+}
+
+TEST_CASE("a network with many addresses leaves the others half of the room, and gives way when it is full") {
+  constexpr std::size_t guests_max = 1'000;
+  for (const bool v6 : {true, false}) {
+    CAPTURE(v6);
+    room_of_guests room{guests_max, 125};
+    std::vector<guest> crowd(2'000), others(400);
+    const auto from = [&](std::uint64_t i) { return v6 ? six(i * 54) : four(1, i); };
+    std::size_t inside = 0;
+    const auto floods = [&](guest& g, std::uint64_t i) {
+      while (auto* out = room.who_gives_way_to(from(i))) {
+        REQUIRE(out >= crowd.data());
+        REQUIRE(out < crowd.data() + crowd.size());
+        room.leave(*out);
+        --inside;
+      }
+      room.enter(from(i), g);
+      ++inside;
+    };
+    std::size_t n = 0;
+    for (; n < 600; ++n)
+      floods(crowd[n], n);
+    CHECK(inside == guests_max / 2);
+    // The others are older than most of the flood, and come from everywhere, one from each network.
+    for (std::uint64_t i = 0; i < others.size(); ++i) {
+      const auto where = v6 ? six((i + 1) << 24) : four(1'000 + i);
+      CHECK(room.who_gives_way_to(where) == nullptr);
+      room.enter(where, others[i]);
+    }
+    for (; n < 1'200; ++n)
+      floods(crowd[n], n);
+    CHECK(inside == guests_max / 2);
+  }
+}
+
+TEST_CASE("handshakes of a network are at most half of all, however many addresses it has") {
+  const auto now = core::token_bucket::time_point{} + std::chrono::hours{100};
+  const gateway::network_limits::rates rates{250, 4ms, 1'000, 500us};
+  const auto admitted = [&](auto from, core::token_bucket::time_point later) {
+    gateway::network_limits limits{rates, 20'000};
+    int at_once = 0, then = 0;
+    for (std::uint64_t i = 0; i < 2'000; ++i)
+      at_once += limits.admit(from(i), now);
+    for (std::uint64_t i = 0; i < 2'000; ++i)
+      then += limits.admit(from(i), later);
+    return std::pair{at_once, then};
+  };
+  const auto later = now + 100ms;
+  CHECK(admitted([](auto) { return six(7); }, later) == std::pair{250, 25});
+  CHECK(admitted([](auto i) { return six(i % 256); }, later) == std::pair{500, 100});
+  CHECK(admitted([](auto i) { return six(i % 256 << 8); }, later) == std::pair{500, 100});
+  CHECK(admitted([](auto i) { return four(9, i); }, later) == std::pair{500, 100});
+  CHECK(admitted([](auto i) { return four(i); }, later).first == 2'000);
 }
 
 TEST_CASE_FIXTURE(fixture, "connections before login are bounded, and when one ends nobody has to give way") {
@@ -94,14 +178,38 @@ TEST_CASE_FIXTURE(fixture, "one address cannot take all the room before login") 
   CHECK(config.pre_login_per_address_max * 8 <= config.pre_login_max);
   config.pre_login_per_address_max = 1;
   start();
-  auto first = stranger_from(*this, 2);
-  REQUIRE(until([&] { return server->connections() == 1; }));
-  auto second = stranger_from(*this, 2);
-  CHECK(until([&] { return second->ended(); }));
-  CHECK(server->connections() == 1);
   auto other = stranger_from(*this, 3);
+  auto first = stranger_from(*this, 2);
+  REQUIRE(until([&] { return server->connections() == 2; }));
+  auto second = stranger_from(*this, 2);
+  CHECK(until([&] { return first->ended(); }));
+  CHECK(second->handshake());
   CHECK(other->handshake());
-  CHECK(first->handshake());
+  CHECK(server->connections() == 2);
+}
+
+TEST_CASE_FIXTURE(fixture,
+                  "those who say nothing do not keep others of their address out, nor push out who speaks") {
+  config.pre_login_per_address_max = 3;
+  start();
+  auto decent = stranger_from(*this, 2);
+  REQUIRE(decent->handshake());
+  decent->send(bootstrap_message());
+  REQUIRE(until([&] {
+    decent->ended();
+    return !decent->received.empty();
+  }));
+  std::vector<std::unique_ptr<raw_client>> silent;
+  for (unsigned n = 1; n <= 20; ++n) {
+    silent.push_back(stranger_from(*this, 2));
+    REQUIRE(until([&] { return shared.metrics.accepted == n + 1; }));
+  }
+  CHECK(until([&] { return server->connections() == 3; }));
+  CHECK_FALSE(decent->ended());
+  auto newcomer = stranger_from(*this, 2);
+  CHECK(newcomer->handshake());
+  CHECK_FALSE(decent->ended());
+  CHECK(shared.metrics.refused == 0);
 }
 
 TEST_CASE_FIXTURE(fixture,
