@@ -19,6 +19,9 @@ public:
     return left_ > 0 && left_-- > 0;
   }
 
+  /// What was taken was not used.
+  void give_back() { left_ = std::min(left_ + 1, burst_max_); }
+
   /// How long until `take` succeeds; zero if it would now.
   std::chrono::nanoseconds wait(time_point now) {
     refill(now);

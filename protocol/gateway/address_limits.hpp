@@ -84,6 +84,8 @@ public:
   std::chrono::nanoseconds wait(address_key who, core::token_bucket::time_point now) {
     return buckets_.find(who, fresh_).wait(now);
   }
+  /// What `who` was admitted to did not happen.
+  void give_back(address_key who) { buckets_.find(who, fresh_).give_back(); }
 
 private:
   core::token_bucket fresh_;

@@ -71,8 +71,10 @@ public:
           .then([this, context, phone = std::move(*phone), code = std::move(code),
                  ticket = std::move(ticket)](core::answer answer) mutable -> kj::Promise<void> {
             const auto& issued = answer_to<core::request_code>(answer);
-            if (issued.error != ec::none)
+            if (issued.error != ec::none) {
+              c_->parts().code_asks.give_back(c_->networks());
               return refuse(context, issued.error, issued.retry_after_ms);
+            }
             auto sent = c_->parts().codes.send(phone, std::move(code));
             return sent.then([this, context, phone = std::move(phone),
                               ticket = std::move(ticket)](ec sent) mutable -> kj::Promise<void> {
@@ -218,6 +220,7 @@ private:
   template <class Context>
   kj::Promise<void> unsent(Context& context, ec why, core::withdraw_code refund) {
     auto& parts = c_->parts();
+    parts.code_asks.give_back(c_->networks());
     return parts.cluster.ask(std::move(refund))
         .ignoreResult()
         .exclusiveJoin(parts.port.getTimer().afterDelay(500 * kj::MILLISECONDS))

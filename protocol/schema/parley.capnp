@@ -105,7 +105,7 @@ interface Gateway {
   # `register` has to present: keep it on disk until then. A second request gives a second ticket with a code of its
   # own, and both are good. Limited per phone (5 an hour, 10 a day, fewer once its codes were guessed), per address and
   # the networks around it, and per node: `rate-limited` says when to try again. After `code-send-failed` the request
-  # does not count.
+  # does not count for the phone. For the node only codes count that went out.
 
   register @2 (phone :Text, code :Text, deviceKey :Data, deviceName :Text, ticket :Data)
       -> (error :Error, user :UInt64, device :UInt64);

@@ -105,6 +105,32 @@ TEST_CASE("all addresses of a node together have bounded room, and who is refuse
   CHECK(admitted(limits, {"198.51.101.1", "198.51.102.1", "198.51.103.1"}, 50) == 7);
 }
 
+TEST_CASE("one network has a quarter of what a node may send, and what was not sent is given back") {
+  const gateway::code_rates rates{30, 10s, 10'000, 400, 9s};
+  std::vector<std::string> in_24, in_48;
+  for (int i = 1; i < 200; ++i) {
+    in_24.push_back("198.51.100." + std::to_string(i));
+    char high[8];
+    std::snprintf(high, sizeof high, "%x", static_cast<unsigned>(i) << 8);
+    in_48.push_back(std::string{"2001:db8:1:"} + high + "::1");
+  }
+  gateway::code_limits limits{rates};
+  CHECK(admitted(limits, in_24, 1) == 100);
+  CHECK(admitted(limits, in_48, 1) == 100);
+  CHECK(admitted(limits, {"198.51.101.1"}, 20) == 20); // others are left enough
+  const auto who = gateway::networks_of(address_of("198.51.100.77"));
+  for (int i = 0; i < 7; ++i)
+    limits.give_back(who);
+  CHECK(admitted(limits, in_24, 1) == 7);
+  // The address that asked has asked, whether or not a code went out.
+  gateway::code_limits again{rates};
+  for (int i = 0; i < 30; ++i) {
+    CHECK(admitted(again, {"198.51.100.1"}, 1) == 1);
+    again.give_back(gateway::networks_of(address_of("198.51.100.1")));
+  }
+  CHECK(admitted(again, {"198.51.100.1"}, 1) == 0);
+}
+
 TEST_CASE("addresses are forgotten before they fill the memory, the most recent ones last") {
   gateway::address_limits limits{1, 1h, 10};
   const auto now = core::token_bucket::time_point{} + 100h;
