@@ -35,7 +35,7 @@ constexpr auto table = std::to_array<error_info>({
     {ec::rate_limited, "rate-limited",
      "Too many requests came in a short time, and this one was not carried out. Wait as long as the answer "
      "advises, then try again.",
-     no, retryable},
+     unknown, retryable},
     {ec::not_a_member, "not-a-member",
      "You are not a member of this conversation, so nothing was stored. Check which conversation you mean.",
      no, once},
@@ -76,8 +76,8 @@ constexpr auto table = std::to_array<error_info>({
     {ec::fenced, "fenced",
      "This device connected again elsewhere, and the newer connection goes on. If that was not you, another "
      "program has this device's key: register a new device.",
-     no, once},
-    {ec::session_closed, "session-closed", "This session has ended. Log in again, or resume it.", no,
+     unknown, once},
+    {ec::session_closed, "session-closed", "This session has ended. Log in again, or resume it.", unknown,
      retryable},
     {ec::wrong_cluster, "wrong-cluster",
      "The device or its token belongs to another cluster. Check the address that you connect to.", no, once},
