@@ -54,9 +54,10 @@ struct opened {
   ec error{};
   conversation_id conversation;
   std::uint32_t retry_after_ms = 0;
+  std::uint8_t existed = 0; ///< for certain: a "no" may come from a view that is a moment old
   template <class F>
   auto fields(F&& f) {
-    return f(error, conversation, retry_after_ms);
+    return f(error, conversation, retry_after_ms, existed);
   }
 };
 

@@ -38,6 +38,11 @@ public:
     const std::lock_guard guard{mutex_};
     buckets_.find(who, {{r.burst_max, r.refill_every}, 0}).spare += r.miss_costs - 1;
   }
+  /// The one who was found has a conversation with `who` already, so nobody was looked for: it costs nothing.
+  void known(user_id who, const rate& r) {
+    const std::lock_guard guard{mutex_};
+    ++buckets_.find(who, {{r.burst_max, r.refill_every}, 0}).spare;
+  }
 
 private:
   static constexpr std::size_t users_max = 100'000; ///< to remember, about 70 bytes each

@@ -375,8 +375,10 @@ private:
       return refuse(context, ec::bad_request);
     return c_->session()
         .ask(core::open_conversation{c_->user(), with, c_->parts().clock.now()})
-        .then([context, with](core::answer answer) mutable -> kj::Promise<void> {
+        .then([this, context, with](core::answer answer) mutable -> kj::Promise<void> {
           const auto& opened = answer_to<core::open_conversation>(answer);
+          if (opened.error == ec::none && opened.existed != 0)
+            c_->parts().lookups.known(c_->user(), lookup_rate());
           if (opened.error != ec::none)
             return refuse(context, opened.error, opened.retry_after_ms);
           auto results = context.getResults(capnp::MessageSize{8, 0});

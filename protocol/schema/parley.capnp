@@ -179,8 +179,8 @@ interface Session {
 
   openDirect @5 (user :UInt64, phone :Text) -> (error :Error, conversation :Id128, user :UInt64);
   # Opens the conversation with `user`, or, if `user` is 0, with the user to whom `phone` belongs. Repeating it is
-  # harmless. `no-such-user` means that nobody has that id or that number. Limited per user; who finds nobody is held up
-  # sooner.
+  # harmless, and costs nothing of the limit. `no-such-user` means that nobody has that id or that number. Limited per
+  # user; who finds nobody is held up sooner.
 
   conversations @6 (after :Id128, limit :UInt32)
       -> (error :Error, items :List(ConversationInfo), more :Bool);

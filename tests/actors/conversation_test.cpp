@@ -45,6 +45,31 @@ struct fixture : test::actor_fixture {
 
 } // namespace
 
+TEST_CASE_FIXTURE(fixture, "a conversation that exists is opened without a write, and the answer says so") {
+  open();
+  const auto ask = [&](std::uint64_t number, user_id by, user_id with) {
+    call(room, asker.handle, number, core::call{core::open_conversation{by, with, unix_ms{1}}});
+    run();
+  };
+  ask(5, bob, alice);
+  CHECK(store.proposals.take().empty());
+  auto answers = asker.answers.take();
+  REQUIRE(answers.size() == 1);
+  const auto* opened = core::answer_if<core::open_conversation>(answers[0].what);
+  REQUIRE(opened != nullptr);
+  CHECK(opened->error == ec::none);
+  CHECK(opened->conversation == id);
+  CHECK(opened->existed == 1);
+  SUBCASE("one that could not be read is written: that is never wrong") {
+    caf::anon_send_exit(room, caf::exit_reason::user_shutdown);
+    reader.heads[id].error = ec::corrupt;
+    reader.heads[id].exists = false;
+    open();
+    ask(6, alice, bob);
+    CHECK(store.proposals.take().size() == 1);
+  }
+}
+
 TEST_CASE_FIXTURE(fixture, "an error of the store is the answer to the call that it concerns") {
   open();
   call(room, asker.handle, 5, message(alice));

@@ -477,6 +477,7 @@ TEST_CASE_FIXTURE(fixture, "who looks for many people has to wait, and who finds
   config.lookup_every = 1h;
   start();
   bool known = true;
+  std::uint8_t existed = 0;
   cluster.on_session_call = [&](core::call c) -> kj::Promise<core::answer> {
     if (std::holds_alternative<core::find_phone>(c))
       return core::answer{core::answer_to<core::find_phone>{
@@ -486,7 +487,7 @@ TEST_CASE_FIXTURE(fixture, "who looks for many people has to wait, and who finds
       found.error = ec::no_such_user;
       return core::answer{core::answer_to<core::find_device>{found}};
     }
-    return core::answer{core::answer_to<core::open_conversation>{core::opened{}}};
+    return core::answer{core::answer_to<core::open_conversation>{core::opened{ec::none, {5, 6}, 0, existed}}};
   };
   const auto tries = [&](rpc::Session::Client& session, ec expected, bool by_id = false) {
     for (int n = 0;; ++n) {
@@ -516,6 +517,14 @@ TEST_CASE_FIXTURE(fixture, "who looks for many people has to wait, and who finds
     auto session = again.login();
     CHECK(tries(session, ec::none) == 0);
   }
+  existed = 1;
+  {
+    test_client c{*this};
+    cluster.devices[{user_id{9}, device_id{2}}] = c.key.public_half;
+    auto session = c.login(c.key, user_id{9}, device_id{2});
+    CHECK(tries(session, ec::none) > 20); // who asks for the same conversation again looks for nobody
+  }
+  existed = 0;
   known = false;
   for (const bool by_id : {false, true}) {
     test_client c{*this};
