@@ -75,6 +75,9 @@ capnp::ReaderOptions rpc_options(int nesting_max) {
 
 namespace {
 
+/// A record may hold one byte. After so many the others of the thread have their turn: a message of the largest size
+/// takes fewer, if its peer fills them.
+constexpr unsigned fills_in_a_row_max = 64;
 constexpr std::size_t keep_out_bytes = 2048; ///< an output buffer this small is kept between writes
 constexpr auto idle_after = 1 * kj::SECONDS; ///< and for so long; then the next sweep releases it
 
@@ -289,7 +292,7 @@ message_stream::receive(const capnp::ReaderOptions& options) {
 
 template <class Found>
 kj::Promise<kj::Maybe<Found>> message_stream::read_loop(capnp::ReaderOptions options) {
-  for (;;) {
+  for (unsigned fills = 0;; ++fills) {
     if (may_read()) {
       auto found = next_message(options);
       KJ_IF_MAYBE (message, found) {
@@ -306,6 +309,8 @@ kj::Promise<kj::Maybe<Found>> message_stream::read_loop(capnp::ReaderOptions opt
       gate_ = kj::mv(gate.fulfiller);
       return gate.promise.then([this, options] { return read_loop<Found>(options); });
     }
+    if (fills == fills_in_a_row_max)
+      return kj::evalLater([this, options] { return read_loop<Found>(options); });
     switch (fill()) {
     case io::done:
       break;

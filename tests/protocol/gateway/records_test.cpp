@@ -1,0 +1,52 @@
+// How much a stream reads before others have their turn.
+#include "tests/protocol/gateway/fixture.hpp"
+
+#include <doctest/doctest.h>
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+using namespace parley;
+using namespace parley::test;
+
+TEST_CASE_FIXTURE(fixture, "a message that arrives byte by byte leaves the others their turns") {
+  auto tls = transport::make_server_context({certificate.certificate_file, certificate.key_file});
+  REQUIRE(tls.has_value());
+  const auto here = transport::resolve({"127.0.0.1", 0});
+  REQUIRE(here.has_value());
+  auto listening = transport::listen_on(*here, 1);
+  REQUIRE(listening.has_value());
+  port = transport::local_port(listening->get());
+  raw_client peer{*this};
+  int fd = -1;
+  REQUIRE(until([&] { return (fd = ::accept(listening->get(), nullptr, nullptr)) >= 0; }));
+  transport::message_stream stream{io.unixEventPort, kj::AutoCloseFd{fd}, *tls, transport::side::server,
+                                   config.stream};
+  bool shaken = false;
+  auto handshake = stream.handshake().then([&] { shaken = true; }).eagerlyEvaluate(nullptr);
+  REQUIRE(peer.handshake());
+  REQUIRE(until([&] { return shaken; }));
+  auto message = stream.receive(transport::rpc_options(64)).ignoreResult().eagerlyEvaluate([](auto&&) {});
+  io.waitScope.poll();
+
+  const auto start = stream.bytes_in();
+  peer.send(words({0, 512})); // one segment of 512 words
+  constexpr std::size_t records = 300;
+  for (std::size_t i = 0; i < records; ++i)
+    peer.send("x");
+  // Somebody else hears of something in the same moment, and has a turn now and then.
+  kj::AutoCloseFd bell{eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC)};
+  kj::UnixEventPort::FdObserver rung{io.unixEventPort, bell.get(),
+                                     kj::UnixEventPort::FdObserver::OBSERVE_READ};
+  std::uint64_t seen = start, most = 0;
+  std::function<kj::Promise<void>(int)> turn = [&](int left) -> kj::Promise<void> {
+    most = std::max(most, stream.bytes_in() - std::exchange(seen, stream.bytes_in()));
+    if (left == 0)
+      return kj::READY_NOW;
+    return kj::evalLater([&turn, left] { return turn(left - 1); });
+  };
+  auto other = rung.whenBecomesReadable().then([&] { return turn(1'000); }).eagerlyEvaluate(nullptr);
+  REQUIRE(until([&] { return stream.bytes_in() >= start + records * 20; }));
+  CHECK(most > 0);
+  CHECK(most < (stream.bytes_in() - start) / 2);
+}
