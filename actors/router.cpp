@@ -64,6 +64,7 @@ struct router_state {
   std::deque<std::uint64_t> to_rehome; ///< sessions, each once, that are to announce themselves again
   clock_point rehomed_by{};            ///< when the last of them is to be told
   std::map<core::connection_ref, missed_push> missed;
+  core::kept_answers kept{{}};
 };
 
 using self_ptr = wired_router_actor::stateful_pointer<router_state>;
@@ -77,7 +78,10 @@ public:
     for (auto& [peer, p] : calls_)
       send(peer, std::move(p), [this](const auto& items) { refuse(items); });
     for (auto& [peer, p] : answers_)
-      send(peer, std::move(p), [this](const auto&) { count_unsent(); });
+      send(peer, std::move(p), [this, peer = peer](auto& items) {
+        count_unsent();
+        keep(peer, items);
+      });
     for (auto& [peer, p] : deliveries_)
       send(peer, std::move(p), [this](const auto& items) {
         count_unsent();
@@ -121,6 +125,11 @@ private:
         out.refuse(f.mapped().who, ec::unavailable, 50);
     }
   }
+  void keep(node_id peer, std::vector<core::forwarded_answer>& items) {
+    if (st_.peers.contains(peer)) // else it has forgotten what it asked
+      for (auto& a : items)
+        st_.kept.keep(peer, a.number, std::move(a.what));
+  }
   /// The rows are in storage, so only what a session has to know is kept: how far it should be. If the peer
   /// is gone, its sessions announce themselves again when it is back.
   void miss(const std::vector<core::forwarded_delivery>& items) {
@@ -134,8 +143,8 @@ private:
         m.close = d.close;
     }
   }
-  /// Nothing is lost: an answer that does not arrive is a call that times out, and a session that misses rows
-  /// pulls them from its inbox.
+  /// Nothing is lost: an answer that is not kept is a call that times out, and a session that misses rows pulls
+  /// them from its inbox.
   void count_unsent() {
     if (st_.config.counters)
       add(st_.config.counters->payloads_unsent);
@@ -428,6 +437,7 @@ void lose_peer(self_ptr self, node_id peer) {
   }
   std::erase_if(st.guests, [&](const auto& g) { return g.second.from == peer; });
   std::erase_if(st.missed, [&](const auto& m) { return m.first.node == peer; });
+  st.kept.forget(peer);
   st.peers.erase(peer);
   // The lost peer stays the known leader of its shards. Until an election names another, calls to it are
   // refused at once.
@@ -471,6 +481,13 @@ void tell_missed(router_state& st) {
     out.deliver({to, m.last, {}, m.close, {}});
 }
 
+/// What the links still do not take is kept again.
+void offer_kept(router_state& st) {
+  outgoing out{st};
+  for (auto& k : st.kept.take())
+    out.answer(k.to, k.number, std::move(k.what));
+}
+
 void meet_peer(self_ptr self, node_id peer) {
   auto& st = self->state;
   st.peers.insert(peer);
@@ -489,6 +506,7 @@ void sweep(self_ptr self) {
   }
   rehome_some(st, now);
   tell_missed(st);
+  offer_kept(st);
   answers out;
   while (!st.waiting.empty() && st.waiting.front().deadline <= now) {
     out.refuse(st.waiting.front().call, ec::unavailable, 100);
@@ -517,6 +535,7 @@ void sweep(self_ptr self) {
 wired_router_actor::behavior_type router(self_ptr self, router_config config) {
   auto& st = self->state;
   st.config = config;
+  st.kept = core::kept_answers{config.kept};
   st.leaders.assign(config.shards, node_id::none);
   st.since.assign(config.shards, {});
   st.knows_better.assign(config.shards, false);
@@ -585,6 +604,8 @@ config_check validate(const router_config& config) {
     return config_fault{"rehome_within"};
   if (config.missed_max < 1)
     return config_fault{"missed_max"};
+  if (config.kept.answers_max < 1 || config.kept.bytes_max < config.kept.answer_bytes_max)
+    return config_fault{"kept"};
   if (config.park_for < config.sweep_every)
     return config_fault{"park_for"};
   if (config.answer_within < config.sweep_every)

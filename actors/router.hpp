@@ -1,5 +1,6 @@
 #pragma once
 #include "actors/core/cluster_clock.hpp"
+#include "actors/core/kept_answers.hpp"
 #include "actors/interfaces.hpp"
 #include "protocol/values/config_fault.hpp"
 #include "protocol/values/counters.hpp"
@@ -67,6 +68,7 @@ struct router_config {
   /// Sessions of other nodes that are to be told that they missed a push. Those above the bound find it out
   /// by their heartbeat.
   std::size_t missed_max = 65'536;
+  core::kept_answers::bounds kept; ///< answers that a full link did not take; each sweep offers them again
   /// Of one payload to another node. More is split: a link refuses what is larger than its queue. A single
   /// item that is larger travels alone.
   std::size_t payload_bytes_max = calls_payload_bytes_max;

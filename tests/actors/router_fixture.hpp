@@ -15,10 +15,14 @@ using namespace std::chrono_literals;
 struct recording_peers final : peer_port {
   bool reachable = true;
   std::vector<std::pair<node_id, core::peer_payload>> sent;
-  std::size_t largest = 0; ///< payload that was sent
+  std::size_t bytes_max = ~std::size_t{0}; ///< of a payload; a larger one is not taken
+  std::size_t refused = 0;                 ///< payloads
+  std::size_t largest = 0;                 ///< payload that was sent
   bool send(node_id to, std::string payload) override {
-    if (!reachable)
+    if (!reachable || payload.size() > bytes_max) {
+      ++refused;
       return false;
+    }
     largest = std::max(largest, payload.size());
     auto p = core::decode<core::peer_payload>(payload);
     REQUIRE(p);
