@@ -79,7 +79,9 @@ void report_idle(const bench_options& o, const idle_result& r) {
   if (!o.json_only) {
     std::printf("idle       %zu connections, %.1f KiB of server memory each\n", r.connections,
                 r.kib_per_connection);
-    std::printf("logins     %.0f/s, %.0f µs of server CPU each\n", r.logins_per_s, r.login_cpu_us);
+    std::printf(
+        "logins     %.0f/s, %.0f µs of server CPU each (%.0f with what the nodes use anyway, %.2f cores)\n",
+        r.logins_per_s, r.login_cpu_us, r.login_cpu_all_us, r.cores_before);
     print_cpu(r.cpu);
   }
   json_line j;
@@ -87,6 +89,8 @@ void report_idle(const bench_options& o, const idle_result& r) {
   j.add("kib_per_connection", r.kib_per_connection, 1);
   j.add("logins_per_s", r.logins_per_s);
   j.add("login_cpu_us", r.login_cpu_us);
+  j.add("login_cpu_all_us", r.login_cpu_all_us);
+  j.add("cores_before", r.cores_before, 3);
   j.add("cores", r.cpu);
   j.print();
 }

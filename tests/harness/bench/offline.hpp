@@ -7,8 +7,11 @@ namespace parley::bench {
 struct idle_result {
   std::size_t connections = 0;
   double kib_per_connection = 0;
-  double logins_per_s = 0, login_cpu_us = 0; ///< server CPU, including the handshake
-  cpu_use cpu;                               ///< while the connections are idle
+  double logins_per_s = 0;
+  /// Of all nodes for each login, the handshake included: less what they use anyway, and all of it.
+  double login_cpu_us = 0, login_cpu_all_us = 0;
+  double cores_before = 0; ///< what all nodes use when nobody is connected
+  cpu_use cpu;             ///< while the connections are idle
 };
 idle_result measure_idle(bench_cluster& bench, const bench_options& options);
 
