@@ -142,7 +142,6 @@ private:
       strangers_.leave(*in_the_way);
       in_the_way->give_way();
     }
-    transport::tune(fd.get(), config_.tcp);
     auto c = kj::refcounted<connection>(kj::addRef(*parts_), kj::mv(fd), tls_.now(), from);
     c->slot = connections_.size();
     connections_.push_back(kj::mv(c));
@@ -248,6 +247,7 @@ make_gateway_server(kj::UnixEventPort& port, const gateway_config& config, trans
   auto listener = transport::listen_on(*address, config.backlog);
   if (!listener)
     return tl::unexpected(server_fault{ec::bad_config, "cannot listen on " + to_string(config.listen)});
+  transport::tune(listener->get(), config.tcp); // Linux gives what is accepted the options of its listener
   constexpr std::chrono::nanoseconds hour = std::chrono::hours{1};
   shared.code_asks.begin({config.codes_burst, config.code_every, config.addresses_max, config.codes_per_hour,
                           hour / config.codes_per_hour});

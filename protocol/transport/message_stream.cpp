@@ -118,7 +118,8 @@ message_stream::message_stream(kj::UnixEventPort& port, kj::AutoCloseFd fd, cons
                                               kj::UnixEventPort::FdObserver::OBSERVE_READ_WRITE},
       limits_{limits}, tls_{tls}, side_{which}, progress_since_{port.getTimer().now()},
       last_message_at_{progress_since_}, tasks_{*this} {
-  fcntl(fd_.get(), F_SETFL, fcntl(fd_.get(), F_GETFL) | O_NONBLOCK);
+  if (const int flags = fcntl(fd_.get(), F_GETFL); (flags & O_NONBLOCK) == 0)
+    fcntl(fd_.get(), F_SETFL, flags | O_NONBLOCK);
   ssl_ = SSL_new(tls_.get());
   auto* bio = new_bio();
   KJ_REQUIRE(ssl_ != nullptr && bio != nullptr, "out of memory");

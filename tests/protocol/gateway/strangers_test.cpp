@@ -5,6 +5,9 @@
 #include "protocol/gateway/waiting_room.hpp"
 
 #include <doctest/doctest.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
 
 using namespace parley;
 using namespace parley::test;
@@ -31,7 +34,44 @@ gateway::network_keys six(std::uint64_t n) {
   return {gateway::address_key{n}, gateway::address_key{n >> 8}, gateway::address_key{n >> 16}, std::nullopt};
 }
 
+/// The server's end of the only connection to `port`, which this process has open as well.
+int accepted_at(std::uint16_t port) {
+  for (int fd = 0; fd < 1024; ++fd) {
+    sockaddr_storage peer{};
+    socklen_t size = sizeof peer;
+    if (transport::local_port(fd) == port &&
+        ::getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &size) == 0)
+      return fd;
+  }
+  FAIL("nothing was accepted");
+  return -1;
+}
+
+int option(int fd, int level, int name) {
+  int value = -1;
+  socklen_t size = sizeof value;
+  CHECK(::getsockopt(fd, level, name, &value, &size) == 0);
+  return value;
+}
+
 } // namespace
+
+TEST_CASE_FIXTURE(fixture, "the socket of a client is as the settings say") {
+  config.tcp.keep_alive_idle = 50s;
+  config.tcp.keep_alive_interval = 11s;
+  config.tcp.keep_alive_probes = 3;
+  config.tcp.user_timeout = 22s;
+  start();
+  auto client = stranger_from(*this, 2);
+  REQUIRE(client->handshake());
+  const int fd = accepted_at(port);
+  CHECK(option(fd, SOL_SOCKET, SO_KEEPALIVE) == 1);
+  CHECK(option(fd, IPPROTO_TCP, TCP_NODELAY) == 1);
+  CHECK(option(fd, IPPROTO_TCP, TCP_KEEPIDLE) == 50);
+  CHECK(option(fd, IPPROTO_TCP, TCP_KEEPINTVL) == 11);
+  CHECK(option(fd, IPPROTO_TCP, TCP_KEEPCNT) == 3);
+  CHECK(option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT) == 22'000);
+}
 
 TEST_CASE("in a full room the oldest guest of the address with most of them gives way") {
   guest a1, a2, b1, b2, b3, c1;
