@@ -5,6 +5,8 @@
 #include <capnp/rpc.h>
 #include <capnp/serialize.h>
 #include <kj/debug.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
@@ -15,6 +17,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 namespace parley::transport {
 
@@ -156,6 +159,20 @@ void message_stream::after_read(std::size_t bytes, std::size_t) {
 
 void message_stream::after_write(std::size_t bytes) {
   bytes_out_ += bytes;
+  held_ = more_follows();
+}
+
+/// A client's handshake ends with a write of its own, and its first calls follow in the same turn. Together they wake the
+/// server once.
+bool message_stream::more_follows() const {
+  return side_ == side::client && !handshake_done_ && bytes_in_ > 0;
+}
+
+/// It was not the end after all: the server wants another first message.
+void message_stream::send_held() {
+  const int on = 1;
+  if (std::exchange(held_, false))
+    (void)::setsockopt(fd_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
 
 void message_stream::on_tls_message(int write, int, int type, const void*, std::size_t, SSL*, void* self) {
@@ -207,6 +224,7 @@ kj::Promise<void> message_stream::handshake() {
   }
   switch (SSL_get_error(ssl_, r)) {
   case SSL_ERROR_WANT_READ:
+    send_held();
     return observer_.whenBecomesReadable().then([this] { return handshake(); });
   case SSL_ERROR_WANT_WRITE:
     return observer_.whenBecomesWritable().then([this] { return handshake(); });

@@ -199,6 +199,8 @@ private:
   permission before_read() override;
   void after_read(std::size_t bytes, std::size_t bytes_max) override;
   void after_write(std::size_t bytes) override;
+  bool more_follows() const override;
+  void send_held();
   static void on_tls_message(int write, int version, int type, const void* data, std::size_t size, SSL* ssl,
                              void* self);
 
@@ -214,6 +216,7 @@ private:
   bool handshake_done_ = false;
   bool flushing_ = false;
   bool flooded_ = false;
+  bool held_ = false; ///< the last write may wait for the next one
   std::uint16_t holds_ = 0;
   std::uint32_t post_handshake_ = 0;
   std::uint64_t bytes_in_ = 0;

@@ -36,9 +36,10 @@ struct socket_bio_method {
   static int write(BIO* bio, const char* from, int size) {
     auto& owner = owner_of(bio);
     BIO_clear_retry_flags(bio);
+    const int flags = MSG_NOSIGNAL | (owner.more_follows() ? MSG_MORE : 0);
     ssize_t n = 0;
     do
-      n = ::send(owner.socket_fd(), from, static_cast<std::size_t>(size), MSG_NOSIGNAL);
+      n = ::send(owner.socket_fd(), from, static_cast<std::size_t>(size), flags);
     while (n < 0 && errno == EINTR);
     if (n > 0)
       owner.after_write(static_cast<std::size_t>(n));

@@ -35,6 +35,8 @@ private:
   /// `bytes` were read, at least 1; there was room for `bytes_max`. If fewer came, the socket is empty.
   virtual void after_read(std::size_t bytes, std::size_t bytes_max) = 0;
   virtual void after_write(std::size_t bytes) = 0;
+  /// Whether the owner writes again at once, so that what is written now may wait for that. TCP waits 200 ms at most.
+  virtual bool more_follows() const { return false; }
 };
 
 } // namespace parley::transport

@@ -1,9 +1,12 @@
-// Handshakes: which cipher suite they take.
+// Handshakes: which cipher suite they take, and in how many pieces a client sends them.
 #include "tests/protocol/gateway/fixture.hpp"
 
 #include <doctest/doctest.h>
 
+#include <capnp/message.h>
 #include <openssl/ssl.h>
+#include <poll.h>
+#include <sys/socket.h>
 
 using namespace parley;
 using namespace parley::test;
@@ -34,7 +37,84 @@ std::string chosen(const char* offered) {
   return name;
 }
 
+/// The server's end of a connection, read and written by hand.
+struct served {
+  explicit served(const test_certificate& certificate, const char* groups = nullptr)
+      : context{transport::make_server_context({certificate.certificate_file, certificate.key_file}).value()},
+        listener{transport::listen_on(*transport::resolve({"127.0.0.1", 0}), 1).value()} {
+    if (groups != nullptr)
+      REQUIRE(SSL_CTX_set1_groups_list(context.get(), groups) == 1);
+    ssl = SSL_new(context.get());
+    SSL_set_accept_state(ssl);
+    SSL_set_bio(ssl, BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
+  }
+  ~served() { SSL_free(ssl); }
+
+  kj::AutoCloseFd connect() {
+    const auto to = *transport::resolve({"127.0.0.1", transport::local_port(listener.get())});
+    kj::AutoCloseFd client{::socket(to.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    REQUIRE(::connect(client.get(), reinterpret_cast<const sockaddr*>(&to.storage), to.size) == 0);
+    transport::tune(client.get(), {});
+    REQUIRE(arrives(listener.get()));
+    fd = kj::AutoCloseFd{::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC)};
+    REQUIRE(fd.get() >= 0);
+    return client;
+  }
+  static bool arrives(int on) {
+    pollfd it{on, POLLIN, 0};
+    return ::poll(&it, 1, patient(10'000)) == 1;
+  }
+  /// Takes what arrived with one read, and answers it. True once the handshake is done.
+  bool take() {
+    char bytes[16'384];
+    REQUIRE(arrives(fd.get()));
+    const auto n = ::recv(fd.get(), bytes, sizeof bytes, 0);
+    REQUIRE(n > 0);
+    BIO_write(SSL_get_rbio(ssl), bytes, static_cast<int>(n));
+    const bool done = SSL_do_handshake(ssl) == 1;
+    const auto answer = BIO_read(SSL_get_wbio(ssl), bytes, sizeof bytes);
+    if (answer > 0)
+      REQUIRE(::send(fd.get(), bytes, static_cast<std::size_t>(answer), MSG_NOSIGNAL) == answer);
+    return done;
+  }
+
+  transport::tls_context context;
+  kj::AutoCloseFd listener, fd;
+  SSL* ssl = nullptr;
+};
+
 } // namespace
+
+TEST_CASE_FIXTURE(fixture, "a client's first message travels with the end of its handshake") {
+  served server{certificate};
+  transport::message_stream client{io.unixEventPort,        server.connect(), client_tls,
+                                   transport::side::client, client_limits,    "127.0.0.1"};
+  auto shaken = client.handshake();
+  CHECK_FALSE(server.take());
+  capnp::MallocMessageBuilder message;
+  message.initRoot<rpc::Error>().setCode(7);
+  get(shaken.then([&] { return client.writeMessage(nullptr, message.getSegmentsForOutput()); }).then([&] {
+    return client.flushed();
+  }));
+  CHECK(server.take());
+  char byte = 0;
+  CHECK(SSL_read(server.ssl, &byte, 1) == 1);
+}
+
+TEST_CASE_FIXTURE(fixture, "a client whose first curve the server does not want says hello again at once") {
+  served server{certificate, "P-256"};
+  transport::message_stream client{io.unixEventPort,        server.connect(), client_tls,
+                                   transport::side::client, client_limits,    "127.0.0.1"};
+  bool done = false;
+  auto shaken = client.handshake().then([&] { done = true; }).eagerlyEvaluate(nullptr);
+  const auto first_hello = client.bytes_out();
+  CHECK_FALSE(server.take()); // it asks for the other curve
+  REQUIRE(until([&] { return client.bytes_out() > first_hello; }));
+  pollfd arrived{server.fd.get(), POLLIN, 0};
+  CHECK(::poll(&arrived, 1, 0) == 1);
+  CHECK_FALSE(server.take());
+  CHECK(until([&] { return done; }));
+}
 
 TEST_CASE("a handshake takes the suite that costs a node least, whatever else the client prefers") {
   CHECK(chosen("TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256") ==
