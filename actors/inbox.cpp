@@ -171,7 +171,8 @@ void detach(inbox_state& st, const core::detach& gone, const routed_call& c, ans
   out.answer<core::detach>(c, {});
 }
 
-void attach(self_ptr self, const core::attach& ask, const routed_call& c, answers& out) {
+/// What the session that asks (`attach` or `log_in`) has to know, and whether it is the device's newest.
+core::attached announce(self_ptr self, const auto& ask) {
   auto& st = self->state;
   auto state = st.at.reader->inbox_state(st.at.shard, st.user, ask.device);
   st.arrived = std::max(st.arrived, state.last);
@@ -188,7 +189,20 @@ void attach(self_ptr self, const core::attach& ask, const routed_call& c, answer
     if (state.copies_due != 0 && st.copies_ticket == 0)
       ask_copies(self);
   }
-  out.answer<core::attach>(c, state);
+  return state;
+}
+
+/// The gateway has checked who has the key; whether it is the device's is known here. Until that is certain the
+/// login fences nobody.
+void log_in(self_ptr self, const core::log_in& ask, const routed_call& c, answers& out) {
+  auto& st = self->state;
+  const auto found = st.at.reader->device(st.at.shard, st.user, ask.device);
+  if (found.error != ec::none)
+    out.refuse(c, found.error);
+  else if (found.device.key != ask.key)
+    out.refuse(c, ec::bad_signature);
+  else
+    out.answer<core::log_in>(c, announce(self, ask));
 }
 
 /// The asker's device, if the asking connection is the one that announced itself here last; else null.
@@ -265,10 +279,11 @@ void handle(self_ptr self, routed_call c, answers& out) {
                  },
                  [&](const core::attach& x) {
                    if (is_heartbeat(st, x))
-                     attach(self, x, c, out);
+                     out.answer<core::attach>(c, announce(self, x));
                    else
                      fresh();
                  },
+                 [&](const core::log_in&) { fresh(); },
                  [&](const core::list_conversations&) { fresh(); },
                  [&](const core::served_elsewhere<resident_kind::inbox> auto&) {
                    out.refuse(c, ec::internal); // resident_of names another resident for it
@@ -298,7 +313,8 @@ void finish(self_ptr self, result& r, answers& out) {
   std::visit(
       overloaded{
           [&](const core::pull_inbox& x) { pull(self, x, *c, out, reading::fresh); },
-          [&](const core::attach& x) { attach(self, x, *c, out); },
+          [&](const core::attach& x) { out.answer<core::attach>(*c, announce(self, x)); },
+          [&](const core::log_in& x) { log_in(self, x, *c, out); },
           [&](const core::acknowledge& x) { acknowledge_fresh(self, x, *c, out); },
           [&](const core::list_conversations& x) {
             out.answer<core::list_conversations>(*c, st.at.reader->conversations(st.at.shard, x));

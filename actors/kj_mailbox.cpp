@@ -141,9 +141,10 @@ public:
 
   kj::Promise<core::answer> ask(core::call what) override { return own_->ask(std::move(what)); }
 
-  kj::Promise<gateway::login_result> open_session(user_id user, device_id device, session_number number,
+  kj::Promise<gateway::login_result> open_session(const gateway::login_request& who,
                                                   gateway::connection_sink& sink) override {
-    auto session = kj::heap<kj_session>(*this, session_identity{next_ref(), user, device, number}, &sink);
+    const session_identity identity{next_ref(), who.user, who.device, who.session, who.key};
+    auto session = kj::heap<kj_session>(*this, identity, &sink);
     auto attached = session->first_attach();
     return attached.then([session = kj::mv(session)](core::attached a) mutable {
       gateway::login_result r;

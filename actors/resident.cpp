@@ -51,6 +51,7 @@ std::optional<resident_key> resident_of(const core::call& c) {
           [](const core::list_conversations& x) { return at(x, x.user); },
           [](const core::attach& x) { return at(x, x.user); },
           [](const core::detach& x) { return at(x, x.user); },
+          [](const core::log_in& x) { return at(x, x.user); },
           [](const core::request_code& x) { return at_phone(x); },
           [](const core::withdraw_code& x) { return at_phone(x); },
           [](const core::confirm_code& x) { return at_phone(x); },

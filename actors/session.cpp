@@ -69,7 +69,10 @@ void arm_sweep(self_ptr self, std::chrono::milliseconds in) {
 std::uint64_t ask(self_ptr self, core::call what) {
   auto& st = self->state;
   const auto n = st.next_own++;
-  st.open[n] = {kind_of(what), self->clock().now() + st.config.own_answer_within};
+  // Nobody repeats a login but the client, so it may wait for an election.
+  const bool is_login = std::holds_alternative<core::log_in>(what);
+  const auto within = is_login ? st.config.answer_within : st.config.own_answer_within;
+  st.open[n] = {kind_of(what), self->clock().now() + within};
   call_batch batch;
   batch.calls.push_back({n, caf::actor_cast<answer_sink>(self), std::move(what)});
   caf::anon_send(st.router, std::move(batch));
@@ -80,8 +83,12 @@ std::uint64_t ask(self_ptr self, core::call what) {
 void attach(self_ptr self) {
   auto& st = self->state;
   st.attach_at = self->clock().now() + st.config.attach_every;
-  st.attach_number =
-      ask(self, core::call{core::attach{st.who.user, st.who.device, st.who.ref, st.who.session}});
+  const auto& who = st.who;
+  // Until the cluster has said that the key is the device's, the session is nobody's.
+  auto what = who.key && !st.attached
+                  ? core::call{core::log_in{who.user, who.device, who.ref, who.session, *who.key}}
+                  : core::call{core::attach{who.user, who.device, who.ref, who.session}};
+  st.attach_number = ask(self, std::move(what));
 }
 
 void pull(self_ptr self) {
@@ -184,14 +191,17 @@ void attach_answered(self_ptr self, const core::attached& a) {
     pull(self);
 }
 
-/// One of the session's own calls was answered: `pull_inbox`, `attach` or `acknowledge`. Nothing waits
-/// for the last.
+/// One of the session's own calls was answered: `pull_inbox`, `attach`, `log_in` or `acknowledge`. Nothing
+/// waits for the last.
 void own_answered(self_ptr self, std::uint64_t call_number, core::answer& what) {
   auto& st = self->state;
+  const auto* state = core::answer_if<core::attach>(what);
+  if (state == nullptr)
+    state = core::answer_if<core::log_in>(what);
   if (auto* page = core::answer_if<core::pull_inbox>(what)) {
     if (call_number == st.pull_number && st.mode == stream::pulling)
       pulled(self, *page);
-  } else if (const auto* state = core::answer_if<core::attach>(what)) {
+  } else if (state != nullptr) {
     if (call_number != st.attach_number)
       return;
     const bool first = !st.attached;

@@ -6,8 +6,10 @@
 #include "protocol/values/settings.hpp"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <memory>
+#include <optional>
 
 namespace parley {
 
@@ -60,6 +62,8 @@ struct session_identity {
   user_id user{}; ///< 0: no user's
   device_id device{};
   session_number session{};
+  /// With which the device's proof was checked. Null: with the key of its record, which was looked up.
+  std::optional<std::array<std::uint8_t, 32>> key{};
   /// A session without a user is a gateway's own, for calls before login. It has no inbox to attach to.
   bool has_user() const { return user != user_id{}; }
 };

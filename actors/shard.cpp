@@ -117,12 +117,8 @@ void look_afresh(self_ptr self, routed_call c) {
   caf::anon_send(st.store, fresh_read{st.id, ticket, caf::actor_cast<result_sink>(self)});
 }
 
-/// `look_afresh` looked. What exists after all is served by its resident.
-void looked(self_ptr self, routed_call& c, conversation_id about, answers& out) {
-  auto& st = self->state;
-  const auto head = st.reader->head(st.id, about);
-  if (!head.exists)
-    return out.refuse(c, head.error != ec::none ? head.error : ec::no_such_conversation);
+/// `look_afresh` looked, and found that what the call is about exists after all: its resident serves it.
+void hand_over(self_ptr self, routed_call& c, answers& out) {
   const auto key = resident_of(c.what);
   auto* to = key ? resident(self, *key) : nullptr;
   if (to == nullptr)
@@ -130,6 +126,24 @@ void looked(self_ptr self, routed_call& c, conversation_id about, answers& out) 
   call_batch one;
   one.calls.push_back(std::move(c));
   caf::anon_send(*to, std::move(one));
+}
+
+void looked(self_ptr self, routed_call& c, conversation_id about, answers& out) {
+  auto& st = self->state;
+  const auto head = st.reader->head(st.id, about);
+  if (head.exists)
+    hand_over(self, c, out);
+  else
+    out.refuse(c, head.error != ec::none ? head.error : ec::no_such_conversation);
+}
+
+/// A login of a device that was added a moment ago, or of nobody's.
+void looked(self_ptr self, routed_call& c, const core::log_in& ask, answers& out) {
+  auto& st = self->state;
+  if (const auto found = st.reader->device(st.id, ask.user, ask.device); found.error == ec::none)
+    hand_over(self, c, out);
+  else
+    out.refuse(c, found.error);
 }
 
 /// Calls without a resident: commands that other shards' fan-outs owe to this one, and the node list.
@@ -169,6 +183,7 @@ void finish(self_ptr self, result& r, answers& out) {
           [&](const core::submit& x) { looked(self, *c, x.what.conversation, out); },
           [&](const core::sync_conversation& x) { looked(self, *c, x.conversation, out); },
           [&](const core::mark_read& x) { looked(self, *c, x.conversation, out); },
+          [&](const core::log_in& x) { looked(self, *c, x, out); },
           [&](const core::find_device& x) {
             out.answer<core::find_device>(*c, st.reader->device(st.id, x.user, x.device));
           },
@@ -192,6 +207,9 @@ void route(self_ptr self, call_batch& batch) {
       out.refuse(c, ec::not_leader);
     } else if (!key) {
       serve(self, std::move(c), proposals, out);
+    } else if (std::holds_alternative<core::detach>(c.what) && !has_resident(st, *key)) {
+      // The connection is not known here, and perhaps the user does not exist.
+      out.answer<core::detach>(c, {});
     } else if (!has_resident(st, *key) && !st.reader->has_subject(st.id, c.what)) {
       look_afresh(self, std::move(c));
     } else if (auto* to = resident(self, *key)) {

@@ -28,6 +28,7 @@ shard_id home(const call& c, std::uint16_t shards) {
           [&](const list_conversations& x) { return home_shard(x.user, shards); },
           [&](const attach& x) { return home_shard(x.user, shards); },
           [&](const detach& x) { return home_shard(x.user, shards); },
+          [&](const log_in& x) { return home_shard(x.user, shards); },
           [&](const add_device& x) { return home_shard(x.user, shards); },
           [&](const find_device& x) { return home_shard(x.user, shards); },
           [&](const request_code& x) { return home_shard(phone_hash(x.phone), shards); },
@@ -52,6 +53,7 @@ bool is_rated(const call& c) {
                         [](const list_conversations&) { return false; },
                         [](const attach&) { return false; },
                         [](const detach&) { return false; },
+                        [](const log_in&) { return false; },
                         [](const add_device&) { return false; },
                         [](const find_device&) { return false; },
                         [](const request_code&) { return false; }, // the gateway and the account bound codes

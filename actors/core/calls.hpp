@@ -14,6 +14,8 @@
 // that serves it then do not compile until they decide about it.
 #include "actors/core/commands.hpp"
 
+#include <array>
+
 namespace parley::core {
 
 /// Which kind of resident serves a call. Part of a resident's key in its shard's registry.
@@ -227,6 +229,23 @@ struct attach {
   }
 };
 
+/// A device's session begins, for a connection whose proof was checked with `key`: if that is not the device's,
+/// `bad_signature`, and nothing has begun. It saves a login the question for the key, which would go the same way.
+/// Later `attach` is enough. Fresh.
+struct log_in {
+  using answer = attached;
+  static constexpr auto served_by = resident_kind::inbox;
+  user_id user{};
+  device_id device{};
+  connection_ref connection;
+  session_number session{}; ///< of the connection
+  std::array<std::uint8_t, 32> key{};
+  template <class F>
+  auto fields(F&& f) {
+    return f(user, device, connection, session, key);
+  }
+};
+
 /// A device's session ended. Only the connection that is named is forgotten.
 struct detach {
   using answer = done;
@@ -396,7 +415,7 @@ struct list_nodes {
 
 using call = std::variant<submit, open_conversation, sync_conversation, mark_read, pull_inbox, acknowledge,
                           list_conversations, attach, detach, request_code, confirm_code, add_device,
-                          find_device, find_phone, propose, list_nodes, withdraw_code>;
+                          find_device, find_phone, propose, list_nodes, withdraw_code, log_in>;
 
 /// Calls that `Kind` does not serve, for the last lambda of a visit in a resident: it decides about its own
 /// calls one by one, and a new one of them does not compile until it does.

@@ -95,6 +95,7 @@ public:
             [&](const core::sync_conversation& x) { return conversation(x.conversation); },
             [&](const core::mark_read& x) { return conversation(x.conversation); },
             [&](const core::find_device& x) { return device(s, x.user, x.device).error != ec::no_such_user; },
+            [&](const core::log_in& x) { return device(s, x.user, x.device).error != ec::no_such_user; },
             [&](const core::find_phone& x) { return phone(s, x.phone).error != ec::no_such_user; },
             // These create it.
             [](const core::open_conversation&) { return true; },

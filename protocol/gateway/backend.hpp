@@ -8,6 +8,7 @@
 
 #include <array>
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace parley::gateway {
@@ -40,6 +41,15 @@ public:
   virtual bool copies_own() const = 0;
 };
 
+/// Whose session is to be opened. The device's signature, which covers `session`, has been verified.
+struct login_request {
+  user_id user{};
+  device_id device{};
+  session_number session{};
+  /// The key that verified it, if a client named it. Null: the one of the device's record.
+  std::optional<std::array<std::uint8_t, 32>> key{};
+};
+
 /// What `open_session` answers.
 struct login_result {
   ec error{};
@@ -54,10 +64,9 @@ public:
   virtual ~backend() noexcept(false) = default;
   /// Asks what needs no session: request_code, withdraw_code, confirm_code, add_device, find_device.
   virtual kj::Promise<core::answer> ask(core::call what) = 0;
-  /// Call it once the device's signature, which covers `session`, has been verified. `sink` outlives the
-  /// session.
-  virtual kj::Promise<login_result> open_session(user_id user, device_id device, session_number session,
-                                                 connection_sink& sink) = 0;
+  /// `sink` outlives the session. Errors, before anything has begun: `bad_signature` if the key is not the
+  /// device's, `no_such_user` if there is no such device.
+  virtual kj::Promise<login_result> open_session(const login_request& who, connection_sink& sink) = 0;
 };
 
 } // namespace parley::gateway

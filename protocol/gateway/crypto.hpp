@@ -13,6 +13,8 @@
 
 namespace parley::gateway {
 
+inline constexpr std::size_t device_key_bytes = 32; ///< an Ed25519 public key
+
 /// `code_digits` digits; all codes are equally likely.
 std::string random_code(chance& dice);
 /// Of the request for a code: `code_ticket_bytes`, not to be guessed.

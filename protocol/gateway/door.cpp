@@ -19,6 +19,7 @@ struct applicant {
   device_id device{};
   session_number session{};
   std::string signature;
+  std::string key; ///< empty: the client did not name it
 };
 struct verdict {
   ec error{};
@@ -158,7 +159,8 @@ public:
       auto who = read_params([&] {
         const auto params = context.getParams();
         return applicant{user_id{params.getUser()}, device_id{params.getDevice()},
-                         session_number{params.getSessionNumber()}, std::string{view(params.getSignature())}};
+                         session_number{params.getSessionNumber()}, std::string{view(params.getSignature())},
+                         std::string{view(params.getDeviceKey())}};
       });
       context.releaseParams();
       if (!who)
@@ -170,13 +172,13 @@ public:
   kj::Promise<void> resume(ResumeContext context) override {
     return at_edge(*c_, context, [this, context]() mutable -> kj::Promise<void> {
       struct request {
-        std::string token, signature;
+        std::string token, signature, key;
         session_number session{};
       };
       auto r = read_params([&] {
         const auto params = context.getParams();
         return request{std::string{view(params.getResumeToken())}, std::string{view(params.getSignature())},
-                       session_number{params.getSessionNumber()}};
+                       std::string{view(params.getDeviceKey())}, session_number{params.getSessionNumber()}};
       });
       context.releaseParams();
       if (!r)
@@ -186,7 +188,7 @@ public:
           decode_token(parts.config.cluster, r->token, parts.clock.now(), parts.config.resume_valid_for);
       if (!token)
         return turn_away(context, token.error());
-      applicant who{token->user, token->device, r->session, std::move(r->signature)};
+      applicant who{token->user, token->device, r->session, std::move(r->signature), std::move(r->key)};
       return enter(std::move(who)).then([this, context](verdict v) mutable {
         // Only a client that has proved to be the device is told.
         const auto last = v.error == ec::none ? c_->parts().closed.take(c_->user(), c_->device()) : ec::none;
@@ -244,6 +246,8 @@ private:
       return verdict{ec::bad_request};
     if (is_far_ahead(who.session, parts.clock.now()))
       return verdict{ec::session_ahead};
+    if (!who.key.empty() && who.key.size() != device_key_bytes)
+      return verdict{ec::bad_request};
     if (who.signature.size() != login_signature_bytes) {
       add(parts.metrics.logins_failed);
       return verdict{ec::bad_signature};
@@ -257,37 +261,7 @@ private:
     case connection::attempt::begun:
       break;
     }
-    const core::find_device call{who.user, who.device};
-    return parts.cluster.ask(call)
-        .then([this, who = std::move(who)](core::answer answer) mutable -> kj::Promise<verdict> {
-          const auto& found = answer_to<core::find_device>(answer);
-          if (const auto why = c_->refusal(); why != ec::none)
-            return verdict{why};
-          if (found.error == ec::no_such_user) // a stranger must not find out who is registered
-            return verdict{ec::bad_signature};
-          if (found.error != ec::none)
-            return verdict{found.error, found.retry_after_ms};
-          const auto proof =
-              transport::login_proof_bytes({parts_cluster(), c_->parts().config.node, c_->challenge(),
-                                            who.user, who.device, who.session, c_->exporter()});
-          const std::span signature{reinterpret_cast<const std::uint8_t*>(who.signature.data()),
-                                    who.signature.size()};
-          if (!verify_ed25519(found.device.key, proof, signature))
-            return verdict{ec::bad_signature};
-          return c_->parts()
-              .cluster.open_session(who.user, who.device, who.session, *c_)
-              .then([this, user = who.user, device = who.device](login_result opened) mutable -> verdict {
-                if (opened.error != ec::none)
-                  return verdict{opened.error, opened.retry_after_ms};
-                // A newer connection of the device may have fenced this one before its login was answered.
-                if (const auto why = c_->refusal(); why != ec::none)
-                  return verdict{why};
-                if (opened.it.get() == nullptr)
-                  return verdict{ec::internal};
-                c_->admit(user, device, opened.acknowledged, kj::mv(opened.it));
-                return verdict{ec::none, 0, opened.acknowledged};
-              });
-        })
+    return kj::evalNow([&] { return admit(std::move(who)); })
         .then(
             [this](verdict v) {
               if (v.error != ec::none)
@@ -299,6 +273,54 @@ private:
               add(c_->parts().metrics.internal_errors);
               return verdict{ec::internal};
             });
+  }
+
+  /// With the key that the client names, or with that of the device's record, which has to be asked for first.
+  kj::Promise<verdict> admit(applicant who) {
+    login_request request{who.user, who.device, who.session, {}};
+    if (!who.key.empty()) {
+      std::memcpy(request.key.emplace().data(), who.key.data(), device_key_bytes);
+      if (!proves(who, *request.key))
+        return verdict{ec::bad_signature};
+      return open(request);
+    }
+    return c_->parts()
+        .cluster.ask(core::find_device{who.user, who.device})
+        .then([this, request, who = std::move(who)](core::answer answer) -> kj::Promise<verdict> {
+          const auto& found = answer_to<core::find_device>(answer);
+          if (const auto why = c_->refusal(); why != ec::none)
+            return verdict{why};
+          if (found.error != ec::none)
+            return verdict{told(found.error), found.retry_after_ms};
+          if (!proves(who, found.device.key))
+            return verdict{ec::bad_signature};
+          return open(request);
+        });
+  }
+
+  /// A stranger must not find out who is registered.
+  static ec told(ec why) { return why == ec::no_such_user ? ec::bad_signature : why; }
+
+  bool proves(const applicant& who, std::span<const std::uint8_t, device_key_bytes> key) {
+    const auto proof =
+        transport::login_proof_bytes({parts_cluster(), c_->parts().config.node, c_->challenge(), who.user,
+                                      who.device, who.session, c_->exporter()});
+    return verify_ed25519(
+        key, proof, {reinterpret_cast<const std::uint8_t*>(who.signature.data()), who.signature.size()});
+  }
+
+  kj::Promise<verdict> open(const login_request& request) {
+    return c_->parts().cluster.open_session(request, *c_).then([this, request](login_result opened) {
+      if (opened.error != ec::none)
+        return verdict{told(opened.error), opened.retry_after_ms};
+      // A newer connection of the device may have fenced this one before its login was answered.
+      if (const auto why = c_->refusal(); why != ec::none)
+        return verdict{why};
+      if (opened.it.get() == nullptr)
+        return verdict{ec::internal};
+      c_->admit(request.user, request.device, opened.acknowledged, kj::mv(opened.it));
+      return verdict{ec::none, 0, opened.acknowledged};
+    });
   }
 
   const cluster_id& parts_cluster() const { return c_->parts().config.cluster; }

@@ -116,7 +116,7 @@ interface Gateway {
   # A ticket is good for five wrong codes (`code-wrong`), or for fewer once codes of the number were guessed. After that,
   # or if it is not a ticket of this phone, every code is `code-expired`.
 
-  login @3 (user :UInt64, device :UInt64, signature :Data, sessionNumber :UInt64)
+  login @3 (user :UInt64, device :UInt64, signature :Data, sessionNumber :UInt64, deviceKey :Data)
       -> (error :Error, session :Session, resumeToken :Data, nodes :List(Text));
   # `nodes`: where other nodes of the cluster are reached, at most 8, each as "host:port". A client keeps them beside the
   # addresses that it was given, and replaces those of the login before.
@@ -124,6 +124,8 @@ interface Gateway {
   #   "parley login v1" ‖ 0 ‖ cluster ‖ node ‖ challenge ‖ user ‖ device ‖ sessionNumber ‖ exporter
   # integers big-endian; exporter = 32 bytes of the TLS exporter "EXPORTER-parley-login" of this very connection
   # (RFC 8446, 7.5), so that a proof is worth nothing elsewhere.
+  # `deviceKey`: the public key, as it was registered (32 bytes). It may be left out; then the node has to ask for it
+  # first, and the login takes longer and costs more. Another key than the device's is refused as `bad-signature`.
   # `sessionNumber` tells which of the device's connections is the newest, because after a failover the cluster hears of
   # them in any order. Each attempt of a device has a higher number than the attempt before: max(last + 1, milliseconds
   # since 1970 by the device's clock), written to its disk before it is used. The connection with the highest number
@@ -134,7 +136,7 @@ interface Gateway {
   # goes on with its clock. Calls that were pipelined behind a login that fails get its error. One attempt at a time, and three for
   # a connection: the fourth is refused with `rate-limited`, and the connection is closed.
 
-  resume @4 (resumeToken :Data, signature :Data, sessionNumber :UInt64)
+  resume @4 (resumeToken :Data, signature :Data, sessionNumber :UInt64, deviceKey :Data)
       -> (error :Error, session :Session, resumeToken :Data, lastReason :UInt16, nodes :List(Text));
   # Like `login`, at any node. The token only names user, device and position; it proves nothing. It is taken for 5
   # minutes and as often as one likes; then `not-authenticated`, and the client logs in. Each login answers a new one.

@@ -477,6 +477,50 @@ TEST_CASE_FIXTURE(fixture, "a heartbeat of a live session is answered without as
   CHECK(store.reads.take().size() == 1);
 }
 
+TEST_CASE_FIXTURE(fixture, "a login with another key than the device's is refused, and fences nobody") {
+  reader.found.device.key.fill(5);
+  std::array<std::uint8_t, 32> key{};
+  key.fill(5);
+  attach(first);
+  pull(first);
+  const auto log_in = [&] {
+    const auto answer = ask(core::call{core::log_in{alice, phone, second.ref, second.session, key}});
+    return core::error_of(answer);
+  };
+  SUBCASE("a key of somebody's own") {
+    key.fill(6);
+    CHECK(log_in() == ec::bad_signature);
+  }
+  SUBCASE("a device that does not exist") {
+    reader.nobody = true;
+    CHECK(log_in() == ec::no_such_user);
+  }
+  CHECK(router.deliveries.take().empty());
+  arrive(1);
+  REQUIRE(router.deliveries.all->size() == 1);
+  CHECK(router.deliveries.all->front().to == first.ref);
+}
+
+TEST_CASE_FIXTURE(fixture,
+                  "a login with the device's key takes a fresh look, and fences the session before it") {
+  std::array<std::uint8_t, 32> key{};
+  key.fill(5);
+  attach(first);
+  const core::call login{core::log_in{alice, phone, second.ref, second.session, key}};
+  call(it, asker.handle, 1, login);
+  run();
+  CHECK(asker.answers.take().empty());
+  reader.found.device.key = key; // it was added a moment ago
+  read_all();
+  const auto answers = asker.answers.take();
+  REQUIRE(answers.size() == 1);
+  CHECK(core::error_of(answers[0].what) == ec::none);
+  const auto told = router.deliveries.take();
+  REQUIRE(told.size() == 1);
+  CHECK(told[0].to == first.ref);
+  CHECK(told[0].close == ec::fenced);
+}
+
 TEST_CASE_FIXTURE(fixture, "a live inbox that has nothing to do is not swept between two heartbeats") {
   const auto sweeps_in = [&](std::chrono::seconds time) {
     int sweeps = 0;

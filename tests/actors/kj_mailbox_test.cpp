@@ -92,7 +92,7 @@ TEST_CASE_FIXTURE(
   kj::Promise<void> login = nullptr;
   {
     auto it = backend();
-    login = it->open_session(user_id{1}, device_id{2}, session_number{3}, sink)
+    login = it->open_session({user_id{1}, device_id{2}, session_number{3}}, sink)
                 .ignoreResult()
                 .eagerlyEvaluate([](kj::Exception&&) {});
     io.provider->getTimer().afterDelay(5 * kj::MILLISECONDS).wait(io.waitScope);

@@ -506,6 +506,30 @@ TEST_CASE_FIXTURE(fixture, "the gateway is told when the first attach is refused
   CHECK(port->answers.empty()); // it is no answer to a call of the gateway's
 }
 
+TEST_CASE_FIXTURE(fixture, "the first announcement carries the key of a login, later ones need none") {
+  std::array<std::uint8_t, 32> key{};
+  key.fill(5);
+  box = std::make_shared<delivery_queue>(config.queue_rows_max, config.queue_bytes_max);
+  it = spawn_session(sys, {ref, user_id{1}, device_id{2}, session_number{3}, key}, config, port, box,
+                     router.handle);
+  run();
+  const auto login = expect<core::log_in>();
+  CHECK(std::get<core::log_in>(login.what).key == key);
+  caf::anon_send(it, atom::rehome_v); // before it is anybody's session
+  run();
+  CHECK(router.calls.take().empty());
+  for (auto waited = 0ms; waited < config.own_answer_within + 1s; waited += 500ms) // for an election, perhaps
+    advance(500ms);
+  CHECK(port->states.empty());
+  answer<core::log_in>(login, {});
+  REQUIRE(port->states.size() == 1);
+  CHECK(port->states[0].error == ec::none);
+  caf::anon_send(it, atom::rehome_v);
+  run();
+  answer<core::attach>(expect<core::attach>(), {});
+  CHECK(port->states.size() == 2);
+}
+
 TEST_CASE_FIXTURE(fixture,
                   "after each later attach that succeeds the gateway is told how many devices the user has") {
   attach();

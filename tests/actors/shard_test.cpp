@@ -158,6 +158,8 @@ TEST_CASE_FIXTURE(fixture,
     b.calls.push_back({300 + i, asker.handle, core::call{core::find_device{user_id{i}, device_id{i}}}});
     b.calls.push_back(
         {400 + i, asker.handle, core::call{core::find_phone{"+49" + std::to_string(i), alice}}});
+    b.calls.push_back({500 + i, asker.handle,
+                       core::call{core::log_in{user_id{i}, device_id{i}, {}, session_number{1}, {}}}});
   }
   caf::anon_send(it, std::move(b));
   run();
@@ -166,7 +168,7 @@ TEST_CASE_FIXTURE(fixture,
     store.answer(r);
   run();
   const auto all = told();
-  CHECK(all.size() == 50);
+  CHECK(all.size() == 60);
   for (const auto e : all)
     CHECK((e == ec::no_such_conversation || e == ec::no_such_user));
   // There is room for the one that exists.
@@ -174,6 +176,39 @@ TEST_CASE_FIXTURE(fixture,
   reader.forgets = false;
   send(1, alice);
   CHECK(store.proposals.all->size() == 1);
+}
+
+TEST_CASE_FIXTURE(fixture, "the end of a session that nobody knows makes no resident") {
+  config.residents_max = 1;
+  start();
+  leads(true);
+  call_batch b;
+  for (std::uint64_t i = 1; i <= 10; ++i)
+    b.calls.push_back({i, asker.handle, core::call{core::detach{user_id{i}, device_id{i}, {}}}});
+  caf::anon_send(it, std::move(b));
+  run();
+  CHECK(told() == errors(10, ec::none));
+  send(1, alice);
+  CHECK(store.proposals.all->size() == 1);
+}
+
+TEST_CASE_FIXTURE(fixture, "a device that was added a moment ago logs in after a fresh look") {
+  reader.forgets = true;
+  start();
+  leads(true);
+  call_batch b;
+  const core::connection_ref connection{node_id{1}, 1, 1};
+  b.calls.push_back(
+      {1, asker.handle, core::call{core::log_in{alice, device_id{1}, connection, session_number{1}, {}}}});
+  caf::anon_send(it, std::move(b));
+  run();
+  for (int looks = 0; looks < 2; ++looks) { // the shard's, then the inbox's
+    CHECK(asker.answers.all->empty());
+    for (const auto& r : store.reads.take())
+      store.answer(r);
+    run();
+  }
+  CHECK(told() == errors{ec::none});
 }
 
 TEST_CASE_FIXTURE(fixture, "a conversation that was opened a moment ago is served after a fresh look") {

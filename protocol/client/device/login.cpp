@@ -96,6 +96,7 @@ kj::Promise<login::proved> login::resume(client_link& link, transport::login_cla
   call.setResumeToken(wire::as_data(*token));
   call.setSignature(kj::arrayPtr(proof->data(), proof->size()));
   call.setSessionNumber(number(claim.session));
+  call.setDeviceKey(kj::arrayPtr(who_.key.open.data(), who_.key.open.size()));
   return call.send().then([this, &link, claim](auto&& answer) -> kj::Promise<proved> {
     auto f = wire::to_failure(answer.getError());
     if (f.code == ec::none)
@@ -119,6 +120,7 @@ kj::Promise<login::proved> login::log_in(client_link& link, transport::login_cla
   call.setDevice(number(who_.device));
   call.setSignature(kj::arrayPtr(proof->data(), proof->size()));
   call.setSessionNumber(number(claim.session));
+  call.setDeviceKey(kj::arrayPtr(who_.key.open.data(), who_.key.open.size()));
   return call.send().then([this, &link, node = claim.node](auto&& answer) -> proved {
     if (auto f = wire::to_failure(answer.getError()); f.code != ec::none)
       return tl::unexpected{judge(std::move(f))};

@@ -108,6 +108,7 @@ kj::Promise<void> lean_connection::login(const lean_device& who) {
         login.setDevice(parley::number(who.device));
         login.setSignature(capnp::Data::Reader{signature.data(), signature.size()});
         login.setSessionNumber(parley::number(claim.session));
+        login.setDeviceKey(capnp::Data::Reader{who.key.open.data(), who.key.open.size()});
         return login.send().then([this](capnp::Response<rpc::Gateway::LoginResults> l) -> kj::Promise<void> {
           if (wire::to_code(l.getError()) != ec::none)
             return refusal(wire::to_code(l.getError()), "login");

@@ -124,9 +124,15 @@ kj::Promise<core::answer> fake_cluster::ask(core::call what) {
   return core::refusal(what, ec::unavailable);
 }
 
-kj::Promise<gateway::login_result> fake_cluster::open_session(user_id, device_id, session_number session,
+kj::Promise<gateway::login_result> fake_cluster::open_session(const gateway::login_request& who,
                                                               connection_sink& sink) {
-  opened.push_back(session);
+  const auto device = devices.find({who.user, who.device});
+  if (who.key && (device == devices.end() || device->second != *who.key)) {
+    gateway::login_result refused;
+    refused.error = device == devices.end() ? ec::no_such_user : ec::bad_signature;
+    return refused;
+  }
+  opened.push_back(who.session);
   const auto finish = [this, &sink](ec error) {
     gateway::login_result result;
     result.error = error;

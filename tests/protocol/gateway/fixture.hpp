@@ -64,7 +64,7 @@ struct fake_cluster final : gateway::backend {
   inbox_pos acknowledged{};
 
   kj::Promise<core::answer> ask(core::call what) override;
-  kj::Promise<gateway::login_result> open_session(user_id user, device_id device, session_number session,
+  kj::Promise<gateway::login_result> open_session(const gateway::login_request& who,
                                                   connection_sink& sink) override;
 };
 

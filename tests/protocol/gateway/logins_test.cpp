@@ -41,6 +41,18 @@ capnp::RemotePromise<rpc::Gateway::LoginResults> begin_login(test_client& c,
   return request.send();
 }
 
+/// Logs in with a signature by `signer` and the public half of `named`.
+ec name_key(test_client& c, const device_key& signer, const device_key& named) {
+  const auto proof = c.proof(signer, user_id{1}, device_id{2}, session_number{1});
+  auto request = c.door.loginRequest();
+  request.setUser(1);
+  request.setDevice(2);
+  request.setSessionNumber(1);
+  request.setSignature(bytes_of(proof));
+  request.setDeviceKey({named.public_half.data(), named.public_half.size()});
+  return ec{c.f.get(request.send()).getError().getCode()};
+}
+
 } // namespace
 
 TEST_CASE_FIXTURE(fixture,
@@ -198,6 +210,59 @@ TEST_CASE_FIXTURE(fixture, "calls that were pipelined behind a login that fails 
     return request.send();
   });
   CHECK(server->connections() == 1);
+}
+
+TEST_CASE_FIXTURE(fixture, "a login that names the device's key is let in without a question for the key") {
+  start();
+  test_client c{*this};
+  cluster.devices[{user_id{1}, device_id{2}}] = c.key.public_half;
+  SUBCASE("login") {
+    CHECK(name_key(c, c.key, c.key) == ec::none);
+  }
+  SUBCASE("resume") {
+    std::string token;
+    c.login(c.key, user_id{1}, device_id{2}, &token);
+    cluster.calls.clear();
+    test_client again{*this};
+    const auto proof = again.proof(c.key, user_id{1}, device_id{2}, session_number{9});
+    auto request = again.door.resumeRequest();
+    request.setResumeToken(bytes_of(token));
+    request.setSignature(bytes_of(proof));
+    request.setSessionNumber(9);
+    request.setDeviceKey({c.key.public_half.data(), c.key.public_half.size()});
+    CHECK(ec{get(request.send()).getError().getCode()} == ec::none);
+  }
+  CHECK(cluster.calls.empty());
+}
+
+TEST_CASE_FIXTURE(fixture, "a login that names a key is refused if the key is not the device's") {
+  start();
+  test_client c{*this};
+  const device_key other;
+  cluster.devices[{user_id{1}, device_id{2}}] = c.key.public_half;
+  SUBCASE("a key of one's own, with a good signature by it") {
+    CHECK(name_key(c, other, other) == ec::bad_signature);
+  }
+  SUBCASE("the device's key, with a signature by another one: the cluster is not asked") {
+    CHECK(name_key(c, other, c.key) == ec::bad_signature);
+  }
+  SUBCASE("a device that does not exist, which nobody must find out") {
+    cluster.devices.clear();
+    CHECK(name_key(c, c.key, c.key) == ec::bad_signature);
+  }
+  SUBCASE("bytes that are no key") {
+    const auto proof = c.proof(c.key, user_id{1}, device_id{2}, session_number{1});
+    auto request = c.door.loginRequest();
+    request.setUser(1);
+    request.setDevice(2);
+    request.setSessionNumber(1);
+    request.setSignature(bytes_of(proof));
+    request.setDeviceKey({c.key.public_half.data(), c.key.public_half.size() - 1});
+    CHECK(ec{get(request.send()).getError().getCode()} == ec::bad_request);
+  }
+  CHECK(cluster.opened.empty());
+  CHECK(cluster.calls.empty());
+  CHECK(cluster.live_sessions == 0);
 }
 
 TEST_CASE_FIXTURE(fixture, "a session that is logged in gets no further objects for logins that fail") {
