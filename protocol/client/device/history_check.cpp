@@ -65,30 +65,25 @@ kj::Promise<result<history_check::finding>> history_check::look(conversation_id 
 
 // --- is it another history? --------------------------------------------------------------------------------
 
-kj::Promise<result<bool>> history_check::is_other_history() {
-  auto all = std::make_shared<std::vector<message>>();
+kj::Promise<bool> history_check::is_other_history() {
+  std::vector<message> all;
   for (const auto& c : known())
     if (auto m = newest(c, end_of_all))
-      all->push_back(std::move(*m));
-  std::sort(all->begin(), all->end(), [](const message& a, const message& b) { return a.at > b.at; });
-  if (all->size() > conversations_looked_at)
-    all->resize(conversations_looked_at);
-  return any_other(kj::mv(all), 0);
-}
-
-kj::Promise<result<bool>> history_check::any_other(std::shared_ptr<std::vector<message>> newest,
-                                                   std::size_t at) {
-  if (at == newest->size())
-    return result<bool>{false};
-  const auto& mine = (*newest)[at];
-  return look(mine.conversation, mine.seq, mine)
-      .then([this, newest, at](result<finding>&& found) -> kj::Promise<result<bool>> {
-        if (!found)
-          return result<bool>{tl::unexpected{std::move(found.error())}};
-        if (!found->same)
-          return result<bool>{true};
-        return any_other(newest, at + 1);
-      });
+      all.push_back(std::move(*m));
+  std::sort(all.begin(), all.end(), [](const message& a, const message& b) { return a.at > b.at; });
+  if (all.size() > conversations_looked_at)
+    all.resize(conversations_looked_at);
+  // All at once: one that has no answer takes as long as all of them.
+  auto looks = kj::heapArrayBuilder<kj::Promise<bool>>(all.size());
+  for (auto& mine : all) {
+    const auto c = mine.conversation;
+    const auto seq = mine.seq;
+    looks.add(
+        look(c, seq, std::move(mine)).then([](result<finding>&& found) { return found && !found->same; }));
+  }
+  return kj::joinPromises(looks.finish()).then([](kj::Array<bool>&& others) {
+    return std::find(others.begin(), others.end(), true) != others.end();
+  });
 }
 
 // --- the cluster was put back ------------------------------------------------------------------------------
@@ -103,7 +98,7 @@ kj::Promise<answer> history_check::repair_next(std::shared_ptr<std::vector<conve
     return answer{tl::unexpected{host_.why_halted()}};
   if (at == all->size())
     // Rows of conversations that are not known here may have been acknowledged with the old cursor.
-    return fetch_missing().then([this](answer&& done) -> answer {
+    return fetch_missing(if_away::fail).then([this](answer&& done) -> answer {
       if (done && !kept(host_, [&] { store_.compared(); }))
         return tl::unexpected{host_.why_halted()};
       return kj::mv(done);
@@ -179,22 +174,24 @@ void history_check::tell_lost() {
 kj::Promise<answer> history_check::fetch_upto(conversation_id c, seq_no last) {
   if (applier_.position(c) >= last)
     return answer{};
-  return fetch_({c, applier_.position(c), last}).then([this, c, last]() -> answer {
-    if (applier_.position(c) < last)
-      return tl::unexpected{host_.halted() ? host_.why_halted() : stopped_short()};
-    return {};
+  return fetch_({c, applier_.position(c), last}).then([this, c, last](answer&& asked) -> answer {
+    if (applier_.position(c) >= last)
+      return {};
+    if (host_.halted())
+      return tl::unexpected{host_.why_halted()};
+    return tl::unexpected{asked ? stopped_short() : std::move(asked.error())};
   });
 }
 
 // --- the profile was put back ------------------------------------------------------------------------------
 
-kj::Promise<answer> history_check::fetch_missing() {
-  return fetch_page({});
+kj::Promise<answer> history_check::fetch_missing(if_away then) {
+  return fetch_page({}, then);
 }
 
-kj::Promise<answer> history_check::fetch_page(conversation_id after) {
+kj::Promise<answer> history_check::fetch_page(conversation_id after, if_away then) {
   return calls_.conversations(after, page_items_max)
-      .then([this](result<conversation_list>&& list) -> kj::Promise<answer> {
+      .then([this, then](result<conversation_list>&& list) -> kj::Promise<answer> {
         if (!list)
           return answer{tl::unexpected{std::move(list.error())}};
         applied_batch batch;
@@ -208,22 +205,27 @@ kj::Promise<answer> history_check::fetch_page(conversation_id after) {
           return answer{tl::unexpected{host_.why_halted()}};
         for (const auto& c : batch.opened)
           observer_.on_opened(c);
-        return fetch_listed(std::make_shared<conversation_list>(std::move(*list)), 0);
+        return fetch_listed(std::make_shared<conversation_list>(std::move(*list)), 0, then);
       });
 }
 
-kj::Promise<answer> history_check::fetch_listed(std::shared_ptr<conversation_list> list, std::size_t at) {
+kj::Promise<answer> history_check::fetch_listed(std::shared_ptr<conversation_list> list, std::size_t at,
+                                                if_away then) {
   if (at == list->items.size()) {
     if (!list->more || list->items.empty())
       return answer{};
-    return fetch_page(list->items.back().conversation);
+    return fetch_page(list->items.back().conversation, then);
   }
   const auto& c = list->items[at];
-  return fetch_upto(c.conversation, c.last).then([this, list, at](answer&& done) -> kj::Promise<answer> {
-    if (!done)
-      return kj::mv(done);
-    return fetch_listed(list, at + 1);
-  });
+  return fetch_upto(c.conversation, c.last)
+      .then([this, list, at, then](answer&& done) -> kj::Promise<answer> {
+        if (!done && (host_.halted() || then == if_away::fail))
+          return kj::mv(done);
+        const auto& [c, members, last] = list->items[at];
+        if (!done)
+          hold_({c, applier_.position(c), last});
+        return fetch_listed(list, at + 1, then);
+      });
 }
 
 } // namespace parley::client

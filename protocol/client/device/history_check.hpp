@@ -21,23 +21,32 @@ namespace parley::client {
 /// Errors: a `failure` if the cluster could not be asked. A store that fails ends the device.
 class history_check {
 public:
-  /// Fetches and shows what is missing of a conversation, as far as the cluster lets it.
-  using fetcher = std::function<kj::Promise<void>(inbox_applier::hole)>;
+  /// Fetches and shows what is missing of a conversation, as far as the cluster lets it. An error means that
+  /// the cluster could not be asked now.
+  using fetcher = std::function<kj::Promise<result<nothing>>(inbox_applier::hole)>;
+  /// What is missing of a conversation is to be fetched later: see `receiver::hold`.
+  using holder = std::function<void(inbox_applier::hole)>;
 
-  /// All references outlive it, and so does what `fetch` refers to.
+  /// All references outlive it, and so does what `fetch` and `hold` refer to.
   history_check(link_host& host, session_calls& calls, const config& settings, client_store& store,
-                observer& events, inbox_applier& applier, read_marks& reads, fetcher fetch)
+                observer& events, inbox_applier& applier, read_marks& reads, fetcher fetch, holder hold)
       : host_{host}, calls_{calls}, config_{settings}, store_{store}, observer_{events}, applier_{applier},
-        reads_{reads}, fetch_{std::move(fetch)} {}
+        reads_{reads}, fetch_{std::move(fetch)}, hold_{std::move(hold)} {}
   KJ_DISALLOW_COPY(history_check);
 
   /// Whether the cluster has other messages than the store. It looks at the newest message of the few
-  /// conversations that changed last, because a cluster that was put back has lost what came last.
-  kj::Promise<result<bool>> is_other_history();
+  /// conversations that changed last, because a cluster that was put back has lost what came last. A
+  /// conversation that the cluster cannot tell of now, because its shard has no majority, decides nothing.
+  kj::Promise<bool> is_other_history();
   /// Compares all conversations and repairs the store. Afterwards the store need not be compared any more.
   kj::Promise<result<nothing>> repair();
+  /// If a conversation cannot be fetched now, because its shard has no majority.
+  enum class if_away : std::uint8_t {
+    hold, ///< it is held, and the others are fetched: the place in the inbox stays behind it
+    fail
+  };
   /// Fetches what the conversations of the user have and the store has not.
-  kj::Promise<result<nothing>> fetch_missing();
+  kj::Promise<result<nothing>> fetch_missing(if_away then);
   /// Tells the program of lost messages that it was not told of yet.
   void tell_lost();
 
@@ -49,13 +58,13 @@ private:
   };
   struct comparison;
   kj::Promise<result<finding>> look(conversation_id c, seq_no seq, std::optional<message> mine);
-  kj::Promise<result<bool>> any_other(std::shared_ptr<std::vector<message>> newest, std::size_t at);
   kj::Promise<result<nothing>> repair_next(std::shared_ptr<std::vector<conversation_id>> all, std::size_t at);
   kj::Promise<result<nothing>> compare(std::shared_ptr<comparison> one);
   kj::Promise<result<nothing>> settle(const comparison& one);
   kj::Promise<result<nothing>> fetch_upto(conversation_id c, seq_no last);
-  kj::Promise<result<nothing>> fetch_page(conversation_id after);
-  kj::Promise<result<nothing>> fetch_listed(std::shared_ptr<conversation_list> list, std::size_t at);
+  kj::Promise<result<nothing>> fetch_page(conversation_id after, if_away then);
+  kj::Promise<result<nothing>> fetch_listed(std::shared_ptr<conversation_list> list, std::size_t at,
+                                            if_away then);
   std::optional<message> newest(conversation_id c, seq_no upto);
   std::vector<conversation_id> known();
 
@@ -67,6 +76,7 @@ private:
   inbox_applier& applier_;
   read_marks& reads_;
   fetcher fetch_;
+  holder hold_;
 };
 
 } // namespace parley::client

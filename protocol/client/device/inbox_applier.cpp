@@ -17,6 +17,10 @@ inbox_applier::plan inbox_applier::decide(std::span<const inbox_row> rows, holes
     const auto* row = message_in(rows[n]);
     if (!row)
       continue;
+    if (held_.contains(row->msg.conversation)) {
+      p.held.emplace_back(row->msg.conversation, row->msg.seq);
+      continue;
+    }
     auto& reached = at(row->msg.conversation);
     if (row->msg.seq <= reached) {
       ++p.repeats;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <set>
 #include <span>
 #include <unordered_map>
 #include <utility>
@@ -28,6 +29,8 @@ public:
     std::size_t repeats = 0;        ///< message rows that were applied before
     std::vector<std::pair<conversation_id, seq_no>> positions;
     std::optional<hole> missing; ///< the first hole; if there is one, ignore the rest of the plan
+    /// The rows of conversations that are held: neither fresh nor repeats.
+    std::vector<std::pair<conversation_id, seq_no>> held;
   };
   enum class holes : std::uint8_t { must_heal, may_stay };
 
@@ -48,6 +51,10 @@ public:
     watermark now; ///< after the rise; read never exceeds delivered
   };
   rise raise(const watermark& mark);
+
+  /// The conversation has a hole that cannot be fetched now. Until `release`, its rows are left alone.
+  void hold(conversation_id c) { held_.insert(c); }
+  void release(conversation_id c) { held_.erase(c); }
   /// The cluster has lost what it had of the conversation after `upto`.
   void fall(conversation_id c, seq_no upto);
   /// The known watermarks of a conversation, one for each member that has any.
@@ -60,6 +67,7 @@ private:
     seq_no read{};
   };
   std::unordered_map<conversation_id, seq_no> applied_;
+  std::set<conversation_id> held_;                                   ///< nearly always empty
   std::unordered_map<conversation_id, std::vector<progress>> marks_; ///< few members: a list beats a map
 };
 

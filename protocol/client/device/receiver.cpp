@@ -1,51 +1,30 @@
 // A delivery is decided on, stored, shown to the observer and acknowledged; in this order.
 //
 //   deliver ─▶ decide ─▶ (a gap: heal by syncConversation, decide again) ─▶ store.apply ─▶ observer ─▶ ack
+//
+// A gap whose conversation cannot be asked for now is held: its rows wait, and so does the acknowledgement.
 #include "protocol/client/device/receiver.hpp"
 
-#include "protocol/wire/codec.hpp"
+#include "protocol/client/device/delivery_port.hpp"
 
 #include <algorithm>
 
 namespace parley::client {
-
-/// What the cluster calls. It outlives neither the connection nor the receiver: the RPC system that holds it
-/// is destroyed with the link.
-class delivery_port final : public rpc::Receiver::Server {
-public:
-  delivery_port(receiver& to, link_host& host, client_link& link) : to_{to}, host_{host}, link_{link} {}
-
-  kj::Promise<void> deliver(DeliverContext context) override {
-    auto params = context.getParams();
-    auto rows = wire::to_items(params.getItems());
-    auto upto = wire::bytes(params.getCursor());
-    context.releaseParams();
-    if (host_.link() != &link_)
-      return kj::READY_NOW; // a connection on its way out; what it brings comes again
-    return to_.take(std::move(rows), std::move(upto));
-  }
-
-  kj::Promise<void> closed(ClosedContext context) override {
-    auto params = context.getParams();
-    if (host_.link() == &link_)
-      to_.closed(wire::to_failure(params.getError()),
-                 std::chrono::milliseconds{params.getReconnectAfterMs()});
-    return kj::READY_NOW;
-  }
-
-private:
-  receiver& to_;
-  link_host& host_;
-  client_link& link_;
-};
 
 receiver::receiver(kj::Timer& timer, link_host& host, session_calls& calls, const config& settings,
                    client_store& store, observer& events, history_writer& history, const identity& who,
                    old_copy& old)
     : timer_{timer}, host_{host}, calls_{calls}, config_{settings}, store_{store}, observer_{events},
       history_{history}, who_{who}, old_{old}, acks_{settings.ack_every, settings.ack_items_max},
-      check_{host,   calls,    settings, store,
-             events, applier_, reads_,   [this](inbox_applier::hole missing) { return heal(missing); }} {
+      check_{host,
+             calls,
+             settings,
+             store,
+             events,
+             applier_,
+             reads_,
+             [this](inbox_applier::hole missing) { return heal(missing); },
+             [this](inbox_applier::hole missing) { hold(missing); }} {
   const auto applied = store_.applied();
   for (const auto& [c, upto] : applied.positions)
     applier_.advance(c, upto);
@@ -68,8 +47,27 @@ void receiver::online(client_link& link) {
 
 void receiver::lost() {
   gate_ = nullptr;
+  if (config_.how == intake::live) // with `pull` the next page begins behind what is held
+    release_held();
   acks_.lost();
   reads_.lost();
+}
+
+void receiver::release_held() {
+  for (const auto& [c, held] : held_)
+    applier_.release(c);
+  held_.clear();
+}
+
+void receiver::close_gate() {
+  auto paf = kj::newPromiseAndFulfiller<void>();
+  gate_ = gate{kj::mv(paf.fulfiller), paf.promise.fork()};
+}
+
+void receiver::open_gate() {
+  KJ_IF_MAYBE (waiting, gate_)
+    waiting->open->fulfill();
+  gate_ = nullptr;
 }
 
 kj::Promise<void> receiver::begin(client_link& link) {
@@ -109,40 +107,43 @@ kj::Promise<result<bool>> receiver::judge(cursor_standing asked) {
   }
   if (asked.place != rpc::CursorPlace::AFTER)
     return answer{true};
-  return check_.is_other_history().then([this](answer&& other) -> answer {
-    if (!other)
-      return other;
-    if (*other)
+  return check_.is_other_history().then([this](bool other) -> answer {
+    if (host_.halted())
+      return tl::unexpected{host_.why_halted()};
+    if (other)
       start_over();
-    return !*other;
+    return !other;
   });
 }
 
 /// What lies between the profile's place and the acknowledged one may have been removed from the inbox.
 kj::Promise<result<nothing>> receiver::fetch_missing(cursor acknowledged) {
-  return check_.fetch_missing().then([this, from = acks_.applied(), acknowledged = std::move(acknowledged)](
-                                         result<nothing>&& done) -> result<nothing> {
-    if (!done)
-      return tl::unexpected{std::move(done.error())};
-    if (acks_.applied() != from) // rows came meanwhile, and their cursor is a newer one
-      return nothing{};
-    applied_batch batch;
-    batch.upto = acknowledged;
-    if (!kept(host_, [&] {
-          store_.apply(batch);
-          store_.acknowledged(acknowledged);
-        }))
-      return tl::unexpected{host_.why_halted()};
-    acks_.restore(acknowledged, acknowledged);
-    return nothing{};
-  });
+  return check_.fetch_missing(history_check::if_away::hold)
+      .then([this, from = acks_.applied(),
+             acknowledged = std::move(acknowledged)](result<nothing>&& done) -> result<nothing> {
+        if (!done)
+          return tl::unexpected{std::move(done.error())};
+        if (acks_.applied() != from) // rows came meanwhile, and their cursor is a newer one
+          return nothing{};
+        if (!held_.empty()) { // the place stays behind what is still to be fetched
+          held_upto_ = acknowledged;
+          return nothing{};
+        }
+        applied_batch batch;
+        batch.upto = acknowledged;
+        if (!kept(host_, [&] {
+              store_.apply(batch);
+              store_.acknowledged(acknowledged);
+            }))
+          return tl::unexpected{host_.why_halted()};
+        acks_.restore(acknowledged, acknowledged);
+        return nothing{};
+      });
 }
 
 kj::Promise<void> receiver::begin_receiving(client_link& link, cursor from) {
-  if (!from.empty()) {
-    auto paf = kj::newPromiseAndFulfiller<void>();
-    gate_ = gate{kj::mv(paf.fulfiller), paf.promise.fork()};
-  }
+  if (!from.empty())
+    close_gate();
   auto call = link.session().receiveRequest(request_size(from.size()));
   call.setReceiver(kj::heap<delivery_port>(*this, host_, link));
   call.setCursor(wire::as_data(from));
@@ -157,9 +158,7 @@ kj::Promise<void> receiver::begin_receiving(client_link& link, cursor from) {
             } else if (!*same) {
               link.end({ec::bad_cursor, "The cluster has another history than this device.", {}});
             } else {
-              KJ_IF_MAYBE (waiting, gate_)
-                waiting->open->fulfill();
-              gate_ = nullptr;
+              open_gate();
             }
           });
         // Not a place the cluster knows: begin from what it knows of this device; repeats are hidden.
@@ -191,9 +190,11 @@ kj::Promise<void> receiver::take(std::vector<inbox_row> rows, cursor upto) {
     kept(host_, [&] { commit(rows, plan, std::move(upto)); });
     return kj::READY_NOW;
   }
+  close_gate(); // the place of a later delivery would cover this one
   // Wrapped, because fetching takes events in which the receiver may be destroyed.
   return promises_.wrap(take_checked(std::make_shared<std::vector<inbox_row>>(std::move(rows)),
-                                     std::move(upto), heal_tries{config_.heal_tries_max}));
+                                     std::move(upto), heal_tries{config_.heal_tries_max})
+                            .then([this] { open_gate(); }));
 }
 
 kj::Promise<void> receiver::take_checked(std::shared_ptr<std::vector<inbox_row>> rows, cursor upto,
@@ -206,33 +207,119 @@ kj::Promise<void> receiver::take_checked(std::shared_ptr<std::vector<inbox_row>>
     return kj::READY_NOW;
   }
   const auto hole = *plan.missing;
+  const auto again = [this, rows, upto](heal_tries left) { return take_checked(rows, upto, left); };
+  if (!held_.empty()) { // one wait for the cluster is enough; what else is missing is fetched after it
+    hold(hole);
+    return again(heal_tries{config_.heal_tries_max});
+  }
   if (!tries.another()) {
     // One conversation's hole must not hold up the others for ever. It is reported, not hidden.
     observer_.on_gap(hole.conversation, hole.after, hole.upto);
     applier_.advance(hole.conversation, hole.upto);
-    return take_checked(kj::mv(rows), kj::mv(upto), heal_tries{config_.heal_tries_max});
+    return again(heal_tries{config_.heal_tries_max});
   }
-  return heal(hole).then([this, rows, upto, tries, hole]() mutable {
-    tries.tried(applier_.position(hole.conversation) > hole.after);
-    return take_checked(kj::mv(rows), kj::mv(upto), tries);
+  return heal(hole).then([this, again, tries, hole](result<nothing>&& asked) mutable {
+    if (asked)
+      tries.tried(applier_.position(hole.conversation) > hole.after);
+    else
+      hold(hole);
+    return again(tries);
   });
 }
 
 /// Fetches what lies between, page after page, until the hole is closed or the conversation ends.
-kj::Promise<void> receiver::heal(inbox_applier::hole hole) {
+kj::Promise<result<nothing>> receiver::heal(inbox_applier::hole hole) {
+  using answer = result<nothing>;
   const auto from = applier_.position(hole.conversation);
   if (host_.halted() || from >= hole.upto)
-    return kj::READY_NOW;
+    return answer{};
   return calls_.sync_conversation(hole.conversation, from, config_.page_items)
-      .then([this, hole, from](result<conversation_page>&& page) mutable -> kj::Promise<void> {
+      .then([this, hole, from](result<conversation_page>&& page) mutable -> kj::Promise<answer> {
+        if (!page && !host_.halted() && (page.error().retryable || speaks_of_the_session(page.error().code)))
+          return answer{tl::unexpected{std::move(page.error())}};
         if (!page)
-          return kj::READY_NOW; // tried often enough; the caller counts
+          return answer{}; // refused, or asked by nobody any more: the caller counts
         if (!kept(host_, [&] { commit_page(*page, hole.conversation); }))
-          return kj::READY_NOW;
+          return answer{};
         if (!page->more || applier_.position(hole.conversation) == from)
-          return kj::READY_NOW;
+          return answer{};
         return heal(hole);
       });
+}
+
+// --- what cannot be fetched now ----------------------------------------------------------------------------
+
+void receiver::hold(inbox_applier::hole hole) {
+  const bool first = held_.empty();
+  if (first)
+    held_upto_ = acks_.applied();
+  held_.try_emplace(hole.conversation,
+                    held_conversation{hole.upto, hole.upto, heal_tries{config_.heal_tries_max}});
+  applier_.hold(hole.conversation);
+  if (first && config_.how == intake::live)
+    fetch_held_later();
+}
+
+void receiver::fetch_held_later() {
+  if (auto* link = host_.link())
+    link->add(timer_.afterDelay(duration(config_.resend.max)).then([this] {
+      return fetch_held(std::nullopt).then([this](result<nothing>&&) {
+        if (!held_.empty())
+          fetch_held_later();
+      });
+    }));
+}
+
+kj::Promise<result<nothing>> receiver::fetch_held(std::optional<conversation_id> after) {
+  using answer = result<nothing>;
+  const auto next = after ? held_.upper_bound(*after) : held_.begin();
+  if (next == held_.end() || host_.halted())
+    return answer{};
+  const auto c = next->first;
+  const auto before = applier_.position(c);
+  return heal({c, before, next->second.upto}).then([this, c, before](answer&& asked) -> kj::Promise<answer> {
+    const auto i = held_.find(c);
+    if (host_.halted() || i == held_.end())
+      return answer{};
+    if (!asked && config_.how == intake::pull) // somebody waits for the answer
+      return kj::mv(asked);
+    if (!asked)
+      return fetch_held(c); // of another shard, perhaps
+    auto& held = i->second;
+    const auto at = applier_.position(c);
+    held.tries.tried(at > before);
+    if (at >= held.upto)
+      held_no_more(c);
+    else if (!held.tries.another())
+      return give_up({c, at, held.hole_upto});
+    return fetch_held(std::nullopt);
+  });
+}
+
+/// The rows behind the hole were not kept here, so they have to come again.
+kj::Promise<result<nothing>> receiver::give_up(inbox_applier::hole hole) {
+  if (hole.after < hole.upto)
+    observer_.on_gap(hole.conversation, hole.after, hole.upto);
+  applier_.advance(hole.conversation, hole.upto);
+  release_held();
+  if (config_.how == intake::pull)
+    return pull();
+  if (auto* link = host_.link())
+    link->end({ec::unavailable, "Messages of a conversation could not be fetched.", {}});
+  return result<nothing>{};
+}
+
+void receiver::held_no_more(conversation_id c) {
+  held_.erase(c);
+  applier_.release(c);
+  if (!held_.empty())
+    return;
+  applied_batch batch;
+  batch.upto = held_upto_;
+  if (!kept(host_, [&] { store_.apply(batch); }))
+    return;
+  acks_.advance(std::move(held_upto_), 0);
+  acknowledge(1); // what was held up is in a hurry
 }
 
 void receiver::commit_page(const conversation_page& page, conversation_id c) {
@@ -274,12 +361,20 @@ void receiver::commit(const std::vector<inbox_row>& rows, const inbox_applier::p
                    [](const device_added&) {}, // told, not kept
                },
                rows[n]);
-  batch.upto = upto;
+  const bool all = held_.empty(); // else the place stays behind what is held
+  if (all)
+    batch.upto = upto;
   store_.apply(batch);
 
   for (const auto& [c, at] : plan.positions)
     applier_.advance(c, at);
-  acks_.advance(std::move(upto), messages);
+  for (const auto& [c, at] : plan.held)
+    if (const auto held = held_.find(c); held != held_.end())
+      held->second.upto = std::max(held->second.upto, at);
+  if (all)
+    acks_.advance(std::move(upto), messages);
+  else
+    held_upto_ = std::move(upto);
   // Told in the order of arrival: an opening before its first message.
   fresh = plan.fresh.begin();
   for (std::size_t n = 0; n < rows.size(); ++n)
@@ -296,7 +391,8 @@ void receiver::commit(const std::vector<inbox_row>& rows, const inbox_applier::p
                    [&](const device_added& added) { observer_.on_device_added(added); },
                },
                rows[n]);
-  acknowledge(messages);
+  if (all)
+    acknowledge(messages);
 }
 
 void receiver::tell(const message& m) {
@@ -429,6 +525,7 @@ kj::Promise<result<std::size_t>> receiver::sync_inbox() {
         failure{ec::bad_request, "This device receives a stream, so there is nothing to fetch.", {}}}};
   const auto before = shown_;
   return promises_.wrap(pull().then([this, before](result<nothing>&& done) -> result<std::size_t> {
+    release_held(); // it comes again with the next call
     if (!done)
       return tl::unexpected{std::move(done.error())};
     return shown_ - before;
@@ -445,7 +542,7 @@ kj::Promise<result<nothing>> receiver::pull() {
       return pull();
     });
   }
-  const auto from = acks_.applied();
+  const auto from = taken();
   return calls_.sync_inbox(from, config_.page_items)
       .then([this, from](result<inbox_page>&& page) -> kj::Promise<answer> {
         if (!page && page.error().code == ec::bad_cursor && !from.empty()) {
@@ -456,7 +553,7 @@ kj::Promise<result<nothing>> receiver::pull() {
           return answer{tl::unexpected{page.error()}};
         const bool stays = page->rows.empty() && !page->more && page->next == from;
         if (std::exchange(judged_, true))
-          return stays ? kj::Promise<answer>{answer{}} : take_page(std::move(*page));
+          return stays ? fetch_held(std::nullopt) : take_page(std::move(*page));
         auto asked = page->asked;
         return judge(std::move(asked))
             .then([this, stays, page = std::move(*page)](result<bool>&& same) mutable -> kj::Promise<answer> {
@@ -464,7 +561,7 @@ kj::Promise<result<nothing>> receiver::pull() {
                 return answer{tl::unexpected{std::move(same.error())}};
               if (!*same)
                 return pull(); // what the page holds comes again
-              return stays ? kj::Promise<answer>{answer{}} : take_page(std::move(page));
+              return stays ? fetch_held(std::nullopt) : take_page(std::move(page));
             });
       });
 }
@@ -476,7 +573,7 @@ kj::Promise<result<nothing>> receiver::take_page(inbox_page page) {
     if (host_.halted())
       return answer{tl::unexpected{host_.why_halted()}};
     if (!more)
-      return answer{};
+      return fetch_held(std::nullopt);
     return pull();
   });
 }

@@ -5,6 +5,9 @@
 #include "protocol/client/device/receipt_rules.hpp"
 #include "protocol/client/device/session_calls.hpp"
 
+#include <map>
+#include <optional>
+
 namespace parley::client {
 
 /// Receives deliveries: decides what each means, stores it, calls the observer, and acknowledges it; in this
@@ -14,9 +17,13 @@ namespace parley::client {
 ///         has read. All of it is in the store as well.
 /// Thread: that of the loop.
 /// Holds:  a delivery is in the store before the observer is called and before it is acknowledged. The
-///         observer is not called for repeats. A gap is fetched before anything after it is shown; if that is
-///         not possible, the gap is reported. If the cluster was put back to an older copy, nothing is applied
-///         before the history was compared with the cluster's.
+///         observer is not called for repeats. A gap is fetched before anything after it in its conversation
+///         is shown; if the cluster refuses that for good, the gap is reported and passed over. If the cluster
+///         cannot tell now, because the conversation's shard has no majority, the conversation is *held*: its
+///         rows wait, the others go on, and nothing is acknowledged until it is fetched, so that all of it
+///         comes again if the device dies (news of a device are then told twice). Deliveries are applied in
+///         their order. If the cluster was put back to an older copy, nothing is applied before the history was
+///         compared with the cluster's.
 /// Errors: a store that fails ends the device. `sync_inbox` refuses with a `failure`.
 class receiver {
   friend class delivery_port;
@@ -62,7 +69,21 @@ private:
   kj::Promise<result<nothing>> fetch_missing(cursor acknowledged);
   void start_over();
   kj::Promise<void> take_checked(std::shared_ptr<std::vector<inbox_row>> rows, cursor upto, heal_tries tries);
-  kj::Promise<void> heal(inbox_applier::hole hole);
+  /// An error means that the cluster could not be asked now: trying again may help.
+  kj::Promise<result<nothing>> heal(inbox_applier::hole hole);
+  /// What is missing of the conversation is fetched later, and its rows wait until then.
+  void hold(inbox_applier::hole hole);
+  /// Tries once to fetch each conversation that is held and comes after `after`. With `pull` the first that
+  /// cannot be asked for ends it with an error.
+  kj::Promise<result<nothing>> fetch_held(std::optional<conversation_id> after);
+  void fetch_held_later();
+  void held_no_more(conversation_id c);
+  kj::Promise<result<nothing>> give_up(inbox_applier::hole hole);
+  void release_held();
+  /// The place up to which rows were taken, applied or held.
+  const cursor& taken() const { return held_.empty() ? acks_.applied() : held_upto_; }
+  void close_gate();
+  void open_gate();
   kj::Promise<result<nothing>> pull();
   kj::Promise<result<nothing>> take_page(inbox_page page);
   void commit(const std::vector<inbox_row>& rows, const inbox_applier::plan& plan, cursor upto);
@@ -90,9 +111,17 @@ private:
   delivery_acks acks_;
   read_marks reads_;
   history_check check_;
+  /// Conversations that are held, and how far each has to be fetched: at most as many as the device has.
+  struct held_conversation {
+    seq_no hole_upto{}; ///< what is missing
+    seq_no upto{};      ///< the newest row that waits behind it
+    heal_tries tries;
+  };
+  std::map<conversation_id, held_conversation> held_;
+  cursor held_upto_;    ///< the place in the inbox once nothing is held
   bool judged_ = false; ///< with `pull`: the cluster has said in this session where the cursor is
   std::size_t shown_ = 0;
-  /// While the cluster's answer to `receive` is judged, deliveries wait here.
+  /// While the cluster's answer to `receive` is judged, or a gap is fetched, deliveries wait here.
   struct gate {
     kj::Own<kj::PromiseFulfiller<void>> open;
     kj::ForkedPromise<void> opened;

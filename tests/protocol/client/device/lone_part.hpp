@@ -105,6 +105,7 @@ struct scripted_session final : rpc::Session::Server {
   // What they asked for, as they came: a call that was answered has no parameters any more.
   std::vector<std::uint64_t> counters;          ///< of sends
   std::vector<seq_no> heals_after;              ///< of syncConversation
+  std::vector<conversation_id> heals_of;        ///< the same
   std::vector<std::string> acknowledged;        ///< cursors of ackDelivered
   std::vector<seq_no> read;                     ///< of ackRead
   std::vector<std::string> received_from;       ///< cursors of receive
@@ -117,6 +118,7 @@ struct scripted_session final : rpc::Session::Server {
   kj::Promise<void> sync(SyncContext c) override { return keep(pages, c); }
   kj::Promise<void> syncConversation(SyncConversationContext c) override {
     heals_after.push_back(seq_no{c.getParams().getAfter()});
+    heals_of.push_back(wire::to_conversation(c.getParams().getConversation()));
     return keep(heals, c);
   }
   kj::Promise<void> ackDelivered(AckDeliveredContext c) override {

@@ -32,10 +32,10 @@ struct receiver_fixture : part_fixture {
     in->lost();
     cut();
   }
-  static inbox_row row(std::uint64_t prev, std::uint64_t seq) {
+  static inbox_row row(std::uint64_t prev, std::uint64_t seq, conversation_id c = talk) {
     message_row r;
     r.prev = seq_no{prev};
-    r.msg.conversation = talk;
+    r.msg.conversation = c;
     r.msg.seq = seq_no{seq};
     r.msg.sender = user_id{2};
     r.msg.client_id = {device_id{20}, seq};
@@ -57,7 +57,7 @@ struct receiver_fixture : part_fixture {
     auto results = session->heals[n].context.getResults();
     if (seq > 0) {
       auto m = results.initMessages(1)[0];
-      wire::write(m.initConversation(), talk);
+      wire::write(m.initConversation(), session->heals_of[n]);
       m.setSeq(seq);
       m.setSenderDevice(20);
       m.setBody(wire::as_data("healed"));
@@ -71,7 +71,7 @@ struct receiver_fixture : part_fixture {
     REQUIRE(session->heals.size() > n);
     auto results = session->heals[n].context.getResults();
     auto m = results.initMessages(1)[0];
-    wire::write(m.initConversation(), talk);
+    wire::write(m.initConversation(), session->heals_of[n]);
     m.setSeq(seq);
     m.setSender(2);
     m.setSenderDevice(20);
@@ -83,7 +83,26 @@ struct receiver_fixture : part_fixture {
     turn();
   }
   const std::string& acked(std::size_t n) const { return session->acknowledged.at(n); }
+
+  /// For so long, whatever is asked about the conversation is refused, because nobody leads its shard.
+  void leaderless(std::chrono::milliseconds time, conversation_id c = talk) {
+    for (auto left = time; left > 0ms; left -= 10ms) {
+      for (; looked_at < session->heals.size(); ++looked_at)
+        if (session->heals_of[looked_at] == c)
+          session->heals[looked_at].refuse(ec::not_leader);
+      pass(10ms);
+    }
+  }
+  /// The next fetch of `leaderless`'s conversation that nobody has refused.
+  std::size_t next_fetch() {
+    pass(5'000ms);
+    REQUIRE(session->heals.size() > looked_at);
+    return looked_at++;
+  }
+  std::size_t looked_at = 0; ///< fetches of this session
 };
+
+constexpr conversation_id elsewhere{3, 4}; ///< in a shard that has a leader
 
 struct full_disk final : memory_store {
   void apply(const applied_batch&) override { throw store_error{"The profile's database failed: full."}; }
@@ -125,6 +144,194 @@ TEST_CASE_FIXTURE(receiver_fixture, "a gap that cannot be closed is reported onc
   REQUIRE(seen.gaps.size() == 1);
   CHECK(seen.gaps[0] == std::pair{seq_no{0}, seq_no{5}});
   CHECK(seen.bodies() == std::vector<std::string>{"6"});
+}
+
+TEST_CASE_FIXTURE(receiver_fixture, "a gap that the cluster refuses to fill is reported and passed over") {
+  make();
+  online();
+  auto taken = take({row(5, 6)}, "c6");
+  for (std::size_t n = 0; n < 3; ++n) {
+    turn();
+    REQUIRE(session->heals.size() == n + 1);
+    session->heals[n].refuse(ec::not_a_member);
+  }
+  turn();
+  CHECK(taken.poll(scope));
+  REQUIRE(seen.gaps.size() == 1);
+  CHECK(seen.bodies() == std::vector<std::string>{"6"});
+  CHECK(acked(0) == "c6");
+}
+
+TEST_CASE_FIXTURE(receiver_fixture,
+                  "a gap that cannot be fetched now is fetched later, and holds up its conversation only") {
+  make();
+  online();
+  auto taken = take({row(5, 6)}, "c6");
+  leaderless(5'000ms); // much longer than all tries of one call
+  CHECK(taken.poll(scope));
+  deliver({row(0, 1, elsewhere), row(6, 7)}, "c7");
+  CHECK(seen.bodies() == std::vector<std::string>{"1"});
+  leaderless(60'000ms);
+  CHECK(seen.gaps.empty());
+  CHECK(session->acks.empty()); // a device that died now would be sent all of it again
+  CHECK(store.where().applied.empty());
+  CHECK(host.current->why().code == ec::none);
+  SUBCASE("in the same session") {
+    heal(next_fetch(), 5, true);
+    heal(next_fetch(), 7);
+    CHECK(seen.bodies() == std::vector<std::string>{"1", "healed", "healed"});
+    CHECK(seen.gaps.empty());
+    REQUIRE(session->acks.size() == 1);
+    CHECK(acked(0) == "c7");
+    deliver({row(7, 8)}, "c8");
+    CHECK(seen.bodies().back() == "8");
+  }
+  SUBCASE("unless the cluster then refuses to fill it") {
+    for (unsigned tries = 0; tries < settings.heal_tries_max; ++tries)
+      heal(next_fetch());
+    REQUIRE(seen.gaps.size() == 1);
+    CHECK(seen.gaps[0] == std::pair{seq_no{0}, seq_no{5}});
+    CHECK(host.current->why().code == ec::unavailable); // what is behind the gap has to come again
+    lose();
+    online();
+    deliver({row(5, 6)}, "c6");
+    CHECK(seen.bodies() == std::vector<std::string>{"1", "6"});
+    CHECK(acked(0) == "c6");
+    CHECK(session->heals.empty());
+  }
+  SUBCASE("in the next session, whose stream brings the rows again") {
+    lose();
+    looked_at = 0;
+    online();
+    CHECK(session->received_from.at(0).empty());
+    auto again = take({row(5, 6)}, "c6");
+    heal(next_fetch(), 5);
+    CHECK(again.poll(scope));
+    CHECK(seen.bodies() == std::vector<std::string>{"1", "healed", "6"});
+    CHECK(acked(0) == "c6");
+  }
+}
+
+TEST_CASE_FIXTURE(receiver_fixture, "a delivery waits while a gap of an earlier one is fetched") {
+  make();
+  online();
+  auto taken = take({row(2, 3)}, "c3");
+  turn();
+  auto later = take({row(0, 1, elsewhere)}, "c4");
+  turn();
+  CHECK(!later.poll(scope));
+  CHECK(store.where().applied.empty()); // the place of the later one would cover the earlier one
+  heal(0, 2);
+  CHECK(taken.poll(scope));
+  CHECK(later.poll(scope));
+  CHECK(seen.bodies() == std::vector<std::string>{"healed", "3", "1"});
+  CHECK(store.where().applied == "c4");
+}
+
+TEST_CASE_FIXTURE(receiver_fixture, "a gap that cannot be fetched now does not stop the fetching of pages") {
+  settings.how = intake::pull;
+  make();
+  online();
+  const auto page = [&](std::size_t n, std::vector<inbox_row> rows, const std::string& next, bool more) {
+    REQUIRE(session->pages.size() == n + 1);
+    auto results = session->pages[n].context.getResults();
+    auto items = results.initItems(static_cast<unsigned>(rows.size()));
+    for (unsigned i = 0; i < rows.size(); ++i)
+      wire::write(items[i], rows[i]);
+    results.setNext(wire::as_data(next));
+    results.setMore(more);
+    session->pages[n].accept();
+    turn();
+  };
+  auto fetched = in->sync_inbox();
+  turn();
+  page(0, {row(5, 6)}, "c6", true);
+  leaderless(5'000ms);
+  page(1, {row(0, 1, elsewhere)}, "c7", false);
+  CHECK(seen.bodies() == std::vector<std::string>{"1"});
+  leaderless(5'000ms);
+  CHECK(get(fetched).error().code == ec::not_leader);
+  CHECK(seen.gaps.empty());
+  CHECK(store.where().applied.empty());
+
+  fetched = in->sync_inbox(); // from where it was
+  turn();
+  page(2, {row(5, 6), row(0, 1, elsewhere)}, "c7", false);
+  heal(next_fetch(), 5);
+  CHECK(get(fetched).value() == 2);
+  CHECK(seen.bodies() == std::vector<std::string>{"1", "healed", "6"});
+  CHECK(store.where().applied == "c7");
+}
+
+TEST_CASE_FIXTURE(receiver_fixture,
+                  "one conversation that cannot be compared does not keep a device from receiving") {
+  make();
+  online();
+  deliver({row(0, 1), row(0, 1, elsewhere)}, "c1");
+  lose();
+  online();
+  session->receives[0].context.getResults().setPlace(rpc::CursorPlace::AFTER);
+  session->receives[0].accept(); // the usual case: the last acknowledgement was lost
+  auto taken = take({row(1, 2), row(1, 2, elsewhere)}, "c2");
+  turn();
+  bool same = true;
+  SUBCASE("the other has the same messages") {}
+  SUBCASE("the other shows that the cluster has another history") {
+    same = false;
+  }
+  auto answer = [&, done = false]() mutable {
+    for (std::size_t i = 0; i < session->heals.size() && !done; ++i)
+      if (session->heals_of[i] == elsewhere) {
+        same ? confirm(i, 1) : heal(i, 1);
+        done = true;
+      }
+  };
+  leaderless(10ms);
+  answer();
+  leaderless(5'000ms);
+  answer();
+  leaderless(5'000ms);
+  if (same) {
+    CHECK(host.current->why().code == ec::none);
+    CHECK(taken.poll(scope));
+    CHECK(seen.bodies() == std::vector<std::string>{"1", "1", "2", "2"});
+  } else {
+    CHECK(host.current->why().code == ec::bad_cursor);
+    CHECK(store.where().compare);
+  }
+}
+
+TEST_CASE_FIXTURE(receiver_fixture,
+                  "one conversation that cannot be fetched does not keep a profile that was put back from "
+                  "receiving") {
+  make();
+  online();
+  deliver({row(0, 1)}, "c1");
+  lose();
+  online();
+  auto results = session->receives[0].context.getResults();
+  results.setPlace(rpc::CursorPlace::BEFORE);
+  results.setAcknowledged(wire::as_data(std::string{"c9"}));
+  session->receives[0].accept();
+  turn();
+  REQUIRE(session->lists.size() == 1);
+  auto items = session->lists[0].context.getResults().initItems(2);
+  wire::write(items[0], talk, std::vector{user_id{1}, user_id{2}}, seq_no{3});
+  wire::write(items[1], elsewhere, std::vector{user_id{1}, user_id{3}}, seq_no{1});
+  session->lists[0].accept();
+  leaderless(5'000ms);
+  for (std::size_t i = 0; i < session->heals.size(); ++i)
+    if (session->heals_of[i] == elsewhere)
+      heal(i, 1);
+  turn();
+  CHECK(seen.bodies() == std::vector<std::string>{"1", "healed"});
+  CHECK(host.current->why().code == ec::none);
+  deliver({row(1, 2, elsewhere)}, "c10");
+  CHECK(seen.bodies().back() == "2");
+  CHECK(store.where().applied == "c1"); // what is missing of the other one is fetched first
+  heal(next_fetch(), 3);
+  CHECK(seen.bodies().back() == "healed");
+  CHECK(store.where().applied == "c10");
 }
 
 TEST_CASE_FIXTURE(receiver_fixture,
