@@ -13,8 +13,10 @@ namespace parley::client {
 /// Thread: that of the loop.
 /// Holds:  the device's key is in the store before a node sees it, so a registration whose answer is lost can
 ///         be repeated with the same key. A ticket is in the store before `request_code` answers, so another
-///         process can register with its code. A code is tried with all tickets of its number, newest first: who
-///         asked twice does not know which of the two codes is in his hand.
+///         process can register with its code. A code is tried with all tickets of its number, newest first:
+///         who asked twice does not know which of the two codes is in his hand. If an answer was lost, a code
+///         may be on its way whose ticket is not known: the pause between two codes is waited for, and the code
+///         that comes last is good.
 /// Errors: a `failure`; `storage_failed` if the store did not keep the key or the answer.
 class enrolment {
 public:
@@ -44,7 +46,7 @@ private:
   kj::Promise<result<T>> ask(call_on<T> make);
   template <class T>
   kj::Promise<result<T>> attempt(std::shared_ptr<call_on<T>> make, kj::TimePoint deadline, backoff pace,
-                                 std::size_t tried);
+                                 std::size_t tried, bool unanswered);
   template <class T>
   kj::Promise<result<T>> ask_node(std::shared_ptr<call_on<T>> make, const server_address& at);
 

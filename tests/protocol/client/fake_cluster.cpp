@@ -178,7 +178,7 @@ public:
     auto results = context.getResults();
     if (cluster_.sync_refusals > 0) {
       --cluster_.sync_refusals;
-      wire::write(results.initError(), ec::unavailable);
+      wire::write(results.initError(), cluster_.sync_refusal);
       return kj::READY_NOW;
     }
     const auto& talk = cluster_.talks_[wire::to_conversation(context.getParams().getConversation())];
@@ -227,6 +227,7 @@ public:
     return kj::READY_NOW;
   }
   kj::Promise<void> openDirect(OpenDirectContext context) override {
+    ++cluster_.opened;
     const auto params = context.getParams();
     const auto with = params.getUser() ? user_id{params.getUser()} : cluster_.user_of(params.getPhone());
     auto results = context.getResults();
@@ -274,6 +275,14 @@ public:
     return kj::READY_NOW;
   }
   kj::Promise<void> requestCode(RequestCodeContext context) override {
+    if (!cluster_.code_waits.empty()) {
+      const auto wait = cluster_.code_waits.front();
+      cluster_.code_waits.erase(cluster_.code_waits.begin());
+      if (wait > 0) {
+        wire::write(context.getResults().initError(), ec::rate_limited, wait);
+        return kj::READY_NOW;
+      }
+    }
     const auto code = std::to_string(123'456 + (cluster_.codes_differ ? cluster_.codes_asked : 0));
     if (cluster_.on_code)
       cluster_.on_code(context.getParams().getPhone(), code);
@@ -283,6 +292,11 @@ public:
     const auto ticket = "ticket " + number;
     cluster_.tickets_[ticket] = {context.getParams().getPhone(), code};
     results.setTicket(wire::as_data(ticket));
+    if (cluster_.code_then_cut > 0) {
+      --cluster_.code_then_cut;
+      cluster_.drop(*link);
+      return kj::NEVER_DONE;
+    }
     return kj::READY_NOW;
   }
   kj::Promise<void> register_(RegisterContext context) override {

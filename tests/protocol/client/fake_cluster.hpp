@@ -27,12 +27,15 @@ public:
 
   // --- misbehaviour, counted down as it happens ------------------------------------------------------------
   std::set<std::uint16_t> dead_ports;
-  unsigned store_then_cut = 0;       ///< sends that are stored; the connection ends before the answer
-  unsigned store_then_silence = 0;   ///< sends that are stored and never answered
-  std::vector<ec> send_refusals;     ///< of the next sends, first to last; `none`: it is stored
-  unsigned deliver_times = 1;        ///< every delivery so often
-  std::set<std::uint64_t> lost_seqs; ///< messages whose row never arrives, though rows after it do
+  unsigned store_then_cut = 0;           ///< sends that are stored; the connection ends before the answer
+  unsigned store_then_silence = 0;       ///< sends that are stored and never answered
+  std::vector<ec> send_refusals;         ///< of the next sends, first to last; `none`: it is stored
+  unsigned deliver_times = 1;            ///< every delivery so often
+  std::set<std::uint64_t> lost_seqs;     ///< messages whose row never arrives, though rows after it do
+  unsigned code_then_cut = 0;            ///< codes that are sent; the connection ends before the answer
+  std::vector<std::uint32_t> code_waits; ///< of the next requests for a code, in ms; 0: a code is sent
   unsigned sync_refusals = 0;
+  ec sync_refusal = ec::unavailable; ///< what those are refused with
   unsigned cursor_refusals = 0;
   std::vector<std::string> named_nodes; ///< at a login
   bool receipts = false;                ///< acknowledgements become the senders' ticks
@@ -54,6 +57,7 @@ public:
   std::map<user_id, std::uint64_t> reads;
   std::vector<session_number> numbers; ///< of every login and resume, refused ones too
   unsigned codes_asked = 0;
+  unsigned opened = 0; ///< calls of openDirect
   unsigned wrong_codes = 0;
   unsigned logins = 0, resumes = 0, pings = 0, syncs = 0, bad_proofs = 0;
 

@@ -326,6 +326,37 @@ TEST_CASE_FIXTURE(connector_fixture, "silent and dead seeds are skipped, and the
   CHECK(codes == 1);
 }
 
+TEST_CASE_FIXTURE(
+    connector_fixture,
+    "whoever asks for a code again because the answer was lost waits for the pause between codes") {
+  cluster.codes_differ = true;
+  enrolment enrol{timer, cluster, settings, store, who, chance, 0};
+  SUBCASE("the answer was lost") {
+    cluster.code_then_cut = 1;
+    cluster.code_waits = {0, 1'000};
+    auto asked = enrol.request_code("+4911111111");
+    pass(999ms);
+    CHECK(!asked.poll(scope));
+    pass(1'000ms);
+    CHECK(get(asked));
+    CHECK(cluster.codes_asked == 2);
+    auto registered = enrol.register_device("+4911111111", "123457", "test"); // the last one
+    CHECK(get(registered));
+  }
+  SUBCASE("the answer was lost, and the limit is one of an hour") {
+    cluster.code_then_cut = 1;
+    cluster.code_waits = {0, 3'600'000};
+    auto asked = enrol.request_code("+4911111111");
+    pass(1'000ms);
+    CHECK(get(asked).error().code == ec::rate_limited);
+  }
+  SUBCASE("nothing was lost") {
+    cluster.code_waits = {1'000};
+    auto asked = enrol.request_code("+4911111111");
+    CHECK(get(asked).error().code == ec::rate_limited);
+  }
+}
+
 TEST_CASE_FIXTURE(connector_fixture, "a wrong code is not tried at the next node, and the key is kept") {
   enrolment enrol{timer, cluster, settings, store, who, chance, 0};
   auto asked = enrol.request_code("+4911111111");
