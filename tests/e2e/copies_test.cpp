@@ -189,3 +189,53 @@ TEST_CASE("a survivor goes on alone with shards that were rescued, and then fill
   c.write("two and three", 10);
   CHECK(bob.bodies(c.where) == c.written);
 }
+
+TEST_CASE(
+    "when all nodes are put back to older copies, clients report what is lost and show what comes later "
+    "once") {
+  town t{few_shards()};
+  person alice{t, 1}, bob{t, 2};
+  chat c{t, alice, alice.chat_with(bob), {}};
+  const auto arrived = [&](std::size_t total, seq_no last) {
+    return t.until(60s, [&] { return bob.heard.size() == total && alice.delivered == last; });
+  };
+  const auto stop_all = [&] {
+    for (std::size_t n = 1; n <= 3; ++n)
+      REQUIRE(t.cluster.terminate(n, 15s) == 0);
+  };
+  const auto start_all = [&] {
+    for (std::size_t n = 1; n <= 3; ++n)
+      t.cluster.start(n);
+    REQUIRE(t.cluster.wait_ready(60s));
+  };
+  const auto older = [](std::size_t n) { return "older " + std::to_string(n); };
+  c.write("kept", 10);
+  REQUIRE(arrived(10, seq_no{10}));
+  stop_all();
+  for (std::size_t n = 1; n <= 3; ++n)
+    t.cluster.copy_data(n, older(n));
+  start_all();
+  c.write("lost", 5);
+  REQUIRE(arrived(15, seq_no{15}));
+  const std::vector<std::string> lost(c.written.begin() + 10, c.written.end());
+  c.written.resize(10);
+  stop_all();
+  for (std::size_t n = 1; n <= 3; ++n)
+    t.cluster.put_back(n, older(n));
+  start_all();
+
+  c.write("later", 7); // under the numbers of the lost ones, and two more
+  REQUIRE(t.until(60s, [&] { return bob.heard.size() >= 22; }));
+  REQUIRE(t.until(60s, [&] { return bob.lost.size() >= 5 && alice.lost.size() >= 5; }));
+  c.write("at last", 1);
+  REQUIRE(t.until(60s, [&] { return bob.heard.back() == "at last 0"; }));
+  CHECK(std::vector(bob.heard.begin() + 15, bob.heard.end()) ==
+        std::vector(c.written.begin() + 10, c.written.end()));
+  CHECK(bob.lost == lost);
+  CHECK(alice.lost == lost); // her own
+  CHECK(bob.bodies(c.where) == c.written);
+  std::vector<std::string> kept;
+  for (const auto& m : bob.store.history(c.where, seq_no{0}, 100))
+    kept.push_back(m.body);
+  CHECK(kept == c.written);
+}

@@ -115,11 +115,13 @@ struct person final : client::observer {
   void on_message(const client::message& m) override { heard.push_back(m.body); }
   void on_delivered(conversation_id, user_id, seq_no upto) override { delivered = std::max(delivered, upto); }
   void on_read(conversation_id, user_id, seq_no upto) override { read = std::max(read, upto); }
+  void on_lost(const client::message& was) override { lost.push_back(was.body); }
 
   town& where;
   std::string phone;
-  client::memory_store store;
+  client::memory_store store{{1'000}}; ///< messages of a conversation
   std::vector<std::string> heard;
+  std::vector<std::string> lost; ///< by the cluster, as the device reported it
   seq_no delivered{}, read{};
   kj::Own<client::device> device;
 };

@@ -70,19 +70,28 @@ TEST_CASE_FIXTURE(device_fixture,
 
 TEST_CASE_FIXTURE(device_fixture, "final refusals are reported once and not tried again") {
   auto& a = online();
-  for (auto why : {ec::not_a_member, ec::too_large, ec::bad_text}) {
+  // 39 and 500 are of a newer cluster than this device.
+  for (auto why : {ec::not_a_member, ec::too_large, ec::bad_text, ec{39}, ec{500}}) {
     cluster.send_refusals = {why};
     const auto r = a.send(talk, "no").wait(io.waitScope);
     REQUIRE(!r);
     CHECK(r.error().code == why);
   }
-  CHECK(cluster.attempts.size() == 3);
-  CHECK(seen.failed.size() == 3);
+  CHECK(cluster.attempts.size() == 5);
+  CHECK(seen.failed.size() == 5);
   CHECK(store.waiting().empty());
-  CHECK(store.failures().size() == 3);
-  CHECK(count(kind::fail, what::send) == 3);
+  CHECK(store.failures().size() == 5);
+  CHECK(count(kind::fail, what::send) == 5);
   CHECK(!a.send(talk, std::string(body_bytes_max + 1, 'x')).wait(io.waitScope));
-  CHECK(cluster.attempts.size() == 3); // too large to even leave
+  CHECK(cluster.attempts.size() == 5); // too large to even leave
+}
+
+TEST_CASE_FIXTURE(device_fixture, "a condition that only a newer cluster knows is tried again") {
+  auto& a = online();
+  cluster.send_refusals = {ec{1'999}, ec{1'998}};
+  CHECK(a.send(talk, "stored").wait(io.waitScope));
+  CHECK(cluster.attempts.size() == 3);
+  CHECK(seen.failed.empty());
 }
 
 TEST_CASE_FIXTURE(device_fixture,

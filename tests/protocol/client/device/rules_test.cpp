@@ -132,6 +132,10 @@ TEST_CASE("outcomes of the message are final; conditions and the session's end a
   for (auto why : {ec::rate_limited, ec::not_leader, ec::overloaded, ec::timed_out, ec::unavailable,
                    ec::fenced, ec::not_authenticated})
     CHECK(rules.refused(refuse(why), 1, chance).again);
+  // Codes of a newer cluster, by their band alone.
+  for (auto why : {ec{39}, ec{500}, ec{2'999}})
+    CHECK(!rules.refused(refuse(why), 1, chance).again);
+  CHECK(rules.refused(refuse(ec{1'999}), 1, chance).again);
 }
 
 TEST_CASE("the pause grows with the attempts, stays bounded, and is never below the advice") {
