@@ -169,7 +169,11 @@ kj::Promise<std::optional<input_line>> line_input::next() {
       return kj::mv(one);
     if (ended_)
       return std::optional<input_line>{};
-    if (pollable_ && !readable_now())
+    const bool waits = pollable_ && !readable_now();
+    // Not for each byte of a paste: drawing a line takes as long as the line is.
+    if (waits && std::exchange(undrawn_, false) && changed_)
+      changed_();
+    if (waits)
       return observer_->whenBecomesReadable().then([this] { return next(); });
     take_some();
   }
@@ -206,8 +210,7 @@ void line_input::take_some() {
   if (!terminal_)
     return;
   ended_ |= keys_.ended();
-  if (changed_)
-    changed_();
+  undrawn_ = true;
 }
 
 } // namespace parley::tool

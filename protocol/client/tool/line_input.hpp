@@ -91,7 +91,7 @@ public:
   std::string failure() const;
   /// The part of the current line that has been typed so far.
   const std::string& typed() const { return reads_keys() ? keys_.typed() : typed_.text(); }
-  /// Called when the line that is being typed has to be drawn again.
+  /// Called when the line that is being typed has to be drawn again: once for all that is there to be read.
   void on_change(std::function<void()> f) { changed_ = std::move(f); }
 
 private:
@@ -101,7 +101,8 @@ private:
 
   bool pollable_;
   bool ended_ = false;
-  int error_ = 0; ///< of reading
+  bool undrawn_ = false; ///< keys were typed since the line was drawn
+  int error_ = 0;        ///< of reading
   std::unique_ptr<key_terminal> terminal_;
   kj::Own<kj::UnixEventPort::FdObserver> observer_, redraws_;
   growing_line typed_;
