@@ -18,12 +18,12 @@ using namespace parley::tool;
 
 int complain(const misused& e) {
   std::fprintf(stderr, "parley: %s\nRun `parley%s --help` to see what is accepted.\n",
-               printable(e.what()).c_str(), (e.command.empty() ? "" : " " + e.command).c_str());
+               printable(as_text(e.what())).c_str(), (e.command.empty() ? "" : " " + e.command).c_str());
   return static_cast<int>(status::usage);
 }
 
 int failed(status code, const char* sentence) {
-  std::fprintf(stderr, "parley: %s\n", printable(sentence).c_str());
+  std::fprintf(stderr, "parley: %s\n", printable(as_text(sentence)).c_str());
   return static_cast<int>(code);
 }
 
@@ -32,7 +32,7 @@ int failed(status code, const char* sentence) {
 int main(int argc, char** argv) {
   if (!parley::occupy_standard_descriptors())
     return 1;
-  std::signal(SIGPIPE, SIG_IGN);
+  const auto broken_pipe = std::signal(SIGPIPE, SIG_IGN);
   context shared;
   const auto options = shared_options(shared);
   const auto commands = all_commands(shared);
@@ -40,7 +40,7 @@ int main(int argc, char** argv) {
   // As git does: `parley NAME …` runs the program `parley-NAME`, if no command has that name.
   if (argc > 1 && argv[1][0] != '-' &&
       std::ranges::none_of(commands, [&](const command& c) { return c.name == argv[1]; }))
-    run_program(argv[1], argv + 1);
+    run_program(argv[1], argv + 1, broken_pipe);
 
   std::vector<std::string> variables; ///< that gave a value
   const auto ended = [&](status code, const std::string& sentence) {

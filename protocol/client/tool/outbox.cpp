@@ -51,6 +51,12 @@ void outbox_watch::on_lost(const client::message& was) {
            number(was.seq), quoted_beginning(was.body)));
 }
 
+void outbox_watch::on_gap(conversation_id, seq_no after, seq_no upto) {
+  warn("gap", fmt::format("The messages {} to {} of a conversation could not be fetched, because the cluster "
+                          "refused it. Later ones are shown. Ask the operator whether they are lost.",
+                          number(after) + 1, number(upto)));
+}
+
 void outbox_watch::refuse(const std::string& name, const std::string& why) {
   ++refused_;
   tell(0, fmt::format("{} was refused and is not sent: {}", name, why));

@@ -37,6 +37,7 @@ public:
   void on_state(const client::connection_state& s) override;
   void on_old_copy() override;
   void on_lost(const client::message& was) override;
+  void on_gap(conversation_id c, seq_no after, seq_no upto) override;
 
 protected:
   /// Says on standard error, or as JSON, that a message was refused for good.

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -71,6 +72,13 @@ json_line& json_line::raw(std::string_view key, std::string_view value) {
     out_ += ',';
   out_ += fmt::format("\"{}\":{}", key, value);
   return *this;
+}
+
+std::string json_line::number_text(double n) {
+  if (!std::isfinite(n))
+    return "null";
+  constexpr double whole_max = 1e15; // above it a double has no place for a fraction
+  return n == std::trunc(n) && std::abs(n) < whole_max ? fmt::format("{:.0f}", n) : fmt::format("{}", n);
 }
 
 json_line& json_line::put(std::string_view key, std::string_view text) {

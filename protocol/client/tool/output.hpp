@@ -39,6 +39,8 @@ public:
     else
       return raw(key, std::to_string(n));
   }
+  /// A quantity: all its digits, without an exponent if it is whole; null if it is no number of JSON's.
+  json_line& put(std::string_view key, std::floating_point auto n) { return raw(key, number_text(n)); }
   /// Ids use all 64 bits. Most readers of JSON keep fewer of a number, so ids are written as text.
   json_line& id(std::string_view key, std::uint64_t n) {
     return put(key, std::string_view{std::to_string(n)});
@@ -51,6 +53,7 @@ public:
   void print(standard_output& to) const { to.line(text()); }
 
 private:
+  static std::string number_text(double n);
   std::string out_ = "{";
 };
 

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <filesystem>
 #include <system_error>
 #include <utility>
@@ -26,15 +27,17 @@ bool is_program(const std::filesystem::path& file) {
 
 } // namespace
 
-void run_program(const std::string& name, char** arguments) {
+void run_program(const std::string& name, char** arguments, void (*broken_pipe)(int)) {
   if (name.find('/') != std::string::npos)
     return;
   auto program = std::string{prefix} + name;
+  const auto ours = std::signal(SIGPIPE, broken_pipe);
   auto* const kept = std::exchange(arguments[0], program.data());
   if (const auto beside = own_directory() / program; is_program(beside))
     ::execv(beside.c_str(), arguments);
   ::execvp(program.c_str(), arguments);
-  arguments[0] = kept; // there is none: the caller's command line is as it was
+  arguments[0] = kept; // there is none: the caller's command line and signals are as they were
+  std::signal(SIGPIPE, ours);
 }
 
 std::string programs_help() {

@@ -85,7 +85,8 @@ void screen::note(const std::string& text) {
     json_line{}.put("event", "note").put("text", text).print(out_);
     return;
   }
-  line(fmt::format("{}— {}{}", colours_.dim, text, colours_.reset), "— " + text);
+  const auto shown = printable(text);
+  line(fmt::format("{}— {}{}", colours_.dim, shown, colours_.reset), "— " + shown);
 }
 
 void screen::device_added(const client::device_added& d) {
@@ -174,10 +175,12 @@ void screen::sent(const client::sent& s) {
 void screen::failed(std::uint64_t counter, const std::string& why) {
   if (counter != 0) // 0: a line that was not kept; those of the history have none either
     std::erase_if(own_, [&](const own_line& l) { return l.counter == counter; });
-  if (json_)
+  if (json_) {
     json_line{}.put("event", "failed").put("counter", counter).put("text", why).print(out_);
-  else
-    line(fmt::format("{}✗ {}{}", colours_.red, why, colours_.reset), "✗ " + why);
+    return;
+  }
+  const auto shown = printable(why); // the sentence may be a node's
+  line(fmt::format("{}✗ {}{}", colours_.red, shown, colours_.reset), "✗ " + shown);
 }
 
 void screen::raise(seq_no upto, tick t) {

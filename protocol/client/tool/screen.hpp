@@ -21,6 +21,7 @@ class screen {
 public:
   screen(standard_output& out, bool in_place, bool json, std::function<std::string()> typed);
 
+  // What is given may come from a node: it is made printable here.
   void note(const std::string& text);
   void device_added(const client::device_added& d);
   void theirs(const client::message& m, const std::string& who);

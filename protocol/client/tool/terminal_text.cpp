@@ -108,6 +108,16 @@ bool is_utf8(std::string_view text) {
   return true;
 }
 
+std::string as_text(std::string_view bytes) {
+  std::string out;
+  while (!bytes.empty()) {
+    const auto p = first_of(bytes);
+    out += p.it == no_text ? std::string_view{"\ufffd"} : bytes.substr(0, p.bytes);
+    bytes.remove_prefix(p.bytes);
+  }
+  return out;
+}
+
 bool is_hidden(char32_t c) {
   if (c == joiner || c == non_joiner)
     return false;

@@ -9,6 +9,10 @@ namespace parley::tool {
 
 bool is_utf8(std::string_view bytes);
 
+/// Text from bytes that may not all be text, a sentence that names a file for example: each byte that is none
+/// becomes U+FFFD.
+std::string as_text(std::string_view bytes);
+
 /// What stands at the beginning of a text that is not empty: a code point, or one byte that is none.
 struct code_point {
   std::optional<char32_t> it;

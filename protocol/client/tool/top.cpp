@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <memory>
 #include <optional>
@@ -121,7 +122,7 @@ std::optional<double> value(const column& c, const look& now, const look& before
 }
 
 std::string text(const column& c, const std::optional<double>& v) {
-  if (!v)
+  if (!v || !std::isfinite(*v))
     return "–";
   const bool whole = c.from == how::now && c.scale == 1;
   return !whole && *v > 0 && *v < 9.95 ? fmt::format("{:.1f}", *v) : fmt::format("{:.0f}", *v);
@@ -189,7 +190,7 @@ private:
         for (std::size_t i = 0; i < columns.size(); ++i) {
           const auto v = value(columns[i], now, n.before);
           line += cell(columns[i], text(columns[i], v));
-          json.raw(columns[i].json, v ? fmt::format("{:.3g}", *v) : "null");
+          v ? json.put(columns[i].json, *v) : json.raw(columns[i].json, "null");
           if (v && columns[i].total)
             totals[i] = totals[i].value_or(0) + *v;
         }
