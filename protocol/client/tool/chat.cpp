@@ -103,30 +103,41 @@ private:
       } else {
         refuse(name, counter.error().sentence);
       }
-      // A pipe brings lines faster than a cluster takes them: no more than a few wait.
-      if (device_.it().unsettled() < 64)
-        return type();
-      return device_.timer().afterDelay(5 * kj::MILLISECONDS).then([this] { return type(); });
+      return room().then([this] { return type(); });
     });
   }
 
+  /// A pipe brings lines faster than a cluster takes them: no more than a few wait here, and the rest in the
+  /// pipe. A person's lines are few, and are kept while there is no cluster.
+  kj::Promise<void> room() {
+    constexpr std::size_t unsettled_max = 64;
+    if (input_.reads_keys() || device_.it().unsettled() < unsettled_max)
+      return kj::READY_NOW;
+    return device_.timer().afterDelay(5 * kj::MILLISECONDS).then([this] { return room(); });
+  }
+
   /// Another command of this profile wants this sent.
-  kj::Promise<errand_answer> serve(errand e) {
+  kj::Promise<errand_taken> serve(errand e) {
+    const auto no = [](const client::failure& why) {
+      return errand_answer{status_of(why), sentence_of(why), {}};
+    };
     return begin_finding_talk(device_, e.whom)
-        .then([this, e](client::result<conversation_id>&& to) -> kj::Promise<errand_answer> {
+        .then([this, e, no](client::result<conversation_id>&& to) -> errand_taken {
           if (!to)
-            return errand_answer{status_of(to.error()), sentence_of(to.error()), {}};
+            return {no(to.error())};
           const auto counter = device_.it().post(*to, e.body);
           if (!counter)
-            return errand_answer{status_of(counter.error()), sentence_of(counter.error()), {}};
+            return {no(counter.error())};
           if (*to == talk_)
             screen_.own(*counter, seq_no::none, e.body, tick::waiting);
-          return outcome(*counter).then([this, counter = *counter](client::result<client::sent>&& r) {
-            if (r)
-              return errand_answer{status::done, {}, *r};
-            screen_.failed(counter, r.error().sentence);
-            return errand_answer{status_of(r.error()), sentence_of(r.error()), {}};
-          });
+          auto later =
+              outcome(*counter).then([this, no, counter = *counter](client::result<client::sent>&& r) {
+                if (r)
+                  return errand_answer{status::done, {}, *r};
+                screen_.failed(counter, r.error().sentence);
+                return no(r.error());
+              });
+          return {std::nullopt, kj::mv(later)};
         });
   }
 

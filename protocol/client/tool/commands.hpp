@@ -22,7 +22,7 @@ enum class status : int {
   done = 0,
   refused = 1,     ///< the cluster refused, for good
   usage = 2,       ///< the command line cannot be understood
-  unreachable = 3, ///< no answer in time; what was to be sent is kept, and sent by the next command
+  unreachable = 3, ///< no answer in time; the sentence says whether what was to be sent is kept
   local = 4,       ///< the profile, a file or the terminal
   fenced = 5       ///< the device connected elsewhere
 };
@@ -77,6 +77,8 @@ struct context {
   std::filesystem::path directory() const;
   client::config settings() const;
   std::string ca_file() const;
+  /// A `ca` that is a pipe is read once, and is a file of this process from then on.
+  void settle_ca();
   /// So that later commands need neither --seeds nor --ca.
   void remember() const;
   /// What a failure may come from without being seen on the command line: variables of the environment, and what
@@ -110,17 +112,26 @@ std::vector<command> all_commands(context& shared);
 /// The option that most commands have: how long to wait for the cluster.
 option seconds_option(int& seconds, int highest, std::string help);
 
-/// A device that is registered; connected within `limit`, or `stop`.
+/// A device that is registered begins to connect; `stop` if it is not registered.
+void start(client::blocking_device& device);
+/// The same; connected within `limit`, or `stop`.
 void connect(client::blocking_device& device, std::chrono::milliseconds limit);
 /// Why messages are not stored yet, as a sentence: the last refusal, else the lost connection.
 std::string why_not_yet(const client::blocking_device& device);
-/// The conversation named on the command line: its id, a phone number, or the name of a contact. A phone number
-/// that was used becomes a contact.
+/// The conversation with a person, or with an id, as far as the profile knows it: nobody is asked.
+std::optional<conversation_id> known_talk(client::client_store& store, const std::string& with);
+
+/// The conversation named on the command line: its id, a phone number, or the name of a contact. The cluster is
+/// asked only if the profile does not know it, because such questions are limited; it is known from then on. A
+/// phone number that was used becomes a contact.
 conversation_id find_talk(client::blocking_device& device, const std::string& with,
                           std::chrono::milliseconds limit);
 
+/// Where to look for a conversation first.
+enum class look_in : std::uint8_t { profile, cluster };
 /// The same for a program that must not wait. `bad_config`: it is none of these.
 kj::Promise<client::result<conversation_id>> begin_finding_talk(client::blocking_device& device,
-                                                                const std::string& with);
+                                                                const std::string& with,
+                                                                look_in first = look_in::profile);
 
 } // namespace parley::tool

@@ -1,6 +1,8 @@
 #include "protocol/client/tool/commands.hpp"
 
 #include <fmt/format.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -19,6 +21,15 @@ std::string first_line(const std::filesystem::path& file) {
   std::string line;
   std::getline(in, line);
   return line;
+}
+
+/// Whether there is something. A file that cannot be looked at is no absence: `stop` says why.
+bool is_there(const std::filesystem::path& file) {
+  std::error_code failed;
+  const bool there = std::filesystem::exists(file, failed);
+  if (failed)
+    throw stop{status::local, fmt::format("{} cannot be looked at: {}.", file.string(), failed.message())};
+  return there;
 }
 
 } // namespace
@@ -126,7 +137,7 @@ std::string context::ca_file() const {
   if (!ca.empty())
     return ca;
   const auto kept = directory() / "ca.pem";
-  if (std::filesystem::exists(kept))
+  if (is_there(kept))
     return kept;
   throw stop{status::usage, "The profile has no certificate of the cluster's authority yet: "
                             "give --ca FILE, the cluster's client-ca.pem."};
@@ -161,9 +172,9 @@ std::string whole(const std::filesystem::path& file) {
 /// would appear in it.
 void check_directory(const std::filesystem::path& directory) {
   constexpr std::array ours{"lock", "key", "key.new", "seeds", "seeds.new", "ca.pem", "ca.pem.new", "socket"};
-  std::error_code failed;
-  if (!std::filesystem::exists(directory, failed) || std::filesystem::exists(directory / "parley.db", failed))
+  if (!is_there(directory) || is_there(directory / "parley.db"))
     return; // a new one, or a profile, whatever else is in it
+  std::error_code failed;
   if (!std::filesystem::is_directory(directory, failed))
     throw stop{status::local,
                fmt::format("{} is a file, and a profile is a directory. Give another --profile.",
@@ -182,8 +193,7 @@ void check_directory(const std::filesystem::path& directory) {
 
 void must_be_registered(const context& shared) {
   const auto directory = shared.directory();
-  std::error_code failed;
-  if (std::filesystem::exists(directory / "parley.db", failed))
+  if (is_there(directory / "parley.db"))
     return;
   throw stop{status::local,
              fmt::format("There is no registered profile in {}, so nothing was done: check --profile, or run "
@@ -208,6 +218,20 @@ auto when_free(const context& shared, Open&& open) {
 }
 
 } // namespace
+
+void context::settle_ca() {
+  std::error_code failed;
+  if (ca.empty() || !(std::filesystem::is_fifo(ca, failed) || std::filesystem::is_character_file(ca, failed)))
+    return;
+  const auto text = whole(ca);
+  if (text.empty())
+    throw stop{status::usage,
+               fmt::format("Nothing can be read from {}: give the cluster's client-ca.pem with --ca.", ca)};
+  const int fd = ::memfd_create("ca", MFD_CLOEXEC); // for as long as this process lives
+  if (fd < 0 || ::write(fd, text.data(), text.size()) != static_cast<ssize_t>(text.size()))
+    throw stop{status::local, fmt::format("{} cannot be read into memory: {}.", ca, std::strerror(errno))};
+  ca = fmt::format("/proc/self/fd/{}", fd);
+}
 
 void context::remember() const {
   const auto dir = directory();
@@ -259,12 +283,16 @@ std::unique_ptr<client::blocking_device> open_device(const context& shared, clie
   });
 }
 
-void connect(client::blocking_device& device, std::chrono::milliseconds limit) {
+void start(client::blocking_device& device) {
   if (!device.it().who().registered())
     throw stop{
         status::local,
         "This profile is not registered yet, so nothing was done: run `parley register --phone +49…` first."};
   device.it().start();
+}
+
+void connect(client::blocking_device& device, std::chrono::milliseconds limit) {
+  start(device);
   const auto r = device.wait(device.it().online(), limit);
   if (r)
     return;
@@ -278,9 +306,29 @@ std::string why_not_yet(const client::blocking_device& device) {
   return why.code == ec::none ? "There was no answer in time." : "The last reason: " + why.sentence;
 }
 
+std::optional<conversation_id> known_talk(client::client_store& store, const std::string& with) {
+  const names known{store};
+  const auto* contact = known.find(with);
+  if (!contact) {
+    const auto c = client::parse_conversation(with);
+    return c && !phone_number(with) ? std::optional{*c} : std::nullopt;
+  }
+  const auto me = store.who().value_or(client::identity{}).user;
+  if (number(contact->user) == 0 || contact->user == me)
+    return std::nullopt;
+  for (const auto& c : store.conversations())
+    if (c.members.size() == 2 && std::ranges::count(c.members, me) == 1 &&
+        std::ranges::count(c.members, contact->user) == 1)
+      return c.conversation;
+  return std::nullopt;
+}
+
 kj::Promise<client::result<conversation_id>> begin_finding_talk(client::blocking_device& device,
-                                                                const std::string& with) {
+                                                                const std::string& with, look_in first) {
   using answer = client::result<conversation_id>;
+  if (first == look_in::profile)
+    if (const auto c = known_talk(device.store(), with))
+      return answer{*c};
   const names known{device.store()};
   const auto* contact = known.find(with);
   const auto phone =
@@ -300,8 +348,14 @@ kj::Promise<client::result<conversation_id>> begin_finding_talk(client::blocking
   return opened.then([&device, phone](client::result<client::opened_direct>&& o) -> answer {
     if (!o)
       return tl::unexpected{std::move(o.error())};
+    auto& store = device.store();
     if (phone)
-      names{device.store()}.met(o->with, *phone);
+      names{store}.met(o->with, *phone);
+    if (std::ranges::count(store.conversations(), o->conversation, &conversation_info::conversation) == 0) {
+      client::applied_batch batch; // the inbox brings it as well, to whoever receives
+      batch.opened.push_back({o->conversation, {device.it().who().user, o->with}, {}});
+      store.apply(batch);
+    }
     return o->conversation;
   });
 }

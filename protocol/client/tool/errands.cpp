@@ -81,7 +81,7 @@ std::string packed(const errand_answer& a) {
   const auto start = w.open(version);
   w.put(static_cast<std::uint8_t>(a.how)).put(std::string_view{a.sentence});
   w.put(a.placed.counter).put(a.placed.conversation).put(a.placed.seq).put(a.placed.id).put(a.placed.at);
-  w.put(std::uint8_t{a.placed.duplicate});
+  w.put(std::uint8_t{a.placed.duplicate}).put(std::uint8_t{a.kept});
   w.close(start);
   return std::move(w).bytes();
 }
@@ -99,6 +99,8 @@ std::optional<errand_answer> unpack_answer(std::string_view bytes) {
   a.placed.id = r.get_message_id();
   a.placed.at = r.get<unix_ms>();
   a.placed.duplicate = r.get<std::uint8_t>() != 0;
+  if (!r.rest().empty()) // a chat of an older parley says nothing in between
+    a.kept = r.get<std::uint8_t>() != 0;
   return outer.ok() && r.ok() ? std::optional{std::move(a)} : std::nullopt;
 }
 
@@ -154,8 +156,19 @@ kj::Promise<void> errand_desk::serve_all(kj::AsyncIoStream& with) {
     if (!asked)
       return kj::READY_NOW;
     return serve_(std::move(*asked))
-        .then([&with](errand_answer&& a) { return write_frame(with, packed(a)); })
+        .then([this, &with](errand_taken&& taken) { return answer(with, kj::mv(taken)); })
         .then([this, &with] { return serve_all(with); });
+  });
+}
+
+kj::Promise<void> errand_desk::answer(kj::AsyncIoStream& with, errand_taken taken) {
+  if (taken.now)
+    return write_frame(with, packed(*taken.now));
+  // As the only answer it is understood by a `send` of an older parley, which waits for no other.
+  const errand_answer kept{
+      status::unreachable, "The chat that has the profile open keeps the message.", {}, true};
+  return write_frame(with, packed(kept)).then([&with, later = kj::mv(taken.later)]() mutable {
+    return later.then([&with](errand_answer&& a) { return write_frame(with, packed(a)); });
   });
 }
 
@@ -170,12 +183,23 @@ std::optional<errand_line> errand_line::open(kj::AsyncIoContext& io, const std::
       io.lowLevelProvider->wrapSocketFd(kj::mv(fd), kj::LowLevelAsyncIoProvider::ALREADY_CLOEXEC)};
 }
 
-kj::Promise<std::optional<errand_answer>> errand_line::hand_over(errand what) {
+kj::Promise<std::optional<errand_answer>> errand_line::hand_over(errand what, std::function<void()> kept) {
   using answer = std::optional<errand_answer>;
   return write_frame(*stream_, packed(what))
-      .then([this] { return read_frame(*stream_); })
-      .then([](std::optional<std::string>&& frame) { return frame ? unpack_answer(*frame) : std::nullopt; },
-            [](kj::Exception&&) { return answer{}; });
+      .then([this, kept = std::move(kept)] { return read_answer(kept); })
+      .catch_([](kj::Exception&&) { return answer{}; });
+}
+
+kj::Promise<std::optional<errand_answer>> errand_line::read_answer(std::function<void()> kept) {
+  using answer = std::optional<errand_answer>;
+  return read_frame(*stream_).then(
+      [this, kept = std::move(kept)](std::optional<std::string>&& frame) -> kj::Promise<answer> {
+        auto a = frame ? unpack_answer(*frame) : std::nullopt;
+        if (!a || !a->kept)
+          return kj::mv(a);
+        kept();
+        return read_answer(kept);
+      });
 }
 
 } // namespace parley::tool

@@ -19,6 +19,12 @@ struct errand_answer {
   status how = status::local; ///< `done`: `placed` says where it is stored
   std::string sentence;       ///< else why not
   client::sent placed;
+  bool kept = false; ///< the chat has it in its outbox, and another answer follows
+};
+/// What a chat does with it: `now` if that is known at once, else what comes `later`; then it is kept.
+struct errand_taken {
+  std::optional<errand_answer> now;
+  kj::Promise<errand_answer> later = nullptr;
 };
 
 /// The chat's side.
@@ -28,7 +34,7 @@ struct errand_answer {
 /// Holds:  at most `connections_max` at a time, with one message each; others wait in the kernel's queue.
 class errand_desk : private kj::TaskSet::ErrorHandler {
 public:
-  using handler = std::function<kj::Promise<errand_answer>(errand)>;
+  using handler = std::function<kj::Promise<errand_taken>(errand)>;
   /// Without a socket, on a disk that has no room for example, the desk is closed, and nothing else is lost.
   errand_desk(kj::AsyncIoContext& io, const std::filesystem::path& profile, handler serve);
   ~errand_desk() noexcept(false);
@@ -38,6 +44,7 @@ private:
   static constexpr unsigned connections_max = 8;
   kj::Promise<void> accept();
   kj::Promise<void> serve_all(kj::AsyncIoStream& with);
+  kj::Promise<void> answer(kj::AsyncIoStream& with, errand_taken taken);
   void left();
   void taskFailed(kj::Exception&&) override {}
 
@@ -55,11 +62,13 @@ class errand_line {
 public:
   /// None if no chat has the profile open.
   static std::optional<errand_line> open(kj::AsyncIoContext& io, const std::filesystem::path& profile);
-  /// None if the chat ended meanwhile, so that nobody knows whether it has kept the message.
-  kj::Promise<std::optional<errand_answer>> hand_over(errand what);
+  /// None if the chat ended meanwhile. `kept` is called as soon as the chat says that it has kept the message;
+  /// if it was not, nobody knows whether it has.
+  kj::Promise<std::optional<errand_answer>> hand_over(errand what, std::function<void()> kept);
 
 private:
   explicit errand_line(kj::Own<kj::AsyncIoStream> stream) : stream_{kj::mv(stream)} {}
+  kj::Promise<std::optional<errand_answer>> read_answer(std::function<void()> kept);
   kj::Own<kj::AsyncIoStream> stream_;
 };
 

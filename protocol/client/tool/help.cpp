@@ -99,7 +99,7 @@ Exit status:
   0  The command did what it was asked to do.
   1  The cluster refused, and would refuse again: the command, or a message that it sent for an earlier one.
   2  The command line could not be understood.
-  3  There was no answer in time. A message that was to be sent is kept, and the next command sends it.
+  3  There was no answer in time. A message is kept, and the next command sends it, unless the command says otherwise.
   4  The profile, a file, the terminal or standard output failed.
   5  This device connected from another program, so this session ended.
 )";

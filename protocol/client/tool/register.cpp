@@ -54,8 +54,10 @@ std::optional<std::string> code_in(const std::string& file, std::uintmax_t from,
 
 std::string ask_for_code(const std::string& phone, std::chrono::seconds good_for) {
   if (::isatty(STDIN_FILENO))
-    std::cerr << fmt::format("A code was sent to {}; it is good for {} min.\nCode: ", phone,
-                             good_for.count() / 60);
+    std::cerr << fmt::format(
+        "A code was sent to {}; it is good for {} min. If several come, the last one is good."
+        "\nCode: ",
+        phone, good_for.count() / 60);
   std::string code;
   if (!std::getline(std::cin, code))
     throw stop{status::usage,
@@ -68,6 +70,7 @@ std::string ask_for_code(const std::string& phone, std::chrono::seconds good_for
 
 void run(const options& o, context& shared) {
   client::observer silent;
+  shared.settle_ca(); // it is read here, and again when it is kept
   const auto limit = std::chrono::seconds{o.seconds};
   auto settings = shared.settings();
   settings.ask_timeout = limit;

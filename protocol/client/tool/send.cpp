@@ -115,8 +115,7 @@ public:
 
   void run() {
     shown_.watch(device_);
-    connect(device_, limit());
-    talk_ = find_talk(device_, options_.to, limit());
+    talk_ = find();
     shown_.begin(talk_, device_.it().who().user);
     if (options_.words.size() == 1 && options_.words[0] == "-")
       send_lines();
@@ -139,6 +138,25 @@ private:
     return c;
   }
   std::chrono::milliseconds limit() const { return std::chrono::seconds{options_.seconds}; }
+
+  /// If the profile knows the conversation, the message is kept first and the connection comes later.
+  conversation_id find() {
+    if (const auto known = known_talk(device_.store(), options_.to)) {
+      start(device_);
+      return *known;
+    }
+    try {
+      connect(device_, limit());
+      return find_talk(device_, options_.to, limit());
+    } catch (const stop& e) {
+      if (e.code != status::unreachable)
+        throw;
+      throw stop{e.code,
+                 fmt::format("{} Nothing was kept, because this profile does not know the conversation "
+                             "yet: send it again.",
+                             e.what())};
+    }
+  }
 
   /// The limit is each line's own, and begins when the line is there: whoever writes the lines may take time.
   void send_lines() {
@@ -167,11 +185,20 @@ private:
     stop_with(why, line.empty() ? "" : line + " was refused, and no line after it was sent: ");
   }
 
-  void send(const std::string& body, const std::string& line) {
+  client::result<client::sent> post(const std::string& body) {
     const auto counter = device_.it().post(talk_, body);
     if (!counter)
-      refused(counter.error(), line);
-    const auto r = device_.wait(shown_.outcome(*counter), limit());
+      return tl::unexpected{counter.error()};
+    return device_.wait(shown_.outcome(*counter), limit());
+  }
+
+  void send(const std::string& body, const std::string& line) {
+    auto r = post(body);
+    if (!r && r.error().code == ec::no_such_conversation) { // the cluster was put back, and has lost it
+      const auto again = device_.wait(begin_finding_talk(device_, options_.to, look_in::cluster), limit());
+      if (again && *again == talk_)
+        r = post(body);
+    }
     if (!r && r.error().code == ec::timed_out)
       throw stop{
           status::unreachable,
@@ -190,6 +217,8 @@ private:
     const auto end = device_.timer().now() + limit().count() * kj::MILLISECONDS;
     while (!reached() && device_.timer().now() < end && !device_.it().state().final())
       device_.timer().afterDelay(5 * kj::MILLISECONDS).wait(device_.io().waitScope);
+    if (const auto& s = device_.it().state(); !reached() && s.final())
+      stop_with({s.why, s.sentence, {}}, "The cluster has stored the message. ");
     if (!reached())
       throw stop{status::unreachable,
                  fmt::format("The cluster has stored the message, but it was not {} within {} seconds. It is "
@@ -237,24 +266,28 @@ private:
     if (body.size() > body_bytes_max)
       stop_with(client::refuse(ec::too_large), name);
     using answer = std::optional<errand_answer>;
-    bool late = false;
+    bool late = false, kept = false;
     const auto a = io_.provider->getTimer()
                        .afterDelay(options_.seconds * kj::SECONDS)
                        .then([&late] {
                          late = true;
                          return answer{};
                        })
-                       .exclusiveJoin(line_->hand_over({options_.to, body}))
+                       .exclusiveJoin(line_->hand_over({options_.to, body}, [&kept] { kept = true; }))
                        .wait(io_.waitScope);
     if (late)
       throw stop{status::unreachable,
-                 name + "The message is not stored yet. The chat that has the profile open keeps it "
-                        "and goes on trying."};
+                 name + (kept ? "The message is not stored yet. The chat that has the profile open keeps it "
+                                "and goes on trying."
+                              : "The chat that has the profile open has not kept the message yet, and may "
+                                "still do it: look at the conversation before you send it again.")};
     if (!a)
       throw stop{status::unreachable,
-                 name + "The chat that had the profile open ended. If it has kept the message, the "
-                        "next command of this profile sends it: look at the conversation before "
-                        "you send it again."};
+                 name + (kept ? "The chat that had the profile open has kept the message and ended. The next "
+                                "command of this profile sends it."
+                              : "The chat that had the profile open ended. If it has kept the message, the "
+                                "next command of this profile sends it: look at the conversation before "
+                                "you send it again.")};
     if (a->how != status::done)
       throw stop{a->how, name + a->sentence};
     print_sent(a->placed, shared_, colours_);
@@ -274,13 +307,15 @@ command send_command(context& shared) {
   return {
       .name = "send",
       .summary = "Send a message",
-      .details = "A message is kept in the profile before it is sent. If the command ends without an answer, "
-                 "the next command of this profile sends it; it is stored once.\n"
-                 "While a chat has the profile open, the chat sends the message.\n"
-                 "A line that is refused ends the command: no line after it is sent.\n"
-                 "Messages are not yet end-to-end encrypted.\n\nExamples:\n"
-                 "  parley send --profile alice --to +491700000002 --wait read \"Are you there?\"\n"
-                 "  tail -f events.log | parley send --profile robot --to +491700000002 -\n",
+      .details =
+          "A message is kept in the profile before it is sent. If the command ends without an answer, "
+          "the next command of this profile sends it; it is stored once. The first message to somebody "
+          "is kept once the cluster has said in which conversation it is.\n"
+          "While a chat has the profile open, the chat sends the message.\n"
+          "A line that is refused ends the command: no line after it is sent.\n"
+          "Messages are not yet end-to-end encrypted.\n\nExamples:\n"
+          "  parley send --profile alice --to +491700000002 --wait read \"Are you there?\"\n"
+          "  tail -f events.log | parley send --profile robot --to +491700000002 -\n",
       .options =
           {{.name = "--to",
             .unit = "WHOM",

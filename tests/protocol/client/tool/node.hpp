@@ -9,8 +9,8 @@
 #include <atomic>
 #include <cstdio>
 #include <fstream>
+#include <functional>
 #include <mutex>
-#include <optional>
 #include <thread>
 
 namespace parley::test {
@@ -48,7 +48,7 @@ struct node {
   std::atomic<bool> done{false};
   std::atomic<std::size_t> acks{0}; ///< acknowledgements of deliveries
   std::mutex wish;
-  std::optional<std::vector<ec>> refusals; ///< of the next sends; guarded by `wish`
+  std::function<void(fake_cluster&)> wanted; ///< guarded by `wish`
 
   node() {
     REQUIRE(run(std::string{PARLEY_SOURCE_DIR} + "/scripts/make_certs.sh " + dir + "/certs 1").status == 0);
@@ -69,8 +69,8 @@ struct node {
         io.provider->getTimer().afterDelay(5 * kj::MILLISECONDS).wait(io.waitScope);
         acks = cluster.acks.size();
         const std::lock_guard guard{wish};
-        if (auto wanted = std::exchange(refusals, {}))
-          cluster.send_refusals = std::move(*wanted);
+        if (const auto now = std::exchange(wanted, {}))
+          now(cluster);
       }
     }};
     while (port == 0)
@@ -80,17 +80,21 @@ struct node {
     done = true;
     thread.join();
   }
-  /// The next sends are refused in this way, and nothing else is any more.
-  void refuse(std::vector<ec> next) {
+  /// Runs `f` on the node's thread, and returns afterwards.
+  void with(std::function<void(fake_cluster&)> f) {
     {
       const std::lock_guard guard{wish};
-      refusals = std::move(next);
+      wanted = std::move(f);
     }
-    for (bool taken = false; !taken;) {
+    for (bool done = false; !done;) {
       std::this_thread::yield();
       const std::lock_guard guard{wish};
-      taken = !refusals;
+      done = !wanted;
     }
+  }
+  /// The next sends are refused in this way, and nothing else is any more.
+  void refuse(std::vector<ec> next) {
+    with([&next](fake_cluster& cluster) { cluster.send_refusals = std::move(next); });
   }
   void enter(const std::string& who, const std::string& phone) {
     const auto o = parley(who, "register --phone " + phone + " --code -", "echo 123456 |");

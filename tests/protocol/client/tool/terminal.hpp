@@ -10,6 +10,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <string>
@@ -47,9 +48,17 @@ public:
   terminal(const terminal&) = delete;
   terminal& operator=(const terminal&) = delete;
 
+  /// What is written meanwhile is read, so that neither side waits for the other.
   void type(std::string_view keys) {
+    constexpr std::size_t at_once = 512;
     while (!keys.empty()) {
-      const auto n = ::write(master_, keys.data(), keys.size());
+      pollfd p{master_, POLLIN | POLLOUT, 0};
+      REQUIRE(::poll(&p, 1, -1) > 0);
+      if (p.revents & POLLIN)
+        read_some();
+      if (!(p.revents & POLLOUT))
+        continue;
+      const auto n = ::write(master_, keys.data(), std::min(keys.size(), at_once));
       REQUIRE(n > 0);
       keys.remove_prefix(static_cast<std::size_t>(n));
     }
@@ -86,12 +95,15 @@ private:
       if (std::chrono::steady_clock::now() > end)
         return false;
       pollfd p{master_, POLLIN, 0};
-      char bytes[4096];
       if (::poll(&p, 1, 20) > 0)
-        if (const auto n = ::read(master_, bytes, sizeof bytes); n > 0)
-          screen.append(bytes, static_cast<std::size_t>(n));
+        read_some();
     }
     return true;
+  }
+  void read_some() {
+    char bytes[4096];
+    if (const auto n = ::read(master_, bytes, sizeof bytes); n > 0)
+      screen.append(bytes, static_cast<std::size_t>(n));
   }
   int master_ = -1;
   pid_t shell_ = -1;

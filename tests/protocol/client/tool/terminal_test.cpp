@@ -151,6 +151,22 @@ TEST_CASE("pasted text is one message, and an emoji of several people arrives wh
   CHECK(o.text.find("\"body\":\"" + family + "\"") != std::string::npos);
 }
 
+TEST_CASE("what is pasted is drawn as it comes, and not once for each of its characters") {
+  pair_of_people n;
+  const std::string text(20'000, 'x');
+  terminal t;
+  t.type(n.chat() + "\n");
+  REQUIRE(t.shows("connected to node"));
+  REQUIRE(t.sends_lines(false));
+  const auto before = test::count(t.screen, "\r\x1b[K");
+  t.type("\x1b[200~" + text + "\x1b[201~.\r");
+  REQUIRE(t.shows("xxx.\r\n"));
+  CHECK(test::count(t.screen, "\r\x1b[K") - before < 2'000);
+  t.type("\x04");
+  REQUIRE(t.sends_lines(true));
+  CHECK(n.parley("bob", "sync").text.find(text + ".\n") != std::string::npos);
+}
+
 TEST_CASE("the line that is being typed is drawn again when the terminal changes its size") {
   pair_of_people n;
   terminal t;
@@ -222,6 +238,42 @@ TEST_CASE("while a chat has the profile open, it sends what other commands want 
   CHECK(n.parley("alice", "send --wait-for-profile 10 --to +4922222222 alone").status == 0);
   CHECK(n.parley("bob", "sync").text.find("  [from, a script]\n") != std::string::npos);
   CHECK(n.parley("carol", "sync").text.find("  two\n") != std::string::npos);
+}
+
+TEST_CASE("what a chat has not read is not called kept, and what it has read is kept if nobody answers") {
+  pair_of_people n;
+  terminal t;
+  t.type("sh -c 'echo \"pid $$.\"; exec env " + n.chat() + "'\n");
+  REQUIRE(t.shows("connected to node"));
+  SUBCASE("a chat that is stopped reads nothing") {
+    t.type("\x1a");
+    REQUIRE(t.sends_lines(true));
+    const auto o = n.parley("alice", "send --seconds 1 --to +4922222222 unread");
+    CAPTURE(o.text);
+    CHECK(o.status == 3);
+    CHECK(o.text.find("keeps it") == std::string::npos);
+    CHECK(o.text.find("before you send it again") != std::string::npos);
+  }
+  SUBCASE("a chat that has no connection keeps what is for a person that it knows, and says so") {
+    n.with([&n](test::fake_cluster& cluster) {
+      cluster.login_refusal = cluster.resume_refusal = ec::unavailable;
+      cluster.cut_all();
+    });
+    REQUIRE(t.shows("not connected"));
+    auto o = n.parley("alice", "send --seconds 1 --to +4922222222 known");
+    CAPTURE(o.text);
+    CHECK(o.status == 3);
+    CHECK(o.text.find("keeps it and goes on trying") != std::string::npos);
+    CHECK(t.shows("known"));
+    o = n.parley("alice", "send --seconds 1 --to +4933333333 unknown");
+    CHECK(o.status == 3);
+    CHECK(o.text.find("keeps it") == std::string::npos);
+    n.with([](test::fake_cluster& cluster) { cluster.login_refusal = cluster.resume_refusal = ec::none; });
+    REQUIRE(t.shows("connected to node"));
+    t.type("\x04");
+    REQUIRE(t.sends_lines(true));
+    CHECK(n.parley("bob", "sync").text.find("  known\n") != std::string::npos);
+  }
 }
 
 TEST_CASE("what was typed into a chat that ends is not run by the shell") {
