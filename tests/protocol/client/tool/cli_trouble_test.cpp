@@ -153,9 +153,10 @@ TEST_CASE("send --wait ends as fenced if the device connects elsewhere meanwhile
     std::this_thread::yield();
   n.with([](test::fake_cluster& cluster) { cluster.close_all(ec::fenced, 0); });
   alice.join();
-  CAPTURE(o.text);
+  const auto said = run("cat " + seen).text;
+  CAPTURE(said);
   CHECK(o.status == 5);
-  CHECK(o.text.find(describe(ec::fenced).sentence) != std::string::npos);
+  CHECK(said.find(describe(ec::fenced).sentence) != std::string::npos);
 }
 
 TEST_CASE("a program that is run as a command has the signals as parley was started with them") {
