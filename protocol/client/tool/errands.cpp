@@ -167,9 +167,12 @@ kj::Promise<void> errand_desk::answer(kj::AsyncIoStream& with, errand_taken take
   // As the only answer it is understood by a `send` of an older parley, which waits for no other.
   const errand_answer kept{
       status::unreachable, "The chat that has the profile open keeps the message.", {}, true};
-  return write_frame(with, packed(kept)).then([&with, later = kj::mv(taken.later)]() mutable {
-    return later.then([&with](errand_answer&& a) { return write_frame(with, packed(a)); });
-  });
+  // Whoever asked may be gone. What becomes of the message is waited for all the same: the chat shows it.
+  return write_frame(with, packed(kept))
+      .catch_([](kj::Exception&&) {})
+      .then([&with, later = kj::mv(taken.later)]() mutable {
+        return later.then([&with](errand_answer&& a) { return write_frame(with, packed(a)); });
+      });
 }
 
 std::optional<errand_line> errand_line::open(kj::AsyncIoContext& io, const std::filesystem::path& profile) {
