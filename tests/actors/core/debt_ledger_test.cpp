@@ -1,7 +1,5 @@
 #include "actors/core/debt_ledger.hpp"
 
-#include "actors/core/inbox_cover.hpp"
-
 #include <algorithm>
 #include <doctest/doctest.h>
 #include <map>
@@ -295,52 +293,6 @@ TEST_CASE("a gap that nothing fills is reported, once it is asked about as seldo
     CHECK(refused.count == (attempt < 6 ? 0 : 1));
     CHECK((refused.count == 0 || refused.last == ec::gap));
     now += 2s;
-  }
-}
-
-TEST_CASE("a receipt or an opening whose inbox lacks messages that nobody owes it any more brings them from "
-          "the log") {
-  const debt_ledger::history log = [](conversation_id, seq_no after, seq_no upto) {
-    std::vector<core::message> out;
-    for (auto seq = number(after) + 1; seq <= number(upto) && out.size() < 2; ++seq)
-      out.push_back(text(seq));
-    return out;
-  };
-  const std::vector<fan_out_target> to{{user_id{2}, 1, seq_no{5}}};
-  const watermark mark{room, user_id{1}, seq_no{5}, seq_no{5}};
-  opened_news opened;
-  opened.conversation = room;
-  for (const bool is_receipt : {true, false}) {
-    CAPTURE(is_receipt);
-    auto l = ready_ledger();
-    const auto what = is_receipt ? owed{owed_receipt{mark, to}} : owed{owed_opening{opened, to}};
-    l.add({shard_id{0}, 1, what, {}}, debt_ledger::source::live);
-    auto now = t0;
-    std::uint64_t has = 2;
-    bool told = false;
-    std::size_t before_messages = 0;
-    for (int attempt = 0; attempt < 20 && !l.idle(); ++attempt, now += 3s) {
-      for (const auto& call : l.send(now)) {
-        const auto parts = appends(call).parts;
-        REQUIRE(parts.size() == 1);
-        const auto& part = parts[0];
-        CHECK(well_formed(part));
-        if (number(part.prev) > has) { // as an inbox judges
-          before_messages += has == 2 ? 1 : 0;
-          l.answered(call.number, ec::none, outcomes({{ec::gap, seq_no{has}}}), now, log);
-          continue;
-        }
-        CHECK(leaves_nothing_out(part, seq_no{has}));
-        has = std::max(has, number(part.upto));
-        for (const auto& item : part.items)
-          told |= !std::holds_alternative<message_news>(item);
-        l.answered(call.number, ec::none, outcomes({{ec::none, seq_no{has}}}), now, log);
-      }
-    }
-    CHECK(l.idle());
-    CHECK(has == 5);
-    CHECK(told);
-    CHECK(before_messages >= 4); // earlier messages that are still owed have time to arrive first
   }
 }
 

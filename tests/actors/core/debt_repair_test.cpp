@@ -1,0 +1,71 @@
+// What an inbox lacks although nobody owes it that any more.
+#include "actors/core/debt_ledger.hpp"
+#include "actors/core/inbox_cover.hpp"
+
+#include <algorithm>
+#include <doctest/doctest.h>
+
+using namespace parley;
+using namespace parley::core;
+using namespace std::chrono_literals;
+
+namespace {
+
+const conversation_id room{1, 2};
+const debt_ledger::time_point t0{};
+
+core::message text(std::uint64_t seq) {
+  return {room, seq_no{seq}, {}, user_id{1}, {}, {}, "body"};
+}
+outcome outcomes(std::vector<inbox_outcome> parts) {
+  return inbox_outcomes{std::move(parts)};
+}
+
+} // namespace
+
+TEST_CASE("a receipt or an opening whose inbox lacks messages that nobody owes it any more brings them from "
+          "the log") {
+  const debt_ledger::history log = [](conversation_id, seq_no after, seq_no upto) {
+    std::vector<core::message> out;
+    for (auto seq = number(after) + 1; seq <= number(upto) && out.size() < 2; ++seq)
+      out.push_back(text(seq));
+    return out;
+  };
+  const std::vector<fan_out_target> to{{user_id{2}, 1, seq_no{5}}};
+  const watermark mark{room, user_id{1}, seq_no{5}, seq_no{5}};
+  opened_news opened;
+  opened.conversation = room;
+  for (const bool is_receipt : {true, false}) {
+    CAPTURE(is_receipt);
+    debt_ledger l;
+    l.loaded(0); // the stored debts were read: there are none
+    const auto what = is_receipt ? owed{owed_receipt{mark, to}} : owed{owed_opening{opened, to}};
+    l.add({shard_id{0}, 1, what, {}}, debt_ledger::source::live);
+    auto now = t0;
+    std::uint64_t has = 2;
+    bool told = false;
+    std::size_t before_messages = 0;
+    for (int attempt = 0; attempt < 20 && !l.idle(); ++attempt, now += 3s) {
+      for (const auto& call : l.send(now)) {
+        const auto parts = std::get<append_inbox>(decode<command>(call.what.command).value()).parts;
+        REQUIRE(parts.size() == 1);
+        const auto& part = parts[0];
+        CHECK(well_formed(part));
+        if (number(part.prev) > has) { // as an inbox judges
+          before_messages += has == 2 ? 1 : 0;
+          l.answered(call.number, ec::none, outcomes({{ec::gap, seq_no{has}}}), now, log);
+          continue;
+        }
+        CHECK(leaves_nothing_out(part, seq_no{has}));
+        has = std::max(has, number(part.upto));
+        for (const auto& item : part.items)
+          told |= !std::holds_alternative<message_news>(item);
+        l.answered(call.number, ec::none, outcomes({{ec::none, seq_no{has}}}), now, log);
+      }
+    }
+    CHECK(l.idle());
+    CHECK(has == 5);
+    CHECK(told);
+    CHECK(before_messages >= 4); // earlier messages that are still owed have time to arrive first
+  }
+}
