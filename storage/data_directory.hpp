@@ -98,8 +98,8 @@ tl::expected<void, disk_fault> write_fence(const std::string& directory, const f
 tl::expected<void, disk_fault> remove_fence(const std::string& directory);
 
 /// Renames the directory to `<directory>.aside-<when>` and returns that name. Nothing is erased, so there are at most
-/// `asides_max` of them: a node that is fenced again and again must not fill the disk. Refused, too, if the disk has less
-/// free than the directory holds: what the node is sent again has to fit beside it.
+/// `asides_max` of them: a node that is fenced again and again must not fill the disk. Refused, too, if the disk has
+/// less free than the directory holds: what the node is sent again has to fit beside it.
 inline constexpr std::size_t asides_max = 3;
 tl::expected<std::string, disk_fault> set_aside(const std::string& directory, const std::string& when);
 

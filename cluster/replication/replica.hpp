@@ -100,7 +100,7 @@ public:
   /// Of those that answer, the ones whose disks have room for proposals, and that know of no damaged row: those that
   /// have all that is committed, or also others. Until its successor has the whole log, a leader takes no proposals.
   enum class reach : std::uint8_t { level, any };
-  std::vector<node_id> fit_members(reach how_far) const;
+  std::vector<node_id> fit_members(reach how_far = reach::level) const;
   /// A row of its state is damaged. False if that is known, or if it is a late word of what was mended.
   bool is_damaged() { return host_.now >= mended_until_ && !std::exchange(damaged_, true); }
   bool damaged() const { return damaged_; }

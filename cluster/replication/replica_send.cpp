@@ -63,6 +63,27 @@ void replica::send_messages(std::uint32_t n) {
   }
 }
 
+bool replica::is_full(std::uint64_t id) const {
+  const auto place = place_of(id);
+  return was_leading_ && place < followers_.size() && !followers_[place].has_room;
+}
+
+void replica::count_full_backlogs() {
+  if (!lacks_room())
+    return;
+  const auto enough = host_.config.full_backlog_bytes_max;
+  for (std::size_t i = 0; i < ids_.size(); ++i) {
+    if (!answers(i) || followers_[i].has_room)
+      continue;
+    auto& bytes = host_.full_backlogs[record_.members[i].node];
+    const auto match = raft_->match(ids_[i]);
+    if (match + 1 < log_.first()) // not even the log has it any more
+      bytes = enough + 1;
+    for (auto at = log_.last(); at > match && bytes <= enough; --at)
+      bytes += log_.at(at).bytes;
+  }
+}
+
 std::uint64_t replica::lowest_previous() const {
   return term_at(log_.first() - 1) != 0 ? log_.first() - 1 : log_.first();
 }

@@ -196,7 +196,7 @@ std::uint64_t replica::needed_from() const {
   const auto alive = host_.now - 2 * host_.config.election_timeout.count();
   for (std::size_t i = 0; was_leading_ && i < ids_.size(); ++i) {
     const auto& f = followers_[i];
-    if (ids_[i] == self_ || held_back(ids_[i]))
+    if (ids_[i] == self_ || (is_full(ids_[i]) && held_back(ids_[i])))
       continue; // a disk stays full for hours: it gets the state afterwards
     const bool sending =
         std::find(transfers_to_.begin(), transfers_to_.end(), ids_[i]) != transfers_to_.end();
