@@ -407,20 +407,6 @@ bool replica::lacks_room() const {
   return any_full && with_room() < majority();
 }
 
-bool replica::held_back(std::uint64_t id) const {
-  const auto place = place_of(id);
-  if (was_leading_ && place < followers_.size() && followers_[place].damaged && is_sent_state(id))
-    return true;
-  if (!is_full(id))
-    return false;
-  if (with_room() >= majority())
-    return true;
-  if (planted("full-member-flooded"))
-    return false;
-  const auto backlog = host_.full_backlogs.find(node_of(id));
-  return backlog == host_.full_backlogs.end() || backlog->second > host_.config.full_backlog_bytes_max;
-}
-
 void replica::seal(std::vector<member> next, std::uint64_t ticket) {
   if (record_.as == life::sealed || record_.as == life::tombstone || seal_in_log_ != 0)
     return refuse(ticket, ec::sealed);

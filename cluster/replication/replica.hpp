@@ -41,11 +41,11 @@ struct replica_host {
       0; ///< before it a replica votes only if all its other members said what they know
   std::uint64_t next_sequence = 1;
   std::optional<shard_id> unreadable; ///< a command met a damaged row there: this turn cannot be committed
-  std::size_t trim_share = 0;      ///< rows that each replica with left-overs may erase in this turn
-  bool succession_changed = false; ///< a node has to learn that a generation ended
-  bool has_room = true;            ///< of the disk, for proposals
-  bool takes_entries = true;       ///< at least half of the disk's reserve is left
-  std::uint64_t bytes_free = 0;    ///< of the disk, with its reserve
+  std::size_t trim_share = 0;         ///< rows that each replica with left-overs may erase in this turn
+  bool succession_changed = false;    ///< a node has to learn that a generation ended
+  bool has_room = true;               ///< of the disk, for proposals
+  bool takes_entries = true;          ///< at least half of the disk's reserve is left
+  std::uint64_t bytes_free = 0;       ///< of the disk, with its reserve
   /// Members without room that shards led here need for a majority: the bytes of log that they lack, of all those
   /// shards. One that is not in it is sent nothing.
   std::map<node_id, std::size_t> full_backlogs;

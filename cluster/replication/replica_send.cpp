@@ -63,6 +63,20 @@ void replica::send_messages(std::uint32_t n) {
   }
 }
 
+bool replica::held_back(std::uint64_t id) const {
+  const auto place = place_of(id);
+  if (was_leading_ && place < followers_.size() && followers_[place].damaged && is_sent_state(id))
+    return true;
+  if (!is_full(id))
+    return false;
+  if (with_room() >= majority())
+    return true;
+  if (planted("full-member-flooded"))
+    return false;
+  const auto backlog = host_.full_backlogs.find(node_of(id));
+  return backlog == host_.full_backlogs.end() || backlog->second > host_.config.full_backlog_bytes_max;
+}
+
 bool replica::is_full(std::uint64_t id) const {
   const auto place = place_of(id);
   return was_leading_ && place < followers_.size() && !followers_[place].has_room;
