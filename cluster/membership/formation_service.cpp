@@ -270,7 +270,7 @@ tl::expected<membership, std::string> formation_service::be_listed(links& transp
     {
       std::lock_guard guard{r.s->mutex};
       for (const auto& [seed, a, newer] : r.s->answers)
-        beside |= a && a->has_session != 0;
+        beside |= a && a->what.record.cluster == m.cluster.cluster && a->has_session != 0;
       for (const auto& [seed, a, newer] : r.s->answers)
         if (a && a->as == formation_answer::standing::member && a->what.record.cluster == m.cluster.cluster &&
             (news.empty() || lists(a->nodes, self)))

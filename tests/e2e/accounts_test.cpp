@@ -13,9 +13,13 @@ namespace {
 struct sent_code {
   std::string code, ticket;
 };
-sent_code ask_for_code(neighbourhood& t, std::size_t node, const std::string& phone) {
+/// Where somebody asks from: networks of their own, because the codes of a number are counted for each.
+enum class network : unsigned { home = 0, abroad = 251, elsewhere = 501 };
+
+sent_code ask_for_code(neighbourhood& t, std::size_t node, const std::string& phone,
+                       network from = network::home) {
   for (int tries = 0; tries < 5; ++tries) {
-    auto c = t.connect(node);
+    auto c = t.connect(node, static_cast<unsigned>(from));
     auto request = c->gateway().requestCodeRequest();
     request.setPhone(phone);
     auto answer = t.get(request.send());
@@ -108,7 +112,7 @@ TEST_CASE("a stranger who asks for codes of a number neither learns of the owner
   const auto owners = ask_for_code(t, 1, phone);
   for (int i = 0; i < 6; ++i)
     CHECK(enter(t, 2, phone, {owners.code, made_up.ticket}, strangers_key).error == ec::code_expired);
-  const auto strangers = ask_for_code(t, 2, phone); // of which he sees the ticket only
+  const auto strangers = ask_for_code(t, 2, phone, network::abroad); // of which he sees the ticket only
   const auto wrong = strangers.code == "000000" ? "000001" : "000000";
   for (int i = 0; i < 5; ++i)
     CHECK(enter(t, 2, phone, {wrong, strangers.ticket}, strangers_key).error ==
@@ -121,8 +125,9 @@ TEST_CASE("whoever guesses codes waits ever longer for the next one, and the cod
   neighbourhood t;
   const auto phone = test_phone(1);
   const auto owners = ask_for_code(t, 1, phone);
-  for (int ticket = 0; ticket < 2; ++ticket) {
-    const auto mine = ask_for_code(t, 2, phone);
+  for (const auto from :
+       {network::abroad, network::elsewhere}) { // one alone would wait longer for itself only
+    const auto mine = ask_for_code(t, 2, phone, from);
     const auto wrong = mine.code == "000000" ? "000001" : "000000";
     for (int i = 0; i < 7; ++i) {
       const auto answer = enter(t, 2, phone, {wrong, mine.ticket}, client::make_key()).error;
@@ -138,4 +143,21 @@ TEST_CASE("whoever guesses codes waits ever longer for the next one, and the cod
   CHECK(answer.getError().getRetryAfterMs() > 10 * 60'000);
   CHECK(answer.getTicket().size() == 0);
   CHECK(enter(t, 1, phone, owners, client::make_key()).error == ec::none);
+}
+
+TEST_CASE("a stranger in one network does not use up the codes of somebody else's number, at whichever node "
+          "he asks") {
+  neighbourhood t;
+  const auto phone = test_phone(1);
+  for (std::size_t node = 1; node <= 3; ++node)
+    ask_for_code(t, node, phone, network::abroad);
+  for (std::size_t node = 1; node <= 3; ++node) {
+    auto stranger = t.connect(node, static_cast<unsigned>(network::abroad));
+    auto request = stranger->gateway().requestCodeRequest();
+    request.setPhone(phone);
+    auto answer = t.get(request.send());
+    CHECK(wire::to_code(answer.getError()) == ec::rate_limited);
+    CHECK(answer.getError().getRetryAfterMs() > 10 * 60'000);
+  }
+  CHECK(enter(t, 1, phone, ask_for_code(t, 1, phone), client::make_key()).error == ec::none);
 }

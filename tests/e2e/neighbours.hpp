@@ -68,7 +68,10 @@ struct neighbourhood : town {
   transport::socket_address at(std::size_t node) const {
     return *transport::resolve(settings.seeds.at(node - 1));
   }
-  kj::Own<lean_connection> connect(std::size_t node) { return get(lean_connection::open(lean, at(node))); }
+  /// `from` as of `lean_connection::open`.
+  kj::Own<lean_connection> connect(std::size_t node, unsigned from = 0) {
+    return get(lean_connection::open(lean, at(node), from));
+  }
   kj::Own<lean_connection> login(std::size_t node, const lean_device& who) {
     auto c = connect(node);
     get(c->login(who));

@@ -82,7 +82,7 @@ void bench_cluster::in_batches(std::vector<std::unique_ptr<user>>& users, std::s
 }
 
 kj::Promise<void> bench_cluster::register_one(user& u, unsigned tries_left) {
-  return test::lean_connection::open(lean, addresses_[u.node - 1], u.number + 1)
+  return test::lean_connection::open(lean, addresses_[u.node - 1], test::lean_source(u.number, tries_left))
       .then([this, &u](kj::Own<test::lean_connection> line) {
         auto& it = *line;
         return it.enroll(u.who, [this](const std::string& phone) { return cluster.code_for(phone); })

@@ -274,7 +274,7 @@ void chaos_load::loop::set_identity(person& c) {
 
 kj::Promise<void> chaos_load::loop::register_client(person& c, unsigned tries_left) {
   const auto to = transport::resolve(settings.seeds[(c.index + tries_left) % settings.seeds.size()]);
-  return test::lean_connection::open(lean, *to, static_cast<unsigned>(c.index) + 1)
+  return test::lean_connection::open(lean, *to, test::lean_source(c.index, tries_left))
       .then([this, &c](kj::Own<test::lean_connection> line) {
         auto& l = *line;
         return l.enroll(c.who, load.code_of_).attach(kj::mv(line));

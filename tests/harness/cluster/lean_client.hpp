@@ -46,6 +46,12 @@ kj::Exception refusal(ec code, const char* what);
 /// The code inside such an exception, or `none`.
 ec refusal_code(const kj::Exception& e);
 
+/// Where client `who` connects from at one of several attempts to register (`from` of `lean_connection::open`): each is in a
+/// network of its own, because one network gets few codes of a number.
+constexpr unsigned lean_source(std::size_t who, unsigned attempt) {
+  return static_cast<unsigned>(who) + 1 + 250 * attempt;
+}
+
 class lean_connection {
 public:
   lean_connection(lean_context& context, kj::Own<transport::message_stream> stream);

@@ -464,12 +464,10 @@ bool process_cluster::ready(std::size_t node, milliseconds timeout) {
 
 std::string process_cluster::tail(std::size_t node) const {
   auto text = read_text(log(node));
-  constexpr std::size_t bytes = 2000, report_bytes = 6000;
-  // A sanitizer's report says at its beginning what has happened, and ends in tables.
-  for (const auto* begin : {"ERROR: AddressSanitizer", "runtime error: ", "WARNING: ThreadSanitizer"})
-    if (const auto at = text.find(begin); at != std::string::npos)
-      return text.substr(text.rfind('\n', at) + 1, report_bytes);
-  return text.size() > bytes ? text.substr(text.size() - bytes) : text;
+  for (const auto* report : {"ERROR: AddressSanitizer", "runtime error: "}) // what has happened stands first
+    if (const auto at = text.find(report); at != std::string::npos)
+      return text.substr(text.rfind('\n', at) + 1, 6000);
+  return text.substr(text.size() - std::min<std::size_t>(text.size(), 2000));
 }
 
 std::vector<std::string> process_cluster::unexpected_exits() {
