@@ -2,6 +2,7 @@
 
 #include "actors/answers.hpp"
 #include "actors/core/peer_payload.hpp"
+#include "actors/core/shard_leaders.hpp"
 #include "protocol/values/overloaded.hpp"
 
 #include <algorithm>
@@ -49,10 +50,7 @@ struct router_state {
   static inline const char* name = "router";
   router_config config;
   router_wiring wiring;
-  std::vector<node_id> leaders;              ///< by shard; `none` if it is not known
-  std::vector<core::leadership_start> since; ///< by shard: when that leadership began, as far as it is known
-  /// By shard: a replica here takes part and knows its leader, so what peers announce is ignored.
-  std::vector<bool> knows_better;
+  core::shard_leaders leaders;
   std::set<node_id> peers; ///< those with which a session has begun
   clock_point announce_at{};
   std::uint64_t last_number = 0;
@@ -171,7 +169,7 @@ public:
       answers_.refuse(c, ec::bad_request);
       return;
     }
-    const auto leader = st_.leaders[shard];
+    const auto leader = st_.leaders.of(shard_id{shard});
     if (leader == st_.config.node) {
       local_[shard].calls.push_back(std::move(c));
     } else if (leader != node_id::none) {
@@ -226,7 +224,7 @@ void unpark(self_ptr self) {
   auto waiting = std::exchange(st.waiting, {});
   dispatch to{self};
   for (auto& p : waiting) {
-    if (st.leaders[number(core::home(p.call.what, st.config.shards))] == node_id::none) {
+    if (st.leaders.of(core::home(p.call.what, st.config.shards)) == node_id::none) {
       st.waiting.push_back(std::move(p));
     } else {
       st.waiting_bytes -= p.bytes;
@@ -236,9 +234,6 @@ void unpark(self_ptr self) {
 }
 
 // --- who leads ---------------------------------------------------------------------------------------------
-// A replica that takes part here knows its leader. For all other shards (there is no replica here, or it
-// halted, was sealed, or waits for its state) this node depends on the leaders: each tells every peer which
-// shards it leads, when that changes, when a session begins, and again now and then.
 
 /// An announcement that does not arrive is repeated later.
 void announce(router_state& st, const std::set<node_id>& to, const core::leads_payload& leads) {
@@ -258,71 +253,17 @@ void tell_time(router_state& st, const std::set<node_id>& to) {
     st.wiring.peers->send(peer, bytes);
 }
 
-void add_led(core::leads_payload& to, const router_state& st, std::uint16_t shard) {
-  to.shards.push_back(shard_id{shard});
-  to.since.push_back(st.since[shard]);
-}
-
-core::leads_payload led_here(const router_state& st) {
-  core::leads_payload mine;
-  for (std::uint16_t s = 0; s < st.config.shards; ++s)
-    if (st.leaders[s] == st.config.node)
-      add_led(mine, st, s);
-  return mine;
-}
-
-struct new_leader {
-  shard_id shard{};
-  node_id leader{};
-  core::leadership_start since;
-};
-
-void set_leaders(self_ptr self, const std::vector<new_leader>& changes) {
+void leaders_changed(self_ptr self, const core::shard_leaders::changes& now) {
   auto& st = self->state;
-  std::vector<bool> moved(st.config.shards, false);
-  core::leads_payload mine;
-  bool any = false;
-  for (const auto& [id, leader, since] : changes) {
-    const auto shard = number(id);
-    // A leader that was deposed and elected again has new actors, to which no session has announced itself.
-    if (st.leaders[shard] == leader && (leader == node_id::none || st.since[shard] == since))
-      continue;
-    any = true;
-    st.leaders[shard] = leader;
-    if (leader != node_id::none) // a candidate's term is nobody's leadership
-      st.since[shard] = since;
-    moved[shard] = leader != node_id::none;
-    if (leader == st.config.node)
-      add_led(mine, st, shard);
-  }
-  if (!any) // most announcements repeat what is known
+  if (!now.any)
     return;
   if (st.config.counters)
-    st.config.counters->leaders.set(st.leaders);
+    st.config.counters->leaders.set(st.leaders.all());
   for (auto& [n, s] : st.sessions)
-    if (moved[number(home_shard(s.is.user, st.config.shards))])
+    if (now.moved[number(home_shard(s.is.user, st.config.shards))])
       caf::anon_send(s.is.it, atom::rehome_v);
-  announce(st, st.peers, mine);
+  announce(st, st.peers, now.mine);
   unpark(self);
-}
-
-/// From this node's replicas.
-void leaders_changed(self_ptr self, const std::vector<core::leadership>& news) {
-  auto& st = self->state;
-  std::vector<new_leader> changes;
-  for (const auto& c : news) {
-    const auto shard = number(c.shard);
-    if (shard >= st.leaders.size())
-      continue;
-    st.knows_better[shard] = c.takes_part;
-    // Calls go to this node only when it can serve; until then they wait here instead of being refused there.
-    const auto leader = c.leader == st.config.node && !c.ready ? node_id::none : c.leader;
-    // What a replica that takes no part says is a hint: it must not displace what a leader said of itself.
-    const bool unknown = st.leaders[shard] == node_id::none || st.leaders[shard] == st.config.node;
-    if (c.takes_part || unknown)
-      changes.push_back({c.shard, leader, {c.gen, c.term}});
-  }
-  set_leaders(self, changes);
 }
 
 void count_refused(router_state& st) {
@@ -336,8 +277,8 @@ void host(self_ptr self, node_id peer, core::calls_payload& calls) {
   outgoing back{st};
   dispatch to{self};
   for (auto& c : calls.items) {
-    const auto shard = number(core::home(c.what, st.config.shards));
-    if (shard >= st.leaders.size() || st.leaders[shard] != st.config.node) {
+    const auto shard = core::home(c.what, st.config.shards);
+    if (st.leaders.of(shard) != st.config.node) {
       back.answer(peer, c.number, core::refusal(c.what, ec::not_leader, 20));
       continue;
     }
@@ -385,22 +326,6 @@ void take_deliveries(router_state& st, core::deliveries_payload& pushed) {
   deliver_here(st, std::move(items));
 }
 
-void learn_leaders(self_ptr self, node_id peer, const core::leads_payload& leads) {
-  const auto& st = self->state;
-  std::vector<new_leader> changes;
-  for (std::size_t i = 0; i < leads.shards.size(); ++i) {
-    const auto shard = number(leads.shards[i]);
-    if (shard >= st.leaders.size() || st.knows_better[shard])
-      continue;
-    // A deposed leader that has not heard of the next one yet is not believed. One that says no start is of an older
-    // version: who spoke last is believed.
-    const auto since = i < leads.since.size() ? leads.since[i] : st.since[shard];
-    if (since >= st.since[shard] || st.leaders[shard] == node_id::none)
-      changes.push_back({leads.shards[i], peer, since});
-  }
-  set_leaders(self, changes);
-}
-
 /// What cannot be read, or is of a kind that this node does not know, is refused and counted for the
 /// operator: the peer runs another version, or has a fault. Of a payload only the unknown items are refused.
 void from_peer(self_ptr self, node_id peer, std::string_view bytes) {
@@ -415,7 +340,7 @@ void from_peer(self_ptr self, node_id peer, std::string_view bytes) {
                  [&](core::calls_payload& p) { host(self, peer, p); },
                  [&](core::answers_payload& p) { take_answers(st, peer, p); },
                  [&](core::deliveries_payload& p) { take_deliveries(st, p); },
-                 [&](core::leads_payload& p) { learn_leaders(self, peer, p); },
+                 [&](core::leads_payload& p) { leaders_changed(self, st.leaders.learn(peer, p)); },
                  [&](const core::clock_payload& p) {
                    if (st.config.clock)
                      st.config.clock->heard(peer, p.at, self->clock().now());
@@ -449,7 +374,7 @@ void lose_peer(self_ptr self, node_id peer) {
 void rehome_users_of(self_ptr self, node_id peer) {
   auto& st = self->state;
   for (auto& [n, s] : st.sessions) {
-    if (s.waits || st.leaders[number(home_shard(s.is.user, st.config.shards))] != peer)
+    if (s.waits || st.leaders.of(home_shard(s.is.user, st.config.shards)) != peer)
       continue;
     s.waits = true;
     st.to_rehome.push_back(n);
@@ -491,7 +416,7 @@ void offer_kept(router_state& st) {
 void meet_peer(self_ptr self, node_id peer) {
   auto& st = self->state;
   st.peers.insert(peer);
-  announce(st, {peer}, led_here(st));
+  announce(st, {peer}, st.leaders.led_here());
   tell_time(st, {peer});
   rehome_users_of(self, peer);
 }
@@ -501,7 +426,7 @@ void sweep(self_ptr self) {
   const auto now = self->clock().now();
   if (st.announce_at <= now) {
     st.announce_at = now + st.config.announce_every;
-    announce(st, st.peers, led_here(st));
+    announce(st, st.peers, st.leaders.led_here());
     tell_time(st, st.peers);
   }
   rehome_some(st, now);
@@ -536,9 +461,7 @@ wired_router_actor::behavior_type router(self_ptr self, router_config config) {
   auto& st = self->state;
   st.config = config;
   st.kept = core::kept_answers{config.kept};
-  st.leaders.assign(config.shards, node_id::none);
-  st.since.assign(config.shards, {});
-  st.knows_better.assign(config.shards, false);
+  st.leaders = {config.node, config.shards};
   st.announce_at = self->clock().now() + config.announce_every;
   self->delayed_send(self, config.sweep_every, atom::sweep_v);
   return {
@@ -577,7 +500,7 @@ wired_router_actor::behavior_type router(self_ptr self, router_config config) {
       },
       [self](peer_lost& p) { lose_peer(self, p.peer); },
       [self](peer_begun& p) { meet_peer(self, p.peer); },
-      [self](leadership_news& news) { leaders_changed(self, news.changes); },
+      [self](leadership_news& news) { leaders_changed(self, self->state.leaders.learn(news.changes)); },
       [self](const session_here& s) { self->state.sessions.insert_or_assign(s.number, local_session{s}); },
       [self](const session_gone& s) { self->state.sessions.erase(s.number); },
       [self](atom::sweep) {
