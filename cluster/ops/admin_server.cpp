@@ -53,23 +53,26 @@ public:
       : source_{source}, pages_{pages}, table_{table}, only_loopback_{only_loopback} {}
   kj::Promise<void> request(kj::HttpMethod method, kj::StringPtr url, const kj::HttpHeaders& asked,
                             kj::AsyncInputStream&, Response& response) override {
-    return begin(method, url, asked).then([this, method, &response](reply&& r) {
-      return send(method, std::move(r), response);
+    return begin(method, url, asked).then([this, method, &response](std::unique_ptr<reply>&& r) {
+      return send(method, std::move(*r), response);
     });
   }
 
 private:
-  kj::Promise<reply> begin(kj::HttpMethod method, kj::StringPtr url, const kj::HttpHeaders& asked) {
+  using answered = std::unique_ptr<reply>; // GCC 12 takes a reply inside of a promise for uninitialized
+
+  kj::Promise<answered> begin(kj::HttpMethod method, kj::StringPtr url, const kj::HttpHeaders& asked) {
+    const auto with = [](reply r) { return std::make_unique<reply>(std::move(r)); };
     if (method != kj::HttpMethod::GET && method != kj::HttpMethod::HEAD)
-      return reply{405, "Method Not Allowed", plain_text, "Only GET.\n"};
+      return with({405, "Method Not Allowed", plain_text, "Only GET.\n"});
     if (only_loopback_)
       KJ_IF_MAYBE (host, asked.get(kj::HttpHeaderId::HOST))
         if (!names_loopback(host->cStr()))
-          return reply{403, "Forbidden", plain_text, "This port answers to 127.0.0.1, ::1 and localhost.\n"};
+          return with({403, "Forbidden", plain_text, "This port answers to 127.0.0.1, ::1 and localhost.\n"});
     std::string path{url.cStr(), std::min(url.size(), std::string_view{url.cStr()}.find('?'))};
     if (path == "/healthz") // that a node waits for its disk is no reason to restart it
-      return reply{200, "OK", plain_text, "alive\n"};
-    return pages_.ask([this, path = std::move(path)] { return answer(source_, path); });
+      return with({200, "OK", plain_text, "alive\n"});
+    return pages_.ask([this, with, path = std::move(path)] { return with(answer(source_, path)); });
   }
   kj::Promise<void> send(kj::HttpMethod method, reply r, Response& response) {
     kj::HttpHeaders headers{table_};
