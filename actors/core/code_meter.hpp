@@ -4,6 +4,7 @@
 // shards by their hash, so this bounds the cluster.
 #include "actors/core/archive.hpp"
 #include "actors/core/limits.hpp"
+#include "actors/core/trusted_time.hpp"
 
 #include <algorithm>
 #include <string>
@@ -26,7 +27,9 @@ struct code_meter {
 /// Counts one code and answers 0, or answers how long to wait, in milliseconds.
 inline std::uint32_t take_code(code_meter& m, unix_ms now, const limits& l) {
   const auto every = l.shard_code_every.count();
-  // A clock that went back gives nothing back.
+  // A clock that went back gives nothing back. One that was a year ahead must not stop the refilling for a year.
+  m.at = unix_ms{
+      std::min(static_cast<std::int64_t>(m.at), static_cast<std::int64_t>(now) + clock_difference_max_ms)};
   const auto passed =
       std::max<std::int64_t>(static_cast<std::int64_t>(now) - static_cast<std::int64_t>(m.at), 0);
   const auto refilled = passed / every;

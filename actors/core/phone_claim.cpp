@@ -1,5 +1,7 @@
 #include "actors/core/phone_claim.hpp"
 
+#include "actors/core/trusted_time.hpp"
+
 #include <algorithm>
 #include <array>
 
@@ -39,7 +41,7 @@ void add_wrong(std::uint32_t& wrong, unix_ms& since, unix_ms now, const limits& 
   wrong = std::min(wrong + 1, l.code_wrong_max);
 }
 
-/// Forgets what is old enough. A clock that went back forgets nothing.
+/// Forgets what is old enough. A clock that went back forgets nothing at once.
 void age(phone_claim& claim, unix_ms now, const limits& l) {
   std::erase_if(claim.tickets, [&](const code_ticket& t) { return ms(now) >= ms(t.expires); });
   claim.issued_by.resize(claim.issued.size()); // a row that was written before askers were known has none
@@ -87,7 +89,6 @@ std::int64_t until_below(const std::vector<std::int64_t>& times, std::size_t max
   const auto n = static_cast<std::size_t>(times.end() - first);
   if (n < max)
     return 0;
-  // A time that lies ahead is one of a leader whose clock is wrong: it counts, but delays nobody for longer.
   return std::clamp<std::int64_t>(first[static_cast<std::ptrdiff_t>(n - max)] + within - now, 1, within);
 }
 
@@ -122,6 +123,26 @@ code_pace pace_of_asker(std::uint32_t wrong, const limits& l) {
   if (wrong >= 5)
     return {std::chrono::milliseconds{5 * minute_ms}, 3};
   return {l.code_spacing, l.code_tries_max};
+}
+
+bool bring_back(phone_claim& claim, unix_ms now) {
+  const auto latest = unix_ms{ms(now) + clock_difference_max_ms};
+  bool any = false;
+  const auto not_after = [&](unix_ms& t) {
+    any |= t > latest;
+    t = std::min(t, latest);
+  };
+  for (auto& t : claim.tickets) {
+    const auto ahead = std::max<std::int64_t>(ms(t.issued) - ms(latest), 0);
+    t.expires = unix_ms{ms(t.expires) - ahead};
+    not_after(t.issued);
+  }
+  for (auto& i : claim.issued)
+    not_after(i.at);
+  not_after(claim.wrong_since);
+  for (auto& g : claim.guessers)
+    not_after(g.since);
+  return any;
 }
 
 done issue(phone_claim& claim, const issue_code& c, const limits& l) {

@@ -88,6 +88,10 @@ code_pace pace_after(std::uint32_t wrong, const limits& l);
 /// The same for an asker, by its own wrong tries.
 code_pace pace_of_asker(std::uint32_t wrong, const limits& l);
 
+/// A leader whose clock was ahead may have dated things to next year, and nothing would be forgotten before that year.
+/// They count from now on, at most a minute ahead. Returns whether there were any: then store `claim`.
+bool bring_back(phone_claim& claim, unix_ms now);
+
 /// Puts a new code beside those that are out, or says when to try again. The same ticket and code again are the
 /// retry of a request whose answer was lost.
 done issue(phone_claim& claim, const issue_code& c, const limits& l);

@@ -20,6 +20,8 @@ core::outcome shard_machine::on(step& s, core::issue_code& c) {
   if (c.phone.empty() || c.phone.size() > limits_.phone_bytes_max)
     return core::done{ec::bad_phone};
   auto claim = load_claim(s.rows, c.phone);
+  if (core::bring_back(claim, c.at))
+    s.rows.put(rows::phone_key(c.phone), claim);
   auto meter = load<core::code_meter>(s.rows, rows::code_meter_key(), "the shard's count of codes")
                    .value_or(core::code_meter{});
   const auto before = claim.tickets;
@@ -27,8 +29,12 @@ core::outcome shard_machine::on(step& s, core::issue_code& c) {
   if (answer.error != ec::none)
     return answer;
   if (claim.tickets != before) { // a retry issues nothing
-    if (const auto wait = core::take_code(meter, c.at, limits_); wait > 0)
+    const auto since = meter.at;
+    if (const auto wait = core::take_code(meter, c.at, limits_); wait > 0) {
+      if (meter.at < since) // it was ahead, and would never come back
+        s.rows.put(rows::code_meter_key(), meter);
       return core::done{ec::rate_limited, wait};
+    }
     const auto forgotten = forgotten_numbers(s, meter.looked_at, c.at);
     s.rows.put(rows::code_meter_key(), meter);
     for (const auto& phone : forgotten)

@@ -208,6 +208,33 @@ TEST_CASE("a leader whose clock was an hour ahead does not block a phone number"
   CHECK(issue(claim, ask(2, 1), {}).error == ec::none);
 }
 
+TEST_CASE("what a leader has dated to next year counts from now on, and is forgotten in time") {
+  phone_claim claim;
+  const auto year = 365 * day;
+  for (std::uint64_t i = 0; i < 5; ++i)
+    CHECK(issue(claim, ask_anew(i, year + static_cast<std::int64_t>(i) * 2 * minute), {}).error == ec::none);
+  for (int i = 0; i < 10; ++i)
+    redeem(claim, guess(wrong, year + 9 * minute), {});
+  const std::int64_t now = 2 * hour;
+  CHECK(bring_back(claim, unix_ms{now}));
+  CHECK(issue(claim, ask_anew(7, now), {}).error == ec::rate_limited);
+  CHECK_FALSE(bring_back(claim, unix_ms{now + hour + 2 * minute}));
+  CHECK(issue(claim, ask_anew(8, now + hour + 2 * minute), {}).error == ec::none);
+  for (const auto& t : claim.tickets)
+    CHECK(t.expires < unix_ms{now + 2 * hour});
+}
+
+TEST_CASE("a shard whose leader was a year ahead issues codes at its pace again") {
+  limits l;
+  code_meter meter;
+  CHECK(take_code(meter, unix_ms{0}, l) == 0);
+  CHECK(take_code(meter, unix_ms{365 * day}, l) == 0);
+  for (std::uint32_t i = 1; i < l.shard_codes_burst_max; ++i)
+    CHECK(take_code(meter, unix_ms{hour}, l) == 0);
+  CHECK(take_code(meter, unix_ms{hour}, l) > 0);
+  CHECK(take_code(meter, unix_ms{hour + 2 * minute}, l) == 0);
+}
+
 // --- guessing ----------------------------------------------------------------------------------------------
 
 TEST_CASE("wrong codes of all tickets together make the next code later and give it fewer tries") {
