@@ -82,6 +82,9 @@ admin_source::readiness ready_of(const health_facts& f) {
         false,
         "not ready: the store has not answered for 2 s, so it waits for the disk; if it goes on, check the "
         "disk of the data directory"};
+  if (f.client_certificate_ended)
+    return {false, "not ready: the certificate for clients has ended, so clients refuse this node; renew it "
+                   "(scripts/make_certs.sh) and send SIGHUP"};
   const auto linked = linked_nodes(f);
   std::vector<std::size_t> unserved, kept;
   for (std::size_t s = 0; s < f.leaders.size(); ++s)

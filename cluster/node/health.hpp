@@ -39,7 +39,8 @@ struct health_facts {
   std::size_t replicas_wanted = 1;     ///< of each shard, by the cluster's setting
   std::size_t nodes = 1;               ///< in the cluster's list
   bool store_answers = true;
-  bool has_room = true;                 ///< on the disk, for messages
+  bool has_room = true;                  ///< on the disk, for messages
+  bool client_certificate_ended = false; ///< clients that connect refuse it
   std::int64_t clock_difference_ms = 0; ///< by which most nodes are ahead of this one; 0 while it is believed
 };
 

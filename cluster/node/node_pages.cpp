@@ -38,6 +38,15 @@ td.t,th.t{{text-align:left}}th{{border-bottom:1px solid #999;font-weight:600}}
 
 } // namespace
 
+node_snapshot node_pages::look(node& at) const {
+  auto now = at.snapshot();
+  if (certificates_)
+    now.certificates = certificates_();
+  for (const auto& c : now.certificates)
+    now.client_certificate_ended |= c.name == "client" && c.until <= std::chrono::system_clock::now();
+  return now;
+}
+
 admin_source::readiness node_pages::state_of(const node_snapshot& now) const {
   if (draining_)
     return {false, "draining: this node stops; clients reconnect to other nodes"};
@@ -61,7 +70,7 @@ admin_source::readiness node_pages::state() {
   if (auto f = fence())
     return *f;
   if (auto* it = node_.load())
-    return state_of(it->snapshot());
+    return state_of(look(*it));
   return starting();
 }
 
@@ -69,7 +78,7 @@ admin_source::readiness node_pages::whole() {
   if (auto f = fence())
     return *f;
   if (auto* it = node_.load())
-    return whole_of(it->snapshot());
+    return whole_of(look(*it));
   return starting();
 }
 
@@ -81,9 +90,7 @@ std::string node_pages::metrics() {
                        ready_help, fenced_help);
   if (!it)
     return fmt::format("# HELP parley_ready {}\n# TYPE parley_ready gauge\nparley_ready 0\n", ready_help);
-  auto now = it->snapshot();
-  if (certificates_)
-    now.certificates = certificates_();
+  auto now = look(*it);
   const bool ready = state_of(now).ready, whole = whole_of(now).ready;
   return prometheus::TextSerializer{}.Serialize(
       collect({std::move(now), ready, whole, it->metrics(), it->commits(), it->waiting(), it->routing(),
@@ -92,7 +99,7 @@ std::string node_pages::metrics() {
 
 std::string node_pages::page() {
   auto* it = fence() ? nullptr : node_.load();
-  const auto now = it ? it->snapshot() : node_snapshot{};
+  const auto now = it ? look(*it) : node_snapshot{};
   const auto how = it ? state_of(now) : state();
   auto html = fmt::format(head, number(self_), how.ready ? "ok" : "no", escaped(how.why));
   if (!it)

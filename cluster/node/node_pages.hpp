@@ -36,6 +36,7 @@ public:
   std::string page() override;
 
 private:
+  node_snapshot look(node& at) const; ///< with what others know of the node
   readiness state_of(const node_snapshot& now) const;
   readiness starting();
 

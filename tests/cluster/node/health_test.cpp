@@ -120,6 +120,11 @@ TEST_CASE_FIXTURE(
   is_not_whole({"no room"});
 }
 
+TEST_CASE_FIXTURE(well, "a node whose certificate clients refuse is not ready, and says how to renew it") {
+  client_certificate_ended = true;
+  is_not_ready({"certificate for clients", "renew it", "SIGHUP"});
+}
+
 TEST_CASE_FIXTURE(well, "a node whose clock is wrong serves by the others' time, and says how wrong it is") {
   clock_difference_ms = -3'600'000;
   is_ready();
