@@ -109,7 +109,7 @@ TEST_CASE_FIXTURE(fixture, "to receive counts as a call of the user, at whicheve
   auto it = backend();
   std::vector<kj::Own<gateway::session>> sessions;
   for (const std::uint64_t user : {1, 1, 2})
-    wait(it->open_session(user_id{user}, device_id{2}, session_number{3}, sink).then([&](auto opened) {
+    wait(it->open_session({user_id{user}, device_id{2}, session_number{3}}, sink).then([&](auto opened) {
       REQUIRE(opened.error == ec::none);
       sessions.push_back(kj::mv(opened.it));
     }));
