@@ -29,7 +29,7 @@ struct diverged : three_nodes {
   std::uint64_t last(test_node& n) { return n.engine->status(s0)->last_index; }
   void lose_session(test_node& n) {
     for (auto& [id, other] : nodes)
-      if (other.get() != &n) {
+      if (other->engine && other.get() != &n) {
         other->engine->peer_reset(n.who.node);
         n.engine->peer_reset(id);
       }
