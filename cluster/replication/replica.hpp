@@ -82,6 +82,8 @@ public:
   void receive_raft(const message_header& h, std::string_view body);
   void receive_read(node_id from, const message_header& h, std::string_view body);
   void receive_position(const message_header& h, std::string_view body);
+  /// `by` knows that it was in that term and had the entries up to `index`, which it was not and has not: it halts.
+  void forgot(node_id by, std::uint64_t term, std::uint64_t index);
   /// What this replica knows of that of `peer`, if that is a member.
   enum class and_asks : std::uint8_t { no = 0, yes = 1 };
   void tell_position(node_id peer, and_asks ask = and_asks::no);

@@ -72,8 +72,11 @@ void replica::receive_position(const message_header& h, std::string_view body) {
   if (known->term < lasts_.begin()->first || (mine != lasts_.end() && known->index <= mine->second) ||
       planted("rollback-unnoticed"))
     return;
-  host_.news.forgets.push_back(
-      {{shard_, record_.gen, record_.term, log_.last()}, node_of(h.from), known->term, known->index});
+  forgot(node_of(h.from), known->term, known->index);
+}
+
+void replica::forgot(node_id by, std::uint64_t term, std::uint64_t index) {
+  host_.news.forgets.push_back({{shard_, record_.gen, record_.term, log_.last()}, by, term, index});
   halt({shard_, record_.gen, record_.term, record_.applied_index},
        "another node knows that more was stored here than there is: this disk is an older one, or lost "
        "something");

@@ -269,6 +269,27 @@ void replication::receive(node_id from, std::string_view bytes, mono_ms now) {
   impl_->host.news.refused_messages += frame.refused();
 }
 
+/// A replica that waits for the state of its generation, or does not know of that generation, has never said anything in
+/// it. So whoever knows of a term that it was in knows that this disk forgot the generation.
+bool replication_parts::forgot_generation(node_id from, const message_view& m) {
+  const auto& h = m.header;
+  auto* r = find(h.shard);
+  if (h.type != message_type::position ||
+      h.to != raft_id(h.shard, h.gen, {host.config.node, host.config.disk}))
+    return false;
+  if (r && (r->halted() || h.gen < r->record().gen ||
+            (h.gen == r->record().gen && r->record().as != replica_record::life::waiting)))
+    return false;
+  const auto known = get_body<position_body>(m.body);
+  if (!known || known->term == 0 || planted("rollback-unnoticed"))
+    return false;
+  if (r)
+    r->forgot(from, known->term, known->index);
+  else
+    host.news.forgets.push_back({{h.shard, generation::none, 0, 0}, from, known->term, known->index});
+  return true;
+}
+
 void replication_parts::dispatch(node_id from, const message_view& m) {
   const auto& h = m.header;
   switch (h.type) {
@@ -285,7 +306,7 @@ void replication_parts::dispatch(node_id from, const message_view& m) {
     break;
   }
   auto* r = find(h.shard);
-  if (!r)
+  if (forgot_generation(from, m) || !r)
     return;
   if (h.gen < r->record().gen || (h.gen == r->record().gen && r->record().ending))
     return successions.answer_old(from, *r, h.gen);

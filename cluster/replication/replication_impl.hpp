@@ -23,6 +23,7 @@ public:
   void add(shard_id shard, replica_record record);
   void requeue(replica& r);
   void dispatch(node_id from, const message_view& m);
+  bool forgot_generation(node_id from, const message_view& m);
   void run_timers();
   void run_common();
   void send_entries();

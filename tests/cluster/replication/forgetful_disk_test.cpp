@@ -112,6 +112,32 @@ TEST_CASE_FIXTURE(rolled_back,
   CHECK(at(2).rows(s0).size() == 11);
 }
 
+TEST_CASE_FIXTURE(three_nodes,
+                  "a disk that forgot a generation, or that it had its state, learns it from the others") {
+  auto& fourth = add(on(4));
+  start(fourth);
+  meet(fourth);
+  commit("early");
+  const auto before = fourth.env.copy();
+  settle().engine->seal(s0, {on(1), on(2), on(4)}, ++tickets);
+  const auto role = [&] { return fourth.engine->status(s0).value_or(replica_status{}).as; };
+  REQUIRE(until([&] { return role() == replica_status::role::waiting_for_state; }));
+  const auto waiting = fourth.env.copy();
+  commit("late");
+  REQUIRE(until([&] { return fourth.rows(s0).size() == 2; }));
+  until([] { return false; }, 300); // its results have arrived
+  crash(fourth);
+  SUBCASE("from before it was a member") {
+    fourth.env.put_back(before);
+  }
+  SUBCASE("from while it waited for the state") {
+    fourth.env.put_back(waiting);
+  }
+  start(fourth);
+  meet(fourth);
+  CHECK(until([&] { return !fourth.forgets.empty(); }, 1000));
+}
+
 TEST_CASE_FIXTURE(three_nodes, "nodes that forgot nothing are never accused, however they are started") {
   for (int round = 0; round < 6; ++round) {
     commit("x");
