@@ -88,9 +88,9 @@ profile draw_profile(const run_options& options, chance& luck) {
 
 world::world(const run_options& options)
     : sim_{options.seed, options.print_trace}, profile_{draw_profile(options, sim_.luck)},
-      net_{sim_, *this, profile_.network}, damages_{options.damages},
-      damage_luck_{options.seed ^ 0x64616d61'67650000ULL}, outage_luck_{options.seed ^ 0x6f757461'67650000ULL},
-      copy_luck_{options.seed ^ 0x636f7079'00000000ULL} {
+      net_{sim_, *this, profile_.network}, damages_{options.damages}, damage_luck_{options.seed ^
+                                                                                   0x64616d61'67650000ULL},
+      outage_luck_{options.seed ^ 0x6f757461'67650000ULL}, copy_luck_{options.seed ^ 0x636f7079'00000000ULL} {
   static constexpr int usual[] = {12, 3, 8, 5, 6, 4, 6, 5, 3, 3, 4, 8, 6, 8};
   for (int weight : usual) // a third of the kinds is left out, so that the others get deeper
     profile_.weights.push_back(sim_.luck.percent(65) ? weight : 0);

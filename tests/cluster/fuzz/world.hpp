@@ -132,7 +132,7 @@ private:
   bool paused_ = false; ///< the node that is away
   bool damages_ = false;
   chance damage_luck_; ///< of its own, too
-  chance outage_luck_;  ///< of its own, so that outages change nothing about the storms before them
+  chance outage_luck_; ///< of its own, so that outages change nothing about the storms before them
   std::map<node_id, virtual_node::disk_copy> copies_;
   bool put_back_ = false;                    ///< a disk is an older copy now
   chance copy_luck_;                         ///< of its own, so that nothing changes without copies

@@ -19,12 +19,13 @@ void world::keep_a_copy(std::uint64_t storm) {
 }
 
 // The others are there, know each other and are quiet, so what the node had confirmed is known to them. Where they are
-// not, nobody can recognise a copy (docs/decisions/0032), and what follows cannot be judged.
+// not, nobody can recognise a copy (docs/decisions/0032), and what follows cannot be judged. Nor can anybody stop one
+// that needs nobody else.
 void world::put_an_old_copy_back() {
   std::vector<virtual_node*> candidates;
   for (auto& n : nodes_)
-    if (auto copy = copies_.find(n->id());
-        copy != copies_.end() && copy->second.disk == n->self().disk && may_lose(*n))
+    if (auto copy = copies_.find(n->id()); copy != copies_.end() && copy->second.disk == n->self().disk &&
+                                           !copy->second.leads_alone && may_lose(*n))
       candidates.push_back(n.get());
   if (candidates.empty())
     return;
@@ -46,13 +47,13 @@ void world::put_an_old_copy_back() {
   net_.break_all_of(node.id(), nodes_.size());
   node.put_back(copies_.at(node.id()));
   node.start();
-  // A copy of an earlier generation gets the state of this one before it may vote, and a frame of the session before may
-  // bring it into the term that it had forgotten.
+  // A frame of the session before may bring it into the term that it had forgotten.
   bool forgot = false;
-  for (const auto& [shard, then] : had)
-    if (const auto now = node.status(shard); now && now->gen == then.gen)
-      forgot = forgot || now->last_index < then.applied_index ||
-               (now->term < then.term && !profile_.network.late_frames_cross_over);
+  for (const auto& [shard, then] : had) {
+    const auto now = node.status(shard);
+    forgot = forgot || !now || now->gen < then.gen || now->last_index < then.applied_index ||
+             (now->term < then.term && !profile_.network.late_frames_cross_over);
+  }
   storming_ = true; // proposals go on, as in a storm; faults do not
   ++storm_;
   for (std::uint16_t s = 0; s < profile_.shards; ++s)
