@@ -511,9 +511,9 @@ debt_ledger::refusals debt_ledger::answered(std::uint64_t call, ec error, const 
       // missing beyond them comes from the conversation's log.
       // An opening or a receipt first waits for those. If the inbox still lacks something when it is asked as seldom
       // as it will be, nobody owes it that any more: its shard forgot what it had confirmed.
-      const bool waits_first = !std::holds_alternative<owed_message>(d->it.what) &&
-                               !d->targets[refs[i].target].repair &&
-                               pause_of(d->targets[refs[i].target]) < config_.retry.max;
+      const bool waits_first =
+          !std::holds_alternative<owed_message>(d->it.what) && !d->targets[refs[i].target].repair &&
+          (pause_of(d->targets[refs[i].target]) < config_.retry.max || planted("receipt-waits-for-ever"));
       if (!waits_first && repair(*d, refs[i].target, got.covered, log))
         reopen(refs[i]);
       else if (postpone(refs[i], now) >= config_.retry.max) // not a step of paying any more

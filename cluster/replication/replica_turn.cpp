@@ -196,11 +196,11 @@ std::uint64_t replica::needed_from() const {
   const auto alive = host_.now - 2 * host_.config.election_timeout.count();
   for (std::size_t i = 0; was_leading_ && i < ids_.size(); ++i) {
     const auto& f = followers_[i];
-    if (ids_[i] == self_ || (is_full(ids_[i]) && held_back(ids_[i])))
+    if (ids_[i] == self_ || (is_full(ids_[i]) && held_back(ids_[i]) && !planted("log-kept-for-full")))
       continue; // a disk stays full for hours: it gets the state afterwards
     const bool sending =
         std::find(transfers_to_.begin(), transfers_to_.end(), ids_[i]) != transfers_to_.end();
-    if (f.state_at != 0 && (sending || f.heard_at > alive))
+    if (f.state_at != 0 && (sending || f.heard_at > alive || planted("log-kept-for-dead")))
       from = std::min(from, f.state_at);
     else if (const auto match = raft_->match(ids_[i]); f.heard_at > alive && match >= log_.first())
       from = std::min(from, match);

@@ -221,7 +221,8 @@ void replication_parts::hand_over_unfit() {
 }
 
 void replication_parts::hand_over(replica& r, receivers to, std::size_t attempt) {
-  auto targets = to == receivers::quicker ? r.quicker_members() : r.fit_members();
+  const auto level = planted("hand-over-to-any") ? replica::reach::any : replica::reach::level;
+  auto targets = to == receivers::quicker ? r.quicker_members() : r.fit_members(level);
   if (targets.empty() && to == receivers::anybody)
     targets = r.fit_members(replica::reach::any);
   if (targets.empty() && to == receivers::anybody)

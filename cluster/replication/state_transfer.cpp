@@ -417,7 +417,8 @@ bool state_transfers::is_too_slow(outgoing& t) {
   const auto slowness = known == slow_.end() ? 0U : known->second;
   if (node_.host.now - t.window_at <= c.transfer_time_max.count() << slowness)
     return false;
-  const bool too_slow = t.acked - std::exchange(t.acked_then, t.acked) < c.transfer_chunks_min;
+  const bool too_slow = t.acked - std::exchange(t.acked_then, t.acked) < c.transfer_chunks_min ||
+                        planted("transfer-ends-by-age");
   t.window_at = node_.host.now;
   if (too_slow && slowness < slowness_max)
     slow_[key] = slowness + 1; // twice the time for the next
