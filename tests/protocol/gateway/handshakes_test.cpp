@@ -37,6 +37,10 @@ std::string chosen(const char* offered) {
   return name;
 }
 
+struct handshake_fixture : fixture {
+  handshake_fixture() { client_tls = transport::make_client_context({certificate.certificate_file}).value(); }
+};
+
 /// The server's end of a connection, read and written by hand.
 struct served {
   explicit served(const test_certificate& certificate, const char* groups = nullptr)
@@ -85,7 +89,7 @@ struct served {
 
 } // namespace
 
-TEST_CASE_FIXTURE(fixture, "a client's first message travels with the end of its handshake") {
+TEST_CASE_FIXTURE(handshake_fixture, "a client's first message travels with the end of its handshake") {
   served server{certificate};
   transport::message_stream client{io.unixEventPort,        server.connect(), client_tls,
                                    transport::side::client, client_limits,    "127.0.0.1"};
@@ -101,7 +105,8 @@ TEST_CASE_FIXTURE(fixture, "a client's first message travels with the end of its
   CHECK(SSL_read(server.ssl, &byte, 1) == 1);
 }
 
-TEST_CASE_FIXTURE(fixture, "a client whose first curve the server does not want says hello again at once") {
+TEST_CASE_FIXTURE(handshake_fixture,
+                  "a client whose first curve the server does not want says hello again at once") {
   served server{certificate, "P-256"};
   transport::message_stream client{io.unixEventPort,        server.connect(), client_tls,
                                    transport::side::client, client_limits,    "127.0.0.1"};
