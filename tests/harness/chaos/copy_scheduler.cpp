@@ -50,7 +50,7 @@ bool copy_scheduler::killed(std::size_t node, milliseconds now) {
 }
 
 void copy_scheduler::lost(std::size_t node) {
-  if (node == node_ && (now_ == state::living || now_ == state::gathering))
+  if ((node == node_ || fault_ == copy_fault::running) && (now_ == state::living || now_ == state::gathering))
     now_ = state::taking;
 }
 
@@ -75,11 +75,10 @@ std::vector<copy_step> copy_scheduler::tick(milliseconds now, const copy_view& v
       now_ = state::gathering;
       return {};
     }
-    const auto node = any_node();
-    if (!view.running.at(node - 1))
-      return {}; // another one is drawn the next time
-    live(node, now);
-    return {{what::take, node}};
+    if (!view.whole)
+      return {}; // while replicas are replaced, generations change
+    live(any_node(), now);
+    return {{what::take, node_}};
   }
   case state::living:
     if (now >= until_)

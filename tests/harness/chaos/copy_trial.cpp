@@ -74,8 +74,6 @@ bool copy_trial::apply(const copy_step& step) {
 bool copy_trial::tick(milliseconds now, bool whole) {
   copy_view view;
   view.whole = whole;
-  for (std::size_t n = 1; n <= cluster_.size(); ++n)
-    view.running.push_back(cluster_.running(n) && !cluster_.paused(n));
   view.recognised = recognised();
   bool recovers = false;
   for (const auto& step : scheduler_.tick(now, view))
