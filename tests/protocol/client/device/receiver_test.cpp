@@ -166,6 +166,7 @@ TEST_CASE_FIXTURE(receiver_fixture,
                   "a gap that cannot be fetched now is fetched later, and holds up its conversation only") {
   make();
   online();
+  session->receives[0].accept();
   auto taken = take({row(5, 6)}, "c6");
   leaderless(5'000ms); // much longer than all tries of one call
   CHECK(taken.poll(scope));

@@ -3,6 +3,7 @@
 #include "tests/protocol/client/tool/node.hpp"
 
 #include <doctest/doctest.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -207,6 +208,8 @@ TEST_CASE("numbers that `top` writes as JSON are whole, and are null where a pag
   const auto port = transport::local_port(listening->get());
   std::thread admin{[&] {
     for (unsigned n = 0; n < 2; ++n) {
+      pollfd p{listening->get(), POLLIN, 0}; // it does not block
+      ::poll(&p, 1, -1);
       const kj::AutoCloseFd fd{::accept(listening->get(), nullptr, nullptr)};
       char asked[1024];
       if (::read(fd.get(), asked, sizeof asked) <= 0)
