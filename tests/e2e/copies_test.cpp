@@ -232,7 +232,11 @@ TEST_CASE(
   CHECK(std::vector(bob.heard.begin() + 15, bob.heard.end()) ==
         std::vector(c.written.begin() + 10, c.written.end()));
   CHECK(bob.lost == lost);
-  CHECK(alice.lost == lost); // her own
+  std::string reported; // her own
+  for (const auto& body : alice.lost)
+    reported += body + "; ";
+  CAPTURE(reported);
+  CHECK(alice.lost == lost);
   CHECK(bob.bodies(c.where) == c.written);
   std::vector<std::string> kept;
   for (const auto& m : bob.store.history(c.where, seq_no{0}, 100))

@@ -149,6 +149,9 @@ kj::Promise<answer> history_check::compare(std::shared_ptr<comparison> one) {
 kj::Promise<answer> history_check::settle(const comparison& one) {
   const auto c = one.conversation;
   const auto position = applier_.position(c);
+  // What this device has sent meanwhile is behind the difference as well: it is fetched again.
+  const auto mine = newest(c, end_of_all);
+  const auto wanted = std::max(one.last, mine ? mine->seq : seq_no::none);
   const bool lost = one.newest > one.search.same_upto();
   if (lost || position > one.last) {
     const auto upto = lost ? one.search.same_upto() : one.last;
@@ -156,25 +159,29 @@ kj::Promise<answer> history_check::settle(const comparison& one) {
       return answer{tl::unexpected{host_.why_halted()}};
     applier_.fall(c, upto);
     reads_.fall(c, upto);
-    tell_lost();
   }
-  return fetch_upto(c, one.last);
+  return fetch_upto(c, one.last, wanted).then([this](answer&& done) -> answer {
+    if (done)
+      tell_lost();
+    return kj::mv(done);
+  });
 }
 
 void history_check::tell_lost() {
   kept(host_, [&] {
     const auto lost = store_.lost();
     for (const auto& m : lost)
-      observer_.on_lost(m);
+      if (const auto here = newest(m.conversation, m.seq); !here || !is_same(*here, m))
+        observer_.on_lost(m);
     if (!lost.empty())
       store_.told_lost();
   });
 }
 
-kj::Promise<answer> history_check::fetch_upto(conversation_id c, seq_no last) {
-  if (applier_.position(c) >= last)
+kj::Promise<answer> history_check::fetch_upto(conversation_id c, seq_no last, seq_no wanted) {
+  if (applier_.position(c) >= wanted)
     return answer{};
-  return fetch_({c, applier_.position(c), last}).then([this, c, last](answer&& asked) -> answer {
+  return fetch_({c, applier_.position(c), wanted}).then([this, c, last](answer&& asked) -> answer {
     if (applier_.position(c) >= last)
       return {};
     if (host_.halted())
@@ -217,7 +224,7 @@ kj::Promise<answer> history_check::fetch_listed(std::shared_ptr<conversation_lis
     return fetch_page(list->items.back().conversation, then);
   }
   const auto& c = list->items[at];
-  return fetch_upto(c.conversation, c.last)
+  return fetch_upto(c.conversation, c.last, c.last)
       .then([this, list, at, then](answer&& done) -> kj::Promise<answer> {
         if (!done && (host_.halted() || then == if_away::fail))
           return kj::mv(done);

@@ -47,7 +47,8 @@ public:
   };
   /// Fetches what the conversations of the user have and the store has not.
   kj::Promise<result<nothing>> fetch_missing(if_away then);
-  /// Tells the program of lost messages that it was not told of yet.
+  /// Tells the program of lost messages that it was not told of yet, but for those that the cluster has after
+  /// all: this device had sent them while it compared.
   void tell_lost();
 
 private:
@@ -61,7 +62,8 @@ private:
   kj::Promise<result<nothing>> repair_next(std::shared_ptr<std::vector<conversation_id>> all, std::size_t at);
   kj::Promise<result<nothing>> compare(std::shared_ptr<comparison> one);
   kj::Promise<result<nothing>> settle(const comparison& one);
-  kj::Promise<result<nothing>> fetch_upto(conversation_id c, seq_no last);
+  /// Fails if it does not get to `last`; goes on to `wanted` if the conversation is as long.
+  kj::Promise<result<nothing>> fetch_upto(conversation_id c, seq_no last, seq_no wanted);
   kj::Promise<result<nothing>> fetch_page(conversation_id after, if_away then);
   kj::Promise<result<nothing>> fetch_listed(std::shared_ptr<conversation_list> list, std::size_t at,
                                             if_away then);

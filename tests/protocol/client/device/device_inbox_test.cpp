@@ -301,6 +301,24 @@ TEST_CASE_FIXTURE(restored_fixture, "a device that only sends notices that the c
 }
 
 TEST_CASE_FIXTURE(restored_fixture,
+                  "what a device sends while it compares its history is not reported as lost, and stays") {
+  online();
+  REQUIRE(alice->send(talk, "kept").wait(io.waitScope));
+  settle();
+  const auto copy = cluster.copy();
+  for (int n = 0; n < 5; ++n)
+    REQUIRE(alice->send(talk, "lost " + std::to_string(n)).wait(io.waitScope));
+  put_back(copy);
+  online();
+  for (int n = 0; n < 12; ++n) // under the numbers of the lost ones, and more
+    REQUIRE(alice->post(talk, "new " + std::to_string(n)));
+  REQUIRE(until([&] { return alice->unsettled() == 0 && seen.lost.size() >= 5 && !store.where().compare; }));
+  CHECK(bodies_of(seen.lost) == std::vector<std::string>{"lost 0", "lost 1", "lost 2", "lost 3", "lost 4"});
+  CHECK(shows_all());
+  CHECK(seen.messages.empty());
+}
+
+TEST_CASE_FIXTURE(restored_fixture,
                   "a conversation that the cluster has lost as a whole is reported message for message") {
   make();
   REQUIRE(alice->request_code("+4911111111").wait(io.waitScope));
