@@ -225,18 +225,17 @@ std::vector<MetricFamily> collect(const node_facts& facts) {
            "Replicas here, and members of the shards led here, that are far behind what is committed.",
            MetricType::Gauge)
       .value(std::uint64_t{replicas_far_behind(now)});
-  p.family(
-      "gateway_still_seconds",
-      "Seconds since a gateway thread's loop turned, and since it accepted all connections that wait, by "
-      "thread and part.",
-      MetricType::Gauge);
-  for (std::size_t i = 0; i < now.gateways.size(); ++i) {
-    const auto thread = std::to_string(i + 1);
-    const auto since = [&](auto then) { return std::chrono::duration<double>{now.at - then}.count(); };
-    p.value(since(now.gateways[i].loop), {{"thread", thread}, {"part", "loop"}});
+  const auto since = [&](auto then) { return std::chrono::duration<double>{now.at - then}.count(); };
+  p.family("gateway_still_seconds", "Seconds since a gateway thread's loop turned, by thread.",
+           MetricType::Gauge);
+  for (std::size_t i = 0; i < now.gateways.size(); ++i)
+    p.value(since(now.gateways[i].loop), {{"thread", std::to_string(i + 1)}});
+  p.family("accepting_still_seconds",
+           "Seconds since a gateway thread accepted all connections that waited, by thread.",
+           MetricType::Gauge);
+  for (std::size_t i = 0; i < now.gateways.size(); ++i)
     if (!now.gateways[i].drains)
-      p.value(since(now.gateways[i].accepting), {{"thread", thread}, {"part", "accepting"}});
-  }
+      p.value(since(now.gateways[i].accepting), {{"thread", std::to_string(i + 1)}});
   gateway_page(p, facts.clients);
   p.family("delivery_queue_rows", "Inbox rows that wait in memory until clients take them.",
            MetricType::Gauge)

@@ -338,7 +338,7 @@ TEST_CASE("a number forgets wrong tries within weeks") {
   CHECK(claim.tickets[0].tries_left == l.code_tries_max);
 }
 
-// --- one asker of several -----------------------------------------------------------------------------------
+// --- one asker of several ----------------------------------------------------------------------------------
 
 TEST_CASE("whoever asks from one address all day leaves codes for the number's owner, in every hour and on "
           "every day") {

@@ -128,6 +128,8 @@ TEST_CASE("the API's page names the bounds with which a gateway and a cluster ru
       {"seconds that a code is valid (`code.life`)", seconds(g.code_valid_for)},
       {"wrong attempts at a code", grouped(c.code_tries_max)},
       {"codes of a phone number in an hour", grouped(c.codes_per_hour_max)},
+      {"codes of a phone number that one network (IPv4 /24, IPv6 /48) asks for, in an hour; in a day",
+       grouped(c.codes_per_hour_of_asker_max) + "; " + grouped(c.codes_per_day_of_asker_max)},
       {"milliseconds between two codes of a number",
        grouped(static_cast<std::uint64_t>(c.code_spacing.count()))},
       {"codes of an address at once (`limits.codes_per_address`)",

@@ -104,24 +104,30 @@ TEST_CASE_FIXTURE(fixture, "a login may end after its connection has gone, whate
   auto c = kj::heap<test_client>(*this);
   auto login = begin_login(*c).ignoreResult().eagerlyEvaluate([](kj::Exception&&) {});
   REQUIRE(until([&] { return logins.sinks.size() == 1; }));
+  const auto ends = [&] {
+    login = nullptr;
+    c = nullptr;
+    REQUIRE(until([&] { return server->connections() == 0; }));
+    SUBCASE("it succeeds") {
+      logins.answers.front()->fulfill(ec{ec::none});
+    }
+    SUBCASE("it is refused") {
+      logins.answers.front()->fulfill(ec{ec::fenced});
+    }
+    SUBCASE("it throws") {
+      logins.answers.front()->reject(KJ_EXCEPTION(FAILED, "the cluster"));
+    }
+  };
   SUBCASE("a drain") {
     server->drain();
+    ends();
   }
   SUBCASE("a newer connection") {
     logins.sinks.front()->close(ec::fenced, 0);
+    ends();
   }
-  SUBCASE("nothing") {}
-  login = nullptr;
-  c = nullptr;
-  REQUIRE(until([&] { return server->connections() == 0; }));
-  SUBCASE("it succeeds") {
-    logins.answers.front()->fulfill(ec{ec::none});
-  }
-  SUBCASE("it is refused") {
-    logins.answers.front()->fulfill(ec{ec::fenced});
-  }
-  SUBCASE("it throws") {
-    logins.answers.front()->reject(KJ_EXCEPTION(FAILED, "the cluster"));
+  SUBCASE("nothing") {
+    ends();
   }
   CHECK(until([&] { return shared.metrics.logins_failed == 1; }));
   CHECK(cluster.live_sessions == 0);

@@ -234,7 +234,7 @@ TEST_CASE_FIXTURE(
     const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     sockaddr_in at{};
     at.sin_family = AF_INET;
-    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1 + static_cast<std::uint32_t>(from) % 50);
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 256 * (1 + static_cast<std::uint32_t>(from) % 50));
     ::bind(fd, reinterpret_cast<sockaddr*>(&at), sizeof at);
     at.sin_port = htons(port);
     at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
