@@ -20,9 +20,10 @@ using namespace parley::fuzz;
 
 /// The names of the planted bugs. All are implemented in `cluster/`, except the one of the disk.
 constexpr std::string_view torn_batch = "torn-batch";
-constexpr const char* bugs[] = {
-    "vote-not-persisted",        "message-before-persist", "ack-before-sync",   "apply-after-seal",
-    "successor-before-majority", "entries-without-credit", "probe-sends-again", torn_batch.data()};
+constexpr std::string_view rollback_unnoticed = "rollback-unnoticed"; // shows only where disks are put back
+constexpr const char* bugs[] = {"vote-not-persisted", "message-before-persist",    "ack-before-sync",
+                                "apply-after-seal",   "successor-before-majority", "entries-without-credit",
+                                "probe-sends-again",  torn_batch.data(),           rollback_unnoticed.data()};
 
 struct settings {
   run_options run;
@@ -204,6 +205,7 @@ int hunt(settings s) {
   for (const char* bug : bugs) {
     setenv("PARLEY_PLANT", bug, 1);
     s.run.tear = bug == torn_batch;
+    s.run.put_back = bug == rollback_unnoticed;
     std::printf("%s:\n", bug);
     const auto r = run_all(s);
     table +=
