@@ -48,9 +48,8 @@ public:
       disks_.emplace(cluster_, c, options.seed);
     }
     if (options.with.contains(trial::copies)) {
-      copy_config c;
-      c.length = std::chrono::seconds{options.seconds};
-      copies_.emplace(cluster_, c, options.seed, [this](const fault& f) { inflict(f); });
+      copies_.emplace(cluster_, copy_config_of(options), options.seed,
+                      [this](const fault& f) { inflict(f); });
     }
   }
 
@@ -70,10 +69,21 @@ private:
     c.links = o.with.contains(trial::links);
     if (!o.disk_losses)
       c.disk_reserve = milliseconds{0};
-    constexpr milliseconds copy_takes{
-        12'000}; // from the wait for all to be whole to the next time that they are
+    // A copy costs about as much as a lost disk: until all are whole before it, and until the node is filled again.
+    constexpr milliseconds copy_takes{30'000};
     if (o.with.contains(trial::copies))
-      c.disk_reserve += copy_takes * std::clamp<std::int64_t>(c.length / copy_config{}.room_for_each, 1, 4);
+      c.disk_reserve += copy_takes * static_cast<std::int64_t>(copies_in(copy_config_of(o)));
+    return c;
+  }
+  /// Beside other trials, which a copy holds up, there are fewer.
+  static copy_config copy_config_of(const chaos_options& o) {
+    copy_config c;
+    c.length = std::chrono::seconds{o.seconds};
+    if (breaks_network(o) || o.with.contains(trial::disks) || o.with.contains(trial::outages)) {
+      c.calm_min = milliseconds{10'000};
+      c.calm_max = milliseconds{20'000};
+      c.room_for_each = milliseconds{80'000};
+    }
     return c;
   }
   static test::process_cluster_config cluster_config(const chaos_options& o) {

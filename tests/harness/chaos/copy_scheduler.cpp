@@ -10,13 +10,16 @@ std::string_view name_of(copy_fault f) {
   return names.at(static_cast<std::size_t>(f));
 }
 
+std::size_t copies_in(const copy_config& c) {
+  return static_cast<std::size_t>(
+      std::clamp<std::int64_t>(c.length / c.room_for_each, 1, std::int64_t{copy_fault_kinds}));
+}
+
 copy_scheduler::copy_scheduler(copy_config config, std::uint64_t seed, std::size_t nodes)
     : config_{config}, random_{seed * 0x9e3779b97f4a7c15ULL + 13}, nodes_{nodes} {
   refill();
   until_ = between(config_.calm_min, config_.calm_max);
-  const auto fit =
-      static_cast<std::size_t>(std::max<std::int64_t>(1, config_.length / config_.room_for_each));
-  promised_.assign(bag_.rbegin(), bag_.rbegin() + static_cast<std::ptrdiff_t>(std::min(fit, bag_.size())));
+  promised_.assign(bag_.rbegin(), bag_.rbegin() + static_cast<std::ptrdiff_t>(copies_in(config_)));
 }
 
 milliseconds copy_scheduler::between(milliseconds low, milliseconds high) {
@@ -56,6 +59,7 @@ void copy_scheduler::lost(std::size_t node) {
 
 std::vector<copy_step> copy_scheduler::tick(milliseconds now, const copy_view& view) {
   using what = copy_step::what;
+  up_ = view.up;
   if (!view.whole)
     whole_since_ = milliseconds{-1};
   else if (whole_since_ < milliseconds{0})
@@ -72,7 +76,7 @@ std::vector<copy_step> copy_scheduler::tick(milliseconds now, const copy_view& v
       return {};                        // a copy of a node that is down is taken when the next one is killed
     if (fault_ == copy_fault::beside) { // it runs at once
       node_ = any_node();
-      now_ = state::gathering;
+      now_ = state::living; // until no node is down
       return {};
     }
     if (!view.whole)
@@ -81,7 +85,7 @@ std::vector<copy_step> copy_scheduler::tick(milliseconds now, const copy_view& v
     return {{what::take, node_}};
   }
   case state::living:
-    if (now >= until_)
+    if (now >= until_ && view.up)
       now_ = state::gathering;
     return {};
   case state::gathering:

@@ -41,8 +41,12 @@ struct copy_config {
   milliseconds room_for_each{30'000}; ///< of what is promised
 };
 
+/// How many kinds a run of this length promises.
+std::size_t copies_in(const copy_config& c);
+
 struct copy_view {
-  bool whole = false;      ///< every node is whole, and no fault of any kind is in progress
+  bool up = false;    ///< no node is down: else nobody waits for all to be whole, because an outage is long
+  bool whole = false; ///< every node is whole, and no fault of any kind is in progress
   bool recognised = false; ///< since the copy was put back or started: it was fenced
 };
 
@@ -79,7 +83,8 @@ public:
 
   /// While it is true no other fault may begin: the copy waits for all to be whole, or is not recognised yet.
   bool alone() const {
-    return now_ == state::gathering || (now_ == state::taking && fault_ == copy_fault::running) || struck();
+    return now_ == state::gathering || (now_ == state::taking && fault_ == copy_fault::running && up_) ||
+           struck();
   }
   /// A copy was put back, or runs beside its node, and it is not decided whether it was recognised.
   bool struck() const { return now_ == state::lagging || now_ == state::meeting || now_ == state::waiting; }
@@ -116,7 +121,7 @@ private:
   state now_ = state::calm;
   copy_fault fault_{};
   std::size_t node_ = 0, laggard_ = 0;
-  bool recognised_ = false;
+  bool recognised_ = false, up_ = false;
   milliseconds until_{}, struck_at_{}, whole_since_{-1};
 };
 

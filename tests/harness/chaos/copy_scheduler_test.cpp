@@ -121,6 +121,7 @@ struct world {
         }
       }
       copy_view view;
+      view.up = down() == 0;
       view.recognised = recognises && struck_at >= 0ms && now >= struck_at + 1s;
       if (wounded && !(view.recognised && now >= struck_at + 2s))
         whole_at = now + 10ms;
@@ -204,7 +205,7 @@ TEST_CASE("no copy is used while a node is not whole") {
   for (milliseconds now{0}; now < 200s; now += 10ms) {
     if (now < 120s)
       s.killed(1, now);
-    for (const auto& step : s.tick(now, {false, false}))
+    for (const auto& step : s.tick(now, {true, false, false}))
       CHECK(step.is == what::take);
   }
   CHECK_FALSE(s.struck());
@@ -223,7 +224,7 @@ TEST_CASE("a run that ends in the middle of a copy leaves no node down and no se
         w.take(1);
         ++w.starts[0];
       }
-      for (const auto& step : s.tick(now, {w.down() == 0, false}))
+      for (const auto& step : s.tick(now, {w.down() == 0, w.down() == 0, false}))
         w.suffer(s, step, now);
     }
     for (const auto& step : s.heal())

@@ -74,6 +74,9 @@ bool copy_trial::apply(const copy_step& step) {
 bool copy_trial::tick(milliseconds now, bool whole) {
   copy_view view;
   view.whole = whole;
+  view.up = true;
+  for (std::size_t n = 1; n <= cluster_.size(); ++n)
+    view.up = view.up && cluster_.running(n);
   view.recognised = recognised();
   bool recovers = false;
   for (const auto& step : scheduler_.tick(now, view))
