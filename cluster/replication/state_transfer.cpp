@@ -77,8 +77,8 @@ void state_transfers::begin(const replica& r, generation gen, node_id to, std::u
   for (const auto& t : out_)
     if (t.header.shard == r.shard() && t.header.to == to_id)
       return; // on its way
-  if (out_.size() >= node_.host.config.transfers_max)
-    return; // asked again later
+  if (out_.size() >= node_.host.config.transfers_max || !node_.host.links->waiting(to))
+    return; // asked again later; without a session it would only pin an old state, and the log behind it
   outgoing t;
   t.view = node_.host.env->begin_read();
   const auto bytes = t.view->get(storage::table::node, record_key(r.shard()));

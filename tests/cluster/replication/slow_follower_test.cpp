@@ -287,7 +287,7 @@ TEST_CASE_FIXTURE(lagging, "a transfer of state to a receiver that hardly takes 
 
 TEST_CASE_FIXTURE(lagging, "a follower that dies right after it was sent the state keeps no log") {
   config.log_entries_kept = 20;
-  config.snapshot_retry_after = milliseconds{60'000}; // or it ends with the next try, which begins after it
+  config.snapshot_retry_after = milliseconds{60'000}; // the end of another try would let the log go as well
   build();
   auto& away = follower_of(settle());
   write(3, 10);
