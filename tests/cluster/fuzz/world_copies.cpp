@@ -47,13 +47,15 @@ void world::put_an_old_copy_back() {
   net_.break_all_of(node.id(), nodes_.size());
   node.put_back(copies_.at(node.id()));
   node.start();
-  // A frame of the session before may bring it into the term that it had forgotten.
+  // One that takes part in the generation is told before it gets anything; only a frame of the session before may bring
+  // it into the term that it had forgotten. Another one may get the state, and with it all that it had confirmed, from a
+  // member that knows nothing of that, before it meets the one that does.
   bool forgot = false;
-  for (const auto& [shard, then] : had) {
-    const auto now = node.status(shard);
-    forgot = forgot || !now || now->gen < then.gen || now->last_index < then.applied_index ||
-             (now->term < then.term && !profile_.network.late_frames_cross_over);
-  }
+  for (const auto& [shard, then] : had)
+    if (const auto now = node.status(shard);
+        now && now->gen == then.gen && now->as != cluster::replica_status::role::waiting_for_state)
+      forgot = forgot || now->last_index < then.applied_index ||
+               (now->term < then.term && !profile_.network.late_frames_cross_over);
   storming_ = true; // proposals go on, as in a storm; faults do not
   ++storm_;
   for (std::uint16_t s = 0; s < profile_.shards; ++s)
@@ -62,6 +64,10 @@ void world::put_an_old_copy_back() {
   storming_ = false;
   if (sim_.failed())
     return;
+  for (const auto& [shard, then] : had)
+    if (const auto now = node.status(shard);
+        !now || now->gen < then.gen || (now->gen == then.gen && now->last_index < then.applied_index))
+      forgot = true;
   if (forgot && !node.is_fenced())
     return sim_.violate(
         fmt::format("node {} has an older disk, and nobody noticed: {}", number(node.id()), node.describe()));
