@@ -299,8 +299,8 @@ TEST_CASE_FIXTURE(fixture, "connections that are refused cost nobody else's hand
 
 TEST_CASE_FIXTURE(fixture,
                   "a gateway's loop is seen to turn, and its accepting to stand still while somebody waits") {
-  config.handshakes_burst = 1;
-  config.handshake_every = 1h; // the second connection is not accepted
+  config.handshakes_burst = config.address_handshakes_burst = 1;
+  config.handshake_every = config.address_handshake_every = 1h; // the second connection is not accepted
   start();
   const auto now = [this] { return shared.pulses.read().at(0); };
   const auto begun = now();
