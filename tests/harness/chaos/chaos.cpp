@@ -69,8 +69,8 @@ private:
     c.links = o.with.contains(trial::links);
     if (!o.disk_losses)
       c.disk_reserve = milliseconds{0};
-    // A copy costs about as much as a lost disk: until all are whole before it, and until the node is filled again.
-    constexpr milliseconds copy_takes{30'000};
+    // From the wait for all to be whole until the node is filled again; so long where everything else goes on as well.
+    constexpr milliseconds copy_takes{55'000};
     if (o.with.contains(trial::copies))
       c.disk_reserve += copy_takes * static_cast<std::int64_t>(copies_in(copy_config_of(o)));
     return c;
