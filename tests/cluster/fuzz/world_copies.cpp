@@ -77,6 +77,7 @@ void world::put_an_old_copy_back() {
     node.lose_disk(disk_id{++next_disk_});
     node.start();
   }
+  until(sim_.time.now() + one_second, nullptr); // its last refusals may be under way
   node.trust_disk();
   put_back_ = false;
 }
