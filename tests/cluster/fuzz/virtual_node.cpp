@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <utility>
 
 namespace parley::fuzz {
 
@@ -278,8 +279,8 @@ void virtual_node::handle(cluster::turn result) {
       judge_.read_ready(id(), answer.ticket, state_of(*shard));
     else
       judge_.read_ready(id(), answer.ticket, std::nullopt);
-  if (put_back_ && !result.news.forgets.empty()) {
-    fenced_ = true;
+  if (put_back_ && !result.news.forgets.empty() && !std::exchange(fenced_, true)) {
+    user_.recognised(id());
     ++sim_.count.recognised;
     sim_.note("recognised", number(id()), number(result.news.forgets.front().by));
   }

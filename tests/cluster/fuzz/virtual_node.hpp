@@ -43,8 +43,10 @@ public:
   virtual void died(node_id node, death how) = 0;
   /// The operator's last check before a seal: a disk may have been lost since the decision.
   virtual bool may_seal(const std::vector<cluster::member>& next) = 0;
-  /// Whether the disk of some node was put back to an older copy.
+  /// Whether the disk of some node was ever put back to an older copy.
   virtual bool some_forgot() const = 0;
+  /// That of this one was, and others said so.
+  virtual void recognised(node_id node) = 0;
 };
 
 class virtual_node : public cluster::peer_links {
@@ -64,11 +66,10 @@ public:
     bool leads_alone = false; ///< with a generation of which it is the only member
   };
   std::optional<disk_copy> copy_disk() const;
-  /// An old copy in the place of the disk. Only allowed while the node is down. Until its disk is lost or
-  /// `trust_disk` is called, others may say that it forgot; then it stands still, as a node that fences itself.
+  /// An old copy in the place of the disk. Only allowed while the node is down. As long as it has this disk, others may
+  /// say that it forgot; then it stands still, as a node that fences itself.
   void put_back(const disk_copy& older);
-  void trust_disk() { put_back_ = false; }
-  bool is_fenced() const { return fenced_; }
+  bool may_have_forgotten() const { return put_back_; }
   void pause(micros until);
   bool is_up() const { return engine_ != nullptr; }
   void give(input what);

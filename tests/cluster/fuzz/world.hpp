@@ -106,7 +106,8 @@ private:
 
   void died(node_id node, death how) override;
   bool may_seal(const std::vector<cluster::member>& next) override;
-  bool some_forgot() const override { return put_back_; }
+  bool some_forgot() const override { return sim_.count.rollbacks != 0; }
+  void recognised(node_id node) override;
   bool is_up(node_id node) const override;
   void frame_arrived(node_id at, node_id from, std::string bytes) override;
   void connection_reset(node_id at, node_id peer) override;
@@ -134,7 +135,6 @@ private:
   chance damage_luck_; ///< of its own, too
   chance outage_luck_; ///< of its own, so that outages change nothing about the storms before them
   std::map<node_id, virtual_node::disk_copy> copies_;
-  bool put_back_ = false;                    ///< a disk is an older copy now
   chance copy_luck_;                         ///< of its own, so that nothing changes without copies
   std::map<shard_id, std::uint64_t> probed_; ///< a ticket that was acknowledged since the calm began
   std::map<shard_id, std::vector<std::uint64_t>> probes_;

@@ -42,7 +42,6 @@ void world::put_an_old_copy_back() {
     if (const auto its = leader->status(shard_id{s}); its->gen == mine->gen && its->term == mine->term)
       had[shard_id{s}] = *mine;
   }
-  put_back_ = true;
   node.crash(test::unsynced::lost);
   net_.break_all_of(node.id(), nodes_.size());
   node.put_back(copies_.at(node.id()));
@@ -60,26 +59,31 @@ void world::put_an_old_copy_back() {
   ++storm_;
   for (std::uint16_t s = 0; s < profile_.shards; ++s)
     every(profile_.propose_every, [this, s] { client_proposes(shard_id{s}); });
-  until(sim_.time.now() + 10 * one_second, [&] { return node.is_fenced(); });
+  const auto replaced = [&, was = node.self()] { return node.self() != was; };
+  until(sim_.time.now() + 10 * one_second, replaced);
   storming_ = false;
-  if (sim_.failed())
+  if (sim_.failed() || replaced())
     return;
   for (const auto& [shard, then] : had)
     if (const auto now = node.status(shard);
         !now || now->gen < then.gen || (now->gen == then.gen && now->last_index < then.applied_index))
       forgot = true;
-  if (forgot && !node.is_fenced())
-    return sim_.violate(
+  if (forgot)
+    sim_.violate(
         fmt::format("node {} has an older disk, and nobody noticed: {}", number(node.id()), node.describe()));
-  if (node.is_fenced()) { // it begins anew with an empty directory
-    node.crash(test::unsynced::lost);
-    net_.break_all_of(node.id(), nodes_.size());
-    node.lose_disk(disk_id{++next_disk_});
-    node.start();
-  }
-  until(sim_.time.now() + one_second, nullptr); // its last refusals may be under way
-  node.trust_disk();
-  put_back_ = false;
+}
+
+// It begins anew with an empty directory. It may be told late, by a node that was put back itself.
+void world::recognised(node_id id) {
+  sim_.time.in(one_ms, [this, id, disk = node(id).self().disk] {
+    auto& one = node(id);
+    if (sim_.failed() || one.self().disk != disk)
+      return;
+    one.crash(test::unsynced::lost);
+    net_.break_all_of(id, nodes_.size());
+    one.lose_disk(disk_id{++next_disk_});
+    one.start();
+  });
 }
 
 } // namespace parley::fuzz

@@ -205,7 +205,7 @@ bool world::may_lose(const virtual_node& node) const {
       for (auto m : members) {
         const bool is_self = m == node.self();
         is_in = is_in || is_self;
-        lost += is_self || this->node(m.node).self() != m;
+        lost += is_self || this->node(m.node).self() != m || this->node(m.node).may_have_forgotten();
       }
       if (is_in && lost > (members.size() - 1) / 2)
         return false;
