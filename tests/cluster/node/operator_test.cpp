@@ -226,7 +226,7 @@ TEST_CASE("what a node prints that has no descriptors 0 to 2 goes nowhere, and i
     CHECK_MESSAGE(text.find(" stopping ") == std::string::npos, entry.path().string());
     CHECK_MESSAGE(text.find("code for ") == std::string::npos, entry.path().string());
   }
-  CHECK(t.cluster.dump(1, scratch.file("dump")));
+  CHECK(storage::lmdb_environment::open(t.cluster.data(1), {}).has_value());
 }
 
 TEST_CASE("a node whose disk has no room leads nothing, and people send through it all the same") {
@@ -285,10 +285,11 @@ TEST_CASE("a node that leads and has a damaged row hands over, and nobody misses
   };
   CHECK(t.until(60s, [&] { return reads_all(alice) && reads_all(bob) && log_of(t, 2, "replica-damaged"); }));
   CHECK(t.until(10s, [&] { return t.cluster.leads(2) == 0; }));
-  CHECK(!t.cluster.whole(2, 2000ms));
+  // It gets the rows of the next leader, and then nothing is damaged any more.
+  CHECK(t.until(30s, [&] { return log_of(t, 2, "replica-mended") && t.cluster.whole(2, 2000ms); }));
   const auto metrics = t.cluster.get(2, "/metrics", 2000ms);
   REQUIRE(metrics);
-  CHECK(metrics->find("\nparley_replicas_damaged 1\n") != std::string::npos);
+  CHECK(metrics->find("\nparley_replicas_damaged 0\n") != std::string::npos);
 }
 
 TEST_CASE(
@@ -306,13 +307,15 @@ TEST_CASE(
   REQUIRE(::bind(seed, reinterpret_cast<sockaddr*>(&at), size) == 0);
   REQUIRE(::listen(seed, 16) == 0);
   REQUIRE(::getsockname(seed, reinterpret_cast<sockaddr*>(&at), &size) == 0);
+  const auto port = [&seed_at = at](int n) { // of its own address, so that nobody else has it
+    return "127.99." + std::to_string(n) + ".1:" + std::to_string(ntohs(seed_at.sin_port));
+  };
   const auto log = scratch.file("log");
-  const auto command =
-      "timeout " + std::to_string(patient(20s).count()) + " '" + program_folder() +
-      "/parleyd' --node 1 --data-dir " + dir + "/data --certs-dir " + dir +
-      "/certs --peer-listen 127.0.0.1:0 --client-listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 "
-      "--seeds 127.0.0.1:" +
-      std::to_string(ntohs(at.sin_port)) + " > " + log + " 2>&1";
+  const auto command = "timeout " + std::to_string(patient(20s).count()) + " '" + program_folder() +
+                       "/parleyd' --node 1 --data-dir " + dir + "/data --certs-dir " + dir +
+                       "/certs --peer-listen " + port(1) + " --client-listen " + port(2) +
+                       " --admin-listen " + port(3) +
+                       " --seeds 127.0.0.1:" + std::to_string(ntohs(at.sin_port)) + " > " + log + " 2>&1";
   const int how = std::system(command.c_str());
   std::ifstream in{log};
   const std::string said{std::istreambuf_iterator<char>{in}, {}};
