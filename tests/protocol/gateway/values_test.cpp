@@ -166,6 +166,16 @@ TEST_CASE("codes have six digits and differ") {
   CHECK(seen.size() > 90);
 }
 
+TEST_CASE("the same code of a number is another hash with each ticket, so that nobody can list the hashes of "
+          "all codes") {
+  CHECK(gateway::hash_of_code("one", "+491700000001", "123456") !=
+        gateway::hash_of_code("two", "+491700000001", "123456"));
+  CHECK(gateway::hash_of_code("one", "+491700000001", "123456") !=
+        gateway::hash_of_code("one", "+491700000002", "123456"));
+  CHECK(gateway::hash_of_code("one", "+491700000001", "123456") ==
+        gateway::hash_of_code("one", "+491700000001", "123456"));
+}
+
 TEST_CASE("codes that are drawn from a seeded source are the same each time") {
   seeded_chance a{7}, again{7}, other{8};
   const auto code = gateway::random_code(a);
