@@ -313,8 +313,9 @@ bool has_room(const store_state& st, const proposal_batch& batch) {
 }
 
 void propose(store_state& st, proposal& p) {
-  st.engine->propose(p.shard, remember(st, p.reply_to, p.ticket, p.command.size()), std::move(p.command),
-                     p.frees_room);
+  const auto ticket =
+      remember(st, p.reply_to, p.ticket, p.command.size()); // before the command is moved from
+  st.engine->propose(p.shard, ticket, std::move(p.command), p.frees_room);
 }
 
 /// A round costs every replica a sync and a dozen threads a wake-up, whether it has one command or a hundred.

@@ -88,7 +88,14 @@ struct watched_environment final : test::virtual_environment {
   }
   bool all_visible() const override { return published == commits(); }
   std::atomic<bool> full{false}; ///< the test's thread sets it
+  std::atomic<bool> hangs{false},
+      hung{false}; ///< a turn begins with a look at the disk: there the store waits
   storage::space room() override {
+    if (hangs) {
+      hung = true;
+      hung.notify_all();
+      hangs.wait(true);
+    }
     return full ? storage::space{0, false} : test::virtual_environment::room();
   }
 };
@@ -217,6 +224,28 @@ TEST_CASE_FIXTURE(fixture, "proposals are bounded by their bytes too, and make r
   REQUIRE(seen.wait_for(4));
   std::lock_guard guard{seen.mutex};
   CHECK(seen.answered.at(4) == ec::none);
+}
+
+TEST_CASE_FIXTURE(fixture, "proposals that are under way count with their bytes, as those that wait do") {
+  config.proposals_bytes_max = entry_bytes_max;
+  open();
+  lead();
+  env.hangs = true;
+  propose(1, false);
+  env.hung.wait(false);
+  for (std::uint64_t t = 2; t <= 4; ++t) { // the store comes to them when its turn is over
+    core::append_message m;
+    m.what.body = std::string(100'000, 'x');
+    proposal_batch batch;
+    batch.proposals.push_back(make_proposal(s0, core::format_number::newest, t, sink, m));
+    caf::anon_send(store, std::move(batch));
+  }
+  env.hangs = false;
+  env.hangs.notify_all();
+  REQUIRE(seen.wait_for(4));
+  std::lock_guard guard{seen.mutex};
+  CHECK(seen.answered ==
+        std::map<std::uint64_t, ec>{{1, ec::none}, {2, ec::none}, {3, ec::none}, {4, ec::overloaded}});
 }
 
 TEST_CASE_FIXTURE(fixture, "a drain also writes the proposals that were waiting") {
