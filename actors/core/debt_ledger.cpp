@@ -235,8 +235,8 @@ void debt_ledger::relieve(time_point now) {
     if (!d.sent_at || now - *d.sent_at < config_.stalled_after)
       break;
     for (std::uint32_t i = 0; i < d.targets.size(); ++i)
-      if (d.targets[i].at != progress::done && d.targets[i].at != progress::stored)
-        silent.insert(shard_of(d.it.what, i));
+      if (d.targets[i].at == progress::sent || d.targets[i].at == progress::waiting)
+        silent.insert(shard_of(d.it.what, i)); // what is unsent yet waits for the answers before it
   }
   for (const auto shard : silent)
     stall(shard);

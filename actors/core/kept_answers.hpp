@@ -17,7 +17,7 @@ struct kept_answer {
 
 /// Without it an asker whose answer met a full link would wait for its own deadline. A large answer would fill the
 /// link as soon as that has room, and the memory until then: its asker hears that the node is overloaded, and asks
-/// again.
+/// again. A fan-out then sends again what was applied, which an inbox ignores.
 class kept_answers {
 public:
   struct bounds {

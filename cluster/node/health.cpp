@@ -206,10 +206,11 @@ admin_source::readiness whole_of(const health_facts& f) {
         "something. That node fences itself; do what its log and its /readyz say",
         name_shards(shards), number(node)));
   for (const auto& [node, l] : behind)
-    line(fmt::format("{}: the replica on node {} is up to {} entries behind, more than {}; it catches up by "
-                     "itself, so wait. "
-                     "If the number does not fall, look at that node's disk and at its link",
-                     name_shards(l.shards), number(node), l.most, behind_max));
+    line(fmt::format(
+        "{}: the replica on node {} is up to {} entries behind, more than {}; it catches up by "
+        "itself, so wait. "
+        "If the number does not fall, look at that node's disk, whether it has room, and at its link",
+        name_shards(l.shards), number(node), l.most, behind_max));
   if (!behind_here.shards.empty())
     line(fmt::format(
         "{}: the replica here has up to {} committed entries to apply, more than {}; wait, and if the number "

@@ -141,6 +141,10 @@ TEST_CASE_FIXTURE(fixture,
   const auto answer = attach(first); // its heartbeat was late
   REQUIRE(core::error_of(answer) == ec::none);
   CHECK(core::answer_if<core::attach>(answer)->last == inbox_pos{1});
+  const auto told = router.deliveries.take();
+  REQUIRE(told.size() == 1); // also if nothing has arrived, or it would not be pushed to again
+  CHECK(told[0].rows.empty());
+  CHECK(told[0].after > inbox_pos::none);
   reader.next_page.next = inbox_pos{1};
   pull(first);
   arrive(2);
