@@ -85,7 +85,25 @@ struct damage : three_nodes {
   void wait(int ms) {
     until([] { return false; }, ms);
   }
+  /// A state of which the transfer lasts many seconds: one row in each message, and one message under way.
+  void build_large() {
+    config.snapshot_chunk_bytes = 64;
+    config.transfer_chunks_max = 1;
+    build();
+    auto& l = settle();
+    for (int i = 0; i < large; ++i)
+      propose(l, std::string(60, 'x'));
+    REQUIRE(until([&] { return same(large); }));
+  }
+  static constexpr int large = 4000;
+  bool is_sent_state(test_node& n) { return n.engine->status(s0)->as == replica_status::role::installing; }
+  bool is_marked(test_node& n) {
+    return n.env.begin_read()->get(storage::table::node, damage_key(s0)).has_value();
+  }
 };
+
+constexpr storage::space full_disk{settings::disk_reserve.standard * 3 / 4, false};
+constexpr storage::space roomy_disk{std::uint64_t{1} << 40, true};
 
 } // namespace
 
@@ -296,4 +314,125 @@ TEST_CASE_FIXTURE(
   start(first);
   CHECK(until([&] { return same(22); }));
   CHECK(hurt.mends == std::vector{s0});
+}
+
+TEST_CASE_FIXTURE(damage,
+                  "a damaged replica is needed while another one has no room, and is healed when that has") {
+  build_large();
+  auto& first = settle();
+  auto& hurt = other_than(first);
+  auto& third = other_than(first, &hurt);
+  third.env.set_room(full_disk);
+  wait(300); // its results have said so
+  flip(hurt, 3);
+  hurt.engine->damaged(s0);
+  until([&] { return is_sent_state(hurt); }, 500);
+  commit("by the log of the damaged one");
+  CHECK(hurt.mends.empty());
+  third.env.set_room(roomy_disk);
+  REQUIRE(until([&] { return !hurt.mends.empty(); }, 60'000));
+  CHECK(until([&] { return same(large + 1); }));
+}
+
+TEST_CASE_FIXTURE(damage, "healing stops when the others are no majority any more, and begins again when they "
+                          "are") {
+  build_large();
+  auto& first = settle();
+  auto& hurt = other_than(first);
+  auto& third = other_than(first, &hurt);
+  flip(hurt, 3);
+  hurt.engine->damaged(s0);
+  REQUIRE(until([&] { return is_sent_state(hurt); }));
+  SUBCASE("one falls silent") {
+    crash(third);
+  }
+  SUBCASE("the disk of one fills up") {
+    third.env.set_room(full_disk);
+    wait(300);
+  }
+  commit("by the log of the damaged one");
+  CHECK(hurt.mends.empty());
+  if (third.engine)
+    third.env.set_room(roomy_disk);
+  else
+    start(third);
+  REQUIRE(until([&] { return !hurt.mends.empty(); }, 60'000));
+  CHECK(until([&] { return same(large + 1); }));
+}
+
+TEST_CASE_FIXTURE(damage, "a replica that can apply nothing, and has the seal in its log, gives its log up once "
+                          "a majority of the successors has the state") {
+  fill(20);
+  auto& first = settle();
+  auto& hurt = other_than(first);
+  auto& third = other_than(first, &hurt);
+  auto& fourth = add(on(4));
+  start(fourth);
+  flip(hurt, 4);
+  hurt.machine->reads_all = true;
+  commit("reads it");
+  REQUIRE(until([&] { return hurt.ends == 1; }));
+  crash(third);
+  start(hurt);
+  REQUIRE(until([&] { return hurt.engine->status(s0)->last_index == first.engine->status(s0)->last_index; }));
+  const auto role = [&] { return hurt.engine->status(s0)->as; };
+  auto next = members;
+  bool goes_on = true;
+  SUBCASE("of which it is one") {
+  }
+  SUBCASE("of which it is none") {
+    next = {first.who, third.who, fourth.who};
+    goes_on = false;
+    crash(fourth);
+  }
+  first.engine->seal(s0, next, ++tickets);
+  REQUIRE(until([&] { return first.seals.size() == 1; })); // by its log
+  wait(5'000);
+  CHECK(role() == replica_status::role::follower); // only one has the state
+  CHECK(is_marked(hurt));
+  start(third);
+  if (goes_on) {
+    REQUIRE(until([&] { return hurt.rows(s0).size() == 21; }));
+    commit("in the next generation");
+    CHECK(until([&] { return hurt.rows(s0).size() == 22; }));
+  } else {
+    REQUIRE(until([&] { return role() == replica_status::role::sealed; }));
+    CHECK(until([&] { return hurt.env.rows(storage::table::state) == 0; }));
+  }
+  CHECK(hurt.mends == std::vector{s0});
+  CHECK_FALSE(is_marked(hurt));
+}
+
+TEST_CASE_FIXTURE(damage, "a damaged replica whose shard goes elsewhere is damaged no more when its rows are "
+                          "gone") {
+  fill(10);
+  auto& first = settle();
+  auto& hurt = other_than(first);
+  auto& third = other_than(first, &hurt);
+  auto& fourth = add(on(4));
+  start(fourth);
+  hurt.engine->damaged(s0);
+  first.engine->seal(s0, {first.who, third.who, fourth.who}, ++tickets);
+  REQUIRE(until([&] { return first.seals.size() == 1; }));
+  CHECK(hurt.mends.empty());
+  REQUIRE(until([&] { return hurt.env.rows(storage::table::state) == 0; }));
+  CHECK(hurt.mends == std::vector{s0});
+}
+
+TEST_CASE_FIXTURE(damage, "a mark of damage that outlived the rows goes when the node starts") {
+  auto& n = add(on(4));
+  {
+    replica_record r;
+    r.as = replica_record::life::tombstone;
+    r.gen = generation{1};
+    r.members = {on(3), on(4)};
+    r.ending = succession{generation{1}, 5, 1, r.members, {on(1), on(2)}};
+    auto txn = n.env.begin_write();
+    txn->put(storage::table::node, record_key(s0), encode(r));
+    replication::remember_unreadable(*txn, s0);
+    REQUIRE(txn->commit() == ec::none);
+  }
+  start(n);
+  CHECK(until([&] { return !is_marked(n); }, 100));
+  CHECK(n.damages.empty());
 }

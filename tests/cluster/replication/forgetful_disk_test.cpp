@@ -88,6 +88,7 @@ TEST_CASE_FIXTURE(rolled_back, "a disk that forgot a vote is recognised by whom 
 
 TEST_CASE_FIXTURE(rolled_back,
                   "a leader sees it when a follower refuses what it had confirmed, and counts it once") {
+  const auto right = at(3).env.copy();
   cut.insert(node_id{3}); // nobody says what it knows: as if the session were the one from before
   put_back();
   cut.erase(node_id{3});
@@ -96,6 +97,13 @@ TEST_CASE_FIXTURE(rolled_back,
   for (int i = 0; i < 3000; ++i)
     step();
   CHECK(at(1).followers_forgot == 1);
+  crash(at(3)); // it gets the right disk again
+  at(3).env.put_back(right);
+  start(at(3));
+  meet(at(3));
+  commit("after");
+  CHECK(until([&] { return same(12) && at(1).engine->lagging_members().empty(); }));
+  CHECK(leader() == &at(1));
 }
 
 TEST_CASE_FIXTURE(rolled_back,
