@@ -396,7 +396,7 @@ bool replica::is_whole_without(node_id node) const {
 std::size_t replica::with_room() const {
   std::size_t n = 1; // this one: without room it takes no proposals anyway
   for (std::size_t i = 0; i < ids_.size(); ++i)
-    n += answers(i) && followers_[i].has_room ? 1 : 0;
+    n += answers(i) && followers_[i].has_room && !is_sent_state(ids_[i]) ? 1 : 0;
   return n;
 }
 

@@ -109,9 +109,15 @@ public:
   /// While loading: a command that waits to be applied met a damaged row. Nothing is applied before the rows are replaced;
   /// if it has to lead, because nobody else has its log, it only brings that to a member that can.
   void begin_unreadable();
-  /// While leading: a member with a damaged row that is to be sent this replica's state, or 0. The others that answer
-  /// are a majority without it, and go on meanwhile.
+  /// While leading: a member with a damaged row that is to be sent this replica's state, or 0. The others that can
+  /// acknowledge entries are a majority without it, and go on meanwhile.
   std::uint64_t to_mend() const;
+  /// While leading: the member is being mended, and the others are no such majority any more.
+  bool is_missed(std::uint64_t id) const;
+  /// Its generation has ended, which it could not apply: the end that it is going to take part in, or null.
+  const succession* awaited_end() const { return awaited_end_ ? &*awaited_end_ : nullptr; }
+  /// So many other successors have the state. Once they suffice, a replica with an `awaited_end` gives its log up.
+  void successors_have_state(std::size_t others);
   /// Whether the state as of `index` is news here. A damaged one is replaced also by one of the same entry.
   bool wants_state_of(std::uint64_t index) const {
     return index > record_.applied_index || (damaged_ && !leads() && index == record_.applied_index);
@@ -119,7 +125,7 @@ public:
   /// A leader's state is on its way here, or no longer. If it is to replace a damaged one, nothing is applied
   /// meanwhile: the state would be older than what is applied when it is complete.
   void awaits_state(bool yes);
-  /// Of those, the ones whose disks sync so much more quickly than ours that they should lead instead.
+  /// Of the fit members, the ones whose disks sync so much more quickly than ours that they should lead instead.
   std::vector<node_id> quicker_members() const;
   /// Others should lead instead of it, if they can.
   bool is_unfit() const { return damaged_ || !host_.has_room; }
@@ -274,18 +280,21 @@ private:
     std::int64_t sent_at = never; // an append
     std::uint64_t state_at = 0;   // the index of the state that it is sent, until it has it; 0: none
     send_cursor cursor;
-    bool forgot = false;   // it has less than it had confirmed, and was told
+    bool forgot = false;   // it has less than it had confirmed, and was told, and has not got it back
     bool answered = false; // to this leader
   };
   std::vector<follower> followers_; // of `ids_`, while leading
   bool answers(std::size_t place) const;
   bool is_sent_state(std::uint64_t id) const;
+  bool goes_on_without(std::uint64_t id) const;
+  void forget_damage(); // its rows are those of another replica now, or gone
   std::size_t majority() const { return ids_.size() / 2 + 1; }
   std::size_t with_room() const;
   std::int64_t timed_out_at_ = 0;
-  bool damaged_ = false;      // a row of its state cannot be read
-  bool awaits_state_ = false; // instead of its damaged one
-  bool unreadable_ = false;   // applying met a damaged row; it is said on disk, too
+  bool damaged_ = false;                  // a row of its state cannot be read
+  bool awaits_state_ = false;             // instead of its damaged one
+  bool unreadable_ = false;               // applying met a damaged row; it is said on disk, too
+  std::optional<succession> awaited_end_; // while unreadable
   bool may_apply() const { return !awaits_state_ && !unreadable_; }
   std::int64_t mended_until_ = 0; // readers may still tell of the rows that are gone
   std::int64_t stands_from_ = 0;  // while unfit: it asks for votes only then; 0: it knows a leader

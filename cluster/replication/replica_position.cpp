@@ -35,8 +35,11 @@ void replica::note_position(const message_header& h, const raft_group::message& 
     return;
   if (h.type == message_type::append)
     k.index = std::max(k.index, leader_stored);
-  if (h.type == message_type::append_result && was_leading_ && m.term == raft_->term())
-    k.index = std::max(k.index, raft_->match(h.from));
+  if (h.type != message_type::append_result || !was_leading_ || m.term != raft_->term())
+    return;
+  k.index = std::max(k.index, raft_->match(h.from));
+  if (m.rejected == 0 && m.log_index >= k.index)
+    followers_[place_of(h.from)].forgot = false; // its disk was replaced by the one that it had
 }
 
 void replica::tell_position(node_id peer, and_asks ask) {

@@ -96,6 +96,7 @@ void replica::halt(log_position at, std::string why) {
   transfers_to_.clear();
   snapshot_wanted_.clear();
   commit_by_seal_ = 0;
+  awaited_end_.reset(); // it keeps its log
   mark();
 }
 

@@ -58,10 +58,11 @@ bool replica::write(storage::write_txn& txn) {
   wrote_ = true;
   const bool appends = !log_.all_written();
   const bool promised = record_dirty_ || hold_ || restart_ || installing_ || appends;
-  if (installing_) {
+  if (installing_)
     install_staged();
-    if (std::exchange(unreadable_, false))
-      txn.erase(storage::table::node, damage_key(shard_));
+  if (unreadable_ && !damaged_) {
+    unreadable_ = false;
+    txn.erase(storage::table::node, damage_key(shard_));
   }
   for (const auto sequence : erase_now_)
     txn.erase(storage::table::log, log_key(sequence));
@@ -388,11 +389,7 @@ void replica::install_staged() {
   record_dirty_ = true;
   host_.machine.replaced(shard_);
   awaits_state_ = false;
-  if (std::exchange(damaged_, false)) { // its rows are those of another replica now
-    constexpr std::int64_t late_words_ms = 10'000;
-    mended_until_ = host_.now + late_words_ms;
-    host_.news.mended.push_back(shard_);
-  }
+  forget_damage();
 }
 
 void replica::learn_succession(const succession& s) {
@@ -403,6 +400,10 @@ void replica::learn_succession(const succession& s) {
       log_.at(s.seal_index).kind == entry_kind::seal && !installing_) {
     if (halted_)
       return; // the seal's majority counts on this log: a program that knows more applies it up to the seal
+    if (unreadable_) {
+      awaited_end_ = s;
+      return successors_have_state(0);
+    }
     commit_by_seal_ = s.seal_index; // by log matching everything up to it is committed
     mark();
     return;
@@ -425,6 +426,7 @@ void replica::end_generation(succession s, state_at_seal state) {
   marker_.reset();
   installing_.reset();
   awaits_state_ = false;
+  awaited_end_.reset();
   halted_.reset(); // what it halted at is of the generation that ended
   record_.applied_commands = 0;
   transfers_to_.clear();
@@ -462,6 +464,7 @@ void replica::end_generation(succession s, state_at_seal state) {
       cleaning_ = true;
       record_.other_slot_dirty = 1;
       host_.machine.replaced(shard_);
+      forget_damage();
     }
     record_.ending = std::move(s);
   }
@@ -479,6 +482,7 @@ void replica::bury() {
   cleaning_ = record_dirty_ = true;
   record_.other_slot_dirty = 1;
   host_.machine.replaced(shard_);
+  forget_damage();
   mark();
 }
 

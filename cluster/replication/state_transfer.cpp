@@ -431,7 +431,9 @@ void state_transfers::tick() {
   abandon_if_full();
   for (std::size_t i = out_.size(); i-- > 0;) {
     auto& t = out_[i];
-    if (!is_too_slow(t) && now - t.progress <= c.snapshot_retry_after.count() && pump(t))
+    const auto* r = node_.find(t.header.shard);
+    const bool missed = t.to_follower && r && r->is_missed(t.header.to);
+    if (!missed && !is_too_slow(t) && now - t.progress <= c.snapshot_retry_after.count() && pump(t))
       continue;
     auto header = t.header;
     header.type = message_type::transfer_stop;

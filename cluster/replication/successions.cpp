@@ -14,6 +14,8 @@ bool among(const std::vector<member>& members, node_id node) {
 /// What this replica knows about the generation before it, or about its own end.
 const succession* known_end(const replica& r) {
   const auto& record = r.record();
+  if (const auto* s = r.awaited_end())
+    return s;
   return record.ending ? &*record.ending : record.origin ? &*record.origin : nullptr;
 }
 
@@ -86,7 +88,7 @@ void successions::answer_old(node_id from, const replica& r, generation gen) {
 }
 
 void successions::heard(node_id from, const replica& r, std::uint64_t) {
-  if (!r.record().origin)
+  if (!r.record().origin || r.awaited_end())
     return;
   auto& p = of(r, r.record().gen);
   if (std::find(p.confirmed.begin(), p.confirmed.end(), from) == p.confirmed.end())
@@ -107,6 +109,7 @@ void successions::receive(node_id from, const message_header& h, std::string_vie
       have += std::find(p.confirmed.begin(), p.confirmed.end(), m.node) != p.confirmed.end();
     if (r->record().as == replica_record::life::sealed && have > s->next.size() / 2)
       r->bury();
+    r->successors_have_state(have);
     return;
   }
   const auto said = core::decode_whole<succession>(body); // it becomes part of this node's record
