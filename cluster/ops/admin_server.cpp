@@ -43,7 +43,12 @@ reply answer(admin_source& source, std::string_view path) {
 /// mean 127.0.0.1 sends that name (DNS rebinding).
 bool names_loopback(std::string_view host) {
   const auto end = host.starts_with('[') ? host.find(']') : host.find(':');
-  return is_loopback(std::string{host.starts_with('[') ? host.substr(1, end - 1) : host.substr(0, end)});
+  std::string name{host.starts_with('[') ? host.substr(1, end - 1) : host.substr(0, end)};
+  for (auto& c : name)
+    c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
+  if (name.ends_with('.'))
+    name.pop_back();
+  return is_loopback(name);
 }
 
 class service final : public kj::HttpService {

@@ -131,6 +131,9 @@ public:
   bool is_unfit() const { return damaged_ || !host_.has_room; }
   /// While leading: members that answer have no room, and without them there is no majority.
   bool lacks_room() const;
+  /// While leading: whether a member with room could commit something if it led instead: those with room, and this
+  /// one while it takes entries, are a majority. A leader that commits nothing cannot even serve reads.
+  bool others_could_commit() const { return with_room() - 1 + (host_.takes_entries ? 1 : 0) >= majority(); }
   /// While leading: the member is sent no entries. It is being mended; or its disk has no room, and the others are a
   /// majority without it, or it lacks too much. What it lacks waits in our log, as long as that is kept anyway, instead
   /// of using what the member needs to vote and to free room.

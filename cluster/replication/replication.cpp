@@ -211,6 +211,8 @@ void replication_parts::hand_over_unfit() {
     const bool unfit = !host.has_room || r->damaged();
     if (!r->leads() || (!unfit && !is_slow))
       continue;
+    if (!host.has_room && !r->damaged() && !r->others_could_commit())
+      continue; // what is stored stays readable here
     hand_over(*r, unfit ? receivers::fit : receivers::quicker, attempt);
     any = true;
   }

@@ -285,7 +285,8 @@ TEST_CASE_FIXTURE(fixture, "on loopback, whoever was told another name than this
   };
   for (const auto* host : {"evil.example", "evil.example:7201", "127.0.0.1.evil.example", "[fe80::1]:80"})
     CHECK(as(host).starts_with("HTTP/1.1 403 "));
-  for (const auto* host : {"127.0.0.1:7201", "localhost", "[::1]:7201", "[::1]"})
+  for (const auto* host :
+       {"127.0.0.1:7201", "localhost", "LOCALHOST:80", "localhost.", "[::1]:7201", "[::1]"})
     CHECK(as(host).starts_with("HTTP/1.1 200 "));
   peer without{server->port()};
   REQUIRE(without.say("GET /healthz HTTP/1.0\r\n\r\n"));

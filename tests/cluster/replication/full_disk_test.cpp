@@ -62,6 +62,23 @@ TEST_CASE_FIXTURE(
   CHECK(until([&] { return same(12); }));
 }
 
+TEST_CASE_FIXTURE(
+    disks, "a leader without room keeps what its successor could commit nothing of, and serves reads") {
+  auto& first = settle();
+  auto& second = other_than(first);
+  commit("before");
+  second.env.set_room(fuller); // takes no entries any more
+  wait(500);                   // its results have said that it has no room
+  first.env.set_room(fuller);
+  wait(2'000);
+  CHECK(leader() == &first);
+  CHECK(can_read(first));
+  second.env.set_room(roomy);
+  REQUIRE(until([&] { return leader() && leader() != &first; }));
+  commit("after");
+  CHECK(can_read(*leader()));
+}
+
 TEST_CASE_FIXTURE(disks, "a drain hands leaderships to members with room") {
   auto& first = settle();
   auto& second = other_than(first);
