@@ -288,6 +288,30 @@ TEST_CASE_FIXTURE(disks,
   CHECK(until([&] { return same(201); }, 120'000));
 }
 
+TEST_CASE_FIXTURE(disks, "while one follower is sent the state and the other one has no room, proposals are "
+                         "refused at once") {
+  config.snapshot_chunk_bytes = 64;
+  config.transfer_chunks_max = 1;
+  config.log_entries_kept = 4;
+  config.log_bytes_kept = 1;
+  config.log_bytes_needed_max = 2000;
+  build();
+  auto& first = settle();
+  auto& second = other_than(first);
+  auto& third = other_than(first, &second);
+  crash(second);
+  for (int i = 0; i < 1000; ++i)
+    commit(std::string(100, 'x'));
+  start(second);
+  REQUIRE(until([&] { return state_rows(second) > 50; }));
+  third.env.set_room(full);
+  wait(300);
+  CHECK(outcome_of(first, propose(first, "more")) == ec::disk_full);
+  CHECK(state_rows(second) < 1000); // on its way
+  third.env.set_room(roomy);
+  CHECK(until([&] { return same(1000); }, 60'000));
+}
+
 TEST_CASE_FIXTURE(disks, "a state that does not fit on the disk is not tried again and again") {
   config.snapshot_chunk_bytes = 128;
   config.log_entries_kept = 4;
