@@ -140,7 +140,8 @@ void report_halts(store_state& st, const events& news) {
     log::info("replica-mended",
               {{"shard", number(shard)},
                {"means", "the rows of this replica are those of its leader now, checked against their "
-                         "checksums; if the same node tells of damage again, check its disk"}});
+                         "checksums, or they are gone, because its shard is elsewhere now; if the same node "
+                         "tells of damage again, check its disk"}});
     if (st.wiring.observer)
       st.wiring.observer->damaged(shard, false);
   }
