@@ -2,6 +2,8 @@
 
 #include "protocol/values/last_words.hpp"
 
+#include <execinfo.h>
+#include <link.h>
 #include <sys/stat.h>
 
 #include <array>
@@ -31,18 +33,52 @@ std::array<guarded, 8> all; ///< a process opens one, tests a few
 std::mutex mutex;
 struct sigaction before_segv, before_bus;
 
+/// Where LMDB's code is; nothing if it is linked statically.
+std::uintptr_t code_begin = 0, code_end = 0;
+
+int find_code(dl_phdr_info* of, std::size_t, void*) {
+  if (std::strstr(of->dlpi_name, "liblmdb") == nullptr)
+    return 0;
+  for (int i = 0; i < of->dlpi_phnum; ++i)
+    if (const auto& part = of->dlpi_phdr[i]; part.p_type == PT_LOAD && (part.p_flags & PF_X) != 0) {
+      code_begin = of->dlpi_addr + part.p_vaddr;
+      code_end = code_begin + part.p_memsz;
+    }
+  return 1;
+}
+
+/// Whether this thread was in LMDB, or in what LMDB calls: it calls nothing of ours.
+bool was_in_lmdb() {
+  std::array<void*, 24> frames{};
+  const int n = ::backtrace(frames.data(), static_cast<int>(frames.size()));
+  for (int i = 0; i < n; ++i)
+    if (const auto at = reinterpret_cast<std::uintptr_t>(frames[static_cast<std::size_t>(i)]);
+        at >= code_begin && at < code_end)
+      return true;
+  return false;
+}
+
 void on_fault(int signal, siginfo_t* info, void*) {
   const auto at = reinterpret_cast<std::uintptr_t>(info->si_addr);
+  const guarded* any = nullptr;
   for (const auto& g : all) {
     const auto begin = g.begin.load(std::memory_order_relaxed);
-    if (begin != 0 && at >= begin && at < g.end.load(std::memory_order_relaxed) + behind_map)
+    if (begin == 0)
+      continue;
+    any = &g;
+    if (at >= begin && at < g.end.load(std::memory_order_relaxed) + behind_map)
       end_process({g.sentence.data(), ::strnlen(g.sentence.data(), g.sentence.size())});
   }
+  // A page may also lead it to where nothing ever was. A program that is not a test has one file.
+  if (any != nullptr && was_in_lmdb())
+    end_process({any->sentence.data(), ::strnlen(any->sentence.data(), any->sentence.size())});
   ::sigaction(signal, signal == SIGSEGV ? &before_segv : &before_bus, nullptr); // the instruction is repeated
 }
 
 void install() {
   static const bool once = [] {
+    ::dl_iterate_phdr(find_code, nullptr);
+    was_in_lmdb(); // the first call may load a library, which a handler must not do
     struct sigaction ours {};
     ours.sa_sigaction = on_fault;
     ours.sa_flags = SA_SIGINFO | SA_ONSTACK;

@@ -6,8 +6,8 @@
 namespace parley::storage {
 
 /// LMDB follows offsets and lengths of its file without checking them, so a damaged page can lead it out of what is
-/// mapped. While this object lives, a memory fault (SIGSEGV, SIGBUS) at such an address ends the process with a
-/// sentence and status 1; one at another address is a bug, and is left to whoever handled it before.
+/// mapped. While this object lives, a memory fault (SIGSEGV, SIGBUS) at such an address, or anywhere in LMDB's own code,
+/// ends the process with a sentence and status 1; any other is a bug, and is left to whoever handled it before.
 ///
 /// Owns:   a place in a small table that the handler reads; if there is none, faults are handled as before.
 /// Thread: `covers` the writer's; the handler may run on any.

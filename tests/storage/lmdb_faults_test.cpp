@@ -15,6 +15,7 @@
 #include <atomic>
 #include <cstring>
 #include <fstream>
+#include <random>
 #include <thread>
 
 using namespace parley;
@@ -134,6 +135,45 @@ TEST_CASE("a flipped bit in a key, and one in the checksum itself, are found") {
   read = env->begin_read();
   CHECK_FALSE(read->get(table::node, "k"));
   CHECK(read->status() == ec::corrupt);
+}
+
+TEST_CASE("a page of garbage is told in a sentence, whatever it leads LMDB to") {
+  scratch_directory dir;
+  {
+    const auto env = open(dir);
+    const auto txn = env->begin_write();
+    for (std::uint64_t n = 0; n < 3'000; ++n)
+      txn->put(table::state, numbered(n), std::string(100, 'v'));
+    REQUIRE(txn->commit() == ec::none);
+  }
+  const auto file = dir.file("store.mdb");
+  std::ifstream in{file, std::ios::binary};
+  const std::string whole{std::istreambuf_iterator<char>{in}, {}};
+  constexpr std::size_t page = 4096;
+  REQUIRE(whole.size() > 60 * page);
+  std::mt19937_64 dice{7};
+  int told = 0;
+  for (int i = 0; i < 120; ++i) {
+    auto bytes = whole;
+    const auto at = (2 + dice() % (whole.size() / page - 2)) * page; // behind the two meta pages
+    for (std::size_t n = 0; n < page; ++n)
+      bytes[at + n] = static_cast<char>(dice());
+    std::ofstream{file, std::ios::binary} << bytes;
+    const auto [how, said] = in_child([&] {
+      auto env = lmdb_environment::open(dir.path(), small_config());
+      if (!env)
+        ::_exit(2);
+      (*env)->begin_read()->ascend(table::state, {}, {},
+                                   [](std::string_view, std::string_view) { return scan::more; });
+    });
+    CAPTURE(i);
+    CHECK(WIFEXITED(how));
+    if (WIFEXITED(how) && WEXITSTATUS(how) == 1) {
+      CHECK_MESSAGE(said.find("damaged") != std::string::npos, said);
+      ++told;
+    }
+  }
+  CHECK(told > 0);
 }
 
 TEST_CASE("nothing is committed that was decided while looking at a damaged record") {
