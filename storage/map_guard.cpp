@@ -75,17 +75,28 @@ void on_fault(int signal, siginfo_t* info, void*) {
   ::sigaction(signal, signal == SIGSEGV ? &before_segv : &before_bus, nullptr); // the instruction is repeated
 }
 
+void handle(int signal, struct sigaction& before) {
+  struct sigaction now {};
+  ::sigaction(signal, nullptr, &now);
+  if ((now.sa_flags & SA_SIGINFO) != 0 && now.sa_sigaction == on_fault)
+    return;
+  struct sigaction ours {};
+  ours.sa_sigaction = on_fault;
+  ours.sa_flags = SA_SIGINFO | SA_ONSTACK;
+  sigemptyset(&ours.sa_mask);
+  before = now;
+  ::sigaction(signal, &ours, nullptr);
+}
+
+/// For each file, because somebody else may have put a handler of its own in front of ours meanwhile.
 void install() {
   static const bool once = [] {
     ::dl_iterate_phdr(find_code, nullptr);
-    was_in_lmdb(); // the first call may load a library, which a handler must not do
-    struct sigaction ours {};
-    ours.sa_sigaction = on_fault;
-    ours.sa_flags = SA_SIGINFO | SA_ONSTACK;
-    sigemptyset(&ours.sa_mask);
-    return ::sigaction(SIGSEGV, &ours, &before_segv) == 0 && ::sigaction(SIGBUS, &ours, &before_bus) == 0;
+    return was_in_lmdb(); // the first call may load a library, which a handler must not do
   }();
   static_cast<void>(once);
+  handle(SIGSEGV, before_segv);
+  handle(SIGBUS, before_bus);
 }
 
 } // namespace
