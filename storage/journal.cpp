@@ -146,6 +146,18 @@ journal::~journal() {
     ::close(fd_);
 }
 
+bool journal::holds_a_record() const {
+  record_header h;
+  const auto read = [&](char* into, std::size_t bytes, std::uint64_t from) {
+    return ::pread(fd_, into, bytes, static_cast<off_t>(from)) == static_cast<ssize_t>(bytes);
+  };
+  if (!read(reinterpret_cast<char*>(&h), header_bytes, words_bytes) || h.magic != magic ||
+      h.payload_bytes > bytes_ - words_bytes - header_bytes)
+    return false;
+  std::string whole(header_bytes - unsummed_bytes + h.payload_bytes, '\0');
+  return read(whole.data(), whole.size(), words_bytes + unsummed_bytes) && crc32c(whole) == h.crc;
+}
+
 tl::expected<std::uint64_t, disk_fault>
 journal::read(journal_mark after, const std::function<record_fault(std::string_view)>& take) const {
   std::string file(bytes_, '\0');

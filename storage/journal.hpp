@@ -82,6 +82,8 @@ public:
   static std::string path_in(const std::string& directory);
   /// False also for a file that is shorter than any journal: what it held is gone.
   static bool exists(const std::string& directory);
+  /// Whether it begins with a record that is whole, of whichever LMDB file.
+  bool holds_a_record() const;
   /// What the operator is told if only another version of this program can read the journal at `path`.
   static disk_fault of_another_version(const std::string& path);
 

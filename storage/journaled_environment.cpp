@@ -192,6 +192,12 @@ journaled_environment::open(const std::string& directory, const lmdb_config& tab
   auto file = journal::open(directory, config.bytes);
   if (!file)
     return tl::make_unexpected(std::move(file.error()));
+  if (mark.salt == 0 && file->holds_a_record()) // the mark is durable before the first record
+    return tl::make_unexpected(disk_fault{
+        ec::corrupt,
+        directory + "/store.mdb is missing or empty, and " + journal::path_in(directory) +
+            " was written beside it. Restore it, or start this node with an empty data directory; other "
+            "replicas, if there are any, fill it"});
   auto it = std::make_unique<impl>(std::move(*inside), std::move(*file), config, tables.abort_on_failure);
   if (auto objection = it->recover(mark))
     return tl::make_unexpected(std::move(*objection));

@@ -197,6 +197,28 @@ TEST_CASE("without the journal that its tables name, a directory is refused") {
   CHECK(opened.error().code == ec::corrupt);
 }
 
+TEST_CASE("a journal whose tables are lost is refused, and not taken for a new one's") {
+  test::scratch_directory dir;
+  for (const bool stopped : {true, false}) {
+    {
+      const auto env = open_journaled(dir.path());
+      put_row(*env, "a", "1");
+      if (stopped)
+        REQUIRE(env->publish(environment::publishing::now) == ec::none);
+    }
+    std::filesystem::remove(dir.file("store.mdb"));
+    for (int attempt = 0; attempt < 2; ++attempt) { // the first one has made an empty file
+      const auto again = journaled_environment::open(dir.path(), small_config(), small_journal());
+      REQUIRE_FALSE(again.has_value());
+      CHECK(again.error().code == ec::corrupt);
+      CHECK(again.error().what.find("store.mdb is missing or empty") != std::string::npos);
+    }
+    std::filesystem::remove(dir.file("store.mdb"));
+    std::filesystem::remove(dir.file("store.journal"));
+    CHECK(rows(*open_journaled(dir.path())).empty()); // an empty directory is a new one
+  }
+}
+
 TEST_CASE("records that the tables contain already are not applied again") {
   scratch_directory dir, image;
   auto env = open_journaled(dir.path());
