@@ -32,6 +32,7 @@ public:
   }
 
   void run() {
+    check_whom(device_.store(), options_.with);
     screen_.note("messages are not yet end-to-end encrypted");
     if (input_.reads_keys())
       screen_.note("Ctrl-D on an empty line ends the chat");
@@ -152,11 +153,19 @@ private:
     const auto wanted = options_.wait == "read"        ? tick::read
                         : options_.wait == "delivered" ? tick::delivered
                                                        : tick::sent;
-    const auto end = device_.timer().now() + options_.seconds * kj::SECONDS;
+    const auto begin = device_.timer().now(), end = begin + options_.seconds * kj::SECONDS;
     const auto& state = device_.it().state();
+    bool told = !input_.reads_keys(); // a pipe has nobody who wonders
     while (!state.final() && !shared_.out.failed() &&
-           (screen_.lowest() < wanted || device_.it().unsettled() > 0) && device_.timer().now() < end)
+           (screen_.lowest() < wanted || device_.it().unsettled() > 0) && device_.timer().now() < end) {
       device_.timer().afterDelay(5 * kj::MILLISECONDS).wait(device_.io().waitScope);
+      if (!told && device_.timer().now() >= begin + 1 * kj::SECONDS) {
+        told = true;
+        screen_.note(fmt::format("not all messages are {} yet; the chat waits for {} s at most, and Ctrl-C "
+                                 "ends it at once",
+                                 options_.wait, options_.seconds));
+      }
+    }
     const bool reached = screen_.lowest() >= wanted || shared_.out.failed();
     screen_.end();
     if (state.final())

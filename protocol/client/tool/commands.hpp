@@ -35,6 +35,8 @@ struct stop : std::runtime_error {
 status status_of(const client::failure& why);
 /// The failure's sentence, and what to do about it.
 std::string sentence_of(const client::failure& why);
+/// The sentence without what only a program that numbers messages itself has to know: this one does that.
+std::string for_person(std::string sentence);
 /// `where`: what the sentence is about, in front of it.
 [[noreturn]] void stop_with(const client::failure& why, const std::string& where = {});
 
@@ -72,7 +74,8 @@ struct context {
   std::string key_file;            ///< empty: `key` in the profile
   int profile_seconds = 0;         ///< how long to wait while another process has the profile open
   bool json = false;
-  standard_output out; ///< of all commands; `main` ends with `local` if a write failed
+  bool connected = false; ///< a node has let the device in, so its address and the authority were right
+  standard_output out;    ///< of all commands; `main` ends with `local` if a write failed
 
   std::filesystem::path directory() const;
   client::config settings() const;
@@ -118,6 +121,11 @@ void start(client::blocking_device& device);
 void connect(client::blocking_device& device, std::chrono::milliseconds limit);
 /// Why messages are not stored yet, as a sentence: the last refusal, else the lost connection.
 std::string why_not_yet(const client::blocking_device& device);
+/// `stop` if `with` is neither somebody else nor a conversation: before anybody is asked.
+void check_whom(client::client_store& store, const std::string& with);
+/// Keeps conversations that were opened before this device was registered, so that they and the people in them
+/// are found by the names that are shown.
+void remember_talks(client::client_store& store, const std::vector<conversation_info>& talks);
 /// The conversation with a person, or with an id, as far as the profile knows it: nobody is asked.
 std::optional<conversation_id> known_talk(client::client_store& store, const std::string& with);
 

@@ -33,11 +33,18 @@ void list(const names& known, context& shared) {
     widest = std::max(widest, columns(shown(c)));
   for (const auto& c : known.all()) {
     const auto name = shown(c);
-    if (shared.json)
-      json_line{}.put("name", c.name).put("phone", c.phone).id("user", number(c.user)).print(shared.out);
-    else
-      shared.out.line(fmt::format("{}{}  {:<16}  {}", name, std::string(widest - columns(name), ' '), c.phone,
-                                  id_text(c.user)));
+    if (shared.json) {
+      json_line line;
+      line.put("name", c.name).put("phone", c.phone);
+      if (number(c.user) != 0) // the cluster was not asked about the number yet
+        line.id("user", number(c.user));
+      line.print(shared.out);
+    } else {
+      auto line = fmt::format("{}{}  {:<16}  {}", name, std::string(widest - columns(name), ' '), c.phone,
+                              id_text(c.user));
+      line.erase(line.find_last_not_of(' ') + 1);
+      shared.out.line(line);
+    }
   }
   if (known.all().empty() && !shared.json)
     shared.out.line("No contacts yet. Whom you send to by phone number becomes one.");
@@ -72,6 +79,8 @@ void run(const options& o, context& shared) {
     if (!known.find(o.whom))
       throw stop{status::usage, fmt::format("There is no contact \"{}\".", o.whom)};
     known.forget(o.whom);
+    list(names{*store}, shared); // with whom there is a conversation is known by an id
+    return;
   } else if (o.name.empty()) {
     throw stop{status::usage, "Say what is wanted: give --name or --forget."};
   } else {
@@ -112,7 +121,9 @@ command contacts_command(context& shared) {
             .value = &o->name},
            {.name = "--forget",
             .unit = {},
-            .help = "Take the person out of the list. Conversations and messages stay.",
+            .help =
+                "Forget the person's name and phone number. Conversations and messages stay, and with whom "
+                "there is a conversation stays in the list, by an id.",
             .value = &o->forget}},
       .run = [o, &shared] { run(*o, shared); },
   };

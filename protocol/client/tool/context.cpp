@@ -84,6 +84,41 @@ option seconds_option(int& seconds, int highest, std::string help) {
           .bounds = std::pair{1.0, double(highest)}};
 }
 
+namespace {
+
+/// Replaces the first `what`, if there is one.
+bool replace_in(std::string& text, std::string_view what, std::string_view by) {
+  const auto at = text.find(what);
+  if (at != std::string::npos)
+    text.replace(at, what.size(), by);
+  return at != std::string::npos;
+}
+
+/// What to look at if no node could be used; a sentence with a blank in front, or nothing.
+std::string remedy(const client::failure& why) {
+  if (status_of(why) != status::unreachable)
+    return {};
+  const auto says = [&](const char* words) { return why.sentence.find(words) != std::string::npos; };
+  if (says("certificate") && (says("expired") || says("not yet valid")))
+    return " Check the clock of this machine, and ask the operator to renew the node's certificate.";
+  if (says("certificate"))
+    return " Check that --ca names the certificate of this cluster's authority, its client-ca.pem.";
+  // The words of the table are a node's own: it was reached. A time-out alone has them, too.
+  if (why.code != ec::timed_out && why.sentence == describe(why.code).sentence)
+    return {};
+  return " Check that the cluster is running and that --seeds names its nodes.";
+}
+
+} // namespace
+
+std::string for_person(std::string sentence) {
+  for (const auto* words : {", with the same client message id", " with the same client message id"})
+    replace_in(sentence, words, "");
+  if (!sentence.empty() && std::string_view{".!?"}.find(sentence.back()) == std::string_view::npos)
+    sentence += '.';
+  return sentence;
+}
+
 status status_of(const client::failure& why) {
   if (why.code == ec::bad_config)
     return status::usage;
@@ -95,14 +130,16 @@ status status_of(const client::failure& why) {
 }
 
 std::string sentence_of(const client::failure& why) {
-  auto sentence = why.sentence;
-  if (const auto seconds = (why.retry_after.count() + 999) / 1000; seconds > 120)
-    sentence += fmt::format(" Try again in {} minutes.", (seconds + 59) / 60);
-  else if (seconds > 0)
-    sentence += fmt::format(" Try again in {} seconds.", seconds);
-  if (status_of(why) == status::unreachable)
-    sentence += " Check that the cluster is running and that --seeds names its nodes.";
-  return sentence;
+  auto sentence = for_person(why.sentence);
+  const auto seconds = (why.retry_after.count() + 999) / 1000;
+  const auto time = seconds > 120  ? fmt::format("{} minutes", (seconds + 59) / 60)
+                    : seconds == 1 ? "1 second"
+                                   : fmt::format("{} seconds", seconds);
+  if (seconds > 0 && !replace_in(sentence, "Wait as long as the answer advises, then try again.",
+                                 "Try again in " + time + "."))
+    sentence += sentence.find("ry again") == std::string::npos ? " Try again in " + time + "."
+                                                               : " The node advises to wait " + time + ".";
+  return sentence + remedy(why);
 }
 
 void stop_with(const client::failure& why, const std::string& where) {
@@ -245,12 +282,12 @@ void context::remember() const {
 std::string context::unseen(status code, const std::vector<std::string>& variables) const {
   const auto used = [&](const char* name) { return std::ranges::count(variables, name) > 0; };
   std::string out;
-  if (code == status::unreachable && used("PARLEY_SEEDS")) {
+  if (code == status::unreachable && !connected && used("PARLEY_SEEDS")) {
     out += fmt::format(" The variable PARLEY_SEEDS gave the nodes ({})", seeds);
     const auto own = first_line(directory() / "seeds");
     out += own.empty() || own == seeds ? "." : fmt::format("; the profile was registered with {}.", own);
   }
-  if (code == status::unreachable && used("PARLEY_CA"))
+  if (code == status::unreachable && !connected && used("PARLEY_CA"))
     out += fmt::format(" The variable PARLEY_CA gave the authority ({}).", ca);
   if (code == status::local && used("PARLEY_PROFILE"))
     out += fmt::format(" The variable PARLEY_PROFILE gave the profile ({}).", profile);
@@ -277,17 +314,18 @@ std::unique_ptr<client::blocking_device> open_device(const context& shared, clie
   if (what == profile_must::be_registered)
     must_be_registered(shared);
   const auto ca = shared.ca_file();
-  return when_free(shared, [&] {
+  auto device = when_free(shared, [&] {
     return std::make_unique<client::blocking_device>(shared.directory(), ca, settings, events,
                                                      shared.key_file);
   });
+  if (what == profile_must::be_registered && !device->it().who().registered())
+    throw stop{status::local, fmt::format("This profile is not registered yet, so nothing was done: run "
+                                          "`parley register{} --phone +49…` first.",
+                                          shared.option_text())};
+  return device;
 }
 
 void start(client::blocking_device& device) {
-  if (!device.it().who().registered())
-    throw stop{
-        status::local,
-        "This profile is not registered yet, so nothing was done: run `parley register --phone +49…` first."};
   device.it().start();
 }
 
@@ -303,7 +341,51 @@ void connect(client::blocking_device& device, std::chrono::milliseconds limit) {
 
 std::string why_not_yet(const client::blocking_device& device) {
   const auto why = device.it().why_unsettled();
-  return why.code == ec::none ? "There was no answer in time." : "The last reason: " + why.sentence;
+  return why.code == ec::none ? "There was no answer in time."
+                              : "The last reason: " + for_person(why.sentence);
+}
+
+namespace {
+
+/// Why nobody need be asked about `with`; nothing if it may be somebody, or a conversation.
+std::optional<client::failure> nobody(client::client_store& store, const std::string& with) {
+  const names known{store};
+  const auto* contact = known.find(with);
+  const auto phone = phone_number(with);
+  const auto me = store.who().value_or(client::identity{});
+  if (me.registered() && ((contact && contact->user == me.user) || (phone && *phone == me.phone)))
+    return client::failure{
+        ec::bad_config,
+        fmt::format("{} is your own number, and a conversation is with somebody else. Give "
+                    "another number or the name of a contact.",
+                    printable(with)),
+        {}};
+  if (contact || phone || client::parse_conversation(with))
+    return std::nullopt;
+  return client::failure{
+      ec::bad_config,
+      fmt::format(
+          "\"{}\" is neither a phone number (+ and 7 to 15 digits, with the country) nor the name of a "
+          "contact (`parley contacts` lists them) nor a conversation (32 hexadecimal digits).",
+          printable(with)),
+      {}};
+}
+
+} // namespace
+
+void check_whom(client::client_store& store, const std::string& with) {
+  if (const auto why = nobody(store, with))
+    stop_with(*why);
+}
+
+void remember_talks(client::client_store& store, const std::vector<conversation_info>& talks) {
+  const auto known = store.conversations();
+  client::applied_batch batch;
+  for (const auto& c : talks)
+    if (std::ranges::count(known, c.conversation, &conversation_info::conversation) == 0)
+      batch.opened.push_back({c.conversation, c.members, {}});
+  if (!batch.opened.empty())
+    store.apply(batch);
 }
 
 std::optional<conversation_id> known_talk(client::client_store& store, const std::string& with) {
@@ -329,21 +411,14 @@ kj::Promise<client::result<conversation_id>> begin_finding_talk(client::blocking
   if (first == look_in::profile)
     if (const auto c = known_talk(device.store(), with))
       return answer{*c};
+  if (auto why = nobody(device.store(), with))
+    return answer{tl::unexpected{std::move(*why)}};
   const names known{device.store()};
   const auto* contact = known.find(with);
   const auto phone =
       contact && number(contact->user) == 0 ? std::optional{contact->phone} : phone_number(with);
-  if (!phone && !contact) {
-    if (const auto c = client::parse_conversation(with))
-      return answer{*c};
-    return answer{tl::unexpected{client::failure{
-        ec::bad_config,
-        fmt::format(
-            "\"{}\" is neither a phone number (+ and 7 to 15 digits, with the country) nor the name of a "
-            "contact (`parley contacts` lists them) nor a conversation (32 hexadecimal digits).",
-            printable(with)),
-        {}}}};
-  }
+  if (!phone && !contact)
+    return answer{*client::parse_conversation(with)};
   auto opened = phone ? device.it().open_direct(*phone) : device.it().open_direct(contact->user);
   return opened.then([&device, phone](client::result<client::opened_direct>&& o) -> answer {
     if (!o)
@@ -351,11 +426,8 @@ kj::Promise<client::result<conversation_id>> begin_finding_talk(client::blocking
     auto& store = device.store();
     if (phone)
       names{store}.met(o->with, *phone);
-    if (std::ranges::count(store.conversations(), o->conversation, &conversation_info::conversation) == 0) {
-      client::applied_batch batch; // the inbox brings it as well, to whoever receives
-      batch.opened.push_back({o->conversation, {device.it().who().user, o->with}, {}});
-      store.apply(batch);
-    }
+    // The inbox brings it as well, to whoever receives.
+    remember_talks(store, {{o->conversation, {device.it().who().user, o->with}, {}}});
     return o->conversation;
   });
 }

@@ -9,6 +9,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <memory>
 
 namespace parley::tool {
@@ -55,7 +56,7 @@ private:
     line.put("conversation", client::text(c.conversation))
         .put("name", names_.of(c.members))
         .raw("members", "[" + members + "]")
-        .put("last", number(c.last))
+        .put("last", std::max(number(c.last), last ? number(last->seq) : 0))
         .put("unread", unread);
     if (last)
       line.put("last_from", names_.of(last->sender))
@@ -101,6 +102,7 @@ void run(context& shared, std::chrono::seconds limit) {
     const auto page = device.wait(device.it().conversations(after));
     if (!page)
       stop_with(page.error());
+    remember_talks(device.store(), page->items);
     for (const auto& c : page->items) {
       after = c.conversation;
       list.show(c);

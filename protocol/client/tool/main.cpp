@@ -8,9 +8,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <string_view>
 
 namespace {
 
@@ -36,6 +38,14 @@ int main(int argc, char** argv) {
   context shared;
   const auto options = shared_options(shared);
   const auto commands = all_commands(shared);
+
+  // `parley help NAME` of a program is `parley NAME --help`.
+  if (argc > 2 && std::string_view{argv[1]} == "help" && argv[2][0] != '-' &&
+      std::ranges::none_of(commands, [&](const command& c) { return c.name == argv[2]; })) {
+    std::string asks = "--help";
+    std::array<char*, 3> words{argv[2], asks.data(), nullptr};
+    run_program(argv[2], words.data(), broken_pipe);
+  }
 
   // As git does: `parley NAME …` runs the program `parley-NAME`, if no command has that name.
   if (argc > 1 && argv[1][0] != '-' &&

@@ -74,15 +74,16 @@ void outbox_watch::on_failed(const client::outgoing& o, const client::failure& w
   } else {
     ++refused_;
     const auto name = called(o.counter);
-    tell(o.counter,
-         fmt::format("{} was refused and is not sent: {}",
-                     name.empty() ? "The earlier message " + quoted_beginning(*o.body) : name, why.sentence));
+    tell(o.counter, fmt::format("{} was refused and is not sent: {}",
+                                name.empty() ? "The earlier message " + quoted_beginning(*o.body) : name,
+                                for_person(why.sentence)));
     names_.erase(o.counter);
   }
   store_->forget(o.counter);
 }
 
 void outbox_watch::on_state(const client::connection_state& s) {
+  shared_.connected |= s.state == client::link_state::online;
   if (!s.final())
     return;
   for (auto& [counter, fulfiller] : awaited_)

@@ -68,6 +68,19 @@ std::string ask_for_code(const std::string& phone, std::chrono::seconds good_for
   return code;
 }
 
+/// The refusal of a code, and how to go on.
+client::failure with_next_step(client::failure why, const options& o, const context& shared) {
+  const auto again = fmt::format("parley register{} --phone {}", shared.option_text(), o.phone);
+  if (why.code == ec::code_expired && why.sentence == describe(why.code).sentence)
+    why.sentence += " A code also ends after several wrong ones.";
+  if (why.code == ec::code_wrong)
+    why.sentence +=
+        fmt::format(" With the right one, run `{0} --code CODE`; for a new one, run `{0}`.", again);
+  else if (why.code == ec::code_expired)
+    why.sentence += fmt::format(" Run `{}` for a new one.", again);
+  return why;
+}
+
 void run(const options& o, context& shared) {
   client::observer silent;
   shared.settle_ca(); // it is read here, and again when it is kept
@@ -115,7 +128,7 @@ void run(const options& o, context& shared) {
   }
   const auto who = device.wait(device.it().register_device(o.phone, code, o.name));
   if (!who)
-    stop_with(who.error());
+    stop_with(with_next_step(who.error(), o, shared));
   shared.remember();
   if (shared.json)
     json_line{}

@@ -126,7 +126,12 @@ void screen::own(std::uint64_t counter, seq_no seq, const std::string& body, tic
     own_.pop_front();
   own_.push_back(l);
   if (json_) {
-    json_line{}.put("event", "kept").put("counter", counter).put("seq", number(seq)).print(out_);
+    json_line{}
+        .put("event", "kept")
+        .put("counter", counter)
+        .put("seq", number(seq))
+        .body("body", body)
+        .print(out_);
     return;
   }
   const auto text = printable(body);
@@ -143,6 +148,8 @@ void screen::change(own_line& l, tick t) {
       return; // from the history: nobody waits for it
     if (json_)
       json_line{}.put("event", word(t)).put("counter", l.counter).put("seq", number(l.seq)).print(out_);
+    else if (t == tick::sent) // in the columns in which `send` writes it
+      line(fmt::format("{}✓{} {:<10} {}", colours_.dim, colours_.reset, word(t), number(l.seq)), {});
     else
       line(fmt::format("{} {:<9} {}", mark(t), word(t), number(l.seq)), {});
     return;

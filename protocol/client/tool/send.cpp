@@ -114,6 +114,7 @@ public:
         device_{*owned_} {}
 
   void run() {
+    check_whom(device_.store(), options_.to);
     shown_.watch(device_);
     talk_ = find();
     shown_.begin(talk_, device_.it().who().user);
@@ -221,9 +222,11 @@ private:
       stop_with({s.why, s.sentence, {}}, "The cluster has stored the message. ");
     if (!reached())
       throw stop{status::unreachable,
-                 fmt::format("The cluster has stored the message, but it was not {} within {} seconds. It is "
-                             "delivered as soon as a device of the recipient connects.",
-                             options_.wait, options_.seconds)};
+                 fmt::format("The cluster has stored the message, but it was not {} within {} second{}. {}",
+                             options_.wait, options_.seconds, options_.seconds == 1 ? "" : "s",
+                             shown_.delivered() >= shown_.last()
+                                 ? "A device of the recipient has received it."
+                                 : "It is delivered as soon as a device of the recipient connects.")};
   }
 
   const options& options_;

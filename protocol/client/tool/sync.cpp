@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 #include <memory>
 
@@ -55,6 +56,8 @@ public:
     const auto* contact = names_->find(whom);
     with_ = contact ? names_->of(contact->user) : "";
   }
+  /// The profile knows more people and conversations than before.
+  void learnt() { names_.emplace(*store_); }
   /// Who says it, and to whom if that is somebody else than this person.
   std::string sender(const client::message& m) const {
     const auto with = with_.empty() ? names_->of(m.conversation) : with_, from = names_->of(m.sender);
@@ -130,6 +133,12 @@ void show_again(const options& o, client::blocking_device& device, printer& show
   auto after = seq_no{o.after};
   for (bool more = true; more && !shared.out.failed();) {
     const auto page = device.wait(device.it().sync_conversation(talk, after));
+    if (!page && page.error().code == ec::no_such_conversation)
+      throw stop{status::refused, "There is no conversation with this id, so nothing is shown. `parley "
+                                  "conversations` lists those of this profile."};
+    if (!page && page.error().code == ec::not_a_member)
+      throw stop{status::refused, "You are not a member of this conversation, so nothing is shown. `parley "
+                                  "conversations` lists those of this profile."};
     if (!page)
       stop_with(page.error());
     for (const auto& m : page->messages) {
@@ -137,6 +146,24 @@ void show_again(const options& o, client::blocking_device& device, printer& show
       after = m.seq;
     }
     more = page->more && !page->messages.empty();
+  }
+  if (after == seq_no{o.after} && !shared.json)
+    shared.out.line(o.after == 0 ? "No messages yet."
+                                 : fmt::format("There is no message after number {}.", o.after));
+}
+
+/// A device that was registered after the conversations were opened: who is in them is for the cluster to say.
+/// If it cannot now, messages are shown all the same.
+void learn_talks(client::blocking_device& device, std::chrono::milliseconds limit) {
+  limit = std::min<std::chrono::milliseconds>(limit, std::chrono::seconds{5});
+  conversation_id after;
+  for (bool more = true; more;) {
+    const auto page = device.wait(device.it().conversations(after), limit);
+    if (!page || page->items.empty())
+      return;
+    remember_talks(device.store(), page->items);
+    after = page->items.back().conversation;
+    more = page->more;
   }
 }
 
@@ -154,6 +181,9 @@ void run(const options& o, context& shared) {
   if (!o.conversation.empty()) {
     show_again(o, device, shown, shared, settings.ask_timeout);
   } else {
+    if (device.store().conversations().empty())
+      learn_talks(device, settings.ask_timeout);
+    shown.learnt();
     const auto fresh = device.wait(device.it().sync_inbox());
     shown.show_all();
     if (!fresh)

@@ -30,6 +30,8 @@ TEST_CASE("strangers, wrong codes and wrong authorities are refused with a sente
   o = n.parley("alice", "register --phone +4911111111 --code 000000");
   CHECK(o.status == 1);
   CHECK(o.text.find("code is wrong") != std::string::npos);
+  CHECK(o.text.find("run `parley register --profile " + n.dir +
+                    "/alice --phone +4911111111 --code CODE`; for a new one") != std::string::npos);
   o = n.parley("alice", "register --phone 11 --code 123456");
   CHECK(o.status == 2);
   o = n.parley("alice", "register --phone +4911111111 --seconds 1 --code 123456", "", "node-ca.pem");
@@ -96,6 +98,8 @@ TEST_CASE("a word that is no command runs parley-WORD with its arguments, and it
   o = run(path + copy + " --help");
   CHECK(o.status == 0);
   CHECK(o.text.find("hello.") != std::string::npos);
+  CHECK(run(copy + " help hello").text == "from-beside 1 --help \n");
+  CHECK(run(copy + " help nobody").status == 2);
   program(scratch.path() / "parley-send", "never", 9); // a command of ours is not replaced
   CHECK(run(copy + " send --help").text.find("Send a message") == 0);
 }
@@ -135,6 +139,16 @@ TEST_CASE("two people register, write, read and see each tick") {
   CHECK(o.text == "Nothing new.\n");
   o = n.parley("bob", "sync --conversation +4911111111 --after 1");
   CHECK(count(o.text, "\n") == 3);
+  CHECK(n.parley("bob", "sync --conversation +4911111111 --after 99").text ==
+        "There is no message after number 99.\n");
+  n.with([](test::fake_cluster& cluster) {
+    cluster.sync_refusals = 1;
+    cluster.sync_refusal = ec::no_such_conversation;
+  });
+  o = n.parley("bob", "sync --conversation 000000000000000a000000000000000b");
+  CAPTURE(o.text);
+  CHECK(o.status == 1);
+  CHECK(o.text.find("nothing is shown") != std::string::npos);
   o = n.parley("alice", "--json conversations");
   CHECK(o.text.find("\"last\":4") != std::string::npos);
 
@@ -174,6 +188,10 @@ TEST_CASE("two people register, write, read and see each tick") {
     CHECK(o.text.find("Nothing new") == std::string::npos);
     o = n.parley("tablet", "chat --with +4922222222", "</dev/null");
     CHECK(o.text.find("watch") != std::string::npos);
+    // What it shows of people who wrote before it was there is a name that it takes.
+    CHECK(n.parley("third", "conversations").text.find("  user-2  ") != std::string::npos);
+    CHECK(n.parley("third", "contacts").text == "user-2                    user 2\n");
+    CHECK(n.parley("third", "send --to user-2 hello").status == 0);
   }
   SUBCASE("a profile in use is not shared") {
     client::sqlite_store taken{n.dir + "/alice"};
@@ -266,7 +284,7 @@ TEST_CASE("a chat from a pipe says which lines were refused, and does not end wi
     CAPTURE(o.text);
     CHECK(o.status == 1);
     CHECK(o.text.find("Line 2 was refused") != std::string::npos);
-    CHECK(count(o.text, "✓  sent") == 2);
+    CHECK(count(o.text, "✓ sent       ") == 2);
   }
   SUBCASE("for their size; the ticks of the others, and of the history, stay") {
     REQUIRE(n.parley("alice", "send --to +4922222222 before").status == 0);
@@ -442,7 +460,19 @@ TEST_CASE("people are shown by the number that was used, or by the name that the
   for (const char* taken : {"you", "+4933333333", "00000000000000010000000000000002", "42", "''", "' x'"})
     CHECK(n.parley("alice", std::string{"contacts --whom +4944444444 --name "} + taken).status == 2);
   CHECK(n.parley("alice", "contacts --whom +4944444444 --name 'Bob Bobson'").status == 2);
-  CHECK(n.parley("alice", "contacts --whom 'Bob Bobson' --forget").text.find("No contacts yet") == 0);
+  CHECK(n.parley("alice", "contacts --whom 'Bob Bobson' --forget").text ==
+        "user-2                    user 2\n"); // there is a conversation
+  CHECK(n.parley("alice", "contacts").text == "user-2                    user 2\n");
+  CHECK(n.parley("alice", "contacts --whom +4955555555 --name Eve").text.find("Eve     +4955555555\n") !=
+        std::string::npos);
+  CHECK(n.parley("alice", "contacts --json").text.find("\"user\":\"0\"") == std::string::npos);
+  for (const char* own : {"send --to +4911111111 x", "chat --with '+49 1111 1111'"}) {
+    o = n.parley("alice", own, "true |");
+    CAPTURE(o.text);
+    CHECK(o.status == 2);
+    CHECK(o.text.find("parley: ") == 0); // nothing else was shown before
+    CHECK(o.text.find("is your own number") != std::string::npos);
+  }
   o = n.parley("alice", "send --to Nobody x");
   CHECK(o.status == 2);
   CHECK(o.text.find("parley contacts") != std::string::npos);
@@ -499,7 +529,8 @@ TEST_CASE("a node that is not trusted, or does not answer, is named with the rea
   CHECK(o.status == 3);
   CHECK(o.text.find("127.0.0.1:" + std::to_string(n.port) + ": connection closed: handshake-failed: ") !=
         std::string::npos);
-  CHECK(o.text.find("certificate") != std::string::npos);
+  CHECK(o.text.find("certificate. Check that --ca names") != std::string::npos);
+  CHECK(o.text.find("--seeds") == std::string::npos);
 }
 
 TEST_CASE("input that cannot be read is not the end of it") {
@@ -531,5 +562,10 @@ TEST_CASE("a variable that a failure may come from is named, with what the profi
   CHECK(o.status == 4);
   CHECK(o.text.find("The variable PARLEY_PROFILE gave the profile (" + n.dir + "/nobody)") !=
         std::string::npos);
+  n.enter("bob", "+4922222222");
+  o = run("PARLEY_SEEDS=" + own + " PARLEY_PROFILE=" + n.dir + "/alice " + PARLEY_TOOL +
+          " send --wait read --seconds 1 --to +4922222222 hello");
+  CHECK(o.status == 3);
+  CHECK(o.text.find("PARLEY_SEEDS") == std::string::npos); // the node was reached
   CHECK(run("PARLEY_SEEDS= PARLEY_PROFILE=" + n.dir + "/alice " + PARLEY_TOOL + " sync").status == 0);
 }

@@ -72,6 +72,7 @@ TEST_CASE("a chat reads no more of a pipe than it may keep while the cluster is 
                      chat.substr(chat.find(' ') + 1));
   CHECK(count(o.text, "\"event\":\"kept\"") > 1);
   CHECK(count(o.text, "\"event\":\"kept\"") <= 64 + 1); // and that of the history
+  CHECK(count(o.text, "\"counter\":0,\"seq\":1,\"body\":\"zero\"") == 1);
   n.refuse({});
   CHECK(n.parley("alice", "sync").status == 0);
   CHECK(n.parley("bob", "sync").text.find(" 1\n") != std::string::npos);
