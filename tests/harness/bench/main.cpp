@@ -1,4 +1,5 @@
 #include "tests/harness/bench/bench.hpp"
+#include "tests/harness/dev/command_line.hpp"
 
 #include <CLI/CLI.hpp>
 
@@ -99,6 +100,7 @@ int main(int argc, char** argv) {
     sub->add_option("--rate", o->rate, "Messages per second of the load; 0: no second round under load")
         ->capture_default_str();
   }
-  CLI11_PARSE(app, argc, argv);
+  if (const auto ended = parley::harness::read_command_line(app, argc, argv))
+    return *ended;
   return status;
 }

@@ -1,4 +1,5 @@
 #include "tests/harness/chaos/chaos.hpp"
+#include "tests/harness/dev/command_line.hpp"
 
 #include <CLI/CLI.hpp>
 
@@ -33,7 +34,8 @@ int main(int argc, char** argv) {
       "not\n"
       "count; 2 the harness failed; 3 the network's faults of a trial did not happen, so the run is "
       "void.\n\nExample:\n  parley chaos --nodes 3 --seconds 120 --rate 500 --seed 1");
-  CLI11_PARSE(app, argc, argv);
+  if (const auto ended = parley::harness::read_command_line(app, argc, argv))
+    return *ended;
   for (const auto& name : with) {
     const auto one = parley::chaos::trial_named(name);
     if (!one && name != "all") {

@@ -1,11 +1,13 @@
 // `parley dev`: starts a cluster of its own on loopback, for trying things out.
 #include "protocol/client/tool/output.hpp"
 #include "tests/harness/cluster/process_cluster.hpp"
+#include "tests/harness/dev/command_line.hpp"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include <csignal>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
@@ -49,6 +51,16 @@ private:
   std::vector<std::streamoff> read_;
 };
 
+/// What makes `parley` a command in a terminal where it is none yet: it stands beside this program.
+std::string path_line() {
+  std::error_code failed;
+  const auto own = std::filesystem::read_symlink("/proc/self/exe", failed).parent_path().string();
+  const char* path = std::getenv("PATH");
+  if (failed || (":" + std::string{path ? path : ""} + ":").find(":" + own + ":") != std::string::npos)
+    return {};
+  return fmt::format("  export PATH={}:$PATH\n", own);
+}
+
 void run(const options& o) {
   test::process_cluster_config config;
   config.nodes = o.nodes;
@@ -79,14 +91,14 @@ void run(const options& o) {
         .print();
   else
     std::cout << fmt::format("{0} nodes are up. In other terminals:\n\n"
-                             "  export PARLEY_SEEDS={1}\n  export PARLEY_CA={2}\n"
+                             "{6}  export PARLEY_SEEDS={1}\n  export PARLEY_CA={2}\n"
                              "  parley register --profile alice --phone +491700000001\n"
                              "  parley register --profile bob   --phone +491700000002\n"
                              "  parley chat --profile alice --with +491700000002\n"
                              "  parley top --admin {3}\n\n"
                              "Login codes appear here. Logs: {4}. Ctrl-C ends the cluster{5}.",
                              cluster.size(), seeds, cluster.client_ca(), admin, cluster.directory(),
-                             config.keep ? "" : " and removes everything")
+                             config.keep ? "" : " and removes everything", path_line())
               << std::endl;
   consoles shown{files};
   while (!asked_to_stop) {
@@ -111,7 +123,8 @@ int main(int argc, char** argv) {
       "The program prints the commands for other terminals, and the login codes of users who register.\n"
       "Ctrl-C ends it.\n\n"
       "Example:\n  parley dev --nodes 3");
-  CLI11_PARSE(app, argc, argv);
+  if (const auto ended = parley::harness::read_command_line(app, argc, argv))
+    return *ended;
   try {
     run(o);
     return 0;
