@@ -214,7 +214,8 @@ void connector::closed_by_node(failure why, std::chrono::milliseconds reconnect_
     return;
   }
   if (reconnect_after.count() > 0)
-    rules_.advised(reconnect_after);
+    rules_.advised(reconnect_after,
+                   why.code == ec::draining ? reconnect_rules::advice::soft : reconnect_rules::advice::firm);
   if (link_)
     link_->end(why.code == ec::none ? refuse(ec::session_closed) : why);
 }

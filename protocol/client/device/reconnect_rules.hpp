@@ -12,7 +12,8 @@ namespace parley::client {
 /// Holds:  a round tries every seed once, then every other node, without a pause between them; a pause follows
 ///         each round that fails, and each connection that is lost. After a loss the next round begins at the
 ///         next seed, because the fault of the node may last. While somebody waits for a connection, no pause
-///         is longer than `wanted_max`, unless a node advised it.
+///         is longer than `wanted_max`, unless a node advised it that cannot serve more just now. A node that leaves
+///         advises pauses, too, so that not all come to the others at once; who has something to send may come earlier.
 class reconnect_rules {
 public:
   reconnect_rules(std::size_t seeds, std::size_t first, backoff_config pace,
@@ -47,10 +48,15 @@ public:
     tried_ = 0;
     advised_ = false;
   }
+  enum class advice : bool {
+    firm, ///< before that, nobody would be served
+    soft  ///< others serve meanwhile
+  };
   /// The node said when to come back. That replaces the pause that would follow this connection.
-  void advised(std::chrono::milliseconds pause) {
+  void advised(std::chrono::milliseconds pause, advice how = advice::firm) {
     pause_ = pause;
     advised_ = true;
+    firm_ = how == advice::firm;
   }
   /// A connection that lasted `stable_after` was a good one: the backoff begins at its lowest ceiling again.
   void lost(instant now, dice& chance, bool wanted = false) {
@@ -59,11 +65,13 @@ public:
       pace_.reset();
     if (!advised_)
       pause_ = next(chance, wanted);
+    else if (wanted)
+      pause_ = this->wanted(pause_, chance);
   }
 
   /// From now on somebody waits for a connection, and `left` of the pause is left. Returns what shall be left.
   std::chrono::milliseconds wanted(std::chrono::milliseconds left, dice& chance) const {
-    if (advised_ || left <= wanted_max_)
+    if ((advised_ && firm_) || left <= wanted_max_)
       return left;
     return std::chrono::milliseconds{chance.upto(static_cast<std::uint64_t>(wanted_max_.count()))};
   }
@@ -85,6 +93,7 @@ private:
   std::chrono::milliseconds pause_{0};
   instant connected_at_{};
   bool advised_ = false; ///< `pause_` is the node's advice
+  bool firm_ = false;    ///< of that advice
 };
 
 } // namespace parley::client

@@ -97,6 +97,25 @@ TEST_CASE("while somebody waits for a connection no pause is long, unless a node
   CHECK(rules.pause() <= 1ms);
 }
 
+TEST_CASE("who has something to send does not wait for as long as a node that leaves has advised") {
+  dice chance{1};
+  reconnect_rules rules{3, 0, {}, 10s, 5s};
+  using advice = reconnect_rules::advice;
+  rules.connected(instant{});
+  rules.advised(30s, advice::soft);
+  rules.lost(instant{} + 1min, chance, true);
+  CHECK(rules.pause() <= 5s);
+  rules.connected(instant{});
+  rules.advised(30s, advice::soft);
+  rules.lost(instant{} + 1min, chance);
+  CHECK(rules.pause() == 30s);
+  CHECK(rules.wanted(29s, chance) <= 5s); // something is to be sent now
+  rules.connected(instant{});
+  rules.advised(30s);
+  rules.lost(instant{} + 1min, chance, true);
+  CHECK(rules.pause() == 30s);
+}
+
 TEST_CASE("only after a connection that lasted do pauses begin at the lowest ceiling again") {
   dice chance{3};
   reconnect_rules rules{1, 0, {1ms, 1'000'000ms}, 5s, 5s};
