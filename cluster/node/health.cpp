@@ -30,6 +30,16 @@ std::set<node_id> linked_nodes(const health_facts& f) {
   return out;
 }
 
+/// The shards without a leader that this node can reach.
+std::vector<std::size_t> leaderless(const health_facts& f) {
+  const auto linked = linked_nodes(f);
+  std::vector<std::size_t> out;
+  for (std::size_t s = 0; s < f.leaders.size(); ++s)
+    if (f.leaders[s] == node_id::none || !linked.contains(f.leaders[s]))
+      out.push_back(s);
+  return out;
+}
+
 std::size_t members_wanted(const health_facts& f) {
   auto wanted = std::max<std::size_t>(1, std::min(f.replicas_wanted, f.nodes));
   // A shard grows in odd steps (reconfiguration.cpp), unless the setting itself is even.
@@ -85,11 +95,8 @@ admin_source::readiness ready_of(const health_facts& f) {
   if (f.client_certificate_ended)
     return {false, "not ready: the certificate for clients has ended, so clients refuse this node; renew it "
                    "(scripts/make_certs.sh) and send SIGHUP"};
-  const auto linked = linked_nodes(f);
-  std::vector<std::size_t> unserved, kept;
-  for (std::size_t s = 0; s < f.leaders.size(); ++s)
-    if (f.leaders[s] == node_id::none || !linked.contains(f.leaders[s]))
-      unserved.push_back(s);
+  std::vector<std::size_t> kept;
+  const auto unserved = leaderless(f);
   if (!unserved.empty())
     return {false,
             fmt::format("not ready: {} of {} shards have no leader that this node can reach ({}), so their "
@@ -173,6 +180,11 @@ admin_source::readiness whole_of(const health_facts& f) {
       break;
     }
   }
+  if (const auto none = leaderless(f); !none.empty())
+    line(fmt::format(
+        "{}: there is no leader that this node can reach, and only a leader knows what its members lack; "
+        "start the nodes that are away, and see to it that a majority of its nodes has room",
+        name_shards(none)));
   for (const auto& m : f.silent)
     (linked.contains(m.who.node) ? mute : away)[m.who.node].push_back(number(m.shard));
   for (const auto& m : f.lagging) {

@@ -62,6 +62,7 @@ TEST_CASE_FIXTURE(well,
                   "a shard whose leader is not known, or not linked, cannot be served through this node") {
   leaders[1] = node_id::none;
   is_not_ready({"1 of 2 shards", "shard 1", "majority"});
+  is_not_whole({"shard 1", "no leader", "start the nodes"}); // what its members lack is not known
   leaders[1] = two;
   link(two, false);
   is_not_ready({"shard 1"});
