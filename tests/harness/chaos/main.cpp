@@ -32,8 +32,10 @@ int main(int argc, char** argv) {
   app.footer(
       "Prints a table and, last, one JSON line. Exit status: 0 no harm; 1 a rule was broken, or the run does "
       "not\n"
-      "count; 2 the harness failed; 3 the network's faults of a trial did not happen, so the run is "
-      "void.\n\nExample:\n  parley chaos --nodes 3 --seconds 120 --rate 500 --seed 1");
+      "count; 2 the harness failed, or the command line cannot be understood; 3 the network's faults of a "
+      "trial "
+      "did not\nhappen, so the run is void.\n\nExample:\n  parley chaos --nodes 3 --seconds 120 --rate 500 "
+      "--seed 1");
   if (const auto ended = parley::harness::read_command_line(app, argc, argv))
     return *ended;
   for (const auto& name : with) {

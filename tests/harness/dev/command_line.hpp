@@ -44,6 +44,12 @@ inline std::string unknown_word(CLI::App& app, int argc, char** argv) {
     return word.starts_with('-') ? "There is no option " + name + ending(name, options)
                                  : "\"" + word + "\" is one word too many.";
   }
+  if (words.empty() && !commands.empty()) {
+    std::string all;
+    for (const auto& name : commands)
+      all += (all.empty() ? "" : ", ") + name;
+    return "No command was given: give one of " + all + ".";
+  }
   return {};
 }
 

@@ -1,5 +1,7 @@
 #include "protocol/client/tool/names.hpp"
 
+#include "protocol/client/tool/commands.hpp"
+
 #include <doctest/doctest.h>
 
 using namespace parley;
@@ -78,4 +80,22 @@ TEST_CASE("a number with a name and an id that wrote first become one person whe
   REQUIRE(known.all().size() == 1);
   CHECK(known.all()[0] == client::contact{user_id{2}, "+4922222222", "Bob"});
   CHECK(names{store}.all() == known.all());
+}
+
+TEST_CASE(
+    "who is in a conversation that the cluster lists is found by what is shown, on a second device too") {
+  client::memory_store store;
+  client::identity me;
+  me.user = user_id{1};
+  me.phone = "+4911111111";
+  store.set_identity(me);
+  CHECK_THROWS_AS(check_whom(store, "user-345678"), stop);
+  for (int times = 0; times < 2; ++times)
+    remember_talks(store, {{{7, 7}, {user_id{1}, user_id{12'345'678}}, seq_no{5}}});
+  CHECK(store.conversations().size() == 1);
+  CHECK_NOTHROW(check_whom(store, "user-345678"));
+  CHECK(known_talk(store, "user-345678") == conversation_id{7, 7});
+  CHECK(names{store}.of(conversation_id{7, 7}) == "user-345678");
+  for (const char* own : {"+49 11111111", "1 2", "nobody"})
+    CHECK_THROWS_AS(check_whom(store, own), stop);
 }
