@@ -15,10 +15,10 @@ std::vector<core::node_record> addresses_in(const formation_answer& answer, clus
   return out;
 }
 
-peer_seeker::peer_seeker(peer_seeker_config config, links& transport,
-                         std::function<std::vector<core::node_record>()> nodes)
-    : config_{std::move(config)}, transport_{transport}, nodes_{std::move(nodes)}, thread_{
-                                                                                       [this] { run(); }} {}
+peer_seeker::peer_seeker(peer_seeker_config config, links& transport, std::function<node_list()> nodes,
+                         std::function<void(const node_list&)> remember)
+    : config_{std::move(config)}, transport_{transport}, nodes_{std::move(nodes)},
+      remember_{std::move(remember)}, thread_{[this] { run(); }} {}
 
 peer_seeker::~peer_seeker() {
   {
@@ -33,18 +33,28 @@ void peer_seeker::run() {
   std::unique_lock lock{mutex_};
   while (!stop_) {
     lock.unlock();
-    if (look())
+    const auto nodes = nodes_();
+    keep(nodes);
+    if (look(nodes))
       ask();
     lock.lock();
     stopping_.wait_for(lock, config_.look_every, [this] { return stop_; });
   }
 }
 
+/// A node that is killed has no time for it later.
+void peer_seeker::keep(const node_list& nodes) {
+  if (auto now = core::encode(peers_list{nodes}); now != remembered_) {
+    remember_(nodes);
+    remembered_ = std::move(now);
+  }
+}
+
 /// Whether a node is missing. What was found of it is tried, and said if it has been missing for long.
-bool peer_seeker::look() {
+bool peer_seeker::look(const node_list& nodes) {
   const auto now = clock::now();
   bool any = false;
-  for (const auto& n : nodes_()) {
+  for (const auto& n : nodes) {
     if (n.id == config_.self.id)
       continue;
     if (transport_.connected(n.id)) {

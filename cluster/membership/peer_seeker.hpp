@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -27,12 +28,13 @@ struct peer_seeker_config {
 /// What an answer of a seed says of where nodes are, if it is of a member of `cluster`.
 std::vector<core::node_record> addresses_in(const formation_answer& answer, cluster_id cluster);
 
-/// Owns:   a thread, which asks the seeds while a node is missing.
-/// Thread: its owner's. `transport` and `nodes` outlive it.
+/// Owns:   a thread, which asks the seeds while a node is missing, and has the nodes remembered when they change.
+/// Thread: its owner's. `transport`, `nodes` and `remember` outlive it; these two are called on its thread.
 class peer_seeker {
 public:
-  peer_seeker(peer_seeker_config config, links& transport,
-              std::function<std::vector<core::node_record>()> nodes);
+  using node_list = std::vector<core::node_record>;
+  peer_seeker(peer_seeker_config config, links& transport, std::function<node_list()> nodes,
+              std::function<void(const node_list&)> remember);
   ~peer_seeker();
   peer_seeker(const peer_seeker&) = delete;
   peer_seeker& operator=(const peer_seeker&) = delete;
@@ -43,12 +45,15 @@ private:
     clock::time_point since, say_at;
   };
   void run();
-  bool look();
+  void keep(const node_list& nodes);
+  bool look(const node_list& nodes);
   void ask();
 
   peer_seeker_config config_;
   links& transport_;
-  std::function<std::vector<core::node_record>()> nodes_;
+  std::function<node_list()> nodes_;
+  std::function<void(const node_list&)> remember_;
+  std::string remembered_; ///< encoded
   std::map<node_id, sought> missing_;
   /// What the answers said; they may come after this object's end.
   struct found {

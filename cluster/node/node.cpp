@@ -153,7 +153,7 @@ public:
     sw.observer = &commits_;
     caf::anon_send(wired_router_, std::move(rw));
     caf::anon_send(wired_store_, std::move(sw));
-    learn(nodes());
+    learn(known_at_start());
     directory_ = spawn_directory(system_, directory_settings(), router_, store_);
 
     auto webhook = webhook_settings(config_);
@@ -281,6 +281,15 @@ public:
                           "data directory, because a node with another number does not take its place"}});
   }
 
+  /// What the file of peers or the founding record said, and behind it what the replica of the meta shard here has
+  /// applied. The file is a hint, and a node that founded a cluster alone is called by others only if it knows them.
+  std::vector<core::node_record> known_at_start() {
+    auto known = nodes();
+    for (auto& n : reader_->nodes(core::meta_shard).nodes)
+      if (std::ranges::count(known, n.id, &core::node_record::id) == 0)
+        known.push_back(std::move(n));
+    return known;
+  }
   void learn(const std::vector<core::node_record>& nodes) {
     for (const auto& n : nodes) {
       if (n.id == config_.node)

@@ -342,7 +342,9 @@ int run(node_config config, char** argv, std::function<startup()> read_again) {
                   to_string(config.client_advertise)};
   seeking.cluster = cluster->cluster.cluster;
   seeking.seeds = config.seeds;
-  auto seeker = std::make_unique<peer_seeker>(seeking, transport, [&] { return it.nodes(); });
+  auto seeker = std::make_unique<peer_seeker>(
+      seeking, transport, [&] { return it.nodes(); },
+      [&](const peer_seeker::node_list& n) { forming.remember(n); });
   pages.is(it);
   started.store(&it);
   log::info("serving", {{"node", config.node},

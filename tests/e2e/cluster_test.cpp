@@ -1,7 +1,9 @@
 #include "tests/e2e/people.hpp"
+#include "tests/support/scratch_directory.hpp"
 
 #include <doctest/doctest.h>
 
+#include <filesystem>
 #include <fstream>
 
 using namespace parley;
@@ -145,6 +147,37 @@ TEST_CASE("nodes that all come back on other addresses form again from corrected
     REQUIRE(t.cluster.terminate(n, 15s) == 0);
   t.cluster.start_all();
   CHECK(t.cluster.wait_ready(30s));
+}
+
+TEST_CASE("a cluster that began with one node and grew comes back after all nodes were killed") {
+  const scratch_directory scratch;
+  const auto program = scratch.file("parleyd.sh"); // node 1 has only itself as its seed
+  std::ofstream{program} << "#!/bin/sh\ncase \" $* \" in *' --node 1 '*)\n"
+                            "  n=$# prev=\n"
+                            "  while [ $n -gt 0 ]; do\n"
+                            "    a=$1; shift; [ \"$prev\" != --seeds ] || a=${a%%,*}\n"
+                            "    set -- \"$@\" \"$a\"; prev=$a n=$((n - 1))\n"
+                            "  done ;;\nesac\nexec '"
+                         << program_folder() << "/parleyd' \"$@\"\n";
+  std::filesystem::permissions(program, std::filesystem::perms::owner_all);
+  process_cluster_config config;
+  config.parleyd = program;
+  config.flags = {"--shards", "6", "--drain-spread", "100ms"};
+  town t{config};
+  const auto all_whole = [&] {
+    return t.cluster.whole(1, 1000ms) && t.cluster.whole(2, 1000ms) && t.cluster.whole(3, 1000ms);
+  };
+  REQUIRE(t.until(60s, all_whole));
+  person alice{t, 1}, bob{t, 2};
+  const auto c = alice.chat_with(bob);
+  REQUIRE(alice.device->send(c, "before").wait(t.io.waitScope));
+  for (std::size_t n = 1; n <= 3; ++n)
+    t.cluster.kill(n);
+  t.cluster.start_all();
+  REQUIRE(t.cluster.wait_ready(30s));
+  CHECK(t.until(30s, all_whole));
+  CHECK(alice.device->send(c, "after").wait(t.io.waitScope));
+  CHECK(t.until(10s, [&] { return bob.bodies(c) == std::vector<std::string>{"before", "after"}; }));
 }
 
 TEST_CASE("what one sends, the other receives, and both ticks come back") {
