@@ -402,6 +402,7 @@ TEST_CASE_FIXTURE(fixture, "that its disk forgot is told before anything of the 
     REQUIRE(txn->commit() == ec::none);
   }
   recording_peers recording;
+  config.replication.election_timeout = 10min; // nothing leaves by itself meanwhile
   open(recording);
   // In one batch: a question that is answered at once, and what the other node knows of the other replica.
   frame_batcher batch{64 << 10};
