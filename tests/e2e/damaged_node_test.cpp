@@ -137,8 +137,7 @@ TEST_CASE("a leader with a damaged row answers nobody wrongly, lets another lead
   CHECK(t.read(bob, c).size() == said.size() + 1);
 }
 
-TEST_CASE(
-    "damage that nobody reads is found, named while the others are no majority, and healed afterwards") {
+TEST_CASE("damage that nobody reads is found, and healed at the latest when the others are a majority") {
   damaged_town t{one_shard({"--timing-row-check", "1s"})};
   person alice{t, 1}, bob{t, 2};
   const auto c = alice.chat_with(bob);
@@ -148,14 +147,11 @@ TEST_CASE(
   REQUIRE(flip_messages(t.cluster.data(3), "the row that rots") == 1);
   t.cluster.kill(1);
   t.cluster.start(3);
-  const auto says = [&] { return t.cluster.page(3, "/wholez"); };
-  REQUIRE(t.until(60s, [&] {
-    return says().find("shard 0: a row of the replica here does not match its checksum") != std::string::npos;
-  }));
-  CHECK(says().starts_with("503 "));
+  // A leader that was elected a moment ago takes all for alive, so a small state may be there before node 1 is.
+  REQUIRE(t.until(60s, [&] { return lines_with(t.cluster.log(3), "replica-damaged") == 1; }));
+  CHECK(t.cluster.page(3, "/wholez").starts_with("503 "));
   CHECK(t.until(60s, [&] { return t.cluster.ready(2) && t.cluster.ready(3); }));
   t.write(alice, c, {"with two of three"}); // the damaged one counts: its log is good
-  CHECK(t.mended(3) == 0);
 
   t.cluster.start(1);
   CHECK(t.until(60s, [&] { return t.all_whole(); }));
