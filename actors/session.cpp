@@ -66,12 +66,9 @@ void arm_sweep(self_ptr self, std::chrono::milliseconds in) {
 }
 
 /// Sends one of the session's own calls; its answer is handled here.
-std::uint64_t ask(self_ptr self, core::call what) {
+std::uint64_t ask(self_ptr self, core::call what, std::chrono::milliseconds within) {
   auto& st = self->state;
   const auto n = st.next_own++;
-  // Nobody repeats a login but the client, so it may wait for an election.
-  const bool is_login = std::holds_alternative<core::log_in>(what);
-  const auto within = is_login ? st.config.answer_within : st.config.own_answer_within;
   st.open[n] = {kind_of(what), self->clock().now() + within};
   call_batch batch;
   batch.calls.push_back({n, caf::actor_cast<answer_sink>(self), std::move(what)});
@@ -80,15 +77,21 @@ std::uint64_t ask(self_ptr self, core::call what) {
   return n;
 }
 
+std::uint64_t ask(self_ptr self, core::call what) {
+  return ask(self, std::move(what), self->state.config.own_answer_within);
+}
+
 void attach(self_ptr self) {
   auto& st = self->state;
   st.attach_at = self->clock().now() + st.config.attach_every;
   const auto& who = st.who;
-  // Until the cluster has said that the key is the device's, the session is nobody's.
-  auto what = who.key && !st.attached
-                  ? core::call{core::log_in{who.user, who.device, who.ref, who.session, *who.key}}
-                  : core::call{core::attach{who.user, who.device, who.ref, who.session}};
-  st.attach_number = ask(self, std::move(what));
+  // Until the cluster has said that the key is the device's, the session is nobody's. Nobody repeats a login but the
+  // client, so it may wait for an election.
+  st.attach_number =
+      who.key && !st.attached
+          ? ask(self, core::call{core::log_in{who.user, who.device, who.ref, who.session, *who.key}},
+                st.config.answer_within)
+          : ask(self, core::call{core::attach{who.user, who.device, who.ref, who.session}});
 }
 
 void pull(self_ptr self) {

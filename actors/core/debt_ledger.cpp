@@ -8,7 +8,6 @@
 #include <utility>
 
 namespace parley::core {
-
 namespace {
 
 /// The inboxes to which a debt is owed; null if it is owed to a conversation.
@@ -43,6 +42,18 @@ std::optional<reach> reach_of(const owed& what, std::uint32_t index) {
                         },
                         [](const owed_watermark&) { return found{}; },
                         [](const owed_copies&) { return found{}; },
+                    },
+                    what);
+}
+
+/// Whether what an inbox lacks before it can be missing for good only: a message itself is next in its stream.
+bool waits_for_others(const owed& what) {
+  return std::visit(overloaded{
+                        [](const owed_message&) { return false; },
+                        [](const owed_opening&) { return true; },
+                        [](const owed_receipt&) { return true; },
+                        [](const owed_watermark&) { return true; },
+                        [](const owed_copies&) { return true; },
                     },
                     what);
 }
@@ -508,11 +519,10 @@ debt_ledger::refusals debt_ledger::answered(std::uint64_t call, ec error, const 
     case part_verdict::lacks: {
       // The inbox has less than this stream's previous append said, or its user has several devices by now
       // and wants what one of them sent. Earlier debts that are still open will fill some of it; what is
-      // missing beyond them comes from the conversation's log.
-      // An opening or a receipt first waits for those. If the inbox still lacks something when it is asked as seldom
-      // as it will be, nobody owes it that any more: its shard forgot what it had confirmed.
+      // missing beyond them comes from the conversation's log. An opening or a receipt first waits for those. If the
+      // inbox lacks something still when it is asked as seldom as ever, its shard forgot what it had confirmed.
       const bool waits_first =
-          !std::holds_alternative<owed_message>(d->it.what) && !d->targets[refs[i].target].repair &&
+          waits_for_others(d->it.what) && !d->targets[refs[i].target].repair &&
           (pause_of(d->targets[refs[i].target]) < config_.retry.max || planted("receipt-waits-for-ever"));
       if (!waits_first && repair(*d, refs[i].target, got.covered, log))
         reopen(refs[i]);
