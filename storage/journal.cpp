@@ -72,6 +72,19 @@ int fill_with_zeros(int fd, std::uint64_t from, std::uint64_t end) {
   return 0;
 }
 
+/// Whether `bytes` begin with a header of this version, of a record that ends within `room`.
+bool header_in(std::string_view bytes, std::uint64_t room, record_header& h) {
+  if (bytes.size() < header_bytes)
+    return false;
+  std::memcpy(&h, bytes.data(), header_bytes);
+  return h.magic == magic && h.payload_bytes <= room - header_bytes;
+}
+
+/// Whether the record with this header is what was written; `bytes` begin with it and hold all of it.
+bool sum_fits(std::string_view bytes, const record_header& h) {
+  return crc32c(bytes.substr(unsummed_bytes, header_bytes - unsummed_bytes + h.payload_bytes)) == h.crc;
+}
+
 } // namespace
 
 journal_record::journal_record() : bytes_(header_bytes, '\0') {}
@@ -147,15 +160,15 @@ journal::~journal() {
 }
 
 bool journal::holds_a_record() const {
-  record_header h;
-  const auto read = [&](char* into, std::size_t bytes, std::uint64_t from) {
-    return ::pread(fd_, into, bytes, static_cast<off_t>(from)) == static_cast<ssize_t>(bytes);
+  std::string start(header_bytes, '\0');
+  const auto read = [&] {
+    return ::pread(fd_, start.data(), start.size(), words_bytes) == static_cast<ssize_t>(start.size());
   };
-  if (!read(reinterpret_cast<char*>(&h), header_bytes, words_bytes) || h.magic != magic ||
-      h.payload_bytes > bytes_ - words_bytes - header_bytes)
+  record_header h;
+  if (!read() || !header_in(start, bytes_ - words_bytes, h))
     return false;
-  std::string whole(header_bytes - unsummed_bytes + h.payload_bytes, '\0');
-  return read(whole.data(), whole.size(), words_bytes + unsummed_bytes) && crc32c(whole) == h.crc;
+  start.resize(header_bytes + h.payload_bytes);
+  return read() && sum_fits(start, h);
 }
 
 tl::expected<std::uint64_t, disk_fault>
@@ -171,14 +184,9 @@ journal::read(journal_mark after, const std::function<record_fault(std::string_v
   }
   record_header h;
   const auto whole_at = [&](std::uint64_t at) {
-    if (file.size() - at < header_bytes)
-      return false;
-    std::memcpy(&h, file.data() + at, header_bytes);
-    if (h.magic != magic || h.salt != after.salt || h.sequence <= after.sequence ||
-        h.payload_bytes > file.size() - at - header_bytes)
-      return false;
-    return crc32c({file.data() + at + unsummed_bytes, header_bytes - unsummed_bytes + h.payload_bytes}) ==
-           h.crc;
+    const auto from = std::string_view{file}.substr(at);
+    return header_in(from, from.size(), h) && h.salt == after.salt && h.sequence > after.sequence &&
+           sum_fits(from, h);
   };
   // Whether it was torn is not asked: how that version sums its records is not known here.
   const auto other_version_at = [&](std::uint64_t at) {

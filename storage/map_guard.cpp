@@ -60,18 +60,18 @@ bool was_in_lmdb() {
 
 void on_fault(int signal, siginfo_t* info, void*) {
   const auto at = reinterpret_cast<std::uintptr_t>(info->si_addr);
-  const guarded* any = nullptr;
+  const guarded* of = nullptr;
+  bool inside = false;
   for (const auto& g : all) {
     const auto begin = g.begin.load(std::memory_order_relaxed);
-    if (begin == 0)
+    if (begin == 0 || inside)
       continue;
-    any = &g;
-    if (at >= begin && at < g.end.load(std::memory_order_relaxed) + behind_map)
-      end_process({g.sentence.data(), ::strnlen(g.sentence.data(), g.sentence.size())});
+    of = &g;
+    inside = at >= begin && at < g.end.load(std::memory_order_relaxed) + behind_map;
   }
   // A page may also lead it to where nothing ever was. A program that is not a test has one file.
-  if (any != nullptr && was_in_lmdb())
-    end_process({any->sentence.data(), ::strnlen(any->sentence.data(), any->sentence.size())});
+  if (of != nullptr && (inside || was_in_lmdb()))
+    end_process({of->sentence.data(), ::strnlen(of->sentence.data(), of->sentence.size())});
   ::sigaction(signal, signal == SIGSEGV ? &before_segv : &before_bus, nullptr); // the instruction is repeated
 }
 
