@@ -42,14 +42,6 @@ bool is_fenced(town& t, std::size_t node) {
   return says_fenced(t.cluster.page(node, "/readyz"));
 }
 
-std::size_t lines_with(const std::string& file, const std::string& what) {
-  std::ifstream in{file};
-  std::size_t n = 0;
-  for (std::string line; std::getline(in, line);)
-    n += line.find(what) != std::string::npos;
-  return n;
-}
-
 /// Whether the node has all replicas that it should have.
 bool is_whole(town& t, std::size_t node) {
   const auto text = t.cluster.get(node, "/metrics").value_or("");

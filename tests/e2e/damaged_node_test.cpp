@@ -57,14 +57,6 @@ int flip_messages(const std::string& data, std::string_view text) {
   return flipped;
 }
 
-std::size_t lines_with(const std::string& file, const std::string& what) {
-  std::ifstream in{file};
-  std::size_t n = 0;
-  for (std::string line; std::getline(in, line);)
-    n += line.find(what) != std::string::npos;
-  return n;
-}
-
 struct damaged_town : town {
   using town::town;
   /// How often a replica of the node got the rows of its leader.

@@ -6,6 +6,7 @@
 
 #include <kj/async-io.h>
 
+#include <fstream>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -14,6 +15,15 @@
 namespace parley::test {
 
 using namespace std::chrono_literals;
+
+/// Of a file, a log for example: the lines that contain `what`.
+inline std::size_t lines_with(const std::string& file, const std::string& what) {
+  std::ifstream in{file};
+  std::size_t n = 0;
+  for (std::string line; std::getline(in, line);)
+    n += line.find(what) != std::string::npos;
+  return n;
+}
 
 /// The event loop of one test, and its nodes.
 struct town {

@@ -1,40 +1,12 @@
 // What a ledger has on its way to one shard, and in one command.
-#include "actors/core/debt_ledger.hpp"
+#include "tests/actors/core/debts.hpp"
 
 #include <doctest/doctest.h>
 
 using namespace parley;
 using namespace parley::core;
+using namespace parley::test;
 using namespace std::chrono_literals;
-
-namespace {
-
-const conversation_id room{1, 2};
-const debt_ledger::time_point t0{};
-const debt_ledger::history no_log = [](conversation_id, seq_no, seq_no) {
-  return std::vector<core::message>{};
-};
-
-incurred owed_text(std::uint64_t number, std::uint64_t seq) {
-  return {shard_id{0}, number, owed_message{room, seq_no{seq}, {{user_id{2}, 1, seq_no{seq - 1}}}},
-          core::message{room, seq_no{seq}, {}, user_id{1}, {}, {}, "body"}};
-}
-outcome outcomes(std::vector<inbox_outcome> parts) {
-  return inbox_outcomes{std::move(parts)};
-}
-ledger_config small(std::size_t debts_max) {
-  ledger_config c;
-  c.shards = 4;
-  c.debts_max = debts_max;
-  c.parts_max = 100;
-  c.probes_max = 2;
-  return c;
-}
-append_inbox appends(const debt_ledger::call_out& c) {
-  return std::get<append_inbox>(decode<command>(c.what.command).value());
-}
-
-} // namespace
 
 TEST_CASE("what is on its way to one shard is bounded, and the rest follows the answers in order") {
   auto config = small(1'000);

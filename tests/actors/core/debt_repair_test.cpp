@@ -1,27 +1,14 @@
 // What an inbox lacks although nobody owes it that any more.
-#include "actors/core/debt_ledger.hpp"
 #include "actors/core/inbox_cover.hpp"
+#include "tests/actors/core/debts.hpp"
 
 #include <algorithm>
 #include <doctest/doctest.h>
 
 using namespace parley;
 using namespace parley::core;
+using namespace parley::test;
 using namespace std::chrono_literals;
-
-namespace {
-
-const conversation_id room{1, 2};
-const debt_ledger::time_point t0{};
-
-core::message text(std::uint64_t seq) {
-  return {room, seq_no{seq}, {}, user_id{1}, {}, {}, "body"};
-}
-outcome outcomes(std::vector<inbox_outcome> parts) {
-  return inbox_outcomes{std::move(parts)};
-}
-
-} // namespace
 
 TEST_CASE("a receipt or an opening whose inbox lacks messages that nobody owes it any more brings them from "
           "the log") {

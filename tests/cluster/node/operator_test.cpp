@@ -33,9 +33,7 @@ process_cluster_config one_node() {
 
 /// Whether the log of a node contains the words.
 bool log_of(town& t, std::size_t node, const std::string& words) {
-  std::ifstream in{t.cluster.log(node)};
-  const std::string text{std::istreambuf_iterator<char>{in}, {}};
-  return text.find(words) != std::string::npos;
+  return lines_with(t.cluster.log(node), words) > 0;
 }
 
 /// A program that is parleyd with more flags for some of the nodes: `cases` are lines of a shell's `case`.

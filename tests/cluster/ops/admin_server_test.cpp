@@ -114,14 +114,17 @@ struct fixture {
     server = std::move(*s);
   }
   std::string ask(const std::string& line) { return peer{server->port()}.ask(line); }
-  bool comes_alive() {
+  static bool until(const std::function<bool()>& done) {
     const auto end = std::chrono::steady_clock::now() + test::patient(10s);
     while (std::chrono::steady_clock::now() < end) {
-      if (ask("GET /healthz").starts_with("HTTP/1.1 200 "))
+      if (done())
         return true;
       std::this_thread::sleep_for(10ms);
     }
     return false;
+  }
+  bool comes_alive() {
+    return until([this] { return ask("GET /healthz").starts_with("HTTP/1.1 200 "); });
   }
 };
 
@@ -269,9 +272,7 @@ TEST_CASE_FIXTURE(fixture, "that the node is alive is answered while another pag
   node.held = answered.get_future().share();
   peer waiting{server->port()};
   REQUIRE(waiting.say("GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n"));
-  const auto end = std::chrono::steady_clock::now() + test::patient(10s);
-  while (node.asked == 0 && std::chrono::steady_clock::now() < end)
-    std::this_thread::sleep_for(10ms);
+  REQUIRE(until([this] { return node.asked > 0; }));
   CHECK(has(ask("GET /healthz"), "alive"));
   answered.set_value();
   CHECK(has(waiting.hear(), "starting"));
@@ -312,6 +313,14 @@ struct certificates {
   }
   ~certificates() { std::filesystem::remove_all(dir); }
 };
+
+/// Where everybody reaches it, with TLS.
+void listen_with(const certificates& made, admin_config& c) {
+  c.listen.host = "0.0.0.0";
+  c.certificate_file = made.dir + "/node-1/admin.pem";
+  c.key_file = made.dir + "/node-1/admin.key";
+  c.ca_file = made.dir + "/admin-ca.pem";
+}
 
 std::size_t collect(char* data, std::size_t size, std::size_t n, void* into) {
   static_cast<std::string*>(into)->append(data, size * n);
@@ -354,10 +363,7 @@ TEST_CASE_FIXTURE(fixture, "renewed certificates are used by the next connection
   const auto others = scratch.path().string();
   test::make_certificates(others, "1");
   const auto node_1 = made.dir + "/node-1/", ca = made.dir + "/admin-ca.pem";
-  config.listen.host = "0.0.0.0";
-  config.certificate_file = node_1 + "admin.pem";
-  config.ca_file = ca;
-  config.key_file = node_1 + "admin.key";
+  listen_with(made, config);
   start();
   const auto url = "https://127.0.0.1:" + std::to_string(server->port()) + "/healthz";
   using std::filesystem::copy_file, std::filesystem::copy_options;
@@ -378,10 +384,7 @@ TEST_CASE_FIXTURE(fixture,
                   "on an address other than loopback only certificates of the admin authority are accepted") {
   const certificates made;
   const auto node_1 = made.dir + "/node-1/";
-  config.listen.host = "0.0.0.0";
-  config.certificate_file = node_1 + "admin.pem";
-  config.ca_file = made.dir + "/admin-ca.pem";
-  config.key_file = node_1 + "admin.key";
+  listen_with(made, config);
   config.request_within = 2'000ms;
   start();
   const auto url = "https://127.0.0.1:" + std::to_string(server->port()) + "/healthz";
@@ -401,10 +404,7 @@ TEST_CASE_FIXTURE(fixture,
                   "strangers who begin no handshake do not shut the port: the oldest of them gives way") {
   const certificates made;
   const auto node_1 = made.dir + "/node-1/";
-  config.listen.host = "0.0.0.0";
-  config.certificate_file = node_1 + "admin.pem";
-  config.ca_file = made.dir + "/admin-ca.pem";
-  config.key_file = node_1 + "admin.key";
+  listen_with(made, config);
   config.request_within = config.connection_within = 60'000ms;
   config.connections_max = 3;
   start();

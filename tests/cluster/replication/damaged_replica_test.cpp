@@ -71,19 +71,10 @@ struct damage : three_nodes {
     REQUIRE(slot);
     REQUIRE(at.env.corrupt(storage::table::state, storage::shard_view::prefix(s0, *slot) + key));
   }
-  test_node& other_than(const test_node& a, const test_node* b = nullptr) {
-    for (auto& [id, n] : nodes)
-      if (n.get() != &a && n.get() != b)
-        return *n;
-    return *nodes.begin()->second;
-  }
   void fill(int rows) {
     for (int i = 0; i < rows; ++i)
       commit("row " + std::to_string(i));
     REQUIRE(until([&] { return same(static_cast<std::size_t>(rows)); }));
-  }
-  void wait(int ms) {
-    until([] { return false; }, ms);
   }
   /// A state of which the transfer lasts many seconds: one row in each message, and one message under way.
   void build_large() {

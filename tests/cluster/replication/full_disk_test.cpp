@@ -12,15 +12,6 @@ constexpr storage::space full{reserve * 3 / 4, false}, fuller{reserve / 4, false
 constexpr storage::space roomy{std::uint64_t{1} << 40, true};
 
 struct disks : three_nodes {
-  test_node& other_than(const test_node& a, const test_node* b = nullptr) {
-    for (auto& [id, n] : nodes)
-      if (n.get() != &a && n.get() != b)
-        return *n;
-    return *nodes.begin()->second;
-  }
-  void wait(int ms) {
-    until([] { return false; }, ms);
-  }
   /// The rows of its state and of what is staged beside it.
   std::size_t state_rows(test_node& n) { return n.env.rows(storage::table::state); }
   bool can_read(test_node& at) {

@@ -291,6 +291,17 @@ struct three_nodes : test_cluster {
     for (auto m : members)
       start(add(m), members, shards);
   }
+  /// Another node than these.
+  test_node& other_than(const test_node& a, const test_node* b = nullptr) {
+    for (auto& [id, n] : nodes)
+      if (n.get() != &a && n.get() != b)
+        return *n;
+    FAIL("no other node");
+    return *nodes.begin()->second;
+  }
+  void wait(int ms) {
+    until([] { return false; }, ms);
+  }
 };
 
 } // namespace parley::test

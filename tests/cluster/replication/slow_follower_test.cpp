@@ -30,13 +30,7 @@ struct lagging : three_nodes {
     }
     return most;
   }
-  test_node& follower_of(const test_node& leader) {
-    for (auto& [id, n] : nodes)
-      if (n.get() != &leader)
-        return *n;
-    FAIL("no other node");
-    return *nodes.begin()->second;
-  }
+  test_node& follower_of(const test_node& leader) { return other_than(leader); }
   void write(std::size_t commands, std::size_t bytes) {
     for (std::size_t i = 0; i < commands; ++i)
       commit(std::to_string(i) + std::string(bytes, 'x'));
