@@ -20,10 +20,6 @@ void flood(stranger& line, std::uint32_t pieces, Piece&& piece) {
   }
 }
 
-std::string ping(std::uint32_t question, std::uint32_t of = 2) {
-  return session_call<rpc::Session::PingParams>(question, of, session_method::ping, [](auto&, auto) {});
-}
-
 /// What the RPC protocol has for a third party, with much to copy.
 std::string introduction(std::uint32_t question) {
   capnp::MallocMessageBuilder m;
@@ -51,17 +47,18 @@ TEST_CASE("a client that makes the node keep what no bound counts is disconnecte
     MESSAGE(what << ": " << s.growth() / mib << " MiB");
   };
   attack("results kept for the caller, never sent", [&](stranger& line) {
-    flood(line, 200, [&](std::uint32_t i) { return s.page_call(10 + i, true); });
+    flood(line, 200, [&](std::uint32_t i) { return s.loot_call(10 + i, true); });
   });
   attack("a new reference to the gateway, again and again", [](stranger& line) {
     flood(line, 300'000,
           [](std::uint32_t i) { return bootstrap_message(10 + i) + finish_message(10 + i, false); });
   });
   attack("calls that are never finished",
-         [](stranger& line) { flood(line, 300'000, [](std::uint32_t i) { return ping(10 + i); }); });
+         [](stranger& line) { flood(line, 300'000, [](std::uint32_t i) { return ping_call(10 + i); }); });
   attack("one call that is finished for all others", [&](stranger& line) {
     flood(line, 300'000, [&](std::uint32_t i) {
-      return i % 1'000 == 0 ? s.page_call(10 + i) : ping(10 + i) + finish_message(10 + i / 1'000 * 1'000);
+      return i % 1'000 == 0 ? s.loot_call(10 + i)
+                            : ping_call(10 + i) + finish_message(10 + i / 1'000 * 1'000);
     });
   });
   attack("a promise of a promise of a promise …", [](stranger& line) {
@@ -76,11 +73,11 @@ TEST_CASE("a client that makes the node keep what no bound counts is disconnecte
     });
   });
   attack("a chain of ten thousand calls, each to what the one before answers", [&](stranger& line) {
-    line.send(s.page_call(10));
-    flood(line, 10'000, [](std::uint32_t i) { return ping(11 + i, 10 + i); });
+    line.send(s.loot_call(10));
+    flood(line, 10'000, [](std::uint32_t i) { return ping_call(11 + i, 10 + i); });
   });
   attack("a question id that is in use",
-         [&](stranger& line) { line.send(s.page_call(10) + s.page_call(10)); });
+         [&](stranger& line) { line.send(s.loot_call(10) + s.loot_call(10)); });
   attack("a release of what was never exported",
          [](stranger& line) { line.send(release_message(1'000, 1)); });
   attack("a release of more references than there are",
@@ -109,7 +106,7 @@ TEST_CASE("a client that keeps to the bounds, and uses all of them, stays and co
       return in.line.bytes_received == before;
     }));
     in.line.received.clear();
-    REQUIRE(in.line.send(ping(9)));
+    REQUIRE(in.line.send(ping_call(9)));
     CHECK(poll_until(10s, [&] {
       in.line.listen(milliseconds{20});
       return any_message(in.line.received, [](capnp::rpc::Message::Reader m) {
@@ -121,12 +118,12 @@ TEST_CASE("a client that keeps to the bounds, and uses all of them, stays and co
     MESSAGE(what << ": " << s.growth() / mib << " MiB");
   };
   use("a hundred thousand calls, each finished", [](stranger& line) {
-    flood(line, 100'000, [](std::uint32_t i) { return ping(10 + i) + finish_message(10 + i); });
+    flood(line, 100'000, [](std::uint32_t i) { return ping_call(10 + i) + finish_message(10 + i); });
     line.listen(milliseconds{100});
   });
   use("two hundred pages, four at a time", [&](stranger& line) {
     for (std::uint32_t i = 0; i < 200; ++i) {
-      line.send(s.page_call(10 + i) + finish_message(10 + i));
+      line.send(s.loot_call(10 + i) + finish_message(10 + i));
       line.listen(milliseconds{1});
     }
   });

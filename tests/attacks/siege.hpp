@@ -1,10 +1,8 @@
 #pragma once
 // One node with its own default settings, somebody decent who uses it all the time, and whoever attacks it.
-#include "tests/attacks/stranger.hpp"
+#include "tests/attacks/intruder.hpp"
 #include "tests/e2e/neighbours.hpp"
 #include "tests/protocol/gateway/hand_made.hpp"
-
-#include "protocol/transport/login_proof.hpp"
 
 #include <doctest/doctest.h>
 
@@ -16,12 +14,6 @@ constexpr std::uint64_t mib = 1024 * 1024;
 /// What an attack may make the node's memory grow by, while it lasts and afterwards. A node that allocates as
 /// its bounds say stays far below it: at most a few pages of 1 MiB, and what each bounded table holds.
 constexpr std::uint64_t attack_bytes_max = 40 * mib;
-
-/// A person of the siege who logs in by hand, and may then say anything.
-struct intruder {
-  stranger line;
-  bool inside = false;
-};
 
 struct siege : neighbourhood {
   siege() : neighbourhood{one_node()}, alice{enroll(1)}, bob{enroll(2)}, mallory{enroll(3)}, eve{enroll(4)} {
@@ -39,7 +31,7 @@ struct siege : neighbourhood {
     for (int i = 0; i < 3; ++i) { // what a first connection leaves behind counts for nobody
       auto warm = log_in();
       REQUIRE(warm.inside);
-      warm.line.send(page_call(10) + finish_message(10));
+      warm.line.send(loot_call(10) + finish_message(10));
       warm.line.listen(milliseconds{200});
     }
     bystander_goes_on();
@@ -93,62 +85,10 @@ struct siege : neighbourhood {
     CHECK(get(login(1, eve)->session().pingRequest().send().ignoreResult().then([] { return true; })));
   }
 
-  intruder log_in() { return log_in(mallory); }
-  /// Logs in by hand: questions 0 to 2 are taken.
-  intruder log_in(const lean_device& who) {
-    intruder in{stranger{cluster.client(1)}};
-    if (!in.line.handshake())
-      return in;
-    in.line.send(bootstrap_message() +
-                 door_call<rpc::Gateway::HelloParams>(
-                     1, door_method::hello, [](auto&, auto p) { p.setVersion(rpc::PROTOCOL_VERSION); }));
-    transport::login_claim claim;
-    const auto greeted = [&](capnp::rpc::Message::Reader m) {
-      if (!m.isReturn() || m.getReturn().getAnswerId() != 1 || !m.getReturn().isResults())
-        return false;
-      const auto hello = m.getReturn().getResults().getContent().getAs<rpc::Gateway::HelloResults>();
-      claim.cluster = wire::to_cluster(hello.getCluster());
-      claim.node = node_id{hello.getNode()};
-      std::copy_n(hello.getChallenge().begin(), 32, claim.challenge.begin());
-      return true;
-    };
-    if (!poll_until(10s,
-                    [&] { return in.line.listen(milliseconds{50}), any_message(in.line.received, greeted); }))
-      return in;
-    claim.user = who.user;
-    claim.device = who.device;
-    claim.session = lean.last_session = session_number{std::max<std::uint64_t>(
-        number(lean.last_session) + 1,
-        static_cast<std::uint64_t>(
-            std::chrono::duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch())
-                .count()))};
-    claim.exporter = in.line.exporter();
-    const auto signature = client::sign(who.key, transport::login_proof_bytes(claim));
-    in.line.send(door_call<rpc::Gateway::LoginParams>(2, door_method::login, [&](auto&, auto p) {
-      p.setUser(number(claim.user));
-      p.setDevice(number(claim.device));
-      p.setSignature(capnp::Data::Reader{signature.data(), signature.size()});
-      p.setSessionNumber(number(claim.session));
-    }));
-    std::optional<verdict> v;
-    poll_until(10s, [&] {
-      in.line.listen(milliseconds{50});
-      v = answer_to<rpc::Gateway::LoginResults>(2, in.line.received);
-      return v.has_value();
-    });
-    in.inside = v && !v->exception && v->code == 0;
-    in.line.received.clear();
-    return in;
-  }
-
+  intruder log_in() { return log_in_by_hand(cluster.client(1), mallory); }
   /// A call whose answer is a page of 1 MiB.
-  std::string page_call(std::uint32_t question, bool keep = false) const {
-    return session_call<rpc::Session::SyncConversationParams>(question, 2, session_method::sync_conversation,
-                                                              [&](auto& call, auto p) {
-                                                                if (keep)
-                                                                  call.getSendResultsTo().setYourself();
-                                                                wire::write(p.initConversation(), loot);
-                                                              });
+  std::string loot_call(std::uint32_t question, bool keep = false) const {
+    return page_call(question, loot, keep);
   }
 
   lean_device alice, bob, mallory, eve;

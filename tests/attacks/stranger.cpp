@@ -21,10 +21,25 @@ namespace {
 
 constexpr std::size_t kept_bytes_max = 64 * 1024;
 
+/// Of all strangers of the process.
+SSL_CTX* client_context() {
+  static SSL_CTX* const it = [] {
+    auto* c = SSL_CTX_new(TLS_client_method());
+    SSL_CTX_set_min_proto_version(c, TLS1_3_VERSION);
+    SSL_CTX_set_mode(c, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_alpn_protos(c, reinterpret_cast<const unsigned char*>("\x08parley/1"), 9);
+    return c;
+  }();
+  return it;
+}
+
 } // namespace
 
-stranger::stranger(const address& to, unsigned from) : fd_{socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)} {
+stranger::stranger(const address& to, unsigned from, int receive_buffer)
+    : fd_{socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)} {
   std::signal(SIGPIPE, SIG_IGN); // OpenSSL writes without MSG_NOSIGNAL
+  if (receive_buffer != 0)       // before it connects, because TCP agrees on windows then
+    setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
   sockaddr_in a{};
   a.sin_family = AF_INET;
   if (from != 0) {
@@ -40,8 +55,8 @@ stranger::stranger(const address& to, unsigned from) : fd_{socket(AF_INET, SOCK_
 }
 
 stranger::stranger(stranger&& other) noexcept
-    : received{std::move(other.received)}, fd_{std::exchange(other.fd_, -1)},
-      context_{std::move(other.context_)}, tls_{std::move(other.tls_)}, ended_{other.ended_} {}
+    : received{std::move(other.received)}, bytes_received{other.bytes_received},
+      fd_{std::exchange(other.fd_, -1)}, tls_{std::move(other.tls_)}, ended_{other.ended_} {}
 
 stranger::~stranger() {
   tls_.reset();
@@ -54,13 +69,20 @@ bool stranger::wait_for(short events, milliseconds at_most) const {
   return ::poll(&p, 1, static_cast<int>(at_most.count())) == 1;
 }
 
-bool stranger::handshake() {
-  context_.reset(SSL_CTX_new(TLS_client_method()));
-  SSL_CTX_set_min_proto_version(context_.get(), TLS1_3_VERSION);
-  SSL_CTX_set_alpn_protos(context_.get(), reinterpret_cast<const unsigned char*>("\x08parley/1"), 9);
-  tls_.reset(SSL_new(context_.get()));
+void stranger::begin_tls() {
+  tls_.reset(SSL_new(client_context()));
   SSL_set_fd(tls_.get(), fd_);
   SSL_set_connect_state(tls_.get());
+}
+
+void stranger::begin_handshake() {
+  begin_tls();
+  ERR_clear_error();
+  SSL_do_handshake(tls_.get());
+}
+
+bool stranger::handshake() {
+  begin_tls();
   const auto end = std::chrono::steady_clock::now() + patient(milliseconds{5000});
   while (!ended_ && std::chrono::steady_clock::now() < end) {
     ERR_clear_error();
@@ -123,10 +145,38 @@ bool stranger::send(std::string_view bytes) {
   return !ended_;
 }
 
+std::size_t stranger::push(std::string_view bytes) {
+  std::size_t sent = 0;
+  while (sent < bytes.size() && !ended_) {
+    ERR_clear_error();
+    const int n = SSL_write(tls_.get(), bytes.data() + sent,
+                            static_cast<int>(std::min<std::size_t>(bytes.size() - sent, 16384)));
+    if (n <= 0) {
+      ended_ = SSL_get_error(tls_.get(), n) != SSL_ERROR_WANT_WRITE;
+      break;
+    }
+    sent += static_cast<std::size_t>(n);
+  }
+  return sent;
+}
+
+bool stranger::hung_up() const {
+  pollfd p{fd_, POLLRDHUP, 0};
+  return ended_ || (::poll(&p, 1, 0) == 1 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0);
+}
+
 bool stranger::listen(milliseconds wait) {
   if (!ended_ && !(tls_ && SSL_has_pending(tls_.get()) != 0))
     wait_for(POLLIN, wait);
   return read_some();
+}
+
+bool stranger::read_once() {
+  char buffer[16384];
+  ERR_clear_error();
+  const int n = SSL_read(tls_.get(), buffer, sizeof buffer);
+  ended_ = ended_ || (n <= 0 && SSL_get_error(tls_.get(), n) != SSL_ERROR_WANT_READ);
+  return !ended_;
 }
 
 bool stranger::ends_within(milliseconds deadline) {

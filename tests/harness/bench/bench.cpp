@@ -1,5 +1,6 @@
 #include "tests/harness/bench/bench.hpp"
 
+#include "tests/harness/bench/attack.hpp"
 #include "tests/harness/bench/direct.hpp"
 #include "tests/harness/bench/lag.hpp"
 #include "tests/harness/bench/offline.hpp"
@@ -31,6 +32,15 @@ public:
     }
     std::snprintf(text, sizeof text, "\"generator\":%.*f}", digits, cpu.generator_us / 1e6 / cpu.seconds);
     out_ += text;
+  }
+  void add(const char* key, const std::vector<json_line>& all) {
+    out_ += std::string{out_.empty() ? "" : ","} + "\"" + key + "\":[";
+    for (std::size_t i = 0; i < all.size(); ++i)
+      out_ += (i == 0 ? "{" : ",{") + all[i].out_ + "}";
+    out_ += "]";
+  }
+  void add_text(const char* key, std::string_view value) {
+    out_ += std::string{out_.empty() ? "" : ","} + "\"" + key + "\":\"" + std::string{value} + "\"";
   }
   void print() const { std::printf("{%s}\n", out_.c_str()); }
 
@@ -139,6 +149,33 @@ void report_lag(const bench_options& o, const lag_result& r) {
   j.print();
 }
 
+void report_attack(const bench_options& o, const attack_result& r) {
+  const auto mib = [](std::uint64_t bytes) { return static_cast<double>(bytes) / (1 << 20); };
+  const auto ms = [](const histogram& h) { return static_cast<double>(h.quantile(0.99)) / 1e3; };
+  std::vector<json_line> all;
+  for (const auto& a : r.assaults) {
+    json_line j;
+    j.add_text("assault", a.name);
+    j.add("lines", static_cast<double>(a.lines));
+    j.add("opened", static_cast<double>(a.opened));
+    j.add("before_mib", mib(a.before), 1);
+    j.add("peak_mib", mib(a.peak), 1);
+    j.add("after_mib", mib(a.after), 1);
+    j.add("others_peak_growth_mib", mib(a.others_peak), 1);
+    j.add("others_after_growth_mib", mib(a.others_after), 1);
+    j.add("calm_p99_ms", ms(a.calm_us), 1);
+    j.add("attacked_p99_ms", ms(a.attacked_us), 1);
+    j.add("late", static_cast<double>(a.unanswered));
+    j.add("cores", a.cores, 2);
+    all.push_back(std::move(j));
+  }
+  json_line j;
+  j.add("nodes", static_cast<double>(o.nodes));
+  j.add("baseline_mib", mib(r.baseline), 1);
+  j.add("assaults", all);
+  j.print();
+}
+
 } // namespace
 
 int run_bench(const bench_options& options) {
@@ -154,6 +191,9 @@ int run_bench(const bench_options& options) {
       break;
     case bench_options::what::drain:
       report_drain(options, measure_drain(bench, options));
+      break;
+    case bench_options::what::attack:
+      report_attack(options, measure_attacks(bench, options));
       break;
     case bench_options::what::lag:
       report_lag(options, measure_lag(bench, options));

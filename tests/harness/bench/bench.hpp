@@ -7,7 +7,7 @@
 namespace parley::bench {
 
 struct bench_options {
-  enum class what { direct, latency, idle, drain, lag } measure = what::direct;
+  enum class what { direct, latency, idle, drain, lag, attack } measure = what::direct;
   std::size_t nodes = 3;
   unsigned seconds = 10;
   unsigned warm_up_seconds = 3;
@@ -17,10 +17,12 @@ struct bench_options {
   std::size_t body_bytes = 200;
   std::size_t idle = 0;            ///< for direct and latency: connections that do nothing meanwhile
   std::size_t connections = 5'000; ///< for idle
-  std::size_t users = 100;         ///< for drain
+  std::size_t users = 100;         ///< for drain, and for attack: the attackers with accounts
   std::size_t messages = 10'000;   ///< for drain, of all users together
   unsigned ack_every_ms = 1'000;   ///< how often a recipient confirms what it has received
   std::uint64_t lag_mib = 24;      ///< for lag, of bodies that a dead node misses
+  unsigned settle_seconds = 30;    ///< for attack: from the end of an assault until memory is read
+  std::vector<std::string> only;   ///< for attack: names of assaults; empty: all
   bool bind = true;                ///< binds each node to one processor
   bool json_only = false;
   std::string parleyd;

@@ -16,6 +16,11 @@ test::process_cluster_config cluster_config(const bench_options& o) {
   c.parleyd = o.parleyd;
   c.directory = o.keep;
   c.bind = o.bind;
+  if (o.measure == bench_options::what::attack) { // its own limits are what is measured
+    c.flags = {"--log-level", "warn"};
+    c.flags.insert(c.flags.end(), o.node_flags.begin(), o.node_flags.end());
+    return c;
+  }
   // The cluster is measured, not the limits that protect it from one user.
   c.flags = {"--limits-user-sends-per-second",
              "1000000",

@@ -100,6 +100,26 @@ int main(int argc, char** argv) {
     sub->add_option("--rate", o->rate, "Messages per second of the load; 0: no second round under load")
         ->capture_default_str();
   }
+  {
+    const auto [sub, o] =
+        add("attack",
+            "Measures a node's memory, and the messages of two bystanders, while the node is "
+            "attacked and afterwards, with the node's own limits",
+            bench_options::what::attack);
+    o->nodes = 1;
+    o->bind = false;
+    o->rate = 50;
+    o->users = 256;
+    sub->add_option("--only", o->only, "The name of an assault; repeat the option for more (default: all)")
+        ->allow_extra_args(false);
+    sub->add_option("--users", o->users, "The number of attackers who have an account")
+        ->check(CLI::Range(4, 256))
+        ->capture_default_str();
+    sub->add_option("--rate", o->rate, "Messages per second of the two bystanders")->capture_default_str();
+    sub->add_option("--settle", o->settle_seconds,
+                    "Seconds from the end of an assault until the memory is read that is left")
+        ->capture_default_str();
+  }
   if (const auto ended = parley::harness::read_command_line(app, argc, argv))
     return *ended;
   return status;

@@ -554,6 +554,16 @@ std::uint64_t process_cluster::rss_bytes(std::size_t node) const {
   return resident * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
 }
 
+std::uint64_t process_cluster::anonymous_bytes(std::size_t node) const {
+  const auto& p = nodes_[node - 1];
+  if (p.pid <= 0)
+    return 0;
+  const auto status = read_text("/proc/" + std::to_string(p.pid) + "/status");
+  constexpr std::string_view line = "\nRssAnon:";
+  const auto at = status.find(line);
+  return at == std::string::npos ? 0 : std::strtoull(status.c_str() + at + line.size(), nullptr, 10) * 1024;
+}
+
 bool process_cluster::dump(std::size_t node, const std::string& file) {
   if (running(node))
     throw cluster_error{"a running node cannot be dumped"};

@@ -142,6 +142,8 @@ public:
   /// Of the running process, since its start; 0 if it is not running.
   std::chrono::nanoseconds cpu(std::size_t node) const;
   std::uint64_t rss_bytes(std::size_t node) const;
+  /// Of its memory, what is not pages of files: LMDB's map is the kernel's cache, which takes those back when it likes.
+  std::uint64_t anonymous_bytes(std::size_t node) const;
 
   /// Writes `parleyd --dump` of a node that is not running into `file`.
   bool dump(std::size_t node, const std::string& file);

@@ -1,0 +1,307 @@
+#include "tests/harness/bench/attack.hpp"
+
+#include "tests/attacks/assaults.hpp"
+
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <cstring>
+#include <map>
+#include <stdexcept>
+#include <thread>
+
+namespace parley::bench {
+namespace {
+
+constexpr std::size_t attackers_max = 256;
+constexpr std::size_t attacker_threads = 4;
+constexpr std::size_t ordinary_users = 32;
+/// A page of 1 MiB, for each two attackers.
+constexpr std::size_t loot_messages = 17;
+
+/// Two people who talk all the time, at a fixed rate: a slow answer does not delay the next message. What is refused for
+/// now is sent again, as a client does, and counts from its first attempt.
+class bystanders final : kj::TaskSet::ErrorHandler {
+public:
+  bystanders(bench_cluster& bench, user& a, user& b, double rate)
+      : bench_{bench}, people_{&a, &b}, gap_ns_{static_cast<std::int64_t>(1e9 / rate)}, tasks_{*this} {
+    where_ = bench.open_direct(a, b);
+    for (auto* u : people_)
+      receive(*u);
+    tasks_.add(keep_talking(now_ns()));
+  }
+  /// What is received from now on counts for `into`; nullptr: for nothing.
+  void count_for(histogram* into) { into_ = into; }
+  std::size_t under_way() const { return open_.size(); }
+  void check() const {
+    if (!trouble_.empty())
+      throw std::runtime_error{trouble_};
+  }
+
+private:
+  struct ear final : rpc::Receiver::Server {
+    ear(bystanders& all, user& u) : all_{all}, user_{u} {}
+    kj::Promise<void> deliver(DeliverContext context) override {
+      const auto params = context.getParams();
+      for (const auto item : params.getItems())
+        if (item.isMessage())
+          all_.heard(wire::view(item.getMessage().getIt().getBody()));
+      auto call = user_.line->session().ackDeliveredRequest();
+      call.setCursor(params.getCursor());
+      if (now_ns() - acknowledged_ns_ > 1'000'000'000) {
+        acknowledged_ns_ = now_ns();
+        all_.tasks_.add(call.send().ignoreResult());
+      }
+      return kj::READY_NOW;
+    }
+    kj::Promise<void> closed(ClosedContext context) override {
+      all_.trouble_ = "the node closed a bystander's connection: ";
+      all_.trouble_ += context.getParams().getError().getName().cStr();
+      return kj::READY_NOW;
+    }
+    bystanders& all_;
+    user& user_;
+    std::int64_t acknowledged_ns_ = 0;
+  };
+
+  void receive(user& u) {
+    auto call = u.line->session().receiveRequest();
+    call.setReceiver(kj::heap<ear>(*this, u));
+    call.send().ignoreResult().wait(bench_.io.waitScope);
+  }
+  void heard(std::string_view body) {
+    std::uint64_t counter = 0;
+    if (body.size() >= sizeof counter)
+      std::memcpy(&counter, body.data(), sizeof counter);
+    const auto began = open_.extract(counter);
+    if (!began.empty() && into_ != nullptr)
+      into_->add(static_cast<std::uint64_t>(now_ns() - began.mapped()) / 1'000);
+  }
+  void send(user& from, std::uint64_t counter) {
+    std::string body(200, 'b');
+    std::memcpy(body.data(), &counter, sizeof counter);
+    auto call = from.line->session().sendRequest();
+    wire::write(call.initConversation(), where_);
+    call.initId().setCounter(counter);
+    call.setBody(wire::as_data(body));
+    tasks_.add(call.send().then([this, &from, counter](capnp::Response<rpc::Session::SendResults> r) {
+      const auto why = wire::to_code(r.getError());
+      if (why == ec::none)
+        return;
+      if (why != ec::rate_limited && !describe(why).retryable) {
+        trouble_ = "a bystander's message is refused: " + std::string{describe(why).name};
+        return;
+      }
+      const auto pause = std::max(20u, r.getError().getRetryAfterMs());
+      tasks_.add(bench_.timer.afterDelay(pause * kj::MILLISECONDS).then([this, &from, counter] {
+        send(from, counter);
+      }));
+    }));
+  }
+  kj::Promise<void> keep_talking(std::int64_t next_ns) {
+    const auto now = now_ns();
+    for (; next_ns <= now; next_ns += gap_ns_) {
+      open_.emplace(++last_, next_ns);
+      send(*people_[last_ % 2], last_);
+    }
+    return bench_.timer.afterDelay((next_ns - now) * kj::NANOSECONDS).then([this, next_ns] {
+      return keep_talking(next_ns);
+    });
+  }
+  void taskFailed(kj::Exception&& e) override {
+    if (trouble_.empty())
+      trouble_ = std::string{"a bystander's connection failed: "} + e.getDescription().cStr();
+  }
+
+  bench_cluster& bench_;
+  std::array<user*, 2> people_;
+  std::int64_t gap_ns_;
+  conversation_id where_;
+  std::uint64_t last_ = 0;
+  std::map<std::uint64_t, std::int64_t> open_; ///< when each was sent first
+  histogram* into_ = nullptr;
+  std::string trouble_;
+  kj::TaskSet tasks_; ///< must be last, so that it is destroyed first
+};
+
+/// Looks at the nodes' memory all the time, because peaks are short.
+class lookout {
+public:
+  explicit lookout(const test::process_cluster& nodes)
+      : nodes_{nodes}, peaks_(nodes.size()), thread_{[this] {
+          while (!over_) {
+            for (std::size_t n = 0; n < peaks_.size(); ++n)
+              peaks_[n] = std::max(peaks_[n], nodes_.anonymous_bytes(n + 1));
+            test::nap(std::chrono::milliseconds{10});
+          }
+        }} {}
+  /// The most that each node had.
+  std::vector<std::uint64_t> end() {
+    over_ = true;
+    thread_.join();
+    return peaks_;
+  }
+
+private:
+  const test::process_cluster& nodes_;
+  std::vector<std::uint64_t> peaks_;
+  std::atomic<bool> over_{false};
+  std::thread thread_; ///< last: it uses the others
+};
+
+/// The attackers share this machine's processors with the node, and would not in earnest: they take what it leaves.
+void take_what_is_left() {
+  setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), 19);
+}
+
+void wait(bench_cluster& bench, unsigned seconds) {
+  bench.timer.afterDelay(seconds * kj::SECONDS).wait(bench.io.waitScope);
+}
+
+std::vector<std::uint64_t> memory_of(const bench_cluster& bench) {
+  std::vector<std::uint64_t> all;
+  for (std::size_t n = 1; n <= bench.cluster.size(); ++n)
+    all.push_back(bench.cluster.anonymous_bytes(n));
+  return all;
+}
+
+kj::Promise<void> store_loot(user& by, conversation_id at, std::size_t left) {
+  if (left == 0)
+    return kj::READY_NOW;
+  auto call = by.line->session().sendRequest();
+  wire::write(call.initConversation(), at);
+  call.initId().setCounter(1 + loot_messages - left);
+  const std::string body(body_bytes_max, 'l');
+  call.setBody(wire::as_data(body));
+  return call.send().then([&by, at, left](capnp::Response<rpc::Session::SendResults> r) {
+    return store_loot(by, at, wire::to_code(r.getError()) == ec::none ? left - 1 : left);
+  });
+}
+
+/// Everybody opens a conversation with the next one and fills it.
+std::vector<test::attacker> make_attackers(bench_cluster& bench, std::size_t count) {
+  auto users = bench.make_users(count);
+  std::vector<test::attacker> all(count);
+  for (std::size_t i = 0; i + 1 < count; i += 2) {
+    all[i].loot = all[i + 1].loot = bench.open_direct(*users[i], *users[i + 1]);
+    store_loot(*users[i], all[i].loot, loot_messages).wait(bench.io.waitScope);
+  }
+  for (std::size_t i = 0; i < count; ++i)
+    all[i].who = users[i]->who;
+  return all;
+}
+
+/// People who talk, read what there is and leave again: what a first use of everything leaves behind counts for no
+/// assault.
+void use_ordinarily(bench_cluster& bench) {
+  auto users = bench.make_users(ordinary_users);
+  for (int round = 0; round < 3; ++round) {
+    for (std::size_t i = 0; i + 1 < users.size(); i += 2) {
+      const auto c = bench.open_direct(*users[i], *users[i + 1]);
+      for (std::uint64_t n = 1; n <= 8; ++n) {
+        auto call = users[i]->line->session().sendRequest();
+        wire::write(call.initConversation(), c);
+        call.initId().setCounter(static_cast<std::uint64_t>(round) * 100 + n);
+        const std::string body(n * 2'000, 'o');
+        call.setBody(wire::as_data(body));
+        call.send().ignoreResult().wait(bench.io.waitScope);
+      }
+      auto page = users[i + 1]->line->session().syncConversationRequest();
+      wire::write(page.initConversation(), c);
+      page.send().ignoreResult().wait(bench.io.waitScope);
+    }
+    bench.log_in(users);
+  }
+}
+
+assault_result measure(bench_cluster& bench, const bench_options& o, bystanders& people,
+                       const test::assault& what, std::span<const test::attacker> attackers) {
+  assault_result r;
+  r.name = what.name;
+  r.lines = what.accounts ? std::min(what.lines, attackers.size()) : what.lines;
+  people.count_for(&r.calm_us);
+  wait(bench, o.seconds);
+  people.count_for(nullptr);
+  const auto before = memory_of(bench);
+
+  test::battlefield field{bench.cluster.client(1), attackers, attacker_threads};
+  lookout memory{bench.cluster};
+  bench.start_measuring();
+  people.count_for(&r.attacked_us);
+  std::vector<std::thread> threads;
+  for (std::size_t t = 0; t < field.threads; ++t)
+    threads.emplace_back([&field, &what, t, lines = r.lines] {
+      take_what_is_left();
+      what.run(field, t, lines);
+    });
+  wait(bench, o.seconds);
+  people.count_for(nullptr);
+  r.cores = bench.measured().nodes_us[0] / 1e6 / bench.measured().seconds;
+  field.over = true;
+  for (auto& t : threads)
+    t.join();
+  const auto peaks = memory.end();
+  r.opened = field.opened;
+  for (const auto end = now_ns() + 10'000'000'000; people.under_way() > 10 && now_ns() < end;)
+    wait(bench, 1);
+  r.unanswered = people.under_way();
+  wait(bench, o.settle_seconds);
+  const auto after = memory_of(bench);
+  const auto grown = [](std::uint64_t now, std::uint64_t then) { return now > then ? now - then : 0; };
+  r.before = before[0];
+  r.peak = peaks[0];
+  r.after = after[0];
+  for (std::size_t n = 1; n < before.size(); ++n) {
+    r.others_peak = std::max(r.others_peak, grown(peaks[n], before[n]));
+    r.others_after = std::max(r.others_after, grown(after[n], before[n]));
+  }
+  people.check();
+  return r;
+}
+
+} // namespace
+
+attack_result measure_attacks(bench_cluster& bench, const bench_options& options) {
+  std::vector<const test::assault*> chosen;
+  for (const auto& a : test::all_assaults())
+    if (options.only.empty() || std::ranges::count(options.only, a.name) > 0)
+      chosen.push_back(&a);
+  if (chosen.empty())
+    throw std::runtime_error{"there is no such assault"};
+  use_ordinarily(bench);
+  const auto attackers = make_attackers(bench, std::min(options.users, attackers_max));
+  auto users = bench.register_users(2);
+  for (auto& u : users)
+    u->node = 1; // the one that is attacked
+  bench.log_in(users);
+  bystanders people{bench, *users[0], *users[1], options.rate};
+  wait(bench, options.settle_seconds);
+  attack_result all;
+  all.baseline = bench.cluster.anonymous_bytes(1);
+  for (const auto* a : chosen) {
+    all.assaults.push_back(measure(bench, options, people, *a, attackers));
+    if (!options.json_only)
+      print(all, all.assaults.back());
+  }
+  return all;
+}
+
+void print(const attack_result& all, const assault_result& r) {
+  const auto mib = [](std::uint64_t bytes) { return static_cast<double>(bytes) / (1 << 20); };
+  const auto ms = [](const histogram& h) { return static_cast<double>(h.quantile(0.99)) / 1e3; };
+  std::printf(
+      "%-17s %5zu lines %7zu opened  before %6.1f MiB  peak %+7.1f  after %+6.1f (%+5.1f %% of %.1f)  "
+      "others %+6.1f %+6.1f  p99 %6.1f -> %7.1f ms (%4.1f x)  %.2f cores%s\n",
+      std::string{r.name}.c_str(), r.lines, r.opened, mib(r.before), mib(r.peak) - mib(all.baseline),
+      mib(r.after) - mib(all.baseline), 100 * (mib(r.after) / mib(all.baseline) - 1), mib(all.baseline),
+      mib(r.others_peak), mib(r.others_after), ms(r.calm_us), ms(r.attacked_us),
+      ms(r.attacked_us) / std::max(0.001, ms(r.calm_us)), r.cores,
+      r.unanswered > 10 ? "  MESSAGES LATE" : "");
+  std::fflush(stdout);
+}
+
+} // namespace parley::bench
