@@ -31,8 +31,8 @@ void handle(self_ptr self, routed_call c, answers& out) {
             const auto expires = unix_ms{static_cast<std::int64_t>(at) + st.at.config.code_valid.count()};
             put(core::issue_code{x.phone, x.code_hash, at, expires, x.ticket, x.by});
           },
-          [&](const core::withdraw_code& x) {
-            put(core::refund_code{x.phone, x.ticket});
+          [&](const core::report_code& x) {
+            put(core::settle_code{x.phone, x.ticket, x.code_hash, x.sent});
           },
           [&](const core::confirm_code& x) {
             put(core::redeem_code{x.phone, x.code_hash, x.candidate, now(st), x.key_hash, x.ticket});
@@ -64,11 +64,9 @@ void finish(account_state& st, result& r, answers& out) {
   std::visit(
       overloaded{
           [&](const core::request_code&) {
-            out.answer<core::request_code>(*c, std::get<core::done>(r.what));
+            out.answer<core::request_code>(*c, std::get<core::code_issued>(r.what));
           },
-          [&](const core::withdraw_code&) {
-            out.answer<core::withdraw_code>(*c, std::get<core::done>(r.what));
-          },
+          [&](const core::report_code&) { out.answer<core::report_code>(*c, std::get<core::done>(r.what)); },
           [&](const core::confirm_code&) {
             out.answer<core::confirm_code>(*c, std::get<core::redeemed>(r.what));
           },

@@ -53,7 +53,7 @@ std::optional<resident_key> resident_of(const core::call& c) {
           [](const core::detach& x) { return at(x, x.user); },
           [](const core::log_in& x) { return at(x, x.user); },
           [](const core::request_code& x) { return at_phone(x); },
-          [](const core::withdraw_code& x) { return at_phone(x); },
+          [](const core::report_code& x) { return at_phone(x); },
           [](const core::confirm_code& x) { return at_phone(x); },
           [](const core::find_phone& x) { return at_phone(x); },
           [](const core::add_device& x) { return at(x, x.user); },

@@ -32,7 +32,7 @@ shard_id home(const call& c, std::uint16_t shards) {
           [&](const add_device& x) { return home_shard(x.user, shards); },
           [&](const find_device& x) { return home_shard(x.user, shards); },
           [&](const request_code& x) { return home_shard(phone_hash(x.phone), shards); },
-          [&](const withdraw_code& x) { return home_shard(phone_hash(x.phone), shards); },
+          [&](const report_code& x) { return home_shard(phone_hash(x.phone), shards); },
           [&](const confirm_code& x) { return home_shard(phone_hash(x.phone), shards); },
           [&](const find_phone& x) { return home_shard(phone_hash(x.phone), shards); },
           [&](const propose& x) { return x.shard; },
@@ -57,7 +57,7 @@ bool is_rated(const call& c) {
                         [](const add_device&) { return false; },
                         [](const find_device&) { return false; },
                         [](const request_code&) { return false; }, // the gateway and the account bound codes
-                        [](const withdraw_code&) { return false; },
+                        [](const report_code&) { return false; },
                         [](const confirm_code&) { return false; },
                         [](const find_phone&) { return false; },
                         [](const propose&) { return false; },

@@ -261,9 +261,10 @@ struct detach {
 
 // --- to an account -----------------------------------------------------------------------------------------
 
-/// A registration code was drawn and will be sent to this phone. Served at the phone's shard.
+/// A registration code was drawn and will be sent to this phone, unless the answer is that the ticket's code is on its
+/// way already. Served at the phone's shard.
 struct request_code {
-  using answer = done;
+  using answer = code_issued;
   static constexpr auto served_by = resident_kind::account;
   std::string phone;
   body_hash code_hash{};
@@ -275,15 +276,17 @@ struct request_code {
   }
 };
 
-/// The code of this ticket could not be sent.
-struct withdraw_code {
+/// What became of the code of this ticket: it is on its way, or it could not be sent.
+struct report_code {
   using answer = done;
   static constexpr auto served_by = resident_kind::account;
   std::string phone;
   body_hash ticket{};
+  body_hash code_hash{};
+  std::uint8_t sent = 0; ///< 1: it is on its way
   template <class F>
   auto fields(F&& f) {
-    return f(phone, ticket);
+    return f(phone, ticket, code_hash, sent);
   }
 };
 
@@ -415,7 +418,7 @@ struct list_nodes {
 
 using call = std::variant<submit, open_conversation, sync_conversation, mark_read, pull_inbox, acknowledge,
                           list_conversations, attach, detach, request_code, confirm_code, add_device,
-                          find_device, find_phone, propose, list_nodes, withdraw_code, log_in>;
+                          find_device, find_phone, propose, list_nodes, report_code, log_in>;
 
 /// Calls that `Kind` does not serve, for the last lambda of a visit in a resident: it decides about its own
 /// calls one by one, and a new one of them does not compile until it does.

@@ -106,7 +106,7 @@ struct issue_code {
   std::string phone;
   body_hash code_hash{}; ///< SHA-256 of ticket, phone and code
   unix_ms at{}, expires{};
-  body_hash ticket{}; ///< SHA-256 of the ticket that the asker gets
+  body_hash ticket{}; ///< SHA-256 of the ticket, which only the asker has
   asker by{};
   template <class F>
   auto fields(F&& f) {
@@ -142,14 +142,17 @@ struct put_device {
   }
 };
 
-/// The code of a ticket could not be sent. It is void, and hardly counts.
-struct refund_code {
+/// What became of a code that was issued. If it is on its way, a repeat of its request sends no other one; if it
+/// could not be sent, it is void, and hardly counts.
+struct settle_code {
   static constexpr bool can_wait = false;
   std::string phone;
   body_hash ticket{};
+  body_hash code_hash{}; ///< the ticket may have got another code meanwhile
+  std::uint8_t sent = 0; ///< 1: it is on its way
   template <class F>
   auto fields(F&& f) {
-    return f(phone, ticket);
+    return f(phone, ticket, code_hash, sent);
   }
 };
 
@@ -178,7 +181,7 @@ struct put_node {
 
 using command =
     std::variant<open_direct, append_message, raise_watermarks, confirm_debts, append_inbox, advance_cursor,
-                 issue_code, redeem_code, put_device, put_node, want_copies, refund_code, ask_copies>;
+                 issue_code, redeem_code, put_device, put_node, want_copies, settle_code, ask_copies>;
 template <>
 inline constexpr bool follows_shard_format<command> = true;
 

@@ -87,6 +87,7 @@ inbox_outcome outcome_of(const outcome& what, std::size_t i, std::size_t parts, 
                         [&](const redeemed&) { return not_understood; },
                         [&](const advanced&) { return not_understood; },
                         [&](const copies_asked&) { return not_understood; },
+                        [&](const code_issued&) { return not_understood; },
                     },
                     what);
 }

@@ -23,11 +23,14 @@ struct limits {
   std::size_t device_name_bytes_max = parley::device_name_bytes_max;
   std::size_t phone_bytes_max = 32; ///< E.164 needs 16; it is part of a key
 
-  // codes of one number. Asking again with the ticket that is still valid is a retry and costs nothing. The
+  // codes of one number. Asking again with a ticket whose code is on its way costs nothing. The
   // spacing stops a double click, the other bounds stop somebody from having us ring a stranger's phone all day;
   // none gets in the way of a demo that registers each of its users once. `pace_after` (phone_claim.hpp) is
   // stricter once codes were guessed.
   std::chrono::milliseconds code_spacing{1000};
+  /// A code of which nobody has said for so long whether it was sent counts as lost, and its ticket may get another
+  /// one. Above what a gateway needs to issue a code, to hand it over and to say so.
+  std::chrono::milliseconds code_sending_max{10'000};
   std::uint32_t codes_per_hour_max = 5;
   std::uint32_t codes_per_day_max = 10;
   std::uint32_t codes_asked_per_day_max = 30; ///< with those that could not be sent, which count here only

@@ -145,12 +145,18 @@ bool bring_back(phone_claim& claim, unix_ms now) {
   return any;
 }
 
-done issue(phone_claim& claim, const issue_code& c, const limits& l) {
+code_issued issue(phone_claim& claim, const issue_code& c, const limits& l) {
   age(claim, c.at, l);
-  if (const auto* known = find(claim, c.ticket))
-    return {known->code_hash == c.code_hash ? ec::none : ec::conflict};
-
   const auto now = ms(c.at);
+  const auto good_for = [&](unix_ms expires) { return static_cast<std::uint32_t>(ms(expires) - now); };
+  const auto* known = find(claim, c.ticket);
+  if (known && known->tries_left == 0)
+    return {ec::code_expired}; // a ticket gets no new tries
+  if (known && (known->sent || known->redeemed))
+    return {ec::none, 0, 1, good_for(known->expires)};
+  if (known && known->code_hash == c.code_hash)
+    return {ec::none, 0, 0, good_for(known->expires)};
+
   /// When codes were sent, and when they were asked for, with those that could not be sent.
   struct times {
     std::vector<std::int64_t> sent, asked;
@@ -175,6 +181,7 @@ done issue(phone_claim& claim, const issue_code& c, const limits& l) {
   const auto its_wrong = guesses ? guesses->wrong : 0;
   const auto pace = pace_after(claim.wrong, l), its_pace = pace_of_asker(its_wrong, l);
   const auto wait = std::max({
+      known ? pause({ms(known->issued)}, l.code_sending_max.count()) : 0,
       pause(all.asked, l.code_spacing.count()),
       pause(all.sent, pace.wait.count()),
       until_below(all.sent, l.codes_per_hour_max, hour_ms, now),
@@ -187,6 +194,8 @@ done issue(phone_claim& claim, const issue_code& c, const limits& l) {
   });
   if (wait > 0)
     return {ec::rate_limited, static_cast<std::uint32_t>(wait)};
+  std::erase_if(claim.tickets,
+                [&](const code_ticket& t) { return t.ticket == c.ticket; }); // its code is lost
   auto tries = std::min(pace.tries, its_pace.tries);
   if (c.by != asker::unknown) { // or it could collect codes first, and guess with all of them then
     auto spent = its_wrong;
@@ -200,7 +209,7 @@ done issue(phone_claim& claim, const issue_code& c, const limits& l) {
   claim.issued_by.push_back(c.by);
   claim.tickets.push_back({c.ticket, c.code_hash, c.at, c.expires, tries});
   claim.tickets.back().by = c.by;
-  return {};
+  return {ec::none, 0, 0, good_for(c.expires)};
 }
 
 redeemed redeem(phone_claim& claim, const redeem_code& c, const limits& l) {
@@ -226,10 +235,14 @@ redeemed redeem(phone_claim& claim, const redeem_code& c, const limits& l) {
   return {ec::none, claim.user, t->was_new};
 }
 
-void refund(phone_claim& claim, const refund_code& c) {
-  const auto* t = find(claim, c.ticket);
-  if (!t || t->redeemed)
+void settle(phone_claim& claim, const settle_code& c) {
+  auto* t = find(claim, c.ticket);
+  if (!t || t->redeemed || t->code_hash != c.code_hash)
     return;
+  if (c.sent) {
+    t->sent = 1;
+    return;
+  }
   for (auto& i : claim.issued)
     if (i.at == t->issued)
       i.refunded = 1;

@@ -1,9 +1,13 @@
 #pragma once
 // One phone number: which user has it, and the codes that are out for it.
 //
-// Whoever asks for a code gets a ticket, and the code is good for that ticket only. So a stranger who asks for a
+// Whoever asks for a code has a ticket, and the code is good for that ticket only. So a stranger who asks for a
 // code of somebody else's number can neither use up the owner's tries nor replace the owner's code, and learns
 // nothing about it: without the ticket every code counts as expired.
+//
+// The asker chooses the ticket, and repeats the request with it if the answer was lost. The repeat gets the first
+// answer, once it is known that the code is on its way, and no second code is sent. Until then it has to wait; if
+// nothing comes to be known (the gateway died, or never heard that it might send), the ticket gets another code.
 //
 // A number's codes and wrong tries are also counted together, because a stranger may ask for many tickets. The
 // counts bound how often a phone rings, and how often a code is guessed, over days (`code_pace`, and
@@ -28,9 +32,10 @@ struct code_ticket {
   std::uint8_t was_new = 0;  ///< that answer's `is_new`
   body_hash redeemed_by{};   ///< hash of the key that used it; that key gets the same answer again
   asker by{};                ///< to whom wrong tries count
+  std::uint8_t sent = 0;     ///< 1: the code is on its way
   template <class F>
   auto fields(F&& f) {
-    return f(ticket, code_hash, issued, expires, tries_left, redeemed, was_new, redeemed_by, by);
+    return f(ticket, code_hash, issued, expires, tries_left, redeemed, was_new, redeemed_by, by, sent);
   }
   bool operator==(const code_ticket&) const = default;
 };
@@ -93,14 +98,14 @@ code_pace pace_of_asker(std::uint32_t wrong, const limits& l);
 bool bring_back(phone_claim& claim, unix_ms now);
 
 /// Puts a new code beside those that are out, or says when to try again. The same ticket and code again are the
-/// retry of a request whose answer was lost.
-done issue(phone_claim& claim, const issue_code& c, const limits& l);
+/// same command, applied twice. The same ticket with another code is a repeat by an asker whose answer was lost.
+code_issued issue(phone_claim& claim, const issue_code& c, const limits& l);
 
 /// A wrong guess costs a try even when the answer is `code_wrong`: store `claim` in every case.
 redeemed redeem(phone_claim& claim, const redeem_code& c, const limits& l);
 
-/// The code could not be sent: it is void, and does not count as one of the hour or the day.
-void refund(phone_claim& claim, const refund_code& c);
+/// The code is on its way; or it could not be sent: then it is void, and does not count as one of the hour or the day.
+void settle(phone_claim& claim, const settle_code& c);
 
 /// Whether the number has no user, and nothing that is remembered of it matters any more: then it is as if nobody had
 /// ever asked for it.

@@ -131,7 +131,7 @@ private:
   // shard_machine_account.cpp
   core::outcome on(step&, core::issue_code& c);
   core::outcome on(step&, core::redeem_code& c);
-  core::outcome on(step&, core::refund_code& c);
+  core::outcome on(step&, core::settle_code& c);
   core::outcome on(step&, core::put_device& c);
   core::outcome on(step&, core::ask_copies& c);
   /// Phone numbers of which nothing matters any more, of the few behind `from`, which then names the last of these.

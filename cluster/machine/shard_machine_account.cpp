@@ -18,7 +18,7 @@ core::phone_claim load_claim(Rows& rows, std::string_view phone) {
 
 core::outcome shard_machine::on(step& s, core::issue_code& c) {
   if (c.phone.empty() || c.phone.size() > limits_.phone_bytes_max)
-    return core::done{ec::bad_phone};
+    return core::code_issued{ec::bad_phone};
   auto claim = load_claim(s.rows, c.phone);
   if (core::bring_back(claim, c.at))
     s.rows.put(rows::phone_key(c.phone), claim);
@@ -28,12 +28,12 @@ core::outcome shard_machine::on(step& s, core::issue_code& c) {
   const auto answer = core::issue(claim, c, limits_);
   if (answer.error != ec::none)
     return answer;
-  if (claim.tickets != before) { // a retry issues nothing
+  if (!answer.sent && claim.tickets != before) { // a retry issues nothing
     const auto since = meter.at;
     if (const auto wait = core::take_code(meter, c.at, limits_); wait > 0) {
       if (meter.at < since) // it was ahead, and would never come back
         s.rows.put(rows::code_meter_key(), meter);
-      return core::done{ec::rate_limited, wait};
+      return core::code_issued{ec::rate_limited, wait};
     }
     const auto forgotten = forgotten_numbers(s, meter.looked_at, c.at);
     s.rows.put(rows::code_meter_key(), meter);
@@ -66,12 +66,12 @@ std::vector<std::string> shard_machine::forgotten_numbers(step& s, std::string& 
   return forgotten;
 }
 
-core::outcome shard_machine::on(step& s, core::refund_code& c) {
+core::outcome shard_machine::on(step& s, core::settle_code& c) {
   if (c.phone.empty() || c.phone.size() > limits_.phone_bytes_max)
     return core::done{ec::bad_phone};
   auto claim = load_claim(s.rows, c.phone);
   const auto before = claim;
-  core::refund(claim, c);
+  core::settle(claim, c);
   if (claim != before)
     s.rows.put(rows::phone_key(c.phone), claim);
   return core::done{};

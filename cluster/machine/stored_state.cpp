@@ -101,7 +101,7 @@ public:
             [](const core::open_conversation&) { return true; },
             [](const core::request_code&) { return true; },
             [](const core::confirm_code&) { return true; },
-            [](const core::withdraw_code&) { return true; },
+            [](const core::report_code&) { return true; },
             [](const core::add_device&) { return true; },
             [](const core::propose&) { return true; },
             // A session asks about its own user.

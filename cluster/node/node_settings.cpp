@@ -55,7 +55,6 @@ gateway::gateway_config gateway_settings(const node_config& c, const founding& f
   g.codes_burst = c.codes_per_address;
   g.registrations_burst = c.codes_per_address;
   g.codes_per_hour = c.codes_per_hour;
-  g.code_valid_for = whole_seconds(c.code_life);
   g.resume_valid_for = whole_seconds(c.resume_token_life);
   g.drain_spread = c.drain_spread;
   return g;

@@ -62,10 +62,11 @@ struct key_pair {
   bool operator==(const key_pair&) const = default;
 };
 
-/// What the cluster gave for a request for a code: the code is good with this ticket only.
+/// Of a request for a code: the code is good with this ticket only.
 struct code_ticket {
   std::string phone;
   std::string ticket;
+  bool unanswered = false; ///< the next request for a code repeats this one, which may have been answered
   bool operator==(const code_ticket&) const = default;
 };
 /// That a device keeps: of somebody who asked again because the first code took its time, and then got both.

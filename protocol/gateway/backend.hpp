@@ -62,7 +62,7 @@ struct login_result {
 class backend {
 public:
   virtual ~backend() noexcept(false) = default;
-  /// Asks what needs no session: request_code, withdraw_code, confirm_code, add_device, find_device.
+  /// Asks what needs no session: request_code, report_code, confirm_code, add_device, find_device.
   virtual kj::Promise<core::answer> ask(core::call what) = 0;
   /// `sink` outlives the session. Errors, before anything has begun: `bad_signature` if the key is not the
   /// device's, `no_such_user` if there is no such device.

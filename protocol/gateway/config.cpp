@@ -57,8 +57,6 @@ config_check validate(const gateway_config& c) {
     return config_fault{"codes_per_hour"};
   if (c.addresses_max < 2)
     return config_fault{"addresses_max"};
-  if (c.code_valid_for.count() < 1)
-    return config_fault{"code_valid_for"};
   if (const auto fault = validate(c.stream))
     return fault;
   if (c.nesting_max < 8)

@@ -68,9 +68,6 @@ struct gateway_config {
   std::chrono::milliseconds lookup_every{5'000};
   std::uint32_t lookup_miss_costs = 5;
   std::size_t addresses_max = 20'000; ///< to remember; those that were not seen for longest are forgotten
-  /// Sent to clients; the account forgets a code after the same time.
-  std::chrono::seconds code_valid_for =
-      std::chrono::duration_cast<std::chrono::seconds>(settings::code_life.standard);
 
   // Each connection.
   transport::stream_limits stream = server_limits();

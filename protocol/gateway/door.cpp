@@ -54,38 +54,51 @@ public:
   kj::Promise<void> requestCode(RequestCodeContext context) override {
     return at_door(context, [this, context]() mutable -> kj::Promise<void> {
       auto& parts = c_->parts();
-      auto phone = read_params([&] { return std::string{view(context.getParams().getPhone())}; });
+      struct request {
+        std::string phone, ticket;
+      };
+      auto r = read_params([&] {
+        const auto params = context.getParams();
+        return request{std::string{view(params.getPhone())}, std::string{view(params.getTicket())}};
+      });
       context.releaseParams();
-      if (!phone)
-        return refuse(context, phone.error());
-      if (const auto objection = check_phone(*phone); objection != ec::none)
+      if (!r)
+        return refuse(context, r.error());
+      if (const auto objection = check_phone(r->phone); objection != ec::none)
         return refuse(context, objection);
+      if (!r->ticket.empty() && r->ticket.size() != code_ticket_bytes)
+        return refuse(context, ec::bad_request);
       const auto networks = c_->networks();
       if (const auto wait = parts.code_asks.admit(networks, std::chrono::steady_clock::now());
           wait.count() > 0)
         return limited(context, wait);
       auto code = random_code(parts.dice);
-      auto ticket = random_ticket(parts.dice);
-      core::request_code call{*phone, hash_of_code(ticket, *phone, code), hash_of_ticket(ticket),
-                              asker_of(*phone, networks)};
+      auto ticket = r->ticket.empty() ? random_ticket(parts.dice) : std::move(r->ticket);
+      core::request_code call{r->phone, hash_of_code(ticket, r->phone, code), hash_of_ticket(ticket),
+                              asker_of(r->phone, networks)};
+      core::report_code report{std::move(r->phone), call.ticket, call.code_hash};
       return parts.cluster.ask(std::move(call))
-          .then([this, context, phone = std::move(*phone), code = std::move(code),
-                 ticket = std::move(ticket)](core::answer answer) mutable -> kj::Promise<void> {
-            const auto& issued = answer_to<core::request_code>(answer);
-            if (issued.error != ec::none) {
+          .then([this, context, code = std::move(code), ticket = std::move(ticket),
+                 report = std::move(report)](core::answer answer) mutable -> kj::Promise<void> {
+            const auto issued = answer_to<core::request_code>(answer);
+            if (issued.error != ec::none || issued.sent)
               c_->parts().code_asks.give_back(c_->networks());
+            if (issued.error != ec::none)
               return refuse(context, issued.error, issued.retry_after_ms);
-            }
-            auto sent = c_->parts().codes.send(phone, std::move(code));
-            return sent.then([this, context, phone = std::move(phone),
-                              ticket = std::move(ticket)](ec sent) mutable -> kj::Promise<void> {
-              if (sent != ec::none)
-                return unsent(context, sent, {std::move(phone), hash_of_ticket(ticket)});
-              add(c_->parts().metrics.codes_sent);
-              auto results = context.getResults(capnp::MessageSize{8, 0});
-              results.setExpiresInS(static_cast<std::uint32_t>(c_->parts().config.code_valid_for.count()));
-              results.setTicket(as_data(ticket));
-              return kj::READY_NOW;
+            if (issued.sent)
+              return is_sent(context, ticket, issued.good_for_ms);
+            auto sent = c_->parts().codes.send(report.phone, std::move(code));
+            return sent.then([this, context, ticket = std::move(ticket), good_for_ms = issued.good_for_ms,
+                              report = std::move(report)](ec why) mutable {
+              const bool sent = why == ec::none;
+              if (sent)
+                add(c_->parts().metrics.codes_sent);
+              else
+                c_->parts().code_asks.give_back(c_->networks());
+              report.sent = sent ? 1 : 0;
+              return tell(std::move(report)).then([this, context, why, ticket, good_for_ms]() mutable {
+                return why == ec::none ? is_sent(context, ticket, good_for_ms) : refuse(context, why);
+              });
             });
           });
     });
@@ -217,16 +230,22 @@ private:
     return is_phone(phone) ? ec::none : ec::bad_phone;
   }
 
-  /// The code was not sent: the number gets its turn back, then the asker is told. If the shard does not answer
-  /// soon, the asker is not kept waiting, because the login deadline would close the connection without a word.
-  template <class Context>
-  kj::Promise<void> unsent(Context& context, ec why, core::withdraw_code refund) {
+  /// Tells the shard what became of a code, before the asker is told: a repeat of the request is answered by it. If the
+  /// shard does not answer soon, the asker is not kept waiting, because the login deadline would close the connection
+  /// without a word.
+  kj::Promise<void> tell(core::report_code report) {
     auto& parts = c_->parts();
-    parts.code_asks.give_back(c_->networks());
-    return parts.cluster.ask(std::move(refund))
+    return parts.cluster.ask(std::move(report))
         .ignoreResult()
-        .exclusiveJoin(parts.port.getTimer().afterDelay(500 * kj::MILLISECONDS))
-        .then([context, why]() mutable { return refuse(context, why); });
+        .exclusiveJoin(parts.port.getTimer().afterDelay(500 * kj::MILLISECONDS));
+  }
+
+  static kj::Promise<void> is_sent(RequestCodeContext& context, std::string_view ticket,
+                                   std::uint32_t good_for_ms) {
+    auto results = context.getResults(capnp::MessageSize{8, 0});
+    results.setExpiresInS(good_for_ms / 1'000);
+    results.setTicket(as_data(ticket));
+    return kj::READY_NOW;
   }
 
   template <class Context>

@@ -100,12 +100,17 @@ interface Gateway {
   # `challenge`: 32 fresh bytes, to be signed by `login` or `resume` on this connection; repeating the call repeats
   # them.
 
-  requestCode @1 (phone :Text) -> (error :Error, expiresInS :UInt32, ticket :Data);
-  # Sends a 6-digit code to `phone` (+ and 7 to 15 digits). The code is good for `ticket` only (16 bytes), which
-  # `register` has to present: keep it on disk until then. A second request gives a second ticket with a code of its
-  # own, and both are good. Limited per phone (5 an hour, 10 a day, fewer once its codes were guessed), per address and
-  # the networks around it, and per node: `rate-limited` says when to try again. After `code-send-failed` the request
-  # does not count for the phone. For the node only codes count that went out.
+  requestCode @1 (phone :Text, ticket :Data) -> (error :Error, expiresInS :UInt32, ticket :Data);
+  # Sends a 6-digit code to `phone` (+ and 7 to 15 digits). The code is good for `ticket` only, which `register` has to
+  # present: 16 bytes from a cryptographic random generator, on the client's disk before it asks. If the answer is lost,
+  # the client asks again with the same ticket, at any node: it gets the first answer, and no second code is sent. Such
+  # a repeat may be `rate-limited` for up to 10 s, while it is not known whether the first request sent its code, and a
+  # ticket whose code was lost gets another one. Without `ticket` (or with an empty one) the node draws it, and it is lost
+  # with the answer. The answer names the ticket that counts: a gateway from before the parameter draws its own.
+  # A second ticket gets a code of its own, and both are good. After five wrong codes a ticket is `code-expired`.
+  # Limited per phone (5 codes an hour, 10 a day, fewer once its codes were guessed), per address and the networks around
+  # it, and per node: `rate-limited` says when to try again. After `code-send-failed` the request does not count for the
+  # phone. For the node only codes count that went out.
 
   register @2 (phone :Text, code :Text, deviceKey :Data, deviceName :Text, ticket :Data)
       -> (error :Error, user :UInt64, device :UInt64);

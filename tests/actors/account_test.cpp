@@ -67,10 +67,15 @@ TEST_CASE_FIXTURE(fixture, "a code begins and is judged by the clock of its shar
   CHECK(tried.ticket == body_hash{2});
 }
 
-TEST_CASE_FIXTURE(fixture, "a code that could not be sent is taken back by its ticket") {
-  const auto refund = proposed_for<core::refund_code>(core::withdraw_code{"+4917012345", body_hash{2}});
-  CHECK(refund.phone == "+4917012345");
-  CHECK(refund.ticket == body_hash{2});
+TEST_CASE_FIXTURE(fixture, "what became of a code is written with its ticket") {
+  for (const std::uint8_t sent : {0, 1}) {
+    const auto outcome =
+        proposed_for<core::settle_code>(core::report_code{"+4917012345", body_hash{2}, body_hash{1}, sent});
+    CHECK(outcome.phone == "+4917012345");
+    CHECK(outcome.ticket == body_hash{2});
+    CHECK(outcome.code_hash == body_hash{1});
+    CHECK(outcome.sent == sent);
+  }
 }
 
 TEST_CASE_FIXTURE(fixture, "a gateway whose clock is a year ahead does not date a device") {

@@ -120,6 +120,31 @@ TEST_CASE("a stranger who asks for codes of a number neither learns of the owner
   CHECK(enter(t, 1, phone, owners, client::make_key()).error == ec::none);
 }
 
+TEST_CASE("a code whose answer was lost is asked for again at every node, and is sent once") {
+  neighbourhood t;
+  const auto phone = test_phone(1);
+  const std::string ticket = client::make_ticket();
+  std::string code;
+  // More often than a number may have codes, at once, and from another network, too.
+  for (std::size_t i = 0; i < 9; ++i) {
+    auto c = t.connect(1 + i % 3, static_cast<unsigned>(i < 5 ? network::home : network::abroad));
+    auto request = c->gateway().requestCodeRequest();
+    request.setPhone(phone);
+    request.setTicket(wire::as_data(ticket));
+    auto answer = t.get(request.send());
+    REQUIRE(wire::to_code(answer.getError()) == ec::none);
+    CHECK(wire::bytes(answer.getTicket()) == ticket);
+    CHECK(answer.getExpiresInS() > 0);
+    if (i == 0)
+      REQUIRE(t.until(5s, [&] {
+        code = t.cluster.code_for(phone).value_or("");
+        return !code.empty();
+      }));
+  }
+  CHECK_FALSE(t.cluster.code_for(phone)); // no other one was printed
+  CHECK(enter(t, 2, phone, {code, ticket}, client::make_key()).error == ec::none);
+}
+
 // 41
 TEST_CASE("whoever guesses codes waits ever longer for the next one, and the code that was out stays good") {
   neighbourhood t;

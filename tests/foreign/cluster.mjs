@@ -65,12 +65,17 @@ export class Cluster {
     return this.#nodes.map((node) => node.client)
   }
 
-  /** The code that some node printed for `phone`, of which it shows only the ends. */
-  async codeFor(phone) {
+  /** The codes that nodes have printed for `phone`, of which they show only the ends. */
+  codesFor(phone) {
     const line = new RegExp(`code for \\${phone.slice(0, 3)}…${phone.slice(-2)}: (\\d{6})`, 'g')
+    return [...this.#output.matchAll(line)].map((found) => found[1])
+  }
+
+  /** The newest of them. */
+  async codeFor(phone) {
     for (const deadline = Date.now() + 10_000; Date.now() < deadline; await pause(20)) {
-      const found = [...this.#output.matchAll(line)].at(-1)
-      if (found) return found[1]
+      const found = this.codesFor(phone).at(-1)
+      if (found) return found
     }
     throw new Error(`no node printed a code for ${phone}`)
   }

@@ -69,13 +69,31 @@ test('before a login, what is wrong is refused as the page says', async () => {
 test('a wrong code is refused, and the right one is still good', async () => {
   const phone = '+491700000009'
   const { connection, gateway } = await connect(cluster.addresses()[1], cluster.ca)
-  const { error, expiresInS, ...proof } = await checked(gateway.requestCode({ phone }))
+  const { error, expiresInS, ticket } = await checked(gateway.requestCode({ phone }))
   assert.deepEqual([error.code, expiresInS], [0, 600])
   const code = await cluster.codeFor(phone)
-  const register = (typed) => gateway.register({ phone, code: typed, deviceKey: newKey().raw, ...proof })
+  const register = (typed) => gateway.register({ phone, code: typed, deviceKey: newKey().raw, ticket })
   assert.equal(await refusal(register('twelve')), CODE.codeWrong)
   assert.equal(await refusal(register(code === '000000' ? '111111' : '000000')), CODE.codeWrong)
   assert.notEqual((await checked(register(code))).device, 0n)
+  connection.close()
+})
+
+test('a code whose answer was lost is asked for again with the same ticket, and is not sent twice', async () => {
+  const phone = '+491700000008'
+  const ticket = crypto.randomBytes(16)
+  for (const address of cluster.addresses()) { // as if the answers of the first two had been lost
+    const { connection, gateway } = await connect(address, cluster.ca)
+    const answer = await checked(gateway.requestCode({ phone, ticket }))
+    assert.deepEqual(answer.ticket, ticket)
+    assert.ok(answer.expiresInS > 500 && answer.expiresInS <= 600)
+    connection.close()
+  }
+  const code = await cluster.codeFor(phone)
+  const { connection, gateway } = await connect(cluster.addresses()[0], cluster.ca)
+  assert.equal(await refusal(gateway.requestCode({ phone, ticket: ticket.subarray(1) })), CODE.badRequest)
+  await checked(gateway.register({ phone, code, deviceKey: newKey().raw, ticket }))
+  assert.deepEqual(cluster.codesFor(phone), [code])
   connection.close()
 })
 

@@ -393,7 +393,7 @@ TEST_CASE(
   }
   who.phone = "+491700000001";
   // The end of each field, in the body.
-  check_profile_value("profile.identity", client::pack_identity(who), {8, 16, 48, 80, 97},
+  check_profile_value("profile.identity", client::pack_identity(who), {8, 16, 48, 80, 97, 101},
                       [](std::string_view v) { return client::pack_identity(client::unpack_identity(v)); });
   check_profile_value("profile.members", client::pack_members({user_id{1}, user_id{2}}), {20},
                       [](std::string_view v) { return client::pack_members(client::unpack_members(v)); });

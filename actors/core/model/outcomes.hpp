@@ -41,6 +41,18 @@ struct inbox_outcomes {
   }
 };
 
+/// Whether a code may be sent to a phone.
+struct code_issued {
+  ec error{}; ///< none, rate_limited, bad_phone, code_expired
+  std::uint32_t retry_after_ms = 0;
+  std::uint8_t sent = 0; ///< 1: an earlier request had this ticket, and its code is on its way: send none
+  std::uint32_t good_for_ms = 0; ///< from now on
+  template <class F>
+  auto fields(F&& f) {
+    return f(error, retry_after_ms, sent, good_for_ms);
+  }
+};
+
 /// Whose phone number a code confirmed.
 struct redeemed {
   ec error{}; ///< none, code_wrong, code_expired
@@ -82,7 +94,7 @@ struct done {
   }
 };
 
-using outcome = std::variant<done, placement, inbox_outcomes, redeemed, advanced, copies_asked>;
+using outcome = std::variant<done, placement, inbox_outcomes, redeemed, advanced, copies_asked, code_issued>;
 
 /// What a leader's actors do with an applied command. Followers drop it.
 struct applied {

@@ -3,6 +3,8 @@
 #include "protocol/client/store/keys.hpp"
 #include "protocol/wire/codec.hpp"
 
+#include <algorithm>
+
 namespace parley::client {
 
 namespace {
@@ -20,13 +22,13 @@ result<nothing> keep(client_store& store, const identity& who) {
 } // namespace
 
 template <class T>
-kj::Promise<result<T>> enrolment::ask(call_on<T> make) {
+kj::Promise<result<T>> enrolment::ask(call_on<T> make, bool unanswered) {
   const auto made = std::make_shared<call_on<T>>(std::move(make));
   // After a turn of the loop, because the timer of a program that did something else before stands still.
   return promises_.wrap(timer_.afterDelay(0 * kj::SECONDS)
-                            .then([this, made] {
+                            .then([this, made, unanswered] {
                               return attempt<T>(made, timer_.now() + duration(config_.ask_timeout),
-                                                backoff{config_.resend}, 0, false);
+                                                backoff{config_.resend}, 0, unanswered);
                             })
                             .eagerlyEvaluate(nullptr));
 }
@@ -42,7 +44,8 @@ kj::Promise<result<T>> enrolment::attempt(std::shared_ptr<call_on<T>> make, kj::
                   failure{ec::unavailable, transport::to_string(to) + ": " + e.getDescription().cStr(), {}}};
             })
       .then([this, make, deadline, pace, tried, unanswered](result<T>&& r) mutable -> kj::Promise<result<T>> {
-        // What an earlier attempt has begun is limited now. Only whoever asked for it does not know of it.
+        // What an earlier attempt has begun is limited now, or not known to be done yet. Only whoever asked for it does
+        // not know of it.
         if (!r && r.error().code == ec::rate_limited && unanswered &&
             timer_.now() + duration(r.error().retry_after) < deadline)
           return timer_.afterDelay(duration(r.error().retry_after)).then([this, make, deadline, pace, tried] {
@@ -100,27 +103,48 @@ struct issued {
 
 kj::Promise<result<std::chrono::seconds>> enrolment::request_code(std::string phone) {
   using answer = result<issued>;
+  using good_for = result<std::chrono::seconds>;
+  auto mine = store_.who().value_or(identity{});
   // Refused here: a code on its way to a phone would be of no use, and is one less that the number may have.
-  if (const auto mine = store_.who(); mine && mine->registered())
-    return result<std::chrono::seconds>{tl::unexpected{registered_already()}};
-  return ask<issued>([phone](rpc::Gateway::Client& gateway) -> kj::Promise<answer> {
-           auto call = gateway.requestCodeRequest(request_size(phone.size()));
-           call.setPhone(phone.c_str());
-           return call.send().then([](auto&& a) -> answer {
-             if (auto f = wire::to_failure(a.getError()); f.code != ec::none)
-               return tl::unexpected{std::move(f)};
-             return issued{std::chrono::seconds{a.getExpiresInS()}, wire::bytes(a.getTicket())};
-           });
-         })
-      .then([this, phone](answer&& a) -> result<std::chrono::seconds> {
-        if (!a)
+  if (mine.registered())
+    return good_for{tl::unexpected{registered_already()}};
+  const auto last = std::find_if(mine.tickets.begin(), mine.tickets.end(),
+                                 [&](const code_ticket& t) { return t.unanswered && t.phone == phone; });
+  const bool repeats = last != mine.tickets.end();
+  const auto ticket = repeats ? last->ticket : make_ticket();
+  if (!repeats) {
+    mine.tickets.push_back({phone, ticket, true});
+    if (mine.tickets.size() > code_tickets_max)
+      mine.tickets.erase(mine.tickets.begin());
+    if (auto now = keep(store_, mine); !now)
+      return good_for{tl::unexpected{std::move(now.error())}};
+  }
+  return ask<issued>(
+             [phone, ticket](rpc::Gateway::Client& gateway) -> kj::Promise<answer> {
+               auto call = gateway.requestCodeRequest(request_size(phone.size() + ticket.size()));
+               call.setPhone(phone.c_str());
+               call.setTicket(wire::as_data(ticket));
+               return call.send().then([](auto&& a) -> answer {
+                 if (auto f = wire::to_failure(a.getError()); f.code != ec::none)
+                   return tl::unexpected{std::move(f)};
+                 return issued{std::chrono::seconds{a.getExpiresInS()}, wire::bytes(a.getTicket())};
+               });
+             },
+             repeats)
+      .then([this, ticket](answer&& a) -> good_for {
+        if (!a && a.error().retryable)
           return tl::unexpected{std::move(a.error())};
         auto mine = store_.who().value_or(identity{});
-        mine.tickets.push_back({phone, std::move(a->ticket)});
-        if (mine.tickets.size() > code_tickets_max)
-          mine.tickets.erase(mine.tickets.begin());
-        if (auto now = keep(store_, mine); !now)
-          return tl::unexpected{std::move(now.error())};
+        for (auto& t : mine.tickets)
+          if (a && t.ticket == ticket)
+            t = {t.phone, std::move(a->ticket)}; // a node of an earlier version draws its own
+        if (!a)
+          std::erase_if(mine.tickets, [&](const code_ticket& t) { return t.ticket == ticket; });
+        const auto now = keep(store_, mine);
+        if (!a)
+          return tl::unexpected{std::move(a.error())};
+        if (!now)
+          return tl::unexpected{now.error()};
         return a->good_for;
       });
 }
@@ -132,9 +156,11 @@ kj::Promise<result<identity>> enrolment::register_device(std::string phone, std:
   if (mine.registered())
     return answer{tl::unexpected{registered_already()}};
   auto a = kj::heap<attempted>();
-  for (const auto& t : mine.tickets)
-    if (t.phone == phone)
+  for (auto& t : mine.tickets)
+    if (t.phone == phone) {
+      t.unanswered = false; // a code has come, so the next request is for another one
       a->tickets.push_back(t.ticket);
+    }
   if (a->tickets.empty())
     return answer{
         tl::unexpected{failure{ec::code_expired,

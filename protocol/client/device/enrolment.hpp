@@ -12,11 +12,10 @@ namespace parley::client {
 /// Owns:   the promises that its callers hold; it rejects them when it is destroyed.
 /// Thread: that of the loop.
 /// Holds:  the device's key is in the store before a node sees it, so a registration whose answer is lost can
-///         be repeated with the same key. A ticket is in the store before `request_code` answers, so another
-///         process can register with its code. A code is tried with all tickets of its number, newest first:
-///         who asked twice does not know which of the two codes is in his hand. If an answer was lost, a code
-///         may be on its way whose ticket is not known: the pause between two codes is waited for, and the code
-///         that comes last is good.
+///         be repeated with the same key. So is a ticket before a node is asked for its code: if the answer is lost,
+///         the next attempt, also one of another process, repeats the request with it, and no second code is sent.
+///         The cluster may have it wait until it knows what became of the first attempt. A code is tried with all
+///         tickets of its number, newest first: who asked twice does not know which of the two codes is in his hand.
 /// Errors: a `failure`; `storage_failed` if the store did not keep the key or the answer.
 class enrolment {
 public:
@@ -43,7 +42,8 @@ private:
   };
   kj::Promise<result<identity>> try_tickets(kj::Own<attempted> a);
   template <class T>
-  kj::Promise<result<T>> ask(call_on<T> make);
+  /// `unanswered`: an earlier attempt, of this call or of one before it, had no answer.
+  kj::Promise<result<T>> ask(call_on<T> make, bool unanswered = false);
   template <class T>
   kj::Promise<result<T>> attempt(std::shared_ptr<call_on<T>> make, kj::TimePoint deadline, backoff pace,
                                  std::size_t tried, bool unanswered);

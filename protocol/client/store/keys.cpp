@@ -35,6 +35,13 @@ key_pair make_key() {
   return key;
 }
 
+std::string make_ticket() {
+  std::string ticket(code_ticket_bytes, '\0');
+  if (RAND_bytes(reinterpret_cast<unsigned char*>(ticket.data()), static_cast<int>(ticket.size())) != 1)
+    throw std::runtime_error{"The system has no randomness to make a ticket from."};
+  return ticket;
+}
+
 std::array<std::uint8_t, login_signature_bytes> sign(const key_pair& key, std::string_view bytes) {
   const auto k = load(key);
   const md_context context{EVP_MD_CTX_new()};

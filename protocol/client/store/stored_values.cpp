@@ -78,8 +78,13 @@ std::string pack_identity(const identity& who) {
   w.put(who.user).put(who.device).raw(view(who.key.secret)).raw(view(who.key.open));
   w.put(std::string_view{who.phone});
   w.put(static_cast<std::uint32_t>(who.tickets.size()));
-  for (const auto& t : who.tickets)
+  std::uint32_t unanswered = 0; // a bit for each ticket
+  for (std::size_t i = 0; i < who.tickets.size(); ++i) {
+    const auto& t = who.tickets[i];
     w.put(std::string_view{t.phone}).put(std::string_view{t.ticket});
+    unanswered |= t.unanswered ? 1U << i : 0U;
+  }
+  w.put(unanswered);
   w.close(start);
   return std::move(w).bytes();
 }
@@ -102,6 +107,13 @@ identity unpack_identity(std::string_view stored) {
       t.phone = r.get_bytes();
       t.ticket = r.get_bytes();
     }
+  });
+  v.field([&](reader& r) {
+    const auto unanswered = r.get<std::uint32_t>();
+    if (unanswered >> who.tickets.size() != 0)
+      v.damaged();
+    for (std::size_t i = 0; i < who.tickets.size(); ++i)
+      who.tickets[i].unanswered = (unanswered >> i & 1U) != 0;
   });
   v.end();
   return who;

@@ -52,17 +52,24 @@ std::optional<std::string> code_in(const std::string& file, std::uintmax_t from,
   return found;
 }
 
-std::string ask_for_code(const std::string& phone, std::chrono::seconds good_for) {
+/// The command that goes on where this one ends.
+std::string again(const options& o, const context& shared) {
+  return fmt::format("parley register{} --phone {}", shared.option_text(), o.phone);
+}
+
+std::string ask_for_code(const options& o, const context& shared, std::chrono::seconds good_for) {
   if (::isatty(STDIN_FILENO))
     std::cerr << fmt::format(
         "A code was sent to {}; it is good for {} min. If several come, the last one is good."
         "\nCode: ",
-        phone, good_for.count() / 60);
+        o.phone, good_for.count() / 60);
   std::string code;
   if (!std::getline(std::cin, code))
-    throw stop{status::usage,
-               "No code was given, so nothing was registered: read it from the phone, or from the console "
-               "of the node, and run the command again."};
+    throw stop{
+        status::usage,
+        fmt::format("No code was given, so nothing was registered: read it from the phone, or from the "
+                    "console of the node, and run `{} --code CODE`.",
+                    again(o, shared))};
   while (!code.empty() && (code.back() == ' ' || code.back() == '\r'))
     code.pop_back();
   return code;
@@ -70,14 +77,24 @@ std::string ask_for_code(const std::string& phone, std::chrono::seconds good_for
 
 /// The refusal of a code, and how to go on.
 client::failure with_next_step(client::failure why, const options& o, const context& shared) {
-  const auto again = fmt::format("parley register{} --phone {}", shared.option_text(), o.phone);
+  const auto command = again(o, shared);
   if (why.code == ec::code_expired && why.sentence == describe(why.code).sentence)
     why.sentence += " A code also ends after several wrong ones.";
   if (why.code == ec::code_wrong)
     why.sentence +=
-        fmt::format(" With the right one, run `{0} --code CODE`; for a new one, run `{0}`.", again);
+        fmt::format(" With the right one, run `{0} --code CODE`; for a new one, run `{0}`.", command);
   else if (why.code == ec::code_expired)
-    why.sentence += fmt::format(" Run `{}` for a new one.", again);
+    why.sentence += fmt::format(" Run `{}` for a new one.", command);
+  return why;
+}
+
+/// Why no code is known to be sent, and how to go on.
+client::failure without_answer(client::failure why, const options& o, const context& shared) {
+  if (why.code == ec::unavailable || why.code == ec::timed_out)
+    why.sentence +=
+        fmt::format(" If a code comes all the same, run `{0} --code CODE`. To ask again, run `{0}`: it "
+                    "does not have a second one sent.",
+                    again(o, shared));
   return why;
 }
 
@@ -96,7 +113,7 @@ void run(const options& o, context& shared) {
       from.push_back(size_of(file));
     const auto asked = device.wait(device.it().request_code(o.phone));
     if (!asked)
-      stop_with(asked.error());
+      stop_with(without_answer(asked.error(), o, shared));
     if (o.request_only) {
       if (shared.json)
         json_line{}
@@ -106,13 +123,12 @@ void run(const options& o, context& shared) {
             .print(shared.out);
       else
         shared.out.line(
-            fmt::format("A code was sent to {}. Run now: parley register{} --phone {} --code CODE", o.phone,
-                        shared.option_text(), o.phone));
+            fmt::format("A code was sent to {}. Run now: {} --code CODE", o.phone, again(o, shared)));
       shared.remember();
       return;
     }
     if (o.code_from.empty())
-      code = ask_for_code(o.phone, *asked);
+      code = ask_for_code(o, shared, *asked);
     const auto deadline = std::chrono::steady_clock::now() + limit;
     while (code.empty()) {
       for (std::size_t i = 0; i < o.code_from.size() && code.empty(); ++i)

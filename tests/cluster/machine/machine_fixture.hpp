@@ -81,7 +81,9 @@ struct machine_fixture {
     return news.answers[0].what;
   }
   ec done(const core::command& c, shard_id where = shard) {
-    return std::get<core::done>(apply(c, where)).error;
+    const auto out = apply(c, where);
+    const auto* issued = std::get_if<core::code_issued>(&out);
+    return issued ? issued->error : std::get<core::done>(out).error;
   }
 
   /// The process died and came back: rows only.

@@ -49,7 +49,7 @@ TEST_CASE_FIXTURE(machine_fixture,
 
 TEST_CASE_FIXTURE(machine_fixture, "codes are rate limited per phone") {
   CHECK(done(ask(1, 10'000)) == ec::none);
-  const auto d = std::get<core::done>(apply(ask(2, 10'100)));
+  const auto d = std::get<core::code_issued>(apply(ask(2, 10'100)));
   CHECK(d.error == ec::rate_limited);
   CHECK(d.retry_after_ms == 900);
 }
@@ -58,12 +58,30 @@ TEST_CASE_FIXTURE(machine_fixture, "a code that was not sent gives its turn back
   for (std::uint8_t n = 1; n <= 8; ++n) {
     CHECK(done(ask(n, n * 10'000)) == ec::none);
     restart();
-    CHECK(done(core::refund_code{phone, body_hash{n}}) == ec::none);
+    CHECK(done(core::settle_code{phone, body_hash{n}, body_hash{n}}) == ec::none);
     CHECK(std::get<core::redeemed>(apply(guess(n, 5, n * 10'000, 1, n))).error == ec::code_expired);
   }
-  CHECK(done(core::refund_code{"+49170999", body_hash{1}}) ==
+  CHECK(done(core::settle_code{"+49170999", body_hash{1}}) ==
         ec::none); // a number that nobody has asked about
-  CHECK(done(core::refund_code{std::string(33, '1'), body_hash{1}}) == ec::bad_phone);
+  CHECK(done(core::settle_code{std::string(33, '1'), body_hash{1}}) == ec::bad_phone);
+}
+
+TEST_CASE_FIXTURE(machine_fixture,
+                  "a code that is on its way is not sent again for its ticket, across a restart") {
+  CHECK(done(ask(1, 10'000)) == ec::none);
+  restart();
+  CHECK(done(core::settle_code{phone, body_hash{1}, body_hash{1}, 1}) == ec::none);
+  const auto before = disk.dump(storage::table::state);
+  for (std::uint8_t n = 2; n < 20; ++n) {
+    restart();
+    auto c = ask(n, 10'000 + n);
+    c.ticket = body_hash{1};
+    const auto again = std::get<core::code_issued>(apply(c));
+    CHECK(again.error == ec::none);
+    CHECK(again.sent == 1);
+  }
+  CHECK(disk.dump(storage::table::state) == before); // nor does the shard's count of codes rise
+  CHECK(std::get<core::redeemed>(apply(guess(1, 5, 11'000))).error == ec::none);
 }
 
 TEST_CASE("a shard issues a bounded number of codes, whatever their numbers, and a retry is not counted") {
@@ -73,7 +91,8 @@ TEST_CASE("a shard issues a bounded number of codes, whatever their numbers, and
   for (std::uint8_t n = 1; n <= 5; ++n) {
     auto c = ask(n, 10'000);
     c.phone += std::to_string(n);
-    const auto first = std::get<core::done>(f.apply(c)), again = std::get<core::done>(f.apply(c));
+    const auto first = std::get<core::code_issued>(f.apply(c)),
+               again = std::get<core::code_issued>(f.apply(c));
     CHECK(first.error == (n <= 3 ? ec::none : ec::rate_limited));
     CHECK(again.error == first.error);
     CHECK((first.error == ec::none || first.retry_after_ms > 0));

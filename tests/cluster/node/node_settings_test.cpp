@@ -152,6 +152,13 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("a code counts as lost only after a node had the time to issue it, to hand it over and to say so") {
+  auto c = whole();
+  c.code_sender = "https://sms.example/send";
+  constexpr std::chrono::milliseconds saying_so{500};
+  CHECK(c.call_timeout + (*webhook_settings(c))->deadline + saying_so < core::limits{}.code_sending_max);
+}
+
 TEST_CASE("a part that is set up alone runs with what a node gives it by default") {
   const auto c = whole();
   const auto f = some_cluster();
@@ -180,7 +187,6 @@ TEST_CASE("a part that is set up alone runs with what a node gives it by default
   CHECK(gateway.codes_burst == alone.codes_burst);
   CHECK(gateway.registrations_burst == alone.registrations_burst);
   CHECK(gateway.codes_per_hour == alone.codes_per_hour);
-  CHECK(gateway.code_valid_for == alone.code_valid_for);
   CHECK(gateway.resume_valid_for == alone.resume_valid_for);
   CHECK(gateway.drain_spread == alone.drain_spread);
 

@@ -283,15 +283,23 @@ public:
         return kj::READY_NOW;
       }
     }
-    const auto code = std::to_string(123'456 + (cluster_.codes_differ ? cluster_.codes_asked : 0));
-    if (cluster_.on_code)
-      cluster_.on_code(context.getParams().getPhone(), code);
     auto results = context.getResults();
+    if (cluster_.code_refusal != ec::none) {
+      wire::write(results.initError(), cluster_.code_refusal);
+      return kj::READY_NOW;
+    }
+    auto ticket = wire::bytes(context.getParams().getTicket());
+    if (cluster_.draws_tickets)
+      ticket = "ticket " + std::to_string(cluster_.codes_asked);
     results.setExpiresInS(300);
-    const auto number = std::to_string(++cluster_.codes_asked);
-    const auto ticket = "ticket " + number;
-    cluster_.tickets_[ticket] = {context.getParams().getPhone(), code};
     results.setTicket(wire::as_data(ticket));
+    if (!cluster_.tickets_.contains(ticket)) { // else its code was sent
+      const auto code = std::to_string(123'456 + (cluster_.codes_differ ? cluster_.codes_asked : 0));
+      if (cluster_.on_code)
+        cluster_.on_code(context.getParams().getPhone(), code);
+      ++cluster_.codes_asked;
+      cluster_.tickets_[ticket] = {context.getParams().getPhone(), code};
+    }
     if (cluster_.code_then_cut > 0) {
       --cluster_.code_then_cut;
       cluster_.drop(*link);

@@ -23,7 +23,8 @@ public:
   std::uint16_t listen(kj::UnixEventPort& port, transport::tls_context tls);
   /// What a node prints on its console.
   std::function<void(const std::string& phone, const std::string& code)> on_code;
-  bool codes_differ = false; ///< 123456, 123457 …; otherwise each is 123456
+  bool codes_differ = false;  ///< 123456, 123457 …; otherwise each is 123456
+  bool draws_tickets = false; ///< as gateways did before clients chose them
 
   // --- misbehaviour, counted down as it happens ------------------------------------------------------------
   std::set<std::uint16_t> dead_ports;
@@ -32,7 +33,8 @@ public:
   std::vector<ec> send_refusals;         ///< of the next sends, first to last; `none`: it is stored
   unsigned deliver_times = 1;            ///< every delivery so often
   std::set<std::uint64_t> lost_seqs;     ///< messages whose row never arrives, though rows after it do
-  unsigned code_then_cut = 0;            ///< codes that are sent; the connection ends before the answer
+  ec code_refusal = ec::none;            ///< of every request for a code
+  unsigned code_then_cut = 0;            ///< requests that are served; the connection ends before the answer
   std::vector<std::uint32_t> code_waits; ///< of the next requests for a code, in ms; 0: a code is sent
   unsigned sync_refusals = 0;
   ec sync_refusal = ec::unavailable; ///< what those are refused with
@@ -56,8 +58,8 @@ public:
   std::vector<std::string> acks; ///< cursors, as acknowledged
   std::map<user_id, std::uint64_t> reads;
   std::vector<session_number> numbers; ///< of every login and resume, refused ones too
-  unsigned codes_asked = 0;
-  unsigned opened = 0; ///< calls of openDirect
+  unsigned codes_asked = 0;            ///< that were sent
+  unsigned opened = 0;                 ///< calls of openDirect
   unsigned wrong_codes = 0;
   unsigned logins = 0, resumes = 0, pings = 0, syncs = 0, bad_proofs = 0;
 

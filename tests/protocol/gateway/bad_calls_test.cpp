@@ -84,8 +84,14 @@ TEST_CASE_FIXTURE(fixture, "phones, codes and keys of the wrong shape are refuse
   CHECK(registered("12345", 32, 1) == ec::code_wrong);
   CHECK(registered("123456", 31, 1) == ec::bad_request);
   CHECK(registered("123456", 32, 65) == ec::too_large);
-  for (const std::size_t bytes : {0, 15, 17, 4'000}) // of a ticket
+  for (const std::size_t bytes : {0, 15, 17, 4'000}) { // of a ticket
     CHECK(registered("123456", 32, 1, bytes) == ec::bad_request);
+    auto code = c.door.requestCodeRequest();
+    code.setPhone("+491234567");
+    code.setTicket(bytes_of(std::string(bytes, 't')));
+    if (bytes != 0) // the node draws one
+      CHECK(get(code.send()).getError().getCode() == static_cast<int>(ec::bad_request));
+  }
   CHECK(cluster.calls.empty());
 }
 
@@ -456,7 +462,7 @@ TEST_CASE_FIXTURE(fixture, "an address that asks for too many codes has to wait"
   config.code_every = 1h;
   start();
   cluster.on_call = [](core::call) -> kj::Promise<core::answer> {
-    return core::answer{core::answer_to<core::request_code>{core::done{}}};
+    return core::answer{core::answer_to<core::request_code>{core::code_issued{}}};
   };
   test_client c{*this};
   const auto ask = [&] {

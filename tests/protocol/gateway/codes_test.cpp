@@ -14,10 +14,13 @@ namespace {
 
 struct codes_fixture : fixture {
   ec of_the_account = ec::none; ///< what it answers
+  std::uint8_t sent_before = 0;
 
   codes_fixture() {
-    cluster.on_call = [this](core::call) -> kj::Promise<core::answer> {
-      return core::answer{core::answer_to<core::request_code>{core::done{of_the_account}}};
+    cluster.on_call = [this](core::call what) -> kj::Promise<core::answer> {
+      if (std::holds_alternative<core::report_code>(what))
+        return core::answer{core::answer_to<core::report_code>{}};
+      return core::answer{core::answer_to<core::request_code>{{of_the_account, 0, sent_before}}};
     };
   }
   auto asked() const {
@@ -65,6 +68,13 @@ TEST_CASE_FIXTURE(codes_fixture, "what sends no code takes nothing of what the n
     of_the_account = ec::unavailable;
     for (int i = 0; i < 6; ++i)
       CHECK(ask() == ec::unavailable);
+  }
+  SUBCASE("sent already for an earlier request with the same ticket") {
+    sent_before = 1;
+    for (int i = 0; i < 6; ++i)
+      CHECK(ask() == ec::none);
+    CHECK(codes.sent.empty());
+    sent_before = 0;
   }
   SUBCASE("not sent") {
     codes.outcome = ec::code_send_failed;

@@ -41,8 +41,10 @@ TEST_CASE_FIXTURE(fixture, "another protocol version is refused, and the support
 
 TEST_CASE_FIXTURE(fixture, "a code that cannot be sent is an error, and one that is refused is not sent") {
   start();
-  core::done issued{};
-  cluster.on_call = [&](core::call) -> kj::Promise<core::answer> {
+  core::code_issued issued{};
+  cluster.on_call = [&](core::call what) -> kj::Promise<core::answer> {
+    if (std::holds_alternative<core::report_code>(what))
+      return core::answer{core::answer_to<core::report_code>{}};
     return core::answer{core::answer_to<core::request_code>{issued}};
   };
   test_client c{*this};
@@ -61,30 +63,68 @@ TEST_CASE_FIXTURE(fixture, "a code that cannot be sent is an error, and one that
   // What could not be sent is given back before the asker is told.
   REQUIRE(cluster.calls.size() == 3);
   const auto asked = std::get<core::request_code>(cluster.calls[0]);
-  const auto given_back = std::get<core::withdraw_code>(cluster.calls[1]);
+  const auto given_back = std::get<core::report_code>(cluster.calls[1]);
   CHECK(given_back.ticket == asked.ticket);
+  CHECK(given_back.code_hash == asked.code_hash);
   CHECK(given_back.phone == asked.phone);
+  CHECK(given_back.sent == 0);
 }
 
-TEST_CASE_FIXTURE(fixture, "an asker is told that the code was not sent although the shard is silent") {
+TEST_CASE_FIXTURE(fixture, "an asker is told what became of the code although the shard is silent") {
   start();
   cluster.on_call = [&](core::call what) -> kj::Promise<core::answer> {
-    if (std::holds_alternative<core::withdraw_code>(what))
+    if (std::holds_alternative<core::report_code>(what))
       return kj::NEVER_DONE;
-    return core::answer{core::answer_to<core::request_code>{core::done{}}};
+    return core::answer{core::answer_to<core::request_code>{core::code_issued{}}};
   };
-  codes.outcome = ec::code_send_failed;
+  SUBCASE("it was sent") {}
+  SUBCASE("it was not sent") {
+    codes.outcome = ec::code_send_failed;
+  }
   test_client c{*this};
   auto request = c.door.requestCodeRequest();
   request.setPhone("+491234567");
   auto answer = get(request.send());
-  CHECK(answer.getError().getCode() == static_cast<int>(ec::code_send_failed));
-  CHECK(answer.getTicket().size() == 0);
+  CHECK(answer.getError().getCode() == static_cast<int>(codes.outcome));
+  CHECK(answer.getTicket().size() == (codes.outcome == ec::none ? code_ticket_bytes : 0));
+}
+
+TEST_CASE_FIXTURE(fixture,
+                  "who asks again with the ticket of a code that is on its way is sent no other one") {
+  start();
+  std::map<body_hash, bool> sent; // by ticket
+  cluster.on_call = [&](core::call what) -> kj::Promise<core::answer> {
+    if (const auto* told = std::get_if<core::report_code>(&what)) {
+      sent[told->ticket] = told->sent;
+      return core::answer{core::answer_to<core::report_code>{}};
+    }
+    const auto known = sent[std::get<core::request_code>(what).ticket];
+    return core::answer{
+        core::answer_to<core::request_code>{{ec::none, 0, known, known ? 400'999U : 600'000U}}};
+  };
+  const std::string mine = "sixteen bytes ..";
+  const auto ask = [&](const std::string& ticket) {
+    test_client c{*this}; // each over a connection of its own
+    auto request = c.door.requestCodeRequest();
+    request.setPhone("+491234567");
+    request.setTicket(bytes_of(ticket));
+    auto answer = get(request.send());
+    CHECK(wire::view(answer.getTicket()) == ticket);
+    return answer.getExpiresInS();
+  };
+  CHECK(ask(mine) == 600);
+  CHECK(sent.contains(gateway::hash_of_ticket(mine))); // the shard knows only what proves nothing
+  CHECK(ask(mine) == 400);
+  CHECK(codes.sent.size() == 1);
+  CHECK(ask("another ticket..") == 600);
+  CHECK(codes.sent.size() == 2);
 }
 
 TEST_CASE_FIXTURE(fixture, "one address, and all of a node, may ask for a bounded number of codes") {
-  cluster.on_call = [&](core::call) -> kj::Promise<core::answer> {
-    return core::answer{core::answer_to<core::request_code>{core::done{}}};
+  cluster.on_call = [&](core::call what) -> kj::Promise<core::answer> {
+    if (std::holds_alternative<core::report_code>(what))
+      return core::answer{core::answer_to<core::report_code>{}};
+    return core::answer{core::answer_to<core::request_code>{core::code_issued{}}};
   };
   std::int64_t may = 0;
   SUBCASE("of an address") {
@@ -118,8 +158,10 @@ TEST_CASE_FIXTURE(
     if (const auto* r = std::get_if<core::request_code>(&what)) {
       issued = r->code_hash;
       its_ticket = r->ticket;
-      return core::answer{core::answer_to<core::request_code>{core::done{}}};
+      return core::answer{core::answer_to<core::request_code>{{ec::none, 0, 0, 600'000}}};
     }
+    if (std::holds_alternative<core::report_code>(what))
+      return core::answer{core::answer_to<core::report_code>{}};
     if (const auto* r = std::get_if<core::confirm_code>(&what))
       return core::answer{core::answer_to<core::confirm_code>{
           core::redeemed{r->code_hash == issued ? ec::none : ec::code_wrong, user_id{77}, 1}}};

@@ -326,23 +326,72 @@ TEST_CASE_FIXTURE(connector_fixture, "silent and dead seeds are skipped, and the
   CHECK(codes == 1);
 }
 
-TEST_CASE_FIXTURE(
-    connector_fixture,
-    "whoever asks for a code again because the answer was lost waits for the pause between codes") {
+TEST_CASE_FIXTURE(connector_fixture,
+                  "a request for a code whose answer was lost is repeated, and one code is sent") {
   cluster.codes_differ = true;
   enrolment enrol{timer, cluster, settings, store, who, chance, 0};
+  std::string code = "123456";
   SUBCASE("the answer was lost") {
     cluster.code_then_cut = 1;
-    cluster.code_waits = {0, 1'000};
     auto asked = enrol.request_code("+4911111111");
-    pass(999ms);
+    CHECK(get(asked));
+    CHECK(cluster.codes_asked == 1);
+  }
+  SUBCASE("the answer was lost, and it is not known yet whether the code was sent") {
+    cluster.code_then_cut = 1;
+    cluster.code_waits = {0, 8'000};
+    auto asked = enrol.request_code("+4911111111");
+    pass(7'999ms);
     CHECK(!asked.poll(scope));
+    pass(1ms);
+    CHECK(get(asked));
+    CHECK(cluster.codes_asked == 1);
+  }
+  SUBCASE("the answers of all attempts were lost, and another process asks again") {
+    settings.ask_timeout = 1'000ms;
+    cluster.code_then_cut = 1'000;
+    auto asked = enrol.request_code("+4911111111");
+    pass(60'000ms);
+    CHECK(get(asked).error().code == ec::unavailable);
+    cluster.code_then_cut = 0;
+    cluster.code_waits = {900};
+    enrolment next{timer, cluster, settings, store, who, chance, 0};
+    auto again = next.request_code("+4911111111");
+    pass(900ms);
+    CHECK(get(again));
+    CHECK(cluster.codes_asked == 1);
+  }
+  SUBCASE("the answers were lost, and the code has come: the next request is for another code") {
+    settings.ask_timeout = 1'000ms;
+    cluster.code_then_cut = 1'000;
+    auto asked = enrol.request_code("+4911111111");
+    pass(60'000ms);
+    CHECK(get(asked).error().code == ec::unavailable);
+    cluster.code_then_cut = 0;
+    auto wrong = enrol.register_device("+4911111111", "000000", "test");
+    CHECK(get(wrong).error().code == ec::code_wrong);
+    auto again = enrol.request_code("+4911111111");
+    CHECK(get(again));
+    CHECK(cluster.codes_asked == 2);
+    code = "123457";
+  }
+  SUBCASE("the gateway draws the tickets, as an earlier version does") {
+    cluster.draws_tickets = true;
+    cluster.code_then_cut = 1;
+    cluster.code_waits = {0, 1'000}; // the pause between two codes
+    auto asked = enrol.request_code("+4911111111");
     pass(1'000ms);
     CHECK(get(asked));
     CHECK(cluster.codes_asked == 2);
-    auto registered = enrol.register_device("+4911111111", "123457", "test"); // the last one
-    CHECK(get(registered));
+    code = "123457"; // the last one
   }
+  auto registered = enrol.register_device("+4911111111", code, "test");
+  CHECK(get(registered));
+}
+
+TEST_CASE_FIXTURE(connector_fixture,
+                  "whoever must not ask for a code now is told so, and repeats the request later") {
+  enrolment enrol{timer, cluster, settings, store, who, chance, 0};
   SUBCASE("the answer was lost, and the limit is one of an hour") {
     cluster.code_then_cut = 1;
     cluster.code_waits = {0, 3'600'000};
@@ -355,6 +404,34 @@ TEST_CASE_FIXTURE(
     auto asked = enrol.request_code("+4911111111");
     CHECK(get(asked).error().code == ec::rate_limited);
   }
+  const auto kept = store.who()->tickets;
+  REQUIRE(kept.size() == 1);
+  auto again = enrol.request_code("+4911111111");
+  CHECK(get(again));
+  CHECK(cluster.codes_asked == 1);
+  REQUIRE(store.who()->tickets.size() == 1);
+  CHECK(store.who()->tickets[0].ticket == kept[0].ticket);
+}
+
+TEST_CASE_FIXTURE(connector_fixture,
+                  "a ticket is random, is kept before a node is asked, and is forgotten if it was refused") {
+  enrolment enrol{timer, dial, settings, store, who, chance, 0};
+  dial.silent = {1, 2, 3};
+  auto asked = enrol.request_code("+4911111111");
+  auto other = enrol.request_code("+4922222222");
+  turn();
+  const auto kept = store.who()->tickets;
+  REQUIRE(kept.size() == 2);
+  CHECK(kept[0].ticket.size() == code_ticket_bytes);
+  CHECK(kept[1].ticket.size() == code_ticket_bytes);
+  CHECK(kept[0].ticket != kept[1].ticket);
+  CHECK(kept[0].unanswered);
+  dial.silent.clear();
+  cluster.code_refusal = ec::bad_phone;
+  auto refused = enrol.request_code("+4911111111");
+  CHECK(get(refused).error().code == ec::bad_phone);
+  REQUIRE(store.who()->tickets.size() == 1);
+  CHECK(store.who()->tickets[0] == kept[1]);
 }
 
 TEST_CASE_FIXTURE(connector_fixture, "a wrong code is not tried at the next node, and the key is kept") {
@@ -424,20 +501,22 @@ TEST_CASE_FIXTURE(connector_fixture, "a profile that is registered asks for no f
   CHECK(cluster.dialled.empty());
 }
 
-TEST_CASE_FIXTURE(connector_fixture,
-                  "a ticket that the store does not keep is reported, because its code is of no use") {
+TEST_CASE_FIXTURE(
+    connector_fixture,
+    "if the store does not keep a ticket, no code is asked for, because it would be of no use") {
   struct full_disk final : memory_store {
     void set_identity(const identity&) override { throw store_error{"The profile's database failed: full."}; }
   } full;
   enrolment enrol{timer, cluster, settings, full, who, chance, 0};
   auto asked = enrol.request_code("+4911111111");
   CHECK(get(asked).error().code == ec::storage_failed);
+  CHECK(cluster.dialled.empty());
 }
 
 TEST_CASE_FIXTURE(connector_fixture,
                   "a store that fails during a registration is reported, and not tried again") {
   struct full_disk final : memory_store {
-    int writes_left = 1; // the first keeps the ticket
+    int writes_left = 2; // the first two keep the ticket, and that it was answered
     void set_identity(const identity& who) override {
       if (writes_left-- <= 0)
         throw store_error{"The profile's database failed: full."};
@@ -447,7 +526,7 @@ TEST_CASE_FIXTURE(connector_fixture,
   std::size_t dialled = 0;
   SUBCASE("before the key is kept, no node is asked") {}
   SUBCASE("after the cluster has answered") {
-    full.writes_left = 2;
+    full.writes_left = 3;
     dialled = 1;
   }
   enrolment enrol{timer, cluster, settings, full, who, chance, 0};
