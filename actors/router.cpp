@@ -51,7 +51,10 @@ struct router_state {
   router_config config;
   router_wiring wiring;
   core::shard_leaders leaders;
+  core::leader_gaps gaps;
   std::set<node_id> peers; ///< those with which a session has begun
+  std::set<node_id> full;  ///< nodes that said last that their disks have no room
+  bool said_room = true;   ///< what this node said of its own
   clock_point announce_at{};
   std::uint64_t last_number = 0;
   std::unordered_map<std::uint64_t, forwarded> forwards;
@@ -253,12 +256,41 @@ void tell_time(router_state& st, const std::set<node_id>& to) {
     st.wiring.peers->send(peer, bytes);
 }
 
+void tell_room(router_state& st, const std::set<node_id>& to) {
+  if (!st.config.has_room || !st.wiring.peers)
+    return;
+  st.said_room = st.config.has_room->load(std::memory_order_relaxed);
+  const auto bytes =
+      core::encode(core::peer_payload{core::room_payload{static_cast<std::uint8_t>(st.said_room)}});
+  for (const auto peer : to)
+    st.wiring.peers->send(peer, bytes);
+}
+
+/// To be called whenever a leader, a session with a peer or the set of full nodes has changed.
+void show(self_ptr self) {
+  auto& st = self->state;
+  const auto now = self->clock().now();
+  st.gaps.look(st.leaders.all(), st.peers, now);
+  if (st.config.counters)
+    st.config.counters->cluster.set({st.leaders.all(), st.gaps.all(), st.full, now});
+}
+
+void note_room(self_ptr self, node_id peer, bool has_room) {
+  auto& full = self->state.full;
+  const auto known = full.size();
+  if (has_room)
+    full.erase(peer);
+  else
+    full.insert(peer);
+  if (full.size() != known)
+    show(self);
+}
+
 void leaders_changed(self_ptr self, const core::shard_leaders::changes& now) {
   auto& st = self->state;
   if (!now.any)
     return;
-  if (st.config.counters)
-    st.config.counters->leaders.set(st.leaders.all());
+  show(self);
   for (auto& [n, s] : st.sessions)
     if (now.moved[number(home_shard(s.is.user, st.config.shards))])
       caf::anon_send(s.is.it, atom::rehome_v);
@@ -345,6 +377,7 @@ void from_peer(self_ptr self, node_id peer, std::string_view bytes) {
                    if (st.config.clock)
                      st.config.clock->heard(peer, p.at, self->clock().now());
                  },
+                 [&](const core::room_payload& p) { note_room(self, peer, p.has_room != 0); },
              },
              *payload);
 }
@@ -364,6 +397,7 @@ void lose_peer(self_ptr self, node_id peer) {
   std::erase_if(st.missed, [&](const auto& m) { return m.first.node == peer; });
   st.kept.forget(peer);
   st.peers.erase(peer);
+  show(self);
   // The lost peer stays the known leader of its shards. Until an election names another, calls to it are
   // refused at once.
 }
@@ -416,8 +450,10 @@ void offer_kept(router_state& st) {
 void meet_peer(self_ptr self, node_id peer) {
   auto& st = self->state;
   st.peers.insert(peer);
+  show(self);
   announce(st, {peer}, st.leaders.led_here());
   tell_time(st, {peer});
+  tell_room(st, {peer});
   rehome_users_of(self, peer);
 }
 
@@ -428,6 +464,9 @@ void sweep(self_ptr self) {
     st.announce_at = now + st.config.announce_every;
     announce(st, st.peers, st.leaders.led_here());
     tell_time(st, st.peers);
+    tell_room(st, st.peers);
+  } else if (st.config.has_room && *st.config.has_room != st.said_room) {
+    tell_room(st, st.peers);
   }
   rehome_some(st, now);
   tell_missed(st);
@@ -462,6 +501,7 @@ wired_router_actor::behavior_type router(self_ptr self, router_config config) {
   st.config = config;
   st.kept = core::kept_answers{config.kept};
   st.leaders = {config.node, config.shards};
+  st.gaps = {config.node, config.shards};
   st.announce_at = self->clock().now() + config.announce_every;
   self->delayed_send(self, config.sweep_every, atom::sweep_v);
   return {

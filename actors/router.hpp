@@ -1,13 +1,16 @@
 #pragma once
 #include "actors/core/cluster_clock.hpp"
 #include "actors/core/kept_answers.hpp"
+#include "actors/core/leader_gaps.hpp"
 #include "actors/interfaces.hpp"
 #include "protocol/values/config_fault.hpp"
 #include "protocol/values/counters.hpp"
 #include "protocol/values/node_limits.hpp"
 
+#include <atomic>
 #include <chrono>
 #include <mutex>
+#include <set>
 #include <unordered_map>
 #include <vector>
 
@@ -20,27 +23,35 @@ public:
   virtual bool send(node_id to, std::string payload) = 0;
 };
 
-/// Who leads each shard, as the router knows it. Thread: the router's writes, any reads.
-class known_leaders {
+/// The cluster as the router knows it.
+struct cluster_view {
+  std::vector<node_id> leaders;           ///< by shard; `none`: not known
+  core::leader_gaps::since without_since; ///< by shard: since when it has no leader that can be reached
+  std::set<node_id> full;                 ///< nodes that said last that their disks have no room for messages
+  /// When a leader, a session with a peer or `full` changed last.
+  std::chrono::steady_clock::time_point changed_at{};
+};
+
+/// Thread: the router's writes, any reads.
+class known_cluster {
 public:
-  void set(std::vector<node_id> by_shard) {
+  void set(cluster_view view) {
     std::lock_guard guard{mutex_};
-    by_shard_.swap(by_shard);
+    std::swap(view_, view);
   }
-  /// By shard; `none` if it is not known.
-  std::vector<node_id> all() const {
+  cluster_view read() const {
     std::lock_guard guard{mutex_};
-    return by_shard_;
+    return view_;
   }
 
 private:
   mutable std::mutex mutex_;
-  std::vector<node_id> by_shard_;
+  cluster_view view_;
 };
 
 /// What the router knows, and what it could not pass on. Thread: any.
 struct router_counters {
-  known_leaders leaders;
+  known_cluster cluster;
   /// Of peers: payloads that are unreadable or of a kind that this node does not know, such commands, and
   /// answers that do not belong to the call whose number they have.
   counter payloads_refused{0};
@@ -74,6 +85,8 @@ struct router_config {
   std::size_t payload_bytes_max = calls_payload_bytes_max;
   router_counters* counters = nullptr;  ///< outlives the actor; may be null
   core::cluster_clock* clock = nullptr; ///< compared with those of the peers; outlives the actor; may be null
+  /// Whether this node's disk has room for messages: the peers are told. It outlives the actor; may be null.
+  const std::atomic<bool>* has_room = nullptr;
 };
 config_check validate(const router_config& config);
 

@@ -74,7 +74,16 @@ struct clock_payload {
     return f(at);
   }
 };
-using peer_payload =
-    std::variant<calls_payload, answers_payload, deliveries_payload, leads_payload, clock_payload>;
+/// "My disk has room for messages", or not: said when that changes, when a session begins, and again every
+/// `announce_every`. Whoever knows which disks are full can say why a shard stores nothing.
+struct room_payload {
+  std::uint8_t has_room = 1;
+  template <class F>
+  auto fields(F&& f) {
+    return f(has_room);
+  }
+};
+using peer_payload = std::variant<calls_payload, answers_payload, deliveries_payload, leads_payload,
+                                  clock_payload, room_payload>;
 
 } // namespace parley::core

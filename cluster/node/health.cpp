@@ -1,5 +1,6 @@
 #include "cluster/node/health.hpp"
 
+#include "actors/router.hpp"
 #include "protocol/values/last_words.hpp"
 
 #include <fmt/format.h>
@@ -10,6 +11,9 @@ namespace parley::cluster {
 namespace {
 
 using role = core::replica_status::role;
+
+static_assert(leader_gap_max <=
+              router_config{}.park_for); // or calls would be refused by a node that says it is ready
 
 /// "shards 1, 2, 5", and how many more: pages stay short however many shards a cluster has.
 std::string name_shards(const std::vector<std::size_t>& shards) {
@@ -30,13 +34,91 @@ std::set<node_id> linked_nodes(const health_facts& f) {
   return out;
 }
 
-/// The shards without a leader that this node can reach.
+/// The shards without a leader that this node can reach, at this moment.
 std::vector<std::size_t> leaderless(const health_facts& f) {
   const auto linked = linked_nodes(f);
   std::vector<std::size_t> out;
   for (std::size_t s = 0; s < f.leaders.size(); ++s)
     if (f.leaders[s] == node_id::none || !linked.contains(f.leaders[s]))
       out.push_back(s);
+  return out;
+}
+
+/// Of those, the ones that have lacked it for long.
+std::vector<std::size_t> long_leaderless(const health_facts& f) {
+  auto out = leaderless(f);
+  std::erase_if(out, [&](std::size_t s) {
+    // The router may not have been told yet that a link is gone.
+    const auto since = s < f.without_since.size() ? f.without_since[s] : std::nullopt;
+    return !since || f.at - *since < leader_gap_max;
+  });
+  return out;
+}
+
+std::vector<std::size_t> without(std::vector<std::size_t> shards, const std::vector<std::size_t>& others) {
+  std::erase_if(shards, [&](std::size_t s) { return std::ranges::count(others, s) != 0; });
+  return shards;
+}
+
+/// The nodes that say that their disks are full, this one among them.
+std::set<node_id> full_nodes(const health_facts& f) {
+  auto out = f.full;
+  if (!f.has_room)
+    out.insert(f.self);
+  return out;
+}
+
+/// Shards that store no messages because of full disks: a majority of their members is there, and not of those with room.
+struct shortage {
+  std::vector<std::size_t> shards;
+  std::set<node_id> full, away; ///< of their members
+};
+shortage short_of_room(const health_facts& f) {
+  const auto linked = linked_nodes(f);
+  const auto full = full_nodes(f);
+  shortage out;
+  for (const auto& r : f.replicas) {
+    if (r.as == role::sealed) // its members are those of a generation that ended
+      continue;
+    std::size_t there = 0, with_room = 0;
+    for (const auto& m : r.members) {
+      there += linked.contains(m.node) ? 1 : 0;
+      with_room += linked.contains(m.node) && !full.contains(m.node) ? 1 : 0;
+    }
+    const auto majority = r.members.size() / 2 + 1;
+    if (there < majority || with_room >= majority)
+      continue;
+    out.shards.push_back(number(r.shard));
+    for (const auto& m : r.members)
+      if (!linked.contains(m.node))
+        out.away.insert(m.node);
+      else if (full.contains(m.node))
+        out.full.insert(m.node);
+  }
+  return out;
+}
+
+/// "node 2", or "nodes 1, 2 and 3".
+std::string name_nodes(const std::set<node_id>& nodes) {
+  std::string out = nodes.size() == 1 ? "node " : "nodes ";
+  std::size_t left = nodes.size();
+  for (const auto n : nodes) {
+    out += std::to_string(number(n));
+    --left;
+    out += left > 1 ? ", " : left == 1 ? " and " : "";
+  }
+  return out;
+}
+
+std::string shortage_of(const shortage& s) {
+  const bool one = s.full.size() == 1;
+  auto out = fmt::format(
+      "{}: no messages are stored, because the {} of {} no room, and the members with room are no "
+      "majority. Free space on the {}, or enlarge {}",
+      name_shards(s.shards), one ? "disk" : "disks", name_nodes(s.full) + (one ? " has" : " have"),
+      one ? "disk of its data directory" : "disks of their data directories", one ? "it" : "them");
+  if (!s.away.empty())
+    out += fmt::format("; starting {}, if there is room, helps too", name_nodes(s.away));
   return out;
 }
 
@@ -95,13 +177,17 @@ admin_source::readiness ready_of(const health_facts& f) {
   if (f.client_certificate_ended)
     return {false, "not ready: the certificate for clients has ended, so clients refuse this node; renew it "
                    "(scripts/make_certs.sh) and send SIGHUP"};
-  std::vector<std::size_t> kept;
-  const auto unserved = leaderless(f);
+  const auto shortage = short_of_room(f);
+  const auto unserved = without(long_leaderless(f), shortage.shards);
+  std::string why = shortage.shards.empty() ? "" : shortage_of(shortage);
   if (!unserved.empty())
-    return {false,
-            fmt::format("not ready: {} of {} shards have no leader that this node can reach ({}), so their "
-                        "conversations cannot be served until a majority of their nodes runs and is linked",
-                        unserved.size(), f.leaders.size(), name_shards(unserved))};
+    why +=
+        fmt::format("{}{} of {} shards have no leader that this node can reach ({}), so their "
+                    "conversations cannot be served until a majority of their nodes runs and is linked",
+                    why.empty() ? "" : ". Also, ", unserved.size(), f.leaders.size(), name_shards(unserved));
+  if (!why.empty())
+    return {false, "not ready: " + why};
+  std::vector<std::size_t> kept;
   for (std::size_t s = 0; s < f.leaders.size(); ++s)
     if (f.leaders[s] == f.self)
       kept.push_back(s);
@@ -180,10 +266,13 @@ admin_source::readiness whole_of(const health_facts& f) {
       break;
     }
   }
-  if (const auto none = leaderless(f); !none.empty())
+  const auto shortage = short_of_room(f);
+  if (!shortage.shards.empty())
+    line(shortage_of(shortage));
+  if (const auto none = without(leaderless(f), shortage.shards); !none.empty())
     line(fmt::format(
         "{}: there is no leader that this node can reach, and only a leader knows what its members lack; "
-        "start the nodes that are away, and see to it that a majority of its nodes has room",
+        "wait some seconds, and if it goes on, start the nodes that are away",
         name_shards(none)));
   for (const auto& m : f.silent)
     (linked.contains(m.who.node) ? mute : away)[m.who.node].push_back(number(m.shard));

@@ -1,6 +1,7 @@
 #pragma once
 // Whether a node serves clients, and whether its shards would survive a loss: pure decisions, and the sentences that
 // /readyz and /wholez show. Both name shard, cause and what to do.
+#include "actors/core/leader_gaps.hpp"
 #include "actors/core/shards.hpp"
 #include "cluster/links/link_outlet.hpp"
 #include "cluster/ops/admin_server.hpp"
@@ -24,12 +25,19 @@ inline constexpr std::chrono::seconds gateway_still_max{10};
 /// once: twice what a leader has on its way to a follower under load (`inflight_entries_max`).
 inline constexpr std::uint64_t behind_max = 8'192;
 
+/// A shard may lack a leader for so long before a node counts as not ready: a planned change of members or of the leader
+/// takes a part of it, and a load balancer that hears 503 of every healthy node meanwhile has none left. Nobody is refused
+/// anything in that time: a call waits for a leader for as long as the router parks it, which is longer.
+inline constexpr std::chrono::milliseconds leader_gap_max{1'500};
+
 /// What a node knows at one moment.
 struct health_facts {
   node_id self{};
   gateway::pulse_clock::time_point at{};    ///< the moment
   std::vector<gateway::heartbeat> gateways; ///< by thread
   std::vector<node_id> leaders;             ///< by shard, as the router knows them; `none`: unknown
+  core::leader_gaps::since without_since;   ///< by shard, of those without a leader that can be reached
+  std::set<node_id> full;                   ///< other nodes that say that their disks have no room
   std::vector<core::replica_status> replicas;
   std::vector<link_status> links;
   std::vector<silent_member> silent;   ///< members of shards led here that do not answer
@@ -44,7 +52,8 @@ struct health_facts {
   std::int64_t clock_difference_ms = 0; ///< by which most nodes are ahead of this one; 0 while it is believed
 };
 
-/// Whether clients can be served through this node, wherever the replicas are.
+/// Whether clients can be served through this node, wherever the replicas are. A shard without a leader counts once that
+/// has lasted for `leader_gap_max`, and at once if this node has not known a leader of it since its start.
 admin_source::readiness ready_of(const health_facts& f);
 
 /// Which gateway threads do not turn, or do not accept: a sentence that begins with the first; empty if all do.

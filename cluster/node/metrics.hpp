@@ -29,6 +29,7 @@ public:
   const counter& forgot() const { return forgot_; } ///< followers of replicas led here
   void has_room(bool yes) override { has_room_.store(yes, std::memory_order_relaxed); }
   bool room() const { return has_room_.load(std::memory_order_relaxed); } ///< of the disk, for proposals
+  const std::atomic<bool>& room_flag() const { return has_room_; }
   void damaged(shard_id shard, bool yes) override {
     std::lock_guard guard{mutex_};
     if (yes)
@@ -99,8 +100,8 @@ struct node_facts {
 };
 
 /// Also exported before there is a node.
-inline constexpr auto ready_help = "Whether clients can be served through this node: 1 if every shard has a "
-                                   "leader that it can reach and it is not draining, else 0.";
+inline constexpr auto ready_help = "Whether clients can be served through this node: 1 if /readyz answers "
+                                   "200, else 0.";
 
 inline constexpr auto fenced_help = "Whether this node has fenced itself: 1 if its data directory is an "
                                     "older copy or one that runs twice, else 0.";

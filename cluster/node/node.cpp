@@ -112,7 +112,11 @@ public:
     rc.process = process_;
     rc.counters = &routing_;
     rc.clock = &clock_;
-    routing_.leaders.set(std::vector<node_id>(founding_.shards, node_id::none));
+    rc.has_room = &commits_.room_flag();
+    routing_.cluster.set({std::vector<node_id>(founding_.shards, node_id::none),
+                          core::leader_gaps{config.node, founding_.shards}.all(),
+                          {},
+                          {}});
     start_alarm(system);
     wired_router_ = spawn_router(system, rc);
     router_ = caf::actor_cast<router_actor>(wired_router_);
@@ -243,7 +247,10 @@ public:
     s.self = config_.node;
     s.gateways = shared_.pulses.read();
     s.at = gateway::pulse_clock::now(); // behind all of the beats
-    s.leaders = routing_.leaders.all();
+    auto known = routing_.cluster.read();
+    s.leaders = std::move(known.leaders);
+    s.without_since = std::move(known.without_since);
+    s.full = std::move(known.full);
     s.damaged = commits_.damaged();
     s.silent = commits_.silent();
     s.lagging = commits_.lagging();

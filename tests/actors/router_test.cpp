@@ -356,7 +356,7 @@ TEST_CASE_FIXTURE(fixture,
   start();
   leads(local, here);
   from_peer(there, core::leads_payload{{remote}});
-  const auto known = counters.leaders.all();
+  const auto known = counters.cluster.read().leaders;
   REQUIRE(known.size() == config.shards);
   CHECK(known[number(local)] == here);
   CHECK(known[number(remote)] == there);
@@ -498,4 +498,72 @@ TEST_CASE_FIXTURE(
   CHECK(clock.difference_ms() == 0);
   from_peer(elsewhere, core::clock_payload{in_an_hour});
   CHECK(clock.difference_ms() > 3'500'000);
+}
+
+namespace {
+
+struct with_room { // outlives the router
+  std::atomic<bool> has_room{true};
+};
+struct room_fixture : with_room, fixture {};
+
+} // namespace
+
+TEST_CASE_FIXTURE(room_fixture,
+                  "nodes tell each other whether their disks have room: at once when that changes, when a "
+                  "session begins, and again now and then") {
+  config.has_room = &has_room;
+  start();
+  const auto said = [&] {
+    std::vector<std::pair<node_id, bool>> out;
+    for (const auto& [peer, p] : std::exchange(peers.sent, {}))
+      if (const auto* r = std::get_if<core::room_payload>(&p))
+        out.emplace_back(peer, r->has_room != 0);
+    return out;
+  };
+  const auto all = [](bool yes) {
+    return std::vector<std::pair<node_id, bool>>{{there, yes}, {elsewhere, yes}};
+  };
+  CHECK(said() == all(true));
+  has_room = false;
+  advance(config.sweep_every);
+  CHECK(said() == all(false));
+  advance(config.sweep_every);
+  CHECK(said().empty());
+  advance(config.announce_every);
+  CHECK(said() == all(false));
+  meets(there);
+  CHECK(said() == std::vector<std::pair<node_id, bool>>{{there, false}});
+
+  const auto full = [&] { return counters.cluster.read().full; };
+  CHECK(full().empty());
+  from_peer(there, core::room_payload{0});
+  CHECK(full() == std::set{there});
+  from_peer(there, core::room_payload{1});
+  CHECK(full().empty());
+}
+
+TEST_CASE_FIXTURE(
+    fixture, "a shard's time without a leader goes on when that is lost in another way, and ends with one "
+             "that can be reached") {
+  start();
+  const auto since = [&] { return counters.cluster.read().without_since.at(number(remote)); };
+  leads(remote, there);
+  CHECK_FALSE(since());
+  caf::anon_send(it, peer_lost{there});
+  run();
+  const auto began = since();
+  REQUIRE(began);
+  advance(1s);
+  leads(remote, node_id::none); // a replica here has noticed it
+  CHECK(since() == began);
+  advance(1s);
+  leads(remote, elsewhere);
+  CHECK_FALSE(since());
+  leads(remote, there);
+  REQUIRE(since());
+  CHECK(*since() - *began >= 2s);
+  caf::anon_send(it, peer_begun{there});
+  run();
+  CHECK_FALSE(since());
 }

@@ -30,6 +30,7 @@ struct well : health_facts {
     link(two, true);
     link(three, true);
     at = gateway::pulse_clock::time_point{} + 1h;
+    without_since.resize(2);
     gateways = {{at - 500ms, at - 1s}, {at - 20ms, at - 20ms}};
   }
   void link(node_id peer, bool up) {
@@ -61,6 +62,7 @@ struct well : health_facts {
 TEST_CASE_FIXTURE(well,
                   "a shard whose leader is not known, or not linked, cannot be served through this node") {
   leaders[1] = node_id::none;
+  without_since[1] = at - 1h;
   is_not_ready({"1 of 2 shards", "shard 1", "majority"});
   is_not_whole({"shard 1", "no leader", "start the nodes"}); // what its members lack is not known
   leaders[1] = two;
@@ -68,6 +70,59 @@ TEST_CASE_FIXTURE(well,
   is_not_ready({"shard 1"});
   leaders[1] = three; // it was elected meanwhile
   is_ready();
+}
+
+TEST_CASE_FIXTURE(well, "a moment without a leader takes no node out of a load balancer, and more than that "
+                        "does, while /wholez tells of each") {
+  leaders = {node_id::none, node_id::none}; // both shards were sealed
+  without_since = {at, at};
+  is_ready();
+  is_not_whole({"shards 0, 1", "no leader"});
+  at += leader_gap_max - 1ms;
+  is_ready();
+  leaders[0] = two; // one of them has another leader by now
+  without_since[0].reset();
+  at += 1ms;
+  is_not_ready({"1 of 2 shards", "shard 1"}); // a lost majority is never hidden for longer
+  leaders[1] = two;
+  link(two, false); // which is lost before the router hears so
+  without_since[1].reset();
+  is_ready();
+  is_not_whole({"shards 0, 1", "no leader"});
+}
+
+TEST_CASE_FIXTURE(well, "a node that has just started is not ready before it knows the leaders") {
+  leaders = {two, node_id::none};
+  without_since[1] = core::leader_gaps{one, 2}.all()[1];
+  is_not_ready({"1 of 2 shards", "shard 1"});
+}
+
+TEST_CASE_FIXTURE(well, "where full disks are why nothing is stored, they are named, with what to do") {
+  full = {two};
+  is_ready(); // the two others are a majority
+  full = {two, three};
+  const std::initializer_list<std::string_view> named{"shards 0, 1: no messages are stored",
+                                                      "disks of nodes 2 and 3 have no room", "Free space"};
+  is_not_ready(named);
+  is_not_whole(named);
+  leaders[1] = node_id::none; // nor can anybody be elected
+  without_since[1] = at - 1h;
+  is_not_ready(named);
+  CHECK(ready_of(*this).why.find("leader") == std::string::npos);
+  full = {two};
+  is_not_ready({"shard 1", "no leader"}); // of which a full disk is not the cause
+  full.clear();
+  leaders[1] = two;
+  has_room = false;
+  link(three, false);
+  is_not_ready({"the disk of node 1 has no room", "its data directory", "starting node 3"});
+  has_room = true;
+  full = {three}; // what it said before it was lost
+  is_ready();
+  link(two, false);
+  is_ready(); // of shard 1 more is to be said once it lasts; no disk that is known is why
+  without_since[1] = at - 1h;
+  is_not_ready({"shard 1", "no leader"});
 }
 
 TEST_CASE_FIXTURE(
@@ -218,6 +273,7 @@ TEST_CASE_FIXTURE(well,
 
 TEST_CASE_FIXTURE(well, "a page names ten shards and counts the others") {
   leaders.assign(4096, node_id::none);
+  without_since.assign(4096, at - 1h);
   const auto now = ready_of(*this);
   CHECK(now.why.size() < 500);
   CHECK(now.why.find("0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 4086 more") != std::string::npos);
