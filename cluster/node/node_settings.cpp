@@ -85,6 +85,7 @@ store_config store_settings(const node_config& c, disk_id disk) {
   store_config s;
   s.replication.node = c.node;
   s.replication.disk = disk;
+  s.replication.data_file = c.data_dir + "/store.mdb";
   s.replication.election_timeout = c.election_timeout;
   s.replication.votes_after = votes_after;
   s.replication.heartbeat_every = c.raft_heartbeat;

@@ -17,10 +17,10 @@ mono_ms steady_now() {
                      .count()};
 }
 
-[[noreturn]] void stop_process(const char* what, ec why) {
-  end_process("parleyd: " + std::string{what} + " (" + std::string{describe(why).name} +
+[[noreturn]] void stop_process(const std::string& what, ec why) {
+  end_process("parleyd: " + what + " (" + std::string{describe(why).name} +
               "). The process stops here; what was acknowledged is on the other replicas. " +
-              (why == ec::corrupt ? "The data directory is damaged. "
+              (why == ec::corrupt ? "The data directory is damaged. Check the disk. "
                                   : "Check the disk, then start the node again. If this repeats: ") +
               std::string{replace_directory_advice} + ".");
 }
@@ -118,6 +118,7 @@ void report_halts(store_state& st, const events& news) {
                 {"generation", number(h.at.gen)},
                 {"index", h.at.index},
                 {"why", h.why},
+                {"file", st.config.replication.data_file},
                 {"next", "start this node with the newest parleyd of the cluster; if it halts "
                          "again, replace its data directory"}});
   for (const auto& d : news.divergences)
@@ -348,8 +349,8 @@ wired_store_actor::behavior_type store(self_ptr self, store_config config, stora
       [self](store_wiring& wiring) {
         auto& st = self->state;
         st.wiring = std::move(wiring);
-        if (const auto error = st.engine->open(*st.env, *st.wiring.peers, st.now()); error != ec::none)
-          stop_process("the store does not open", error);
+        if (const auto fault = st.engine->open(*st.env, *st.wiring.peers, st.now()))
+          stop_process(fault->what, fault->code);
         st.open = true;
         self->send(self, atom::tick_v);
       },

@@ -249,6 +249,7 @@ private:
   void apply_seal(storage::write_txn& txn, std::vector<member> next, std::uint64_t index);
   void end_generation(succession s, state_at_seal state);
   void halt(log_position at, std::string why);
+  [[noreturn]] void stop_unreadable(std::uint64_t index) const;
   void install_staged();
   void ask_round();
   void maybe_mark_snapshot();

@@ -162,7 +162,7 @@ void replica::send_append(std::size_t place, std::uint64_t last) {
     if (row.empty())
       row = host_.stored_row(e.sequence);
     if (row.size() != e.bytes)
-      broken("a row of the log cannot be read back", shard_, record_.gen, i, e.sequence);
+      stop_unreadable(i);
     put_body(out, append_entry{e.kind, e.term, row_payload(row)});
   }
   put_body(out, append_tail{raft_->stored()});

@@ -1,5 +1,6 @@
 // How a replica begins from what is stored, and how it stops when it meets what it cannot take.
 #include "cluster/replication/replica.hpp"
+#include "protocol/values/last_words.hpp"
 
 #include <utility>
 
@@ -78,6 +79,14 @@ void replica::start() {
   absorb(raft_->start(host_.now, record_.term, record_.vote, record_.snapshot_index, record_.snapshot_term,
                       log_.first(), entries));
   mark();
+}
+
+/// Others may count on this entry, so the replica cannot go on as if its log ended before it.
+void replica::stop_unreadable(std::uint64_t index) const {
+  end_process("parleyd: shard " + std::to_string(number(shard_)) + ": entry " + std::to_string(index) +
+              " of its log cannot be read back from " + host_.config.data_file +
+              ". The process stops here; what was acknowledged is on the other replicas. Check the disk. " +
+              std::string{replace_directory_advice} + ".");
 }
 
 /// The replica keeps its rows and the position up to which they are applied, so a program that

@@ -96,7 +96,7 @@ void replica::apply_committed(storage::write_txn& txn) {
       key = log_key(log_.at(index).sequence);
       const auto found = txn.get(storage::table::log, key);
       if (!found || found->size() != log_.at(index).bytes)
-        broken("a row of the log cannot be read back", shard_, record_.gen, index);
+        stop_unreadable(index);
       row = *found;
     }
     apply_entry(txn, index, row_payload(row));

@@ -89,7 +89,30 @@ replication::replication(replication_config config, state_machine& machine)
     : impl_{std::make_unique<impl>(std::move(config), machine)} {}
 replication::~replication() = default;
 
-ec replication::open(storage::environment& env, const peer_links& links, mono_ms now) {
+/// A row that fails its checksum is skipped, and so it cannot say whose it is: a record is looked for by its key, and a row
+/// of the log leaves a hole, unless it was the last one of its shard.
+storage::disk_fault replication_parts::not_loaded(ec why, std::string reason) {
+  const auto add = [&](const std::string& text) { reason += (reason.empty() ? "" : "; ") + text; };
+  if (why == ec::corrupt) {
+    for (std::uint16_t s = 0; s < settings::shards.within.most; ++s) {
+      const auto txn = host.env->begin_read();
+      if (!txn->get(storage::table::node, record_key(shard_id{s})) && txn->status() == ec::corrupt)
+        add("the record of the replica of shard " + std::to_string(s) + " fails its checksum");
+    }
+    for (const auto& [shard, r] : replicas)
+      if (const auto s = r->status(); s.as == replica_status::role::halted)
+        add("of the replica of shard " + std::to_string(number(shard)) + ", " + s.halted_because);
+    if (reason.empty())
+      add("a row of a shard's log fails its checksum; it was the last one of that log, so it is not known "
+          "which shard's");
+  } else if (reason.empty()) {
+    add(std::string{describe(why).name});
+  }
+  return {why, "the replicas in " + host.config.data_file + " cannot be loaded: " + reason};
+}
+
+std::optional<storage::disk_fault> replication::open(storage::environment& env, const peer_links& links,
+                                                     mono_ms now) {
   auto& h = impl_->host;
   h.env = &env;
   h.links = &links;
@@ -106,7 +129,7 @@ ec replication::open(storage::environment& env, const peer_links& links, mono_ms
     if (!record.it)
       r.refuse_to_start(std::string{"its record "}.append(core::describe(record.why)));
   });
-  bool whole = true;
+  std::string stray; // a row that nobody here takes
   txn->ascend(storage::table::log, {}, {}, [&](std::string_view key, std::string_view row) {
     key_reader in{key};
     const auto sequence = in.get<std::uint64_t>();
@@ -114,16 +137,20 @@ ec replication::open(storage::environment& env, const peer_links& links, mono_ms
     const auto shard = shard_of_row(row);
     auto* r = shard ? impl_->find(*shard) : nullptr;
     if (!in.ok() || !r)
-      whole = false;
+      stray = shard ? "a row of the log is of shard " + std::to_string(number(*shard)) +
+                          ", of which there is no replica here"
+                    : "a row of the log names no shard";
     else if (header.it)
       r->load(*header.it, sequence, row);
     else
       r->refuse_to_start(std::string{"a row of its log "}.append(core::describe(header.why)));
     h.next_sequence = sequence + 1;
-    return whole ? storage::scan::more : storage::scan::stop;
+    return stray.empty() ? storage::scan::more : storage::scan::stop;
   });
-  if (!whole || txn->status() != ec::none)
-    return ec::corrupt;
+  if (txn->status() != ec::none)
+    return impl_->not_loaded(txn->status(), {});
+  if (!stray.empty())
+    return impl_->not_loaded(ec::corrupt, stray);
   for (auto& [shard, r] : impl_->replicas) {
     if (txn->get(storage::table::node, damage_key(shard)))
       r->begin_unreadable();
@@ -132,7 +159,7 @@ ec replication::open(storage::environment& env, const peer_links& links, mono_ms
     impl_->requeue(*r);
   }
   h.succession_changed = true;
-  return ec::none;
+  return std::nullopt;
 }
 
 void replication::found(storage::write_txn& txn, shard_id shard, const std::vector<member>& members,

@@ -20,6 +20,7 @@
 #include "protocol/values/node_limits.hpp"
 #include "protocol/values/settings.hpp"
 #include "protocol/values/types.hpp"
+#include "storage/disk_fault.hpp"
 #include "storage/environment.hpp"
 
 #include <chrono>
@@ -49,7 +50,8 @@ public:
 struct replication_config {
   node_id node{};
   disk_id disk{};
-  std::uint64_t seed = 1;                                              ///< of election jitter, nothing else
+  std::string data_file = "the data file"; ///< as sentences for the operator name it
+  std::uint64_t seed = 1;                  ///< of election jitter, nothing else
   milliseconds election_timeout = settings::election_timeout.standard; ///< libraft draws from [t, 2t)
   milliseconds heartbeat_every = settings::raft_heartbeat.standard;
   /// After `open`, this node neither votes nor stands for election in a shard until each other member has said what it
@@ -207,9 +209,9 @@ public:
   replication& operator=(const replication&) = delete;
 
   /// Loads every replica of `env`. Once, before anything else. A replica whose record or log cannot be read
-  /// is halted. `corrupt` if a row fails its checksum, or if it is unknown which replica it belongs to.
-  /// `env` and `links` outlive this object.
-  ec open(storage::environment& env, const peer_links& links, mono_ms now);
+  /// is halted. `corrupt` if a row fails its checksum, or if it is unknown which replica it belongs to: then the
+  /// process has to stop, because the log may lack what was acknowledged. `env` and `links` outlive this object.
+  std::optional<storage::disk_fault> open(storage::environment& env, const peer_links& links, mono_ms now);
 
   /// Makes this node a member of generation 1 of `shard`, durably, through `txn`. Idempotent: a shard that
   /// has a replica or a tombstone here is left alone. Call before `open`.

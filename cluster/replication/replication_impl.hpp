@@ -22,6 +22,8 @@ public:
   /// Creates the replica of a shard of which this node has become a member.
   void add(shard_id shard, replica_record record);
   void requeue(replica& r);
+  /// Why the replicas cannot be loaded: `reason`, or else what rows that fail their checksums have left.
+  storage::disk_fault not_loaded(ec why, std::string reason);
   void dispatch(node_id from, const message_view& m);
   bool forgot_generation(node_id from, const message_view& m);
   void run_timers();

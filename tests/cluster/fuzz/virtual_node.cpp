@@ -44,8 +44,8 @@ void virtual_node::start() {
   machine_ = std::make_unique<history_machine>(sim_, judge_, id());
   replacements_seen_ = 0;
   engine_ = std::make_unique<cluster::replication>(config_, *machine_);
-  if (auto answer = engine_->open(env_, *this, clock()); answer != ec::none)
-    return sim_.violate(fmt::format("node {}: open answers {}", number(id()), number(answer)));
+  if (const auto fault = engine_->open(env_, *this, clock()))
+    return sim_.violate(fmt::format("node {}: {}", number(id()), fault->what));
   check_all_states();
   terms_.clear();
   wake(0);

@@ -341,3 +341,50 @@ TEST_CASE_FIXTURE(three_nodes, "what cannot be read of a transfer of state is co
   CHECK(until([&] { return same(2); }));
   CHECK(n.refused_messages == 0);
 }
+
+TEST_CASE_FIXTURE(three_nodes,
+                  "a node whose log or records are damaged says of which shards, in which file, and stops") {
+  build({s0, s1});
+  for (const auto shard : {s0, s1})
+    for (const auto* row : {"a", "b", "c"})
+      commit(row, shard);
+  auto& n = at(1);
+  REQUIRE(until([&] { return n.rows(s0).size() == 3 && n.rows(s1).size() == 3; }));
+  config.data_file = "/data/1/store.mdb";
+  /// The keys of the shard's rows in the log.
+  const auto rows = [&](shard_id shard) {
+    std::vector<std::string> keys;
+    for (const auto& [key, row] : n.env.dump(storage::table::log))
+      if (shard_of_row(row) == shard)
+        keys.push_back(key);
+    REQUIRE(keys.size() >= 3);
+    return keys;
+  };
+  const auto says = [&](std::initializer_list<std::string_view> words) {
+    const auto fault = load(n);
+    REQUIRE(fault);
+    CHECK(fault->code == ec::corrupt);
+    for (const auto w : words)
+      CHECK_MESSAGE(fault->what.find(w) != std::string::npos, fault->what, " lacks ", w);
+  };
+  const auto of_one = rows(s1), of_other = rows(s0);
+  n.engine.reset();
+  SUBCASE("a row within a log") {
+    REQUIRE(n.env.corrupt(storage::table::log, of_one[1]));
+    says({"/data/1/store.mdb", "the replica of shard 1, its log has a hole"});
+  }
+  SUBCASE("the last row of a log: its shard would seem to have stored less") {
+    REQUIRE(n.env.corrupt(storage::table::log, of_one.back()));
+    says({"/data/1/store.mdb", "a row of a shard's log fails its checksum"});
+  }
+  SUBCASE("a record") {
+    REQUIRE(n.env.corrupt(storage::table::node, record_key(s1)));
+    says({"/data/1/store.mdb", "the record of the replica of shard 1 fails its checksum"});
+  }
+  SUBCASE("a row of a shard without a record") {
+    auto txn = n.env.begin_write();
+    txn->erase(storage::table::node, record_key(s0));
+    REQUIRE(txn->commit() == ec::none);
+    says({"a row of the log is of shard 0, of which there is no replica here"});
+  }
+}

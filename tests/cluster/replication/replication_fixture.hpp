@@ -115,13 +115,8 @@ struct test_cluster {
   }
   test_node& at(std::uint64_t node) { return *nodes.at(node_id{node}); }
 
-  void start(test_node& n, std::vector<member> members = {}, std::vector<shard_id> shards = {s0}) {
-    if (!members.empty()) {
-      auto txn = n.env.begin_write();
-      for (auto s : shards)
-        replication::found(*txn, s, members, n.who);
-      REQUIRE(txn->commit() == ec::none);
-    }
+  /// Why the node's replicas cannot be loaded.
+  std::optional<storage::disk_fault> load(test_node& n) {
     auto c = config;
     c.node = n.who.node;
     c.disk = n.who.disk;
@@ -129,7 +124,17 @@ struct test_cluster {
     n.machine = std::make_unique<list_machine>();
     n.link_to = [this, from = n.who.node](node_id to) { return waiting(from, to); };
     n.engine = std::make_unique<replication>(c, *n.machine);
-    REQUIRE(n.engine->open(n.env, n, mono_ms{now}) == ec::none);
+    return n.engine->open(n.env, n, mono_ms{now});
+  }
+  void start(test_node& n, std::vector<member> members = {}, std::vector<shard_id> shards = {s0}) {
+    if (!members.empty()) {
+      auto txn = n.env.begin_write();
+      for (auto s : shards)
+        replication::found(*txn, s, members, n.who);
+      REQUIRE(txn->commit() == ec::none);
+    }
+    const auto fault = load(n);
+    REQUIRE_MESSAGE(!fault, (fault ? fault->what : ""));
   }
   std::optional<std::size_t> waiting(node_id from, node_id to) const {
     const auto peer = nodes.find(to);
