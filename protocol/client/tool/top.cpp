@@ -2,9 +2,12 @@
 #include "protocol/client/tool/commands.hpp"
 #include "protocol/client/tool/metrics_text.hpp"
 #include "protocol/client/tool/output.hpp"
+#include "protocol/client/tool/table_fit.hpp"
+#include "protocol/client/tool/terminal_text.hpp"
 
 #include <curl/curl.h>
 #include <fmt/format.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,6 +15,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <thread>
@@ -77,24 +81,49 @@ struct column {
   const char* title;
   const char* json;
   const char* metric;
+  int rank; ///< where not all fit, those with the lowest are left out first
   how from = how::now;
   double scale = 1;
   bool total = true; ///< means something for all nodes together
 };
-constexpr std::array columns{
-    column{"devices", "sessions", "parley_sessions"},
-    column{"leads", "shards_led", "parley_replicas{role=\"leader\"}"},
-    column{"peers", "peers_up", "parley_link_up", how::now, 1, false},
-    column{"sends/s", "sends_per_s", "parley_sends_total", how::per_second},
-    column{"errs/s", "send_errors_per_s", "parley_send_errors_total", how::per_second},
-    column{"rows/s", "rows_delivered_per_s", "parley_rows_delivered_total", how::per_second},
-    column{"waiting", "delivery_queue_rows", "parley_delivery_queue_rows"},
-    column{"out50", "commit_to_socket_p50_ms", "parley_commit_to_socket_seconds", how::p50, 1e3, false},
-    column{"out99", "commit_to_socket_p99_ms", "parley_commit_to_socket_seconds", how::p99, 1e3, false},
-    column{"batch/s", "commits_per_s", "parley_commit_seconds_count", how::per_second},
-    column{"batch99", "commit_p99_ms", "parley_commit_seconds", how::p99, 1e3, false},
-    column{"MiB", "storage_used_mib", "parley_storage_bytes{part=\"used\"}", how::now, 1.0 / (1 << 20)},
+constexpr std::array table_columns{
+    column{"devices", "sessions", "parley_sessions", 10},
+    column{"leads", "shards_led", "parley_replicas{role=\"leader\"}", 12},
+    column{"peers", "peers_up", "parley_link_up", 11, how::now, 1, false},
+    column{"sends/s", "sends_per_s", "parley_sends_total", 9, how::per_second},
+    column{"errs/s", "send_errors_per_s", "parley_send_errors_total", 8, how::per_second},
+    column{"rows/s", "rows_delivered_per_s", "parley_rows_delivered_total", 4, how::per_second},
+    column{"waiting", "delivery_queue_rows", "parley_delivery_queue_rows", 6},
+    column{"out50", "commit_to_socket_p50_ms", "parley_commit_to_socket_seconds", 2, how::p50, 1e3, false},
+    column{"out99", "commit_to_socket_p99_ms", "parley_commit_to_socket_seconds", 7, how::p99, 1e3, false},
+    column{"batch/s", "commits_per_s", "parley_commit_seconds_count", 1, how::per_second},
+    column{"batch99", "commit_p99_ms", "parley_commit_seconds", 5, how::p99, 1e3, false},
+    column{"MiB", "storage_used_mib", "parley_storage_bytes{part=\"used\"}", 3, how::now, 1.0 / (1 << 20)},
 };
+
+/// What stands below the table, each as long as one of its columns is shown.
+struct legend {
+  std::string_view of;
+  std::string_view text;
+};
+constexpr std::array legends{
+    legend{"waiting", "waiting: rows for clients"},
+    legend{"out99", "out50, out99: ms from commit to socket"},
+    legend{"batch99", "batch99: ms of a commit, its sync included"},
+};
+
+/// Words joined by dots, in lines of at most `width` columns.
+std::vector<std::string> lines_of(const std::vector<std::string>& words, std::size_t width) {
+  constexpr std::string_view dot = " · ";
+  std::vector<std::string> out;
+  for (const auto& w : words) {
+    if (!out.empty() && columns(out.back()) + columns(dot) + columns(w) <= width)
+      out.back().append(dot).append(w);
+    else
+      out.push_back(w);
+  }
+  return out;
+}
 
 std::optional<double> value(const column& c, const look& now, const look& before) {
   const metrics_text none;
@@ -130,9 +159,13 @@ std::string text(const column& c, const std::optional<double>& v) {
 
 constexpr std::size_t state_width = 7;
 
+std::size_t width_of(const column& c) {
+  return std::string_view{c.title}.size() + 2;
+}
+
 /// Right-aligned under its title; the dash is one character and three bytes.
 std::string cell(const column& c, const std::string& t) {
-  const auto width = std::string_view{c.title}.size() + 2;
+  const auto width = width_of(c);
   const auto used = t == "–" ? 1 : t.size();
   return std::string(width > used ? width - used : 1, ' ') + t;
 }
@@ -172,9 +205,10 @@ public:
 private:
   /// Answers how many nodes did.
   unsigned show() {
+    look_at_width();
     std::vector<std::string> lines;
     lines.push_back(head());
-    std::array<std::optional<double>, columns.size()> totals;
+    std::array<std::optional<double>, table_columns.size()> totals;
     unsigned answered = 0;
     for (auto& n : nodes_) {
       auto now = fetch(n.address, options_);
@@ -187,11 +221,12 @@ private:
         json.put("ready", ready);
         line += fmt::format("{}{:<{}}{}", ready ? colours_.green : colours_.red, ready ? "ready" : "not yet",
                             state_width, colours_.reset);
-        for (std::size_t i = 0; i < columns.size(); ++i) {
-          const auto v = value(columns[i], now, n.before);
-          line += cell(columns[i], text(columns[i], v));
-          v ? json.put(columns[i].json, *v) : json.raw(columns[i].json, "null");
-          if (v && columns[i].total)
+        for (std::size_t i = 0; i < table_columns.size(); ++i) {
+          const auto v = value(table_columns[i], now, n.before);
+          if (shown_[i])
+            line += cell(table_columns[i], text(table_columns[i], v));
+          v ? json.put(table_columns[i].json, *v) : json.raw(table_columns[i].json, "null");
+          if (v && table_columns[i].total)
             totals[i] = totals[i].value_or(0) + *v;
         }
       } else {
@@ -205,8 +240,9 @@ private:
     }
     if (nodes_.size() > 1) {
       auto line = fmt::format("{}{:<{}}", colours_.bold, "all", address_width_ + state_width);
-      for (std::size_t i = 0; i < columns.size(); ++i)
-        line += cell(columns[i], columns[i].total ? text(columns[i], totals[i]) : "");
+      for (std::size_t i = 0; i < table_columns.size(); ++i)
+        if (shown_[i])
+          line += cell(table_columns[i], table_columns[i].total ? text(table_columns[i], totals[i]) : "");
       lines.push_back(line + std::string{colours_.reset});
     }
     if (!json_)
@@ -216,19 +252,56 @@ private:
 
   std::string head() const {
     auto line = fmt::format("{}{:<{}}", colours_.bold, "node", address_width_ + state_width);
-    for (const auto& c : columns)
-      line += cell(c, c.title);
+    for (std::size_t i = 0; i < table_columns.size(); ++i)
+      if (shown_[i])
+        line += cell(table_columns[i], table_columns[i].title);
     return line + std::string{colours_.reset};
+  }
+
+  /// A terminal may be resized at any time; a file gets all columns.
+  void look_at_width() {
+    winsize window{};
+    width_ = terminal_ && ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col != 0
+                 ? window.ws_col
+                 : std::numeric_limits<std::size_t>::max();
+    std::array<table_column, table_columns.size()> table;
+    for (std::size_t i = 0; i < table_columns.size(); ++i)
+      table[i] = {width_of(table_columns[i]), table_columns[i].rank};
+    shown_ = fitting(table, width_ - std::min(width_, address_width_ + state_width));
+  }
+
+  std::vector<std::string> legend_lines() const {
+    const auto is_shown = [&](std::string_view title) {
+      for (std::size_t i = 0; i < table_columns.size(); ++i)
+        if (table_columns[i].title == title)
+          return bool{shown_[i]};
+      return false;
+    };
+    std::vector<std::string> words;
+    for (const auto& l : legends)
+      if (is_shown(l.of))
+        words.emplace_back(l.text);
+    std::string hidden;
+    for (std::size_t i = 0; i < table_columns.size(); ++i)
+      if (!shown_[i])
+        hidden +=
+            (hidden.empty() ? "a wider terminal shows also: " : ", ") + std::string{table_columns[i].title};
+    if (!hidden.empty())
+      words.push_back(hidden);
+    words.emplace_back("Ctrl-C ends");
+    return lines_of(words, width_);
   }
 
   void draw(const std::vector<std::string>& lines) const {
     std::string out = terminal_ ? "\x1b[H" : ""; // drawn over: clearing first would flicker
     for (const auto& l : lines)
       out += l + (terminal_ ? "\x1b[K\n" : "\n");
-    if (terminal_)
-      out += fmt::format("\x1b[K\n{}waiting: rows for clients · out50, out99: ms from commit to socket · "
-                         "batch99: ms of a commit, its sync included · Ctrl-C ends{}\x1b[K\n\x1b[J",
-                         colours_.dim, colours_.reset);
+    if (terminal_) {
+      out += fmt::format("\x1b[K\n{}", colours_.dim);
+      for (const auto& l : legend_lines())
+        out += l + "\x1b[K\n";
+      out += fmt::format("{}\x1b[J", colours_.reset);
+    }
     out_.put(out);
   }
 
@@ -238,6 +311,8 @@ private:
   standard_output& out_;
   palette colours_ = palette::for_stdout();
   std::size_t address_width_ = 6; ///< of the longest, and a gap
+  std::size_t width_ = 0;         ///< of the terminal
+  std::vector<bool> shown_;       ///< by column
   std::vector<node> nodes_;
 };
 
@@ -260,7 +335,8 @@ command top_command(context& shared) {
   batch/s   commits to the disk, per second
   batch99   milliseconds of a commit, the sync included: 99 % of the commits took less
   MiB       size of the data files in use
-Rates and times cover what happened since the line before.
+Rates and times cover what happened since the line before. On a terminal that is too narrow for all columns, the
+last ones to go are leads, peers and devices; a line below the table names those that are missing.
 
 Examples:
   parley top --admin 127.0.0.1:7201,127.0.0.1:7202,127.0.0.1:7203

@@ -1,0 +1,27 @@
+#include "protocol/client/tool/table_fit.hpp"
+
+#include <doctest/doctest.h>
+
+using namespace parley::tool;
+
+namespace {
+
+const std::vector<table_column> table{{9, 3}, {7, 9}, {5, 1}, {8, 1}, {9, 2}}; // 38 in all
+
+} // namespace
+
+TEST_CASE("a table that fits is shown whole, and a narrower one lacks the least useful columns") {
+  const auto shown = [](std::size_t room) { return fitting(table, room); };
+  CHECK(shown(100) == std::vector<bool>{true, true, true, true, true});
+  CHECK(shown(38) == shown(100));
+  CHECK(shown(37) == std::vector<bool>{true, true, true, false, true});
+  CHECK(shown(30) == shown(37));
+  CHECK(shown(29) == std::vector<bool>{true, true, false, false, true});
+  CHECK(shown(16) == std::vector<bool>{true, true, false, false, false});
+  CHECK(shown(15) == std::vector<bool>{false, true, false, false, false});
+}
+
+TEST_CASE("where nothing fits nothing is shown") {
+  CHECK(fitting(table, 0) == std::vector<bool>(table.size(), false));
+  CHECK(fitting({}, 0).empty());
+}
