@@ -1,5 +1,6 @@
 #include "cluster/membership/directory.hpp"
 
+#include "cluster/membership/leader_balance.hpp"
 #include "cluster/membership/reconfiguration.hpp"
 #include "cluster/ops/logging.hpp"
 
@@ -22,6 +23,9 @@ struct directory_state {
   std::vector<core::node_record> nodes;
   std::uint64_t asked = 0; ///< number of the question that has no answer yet; 0: none
   clock_point asked_at{};
+  clock_point amiss_at{};   ///< when something was last seen to be amiss
+  clock_point calm_since{}; ///< nothing has changed since then, and nothing was amiss
+  std::size_t offers = 0;   ///< of leaderships, in this calm
 };
 
 using self_ptr = caf::stateful_actor<directory_state>*;
@@ -50,6 +54,46 @@ void listed(self_ptr self, const core::node_list& list) {
     caf::anon_send(st.store, atom::report_v, st.reports);
 }
 
+/// Hands one leadership over if this node leads many more shards than another one, and nothing else happens.
+void balance(self_ptr self, const replica_report& report) {
+  auto& st = self->state;
+  const auto now = self->clock().now();
+  const auto cluster = st.config.cluster();
+  const auto takes_part = [](const replica_status& r) {
+    using role = replica_status::role;
+    return r.as == role::leader || r.as == role::follower || r.as == role::sealed; // the shard is elsewhere
+  };
+  const bool all_there = std::ranges::all_of(
+      st.nodes, [&](const auto& n) { return n.id == st.config.self.id || st.config.reachable(n.id); });
+  if (!all_there || !cluster.full.empty() || !std::ranges::all_of(report.replicas, takes_part))
+    st.amiss_at = now;
+  const auto since = std::max(st.amiss_at, cluster.changed_at);
+  if (std::exchange(st.calm_since, since) != since)
+    st.offers = 0;
+
+  balance_facts facts;
+  facts.self = st.config.self.id;
+  facts.leaders = cluster.leaders;
+  for (std::size_t s = 0; s < facts.leaders.size(); ++s)
+    if (cluster.without_since.at(s))
+      facts.leaders[s] = node_id::none;
+  facts.attempt = st.offers;
+  facts.calm = std::chrono::duration_cast<std::chrono::milliseconds>(now - since);
+  for (const auto& r : report.replicas) {
+    if (r.as != replica_status::role::leader)
+      continue;
+    facts.led.push_back({r.shard, {}});
+    for (const auto& m : r.members)
+      if (m.node != facts.self)
+        facts.led.back().others.push_back(m.node);
+  }
+  const auto move = even_out(facts);
+  if (!move)
+    return;
+  ++st.offers;
+  caf::anon_send(st.store, transfer_request{move->shard, move->to});
+}
+
 /// Seals shards that are led here and have a member whose disk is gone, or too few members.
 void look_after(self_ptr self, const replica_report& report) {
   auto& st = self->state;
@@ -70,9 +114,12 @@ void look_after(self_ptr self, const replica_report& report) {
       log::info("shard-reconfigured", {{"shard", r.shard}, {"generation", r.gen}, {"members", next->size()}});
       caf::anon_send(st.store, seal_request{r.shard, std::move(*next)});
       if (++seals >= st.config.seals_max)
-        return; // the next report continues: state transfers share the links with messages
+        break; // the next report continues: state transfers share the links with messages
     }
   }
+  if (seals != 0)
+    st.amiss_at = self->clock().now();
+  balance(self, report);
 }
 
 caf::behavior directory(self_ptr self, directory_config config, router_actor router, store_actor store) {
@@ -89,6 +136,7 @@ caf::behavior directory(self_ptr self, directory_config config, router_actor rou
   st.reports = self->spawn<caf::linked>([me](report_sink::pointer) -> report_sink::behavior_type {
     return {[me](replica_report& r) { caf::anon_send(me, std::move(r)); }};
   });
+  st.amiss_at = self->clock().now(); // it has just started
   self->send(self, atom::sweep_v);
   return {
       [self](answer_batch& batch) {

@@ -1,7 +1,9 @@
 #pragma once
 // The DIRECTORY actor: keeps this node in the meta shard's list, reads the records of the others, and
-// reconfigures the shards that are led here when a member's disk is gone or a node could join, by this list.
+// reconfigures the shards that are led here when a member's disk is gone or a node could join, by this list. While nothing
+// happens it evens out leaderships (leader_balance.hpp).
 #include "actors/interfaces.hpp"
+#include "actors/router.hpp"
 #include "protocol/values/settings.hpp"
 
 #include <chrono>
@@ -19,6 +21,8 @@ struct directory_config {
   std::function<void(const std::vector<core::node_record>&)> learn;
   /// Whether a node can be reached from here; called on any thread.
   std::function<bool(node_id)> reachable;
+  /// The cluster as the router knows it; called on any thread.
+  std::function<cluster_view()> cluster;
 };
 
 /// The actor also receives the `core::node_record` of a node that has just joined, and proposes to list it.

@@ -452,6 +452,7 @@ private:
         learn(nodes);
     };
     d.reachable = [this](node_id n) { return links_->connected(n); };
+    d.cluster = [this] { return routing_.cluster.read(); };
     return d;
   }
   /// `none`: the store has not answered in time, because it is in a long sync.

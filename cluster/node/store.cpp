@@ -426,7 +426,11 @@ wired_store_actor::behavior_type store(self_ptr self, store_config config, stora
       [self](const transfer_request& r) {
         if (!self->state.open)
           return;
-        self->state.engine->transfer_leadership(r.shard, r.to);
+        if (self->state.engine->offer_leadership(r.shard, r.to))
+          log::info("leadership-handed-over",
+                    {{"shard", r.shard},
+                     {"to", r.to},
+                     {"means", "this node led more shards than that one, and nothing else happened"}});
         queue_turn(self);
       },
       [self](atom::drain) {

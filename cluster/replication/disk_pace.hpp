@@ -59,6 +59,8 @@ public:
   bool is_quicker(std::uint32_t theirs) const {
     return theirs != 0 && std::int64_t{theirs} * times_quicker <= smoothed_16ths_ / 16;
   }
+  /// Whether a member that says it takes `theirs` is known to be well.
+  static bool is_quick(std::uint32_t theirs) { return theirs != 0 && theirs < quick_below_ms; }
 
 private:
   bool forgotten(std::int64_t now) const { return syncs_ != 0 && now - at_ > forgets_after_ms; }

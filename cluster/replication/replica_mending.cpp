@@ -73,6 +73,18 @@ void replica::successors_have_state(std::size_t others) {
   end_generation(std::move(s), state_at_seal::missing);
 }
 
+bool replica::may_offer(node_id to) const {
+  if (!was_leading_ || led_from_ == 0 || visible_ < led_from_ || seal_in_log_ != 0 || is_unfit())
+    return false;
+  for (std::size_t i = 0; i < ids_.size(); ++i)
+    if (const auto& f = followers_[i];
+        ids_[i] != self_ && (!answers(i) || !f.answered || !f.has_room || f.damaged || f.forgot))
+      return false;
+  const auto fit = fit_members();
+  return std::find(fit.begin(), fit.end(), to) != fit.end() &&
+         disk_pace::is_quick(followers_[place_of(id_of(to))].sync_ms);
+}
+
 std::vector<node_id> replica::quicker_members() const {
   auto out = fit_members();
   std::erase_if(out,

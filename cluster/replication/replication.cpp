@@ -403,6 +403,18 @@ void replication::transfer_leadership(shard_id shard, node_id to) {
   }
 }
 
+bool replication::offer_leadership(shard_id shard, node_id to) {
+  auto& i = *impl_;
+  auto* r = i.find(shard);
+  const bool amiss = i.host.pace.is_slow(i.host.now) || !i.transfers.idle() ||
+                     std::any_of(i.replicas.begin(), i.replicas.end(),
+                                 [](const auto& each) { return !each.second->silent().empty(); });
+  if (!r || amiss || !r->may_offer(to))
+    return false;
+  transfer_leadership(shard, to);
+  return true;
+}
+
 void replication::hand_over_all() {
   const auto attempt = impl_->hand_overs++;
   for (auto& [shard, r] : impl_->replicas)

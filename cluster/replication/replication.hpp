@@ -232,6 +232,9 @@ public:
   /// ReadIndex. Is answered by `read_ready` or `refused`, after a round that began after this call.
   void read(shard_id shard, std::uint64_t ticket);
   void transfer_leadership(shard_id shard, node_id to);
+  /// The same, unless anything speaks against a hand-over that nobody needs: a member of a shard led here that does not
+  /// answer, state on its way, a slow disk here, or what `replica::may_offer` looks at. Says whether it was begun.
+  bool offer_leadership(shard_id shard, node_id to);
   /// Hands every leadership held here to another member that has answered lately: to one that has room and knows of
   /// no damaged row, if there is one. A member that is dead, or whose replica halted, would only block the shard
   /// meanwhile. (A leader gives every member an election time-out to answer for the first time.) May be called

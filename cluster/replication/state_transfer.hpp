@@ -42,6 +42,8 @@ public:
   void begin_turn();
   void write(storage::write_txn& txn);
   void end_turn(bool committed);
+  /// No state is on its way from here or to here.
+  bool idle() const { return out_.empty() && in_.empty(); }
 
 private:
   using verdict = transfer_verdict;

@@ -1,4 +1,5 @@
 // To whom a leader hands over that others should replace.
+#include "cluster/replication/disk_pace.hpp"
 #include "tests/cluster/replication/replication_fixture.hpp"
 
 using namespace parley;
@@ -50,4 +51,85 @@ TEST_CASE_FIXTURE(one_lags, "while no other member has everything, an unfit lead
   at(1).link_to = [this](node_id to) { return waiting(node_id{1}, to); };
   at(1).engine->hand_over_all();
   CHECK(until([&] { return leader() && leader() != &at(1); }, 2000));
+}
+
+namespace {
+
+/// All disks are known to sync in 5 ms, and nothing happens.
+struct calm_nodes : three_nodes {
+  std::map<node_id, int> takes; ///< milliseconds of a sync, where it is not 5
+  void pass(int ms) {
+    for (int i = 0; i < ms; ++i) {
+      step();
+      if (now % 50 == 0)
+        for (auto& [id, n] : nodes)
+          if (n->engine)
+            n->engine->synced(milliseconds{takes.contains(id) ? takes[id] : 5}, mono_ms{now});
+    }
+  }
+  test_node* first = nullptr; ///< leads
+  test_node* second = nullptr;
+  void settles() {
+    pass(2'000);
+    first = &settle();
+    second = &other_than(*first);
+  }
+  bool offers() { return first->engine->offer_leadership(s0, second->who.node); }
+};
+
+} // namespace
+
+TEST_CASE_FIXTURE(calm_nodes,
+                  "a leadership that is offered moves at once, and nothing that was stored is lost") {
+  settles();
+  commit("before");
+  REQUIRE(until([&] { return same(1); }));
+  CHECK(offers());
+  CHECK(until([&] { return leader() == second; }, 100));
+  commit("after");
+  CHECK(until([&] { return same(2); }));
+  CHECK_FALSE(offers()); // it does not lead any more
+}
+
+TEST_CASE_FIXTURE(calm_nodes, "a leadership is not offered while anything is amiss") {
+  settles();
+  SUBCASE("the disk is not known: nothing was synced lately") {
+    for (int i = 0; i < disk_pace::forgets_after_ms + 1'000; ++i)
+      step();
+  }
+  SUBCASE("the receiver's disk is slow") {
+    takes[second->who.node] = 80;
+    pass(3'000);
+  }
+  SUBCASE("the receiver has no room") {
+    second->env.set_room({settings::disk_reserve.standard * 3 / 4, false});
+    pass(1'000);
+  }
+  SUBCASE("a third node has no room") {
+    other_than(*first, second).env.set_room({settings::disk_reserve.standard * 3 / 4, false});
+    pass(1'000);
+  }
+  SUBCASE("a third node is away") {
+    cut.insert(other_than(*first, second).who.node);
+    pass(2'000);
+  }
+  SUBCASE("the receiver has a damaged row") {
+    second->engine->damaged(s0);
+    pass(200);
+  }
+  SUBCASE("the receiver lacks entries") {
+    first->link_to = [&](node_id to) {
+      return to == second->who.node ? std::optional{config.link_bytes_max} : waiting(first->who.node, to);
+    };
+    commit("newest");
+  }
+  SUBCASE("the generation ends") {
+    first->engine->seal(s0, members, ++tickets);
+    first->engine->begin_turn(mono_ms{now});
+  }
+  SUBCASE("the receiver is no member") {
+    second->who.node = node_id{9};
+  }
+  REQUIRE(first->engine->status(s0)->as == replica_status::role::leader);
+  CHECK_FALSE(offers());
 }
