@@ -167,6 +167,18 @@ struct ask_copies {
   }
 };
 
+// --- the last resort ---------------------------------------------------------------------------------------
+
+/// The shard goes on with one survivor and may have lost what it numbered last (rescue_numbers.hpp). It is never
+/// proposed: the rescue puts it into the survivor's log.
+struct count_rescue {
+  static constexpr bool can_wait = false;
+  template <class F>
+  auto fields(F&& f) {
+    return f();
+  }
+};
+
 // --- the meta shard ----------------------------------------------------------------------------------------
 
 /// A node joined, has another address, or came back with another disk.
@@ -179,9 +191,9 @@ struct put_node {
   }
 };
 
-using command =
-    std::variant<open_direct, append_message, raise_watermarks, confirm_debts, append_inbox, advance_cursor,
-                 issue_code, redeem_code, put_device, put_node, want_copies, settle_code, ask_copies>;
+using command = std::variant<open_direct, append_message, raise_watermarks, confirm_debts, append_inbox,
+                             advance_cursor, issue_code, redeem_code, put_device, put_node, want_copies,
+                             settle_code, ask_copies, count_rescue>;
 template <>
 inline constexpr bool follows_shard_format<command> = true;
 

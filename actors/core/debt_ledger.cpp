@@ -1,5 +1,7 @@
 #include "actors/core/debt_ledger.hpp"
 
+#include "actors/core/debt_targets.hpp"
+#include "actors/core/rescue_numbers.hpp"
 #include "protocol/values/overloaded.hpp"
 #include "protocol/values/planted_bugs.hpp"
 
@@ -9,69 +11,6 @@
 
 namespace parley::core {
 namespace {
-
-/// The inboxes to which a debt is owed; null if it is owed to a conversation.
-const std::vector<fan_out_target>* inboxes_of(const owed& what) {
-  using inboxes = const std::vector<fan_out_target>*;
-  return std::visit(overloaded{
-                        [](const owed_message& x) -> inboxes { return &x.to; },
-                        [](const owed_opening& x) -> inboxes { return &x.to; },
-                        [](const owed_receipt& x) -> inboxes { return &x.to; },
-                        [](const owed_watermark&) -> inboxes { return nullptr; },
-                        [](const owed_copies&) -> inboxes { return nullptr; },
-                    },
-                    what);
-}
-
-/// What an inbox has to have of a conversation when the debt is paid to it; null if it is owed to no inbox.
-struct reach {
-  conversation_id conversation;
-  seq_no upto{};
-};
-std::optional<reach> reach_of(const owed& what, std::uint32_t index) {
-  using found = std::optional<reach>;
-  return std::visit(overloaded{
-                        [](const owed_message& x) {
-                          return found{{x.conversation, x.seq}};
-                        },
-                        [&](const owed_opening& x) {
-                          return found{{x.what.conversation, x.to[index].prev}};
-                        },
-                        [&](const owed_receipt& x) {
-                          return found{{x.mark.conversation, x.to[index].prev}};
-                        },
-                        [](const owed_watermark&) { return found{}; },
-                        [](const owed_copies&) { return found{}; },
-                    },
-                    what);
-}
-
-/// Whether what an inbox lacks before it can be missing for good only: a message itself is next in its stream.
-bool waits_for_others(const owed& what) {
-  return std::visit(overloaded{
-                        [](const owed_message&) { return false; },
-                        [](const owed_opening&) { return true; },
-                        [](const owed_receipt&) { return true; },
-                        [](const owed_watermark&) { return true; },
-                        [](const owed_copies&) { return true; },
-                    },
-                    what);
-}
-
-/// The approximate size of a part in a command, in bytes.
-std::size_t weight(const inbox_append& part) {
-  constexpr std::size_t fixed = 96; // of the part, and of each piece of news
-  std::size_t bytes = fixed;
-  for (const auto& item : part.items)
-    bytes += fixed + std::visit(overloaded{
-                                    [](const message_news& m) { return m.msg.body.size(); },
-                                    [](const opened_news& o) { return o.members.size() * sizeof(user_id); },
-                                    [](const watermark&) { return std::size_t{0}; },
-                                    [](const device_added& d) { return d.name.size(); },
-                                },
-                                item);
-  return bytes;
-}
 
 /// What applying a call said of its part number `i`.
 inbox_outcome outcome_of(const outcome& what, std::size_t i, std::size_t parts, bool to_inboxes) {
@@ -546,7 +485,8 @@ bool debt_ledger::repair(debt& d, std::uint32_t index, seq_no covered, const his
   inbox_append p{who.user, all->conversation, who.membership, covered, covered, {}};
   auto last = covered;
   for (auto& msg : log(all->conversation, covered, all->upto)) {
-    if (msg.seq != next(last)) // readers do not see all of the log yet, and an append must never cover a gap
+    // Readers do not see all of the log yet, and an append must never cover a gap.
+    if (!follows(last, msg.seq))
       break;
     p.items.emplace_back(message_news{last, msg});
     last = msg.seq;

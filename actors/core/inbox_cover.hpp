@@ -7,6 +7,7 @@
 // not be the one that was sent first. But it is known where a stream begins: a membership m begins at seq m,
 // so the inbox has all of the stream up to m - 1 when it has nothing yet.
 #include "actors/core/commands.hpp"
+#include "actors/core/rescue_numbers.hpp"
 #include "protocol/values/overloaded.hpp"
 
 namespace parley::core {
@@ -77,16 +78,13 @@ inline cover_verdict cover(const stream_state& has, const inbox_append& part) {
 
 /// Does a (well formed) part hold every seq above `above` that it covers?
 inline bool leaves_nothing_out(const inbox_append& part, seq_no above) {
-  const auto fills = overloaded{
-      [&](const message_news& m) { return m.msg.seq > above; },
-      [](const opened_news&) { return false; },
-      [](const watermark&) { return false; },
-      [](const device_added&) { return false; },
-  };
-  std::uint64_t held = 0;
   for (const auto& item : part.items)
-    held += std::visit(fills, item);
-  return part.upto <= above || held == number(part.upto) - number(above);
+    if (const auto* m = std::get_if<message_news>(&item); m && m->msg.seq > above) {
+      if (!follows(above, m->msg.seq))
+        return false;
+      above = m->msg.seq;
+    }
+  return part.upto <= above;
 }
 
 } // namespace parley::core

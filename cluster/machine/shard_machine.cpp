@@ -34,7 +34,8 @@ std::optional<std::string> shard_machine::apply(storage::shard_txn& state, const
   try {
     check_format(s);
     auto c = detail::must(core::decode_whole<core::command>(command), "a command of the log");
-    next_debt(s); // a row like others: it is read before the command writes
+    next_debt(s); // rows like others: they are read before the command writes
+    rescues(s);
     what = std::visit([&](auto& x) { return on(s, x); }, c);
   } catch (const detail::cannot_apply& e) {
     return objection(e.why);
@@ -62,6 +63,22 @@ void shard_machine::check_format(step& s) {
                                ", and this program knows formats up to " +
                                std::to_string(number(core::format_number::newest))};
   s.rows.set_format(*known);
+}
+
+std::uint64_t shard_machine::rescues(step& s) {
+  auto& known = s.memory.rescues;
+  if (!known)
+    known = detail::load<rows::rescue_count>(s.rows, rows::rescue_key(), "the shard's count of rescues")
+                .value_or(rows::rescue_count{})
+                .count;
+  return *known;
+}
+
+core::outcome shard_machine::on(step& s, core::count_rescue&) {
+  const rows::rescue_count now{rescues(s) + 1};
+  s.rows.put(rows::rescue_key(), now);
+  s.memory.rescues = now.count;
+  return core::done{};
 }
 
 void shard_machine::replaced(shard_id shard) {

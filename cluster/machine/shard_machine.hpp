@@ -10,7 +10,7 @@
 // stops only if a row turns out to be unreadable after the command has written.
 //
 // Owns:   the results of applied commands for the leader's actors, until `take_results`.
-//         Per shard: the number of the next debt, which follows from the rows; it saves a search per message.
+//         Per shard: the number of the next debt, and what else follows from rows: it saves look-ups per message.
 // Thread: the store's.
 // Holds:  an answer, debt or arrival is taken after the turn's `write`, so its command is on the disks of a
 //         majority.
@@ -99,6 +99,7 @@ private:
     bool leading = false;
     std::optional<std::uint64_t> next_debt;
     std::optional<core::format_number> format;
+    std::optional<std::uint64_t> rescues;
     // Only planted bugs use these: state that a correct machine must not keep.
     std::map<std::pair<conversation_id, device_id>, std::vector<core::remembered_id>> planted_ids;
     std::map<conversation_id, std::uint64_t> planted_seqs;
@@ -113,6 +114,9 @@ private:
   /// The one place that asks which format the shard's commands and rows have. What is put afterwards is
   /// written in it.
   void check_format(step&);
+  /// How often the shard was rescued: what it numbers goes on behind that (actors/core/rescue_numbers.hpp).
+  std::uint64_t rescues(step&);
+  core::outcome on(step&, core::count_rescue& c);
 
   // shard_machine_conversation.cpp
   core::outcome on(step&, core::open_direct& c);

@@ -1,4 +1,5 @@
 #include "actors/core/calls.hpp"
+#include "actors/core/rescue_numbers.hpp"
 #include "cluster/machine/shard_machine.hpp"
 #include "cluster/machine/shard_rows.hpp"
 
@@ -107,7 +108,7 @@ core::outcome shard_machine::on(step& s, core::put_device& c) {
   // arrives from now on. The others are told of a later one: it reads and writes as the user, so its owner
   // has to learn of a device that somebody else registered. Its own place is behind that row.
   if (!account.devices.empty()) {
-    head.last = inbox_pos{number(head.last) + 1};
+    head.last = inbox_pos{core::number_after(number(head.last), rescues(s))};
     core::news row = core::device_added{c.device.id, c.device.name, c.device.since};
     s.rows.put(rows::inbox_key(c.user, head.last), row);
     if (s.memory.leading)

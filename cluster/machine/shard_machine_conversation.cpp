@@ -1,4 +1,5 @@
 #include "actors/core/calls.hpp"
+#include "actors/core/rescue_numbers.hpp"
 #include "cluster/machine/shard_machine.hpp"
 #include "cluster/machine/shard_rows.hpp"
 #include "protocol/values/planted_bugs.hpp"
@@ -121,7 +122,8 @@ core::outcome shard_machine::on(step& s, core::append_message& c) {
   if (m.body.size() > limits_.body_bytes_max)
     return core::placement{ec::too_large};
 
-  const auto seq = guessed != 0 ? seq_no{guessed} : next(head->last);
+  const auto seq =
+      guessed != 0 ? seq_no{guessed} : seq_no{core::number_after(number(head->last), rescues(s))};
   head->last = std::max(head->last, seq);
   head->last_at = std::max(head->last_at, m.at);
   core::message msg{conversation,     seq, derive_message_id(conversation, seq), m.from, m.id, head->last_at,

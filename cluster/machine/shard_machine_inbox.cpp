@@ -1,3 +1,4 @@
+#include "actors/core/rescue_numbers.hpp"
 #include "cluster/machine/shard_machine.hpp"
 #include "cluster/machine/shard_rows.hpp"
 #include "protocol/values/overloaded.hpp"
@@ -114,7 +115,7 @@ core::outcome shard_machine::on(step& s, core::append_inbox& c) {
       changed = true;
     }
     const auto add = [&](core::news& item) {
-      inbox.head.last = inbox_pos{number(inbox.head.last) + 1};
+      inbox.head.last = inbox_pos{core::number_after(number(inbox.head.last), rescues(s))};
       s.rows.put(rows::inbox_key(part.user, inbox.head.last), item);
       changed = true;
       if (s.memory.leading)

@@ -1,5 +1,6 @@
 #include "cluster/machine/shard_queries.hpp"
 
+#include "actors/core/rescue_numbers.hpp"
 #include "protocol/values/overloaded.hpp"
 
 #include <algorithm>
@@ -90,14 +91,14 @@ core::conversation_page read_conversation(shard_view& view, const core::sync_con
     return page;
   const auto rows_max = rows_of(ask.limit, l);
   std::size_t bytes = 0;
-  auto expected = next(ask.after);
-  view.ascend(rows::message_key(ask.conversation, expected), rows::message_rows(ask.conversation).past(),
+  auto before = ask.after;
+  view.ascend(rows::message_key(ask.conversation, next(before)), rows::message_rows(ask.conversation).past(),
               [&](std::string_view key, std::string_view v) {
                 auto m = rows::unpack_message(ask.conversation, rows::parse_message_key(key).seq, v,
                                               core::reading::known)
                              .it;
                 // A page is contiguous: a hole means that a row could not be read.
-                if (!m || m->seq != expected) {
+                if (!m || !core::follows(before, m->seq)) {
                   page.error = ec::corrupt;
                   return scan::stop;
                 }
@@ -106,7 +107,7 @@ core::conversation_page read_conversation(shard_view& view, const core::sync_con
                   return scan::stop;
                 }
                 bytes += v.size();
-                expected = next(expected);
+                before = m->seq;
                 page.messages.push_back(std::move(*m));
                 return scan::more;
               });

@@ -15,6 +15,7 @@
 //   n <node>                       core::node_record    meta shard only
 //   O                              debt_end             debts: the next number, if no row is left to tell
 //   o <number>                     core::owed           debts: what other shards have not confirmed
+//   R                              rescue_count         how often it went on with one survivor; absent: never
 //   V                              shard_format         what its commands and rows may contain; absent: 1
 //   p <phone>                      core::phone_claim    at the phone's shard
 //   u <user> 0                     inbox_head           last position, devices' cursors
@@ -111,6 +112,9 @@ inline row_key node_key(node_id n) {
 }
 inline row_key format_key() {
   return row_key{'V'};
+}
+inline row_key rescue_key() {
+  return row_key{'R'};
 }
 inline row_key code_meter_key() {
   return row_key{'K'};
@@ -287,6 +291,15 @@ struct shard_format {
   }
 };
 
+/// See actors/core/rescue_numbers.hpp.
+struct rescue_count {
+  std::uint64_t count = 0;
+  template <class F>
+  auto fields(F&& f) {
+    return f(count);
+  }
+};
+
 /// The next debt's number, where no debt is left to tell it.
 struct debt_end {
   std::uint64_t next = 1;
@@ -300,7 +313,7 @@ struct debt_end {
 /// golden bytes.
 using values = std::tuple<conversation_head, core::sender_head, core::progress, core::remembered_ids,
                           core::node_record, debt_end, shard_format, core::phone_claim, inbox_head, account,
-                          inbox_stream, inbox_mark, core::code_meter>;
+                          inbox_stream, inbox_mark, core::code_meter, rescue_count>;
 
 template <class T, class Values = values>
 inline constexpr bool is_row = false;

@@ -1,5 +1,7 @@
 #include "cluster/node/rescue_shard.hpp"
 
+#include "actors/core/commands.hpp"
+#include "cluster/machine/shard_queries.hpp"
 #include "cluster/replication/rescue.hpp"
 #include "storage/data_directory.hpp"
 #include "storage/journaled_environment.hpp"
@@ -43,6 +45,12 @@ std::string report(const storage::fence& f) {
                      f.why);
 }
 
+/// The command that counts the rescue, as the shard's format has it.
+std::string counting(storage::read_txn& txn, shard_id shard) {
+  storage::shard_view state{txn, shard, replication::state_slot(txn, shard).value_or(0)};
+  return core::encode_for(queries::read_format(state), core::command{core::count_rescue{}});
+}
+
 bool is_typed(std::FILE* in, std::FILE* out, const std::string& text, std::string_view wanted) {
   fmt::print(out, "{}\nType \"{}\" to do it: ", text, wanted);
   std::fflush(out);
@@ -77,7 +85,7 @@ std::optional<std::string> rescue_shard(const std::string& data_dir, shard_id sh
     return "nothing was changed";
   {
     const auto txn = (*env)->begin_write();
-    if (const auto done = rescue(*txn, shard, self); !done)
+    if (const auto done = rescue(*txn, shard, self, counting(*txn, shard)); !done)
       return done.error();
     if (txn->commit() != ec::none || (*env)->publish(storage::environment::publishing::now) != ec::none)
       return "the data directory cannot be written: check the disk";

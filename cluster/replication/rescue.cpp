@@ -90,12 +90,15 @@ tl::expected<rescue_view, std::string> look_at(storage::read_txn& txn, shard_id 
   return view_of(*s, self);
 }
 
-tl::expected<rescue_view, std::string> rescue(storage::write_txn& txn, shard_id shard, member self) {
+tl::expected<rescue_view, std::string> rescue(storage::write_txn& txn, shard_id shard, member self,
+                                              std::string_view counting) {
   auto s = load(txn, shard, self);
   if (!s)
     return tl::unexpected(s.error());
   auto view = view_of(*s, self);
   auto record = s->record;
+  const bool stood = record.vote == raft_id(shard, record.gen, self);
+  const bool may_be_committed = !stood && view.last_term == record.term;
   succession end;
   end.ended = record.gen;
   end.before = record.members;
@@ -111,14 +114,24 @@ tl::expected<rescue_view, std::string> rescue(storage::write_txn& txn, shard_id 
   record.ending.reset();
   // Rows of the generation that ended are erased when the replica is loaded.
   std::uint64_t index = 1;
+  const auto append = [&](entry_kind kind, std::string_view payload) {
+    auto row = begin_row(payload.size());
+    row.append(payload);
+    put_row_header(row, {shard, record.gen, kind, ++index, 1});
+    txn.append(storage::table::log, log_key(++s->last_sequence), row);
+  };
+  std::string count;
+  append_number(count, static_cast<std::uint32_t>(counting.size()));
+  count.append(counting);
+  if (!may_be_committed)
+    append(entry_kind::commands, count);
   for (const auto& [old, entry] : s->log) {
     if (entry.header.kind == entry_kind::seal)
       break; // it was never applied, and names members of whom nobody is left
-    auto row = begin_row(entry.payload.size());
-    row.append(entry.payload);
-    put_row_header(row, {shard, record.gen, entry.header.kind, ++index, 1});
-    txn.append(storage::table::log, log_key(++s->last_sequence), row);
+    append(entry.header.kind, entry.payload);
   }
+  if (may_be_committed)
+    append(entry_kind::commands, count);
   txn.put(storage::table::node, record_key(shard), encode(record));
   return view;
 }

@@ -6,12 +6,20 @@
 // log as committed. What others had acknowledged beyond that is lost. A member of the old generation that comes back
 // learns of the succession and gives up its replica, so only the most advanced survivor may be rescued, and only one.
 //
+// What is lost had numbers, and others may have it under them: other shards, and clients. So a command in the
+// survivor's log counts the rescue, and what is numbered behind it gets numbers that nothing had (docs/decisions/0049).
+// The entries that a follower had from the leader of the last term that it knows stand before that command: they may be
+// committed, and others may have applied them under the same numbers. Those of a survivor that stood for election in
+// that term were, if it led, not committed as far as it knows; and those of one that knows of a later term may not be
+// what that term committed: they stand behind it.
+//
 // Thread: any, on the environment of a stopped node.
 #include "cluster/replication/replica_record.hpp"
 #include "storage/environment.hpp"
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <tl/expected.hpp>
 #include <vector>
 
@@ -34,7 +42,9 @@ struct rescue_view {
 
 /// Error: a sentence that says why this replica cannot go on alone.
 tl::expected<rescue_view, std::string> look_at(storage::read_txn& txn, shard_id shard, member self);
-/// Durable with the transaction's commit. Error: as of `look_at`, and nothing is written.
-tl::expected<rescue_view, std::string> rescue(storage::write_txn& txn, shard_id shard, member self);
+/// Durable with the transaction's commit. `counting` is the command that counts the rescue (core::count_rescue), encoded
+/// for the shard. Error: as of `look_at`, and nothing is written.
+tl::expected<rescue_view, std::string> rescue(storage::write_txn& txn, shard_id shard, member self,
+                                              std::string_view counting);
 
 } // namespace parley::cluster

@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include "actors/core/debt_ledger.hpp"
+#include "actors/core/rescue_numbers.hpp"
 #include "tests/cluster/machine/machine_fixture.hpp"
 
 #include <random>
@@ -134,4 +135,143 @@ TEST_CASE("an inbox has each stream from its beginning on, in whatever order the
         CHECK(net.authors[missing - 1] == user);
     }
   }
+}
+
+namespace {
+
+/// Conversations in one shard, and the inboxes of their members in another one. A copy of either shard's disk is all that
+/// is left of it when it is rescued.
+struct two_shards {
+  static constexpr auto alice = machine_fixture::alice, bob = machine_fixture::bob;
+  machine_fixture talks, inboxes;
+  core::debt_ledger ledger{{.shards = 1}};
+  core::debt_ledger::time_point now{};
+  std::uint64_t counter = 0;
+
+  two_shards() {
+    REQUIRE(inboxes.done(inboxes.device(bob, machine_fixture::bobs)) == ec::none);
+    talks.open();
+  }
+  seq_no say(const std::string& body) {
+    const auto placed = talks.send(alice, machine_fixture::alices, ++counter, body);
+    REQUIRE(placed.error == ec::none);
+    return placed.seq;
+  }
+  /// Sends what is owed until nothing is.
+  void pay() {
+    ledger = core::debt_ledger{{.shards = 1}};
+    const auto owed = talks.debts();
+    for (const auto& debt : owed)
+      REQUIRE(ledger.add(debt, core::debt_ledger::source::stored));
+    ledger.loaded(owed.empty() ? 0 : owed.back().number);
+    for (int i = 0; i < 100 && !ledger.idle(); ++i) {
+      now += 2s;
+      for (auto& c : ledger.send(now))
+        ledger.answered(
+            c.number, ec::none, inboxes.apply(core::decode<core::command>(c.what.command).value()), now,
+            [&](auto conversation, auto after, auto upto) {
+              return talks.read([&](auto& v) {
+                return cluster::queries::read_messages(v, conversation, after, upto, 100, 1 << 20);
+              });
+            });
+    }
+    REQUIRE(ledger.idle());
+  }
+  static void rescue(machine_fixture& shard, const test::virtual_environment::copy_type& left) {
+    shard.disk.put_back(left);
+    shard.restart();
+    REQUIRE(shard.done(core::count_rescue{}) == ec::none);
+  }
+  std::vector<std::string> bodies(std::uint64_t after = 0) {
+    std::vector<std::string> out;
+    for (const auto& row : inboxes.inbox(bob, after).rows)
+      if (const auto* m = std::get_if<core::message_news>(&row.what))
+        out.emplace_back(m->msg.body.view());
+    return out;
+  }
+  using texts = std::vector<std::string>;
+};
+
+constexpr seq_no first_after_rescue{core::numbers_per_rescue + 1};
+
+} // namespace
+
+TEST_CASE_FIXTURE(two_shards,
+                  "what a rescued shard numbers next is news to inboxes that have what it has lost") {
+  say("1");
+  const auto left = talks.disk.copy();
+  say("2, lost");
+  say("3, lost");
+  pay();
+  rescue(talks, left);
+  SUBCASE("of one device") {}
+  SUBCASE("of several devices, of which nothing may be left out") {
+    auto second = inboxes.device(bob, device_id{202}, 2);
+    REQUIRE(inboxes.done(second) == ec::none);
+  }
+  CHECK(say("2") == first_after_rescue);
+  CHECK(say("3") == next(first_after_rescue));
+  pay();
+  CHECK(bodies() == texts{"1", "2, lost", "3, lost", "2", "3"});
+  talks.restart(); // the count is in its rows
+  CHECK(say("4") == next(next(first_after_rescue)));
+  rescue(talks, talks.disk.copy());
+  CHECK(number(say("5")) == 2 * core::numbers_per_rescue + 1);
+  pay();
+  CHECK(bodies() == texts{"1", "2, lost", "3, lost", "2", "3", "4", "5"});
+}
+
+TEST_CASE_FIXTURE(two_shards,
+                  "an inbox that lacks messages from before a rescue and after it is filled with both") {
+  say("1");
+  pay();
+  const auto older = inboxes.disk.copy();
+  say("2");
+  pay();
+  rescue(talks, talks.disk.copy());
+  say("3");
+  pay();
+  REQUIRE(talks.done(core::confirm_debts{1000}) == ec::none); // nobody owes these any more
+  inboxes.disk.put_back(older);
+  inboxes.restart();
+  say("4");
+  pay();
+  CHECK(bodies() == texts{"1", "2", "3", "4"});
+}
+
+TEST_CASE_FIXTURE(two_shards,
+                  "an inbox that was rescued puts new rows behind all that its devices may have seen") {
+  say("1");
+  pay();
+  const auto left = inboxes.disk.copy();
+  say("2");
+  say("3");
+  pay();
+  const auto seen = number(inboxes.inbox(bob).rows.back().pos);
+  rescue(inboxes, left);
+  REQUIRE(talks.done(core::confirm_debts{1000}) == ec::none);
+  say("4");
+  pay();
+  CHECK(bodies(seen) == texts{"2", "3", "4"}); // a device that has 2 and 3 knows them for repeats
+}
+
+TEST_CASE_FIXTURE(two_shards,
+                  "a page of a conversation goes on over a rescue, also behind a message that was lost") {
+  say("1");
+  const auto left = talks.disk.copy();
+  say("2, lost");
+  rescue(talks, left);
+  say("2");
+  const auto seqs = [&](std::uint64_t after) {
+    std::vector<seq_no> out;
+    const auto page = talks.page(bob, after);
+    CHECK(page.error == ec::none);
+    for (const auto& m : page.messages)
+      out.push_back(m.seq);
+    return out;
+  };
+  CHECK(seqs(0) == std::vector{seq_no{1}, first_after_rescue});
+  CHECK(seqs(1) == std::vector{first_after_rescue});
+  CHECK(seqs(2) == std::vector{first_after_rescue});
+  CHECK(seqs(number(first_after_rescue)).empty());
 }

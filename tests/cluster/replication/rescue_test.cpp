@@ -10,7 +10,7 @@ namespace {
 
 tl::expected<rescue_view, std::string> rescue_durably(test_node& n) {
   auto txn = n.env.begin_write();
-  auto view = rescue(*txn, s0, n.who);
+  auto view = rescue(*txn, s0, n.who, "rescued");
   REQUIRE(txn->commit() == ec::none);
   return view;
 }
@@ -38,9 +38,59 @@ TEST_CASE_FIXTURE(three_nodes,
   REQUIRE(rescue_durably(last));
   start(last);
   commit("d");
-  CHECK(last.rows(s0) == std::vector<std::string>{"a", "b", "c", "d"});
+  // What its leader had sent may be committed, and others may have it under the same numbers.
+  CHECK(last.rows(s0) == std::vector<std::string>{"a", "b", "c", "rescued", "d"});
   CHECK(last.engine->status(s0)->gen == generation{2});
   CHECK(last.engine->status(s0)->members == std::vector<member>{last.who});
+}
+
+TEST_CASE_FIXTURE(three_nodes, "what a former leader had not committed comes behind the count of rescues") {
+  commit("a");
+  auto& led = settle();
+  REQUIRE(until([&] { return same(1); }));
+  for (auto& [id, n] : nodes)
+    if (n.get() != &led)
+      crash(*n);
+  propose(led, "never acknowledged");
+  wait(10);
+  crash(led);
+  REQUIRE(rescue_durably(led));
+  start(led);
+  commit("b");
+  CHECK(led.rows(s0) == std::vector<std::string>{"a", "rescued", "never acknowledged", "b"});
+}
+
+TEST_CASE_FIXTURE(three_nodes,
+                  "entries of an older term than the survivor knows come behind the count of rescues") {
+  commit("a");
+  auto& leads = settle();
+  auto& last = leads.who.node == node_id{3} ? at(2) : at(3);
+  for (auto& [id, n] : nodes)
+    if (n.get() != &leads && n.get() != &last)
+      crash(*n);
+  commit("b");
+  crash(leads);
+  crash(last);
+  {
+    auto txn = last.env.begin_write();
+    auto record = *decode_record(*txn->get(storage::table::node, record_key(s0))).it;
+    record.term += 1;
+    record.vote = 0;
+    record.applied_index = record.applied_term =
+        1; // as if it had applied nothing, to see where all entries stand
+    record.snapshot_index = record.snapshot_term = 1;
+    txn->put(storage::table::node, record_key(s0), encode(record));
+    REQUIRE(txn->commit() == ec::none);
+  }
+  REQUIRE(rescue_durably(last));
+  std::vector<std::string> kinds;
+  last.env.begin_read()->ascend(storage::table::log, {}, {}, [&](std::string_view, std::string_view row) {
+    if (get_row_header(row, core::reading::whole).it->gen == generation{2})
+      kinds.emplace_back(row_payload(row));
+    return storage::scan::more;
+  });
+  REQUIRE_FALSE(kinds.empty());
+  CHECK(kinds.front().ends_with("rescued"));
 }
 
 TEST_CASE_FIXTURE(three_nodes,
@@ -59,9 +109,9 @@ TEST_CASE_FIXTURE(three_nodes,
            at(3).engine->status(s0)->as == replica_status::role::sealed;
   }));
   at(1).engine->seal(s0, members, ++tickets);
-  REQUIRE(until([&] { return same(2); }));
+  REQUIRE(until([&] { return same(3); }));
   commit("c");
-  CHECK(until([&] { return same(3); }));
+  CHECK(until([&] { return same(4); }));
 }
 
 TEST_CASE_FIXTURE(three_nodes, "what other members are known to have had is shown") {
@@ -94,8 +144,8 @@ TEST_CASE_FIXTURE(three_nodes, "who cannot go on is told why, and nothing is wri
   for (std::uint64_t n = 1; n <= 3; ++n)
     crash(at(n));
   auto txn = at(1).env.begin_write();
-  CHECK_FALSE(rescue(*txn, s1, at(1).who));                      // no replica of it
-  CHECK_FALSE(rescue(*txn, s0, member{node_id{1}, disk_id{7}})); // another disk
-  REQUIRE(rescue(*txn, s0, at(1).who));
-  CHECK_FALSE(rescue(*txn, s0, at(1).who)); // it is alone already
+  CHECK_FALSE(rescue(*txn, s1, at(1).who, "rescued"));                      // no replica of it
+  CHECK_FALSE(rescue(*txn, s0, member{node_id{1}, disk_id{7}}, "rescued")); // another disk
+  REQUIRE(rescue(*txn, s0, at(1).who, "rescued"));
+  CHECK_FALSE(rescue(*txn, s0, at(1).who, "rescued")); // it is alone already
 }

@@ -1,0 +1,74 @@
+#pragma once
+// What a debt is, whatever its kind: to whom it is owed, what they have then, what it weighs in a command.
+#include "actors/core/model/debts.hpp"
+#include "protocol/values/overloaded.hpp"
+
+#include <optional>
+#include <vector>
+
+namespace parley::core {
+
+/// The inboxes to which a debt is owed; null if it is owed to a conversation.
+inline const std::vector<fan_out_target>* inboxes_of(const owed& what) {
+  using inboxes = const std::vector<fan_out_target>*;
+  return std::visit(overloaded{
+                        [](const owed_message& x) -> inboxes { return &x.to; },
+                        [](const owed_opening& x) -> inboxes { return &x.to; },
+                        [](const owed_receipt& x) -> inboxes { return &x.to; },
+                        [](const owed_watermark&) -> inboxes { return nullptr; },
+                        [](const owed_copies&) -> inboxes { return nullptr; },
+                    },
+                    what);
+}
+
+/// What an inbox has to have of a conversation when the debt is paid to it; null if it is owed to no inbox.
+struct reach {
+  conversation_id conversation;
+  seq_no upto{};
+};
+inline std::optional<reach> reach_of(const owed& what, std::uint32_t index) {
+  using found = std::optional<reach>;
+  return std::visit(overloaded{
+                        [](const owed_message& x) {
+                          return found{{x.conversation, x.seq}};
+                        },
+                        [&](const owed_opening& x) {
+                          return found{{x.what.conversation, x.to[index].prev}};
+                        },
+                        [&](const owed_receipt& x) {
+                          return found{{x.mark.conversation, x.to[index].prev}};
+                        },
+                        [](const owed_watermark&) { return found{}; },
+                        [](const owed_copies&) { return found{}; },
+                    },
+                    what);
+}
+
+/// Whether what an inbox lacks before it can be missing for good only: a message itself is next in its stream.
+inline bool waits_for_others(const owed& what) {
+  return std::visit(overloaded{
+                        [](const owed_message&) { return false; },
+                        [](const owed_opening&) { return true; },
+                        [](const owed_receipt&) { return true; },
+                        [](const owed_watermark&) { return true; },
+                        [](const owed_copies&) { return true; },
+                    },
+                    what);
+}
+
+/// The approximate size of a part in a command, in bytes.
+inline std::size_t weight(const inbox_append& part) {
+  constexpr std::size_t fixed = 96; // of the part, and of each piece of news
+  std::size_t bytes = fixed;
+  for (const auto& item : part.items)
+    bytes += fixed + std::visit(overloaded{
+                                    [](const message_news& m) { return m.msg.body.size(); },
+                                    [](const opened_news& o) { return o.members.size() * sizeof(user_id); },
+                                    [](const watermark&) { return std::size_t{0}; },
+                                    [](const device_added& d) { return d.name.size(); },
+                                },
+                                item);
+  return bytes;
+}
+
+} // namespace parley::core
