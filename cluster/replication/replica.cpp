@@ -425,6 +425,8 @@ void replica::seal(std::vector<member> next, std::uint64_t ticket) {
 }
 
 void replica::timeout() {
+  if (std::exchange(waits_alone_, false))
+    return begin_group();
   if (!raft_)
     return;
   // A leader without room takes no proposals, and one with a damaged row cannot answer. So the others are given the

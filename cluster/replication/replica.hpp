@@ -199,7 +199,7 @@ public:
 
   std::int64_t deadline() const {
     if (!raft_)
-      return INT64_MAX;
+      return waits_alone_ ? host_.votes_from : INT64_MAX;
     return may_vote() ? raft_->deadline(host_.now) : std::max(raft_->deadline(host_.now), host_.votes_from);
   }
   bool may_vote() const;
@@ -237,6 +237,7 @@ private:
   enum class state_at_seal : std::uint8_t { here, missing };
 
   void become_member();
+  void begin_group();
   void absorb(const raft_group::update& u);
   void send_messages(std::uint32_t n);
   void send_append(std::size_t place, std::uint64_t last);
@@ -321,7 +322,9 @@ private:
   bool cleaning_ = false; // the other slot is being emptied
   bool was_leading_ = false;
   bool sending_queued_ = false;
-  bool restart_ = false;          // a new generation or state: begin a fresh group after the sync
+  bool waits_alone_ =
+      false;             // without a group: it would lead at once, and others may know of a later generation
+  bool restart_ = false; // a new generation or state: begin a fresh group after the sync
   std::uint64_t led_from_ = 0;    // first entry of this leadership; 0: none
   std::uint64_t visible_ = 0;     // applied and synced
   std::uint64_t seal_in_log_ = 0; // lowest seal in the log that is not applied; 0: none

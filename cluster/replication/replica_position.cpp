@@ -70,6 +70,11 @@ void replica::receive_position(const message_header& h, std::string_view body) {
   if (known->asks == static_cast<std::uint8_t>(and_asks::yes))
     tell_position(node_of(h.from));
   said_.insert(h.from);
+  // It says this only once it is durably a member with a state: it has confirmed the generation, and begins in term 1.
+  if (auto& k = record_.known[place_of(h.from)]; k.term == 0) {
+    k.term = 1;
+    remember();
+  }
   note_last();
   const auto mine = lasts_.find(known->term);
   if (known->term < lasts_.begin()->first || (mine != lasts_.end() && known->index <= mine->second) ||

@@ -1,6 +1,7 @@
 // How a replica begins from what is stored, and how it stops when it meets what it cannot take.
 #include "cluster/replication/replica.hpp"
 #include "protocol/values/last_words.hpp"
+#include "protocol/values/planted_bugs.hpp"
 
 #include <utility>
 
@@ -53,6 +54,17 @@ void replica::start() {
   for (const auto& m : record_.members) // in the sessions that there are; the others begin with it
     if (m.node != host_.config.node && host_.links->waiting(m.node))
       tell_position(m.node, and_asks::yes);
+  // Who needs no votes would lead and serve before a session begins. Others may know that its generation has ended; one
+  // that was only founded has nothing that it could have forgotten.
+  const bool is_new = record_.term == 1 && record_.vote == 0 && log_.last() == record_.snapshot_index;
+  waits_alone_ =
+      ids_.size() == 1 && host_.now < host_.votes_from && !is_new && !planted("rollback-unnoticed");
+  if (waits_alone_)
+    return mark();
+  begin_group();
+}
+
+void replica::begin_group() {
   const auto& c = host_.config;
   raft_group::settings s;
   s.shard = shard_;
@@ -95,7 +107,7 @@ void replica::stop_unreadable(std::uint64_t index) const {
 void replica::halt(log_position at, std::string why) {
   host_.news.halts.push_back({at, why});
   halted_ = std::move(why);
-  was_leading_ = false;
+  was_leading_ = waits_alone_ = false;
   led_from_ = 0;
   refuse_all(ec::not_leader, ec::timed_out);
   raft_.reset();

@@ -418,7 +418,7 @@ void replica::end_generation(succession s, state_at_seal state) {
   if (here)
     seal_ticket_ = 0; // the event answers it
   host_.news.seals.push_back({shard_, s.next_gen(), s.next});
-  was_leading_ = false;
+  was_leading_ = waits_alone_ = false;
   led_from_ = 0;
   // Entries after an applied seal will never be applied; without the state this node cannot know of the seal.
   refuse_all(ec::sealed, here ? ec::sealed : ec::timed_out);

@@ -370,6 +370,7 @@ void replication_parts::dispatch(node_id from, const message_view& m) {
 void replication::peer_begun(node_id peer) {
   for (auto& [shard, r] : impl_->replicas)
     r->tell_position(peer);
+  impl_->successions.session_begun(peer);
 }
 
 void replication::peer_reset(node_id peer) {

@@ -37,14 +37,24 @@ void successions::tell(node_id whom, shard_id shard, const succession& s) {
   node_.host.out.finish();
 }
 
+/// The end that the replica is sure of, and has on its disk.
+const succession* successions::speaks_of(const replica& r) {
+  const auto as = r.record().as;
+  const bool speaks = as == replica_record::life::sealed || (as == replica_record::life::live && r.raft());
+  return speaks && !r.unsynced() ? known_end(r) : nullptr;
+}
+
+void successions::session_begun(node_id peer) {
+  for (const auto& [shard, r] : node_.replicas)
+    if (const auto* s = speaks_of(*r); s && among(s->before, peer) && !among(s->next, peer))
+      tell(peer, shard, *s);
+}
+
 void successions::announce(to whom) {
   const auto self = node_.host.config.node;
   for (const auto& [shard, r] : node_.replicas) {
-    const auto& record = r->record();
-    const auto* s = known_end(*r);
-    const bool speaks =
-        record.as == replica_record::life::sealed || (record.as == replica_record::life::live && r->raft());
-    if (!s || !speaks || r->unsynced())
+    const auto* s = speaks_of(*r);
+    if (!s)
       continue;
     auto& p = of(*r, s->next_gen());
     std::vector<node_id> told{self};

@@ -29,6 +29,8 @@ public:
   /// A Raft message of this generation has arrived, so its sender has the state.
   void heard(node_id from, const replica& r, std::uint64_t id);
   void tick();
+  /// The peer may have been a member of an ended generation, and know nothing of the next, which goes on without it.
+  void session_begun(node_id peer);
   void end_turn(bool committed);
 
 private:
@@ -37,6 +39,7 @@ private:
     std::vector<node_id> confirmed;
   };
   enum class to : std::uint8_t { all, successors };
+  static const succession* speaks_of(const replica& r);
   void announce(to whom);
   void tell(node_id whom, shard_id shard, const succession& s);
   progress& of(const replica& r, generation gen);

@@ -54,6 +54,34 @@ bool is_whole(town& t, std::size_t node) {
   return sum == 4;
 }
 
+/// Whether all replicas get to have the same.
+bool all_applied_the_same(town& t) {
+  const auto applied = [&](std::size_t node) {
+    std::string lines;
+    std::istringstream page{t.cluster.get(node, "/metrics").value_or("")};
+    for (std::string line; std::getline(page, line);)
+      if (line.starts_with("parley_shard_applied_total{"))
+        lines += line + "\n";
+    return lines;
+  };
+  return t.until(20s,
+                 [&] { return !applied(1).empty() && applied(1) == applied(2) && applied(1) == applied(3); });
+}
+
+/// All nodes are down. The disks of the others are lost, and node 1 goes on with what it has.
+void rescue_all_with_node_1(town& t) {
+  t.cluster.wipe(2);
+  t.cluster.wipe(3);
+  for (int shard = 0; shard < 4; ++shard) {
+    const auto n = std::to_string(shard);
+    const auto command = "echo rescue shard " + n + " | " + program_folder() + "/parleyd --rescue-shard " +
+                         n + " --data-dir " + t.cluster.data(1) + " >> " + t.cluster.log(1);
+    REQUIRE(std::system(command.c_str()) == 0);
+  }
+  for (std::size_t n = 1; n <= 3; ++n)
+    t.cluster.start(n);
+}
+
 std::size_t asides(town& t, std::size_t node) {
   std::size_t n = 0;
   for (const auto& e : std::filesystem::directory_iterator{t.cluster.directory() + "/data"})
@@ -136,13 +164,26 @@ TEST_CASE("a copy of a running node's directory that is put back is recognised b
   c.write("all again", 10);
   CHECK(bob.bodies(c.where) == c.written);
 
+  // From before the disk of another node was lost: the shards have gone on in later generations since.
+  t.cluster.copy_data(3, "older");
+  t.cluster.kill(2);
+  t.cluster.wipe(2);
+  t.cluster.start(2);
+  REQUIRE(t.until(60s, [&] { return is_whole(t, 1) && is_whole(t, 2) && is_whole(t, 3); }));
+  c.write("in later generations", 10);
+  t.cluster.kill(3);
+  t.cluster.put_back(3, "older");
+  t.cluster.start(3);
+  CHECK(t.until(60s, [&] { return asides(t, 3) == 2 && t.cluster.ready(3) && is_whole(t, 3); }));
+  CHECK(bob.bodies(c.where) == c.written);
+
   // Once more, when all the others were killed as well: now it is also not the start that they saw.
   for (std::size_t n = 1; n <= 3; ++n)
     t.cluster.kill(n);
   t.cluster.put_back(3, "older");
   for (std::size_t n = 1; n <= 3; ++n)
     t.cluster.start(n);
-  CHECK(t.until(60s, [&] { return asides(t, 3) == 2; }));
+  CHECK(t.until(60s, [&] { return asides(t, 3) == 3; }));
   CHECK(t.until(60s, [&] { return t.cluster.wait_ready(1s); }));
   CHECK(bob.bodies(c.where) == c.written);
 }
@@ -152,31 +193,43 @@ TEST_CASE("a survivor goes on alone with shards that were rescued, and then fill
   person alice{t, 1}, bob{t, 2};
   chat c{t, alice, alice.chat_with(bob), {}};
   c.write("all three", 20);
-  const auto applied = [&](std::size_t node) {
-    std::string lines;
-    std::istringstream page{t.cluster.get(node, "/metrics").value_or("")};
-    for (std::string line; std::getline(page, line);)
-      if (line.starts_with("parley_shard_applied_total{"))
-        lines += line + "\n";
-    return lines;
-  };
-  REQUIRE(t.until(
-      20s, [&] { return !applied(1).empty() && applied(1) == applied(2) && applied(1) == applied(3); }));
+  REQUIRE(all_applied_the_same(t));
   t.cluster.kill_all();
-  t.cluster.wipe(2);
-  t.cluster.wipe(3);
-  for (int shard = 0; shard < 4; ++shard) {
-    const auto n = std::to_string(shard);
-    const auto command = "echo rescue shard " + n + " | " + program_folder() + "/parleyd --rescue-shard " +
-                         n + " --data-dir " + t.cluster.data(1) + " >> " + t.cluster.log(1);
-    REQUIRE(std::system(command.c_str()) == 0);
-  }
-  for (std::size_t n = 1; n <= 3; ++n)
-    t.cluster.start(n);
+  rescue_all_with_node_1(t);
   REQUIRE(t.until(60s, [&] { return is_whole(t, 1) && is_whole(t, 2) && is_whole(t, 3); }));
   CHECK(bob.bodies(c.where) == c.written);
   t.cluster.kill(1); // the others have it all
   c.write("two and three", 10);
+  CHECK(bob.bodies(c.where) == c.written);
+}
+
+TEST_CASE("after a rescue, what is sent arrives also where more was known than the survivor had") {
+  town t{few_shards()};
+  person alice{t, 1}, bob{t, 2};
+  chat c{t, alice, alice.chat_with(bob), {}};
+  c.write("kept", 10);
+  REQUIRE(t.until(60s, [&] { return bob.heard.size() == 10; }));
+  REQUIRE(all_applied_the_same(t));
+  t.cluster.kill_all();
+  t.cluster.copy_data(1, "older");
+  for (std::size_t n = 1; n <= 3; ++n)
+    t.cluster.start(n);
+  REQUIRE(t.cluster.wait_ready(60s));
+  c.write("lost", 5);
+  REQUIRE(t.until(60s, [&] { return bob.heard.size() == 15; }));
+  const std::vector<std::string> lost(c.written.begin() + 10, c.written.end());
+  c.written.resize(10);
+  t.cluster.kill_all();
+  t.cluster.put_back(1, "older");
+  rescue_all_with_node_1(t);
+  REQUIRE(t.cluster.wait_ready(60s));
+  c.write("later", 7); // more than was lost
+  REQUIRE(t.until(60s, [&] { return bob.heard.size() >= 22; }));
+  CHECK(std::vector(bob.heard.begin() + 15, bob.heard.end()) ==
+        std::vector(c.written.begin() + 10, c.written.end()));
+  CHECK(t.until(60s, [&] { return bob.lost.size() >= 5 && alice.lost.size() >= 5; }));
+  CHECK(bob.lost == lost);
+  CHECK(alice.lost == lost);
   CHECK(bob.bodies(c.where) == c.written);
 }
 

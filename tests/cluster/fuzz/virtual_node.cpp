@@ -81,11 +81,7 @@ void virtual_node::lose_disk(disk_id next) {
 std::optional<virtual_node::disk_copy> virtual_node::copy_disk() const {
   if (!is_up() || env_.unsynced_commits() != 0)
     return std::nullopt;
-  disk_copy copy{config_.disk, env_.copy()};
-  for (const auto& r : engine_->status())
-    copy.leads_alone =
-        copy.leads_alone || (r.as == cluster::replica_status::role::leader && r.members.size() == 1);
-  return copy;
+  return disk_copy{config_.disk, env_.copy()};
 }
 
 void virtual_node::put_back(const disk_copy& older) {

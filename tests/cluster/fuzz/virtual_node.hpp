@@ -63,7 +63,6 @@ public:
   struct disk_copy {
     disk_id disk{};
     test::virtual_environment::copy_type tables;
-    bool leads_alone = false; ///< with a generation of which it is the only member
   };
   std::optional<disk_copy> copy_disk() const;
   /// An old copy in the place of the disk. Only allowed while the node is down. As long as it has this disk, others may

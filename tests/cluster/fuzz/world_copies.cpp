@@ -19,13 +19,12 @@ void world::keep_a_copy(std::uint64_t storm) {
 }
 
 // The others are there, know each other and are quiet, so what the node had confirmed is known to them. Where they are
-// not, nobody can recognise a copy (docs/decisions/0032), and what follows cannot be judged. Nor can anybody stop one
-// that needs nobody else.
+// not, nobody can recognise a copy (docs/decisions/0032), and what follows cannot be judged.
 void world::put_an_old_copy_back() {
   std::vector<virtual_node*> candidates;
   for (auto& n : nodes_)
-    if (auto copy = copies_.find(n->id()); copy != copies_.end() && copy->second.disk == n->self().disk &&
-                                           !copy->second.leads_alone && may_lose(*n))
+    if (auto copy = copies_.find(n->id());
+        copy != copies_.end() && copy->second.disk == n->self().disk && may_lose(*n))
       candidates.push_back(n.get());
   if (candidates.empty())
     return;

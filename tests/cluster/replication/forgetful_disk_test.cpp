@@ -146,6 +146,59 @@ TEST_CASE_FIXTURE(three_nodes,
   CHECK(until([&] { return !fourth.forgets.empty(); }, 1000));
 }
 
+TEST_CASE_FIXTURE(rolled_back,
+                  "that a disk had confirmed a generation is known also to members that it never followed") {
+  at(1).engine->seal(s0, members, ++tickets);
+  REQUIRE(until([&] {
+    return at(1).seals.size() + at(2).seals.size() + at(3).seals.size() == 3 && leader() != nullptr;
+  }));
+  settle_on(1);
+  until([] { return false; }, 300);
+  crash(at(1)); // the leader, to whom node 3 has confirmed entries
+  put_back(3);
+  meet(at(3));
+  REQUIRE(until([&] { return !at(3).forgets.empty(); }, 1000));
+  CHECK(at(3).forgets.front().by == node_id{2});
+}
+
+TEST_CASE_FIXTURE(test_cluster,
+                  "the only member of a generation that has ended does not lead before others can say so") {
+  config.votes_after = 1000ms;
+  const auto apart = [&](test_node& n,
+                         std::vector<member> members = {}) { // there are no sessions when a node starts
+    cut.insert(n.who.node);
+    start(n, std::move(members));
+    cut.erase(n.who.node);
+  };
+  auto& first = add(on(1));
+  apart(first, {on(1)});
+  REQUIRE(until([&] { return leader() != nullptr; }, 100)); // a new one need not wait
+  commit("alone");
+  crash(first);
+  apart(first);
+  CHECK_FALSE(until([&] { return leader() != nullptr; }, 900));
+  REQUIRE(until([&] { return leader() != nullptr; }, 500));
+  const auto before = first.env.copy();
+  for (std::uint64_t n = 2; n <= 3; ++n) {
+    start(add(on(n)));
+    meet(at(n));
+  }
+  first.engine->seal(s0, {on(1), on(2), on(3)}, ++tickets);
+  REQUIRE(until([&] { return same(1); }));
+  commit("three");
+  REQUIRE(until([&] { return same(2); }));
+  crash(first);
+  first.leads.clear();
+  first.env.put_back(before);
+  apart(first);
+  until([] { return false; }, 500);
+  meet(first);
+  CHECK(until([&] { return !first.forgets.empty(); }, 100));
+  CHECK_FALSE(first.leads[s0].ready);
+  commit("goes on");
+  CHECK(until([&] { return at(2).rows(s0).size() == 3; }));
+}
+
 TEST_CASE_FIXTURE(three_nodes, "nodes that forgot nothing are never accused, however they are started") {
   for (int round = 0; round < 6; ++round) {
     commit("x");

@@ -53,13 +53,12 @@ bool copy_scheduler::killed(std::size_t node, milliseconds now) {
 }
 
 void copy_scheduler::lost(std::size_t node) {
-  if ((node == node_ || fault_ == copy_fault::running) && (now_ == state::living || now_ == state::gathering))
+  if (node == node_ && (now_ == state::living || now_ == state::gathering))
     now_ = state::taking;
 }
 
 std::vector<copy_step> copy_scheduler::tick(milliseconds now, const copy_view& view) {
   using what = copy_step::what;
-  up_ = view.up;
   if (!view.whole)
     whole_since_ = milliseconds{-1};
   else if (whole_since_ < milliseconds{0})
@@ -79,8 +78,8 @@ std::vector<copy_step> copy_scheduler::tick(milliseconds now, const copy_view& v
       now_ = state::living; // until no node is down
       return {};
     }
-    if (!view.whole)
-      return {}; // while replicas are replaced, generations change
+    if (!view.up)
+      return {};
     live(any_node(), now);
     return {{what::take, node_}};
   }

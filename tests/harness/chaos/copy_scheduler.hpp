@@ -74,18 +74,13 @@ public:
   std::vector<copy_step> tick(milliseconds now, const copy_view& view);
   /// Another fault has killed a node. True: its directory has to be copied before it starts again.
   bool killed(std::size_t node, milliseconds now);
-  /// The disk of a node was lost: nobody could recognise a copy of it any more. Its replacement also changes the
-  /// generations of its shards, and what others know of a replica is of one generation: a copy of a running node's
-  /// directory from before that is not recognised either.
+  /// The disk of a node was lost: nobody could recognise a copy of it any more.
   void lost(std::size_t node);
   /// Starts what is down, and ends what runs beside. What was put back may still have to be recognised.
   std::vector<copy_step> heal();
 
   /// While it is true no other fault may begin: the copy waits for all to be whole, or is not recognised yet.
-  bool alone() const {
-    return now_ == state::gathering || (now_ == state::taking && fault_ == copy_fault::running && up_) ||
-           struck();
-  }
+  bool alone() const { return now_ == state::gathering || struck(); }
   /// A copy was put back, or runs beside its node, and it is not decided whether it was recognised.
   bool struck() const { return now_ == state::lagging || now_ == state::meeting || now_ == state::waiting; }
   copy_fault fault() const { return fault_; }
@@ -121,7 +116,7 @@ private:
   state now_ = state::calm;
   copy_fault fault_{};
   std::size_t node_ = 0, laggard_ = 0;
-  bool recognised_ = false, up_ = false;
+  bool recognised_ = false;
   milliseconds until_{}, struck_at_{}, whole_since_{-1};
 };
 
