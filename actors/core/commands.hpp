@@ -173,9 +173,23 @@ struct ask_copies {
 /// proposed: the rescue puts it into the survivor's log.
 struct count_rescue {
   static constexpr bool can_wait = false;
+  std::uint16_t shards = 0; ///< of the cluster
   template <class F>
   auto fields(F&& f) {
-    return f();
+    return f(shards);
+  }
+};
+
+/// Shard `of` was rescued: what conversations of this shard had brought to inboxes there is owed again. One command
+/// looks at a bounded number of conversations, and the outcome says whether there are more.
+struct renew_streams {
+  static constexpr bool can_wait = true;
+  shard_id of{};
+  std::uint64_t rescues = 0;
+  std::uint16_t shards = 0; ///< of the cluster
+  template <class F>
+  auto fields(F&& f) {
+    return f(of, rescues, shards);
   }
 };
 
@@ -193,7 +207,7 @@ struct put_node {
 
 using command = std::variant<open_direct, append_message, raise_watermarks, confirm_debts, append_inbox,
                              advance_cursor, issue_code, redeem_code, put_device, put_node, want_copies,
-                             settle_code, ask_copies, count_rescue>;
+                             settle_code, ask_copies, count_rescue, renew_streams>;
 template <>
 inline constexpr bool follows_shard_format<command> = true;
 

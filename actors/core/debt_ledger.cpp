@@ -26,6 +26,9 @@ inbox_outcome outcome_of(const outcome& what, std::size_t i, std::size_t parts, 
                         [&](const redeemed&) { return not_understood; },
                         [&](const advanced&) { return not_understood; },
                         [&](const copies_asked&) { return not_understood; },
+                        [&](const streams_renewed& x) {
+                          return to_inboxes ? not_understood : inbox_outcome{x.error, {}};
+                        },
                         [&](const code_issued&) { return not_understood; },
                     },
                     what);
@@ -86,6 +89,7 @@ std::uint16_t debt_ledger::shard_of(const owed& what, std::uint32_t index) const
                         [&](const owed_receipt& x) { return at(x.to[index].user); },
                         [&](const owed_watermark& x) { return at(x.mark.conversation); },
                         [&](const owed_copies& x) { return at(x.who.conversation); },
+                        [](const owed_renewal& x) { return static_cast<std::uint16_t>(x.to); },
                     },
                     what);
 }
@@ -279,6 +283,9 @@ debt_ledger::share debt_ledger::share_of(const debt& d, std::uint32_t index) con
           [&](const owed_receipt& x) { return beside(x.to[index], x.mark.conversation, x.mark); },
           [](const owed_watermark& x) -> share { return x.mark; },
           [](const owed_copies& x) -> share { return x.who; },
+          [](const owed_renewal& x) -> share {
+            return renew_streams{x.of, x.rescues, x.shards};
+          },
       },
       d.it.what);
 }
@@ -339,6 +346,13 @@ std::vector<debt_ledger::call_out> debt_ledger::send(time_point now) {
               },
               [&](watermark&& mark) { add(b.marks, b.marks.marks, b.mark_refs, mark, sizeof mark); },
               [&](member_ref&& member) { add(b.copies, b.copies.of, b.copies_refs, member, sizeof member); },
+              [&](renew_streams&& renewal) {
+                under_way only{{{n, i}}, now, shard, sizeof renewal};
+                auto& all = to_[shard];
+                ++all.parts;
+                all.bytes += only.bytes;
+                close(shard, renewal, only);
+              },
           },
           share_of(d, i));
     }
@@ -442,6 +456,10 @@ debt_ledger::refusals debt_ledger::answered(std::uint64_t call, ec error, const 
     if (!d || d->targets[refs[i].target].at != progress::sent)
       continue;
     const auto got = outcome_of(what, i, refs.size(), inboxes_of(d->it.what) != nullptr);
+    if (const auto* renewed = std::get_if<streams_renewed>(&what); renewed && renewed->more != 0) {
+      reopen(refs[i]); // the rest follows
+      continue;
+    }
     auto verdict = judge_part(got.error);
     // A piece of a repair was taken. What follows it may have arrived with the repair of a later message.
     if (const auto all = reach_of(d->it.what, refs[i].target);

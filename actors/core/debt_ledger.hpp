@@ -147,8 +147,8 @@ private:
     std::size_t parts = 0, bytes = 0;
   };
 
-  /// What one target of a debt is sent: each kind is collected in a command of its own.
-  using share = std::variant<inbox_append, watermark, member_ref>;
+  /// What one target of a debt is sent: each kind is collected in a command of its own, or is one.
+  using share = std::variant<inbox_append, watermark, member_ref, renew_streams>;
 
   debt* find(std::uint64_t number);
   /// What a debt's target is sent.

@@ -8,7 +8,7 @@
 
 namespace parley::core {
 
-/// The inboxes to which a debt is owed; null if it is owed to a conversation.
+/// The inboxes to which a debt is owed; null if it is owed to none.
 inline const std::vector<fan_out_target>* inboxes_of(const owed& what) {
   using inboxes = const std::vector<fan_out_target>*;
   return std::visit(overloaded{
@@ -17,6 +17,7 @@ inline const std::vector<fan_out_target>* inboxes_of(const owed& what) {
                         [](const owed_receipt& x) -> inboxes { return &x.to; },
                         [](const owed_watermark&) -> inboxes { return nullptr; },
                         [](const owed_copies&) -> inboxes { return nullptr; },
+                        [](const owed_renewal&) -> inboxes { return nullptr; },
                     },
                     what);
 }
@@ -40,6 +41,7 @@ inline std::optional<reach> reach_of(const owed& what, std::uint32_t index) {
                         },
                         [](const owed_watermark&) { return found{}; },
                         [](const owed_copies&) { return found{}; },
+                        [](const owed_renewal&) { return found{}; },
                     },
                     what);
 }
@@ -52,6 +54,7 @@ inline bool waits_for_others(const owed& what) {
                         [](const owed_receipt&) { return true; },
                         [](const owed_watermark&) { return true; },
                         [](const owed_copies&) { return true; },
+                        [](const owed_renewal&) { return true; },
                     },
                     what);
 }

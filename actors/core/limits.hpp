@@ -59,6 +59,7 @@ struct limits {
   std::size_t acknowledged_bytes_max = std::size_t{4} << 20; ///< of these rows; a larger one is read alone
   std::size_t dropped_rows_max = 4096; ///< inbox rows erased by one acknowledgement; the next one goes on
   std::size_t copies_asked_max = 256;  ///< conversations that one command tells of a second device
+  std::size_t renewed_max = 64; ///< conversations that one command looks at after the rescue of another shard
   /// Numbers that a command that issues a code looks at, to erase those of which nothing matters any more. It adds one
   /// at most, so there are never more of these than an eighth of all numbers, and what was asked for lately.
   std::size_t numbers_looked_at_max = 8;

@@ -65,22 +65,6 @@ void shard_machine::check_format(step& s) {
   s.rows.set_format(*known);
 }
 
-std::uint64_t shard_machine::rescues(step& s) {
-  auto& known = s.memory.rescues;
-  if (!known)
-    known = detail::load<rows::rescue_count>(s.rows, rows::rescue_key(), "the shard's count of rescues")
-                .value_or(rows::rescue_count{})
-                .count;
-  return *known;
-}
-
-core::outcome shard_machine::on(step& s, core::count_rescue&) {
-  const rows::rescue_count now{rescues(s) + 1};
-  s.rows.put(rows::rescue_key(), now);
-  s.memory.rescues = now.count;
-  return core::done{};
-}
-
 void shard_machine::replaced(shard_id shard) {
   auto& m = shards_[static_cast<std::uint16_t>(shard)];
   m = shard_memory{.leading = m.leading};

@@ -114,9 +114,6 @@ private:
   /// The one place that asks which format the shard's commands and rows have. What is put afterwards is
   /// written in it.
   void check_format(step&);
-  /// How often the shard was rescued: what it numbers goes on behind that (actors/core/rescue_numbers.hpp).
-  std::uint64_t rescues(step&);
-  core::outcome on(step&, core::count_rescue& c);
 
   // shard_machine_conversation.cpp
   core::outcome on(step&, core::open_direct& c);
@@ -131,6 +128,12 @@ private:
   // shard_machine_inbox.cpp
   core::outcome on(step&, core::append_inbox& c);
   core::outcome on(step&, core::advance_cursor& c);
+
+  // shard_machine_rescue.cpp
+  /// How often the shard was rescued: what it numbers goes on behind that (actors/core/rescue_numbers.hpp).
+  std::uint64_t rescues(step&);
+  core::outcome on(step&, core::count_rescue& c);
+  core::outcome on(step&, core::renew_streams& c);
 
   // shard_machine_account.cpp
   core::outcome on(step&, core::issue_code& c);

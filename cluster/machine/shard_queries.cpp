@@ -163,6 +163,7 @@ const core::owed_message* message_of(const core::owed& what) {
                         [](const core::owed_receipt&) -> message { return nullptr; },
                         [](const core::owed_watermark&) -> message { return nullptr; },
                         [](const core::owed_copies&) -> message { return nullptr; },
+                        [](const core::owed_renewal&) -> message { return nullptr; },
                     },
                     what);
 }

@@ -16,6 +16,7 @@
 //   O                              debt_end             debts: the next number, if no row is left to tell
 //   o <number>                     core::owed           debts: what other shards have not confirmed
 //   R                              rescue_count         how often it went on with one survivor; absent: never
+//   R <shard>                      renewal              another one did: whose streams are owed to it again
 //   V                              shard_format         what its commands and rows may contain; absent: 1
 //   p <phone>                      core::phone_claim    at the phone's shard
 //   u <user> 0                     inbox_head           last position, devices' cursors
@@ -115,6 +116,9 @@ inline row_key format_key() {
 }
 inline row_key rescue_key() {
   return row_key{'R'};
+}
+inline row_key renewal_key(shard_id of) {
+  return row_key{'R'}.put(of);
 }
 inline row_key code_meter_key() {
   return row_key{'K'};
@@ -300,6 +304,16 @@ struct rescue_count {
   }
 };
 
+/// After the rescue of another shard.
+struct renewal {
+  std::uint64_t rescues = 0;                               ///< of that shard
+  std::optional<conversation_id> next = conversation_id{}; ///< to be looked at; none: all were
+  template <class F>
+  auto fields(F&& f) {
+    return f(rescues, next);
+  }
+};
+
 /// The next debt's number, where no debt is left to tell it.
 struct debt_end {
   std::uint64_t next = 1;
@@ -313,7 +327,7 @@ struct debt_end {
 /// golden bytes.
 using values = std::tuple<conversation_head, core::sender_head, core::progress, core::remembered_ids,
                           core::node_record, debt_end, shard_format, core::phone_claim, inbox_head, account,
-                          inbox_stream, inbox_mark, core::code_meter, rescue_count>;
+                          inbox_stream, inbox_mark, core::code_meter, rescue_count, renewal>;
 
 template <class T, class Values = values>
 inline constexpr bool is_row = false;

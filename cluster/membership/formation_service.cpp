@@ -15,7 +15,6 @@ namespace parley::cluster {
 namespace {
 
 constexpr std::string_view promise_key = "f/promise";
-constexpr std::string_view founding_key = "f/founding";
 
 /// A row that is there and cannot be read must not look like none: the node would promise or found again.
 template <class T>

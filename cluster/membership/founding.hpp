@@ -6,6 +6,7 @@
 #include "storage/data_directory.hpp"
 
 #include <algorithm>
+#include <string_view>
 
 namespace parley::cluster {
 
@@ -20,6 +21,9 @@ struct founding {
     return f(cluster.hi, cluster.lo, shards, replicas, nodes);
   }
 };
+
+/// Of its row in `table::node`.
+inline constexpr std::string_view founding_key = "f/founding";
 
 /// The members of generation 1 of `shard`: founders in turn, so that all nodes lead and
 /// follow equally many shards.

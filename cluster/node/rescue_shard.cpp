@@ -2,6 +2,7 @@
 
 #include "actors/core/commands.hpp"
 #include "cluster/machine/shard_queries.hpp"
+#include "cluster/membership/founding.hpp"
 #include "cluster/replication/rescue.hpp"
 #include "storage/data_directory.hpp"
 #include "storage/journaled_environment.hpp"
@@ -46,9 +47,14 @@ std::string report(const storage::fence& f) {
 }
 
 /// The command that counts the rescue, as the shard's format has it.
-std::string counting(storage::read_txn& txn, shard_id shard) {
+std::string counting(storage::read_txn& txn, shard_id shard, const founding& f) {
   storage::shard_view state{txn, shard, replication::state_slot(txn, shard).value_or(0)};
-  return core::encode_for(queries::read_format(state), core::command{core::count_rescue{}});
+  return core::encode_for(queries::read_format(state), core::command{core::count_rescue{f.shards}});
+}
+
+std::optional<founding> founding_in(storage::read_txn& txn) {
+  const auto bytes = txn.get(storage::table::node, founding_key);
+  return bytes ? core::decode_whole<founding>(*bytes).it : std::nullopt;
 }
 
 bool is_typed(std::FILE* in, std::FILE* out, const std::string& text, std::string_view wanted) {
@@ -76,6 +82,9 @@ std::optional<std::string> rescue_shard(const std::string& data_dir, shard_id sh
   const auto seen = look_at(*(*env)->begin_read(), shard, self);
   if (!seen)
     return seen.error();
+  const auto cluster = founding_in(*(*env)->begin_read());
+  if (!cluster)
+    return data_dir + " holds no record of its cluster's founding that this program can read";
   const auto fence = storage::read_fence(data_dir);
   if (!fence)
     return fence.error().what;
@@ -85,7 +94,7 @@ std::optional<std::string> rescue_shard(const std::string& data_dir, shard_id sh
     return "nothing was changed";
   {
     const auto txn = (*env)->begin_write();
-    if (const auto done = rescue(*txn, shard, self, counting(*txn, shard)); !done)
+    if (const auto done = rescue(*txn, shard, self, counting(*txn, shard, *cluster)); !done)
       return done.error();
     if (txn->commit() != ec::none || (*env)->publish(storage::environment::publishing::now) != ec::none)
       return "the data directory cannot be written: check the disk";

@@ -79,8 +79,21 @@ struct owed_copies {
   }
 };
 
+/// From a rescued shard to another one: its inboxes may have lost what conversations there had brought to them.
+struct owed_renewal {
+  shard_id to{};
+  shard_id of{};
+  std::uint64_t rescues = 0;
+  std::uint16_t shards = 0; ///< of the cluster: it says which inboxes are in `of`
+  template <class F>
+  auto fields(F&& f) {
+    return f(to, of, rescues, shards);
+  }
+};
+
 /// Cross-shard work that a shard owes, kept in order until the other side has confirmed it.
-using owed = std::variant<owed_message, owed_opening, owed_receipt, owed_watermark, owed_copies>;
+using owed =
+    std::variant<owed_message, owed_opening, owed_receipt, owed_watermark, owed_copies, owed_renewal>;
 template <>
 inline constexpr bool follows_shard_format<owed> = true;
 

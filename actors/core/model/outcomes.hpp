@@ -84,6 +84,16 @@ struct copies_asked {
   }
 };
 
+/// What became of a `renew_streams`.
+struct streams_renewed {
+  ec error{};            ///< none, bad_request
+  std::uint8_t more = 0; ///< 1: there are conversations that were not looked at yet
+  template <class F>
+  auto fields(F&& f) {
+    return f(error, more);
+  }
+};
+
 /// It was done, or why not: the outcome of all other commands.
 struct done {
   ec error{};
@@ -94,7 +104,8 @@ struct done {
   }
 };
 
-using outcome = std::variant<done, placement, inbox_outcomes, redeemed, advanced, copies_asked, code_issued>;
+using outcome = std::variant<done, placement, inbox_outcomes, redeemed, advanced, copies_asked, code_issued,
+                             streams_renewed>;
 
 /// What a leader's actors do with an applied command. Followers drop it.
 struct applied {

@@ -6,6 +6,7 @@
 #include "tests/cluster/machine/machine_fixture.hpp"
 
 #include <random>
+#include <set>
 
 using namespace parley;
 using namespace std::chrono_literals;
@@ -180,7 +181,7 @@ struct two_shards {
   static void rescue(machine_fixture& shard, const test::virtual_environment::copy_type& left) {
     shard.disk.put_back(left);
     shard.restart();
-    REQUIRE(shard.done(core::count_rescue{}) == ec::none);
+    REQUIRE(shard.done(core::count_rescue{1}) == ec::none);
   }
   std::vector<std::string> bodies(std::uint64_t after = 0) {
     std::vector<std::string> out;
@@ -253,6 +254,76 @@ TEST_CASE_FIXTURE(two_shards,
   say("4");
   pay();
   CHECK(bodies(seen) == texts{"2", "3", "4"}); // a device that has 2 and 3 knows them for repeats
+}
+
+TEST_CASE_FIXTURE(two_shards,
+                  "what a rescued inbox had confirmed and lost is owed to it again without a new message") {
+  const auto never_opened = inboxes.disk.copy();
+  say("1");
+  pay();
+  const auto one = inboxes.disk.copy();
+  say("2");
+  say("3");
+  pay();
+  REQUIRE(talks.done(core::confirm_debts{1000}) == ec::none);
+  SUBCASE("the conversation as well") {
+    rescue(inboxes, never_opened);
+  }
+  SUBCASE("some messages") {
+    rescue(inboxes, one);
+  }
+  SUBCASE("nothing") {
+    rescue(inboxes, inboxes.disk.copy());
+  }
+  const core::renew_streams renew{shard_id{0}, 1, 1}; // of one shard, which all users are in
+  CHECK(std::get<core::streams_renewed>(talks.apply(renew)).more == 0);
+  pay();
+  CHECK(bodies() == texts{"1", "2", "3"});
+  std::size_t openings = 0;
+  for (const auto& row : inboxes.inbox(bob).rows)
+    openings += std::holds_alternative<core::opened_news>(row.what);
+  CHECK(openings == 1);
+  REQUIRE(talks.done(core::confirm_debts{1000}) == ec::none);
+  CHECK(std::get<core::streams_renewed>(talks.apply(renew)).more == 0); // an answer was lost
+  CHECK(talks.debts().empty());
+  talks.apply(core::renew_streams{shard_id{0}, 2, 1});
+  CHECK_FALSE(talks.debts().empty()); // another rescue
+}
+
+TEST_CASE(
+    "after the rescue of another shard one command looks at a bounded number of conversations, and all are") {
+  core::limits l;
+  l.renewed_max = 4;
+  machine_fixture f{l};
+  for (std::uint64_t n = 1; n <= 10; ++n)
+    REQUIRE(f.done(f.opening(machine_fixture::alice, user_id{100 + n})) == ec::none);
+  REQUIRE(f.done(core::confirm_debts{1000}) == ec::none);
+  std::set<conversation_id> opened;
+  for (int commands = 1; commands <= 3; ++commands) {
+    const auto more = std::get<core::streams_renewed>(f.apply(core::renew_streams{shard_id{0}, 1, 1})).more;
+    CHECK(more == (commands < 3));
+    CHECK(f.rows_read <= 40);
+  }
+  for (const auto& debt : f.debts())
+    if (const auto* o = std::get_if<core::owed_opening>(&debt.what)) {
+      CHECK(opened.insert(o->what.conversation).second);
+      CHECK(o->to.size() == 2);
+    }
+  CHECK(opened.size() == 10);
+}
+
+TEST_CASE_FIXTURE(machine_fixture,
+                  "a rescued shard has all others owe its inboxes again what they may have lost") {
+  REQUIRE(done(core::count_rescue{5}) == ec::none);
+  std::set<shard_id> asked;
+  for (const auto& debt : debts()) {
+    const auto& owed = std::get<core::owed_renewal>(debt.what);
+    CHECK(owed.of == shard);
+    CHECK(owed.rescues == 1);
+    CHECK(owed.shards == 5);
+    asked.insert(owed.to);
+  }
+  CHECK(asked == std::set{shard_id{0}, shard_id{1}, shard_id{2}, shard_id{4}});
 }
 
 TEST_CASE_FIXTURE(two_shards,

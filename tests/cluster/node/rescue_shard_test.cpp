@@ -1,5 +1,7 @@
 #include "cluster/node/rescue_shard.hpp"
 
+#include "cluster/machine/shard_queries.hpp"
+#include "cluster/membership/founding.hpp"
 #include "cluster/replication/rescue.hpp"
 #include "storage/data_directory.hpp"
 #include "storage/journaled_environment.hpp"
@@ -28,6 +30,9 @@ struct stopped_node {
     const auto id = storage::claim_identity(*txn, node_id{1}).value();
     self = {id.node, id.disk};
     replication::found(*txn, shard, {self, {node_id{2}, disk_id{20}}, {node_id{3}, disk_id{30}}}, self);
+    founding f;
+    f.shards = 5;
+    txn->put(storage::table::node, founding_key, core::encode(f));
     REQUIRE(txn->commit() == ec::none);
   }
   std::optional<std::string> rescue(const std::string& typed) {
@@ -45,6 +50,17 @@ struct stopped_node {
     std::fclose(in);
     std::fclose(out);
     return why;
+  }
+  /// The commands that wait to be applied.
+  std::vector<core::command> commands() {
+    std::vector<core::command> out;
+    const auto env = storage::journaled_environment::open(data, {}, {}).value();
+    env->begin_read()->ascend(storage::table::log, {}, {}, [&](std::string_view, std::string_view row) {
+      reader in{row_payload(row)};
+      out.push_back(core::decode<core::command>(in.get_bytes()).value());
+      return storage::scan::more;
+    });
+    return out;
   }
   std::size_t members() {
     const auto env = storage::journaled_environment::open(data, {}, {}).value();
@@ -67,6 +83,8 @@ TEST_CASE_FIXTURE(stopped_node,
   CHECK(said.find("lost\nfor good") != std::string::npos);
   CHECK_FALSE(rescue("rescue shard 3\n"));
   CHECK(members() == 1);
+  REQUIRE(commands().size() == 1);
+  CHECK(std::get<core::count_rescue>(commands()[0]).shards == 5);
   CHECK(rescue("rescue shard 3\n")->find("only member already") != std::string::npos);
 }
 
