@@ -37,6 +37,10 @@ struct word_block {
   std::uint64_t sequence = 0;
 };
 static_assert(sizeof(word_block) == 24);
+/// What a record keeps of its memory when it has been written, and what is copied at a time to be written past the page
+/// cache.
+constexpr std::size_t kept_bytes_max = 1 << 20;
+static_assert(kept_bytes_max % journal::block_bytes == 0);
 constexpr std::size_t unsummed_bytes = 8; // magic and the checksum itself
 constexpr std::size_t header_bytes = sizeof(record_header);
 static_assert(header_bytes == 32);
@@ -92,7 +96,10 @@ std::string_view journal_record::payload() const {
   return std::string_view{bytes_}.substr(header_bytes);
 }
 void journal_record::clear() {
-  bytes_.resize(header_bytes);
+  if (bytes_.capacity() > kept_bytes_max)
+    bytes_ = std::string(header_bytes, '\0'); // a large turn's memory is given back
+  else
+    bytes_.resize(header_bytes);
 }
 
 std::string journal::path_in(const std::string& directory) {
@@ -267,7 +274,7 @@ bool journal::has_room_for(const journal_record& r) const {
 
 char* journal::aligned(std::size_t bytes) {
   if (buffer_bytes_ < bytes) {
-    buffer_bytes_ = std::max(bytes, 2 * buffer_bytes_);
+    buffer_bytes_ = std::min(std::max(bytes, 2 * buffer_bytes_), kept_bytes_max);
     buffer_.reset(static_cast<char*>(std::aligned_alloc(block_bytes, buffer_bytes_)));
     if (!buffer_)
       throw std::bad_alloc{};
@@ -276,20 +283,25 @@ char* journal::aligned(std::size_t bytes) {
 }
 
 int journal::write_at(std::uint64_t at, std::string_view bytes) {
-  const auto* from = bytes.data();
-  if (direct_ >= 0) {
-    auto* copy = aligned(bytes.size());
-    std::memcpy(copy, bytes.data(), bytes.size());
-    from = copy;
-  }
   const int fd = direct_ >= 0 ? direct_ : fd_;
-  for (std::size_t put = 0; put < bytes.size();) {
-    const auto n = ::pwrite(fd, from + put, bytes.size() - put, static_cast<off_t>(at + put));
-    if (n < 0 && errno == EINTR)
-      continue;
-    if (n < 0)
-      return errno;
-    put += static_cast<std::size_t>(n);
+  while (!bytes.empty()) {
+    auto piece = bytes;
+    if (direct_ >= 0) {
+      piece = bytes.substr(0, kept_bytes_max);
+      auto* copy = aligned(piece.size());
+      std::memcpy(copy, piece.data(), piece.size());
+      piece = {copy, piece.size()};
+    }
+    for (std::size_t put = 0; put < piece.size();) {
+      const auto n = ::pwrite(fd, piece.data() + put, piece.size() - put, static_cast<off_t>(at + put));
+      if (n < 0 && errno == EINTR)
+        continue;
+      if (n < 0)
+        return errno;
+      put += static_cast<std::size_t>(n);
+    }
+    at += piece.size();
+    bytes.remove_prefix(piece.size());
   }
   return 0;
 }

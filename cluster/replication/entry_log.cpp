@@ -13,9 +13,9 @@ void entry_log::clear(std::uint64_t first) {
 void entry_log::append(shard_id shard, generation gen, entry_kind kind, std::uint64_t term, std::string row) {
   put_row_header(row, {shard, gen, kind, last() + 1, term});
   bytes_ += row.size();
-  cached_bytes_ += row.size();
   const auto bytes = static_cast<std::uint32_t>(row.size());
   entries_.push_back({term, 0, bytes, kind, std::move(row)});
+  cached_bytes_ += taken_by(entries_.back());
 }
 
 void entry_log::append_stored(const row_header& h, std::uint64_t sequence, std::string_view row, bool keep) {
@@ -23,7 +23,7 @@ void entry_log::append_stored(const row_header& h, std::uint64_t sequence, std::
   entries_.push_back({h.term, sequence, static_cast<std::uint32_t>(row.size()), h.kind, {}});
   if (keep) {
     entries_.back().row = row;
-    cached_bytes_ += row.size();
+    cached_bytes_ += taken_by(entries_.back());
   }
   unwritten_ = last() + 1;
 }
@@ -42,8 +42,8 @@ void entry_log::evict(std::uint64_t index, std::size_t bytes_max) {
     auto& e = at(evict_next_++);
     if (e.sequence == 0)
       broken("an unwritten entry is evicted", {}, {}, evict_next_ - 1);
-    cached_bytes_ -= e.row.size();
-    e.row = {};
+    cached_bytes_ -= taken_by(e);
+    std::string{}.swap(e.row); // `= {}` would keep what it has allocated
   }
 }
 

@@ -34,6 +34,8 @@ public:
   /// terms. An `index` below `first()` is returned as it is.
   std::uint64_t last_within(std::uint64_t index, std::uint64_t term) const;
   std::size_t bytes() const { return bytes_; }
+  /// What the rows in memory take, with what their strings have allocated beyond them.
+  std::size_t cached_bytes() const { return cached_bytes_; }
   std::size_t size() const { return entries_.size(); }
 
   /// `row` was begun with `begin_row`; this fills in its header.
@@ -79,8 +81,9 @@ public:
 private:
   void forget(const entry& e) {
     bytes_ -= e.bytes;
-    cached_bytes_ -= e.row.size();
+    cached_bytes_ -= taken_by(e);
   }
+  static std::size_t taken_by(const entry& e) { return e.row.empty() ? 0 : e.row.capacity(); }
   std::deque<entry> entries_;
   std::uint64_t first_ = 1;
   std::uint64_t unwritten_ = 1;

@@ -442,6 +442,11 @@ void replica::common_tick() {
     timed_out_at_ = host_.now;
     timeout();
   }
+  if (std::exchange(seen_last_, log_.last()) != log_.last())
+    grew_at_ = host_.now;
+  else if (host_.now - grew_at_ >= host_.config.log_cache_time.count())
+    log_.evict(std::min(visible_, log_.first_unwritten() - 1),
+               0); // who lacks it by now reads it from the disk
   const auto since = host_.now - host_.config.read_round_timeout.count();
   if (reads_.size() != 0)
     reads_.take_late(since, [this](std::uint64_t ticket) { refuse(ticket, ec::unavailable); });

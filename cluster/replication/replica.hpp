@@ -41,6 +41,7 @@ struct replica_host {
       0; ///< before it a replica votes only if all its other members said what they know
   std::uint64_t next_sequence = 1;
   std::optional<shard_id> unreadable; ///< a command met a damaged row there: this turn cannot be committed
+  std::size_t apply_bytes_left = 0;   ///< of entries that are applied in this turn
   std::size_t trim_share = 0;         ///< rows that each replica with left-overs may erase in this turn
   bool succession_changed = false;    ///< a node has to learn that a generation ended
   bool has_room = true;               ///< of the disk, for proposals
@@ -327,6 +328,8 @@ private:
   bool restart_ = false; // a new generation or state: begin a fresh group after the sync
   std::uint64_t led_from_ = 0;    // first entry of this leadership; 0: none
   std::uint64_t visible_ = 0;     // applied and synced
+  std::int64_t grew_at_ = 0;      // when the log was seen to be longer than before
+  std::uint64_t seen_last_ = 0;   // of it, then
   std::uint64_t seal_in_log_ = 0; // lowest seal in the log that is not applied; 0: none
   std::uint64_t seal_ticket_ = 0;
   std::optional<std::string> halted_; // why

@@ -87,7 +87,9 @@ void replica::apply_committed(storage::write_txn& txn) {
   const auto commit = commit_index();
   const auto until = std::min<std::uint64_t>(commit, record_.applied_index + host_.config.apply_entries_max);
   std::string key;
-  while (record_.as == life::live && !restart_ && !halted_ && record_.applied_index < until) {
+  for (bool first = true; record_.as == life::live && !restart_ && !halted_ &&
+                          record_.applied_index < until && (first || host_.apply_bytes_left != 0);
+       first = false) {
     const auto index = record_.applied_index + 1;
     if (!log_.has(index))
       broken("a committed entry is not here", shard_, record_.gen, index, log_.last());
@@ -99,6 +101,7 @@ void replica::apply_committed(storage::write_txn& txn) {
         stop_unreadable(index);
       row = *found;
     }
+    host_.apply_bytes_left -= std::min(host_.apply_bytes_left, row.size());
     apply_entry(txn, index, row_payload(row));
   }
 }

@@ -43,6 +43,10 @@ config_check validate(const replication_config& c) {
     return config_fault{"trim_rows_max"};
   if (c.apply_entries_max < 1)
     return config_fault{"apply_entries_max"};
+  if (c.apply_bytes_max < 1)
+    return config_fault{"apply_bytes_max"};
+  if (c.log_cache_time.count() < 1)
+    return config_fault{"log_cache_time"};
   if (c.transfers_max < 1)
     return config_fault{"transfers_max"};
   if (c.transfer_chunks_max < 1)
@@ -491,6 +495,7 @@ storage::durable replication::write(storage::write_txn& txn, const storage::spac
   // Many shards may have to clean up at once, after a seal of all, and a turn that takes long delays every heartbeat.
   const auto cleaners = static_cast<std::size_t>(std::count_if(
       i.host.dirty.begin(), i.host.dirty.end(), [](const replica* r) { return r->has_left_overs(); }));
+  i.host.apply_bytes_left = i.host.config.apply_bytes_max;
   i.host.trim_share =
       std::max<std::size_t>(1, i.host.config.trim_rows_max / std::max<std::size_t>(1, cleaners));
   for (std::size_t n = 0; n < i.host.dirty.size(); ++n)

@@ -74,8 +74,12 @@ struct replication_config {
   /// Per shard. Up to this size the log also keeps what a follower needs that is alive, or is sent the state.
   std::size_t log_bytes_needed_max = 128 << 20;
   std::size_t log_cache_bytes = 512 << 10; ///< per shard, of applied entries held in memory for followers
-  std::size_t apply_entries_max = 4096;    ///< per turn and shard
-  std::uint32_t transfers_max = 4;       ///< outgoing state transfers at a time; each pins a read transaction
+  /// An applied entry leaves memory when its shard was written nothing for so long.
+  milliseconds log_cache_time{10'000};
+  std::size_t apply_entries_max = 4096; ///< per turn and shard
+  std::size_t apply_bytes_max =
+      16 << 20;                    ///< of entries, per turn and of all shards; each may apply one beyond it
+  std::uint32_t transfers_max = 4; ///< outgoing state transfers at a time; each pins a read transaction
   std::uint32_t transfer_chunks_max = 2; ///< unacknowledged, of one transfer
   /// A transfer of which fewer chunks than `transfer_chunks_min` arrive within this time starts again with a newer
   /// state, because it pins an old one.

@@ -20,8 +20,10 @@ static_assert(command_parts_bytes_max + body_bytes_max <= entry_bytes_max,
               "a command that is packed to its bound has to fit into an entry, or it is refused for ever");
 static_assert(body_bytes_max < command_parts_bytes_max, "a message of any size has to fit into one command");
 
-/// Of the commands that a node's store has taken and not answered, of all shards.
-inline constexpr std::size_t proposals_bytes_max = 64 << 20;
+/// Of the commands that a node's store has taken and not answered, of all shards. On its way a command is in memory about
+/// eight times: as a proposal, as an entry, as a row of the log and of the state, each of these for the journal and for
+/// LMDB, and in the hands of the fan-out.
+inline constexpr std::size_t proposals_bytes_max = 16 << 20;
 static_assert(entry_bytes_max <= proposals_bytes_max);
 
 // --- what leaves on a link ---------------------------------------------------------------------------------

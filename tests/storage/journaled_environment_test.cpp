@@ -1,6 +1,7 @@
 // The journal in front of LMDB: what a crash at any moment leaves, and what readers see meanwhile.
 #include "storage/journaled_environment.hpp"
 
+#include "storage/journal.hpp"
 #include "storage/journal_rows.hpp"
 #include "tests/storage/faults.hpp"
 #include "tests/storage/journal_fixture.hpp"
@@ -28,6 +29,29 @@ TEST_CASE("a commit that a killed process had answered is there when the directo
   put_row(*env, "b", "2");
   copy_disk(dir, image);
   CHECK(rows(*open_journaled(image.path())) == std::map<std::string, std::string>{{"a", "1"}, {"b", "2"}});
+}
+
+TEST_CASE("a record of several MiB is written in pieces and read back whole, and its memory is given back") {
+  scratch_directory dir, image;
+  auto config = small_journal();
+  config.bytes = 8 << 20;
+  auto env = open_journaled(dir.path(), config);
+  std::map<std::string, std::string> all;
+  auto txn = env->begin_write();
+  for (char key = 'a'; key < 'n'; ++key) { // 13 rows of 300 KB
+    all[std::string(1, key)] = std::string(300'000, key);
+    txn->put(table::state, std::string(1, key), all[std::string(1, key)]);
+  }
+  REQUIRE(txn->commit(durable::now) == ec::none);
+  put_row(*env, "z", all["z"] = "follows");
+  copy_disk(dir, image);
+  CHECK(rows(*open_journaled(image.path(), config)) == all);
+
+  journal_record large;
+  large.bytes().append(std::string(5 << 20, 'x'));
+  large.clear();
+  CHECK(large.empty());
+  CHECK(large.bytes().capacity() < 1 << 20);
 }
 
 TEST_CASE("a commit that may wait is lost with the process, or kept by the next that may not") {

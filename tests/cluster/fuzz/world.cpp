@@ -61,6 +61,8 @@ profile draw_profile(const run_options& options, chance& luck) {
   e.transfer_chunks_max = static_cast<std::uint32_t>(luck.between(1, 4));
   e.transfer_time_max = std::chrono::milliseconds{luck.between(500, 5000)};
   e.announce_every = std::chrono::milliseconds{luck.between(100, 1000)};
+  e.apply_bytes_max = e.log_cache_bytes + 1; // nothing is drawn for these two: seeds keep their histories
+  e.log_cache_time = 2 * e.announce_every;
   e.trim_rows_max = static_cast<std::size_t>(luck.between(4, luck.percent(50) ? 12 : 400));
 
   // Links that hold little, and mostly logs that hold a multiple of it, so that a follower which was away is

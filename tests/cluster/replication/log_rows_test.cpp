@@ -45,6 +45,28 @@ TEST_CASE("a row of the log with a shorter header, as an older program wrote it,
   CHECK(row_payload(log.at(5).row) == payload);
 }
 
+TEST_CASE("an entry that leaves memory takes none, and the bound counts what a row has allocated beyond its "
+          "bytes") {
+  entry_log log;
+  log.clear(1);
+  for (int i = 0; i < 4; ++i) {
+    auto row = begin_row(50'000);
+    row.append(std::string(10'000, 'x'));
+    log.append(shard_id{7}, generation{2}, entry_kind::commands, 3, std::move(row));
+    log.written(log.last(), log.last());
+  }
+  CHECK(log.cached_bytes() >= 200'000);
+  log.evict(log.last(), 60'000);
+  CHECK(log.cached_bytes() <= 60'000);
+  CHECK(log.at(3).row.empty());
+  CHECK(log.at(3).row.capacity() < 100);
+  CHECK(log.at(4).row.size() > 10'000);
+  log.evict(log.last(), 0);
+  CHECK(log.cached_bytes() == 0);
+  log.trim(log.last(), [](std::uint64_t) {});
+  CHECK(log.cached_bytes() == 0);
+}
+
 TEST_CASE("a row of the log with a longer header is newer for a replica, and read by who only looks on") {
   const auto row = row_of(5, "new");
   CHECK(get_row_header(row, core::reading::whole).why == core::format_fault::newer);
