@@ -75,6 +75,12 @@ config_check validate(const gateway_config& c) {
     return config_fault{"path_steps_max"};
   if (c.pages_max < 1)
     return config_fault{"pages_max"};
+  if (c.pages_of_all_max < 1)
+    return config_fault{"pages_of_all_max"};
+  if (c.sends_bytes_of_all_max < 1)
+    return config_fault{"sends_bytes_of_all_max"};
+  if (c.buffers_bytes_of_all_max < 2 * c.stream.outbound_bytes_max)
+    return config_fault{"buffers_bytes_of_all_max"};
   if (c.page_items_max < 1)
     return config_fault{"page_items_max"};
   if (c.page_bytes_max < 1)

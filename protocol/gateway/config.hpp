@@ -90,6 +90,14 @@ struct gateway_config {
   std::uint32_t pages_max = 4;
   std::uint32_t page_items_max = parley::page_items_max;
   std::size_t page_bytes_max = parley::page_bytes_max;
+  // Of all connections together, because a thousand that keep to their own bounds are too much for a node. Each is in
+  // memory two or three times on its way.
+  std::uint32_t pages_of_all_max = 64; ///< that are read at a time; others wait for their turn
+  /// Of messages that are not answered. Above: `overloaded`, and who has none under way is the last to be refused.
+  std::size_t sends_bytes_of_all_max = 32 * 1024 * 1024;
+  /// Of what was read and is not whole, and of what is written and not sent. Above: the connection with most of it is
+  /// closed.
+  std::size_t buffers_bytes_of_all_max = 128 * 1024 * 1024;
   std::size_t body_bytes_max = parley::body_bytes_max;
   /// What one `deliver` takes from the delivery queue. The stream's window bounds the calls under way.
   std::size_t deliver_rows_max = 64;

@@ -21,6 +21,7 @@ ec told_as(transport::close_reason r) {
   case close_reason::outbound_full:
   case close_reason::write_deadline:
   case close_reason::receiver_stalled:
+  case close_reason::buffers_full:
     return ec::overloaded;
   case close_reason::idle:
     return ec::session_closed;
@@ -83,6 +84,7 @@ connection::connection(kj::Own<server_parts> parts, kj::AutoCloseFd fd, const tr
       taken_at_{opened_at_}, tasks_{kj::heap<kj::TaskSet>(static_cast<kj::TaskSet::ErrorHandler&>(*this))} {
   stream_->limit_inbound(parts_->config.login_bytes_max);
   stream_->watch(this);
+  stream_->share(parts_->buffers);
 }
 
 connection::~connection() noexcept(false) = default;
@@ -301,6 +303,18 @@ bool connection::begin_page() {
     return false;
   ++pages_;
   return true;
+}
+
+bool connection::begin_send(std::size_t bytes) {
+  if (!parts_->sends.take(bytes, sends_bytes_))
+    return false;
+  sends_bytes_ += bytes;
+  return true;
+}
+
+void connection::end_send(std::size_t bytes) {
+  sends_bytes_ -= bytes;
+  parts_->sends.give_back(bytes);
 }
 
 // --- towards the client ------------------------------------------------------------------------------------

@@ -11,6 +11,8 @@
 #include "protocol/gateway/metrics.hpp"
 #include "protocol/gateway/node_addresses.hpp"
 #include "protocol/gateway/open_questions.hpp"
+#include "protocol/gateway/page_turns.hpp"
+#include "protocol/gateway/shared_room.hpp"
 #include "protocol/schema/parley.capnp.h"
 #include "protocol/transport/rpc_line.hpp"
 #include "protocol/values/chance.hpp"
@@ -45,7 +47,9 @@ struct server_parts final : public kj::Refcounted {
                const wall_clock& w, gateway_metrics& m, closed_sessions& c, const node_addresses& n,
                lookup_limits& l, chance& d, code_limits& codes_limits, code_limits& registration_limits)
       : config{settings}, port{event_port}, cluster{b}, codes{s}, clock{w}, metrics{m}, closed{c}, nodes{n},
-        lookups{l}, dice{d}, code_asks{codes_limits}, registrations{registration_limits} {}
+        lookups{l}, dice{d}, code_asks{codes_limits}, registrations{registration_limits},
+        pages{kj::refcounted<page_turns>(settings.pages_of_all_max)}, sends{settings.sends_bytes_of_all_max} {
+  }
 
   const gateway_config config;
   kj::UnixEventPort& port;
@@ -59,7 +63,10 @@ struct server_parts final : public kj::Refcounted {
   chance& dice; ///< challenges, codes, new users' ids
   code_limits& code_asks;
   code_limits& registrations;
-  server_hooks* server = nullptr; ///< null once the server is destroyed
+  kj::Own<page_turns> pages;
+  shared_room sends;                            ///< under way, in bytes
+  transport::stream_buffers* buffers = nullptr; ///< as `server`
+  server_hooks* server = nullptr;               ///< null once the server is destroyed
   bool draining = false;
 };
 
@@ -78,6 +85,10 @@ public:
   ~connection() noexcept(false) override;
 
   void start();
+  /// What its buffers take; 0 once it is closed.
+  std::size_t buffered_bytes() const { return stream_.get() == nullptr ? 0 : stream_->buffered_bytes(); }
+  /// All connections have buffered too much, and this one most.
+  void give_up_buffers() { stream_->close(transport::close_reason::buffers_full); }
   /// Somebody else needs the room before login that this one takes.
   void give_way() { stream_->close(transport::close_reason::refused); }
   /// Checks the deadlines and brings the byte counters up to date.
@@ -121,8 +132,12 @@ public:
 
   void begin_call();
   void end_call();
-  bool begin_page(); ///< false: too many under way
+  bool begin_page(); ///< false: too many are under way, or wait for their turn
   void end_page() { --pages_; }
+  /// For one that has begun: when it may be asked for.
+  kj::Promise<kj::Own<page_turns::turn>> page_turn() { return parts_->pages->begin(pages_ == 1); }
+  bool begin_send(std::size_t bytes); ///< false: all connections together have too much under way
+  void end_send(std::size_t bytes);
 
   std::size_t slot = 0; ///< in the server's table
 
@@ -163,6 +178,7 @@ private:
   std::uint64_t counted_out_ = 0;
   std::uint32_t calls_ = 0;
   std::uint32_t pages_ = 0;
+  std::size_t sends_bytes_ = 0;
   std::uint32_t deliveries_ = 0; ///< calls to receivers that have not returned
   std::uint32_t bootstraps_ = 0;
   open_questions questions_;

@@ -25,13 +25,17 @@ kj::Duration span(std::chrono::nanoseconds d) {
   return d.count() * kj::NANOSECONDS;
 }
 
-class server final : public gateway_server, private server_hooks, private kj::TaskSet::ErrorHandler {
+class server final : public gateway_server,
+                     private server_hooks,
+                     private transport::stream_buffers,
+                     private kj::TaskSet::ErrorHandler {
 public:
   server(kj::Own<server_parts> parts, pulse& beats, transport::renewable_tls tls, kj::AutoCloseFd listener)
-      : parts_{kj::mv(parts)}, config_{parts_->config}, metrics_{parts_->metrics}, pulse_{beats},
-        timer_{parts_->port.getTimer()}, tls_{std::move(tls)}, listener_{kj::mv(listener)},
-        listened_{kj::heap<kj::UnixEventPort::FdObserver>(parts_->port, listener_.get(),
-                                                          kj::UnixEventPort::FdObserver::OBSERVE_READ)},
+      : transport::stream_buffers{parts->config.buffers_bytes_of_all_max}, parts_{kj::mv(parts)},
+        config_{parts_->config}, metrics_{parts_->metrics}, pulse_{beats}, timer_{parts_->port.getTimer()},
+        tls_{std::move(tls)}, listener_{kj::mv(listener)}, listened_{kj::heap<kj::UnixEventPort::FdObserver>(
+                                                               parts_->port, listener_.get(),
+                                                               kj::UnixEventPort::FdObserver::OBSERVE_READ)},
         local_port_{transport::local_port(listener_.get())}, handshakes_{config_.handshakes_burst,
                                                                          config_.handshake_every},
         handshakes_of_{{config_.address_handshakes_burst, config_.address_handshake_every,
@@ -41,6 +45,7 @@ public:
         accepting_{kj::heap<kj::TaskSet>(static_cast<kj::TaskSet::ErrorHandler&>(*this))},
         tasks_{kj::heap<kj::TaskSet>(static_cast<kj::TaskSet::ErrorHandler&>(*this))} {
     parts_->server = this;
+    parts_->buffers = this;
     accepting_->add(keep_accepting());
     tasks_->add(keep_sweeping());
   }
@@ -53,6 +58,7 @@ public:
     retired_.clear();
     for (auto& c : connections_)
       c->tear_down();
+    parts_->buffers = nullptr;
     metrics_.connections.fetch_sub(connections_.size(), std::memory_order_relaxed);
   }
 
@@ -154,6 +160,19 @@ private:
 
   void spoke(connection& c) override { strangers_.spoke(c); }
   void promoted(connection& c) override { strangers_.leave(c); }
+
+  /// Who has buffered most is the least likely to be somebody who only talks.
+  void relieve() override {
+    while (bytes() > bytes_max()) {
+      connection* most = nullptr;
+      for (auto& c : connections_)
+        if (c->buffered_bytes() > (most == nullptr ? 0 : most->buffered_bytes()))
+          most = c.get();
+      if (most == nullptr)
+        return;
+      most->give_up_buffers(); // which releases them at once
+    }
+  }
 
   void retire(connection& c) override {
     retired_.push_back(kj::addRef(c));

@@ -11,8 +11,9 @@
 namespace parley::gateway {
 namespace {
 
-constexpr std::uint32_t page_retry_ms = 100;
-constexpr std::uint32_t receive_retry_ms = 100; ///< as for the other calls above the user's rate
+constexpr std::uint32_t page_retry_ms = 100; ///< and of what does not fit into what all connections may have
+constexpr std::size_t send_overhead_bytes = 1'024; ///< of a message under way, beyond its body
+constexpr std::uint32_t receive_retry_ms = 100;    ///< as for the other calls above the user's rate
 
 /// How many of `items` fit into a page: at least one, unless there are none.
 template <class Items>
@@ -49,6 +50,10 @@ public:
         return refuse(context, ec::bad_request);
       if (what->body.size() > config.body_bytes_max)
         return refuse(context, ec::too_large);
+      const auto bytes = send_overhead_bytes + what->body.size();
+      if (!c_->begin_send(bytes))
+        return refuse(context, ec::overloaded, page_retry_ms);
+      auto under_way = kj::defer([held = kj::addRef(*c_), bytes]() mutable { held->end_send(bytes); });
       what->from = c_->user();
       what->hash = sha256(what->body);
       what->at = c_->parts().clock.now();
@@ -72,7 +77,8 @@ public:
             results.setSeq(number(placed.seq));
             results.setServerTimeMs(static_cast<std::int64_t>(placed.at));
             results.setDuplicate(placed.duplicate != 0);
-          });
+          })
+          .attach(kj::mv(under_way));
     });
   }
 
@@ -328,14 +334,21 @@ private:
       return refuse(context, ec::overloaded, page_retry_ms);
     auto page_under_way =
         kj::defer([held = kj::addRef(*c_)]() mutable { held->end_page(); }); // `ask` may throw
-    return c_->session()
-        .ask(std::move(call))
-        .then([context, fill = kj::mv(fill)](core::answer answer) mutable -> kj::Promise<void> {
-          const auto& page = answer_to<Call>(answer);
-          if (page.error != ec::none)
-            return refuse(context, page.error, page.retry_after_ms);
-          fill(context.getResults(capnp::MessageSize{size_of(page), 0}), page);
-          return kj::READY_NOW;
+    return c_->page_turn()
+        .then([this, context, call = std::move(call),
+               fill = kj::mv(fill)](kj::Own<page_turns::turn> turn) mutable -> kj::Promise<void> {
+          if (const auto why = c_->refusal(); why != ec::none) // it has ended meanwhile
+            return refuse(context, why);
+          return c_->session()
+              .ask(std::move(call))
+              .then([context, fill = kj::mv(fill)](core::answer answer) mutable -> kj::Promise<void> {
+                const auto& page = answer_to<Call>(answer);
+                if (page.error != ec::none)
+                  return refuse(context, page.error, page.retry_after_ms);
+                fill(context.getResults(capnp::MessageSize{size_of(page), 0}), page);
+                return kj::READY_NOW;
+              })
+              .attach(kj::mv(turn));
         })
         .attach(kj::mv(page_under_way));
   }

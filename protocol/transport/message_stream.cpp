@@ -41,7 +41,8 @@ std::string_view name(close_reason r) {
                                                                      "session-over",
                                                                      "refused",
                                                                      "rpc-failed",
-                                                                     "receiver-stalled"};
+                                                                     "receiver-stalled",
+                                                                     "buffers-full"};
   return names[static_cast<std::size_t>(r)];
 }
 
@@ -81,7 +82,7 @@ namespace {
 /// A record may hold one byte. After so many the others of the thread have their turn: a message of the largest size
 /// takes fewer, if its peer fills them.
 constexpr unsigned fills_in_a_row_max = 64;
-constexpr std::size_t keep_out_bytes = 2048; ///< an output buffer this small is kept between writes
+constexpr std::size_t keep_bytes = 2048; ///< an output buffer this small is kept between writes
 constexpr auto idle_after = 1 * kj::SECONDS; ///< and for so long; then the next sweep releases it
 
 struct message_words {
@@ -92,6 +93,12 @@ bool is_address(const std::string& name) {
   auto* octets = a2i_IPADDRESS(name.c_str());
   ASN1_OCTET_STRING_free(octets);
   return octets != nullptr;
+}
+
+/// A peer that is slow for long keeps no more than a few times what it makes us keep.
+void release_spare(std::vector<char>& buffer) {
+  if (buffer.capacity() > keep_bytes && buffer.size() < buffer.capacity() / 4)
+    buffer.shrink_to_fit();
 }
 
 std::uint32_t load32(const char* at) {
@@ -146,6 +153,15 @@ message_stream::message_stream(kj::UnixEventPort& port, kj::AutoCloseFd fd, cons
 
 message_stream::~message_stream() noexcept(false) {
   SSL_free(ssl_);
+  if (all_buffers_ != nullptr)
+    all_buffers_->changed(counted_buffers_, 0);
+}
+
+void message_stream::count_buffers() {
+  const auto now = in_.capacity() + out_.capacity();
+  const auto before = std::exchange(counted_buffers_, now);
+  if (all_buffers_ != nullptr && before != now)
+    all_buffers_->changed(before, now);
 }
 
 socket_owner::permission message_stream::before_read() {
@@ -253,8 +269,10 @@ void message_stream::close(close_reason why) {
   }
   // Wakes the promises that wait for the socket, so that they see that it is closed.
   ::shutdown(fd_.get(), SHUT_RDWR);
+  std::vector<char>{}.swap(in_);
   std::vector<char>{}.swap(out_);
-  out_sent_ = 0;
+  in_taken_ = out_sent_ = 0;
+  count_buffers();
   wake_flush_waiters();
   open_gate();
   if (watcher_ != nullptr)
@@ -336,6 +354,7 @@ kj::Promise<kj::Maybe<Found>> message_stream::read_loop(capnp::ReaderOptions opt
     case io::again:
       if (in_taken_ == in_.size())
         std::vector<char>{}.swap(in_), in_taken_ = 0;
+      count_buffers();
       return observer_.whenBecomesReadable().then([this, options] { return read_loop<Found>(options); });
     case io::ended:
       close(in_taken_ == in_.size() ? close_reason::peer : close_reason::truncated);
@@ -409,7 +428,8 @@ message_stream::io message_stream::fill() {
     }
     in_.insert(in_.end(), scratch.data(), scratch.data() + n);
     plain_in_ += n;
-    return io::done;
+    count_buffers();
+    return closed() ? io::failed : io::done;
   }
   switch (SSL_get_error(ssl_, r)) {
   case SSL_ERROR_WANT_READ:
@@ -456,6 +476,7 @@ void message_stream::append(kj::ArrayPtr<const kj::ArrayPtr<const capnp::word>> 
     std::memcpy(to, bytes.begin(), bytes.size());
     to += bytes.size();
   }
+  count_buffers();
 }
 
 void message_stream::write(kj::ArrayPtr<const kj::ArrayPtr<const capnp::word>> segments) {
@@ -504,6 +525,8 @@ kj::Promise<void> message_stream::flush() {
       if (out_sent_ >= limits_.window_bytes) { // a slow peer's sent bytes do not pile up in front
         out_.erase(out_.begin(), out_.begin() + static_cast<std::ptrdiff_t>(out_sent_));
         out_sent_ = 0;
+        release_spare(out_);
+        count_buffers();
       }
       open_gate();
       return observer_.whenBecomesWritable().then([this] { return flush(); });
@@ -513,10 +536,11 @@ kj::Promise<void> message_stream::flush() {
                                                                                 : close_reason::io_failed);
   }
   out_sent_ = 0;
-  if (out_.capacity() > keep_out_bytes)
+  if (out_.capacity() > keep_bytes)
     std::vector<char>{}.swap(out_);
   else
     out_.clear();
+  count_buffers();
   flushing_ = false;
   wake_flush_waiters();
   open_gate();
@@ -550,11 +574,12 @@ kj::Promise<void> message_stream::end() {
 void message_stream::sweep(kj::TimePoint now) {
   if (closed())
     return;
-  if (unsent_bytes() == 0) {
-    if (!flushing_ && out_.capacity() != 0 && now - progress_since_ >= idle_after)
-      std::vector<char>{}.swap(out_);
+  release_spare(in_);
+  if (unsent_bytes() == 0 && !flushing_ && now - progress_since_ >= idle_after)
+    std::vector<char>{}.swap(out_);
+  count_buffers();
+  if (unsent_bytes() == 0)
     return;
-  }
   if (now - progress_since_ < static_cast<std::int64_t>(limits_.write_deadline.count()) * kj::MILLISECONDS)
     return;
   if (bytes_out_ - progress_mark_ < limits_.write_progress_bytes) {

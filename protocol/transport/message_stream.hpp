@@ -50,8 +50,9 @@ enum class close_reason : std::uint8_t {
   refused,          ///< above a bound on connections
   rpc_failed,       ///< the peer broke the RPC protocol
   receiver_stalled, ///< the client's receiver does not return
+  buffers_full,     ///< the buffers of all connections took too much, and those of this one most
 };
-inline constexpr std::size_t close_reasons = static_cast<std::size_t>(close_reason::receiver_stalled) + 1;
+inline constexpr std::size_t close_reasons = static_cast<std::size_t>(close_reason::buffers_full) + 1;
 
 /// In kebab-case, for logs and metrics.
 std::string_view name(close_reason r);
@@ -99,6 +100,29 @@ public:
   virtual void message_read(capnp::MessageReader&) {}
 };
 
+/// What the buffers of an owner's streams take together, in bytes. Each stream tells of its changes.
+class stream_buffers {
+public:
+  explicit stream_buffers(std::size_t bytes_max) : bytes_max_{bytes_max} {}
+  virtual ~stream_buffers() noexcept(false) = default;
+  std::size_t bytes() const { return bytes_; }
+  std::size_t bytes_max() const { return bytes_max_; }
+  void changed(std::size_t before, std::size_t now) {
+    bytes_ += now - before; // unsigned arithmetic wraps, so this is right in both directions
+    if (now > before && bytes_ > bytes_max_)
+      relieve();
+  }
+
+protected:
+  /// More than `bytes_max` are taken: closes streams until it is less, perhaps the one that has told. It is called from
+  /// inside that stream, so it destroys none.
+  virtual void relieve() = 0;
+
+private:
+  std::size_t bytes_max_;
+  std::size_t bytes_ = 0;
+};
+
 /// Owns:   the socket, its TLS state, what was read but not yet taken, and what was written but not yet sent.
 /// Thread: that of the event port.
 /// Holds:  after the first `close`, reads end, writes are dropped, and `reason()` does not change.
@@ -129,6 +153,11 @@ public:
 
   /// Null ends the watching. The watcher outlives the stream, or ends the watching before.
   void watch(stream_watcher* watcher) { watcher_ = watcher; }
+
+  /// Its buffers count among these, which outlive it. Null: among nobody's.
+  void share(stream_buffers* all) { all_buffers_ = all; }
+  /// What its buffers take.
+  std::size_t buffered_bytes() const { return counted_buffers_; }
 
   /// Everything written so far has been handed to the kernel (or the stream was closed).
   kj::Promise<void> flushed();
@@ -188,6 +217,7 @@ private:
   io fill();
   bool may_read() const;
   void open_gate();
+  void count_buffers();
   void append(kj::ArrayPtr<const kj::ArrayPtr<const capnp::word>> segments);
   void schedule_flush();
   kj::Promise<void> flush();
@@ -230,6 +260,8 @@ private:
   std::size_t in_taken_ = 0;
   std::vector<char> out_;
   std::size_t out_sent_ = 0;
+  stream_buffers* all_buffers_ = nullptr;
+  std::size_t counted_buffers_ = 0; ///< of it
   std::string detail_;
   kj::Maybe<kj::Own<kj::PromiseFulfiller<void>>> gate_;
   std::vector<kj::Own<kj::PromiseFulfiller<void>>> flush_waiters_;
