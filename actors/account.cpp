@@ -1,6 +1,7 @@
 #include "actors/resident.hpp"
 #include "protocol/values/overloaded.hpp"
 
+#include <algorithm>
 #include <caf/stateful_actor.hpp>
 
 namespace parley {
@@ -84,6 +85,9 @@ void finish(account_state& st, result& r, answers& out) {
 
 account_actor::behavior_type account(self_ptr self, residence at) {
   self->state.at = std::move(at);
+  // It keeps nothing between two calls, and strangers may ask for codes of any number of phones.
+  auto& passivate_after = self->state.at.config.passivate_after;
+  passivate_after = std::min(passivate_after, self->state.at.config.sweep_every);
   return {
       [self](call_batch& batch) {
         take_calls(self, batch, [self](routed_call c, answers& out) { handle(self, std::move(c), out); });

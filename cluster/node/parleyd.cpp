@@ -33,6 +33,13 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+/// For jemalloc, which reads it before `main`; MALLOC_CONF in the environment comes after it. Without threads of its own,
+/// memory that a burst needed is given back only as fast as its arena is used again (docs/decisions/0050).
+extern "C" {
+extern const char* malloc_conf;
+const char* malloc_conf = "background_thread:true";
+}
+
 namespace {
 
 using namespace parley;

@@ -77,6 +77,10 @@ private:
     }
     served_ = true;
     started_.set_value(std::nullopt);
+    // KJ looks at its sockets only when it has nothing to do, unless it is told otherwise. As long as some keep it busy,
+    // it would not hear from the others.
+    constexpr unsigned events_between_polls = 128;
+    io.waitScope.setBusyPollInterval(events_between_polls);
     stopped.promise.wait(io.waitScope);
     std::lock_guard guard{mutex_};
     executor_ = nullptr;

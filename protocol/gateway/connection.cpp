@@ -91,7 +91,7 @@ connection::~connection() noexcept(false) = default;
 
 void connection::start() {
   // A handshake that fails has closed the stream. It is counted when the connection is retired.
-  tasks_->add(stream_->handshake().then([this] { start_rpc(); }, [](kj::Exception&&) {}));
+  tasks_->add(stream_->handshake(parts_->handshakes).then([this] { start_rpc(); }, [](kj::Exception&&) {}));
 }
 
 void connection::start_rpc() {

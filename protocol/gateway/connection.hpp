@@ -64,9 +64,10 @@ struct server_parts final : public kj::Refcounted {
   code_limits& code_asks;
   code_limits& registrations;
   kj::Own<page_turns> pages;
-  shared_room sends;                            ///< under way, in bytes
-  transport::stream_buffers* buffers = nullptr; ///< as `server`
-  server_hooks* server = nullptr;               ///< null once the server is destroyed
+  shared_room sends;                                ///< under way, in bytes
+  transport::stream_buffers* buffers = nullptr;     ///< as `server`
+  transport::handshake_turns* handshakes = nullptr; ///< as `server`
+  server_hooks* server = nullptr;                   ///< null once the server is destroyed
   bool draining = false;
 };
 

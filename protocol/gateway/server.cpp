@@ -19,7 +19,7 @@ constexpr std::chrono::milliseconds descriptors_retry{100}; ///< after EMFILE an
 constexpr unsigned refused_in_a_row_max = 64;
 constexpr std::chrono::milliseconds refused_pause{2};
 /// After so many the connections that gave way are destroyed, before more are accepted.
-constexpr unsigned admitted_in_a_row_max = 64;
+constexpr unsigned admitted_in_a_row_max = 16;
 
 kj::Duration span(std::chrono::nanoseconds d) {
   return d.count() * kj::NANOSECONDS;
@@ -41,11 +41,12 @@ public:
         handshakes_of_{{config_.address_handshakes_burst, config_.address_handshake_every,
                         config_.handshakes_burst, config_.handshake_every},
                        config_.addresses_max},
-        strangers_{config_.pre_login_max, config_.pre_login_per_address_max},
+        turns_{timer_}, strangers_{config_.pre_login_max, config_.pre_login_per_address_max},
         accepting_{kj::heap<kj::TaskSet>(static_cast<kj::TaskSet::ErrorHandler&>(*this))},
         tasks_{kj::heap<kj::TaskSet>(static_cast<kj::TaskSet::ErrorHandler&>(*this))} {
     parts_->server = this;
     parts_->buffers = this;
+    parts_->handshakes = &turns_;
     accepting_->add(keep_accepting());
     tasks_->add(keep_sweeping());
   }
@@ -59,6 +60,7 @@ public:
     for (auto& c : connections_)
       c->tear_down();
     parts_->buffers = nullptr;
+    parts_->handshakes = nullptr;
     metrics_.connections.fetch_sub(connections_.size(), std::memory_order_relaxed);
   }
 
@@ -242,6 +244,7 @@ private:
   std::uint16_t local_port_;
   core::token_bucket handshakes_;
   network_limits handshakes_of_;
+  transport::handshake_turns turns_; ///< outlives the connections
   waiting_room<connection> strangers_;
   std::vector<kj::Own<connection>> connections_;
   std::vector<kj::Own<connection>> retired_;

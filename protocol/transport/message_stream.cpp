@@ -82,8 +82,9 @@ namespace {
 /// A record may hold one byte. After so many the others of the thread have their turn: a message of the largest size
 /// takes fewer, if its peer fills them.
 constexpr unsigned fills_in_a_row_max = 64;
-constexpr std::size_t keep_bytes = 2048; ///< an output buffer this small is kept between writes
-constexpr auto idle_after = 1 * kj::SECONDS; ///< and for so long; then the next sweep releases it
+constexpr std::uint16_t messages_in_a_row_max = 16; ///< likewise, of whole messages
+constexpr std::size_t keep_bytes = 2048;            ///< an output buffer this small is kept between writes
+constexpr auto idle_after = 1 * kj::SECONDS;        ///< and for so long; then the next sweep releases it
 
 struct message_words {
   kj::Array<capnp::word> words;
@@ -221,7 +222,13 @@ void message_stream::fail_handshake(const char* what) {
   close(too_long ? close_reason::login_bytes : close_reason::handshake_failed);
 }
 
-kj::Promise<void> message_stream::handshake() {
+kj::Promise<void> message_stream::handshake(handshake_turns* turns) {
+  if (turns == nullptr)
+    return handshake_step(nullptr);
+  return turns->next().then([this, turns] { return handshake_step(turns); });
+}
+
+kj::Promise<void> message_stream::handshake_step(handshake_turns* turns) {
   if (closed())
     return gone();
   ERR_clear_error();
@@ -241,9 +248,9 @@ kj::Promise<void> message_stream::handshake() {
   switch (SSL_get_error(ssl_, r)) {
   case SSL_ERROR_WANT_READ:
     send_held();
-    return observer_.whenBecomesReadable().then([this] { return handshake(); });
+    return observer_.whenBecomesReadable().then([this, turns] { return handshake(turns); });
   case SSL_ERROR_WANT_WRITE:
-    return observer_.whenBecomesWritable().then([this] { return handshake(); });
+    return observer_.whenBecomesWritable().then([this, turns] { return handshake(turns); });
   default:
     fail_handshake("the peer went away");
     return gone();
@@ -330,9 +337,16 @@ message_stream::receive(const capnp::ReaderOptions& options) {
 template <class Found>
 kj::Promise<kj::Maybe<Found>> message_stream::read_loop(capnp::ReaderOptions options) {
   for (unsigned fills = 0;; ++fills) {
+    // The loop goes on with the one who is served as long as there is something to do for it. Somebody who sends without a
+    // pause would not let others have their turn, although each message is short.
+    if (read_in_a_row_ >= messages_in_a_row_max) {
+      read_in_a_row_ = 0;
+      return kj::evalLater([this, options] { return read_loop<Found>(options); });
+    }
     if (may_read()) {
       auto found = next_message(options);
       KJ_IF_MAYBE (message, found) {
+        ++read_in_a_row_;
         if constexpr (std::is_same_v<Found, capnp::MessageReaderAndFds>)
           return kj::Maybe<Found>{Found{kj::mv(*message), nullptr}};
         else
@@ -355,6 +369,7 @@ kj::Promise<kj::Maybe<Found>> message_stream::read_loop(capnp::ReaderOptions opt
       if (in_taken_ == in_.size())
         std::vector<char>{}.swap(in_), in_taken_ = 0;
       count_buffers();
+      read_in_a_row_ = 0;
       return observer_.whenBecomesReadable().then([this, options] { return read_loop<Found>(options); });
     case io::ended:
       close(in_taken_ == in_.size() ? close_reason::peer : close_reason::truncated);

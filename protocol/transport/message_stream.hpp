@@ -5,6 +5,7 @@
 // and overruns a buffer when the first bytes are ffffffff (version 0.9.2). Here one read yields many
 // messages, one write sends all messages of a turn of the loop, and the segment table is checked before
 // Cap'n Proto's reader sees a byte.
+#include "protocol/transport/handshake_turns.hpp"
 #include "protocol/transport/socket_bio.hpp"
 #include "protocol/transport/tls.hpp"
 #include "protocol/values/config_fault.hpp"
@@ -138,8 +139,9 @@ public:
   ~message_stream() noexcept(false);
   KJ_DISALLOW_COPY(message_stream);
 
-  /// Call it once, before anything else. Rejects with DISCONNECTED; `reason()` says why.
-  kj::Promise<void> handshake();
+  /// Call it once, before anything else. Rejects with DISCONNECTED; `reason()` says why. `turns`: each step waits for its
+  /// own, and they outlive the stream; null: none waits.
+  kj::Promise<void> handshake(handshake_turns* turns = nullptr);
 
   /// 32 bytes that only the two ends of this connection know (RFC 8446, 7.5), for the login proof.
   std::array<std::uint8_t, 32> login_exporter() const;
@@ -216,6 +218,7 @@ private:
   found_message next_message(const capnp::ReaderOptions& options);
   io fill();
   bool may_read() const;
+  kj::Promise<void> handshake_step(handshake_turns* turns);
   void open_gate();
   void count_buffers();
   void append(kj::ArrayPtr<const kj::ArrayPtr<const capnp::word>> segments);
@@ -248,6 +251,7 @@ private:
   bool flooded_ = false;
   bool held_ = false; ///< the last write may wait for the next one
   std::uint16_t holds_ = 0;
+  std::uint16_t read_in_a_row_ = 0; ///< messages
   std::uint32_t post_handshake_ = 0;
   std::uint64_t bytes_in_ = 0;
   std::uint64_t plain_in_ = 0;

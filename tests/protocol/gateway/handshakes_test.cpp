@@ -134,3 +134,21 @@ TEST_CASE("a client that names ChaCha20 first has no instructions for AES, and g
 TEST_CASE("a client that knows AES-256 only is served") {
   CHECK(chosen("TLS_AES_256_GCM_SHA384") == "TLS_AES_256_GCM_SHA384");
 }
+
+TEST_CASE("steps of handshakes are taken in their order, and one that nobody waits for is left out") {
+  auto io = kj::setupAsyncIo();
+  transport::handshake_turns turns{io.provider->getTimer()};
+  std::vector<int> taken;
+  const auto note = [&](int n) {
+    return turns.next().then([&taken, n] { taken.push_back(n); }).eagerlyEvaluate(nullptr);
+  };
+  auto first = note(1);
+  kj::Maybe<kj::Promise<void>> second = note(2);
+  auto third = note(3);
+  second = nullptr;
+  third.wait(io.waitScope);
+  CHECK(taken == std::vector<int>{1, 3});
+  auto fourth = note(4); // nobody waited meanwhile
+  fourth.wait(io.waitScope);
+  CHECK(taken.size() == 3);
+}

@@ -50,3 +50,17 @@ TEST_CASE_FIXTURE(fixture, "a message that arrives byte by byte leaves the other
   REQUIRE(until([&] { return whole; }));
   CHECK(turns >= records / 128);
 }
+
+TEST_CASE_FIXTURE(fixture, "who sends short messages without a pause lets others have their turn") {
+  start();
+  test_client busy{*this}, calm{*this};
+  auto floods = busy.login(), talks = calm.login();
+  std::size_t answered = 0;
+  constexpr std::size_t many = 2'000;
+  kj::Vector<kj::Promise<void>> pings;
+  for (std::size_t i = 0; i < many; ++i)
+    pings.add(floods.pingRequest().send().then([&answered](auto&&) { ++answered; }).eagerlyEvaluate(nullptr));
+  get(talks.pingRequest().send().ignoreResult());
+  CHECK(answered < many); // all of these were sent before
+  CHECK(until([&] { return answered == many; }));
+}

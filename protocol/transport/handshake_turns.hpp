@@ -1,0 +1,53 @@
+#pragma once
+// When a handshake goes on. Each step of one takes a third of a millisecond of the thread that also serves everybody who
+// has logged in, and strangers can begin a thousand at once.
+#include <kj/async.h>
+#include <kj/timer.h>
+
+#include <deque>
+
+namespace parley::transport {
+
+/// Thread: that of the timer's loop.
+/// Holds:  between two steps the loop looks at its sockets, so what others have sent meanwhile comes before the next one.
+///         Steps are taken in the order in which they were asked for; one that nobody waits for any more is left out.
+class handshake_turns final : private kj::TaskSet::ErrorHandler {
+public:
+  explicit handshake_turns(kj::Timer& timer) : timer_{timer}, tasks_{*this} {}
+
+  /// When the next step may be taken.
+  kj::Promise<void> next() {
+    auto waiter = kj::newPromiseAndFulfiller<void>();
+    waiting_.push_back(kj::mv(waiter.fulfiller));
+    if (!running_) {
+      running_ = true;
+      tasks_.add(run());
+    }
+    return kj::mv(waiter.promise);
+  }
+
+private:
+  kj::Promise<void> run() {
+    // Timers, even those that are due, are looked at together with the sockets.
+    return timer_.afterDelay(0 * kj::NANOSECONDS).then([this]() -> kj::Promise<void> {
+      while (!waiting_.empty()) {
+        auto it = kj::mv(waiting_.front());
+        waiting_.pop_front();
+        if (!it->isWaiting())
+          continue;
+        it->fulfill();
+        return run();
+      }
+      running_ = false;
+      return kj::READY_NOW;
+    });
+  }
+  void taskFailed(kj::Exception&&) override { running_ = false; } // the next one begins it anew
+
+  kj::Timer& timer_;
+  std::deque<kj::Own<kj::PromiseFulfiller<void>>> waiting_;
+  bool running_ = false;
+  kj::TaskSet tasks_; ///< must be last, so that it is destroyed first
+};
+
+} // namespace parley::transport
