@@ -239,6 +239,27 @@ TEST_CASE_FIXTURE(fixture, "an idle resident is stopped, and the next call start
   }
 }
 
+TEST_CASE_FIXTURE(fixture, "the account of a phone leaves memory soon after its calls: strangers name many") {
+  config.residents_max = 1;
+  start();
+  leads(true);
+  call_batch b;
+  b.calls.push_back({1, asker.handle, core::call{core::request_code{"+491700000001", {}, {}, {}}}});
+  caf::anon_send(it, std::move(b));
+  run();
+  send(2, alice);
+  CHECK(told() == errors{ec::overloaded}); // the account waits for its answer
+  for (const auto& p : store.proposals.take())
+    store.answer(p, core::done{});
+  run();
+  CHECK(told() == errors{ec::none});
+  for (int i = 0; i < 3; ++i)
+    advance(1s);
+  send(3, alice);
+  CHECK(told().empty());
+  CHECK(store.proposals.all->size() == 1);
+}
+
 TEST_CASE_FIXTURE(fixture, "every call that waits when leadership is lost gets an answer") {
   start();
   leads(true);
