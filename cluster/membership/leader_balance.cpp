@@ -15,7 +15,9 @@ std::optional<leader_move> even_out(const balance_facts& f) {
   const auto before_me = std::ranges::count_if(leads, [&](const auto& other) {
     return other.second > mine || (other.second == mine && other.first < f.self);
   });
-  if (f.calm < calm_min + before_me * turn_every)
+  const auto since = f.calm - calm_min;
+  const auto turn = since / turn_every;
+  if (turn % static_cast<std::ptrdiff_t>(leads.size()) != before_me || since % turn_every >= turn_used)
     return std::nullopt;
 
   /// A member that might receive one, and the shards of which it might.

@@ -39,8 +39,11 @@ struct leader_move {
 inline constexpr std::size_t surplus_min = 3;
 /// The calm that comes before each hand-over, which is itself a change: in a cluster whose nodes see the same, that is the pace.
 inline constexpr std::chrono::seconds calm_min{30};
-/// The node with most leaderships comes first, and each other one so much later: long enough to see what that one did.
+/// After it the nodes that lead anything take turns of this length, the one with most leaderships first.
 inline constexpr std::chrono::seconds turn_every{6};
+/// A node hands over only at the beginning of its turn, so that the next one sees it before its own turn comes, although their
+/// clocks began at different moments.
+inline constexpr std::chrono::seconds turn_used{3};
 
 /// The leadership to hand over now, if any: at the first attempt to the member that leads fewest.
 std::optional<leader_move> even_out(const balance_facts& facts);

@@ -113,6 +113,7 @@ TEST_CASE_FIXTURE(well, "where full disks are why nothing is stored, they are na
   is_not_ready({"shard 1", "no leader"}); // of which a full disk is not the cause
   full.clear();
   leaders[1] = two;
+  without_since[1].reset();
   has_room = false;
   link(three, false);
   is_not_ready({"the disk of node 1 has no room", "its data directory", "starting node 3"});

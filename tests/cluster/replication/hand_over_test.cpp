@@ -113,10 +113,6 @@ TEST_CASE_FIXTURE(calm_nodes, "a leadership is not offered while anything is ami
     cut.insert(other_than(*first, second).who.node);
     pass(2'000);
   }
-  SUBCASE("the receiver has a damaged row") {
-    second->engine->damaged(s0);
-    pass(200);
-  }
   SUBCASE("the receiver lacks entries") {
     first->link_to = [&](node_id to) {
       return to == second->who.node ? std::optional{config.link_bytes_max} : waiting(first->who.node, to);
