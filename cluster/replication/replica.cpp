@@ -358,7 +358,7 @@ std::vector<node_id> replica::answering() const {
 std::vector<member> replica::silent() const {
   std::vector<member> out;
   for (std::size_t i = 0; was_leading_ && i < ids_.size(); ++i)
-    if (ids_[i] != self_ && !answers(i))
+    if (ids_[i] != self_ && (!answers(i) || !followers_[i].answered))
       out.push_back(record_.members[i]);
   return out;
 }

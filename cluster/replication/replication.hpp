@@ -274,7 +274,7 @@ public:
   /// When `tick` has to be called next.
   mono_ms next_tick() const;
   std::vector<replica_status> status() const;
-  /// Members of shards led here that have not answered within an election time-out.
+  /// Members of shards led here that have not answered within an election time-out, or have never answered this leader.
   std::vector<silent_member> silent_members() const;
   /// Of the others, those that lack entries. Of a new leader: once they have answered it.
   std::vector<lagging_member> lagging_members() const;

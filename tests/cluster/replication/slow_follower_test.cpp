@@ -86,6 +86,21 @@ TEST_CASE_FIXTURE(lagging,
   CHECK(until([&] { return same(403); }, 10'000));
 }
 
+TEST_CASE_FIXTURE(lagging, "a new leader tells of a member that is away without waiting for it") {
+  auto& first = settle();
+  auto& second = other_than(first);
+  auto& away = other_than(first, &second);
+  cut.insert(away.who.node);
+  first.engine->transfer_leadership(s0, second.who.node);
+  REQUIRE(until([&] { return leader() == &second; }, 100));
+  CHECK(until(
+      [&] {
+        const auto silent = second.engine->silent_members();
+        return silent.size() == 1 && silent[0].who == away.who;
+      },
+      50));
+}
+
 TEST_CASE_FIXTURE(lagging,
                   "a leader tells of a follower that answers how far it is behind, until it has caught up") {
   auto& away = follower_of(settle());
