@@ -71,7 +71,8 @@ std::set<node_id> full_nodes(const health_facts& f) {
 /// Shards that store no messages because of full disks: a majority of their members is there, and not of those with room.
 struct shortage {
   std::vector<std::size_t> shards;
-  std::set<node_id> full, away; ///< of their members
+  std::set<node_id> full; ///< of their members
+  std::set<node_id> away; ///< of their members that are not linked: where these have room, a majority has
 };
 shortage short_of_room(const health_facts& f) {
   const auto linked = linked_nodes(f);
@@ -89,11 +90,10 @@ shortage short_of_room(const health_facts& f) {
     if (there < majority || with_room >= majority)
       continue;
     out.shards.push_back(number(r.shard));
+    const bool would_do = with_room + r.members.size() - there >= majority;
     for (const auto& m : r.members)
-      if (!linked.contains(m.node))
-        out.away.insert(m.node);
-      else if (full.contains(m.node))
-        out.full.insert(m.node);
+      if (linked.contains(m.node) ? full.contains(m.node) : would_do)
+        (linked.contains(m.node) ? out.full : out.away).insert(m.node);
   }
   return out;
 }
@@ -118,7 +118,7 @@ std::string shortage_of(const shortage& s) {
       name_shards(s.shards), one ? "disk" : "disks", name_nodes(s.full) + (one ? " has" : " have"),
       one ? "disk of its data directory" : "disks of their data directories", one ? "it" : "them");
   if (!s.away.empty())
-    out += fmt::format("; starting {}, if there is room, helps too", name_nodes(s.away));
+    out += fmt::format(". Starting {} helps as well, if there is room", name_nodes(s.away));
   return out;
 }
 

@@ -116,7 +116,10 @@ TEST_CASE_FIXTURE(well, "where full disks are why nothing is stored, they are na
   without_since[1].reset();
   has_room = false;
   link(three, false);
-  is_not_ready({"the disk of node 1 has no room", "its data directory", "starting node 3"});
+  is_not_ready({"the disk of node 1 has no room", "its data directory", "Starting node 3"});
+  full = {two};
+  is_not_ready({"the disks of nodes 1 and 2 have no room"}); // node 3 alone is no majority
+  CHECK(ready_of(*this).why.find("node 3") == std::string::npos);
   has_room = true;
   full = {three}; // what it said before it was lost
   is_ready();
