@@ -186,20 +186,20 @@ std::optional<errand_line> errand_line::open(kj::AsyncIoContext& io, const std::
       io.lowLevelProvider->wrapSocketFd(kj::mv(fd), kj::LowLevelAsyncIoProvider::ALREADY_CLOEXEC)};
 }
 
-kj::Promise<std::optional<errand_answer>> errand_line::hand_over(errand what, std::function<void()> kept) {
-  using answer = std::optional<errand_answer>;
+kj::Promise<errand_end> errand_line::hand_over(errand what, std::function<void()> kept) {
+  // Where a local socket closes with bytes that its process has not read, or before its process has taken it from the
+  // queue, the kernel resets the connection: what was in it was never seen by anybody. Otherwise it only ends.
   return write_frame(*stream_, packed(what))
       .then([this, kept = std::move(kept)] { return read_answer(kept); })
-      .catch_([](kj::Exception&&) { return answer{}; });
+      .catch_([](kj::Exception&&) { return errand_end{{}, false}; });
 }
 
-kj::Promise<std::optional<errand_answer>> errand_line::read_answer(std::function<void()> kept) {
-  using answer = std::optional<errand_answer>;
+kj::Promise<errand_end> errand_line::read_answer(std::function<void()> kept) {
   return read_frame(*stream_).then(
-      [this, kept = std::move(kept)](std::optional<std::string>&& frame) -> kj::Promise<answer> {
+      [this, kept = std::move(kept)](std::optional<std::string>&& frame) -> kj::Promise<errand_end> {
         auto a = frame ? unpack_answer(*frame) : std::nullopt;
         if (!a || !a->kept)
-          return kj::mv(a);
+          return errand_end{kj::mv(a)};
         kept();
         return read_answer(kept);
       });

@@ -21,6 +21,13 @@ struct errand_answer {
   client::sent placed;
   bool kept = false; ///< the chat has it in its outbox, and another answer follows
 };
+/// How a message was handed over.
+struct errand_end {
+  std::optional<errand_answer> answer; ///< none if the chat ended meanwhile
+  /// False if the chat ended and surely had not read the message: whoever has it may send it by itself. Without an
+  /// answer to a message that was read, nobody knows whether the chat has kept it.
+  bool read = true;
+};
 /// What a chat does with it: `now` if that is known at once, else what comes `later`; then it is kept.
 struct errand_taken {
   std::optional<errand_answer> now;
@@ -62,13 +69,12 @@ class errand_line {
 public:
   /// None if no chat has the profile open.
   static std::optional<errand_line> open(kj::AsyncIoContext& io, const std::filesystem::path& profile);
-  /// None if the chat ended meanwhile. `kept` is called as soon as the chat says that it has kept the message;
-  /// if it was not, nobody knows whether it has.
-  kj::Promise<std::optional<errand_answer>> hand_over(errand what, std::function<void()> kept);
+  /// `kept` is called as soon as the chat says that it has kept the message.
+  kj::Promise<errand_end> hand_over(errand what, std::function<void()> kept);
 
 private:
   explicit errand_line(kj::Own<kj::AsyncIoStream> stream) : stream_{kj::mv(stream)} {}
-  kj::Promise<std::optional<errand_answer>> read_answer(std::function<void()> kept);
+  kj::Promise<errand_end> read_answer(std::function<void()> kept);
   kj::Own<kj::AsyncIoStream> stream_;
 };
 

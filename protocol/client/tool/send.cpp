@@ -237,27 +237,28 @@ private:
   conversation_id talk_;
 };
 
-/// The same by way of a chat that has the profile open. False if there is none.
+/// The same by way of a chat that has the profile open.
 class sending_by_chat {
 public:
   sending_by_chat(const options& o, context& shared)
       : options_{o}, shared_{shared}, io_{kj::setupAsyncIo()}, line_{errand_line::open(io_,
                                                                                        shared.directory())} {}
 
+  /// False if there is none, or if it ended before it had read the message.
   bool run() {
     if (!line_)
       return false;
-    if (!(options_.words.size() == 1 && options_.words[0] == "-")) {
-      send(sending::text(options_), "");
-      return true;
-    }
+    if (!(options_.words.size() == 1 && options_.words[0] == "-"))
+      return send(sending::text(options_), "");
     line_input input{io_.unixEventPort, input_mode::lines};
     for (std::size_t number = 1; auto line = input.next().wait(io_.waitScope); ++number) {
       const auto name = fmt::format("Line {}: ", number);
       if (!*line)
         stop_with(line->error(), name);
-      if (!(*line)->empty())
-        send(**line, name);
+      if (!(*line)->empty() && !send(**line, name))
+        throw stop{status::unreachable,
+                   name + "The chat that had the profile open ended before it read this line. Neither it nor a "
+                          "line after it was sent."};
     }
     if (const auto why = input.failure(); !why.empty())
       throw stop{status::local, why};
@@ -265,35 +266,38 @@ public:
   }
 
 private:
-  void send(const std::string& body, const std::string& name) {
+  /// False if the chat ended before it had read the message.
+  bool send(const std::string& body, const std::string& name) {
     if (body.size() > body_bytes_max)
       stop_with(client::refuse(ec::too_large), name);
-    using answer = std::optional<errand_answer>;
     bool late = false, kept = false;
-    const auto a = io_.provider->getTimer()
-                       .afterDelay(options_.seconds * kj::SECONDS)
-                       .then([&late] {
-                         late = true;
-                         return answer{};
-                       })
-                       .exclusiveJoin(line_->hand_over({options_.to, body}, [&kept] { kept = true; }))
-                       .wait(io_.waitScope);
+    const auto end = io_.provider->getTimer()
+                         .afterDelay(options_.seconds * kj::SECONDS)
+                         .then([&late] {
+                           late = true;
+                           return errand_end{};
+                         })
+                         .exclusiveJoin(line_->hand_over({options_.to, body}, [&kept] { kept = true; }))
+                         .wait(io_.waitScope);
+    if (!end.read && !kept)
+      return false;
     if (late)
       throw stop{status::unreachable,
                  name + (kept ? "The message is not stored yet. The chat that has the profile open keeps it "
                                 "and goes on trying."
                               : "The chat that has the profile open has not kept the message yet, and may "
                                 "still do it: look at the conversation before you send it again.")};
-    if (!a)
+    if (!end.answer)
       throw stop{status::unreachable,
                  name + (kept ? "The chat that had the profile open has kept the message and ended. The next "
                                 "command of this profile sends it."
                               : "The chat that had the profile open ended. If it has kept the message, the "
                                 "next command of this profile sends it: look at the conversation before "
                                 "you send it again.")};
-    if (a->how != status::done)
-      throw stop{a->how, name + a->sentence};
-    print_sent(a->placed, shared_, colours_);
+    if (end.answer->how != status::done)
+      throw stop{end.answer->how, name + end.answer->sentence};
+    print_sent(end.answer->placed, shared_, colours_);
+    return true;
   }
 
   const options& options_;

@@ -235,7 +235,8 @@ TEST_CASE("while a chat has the profile open, it sends what other commands want 
   CHECK(o.status == 4);
   CHECK(o.text.find("(process " + pid_on(t) + ")") != std::string::npos);
   ::kill(std::stoi(pid_on(t)), SIGKILL); // its socket stays, and nobody listens there
-  CHECK(n.parley("alice", "send --wait-for-profile 10 --to +4922222222 alone").status == 0);
+  o = n.parley("alice", "send --wait-for-profile 10 --to +4922222222 alone");
+  CHECK(o.status == 0);
   CHECK(n.parley("bob", "sync").text.find("  [from, a script]\n") != std::string::npos);
   CHECK(n.parley("carol", "sync").text.find("  two\n") != std::string::npos);
 }
