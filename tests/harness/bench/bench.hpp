@@ -16,6 +16,7 @@ struct bench_options {
   double rate = 0;     ///< messages per second of all pairs together; 0: as fast as the windows allow
   std::size_t body_bytes = 200;
   std::size_t idle = 0;            ///< for direct and latency: connections that do nothing meanwhile
+  std::size_t away = 0;            ///< for the same: users who exist and are not connected
   std::size_t connections = 5'000; ///< for idle
   std::size_t users = 100;         ///< for drain, and for attack: the attackers with accounts
   std::size_t messages = 10'000;   ///< for drain, of all users together

@@ -162,6 +162,7 @@ kj::Promise<void> traffic::keep_confirming() {
 } // namespace
 
 direct_result measure_direct(bench_cluster& bench, const bench_options& options) {
+  const crowd away{bench, options.away};
   crowd idle{bench, options.idle};
   idle.log_in();
   idle.settle();

@@ -52,6 +52,11 @@ int main(int argc, char** argv) {
     sub->add_option("--idle", o->idle, "The number of further connections, which do nothing meanwhile")
         ->check(CLI::Range(0, 15'000))
         ->capture_default_str();
+    sub->add_option("--away", o->away,
+                    "The number of further users who exist and are not connected: what --idle costs beyond "
+                    "this is the price of connections, and not of a larger cluster")
+        ->check(CLI::Range(0, 15'000))
+        ->capture_default_str();
     sub->add_option("--window", o->window, "Unanswered messages of a pair (without --rate)")
         ->check(CLI::Range(1, 128))
         ->capture_default_str();
