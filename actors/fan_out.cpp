@@ -1,7 +1,6 @@
 #include "actors/fan_out.hpp"
 
 #include "actors/alarm.hpp"
-#include "actors/core/debt_ledger.hpp"
 #include "protocol/values/planted_bugs.hpp"
 
 #include <algorithm>
@@ -23,11 +22,7 @@ struct fan_out_state {
   store_actor store;
   router_actor router;
   core::debt_ledger ledger;
-  std::uint64_t highest_heard = 0;
-  std::uint64_t confirm_proposed = 0; ///< the highest number proposed, without what was refused
-  std::uint64_t confirm_done = 0;
-  std::optional<clock_point>
-      unconfirmed_since;                    ///< since when a debt is delivered and not proposed for removal
+  core::delivered_debts delivered;
   std::chrono::milliseconds load_backoff{}; ///< zero if the stored debts could be read
   clock_point load_at{};
   ec unread{}; ///< why they could not be read, as it was reported last
@@ -76,7 +71,8 @@ core::debt_page read_debts(fan_out_state& st, std::uint64_t from) {
 }
 
 /// Takes one page of the stored debts, if the ledger has room. Only a page that was read and is the last one
-/// proves that nothing else is owed. What was committed within the last second may not be readable yet.
+/// proves that nothing else is owed. What was committed within the last second may not be readable yet; it has come
+/// live, and the ledger knows.
 ///
 /// Returns whether another page should be taken at once. That is a turn of its own: a shard that was away for long
 /// is found among the debts to all others, and nothing else of this thread must wait until they are all read.
@@ -95,50 +91,26 @@ bool load(self_ptr self) {
     return false;
   }
   st.load_backoff = {};
-  const auto last = page.rows.empty() ? 0 : page.rows.back().number;
-  for (auto& row : page.rows)
-    st.ledger.add(std::move(row), core::debt_ledger::source::stored);
-  if (again)
-    return st.ledger.load_from() != from; // else the next sweep finds it
-  if (page.more && last != 0)
-    return true;
-  st.ledger.loaded(std::max(last, st.highest_heard));
-  return last >= st.highest_heard; // else the rest is not committed yet: the next sweep finds it
+  const bool all_added = std::all_of(page.rows.begin(), page.rows.end(), [&](auto& row) {
+    return st.ledger.add(std::move(row), core::debt_ledger::source::stored);
+  });
+  if (!again && all_added && !page.more)
+    st.ledger.loaded(page.newest);
+  const auto next = st.ledger.load_from();
+  return next && *next != *from; // else what it lacks is not readable yet: the next sweep finds it
 }
 
-bool unconfirmed(const fan_out_state& st) {
-  return st.ledger.confirmed() > std::max(st.confirm_proposed, st.ledger.begun());
-}
-
-/// Proposes to remove the debts that are delivered, if that is due.
+/// Proposes to forget the debts that are delivered, if that is due.
 void confirm(self_ptr self) {
   auto& st = self->state;
-  if (!unconfirmed(st))
+  st.delivered.add(st.ledger.take_delivered());
+  auto due = st.delivered.due(self->clock().now(), st.ledger.confirmed());
+  if (!due)
     return;
-  const auto before = std::max(st.confirm_proposed, st.ledger.begun());
-  const auto upto = std::min(st.ledger.confirmed(), before + st.config.confirm_max);
-  const auto now = self->clock().now();
-  if (!st.unconfirmed_since)
-    st.unconfirmed_since = now;
-  if (upto < before + st.config.confirm_after && now < *st.unconfirmed_since + st.config.confirm_within)
-    return;
-  st.confirm_proposed = upto;
-  st.unconfirmed_since.reset();
   proposal_batch batch;
-  batch.proposals.push_back(make_proposal(st.shard, st.format, upto, caf::actor_cast<result_sink>(self),
-                                          core::confirm_debts{upto}));
+  batch.proposals.push_back(make_proposal(st.shard, st.format, due->ticket,
+                                          caf::actor_cast<result_sink>(self), std::move(due->what)));
   caf::anon_send(st.store, std::move(batch));
-}
-
-/// Results of those proposals. A ticket is the highest number that its proposal confirms.
-void confirmed(self_ptr self, const result_batch& batch) {
-  auto& st = self->state;
-  for (const auto& r : batch.results) {
-    if (r.error == ec::none)
-      st.confirm_done = std::max(st.confirm_done, r.ticket);
-    else if (st.confirm_proposed == r.ticket)
-      st.confirm_proposed = st.confirm_done; // proposed again later, with what is delivered by then
-  }
 }
 
 void send(self_ptr self) {
@@ -163,15 +135,14 @@ fan_out_actor::behavior_type fan_out(self_ptr self, shard_id shard, core::format
   st.store = std::move(store);
   st.router = std::move(router);
   st.ledger = core::debt_ledger{config.ledger, format};
+  st.delivered = core::delivered_debts{config.forget};
   self->send(self, atom::sweep_v); // begins with the debts that are stored
   st.sweeping = true;
   return {
       [self](debt_batch& batch) {
         auto& st = self->state;
-        for (auto& d : batch.debts) {
-          st.highest_heard = std::max(st.highest_heard, d.number);
+        for (auto& d : batch.debts)
           st.ledger.add(std::move(d), core::debt_ledger::source::live);
-        }
         st.count(st.ledger.size());
         send(self);
         arm_sweep(self);
@@ -189,8 +160,10 @@ fan_out_actor::behavior_type fan_out(self_ptr self, shard_id shard, core::format
         confirm(self);
       },
       [self](result_batch& batch) {
-        confirmed(self, batch);
-        if (unconfirmed(self->state))
+        auto& st = self->state;
+        for (const auto& r : batch.results)
+          st.delivered.answered(r.ticket, r.error == ec::none);
+        if (!st.delivered.empty())
           arm_sweep(self);
       },
       [self](atom::sweep) {
@@ -204,7 +177,7 @@ fan_out_actor::behavior_type fan_out(self_ptr self, shard_id shard, core::format
         if (more) {
           st.sweeping = true;
           self->send(self, atom::sweep_v);
-        } else if (!st.ledger.idle() || unconfirmed(st)) {
+        } else if (!st.ledger.idle() || !st.delivered.empty()) {
           arm_sweep(self);
         }
       },
@@ -221,12 +194,14 @@ config_check validate(const fan_out_config& config) {
     return config_fault{"sweep_every"};
   if (config.answer_within <= config.sweep_every)
     return config_fault{"answer_within"};
-  if (config.confirm_after < 1)
-    return config_fault{"confirm_after"};
-  if (config.confirm_max < config.confirm_after)
-    return config_fault{"confirm_max"};
-  if (config.confirm_within.count() < 0)
-    return config_fault{"confirm_within"};
+  if (config.forget.after < 1)
+    return config_fault{"forget.after"};
+  if (config.forget.debts_max < config.forget.after)
+    return config_fault{"forget.debts_max"};
+  if (config.forget.ranges_max < 1)
+    return config_fault{"forget.ranges_max"};
+  if (config.forget.within.count() < 0)
+    return config_fault{"forget.within"};
   return std::nullopt;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 #include "actors/core/debt_ledger.hpp"
+#include "actors/core/delivered_debts.hpp"
 #include "actors/interfaces.hpp"
 #include "actors/state_reader.hpp"
 #include "protocol/values/config_fault.hpp"
@@ -26,13 +27,7 @@ enum class fan_out_trouble : std::uint8_t {
 
 struct fan_out_config {
   core::ledger_config ledger; ///< its `retry` also after the stored debts could not be read
-  /// To forget delivered debts costs a log entry and its syncs, and no call waits for it. After a failover
-  /// the debts that are not forgotten are sent once more. So it is done when this many are delivered, …
-  std::size_t confirm_after = 256;
-  std::chrono::milliseconds confirm_within{5000}; ///< … or this long after the first of them
-  /// At most this many at a time, because each replica erases them in one step. One shard that did not confirm can
-  /// have kept many, and lets go of them all at once.
-  std::size_t confirm_max = 4096;
+  core::forget_config forget;
   std::chrono::milliseconds sweep_every{50};     ///< while anything is owed
   std::chrono::milliseconds answer_within{2000}; ///< then it is sent again
   fan_out_counters* counters = nullptr;          ///< outlives the actor
@@ -42,7 +37,8 @@ struct fan_out_config {
 config_check validate(const fan_out_config& config);
 
 /// Spawns the FAN-OUT of a shard that leads here. It begins with the stored debts, so a failover replays
-/// what the leader before left: appends cover ranges, an inbox ignores what it has.
+/// what the leader before left, and a bounded number of delivered debts: appends cover ranges, an inbox ignores what
+/// it has.
 fan_out_actor spawn_fan_out(caf::actor_system& sys, shard_id shard, core::format_number format,
                             fan_out_config config, state_reader& reader, store_actor store,
                             router_actor router);

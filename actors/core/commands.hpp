@@ -7,6 +7,7 @@
 #include "actors/core/model/debts.hpp"
 #include "actors/core/model/outcomes.hpp"
 #include "actors/core/model/records.hpp"
+#include "actors/core/number_ranges.hpp"
 
 namespace parley::core {
 
@@ -55,14 +56,15 @@ struct want_copies {
   }
 };
 
-/// The other shards have every debt up to number `upto`, so the shard forgets these debts.
+/// The other shards have every debt up to number `upto`, and those of `beyond`, so the shard forgets these debts.
 struct confirm_debts {
   static constexpr bool can_wait = true;
   static constexpr bool frees_room = true;
   std::uint64_t upto = 0;
+  std::vector<number_range> beyond; ///< ascending: what is delivered behind a debt that is still owed
   template <class F>
   auto fields(F&& f) {
-    return f(upto);
+    return f(upto, beyond);
   }
 };
 

@@ -12,26 +12,10 @@
 namespace parley::core {
 namespace {
 
-/// What applying a call said of its part number `i`.
-inbox_outcome outcome_of(const outcome& what, std::size_t i, std::size_t parts, bool to_inboxes) {
-  constexpr inbox_outcome not_understood{ec::internal, {}};
-  return std::visit(overloaded{
-                        [&](const inbox_outcomes& x) {
-                          return to_inboxes && x.parts.size() == parts ? x.parts[i] : not_understood;
-                        },
-                        [&](const done& x) {
-                          return to_inboxes ? not_understood : inbox_outcome{x.error, {}};
-                        },
-                        [&](const placement&) { return not_understood; },
-                        [&](const redeemed&) { return not_understood; },
-                        [&](const advanced&) { return not_understood; },
-                        [&](const copies_asked&) { return not_understood; },
-                        [&](const streams_renewed& x) {
-                          return to_inboxes ? not_understood : inbox_outcome{x.error, {}};
-                        },
-                        [&](const code_issued&) { return not_understood; },
-                    },
-                    what);
+/// What a debt takes in memory, about.
+std::size_t bytes_of(const incurred& debt) {
+  constexpr std::size_t fixed = 256; // without its body
+  return fixed + (debt.full ? debt.full->body.size() : 0);
 }
 
 } // namespace
@@ -94,17 +78,57 @@ std::uint16_t debt_ledger::shard_of(const owed& what, std::uint32_t index) const
                     what);
 }
 
-bool debt_ledger::add(incurred debt_in, source from) {
-  if (from == source::stored && debt_in.number <= last_)
-    return add_again(std::move(debt_in));
-  const bool next = from == source::stored ? debt_in.number > last_
-                                           : !behind_ && (last_ == 0 || debt_in.number == last_ + 1);
-  if (!next || full()) {
-    behind_ = behind_ || debt_in.number > last_;
+bool debt_ledger::add(incurred debt, source from) {
+  if (from == source::live)
+    return add_live(std::move(debt));
+  if (debt.number <= last_)
+    return add_again(std::move(debt));
+  if (full()) {
+    behind_ = true;
     return false;
   }
-  if (last_ == 0)
-    begun_ = debt_in.number - 1;
+  take(std::move(debt));
+  return true;
+}
+
+bool debt_ledger::add_live(incurred debt) {
+  const auto n = debt.number;
+  heard_ = std::max(heard_, n);
+  if (n <= last_)
+    return false;
+  if (!ahead_.empty() && ahead_.back().number + 1 != n) {
+    ahead_.clear();
+    ahead_bytes_ = 0;
+  }
+  ahead_bytes_ += bytes_of(debt);
+  ahead_.push_back(std::move(debt));
+  admit();
+  while (ahead_.size() > config_.ahead_max || ahead_bytes_ > config_.ahead_bytes_max) {
+    leave_ahead(); // the oldest: storage shows it before the others
+    behind_ = true;
+  }
+  return n <= last_;
+}
+
+void debt_ledger::leave_ahead() {
+  ahead_bytes_ -= bytes_of(ahead_.front());
+  ahead_.pop_front();
+}
+
+void debt_ledger::admit() {
+  while (!ahead_.empty() && ahead_.front().number <= last_)
+    leave_ahead();
+  if (!ahead_.empty() && last_ != 0 && ahead_.front().number != last_ + 1)
+    behind_ = true;
+  while (!behind_ && !ahead_.empty() && !full()) {
+    auto next = std::move(ahead_.front());
+    ahead_bytes_ -= bytes_of(next);
+    ahead_.pop_front();
+    take(std::move(next));
+  }
+}
+
+void debt_ledger::take(incurred debt_in) {
   last_ = debt_in.number;
   debt d{std::move(debt_in), {}};
   d.targets = targets_of(d.it.what);
@@ -115,7 +139,6 @@ bool debt_ledger::add(incurred debt_in, source from) {
     }
   insert(std::move(d));
   note_confirmed();
-  return true;
 }
 
 std::vector<debt_ledger::target> debt_ledger::targets_of(const owed& what) {
@@ -138,8 +161,7 @@ void debt_ledger::insert(debt d) {
                                                   [](const target& t) { return t.at == progress::unsent; }));
   if (d.open == 0)
     return;
-  constexpr std::size_t fixed = 256; // of a debt without its body
-  d.bytes = fixed + d.targets.size() * sizeof(target) + (d.it.full ? d.it.full->body.size() : 0);
+  d.bytes = bytes_of(d.it) + d.targets.size() * sizeof(target);
   bytes_ += d.bytes;
   unsent_ += d.open;
   debts_.emplace(d.it.number, std::move(d));
@@ -244,8 +266,12 @@ std::optional<std::uint64_t> debt_ledger::load_from() const {
   return from == UINT64_MAX ? std::nullopt : std::optional{from};
 }
 
-void debt_ledger::loaded(std::uint64_t highest) {
-  behind_ = highest > last_;
+void debt_ledger::loaded(std::uint64_t newest) {
+  last_ = std::max(last_, newest);
+  note_confirmed();
+  behind_ = false;
+  admit();
+  behind_ = behind_ || (ahead_.empty() && heard_ > last_);
 }
 
 debt_ledger::debt* debt_ledger::find(std::uint64_t n) {
@@ -294,6 +320,7 @@ std::vector<debt_ledger::call_out> debt_ledger::send(time_point now) {
   std::vector<call_out> out;
   wake(now);
   relieve(now);
+  admit();
   if (unsent_ == 0)
     return out;
   struct open_batch {
@@ -387,6 +414,10 @@ void debt_ledger::settle(const ref& r) {
   if (d->targets[r.target].at == progress::unsent)
     --unsent_;
   d->targets[r.target].at = progress::done;
+  const bool delivered = std::all_of(d->targets.begin(), d->targets.end(),
+                                     [](const target& t) { return t.at == progress::done; });
+  if (delivered)
+    delivered_.add({r.debt, r.debt});
   if (!stalled_.empty())
     if (const auto s = stalled_.find(shard_of(d->it.what, r.target)); s != stalled_.end())
       s->second.recovers = true;

@@ -1,12 +1,15 @@
 #pragma once
 #include "actors/core/calls.hpp"
+#include "actors/core/number_ranges.hpp"
 #include "protocol/values/config_fault.hpp"
 #include "protocol/values/node_limits.hpp"
 
 #include <chrono>
+#include <deque>
 #include <functional>
 #include <map>
 #include <unordered_map>
+#include <utility>
 
 namespace parley::core {
 
@@ -29,8 +32,13 @@ struct retry_pauses {
 
 struct ledger_config {
   std::uint16_t shards = 64;
-  std::size_t debts_max = 4096;                          ///< in memory; the rest waits in storage
-  std::size_t bytes_max = 8 << 20;                       ///< of them and their bodies
+  std::size_t debts_max = 4096;    ///< in memory; the rest waits in storage
+  std::size_t bytes_max = 8 << 20; ///< of them and their bodies
+  /// New debts for which there is no room yet, or which storage has to come before: the newest ones wait in memory as
+  /// well. Storage shows what was committed up to a second ago, so without them the ledger would stay behind for as
+  /// long as new debts keep coming.
+  std::size_t ahead_max = 1024;
+  std::size_t ahead_bytes_max = 2 << 20;                 ///< of them and their bodies
   std::size_t parts_max = 256;                           ///< of one command
   std::size_t parts_bytes_max = command_parts_bytes_max; ///< of one command; a larger part travels alone
   /// Of what is on its way to one shard, in parts and bytes; at least one command may be. The rest follows the
@@ -68,16 +76,18 @@ public:
       : config_{config}, format_{format} {}
 
   enum class source { live, stored };
-  /// Takes a debt if it is the next one and there is room; otherwise it has to be loaded from storage
-  /// later. Nothing live is taken before the stored debts were read once: older debts may wait there.
+  /// Takes a debt if it is the next one and there is room. Otherwise a live one waits in memory (`ahead_max`), or is
+  /// loaded from storage later. No live one is taken before the stored debts were read once: older debts may wait
+  /// there. If a stored one finds no room, nothing behind it may be added before it is loaded again.
   bool add(incurred debt, source from);
   /// The number to load from, if storage may hold more than was added, or holds what was left to it. Add what
   /// is stored from there on, in order.
   std::optional<std::uint64_t> load_from() const;
   /// What is stored from `load_from` on was added before: it is loaded again for shards that were stalled.
   bool loads_again() const { return !behind_; }
-  /// The stored debts were read; `highest` is the newest debt known to exist (0: none), read or not.
-  void loaded(std::uint64_t highest);
+  /// All that is stored was added. `newest` is the number of the newest debt that there was when it was read, whether
+  /// it is still stored or not (0: none). What is newer comes live, or is loaded later.
+  void loaded(std::uint64_t newest);
 
   struct call_out {
     std::uint64_t number = 0;
@@ -101,8 +111,8 @@ public:
 
   /// All up to this number is with those it concerns.
   std::uint64_t confirmed() const { return confirmed_; }
-  /// The number before the first debt that was ever added: nothing up to it is stored.
-  std::uint64_t begun() const { return begun_; }
+  /// The debts that are with all whom they concern since the last look, also behind one that is not.
+  number_ranges take_delivered() { return std::exchange(delivered_, {}); }
   bool idle() const { return debts_.empty() && !behind_ && stalled_.empty(); }
   std::size_t size() const { return debts_.size(); }
 
@@ -161,6 +171,10 @@ private:
   std::uint16_t shard_of(const owed& what, std::uint32_t index) const;
   bool full() const { return debts_.size() >= config_.debts_max || bytes_ >= config_.bytes_max; }
   static std::vector<target> targets_of(const owed& what); ///< nothing of them is sent
+  bool add_live(incurred debt);
+  void take(incurred debt); ///< the next one; there is room
+  void admit();             ///< takes of `ahead_` what is next
+  void leave_ahead();       ///< the oldest of `ahead_`
   void insert(debt d);
   std::map<std::uint64_t, debt>::iterator drop(std::map<std::uint64_t, debt>::iterator i);
   bool add_again(incurred debt);
@@ -181,12 +195,15 @@ private:
   std::map<std::uint64_t, debt> debts_; ///< those with open targets
   std::size_t bytes_ = 0;               ///< of `debts_`
   std::map<std::uint16_t, stalled> stalled_;
-  std::uint64_t last_ = 0; ///< highest number added
+  std::deque<incurred> ahead_; ///< the newest debts, without a gap between them
+  std::size_t ahead_bytes_ = 0;
+  std::uint64_t last_ = 0;  ///< all up to this number were added, or are not stored any more
+  std::uint64_t heard_ = 0; ///< highest number of a live debt
   std::uint64_t confirmed_ = 0;
-  std::uint64_t begun_ = 0;
+  number_ranges delivered_;
   std::uint64_t last_call_ = 0;
   std::size_t unsent_ = 0; ///< targets
-  bool behind_ = true;     ///< storage may hold more: this is so at the start
+  bool behind_ = true;     ///< storage holds what comes next, or may: this is so at the start
   std::unordered_map<std::uint64_t, under_way> calls_;
   std::unordered_map<std::uint16_t, load> to_; ///< of all `calls_`, by their shards
   std::multimap<time_point, ref> later_;       ///< who waits, and until when

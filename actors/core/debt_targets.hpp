@@ -1,6 +1,8 @@
 #pragma once
-// What a debt is, whatever its kind: to whom it is owed, what they have then, what it weighs in a command.
+// What a debt is, whatever its kind: to whom it is owed, what they have then, what it weighs in a command, and what an
+// answer says of it.
 #include "actors/core/model/debts.hpp"
+#include "actors/core/model/outcomes.hpp"
 #include "protocol/values/overloaded.hpp"
 
 #include <optional>
@@ -72,6 +74,28 @@ inline std::size_t weight(const inbox_append& part) {
                                 },
                                 item);
   return bytes;
+}
+
+/// What applying a call said of its part number `i`.
+inline inbox_outcome outcome_of(const outcome& what, std::size_t i, std::size_t parts, bool to_inboxes) {
+  constexpr inbox_outcome not_understood{ec::internal, {}};
+  return std::visit(overloaded{
+                        [&](const inbox_outcomes& x) {
+                          return to_inboxes && x.parts.size() == parts ? x.parts[i] : not_understood;
+                        },
+                        [&](const done& x) {
+                          return to_inboxes ? not_understood : inbox_outcome{x.error, {}};
+                        },
+                        [&](const placement&) { return not_understood; },
+                        [&](const redeemed&) { return not_understood; },
+                        [&](const advanced&) { return not_understood; },
+                        [&](const copies_asked&) { return not_understood; },
+                        [&](const streams_renewed& x) {
+                          return to_inboxes ? not_understood : inbox_outcome{x.error, {}};
+                        },
+                        [&](const code_issued&) { return not_understood; },
+                    },
+                    what);
 }
 
 } // namespace parley::core

@@ -50,13 +50,20 @@ void shard_machine::owe(step& s, core::owed what, std::optional<core::message> f
 
 core::outcome shard_machine::on(step& s, core::confirm_debts& c) {
   const auto next = next_debt(s);
-  const auto upto = std::min(c.upto, next - 1);
-  if (upto == 0)
-    return core::done{};
-  // Bounded, because a fan-out actor confirms a bounded number at a time (fan_out_config::confirm_max).
-  s.rows.erase_range(rows::debt_key(0), rows::debt_key(upto + 1), SIZE_MAX);
+  std::uint64_t last = 0;
+  // Bounded, because a fan-out actor forgets a bounded number at a time (forget_config).
+  const auto forget = [&](std::uint64_t from, std::uint64_t upto) {
+    upto = std::min(upto, next - 1);
+    if (upto == 0 || from > upto)
+      return;
+    s.rows.erase_range(rows::debt_key(from), rows::debt_key(upto + 1), SIZE_MAX);
+    last = std::max(last, upto);
+  };
+  forget(0, c.upto);
+  for (const auto& r : c.beyond)
+    forget(r.from, r.upto);
   // Otherwise the next number follows from the last row.
-  if (upto + 1 == next)
+  if (last + 1 == next && last != 0)
     s.rows.put(rows::debt_end_key(), rows::debt_end{next});
   return core::done{};
 }

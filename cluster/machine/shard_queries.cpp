@@ -203,11 +203,19 @@ core::debt_page read_debts(shard_view& view, shard_id shard, std::uint64_t from,
     page.rows.push_back(std::move(debt));
     return scan::more;
   });
+  if (page.error == ec::none &&
+      !page.more) { // the newest debt has its row, or forgetting it has left its number
+    const auto end = load<rows::debt_end>(view, rows::debt_end_key());
+    page.error = end.error;
+    page.newest = end.it ? end.it->next - 1 : 0;
+    if (!page.rows.empty())
+      page.newest = std::max(page.newest, page.rows.back().number);
+  }
   // A row that fails its checksum reads as absent, and so does every row if there was no read transaction.
   if (view.status() != ec::none)
     page.error = view.status();
   if (page.error != ec::none)
-    page = {page.error, {}, false};
+    page = {.error = page.error};
   return page;
 }
 

@@ -15,8 +15,8 @@ const user_id bob{2};
 core::message text(std::uint64_t seq) {
   return {room, seq_no{seq}, {}, user_id{1}, {}, {}, "body"};
 }
-core::incurred owed_text(std::uint64_t number) {
-  return {shard_id{1}, number, core::owed_message{room, seq_no{number}, {{bob, 1, seq_no{number - 1}}}},
+core::incurred owed_text(std::uint64_t number, user_id to = bob) {
+  return {shard_id{1}, number, core::owed_message{room, seq_no{number}, {{to, 1, seq_no{number - 1}}}},
           text(number)};
 }
 
@@ -94,8 +94,22 @@ struct fixture : counted, test::actor_fixture {
     }
     return n;
   }
-  std::uint64_t confirmed_upto(const proposal& p) {
-    return std::get<core::confirm_debts>(*core::decode<core::command>(p.command)).upto;
+  static core::confirm_debts forgotten(const proposal& p) {
+    return std::get<core::confirm_debts>(*core::decode<core::command>(p.command));
+  }
+  static std::uint64_t confirmed_upto(const proposal& p) { return forgotten(p).upto; }
+  /// Applies what was proposed to the stored debts.
+  void forget() {
+    for (const auto& p : store.proposals.take()) {
+      const auto what = forgotten(p);
+      std::erase_if(reader.owed, [&](const core::incurred& d) {
+        return d.number <= what.upto || std::ranges::any_of(what.beyond, [&](const auto& r) {
+                 return d.number >= r.from && d.number <= r.upto;
+               });
+      });
+      store.answer(p, core::done{});
+    }
+    run();
   }
 };
 
@@ -204,6 +218,7 @@ TEST_CASE_FIXTURE(
     fixture, "when the memory for debts is full, new ones are left in storage and read when there is room") {
   config.ledger.debts_max = 4;
   config.ledger.probes_max = 2;
+  config.ledger.ahead_max = 0;
   lead();
   for (std::uint64_t n = 1; n <= 10; ++n)
     reader.owed.push_back(owed_text(n));
@@ -300,13 +315,13 @@ TEST_CASE_FIXTURE(
   CHECK(deliver_all() == 600);
   const auto all = store.proposals.take();
   REQUIRE(!all.empty());
-  CHECK(confirmed_upto(all.back()) >= 1'600 - config.confirm_after);
+  CHECK(confirmed_upto(all.back()) >= 1'600 - config.forget.after);
 }
 
 TEST_CASE_FIXTURE(
     fixture, "debts that one silent shard kept are confirmed a bounded number at a time when it answers") {
-  config.confirm_after = 10;
-  config.confirm_max = 40;
+  config.forget.after = 10;
+  config.forget.debts_max = 40;
   lead();
   incur(1, 200);
   auto held = router.calls.take();
@@ -316,7 +331,7 @@ TEST_CASE_FIXTURE(
   std::uint64_t upto = 0;
   for (int sweeps = 0; upto < 200 && sweeps < 200; ++sweeps) {
     for (const auto& p : store.proposals.take()) {
-      CHECK(confirmed_upto(p) - upto <= config.confirm_max);
+      CHECK(confirmed_upto(p) - upto <= config.forget.debts_max);
       upto = confirmed_upto(p);
       store.answer(p, core::done{});
     }
@@ -341,4 +356,69 @@ TEST_CASE_FIXTURE(fixture, "stored debts are read a page at a time, and others h
   auto first = appended(router.calls.take());
   CHECK(first.size() == 100);
   CHECK(std::ranges::is_sorted(first));
+}
+
+TEST_CASE_FIXTURE(fixture,
+                  "after a failover, what others confirmed while one shard was dead is not sent again") {
+  const user_id carol{3}; // her shard is dead
+  REQUIRE(home_shard(bob, config.ledger.shards) != home_shard(carol, config.ledger.shards));
+  config.forget.after = 10;
+  const auto to_bob = [&](std::size_t& parts) {
+    for (auto calls = router.calls.take(); !calls.empty(); calls = router.calls.take()) {
+      std::erase_if(calls, [](const routed_call& c) { return appends(c).parts.at(0).user != bob; });
+      for (const auto& c : calls)
+        parts += appends(c).parts.size();
+      answer(calls);
+    }
+  };
+  lead();
+  std::size_t first = 0, again = 0;
+  for (std::uint64_t n = 1; n <= 1'000; ++n) {
+    debt_batch b;
+    b.debts.push_back(owed_text(n, n % 4 == 1 ? carol : bob));
+    reader.owed.push_back(b.debts.back());
+    caf::anon_send(it, std::move(b));
+    run();
+    to_bob(first);
+    forget();
+  }
+  CHECK(first == 750);
+  CHECK(reader.owed.size() >= 250);
+  CHECK(reader.owed.size() < 250 + 2 * config.forget.after);
+  reader.newest_debt = 1'000;
+  fail_over();
+  to_bob(again);
+  CHECK(again < 2 * config.forget.after);
+  incur(1'001, 1'010); // what is new is not held up
+  to_bob(again);
+  CHECK(again >= 10);
+}
+
+TEST_CASE_FIXTURE(
+    fixture,
+    "a fan-out that begins with many stored debts lives off memory soon, although new ones keep coming") {
+  reader.debts_rows_max = 10;
+  std::vector<core::incurred> applied; // storage shows it once in a second, and never the newest
+  for (std::uint64_t n = 1; n <= 50; ++n)
+    applied.push_back(owed_text(n));
+  reader.owed = applied;
+  it = spawn_fan_out(sys, shard_id{1}, core::format_number::newest, config, reader, store.handle,
+                     router.handle);
+  std::size_t delivered = 0;
+  int reads = 0;
+  for (int step = 0; step < 60; ++step) {
+    if (step % 20 == 19)
+      reader.owed = applied;
+    const auto n = applied.size() + 1;
+    for (auto i = n; i < n + 10; ++i)
+      applied.push_back(owed_text(i));
+    incur(n, n + 9);
+    delivered += deliver_all();
+    if (step == 40)
+      reads = reader.debts_reads;
+    if (step > 40)
+      CHECK(delivered == applied.size());
+    advance(50ms);
+  }
+  CHECK(reader.debts_reads == reads);
 }

@@ -15,6 +15,7 @@ struct fake_reader : state_reader {
   core::found_device found;
   std::vector<core::message> log;
   std::vector<core::incurred> owed;
+  std::uint64_t newest_debt = 0; ///< if it is not in `owed` any more
   ec debts_error{};
   std::size_t debts_rows_max = 1000; ///< per page
   int debts_reads = 0;
@@ -63,6 +64,7 @@ struct fake_reader : state_reader {
       }
       page.rows.push_back(d);
     }
+    page.newest = std::max(newest_debt, owed.empty() ? 0 : owed.back().number);
     return page;
   }
   core::node_list nodes(shard_id) override { return {}; }

@@ -111,6 +111,8 @@ struct debt_page {
   ec error{};
   std::vector<incurred> rows;
   bool more = false; ///< there is more than was asked for or fits
+  std::uint64_t newest =
+      0; ///< if there is no more: the newest debt that there was, stored or forgotten; 0: none
 };
 
 } // namespace parley::core

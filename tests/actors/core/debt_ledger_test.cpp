@@ -37,6 +37,53 @@ TEST_CASE("a full ledger leaves the rest in storage and asks for it when there i
   CHECK(*l.load_from() == 3);
 }
 
+TEST_CASE("new debts wait in memory while there is no room, without a look at storage, up to a bound") {
+  auto config = small(2);
+  config.ahead_max = 3;
+  debt_ledger l{config};
+  l.loaded(0);
+  const auto take = [&] { // how many, and the first of them
+    const auto calls = l.send(t0);
+    REQUIRE(calls.size() == 1);
+    const auto parts = appends(calls[0]).parts;
+    l.answered(calls[0].number, ec::none, outcomes(std::vector<inbox_outcome>(parts.size())), t0, no_log);
+    return std::pair{parts.size(), number(parts[0].upto)};
+  };
+  for (std::uint64_t n = 1; n <= 5; ++n)
+    CHECK(l.add(owed_text(n, n), debt_ledger::source::live) == (n <= 2));
+  CHECK(take() == std::pair{std::size_t{2}, std::uint64_t{1}});
+  CHECK_FALSE(l.load_from());
+  CHECK(take() == std::pair{std::size_t{2}, std::uint64_t{3}});
+  CHECK(take() == std::pair{std::size_t{1}, std::uint64_t{5}});
+  CHECK(l.idle());
+  for (std::uint64_t n = 6; n <= 11;
+       ++n) // one more than there is room for: the oldest that waits has to be loaded
+    l.add(owed_text(n, n), debt_ledger::source::live);
+  CHECK(take() == std::pair{std::size_t{2}, std::uint64_t{6}});
+  REQUIRE(l.load_from() == 8);
+  CHECK(l.add(owed_text(8, 8), debt_ledger::source::stored));
+  l.loaded(8); // storage does not show the newest yet; they are in memory
+  CHECK_FALSE(l.load_from());
+  CHECK(take() == std::pair{std::size_t{2}, std::uint64_t{8}});
+  CHECK(take() == std::pair{std::size_t{2}, std::uint64_t{10}});
+  CHECK(l.idle());
+}
+
+TEST_CASE("new debts that do not follow what storage shows wait until it shows what is between") {
+  debt_ledger l{small(100)};
+  CHECK_FALSE(l.add(owed_text(7, 7), debt_ledger::source::live));
+  CHECK_FALSE(l.add(owed_text(8, 8), debt_ledger::source::live));
+  CHECK(l.add(owed_text(3, 3), debt_ledger::source::stored));
+  l.loaded(5); // 4 and 5 are forgotten
+  CHECK(l.load_from() == 6);
+  l.loaded(6); // so is 6
+  CHECK_FALSE(l.load_from());
+  const auto calls = l.send(t0);
+  REQUIRE(calls.size() == 1);
+  CHECK(appends(calls[0]).parts.size() == 3);
+  CHECK(l.confirmed() == 2);
+}
+
 TEST_CASE("a debt is confirmed only when all before it are") {
   auto l = ready_ledger();
   l.add(owed_text(1, 1, user_id{2}), debt_ledger::source::live);
@@ -45,6 +92,7 @@ TEST_CASE("a debt is confirmed only when all before it are") {
   const auto second = l.send(t0);
   l.answered(second[0].number, ec::none, outcomes({{}}), t0, no_log);
   CHECK(l.confirmed() == 0);
+  CHECK(l.take_delivered().lowest() == number_range{2, 2}); // but it is delivered, and may be forgotten
   l.answered(first[0].number, ec::none, outcomes({{}}), t0, no_log);
   CHECK(l.confirmed() == 2);
   CHECK(l.idle());
@@ -364,18 +412,14 @@ struct stalling {
     l.expire(now - 1s);
     while (const auto from = l.load_from()) {
       const bool again = l.loads_again();
-      std::uint64_t highest = 0;
-      for (auto i = rows.lower_bound(*from); i != rows.end() && highest < *from + 20; ++i) {
-        highest = i->first;
-        l.add(i->second, debt_ledger::source::stored);
-      }
-      if (again && l.load_from() == from)
-        break;
-      if (!again) {
+      auto i = rows.lower_bound(*from);
+      bool all = true;
+      for (int n = 0; i != rows.end() && n < 20 && all; ++i, ++n)
+        all = l.add(i->second, debt_ledger::source::stored);
+      if (!again && all && i == rows.end())
         l.loaded(last);
-        if (highest < last)
-          break;
-      }
+      if (l.load_from() == from)
+        break;
     }
     highest_size = std::max(highest_size, l.size());
     for (const auto& c : l.send(now)) {
@@ -389,7 +433,15 @@ struct stalling {
       }
       l.answered(c.number, ec::none, outcomes(std::move(outcomes_of)), now, no_log);
     }
-    rows.erase(rows.begin(), rows.upper_bound(l.confirmed()));
+    for (auto delivered = l.take_delivered(); !delivered.empty();) {
+      const auto r = delivered.take_lowest(1'000);
+      rows.erase(rows.lower_bound(r.from), rows.upper_bound(r.upto));
+    }
+  }
+  /// Another node leads: rows only.
+  void fail_over() {
+    l = debt_ledger{small(debts_max)};
+    turn();
   }
 };
 
@@ -410,8 +462,30 @@ TEST_CASE("a shard that does not confirm delays nothing that is meant for others
   CHECK(rises(s.taken[1]));
   CHECK(s.taken[0].empty());
   CHECK(s.highest_size <= stalling::debts_max);
-  CHECK(s.l.confirmed() == 0); // the first debt is owed
-  CHECK(s.rows.size() == 2000);
+  CHECK(s.l.confirmed() == 0);  // the first debt is owed
+  CHECK(s.rows.size() == 1000); // what the others have is forgotten
+}
+
+TEST_CASE("after a failover only what is owed is sent again, not what others confirmed behind it") {
+  stalling s;
+  for (int i = 0; i < 300; ++i) {
+    s.incur(someone_in(0, i % 3));
+    s.incur(someone_in(1));
+    s.turn();
+  }
+  s.fail_over();
+  for (int i = 0; i < 100; ++i) { // and what is new is delivered
+    s.incur(someone_in(2));
+    s.turn();
+  }
+  CHECK(s.taken[1].size() == 300);
+  CHECK(s.taken[2].size() == 100);
+  s.dead.reset();
+  for (int i = 0; i < 100 && !s.l.idle(); ++i)
+    s.turn();
+  CHECK(s.l.idle());
+  CHECK(s.rows.empty());
+  CHECK(std::set<seq_no>(s.taken[0].begin(), s.taken[0].end()).size() == 300);
 }
 
 TEST_CASE("a shard that confirms again gets all that was left to storage, once and in order") {
@@ -455,6 +529,7 @@ TEST_CASE("a debt to a shard that lives and to one that does not is confirmed wh
   }
   CHECK(s.taken[3].size() == 200);
   CHECK(s.l.confirmed() == 0);
+  CHECK(s.rows.size() == 200);
   s.dead.reset();
   for (int i = 0; i < 100 && !s.l.idle(); ++i)
     s.turn();
@@ -488,6 +563,7 @@ TEST_CASE("two shards may stall, and the one that comes back does not wait for t
 TEST_CASE("the bodies in memory are bounded by bytes") {
   auto config = small(1000);
   config.bytes_max = 100'000;
+  config.ahead_max = 0;
   debt_ledger l{config};
   l.loaded(0);
   std::uint64_t n = 0;

@@ -25,6 +25,7 @@ inline ledger_config small(std::size_t debts_max) {
   ledger_config c;
   c.shards = 4;
   c.debts_max = debts_max;
+  c.ahead_max = debts_max / 10;
   c.parts_max = 100;
   c.probes_max = 2;
   return c;

@@ -224,6 +224,34 @@ TEST_CASE_FIXTURE(machine_fixture,
   CHECK(news.debts.at(0).number == 8);
 }
 
+TEST_CASE_FIXTURE(machine_fixture,
+                  "debts behind one that is owed are forgotten by themselves, and no number is given twice") {
+  open();
+  for (std::uint64_t c = 1; c <= 9; ++c)
+    send(alice, alices, c);
+  const auto numbers = [&] {
+    std::vector<std::uint64_t> out;
+    for (const auto& d : debts())
+      out.push_back(d.number);
+    return out;
+  };
+  const auto newest = [&] {
+    return read([&](auto& v) { return cluster::queries::read_debts(v, shard, 0, 100, 1 << 20).newest; });
+  };
+  CHECK(newest() == 10);
+  CHECK(done(core::confirm_debts{0, {{3, 4}, {6, 6}}}) == ec::none);
+  CHECK(numbers() == std::vector<std::uint64_t>{1, 2, 5, 7, 8, 9, 10});
+  CHECK(done(core::confirm_debts{1, {{3, 7}, {9, 1'000}}}) == ec::none); // some again, some beyond the end
+  CHECK(numbers() == std::vector<std::uint64_t>{2, 8});
+  CHECK(newest() == 10);
+  restart(); // the newest debt has no row any more
+  send(alice, alices, 10);
+  CHECK(news.debts.at(0).number == 11);
+  CHECK(newest() == 11);
+  CHECK(done(core::confirm_debts{8, {}}) == ec::none);
+  CHECK(numbers() == std::vector<std::uint64_t>{11});
+}
+
 TEST_CASE_FIXTURE(machine_fixture, "a follower keeps the debts but hands none out, and answers no call") {
   open();
   machine.set_leading(shard, false);
