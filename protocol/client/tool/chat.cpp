@@ -4,6 +4,8 @@
 #include "protocol/client/tool/line_input.hpp"
 #include "protocol/client/tool/outbox.hpp"
 #include "protocol/client/tool/screen.hpp"
+#include "protocol/client/tool/typed_words.hpp"
+#include "protocol/values/wall_clock.hpp"
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -35,7 +37,7 @@ public:
     check_whom(device_.store(), options_.with);
     screen_.note("messages are not yet end-to-end encrypted");
     if (input_.reads_keys())
-      screen_.note("Ctrl-D on an empty line ends the chat");
+      screen_.note("/quit ends the chat, /help says more");
     watch(device_);
     const auto limit = std::chrono::seconds{options_.seconds};
     connect(device_, limit);
@@ -70,7 +72,7 @@ private:
       }
     for (const auto& m : device_.store().newest(talk_, options_.lines)) {
       if (m.sender == own.user)
-        screen_.own(0, m.seq, m.body, tick::sent);
+        screen_.own(0, m.seq, m.at, m.body, tick::sent);
       else
         screen_.theirs(m, names_->of(m.sender));
       shown_ = std::max(shown_, m.seq);
@@ -80,7 +82,7 @@ private:
     has_shown(shown_, theirs);
     for (const auto& o : device_.store().waiting())
       if (o.conversation == talk_)
-        screen_.own(o.counter, seq_no::none, *o.body, tick::waiting);
+        screen_.own(o.counter, seq_no::none, unix_ms{}, *o.body, tick::waiting);
   }
 
   kj::Promise<void> type() {
@@ -92,20 +94,56 @@ private:
         refuse(name, line->error().sentence);
         return type();
       }
-      const auto& text = **line;
+      auto text = std::move(**line);
       if (text.empty() || (input_.reads_keys() && text.find_first_not_of(" \n") == std::string::npos)) {
         screen_.prompt(); // Enter, and nothing typed
         return type();
       }
+      if (a_person_types()) {
+        auto words = meaning_of(text);
+        switch (words.what) {
+        case typed_words::kind::message:
+          text = std::move(words.text);
+          break;
+        case typed_words::kind::quit:
+          return kj::READY_NOW;
+        case typed_words::kind::help:
+          help();
+          return type();
+        case typed_words::kind::unknown:
+          ask_about(text);
+          return type();
+        }
+      }
       const auto counter = device_.it().post(talk_, text);
       if (counter) {
         call(*counter, input_.reads_keys() ? "The message " + quoted_beginning(text) : name);
-        screen_.own(*counter, seq_no::none, text, tick::waiting);
+        screen_.own(*counter, seq_no::none, system_time_of_day.now(), text, tick::waiting);
       } else {
         refuse(name, counter.error().sentence);
       }
       return room().then([this] { return type(); });
     });
+  }
+
+  /// What a program writes is sent as it is.
+  bool a_person_types() const { return !shared_.json && ::isatty(STDIN_FILENO) != 0; }
+
+  void help() {
+    screen_.note("/quit, or Ctrl-D on an empty line, ends the chat; //x sends /x");
+    if (input_.reads_keys())
+      screen_.note("up and down: what you typed before; Ctrl-A, Ctrl-E: to the begin, to the end; Alt-B, "
+                   "Alt-F: by a word; Ctrl-W, Ctrl-U, Ctrl-K: remove a word, the begin, the end");
+    screen_.note("· kept in the profile, ✓ stored by the cluster, ✓✓ delivered, ✓✓ in blue read");
+  }
+
+  /// The line comes back as one that is sent, so that Enter answers yes.
+  void ask_about(const std::string& text) {
+    screen_.note(
+        fmt::format("{} is no command (/help lists them); {}", quoted_beginning(text),
+                    input_.reads_keys() ? "to send it as it is, press Enter" : "to send it, begin with //"));
+    input_.offer("/" + text);
+    screen_.prompt();
   }
 
   /// A pipe brings lines faster than a cluster takes them: no more than a few wait here, and the rest in the
@@ -130,7 +168,7 @@ private:
           if (!counter)
             return {no(counter.error())};
           if (*to == talk_)
-            screen_.own(*counter, seq_no::none, e.body, tick::waiting);
+            screen_.own(*counter, seq_no::none, system_time_of_day.now(), e.body, tick::waiting);
           auto later =
               outcome(*counter).then([this, no, counter = *counter](client::result<client::sent>&& r) {
                 if (r)
@@ -190,7 +228,7 @@ private:
       return; // it stays unread, and `sync` shows it
     shown_ = m.seq;
     if (m.sender == device_.it().who().user) // typed on another of this user's devices
-      screen_.own(0, m.seq, m.body, tick::sent);
+      screen_.own(0, m.seq, m.at, m.body, tick::sent);
     else
       screen_.theirs(m, names_->of(m.sender));
     has_shown(m.seq, m.sender == device_.it().who().user ? seq_no::none : m.seq);
@@ -269,9 +307,14 @@ command chat_command(context& shared) {
       .details =
           "The marks before your own messages: · is kept in the profile, ✓ is stored by the cluster, ✓✓ has "
           "reached a device of the recipient, a blue ✓✓ was read.\n"
-          "Ctrl-D on an empty line, or the end of the input, ends the chat once all messages are stored. "
-          "Ctrl-C ends it at once and Ctrl-Z stops it; what is not stored yet is kept and sent later. "
-          "Text that is pasted is one message, line breaks and all.\n\nExamples:\n"
+          "/quit, Ctrl-D on an empty line, or the end of the input ends the chat once all messages are "
+          "stored. Ctrl-C ends it at once and Ctrl-Z stops it; what is not stored yet is kept and sent "
+          "later. Text that is pasted is one message, line breaks and all. On a terminal, the arrow keys "
+          "move in the line and through what was typed before, /help lists the keys, and a message that "
+          "begins with / is typed with two.\n"
+          "Messages of others are shown in the order of the conversation, your own when you type them. If "
+          "one of yours is stored after others that came below it, a note says so. The next chat shows "
+          "all in the order of the conversation.\n\nExamples:\n"
           "  parley chat --profile alice --with +491700000002\n"
           "  tail -f events.log | parley chat --profile robot --with +491700000002\n",
       .options =

@@ -1,7 +1,5 @@
 #include "protocol/client/tool/line_input.hpp"
 
-#include "protocol/client/tool/terminal_text.hpp"
-
 #include <fmt/format.h>
 #include <poll.h>
 #include <sys/stat.h>
@@ -13,99 +11,11 @@
 
 namespace parley::tool {
 
-void growing_line::remove_last() {
-  if (too_long_)
-    return;
-  text_.resize(last_character(text_));
-}
-
-void growing_line::remove_word() {
-  if (too_long_)
-    return;
-  while (!text_.empty() && text_.back() == ' ')
-    text_.pop_back();
-  while (!text_.empty() && text_.back() != ' ')
-    text_.pop_back();
-}
-
 input_line growing_line::end() {
   auto line = std::exchange(*this, {});
   if (line.too_long_)
     return tl::unexpected{client::refuse(ec::too_large)};
   return std::move(line.text_);
-}
-
-std::optional<input_line> key_reader::take() {
-  if (lines_.empty())
-    return std::nullopt;
-  auto line = std::move(lines_.front());
-  lines_.pop_front();
-  return line;
-}
-
-/// ESC, then [ or O, then up to a letter or ~. All are ignored but for the brackets of a paste.
-void key_reader::after_escape(char c) {
-  constexpr std::size_t longest = 32;
-  escape_ += c;
-  const bool introduced = escape_.front() == '[' || escape_.front() == 'O';
-  if (introduced && (escape_.size() == 1 || !(c >= '@' && c <= '~')) && escape_.size() < longest)
-    return;
-  if (escape_ == "[200~")
-    pasting_ = true;
-  else if (escape_ == "[201~")
-    pasting_ = false;
-  escaped_ = false;
-  escape_.clear();
-}
-
-void key_reader::pasted(char c) {
-  if (c == '\r')
-    typed_.add('\n');
-  else if (c == '\t' || static_cast<unsigned char>(c) >= 0x20)
-    typed_.add(c);
-  else if (c == '\n' && !after_cr_)
-    typed_.add('\n');
-  after_cr_ = c == '\r';
-}
-
-void key_reader::key(char c) {
-  if (escaped_) {
-    after_escape(c);
-    return;
-  }
-  if (c == '\x1b') {
-    escaped_ = true;
-    return;
-  }
-  if (pasting_) {
-    pasted(c);
-    return;
-  }
-  switch (c) {
-  case '\r':
-  case '\n':
-    lines_.push_back(typed_.end());
-    return;
-  case '\x7f':
-  case '\b':
-    typed_.remove_last();
-    return;
-  case '\x15': // Ctrl-U
-    typed_.clear();
-    return;
-  case '\x17': // Ctrl-W
-    typed_.remove_word();
-    return;
-  case '\x04': // Ctrl-D
-    ended_ |= typed_.empty();
-    return;
-  case '\t':
-    typed_.add(' ');
-    return;
-  default:
-    if (static_cast<unsigned char>(c) >= 0x20)
-      typed_.add(c);
-  }
 }
 
 namespace {

@@ -1,7 +1,7 @@
 #pragma once
 // Reads the lines that a person types or a pipe delivers, without blocking the loop.
+#include "protocol/client/tool/line_editor.hpp"
 #include "protocol/client/tool/terminal.hpp"
-#include "protocol/client/values.hpp"
 
 #include <kj/async-unix.h>
 
@@ -10,11 +10,9 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 namespace parley::tool {
-
-/// A line, or `too_large` for one above `line_bytes_max`: it was skipped up to its end.
-using input_line = client::result<std::string>;
 
 /// A line that comes byte by byte. It never holds more than `line_bytes_max`.
 class growing_line {
@@ -25,12 +23,6 @@ public:
     else
       too_long_ = true;
   }
-  /// Removes what a person takes for the last character, an emoji of several people for example. The end of a
-  /// line that is too long is not known.
-  void remove_last();
-  /// Removes the last word and the blanks behind it.
-  void remove_word();
-  void clear() { *this = {}; }
   bool empty() const { return text_.empty(); }
   const std::string& text() const { return text_; }
   /// Ends the line and begins the next one.
@@ -39,31 +31,6 @@ public:
 private:
   std::string text_;
   bool too_long_ = false;
-};
-
-/// What a person's keys mean: a line that grows, and lines that are ended. Pasted text becomes a part of the
-/// line, line breaks and all, so that it is one message.
-///
-/// Pure: it is given the bytes that a terminal sends.
-class key_reader {
-public:
-  void key(char c);
-  const std::string& typed() const { return typed_.text(); }
-  /// The oldest line that is ended.
-  std::optional<input_line> take();
-  bool ended() const { return ended_; } ///< by Ctrl-D on an empty line
-
-private:
-  void after_escape(char c);
-  void pasted(char c);
-
-  growing_line typed_;
-  std::deque<input_line> lines_;
-  std::string escape_;    ///< an escape sequence so far, without the escape
-  bool escaped_ = false;  ///< within one
-  bool pasting_ = false;  ///< between the brackets of a paste
-  bool after_cr_ = false; ///< so that "\r\n" in a paste is one line break
-  bool ended_ = false;
 };
 
 /// How standard input is read.
@@ -89,8 +56,15 @@ public:
   kj::Promise<std::optional<input_line>> next();
   /// Why standard input could not be read to its end, as a sentence; empty if it was, or is still read.
   std::string failure() const;
-  /// The part of the current line that has been typed so far.
-  const std::string& typed() const { return reads_keys() ? keys_.typed() : typed_.text(); }
+  /// The current line, as far as it is typed.
+  typed_line typed() const {
+    return reads_keys() ? keys_.typed() : typed_line{typed_.text(), typed_.text().size()};
+  }
+  /// Begins the next line for the person, who goes on with it, if keys are read and none was typed.
+  void offer(std::string text) {
+    if (reads_keys())
+      keys_.offer(std::move(text));
+  }
   /// Called when the line that is being typed has to be drawn again: once for all that is there to be read.
   void on_change(std::function<void()> f) { changed_ = std::move(f); }
 
@@ -107,7 +81,7 @@ private:
   kj::Own<kj::UnixEventPort::FdObserver> observer_, redraws_;
   growing_line typed_;
   std::deque<input_line> lines_;
-  key_reader keys_;
+  line_editor keys_;
   std::function<void()> changed_;
   kj::Promise<void> drawing_ = nullptr;
 };

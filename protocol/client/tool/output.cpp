@@ -133,6 +133,10 @@ palette palette::for_stdout() {
   return {"\x1b[2m", "\x1b[1m", "\x1b[32m", "\x1b[34m", "\x1b[31m", "\x1b[0m"};
 }
 
+std::string date_text(unix_ms at) {
+  return date_text(local_time(at));
+}
+
 std::string clock_text(unix_ms at, unix_ms now) {
   const auto then = local_time(at), today = local_time(now);
   const auto time = fmt::format("{:02}:{:02}", then.tm_hour, then.tm_min);

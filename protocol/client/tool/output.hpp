@@ -63,6 +63,8 @@ struct palette {
   static palette for_stdout();
 };
 
+/// The date in the local time zone, as 2026-11-30: a later one is greater as a text, too.
+std::string date_text(unix_ms at);
 /// Hours and minutes in the local time zone; behind the date, unless it is that of `now`.
 std::string clock_text(unix_ms at, unix_ms now);
 

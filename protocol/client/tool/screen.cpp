@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace parley::tool {
 namespace {
@@ -33,7 +34,7 @@ std::string_view word(tick t) {
 
 } // namespace
 
-screen::screen(standard_output& out, bool in_place, bool json, std::function<std::string()> typed)
+screen::screen(standard_output& out, bool in_place, bool json, std::function<typed_line()> typed)
     : out_{out}, in_place_{in_place && !json}, json_{json}, typed_{std::move(typed)},
       colours_{palette::for_stdout()} {}
 
@@ -52,13 +53,24 @@ std::string screen::mark(tick t) const {
 }
 
 void screen::prompt() {
-  if (!in_place_ || !is_utf8(typed_())) // half of a character: the other half is on its way
-    return;
-  // Only the end of a long line fits: one row, so that the rows above can be counted.
-  const auto text = printable(typed_());
+  if (const auto row = prompt_row(); !row.empty())
+    out_.put(row);
+}
+
+std::string screen::prompt_row() const {
+  const auto line = typed_();
+  if (!in_place_ || !is_utf8(line.text)) // half of a character: the other half is on its way
+    return {};
+  // A part of a long line: one row, so that the rows above can be counted.
   const std::size_t room = window().ws_col > 6 ? window().ws_col - 4U : 2U;
-  out_.put("\r\x1b[K" + fmt::format("{}>{} ", colours_.bold, colours_.reset) +
-           std::string{end_of(text, room)});
+  const auto row = row_of(line, room);
+  // What is there is overwritten and then wiped up to the end of the row, so that nothing flickers. The terminal itself
+  // remembers where the cursor was: it may take a character for wider than we do.
+  constexpr std::string_view wipe = "\x1b[K", keep_place = "\0337", to_kept_place = "\0338";
+  const auto begin = fmt::format("\r{}>{} {}", colours_.bold, colours_.reset, row.before);
+  if (row.behind.empty())
+    return fmt::format("{}{}", begin, wipe);
+  return fmt::format("{}{}{}{}{}", begin, keep_place, row.behind, wipe, to_kept_place);
 }
 
 void screen::line(const std::string& drawn, const std::string& plain) {
@@ -67,9 +79,19 @@ void screen::line(const std::string& drawn, const std::string& plain) {
     return;
   }
   notice_size();
-  out_.put("\r\x1b[K" + drawn + "\r\n");
   rows_ += rows(plain, width_);
-  prompt();
+  out_.put("\r\x1b[K" + drawn + "\r\n" + prompt_row());
+}
+
+/// On a terminal, a line with the date stands before the first message of a later day, and before the first one of all if
+/// that is not of today.
+void screen::begin_day(unix_ms at) {
+  const auto day = date_text(at);
+  if (!in_place_ || at == unix_ms{} || day <= day_)
+    return;
+  const bool first = std::exchange(day_, day).empty();
+  if (!first || day != date_text(system_time_of_day.now()))
+    line(fmt::format("{}— {}{}", colours_.dim, day, colours_.reset), "— " + day);
 }
 
 /// A terminal that gets another width breaks its lines anew: nobody knows where the lines before are now.
@@ -96,6 +118,13 @@ void screen::device_added(const client::device_added& d) {
     note(device_text(d));
 }
 
+/// A message with this number is written below the own ones that have none yet.
+void screen::follow_waiting(seq_no seq) {
+  for (auto& l : own_)
+    if (l.seq == seq_no::none && l.followed_by == seq_no::none)
+      l.followed_by = seq;
+}
+
 void screen::theirs(const client::message& m, const std::string& who) {
   if (json_) {
     json_line{}
@@ -109,12 +138,19 @@ void screen::theirs(const client::message& m, const std::string& who) {
         .print(out_);
     return;
   }
-  const auto head = fmt::format("{} {}: ", clock_text(m.at, system_time_of_day.now()), who);
+  begin_day(m.at);
+  follow_waiting(m.seq);
+  // On a terminal a line above has the date.
+  const auto head =
+      fmt::format("{} {}: ", clock_text(m.at, in_place_ ? m.at : system_time_of_day.now()), who);
   const auto body = printable(m.body);
   line(fmt::format("{}{}{}{}", colours_.green, head, colours_.reset, body), head + body);
 }
 
-void screen::own(std::uint64_t counter, seq_no seq, const std::string& body, tick t) {
+void screen::own(std::uint64_t counter, seq_no seq, unix_ms at, const std::string& body, tick t) {
+  begin_day(at);
+  follow_waiting(seq);
+  order_told_ = false;
   if (in_place_)
     notice_size();
   own_line l{counter, seq, t, rows_};
@@ -168,15 +204,19 @@ void screen::redraw(const own_line& l) {
 }
 
 void screen::sent(const client::sent& s) {
+  bool late = false;
   for (auto& l : own_)
     if (l.counter == s.counter && l.counter != 0) {
       l.seq = s.seq;
+      late |= l.followed_by != seq_no::none && l.followed_by < s.seq;
       change(l, tick::sent);
       if (s.seq <= delivered_)
         change(l, tick::delivered);
       if (s.seq <= read_)
         change(l, tick::read);
     }
+  if (late && in_place_ && !std::exchange(order_told_, true))
+    note("yours was stored after what came below it, and the others see it there");
 }
 
 void screen::failed(std::uint64_t counter, const std::string& why) {

@@ -190,10 +190,24 @@ std::size_t rows(std::string_view text, std::size_t width) {
   return n;
 }
 
-std::size_t last_character(std::string_view text) {
-  std::size_t at = 0;
-  each_cluster(text, [&](const cluster& c) { at = c.at; });
-  return at;
+std::size_t character_before(std::string_view text, std::size_t at) {
+  std::size_t begin = 0;
+  for (std::size_t next = 0; next < at && next < text.size();) {
+    begin = next;
+    next += bytes_of(cluster_at(text, next));
+  }
+  return begin;
+}
+
+std::size_t character_behind(std::string_view text, std::size_t at) {
+  return at < text.size() ? whole_characters(text, at + 1) : text.size();
+}
+
+std::size_t whole_characters(std::string_view text, std::size_t at) {
+  std::size_t end = 0;
+  while (end < at && end < text.size())
+    end += bytes_of(cluster_at(text, end));
+  return end;
 }
 
 std::string_view end_of(std::string_view text, std::size_t columns_max) {

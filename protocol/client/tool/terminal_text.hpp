@@ -36,8 +36,11 @@ std::size_t columns(std::string_view text);
 /// fit at the end of a row begins the next one.
 std::size_t rows(std::string_view text, std::size_t width);
 
-/// The place where the last grapheme cluster begins, in bytes; 0 if the text is empty.
-std::size_t last_character(std::string_view text);
+/// Places between what a person takes for characters (grapheme clusters), in bytes. The one before `at`, 0 if there is none;
+/// the one behind it, the end if there is none; and `at` itself or, if it is within a character, the end of that.
+std::size_t character_before(std::string_view text, std::size_t at);
+std::size_t character_behind(std::string_view text, std::size_t at);
+std::size_t whole_characters(std::string_view text, std::size_t at);
 
 /// The longest end of the text, from a whole character on, that takes at most `columns_max`.
 std::string_view end_of(std::string_view text, std::size_t columns_max);

@@ -158,13 +158,58 @@ TEST_CASE("what is pasted is drawn as it comes, and not once for each of its cha
   t.type(n.chat() + "\n");
   REQUIRE(t.shows("connected to node"));
   REQUIRE(t.sends_lines(false));
-  const auto before = test::count(t.screen, "\r\x1b[K");
+  const auto before = test::count(t.screen, "\r> ");
   t.type("\x1b[200~" + text + "\x1b[201~.\r");
   REQUIRE(t.shows("xxx.\r"));
-  CHECK(test::count(t.screen, "\r\x1b[K") - before < 2'000);
+  CHECK(test::count(t.screen, "\r> ") - before < 2'000);
   t.type("\x04");
   REQUIRE(t.sends_lines(true));
   CHECK(n.parley("bob", "sync").text.find(text + ".\n") != std::string::npos);
+}
+
+TEST_CASE("a line is edited with keys, and what was typed comes back") {
+  pair_of_people n;
+  terminal t;
+  t.type(n.chat() + "\n");
+  REQUIRE(t.shows("connected to node"));
+  REQUIRE(t.sends_lines(false));
+  t.type("ho the\x1b[1;5D\x1b[D\x1b[Dell\x1b[Fre\r"); // a word and two characters back, then to the end
+  CHECK(t.shows("·  hello there"));
+  t.type("\x1b[A!\r");
+  CHECK(t.shows("·  hello there!"));
+  t.type("/quit\r");
+  REQUIRE(t.sends_lines(true));
+  const auto got = n.parley("bob", "sync").text;
+  CAPTURE(got);
+  CHECK(got.find("  hello there\n") != std::string::npos);
+  CHECK(got.find("  hello there!\n") != std::string::npos);
+  CHECK(got.find("quit") == std::string::npos);
+}
+
+TEST_CASE("a word behind a slash is asked about before it is sent, and two slashes are one that is sent") {
+  pair_of_people n;
+  terminal t;
+  t.type(n.chat() + "\n");
+  REQUIRE(t.shows("connected to node"));
+  REQUIRE(t.sends_lines(false));
+  t.type("/qit\r");
+  CHECK(t.shows("\"/qit\" is no command"));
+  CHECK(t.shows("> //qit"));
+  t.type("\x15/etc/hosts\r");
+  REQUIRE(t.shows("> //etc/hosts"));
+  t.type("\r");
+  CHECK(t.shows("·  /etc/hosts"));
+  t.type("//help\r/help\r");
+  CHECK(t.shows("//x sends /x"));
+  t.type("/quit\r");
+  REQUIRE(t.sends_lines(true));
+  const auto o = n.parley("bob", "sync --json");
+  CAPTURE(o.text);
+  CHECK(test::count(o.text, "\"event\":\"message\"") == 2);
+  CHECK(o.text.find("\"body\":\"/etc/hosts\"") != std::string::npos);
+  CHECK(o.text.find("\"body\":\"/help\"") != std::string::npos);
+  CHECK(n.parley("alice", "chat --with +4922222222", "echo /quit |").status == 0); // a program's line is sent
+  CHECK(n.parley("bob", "sync").text.find("  /quit\n") != std::string::npos);
 }
 
 TEST_CASE("the line that is being typed is drawn again when the terminal changes its size") {

@@ -69,10 +69,17 @@ TEST_CASE("rows are counted as a terminal breaks them") {
 }
 
 TEST_CASE("a text is cut at whole characters only") {
-  CHECK(last_character("a" + family) == 1);
-  CHECK(last_character(family) == 0);
-  CHECK(last_character("e\u0301") == 0);
-  CHECK(last_character("") == 0);
+  CHECK(character_before("a" + family, 1 + family.size()) == 1);
+  CHECK(character_before("a" + family, 1) == 0);
+  CHECK(character_before("e\u0301", 3) == 0);
+  CHECK(character_before("", 0) == 0);
+  CHECK(character_behind(family + "a", 0) == family.size());
+  CHECK(character_behind(family + "a", 4) == family.size()); // from within it
+  CHECK(character_behind("a", 1) == 1);
+  CHECK(character_behind("", 0) == 0);
+  CHECK(whole_characters(family + "a", 4) == family.size());
+  CHECK(whole_characters("ab", 1) == 1);
+  CHECK(whole_characters(family, 0) == 0);
   CHECK(end_of("ab" + family, 3) == "b" + family);
   CHECK(end_of("ab" + family, 1) == "");
   CHECK(end_of("漢字", 3) == "字");
