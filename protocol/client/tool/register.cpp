@@ -89,12 +89,11 @@ client::failure with_next_step(client::failure why, const options& o, const cont
 }
 
 /// Why no code is known to be sent, and how to go on.
-client::failure without_answer(client::failure why, const options& o, const context& shared) {
+client::failure without_answer(client::failure why) {
   if (why.code == ec::unavailable || why.code == ec::timed_out)
     why.sentence +=
-        fmt::format(" If a code comes all the same, run `{0} --code CODE`. To ask again, run `{0}`: it "
-                    "does not have a second one sent.",
-                    again(o, shared));
+        " If a code comes all the same, run the command again with --code CODE. Without it, the command "
+        "asks again, and no second code is sent.";
   return why;
 }
 
@@ -113,7 +112,7 @@ void run(const options& o, context& shared) {
       from.push_back(size_of(file));
     const auto asked = device.wait(device.it().request_code(o.phone));
     if (!asked)
-      stop_with(without_answer(asked.error(), o, shared));
+      stop_with(without_answer(asked.error()));
     if (o.request_only) {
       if (shared.json)
         json_line{}

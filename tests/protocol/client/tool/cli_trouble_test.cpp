@@ -48,6 +48,28 @@ TEST_CASE("a message to a person whom the profile knows is kept, whether or not 
   CHECK(count(n.parley("alice", "sync").text, "  answer\n") == 1);
 }
 
+TEST_CASE("a code is sent once, also if the answer to the request was lost and the command was run again") {
+  node n;
+  n.with([](test::fake_cluster& cluster) { cluster.code_then_cut = 1'000'000; });
+  const std::string ask = "register --phone +4911111111 --seconds 1 ";
+  auto o = n.parley("alice", ask + "--request-only");
+  CAPTURE(o.text);
+  CHECK(o.status == 3);
+  CHECK(o.text.find("run the command again with --code CODE") != std::string::npos);
+  n.with([](test::fake_cluster& cluster) { cluster.code_then_cut = 0; });
+  SUBCASE("the code has come") {
+    CHECK(n.parley("alice", ask + "--code 123456").status == 0);
+  }
+  SUBCASE("it is asked for again") {
+    CHECK(n.parley("alice", ask + "--request-only").status == 0);
+    CHECK(n.parley("alice", ask + "--code 123456").status == 0);
+  }
+  SUBCASE("it is asked for again and typed") {
+    CHECK(n.parley("alice", ask + "--code -", "echo 123456 |").status == 0);
+  }
+  n.with([](test::fake_cluster& cluster) { CHECK(cluster.codes_asked == 1); });
+}
+
 TEST_CASE("the cluster is asked once which conversation a person is in") {
   node n;
   n.enter("alice", "+4911111111");
