@@ -25,6 +25,8 @@ public:
   static constexpr int syncs_min = 16;
   /// Only to a disk that takes a quarter of the time: two that are equally slow would hand each other everything, for ever.
   static constexpr std::int64_t times_quicker = 4;
+  /// Below it no disk is better than another.
+  static constexpr std::int64_t alike_below_ms = 20;
   /// After so long without a sync nothing is known any more.
   static constexpr std::int64_t forgets_after_ms = 60'000;
 
@@ -59,8 +61,12 @@ public:
   bool is_quicker(std::uint32_t theirs) const {
     return theirs != 0 && std::int64_t{theirs} * times_quicker <= smoothed_16ths_ / 16;
   }
-  /// Whether a member that says it takes `theirs` is known to be well.
-  static bool is_quick(std::uint32_t theirs) { return theirs != 0 && theirs < quick_below_ms; }
+  /// Whether a member that says it takes `theirs` would lead as well as this node. One that is several times slower may be
+  /// quick only because it follows: it would get shards, become slow, hand them back, and be quick again.
+  bool is_as_good(std::uint32_t theirs) const {
+    return theirs != 0 && theirs < quick_below_ms &&
+           (theirs < alike_below_ms || theirs < times_quicker * (smoothed_16ths_ / 16));
+  }
 
 private:
   bool forgotten(std::int64_t now) const { return syncs_ != 0 && now - at_ > forgets_after_ms; }

@@ -129,7 +129,7 @@ public:
   /// Of the fit members, the ones whose disks sync so much more quickly than ours that they should lead instead.
   std::vector<node_id> quicker_members() const;
   /// While leading: that member may lead instead although nothing is amiss. All members answer, have room and sound rows; the
-  /// member has all that is committed, and its disk is known to be quick.
+  /// member has all that is committed, and its disk is known to be as good.
   bool may_offer(node_id to) const;
   /// Others should lead instead of it, if they can.
   bool is_unfit() const { return damaged_ || !host_.has_room; }

@@ -82,7 +82,7 @@ bool replica::may_offer(node_id to) const {
       return false;
   const auto fit = fit_members();
   return std::find(fit.begin(), fit.end(), to) != fit.end() &&
-         disk_pace::is_quick(followers_[place_of(id_of(to))].sync_ms);
+         host_.pace.is_as_good(followers_[place_of(id_of(to))].sync_ms);
 }
 
 std::vector<node_id> replica::quicker_members() const {

@@ -94,6 +94,17 @@ TEST_CASE("only a disk that is several times quicker is given anything") {
   CHECK_FALSE(d.pace.is_quicker(0)); // not known
 }
 
+TEST_CASE("a disk is as good as another one if both are quick, or neither is several times quicker") {
+  virtual_disk d;
+  d.syncs(100, 5);
+  CHECK(d.pace.is_as_good(19));
+  CHECK_FALSE(d.pace.is_as_good(20)); // four times as long: what made it quick may be that it only follows
+  CHECK_FALSE(d.pace.is_as_good(0));  // not known
+  d.syncs(100, 15);
+  CHECK(d.pace.is_as_good(45));
+  CHECK_FALSE(d.pace.is_as_good(disk_pace::quick_below_ms));
+}
+
 TEST_CASE_FIXTURE(slow_disk, "a leader with a slow disk hands over to a member with a quick one, once") {
   auto& first = settle();
   pass(2'000);
