@@ -1,6 +1,5 @@
 #include "cluster/node/rescue_shard.hpp"
 
-#include "cluster/machine/shard_queries.hpp"
 #include "cluster/membership/founding.hpp"
 #include "cluster/replication/rescue.hpp"
 #include "storage/data_directory.hpp"
