@@ -116,6 +116,16 @@ TEST_CASE_FIXTURE(halting, "a row that is longer is neither applied nor written 
     halts_at(core::append_message{text(bob, bobs, 1, "x")}, "a conversation's head");
     halts_at(core::raise_watermarks{{{room, bob, seq_no{1}, seq_no{1}}}}, "a conversation's head");
     halts_at(core::want_copies{{{room, alice}}}, "a conversation's head");
+    halts_at(core::renew_streams{shard_id{0}, 1, 1}, "a conversation's head");
+  }
+  SUBCASE("what is known of rescues") {
+    REQUIRE(done(core::count_rescue{1}) == ec::none);
+    apply(core::renew_streams{shard_id{0}, 1, 1});
+    append_field(rows::renewal_key(shard_id{0}));
+    halts_at(core::renew_streams{shard_id{0}, 2, 1}, "how far streams are owed again");
+    append_field(rows::rescue_key());
+    restart();
+    halts_at(core::append_message{text(alice, alices, 2, "x")}, "the shard's count of rescues");
   }
   SUBCASE("a sender's head") {
     append_field(rows::sender_key(room, alices));
@@ -129,6 +139,7 @@ TEST_CASE_FIXTURE(halting, "a row that is longer is neither applied nor written 
     append_field(rows::progress_key(room, bob));
     halts_at(core::raise_watermarks{{{room, alice, seq_no{1}, {}}, {room, bob, seq_no{1}, seq_no{1}}}},
              "a member's watermark");
+    halts_at(core::renew_streams{shard_id{0}, 1, 1}, "a member's watermark");
   }
   SUBCASE("an inbox's head and stream, behind a part that could be stored") {
     const auto good = part(alice, 0, 1, {stored(0, 1, bob)});
