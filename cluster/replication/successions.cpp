@@ -46,7 +46,7 @@ const succession* successions::speaks_of(const replica& r) {
 
 void successions::session_begun(node_id peer) {
   for (const auto& [shard, r] : node_.replicas)
-    if (const auto* s = speaks_of(*r); s && among(s->before, peer) && !among(s->next, peer))
+    if (const auto* s = speaks_of(*r); s && !among(s->next, peer))
       tell(peer, shard, *s);
 }
 

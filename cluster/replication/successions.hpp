@@ -29,7 +29,8 @@ public:
   /// A Raft message of this generation has arrived, so its sender has the state.
   void heard(node_id from, const replica& r, std::uint64_t id);
   void tick();
-  /// The peer may have been a member of an ended generation, and know nothing of the next, which goes on without it.
+  /// The peer may have been a member of any ended generation, and know nothing of this one, which goes on without it. If
+  /// it was the only member, it would go on as well.
   void session_begun(node_id peer);
   void end_turn(bool committed);
 

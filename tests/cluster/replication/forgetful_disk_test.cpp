@@ -199,6 +199,31 @@ TEST_CASE_FIXTURE(test_cluster,
   CHECK(until([&] { return at(2).rows(s0).size() == 3; }));
 }
 
+TEST_CASE_FIXTURE(test_cluster,
+                  "the only member of a generation learns that others went on without it, long ago") {
+  config.votes_after = 1000ms;
+  for (std::uint64_t n = 1; n <= 3; ++n)
+    start(add(on(n)), n == 1 ? std::vector{on(1)} : std::vector<member>{});
+  commit("alone");
+  const auto before = at(1).env.copy();
+  for (int i = 0; i < 3; ++i) { // the last ones are not told who was there before
+    settle().engine->seal(s0, {on(2), on(3)}, ++tickets);
+    REQUIRE(until([&] {
+      return leader() && leader()->engine->status(s0)->gen > generation{static_cast<std::uint32_t>(i + 1)};
+    }));
+  }
+  crash(at(1));
+  at(1).leads.clear();
+  at(1).env.put_back(before);
+  cut.insert(node_id{1});
+  start(at(1));
+  cut.erase(node_id{1});
+  meet(at(1));
+  CHECK(until([&] { return at(1).engine->status(s0)->as == replica_status::role::sealed; }, 100));
+  until([] { return false; }, 2000);
+  CHECK_FALSE(at(1).leads[s0].ready);
+}
+
 TEST_CASE_FIXTURE(three_nodes, "nodes that forgot nothing are never accused, however they are started") {
   for (int round = 0; round < 6; ++round) {
     commit("x");
