@@ -182,16 +182,21 @@ kj::Promise<void> store_loot(user& by, conversation_id at, std::size_t left) {
   });
 }
 
-/// Everybody opens a conversation with the next one and fills it.
+/// Everybody opens a conversation with the next one and fills it. A few at a time, because a silent session ends.
 std::vector<test::attacker> make_attackers(bench_cluster& bench, std::size_t count) {
-  auto users = bench.make_users(count);
-  std::vector<test::attacker> all(count);
-  for (std::size_t i = 0; i + 1 < count; i += 2) {
-    all[i].loot = all[i + 1].loot = bench.open_direct(*users[i], *users[i + 1]);
-    store_loot(*users[i], all[i].loot, loot_messages).wait(bench.io.waitScope);
+  constexpr std::size_t at_a_time = 16;
+  std::vector<test::attacker> all;
+  while (all.size() + 1 < count) {
+    auto users = bench.make_users(std::min(at_a_time, (count - all.size()) / 2 * 2));
+    kj::Vector<kj::Promise<void>> filled;
+    for (std::size_t i = 0; i < users.size(); i += 2) {
+      const auto loot = bench.open_direct(*users[i], *users[i + 1]);
+      filled.add(store_loot(*users[i], loot, loot_messages));
+      all.push_back({users[i]->who, loot});
+      all.push_back({users[i + 1]->who, loot});
+    }
+    kj::joinPromises(filled.releaseAsArray()).wait(bench.io.waitScope);
   }
-  for (std::size_t i = 0; i < count; ++i)
-    all[i].who = users[i]->who;
   return all;
 }
 
