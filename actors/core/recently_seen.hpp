@@ -25,6 +25,14 @@ public:
     return recent_.emplace(key, i == older_.end() ? fresh : i->second).first->second;
   }
 
+  /// Forgets the keys that were not looked for since the last call, and gives their memory back.
+  void age() {
+    older_.clear();
+    older_.swap(recent_);
+    decltype(recent_){}.swap(recent_); // `clear` keeps the buckets
+  }
+  std::size_t size() const { return recent_.size() + older_.size(); }
+
 private:
   std::size_t half_;
   std::unordered_map<Key, Value> recent_;

@@ -437,23 +437,6 @@ void replica::timeout() {
   absorb(raft_->timeout(host_.now));
 }
 
-void replica::common_tick() {
-  if (was_leading_ && wants_timeout()) {
-    timed_out_at_ = host_.now;
-    timeout();
-  }
-  if (std::exchange(seen_last_, log_.last()) != log_.last())
-    grew_at_ = host_.now;
-  else if (host_.now - grew_at_ >= host_.config.log_cache_time.count())
-    log_.evict(std::min(visible_, log_.first_unwritten() - 1),
-               0); // who lacks it by now reads it from the disk
-  const auto since = host_.now - host_.config.read_round_timeout.count();
-  if (reads_.size() != 0)
-    reads_.take_late(since, [this](std::uint64_t ticket) { refuse(ticket, ec::unavailable); });
-  if (was_leading_ && reads_.asking())
-    ask_round(); // its messages may be lost
-}
-
 /// At each time-out libraft sends heartbeats to followers that were sent nothing for a while, and considers a
 /// follower lost that was silent since the last time-out: it then gets new entries only with heartbeats, for
 /// up to 100 ms. So time-outs happen when heartbeats are due, which makes all followers answer before the

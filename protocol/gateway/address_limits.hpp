@@ -71,7 +71,7 @@ inline network_keys networks_of(const sockaddr_storage& a) {
 class address_limits {
 public:
   address_limits(std::int64_t burst, std::chrono::nanoseconds every, std::size_t addresses_max)
-      : fresh_{burst, every}, buckets_{addresses_max} {}
+      : fresh_{burst, every}, full_after_{burst * every}, buckets_{addresses_max} {}
 
   /// Zero if `who` is admitted, else how long to wait.
   std::chrono::nanoseconds admit(address_key who, core::token_bucket::time_point now) {
@@ -84,11 +84,22 @@ public:
   std::chrono::nanoseconds wait(address_key who, core::token_bucket::time_point now) {
     return buckets_.find(who, fresh_).wait(now);
   }
+  /// Forgets addresses whose buckets are full again by now, which is as if they had never been seen. To be called now and
+  /// then.
+  void age(core::token_bucket::time_point now) {
+    if (now - aged_at_ < full_after_)
+      return;
+    aged_at_ = now;
+    buckets_.age();
+  }
+  std::size_t remembered() const { return buckets_.size(); }
   /// What `who` was admitted to did not happen.
   void give_back(address_key who) { buckets_.find(who, fresh_).give_back(); }
 
 private:
   core::token_bucket fresh_;
+  std::chrono::nanoseconds full_after_;
+  core::token_bucket::time_point aged_at_{};
   core::recently_seen<address_key, core::token_bucket> buckets_;
 };
 
@@ -115,6 +126,17 @@ public:
       if (who[i])
         of_[i].admit(*who[i], now);
     return true;
+  }
+
+  void age(core::token_bucket::time_point now) {
+    for (auto& kind : of_)
+      kind.age(now);
+  }
+  std::size_t remembered() const {
+    std::size_t n = 0;
+    for (const auto& kind : of_)
+      n += kind.remembered();
+    return n;
   }
 
 private:

@@ -61,6 +61,14 @@ public:
       of_wide_.give_back(*wide);
   }
 
+  /// As of `address_limits`.
+  void age(core::token_bucket::time_point now) {
+    std::lock_guard guard{mutex_};
+    for (auto& kind : of_)
+      kind.age(now);
+    of_wide_.age(now);
+  }
+
 private:
   /// A /48 or /24 takes a quarter of what the node has, or one of them would leave nothing to all others. But not
   /// less than one address may have at once.

@@ -220,6 +220,10 @@ private:
     return timer_.afterDelay(span(config_.sweep_every)).then([this] {
       beat();
       const auto now = timer_.now();
+      const auto seen_at = pulse_clock::now();
+      handshakes_of_.age(seen_at);
+      parts_->code_asks.age(seen_at);
+      parts_->registrations.age(seen_at);
       for (auto& c : connections_) {
         // It may close the connection; closed connections are removed later, not from this loop. What is
         // thrown must not end the deadlines of all the others.

@@ -250,7 +250,7 @@ TEST_CASE_FIXTURE(fixture, "the account of a phone leaves memory soon after its 
   send(2, alice);
   CHECK(told() == errors{ec::overloaded}); // the account waits for its answer
   for (const auto& p : store.proposals.take())
-    store.answer(p, core::done{});
+    store.answer(p, core::code_issued{});
   run();
   CHECK(told() == errors{ec::none});
   for (int i = 0; i < 3; ++i)

@@ -114,6 +114,7 @@ TEST_CASE_FIXTURE(fixture, "receivers that never return are replaced a few times
 TEST_CASE_FIXTURE(fixture, "what is noted of rows that a slow client has not read is bounded") {
   config.stream.window_bytes = 1 << 26;
   config.stream.outbound_bytes_max = 1 << 27;
+  config.buffers_bytes_of_all_max = 1 << 28;
   start();
   test_client c{*this};
   auto session = c.login();

@@ -35,6 +35,26 @@ TEST_CASE("the address of a server needs a host and a port") {
   CHECK(transport::parse_server_address("chat.example:1")->host == "chat.example");
 }
 
+TEST_CASE("an address whose bucket is full again is forgotten, and one that has to wait is not") {
+  gateway::address_limits limits{2, 10s, 1'000};
+  const auto begin = core::token_bucket::time_point{} + 1h;
+  const auto who = [](std::uint64_t n) { return gateway::address_key{n}; };
+  limits.age(begin);
+  for (std::uint64_t n = 1; n <= 100; ++n)
+    CHECK(limits.admit(who(n), begin + 1s).count() == 0);
+  CHECK(limits.remembered() == 100);
+  limits.age(begin + 19s); // too early for a bucket of 20 s
+  limits.age(begin + 20s);
+  CHECK(limits.admit(who(1), begin + 20s).count() == 0);
+  CHECK(limits.admit(who(1), begin + 20s).count() == 0);
+  CHECK(limits.admit(who(1), begin + 20s).count() > 0);
+  CHECK(limits.remembered() >= 100);
+  limits.age(begin + 40s);
+  CHECK(limits.remembered() == 1);
+  limits.age(begin + 60s);
+  CHECK(limits.remembered() == 0);
+}
+
 TEST_CASE("an address that has used up its tokens is told how long to wait, and others are not affected") {
   gateway::address_limits limits{2, 10s, 100};
   const auto now = core::token_bucket::time_point{} + 1h;
