@@ -93,8 +93,10 @@ struct gateway_config {
   // Of all connections together, because a thousand that keep to their own bounds are too much for a node. Each is in
   // memory two or three times on its way.
   std::uint32_t pages_of_all_max = 64; ///< that are read at a time; others wait for their turn
-  /// Of messages that are not answered. Above: `overloaded`, and who has none under way is the last to be refused.
-  std::size_t sends_bytes_of_all_max = 32 * 1024 * 1024;
+  /// Of messages that are not answered. Above: `overloaded`, and who has none under way is the last to be refused. It is
+  /// half of what the store takes (`proposals_bytes_max`), because each message is proposed once more for its recipient,
+  /// and the store refuses without a look at who asks.
+  std::size_t sends_bytes_of_all_max = 8 * 1024 * 1024;
   /// Of what was read and is not whole, and of what is written and not sent. Above: the connection with most of it is
   /// closed.
   std::size_t buffers_bytes_of_all_max = 128 * 1024 * 1024;

@@ -200,25 +200,33 @@ std::vector<test::attacker> make_attackers(bench_cluster& bench, std::size_t cou
   return all;
 }
 
+/// As many messages as everybody may send at once, and not more: a busy second, of which LMDB keeps its pages for ever.
+kj::Promise<void> chat(user& by, conversation_id at, std::uint64_t counter, std::uint64_t until) {
+  if (counter == until)
+    return kj::READY_NOW;
+  auto call = by.line->session().sendRequest();
+  wire::write(call.initConversation(), at);
+  call.initId().setCounter(counter);
+  const std::string body(counter % 8 == 0 ? 8'000 : 200, 'o');
+  call.setBody(wire::as_data(body));
+  return call.send().then([&by, at, counter, until](auto&&) { return chat(by, at, counter + 1, until); });
+}
+
 /// People who talk, read what there is and leave again: what a first use of everything leaves behind counts for no
 /// assault.
 void use_ordinarily(bench_cluster& bench) {
   auto users = bench.make_users(ordinary_users);
-  for (int round = 0; round < 3; ++round) {
+  for (std::uint64_t round = 0; round < 3; ++round) {
+    kj::Vector<kj::Promise<void>> chats;
     for (std::size_t i = 0; i + 1 < users.size(); i += 2) {
       const auto c = bench.open_direct(*users[i], *users[i + 1]);
-      for (std::uint64_t n = 1; n <= 8; ++n) {
-        auto call = users[i]->line->session().sendRequest();
-        wire::write(call.initConversation(), c);
-        call.initId().setCounter(static_cast<std::uint64_t>(round) * 100 + n);
-        const std::string body(n * 2'000, 'o');
-        call.setBody(wire::as_data(body));
-        call.send().ignoreResult().wait(bench.io.waitScope);
-      }
+      for (std::uint64_t lane = 0; lane < 8; ++lane) // of 50 messages, one after the other
+        chats.add(chat(*users[i], c, 1 + round * 1'000 + lane * 50, 1 + round * 1'000 + lane * 50 + 50));
       auto page = users[i + 1]->line->session().syncConversationRequest();
       wire::write(page.initConversation(), c);
-      page.send().ignoreResult().wait(bench.io.waitScope);
+      chats.add(page.send().ignoreResult());
     }
+    kj::joinPromises(chats.releaseAsArray()).wait(bench.io.waitScope);
     bench.log_in(users);
   }
 }
