@@ -1,5 +1,6 @@
 #include "actors/kj_mailbox.hpp"
 
+#include "protocol/transport/eval_soon.hpp"
 #include "protocol/values/overloaded.hpp"
 
 #include <caf/send.hpp>
@@ -157,13 +158,13 @@ public:
     });
   }
 
-  /// The session has calls for its actor. They are sent when the loop has nothing else to do in this turn.
+  /// The session has calls for its actor. They are sent together with those that this turn still brings.
   void dirty(kj_session& s) {
     dirty_.push_back(&s);
     if (flushing_)
       return;
     flushing_ = true;
-    tasks_.add(kj::evalLast([this] {
+    tasks_.add(transport::eval_soon([this] {
       flushing_ = false;
       for (auto* each : std::exchange(dirty_, {}))
         each->flush();

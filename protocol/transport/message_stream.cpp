@@ -1,5 +1,6 @@
 #include "protocol/transport/message_stream.hpp"
 
+#include "protocol/transport/eval_soon.hpp"
 #include "protocol/values/limits.hpp"
 
 #include <capnp/rpc.h>
@@ -467,8 +468,7 @@ void message_stream::schedule_flush() {
   if (flushing_)
     return;
   flushing_ = true;
-  // Runs after everything else that is ready, so that all that this turn writes is sent together.
-  tasks_.add(kj::evalLast([this] { return flush(); }));
+  tasks_.add(eval_soon([this] { return flush(); }));
 }
 
 kj::Promise<void> message_stream::flush() {
