@@ -1,4 +1,4 @@
-// What a ledger has on its way to one shard, and in one command.
+// What a ledger has on its way to one shard, and in one command; which new debts wait in memory.
 #include "tests/actors/core/debts.hpp"
 
 #include <doctest/doctest.h>
@@ -75,4 +75,51 @@ TEST_CASE("receipts and wishes for copies share a command only up to its bound, 
   }
   CHECK(marks == 250);
   CHECK(copies == 250);
+}
+
+TEST_CASE("new debts wait in memory while there is no room, without a look at storage, up to a bound") {
+  auto config = small(2);
+  config.ahead_max = 3;
+  debt_ledger l{config};
+  l.loaded(0);
+  const auto take = [&] { // how many, and the first of them
+    const auto calls = l.send(t0);
+    REQUIRE(calls.size() == 1);
+    const auto parts = appends(calls[0]).parts;
+    l.answered(calls[0].number, ec::none, outcomes(std::vector<inbox_outcome>(parts.size())), t0, no_log);
+    return std::pair{parts.size(), number(parts[0].upto)};
+  };
+  for (std::uint64_t n = 1; n <= 5; ++n)
+    CHECK(l.add(owed_text(n, n), debt_ledger::source::live) == (n <= 2));
+  CHECK(take() == std::pair{std::size_t{2}, std::uint64_t{1}});
+  CHECK_FALSE(l.load_from());
+  CHECK(take() == std::pair{std::size_t{2}, std::uint64_t{3}});
+  CHECK(take() == std::pair{std::size_t{1}, std::uint64_t{5}});
+  CHECK(l.idle());
+  for (std::uint64_t n = 6; n <= 11;
+       ++n) // one more than there is room for: the oldest that waits has to be loaded
+    l.add(owed_text(n, n), debt_ledger::source::live);
+  CHECK(take() == std::pair{std::size_t{2}, std::uint64_t{6}});
+  REQUIRE(l.load_from() == 8);
+  CHECK(l.add(owed_text(8, 8), debt_ledger::source::stored));
+  l.loaded(8); // storage does not show the newest yet; they are in memory
+  CHECK_FALSE(l.load_from());
+  CHECK(take() == std::pair{std::size_t{2}, std::uint64_t{8}});
+  CHECK(take() == std::pair{std::size_t{2}, std::uint64_t{10}});
+  CHECK(l.idle());
+}
+
+TEST_CASE("new debts that do not follow what storage shows wait until it shows what is between") {
+  debt_ledger l{small(100)};
+  CHECK_FALSE(l.add(owed_text(7, 7), debt_ledger::source::live));
+  CHECK_FALSE(l.add(owed_text(8, 8), debt_ledger::source::live));
+  CHECK(l.add(owed_text(3, 3), debt_ledger::source::stored));
+  l.loaded(5); // 4 and 5 are forgotten
+  CHECK(l.load_from() == 6);
+  l.loaded(6); // so is 6
+  CHECK_FALSE(l.load_from());
+  const auto calls = l.send(t0);
+  REQUIRE(calls.size() == 1);
+  CHECK(appends(calls[0]).parts.size() == 3);
+  CHECK(l.confirmed() == 2);
 }
