@@ -9,16 +9,10 @@
 //
 // "Newest" is by the order of acceptance, not by the counters: a message that arrives late, after higher
 // counters, is remembered as long as any other, because its sender may not have its answer yet.
-//
-// What is older than `limits::ids_known_for` is forgotten as well, or each device would leave up to 25 KB in each
-// conversation for ever. It is not looked for at its time: commands that store messages look at a few rows in turn,
-// and their time decides (`id_search`).
 #include "actors/core/limits.hpp"
-#include "actors/core/trusted_time.hpp"
 #include "protocol/values/types.hpp"
 
 #include <algorithm>
-#include <string>
 #include <vector>
 
 namespace parley::core {
@@ -83,34 +77,6 @@ inline void remember(sender_head& head, remembered_ids& row, remembered_id id) {
   });
   row.ids.push_back(id);
 }
-
-/// The row is erased, because all its ids are too old. An unknown id is then not taken for a new one.
-inline void forget(sender_head& head, const remembered_ids& row) {
-  for (const auto& id : row.ids)
-    head.counter_evicted = std::max(head.counter_evicted, id.counter);
-}
-
-inline bool all_too_old(const remembered_ids& row, unix_ms now, const limits& l) {
-  return std::all_of(row.ids.begin(), row.ids.end(), [&](const remembered_id& id) {
-    return static_cast<std::int64_t>(id.at) + l.ids_known_for.count() < static_cast<std::int64_t>(now);
-  });
-}
-
-/// Where the search for ids that are too old has arrived in a shard.
-struct id_search {
-  std::string looked_at; ///< the key of the last row; empty: begins
-  unix_ms next{};        ///< it goes on
-  template <class F>
-  auto fields(F&& f) {
-    return f(looked_at, next);
-  }
-  /// A clock that was a year ahead must not stop it for a year.
-  bool is_due(unix_ms now, const limits& l) const {
-    const auto latest =
-        static_cast<std::int64_t>(now) + l.ids_looked_at_every.count() + clock_difference_max_ms;
-    return next <= now || static_cast<std::int64_t>(next) > latest;
-  }
-};
 
 enum class retry_verdict {
   fresh,    ///< the id was not used before: the message may be stored

@@ -17,9 +17,6 @@ inline constexpr std::uint64_t dedup_ids_max = 256;
 struct limits {
   // messages
   std::size_t body_bytes_max = parley::body_bytes_max;
-  /// An id is remembered at least this long, if it is among the newest `dedup_ids_max`. A device that is off for longer
-  /// than a holiday must not lose the answers that it waits for.
-  std::chrono::milliseconds ids_known_for = std::chrono::hours{8 * 7 * 24};
 
   // accounts
   std::size_t devices_max = parley::devices_max; ///< each costs a cursor in every row of the inbox's head
@@ -63,11 +60,6 @@ struct limits {
   std::size_t dropped_rows_max = 4096; ///< inbox rows erased by one acknowledgement; the next one goes on
   std::size_t copies_asked_max = 256;  ///< conversations that one command tells of a second device
   std::size_t renewed_max = 64; ///< conversations that one command looks at after the rescue of another shard
-  /// Rows of conversations among which a command that stores a message looks for ids that are older than they are
-  /// remembered, and how often one does: a million conversations with all their ids take eleven days.
-  std::size_t ids_looked_at_max = 256;
-  std::size_t ids_looked_at_bytes_max = std::size_t{256} << 10;
-  std::chrono::milliseconds ids_looked_at_every = std::chrono::minutes{1};
   /// Numbers that a command that issues a code looks at, to erase those of which nothing matters any more. It adds one
   /// at most, so there are never more of these than an eighth of all numbers, and what was asked for lately.
   std::size_t numbers_looked_at_max = 8;

@@ -100,7 +100,6 @@ private:
     std::optional<std::uint64_t> next_debt;
     std::optional<core::format_number> format;
     std::optional<std::uint64_t> rescues;
-    std::optional<core::id_search> id_search; ///< as its row
     // Only planted bugs use these: state that a correct machine must not keep.
     std::map<std::pair<conversation_id, device_id>, std::vector<core::remembered_id>> planted_ids;
     std::map<conversation_id, std::uint64_t> planted_seqs;
@@ -122,14 +121,6 @@ private:
   core::outcome on(step&, core::raise_watermarks& c);
   core::outcome on(step&, core::want_copies& c);
   core::outcome on(step&, core::confirm_debts& c);
-  /// What the search for ids that are too old has found, read before the command writes. Empty: it was not due.
-  struct old_ids {
-    std::optional<core::id_search> went_on;
-    std::vector<std::string> rows; ///< their keys
-    std::map<rows::sender_place, core::sender_head> senders;
-  };
-  old_ids find_old_ids(step&, const core::submission& s);
-  void forget(step&, const old_ids& old);
   std::optional<core::placement> planted_retry(step&, const core::submission& s);
   void owe(step&, core::owed what, std::optional<core::message> full = std::nullopt);
   std::uint64_t next_debt(step&);

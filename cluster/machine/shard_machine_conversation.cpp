@@ -129,8 +129,6 @@ core::outcome shard_machine::on(step& s, core::append_message& c) {
   if (m.body.size() > limits_.body_bytes_max)
     return core::placement{ec::too_large};
 
-  const auto old = find_old_ids(s, m);
-
   const auto seq =
       guessed != 0 ? seq_no{guessed} : seq_no{core::number_after(number(head->last), rescues(s))};
   head->last = std::max(head->last, seq);
@@ -156,71 +154,12 @@ core::outcome shard_machine::on(step& s, core::append_message& c) {
   } else {
     s.memory.planted_ids[{conversation, m.id.device}].push_back(id);
   }
-  forget(s, old);
 
   core::placement placed{ec::none, seq, msg.id, msg.at};
   // No other member has to be informed (a sender alone in its conversation), so there is no debt.
   if (!debt.to.empty())
     owe(s, std::move(debt), s.memory.leading ? std::optional{std::move(msg)} : std::nullopt);
   return placed;
-}
-
-// Ids are forgotten by age only here: each command that stores a message may look at some rows, in turn, once in a
-// while. The position and the time are in a row, and the time is the commands', so all replicas look at the same.
-shard_machine::old_ids shard_machine::find_old_ids(step& s, const core::submission& m) {
-  auto& search = s.memory.id_search;
-  if (!search)
-    search = load<core::id_search>(s.rows, rows::id_search_key(), "the search for old message ids")
-                 .value_or(core::id_search{});
-  if (!search->is_due(m.at, limits_))
-    return {};
-  old_ids old;
-  old.went_on = *search;
-  auto& from = old.went_on->looked_at;
-  std::size_t seen = 0, bytes = 0;
-  const rows::row_key all{'c'};
-  const rows::sender_place own{m.conversation, m.id.device}; // its rows are about to be written
-  const std::string begin = from.empty() ? std::string{std::string_view{all}} : from + '\0';
-  bool ends = true;
-  s.rows.ascend(begin, all.past(), [&](std::string_view key, std::string_view value) {
-    if (seen++ == limits_.ids_looked_at_max || bytes >= limits_.ids_looked_at_bytes_max) {
-      ends = false;
-      return storage::scan::stop;
-    }
-    bytes += value.size();
-    from = key;
-    const auto whose = rows::parse_remembered_key(key);
-    if (!whose || *whose == own)
-      return storage::scan::more;
-    const auto ids = must(rows::read_whole<core::remembered_ids>(value), "a row of remembered message ids");
-    if (core::all_too_old(ids, m.at, limits_)) {
-      old.rows.emplace_back(key);
-      core::forget(old.senders[*whose], ids); // what it adds; the heads are read behind this scan
-    }
-    return storage::scan::more;
-  });
-  if (ends)
-    from.clear();
-  old.went_on->next = unix_ms{static_cast<std::int64_t>(m.at) + limits_.ids_looked_at_every.count()};
-  for (auto& [whose, head] : old.senders) {
-    const auto evicted = head.counter_evicted;
-    head =
-        load<core::sender_head>(s.rows, rows::sender_key(whose.conversation, whose.device), "a sender's head")
-            .value_or(core::sender_head{});
-    head.counter_evicted = std::max(head.counter_evicted, evicted);
-  }
-  return old;
-}
-
-void shard_machine::forget(step& s, const old_ids& old) {
-  if (!old.went_on)
-    return;
-  for (const auto& key : old.rows)
-    s.rows.erase(key);
-  for (const auto& [whose, head] : old.senders)
-    s.rows.put(rows::sender_key(whose.conversation, whose.device), head);
-  s.rows.put(rows::id_search_key(), *old.went_on);
-  s.memory.id_search = old.went_on;
 }
 
 std::optional<core::placement> shard_machine::planted_retry(step& s, const core::submission& m) {

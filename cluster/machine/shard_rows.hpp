@@ -9,7 +9,6 @@
 //   c <conversation> 1 <device>    core::sender_head    that device's dedup window: size, highest, evicted
 //   c <conversation> 2 <user>      core::progress       that member's delivered/read watermark
 //   c <conversation> 3 <dev><row>  core::remembered_ids accepted ids; their counters name the row
-//   I                              core::id_search      where the search for accepted ids that are too old goes on
 //   K                              core::code_meter     how many codes it has issued lately, and where the search
 //                                                       for forgotten numbers goes on
 //   m <conversation> <seq>         core::message        the log. Apart from `c`, which stays small and warm
@@ -103,9 +102,6 @@ inline row_key progress_key(conversation_id c, user_id u) {
 inline row_key remembered_key(conversation_id c, device_id d, std::uint8_t row) {
   return row_key{'c'}.put(c).put(std::uint8_t{3}).put(d).put(row);
 }
-inline row_key id_search_key() {
-  return row_key{'I'};
-}
 inline row_key message_rows(conversation_id c) {
   return row_key{'m'}.put(c);
 }
@@ -193,20 +189,6 @@ inline std::string_view parse_phone_key(std::string_view key) {
 /// Of `inbox_key`: the position behind the user.
 inline inbox_pos parse_inbox_key(std::string_view key) {
   return key_reader{key.substr(1 + 8)}.get<inbox_pos>();
-}
-/// A device in a conversation.
-struct sender_place {
-  conversation_id conversation;
-  device_id device{};
-  auto operator<=>(const sender_place&) const = default;
-};
-/// Of any key that begins with `c`: whose ids are in the row; nothing if it is one of another kind.
-inline std::optional<sender_place> parse_remembered_key(std::string_view key) {
-  key_reader in{key.substr(1)};
-  const auto c = in.get_conversation();
-  if (in.get<std::uint8_t>() != 3)
-    return std::nullopt;
-  return sender_place{c, in.get<device_id>()};
 }
 /// Of any key that begins with `c`: the conversation whose row it is.
 inline conversation_id parse_conversation_key(std::string_view key) {
@@ -345,7 +327,7 @@ struct debt_end {
 /// golden bytes.
 using values = std::tuple<conversation_head, core::sender_head, core::progress, core::remembered_ids,
                           core::node_record, debt_end, shard_format, core::phone_claim, inbox_head, account,
-                          inbox_stream, inbox_mark, core::code_meter, rescue_count, renewal, core::id_search>;
+                          inbox_stream, inbox_mark, core::code_meter, rescue_count, renewal>;
 
 template <class T, class Values = values>
 inline constexpr bool is_row = false;

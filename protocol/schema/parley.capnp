@@ -69,9 +69,8 @@ struct Id128 { hi @0 :UInt64; lo @1 :UInt64; }
 struct ClientMsgId {
   # Tells a retry from a new message, within one conversation and device (that of the session). Each new message has a
   # higher `counter` than all before it there; gaps are allowed, so one counter for a whole device will do. It starts
-  # at 1. A conversation remembers the newest 256 ids of each device, each for at least 8 weeks: of an older one it is not
-  # known any more whether it was stored (`retry-too-old`). So at most 256 messages may wait for an answer in one
-  # conversation, and each is sent again within 8 weeks or looked for.
+  # at 1. A conversation remembers the newest 256 ids of each device: of an older one it is not known any more whether
+  # it was stored (`retry-too-old`). So at most 256 messages may wait for an answer in one conversation.
   counter @0 :UInt64;
 }
 

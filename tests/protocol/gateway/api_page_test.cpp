@@ -151,8 +151,6 @@ TEST_CASE("the API's page names the bounds with which a gateway and a cluster ru
       {"sends in a conversation at once (`limits.conversation_sends_burst`)",
        grouped(settings::conversation_sends_burst.standard)},
       {"ids remembered of a device in a conversation", grouped(core::dedup_ids_max)},
-      {"days that such an id is remembered, at least",
-       grouped(static_cast<std::uint64_t>(c.ids_known_for / std::chrono::hours{24}))},
       {"connections of an event loop (`limits.connections`)", grouped(g.connections_max)},
       {"of these, before login (`limits.connections_before_login`)", grouped(g.pre_login_max)},
       {"of these, from one address", grouped(g.pre_login_per_address_max)},
