@@ -62,7 +62,7 @@ void report_direct(const bench_options& o, const direct_result& r) {
   if (!o.json_only) {
     std::printf(
         "messages   %.0f/s stored on %zu nodes, acknowledged and delivered; %.0f µs of server CPU each\n",
-        per_s, std::min<std::size_t>(3, o.nodes), cpu_us);
+        per_s, std::min(o.replicas, o.nodes), cpu_us);
     std::printf("ack        p50 %.2f ms  p99 %.2f ms\n", us(r.ack_us, 0.5) / 1e3, us(r.ack_us, 0.99) / 1e3);
     std::printf("end to end p50 %.2f ms  p99 %.2f ms\n", us(r.e2e_us, 0.5) / 1e3, us(r.e2e_us, 0.99) / 1e3);
     std::printf("refused %" PRIu64 ", sent again %" PRIu64 ", undelivered at the end %" PRIu64 "\n",

@@ -9,6 +9,7 @@ namespace parley::bench {
 struct bench_options {
   enum class what { direct, latency, idle, drain, lag, attack } measure = what::direct;
   std::size_t nodes = 3;
+  std::size_t replicas = 3; ///< of each shard, at most one on a node
   unsigned seconds = 10;
   unsigned warm_up_seconds = 3;
   std::size_t pairs = 200;

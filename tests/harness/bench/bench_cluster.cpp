@@ -16,24 +16,13 @@ test::process_cluster_config cluster_config(const bench_options& o) {
   c.parleyd = o.parleyd;
   c.directory = o.keep;
   c.bind = o.bind;
-  if (o.measure == bench_options::what::attack) { // its own limits are what is measured
-    c.flags = {"--log-level", "warn"};
-    c.flags.insert(c.flags.end(), o.node_flags.begin(), o.node_flags.end());
-    return c;
-  }
-  // The cluster is measured, not the limits that protect it from one user.
-  c.flags = {"--limits-user-sends-per-second",
-             "1000000",
-             "--limits-user-sends-burst",
-             "1000000",
-             "--limits-conversation-sends-per-second",
-             "1000000",
-             "--limits-conversation-sends-burst",
-             "1000000",
-             "--limits-codes-per-hour",
-             "3600000",
-             "--log-level",
-             "warn"};
+  c.flags = {"--log-level", "warn", "--replicas", std::to_string(o.replicas)};
+  // The cluster is measured, not the limits that protect it from one user; an attack measures those.
+  if (o.measure != bench_options::what::attack)
+    c.flags.insert(c.flags.end(),
+                   {"--limits-user-sends-per-second", "1000000", "--limits-user-sends-burst", "1000000",
+                    "--limits-conversation-sends-per-second", "1000000", "--limits-conversation-sends-burst",
+                    "1000000", "--limits-codes-per-hour", "3600000"});
   c.flags.insert(c.flags.end(), o.node_flags.begin(), o.node_flags.end());
   return c;
 }

@@ -19,6 +19,10 @@ int main(int argc, char** argv) {
     sub->add_option("--nodes", o->nodes, "The number of nodes")
         ->check(CLI::Range(1, 9))
         ->capture_default_str();
+    sub->add_option("--replicas", o->replicas,
+                    "The number of nodes that store each shard, if there are so many")
+        ->check(CLI::IsMember({1, 3, 5, 7}))
+        ->capture_default_str();
     sub->add_option("--seconds", o->seconds, "The duration of the measurement in seconds")
         ->check(CLI::Range(1, 3'600))
         ->capture_default_str();
