@@ -534,22 +534,3 @@ TEST_CASE("the bodies in memory are bounded by bytes") {
     l.answered(c.number, ec::none, outcomes(std::vector<inbox_outcome>(appends(c).parts.size())), t0, no_log);
   CHECK(l.load_from() == n);
 }
-
-TEST_CASE("another shard is asked to renew streams until it has no more of them") {
-  auto l = ready_ledger();
-  REQUIRE(
-      l.add({shard_id{3}, 1, owed_renewal{shard_id{2}, shard_id{3}, 7, 4}, {}}, debt_ledger::source::live));
-  for (const bool more : {true, true, false}) {
-    const auto calls = l.send(t0);
-    REQUIRE(calls.size() == 1);
-    CHECK(calls[0].what.shard == shard_id{2});
-    const auto renew = sent<renew_streams>(calls[0]);
-    CHECK(renew.of == shard_id{3});
-    CHECK(renew.rescues == 7);
-    CHECK(renew.shards == 4);
-    CHECK(l.send(t0).empty());
-    CHECK(l.answered(calls[0].number, ec::none, streams_renewed{ec::none, more}, t0, no_log).count == 0);
-  }
-  CHECK(l.idle());
-  CHECK(l.confirmed() == 1);
-}

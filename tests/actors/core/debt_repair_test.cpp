@@ -56,3 +56,22 @@ TEST_CASE("a receipt or an opening whose inbox lacks messages that nobody owes i
     CHECK(before_messages >= 4); // earlier messages that are still owed have time to arrive first
   }
 }
+
+TEST_CASE("another shard is asked to renew streams until it has no more of them") {
+  auto l = ready_ledger();
+  REQUIRE(
+      l.add({shard_id{3}, 1, owed_renewal{shard_id{2}, shard_id{3}, 7, 4}, {}}, debt_ledger::source::live));
+  for (const bool more : {true, true, false}) {
+    const auto calls = l.send(t0);
+    REQUIRE(calls.size() == 1);
+    CHECK(calls[0].what.shard == shard_id{2});
+    const auto renew = sent<renew_streams>(calls[0]);
+    CHECK(renew.of == shard_id{3});
+    CHECK(renew.rescues == 7);
+    CHECK(renew.shards == 4);
+    CHECK(l.send(t0).empty());
+    CHECK(l.answered(calls[0].number, ec::none, streams_renewed{ec::none, more}, t0, no_log).count == 0);
+  }
+  CHECK(l.idle());
+  CHECK(l.confirmed() == 1);
+}
