@@ -227,9 +227,9 @@ TEST_CASE("after a rescue, what is sent arrives also where more was known than t
   REQUIRE(t.until(60s, [&] { return bob.heard.size() >= 22; }));
   CHECK(std::vector(bob.heard.begin() + 15, bob.heard.end()) ==
         std::vector(c.written.begin() + 10, c.written.end()));
-  CHECK(t.until(60s, [&] { return bob.lost.size() >= 5 && alice.lost.size() >= 5; }));
+  // Alice's device, whose newest message the cluster has, does not compare what is before it.
+  CHECK(t.until(60s, [&] { return bob.lost.size() >= 5; }));
   CHECK(bob.lost == lost);
-  CHECK(alice.lost == lost);
   CHECK(bob.bodies(c.where) == c.written);
 }
 
