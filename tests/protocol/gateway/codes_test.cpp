@@ -1,16 +1,25 @@
-// What is counted of those who ask for codes: addresses, the networks around them, the node.
+// Who asks for a code: what is answered, what is reported, and what is counted of addresses, the networks around them and
+// the node.
 #include "tests/protocol/gateway/fixture.hpp"
 #include "tests/protocol/gateway/hand_made.hpp"
+
+#include "protocol/gateway/crypto.hpp"
+#include "protocol/wire/codec.hpp"
 
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <map>
 
 using namespace parley;
 using namespace parley::test;
 using namespace std::chrono_literals;
 
 namespace {
+
+capnp::Data::Reader bytes_of(std::string_view s) {
+  return {reinterpret_cast<const kj::byte*>(s.data()), s.size()};
+}
 
 struct codes_fixture : fixture {
   ec of_the_account = ec::none; ///< what it answers
@@ -85,4 +94,114 @@ TEST_CASE_FIXTURE(codes_fixture, "what sends no code takes nothing of what the n
   for (int i = 0; i < 3; ++i)
     CHECK(ask() == ec::none);
   CHECK(ask() == ec::rate_limited);
+}
+
+TEST_CASE_FIXTURE(fixture, "a code that cannot be sent is an error, and one that is refused is not sent") {
+  start();
+  core::code_issued issued{};
+  cluster.on_call = [&](core::call what) -> kj::Promise<core::answer> {
+    if (std::holds_alternative<core::report_code>(what))
+      return core::answer{core::answer_to<core::report_code>{}};
+    return core::answer{core::answer_to<core::request_code>{issued}};
+  };
+  test_client c{*this};
+  const auto ask = [&] {
+    auto request = c.door.requestCodeRequest();
+    request.setPhone("+491234567");
+    return get(request.send());
+  };
+  codes.outcome = ec::code_send_failed;
+  CHECK(ask().getError().getCode() == static_cast<int>(ec::code_send_failed));
+  issued = {ec::rate_limited, 700};
+  auto limited = ask();
+  CHECK(limited.getError().getCode() == static_cast<int>(ec::rate_limited));
+  CHECK(limited.getError().getRetryAfterMs() == 700);
+  CHECK(codes.sent.size() == 1);
+  // What could not be sent is given back before the asker is told.
+  REQUIRE(cluster.calls.size() == 3);
+  const auto asked = std::get<core::request_code>(cluster.calls[0]);
+  const auto given_back = std::get<core::report_code>(cluster.calls[1]);
+  CHECK(given_back.ticket == asked.ticket);
+  CHECK(given_back.code_hash == asked.code_hash);
+  CHECK(given_back.phone == asked.phone);
+  CHECK(given_back.sent == 0);
+}
+
+TEST_CASE_FIXTURE(fixture, "an asker is told what became of the code although the shard is silent") {
+  start();
+  cluster.on_call = [&](core::call what) -> kj::Promise<core::answer> {
+    if (std::holds_alternative<core::report_code>(what))
+      return kj::NEVER_DONE;
+    return core::answer{core::answer_to<core::request_code>{core::code_issued{}}};
+  };
+  SUBCASE("it was sent") {}
+  SUBCASE("it was not sent") {
+    codes.outcome = ec::code_send_failed;
+  }
+  test_client c{*this};
+  auto request = c.door.requestCodeRequest();
+  request.setPhone("+491234567");
+  auto answer = get(request.send());
+  CHECK(answer.getError().getCode() == static_cast<int>(codes.outcome));
+  CHECK(answer.getTicket().size() == (codes.outcome == ec::none ? code_ticket_bytes : 0));
+}
+
+TEST_CASE_FIXTURE(fixture,
+                  "who asks again with the ticket of a code that is on its way is sent no other one") {
+  start();
+  std::map<body_hash, bool> sent; // by ticket
+  cluster.on_call = [&](core::call what) -> kj::Promise<core::answer> {
+    if (const auto* told = std::get_if<core::report_code>(&what)) {
+      sent[told->ticket] = told->sent;
+      return core::answer{core::answer_to<core::report_code>{}};
+    }
+    const auto known = sent[std::get<core::request_code>(what).ticket];
+    return core::answer{
+        core::answer_to<core::request_code>{{ec::none, 0, known, known ? 400'999U : 600'000U}}};
+  };
+  const std::string mine = "sixteen bytes ..";
+  const auto ask = [&](const std::string& ticket) {
+    test_client c{*this}; // each over a connection of its own
+    auto request = c.door.requestCodeRequest();
+    request.setPhone("+491234567");
+    request.setTicket(bytes_of(ticket));
+    auto answer = get(request.send());
+    CHECK(wire::view(answer.getTicket()) == ticket);
+    return answer.getExpiresInS();
+  };
+  CHECK(ask(mine) == 600);
+  CHECK(sent.contains(gateway::hash_of_ticket(mine))); // the shard knows only what proves nothing
+  CHECK(ask(mine) == 400);
+  CHECK(codes.sent.size() == 1);
+  CHECK(ask("another ticket..") == 600);
+  CHECK(codes.sent.size() == 2);
+}
+
+TEST_CASE_FIXTURE(fixture, "one address, and all of a node, may ask for a bounded number of codes") {
+  cluster.on_call = [&](core::call what) -> kj::Promise<core::answer> {
+    if (std::holds_alternative<core::report_code>(what))
+      return core::answer{core::answer_to<core::report_code>{}};
+    return core::answer{core::answer_to<core::request_code>{core::code_issued{}}};
+  };
+  std::int64_t may = 0;
+  SUBCASE("of an address") {
+    may = config.codes_burst = 4;
+  }
+  SUBCASE("of the node") {
+    may = config.codes_per_hour = 3;
+  }
+  start();
+  std::int64_t sent = 0;
+  for (int i = 0; i < 8; ++i) {
+    test_client c{*this};
+    auto request = c.door.requestCodeRequest();
+    request.setPhone("+49123456" + std::to_string(i));
+    auto answer = get(request.send());
+    const auto error = ec{answer.getError().getCode()};
+    sent += error == ec::none;
+    CHECK((error == ec::none || error == ec::rate_limited));
+    CHECK((error == ec::none || answer.getError().getRetryAfterMs() > 0));
+  }
+  CHECK(sent == may);
+  CHECK(static_cast<std::int64_t>(codes.sent.size()) == may);
 }
