@@ -90,6 +90,7 @@ struct proposal {
   std::string command;     ///< an encoded core::command
   bool can_wait = false;   ///< the store may keep it for a moment and write many together
   bool frees_room = false; ///< taken although the disk is full
+  bool message = false;    ///< a client's: the store keeps some room that it may not fill
 };
 /// `format`: of the shard.
 inline proposal make_proposal(shard_id shard, core::format_number format, std::uint64_t ticket,
@@ -99,7 +100,8 @@ inline proposal make_proposal(shard_id shard, core::format_number format, std::u
           std::move(reply_to),
           core::encode_for(format, what),
           core::can_wait(what),
-          core::frees_room(what)};
+          core::frees_room(what),
+          std::holds_alternative<core::append_message>(what)};
 }
 struct proposal_batch {
   std::vector<proposal> proposals;

@@ -300,18 +300,10 @@ void arm_tick(self_ptr self) {
   self->delayed_send(self, std::chrono::milliseconds{std::clamp<std::int64_t>(in, 5, 1000)}, atom::tick_v);
 }
 
-void refuse_all(proposal_batch& batch, ec why) {
-  results out;
-  for (const auto& p : batch.proposals)
-    out.add(p.reply_to, {p.ticket, why, false, {}});
-}
-
-bool has_room(const store_state& st, const proposal_batch& batch) {
-  auto bytes = st.bytes;
-  for (const auto& p : batch.proposals)
-    bytes += p.command.size();
-  return st.proposals.size() + st.merging.size() + batch.proposals.size() <= st.config.proposals_max &&
-         bytes <= st.config.proposals_bytes_max;
+bool has_room(const store_state& st, const proposal& p) {
+  const auto most = [&](std::size_t all) { return p.message ? for_messages(all) : all; };
+  return st.proposals.size() + st.merging.size() < most(st.config.proposals_max) &&
+         st.bytes + p.command.size() <= most(st.config.proposals_bytes_max);
 }
 
 void propose(store_state& st, proposal& p) {
@@ -362,12 +354,11 @@ wired_store_actor::behavior_type store(self_ptr self, store_config config, stora
       },
       [self](proposal_batch& batch) {
         auto& st = self->state;
-        if (!st.open || !has_room(st, batch)) {
-          refuse_all(batch, ec::overloaded);
-          return;
-        }
+        results refused;
         for (auto& p : batch.proposals) {
-          if (p.can_wait) {
+          if (!st.open || !has_room(st, p)) {
+            refused.add(p.reply_to, {p.ticket, ec::overloaded, false, {}});
+          } else if (p.can_wait) {
             keep(self, p);
           } else {
             propose(st, p);

@@ -5,6 +5,7 @@
 #include "protocol/transport/socket.hpp"
 #include "protocol/values/config_fault.hpp"
 #include "protocol/values/limits.hpp"
+#include "protocol/values/node_limits.hpp"
 #include "protocol/values/settings.hpp"
 #include "protocol/values/types.hpp"
 
@@ -93,10 +94,18 @@ struct gateway_config {
   // Of all connections together, because a thousand that keep to their own bounds are too much for a node. Each is in
   // memory two or three times on its way.
   std::uint32_t pages_of_all_max = 64; ///< that are read at a time; others wait for their turn
-  /// Of messages that are not answered. Above: `overloaded`, and who has none under way is the last to be refused. It is
-  /// half of what the store takes (`proposals_bytes_max`), because each message is proposed once more for its recipient,
-  /// and the store refuses without a look at who asks.
-  std::size_t sends_bytes_of_all_max = 8 * 1024 * 1024;
+  /// A turn ends by itself: a shard without a leader does not answer for seconds, and its pages take no memory. They
+  /// may come all at once when it has one, so these are bounded as well.
+  std::chrono::milliseconds page_turn_max{200};
+  std::uint32_t pages_under_way_of_all_max = 512; ///< with those whose turn has ended so
+  /// For a turn; then `overloaded`.
+  std::chrono::milliseconds page_wait_max = settings::call_timeout.standard;
+  /// While the buffers of all are more than half full no page is read. If it lasts longer, and somebody waits, those
+  /// with most in them are closed.
+  std::chrono::milliseconds pages_held_back_max{1'000};
+  /// Of messages that are not answered; the loops of a node have equal parts of it. Above: `overloaded`, and who has none
+  /// under way is the last to be refused.
+  std::size_t sends_bytes_of_all_max = sends_bytes_max;
   /// Of what was read and is not whole, and of what is written and not sent. Above: the connection with most of it is
   /// closed.
   std::size_t buffers_bytes_of_all_max = 128 * 1024 * 1024;

@@ -25,6 +25,16 @@ static_assert(body_bytes_max < command_parts_bytes_max, "a message of any size h
 /// LMDB, and in the hands of the fan-out.
 inline constexpr std::size_t proposals_bytes_max = 16 << 20;
 static_assert(entry_bytes_max <= proposals_bytes_max);
+/// Of a bound of proposals, what messages of clients may fill. The rest is for what follows from messages that were taken
+/// (appends to inboxes, confirmations) and for accounts: a crowd of senders must not keep these from being written.
+constexpr std::size_t for_messages(std::size_t all) {
+  return all - all / 4;
+}
+/// Of the messages of a node's clients that are not answered, all event loops together. The gateway's bound is below the
+/// store's, because the gateway looks at who has how many, and the store refuses anybody.
+inline constexpr std::size_t sends_bytes_max = 8 << 20;
+static_assert(sends_bytes_max < for_messages(proposals_bytes_max));
+static_assert(2 * sends_bytes_max <= proposals_bytes_max, "each is proposed once more, for its recipient");
 
 // --- what leaves on a link ---------------------------------------------------------------------------------
 

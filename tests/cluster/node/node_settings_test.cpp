@@ -102,6 +102,18 @@ TEST_CASE("one address may take a part of the room before login, whatever room t
   CHECK(gateway::validate(g)->field == "pre_login_per_address_max");
 }
 
+TEST_CASE("what clients have under way fits into what the store takes, however many event loops there are") {
+  auto c = whole();
+  c.call_timeout = std::chrono::seconds{7};
+  for (const std::uint32_t loops : {1U, 4U, 64U}) {
+    c.kj_threads = loops;
+    const auto g = gateway_settings(c, some_cluster());
+    CHECK(g.sends_bytes_of_all_max * loops < for_messages(store_settings(c, disk_id{1}).proposals_bytes_max));
+    CHECK(g.sends_bytes_of_all_max > body_bytes_max + 1'024); // one of any size
+    CHECK(g.page_wait_max == c.call_timeout);
+  }
+}
+
 TEST_CASE("codes leave the machine encrypted, and the provider's secret comes from a file") {
   auto c = whole();
   CHECK_FALSE(webhook_settings(c)->has_value()); // the console

@@ -204,7 +204,8 @@ TEST_CASE_FIXTURE(fixture, "proposals that can wait count towards the bound of u
 }
 
 TEST_CASE_FIXTURE(fixture, "proposals are bounded by their bytes too, and make room when they are answered") {
-  config.proposals_bytes_max = entry_bytes_max;
+  config.proposals_bytes_max =
+      entry_bytes_max + entry_bytes_max / 3; // of which messages may have three quarters
   config.merge_within = 10min;
   open();
   lead();
@@ -233,7 +234,7 @@ TEST_CASE_FIXTURE(fixture, "proposals are bounded by their bytes too, and make r
 }
 
 TEST_CASE_FIXTURE(fixture, "proposals that are under way count with their bytes, as those that wait do") {
-  config.proposals_bytes_max = entry_bytes_max;
+  config.proposals_bytes_max = entry_bytes_max + entry_bytes_max / 3;
   open();
   lead();
   env.hangs = true;
@@ -252,6 +253,43 @@ TEST_CASE_FIXTURE(fixture, "proposals that are under way count with their bytes,
   std::lock_guard guard{seen.mutex};
   CHECK(seen.answered ==
         std::map<std::uint64_t, ec>{{1, ec::none}, {2, ec::none}, {3, ec::none}, {4, ec::overloaded}});
+}
+
+TEST_CASE_FIXTURE(fixture, "clients' messages leave room for what has to follow from them") {
+  config.proposals_bytes_max = 2 * entry_bytes_max;
+  config.merge_within = 10min;
+  open();
+  lead();
+  const auto propose_it = [&](std::uint64_t ticket, const core::command& what) {
+    proposal_batch batch;
+    batch.proposals.push_back(make_proposal(s0, core::format_number::newest, ticket, sink, what));
+    batch.proposals.back().can_wait = true;
+    caf::anon_send(store, std::move(batch));
+  };
+  core::append_message message;
+  message.what.body = std::string(60'000, 'x');
+  std::uint64_t t = 0;
+  while (++t <= 10)
+    propose_it(t, message);
+  core::append_inbox follows;
+  follows.parts.resize(1);
+  propose_it(20, follows);
+  propose_it(21, core::confirm_debts{0});
+  propose_it(22, message);
+  REQUIRE(seen.wait_for(5));
+  {
+    std::lock_guard guard{seen.mutex};
+    CHECK(seen.answered == std::map<std::uint64_t, ec>{{7, ec::overloaded},
+                                                       {8, ec::overloaded},
+                                                       {9, ec::overloaded},
+                                                       {10, ec::overloaded},
+                                                       {22, ec::overloaded}});
+  }
+  caf::anon_send(store, atom::drain_v); // writes what waits
+  REQUIRE(seen.wait_for(13));
+  std::lock_guard guard{seen.mutex};
+  CHECK(seen.answered.at(20) == ec::none);
+  CHECK(seen.answered.at(21) == ec::none);
 }
 
 TEST_CASE_FIXTURE(fixture, "a drain also writes the proposals that were waiting") {
