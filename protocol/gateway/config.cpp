@@ -77,6 +77,14 @@ config_check validate(const gateway_config& c) {
     return config_fault{"pages_max"};
   if (c.pages_of_all_max < 1)
     return config_fault{"pages_of_all_max"};
+  if (c.page_turn_max.count() < 1)
+    return config_fault{"page_turn_max"};
+  if (c.pages_under_way_of_all_max < c.pages_of_all_max)
+    return config_fault{"pages_under_way_of_all_max"};
+  if (c.page_wait_max.count() < 1)
+    return config_fault{"page_wait_max"};
+  if (c.pages_held_back_max.count() < 1)
+    return config_fault{"pages_held_back_max"};
   if (c.sends_bytes_of_all_max < 1)
     return config_fault{"sends_bytes_of_all_max"};
   if (c.buffers_bytes_of_all_max < 2 * c.stream.outbound_bytes_max)

@@ -48,8 +48,11 @@ struct server_parts final : public kj::Refcounted {
                lookup_limits& l, chance& d, code_limits& codes_limits, code_limits& registration_limits)
       : config{settings}, port{event_port}, cluster{b}, codes{s}, clock{w}, metrics{m}, closed{c}, nodes{n},
         lookups{l}, dice{d}, code_asks{codes_limits}, registrations{registration_limits},
-        pages{kj::refcounted<page_turns>(settings.pages_of_all_max)}, sends{settings.sends_bytes_of_all_max} {
-  }
+        pages{kj::refcounted<page_turns>(event_port.getTimer(),
+                                         page_turns::bounds{settings.pages_of_all_max,
+                                                            settings.pages_under_way_of_all_max,
+                                                            settings.page_turn_max, settings.page_wait_max})},
+        sends{settings.sends_bytes_of_all_max} {}
 
   const gateway_config config;
   kj::UnixEventPort& port;
@@ -135,8 +138,8 @@ public:
   void end_call();
   bool begin_page(); ///< false: too many are under way, or wait for their turn
   void end_page() { --pages_; }
-  /// For one that has begun: when it may be asked for.
-  kj::Promise<kj::Own<page_turns::turn>> page_turn() { return parts_->pages->begin(pages_ == 1); }
+  /// For one that has begun: when it may be asked for, or nothing when it has waited too long.
+  kj::Promise<kj::Maybe<kj::Own<page_turns::turn>>> page_turn() { return parts_->pages->begin(pages_ == 1); }
   bool begin_send(std::size_t bytes); ///< false: all connections together have too much under way
   void end_send(std::size_t bytes);
 

@@ -1,9 +1,13 @@
 #pragma once
 // Whose page is read next. A page is up to a megabyte, and in memory two or three times until it is written, so of all
 // connections together only some may have one under way.
+#include "protocol/transport/message_stream.hpp"
+
 #include <kj/async.h>
 #include <kj/refcount.h>
+#include <kj/timer.h>
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -11,52 +15,106 @@
 namespace parley::gateway {
 
 /// Owns:   those who wait. Each connection has a few at most (`pages_max`), which is their bound.
-/// Thread: that of its server's loop.
+/// Thread: that of its server's loop, whose timer outlives it.
 /// Holds:  connections that have no other page under way or waiting come first, so whoever asks for many delays mostly
-///         itself. A turn that was given out ends with its owner, taken up or not.
+///         itself. Every fourth turn is one of the others', or a crowd that asks again and again would keep them waiting.
+///         While the buffers of all connections are more than half full no turn is given: a page that cannot be sent
+///         only takes memory.
 class page_turns final : public kj::Refcounted {
 public:
-  explicit page_turns(std::uint32_t at_a_time) : left_{at_a_time} {}
+  struct bounds {
+    std::uint32_t at_a_time = 0; ///< turns
+    std::uint32_t under_way = 0; ///< pages, with those whose turn has ended by itself
+    std::chrono::milliseconds
+        turn{}; ///< then it ends by itself: its shard may have no leader, and others have one
+    std::chrono::milliseconds wait{}; ///< for a turn; then there is none
+  };
+  page_turns(kj::Timer& timer, const bounds& most) : timer_{timer}, most_{most}, held_since_{timer.now()} {}
 
+  /// It lasts until the page is written, which is when its owner destroys it.
   class turn {
   public:
-    explicit turn(kj::Own<page_turns> from) : from_{kj::mv(from)} {}
-    ~turn() noexcept(false) { from_->ended(); }
+    explicit turn(kj::Own<page_turns> from)
+        : from_{kj::mv(from)}, late_{from_->timer_.afterDelay(span(from_->most_.turn))
+                                         .then([this] {
+                                           ended_ = true;
+                                           --from_->turns_;
+                                           from_->give();
+                                         })
+                                         .eagerlyEvaluate(nullptr)} {
+      ++from_->turns_;
+      ++from_->under_way_;
+      from_->held_since_ = from_->timer_.now();
+    }
+    ~turn() noexcept(false) {
+      --from_->under_way_;
+      if (!ended_)
+        --from_->turns_;
+      from_->give();
+    }
     KJ_DISALLOW_COPY(turn);
 
   private:
     kj::Own<page_turns> from_;
+    bool ended_ = false; ///< by itself
+    kj::Promise<void> late_;
   };
 
-  /// `only`: the connection has no other page.
-  kj::Promise<kj::Own<turn>> begin(bool only) {
-    if (left_ > 0) {
-      --left_;
-      return kj::heap<turn>(kj::addRef(*this));
-    }
-    auto waiter = kj::newPromiseAndFulfiller<kj::Own<turn>>();
+  /// `only`: the connection has no other page. Nothing if it has waited too long.
+  kj::Promise<kj::Maybe<kj::Own<turn>>> begin(bool only) {
+    give();
+    if (has_turn()) // and nobody waits for it
+      return kj::Maybe<kj::Own<turn>>{kj::heap<turn>(kj::addRef(*this))};
+    if (!wanted())
+      held_since_ = timer_.now();
+    auto waiter = kj::newPromiseAndFulfiller<kj::Maybe<kj::Own<turn>>>();
     (only ? first_ : then_).push_back(kj::mv(waiter.fulfiller));
-    return kj::mv(waiter.promise);
+    return waiter.promise.exclusiveJoin(
+        timer_.afterDelay(span(most_.wait)).then([] { return kj::Maybe<kj::Own<turn>>{}; }));
   }
-  std::size_t waiting() const { return first_.size() + then_.size(); }
+
+  /// The buffers that turns wait for; they outlive the watching. Null: none.
+  void watch(const transport::stream_buffers* buffers) { buffers_ = buffers; }
+  /// To be called when the buffers have become emptier.
+  void give() {
+    while (has_turn() && wanted()) {
+      const bool to_others = first_.empty() || (!then_.empty() && first_in_a_row_ == first_in_a_row_max);
+      auto& from = to_others ? then_ : first_;
+      first_in_a_row_ = to_others || then_.empty() ? 0 : first_in_a_row_ + 1;
+      auto next = kj::mv(from.front());
+      from.pop_front();
+      next->fulfill(kj::heap<turn>(kj::addRef(*this)));
+    }
+  }
+  /// Whether somebody waits.
+  bool wanted() {
+    for (auto* from : {&first_, &then_})
+      while (!from->empty() &&
+             !from->front()->isWaiting()) // its connection has gone, or it has waited too long
+        from->pop_front();
+    return !first_.empty() || !then_.empty();
+  }
+  std::size_t waiting() const { return first_.size() + then_.size(); } ///< with those who have gone
+  /// Somebody waits, and since then no turn was given.
+  kj::TimePoint held_since() const { return held_since_; }
 
 private:
-  using queue = std::deque<kj::Own<kj::PromiseFulfiller<kj::Own<turn>>>>;
+  using queue = std::deque<kj::Own<kj::PromiseFulfiller<kj::Maybe<kj::Own<turn>>>>>;
+  static constexpr unsigned first_in_a_row_max = 3;
 
-  void ended() {
-    for (auto* from : {&first_, &then_})
-      while (!from->empty()) {
-        auto next = kj::mv(from->front());
-        from->pop_front();
-        if (next->isWaiting()) { // else its connection has gone
-          next->fulfill(kj::heap<turn>(kj::addRef(*this)));
-          return;
-        }
-      }
-    ++left_;
+  static kj::Duration span(std::chrono::milliseconds d) { return d.count() * kj::MILLISECONDS; }
+  bool has_turn() const {
+    return turns_ < most_.at_a_time && under_way_ < most_.under_way &&
+           (buffers_ == nullptr || !buffers_->crowded());
   }
 
-  std::uint32_t left_;
+  kj::Timer& timer_;
+  const bounds most_;
+  const transport::stream_buffers* buffers_ = nullptr;
+  std::uint32_t turns_ = 0;
+  std::uint32_t under_way_ = 0;
+  unsigned first_in_a_row_ = 0; ///< turns of `first_`, while others waited
+  kj::TimePoint held_since_;
   queue first_, then_;
 };
 

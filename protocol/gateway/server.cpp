@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <vector>
 
@@ -46,6 +47,7 @@ public:
         tasks_{kj::heap<kj::TaskSet>(static_cast<kj::TaskSet::ErrorHandler&>(*this))} {
     parts_->server = this;
     parts_->buffers = this;
+    parts_->pages->watch(this);
     parts_->handshakes = &turns_;
     accepting_->add(keep_accepting());
     tasks_->add(keep_sweeping());
@@ -59,6 +61,7 @@ public:
     retired_.clear();
     for (auto& c : connections_)
       c->tear_down();
+    parts_->pages->watch(nullptr);
     parts_->buffers = nullptr;
     parts_->handshakes = nullptr;
     metrics_.connections.fetch_sub(connections_.size(), std::memory_order_relaxed);
@@ -163,9 +166,12 @@ private:
   void spoke(connection& c) override { strangers_.spoke(c); }
   void promoted(connection& c) override { strangers_.leave(c); }
 
+  void relieve() override { close_largest_until(bytes_max()); }
+  void eased() override { parts_->pages->give(); }
+
   /// Who has buffered most is the least likely to be somebody who only talks.
-  void relieve() override {
-    while (bytes() > bytes_max()) {
+  void close_largest_until(std::size_t bytes_left) {
+    while (bytes() > bytes_left) {
       connection* most = nullptr;
       for (auto& c : connections_)
         if (c->buffered_bytes() > (most == nullptr ? 0 : most->buffered_bytes()))
@@ -174,6 +180,15 @@ private:
         return;
       most->give_up_buffers(); // which releases them at once
     }
+  }
+
+  /// Pages are not read while the buffers are crowded, and some who read on purpose slowly could keep everybody from
+  /// reading. So a few of those who have most give way while somebody has waited for long. A crowd with slow ways to
+  /// the node is spared: its buffers get emptier all the time, so that turns are given.
+  void relieve_pages(kj::TimePoint now) {
+    auto& pages = *parts_->pages;
+    if (crowded() && now - pages.held_since() > span(config_.pages_held_back_max) && pages.wanted())
+      close_largest_until(std::max(bytes_max() / 2, bytes() - bytes_max() / 16));
   }
 
   void retire(connection& c) override {
@@ -231,6 +246,7 @@ private:
         if (failed != nullptr)
           add(metrics_.internal_errors);
       }
+      relieve_pages(now);
       return keep_sweeping();
     });
   }

@@ -336,9 +336,11 @@ private:
         kj::defer([held = kj::addRef(*c_)]() mutable { held->end_page(); }); // `ask` may throw
     return c_->page_turn()
         .then([this, context, call = std::move(call),
-               fill = kj::mv(fill)](kj::Own<page_turns::turn> turn) mutable -> kj::Promise<void> {
+               fill = kj::mv(fill)](kj::Maybe<kj::Own<page_turns::turn>> turn) mutable -> kj::Promise<void> {
           if (const auto why = c_->refusal(); why != ec::none) // it has ended meanwhile
             return refuse(context, why);
+          if (turn == nullptr) // it has waited too long
+            return refuse(context, ec::overloaded, page_retry_ms);
           return c_->session()
               .ask(std::move(call))
               .then([context, fill = kj::mv(fill)](core::answer answer) mutable -> kj::Promise<void> {

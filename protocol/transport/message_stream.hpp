@@ -108,16 +108,23 @@ public:
   virtual ~stream_buffers() noexcept(false) = default;
   std::size_t bytes() const { return bytes_; }
   std::size_t bytes_max() const { return bytes_max_; }
+  /// More than half of it is taken.
+  bool crowded() const { return bytes_ > bytes_max_ / 2; }
   void changed(std::size_t before, std::size_t now) {
+    const bool was_crowded = crowded();
     bytes_ += now - before; // unsigned arithmetic wraps, so this is right in both directions
     if (now > before && bytes_ > bytes_max_)
       relieve();
+    else if (was_crowded && !crowded())
+      eased();
   }
 
 protected:
   /// More than `bytes_max` are taken: closes streams until it is less, perhaps the one that has told. It is called from
   /// inside that stream, so it destroys none.
   virtual void relieve() = 0;
+  /// They are no longer crowded. It is called from inside the stream that has told, too.
+  virtual void eased() {}
 
 private:
   std::size_t bytes_max_;

@@ -3,7 +3,9 @@
 
 #include "protocol/gateway/page_turns.hpp"
 
+#include <deque>
 #include <doctest/doctest.h>
+#include <optional>
 
 using namespace parley;
 using namespace parley::test;
@@ -37,7 +39,8 @@ struct asker {
   rpc::Session::Client session;
   kj::Vector<kj::Promise<void>> calls;
   std::size_t answered = 0;
-  std::vector<ec> errors;
+  std::vector<ec> errors;      ///< of messages
+  std::vector<ec> page_errors; ///< of pages
 
   asker(fixture& f, user_id who) : line{f}, session{log_in(f, who)} {}
   rpc::Session::Client log_in(fixture& f, user_id who) {
@@ -47,7 +50,10 @@ struct asker {
   void page() {
     calls.add(session.syncConversationRequest()
                   .send()
-                  .then([this](auto&&) { ++answered; })
+                  .then([this](auto&& r) {
+                    ++answered;
+                    page_errors.push_back(ec{r.getError().getCode()});
+                  })
                   .eagerlyEvaluate(nullptr));
   }
   void send(std::uint64_t counter, std::size_t bytes) {
@@ -83,6 +89,7 @@ TEST_CASE_FIXTURE(fixture,
 
 TEST_CASE_FIXTURE(fixture, "of all connections a few pages are read at a time, and who has none comes next") {
   config.pages_of_all_max = 2;
+  config.page_turn_max = patient(std::chrono::minutes{1});
   start();
   slow_cluster slow{*this};
   asker greedy{*this, user_id{1}}, decent{*this, user_id{2}};
@@ -106,6 +113,7 @@ TEST_CASE_FIXTURE(fixture, "of all connections a few pages are read at a time, a
 
 TEST_CASE_FIXTURE(fixture, "the turn of a connection that has gone is the next one's") {
   config.pages_of_all_max = 1;
+  config.page_turn_max = patient(std::chrono::minutes{1});
   start();
   slow_cluster slow{*this};
   auto gone = std::make_unique<asker>(*this, user_id{1});
@@ -122,10 +130,123 @@ TEST_CASE_FIXTURE(fixture, "the turn of a connection that has gone is the next o
   CHECK(until([&] { return decent.answered == 1; }));
 }
 
-TEST_CASE("a turn that was given to nobody ends at once") {
+TEST_CASE_FIXTURE(fixture, "pages of a shard that does not answer leave turns to those of others") {
+  config.pages_of_all_max = 1;
+  config.page_turn_max = std::chrono::milliseconds{1};
+  start();
+  slow_cluster slow{*this};
+  asker hangs{*this, user_id{1}}, decent{*this, user_id{2}};
+  hangs.page();
+  REQUIRE(until([&] { return slow.asked() == 1; }));
+  decent.page();
+  REQUIRE(until([&] { return slow.asked() == 2; }));
+  slow.answer_page(1);
+  CHECK(until([&] { return decent.answered == 1; }));
+  CHECK(hangs.answered == 0);
+}
+
+TEST_CASE_FIXTURE(fixture,
+                  "a page that has waited too long for its turn is refused, and may be asked for again") {
+  config.pages_of_all_max = 1;
+  config.page_turn_max = patient(std::chrono::minutes{1});
+  config.page_wait_max = std::chrono::milliseconds{1};
+  start();
+  slow_cluster slow{*this};
+  asker first{*this, user_id{1}}, late{*this, user_id{2}};
+  first.page();
+  REQUIRE(until([&] { return slow.asked() == 1; }));
+  for (std::uint32_t i = 0; i < 2 * config.pages_max; ++i) {
+    late.page();
+    REQUIRE(until([&] { return late.page_errors.size() > i; }));
+    CHECK(late.page_errors.back() == ec::overloaded);
+  }
+  CHECK(slow.asked() == 1);
+  slow.answer_page(0);
+  REQUIRE(until([&] { return first.answered == 1; }));
+  late.page();
+  CHECK(until([&] { return slow.asked() == 2; }));
+}
+
+namespace {
+
+/// A connection has sent most of a long message, and fills more than half of what all buffers may take.
+struct crowded_fixture : fixture {
+  std::optional<raw_client> hog;
+
+  void crowd() {
+    config.login_bytes_max = 1 << 20;
+    config.stream.outbound_pause_bytes = 32 * 1024;
+    config.stream.outbound_bytes_max = 64 * 1024;
+    config.buffers_bytes_of_all_max = 400 * 1024;
+    config.login_deadline = patient(std::chrono::minutes{1});
+    config.sweep_every = std::chrono::milliseconds{1};
+    start();
+    hog.emplace(*this);
+    REQUIRE(hog->handshake());
+    hog->send(words({0, 40'000}) + std::string(250'000, '\0')); // of 320,000 bytes
+  }
+};
+
+} // namespace
+
+TEST_CASE_FIXTURE(crowded_fixture, "no page is read while the buffers of all are more than half full") {
+  config.pages_held_back_max = patient(std::chrono::minutes{1});
+  config.page_wait_max = patient(std::chrono::minutes{1});
+  crowd();
+  slow_cluster slow{*this};
+  asker decent{*this, user_id{2}};
+  get(decent.session.pingRequest().send().ignoreResult()); // the hog's bytes have arrived as well
+  decent.page();
+  get(decent.session.pingRequest().send().ignoreResult());
+  CHECK(slow.asked() == 0);
+  CHECK(closes(close_reason::buffers_full) == 0);
+  hog->reset();
+  CHECK(until([&] { return slow.asked() == 1; }));
+}
+
+TEST_CASE_FIXTURE(crowded_fixture,
+                  "whoever fills the buffers for long, and keeps pages from being read, is closed") {
+  config.pages_held_back_max = std::chrono::milliseconds{1};
+  config.page_wait_max = patient(std::chrono::minutes{1});
+  crowd();
+  slow_cluster slow{*this};
+  asker decent{*this, user_id{2}};
+  get(decent.session.pingRequest().send().ignoreResult());
+  CHECK(closes(close_reason::buffers_full) == 0); // nobody waits
+  decent.page();
+  CHECK(until([&] { return slow.asked() == 1; }));
+  CHECK(until([&] { return closes(close_reason::buffers_full) == 1; }));
+  CHECK(until([&] { return hog->ended(); }));
+}
+
+namespace {
+
+/// Turns in virtual time.
+struct turns_fixture {
+  using turn = kj::Maybe<kj::Own<gateway::page_turns::turn>>;
   kj::EventLoop loop;
   kj::WaitScope scope{loop};
-  auto turns = kj::refcounted<gateway::page_turns>(1);
+  kj::TimerImpl timer{kj::origin<kj::TimePoint>()};
+  gateway::page_turns::bounds most{1, 3, std::chrono::milliseconds{200}, std::chrono::milliseconds{5'000}};
+
+  auto make() { return kj::refcounted<gateway::page_turns>(timer, most); }
+  void pass(kj::Duration d) {
+    timer.advanceTo(timer.now() + d);
+    scope.poll();
+  }
+};
+
+struct buffers final : transport::stream_buffers {
+  explicit buffers(gateway::page_turns& t) : transport::stream_buffers{100}, turns{t} {}
+  gateway::page_turns& turns;
+  void relieve() override {}
+  void eased() override { turns.give(); }
+};
+
+} // namespace
+
+TEST_CASE_FIXTURE(turns_fixture, "a turn that was given to nobody ends at once") {
+  auto turns = make();
   auto first = turns->begin(true).wait(scope);
   {
     auto second = turns->begin(true);
@@ -135,6 +256,77 @@ TEST_CASE("a turn that was given to nobody ends at once") {
   }
   auto third = turns->begin(false);
   CHECK(third.poll(scope));
+}
+
+TEST_CASE_FIXTURE(
+    turns_fixture,
+    "a connection with several pages gets every fourth turn, however many others ask again and again") {
+  auto turns = make();
+  auto now = turns->begin(true).wait(scope);
+  auto several = turns->begin(false);
+  std::deque<kj::Promise<turn>> others;
+  for (int i = 0; i < 4; ++i)
+    others.push_back(turns->begin(true));
+  int before = 0;
+  for (; before < 20 && !several.poll(scope); ++before) {
+    now = nullptr;
+    if (several.poll(scope))
+      break;
+    now = others.front().wait(scope);
+    others.pop_front();
+    others.push_back(turns->begin(true)); // so that there is always one
+  }
+  CHECK(before == 3);
+}
+
+TEST_CASE_FIXTURE(turns_fixture, "a turn ends by itself, and only so many pages are late") {
+  auto turns = make();
+  auto late = turns->begin(true).wait(scope);
+  auto second = turns->begin(true), third = turns->begin(true), fourth = turns->begin(true);
+  pass(199 * kj::MILLISECONDS);
+  CHECK_FALSE(second.poll(scope));
+  pass(1 * kj::MILLISECONDS);
+  REQUIRE(second.poll(scope));
+  auto its = second.wait(scope);
+  pass(200 * kj::MILLISECONDS);
+  REQUIRE(third.poll(scope));
+  auto its_too = third.wait(scope);
+  pass(1 * kj::SECONDS);
+  CHECK_FALSE(fourth.poll(scope)); // three are under way
+  late = nullptr;
+  CHECK(fourth.poll(scope));
+}
+
+TEST_CASE_FIXTURE(turns_fixture, "whoever has waited too long has no turn, and takes none") {
+  most.turn = std::chrono::minutes{1};
+  auto turns = make();
+  auto first = turns->begin(true).wait(scope);
+  auto second = turns->begin(true);
+  pass(4'999 * kj::MILLISECONDS);
+  CHECK_FALSE(second.poll(scope));
+  auto third = turns->begin(true);
+  pass(1 * kj::MILLISECONDS);
+  REQUIRE(second.poll(scope));
+  CHECK((second.wait(scope) == nullptr));
+  first = nullptr;
+  REQUIRE(third.poll(scope));
+  CHECK((third.wait(scope) != nullptr));
+}
+
+TEST_CASE_FIXTURE(turns_fixture, "turns that buffers hold back are given as soon as these are half empty") {
+  most.at_a_time = most.under_way = 10;
+  auto turns = make();
+  buffers all{*turns};
+  turns->watch(&all);
+  all.changed(0, 51);
+  pass(1 * kj::SECONDS);
+  auto first = turns->begin(true), second = turns->begin(false);
+  CHECK_FALSE(first.poll(scope));
+  CHECK(turns->held_since() == timer.now()); // and not since the beginning
+  all.changed(51, 50);
+  CHECK(first.poll(scope));
+  CHECK(second.poll(scope));
+  turns->watch(nullptr);
 }
 
 TEST_CASE_FIXTURE(
