@@ -1,7 +1,8 @@
 #pragma once
-// Which columns of a table fit a terminal.
+// Which columns of a table fit a terminal, and how its lines are drawn over those that it shows.
 #include <cstddef>
 #include <span>
+#include <string>
 #include <vector>
 
 namespace parley::tool {
@@ -28,6 +29,16 @@ inline std::vector<bool> fitting(std::span<const table_column> table, std::size_
     used -= table[least].width;
   }
   return shown;
+}
+
+/// Clearing all of it first would flicker, so each line is. That comes before its text: behind a line that fills the
+/// terminal the cursor still stands on the last character, and would clear that. A longer line is cut off instead of
+/// continued, or those below it would be in the wrong place.
+inline std::string drawn_over(std::span<const std::string> lines) {
+  std::string out = "\x1b[?7l\x1b[H";
+  for (const auto& l : lines)
+    out += "\x1b[K" + l + "\n";
+  return out + "\x1b[J\x1b[?7h";
 }
 
 } // namespace parley::tool

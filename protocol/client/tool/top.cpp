@@ -246,7 +246,7 @@ private:
       lines.push_back(line + std::string{colours_.reset});
     }
     if (!json_)
-      draw(lines);
+      draw(std::move(lines));
     return answered;
   }
 
@@ -292,16 +292,17 @@ private:
     return lines_of(words, width_);
   }
 
-  void draw(const std::vector<std::string>& lines) const {
-    std::string out = terminal_ ? "\x1b[H" : ""; // drawn over: clearing first would flicker
-    for (const auto& l : lines)
-      out += l + (terminal_ ? "\x1b[K\n" : "\n");
+  void draw(std::vector<std::string> lines) const {
     if (terminal_) {
-      out += fmt::format("\x1b[K\n{}", colours_.dim);
+      lines.emplace_back();
       for (const auto& l : legend_lines())
-        out += l + "\x1b[K\n";
-      out += fmt::format("{}\x1b[J", colours_.reset);
+        lines.push_back(fmt::format("{}{}{}", colours_.dim, l, colours_.reset));
+      out_.put(drawn_over(lines));
+      return;
     }
+    std::string out;
+    for (const auto& l : lines)
+      out += l + "\n";
     out_.put(out);
   }
 

@@ -25,3 +25,8 @@ TEST_CASE("where nothing fits nothing is shown") {
   CHECK(fitting(table, 0) == std::vector<bool>(table.size(), false));
   CHECK(fitting({}, 0).empty());
 }
+
+TEST_CASE("a line that fills the terminal keeps its last character, and a longer one moves none below it") {
+  const std::vector<std::string> lines{"full line", "", "short"};
+  CHECK(drawn_over(lines) == "\x1b[?7l\x1b[H\x1b[Kfull line\n\x1b[K\n\x1b[Kshort\n\x1b[J\x1b[?7h");
+}
