@@ -397,6 +397,7 @@ void lose_peer(self_ptr self, node_id peer) {
   std::erase_if(st.missed, [&](const auto& m) { return m.first.node == peer; });
   st.kept.forget(peer);
   st.peers.erase(peer);
+  st.full.erase(peer); // it says so again when its session begins; if it never does, neither is its disk full
   show(self);
   // The lost peer stays the known leader of its shards. Until an election names another, calls to it are
   // refused at once.

@@ -541,6 +541,11 @@ TEST_CASE_FIXTURE(room_fixture,
   CHECK(full() == std::set{there});
   from_peer(there, core::room_payload{1});
   CHECK(full().empty());
+  from_peer(there, core::room_payload{0});
+  CHECK(full() == std::set{there});
+  caf::anon_send(it, peer_lost{there}); // and may be lost for good
+  run();
+  CHECK(full().empty());
 }
 
 TEST_CASE_FIXTURE(
