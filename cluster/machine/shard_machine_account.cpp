@@ -3,6 +3,8 @@
 #include "cluster/machine/shard_machine.hpp"
 #include "cluster/machine/shard_rows.hpp"
 
+#include <algorithm>
+
 namespace parley::cluster {
 
 using detail::load;
@@ -25,22 +27,22 @@ core::outcome shard_machine::on(step& s, core::issue_code& c) {
     s.rows.put(rows::phone_key(c.phone), claim);
   auto meter = load<core::code_meter>(s.rows, rows::code_meter_key(), "the shard's count of codes")
                    .value_or(core::code_meter{});
-  const auto before = claim.tickets;
+  const bool again = std::any_of(claim.tickets.begin(), claim.tickets.end(), [&](const core::code_ticket& t) {
+    return t.ticket == c.ticket && t.code_hash == c.code_hash && c.at < t.expires;
+  });
   const auto answer = core::issue(claim, c, limits_);
-  if (answer.error != ec::none)
+  if (answer.error != ec::none || answer.sent || again) // nothing was issued
     return answer;
-  if (!answer.sent && claim.tickets != before) { // a retry issues nothing
-    const auto since = meter.at;
-    if (const auto wait = core::take_code(meter, c.at, limits_); wait > 0) {
-      if (meter.at < since) // it was ahead, and would never come back
-        s.rows.put(rows::code_meter_key(), meter);
-      return core::code_issued{ec::rate_limited, wait};
-    }
-    const auto forgotten = forgotten_numbers(s, meter.looked_at, c.at);
-    s.rows.put(rows::code_meter_key(), meter);
-    for (const auto& phone : forgotten)
-      s.rows.erase(rows::phone_key(phone));
+  const auto since = meter.at;
+  if (const auto wait = core::take_code(meter, c.at, limits_); wait > 0) {
+    if (meter.at < since) // it was ahead, and would never come back
+      s.rows.put(rows::code_meter_key(), meter);
+    return core::code_issued{ec::rate_limited, wait};
   }
+  const auto forgotten = forgotten_numbers(s, meter.looked_at, c.at);
+  s.rows.put(rows::code_meter_key(), meter);
+  for (const auto& number : forgotten)
+    s.rows.erase(rows::phone_key(number));
   s.rows.put(rows::phone_key(c.phone), claim);
   return answer;
 }

@@ -1,5 +1,6 @@
 // Codes of a phone number and of a shard, over days of virtual time.
 #include "actors/core/code_meter.hpp"
+#include "actors/core/commands.hpp"
 #include "actors/core/phone_claim.hpp"
 
 #include <doctest/doctest.h>
@@ -125,6 +126,18 @@ TEST_CASE(
   CHECK(issue(claim, ask(3, 2 * lost - 1, 1), l).error == ec::rate_limited);
   settle(claim, unsent(1)); // or that it was not
   CHECK(redeem(claim, guess(2, 2 * lost), l).error == ec::none);
+}
+
+TEST_CASE("a report from before codes were named is about the code that its ticket has") {
+  const auto old =
+      decode_whole<command>(std::string{"\x0b\x01\x2f\x0b\0\0\0+4917012345\x01", 19} + std::string(31, '\0'));
+  REQUIRE(old.it);
+  phone_claim claim;
+  issue(claim, ask(1, 0), {});
+  settle(claim, std::get<settle_code>(*old.it));
+  CHECK(claim.tickets.empty());
+  REQUIRE(claim.issued.size() == 1);
+  CHECK(claim.issued[0].refunded == 1);
 }
 
 TEST_CASE("a ticket whose codes are always lost gets no more of them than the number has") {

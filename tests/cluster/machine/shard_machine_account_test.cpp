@@ -84,6 +84,27 @@ TEST_CASE_FIXTURE(machine_fixture,
   CHECK(std::get<core::redeemed>(apply(guess(1, 5, 11'000))).error == ec::none);
 }
 
+TEST_CASE(
+    "a repeat is written to no row and not counted, whatever else of its number has expired meanwhile") {
+  core::limits l;
+  l.shard_codes_burst_max = 2;
+  machine_fixture f{l};
+  auto first = ask(1, 10'000), second = ask(2, 11'000);
+  first.expires = unix_ms{11'500};
+  CHECK(f.done(first) == ec::none);
+  CHECK(f.done(second) == ec::none);
+  const auto before = f.disk.dump(storage::table::state);
+  second.at = unix_ms{11'600};
+  CHECK(f.done(second) == ec::none); // the same code again, which may not have been sent
+  CHECK(f.disk.dump(storage::table::state) == before);
+  CHECK(f.done(core::settle_code{phone, body_hash{2}, body_hash{2}, 1}) == ec::none);
+  const auto sent = f.disk.dump(storage::table::state);
+  auto repeat = ask(3, 11'700);
+  repeat.ticket = body_hash{2};
+  CHECK(std::get<core::code_issued>(f.apply(repeat)).sent == 1);
+  CHECK(f.disk.dump(storage::table::state) == sent);
+}
+
 TEST_CASE("a shard issues a bounded number of codes, whatever their numbers, and a retry is not counted") {
   core::limits l;
   l.shard_codes_burst_max = 3;
