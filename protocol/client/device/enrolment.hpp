@@ -41,8 +41,8 @@ private:
     failure why;                      ///< the first refusal that says more than "expired"
   };
   kj::Promise<result<identity>> try_tickets(kj::Own<attempted> a);
-  template <class T>
   /// `unanswered`: an earlier attempt, of this call or of one before it, had no answer.
+  template <class T>
   kj::Promise<result<T>> ask(call_on<T> make, bool unanswered = false);
   template <class T>
   kj::Promise<result<T>> attempt(std::shared_ptr<call_on<T>> make, kj::TimePoint deadline, backoff pace,
