@@ -19,7 +19,9 @@ constexpr std::uint64_t number_after(std::uint64_t last, std::uint64_t rescues) 
   return std::max(last, rescues * numbers_per_rescue) + 1;
 }
 
-/// Whether no message of a conversation can lie between the two: `seq` is the next one, or the first after a rescue.
+/// Whether `seq` is the next number of a conversation, or the first after a rescue. Between `before` and the latter there
+/// may be messages: whoever must not miss any relies on an order without gaps (a page, a repair from the log), or on the
+/// append, which names the number before the jump.
 constexpr bool follows(seq_no before, seq_no seq) {
   const auto n = static_cast<std::uint64_t>(seq);
   return seq == next(before) || (seq > before && n % numbers_per_rescue == 1);

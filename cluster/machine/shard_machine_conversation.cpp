@@ -131,6 +131,9 @@ core::outcome shard_machine::on(step& s, core::append_message& c) {
 
   const auto seq =
       guessed != 0 ? seq_no{guessed} : seq_no{core::number_after(number(head->last), rescues(s))};
+  // An inbox sees that it lacks a message by the numbers, and cannot see it behind a jump of them. So the first message
+  // after a rescue names what it follows to everybody, also to members who were not told of it (their own messages).
+  const auto follows_jump = seq > next(head->last) ? std::optional{head->last} : std::nullopt;
   head->last = std::max(head->last, seq);
   head->last_at = std::max(head->last_at, m.at);
   core::message msg{conversation,     seq, derive_message_id(conversation, seq), m.from, m.id, head->last_at,
@@ -140,7 +143,7 @@ core::outcome shard_machine::on(step& s, core::append_message& c) {
   for (auto& member : head->members) {
     if (member.user == m.from && m.copy_own == 0 && member.copies == 0)
       continue;
-    debt.to.push_back({member.user, member.membership, member.fan_out_head});
+    debt.to.push_back({member.user, member.membership, follows_jump.value_or(member.fan_out_head)});
     member.fan_out_head = seq;
   }
   s.rows.put(rows::head_key(conversation), *head);
@@ -233,8 +236,10 @@ core::outcome shard_machine::on(step& s, core::want_copies& c) {
       continue;
     member->copies = 1;
     if (member->fan_out_head < head->last) {
-      owe(s, core::owed_message{
-                 who.conversation, head->last, {{who.user, member->membership, member->fan_out_head}}});
+      // Behind what has the number before it, whether the member was told of that or not: of a first message after a
+      // rescue the numbers would not show what is left out.
+      const seq_no before{number(head->last) - 1};
+      owe(s, core::owed_message{who.conversation, head->last, {{who.user, member->membership, before}}});
       member->fan_out_head = head->last;
     }
     s.rows.put(rows::head_key(who.conversation), *head);

@@ -223,6 +223,42 @@ TEST_CASE_FIXTURE(two_shards,
 }
 
 TEST_CASE_FIXTURE(two_shards,
+                  "a second device gets what the first one sent before a rescue, of which it was not told") {
+  say("1");
+  pay();
+  std::uint64_t own = 0;
+  const auto bob_says = [&](const std::string& body) {
+    return talks.send(bob, machine_fixture::bobs, ++own, body).seq;
+  };
+  bob_says("2, own");
+  bob_says("3, own");
+  pay();
+  CHECK(bodies() == texts{"1"}); // there is one device, which knows them
+  REQUIRE(inboxes.done(inboxes.device(bob, device_id{202}, 2)) == ec::none);
+  rescue(talks, talks.disk.copy()); // before it heard of that
+  SUBCASE("another member writes first") {
+    CHECK(say("4") == first_after_rescue);
+  }
+  SUBCASE("its user writes first") {
+    CHECK(bob_says("4") == first_after_rescue);
+    say("5");
+    pay();
+    CHECK(bodies() == texts{"1", "2, own", "3, own", "4", "5"});
+    return;
+  }
+  SUBCASE("its user writes first, and is to have copies then") {
+    CHECK(bob_says("4") == first_after_rescue);
+  }
+  SUBCASE("it was rescued twice") {
+    rescue(talks, talks.disk.copy());
+    CHECK(number(say("4")) == 2 * core::numbers_per_rescue + 1);
+  }
+  REQUIRE(talks.done(core::want_copies{{{talks.room, bob}}}) == ec::none);
+  pay();
+  CHECK(bodies() == texts{"1", "2, own", "3, own", "4"});
+}
+
+TEST_CASE_FIXTURE(two_shards,
                   "an inbox that lacks messages from before a rescue and after it is filled with both") {
   say("1");
   pay();
