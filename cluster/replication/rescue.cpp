@@ -97,8 +97,8 @@ tl::expected<rescue_view, std::string> rescue(storage::write_txn& txn, shard_id 
     return tl::unexpected(s.error());
   auto view = view_of(*s, self);
   auto record = s->record;
-  const bool stood = record.vote == raft_id(shard, record.gen, self);
-  const bool may_be_committed = !stood && view.last_term == record.term;
+  const bool may_be_committed =
+      view.last_term == record.term; // it followed or led in the last term that it knows
   succession end;
   end.ended = record.gen;
   end.before = record.members;

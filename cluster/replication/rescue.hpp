@@ -8,10 +8,10 @@
 //
 // What is lost had numbers, and others may have it under them: other shards, and clients. So a command in the
 // survivor's log counts the rescue, and what is numbered behind it gets numbers that nothing had (docs/decisions/0049).
-// The entries that a follower had from the leader of the last term that it knows stand before that command: they may be
-// committed, and others may have applied them under the same numbers. Those of a survivor that stood for election in
-// that term were, if it led, not committed as far as it knows; and those of one that knows of a later term may not be
-// what that term committed: they stand behind it.
+// The entries of a survivor that has any of the last term that it knows stand before that command: they may be committed,
+// and others may have applied them under the same numbers. That is so of a leader as well: it answers, and sends news to
+// other shards, before its own disk says that an entry was committed. The entries of a survivor that knows of a later term
+// than theirs may not be what that term committed: they stand behind the command.
 //
 // Thread: any, on the environment of a stopped node.
 #include "cluster/replication/replica_record.hpp"
