@@ -183,7 +183,7 @@ struct count_rescue {
 };
 
 /// Shard `of` was rescued: what conversations of this shard had brought to inboxes there is owed again. One command
-/// looks at a bounded number of conversations, and the outcome says whether there are more.
+/// looks at a bounded number of conversations, and the outcome says whether there are more, and when to ask again.
 struct renew_streams {
   static constexpr bool can_wait = true;
   shard_id of{};

@@ -488,7 +488,12 @@ debt_ledger::refusals debt_ledger::answered(std::uint64_t call, ec error, const 
       continue;
     const auto got = outcome_of(what, i, refs.size(), inboxes_of(d->it.what) != nullptr);
     if (const auto* renewed = std::get_if<streams_renewed>(&what); renewed && renewed->more != 0) {
-      reopen(refs[i]); // the rest follows
+      if (renewed->more == streams_renewed::at_once) { // the rest follows
+        d->targets[refs[i].target].waits = 0;
+        reopen(refs[i]);
+      } else {
+        postpone(refs[i], now);
+      }
       continue;
     }
     auto verdict = judge_part(got.error);

@@ -60,6 +60,9 @@ struct limits {
   std::size_t dropped_rows_max = 4096; ///< inbox rows erased by one acknowledgement; the next one goes on
   std::size_t copies_asked_max = 256;  ///< conversations that one command tells of a second device
   std::size_t renewed_max = 64; ///< conversations that one command looks at after the rescue of another shard
+  /// Such commands before the first that waits until the last one's debts are delivered. Whatever the number of shards
+  /// is, and of those that were rescued, a shard owes some 3,000 debts at a time because of them.
+  std::size_t renewed_ahead_max = 8;
   /// Numbers that a command that issues a code looks at, to erase those of which nothing matters any more. It adds one
   /// at most, so there are never more of these than an eighth of all numbers, and what was asked for lately.
   std::size_t numbers_looked_at_max = 8;

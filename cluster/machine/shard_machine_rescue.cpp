@@ -33,7 +33,12 @@ core::outcome shard_machine::on(step& s, core::count_rescue& c) {
 }
 
 // The receipts name the end of the stream, so an inbox that lacks any of it reports a gap, and the fan-out fills it from
-// the log. One that has everything takes them, and the opening, for repeats.
+// the log. One that has everything takes them, and the opening, for repeats: each is what `raise_watermarks` told it, or
+// less.
+//
+// All conversations at once would put this shard's news behind hundreds of thousands of debts. So a command that finds the
+// last of the debts of the commands before it still owed does nothing. One shard is sent its debts in their order, so then
+// the others are delivered as well; and they concern the rescued shard only, so no other one can hold them up.
 core::outcome shard_machine::on(step& s, core::renew_streams& c) {
   if (c.shards == 0 || c.of == s.at.shard)
     return core::streams_renewed{ec::bad_request};
@@ -43,6 +48,17 @@ core::outcome shard_machine::on(step& s, core::renew_streams& c) {
     row = {c.rescues};
   if (c.rescues < row.rescues || !row.next)
     return core::streams_renewed{};
+  if (row.ahead >= limits_.renewed_ahead_max) {
+    bool owed = false;
+    s.rows.ascend(rows::debt_key(row.first_debt), rows::debt_key(row.end_of_debts),
+                  [&](std::string_view, std::string_view) {
+                    owed = true;
+                    return storage::scan::stop;
+                  });
+    if (owed)
+      return core::streams_renewed{ec::none, core::streams_renewed::later};
+    row.ahead = 0;
+  }
 
   struct found {
     conversation_id conversation;
@@ -77,7 +93,7 @@ core::outcome shard_machine::on(step& s, core::renew_streams& c) {
     all.push_back(std::move(one));
   }
 
-  s.rows.put(rows::renewal_key(c.of), row);
+  const auto first_debt = next_debt(s);
   for (const auto& [conversation, head, marks] : all) {
     core::owed_opening opening{{conversation, {}, head.last_at}, {}};
     std::vector<core::fan_out_target> ends;
@@ -89,10 +105,25 @@ core::outcome shard_machine::on(step& s, core::renew_streams& c) {
       ends.push_back({m.user, m.membership, m.fan_out_head});
     }
     owe(s, std::move(opening));
-    for (const auto& mark : marks)
-      owe(s, core::owed_receipt{mark, ends});
+    for (const auto& mark : marks) {
+      core::owed_receipt others{mark, {}}, own{{conversation, mark.user, {}, mark.read}, {}};
+      for (const auto& end : ends)
+        (end.user == mark.user ? own : others).to.push_back(end);
+      if (!others.to.empty())
+        owe(s, std::move(others));
+      // A user is not told what was delivered to it, and what others reached names the end of its stream.
+      if (!own.to.empty() && (mark.read != seq_no{} || marks.size() == 1))
+        owe(s, std::move(own));
+    }
   }
-  return core::streams_renewed{ec::none, row.next.has_value()};
+  if (const auto end = next_debt(s); end != first_debt) {
+    ++row.ahead;
+    row.first_debt = first_debt;
+    row.end_of_debts = end;
+  }
+  s.rows.put(rows::renewal_key(c.of), row);
+  using renewed = core::streams_renewed;
+  return renewed{ec::none, row.next ? renewed::at_once : renewed::nothing};
 }
 
 } // namespace parley::cluster

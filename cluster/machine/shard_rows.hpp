@@ -308,9 +308,11 @@ struct rescue_count {
 struct renewal {
   std::uint64_t rescues = 0;                               ///< of that shard
   std::optional<conversation_id> next = conversation_id{}; ///< to be looked at; none: all were
+  std::uint64_t ahead = 0;                        ///< commands whose debts nobody has looked for since
+  std::uint64_t first_debt = 0, end_of_debts = 0; ///< of the last command that owed anything
   template <class F>
   auto fields(F&& f) {
-    return f(rescues, next);
+    return f(rescues, next, ahead, first_debt, end_of_debts);
   }
 };
 

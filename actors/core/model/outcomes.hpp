@@ -86,8 +86,11 @@ struct copies_asked {
 
 /// What became of a `renew_streams`.
 struct streams_renewed {
-  ec error{};            ///< none, bad_request
-  std::uint8_t more = 0; ///< 1: there are conversations that were not looked at yet
+  /// Whether there are conversations that were not looked at yet: the command may come again at once, or only later,
+  /// when what is owed by now was delivered.
+  enum : std::uint8_t { nothing, at_once, later };
+  ec error{}; ///< none, bad_request
+  std::uint8_t more = nothing;
   template <class F>
   auto fields(F&& f) {
     return f(error, more);

@@ -61,16 +61,17 @@ TEST_CASE("another shard is asked to renew streams until it has no more of them"
   auto l = ready_ledger();
   REQUIRE(
       l.add({shard_id{3}, 1, owed_renewal{shard_id{2}, shard_id{3}, 7, 4}, {}}, debt_ledger::source::live));
-  for (const bool more : {true, true, false}) {
-    const auto calls = l.send(t0);
+  using renewed = streams_renewed;
+  auto now = t0;
+  for (const auto more : {renewed::at_once, renewed::later, renewed::at_once, renewed::nothing}) {
+    const auto calls = l.send(now);
     REQUIRE(calls.size() == 1);
-    CHECK(calls[0].what.shard == shard_id{2});
-    const auto renew = sent<renew_streams>(calls[0]);
-    CHECK(renew.of == shard_id{3});
-    CHECK(renew.rescues == 7);
-    CHECK(renew.shards == 4);
-    CHECK(l.send(t0).empty());
-    CHECK(l.answered(calls[0].number, ec::none, streams_renewed{ec::none, more}, t0, no_log).count == 0);
+    const auto sent_to = sent<renew_streams>(calls[0]);
+    CHECK((sent_to.of == shard_id{3} && sent_to.rescues == 7 && sent_to.shards == 4));
+    CHECK((calls[0].what.shard == shard_id{2} && l.send(now).empty()));
+    CHECK(l.answered(calls[0].number, ec::none, renewed{ec::none, more}, now, no_log).count == 0);
+    CHECK((more == renewed::at_once || l.send(now).empty()));
+    now += more == renewed::later ? 2s : 0s;
   }
   CHECK(l.idle());
   CHECK(l.confirmed() == 1);

@@ -126,6 +126,7 @@ TEST_CASE_FIXTURE(halting, "a row that is longer is neither applied nor written 
     append_field(rows::rescue_key());
     restart();
     halts_at(core::append_message{text(alice, alices, 2, "x")}, "the shard's count of rescues");
+    halts_at(core::count_rescue{1}, "the shard's count of rescues");
   }
   SUBCASE("a sender's head") {
     append_field(rows::sender_key(room, alices));

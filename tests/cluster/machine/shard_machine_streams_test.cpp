@@ -301,7 +301,15 @@ TEST_CASE_FIXTURE(two_shards,
   say("2");
   say("3");
   pay();
+  // Bob has got the messages and has read one. He is told what he has read, and not what he has got.
+  const std::vector<core::watermark> marks{{talks.room, bob, seq_no{1}, seq_no{1}},
+                                           {talks.room, bob, seq_no{3}, seq_no{1}},
+                                           {talks.room, alice, seq_no{2}, {}}};
+  for (const auto& mark : marks)
+    REQUIRE(talks.done(core::raise_watermarks{{mark}}) == ec::none);
+  pay();
   REQUIRE(talks.done(core::confirm_debts{1000}) == ec::none);
+  std::optional<inbox_pos> end; // of an inbox that lacks nothing, and so gets nothing
   SUBCASE("the conversation as well") {
     rescue(inboxes, never_opened);
   }
@@ -310,6 +318,7 @@ TEST_CASE_FIXTURE(two_shards,
   }
   SUBCASE("nothing") {
     rescue(inboxes, inboxes.disk.copy());
+    end = inboxes.inbox(bob).rows.back().pos;
   }
   const core::renew_streams renew{shard_id{0}, 1, 1}; // of one shard, which all users are in
   CHECK(std::get<core::streams_renewed>(talks.apply(renew)).more == 0);
@@ -319,6 +328,13 @@ TEST_CASE_FIXTURE(two_shards,
   for (const auto& row : inboxes.inbox(bob).rows)
     openings += std::holds_alternative<core::opened_news>(row.what);
   CHECK(openings == 1);
+  if (end)
+    CHECK(inboxes.inbox(bob).rows.back().pos == *end);
+  core::progress alices;
+  for (const auto& row : inboxes.inbox(bob).rows)
+    if (const auto* w = std::get_if<core::watermark>(&row.what); w && w->user == alice)
+      alices = {w->delivered, w->read};
+  CHECK(alices == core::progress{seq_no{2}, {}});
   REQUIRE(talks.done(core::confirm_debts{1000}) == ec::none);
   CHECK(std::get<core::streams_renewed>(talks.apply(renew)).more == 0); // an answer was lost
   CHECK(talks.debts().empty());
@@ -346,6 +362,34 @@ TEST_CASE(
       CHECK(o->to.size() == 2);
     }
   CHECK(opened.size() == 10);
+}
+
+TEST_CASE(
+    "what is owed again because of a rescue is bounded, and goes on when the rescued shard has taken it") {
+  core::limits l;
+  l.renewed_max = 1;
+  l.renewed_ahead_max = 2;
+  machine_fixture f{l};
+  for (std::uint64_t n = 1; n <= 5; ++n)
+    REQUIRE(f.done(f.opening(machine_fixture::alice, user_id{100 + n})) == ec::none);
+  REQUIRE(f.done(core::confirm_debts{1000}) == ec::none);
+  const auto renew = [&] {
+    return std::get<core::streams_renewed>(f.apply(core::renew_streams{shard_id{0}, 1, 1})).more;
+  };
+  using renewed = core::streams_renewed;
+  for (int command = 1; command <= 5; ++command) {
+    if (command == 3 || command == 5) {
+      const auto last = f.debts().back().number;
+      const auto owed = f.debts().size();
+      CHECK(renew() == renewed::later);
+      CHECK(f.debts().size() == owed);
+      REQUIRE(f.done(core::confirm_debts{last - 1}) == ec::none);
+      CHECK(renew() == renewed::later);                   // the last one is on its way
+      REQUIRE(f.done(core::count_rescue{2}) == ec::none); // what waits for other shards does not hold it up
+      REQUIRE(f.done(core::confirm_debts{last}) == ec::none);
+    }
+    CHECK(renew() == (command < 5 ? renewed::at_once : renewed::nothing));
+  }
 }
 
 TEST_CASE_FIXTURE(machine_fixture,
