@@ -52,9 +52,10 @@ struct router_state {
   router_wiring wiring;
   core::shard_leaders leaders;
   core::leader_gaps gaps;
-  std::set<node_id> peers; ///< those with which a session has begun
-  std::set<node_id> full;  ///< nodes that said last that their disks have no room
-  bool said_room = true;   ///< what this node said of its own
+  std::set<node_id> peers;      ///< those with which a session has begun
+  std::set<node_id> full;       ///< nodes that said last that their disks have no room
+  std::set<node_id> draining;   ///< nodes that said that they are about to end
+  core::room_payload said_room; ///< what this node said last to all of its peers
   clock_point announce_at{};
   std::uint64_t last_number = 0;
   std::unordered_map<std::uint64_t, forwarded> forwards;
@@ -256,33 +257,38 @@ void tell_time(router_state& st, const std::set<node_id>& to) {
     st.wiring.peers->send(peer, bytes);
 }
 
-void tell_room(router_state& st, const std::set<node_id>& to) {
+core::room_payload room_of(const router_state& st) {
+  const auto is = [](const std::atomic<bool>* flag, bool otherwise) {
+    return static_cast<std::uint8_t>(flag ? flag->load(std::memory_order_relaxed) : otherwise);
+  };
+  return {is(st.config.has_room, true), is(st.config.drains, false)};
+}
+
+void tell_room(router_state& st, const std::set<node_id>& to, const core::room_payload& room) {
   if (!st.config.has_room || !st.wiring.peers)
     return;
-  st.said_room = st.config.has_room->load(std::memory_order_relaxed);
-  const auto bytes =
-      core::encode(core::peer_payload{core::room_payload{static_cast<std::uint8_t>(st.said_room)}});
+  const auto bytes = core::encode(core::peer_payload{room});
   for (const auto peer : to)
     st.wiring.peers->send(peer, bytes);
 }
 
-/// To be called whenever a leader, a session with a peer or the set of full nodes has changed.
+/// To be called whenever a leader, a session with a peer, or the set of full or of draining nodes has changed.
 void show(self_ptr self) {
   auto& st = self->state;
   const auto now = self->clock().now();
   st.gaps.look(st.leaders.all(), st.peers, now);
   if (st.config.counters)
-    st.config.counters->cluster.set({st.leaders.all(), st.gaps.all(), st.full, now});
+    st.config.counters->cluster.set({st.leaders.all(), st.gaps.all(), st.full, st.draining, now});
 }
 
-void note_room(self_ptr self, node_id peer, bool has_room) {
-  auto& full = self->state.full;
-  const auto known = full.size();
-  if (has_room)
-    full.erase(peer);
-  else
-    full.insert(peer);
-  if (full.size() != known)
+void note_room(self_ptr self, node_id peer, const core::room_payload& said) {
+  auto& st = self->state;
+  const auto changes = [peer](std::set<node_id>& nodes, bool is_one) {
+    return is_one ? nodes.insert(peer).second : nodes.erase(peer) != 0;
+  };
+  const bool full = changes(st.full, said.has_room == 0);
+  const bool drains = changes(st.draining, said.drains != 0);
+  if (full || drains)
     show(self);
 }
 
@@ -377,7 +383,7 @@ void from_peer(self_ptr self, node_id peer, std::string_view bytes) {
                    if (st.config.clock)
                      st.config.clock->heard(peer, p.at, self->clock().now());
                  },
-                 [&](const core::room_payload& p) { note_room(self, peer, p.has_room != 0); },
+                 [&](const core::room_payload& p) { note_room(self, peer, p); },
              },
              *payload);
 }
@@ -397,7 +403,9 @@ void lose_peer(self_ptr self, node_id peer) {
   std::erase_if(st.missed, [&](const auto& m) { return m.first.node == peer; });
   st.kept.forget(peer);
   st.peers.erase(peer);
-  st.full.erase(peer); // it says so again when its session begins; if it never does, neither is its disk full
+  // It says so again when its session begins; if it never does, its disk is not full, and it does not drain.
+  st.full.erase(peer);
+  st.draining.erase(peer);
   show(self);
   // The lost peer stays the known leader of its shards. Until an election names another, calls to it are
   // refused at once.
@@ -454,7 +462,7 @@ void meet_peer(self_ptr self, node_id peer) {
   show(self);
   announce(st, {peer}, st.leaders.led_here());
   tell_time(st, {peer});
-  tell_room(st, {peer});
+  tell_room(st, {peer}, room_of(st));
   rehome_users_of(self, peer);
 }
 
@@ -465,9 +473,11 @@ void sweep(self_ptr self) {
     st.announce_at = now + st.config.announce_every;
     announce(st, st.peers, st.leaders.led_here());
     tell_time(st, st.peers);
-    tell_room(st, st.peers);
-  } else if (st.config.has_room && *st.config.has_room != st.said_room) {
-    tell_room(st, st.peers);
+    st.said_room = room_of(st);
+    tell_room(st, st.peers, st.said_room);
+  } else if (const auto room = room_of(st); room != st.said_room) {
+    st.said_room = room;
+    tell_room(st, st.peers, room);
   }
   rehome_some(st, now);
   tell_missed(st);

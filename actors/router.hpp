@@ -28,7 +28,8 @@ struct cluster_view {
   std::vector<node_id> leaders;           ///< by shard; `none`: not known
   core::leader_gaps::since without_since; ///< by shard: since when it has no leader that can be reached
   std::set<node_id> full;                 ///< nodes that said last that their disks have no room for messages
-  /// When a leader, a session with a peer or `full` changed last.
+  std::set<node_id> draining;             ///< nodes linked here that said that they are about to end
+  /// When a leader, a session with a peer, `full` or `draining` changed last.
   std::chrono::steady_clock::time_point changed_at{};
 };
 
@@ -87,6 +88,7 @@ struct router_config {
   core::cluster_clock* clock = nullptr; ///< compared with those of the peers; outlives the actor; may be null
   /// Whether this node's disk has room for messages: the peers are told. It outlives the actor; may be null.
   const std::atomic<bool>* has_room = nullptr;
+  const std::atomic<bool>* drains = nullptr; ///< whether this node is about to end: the same
 };
 config_check validate(const router_config& config);
 

@@ -74,14 +74,17 @@ struct clock_payload {
     return f(at);
   }
 };
-/// "My disk has room for messages", or not: said when that changes, when a session begins, and again every
-/// `announce_every`. Whoever knows which disks are full can say why a shard stores nothing.
+/// "My disk has room for messages", or not, and whether this node is about to end: said when that changes, when a session
+/// begins, and again every `announce_every`. Whoever knows which disks are full can say why a shard stores nothing, and
+/// nobody hands a leadership to a node that drains.
 struct room_payload {
   std::uint8_t has_room = 1;
+  std::uint8_t drains = 0;
   template <class F>
   auto fields(F&& f) {
-    return f(has_room);
+    return f(has_room, drains);
   }
+  bool operator==(const room_payload&) const = default;
 };
 using peer_payload = std::variant<calls_payload, answers_payload, deliveries_payload, leads_payload,
                                   clock_payload, room_payload>;

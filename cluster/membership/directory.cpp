@@ -77,6 +77,7 @@ void balance(self_ptr self, const replica_report& report) {
   for (std::size_t s = 0; s < facts.leaders.size(); ++s)
     if (cluster.without_since.at(s))
       facts.leaders[s] = node_id::none;
+  facts.draining = cluster.draining;
   facts.attempt = st.offers;
   facts.calm = std::chrono::duration_cast<std::chrono::milliseconds>(now - since);
   for (const auto& r : report.replicas) {

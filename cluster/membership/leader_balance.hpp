@@ -12,6 +12,7 @@
 #include <chrono>
 #include <cstddef>
 #include <optional>
+#include <set>
 #include <vector>
 
 namespace parley::cluster {
@@ -24,6 +25,7 @@ struct balance_facts {
     std::vector<node_id> others; ///< its other members
   };
   std::vector<led_shard> led;        ///< the shards that this node leads
+  std::set<node_id> draining;        ///< nodes that are about to end, and lead nothing any more
   std::size_t attempt = 0;           ///< rises with each try: a member that was not fit is not tried for ever
   std::chrono::milliseconds calm{0}; ///< nothing has changed, and nothing was amiss, for so long
 };

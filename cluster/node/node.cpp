@@ -113,8 +113,10 @@ public:
     rc.counters = &routing_;
     rc.clock = &clock_;
     rc.has_room = &commits_.room_flag();
+    rc.drains = &drains_;
     routing_.cluster.set({std::vector<node_id>(founding_.shards, node_id::none),
                           core::leader_gaps{config.node, founding_.shards}.all(),
+                          {},
                           {},
                           {}});
     start_alarm(system);
@@ -197,6 +199,7 @@ public:
   }
 
   leftovers drain() {
+    drains_ = true; // the others are told, and hand nothing to this node
     for (auto& g : gateways_)
       g->drain();
     using clock = std::chrono::steady_clock;
@@ -497,6 +500,7 @@ private:
   std::unique_ptr<state_reader> reader_;
   links* links_ = nullptr;
   std::atomic<bool> fenced_{false};
+  std::atomic<bool> drains_{false};
   std::function<void(storage::fence)> when_fenced_;
   wired_router_actor wired_router_;
   router_actor router_;

@@ -503,49 +503,66 @@ TEST_CASE_FIXTURE(
 namespace {
 
 struct with_room { // outlives the router
-  std::atomic<bool> has_room{true};
+  std::atomic<bool> has_room{true}, drains{false};
 };
 struct room_fixture : with_room, fixture {};
 
 } // namespace
 
-TEST_CASE_FIXTURE(room_fixture,
-                  "nodes tell each other whether their disks have room: at once when that changes, when a "
-                  "session begins, and again now and then") {
+TEST_CASE_FIXTURE(
+    room_fixture,
+    "nodes tell each other whether their disks have room and whether they drain: at once when that "
+    "changes, when a session begins, and again now and then") {
   config.has_room = &has_room;
+  config.drains = &drains;
   start();
+  using room = core::room_payload;
+  using news = std::vector<std::pair<node_id, room>>;
   const auto said = [&] {
-    std::vector<std::pair<node_id, bool>> out;
+    news out;
     for (const auto& [peer, p] : std::exchange(peers.sent, {}))
-      if (const auto* r = std::get_if<core::room_payload>(&p))
-        out.emplace_back(peer, r->has_room != 0);
+      if (const auto* r = std::get_if<room>(&p))
+        out.emplace_back(peer, *r);
     return out;
   };
-  const auto all = [](bool yes) {
-    return std::vector<std::pair<node_id, bool>>{{there, yes}, {elsewhere, yes}};
-  };
-  CHECK(said() == all(true));
+  const auto all = [](room what) { return news{{there, what}, {elsewhere, what}}; };
+  CHECK(said() == all({1, 0}));
   has_room = false;
   advance(config.sweep_every);
-  CHECK(said() == all(false));
+  CHECK(said() == all({0, 0}));
   advance(config.sweep_every);
   CHECK(said().empty());
   advance(config.announce_every);
-  CHECK(said() == all(false));
+  CHECK(said() == all({0, 0}));
   meets(there);
-  CHECK(said() == std::vector<std::pair<node_id, bool>>{{there, false}});
+  CHECK(said() == news{{there, {0, 0}}});
+  has_room = true;
+  meets(there); // which is told before the others are
+  CHECK(said() == news{{there, {1, 0}}});
+  advance(config.sweep_every);
+  CHECK(said() == all({1, 0}));
+  drains = true;
+  advance(config.sweep_every);
+  CHECK(said() == all({1, 1}));
 
   const auto full = [&] { return counters.cluster.read().full; };
+  const auto draining = [&] { return counters.cluster.read().draining; };
   CHECK(full().empty());
-  from_peer(there, core::room_payload{0});
+  from_peer(there, room{0});
   CHECK(full() == std::set{there});
-  from_peer(there, core::room_payload{1});
+  CHECK(draining().empty());
+  const auto before = counters.cluster.read().changed_at;
+  advance(1s);
+  from_peer(there, room{1, 1});
   CHECK(full().empty());
-  from_peer(there, core::room_payload{0});
+  CHECK(draining() == std::set{there});
+  CHECK(counters.cluster.read().changed_at > before);
+  from_peer(there, room{0, 1});
   CHECK(full() == std::set{there});
   caf::anon_send(it, peer_lost{there}); // and may be lost for good
   run();
   CHECK(full().empty());
+  CHECK(draining().empty());
 }
 
 TEST_CASE_FIXTURE(

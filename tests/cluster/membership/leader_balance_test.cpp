@@ -135,6 +135,14 @@ TEST_CASE("nothing is handed over before it has been calm, nor while a shard has
   CHECK_FALSE(even_out(f));
 }
 
+TEST_CASE("while a node drains, however long, no leadership moves: it would be the one that leads fewest") {
+  auto f = six_to_none();
+  f.calm = calm_min;
+  REQUIRE(even_out(f));
+  f.draining = {node_id{3}};
+  CHECK_FALSE(even_out(f));
+}
+
 TEST_CASE("nodes that lead one or two shards more than others keep them") {
   auto f = six_to_none();
   f.calm = 24h;
