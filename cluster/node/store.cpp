@@ -418,10 +418,11 @@ wired_store_actor::behavior_type store(self_ptr self, store_config config, stora
         if (!self->state.open)
           return;
         if (self->state.engine->offer_leadership(r.shard, r.to))
-          log::info("leadership-handed-over",
+          log::info("leadership-offered",
                     {{"shard", r.shard},
                      {"to", r.to},
-                     {"means", "this node led more shards than that one, and nothing else happened"}});
+                     {"means", "this node leads more shards than that one, and nothing else happens; unless "
+                               "that one is stopped, it leads the shard within an election time-out"}});
         queue_turn(self);
       },
       [self](atom::drain) {

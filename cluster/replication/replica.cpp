@@ -332,14 +332,15 @@ void replica::read(std::uint64_t ticket) {
   mark();
 }
 
-void replica::transfer_leadership(node_id to) {
-  if (!was_leading_)
-    return;
-  if (const auto id = id_of(to); id != 0 && id != self_) {
-    submit_built(); // earlier proposals come first
-    if (const auto* u = raft_->transfer(host_.now, id))
-      absorb(*u);
-  }
+bool replica::transfer_leadership(node_id to) {
+  const auto id = was_leading_ ? id_of(to) : 0;
+  if (id == 0 || id == self_)
+    return false;
+  submit_built(); // earlier proposals come first
+  const auto* u = raft_->transfer(host_.now, id);
+  if (u)
+    absorb(*u);
+  return u != nullptr;
 }
 
 bool replica::answers(std::size_t place) const {

@@ -90,7 +90,7 @@ public:
   void tell_position(node_id peer, and_asks ask = and_asks::no);
   void propose(std::uint64_t ticket, std::string_view command);
   void read(std::uint64_t ticket);
-  void transfer_leadership(node_id to);
+  bool transfer_leadership(node_id to); ///< whether it was begun
   /// The session with that node is lost, or a new one begins.
   void peer_reset(node_id peer);
   /// While leading: the other members that have answered within an election time-out.

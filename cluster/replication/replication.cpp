@@ -416,8 +416,9 @@ bool replication::offer_leadership(shard_id shard, node_id to) {
                                  [](const auto& each) { return !each.second->silent().empty(); });
   if (!r || amiss || !r->may_offer(to))
     return false;
-  transfer_leadership(shard, to);
-  return true;
+  const bool begun = r->transfer_leadership(to);
+  i.requeue(*r);
+  return begun;
 }
 
 void replication::hand_over_all() {

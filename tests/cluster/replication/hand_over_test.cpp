@@ -85,6 +85,7 @@ TEST_CASE_FIXTURE(calm_nodes,
   commit("before");
   REQUIRE(until([&] { return same(1); }));
   CHECK(offers());
+  CHECK_FALSE(offers()); // it is on its way
   CHECK(until([&] { return leader() == second; }, 100));
   commit("after");
   CHECK(until([&] { return same(2); }));
