@@ -12,8 +12,8 @@ namespace {
 
 using role = core::replica_status::role;
 
-static_assert(leader_gap_max <=
-              router_config{}.park_for); // or calls would be refused by a node that says it is ready
+// Or calls that wait for a leader to be known would be refused by a node that says it is ready.
+static_assert(leader_gap_max <= router_config{}.park_for);
 
 /// "shards 1, 2, 5", and how many more: pages stay short however many shards a cluster has.
 std::string name_shards(const std::vector<std::size_t>& shards) {
@@ -68,7 +68,8 @@ std::set<node_id> full_nodes(const health_facts& f) {
   return out;
 }
 
-/// Shards that store no messages because of full disks: a majority of their members is there, and not of those with room.
+/// Shards with a replica here that store no messages because of full disks: a majority of their members is there, and the
+/// members that are there and have room are none. Of other shards nobody here knows the members.
 struct shortage {
   std::vector<std::size_t> shards;
   std::set<node_id> full; ///< of their members
@@ -79,7 +80,8 @@ shortage short_of_room(const health_facts& f) {
   const auto full = full_nodes(f);
   shortage out;
   for (const auto& r : f.replicas) {
-    if (r.as == role::sealed) // its members are those of a generation that ended
+    // Their members may be those of a generation that ended: a halted replica does not learn of the next one.
+    if (r.as == role::sealed || r.as == role::halted)
       continue;
     std::size_t there = 0, with_room = 0;
     for (const auto& m : r.members) {

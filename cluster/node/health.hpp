@@ -26,8 +26,10 @@ inline constexpr std::chrono::seconds gateway_still_max{10};
 inline constexpr std::uint64_t behind_max = 8'192;
 
 /// A shard may lack a leader for so long before a node counts as not ready: a planned change of members or of the leader
-/// takes a part of it, and a load balancer that hears 503 of every healthy node meanwhile has none left. Nobody is refused
-/// anything in that time: a call waits for a leader for as long as the router parks it, which is longer.
+/// takes a part of it, and a load balancer that hears 503 of every healthy node meanwhile has none left. In a planned change
+/// the leader is unknown for that time, and a call waits for one for as long as the router parks it, which is longer. If the
+/// leader's node is lost, calls to the shard are refused at once until another one is elected (`unavailable`, and clients
+/// try again), through whichever node they come: another one would not serve them better.
 inline constexpr std::chrono::milliseconds leader_gap_max{1'500};
 
 /// What a node knows at one moment.
@@ -52,7 +54,8 @@ struct health_facts {
   std::int64_t clock_difference_ms = 0; ///< by which most nodes are ahead of this one; 0 while it is believed
 };
 
-/// Whether clients can be served through this node, wherever the replicas are. A shard without a leader counts once that
+/// Whether clients can be served through this node, wherever the replicas are; want of room on other nodes' disks is seen only
+/// for shards with a replica here. A shard without a leader counts once that
 /// has lasted for `leader_gap_max`, and at once if this node has not known a leader of it since its start.
 admin_source::readiness ready_of(const health_facts& f);
 

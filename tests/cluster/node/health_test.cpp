@@ -109,6 +109,11 @@ TEST_CASE_FIXTURE(well, "where full disks are why nothing is stored, they are na
   without_since[1] = at - 1h;
   is_not_ready(named);
   CHECK(ready_of(*this).why.find("leader") == std::string::npos);
+  full = {two, three};
+  replicas[0].as = role::halted; // its members may be those of a generation that ended
+  replicas[0].halted_because = "a row of its log is damaged";
+  is_not_ready({"shard 1: no messages are stored"});
+  replicas[0].as = role::leader;
   full = {two};
   is_not_ready({"shard 1", "no leader"}); // of which a full disk is not the cause
   full.clear();
