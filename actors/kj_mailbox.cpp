@@ -1,6 +1,6 @@
 #include "actors/kj_mailbox.hpp"
 
-#include "protocol/transport/eval_soon.hpp"
+#include "protocol/transport/turn_end.hpp"
 #include "protocol/values/overloaded.hpp"
 
 #include <caf/send.hpp>
@@ -128,7 +128,7 @@ public:
   kj_backend(caf::actor_system& sys, router_actor router, kj_backend_config config,
              std::shared_ptr<std::atomic<std::uint64_t>> numbers, kj::UnixEventPort& event_port)
       : sys_{sys}, router_{std::move(router)}, config_{config}, numbers_{std::move(numbers)},
-        mailbox_{std::make_shared<kj_mailbox>()},
+        timer_{event_port.getTimer()}, mailbox_{std::make_shared<kj_mailbox>()},
         readable_{event_port, mailbox_->fd(), kj::UnixEventPort::FdObserver::OBSERVE_READ}, tasks_{*this} {
     if (!config_.session.rates)
       config_.session.rates = make_rates(config_.session);
@@ -158,13 +158,13 @@ public:
     });
   }
 
-  /// The session has calls for its actor. They are sent together with those that this turn still brings.
+  /// The session has calls for its actor. They are sent at the end of this turn of the loop.
   void dirty(kj_session& s) {
     dirty_.push_back(&s);
     if (flushing_)
       return;
     flushing_ = true;
-    tasks_.add(transport::eval_soon([this] {
+    tasks_.add(transport::turn_end(timer_).then([this] {
       flushing_ = false;
       for (auto* each : std::exchange(dirty_, {}))
         each->flush();
@@ -197,6 +197,7 @@ private:
   router_actor router_;
   kj_backend_config config_;
   std::shared_ptr<std::atomic<std::uint64_t>> numbers_;
+  kj::Timer& timer_;
   std::shared_ptr<kj_mailbox> mailbox_;
   kj::UnixEventPort::FdObserver readable_;
   std::unordered_map<std::uint64_t, kj_session*> sessions_;

@@ -5,6 +5,7 @@
 #include "protocol/gateway/rows.hpp"
 #include "protocol/gateway/rpc_objects.hpp"
 #include "protocol/gateway/tokens.hpp"
+#include "protocol/transport/turn_end.hpp"
 
 namespace parley::gateway {
 namespace {
@@ -406,7 +407,7 @@ void connection::close(ec why, std::uint32_t reconnect_after_ms) {
 void connection::end_after(kj::Promise<void> heard) {
   const auto reason = closing_for_ == ec::rate_limited ? transport::close_reason::refused
                                                        : transport::close_reason::session_over;
-  tasks_->add(heard.then([] { return kj::evalLast([] {}); })
+  tasks_->add(heard.then([this] { return transport::turn_end(parts_->port.getTimer()); })
                   .then([this] { return stream_->flushed(); })
                   .then([this, reason] { stream_->close(reason); }));
 }

@@ -1,6 +1,6 @@
 #include "protocol/transport/message_stream.hpp"
 
-#include "protocol/transport/eval_soon.hpp"
+#include "protocol/transport/turn_end.hpp"
 #include "protocol/values/limits.hpp"
 
 #include <capnp/rpc.h>
@@ -27,9 +27,8 @@ namespace {
 /// A record may hold one byte. After so many the others of the thread have their turn: a message of the largest size
 /// takes fewer, if its peer fills them.
 constexpr unsigned fills_in_a_row_max = 64;
-constexpr std::uint16_t messages_in_a_row_max = 16; ///< likewise, of whole messages
-constexpr std::size_t keep_bytes = 2048;            ///< an output buffer this small is kept between writes
-constexpr auto idle_after = 1 * kj::SECONDS;        ///< and for so long; then the next sweep releases it
+constexpr std::size_t keep_bytes = 2048;     ///< an output buffer this small is kept between writes
+constexpr auto idle_after = 1 * kj::SECONDS; ///< and for so long; then the next sweep releases it
 
 struct message_words {
   kj::Array<capnp::word> words;
@@ -282,16 +281,9 @@ message_stream::receive(const capnp::ReaderOptions& options) {
 template <class Found>
 kj::Promise<kj::Maybe<Found>> message_stream::read_loop(capnp::ReaderOptions options) {
   for (unsigned fills = 0;; ++fills) {
-    // The loop goes on with the one who is served as long as there is something to do for it. Somebody who sends without a
-    // pause would not let others have their turn, although each message is short.
-    if (read_in_a_row_ >= messages_in_a_row_max) {
-      read_in_a_row_ = 0;
-      return kj::evalLater([this, options] { return read_loop<Found>(options); });
-    }
     if (may_read()) {
       auto found = next_message(options);
       KJ_IF_MAYBE (message, found) {
-        ++read_in_a_row_;
         if constexpr (std::is_same_v<Found, capnp::MessageReaderAndFds>)
           return kj::Maybe<Found>{Found{kj::mv(*message), nullptr}};
         else
@@ -314,7 +306,6 @@ kj::Promise<kj::Maybe<Found>> message_stream::read_loop(capnp::ReaderOptions opt
       if (in_taken_ == in_.size())
         std::vector<char>{}.swap(in_), in_taken_ = 0;
       count_buffers();
-      read_in_a_row_ = 0;
       return observer_.whenBecomesReadable().then([this, options] { return read_loop<Found>(options); });
     case io::ended:
       close(in_taken_ == in_.size() ? close_reason::peer : close_reason::truncated);
@@ -468,7 +459,7 @@ void message_stream::schedule_flush() {
   if (flushing_)
     return;
   flushing_ = true;
-  tasks_.add(eval_soon([this] { return flush(); }));
+  tasks_.add(turn_end(port_.getTimer()).then([this] { return flush(); }));
 }
 
 kj::Promise<void> message_stream::flush() {

@@ -258,7 +258,6 @@ private:
   bool flooded_ = false;
   bool held_ = false; ///< the last write may wait for the next one
   std::uint16_t holds_ = 0;
-  std::uint16_t read_in_a_row_ = 0; ///< messages
   std::uint32_t post_handshake_ = 0;
   std::uint64_t bytes_in_ = 0;
   std::uint64_t plain_in_ = 0;

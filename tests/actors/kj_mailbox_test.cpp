@@ -8,6 +8,8 @@
 #include <caf/actor_system_config.hpp>
 #include <kj/async-io.h>
 
+#include <functional>
+
 using namespace parley;
 using namespace std::chrono_literals;
 
@@ -132,6 +134,22 @@ TEST_CASE_FIXTURE(fixture, "no wake-up is lost, however answers and the loop's s
     wait(kj::joinPromises(calls.finish()));
   }
   CHECK(answered == 2'000);
+}
+
+TEST_CASE_FIXTURE(fixture, "calls leave although somebody keeps the loop busy") {
+  auto it = backend();
+  constexpr unsigned events_between_polls = 128; // as the loops of a node
+  io.waitScope.setBusyPollInterval(events_between_polls);
+  std::size_t answered = 0;
+  auto call = ask(*it, answered).eagerlyEvaluate(nullptr);
+  const auto end = std::chrono::steady_clock::now() + test::patient(10s);
+  std::function<kj::Promise<void>()> work = [&]() -> kj::Promise<void> {
+    if (answered == 1 || std::chrono::steady_clock::now() > end)
+      return kj::READY_NOW;
+    return kj::evalLater([&work] { return work(); });
+  };
+  work().wait(io.waitScope);
+  CHECK(answered == 1);
 }
 
 TEST_CASE_FIXTURE(fixture, "the calls of one turn of the loop leave as one message") {
