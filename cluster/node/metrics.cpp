@@ -109,7 +109,8 @@ void gateway_page(page& p, const gateway::gateway_metrics& g) {
            "TLS handshakes of clients that failed, were given up by the client, or took too long.", counter)
       .value(read(g.handshakes_failed));
   p.family("accepts_paused_total",
-           "Pauses in accepting clients, because handshakes came too fast or file descriptors ran out.",
+           "Pauses in accepting clients, because handshakes came too fast or wait for their turn, or file "
+           "descriptors ran out.",
            counter)
       .value(read(g.accepts_paused));
   p.family("logins_total", "Attempts of devices to log in or to resume a login, by outcome.", counter)

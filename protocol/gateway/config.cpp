@@ -59,6 +59,8 @@ config_check validate(const gateway_config& c) {
     return config_fault{"addresses_max"};
   if (const auto fault = validate(c.stream))
     return fault;
+  if (c.handshakes_waiting_max < 1)
+    return config_fault{"handshakes_waiting_max"};
   if (c.nesting_max < 8)
     return config_fault{"nesting_max"};
   if (c.flow_words_max < c.stream.message_words_max)

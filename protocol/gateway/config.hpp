@@ -54,6 +54,9 @@ struct gateway_config {
   /// others.
   std::int64_t address_handshakes_burst = 250;
   std::chrono::microseconds address_handshake_every{4'000};
+  /// Handshakes whose next step waits for its turn (handshake_turns.hpp). At this bound no connection is accepted: it waits
+  /// in the backlog instead, or those in line would have to give way to newcomers before their turn comes.
+  std::size_t handshakes_waiting_max = 64;
   int backlog = 4'096;
 
   // Codes and registrations from one address, and codes of all servers of the process. The account bounds them for

@@ -19,8 +19,9 @@ constexpr std::chrono::milliseconds descriptors_retry{100}; ///< after EMFILE an
 /// so many of them the thread does something else first.
 constexpr unsigned refused_in_a_row_max = 64;
 constexpr std::chrono::milliseconds refused_pause{2};
-/// After so many the connections that gave way are destroyed, before more are accepted.
+/// After so many the connections that gave way are destroyed and the sockets are looked at, before more are accepted.
 constexpr unsigned admitted_in_a_row_max = 16;
+constexpr std::chrono::milliseconds crowded_pause{1}; ///< while as many handshakes wait for their turn as may
 
 kj::Duration span(std::chrono::nanoseconds d) {
   return d.count() * kj::NANOSECONDS;
@@ -106,7 +107,15 @@ private:
     });
   }
 
-  /// Accepts the connections that wait, as fast as handshakes can be afforded. The others wait in the
+  /// Does it when the loop has looked at its sockets, after what is in the queue by then.
+  template <class F>
+  kj::Promise<void> after_a_look(F then) {
+    return timer_.afterDelay(0 * kj::NANOSECONDS).then([then]() mutable {
+      return kj::evalLater(kj::mv(then));
+    });
+  }
+
+  /// Accepts the connections that wait, as fast as handshakes can be afforded and take their turns. The others wait in the
   /// backlog. Those of an address or a network that has had its share are refused, and cost nobody else's handshake.
   kj::Promise<void> accept_some() {
     for (unsigned refused = 0, admitted = 0;;) {
@@ -114,6 +123,8 @@ private:
       pulse_.accepting_turned(now);
       if (const auto wait = handshakes_.wait(now); wait.count() > 0)
         return pause_accepting(wait);
+      if (turns_.waiting() >= config_.handshakes_waiting_max)
+        return pause_accepting(crowded_pause);
       sockaddr_storage from{};
       socklen_t size = sizeof from;
       kj::AutoCloseFd fd{::accept4(listener_.get(), reinterpret_cast<sockaddr*>(&from), &size,
@@ -134,7 +145,7 @@ private:
       if (admit(kj::mv(fd), networks_of(from), now)) {
         handshakes_.take(now);
         if (++admitted == admitted_in_a_row_max)
-          return kj::evalLater([this] { return accept_some(); });
+          return after_a_look([this] { return accept_some(); });
         continue;
       }
       add(metrics_.refused);

@@ -11,6 +11,8 @@ namespace parley::transport {
 /// Thread: that of the timer's loop.
 /// Holds:  between two steps the loop looks at its sockets, so what others have sent meanwhile comes before the next one.
 ///         Steps are taken in the order in which they were asked for; one that nobody waits for any more is left out.
+/// Bound:  that of the connections. Whoever accepts them stops while too many wait, or the line grows until those in it
+///         have to give way to newcomers before their turn comes, and nobody ends a handshake.
 class handshake_turns final : private kj::TaskSet::ErrorHandler {
 public:
   explicit handshake_turns(kj::Timer& timer) : timer_{timer}, tasks_{*this} {}
@@ -25,6 +27,9 @@ public:
     }
     return kj::mv(waiter.promise);
   }
+
+  /// How many stand in line, some of whom may have gone meanwhile.
+  std::size_t waiting() const { return waiting_.size(); }
 
 private:
   kj::Promise<void> run() {

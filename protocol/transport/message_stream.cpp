@@ -169,7 +169,13 @@ void message_stream::fail_handshake(const char* what) {
 kj::Promise<void> message_stream::handshake(handshake_turns* turns) {
   if (turns == nullptr)
     return handshake_step(nullptr);
-  return turns->next().then([this, turns] { return handshake_step(turns); });
+  return handshake_step_after(observer_.whenBecomesReadable(), turns);
+}
+
+kj::Promise<void> message_stream::handshake_step_after(kj::Promise<void> ready, handshake_turns* turns) {
+  if (turns != nullptr)
+    ready = ready.then([turns] { return turns->next(); });
+  return ready.then([this, turns] { return handshake_step(turns); });
 }
 
 kj::Promise<void> message_stream::handshake_step(handshake_turns* turns) {
@@ -192,9 +198,9 @@ kj::Promise<void> message_stream::handshake_step(handshake_turns* turns) {
   switch (SSL_get_error(ssl_, r)) {
   case SSL_ERROR_WANT_READ:
     send_held();
-    return observer_.whenBecomesReadable().then([this, turns] { return handshake(turns); });
+    return handshake_step_after(observer_.whenBecomesReadable(), turns);
   case SSL_ERROR_WANT_WRITE:
-    return observer_.whenBecomesWritable().then([this, turns] { return handshake(turns); });
+    return handshake_step_after(observer_.whenBecomesWritable(), turns);
   default:
     fail_handshake("the peer went away");
     return gone();

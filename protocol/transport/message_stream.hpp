@@ -146,8 +146,9 @@ public:
   ~message_stream() noexcept(false);
   KJ_DISALLOW_COPY(message_stream);
 
-  /// Call it once, before anything else. Rejects with DISCONNECTED; `reason()` says why. `turns`: each step waits for its
-  /// own, and they outlive the stream; null: none waits.
+  /// Call it once, before anything else. Rejects with DISCONNECTED; `reason()` says why. `turns`: once its peer has said
+  /// something, each step waits for a turn of its own. They outlive the stream, and are for servers, whose peer begins. Null:
+  /// no step waits.
   kj::Promise<void> handshake(handshake_turns* turns = nullptr);
 
   /// 32 bytes that only the two ends of this connection know (RFC 8446, 7.5), for the login proof.
@@ -226,6 +227,7 @@ private:
   io fill();
   bool may_read() const;
   kj::Promise<void> handshake_step(handshake_turns* turns);
+  kj::Promise<void> handshake_step_after(kj::Promise<void> ready, handshake_turns* turns);
   void open_gate();
   void count_buffers();
   void append(kj::ArrayPtr<const kj::ArrayPtr<const capnp::word>> segments);

@@ -152,3 +152,23 @@ TEST_CASE("steps of handshakes are taken in their order, and one that nobody wai
   fourth.wait(io.waitScope);
   CHECK(taken.size() == 3);
 }
+
+TEST_CASE_FIXTURE(fixture, "a connection that has said nothing waits for no turn") {
+  auto tls = transport::make_server_context({certificate.certificate_file, certificate.key_file});
+  REQUIRE(tls.has_value());
+  auto listening = transport::listen_on(*transport::resolve({"127.0.0.1", 0}), 1);
+  REQUIRE(listening.has_value());
+  port = transport::local_port(listening->get());
+  transport::handshake_turns turns{io.provider->getTimer()};
+  raw_client peer{*this};
+  int fd = -1;
+  REQUIRE(until([&] { return (fd = ::accept(listening->get(), nullptr, nullptr)) >= 0; }));
+  transport::message_stream stream{io.unixEventPort, kj::AutoCloseFd{fd}, *tls, transport::side::server,
+                                   config.stream};
+  bool shaken = false;
+  auto handshake = stream.handshake(&turns).then([&] { shaken = true; }).eagerlyEvaluate(nullptr);
+  CHECK(turns.waiting() == 0);
+  REQUIRE(peer.handshake());
+  CHECK(until([&] { return shaken; }));
+  CHECK(turns.waiting() == 0);
+}

@@ -214,6 +214,46 @@ TEST_CASE_FIXTURE(fixture,
   CHECK(shared.metrics.refused == 0);
 }
 
+TEST_CASE_FIXTURE(fixture, "in a crowd nobody who goes on at once has to give way to those who come later") {
+  config.pre_login_max = 100;
+  config.pre_login_per_address_max = 4;
+  config.handshakes_waiting_max = 8;
+  start();
+  struct newcomer {
+    std::unique_ptr<raw_client> line;
+    bool spoke = false;
+  };
+  std::vector<newcomer> crowd;
+  for (unsigned n = 1; n <= 250; ++n) {
+    crowd.push_back({stranger_from(*this, n)});
+    SSL_do_handshake(crowd.back().line->ssl());
+  }
+  std::size_t lost = 0;
+  const auto leaves = [&](newcomer& n) {
+    if (!n.spoke) {
+      if (SSL_do_handshake(n.line->ssl()) != 1) {
+        const bool ended = SSL_get_error(n.line->ssl(), -1) != SSL_ERROR_WANT_READ;
+        lost += ended;
+        return ended;
+      }
+      n.line->send(bootstrap_message());
+      n.spoke = true;
+    }
+    const bool ended = n.line->ended();
+    lost += ended && n.line->received.empty();
+    return ended || !n.line->received.empty();
+  };
+  const auto end = std::chrono::steady_clock::now() + patient(10s);
+  while (!crowd.empty() && std::chrono::steady_clock::now() < end) {
+    // One look of the loop at its sockets, so that clients go on as soon as they can.
+    io.provider->getTimer().afterDelay(0 * kj::NANOSECONDS).wait(io.waitScope);
+    std::erase_if(crowd, leaves);
+  }
+  CHECK(crowd.empty());
+  CHECK(lost == 0);
+  CHECK(closes(close_reason::refused) == 0);
+}
+
 TEST_CASE_FIXTURE(fixture, "one address cannot take all the room before login") {
   CHECK(config.pre_login_per_address_max * 8 <= config.pre_login_max);
   config.pre_login_per_address_max = 1;
