@@ -20,6 +20,7 @@ namespace {
 constexpr std::size_t attackers_max = 256;
 constexpr std::size_t attacker_threads = 4;
 constexpr std::size_t ordinary_users = 32;
+constexpr std::size_t newcomers_in_turn = 8;
 /// A page of 1 MiB, for each two attackers.
 constexpr std::size_t loot_messages = 17;
 
@@ -231,14 +232,16 @@ void use_ordinarily(bench_cluster& bench) {
   }
 }
 
-assault_result measure(bench_cluster& bench, const bench_options& o, bystanders& people,
+assault_result measure(bench_cluster& bench, const bench_options& o, bystanders& people, newcomers& comers,
                        const test::assault& what, std::span<const test::attacker> attackers) {
   assault_result r;
   r.name = what.name;
   r.lines = what.accounts ? std::min(what.lines, attackers.size()) : what.lines;
   people.count_for(&r.calm_us);
+  comers.take();
   wait(bench, o.seconds);
   people.count_for(nullptr);
+  r.calm = comers.take();
   const auto before = memory_of(bench);
 
   test::battlefield field{bench.cluster.client(1), attackers, attacker_threads};
@@ -253,6 +256,7 @@ assault_result measure(bench_cluster& bench, const bench_options& o, bystanders&
     });
   wait(bench, o.seconds);
   people.count_for(nullptr);
+  r.attacked = comers.take();
   r.cores = bench.measured().nodes_us[0] / 1e6 / bench.measured().seconds;
   field.over = true;
   for (auto& t : threads)
@@ -292,11 +296,16 @@ attack_result measure_attacks(bench_cluster& bench, const bench_options& options
     u->node = 1; // the one that is attacked
   bench.log_in(users);
   bystanders people{bench, *users[0], *users[1], options.rate};
+  std::vector<test::lean_device> come;
+  for (const auto& u : bench.register_users(newcomers_in_turn))
+    come.push_back(u->who);
+  const auto node = transport::parse_server_address(bench.cluster.client_seeds().front()).value();
+  newcomers comers{bench, std::move(come), transport::resolve(node).value()};
   wait(bench, options.settle_seconds);
   attack_result all;
   all.baseline = bench.cluster.anonymous_bytes(1);
   for (const auto* a : chosen) {
-    all.assaults.push_back(measure(bench, options, people, *a, attackers));
+    all.assaults.push_back(measure(bench, options, people, comers, *a, attackers));
     if (!options.json_only)
       print(all, all.assaults.back());
   }
@@ -308,11 +317,14 @@ void print(const attack_result& all, const assault_result& r) {
   const auto ms = [](const histogram& h) { return static_cast<double>(h.quantile(0.99)) / 1e3; };
   std::printf(
       "%-17s %5zu lines %7zu opened  before %6.1f MiB  peak %+7.1f  after %+6.1f (%+5.1f %% of %.1f)  "
-      "others %+6.1f %+6.1f  p99 %6.1f -> %7.1f ms (%4.1f x)  %.2f cores%s\n",
+      "others %+6.1f %+6.1f  p99 %6.1f -> %7.1f ms (%4.1f x)  login %5.1f -> %6.1f (p99 %6.1f) ms, %zu "
+      "failed  "
+      "%.2f cores%s\n",
       std::string{r.name}.c_str(), r.lines, r.opened, mib(r.before), mib(r.peak) - mib(all.baseline),
       mib(r.after) - mib(all.baseline), 100 * (mib(r.after) / mib(all.baseline) - 1), mib(all.baseline),
       mib(r.others_peak), mib(r.others_after), ms(r.calm_us), ms(r.attacked_us),
-      ms(r.attacked_us) / std::max(0.001, ms(r.calm_us)), r.cores,
+      ms(r.attacked_us) / std::max(0.001, ms(r.calm_us)), static_cast<double>(r.calm.us.quantile(0.5)) / 1e3,
+      static_cast<double>(r.attacked.us.quantile(0.5)) / 1e3, ms(r.attacked.us), r.attacked.failed, r.cores,
       r.unanswered > 10 ? "  MESSAGES LATE" : "");
   std::fflush(stdout);
 }

@@ -1,8 +1,9 @@
 #pragma once
 // What a node pays while it is attacked: its memory during each assault and 30 s later, and how long the messages of
-// two people who are logged in all the while take.
+// two people who are logged in all the while, and the logins of others, take.
 #include "tests/harness/bench/bench_cluster.hpp"
 #include "tests/harness/bench/histogram.hpp"
+#include "tests/harness/bench/newcomers.hpp"
 
 #include <string_view>
 #include <vector>
@@ -21,6 +22,7 @@ struct assault_result {
       attacked_us; ///< of the bystanders' messages, from the first attempt until they are received
   std::uint64_t unanswered = 0; ///< of these messages, those that had not arrived 10 s after the assault
   double cores = 0;             ///< that the node used meanwhile
+  logins calm, attacked;        ///< of people who come meanwhile
 };
 
 struct attack_result {

@@ -166,6 +166,11 @@ void report_attack(const bench_options& o, const attack_result& r) {
     j.add("calm_p99_ms", ms(a.calm_us), 1);
     j.add("attacked_p99_ms", ms(a.attacked_us), 1);
     j.add("late", static_cast<double>(a.unanswered));
+    j.add("calm_login_p50_ms", static_cast<double>(a.calm.us.quantile(0.5)) / 1e3, 1);
+    j.add("attacked_login_p50_ms", static_cast<double>(a.attacked.us.quantile(0.5)) / 1e3, 1);
+    j.add("attacked_login_p99_ms", ms(a.attacked.us), 1);
+    j.add("attacked_logins", static_cast<double>(a.attacked.us.total()));
+    j.add("attacked_logins_failed", static_cast<double>(a.attacked.failed));
     j.add("cores", a.cores, 2);
     all.push_back(std::move(j));
   }
