@@ -191,7 +191,9 @@ kj::Promise<errand_end> errand_line::hand_over(errand what, std::function<void()
   // queue, the kernel resets the connection: what was in it was never seen by anybody. Otherwise it only ends.
   return write_frame(*stream_, packed(what))
       .then([this, kept = std::move(kept)] { return read_answer(kept); })
-      .catch_([](kj::Exception&&) { return errand_end{{}, false}; });
+      .catch_([](kj::Exception&&) {
+        return errand_end{{}, false};
+      });
 }
 
 kj::Promise<errand_end> errand_line::read_answer(std::function<void()> kept) {

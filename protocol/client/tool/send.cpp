@@ -257,8 +257,9 @@ public:
         stop_with(line->error(), name);
       if (!(*line)->empty() && !send(**line, name))
         throw stop{status::unreachable,
-                   name + "The chat that had the profile open ended before it read this line. Neither it nor a "
-                          "line after it was sent."};
+                   name +
+                       "The chat that had the profile open ended before it read this line. Neither it nor a "
+                       "line after it was sent."};
     }
     if (const auto why = input.failure(); !why.empty())
       throw stop{status::local, why};
