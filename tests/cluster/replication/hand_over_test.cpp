@@ -56,17 +56,7 @@ TEST_CASE_FIXTURE(one_lags, "while no other member has everything, an unfit lead
 namespace {
 
 /// All disks are known to sync in 5 ms, and nothing happens.
-struct calm_nodes : three_nodes {
-  std::map<node_id, int> takes; ///< milliseconds of a sync, where it is not 5
-  void pass(int ms) {
-    for (int i = 0; i < ms; ++i) {
-      step();
-      if (now % 50 == 0)
-        for (auto& [id, n] : nodes)
-          if (n->engine)
-            n->engine->synced(milliseconds{takes.contains(id) ? takes[id] : 5}, mono_ms{now});
-    }
-  }
+struct calm_nodes : paced_disks {
   test_node* first = nullptr; ///< leads
   test_node* second = nullptr;
   void settles() {

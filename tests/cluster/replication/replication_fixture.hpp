@@ -309,4 +309,18 @@ struct three_nodes : test_cluster {
   }
 };
 
+/// Three nodes that say how long their syncs take.
+struct paced_disks : three_nodes {
+  std::map<node_id, std::int64_t> takes; ///< milliseconds of a sync, where it is not 5
+  void pass(int ms) {
+    for (int i = 0; i < ms; ++i) {
+      step();
+      if (now % 50 == 0)
+        for (auto& [id, n] : nodes)
+          if (n->engine)
+            n->engine->synced(std::chrono::milliseconds{takes.contains(id) ? takes[id] : 5}, mono_ms{now});
+    }
+  }
+};
+
 } // namespace parley::test

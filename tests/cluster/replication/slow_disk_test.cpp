@@ -21,20 +21,6 @@ struct virtual_disk {
   bool slow() const { return pace.is_slow(now); }
 };
 
-struct slow_disk : three_nodes {
-  /// Syncs take so long, by node; the same in each turn that syncs.
-  std::map<node_id, std::int64_t> takes;
-  void pass(int ms) {
-    for (int i = 0; i < ms; ++i) {
-      step();
-      if (now % 50 == 0)
-        for (auto& [id, n] : nodes)
-          if (n->engine)
-            n->engine->synced(milliseconds{takes.contains(id) ? takes[id] : 5}, mono_ms{now});
-    }
-  }
-};
-
 } // namespace
 
 TEST_CASE("a disk is slow after some seconds of slow syncs, and not because of a single long one") {
@@ -105,7 +91,7 @@ TEST_CASE("a disk is as good as another one if both are quick, or neither is sev
   CHECK_FALSE(d.pace.is_as_good(disk_pace::quick_below_ms));
 }
 
-TEST_CASE_FIXTURE(slow_disk, "a leader with a slow disk hands over to a member with a quick one, once") {
+TEST_CASE_FIXTURE(paced_disks, "a leader with a slow disk hands over to a member with a quick one, once") {
   auto& first = settle();
   pass(2'000);
   REQUIRE(leader() == &first);
@@ -127,7 +113,7 @@ TEST_CASE_FIXTURE(slow_disk, "a leader with a slow disk hands over to a member w
   CHECK(first.slow == std::vector{true, false});
 }
 
-TEST_CASE_FIXTURE(slow_disk, "the quickest way is to no disk that is slow as well") {
+TEST_CASE_FIXTURE(paced_disks, "the quickest way is to no disk that is slow as well") {
   auto& first = settle();
   node_id quick{};
   for (auto& [id, n] : nodes)
@@ -140,7 +126,7 @@ TEST_CASE_FIXTURE(slow_disk, "the quickest way is to no disk that is slow as wel
   CHECK(settle().who.node == quick);
 }
 
-TEST_CASE_FIXTURE(slow_disk, "if all disks are slow, leaderships stay where they are") {
+TEST_CASE_FIXTURE(paced_disks, "if all disks are slow, leaderships stay where they are") {
   auto& first = settle();
   for (auto& [id, n] : nodes)
     takes[id] = n.get() == &first ? 400 : 200;
@@ -150,7 +136,7 @@ TEST_CASE_FIXTURE(slow_disk, "if all disks are slow, leaderships stay where they
   }
 }
 
-TEST_CASE_FIXTURE(slow_disk, "a node with a slow disk leads on while no member with a quick one is there") {
+TEST_CASE_FIXTURE(paced_disks, "a node with a slow disk leads on while no member with a quick one is there") {
   auto& first = settle();
   takes[first.who.node] = 300;
   std::vector<test_node*> others;
