@@ -48,7 +48,8 @@ inline std::optional<reach> reach_of(const owed& what, std::uint32_t index) {
                     what);
 }
 
-/// Whether what an inbox lacks before it can be missing for good only: a message itself is next in its stream.
+/// Whether the debts before it are waited for first, where an inbox lacks something that comes before it. A message is
+/// repaired at once.
 inline bool waits_for_others(const owed& what) {
   return std::visit(overloaded{
                         [](const owed_message&) { return false; },

@@ -27,9 +27,7 @@ public:
 
   /// Forgets the keys that were not looked for since the last call, and gives their memory back.
   void age() {
-    older_.clear();
-    older_.swap(recent_);
-    decltype(recent_){}.swap(recent_); // `clear` keeps the buckets
+    older_ = std::exchange(recent_, {}); // `clear` would keep the buckets
   }
   std::size_t size() const { return recent_.size() + older_.size(); }
 

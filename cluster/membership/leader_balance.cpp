@@ -8,8 +8,8 @@ namespace parley::cluster {
 std::optional<leader_move> even_out(const balance_facts& f) {
   if (f.calm < calm_min || std::ranges::count(f.leaders, node_id::none) != 0)
     return std::nullopt;
-  if (!f.draining
-           .empty()) // what it gave away would be given back to it, for as long as its clients let it wait
+  // What a draining node gave away would be given back to it, for as long as its clients let it wait.
+  if (!f.draining.empty())
     return std::nullopt;
   std::map<node_id, std::size_t> leads; // a node without any is in it once it is asked for
   for (const auto n : f.leaders)

@@ -291,8 +291,7 @@ admin_source::readiness whole_of(const health_facts& f) {
         "{}: a row of the replica here does not match its checksum. Its leader replaces the rows by its "
         "own, as soon as the other replicas are a majority without this one: wait, and start the nodes "
         "that are away. If the other nodes say the same of this shard, empty none of them: each may hold "
-        "rows that "
-        "the others have lost. If only this one is damaged, and it does not heal: {}",
+        "rows that the others have lost. If only this one is damaged, and it does not heal: {}",
         name_shards(damaged), replace_directory_advice));
   for (const auto& [node, shards] : away)
     line(fmt::format(

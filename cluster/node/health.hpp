@@ -54,9 +54,9 @@ struct health_facts {
   std::int64_t clock_difference_ms = 0; ///< by which most nodes are ahead of this one; 0 while it is believed
 };
 
-/// Whether clients can be served through this node, wherever the replicas are; want of room on other nodes' disks is seen only
-/// for shards with a replica here. A shard without a leader counts once that
-/// has lasted for `leader_gap_max`, and at once if this node has not known a leader of it since its start.
+/// Whether clients can be served through this node, wherever the replicas are; want of room on other nodes' disks is seen
+/// only for shards with a replica here. A shard without a leader counts once that has lasted for `leader_gap_max`, and at
+/// once if this node has not known a leader of it since its start.
 admin_source::readiness ready_of(const health_facts& f);
 
 /// Which gateway threads do not turn, or do not accept: a sentence that begins with the first; empty if all do.

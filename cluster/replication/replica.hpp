@@ -323,9 +323,9 @@ private:
   bool cleaning_ = false; // the other slot is being emptied
   bool was_leading_ = false;
   bool sending_queued_ = false;
-  bool waits_alone_ =
-      false;             // without a group: it would lead at once, and others may know of a later generation
-  bool restart_ = false; // a new generation or state: begin a fresh group after the sync
+  // Without a group yet: it would lead at once, and others may know of a later generation.
+  bool waits_alone_ = false;
+  bool restart_ = false;          // a new generation or state: begin a fresh group after the sync
   std::uint64_t led_from_ = 0;    // first entry of this leadership; 0: none
   std::uint64_t visible_ = 0;     // applied and synced
   std::int64_t grew_at_ = 0;      // when the log was seen to be longer than before
