@@ -100,7 +100,7 @@ std::string program_folder() {
 
 std::string test_phone(std::size_t n) {
   char text[48];
-  std::snprintf(text, sizeof text, "+%02zu0000000%02zu", 10 + n / 100 % 90, n % 100);
+  std::snprintf(text, sizeof text, "+%02zu%07zu%02zu", 10 + n / 100 % 90, n / 9'000 % 10'000'000, n % 100);
   return text;
 }
 

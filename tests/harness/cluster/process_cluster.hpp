@@ -187,7 +187,8 @@ private:
   std::unique_ptr<proxy> network_; ///< must be last: its thread uses the two above
 };
 
-/// Up to 9,000 phone numbers that can be distinguished by the digits that a console shows.
+/// The phone number of somebody. A console shows only the ends of a number, and by them 9,000 can be told apart: of two
+/// people who are that far from each other only one may wait for a code.
 std::string test_phone(std::size_t n);
 /// The folder of the running program: build/bin.
 std::string program_folder();
