@@ -61,6 +61,7 @@ public:
 private:
   class turn;
   ec commit(durable when);
+  ec publish_rows(publishing when);
   ec write_record();
   void abandon();
   ec stop(const char* doing, int error);
@@ -250,6 +251,14 @@ ec journaled_environment::impl::write_record() {
 
 ec journaled_environment::impl::publish(publishing when) {
   assert(!in_turn_);
+  if (const auto error = publish_rows(when); error != ec::none)
+    return error;
+  if (!open_ && when == publishing::if_due) // else somebody waits for it
+    tables->give_back();
+  return ec::none;
+}
+
+ec journaled_environment::impl::publish_rows(publishing when) {
   if (!open_)
     return ec::none;
   if (failed_)

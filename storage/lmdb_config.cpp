@@ -20,6 +20,8 @@ config_check validate(const lmdb_config& c) {
     return config_fault{"grow_wait"};
   if (c.grow_retry_every.count() < 1)
     return config_fault{"grow_retry_every"};
+  if (c.pages_kept_for.count() < 0)
+    return config_fault{"pages_kept_for"};
   return std::nullopt;
 }
 

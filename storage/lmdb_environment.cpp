@@ -4,6 +4,7 @@
 #include "storage/lmdb_tables.hpp"
 #include "storage/map_guard.hpp"
 #include "storage/os.hpp"
+#include "storage/spare_pages.hpp"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -62,6 +63,10 @@ public:
   std::unique_ptr<write_txn> begin_write();
   std::unique_ptr<read_txn> begin_read();
   space room();
+  void give_back() {
+    if (const auto pages = failed_ || writing_ ? 0 : spare_.due(steady::now()); pages != 0)
+      free_pages(env_, tables_[0], page_bytes_, pages);
+  }
   lmdb_stats stats();
 
 private:
@@ -98,6 +103,7 @@ private:
   // Used by the writer only.
   std::string scratch_;
   bool writing_ = false;
+  spare_pages spare_{config_.pages_kept_for};
   steady::time_point grow_again_at_{};
   int file_descriptor_ = -1; ///< LMDB's
   bool prepares_ = true;
@@ -316,6 +322,7 @@ ec lmdb_environment::impl::stop(ec why, const std::string& objection) {
 
 void lmdb_environment::impl::committed(std::uint64_t rows, std::chrono::microseconds took) {
   measure();
+  spare_.committed(rows, steady::now());
   ++commits_;
   std::lock_guard guard{stats_mutex_};
   ++stats_.commits;
@@ -577,15 +584,15 @@ lmdb_environment::open(const std::string& directory, lmdb_config config) {
 std::unique_ptr<write_txn> lmdb_environment::begin_write() {
   return impl_->begin_write();
 }
-
 std::unique_ptr<read_txn> lmdb_environment::begin_read() {
   return impl_->begin_read();
 }
-
 space lmdb_environment::room() {
   return impl_->room();
 }
-
+void lmdb_environment::give_back() {
+  impl_->give_back();
+}
 lmdb_stats lmdb_environment::stats() {
   return impl_->stats();
 }

@@ -46,6 +46,8 @@ struct lmdb_config {
       1000}; ///< for one of them to end; after it `begin_read` fails with `overloaded`
   std::chrono::milliseconds grow_wait{20}; ///< for the readers to end, while new ones are held back
   std::chrono::milliseconds grow_retry_every{1000};
+  /// After a large transaction, LMDB keeps its pages (up to 80 MiB) for another one this long.
+  std::chrono::milliseconds pages_kept_for{5000};
   /// By the kernel. It stops by itself where reads are random, and it helps to scan the log at the start.
   bool read_ahead = true;
   bool read_only = false;       ///< for tools, on a stopped node; writes nothing
@@ -91,6 +93,9 @@ public:
   /// has the status `overloaded`.
   std::unique_ptr<read_txn> begin_read() override;
   space room() override;
+  /// Gives back a part of the memory that earlier transactions needed and later ones do not, if it is time (2 ms). Thread:
+  /// the writer's, while it has no transaction. To be called about once a second.
+  void give_back();
 
   lmdb_stats stats();
 

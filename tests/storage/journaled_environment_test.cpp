@@ -3,10 +3,12 @@
 
 #include "storage/journal.hpp"
 #include "storage/journal_rows.hpp"
+#include "storage/spare_pages.hpp"
 #include "tests/storage/faults.hpp"
 #include "tests/storage/journal_fixture.hpp"
 #include "tests/storage/scratch.hpp"
 
+#include <malloc.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -393,6 +395,53 @@ TEST_CASE("a full journal, too many rows and a batch larger than the journal end
   CHECK(rows(*open_journaled(image.path(), config)).size() == 101);
 }
 
+TEST_CASE("the memory of a large transaction is given back, and nothing of how that is done reaches a reader "
+          "or the disk") {
+  scratch_directory dir;
+  auto config = small_journal();
+  config.bytes = 16 << 20;
+  auto env = open_journaled(dir.path(), config);
+  std::map<std::string, std::string> all;
+  auto txn = env->begin_write();
+  for (std::uint64_t i = 0; i < 4'000; ++i) // two rows to a page
+    txn->put(table::state, numbered(i), all[numbered(i)] = std::string(1'500, 'x'));
+  REQUIRE(txn->commit() == ec::none);
+  txn.reset();
+  REQUIRE(env->publish(environment::publishing::now) == ec::none);
+  const auto node_rows = env->stats().entries[static_cast<std::size_t>(table::node)];
+  const auto reader = env->begin_read();
+  const auto kept = mallinfo2().uordblks; // 0 under a sanitizer, which counts by itself
+  for (int second = 0; second < 3; ++second) {
+    put_row(*env, "small", all["small"] = std::to_string(second));
+    REQUIRE(env->publish(environment::publishing::now) == ec::none);
+    REQUIRE(env->publish(environment::publishing::if_due) == ec::none);
+  }
+  if (kept != 0)
+    CHECK(mallinfo2().uordblks + (6 << 20) < kept); // of 8 MiB
+  CHECK(rows(*env) == all);
+  CHECK(env->stats().entries[static_cast<std::size_t>(table::node)] == node_rows);
+  env.reset();
+  CHECK(rows(*open_journaled(dir.path(), config)) == all);
+}
+
+TEST_CASE("pages that transactions need again and again are not given back") {
+  const spare_pages::time_point start{};
+  const auto at = [&](int seconds) { return start + std::chrono::seconds{seconds}; };
+  spare_pages pages{std::chrono::seconds{5}};
+  CHECK(pages.due(at(0)) == 0);
+  for (int second = 0; second < 20; ++second) {
+    pages.committed(second % 4 == 0 ? 5'000 : 10, at(second));
+    CHECK(pages.due(at(second)) == 0);
+  }
+  pages.committed(10, at(20));
+  CHECK(pages.due(at(20)) == 0); // the last large one was at 16
+  CHECK(pages.due(at(21)) == spare_pages::at_once);
+  CHECK(pages.due(at(21)) == 0); // the next part a second later
+  CHECK(pages.due(at(22)) == spare_pages::at_once);
+  CHECK(pages.due(at(23)) == 5'000 - 2 * spare_pages::at_once);
+  CHECK(pages.due(at(24)) == 0);
+}
+
 TEST_CASE("a journal that cannot be synced ends the process before anybody is answered") {
   scratch_directory dir;
   { open_journaled(dir.path()); }
@@ -480,6 +529,7 @@ TEST_CASE("whatever is done and whenever it crashes, what is found is a prefix o
         promised = history.size() - 1;
       if (below(15) == 0) {
         REQUIRE(env->publish(environment::publishing::now) == ec::none);
+        REQUIRE(env->publish(environment::publishing::if_due) == ec::none); // LMDB's pages are given back
         promised = history.size() - 1;
       }
       if (below(8) != 0)
