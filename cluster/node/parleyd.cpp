@@ -5,6 +5,7 @@
 #include "cluster/membership/formation_service.hpp"
 #include "cluster/membership/peer_seeker.hpp"
 #include "cluster/membership/set_aside.hpp"
+#include "cluster/node/free_pages.hpp"
 #include "cluster/node/node_pages.hpp"
 #include "cluster/node/node_settings.hpp"
 #include "cluster/node/preflight.hpp"
@@ -258,6 +259,7 @@ int run(node_config config, char** argv, std::function<startup()> read_again) {
                     it->remind();
                 });
   const auto descriptors = raise_descriptor_limit();
+  free_pages_returner returns_free_pages;
 
   if (const auto why = objection(config))
     return fail(*why);

@@ -1,0 +1,24 @@
+#include "cluster/node/free_pages.hpp"
+
+#include <doctest/doctest.h>
+
+#include <memory>
+#include <thread>
+#include <vector>
+
+using namespace parley::cluster;
+
+TEST_CASE("the few free pages that a burst leaves in an arena are given back") {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  CHECK(give_free_pages_back() == 0); // there is no jemalloc
+#else
+  give_free_pages_back(); // what the start left
+  std::thread{[] {
+    std::vector<std::unique_ptr<char[]>> burst;
+    for (int i = 0; i < 32; ++i)
+      burst.push_back(std::make_unique<char[]>(64 << 10));
+  }}.join();
+  CHECK(give_free_pages_back() >= 500); // of 512; its own threads would keep as many for ever
+  CHECK(give_free_pages_back() < 50);
+#endif
+}
