@@ -87,10 +87,10 @@ struct proposal {
   shard_id shard{};
   std::uint64_t ticket = 0; ///< the proposer's own
   result_sink reply_to;
-  std::string command;     ///< an encoded core::command
-  bool can_wait = false;   ///< the store may keep it for a moment and write many together
-  bool frees_room = false; ///< taken although the disk is full
-  bool message = false;    ///< a client's: the store keeps some room that it may not fill
+  std::string command;       ///< an encoded core::command
+  bool can_wait = false;     ///< the store may keep it for a moment and write many together
+  bool frees_room = false;   ///< taken although the disk is full
+  bool from_clients = false; ///< the store keeps some room that these may not fill
 };
 /// `format`: of the shard.
 inline proposal make_proposal(shard_id shard, core::format_number format, std::uint64_t ticket,
@@ -101,7 +101,7 @@ inline proposal make_proposal(shard_id shard, core::format_number format, std::u
           core::encode_for(format, what),
           core::can_wait(what),
           core::frees_room(what),
-          std::holds_alternative<core::append_message>(what)};
+          core::from_clients(what)};
 }
 struct proposal_batch {
   std::vector<proposal> proposals;

@@ -107,6 +107,9 @@ public:
   void outlive_owner() { owner_ = nullptr; }
 
 private:
+  static constexpr std::chrono::milliseconds rest_after_refusal{100};
+  bool may_ask(std::uint32_t sends); ///< `sends`: as `user_rates::take`
+
   kj_backend* owner_; ///< null once it has ended
   std::uint64_t number_;
   user_id user_;
@@ -232,6 +235,10 @@ kj::Promise<core::attached> kj_session::first_attach() {
 kj::Promise<core::answer> kj_session::ask(core::call what) {
   if (owner_ == nullptr)
     return core::refusal(what, ec::unavailable);
+  // The conversation answers retries even above its limit. A user who sends this fast gets none answered, and has to
+  // wait.
+  if (!may_ask(core::sends_of(what)))
+    return core::refusal(what, ec::rate_limited, rest_after_refusal.count());
   const auto n = ++last_call_;
   auto paf = kj::newPromiseAndFulfiller<core::answer>();
   open_.emplace(n, kj::mv(paf.fulfiller));
@@ -241,8 +248,18 @@ kj::Promise<core::answer> kj_session::ask(core::call what) {
   return kj::mv(paf.promise);
 }
 
+/// Reading what is refused costs the loop as much as what is not. So nobody who asks for too much is read for as long as
+/// they are told to wait; whoever does wait does not notice.
+bool kj_session::may_ask(std::uint32_t sends) {
+  if (user_ == user_id{} || rates_->take(user_, sends, std::chrono::steady_clock::now()))
+    return true;
+  if (sink_)
+    sink_->rest(rest_after_refusal);
+  return false;
+}
+
 bool kj_session::start_receiving(inbox_pos after) {
-  if (!rates_->take(user_, user_rates::kind::other, std::chrono::steady_clock::now()))
+  if (!may_ask(0))
     return false;
   // At once: the actor may put rows of the stream before until it hears of the new one.
   box_->begin(++streams_);

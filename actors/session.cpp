@@ -261,13 +261,6 @@ void submit(self_ptr self, call_batch& batch) {
       refused.push_back({c.number, core::refusal(c.what, ec::overloaded, 200)});
       continue;
     }
-    const auto kind = core::is_rated(c.what) ? user_rates::kind::send : user_rates::kind::other;
-    if (st.who.has_user() && !st.config.rates->take(st.who.user, kind, now)) {
-      // The conversation answers retries even above its limit. A user who sends this fast gets none answered,
-      // and has to wait.
-      refused.push_back({c.number, core::refusal(c.what, ec::rate_limited, 100)});
-      continue;
-    }
     if (auto* ack = std::get_if<core::acknowledge>(&c.what))
       st.acked = std::max(st.acked, ack->upto);
     st.open[c.number] = {kind_of(c.what), now + st.config.answer_within};
@@ -320,8 +313,6 @@ session_actor::behavior_type session(self_ptr self, session_identity who, sessio
   st.port = std::move(port);
   st.box = std::move(box);
   st.router = std::move(router);
-  if (!st.config.rates)
-    st.config.rates = make_rates(config);
   if (who.has_user()) {
     caf::anon_send(st.router, session_here{who.ref.number, who.user, caf::actor_cast<session_actor>(self)});
     attach(self);

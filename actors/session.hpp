@@ -30,7 +30,8 @@ struct session_config {
   /// All calls of one user, sends included. Each costs a message to a shard, perhaps at another node.
   std::int64_t calls_burst_max = sends_burst_max + other_calls_burst;
   std::chrono::microseconds calls_refill_every = calls_interval(settings::user_sends_per_second.standard);
-  /// Where the two rates are kept: one for all sessions of the process. Null: the session has its own.
+  /// Where the two rates are kept: one for all sessions of the process. They are asked where a call comes in
+  /// (kj_mailbox.cpp), before it costs a hop. Null: a loop has its own.
   std::shared_ptr<user_rates> rates;
 
   static constexpr std::uint32_t other_calls_burst = 1'000;

@@ -23,13 +23,13 @@ public:
   user_rates(rate sends, rate calls)
       : fresh_{{sends.burst_max, sends.refill_every}, {calls.burst_max, calls.refill_every}} {}
 
-  enum class kind : std::uint8_t { send, other };
-  /// False if the user has to wait. A refused send does not count as a call.
-  bool take(user_id user, kind what, core::token_bucket::time_point now) {
+  /// For a call that counts as so many sends (`core::sends_of`); 0: as a call only. False if the user has to wait. A
+  /// refused send does not count as a call.
+  bool take(user_id user, std::uint32_t sends, core::token_bucket::time_point now) {
     auto& part = parts_[mix64(number(user)) % parts_.size()];
     const std::lock_guard guard{part.mutex};
     auto& its = part.users.find(user, fresh_);
-    return (what != kind::send || its.sends.take(now)) && its.calls.take(now);
+    return (sends == 0 || its.sends.take(now, sends)) && its.calls.take(now);
   }
 
 private:

@@ -41,27 +41,32 @@ shard_id home(const call& c, std::uint16_t shards) {
       c);
 }
 
-bool is_rated(const call& c) {
+std::uint32_t sends_of(const submission& s) {
+  return static_cast<std::uint32_t>(1 + (s.body.empty() ? 0 : (s.body.size() - 1) / rated_bytes));
+}
+
+std::uint32_t sends_of(const call& c) {
+  using n = std::uint32_t;
   return std::visit(overloaded{
-                        [](const submit&) { return true; },
+                        [](const submit& s) { return sends_of(s.what); },
                         // These are bounded by the rate of all calls of a user.
-                        [](const open_conversation&) { return false; },
-                        [](const sync_conversation&) { return false; },
-                        [](const mark_read&) { return false; },
-                        [](const pull_inbox&) { return false; },
-                        [](const acknowledge&) { return false; },
-                        [](const list_conversations&) { return false; },
-                        [](const attach&) { return false; },
-                        [](const detach&) { return false; },
-                        [](const log_in&) { return false; },
-                        [](const add_device&) { return false; },
-                        [](const find_device&) { return false; },
-                        [](const request_code&) { return false; }, // the gateway and the account bound codes
-                        [](const report_code&) { return false; },
-                        [](const confirm_code&) { return false; },
-                        [](const find_phone&) { return false; },
-                        [](const propose&) { return false; },
-                        [](const list_nodes&) { return false; },
+                        [](const open_conversation&) { return n{0}; },
+                        [](const sync_conversation&) { return n{0}; },
+                        [](const mark_read&) { return n{0}; },
+                        [](const pull_inbox&) { return n{0}; },
+                        [](const acknowledge&) { return n{0}; },
+                        [](const list_conversations&) { return n{0}; },
+                        [](const attach&) { return n{0}; },
+                        [](const detach&) { return n{0}; },
+                        [](const log_in&) { return n{0}; },
+                        [](const add_device&) { return n{0}; },
+                        [](const find_device&) { return n{0}; },
+                        [](const request_code&) { return n{0}; }, // the gateway and the account bound codes
+                        [](const report_code&) { return n{0}; },
+                        [](const confirm_code&) { return n{0}; },
+                        [](const find_phone&) { return n{0}; },
+                        [](const propose&) { return n{0}; },
+                        [](const list_nodes&) { return n{0}; },
                     },
                     c);
 }

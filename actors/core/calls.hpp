@@ -10,7 +10,7 @@
 //     …
 //   };
 //
-// and it is listed in `call`, from which `answer` follows. `home`, `is_rated`, `resident_of` and the resident
+// and it is listed in `call`, from which `answer` follows. `home`, `sends_of`, `resident_of` and the resident
 // that serves it then do not compile until they decide about it.
 #include "actors/core/commands.hpp"
 
@@ -486,8 +486,12 @@ inline answer refusal(const call& c, ec why, std::uint32_t retry_after_ms = 0) {
   return refusal(kind_of(c), why, retry_after_ms);
 }
 
-/// Whether the call counts against its user's rate of sends (`limits.user_sends_per_second`): sending does.
-bool is_rated(const call& c);
+/// How often the call counts against its user's rate of sends (`limits.user_sends_per_second`). What only reads counts
+/// 0 times; what is written to the log once, or once for each `rated_bytes` of a message that it begins, because a
+/// large one costs the cluster as much as many small ones.
+std::uint32_t sends_of(const call& c);
+std::uint32_t sends_of(const submission& s); ///< also for the conversation's rate
+inline constexpr std::size_t rated_bytes = 4'096;
 
 /// What went wrong, whatever the answer's type.
 ec error_of(const answer& a);

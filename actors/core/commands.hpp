@@ -28,6 +28,7 @@ struct open_direct {
 /// Gives a message its place in its conversation, or answers the place that an earlier try was given.
 struct append_message {
   static constexpr bool can_wait = false;
+  static constexpr bool from_clients = true;
   submission what;
   template <class F>
   auto fields(F&& f) {
@@ -224,6 +225,17 @@ inline bool frees_room(const command& c) {
       []<class T>(const T&) {
         if constexpr (requires { T::frees_room; })
           return T::frees_room;
+        else
+          return false;
+      },
+      c);
+}
+/// Clients decide how many there are: the store keeps some room that these may not fill.
+inline bool from_clients(const command& c) {
+  return std::visit(
+      []<class T>(const T&) {
+        if constexpr (requires { T::from_clients; })
+          return T::from_clients;
         else
           return false;
       },

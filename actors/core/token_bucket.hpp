@@ -14,9 +14,14 @@ public:
   token_bucket(std::int64_t burst_max, std::chrono::nanoseconds refill_every)
       : burst_max_{burst_max}, left_{burst_max}, refill_every_{refill_every} {}
 
-  bool take(time_point now) {
+  /// What costs more than is left is admitted as long as something is left; the rest is owed, and earned before the
+  /// next. So nothing is too dear for a small bucket.
+  bool take(time_point now, std::int64_t cost = 1) {
     refill(now);
-    return left_ > 0 && left_-- > 0;
+    if (left_ <= 0)
+      return false;
+    left_ -= cost;
+    return true;
   }
 
   /// What was taken was not used.
@@ -25,7 +30,7 @@ public:
   /// How long until `take` succeeds; zero if it would now.
   std::chrono::nanoseconds wait(time_point now) {
     refill(now);
-    return left_ > 0 ? std::chrono::nanoseconds{0} : refilled_at_ + refill_every_ - now;
+    return left_ > 0 ? std::chrono::nanoseconds{0} : refilled_at_ + (1 - left_) * refill_every_ - now;
   }
 
 private:

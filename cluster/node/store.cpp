@@ -301,7 +301,7 @@ void arm_tick(self_ptr self) {
 }
 
 bool has_room(const store_state& st, const proposal& p) {
-  const auto most = [&](std::size_t all) { return p.message ? for_messages(all) : all; };
+  const auto most = [&](std::size_t all) { return p.from_clients ? for_messages(all) : all; };
   return st.proposals.size() + st.merging.size() < most(st.config.proposals_max) &&
          st.bytes + p.command.size() <= most(st.config.proposals_bytes_max);
 }

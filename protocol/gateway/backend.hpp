@@ -7,6 +7,7 @@
 #include <kj/memory.h>
 
 #include <array>
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -19,6 +20,8 @@ public:
   virtual ~connection_sink() noexcept(false) = default;
   /// The session's delivery queue has rows: take them with `session::take`.
   virtual void rows_ready() = 0;
+  /// Its user asks for more than they may: nothing more is read from the connection for so long.
+  virtual void rest(std::chrono::milliseconds time) = 0;
   /// The session is over (fenced, draining, delivery trouble …): tell the client, then close.
   virtual void close(ec why, std::uint32_t reconnect_after_ms) = 0;
 };

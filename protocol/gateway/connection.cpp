@@ -289,14 +289,24 @@ void connection::end_call() {
 
 void connection::hold_or_release() {
   // Calls that wait behind another call (behind a login, for example) have not begun, but are kept, too.
-  const bool full = questions_.unanswered() >= parts_->config.calls_max;
-  if (full == holding_ || stream_.get() == nullptr)
+  const bool hold = resting_ || questions_.unanswered() >= parts_->config.calls_max;
+  if (hold == holding_ || stream_.get() == nullptr)
     return;
-  holding_ = full;
-  if (full)
+  holding_ = hold;
+  if (hold)
     stream_->hold_reads();
   else
     stream_->release_reads();
+}
+
+void connection::rest(std::chrono::milliseconds time) {
+  if (retired_ || std::exchange(resting_, true))
+    return;
+  hold_or_release();
+  tasks_->add(parts_->port.getTimer().afterDelay(span(time)).then([this] {
+    resting_ = false;
+    hold_or_release();
+  }));
 }
 
 bool connection::begin_page() {

@@ -102,6 +102,7 @@ public:
 
   // connection_sink
   void rows_ready() override;
+  void rest(std::chrono::milliseconds time) override;
   void close(ec why, std::uint32_t reconnect_after_ms) override;
 
   // what the RPC objects see
@@ -194,6 +195,7 @@ private:
   bool retired_ = false;
   bool taken_ = false;
   bool holding_ = false;
+  bool resting_ = false;
   kj::Own<kj::TaskSet> tasks_;
 };
 

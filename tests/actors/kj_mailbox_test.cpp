@@ -15,6 +15,14 @@ using namespace std::chrono_literals;
 
 namespace {
 
+/// Of a connection: it counts how often it was told to rest.
+struct recording_sink final : gateway::connection_sink {
+  void rows_ready() override {}
+  void rest(std::chrono::milliseconds) override { ++rests; }
+  void close(ec, std::uint32_t) override {}
+  std::size_t rests = 0;
+};
+
 /// A router that answers every call with a message of its own, from an actor of its own: the worst case for
 /// wake-ups.
 struct fixture {
@@ -25,6 +33,8 @@ struct fixture {
   std::atomic<bool> announced{false}; ///< sessions that attach are taken
   router_actor router;
   kj::AsyncIoContext io = kj::setupAsyncIo();
+  recording_sink sink;
+  session_config sessions;
 
   fixture() {
     router = sys.spawn([this](router_actor::pointer self) -> router_actor::behavior_type {
@@ -52,6 +62,7 @@ struct fixture {
   kj::Own<gateway::backend> backend() {
     kj_backend_config config;
     config.node = node_id{1};
+    config.session = sessions;
     config.session.answer_within = test::patient(20s);
     return make_kj_backend(sys, router, config, std::make_shared<std::atomic<std::uint64_t>>(0),
                            io.unixEventPort);
@@ -61,6 +72,16 @@ struct fixture {
       CHECK(core::error_of(a) == ec::unavailable);
       ++answered;
     });
+  }
+  std::vector<kj::Own<gateway::session>> open(gateway::backend& at, std::vector<std::uint64_t> users) {
+    announced = true;
+    std::vector<kj::Own<gateway::session>> all;
+    for (const auto user : users)
+      wait(at.open_session({user_id{user}, device_id{2}, session_number{3}}, sink).then([&](auto opened) {
+        REQUIRE(opened.error == ec::none);
+        all.push_back(kj::mv(opened.it));
+      }));
+    return all;
   }
   void wait(kj::Promise<void> all) {
     auto deadline = io.provider->getTimer().afterDelay(test::patient(10'000) * kj::MILLISECONDS).then([] {
@@ -86,10 +107,6 @@ TEST_CASE_FIXTURE(fixture, "a loop may end while calls wait: they get no answer,
 
 TEST_CASE_FIXTURE(
     fixture, "a loop may end while a login is under way, and whoever holds the login lets go of it later") {
-  struct : gateway::connection_sink {
-    void rows_ready() override {}
-    void close(ec, std::uint32_t) override {}
-  } sink;
   silent = true;
   kj::Promise<void> login = nullptr;
   {
@@ -103,25 +120,55 @@ TEST_CASE_FIXTURE(
 }
 
 TEST_CASE_FIXTURE(fixture, "to receive counts as a call of the user, at whichever connection") {
-  struct : gateway::connection_sink {
-    void rows_ready() override {}
-    void close(ec, std::uint32_t) override {}
-  } sink;
-  announced = true;
   auto it = backend();
-  std::vector<kj::Own<gateway::session>> sessions;
-  for (const std::uint64_t user : {1, 1, 2})
-    wait(it->open_session({user_id{user}, device_id{2}, session_number{3}}, sink).then([&](auto opened) {
-      REQUIRE(opened.error == ec::none);
-      sessions.push_back(kj::mv(opened.it));
-    }));
+  auto sessions_of = open(*it, {1, 1, 2});
   const auto burst = session_config{}.calls_burst_max;
   std::int64_t begun = 0;
   for (std::int64_t i = 0; i < 3 * burst; ++i)
-    begun += sessions[static_cast<std::size_t>(i % 2)]->start_receiving({});
+    begun += sessions_of[static_cast<std::size_t>(i % 2)]->start_receiving({});
   CHECK(begun >= burst);
   CHECK(begun < 3 * burst);
-  CHECK(sessions[2]->start_receiving({}));
+  CHECK(sink.rests > 0);
+  CHECK(sessions_of[2]->start_receiving({}));
+}
+
+TEST_CASE_FIXTURE(
+    fixture,
+    "who sends too much is refused at once, and their connection rests; others and other calls go on") {
+  sessions.sends_burst_max = 20;
+  sessions.sends_refill_every = 1h;
+  auto it = backend();
+  auto sessions_of = open(*it, {1, 1, 2});
+  const auto refused = [&](std::size_t by, core::call what) {
+    const auto before = sink.rests;
+    auto asked = sessions_of[by]->ask(std::move(what));
+    return sink.rests > before;
+  };
+  const auto message = [](std::size_t bytes) {
+    core::submit s;
+    s.what.body = std::string(bytes, 'x');
+    return core::call{std::move(s)};
+  };
+  CHECK_FALSE(refused(0, message(65'536))); // as much as 16 short ones
+  for (int n = 0; n < 4; ++n)
+    CHECK_FALSE(refused(n % 2, message(100)));
+  CHECK(refused(0, message(1)));
+  CHECK(refused(1, message(1))); // the rate is the user's, not the connection's
+  CHECK_FALSE(refused(2, message(1)));
+  CHECK_FALSE(refused(0, core::call{core::acknowledge{user_id{1}, device_id{2}, inbox_pos{1}}}));
+  auto last = sessions_of[0]->ask(message(1));
+  wait(last.then([](core::answer a) { CHECK(core::error_of(a) == ec::rate_limited); }));
+}
+
+TEST_CASE_FIXTURE(fixture, "all calls of a user have a rate, whatever they ask") {
+  sessions.calls_burst_max = sessions.sends_burst_max = 5;
+  sessions.calls_refill_every = sessions.sends_refill_every = 1h;
+  auto it = backend();
+  auto sessions_of = open(*it, {1});
+  for (std::uint64_t n = 1; n <= 8; ++n) {
+    auto asked = sessions_of[0]->ask(core::call{core::mark_read{{n, n}, user_id{1}, seq_no{1}}});
+    CHECK(sink.rests == (n > 5 ? n - 5 : 0));
+  }
 }
 
 TEST_CASE_FIXTURE(fixture, "no wake-up is lost, however answers and the loop's sleep interleave") {

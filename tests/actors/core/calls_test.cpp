@@ -42,11 +42,21 @@ TEST_CASE("every call can be refused with an answer of its own type") {
   CHECK(core::answer_if<core::pull_inbox>(a)->retry_after_ms == 250);
 }
 
-TEST_CASE("of all calls only sending counts against the rate of a session") {
-  CHECK(core::is_rated(core::submit{}));
-  CHECK_FALSE(core::is_rated(core::acknowledge{}));
-  CHECK_FALSE(core::is_rated(core::mark_read{}));
-  CHECK_FALSE(core::is_rated(core::sync_conversation{}));
+TEST_CASE(
+    "of all calls only sending counts against the rate of sends: once for each 4 KiB that a body begins") {
+  const auto of_body = [](std::size_t bytes) {
+    core::submission s;
+    s.body = std::string(bytes, 'x');
+    return core::sends_of(core::call{core::submit{s}});
+  };
+  CHECK(of_body(0) == 1);
+  CHECK(of_body(1) == 1);
+  CHECK(of_body(4'096) == 1);
+  CHECK(of_body(4'097) == 2);
+  CHECK(of_body(65'536) == 16);
+  CHECK(core::sends_of(core::call{core::acknowledge{}}) == 0);
+  CHECK(core::sends_of(core::call{core::mark_read{}}) == 0);
+  CHECK(core::sends_of(core::call{core::sync_conversation{}}) == 0);
 }
 
 TEST_CASE("answers of one type belong to the call that they answer") {

@@ -36,6 +36,18 @@ TEST_CASE("a token bucket is empty after its burst, and refills at its rate up t
   CHECK_FALSE(b.take(t + 10s));
 }
 
+TEST_CASE("what costs more than a token bucket has is admitted, and earned before the next is") {
+  const token_bucket::time_point t{std::chrono::hours{1}};
+  token_bucket b{4, 100ms};
+  CHECK(b.take(t, 16));
+  CHECK(b.wait(t) == 1'300ms);
+  CHECK_FALSE(b.take(t + 1'299ms));
+  CHECK(b.take(t + 1'300ms));
+  CHECK_FALSE(b.take(t + 1'300ms));
+  CHECK(b.take(t + 60s, 4));
+  CHECK_FALSE(b.take(t + 60s));
+}
+
 TEST_CASE("a leader takes a gateway's time of day as it is, within a minute of its own") {
   constexpr unix_ms own{1'800'000'000'000};
   const auto at = [&](std::int64_t difference) {

@@ -89,6 +89,27 @@ TEST_CASE_FIXTURE(fixture,
   CHECK(shared.metrics.limited == 1);
 }
 
+TEST_CASE_FIXTURE(fixture, "nobody is read while their connection rests, and they are read afterwards") {
+  start();
+  test_client c{*this};
+  auto session = c.login();
+  bool read = false;
+  const auto ask = [&] {
+    return session.pingRequest().send().ignoreResult().then([&] { read = true; }).eagerlyEvaluate(nullptr);
+  };
+  cluster.sinks.front()->rest(std::chrono::hours{1});
+  auto first = ask();
+  for (int turns = 0; turns < 200; ++turns)
+    io.waitScope.poll();
+  CHECK_FALSE(read);
+  test_client other{*this};
+  auto its = other.login();
+  cluster.sinks.back()->rest(std::chrono::milliseconds{1});
+  get(its.pingRequest().send());
+  CHECK_FALSE(read);
+  CHECK(server->connections() == 2);
+}
+
 TEST_CASE_FIXTURE(fixture, "receivers that never return are replaced a few times only") {
   config.deliveries_max = 40;
   start();
