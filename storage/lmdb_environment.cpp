@@ -203,6 +203,7 @@ public:
     if (rc != 0)
       return env_.stop(rc == ENOSPC || rc == MDB_MAP_FULL ? ec::disk_full : ec::storage_failed,
                        std::string{"commit: "} + mdb_strerror(rc));
+    env_.spare_.committed(tables_.rows_scattered(), steady::now());
     env_.committed(tables_.rows_written(),
                    std::chrono::duration_cast<std::chrono::microseconds>(steady::now() - began));
     return ec::none;
@@ -322,7 +323,6 @@ ec lmdb_environment::impl::stop(ec why, const std::string& objection) {
 
 void lmdb_environment::impl::committed(std::uint64_t rows, std::chrono::microseconds took) {
   measure();
-  spare_.committed(rows, steady::now());
   ++commits_;
   std::lock_guard guard{stats_mutex_};
   ++stats_.commits;

@@ -220,7 +220,7 @@ void lmdb_tables::put(table t, std::string_view key, std::string_view value) {
   auto k = val(own.view());
   auto record = val(*scratch_);
   fault(mdb_put(txn_, tables_[index(t)], &k, &record, 0), "put", t);
-  ++rows_written_;
+  ++rows_written_, ++rows_scattered_;
 }
 
 void lmdb_tables::append(table t, std::string_view key, std::string_view value) {
@@ -233,7 +233,7 @@ void lmdb_tables::append(table t, std::string_view key, std::string_view value) 
     put(t, key, value);
     return;
   }
-  ++rows_written_;
+  ++rows_written_, ++rows_scattered_;
   if (fault(rc, "append", t))
     return;
   // The record is built in place: log entries are large, and each is written once.
@@ -249,7 +249,7 @@ void lmdb_tables::erase(table t, std::string_view key) {
   const key_copy own{key};
   auto k = val(own.view());
   fault(mdb_del(txn_, tables_[index(t)], &k, nullptr), "erase", t);
-  ++rows_written_;
+  ++rows_written_, ++rows_scattered_;
 }
 
 std::size_t lmdb_tables::erase_range(table t, std::string_view from, std::string_view to,

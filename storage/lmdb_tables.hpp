@@ -41,6 +41,8 @@ public:
   /// For the log: which call failed, and how. Empty while `status()` is `none`.
   const std::string& objection() const { return objection_; }
   std::uint64_t rows_written() const { return rows_written_; }
+  /// Those of them that may each be on a page of its own; what `erase_range` erases is side by side.
+  std::uint64_t rows_scattered() const { return rows_scattered_; }
   MDB_txn* txn() const { return txn_; }
 
   /// To be called after the (read) transaction was reset and renewed: clears the status, and uses
@@ -69,6 +71,7 @@ private:
   ec status_ = ec::none;
   std::string objection_;
   std::uint64_t rows_written_ = 0;
+  std::uint64_t rows_scattered_ = 0;
 };
 
 } // namespace parley::storage

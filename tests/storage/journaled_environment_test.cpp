@@ -409,7 +409,6 @@ TEST_CASE("the memory of a large transaction is given back, and nothing of how t
   txn.reset();
   REQUIRE(env->publish(environment::publishing::now) == ec::none);
   const auto node_rows = env->stats().entries[static_cast<std::size_t>(table::node)];
-  const auto reader = env->begin_read();
   const auto kept = mallinfo2().uordblks; // 0 under a sanitizer, which counts by itself
   for (int second = 0; second < 3; ++second) {
     put_row(*env, "small", all["small"] = std::to_string(second));
