@@ -89,6 +89,10 @@ config_check validate(const gateway_config& c) {
     return config_fault{"pages_held_back_max"};
   if (c.sends_bytes_of_all_max < 1)
     return config_fault{"sends_bytes_of_all_max"};
+  if (c.sends_under_way_of_all_max < 1)
+    return config_fault{"sends_under_way_of_all_max"};
+  if (c.send_turn_max.count() < 1)
+    return config_fault{"send_turn_max"};
   if (c.buffers_bytes_of_all_max < 2 * c.stream.outbound_bytes_max)
     return config_fault{"buffers_bytes_of_all_max"};
   if (c.page_items_max < 1)

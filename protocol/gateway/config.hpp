@@ -109,6 +109,12 @@ struct gateway_config {
   /// Of messages that are not answered; the loops of a node have equal parts of it. Above: `overloaded`, and who has none
   /// under way is the last to be refused.
   std::size_t sends_bytes_of_all_max = sends_bytes_max;
+  /// Of these, so many are in the cluster, and the others wait for their turn (send_turns.hpp). In units of a short
+  /// message, as a user's rate counts them. Fewer make batches smaller: with half of it a node that is busy with
+  /// nothing but messages takes a tenth less.
+  std::uint32_t sends_under_way_of_all_max = 1'024;
+  /// A turn ends by itself, because a shard without a leader does not answer for seconds.
+  std::chrono::milliseconds send_turn_max{200};
   /// Of what was read and is not whole, and of what is written and not sent. Above: the connection with most of it is
   /// closed.
   std::size_t buffers_bytes_of_all_max = 128 * 1024 * 1024;

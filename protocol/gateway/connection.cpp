@@ -144,13 +144,20 @@ void connection::tear_down() {
   if (rpc_.get() == nullptr)
     add(parts_->metrics.handshakes_failed);
   note_closed(told_as(stream_->reason()));
-  if (session_.get() != nullptr)
-    parts_->metrics.sessions.fetch_sub(1, std::memory_order_relaxed);
-  session_ = nullptr;
+  drop_session();
   reception_ = nullptr;
   tasks_ = nullptr;
   rpc_ = nullptr;
   stream_ = nullptr;
+}
+
+void connection::drop_session() {
+  if (session_.get() == nullptr)
+    return;
+  parts_->metrics.sessions.fetch_sub(1, std::memory_order_relaxed);
+  sends_->close();
+  sends_ = nullptr;
+  session_ = nullptr;
 }
 
 void connection::note_closed(ec why) {
@@ -266,6 +273,7 @@ void connection::admit(user_id user, device_id device, inbox_pos acknowledged,
   device_ = device;
   acknowledged_ = acknowledged;
   session_ = kj::mv(session);
+  sends_ = kj::refcounted<send_turns::lane>(*session_);
   challenge_.reset();
   stream_->limit_inbound(0);
   rpc_->stop_accepting();
@@ -424,10 +432,7 @@ void connection::end_after(kj::Promise<void> heard) {
 
 void connection::log_out() {
   reception_ = nullptr;
-  if (session_.get() != nullptr) {
-    parts_->metrics.sessions.fetch_sub(1, std::memory_order_relaxed);
-    session_ = nullptr;
-  }
+  drop_session();
   logged_in_ = true;
   closing_for_ = ec::session_closed;
   closing_since_ = parts_->port.getTimer().now();

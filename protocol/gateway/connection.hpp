@@ -12,6 +12,7 @@
 #include "protocol/gateway/node_addresses.hpp"
 #include "protocol/gateway/open_questions.hpp"
 #include "protocol/gateway/page_turns.hpp"
+#include "protocol/gateway/send_turns.hpp"
 #include "protocol/gateway/shared_room.hpp"
 #include "protocol/schema/parley.capnp.h"
 #include "protocol/transport/rpc_line.hpp"
@@ -52,7 +53,9 @@ struct server_parts final : public kj::Refcounted {
                                          page_turns::bounds{settings.pages_of_all_max,
                                                             settings.pages_under_way_of_all_max,
                                                             settings.page_turn_max, settings.page_wait_max})},
-        sends{settings.sends_bytes_of_all_max} {}
+        sends{settings.sends_bytes_of_all_max},
+        send_order{kj::refcounted<send_turns>(event_port.getTimer(), settings.sends_under_way_of_all_max,
+                                              settings.send_turn_max)} {}
 
   const gateway_config config;
   kj::UnixEventPort& port;
@@ -67,7 +70,8 @@ struct server_parts final : public kj::Refcounted {
   code_limits& code_asks;
   code_limits& registrations;
   kj::Own<page_turns> pages;
-  shared_room sends;                                ///< under way, in bytes
+  shared_room sends; ///< under way and waiting, in bytes
+  kj::Own<send_turns> send_order;
   transport::stream_buffers* buffers = nullptr;     ///< as `server`
   transport::handshake_turns* handshakes = nullptr; ///< as `server`
   server_hooks* server = nullptr;                   ///< null once the server is destroyed
@@ -143,6 +147,11 @@ public:
   kj::Promise<kj::Maybe<kj::Own<page_turns::turn>>> page_turn() { return parts_->pages->begin(pages_ == 1); }
   bool begin_send(std::size_t bytes); ///< false: all connections together have too much under way
   void end_send(std::size_t bytes);
+  /// For one that has begun.
+  kj::Promise<core::answer> send_in_turn(core::submit what) {
+    const auto units = core::sends_of(what.what);
+    return parts_->send_order->ask(*sends_, std::move(what), units);
+  }
 
   std::size_t slot = 0; ///< in the server's table
 
@@ -154,6 +163,7 @@ private:
   kj::Promise<void> pump(kj::Own<reception> to);
   void schedule_pump();
   void end_after(kj::Promise<void> heard);
+  void drop_session();
   void note_closed(ec why);
   void stream_closed() override;
   void stream_flushed() override;
@@ -166,7 +176,8 @@ private:
   kj::Own<transport::message_stream> stream_;
   kj::Own<rpc_side> rpc_;
   kj::Own<gateway::session> session_;
-  kj::Own<reception> reception_; ///< the newest; null if the client does not receive
+  kj::Own<send_turns::lane> sends_; ///< as long as there is a session
+  kj::Own<reception> reception_;    ///< the newest; null if the client does not receive
   user_id user_{};
   device_id device_{};
   inbox_pos acknowledged_{}; ///< by the device, as far as this session knows

@@ -1,0 +1,136 @@
+#pragma once
+// Whose message goes next into the cluster. What is under way there is served in the order in which it came, so a few who
+// send as fast as they can would decide how long everybody waits. Here they wait for each other instead: a connection
+// that has nothing under way does not wait, the others take turns, message by message. That is fair queueing (Nagle, RFC
+// 970), with a first place for those who seldom ask, as in RFC 8290.
+#include "protocol/gateway/backend.hpp"
+
+#include <kj/async.h>
+#include <kj/refcount.h>
+#include <kj/timer.h>
+
+#include <cstdint>
+#include <deque>
+#include <list>
+
+namespace parley::gateway {
+
+/// Owns:   the messages that wait. What all connections may have under way and waiting is bounded by `shared_room`.
+/// Thread: that of its server's loop, whose timer outlives it.
+/// Holds:  messages of one connection go in the order in which they came. No more than `most` units are under way, but
+///         for the first of each connection, and those that are not answered after `turn_max`: their shard may have no
+///         leader, and others have one.
+class send_turns final : public kj::Refcounted {
+public:
+  /// `most`: in units, each of which costs as much as a short message (`core::sends_of`).
+  send_turns(kj::Timer& timer, std::uint32_t most, std::chrono::milliseconds turn_max)
+      : timer_{timer}, most_{most}, turn_max_{turn_max.count() * kj::MILLISECONDS} {}
+
+  /// The messages of one connection, which owns it while it has a session. Later, it takes and gives nothing.
+  class lane final : public kj::Refcounted {
+  public:
+    explicit lane(gateway::session& s) : session_{&s} {}
+    /// The session ends. What waits is dropped: its promises reject.
+    void close() {
+      session_ = nullptr;
+      waiting_.clear();
+    }
+
+  private:
+    friend send_turns;
+    struct waiter {
+      core::call what;
+      std::uint32_t units = 0;
+      kj::Own<kj::PromiseFulfiller<kj::Promise<core::answer>>> begun;
+    };
+    gateway::session* session_;   ///< null: closed
+    std::list<waiter> waiting_;   // empty, it has no memory; most connections are idle
+    std::uint32_t under_way_ = 0; ///< messages
+    bool listed_ = false;         ///< in `ring_`
+  };
+
+  kj::Promise<core::answer> ask(lane& of, core::call what, std::uint32_t units) {
+    if (of.waiting_.empty() && (of.under_way_ == 0 || under_way_ < most_))
+      return begin(of, std::move(what), units);
+    auto turn = kj::newPromiseAndFulfiller<kj::Promise<core::answer>>();
+    of.waiting_.push_back({std::move(what), units, kj::mv(turn.fulfiller)});
+    if (!std::exchange(of.listed_, true))
+      ring_.push_back(kj::addRef(of));
+    give();
+    return kj::mv(turn.promise);
+  }
+  std::uint32_t under_way() const { return under_way_; } ///< in units
+
+private:
+  /// A message under way, until it is answered or its turn is over.
+  struct turn {
+    kj::TimePoint ends;
+    std::uint32_t units = 0; ///< 0: it is over
+  };
+
+  kj::Promise<core::answer> begin(lane& of, core::call what, std::uint32_t units) {
+    const auto number = first_ + turns_.size();
+    turns_.push_back({timer_.now() + turn_max_, units});
+    under_way_ += units;
+    ++of.under_way_;
+    return of.session_->ask(std::move(what))
+        .attach(kj::defer([this, self = kj::addRef(*this), its = kj::addRef(of), number]() mutable {
+          --its->under_way_;
+          if (number >= first_)
+            end(turns_[number - first_]);
+          give();
+        }));
+  }
+  void end(turn& t) { under_way_ -= std::exchange(t.units, 0); }
+
+  void give() {
+    if (giving_)
+      return;
+    giving_ = true;
+    KJ_DEFER(giving_ = false);
+    drop_those_that_are_over();
+    for (; under_way_ < most_ && !ring_.empty(); ring_.pop_front()) {
+      auto next = kj::mv(ring_.front());
+      while (!next->waiting_.empty() && !next->waiting_.front().begun->isWaiting())
+        next->waiting_.pop_front(); // its call was cancelled
+      next->listed_ = !next->waiting_.empty();
+      if (!next->listed_)
+        continue;
+      auto first = kj::mv(next->waiting_.front());
+      next->waiting_.pop_front();
+      first.begun->fulfill(begin(*next, std::move(first.what), first.units));
+      next->listed_ = !next->waiting_.empty();
+      if (next->listed_)
+        ring_.push_back(kj::mv(next));
+    }
+    if (!ring_.empty() && !waking_) {
+      waking_ = true; // the room is taken, so there is a turn that ends
+      wake_ = timer_.atTime(turns_.front().ends)
+                  .then([this] {
+                    waking_ = false;
+                    give();
+                  })
+                  .eagerlyEvaluate(nullptr);
+    }
+  }
+  void drop_those_that_are_over() {
+    for (const auto now = timer_.now();
+         !turns_.empty() && (turns_.front().units == 0 || turns_.front().ends <= now); ++first_) {
+      end(turns_.front());
+      turns_.pop_front();
+    }
+  }
+
+  kj::Timer& timer_;
+  const std::uint32_t most_;
+  const kj::Duration turn_max_;
+  std::deque<turn> turns_;  ///< in the order of their ends
+  std::uint64_t first_ = 0; ///< the number of the first of them
+  std::uint32_t under_way_ = 0;
+  std::deque<kj::Own<lane>> ring_; ///< those who wait, in the order of their turns
+  bool giving_ = false;
+  bool waking_ = false;
+  kj::Promise<void> wake_ = nullptr;
+};
+
+} // namespace parley::gateway

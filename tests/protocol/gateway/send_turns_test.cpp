@@ -1,0 +1,171 @@
+// Whose message goes next, in virtual time.
+#include "protocol/gateway/send_turns.hpp"
+
+#include <doctest/doctest.h>
+
+#include <string>
+#include <vector>
+
+using namespace parley;
+
+namespace {
+
+/// Messages that are answered when the test says so.
+struct slow_session final : gateway::session {
+  slow_session(std::string name, std::vector<std::string>& all) : name{std::move(name)}, begun{all} {}
+  kj::Promise<core::answer> ask(core::call what) override {
+    begun.push_back(name + std::to_string(std::get<core::submit>(what).what.id.counter));
+    auto answer = kj::newPromiseAndFulfiller<core::answer>();
+    open.push_back(kj::mv(answer.fulfiller));
+    return kj::mv(answer.promise);
+  }
+  bool start_receiving(inbox_pos) override { return true; }
+  std::vector<core::outgoing_row> take(std::size_t, std::size_t) override { return {}; }
+  bool copies_own() const override { return false; }
+  void answer_next() {
+    open.front()->fulfill(core::answer{core::answer_to<core::submit>{}});
+    open.erase(open.begin());
+  }
+
+  std::string name;
+  std::vector<std::string>& begun;
+  std::vector<kj::Own<kj::PromiseFulfiller<core::answer>>> open;
+};
+
+struct fixture {
+  kj::EventLoop loop;
+  kj::WaitScope scope{loop};
+  kj::TimerImpl timer{kj::origin<kj::TimePoint>()};
+  kj::Own<gateway::send_turns> turns =
+      kj::refcounted<gateway::send_turns>(timer, 4, std::chrono::milliseconds{200});
+  std::vector<std::string> begun;
+
+  struct client {
+    client(fixture& f, std::string name)
+        : f{f}, session{std::move(name), f.begun}, lane{kj::refcounted<gateway::send_turns::lane>(session)} {}
+    ~client() { lane->close(); }
+    void send(std::uint64_t counter, std::uint32_t units = 1) {
+      core::submit s;
+      s.what.id.counter = counter;
+      calls.push_back(f.turns->ask(*lane, core::call{std::move(s)}, units)
+                          .then([this](core::answer) { ++answered; }, [this](kj::Exception&&) { ++lost; })
+                          .eagerlyEvaluate(nullptr));
+    }
+    void answer_next() {
+      session.answer_next();
+      f.scope.poll();
+    }
+    fixture& f;
+    slow_session session;
+    kj::Own<gateway::send_turns::lane> lane;
+    std::vector<kj::Promise<void>> calls;
+    int answered = 0, lost = 0;
+  };
+  void pass(kj::Duration d) {
+    timer.advanceTo(timer.now() + d);
+    scope.poll();
+  }
+  using strings = std::vector<std::string>;
+};
+
+} // namespace
+
+TEST_CASE_FIXTURE(fixture, "who sends without end waits for themselves, and others do not") {
+  client greedy{*this, "g"}, other{*this, "o"};
+  for (std::uint64_t n = 1; n <= 100; ++n)
+    greedy.send(n);
+  CHECK(begun == strings{"g1", "g2", "g3", "g4"});
+  other.send(1);
+  CHECK(begun.back() == "o1");
+  CHECK(turns->under_way() == 5);
+  other.answer_next();
+  CHECK(other.answered == 1);
+  CHECK(begun.size() == 5); // its turn was nobody else's
+}
+
+TEST_CASE_FIXTURE(fixture, "those who wait take turns, and the messages of each keep their order") {
+  client a{*this, "a"}, b{*this, "b"}, c{*this, "c"};
+  for (std::uint64_t n = 1; n <= 8; ++n)
+    a.send(n);
+  for (std::uint64_t n = 1; n <= 3; ++n)
+    b.send(n);
+  c.send(1);
+  c.send(2);
+  CHECK(begun == strings{"a1", "a2", "a3", "a4", "b1", "c1"});
+  begun.clear();
+  for (int n = 0; n < 4; ++n)
+    a.answer_next();
+  b.answer_next();
+  c.answer_next();
+  for (int n = 0; n < 3; ++n)
+    a.answer_next();
+  CHECK(begun == strings{"a5", "b2", "c2", "a6", "b3", "a7", "a8"});
+  CHECK(a.answered == 7);
+}
+
+TEST_CASE_FIXTURE(fixture, "a large message takes as many turns as the short ones that it costs as much as") {
+  client a{*this, "a"}, b{*this, "b"};
+  a.send(1, 16); // more than there ever is: it goes all the same
+  a.send(2, 16);
+  b.send(1);
+  b.send(2);
+  CHECK(begun == strings{"a1", "b1"});
+  b.answer_next();
+  CHECK(begun.back() == "b1");
+  a.answer_next();
+  CHECK(begun == strings{"a1", "b1", "a2"});
+  a.answer_next();
+  CHECK(begun.back() == "b2");
+}
+
+TEST_CASE_FIXTURE(fixture, "messages that are not answered keep others waiting for a moment only") {
+  client a{*this, "a"}, b{*this, "b"};
+  for (std::uint64_t n = 1; n <= 8; ++n)
+    a.send(n);
+  b.send(1);
+  b.send(2);
+  pass(199 * kj::MILLISECONDS);
+  CHECK(begun.size() == 5);
+  pass(1 * kj::MILLISECONDS);
+  CHECK(begun == strings{"a1", "a2", "a3", "a4", "b1", "a5", "b2", "a6", "a7"});
+  CHECK(turns->under_way() == 4);
+  for (int n = 0; n < 7; ++n)
+    a.answer_next(); // late, and each once: the turns of four of them are over
+  CHECK(begun.back() == "a8");
+  a.answer_next();
+  CHECK(turns->under_way() == 1);
+  b.answer_next();
+  b.answer_next();
+  CHECK(turns->under_way() == 0);
+}
+
+TEST_CASE_FIXTURE(fixture, "who leaves takes along what waits, and their turns are others'") {
+  client b{*this, "b"};
+  {
+    client a{*this, "a"};
+    for (std::uint64_t n = 1; n <= 8; ++n)
+      a.send(n);
+    for (std::uint64_t n = 1; n <= 6; ++n)
+      b.send(n);
+    a.lane->close();
+    scope.poll();
+    CHECK(a.lost == 4);
+  }
+  CHECK(begun == strings{"a1", "a2", "a3", "a4", "b1", "b2", "b3", "b4"});
+  for (int n = 0; n < 4; ++n)
+    b.answer_next();
+  CHECK(begun.size() == 10);
+}
+
+TEST_CASE_FIXTURE(fixture, "a call that was cancelled takes no turn") {
+  client a{*this, "a"}, b{*this, "b"};
+  for (std::uint64_t n = 1; n <= 4; ++n)
+    a.send(n);
+  b.send(1);
+  b.send(2);
+  b.send(3);
+  b.calls.erase(b.calls.begin() + 1);
+  a.answer_next();
+  a.answer_next();
+  CHECK(begun == strings{"a1", "a2", "a3", "a4", "b1", "b3"});
+}
