@@ -148,6 +148,11 @@ public:
   kj::Promise<gateway::login_result> open_session(const gateway::login_request& who,
                                                   gateway::connection_sink& sink) override {
     const session_identity identity{next_ref(), who.user, who.device, who.session, who.key};
+    if (!identity.has_user()) { // its session would attach to no inbox, and the login would never be answered
+      gateway::login_result nobody;
+      nobody.error = ec::no_such_user;
+      return nobody;
+    }
     auto session = kj::heap<kj_session>(*this, identity, &sink);
     auto attached = session->first_attach();
     return attached.then([session = kj::mv(session)](core::attached a) mutable {

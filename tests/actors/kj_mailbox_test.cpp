@@ -119,6 +119,16 @@ TEST_CASE_FIXTURE(
   login = nullptr; // the session in it must not speak to the backend that has ended
 }
 
+TEST_CASE_FIXTURE(fixture, "nobody logs in as the user 0, to whom a gateway's own session belongs") {
+  recording_sink sink;
+  auto it = backend();
+  for (const auto& key : {std::optional<std::array<std::uint8_t, 32>>{}, {std::array<std::uint8_t, 32>{}}})
+    wait(it->open_session({user_id{}, device_id{2}, session_number{3}, key}, sink).then([](auto opened) {
+      CHECK(opened.error == ec::no_such_user);
+      CHECK(opened.it.get() == nullptr);
+    }));
+}
+
 TEST_CASE_FIXTURE(fixture, "to receive counts as a call of the user, at whichever connection") {
   auto it = backend();
   auto sessions_of = open(*it, {1, 1, 2});
