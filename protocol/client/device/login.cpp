@@ -101,10 +101,13 @@ kj::Promise<login::proved> login::resume(client_link& link, transport::login_cla
     auto f = wire::to_failure(answer.getError());
     if (f.code == ec::none)
       return enter(link, claim.node, answer);
+    // Another cluster than the one that gave the token has no device of this key: to log in there would be refused,
+    // too, for a reason that misleads. The token stays, because it is good in its own cluster.
+    const bool elsewhere = f.code == ec::wrong_cluster;
     auto refusal = judge(std::move(f));
-    if (refusal.then != link_state::refused)
+    if (elsewhere || refusal.then != link_state::refused)
       return proved{tl::unexpected{std::move(refusal)}};
-    // The token is too old, or another cluster's. It proves nothing anyway.
+    // The token is too old, for example. It proves nothing anyway.
     if (auto forgotten = stored([this] { return store_.set_token({}), nothing{}; }); !forgotten)
       return proved{tl::unexpected{std::move(forgotten.error())}};
     return log_in(link, claim);

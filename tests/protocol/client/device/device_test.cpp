@@ -294,6 +294,18 @@ TEST_CASE_FIXTURE(device_fixture,
   CHECK(cluster.bad_proofs == 0);
 }
 
+TEST_CASE_FIXTURE(device_fixture,
+                  "a device that another cluster does not know says so, and keeps its token") {
+  auto& a = online();
+  const auto token = store.token();
+  cluster.resume_refusal = ec::wrong_cluster;
+  a.disconnect();
+  REQUIRE(until([&] { return a.state().state == link_state::refused; }));
+  CHECK(a.state().why == ec::wrong_cluster);
+  CHECK(cluster.logins == 1);
+  CHECK(store.token() == token);
+}
+
 TEST_CASE_FIXTURE(
     device_fixture,
     "a wrong code registers no device, and the right code then registers it with the same key") {
