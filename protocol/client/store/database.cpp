@@ -78,11 +78,13 @@ database::database(const std::filesystem::path& file, const mls::secret& key) {
 }
 
 void database::unlock(const std::filesystem::path& file, const mls::secret& key) {
-  run("PRAGMA cipher_log_level=NONE"); // what is wrong is said below, in a sentence
   run("PRAGMA cipher_memory_security=ON");
   const auto literal = key_literal(key);
   if (sqlite3_key(it_, literal.view().data(), static_cast<int>(literal.size())) != SQLITE_OK)
     throw store_error{fmt::format("The key of {} cannot be used: {}.", file.string(), sqlite3_errmsg(it_))};
+  // What is wrong is said below, in a sentence. Taking the first key sets the level of SQLCipher's own lines on standard
+  // error, so this comes after it.
+  run("PRAGMA cipher_log_level=NONE");
   // The first to read a page.
   const int code = sqlite3_exec(it_, "SELECT count(*) FROM sqlite_schema", nullptr, nullptr, nullptr);
   if (code == SQLITE_NOTADB)

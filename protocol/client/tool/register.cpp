@@ -91,7 +91,8 @@ client::failure with_next_step(client::failure why, const options& o, const cont
 /// Why no code is known to be sent, and how to go on.
 client::failure without_answer(client::failure why) {
   if (why.code == ec::unavailable || why.code == ec::timed_out)
-    why.sentence +=
+    why.sentence =
+        for_person(std::move(why.sentence)) +
         " If a code comes all the same, run the command again with --code CODE. Without it, the command "
         "asks again, and no second code is sent.";
   return why;

@@ -336,10 +336,11 @@ command top_command(context& shared) {
   batch/s   commits to the disk, per second
   batch99   milliseconds of a commit, the sync included: 99 % of the commits took less
   MiB       size of the data files in use
-Rates and times cover what happened since the line before. On a terminal that is too narrow for all columns, the
-last ones to go are leads, peers and devices; a line below the table names those that are missing.
-
-Examples:
+)"
+                 "Rates and times cover what happened since the line before. On a terminal that is too "
+                 "narrow for all columns, the last ones to go are leads, peers and devices; a line below the "
+                 "table names those that are missing.\n\n"
+                 R"(Examples:
   parley top --admin 127.0.0.1:7201,127.0.0.1:7202,127.0.0.1:7203
   parley top --json --times 1
 )",

@@ -55,7 +55,8 @@ TEST_CASE("a code is sent once, also if the answer to the request was lost and t
   auto o = n.parley("alice", ask + "--request-only");
   CAPTURE(o.text);
   CHECK(o.status == 3);
-  CHECK(o.text.find("run the command again with --code CODE") != std::string::npos);
+  CHECK(o.text.find(". If a code comes all the same, run the command again with --code CODE.") !=
+        std::string::npos);
   n.with([](test::fake_cluster& cluster) { cluster.code_then_cut = 0; });
   SUBCASE("the code has come") {
     CHECK(n.parley("alice", ask + "--code 123456").status == 0);
@@ -206,6 +207,17 @@ TEST_CASE("the authority's certificate may come from a pipe, and is kept in the 
   REQUIRE(o.status == 0);
   CHECK(run("cmp " + n.dir + "/certs/client-ca.pem " + n.dir + "/alice/ca.pem").status == 0);
   CHECK(run(std::string{PARLEY_TOOL} + " --profile " + n.dir + "/alice sync").status == 0);
+}
+
+TEST_CASE("a key that does not fit is refused with a sentence, and nothing else is written") {
+  node n;
+  n.enter("alice", "+4911111111");
+  std::ofstream{n.dir + "/alice/key", std::ios::binary} << std::string(32, 'x');
+  const auto o = n.parley("alice", "contacts");
+  CAPTURE(o.text);
+  CHECK(o.status == 4);
+  CHECK(o.text.find("parley: The key does not fit ") == 0);
+  CHECK(count(o.text, "\n") == 1);
 }
 
 TEST_CASE("a path that is no text is shown as far as it is, and one that cannot be looked at is no absence") {
