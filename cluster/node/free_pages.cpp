@@ -13,7 +13,6 @@ namespace parley::cluster {
 namespace {
 
 constexpr std::size_t overlooked_max = 1'024; ///< pages; jemalloc 5.3's BACKGROUND_THREAD_NPAGES_THRESHOLD
-constexpr std::chrono::seconds every{10};     ///< as long as jemalloc keeps a page
 
 template <class T>
 T asked(const char* name) {
@@ -43,6 +42,11 @@ std::size_t give_free_pages_back() {
   return given;
 }
 
+void give_thread_cache_back() {
+  if (mallctl != nullptr)
+    mallctl("thread.tcache.flush", nullptr, nullptr, nullptr, 0);
+}
+
 free_pages_returner::~free_pages_returner() {
   {
     std::lock_guard guard{mutex_};
@@ -55,7 +59,7 @@ free_pages_returner::~free_pages_returner() {
 void free_pages_returner::run() {
   pthread_setname_np(pthread_self(), "free pages");
   std::unique_lock lock{mutex_};
-  while (!wake_.wait_for(lock, every, [this] { return stop_; }))
+  while (!wake_.wait_for(lock, free_memory_every, [this] { return stop_; }))
     give_free_pages_back();
 }
 

@@ -1,7 +1,10 @@
 #pragma once
-// What jemalloc's own threads leave (docs/decisions/0050). They give the free pages of an arena back as these grow old, but
-// do not look at an arena that has 1,024 of them or fewer: 4 MiB for each of its arenas, of which there are four for each
-// processor, would be kept for ever after a burst that touched them all.
+// What jemalloc's own threads leave (docs/decisions/0050).
+//
+// They give the free pages of an arena back as these grow old, but do not look at an arena that has 1,024 of them or fewer:
+// 4 MiB for each of its arenas, of which there are four for each processor, would be kept for ever after a burst that
+// touched them all. And each thread keeps some hundreds of free objects of each size for itself. After a burst these lie
+// scattered over its pages, and each of them keeps a page or more from being free.
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
@@ -14,7 +17,14 @@ namespace parley::cluster {
 /// about a millisecond for each arena. Thread: any. Returns how many there were; 0 if jemalloc is not the allocator.
 std::size_t give_free_pages_back();
 
-/// Does so every ten seconds, as long as jemalloc keeps a page that might be used again. Owns: its thread, which ends with it.
+/// Gives the arena back what the calling thread keeps. It costs as much as to free some thousand objects, so threads that
+/// allocate much do it every `free_memory_every`.
+void give_thread_cache_back();
+
+/// Half of the time for which jemalloc keeps a page that might be used again.
+inline constexpr std::chrono::seconds free_memory_every{5};
+
+/// Calls `give_free_pages_back` so often. Owns: its thread, which ends with it.
 class free_pages_returner {
 public:
   free_pages_returner() = default;

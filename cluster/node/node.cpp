@@ -4,6 +4,7 @@
 #include "actors/kj_mailbox.hpp"
 #include "cluster/machine/stored_state.hpp"
 #include "cluster/membership/directory.hpp"
+#include "cluster/node/free_pages.hpp"
 #include "cluster/node/node_settings.hpp"
 #include "cluster/node/raft_mailbox.hpp"
 #include "cluster/node/row_checker.hpp"
@@ -14,6 +15,7 @@
 #include "protocol/gateway/server.hpp"
 #include "protocol/values/chance.hpp"
 
+#include <caf/event_based_actor.hpp>
 #include <caf/scoped_actor.hpp>
 #include <caf/send.hpp>
 #include <fmt/format.h>
@@ -44,6 +46,17 @@ private:
   kj::Own<gateway::code_sender> to_;
   std::string_view next_;
 };
+
+/// For the network's thread, on which actors run. With `caf.workers` it is some worker's turn.
+void tidy_network_thread(caf::actor_system& system) {
+  system.spawn<caf::hidden>([](caf::event_based_actor* self) -> caf::behavior {
+    self->delayed_send(self, free_memory_every, atom::tick_v);
+    return {[self](atom::tick) {
+      give_thread_cache_back();
+      self->delayed_send(self, free_memory_every, atom::tick_v);
+    }};
+  });
+}
 
 /// One KJ loop with its gateway.
 class gateway_thread {
@@ -89,8 +102,15 @@ private:
     if (!server)
       return "clients cannot be served: " + server.error().detail + " (--client-listen)";
     server_ = server->get();
+    const auto tidying = tidy(here.io.provider->getTimer()).eagerlyEvaluate(nullptr);
     here.serve();
     return std::nullopt;
+  }
+  static kj::Promise<void> tidy(kj::Timer& timer) {
+    return timer.afterDelay(free_memory_every.count() * kj::SECONDS).then([&timer] {
+      give_thread_cache_back();
+      return tidy(timer);
+    });
   }
 
   gateway::gateway_server* server_ = nullptr;
@@ -120,6 +140,7 @@ public:
                           {},
                           {}});
     start_alarm(system);
+    tidy_network_thread(system);
     wired_router_ = spawn_router(system, rc);
     router_ = caf::actor_cast<router_actor>(wired_router_);
 

@@ -1,5 +1,6 @@
 #include "cluster/node/store.hpp"
 
+#include "cluster/node/free_pages.hpp"
 #include "cluster/ops/logging.hpp"
 #include "cluster/replication/attentive_clock.hpp"
 #include "protocol/values/last_words.hpp"
@@ -62,6 +63,7 @@ struct store_state {
   std::size_t bytes = 0;                                ///< of the commands of both
   std::vector<std::uint64_t> reads; ///< the engine's tickets of those that wait for a publish
   std::chrono::steady_clock::time_point reads_published_at{};
+  std::chrono::steady_clock::time_point cache_back_at{};
   bool reads_armed = false;
   std::vector<node_row> node_rows; ///< for the next commit
   bool turn_queued = false;
@@ -439,9 +441,14 @@ wired_store_actor::behavior_type store(self_ptr self, store_config config, stora
         caf::anon_send(to, replica_report{st.engine->status()});
       },
       [self](atom::tick) {
-        self->state.engine->tick(self->state.now());
+        auto& st = self->state;
+        st.engine->tick(st.now());
         queue_turn(self);
         arm_tick(self);
+        if (const auto now = std::chrono::steady_clock::now(); now >= st.cache_back_at) {
+          give_thread_cache_back();
+          st.cache_back_at = now + free_memory_every;
+        }
       },
       [self](atom::turn) { run_turn(self); },
       [self](atom::sweep) { propose_kept(self); },
