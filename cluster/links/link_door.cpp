@@ -63,8 +63,6 @@ struct door_state {
       return no(certificate.error());
     if (number(certificate->node) != h.from)
       return no("your certificate names another node");
-    if (!h.is_query && !context->find(certificate->node))
-      return no("unknown node");
     if (h.is_query && !context->answer_query)
       return no("no questions are answered here");
     if (waiting.size() >= config.handshakes_waiting_max)
@@ -104,9 +102,10 @@ struct door_state {
     if (!proved)
       return refuse(c.attempt, number(from), "your signature is wrong");
     if (!c.facts.is_query) {
-      if (p.verdict != start_verdict::fits && context->find(from))
-        context->events.disowned(from, p.verdict);
-      return;
+      // An older copy may have forgotten its peers too. Whoever judges so has seen this very disk.
+      if (p.verdict != start_verdict::fits)
+        return context->events.disowned(from, p.verdict);
+      return refuse(c.attempt, number(from), "unknown node");
     }
     if (p.query.size() > context->config.query_bytes_max)
       return refuse(c.attempt, number(from), "the question is too long");

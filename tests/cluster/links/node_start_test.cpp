@@ -209,6 +209,27 @@ TEST_CASE("an older copy gets no session, whoever calls, and is told so by a pee
     CHECK_FALSE(a.transport->connected(two));
     CHECK(a.events.disowned_by(two) == start_verdict::fits);
   }
+  SUBCASE("it is called, and has forgotten that the peer joined") {
+    auto b = started(2, older.start(), quick_book());
+    REQUIRE_FALSE(b.transport->start());
+    a.knows(b); // but not the other way round
+    CHECK(eventually([&] { return b.events.disowned_by(one) == start_verdict::other; }));
+    CHECK_FALSE(a.transport->connected(two));
+  }
+}
+
+TEST_CASE("a node whose start fits and who does not know its caller is not disowned by it") {
+  directory first, second;
+  second.disk = 9;
+  auto a = started(1, first.start(), quick_book());
+  auto b = started(2, second.start(), quick_book());
+  REQUIRE_FALSE(a.transport->start());
+  REQUIRE_FALSE(b.transport->start());
+  a.knows(b); // but not the other way round
+  CHECK_FALSE(eventually([&] { return a.transport->connected(two); }, std::chrono::milliseconds{700}));
+  CHECK(b.events.disowned_by(one) == start_verdict::fits);
+  b.knows(a);
+  CHECK(both_up(a, b));
 }
 
 TEST_CASE(
