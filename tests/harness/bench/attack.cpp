@@ -35,8 +35,11 @@ public:
       receive(*u);
     tasks_.add(keep_talking(now_ns()));
   }
-  /// What is received from now on counts for `into`; nullptr: for nothing.
-  void count_for(histogram* into) { into_ = into; }
+  /// What is acknowledged and received from now on counts for these; nullptr: for nothing.
+  void count_for(histogram* acknowledged, histogram* received) {
+    acknowledged_ = acknowledged;
+    received_ = received;
+  }
   std::size_t under_way() const { return open_.size(); }
   void check() const {
     if (!trouble_.empty())
@@ -79,35 +82,39 @@ private:
     if (body.size() >= sizeof counter)
       std::memcpy(&counter, body.data(), sizeof counter);
     const auto began = open_.extract(counter);
-    if (!began.empty() && into_ != nullptr)
-      into_->add(static_cast<std::uint64_t>(now_ns() - began.mapped()) / 1'000);
+    if (!began.empty() && received_ != nullptr)
+      received_->add(static_cast<std::uint64_t>(now_ns() - began.mapped()) / 1'000);
   }
-  void send(user& from, std::uint64_t counter) {
+  void send(user& from, std::uint64_t counter, std::int64_t began_ns) {
     std::string body(200, 'b');
     std::memcpy(body.data(), &counter, sizeof counter);
     auto call = from.line->session().sendRequest();
     wire::write(call.initConversation(), where_);
     call.initId().setCounter(counter);
     call.setBody(wire::as_data(body));
-    tasks_.add(call.send().then([this, &from, counter](capnp::Response<rpc::Session::SendResults> r) {
-      const auto why = wire::to_code(r.getError());
-      if (why == ec::none)
-        return;
-      if (why != ec::rate_limited && !describe(why).retryable) {
-        trouble_ = "a bystander's message is refused: " + std::string{describe(why).name};
-        return;
-      }
-      const auto pause = std::max(20u, r.getError().getRetryAfterMs());
-      tasks_.add(bench_.timer.afterDelay(pause * kj::MILLISECONDS).then([this, &from, counter] {
-        send(from, counter);
-      }));
-    }));
+    tasks_.add(
+        call.send().then([this, &from, counter, began_ns](capnp::Response<rpc::Session::SendResults> r) {
+          const auto why = wire::to_code(r.getError());
+          if (why == ec::none) {
+            if (acknowledged_ != nullptr)
+              acknowledged_->add(static_cast<std::uint64_t>(now_ns() - began_ns) / 1'000);
+            return;
+          }
+          if (why != ec::rate_limited && !describe(why).retryable) {
+            trouble_ = "a bystander's message is refused: " + std::string{describe(why).name};
+            return;
+          }
+          const auto pause = std::max(20u, r.getError().getRetryAfterMs());
+          tasks_.add(bench_.timer.afterDelay(pause * kj::MILLISECONDS).then([this, &from, counter, began_ns] {
+            send(from, counter, began_ns);
+          }));
+        }));
   }
   kj::Promise<void> keep_talking(std::int64_t next_ns) {
     const auto now = now_ns();
     for (; next_ns <= now; next_ns += gap_ns_) {
       open_.emplace(++last_, next_ns);
-      send(*people_[last_ % 2], last_);
+      send(*people_[last_ % 2], last_, next_ns);
     }
     return bench_.timer.afterDelay((next_ns - now) * kj::NANOSECONDS).then([this, next_ns] {
       return keep_talking(next_ns);
@@ -124,7 +131,8 @@ private:
   conversation_id where_;
   std::uint64_t last_ = 0;
   std::map<std::uint64_t, std::int64_t> open_; ///< when each was sent first
-  histogram* into_ = nullptr;
+  histogram* acknowledged_ = nullptr;
+  histogram* received_ = nullptr;
   std::string trouble_;
   kj::TaskSet tasks_; ///< must be last, so that it is destroyed first
 };
@@ -237,17 +245,17 @@ assault_result measure(bench_cluster& bench, const bench_options& o, bystanders&
   assault_result r;
   r.name = what.name;
   r.lines = what.accounts ? std::min(what.lines, attackers.size()) : what.lines;
-  people.count_for(&r.calm_us);
+  people.count_for(&r.calm_ack_us, &r.calm_us);
   comers.take();
   wait(bench, o.seconds);
-  people.count_for(nullptr);
+  people.count_for(nullptr, nullptr);
   r.calm = comers.take();
   const auto before = memory_of(bench);
 
   test::battlefield field{bench.cluster.client(1), attackers, attacker_threads};
   lookout memory{bench.cluster};
   bench.start_measuring();
-  people.count_for(&r.attacked_us);
+  people.count_for(&r.attacked_ack_us, &r.attacked_us);
   std::vector<std::thread> threads;
   for (std::size_t t = 0; t < field.threads; ++t)
     threads.emplace_back([&field, &what, t, lines = r.lines] {
@@ -255,7 +263,7 @@ assault_result measure(bench_cluster& bench, const bench_options& o, bystanders&
       what.run(field, t, lines);
     });
   wait(bench, o.seconds);
-  people.count_for(nullptr);
+  people.count_for(nullptr, nullptr);
   r.attacked = comers.take();
   r.cores = bench.measured().nodes_us[0] / 1e6 / bench.measured().seconds;
   field.over = true;
@@ -317,13 +325,15 @@ void print(const attack_result& all, const assault_result& r) {
   const auto ms = [](const histogram& h) { return static_cast<double>(h.quantile(0.99)) / 1e3; };
   std::printf(
       "%-17s %5zu lines %7zu opened  before %6.1f MiB  peak %+7.1f  after %+6.1f (%+5.1f %% of %.1f)  "
-      "others %+6.1f %+6.1f  p99 %6.1f -> %7.1f ms (%4.1f x)  login %5.1f -> %6.1f (p99 %6.1f) ms, %zu "
+      "others %+6.1f %+6.1f  p99 %6.1f -> %7.1f ms (%4.1f x; acknowledged %6.1f -> %7.1f)  login %5.1f -> "
+      "%6.1f (p99 %6.1f) ms, %zu "
       "failed  "
       "%.2f cores%s\n",
       std::string{r.name}.c_str(), r.lines, r.opened, mib(r.before), mib(r.peak) - mib(all.baseline),
       mib(r.after) - mib(all.baseline), 100 * (mib(r.after) / mib(all.baseline) - 1), mib(all.baseline),
       mib(r.others_peak), mib(r.others_after), ms(r.calm_us), ms(r.attacked_us),
-      ms(r.attacked_us) / std::max(0.001, ms(r.calm_us)), static_cast<double>(r.calm.us.quantile(0.5)) / 1e3,
+      ms(r.attacked_us) / std::max(0.001, ms(r.calm_us)), ms(r.calm_ack_us), ms(r.attacked_ack_us),
+      static_cast<double>(r.calm.us.quantile(0.5)) / 1e3,
       static_cast<double>(r.attacked.us.quantile(0.5)) / 1e3, ms(r.attacked.us), r.attacked.failed, r.cores,
       r.unanswered > 10 ? "  MESSAGES LATE" : "");
   std::fflush(stdout);

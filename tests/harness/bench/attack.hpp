@@ -18,8 +18,8 @@ struct assault_result {
   std::size_t opened = 0; ///< connections in all
   std::uint64_t before = 0, peak = 0, after = 0;
   std::uint64_t others_peak = 0, others_after = 0; ///< of another node, by how much it grew: the most
-  histogram calm_us,
-      attacked_us; ///< of the bystanders' messages, from the first attempt until they are received
+  /// Of the bystanders' messages, from the first attempt until they are acknowledged, and until they are received.
+  histogram calm_ack_us, attacked_ack_us, calm_us, attacked_us;
   std::uint64_t unanswered = 0; ///< of these messages, those that had not arrived 10 s after the assault
   double cores = 0;             ///< that the node used meanwhile
   logins calm, attacked;        ///< of people who come meanwhile

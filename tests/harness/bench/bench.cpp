@@ -165,6 +165,8 @@ void report_attack(const bench_options& o, const attack_result& r) {
     j.add("others_after_growth_mib", mib(a.others_after), 1);
     j.add("calm_p99_ms", ms(a.calm_us), 1);
     j.add("attacked_p99_ms", ms(a.attacked_us), 1);
+    j.add("calm_ack_p99_ms", ms(a.calm_ack_us), 1);
+    j.add("attacked_ack_p99_ms", ms(a.attacked_ack_us), 1);
     j.add("late", static_cast<double>(a.unanswered));
     j.add("calm_login_p50_ms", static_cast<double>(a.calm.us.quantile(0.5)) / 1e3, 1);
     j.add("attacked_login_p50_ms", static_cast<double>(a.attacked.us.quantile(0.5)) / 1e3, 1);
