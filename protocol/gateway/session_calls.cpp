@@ -51,8 +51,12 @@ public:
       if (what->body.size() > config.body_bytes_max)
         return refuse(context, ec::too_large);
       const auto bytes = send_overhead_bytes + what->body.size();
-      if (!c_->begin_send(bytes))
+      if (!c_->begin_send(bytes)) {
+        add(c_->parts().metrics.sends);
+        add(c_->parts().metrics.send_errors[error_row(ec::overloaded)]);
+        c_->rest(std::chrono::milliseconds{page_retry_ms}); // as who is above their rate
         return refuse(context, ec::overloaded, page_retry_ms);
+      }
       auto under_way = kj::defer([held = kj::addRef(*c_), bytes]() mutable { held->end_send(bytes); });
       what->from = c_->user();
       what->hash = sha256(what->body);
