@@ -105,7 +105,9 @@ struct door_state {
       // An older copy may have forgotten its peers too. Whoever judges so has seen this very disk.
       if (p.verdict != start_verdict::fits)
         return context->events.disowned(from, p.verdict);
-      return refuse(c.attempt, number(from), "unknown node");
+      return refuse(
+          c.attempt, number(from),
+          "the list of nodes here lacks the caller: if that lasts, the two are of different clusters");
     }
     if (p.query.size() > context->config.query_bytes_max)
       return refuse(c.attempt, number(from), "the question is too long");

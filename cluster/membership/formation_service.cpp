@@ -15,6 +15,7 @@ namespace parley::cluster {
 namespace {
 
 constexpr std::string_view promise_key = "f/promise";
+constexpr std::size_t askers_max = 16;
 
 /// A row that is there and cannot be read must not look like none: the node would promise or found again.
 template <class T>
@@ -97,6 +98,8 @@ std::string formation_service::answer(node_id from, std::string_view bytes) {
     auto a = formation_.answer();
     if (a.as == formation_answer::standing::member)
       a.nodes = known();
+    else
+      note_asker(question->self);
     using kind = formation_question::kind;
     const bool member = a.as == formation_answer::standing::member;
     if (member && whole_without_ &&
@@ -115,6 +118,20 @@ std::string formation_service::answer(node_id from, std::string_view bytes) {
   if (admit)
     admit(question->self);
   return out;
+}
+
+void formation_service::note_asker(const core::node_record& who) {
+  if (const auto at = parse_endpoint(who.peer_address);
+      at && askers_.size() < askers_max && std::find(askers_.begin(), askers_.end(), *at) == askers_.end())
+    askers_.push_back(*at);
+}
+
+/// A node that is its only seed has nobody to ask. If its cluster has grown since, and its disk was lost, it would found
+/// another one beside it. The other nodes look for it where it was.
+bool formation_service::listens(const formation_step& step) const {
+  using kind = formation_step::kind;
+  return (step.as == kind::promise || step.as == kind::found) && !config_.decision.form &&
+         formation_.to_ask().empty() && std::chrono::steady_clock::now() < listens_until_;
 }
 
 void formation_service::ask(links& transport, const std::vector<endpoint>& whom, const std::string& question,
@@ -184,16 +201,28 @@ tl::expected<membership, std::string> formation_service::run(links& transport, c
   using kind = formation_step::kind;
   if (!objection_.empty())
     return tl::unexpected(objection_);
+  const auto knows_me = [me = config_.decision.self.id](const std::optional<formation_answer>& a) {
+    return a && a->as == formation_answer::standing::member &&
+           std::any_of(a->nodes.begin(), a->nodes.end(), [&](const auto& n) { return n.id == me; });
+  };
+  const bool alone = formation_.to_ask().empty();
   const auto question =
       core::encode(formation_question{formation_question::kind::standing, config_.decision.self});
+  {
+    std::lock_guard guard{mutex_};
+    listens_until_ = std::chrono::steady_clock::now() + config_.listen_first;
+  }
   while (!stop) {
     formation_step step;
+    std::vector<endpoint> whom;
     {
       std::lock_guard guard{mutex_};
       step = formation_.decide();
       if (step.as == kind::done)
         break;
-      if (step.as != kind::wait) {
+      if (listens(step)) {
+        say("this node is its only seed: it listens for a moment for nodes that know it already");
+      } else if (step.as != kind::wait) {
         // Under the lock, because an answer must contain exactly what is durable.
         if (auto done = persist(step, found); !done)
           return tl::unexpected(done.error());
@@ -214,14 +243,17 @@ tl::expected<membership, std::string> formation_service::run(links& transport, c
       } else {
         say(step.why);
       }
+      whom = alone ? askers_ : formation_.to_ask();
     }
     const auto next_round = std::chrono::steady_clock::now() + config_.ask_every;
     round r;
-    ask(transport, formation_.to_ask(), question, r);
+    ask(transport, whom, question, r);
     bool changed = false;
     {
       std::scoped_lock guard{mutex_, r.s->mutex};
       for (auto& [seed, a, newer] : r.s->answers) {
+        if (alone && !knows_me(a))
+          continue; // it is no seed
         if (newer)
           formation_.not_understood(seed);
         else if (a)
@@ -229,7 +261,8 @@ tl::expected<membership, std::string> formation_service::run(links& transport, c
         else
           formation_.silent(seed);
       }
-      changed = formation_.decide().as != kind::wait;
+      const auto next = formation_.decide();
+      changed = next.as != kind::wait && !listens(next);
     }
     while (!changed && !stop && std::chrono::steady_clock::now() < next_round)
       std::this_thread::sleep_for(std::chrono::milliseconds{20});

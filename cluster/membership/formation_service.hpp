@@ -27,6 +27,9 @@ struct formation_service_config {
   std::chrono::milliseconds ask_every{300};
   /// Interval at which the same reason for waiting is logged again.
   std::chrono::milliseconds say_every{10'000};
+  /// So long a node that is its only seed listens for nodes that look for it, before it founds a cluster: longer than the
+  /// time between two questions of a `peer_seeker`.
+  std::chrono::milliseconds listen_first{3'000};
   /// How long others may take a process of this node that has died for one that runs: longer than a link takes to notice.
   std::chrono::milliseconds beside_max{10'000};
 };
@@ -84,12 +87,17 @@ private:
   tl::expected<membership, std::string> be_listed(links& transport, const std::atomic<bool>& stop);
   std::vector<core::node_record> known() const;
   void say(const std::string& why);
+  void note_asker(const core::node_record& who);
+  bool listens(const formation_step& step) const;
 
   formation_service_config config_;
   storage::environment& env_;
   mutable std::mutex mutex_; ///< guards all below
   std::string objection_;    ///< why what the disk holds cannot be gone on with
   formation formation_;
+  /// Where nodes that asked listen. One that asks while this node is empty may belong to the cluster of its lost disk.
+  std::vector<endpoint> askers_;
+  std::chrono::steady_clock::time_point listens_until_{};
   std::vector<core::node_record> remembered_;
   std::function<std::vector<core::node_record>()> nodes_;
   std::function<void(const core::node_record&)> admit_;

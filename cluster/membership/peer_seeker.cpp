@@ -2,6 +2,8 @@
 
 #include "cluster/ops/logging.hpp"
 
+#include <algorithm>
+
 namespace parley::cluster {
 
 std::vector<core::node_record> addresses_in(const formation_answer& answer, cluster_id cluster) {
@@ -36,7 +38,7 @@ void peer_seeker::run() {
     const auto nodes = nodes_();
     keep(nodes);
     if (look(nodes))
-      ask();
+      ask(nodes);
     lock.lock();
     stopping_.wait_for(lock, config_.look_every, [this] { return stop_; });
   }
@@ -53,6 +55,9 @@ void peer_seeker::keep(const node_list& nodes) {
 /// Whether a node is missing. What was found of it is tried, and said if it has been missing for long.
 bool peer_seeker::look(const node_list& nodes) {
   const auto now = clock::now();
+  std::erase_if(missing_, [&](const auto& m) {
+    return std::none_of(nodes.begin(), nodes.end(), [&](const auto& n) { return n.id == m.first; });
+  });
   bool any = false;
   for (const auto& n : nodes) {
     if (n.id == config_.self.id)
@@ -63,41 +68,57 @@ bool peer_seeker::look(const node_list& nodes) {
     }
     any = true;
     std::optional<endpoint> at;
+    bool elsewhere = false;
     {
       std::lock_guard guard{found_->mutex};
       if (const auto f = found_->at.find(n.id); f != found_->at.end())
         at = f->second;
+      elsewhere = found_->elsewhere.contains(n.id);
     }
     if (at)
       transport_.set_peer(n.id, at->host, at->port);
     auto& s = missing_.try_emplace(n.id, sought{now, now + config_.say_after}).first->second;
-    if (now < s.say_at)
+    if (now < s.say_at && elsewhere == s.elsewhere)
       continue;
     s.say_at = now + config_.say_every;
-    log::warn(
-        "peer-sought",
-        {{"peer", n.id},
-         {"at", at ? to_string(*at) : n.peer_address},
-         {"seconds", std::chrono::duration_cast<std::chrono::seconds>(now - s.since).count()},
-         {"next",
-          "start it, or check the network between the two; if it has another address now, list it among "
-          "the seeds of this node (--seeds)"}});
+    s.elsewhere = elsewhere;
+    const std::string_view next =
+        elsewhere
+            ? "it runs there, in another cluster: stop it, move its data directory away, list other nodes "
+              "of this cluster among its seeds (--seeds), and start it again"
+            : "start it, or check the network between the two; if it has another address now, list it "
+              "among the seeds of this node (--seeds)";
+    log::warn("peer-sought",
+              {{"peer", n.id},
+               {"at", at ? to_string(*at) : n.peer_address},
+               {"seconds", std::chrono::duration_cast<std::chrono::seconds>(now - s.since).count()},
+               {"next", next}});
   }
   return any;
 }
 
-void peer_seeker::ask() {
+/// The seeds, and the missing nodes where they were last: one may have lost its disk and know nobody (formation_service).
+void peer_seeker::ask(const node_list& nodes) {
+  auto whom = config_.seeds;
+  for (const auto& n : nodes)
+    if (const auto at = missing_.contains(n.id) ? parse_endpoint(n.peer_address) : std::nullopt;
+        at && std::find(whom.begin(), whom.end(), *at) == whom.end())
+      whom.push_back(*at);
   const auto question = core::encode(formation_question{formation_question::kind::standing, config_.self});
-  for (const auto& seed : config_.seeds) {
-    if (to_string(seed) == config_.self.peer_address)
+  for (const auto& address : whom) {
+    if (to_string(address) == config_.self.peer_address)
       continue;
     transport_.query(
-        seed.host, seed.port, question,
+        address.host, address.port, question,
         [found = found_, cluster = config_.cluster](tl::expected<query_answer, std::string> said) {
           const auto a = said ? core::decode<formation_answer>(said->bytes) : std::nullopt;
           if (!a || a->self.id != said->from)
             return;
           std::lock_guard guard{found->mutex};
+          if (a->as == formation_answer::standing::member && a->what.record.cluster != cluster)
+            found->elsewhere.insert(a->self.id);
+          else
+            found->elsewhere.erase(a->self.id);
           for (const auto& n : addresses_in(*a, cluster))
             if (const auto at = parse_endpoint(n.peer_address)) {
               if (n.id == a->self.id)

@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -28,7 +29,8 @@ struct peer_seeker_config {
 /// What an answer of a seed says of where nodes are, if it is of a member of `cluster`.
 std::vector<core::node_record> addresses_in(const formation_answer& answer, cluster_id cluster);
 
-/// Owns:   a thread, which asks the seeds while a node is missing, and has the nodes remembered when they change.
+/// Owns:   a thread, which asks the seeds and the missing nodes while there are any, and has the nodes remembered when they
+///         change.
 /// Thread: its owner's. `transport`, `nodes` and `remember` outlive it; these two are called on its thread.
 class peer_seeker {
 public:
@@ -43,11 +45,12 @@ private:
   using clock = std::chrono::steady_clock;
   struct sought {
     clock::time_point since, say_at;
+    bool elsewhere = false; ///< as last said
   };
   void run();
   void keep(const node_list& nodes);
   bool look(const node_list& nodes);
-  void ask();
+  void ask(const node_list& nodes);
 
   peer_seeker_config config_;
   links& transport_;
@@ -59,6 +62,7 @@ private:
   struct found {
     std::mutex mutex;
     std::map<node_id, endpoint> at;
+    std::set<node_id> elsewhere; ///< nodes that answered as members of another cluster
   };
   std::shared_ptr<found> found_ = std::make_shared<found>();
   std::mutex mutex_;

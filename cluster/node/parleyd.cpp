@@ -224,12 +224,17 @@ void begin_anew(const node_config& config, char** argv, caf::actor_system& syste
 [[noreturn]] void stay_fenced(const node_config& config, char** argv, caf::actor_system& system,
                               signals& signals, node_pages& pages, const storage::fence& fence) {
   const bool anew = fence.next == storage::fence::then::begin_anew;
-  const std::string next = anew ? "start the other nodes; once a majority without this node has everything, "
-                                  "its data directory is set aside "
-                                  "and it begins with an empty one"
-                                : "leave one process of this node, move its data directory away and start it "
-                                  "with an empty one, which the "
-                                  "other nodes fill";
+  std::string next =
+      "leave one process of this node, move its data directory away and start it with an empty "
+      "one, which the other nodes fill";
+  if (anew) {
+    next = whom_to_ask(config).empty() ? "list other nodes among the seeds of this node (--seeds), because "
+                                         "it knows none, and start it again"
+                                       : "start the other nodes";
+    next += "; once a majority without this node has everything, its data directory is set aside and it "
+            "begins with "
+            "an empty one";
+  }
   pages.fenced(fence.why, next);
   log::error("fenced",
              {{"why", fence.why},

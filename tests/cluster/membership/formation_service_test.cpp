@@ -1,4 +1,5 @@
 #include "cluster/membership/formation_service.hpp"
+#include "cluster/membership/peer_seeker.hpp"
 #include "tests/cluster/links/link_fixture.hpp"
 #include "tests/support/virtual_environment.hpp"
 
@@ -16,7 +17,8 @@ namespace {
 /// A node that forms: links over real TLS, a disk in memory that outlives it.
 struct forming_node {
   forming_node(std::uint64_t number_of_it, std::uint16_t port, std::vector<endpoint> seeds,
-               virtual_environment& disk_, std::chrono::milliseconds beside_max = 10s)
+               virtual_environment& disk_, std::chrono::milliseconds beside_max = 10s,
+               std::chrono::milliseconds listen_first = 50ms)
       : disk{disk_}, node{[&] {
           auto c = test_links(number_of_it);
           c.listen.port = port;
@@ -34,6 +36,7 @@ struct forming_node {
     config.peers_file.clear();
     config.ask_every = 50ms;
     config.beside_max = beside_max;
+    config.listen_first = listen_first;
     self = config.decision.self;
     service = std::make_unique<formation_service>(config, disk);
     node.transport->on_query([this](node_id from, std::string_view q) { return service->answer(from, q); });
@@ -237,6 +240,45 @@ TEST_CASE("three seeds found one cluster over the network, a fourth joins, and a
   CHECK(nodes[1]->shards_founded == 0);
   CHECK(lists(nodes[1]->member()->nodes, nodes[1]->self));
   CHECK_FALSE(lists(cluster.nodes, nodes[1]->self));
+}
+
+TEST_CASE("a node that is its only seed and lost its disk joins the cluster that looks for it, and founds no "
+          "other") {
+  const auto ports = free_ports(2);
+  const std::vector<endpoint> seeds{{"127.0.0.1", ports[0]}};
+  virtual_environment first_disk, second_disk;
+  auto first = std::make_unique<forming_node>(1, ports[0], seeds, first_disk);
+  REQUIRE(eventually([&] { return first->member().has_value(); }));
+  const auto cluster = first->member()->cluster.cluster;
+  std::mutex m;
+  auto listed = first->member()->nodes;
+  const auto nodes = [&] {
+    std::lock_guard guard{m};
+    return listed;
+  };
+  const auto serve = [&](formation_service& s) {
+    s.serve(nodes, [&](const core::node_record& n) {
+      std::lock_guard guard{m};
+      std::erase_if(listed, [&](const auto& o) { return o.id == n.id; });
+      listed.push_back(n);
+    });
+  };
+  serve(*first->service);
+  forming_node second{2, ports[1], seeds, second_disk};
+  REQUIRE(eventually([&] { return second.member().has_value(); }));
+  serve(*second.service);
+
+  first.reset();
+  first_disk.wipe();
+  peer_seeker_config seeking;
+  seeking.self = second.self;
+  seeking.cluster = cluster;
+  seeking.look_every = 50ms;
+  const peer_seeker seeker{seeking, *second.node.transport, nodes, [](const auto&) {}};
+  forming_node again{1, ports[0], seeds, first_disk, 10s, 60s};
+  REQUIRE(eventually([&] { return again.member().has_value(); }));
+  CHECK(again.member()->cluster.cluster == cluster);
+  CHECK(again.shards_founded == 0);
 }
 
 TEST_CASE("a process that is started beside its node is not listed at its own address, and is told why") {
