@@ -26,6 +26,7 @@ struct assault_result {
 };
 
 struct attack_result {
+  std::uint64_t fresh = 0;    ///< after its start
   std::uint64_t baseline = 0; ///< after ordinary use, before the first assault
   std::vector<assault_result> assaults;
 };

@@ -178,6 +178,7 @@ void report_attack(const bench_options& o, const attack_result& r) {
   }
   json_line j;
   j.add("nodes", static_cast<double>(o.nodes));
+  j.add("fresh_mib", mib(r.fresh), 1);
   j.add("baseline_mib", mib(r.baseline), 1);
   j.add("assaults", all);
   j.print();
