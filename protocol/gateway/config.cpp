@@ -89,7 +89,9 @@ config_check validate(const gateway_config& c) {
     return config_fault{"pages_held_back_max"};
   if (c.sends_bytes_of_all_max < 1)
     return config_fault{"sends_bytes_of_all_max"};
-  if (c.sends_under_way_of_all_max < 1)
+  if (c.sends_under_way_of_all_min < 1)
+    return config_fault{"sends_under_way_of_all_min"};
+  if (c.sends_under_way_of_all_max < c.sends_under_way_of_all_min)
     return config_fault{"sends_under_way_of_all_max"};
   if (c.send_turn_max.count() < 1)
     return config_fault{"send_turn_max"};

@@ -4,6 +4,7 @@
 // that has nothing under way does not wait, the others take turns, message by message. That is fair queueing (Nagle, RFC
 // 970), with a first place for those who seldom ask, as in RFC 8290.
 #include "protocol/gateway/backend.hpp"
+#include "protocol/gateway/send_window.hpp"
 
 #include <kj/async.h>
 #include <kj/refcount.h>
@@ -17,14 +18,14 @@ namespace parley::gateway {
 
 /// Owns:   the messages that wait. What all connections may have under way and waiting is bounded by `shared_room`.
 /// Thread: that of its server's loop, whose timer outlives it.
-/// Holds:  messages of one connection go in the order in which they came. No more than `most` units are under way, but
-///         for the first of each connection, and those that are not answered after `turn_max`: their shard may have no
+/// Holds:  messages of one connection go in the order in which they came. No more than the window is under way, but for
+///         the first of each connection, and those that are not answered after `turn_max`: their shard may have no
 ///         leader, and others have one.
 class send_turns final : public kj::Refcounted {
 public:
-  /// `most`: in units, each of which costs as much as a short message (`core::sends_of`).
-  send_turns(kj::Timer& timer, std::uint32_t most, std::chrono::milliseconds turn_max)
-      : timer_{timer}, most_{most}, turn_max_{turn_max.count() * kj::MILLISECONDS} {}
+  /// `window`: in units, each of which costs as much as a short message (`core::sends_of`).
+  send_turns(kj::Timer& timer, send_window window, std::chrono::milliseconds turn_max)
+      : timer_{timer}, window_{window}, turn_max_{turn_max.count() * kj::MILLISECONDS} {}
 
   /// The messages of one connection, which owns it while it has a session. Later, it takes and gives nothing.
   class lane final : public kj::Refcounted {
@@ -50,7 +51,7 @@ public:
   };
 
   kj::Promise<core::answer> ask(lane& of, core::call what, std::uint32_t units) {
-    if (of.waiting_.empty() && (of.under_way_ == 0 || under_way_ < most_))
+    if (of.waiting_.empty() && (of.under_way_ == 0 || has_room()))
       return begin(of, std::move(what), units);
     auto turn = kj::newPromiseAndFulfiller<kj::Promise<core::answer>>();
     of.waiting_.push_back({std::move(what), units, kj::mv(turn.fulfiller)});
@@ -70,17 +71,26 @@ private:
 
   kj::Promise<core::answer> begin(lane& of, core::call what, std::uint32_t units) {
     const auto number = first_ + turns_.size();
+    const bool seldom = of.under_way_ == 0;
+    const auto begun = now();
     turns_.push_back({timer_.now() + turn_max_, units});
     under_way_ += units;
     ++of.under_way_;
     return of.session_->ask(std::move(what))
-        .attach(kj::defer([this, self = kj::addRef(*this), its = kj::addRef(of), number]() mutable {
-          --its->under_way_;
-          if (number >= first_)
-            end(turns_[number - first_]);
-          give();
-        }));
+        .attach(kj::defer(
+            [this, self = kj::addRef(*this), its = kj::addRef(of), number, seldom, begun]() mutable {
+              --its->under_way_;
+              if (seldom)
+                window_.answered(now() - begun, now());
+              if (number >= first_)
+                end(turns_[number - first_]);
+              give();
+            }));
   }
+  send_window::moment now() const {
+    return std::chrono::microseconds{(timer_.now() - kj::origin<kj::TimePoint>()) / kj::MICROSECONDS};
+  }
+  bool has_room() { return under_way_ < window_.size(now()); }
   void end(turn& t) { under_way_ -= std::exchange(t.units, 0); }
 
   void give() {
@@ -89,7 +99,7 @@ private:
     giving_ = true;
     KJ_DEFER(giving_ = false);
     drop_those_that_are_over();
-    for (; under_way_ < most_ && !ring_.empty(); ring_.pop_front()) {
+    for (; has_room() && !ring_.empty(); ring_.pop_front()) {
       auto next = kj::mv(ring_.front());
       while (!next->waiting_.empty() && !next->waiting_.front().begun->isWaiting())
         next->waiting_.pop_front(); // its call was cancelled
@@ -122,7 +132,7 @@ private:
   }
 
   kj::Timer& timer_;
-  const std::uint32_t most_;
+  send_window window_;
   const kj::Duration turn_max_;
   std::deque<turn> turns_;  ///< in the order of their ends
   std::uint64_t first_ = 0; ///< the number of the first of them

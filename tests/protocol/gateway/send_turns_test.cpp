@@ -7,6 +7,7 @@
 #include <vector>
 
 using namespace parley;
+using namespace std::chrono_literals;
 
 namespace {
 
@@ -37,7 +38,7 @@ struct fixture {
   kj::WaitScope scope{loop};
   kj::TimerImpl timer{kj::origin<kj::TimePoint>()};
   kj::Own<gateway::send_turns> turns =
-      kj::refcounted<gateway::send_turns>(timer, 4, std::chrono::milliseconds{200});
+      kj::refcounted<gateway::send_turns>(timer, gateway::send_window{2, 4}, std::chrono::milliseconds{200});
   std::vector<std::string> begun;
 
   struct client {
@@ -168,4 +169,60 @@ TEST_CASE_FIXTURE(fixture, "a call that was cancelled takes no turn") {
   a.answer_next();
   a.answer_next();
   CHECK(begun == strings{"a1", "a2", "a3", "a4", "b1", "b3"});
+}
+
+TEST_CASE_FIXTURE(fixture,
+                  "while those who seldom send wait long, those who send a lot have less under way") {
+  client greedy{*this, "g"}, other{*this, "o"};
+  for (std::uint64_t n = 1; n <= 100; ++n)
+    greedy.send(n);
+  CHECK(turns->under_way() == 4);
+  other.send(1);
+  pass(50 * kj::MILLISECONDS);
+  other.answer_next();
+  greedy.answer_next();
+  greedy.answer_next();
+  CHECK(turns->under_way() == 2);
+  greedy.answer_next();
+  CHECK(turns->under_way() == 2);
+  pass(1'500 * kj::MILLISECONDS); // nobody else is there any more
+  greedy.send(101);
+  CHECK(turns->under_way() == 4);
+}
+
+namespace {
+
+/// One who sends a message every 20 ms, each of which takes `took`; for so long.
+std::uint32_t after(gateway::send_window& w, gateway::send_window::moment& now,
+                    std::chrono::milliseconds took, std::chrono::milliseconds time) {
+  for (const auto end = now + time; now < end; now += 20ms)
+    w.answered(took, now);
+  return w.size(now);
+}
+
+} // namespace
+
+TEST_CASE("a window of sends shrinks while others wait long, and is large again soon after they do not") {
+  gateway::send_window w{64, 1'024};
+  gateway::send_window::moment now = 1h;
+  CHECK(w.size(now) == 1'024);
+  CHECK(after(w, now, 3ms, 1'000ms) == 1'024);
+  CHECK(after(w, now, 20ms, 1'000ms) == 1'024); // as quick as anybody notices
+  CHECK(after(w, now, 100ms, 100ms) == 512);    // not again for those that were sent before it shrank
+  CHECK(after(w, now, 100ms, 3'000ms) == 64);
+  const auto grown = after(w, now, 5ms, 1'000ms);
+  CHECK(grown > 100);
+  CHECK(grown < 200);
+  CHECK(after(w, now, 5ms, 5'000ms) == 1'024);
+  CHECK(after(w, now, 100ms, 3'000ms) == 64);
+  CHECK(w.size(now + 1'100ms) == 1'024);
+}
+
+TEST_CASE("where every message takes long, a window of sends does not shrink for that") {
+  gateway::send_window w{64, 1'024};
+  gateway::send_window::moment now = 1h;
+  CHECK(after(w, now, 80ms, 60'000ms) == 1'024);
+  CHECK(after(w, now, 200ms, 5'000ms) == 1'024);
+  CHECK(after(w, now, 300ms, 5'000ms) == 64);
+  CHECK(after(w, now, 300ms, 30'000ms) == 1'024); // the disk has become slower
 }
