@@ -253,8 +253,8 @@ ec journaled_environment::impl::publish(publishing when) {
   assert(!in_turn_);
   if (const auto error = publish_rows(when); error != ec::none)
     return error;
-  if (!open_ && when == publishing::if_due) // else somebody waits for it
-    tables->give_back();
+  if (!open_)
+    tables->give_back(); // even if somebody waits: where there are always readers, no other publish happens
   return ec::none;
 }
 

@@ -26,7 +26,7 @@ inline journal_config small_journal() {
 inline std::unique_ptr<journaled_environment> open_journaled(const std::string& path,
                                                              const journal_config& config = small_journal()) {
   auto tables = small_config();
-  tables.pages_kept_for = std::chrono::milliseconds{0}; // each publish that nobody waits for gives some back
+  tables.pages_kept_for = std::chrono::milliseconds{0}; // each publish gives some back
   auto env = journaled_environment::open(path, tables, config);
   REQUIRE_MESSAGE(env.has_value(), (env ? std::string{} : env.error().what));
   return std::move(*env);
