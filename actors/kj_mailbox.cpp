@@ -107,7 +107,6 @@ public:
   void outlive_owner() { owner_ = nullptr; }
 
 private:
-  static constexpr std::chrono::milliseconds rest_after_refusal{100};
   bool may_ask(std::uint32_t sends); ///< `sends`: as `user_rates::take`
 
   kj_backend* owner_; ///< null once it has ended
@@ -242,8 +241,9 @@ kj::Promise<core::answer> kj_session::ask(core::call what) {
     return core::refusal(what, ec::unavailable);
   // The conversation answers retries even above its limit. A user who sends this fast gets none answered, and has to
   // wait.
-  if (!may_ask(core::sends_of(what)))
-    return core::refusal(what, ec::rate_limited, rest_after_refusal.count());
+  if (const auto sends = core::sends_of(what); !may_ask(sends))
+    return core::refusal(what, ec::rate_limited,
+                         static_cast<std::uint32_t>(gateway::rest_for(sends).count()));
   const auto n = ++last_call_;
   auto paf = kj::newPromiseAndFulfiller<core::answer>();
   open_.emplace(n, kj::mv(paf.fulfiller));
@@ -253,13 +253,11 @@ kj::Promise<core::answer> kj_session::ask(core::call what) {
   return kj::mv(paf.promise);
 }
 
-/// Reading what is refused costs the loop as much as what is not. So nobody who asks for too much is read for as long as
-/// they are told to wait; whoever does wait does not notice.
 bool kj_session::may_ask(std::uint32_t sends) {
   if (user_ == user_id{} || rates_->take(user_, sends, std::chrono::steady_clock::now()))
     return true;
   if (sink_)
-    sink_->rest(rest_after_refusal);
+    sink_->rest(gateway::rest_for(sends));
   return false;
 }
 

@@ -1,8 +1,8 @@
 #pragma once
 // Whose message goes next into the cluster. What is under way there is served in the order in which it came, so a few who
 // send as fast as they can would decide how long everybody waits. Here they wait for each other instead: a connection
-// that has nothing under way does not wait, the others take turns, message by message. That is fair queueing (Nagle, RFC
-// 970), with a first place for those who seldom ask, as in RFC 8290.
+// that has nothing under way does not wait, the others take turns by what their messages cost. That is deficit round robin
+// (Shreedhar and Varghese, 1995), with a first place for those who did not wait before, as in RFC 8290, section 4.
 #include "protocol/gateway/backend.hpp"
 #include "protocol/gateway/send_window.hpp"
 
@@ -47,7 +47,8 @@ public:
     gateway::session* session_;   ///< null: closed
     std::list<waiter> waiting_;   // empty, it has no memory; most connections are idle
     std::uint32_t under_way_ = 0; ///< messages
-    bool listed_ = false;         ///< in `ring_`
+    std::int64_t credit_ = 0;     ///< in units; above 0 it is its turn
+    bool listed_ = false;         ///< among those who wait
   };
 
   kj::Promise<core::answer> ask(lane& of, core::call what, std::uint32_t units) {
@@ -55,14 +56,17 @@ public:
       return begin(of, std::move(what), units);
     auto turn = kj::newPromiseAndFulfiller<kj::Promise<core::answer>>();
     of.waiting_.push_back({std::move(what), units, kj::mv(turn.fulfiller)});
-    if (!std::exchange(of.listed_, true))
-      ring_.push_back(kj::addRef(of));
+    if (!std::exchange(of.listed_, true)) {
+      of.credit_ = 1;
+      newcomers_.push_back(kj::addRef(of));
+    }
     give();
     return kj::mv(turn.promise);
   }
   std::uint32_t under_way() const { return under_way_; } ///< in units
 
 private:
+  using line = std::deque<kj::Own<lane>>;
   /// A message under way, until it is answered or its turn is over.
   struct turn {
     kj::TimePoint ends;
@@ -99,21 +103,9 @@ private:
     giving_ = true;
     KJ_DEFER(giving_ = false);
     drop_those_that_are_over();
-    for (; has_room() && !ring_.empty(); ring_.pop_front()) {
-      auto next = kj::mv(ring_.front());
-      while (!next->waiting_.empty() && !next->waiting_.front().begun->isWaiting())
-        next->waiting_.pop_front(); // its call was cancelled
-      next->listed_ = !next->waiting_.empty();
-      if (!next->listed_)
-        continue;
-      auto first = kj::mv(next->waiting_.front());
-      next->waiting_.pop_front();
-      first.begun->fulfill(begin(*next, std::move(first.what), first.units));
-      next->listed_ = !next->waiting_.empty();
-      if (next->listed_)
-        ring_.push_back(kj::mv(next));
-    }
-    if (!ring_.empty() && !waking_) {
+    while (has_room() && waits())
+      next_of(newcomers_.empty() ? ring_ : newcomers_);
+    if (waits() && !waking_) {
       waking_ = true; // the room is taken, so there is a turn that ends
       wake_ = timer_.atTime(turns_.front().ends)
                   .then([this] {
@@ -121,6 +113,32 @@ private:
                     give();
                   })
                   .eagerlyEvaluate(nullptr);
+    }
+  }
+  bool waits() const { return !newcomers_.empty() || !ring_.empty(); }
+
+  /// Begins a message of the first one in `line`, or moves it on. A newcomer whose messages have all begun stays one round
+  /// more, or somebody with one message at a time would always be new.
+  void next_of(line& from) {
+    auto first = kj::mv(from.front());
+    from.pop_front();
+    while (!first->waiting_.empty() && !first->waiting_.front().begun->isWaiting())
+      first->waiting_.pop_front(); // its call was cancelled
+    if (first->waiting_.empty()) {
+      if (&from == &ring_)
+        first->listed_ = false;
+      else
+        ring_.push_back(kj::mv(first));
+    } else if (first->credit_ <= 0) {
+      ++first->credit_;
+      ring_.push_back(kj::mv(first));
+    } else {
+      auto next = kj::mv(first->waiting_.front());
+      first->waiting_.pop_front();
+      first->credit_ -= next.units;
+      auto& its = *first;
+      from.push_front(kj::mv(first));
+      next.begun->fulfill(begin(its, std::move(next.what), next.units));
     }
   }
   void drop_those_that_are_over() {
@@ -137,7 +155,7 @@ private:
   std::deque<turn> turns_;  ///< in the order of their ends
   std::uint64_t first_ = 0; ///< the number of the first of them
   std::uint32_t under_way_ = 0;
-  std::deque<kj::Own<lane>> ring_; ///< those who wait, in the order of their turns
+  line newcomers_, ring_; ///< those who wait, in the order of their turns
   bool giving_ = false;
   bool waking_ = false;
   kj::Promise<void> wake_ = nullptr;

@@ -54,8 +54,9 @@ public:
       if (!c_->begin_send(bytes)) {
         add(c_->parts().metrics.sends);
         add(c_->parts().metrics.send_errors[error_row(ec::overloaded)]);
-        c_->rest(std::chrono::milliseconds{page_retry_ms}); // as who is above their rate
-        return refuse(context, ec::overloaded, page_retry_ms);
+        const auto pause = rest_for(core::sends_of(*what));
+        c_->rest(pause);
+        return refuse(context, ec::overloaded, static_cast<std::uint32_t>(pause.count()));
       }
       auto under_way = kj::defer([held = kj::addRef(*c_), bytes]() mutable { held->end_send(bytes); });
       what->from = c_->user();

@@ -1,6 +1,7 @@
 // Whose message goes next, in virtual time.
 #include "protocol/gateway/send_turns.hpp"
 
+#include <algorithm>
 #include <doctest/doctest.h>
 
 #include <string>
@@ -119,6 +120,24 @@ TEST_CASE_FIXTURE(fixture, "a large message takes as many turns as the short one
   CHECK(begun.back() == "b2");
 }
 
+TEST_CASE_FIXTURE(fixture,
+                  "of those who wait, each gets as much as the others, whatever the size of their messages") {
+  client large{*this, "l"}, small{*this, "s"};
+  for (std::uint64_t n = 1; n <= 20; ++n)
+    large.send(n, 4);
+  for (std::uint64_t n = 1; n <= 20; ++n)
+    small.send(n);
+  begun.clear();
+  while (small.answered < 16) {
+    while (!small.session.open.empty())
+      small.answer_next();
+    large.answer_next();
+  }
+  const auto larges = std::ranges::count_if(begun, [](const std::string& name) { return name[0] == 'l'; });
+  CHECK(larges >= 3);
+  CHECK(larges <= 6);
+}
+
 TEST_CASE_FIXTURE(fixture, "messages that are not answered keep others waiting for a moment only") {
   client a{*this, "a"}, b{*this, "b"};
   for (std::uint64_t n = 1; n <= 8; ++n)
@@ -178,15 +197,18 @@ TEST_CASE_FIXTURE(fixture,
     greedy.send(n);
   CHECK(turns->under_way() == 4);
   other.send(1);
-  pass(50 * kj::MILLISECONDS);
+  other.answer_next(); // at once, so that is possible
+  pass(100 * kj::MILLISECONDS);
+  other.send(2);
+  pass(70 * kj::MILLISECONDS);
   other.answer_next();
   greedy.answer_next();
   greedy.answer_next();
   CHECK(turns->under_way() == 2);
   greedy.answer_next();
   CHECK(turns->under_way() == 2);
-  pass(1'500 * kj::MILLISECONDS); // nobody else is there any more
-  greedy.send(101);
+  pass(100 * kj::MILLISECONDS); // nobody else is there any more
+  pass(950 * kj::MILLISECONDS);
   CHECK(turns->under_way() == 4);
 }
 
