@@ -36,8 +36,8 @@ public:
 class session {
 public:
   virtual ~session() noexcept(false) = default;
-  /// Asks anything that this user may ask. The promise always resolves, with `timed_out` at the latest,
-  /// and never rejects.
+  /// Asks anything that this user may ask. The promise resolves, with `timed_out` at the latest. It rejects only if
+  /// the session is destroyed before.
   virtual kj::Promise<core::answer> ask(core::call what) = 0;
   /// Starts (or restarts) to stream the inbox after `after` into the delivery queue. From here on `take`
   /// gives no row of the stream before. It costs a page of the inbox, so it counts as a call of the user. False: the

@@ -38,12 +38,15 @@ auto read_params(Read&& body) -> tl::expected<decltype(body()), ec> {
 }
 
 /// Counts the call while it is under way, and turns whatever is thrown into `internal`. Otherwise an
-/// exception's text, file and line would be sent to the peer.
+/// exception's text, file and line would be sent to the peer. It is no fault if the connection has gone: its session gave
+/// up what it had asked.
 template <class Context, class Body>
 kj::Promise<void> at_edge(connection& c, Context context, Body&& body) {
   c.begin_call();
   return kj::evalNow(kj::fwd<Body>(body))
       .catch_([&c, context](kj::Exception&&) mutable -> kj::Promise<void> {
+        if (const auto why = c.refusal(); why != ec::none)
+          return refuse(context, why);
         add(c.parts().metrics.internal_errors);
         return refuse(context, ec::internal);
       })

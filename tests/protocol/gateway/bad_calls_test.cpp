@@ -236,6 +236,29 @@ TEST_CASE_FIXTURE(fixture, "an exception inside the gateway reaches the peer as 
   CHECK(shared.metrics.internal_errors == 3);
 }
 
+TEST_CASE_FIXTURE(fixture, "a call whose connection goes while it is under way is no fault of the node") {
+  start();
+  std::vector<kj::Own<kj::PromiseFulfiller<core::answer>>> asked;
+  cluster.on_session_call = [&](core::call) {
+    auto answer = kj::newPromiseAndFulfiller<core::answer>();
+    asked.push_back(kj::mv(answer.fulfiller));
+    return kj::mv(answer.promise);
+  };
+  {
+    test_client c{*this};
+    auto session = c.login();
+    auto request = session.sendRequest();
+    request.initId().setCounter(1);
+    auto sent = request.send().ignoreResult().eagerlyEvaluate([](kj::Exception&&) {});
+    REQUIRE(until([&] { return asked.size() == 1; }));
+  }
+  REQUIRE(until([&] { return server->connections() == 0; }));
+  asked.clear(); // as a session does that is destroyed
+  test_client other{*this};
+  other.login();
+  CHECK(shared.metrics.internal_errors == 0);
+}
+
 TEST_CASE_FIXTURE(fixture, "a login proof made for another connection is refused") {
   start();
   test_client first{*this};
