@@ -7,6 +7,7 @@ namespace parley::cluster {
 void entry_log::clear(std::uint64_t first) {
   entries_.clear();
   first_ = unwritten_ = evict_next_ = first;
+  aged_ = 0;
   bytes_ = cached_bytes_ = 0;
 }
 

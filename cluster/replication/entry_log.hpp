@@ -11,7 +11,7 @@
 namespace parley::cluster {
 
 /// Indexes are consecutive from `first()` to `last()`. An entry is held in the form of its row, so that
-/// writing it copies nothing; it leaves memory once it is stored, applied and older than the cache's bound.
+/// writing it copies nothing; it leaves memory once it is stored, applied, and beyond the cache's bound or age.
 /// Thread: the store's.
 class entry_log {
 public:
@@ -53,6 +53,7 @@ public:
     }
     unwritten_ = std::min(unwritten_, last() + 1);
     evict_next_ = std::min(evict_next_, last() + 1);
+    aged_ = std::min(aged_, last());
   }
   /// Drops all up to and including `index`.
   template <class F>
@@ -77,6 +78,11 @@ public:
 
   /// Drops rows up to `index` from memory, oldest first, until at most `bytes_max` are held.
   void evict(std::uint64_t index, std::size_t bytes_max);
+  /// Drops rows up to `index` from memory that were here at the call before this one.
+  void age(std::uint64_t index) {
+    evict(std::min(index, aged_), 0);
+    aged_ = last();
+  }
 
 private:
   void forget(const entry& e) {
@@ -88,6 +94,7 @@ private:
   std::uint64_t first_ = 1;
   std::uint64_t unwritten_ = 1;
   std::uint64_t evict_next_ = 1;
+  std::uint64_t aged_ = 0; ///< the last entry at the last `age`
   std::size_t bytes_ = 0;
   std::size_t cached_bytes_ = 0;
 };

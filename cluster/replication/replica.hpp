@@ -328,8 +328,7 @@ private:
   bool restart_ = false;          // a new generation or state: begin a fresh group after the sync
   std::uint64_t led_from_ = 0;    // first entry of this leadership; 0: none
   std::uint64_t visible_ = 0;     // applied and synced
-  std::int64_t grew_at_ = 0;      // when the log was seen to be longer than before
-  std::uint64_t seen_last_ = 0;   // of it, then
+  std::int64_t aged_at_ = 0;      // when the log's old rows last left memory
   std::uint64_t seal_in_log_ = 0; // lowest seal in the log that is not applied; 0: none
   std::uint64_t seal_ticket_ = 0;
   std::optional<std::string> halted_; // why

@@ -50,11 +50,10 @@ void replica::common_tick() {
     timed_out_at_ = host_.now;
     timeout();
   }
-  if (std::exchange(seen_last_, log_.last()) != log_.last())
-    grew_at_ = host_.now;
-  else if (host_.now - grew_at_ >= host_.config.log_cache_time.count())
-    log_.evict(std::min(visible_, log_.first_unwritten() - 1),
-               0); // who lacks it still is sent it from the disk
+  if (host_.now - aged_at_ >= host_.config.log_cache_time.count()) {
+    aged_at_ = host_.now;
+    log_.age(std::min(visible_, log_.first_unwritten() - 1)); // who lacks it still is sent it from the disk
+  }
   const auto since = host_.now - host_.config.read_round_timeout.count();
   if (reads_.size() != 0)
     reads_.take_late(since, [this](std::uint64_t ticket) { refuse(ticket, ec::unavailable); });

@@ -74,8 +74,9 @@ struct replication_config {
   /// Per shard. Up to this size the log also keeps what a follower needs that is alive, or is sent the state.
   std::size_t log_bytes_needed_max = 128 << 20;
   std::size_t log_cache_bytes = 512 << 10; ///< per shard, of applied entries held in memory for followers
-  /// An applied entry leaves memory when its shard was written nothing for so long.
-  milliseconds log_cache_time{10'000};
+  /// An applied entry leaves memory when it is between once and twice as old. Few rows of a shard that goes on being
+  /// written would keep all the pages from being free on which they lay among the rows of a burst.
+  milliseconds log_cache_time{5'000};
   std::size_t apply_entries_max = 4096; ///< per turn and shard
   std::size_t apply_bytes_max =
       16 << 20;                    ///< of entries, per turn and of all shards; each may apply one beyond it

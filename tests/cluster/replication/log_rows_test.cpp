@@ -67,6 +67,33 @@ TEST_CASE("an entry that leaves memory takes none, and the bound counts what a r
   CHECK(log.cached_bytes() == 0);
 }
 
+TEST_CASE("an entry leaves memory when it is old, though its shard goes on being written") {
+  entry_log log;
+  log.clear(1);
+  const auto append = [&] {
+    auto row = begin_row(100);
+    row.append("x");
+    log.append(shard_id{7}, generation{2}, entry_kind::commands, 3, std::move(row));
+    log.written(log.last(), log.last());
+  };
+  append();
+  append();
+  log.age(log.last());
+  CHECK_FALSE(log.at(1).row.empty());
+  append();
+  log.age(1); // the second is not applied yet
+  CHECK(log.at(1).row.empty());
+  CHECK_FALSE(log.at(2).row.empty());
+  append();
+  log.age(log.last());
+  CHECK(log.at(3).row.empty());
+  CHECK_FALSE(log.at(4).row.empty());
+  log.truncate(3, [](std::uint64_t) {});
+  append();
+  log.age(log.last()); // another entry, and a young one
+  CHECK_FALSE(log.at(3).row.empty());
+}
+
 TEST_CASE("a row of the log with a longer header is newer for a replica, and read by who only looks on") {
   const auto row = row_of(5, "new");
   CHECK(get_row_header(row, core::reading::whole).why == core::format_fault::newer);
