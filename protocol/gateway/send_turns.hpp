@@ -1,7 +1,7 @@
 #pragma once
 // Whose message goes next into the cluster. What is under way there is served in the order in which it came, so a few who
-// send as fast as they can would decide how long everybody waits. Here they wait for each other instead: a connection
-// that has nothing under way does not wait, the others take turns by what their messages cost. That is deficit round robin
+// send as fast as they can would decide how long everybody waits. Here they wait for each other instead: a short message
+// of somebody who has nothing else under way goes at once, the others take turns by what they cost. That is deficit round robin
 // (Shreedhar and Varghese, 1995), with a first place for those who did not wait before, as in RFC 8290, section 4.
 #include "protocol/gateway/backend.hpp"
 #include "protocol/gateway/send_window.hpp"
@@ -18,9 +18,9 @@ namespace parley::gateway {
 
 /// Owns:   the messages that wait. What all connections may have under way and waiting is bounded by `shared_room`.
 /// Thread: that of its server's loop, whose timer outlives it.
-/// Holds:  messages of one connection go in the order in which they came. No more than the window is under way, but for
-///         the first of each connection, and those that are not answered after `turn_max`: their shard may have no
-///         leader, and others have one.
+/// Holds:  messages of one connection go in the order in which they came. No more than the window is under way, or twice
+///         as much with those that go at once, but for those that are not answered after `turn_max`: their shard may have
+///         no leader, and others have one.
 class send_turns final : public kj::Refcounted {
 public:
   /// `window`: in units, each of which costs as much as a short message (`core::sends_of`).
@@ -42,6 +42,8 @@ public:
     struct waiter {
       core::call what;
       std::uint32_t units = 0;
+      bool seldom = false; ///< nothing else of its connection waited or was under way
+      send_window::moment asked_at{};
       kj::Own<kj::PromiseFulfiller<kj::Promise<core::answer>>> begun;
     };
     gateway::session* session_;   ///< null: closed
@@ -52,10 +54,12 @@ public:
   };
 
   kj::Promise<core::answer> ask(lane& of, core::call what, std::uint32_t units) {
-    if (of.waiting_.empty() && (of.under_way_ == 0 || has_room()))
-      return begin(of, std::move(what), units);
+    const bool seldom = of.waiting_.empty() && of.under_way_ == 0 && units <= 1;
+    const auto size = window_.size(now());
+    if (seldom ? under_way_ < 2 * size : of.waiting_.empty() && !waits() && under_way_ < size)
+      return begin(of, {std::move(what), units, seldom, now(), {}});
     auto turn = kj::newPromiseAndFulfiller<kj::Promise<core::answer>>();
-    of.waiting_.push_back({std::move(what), units, kj::mv(turn.fulfiller)});
+    of.waiting_.push_back({std::move(what), units, seldom, now(), kj::mv(turn.fulfiller)});
     if (!std::exchange(of.listed_, true)) {
       of.credit_ = 1;
       newcomers_.push_back(kj::addRef(of));
@@ -73,23 +77,21 @@ private:
     std::uint32_t units = 0; ///< 0: it is over
   };
 
-  kj::Promise<core::answer> begin(lane& of, core::call what, std::uint32_t units) {
+  kj::Promise<core::answer> begin(lane& of, lane::waiter its) {
     const auto number = first_ + turns_.size();
-    const bool seldom = of.under_way_ == 0;
-    const auto begun = now();
-    turns_.push_back({timer_.now() + turn_max_, units});
-    under_way_ += units;
+    turns_.push_back({timer_.now() + turn_max_, its.units});
+    under_way_ += its.units;
     ++of.under_way_;
-    return of.session_->ask(std::move(what))
-        .attach(kj::defer(
-            [this, self = kj::addRef(*this), its = kj::addRef(of), number, seldom, begun]() mutable {
-              --its->under_way_;
-              if (seldom)
-                window_.answered(now() - begun, now());
-              if (number >= first_)
-                end(turns_[number - first_]);
-              give();
-            }));
+    return of.session_->ask(std::move(its.what))
+        .attach(kj::defer([this, self = kj::addRef(*this), from = kj::addRef(of), number, seldom = its.seldom,
+                           asked_at = its.asked_at]() mutable {
+          --from->under_way_;
+          if (seldom)
+            window_.answered(now() - asked_at, now());
+          if (number >= first_)
+            end(turns_[number - first_]);
+          give();
+        }));
   }
   send_window::moment now() const {
     return std::chrono::microseconds{(timer_.now() - kj::origin<kj::TimePoint>()) / kj::MICROSECONDS};
@@ -138,7 +140,8 @@ private:
       first->credit_ -= next.units;
       auto& its = *first;
       from.push_front(kj::mv(first));
-      next.begun->fulfill(begin(its, std::move(next.what), next.units));
+      auto begun = kj::mv(next.begun);
+      begun->fulfill(begin(its, kj::mv(next)));
     }
   }
   void drop_those_that_are_over() {

@@ -83,6 +83,10 @@ TEST_CASE_FIXTURE(fixture, "who sends without end waits for themselves, and othe
   other.answer_next();
   CHECK(other.answered == 1);
   CHECK(begun.size() == 5); // its turn was nobody else's
+  other.send(2, 2);         // no short one: it waits, and is the next
+  CHECK(begun.size() == 5);
+  greedy.answer_next();
+  CHECK(begun.back() == "o2");
 }
 
 TEST_CASE_FIXTURE(fixture, "those who wait take turns, and the messages of each keep their order") {
