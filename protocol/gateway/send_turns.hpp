@@ -58,6 +58,7 @@ public:
     const auto size = window_.size(now());
     if (seldom ? under_way_ < 2 * size : of.waiting_.empty() && !waits() && under_way_ < size)
       return begin(of, {std::move(what), units, seldom, now(), {}});
+    window_.full();
     auto turn = kj::newPromiseAndFulfiller<kj::Promise<core::answer>>();
     of.waiting_.push_back({std::move(what), units, seldom, now(), kj::mv(turn.fulfiller)});
     if (!std::exchange(of.listed_, true)) {
@@ -107,6 +108,8 @@ private:
     drop_those_that_are_over();
     while (has_room() && waits())
       next_of(newcomers_.empty() ? ring_ : newcomers_);
+    if (waits())
+      window_.full();
     if (waits() && !waking_) {
       waking_ = true; // the room is taken, so there is a turn that ends
       wake_ = timer_.atTime(turns_.front().ends)
