@@ -70,9 +70,9 @@ std::string ask_for_code(const options& o, const context& shared, std::chrono::s
         fmt::format("No code was given, so nothing was registered: read it from the phone, or from the "
                     "console of the node, and run `{} --code CODE`.",
                     again(o, shared))};
-  while (!code.empty() && (code.back() == ' ' || code.back() == '\r'))
-    code.pop_back();
-  return code;
+  constexpr std::string_view around = " \t\r"; // what is copied from a message may have some
+  const auto first = code.find_first_not_of(around);
+  return first == std::string::npos ? "" : code.substr(first, code.find_last_not_of(around) + 1 - first);
 }
 
 /// The refusal of a code, and how to go on.

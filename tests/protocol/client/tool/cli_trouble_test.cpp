@@ -66,7 +66,7 @@ TEST_CASE("a code is sent once, also if the answer to the request was lost and t
     CHECK(n.parley("alice", ask + "--code 123456").status == 0);
   }
   SUBCASE("it is asked for again and typed") {
-    CHECK(n.parley("alice", ask + "--code -", "echo 123456 |").status == 0);
+    CHECK(n.parley("alice", ask + "--code -", "echo ' 123456 ' |").status == 0);
   }
   n.with([](test::fake_cluster& cluster) { CHECK(cluster.codes_asked == 1); });
 }
