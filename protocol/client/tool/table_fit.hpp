@@ -1,8 +1,11 @@
 #pragma once
 // Which columns of a table fit a terminal, and how its lines are drawn over those that it shows.
+#include "protocol/client/tool/terminal_text.hpp"
+
 #include <cstddef>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace parley::tool {
@@ -29,6 +32,19 @@ inline std::vector<bool> fitting(std::span<const table_column> table, std::size_
     used -= table[least].width;
   }
   return shown;
+}
+
+/// The words, with `between` between two of them, in lines of at most `width` columns; a longer word has its own.
+inline std::vector<std::string> lines_of(std::span<const std::string> words, std::string_view between,
+                                         std::size_t width) {
+  std::vector<std::string> out;
+  for (const auto& w : words) {
+    if (!out.empty() && columns(out.back()) + columns(between) + columns(w) <= width)
+      out.back().append(between).append(w);
+    else
+      out.push_back(w);
+  }
+  return out;
 }
 
 /// Clearing all of it first would flicker, so each line is. That comes before its text: behind a line that fills the

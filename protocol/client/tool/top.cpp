@@ -112,19 +112,6 @@ constexpr std::array legends{
     legend{"batch99", "batch99: ms of a commit, its sync included"},
 };
 
-/// Words joined by dots, in lines of at most `width` columns.
-std::vector<std::string> lines_of(const std::vector<std::string>& words, std::size_t width) {
-  constexpr std::string_view dot = " · ";
-  std::vector<std::string> out;
-  for (const auto& w : words) {
-    if (!out.empty() && columns(out.back()) + columns(dot) + columns(w) <= width)
-      out.back().append(dot).append(w);
-    else
-      out.push_back(w);
-  }
-  return out;
-}
-
 std::optional<double> value(const column& c, const look& now, const look& before) {
   const metrics_text none;
   const auto& page = *now.page;
@@ -281,15 +268,15 @@ private:
     for (const auto& l : legends)
       if (is_shown(l.of))
         words.emplace_back(l.text);
-    std::string hidden;
+    words.emplace_back("Ctrl-C ends");
+    auto out = lines_of(words, " · ", width_);
+    std::vector<std::string> hidden;
     for (std::size_t i = 0; i < table_columns.size(); ++i)
       if (!shown_[i])
-        hidden +=
-            (hidden.empty() ? "a wider terminal shows also: " : ", ") + std::string{table_columns[i].title};
-    if (!hidden.empty())
-      words.push_back(hidden);
-    words.emplace_back("Ctrl-C ends");
-    return lines_of(words, width_);
+        hidden.push_back((hidden.empty() ? "a wider terminal shows also: " : "") +
+                         std::string{table_columns[i].title});
+    std::ranges::move(lines_of(hidden, ", ", width_), std::back_inserter(out));
+    return out;
   }
 
   void draw(std::vector<std::string> lines) const {

@@ -26,6 +26,14 @@ TEST_CASE("where nothing fits nothing is shown") {
   CHECK(fitting({}, 0).empty());
 }
 
+TEST_CASE("words below a table are broken into lines that fit, and none is cut") {
+  const std::vector<std::string> words{"also: errs/s", "rows/s", "waiting", "MiB"};
+  CHECK(lines_of(words, ", ", 34) == std::vector<std::string>{"also: errs/s, rows/s, waiting, MiB"});
+  CHECK(lines_of(words, ", ", 33) == std::vector<std::string>{"also: errs/s, rows/s, waiting", "MiB"});
+  CHECK(lines_of(words, " · ", 10) == std::vector<std::string>{"also: errs/s", "rows/s", "waiting", "MiB"});
+  CHECK(lines_of({}, ", ", 10).empty());
+}
+
 TEST_CASE("a line that fills the terminal keeps its last character, and a longer one moves none below it") {
   const std::vector<std::string> lines{"full line", "", "short"};
   CHECK(drawn_over(lines) == "\x1b[?7l\x1b[H\x1b[Kfull line\n\x1b[K\n\x1b[Kshort\n\x1b[J\x1b[?7h");
