@@ -106,13 +106,14 @@ struct gateway_config {
   /// While the buffers of all are more than half full no page is read. If it lasts longer, and somebody waits, those
   /// with most in them are closed.
   std::chrono::milliseconds pages_held_back_max{1'000};
-  /// Of messages that are not answered; the loops of a node have equal parts of it. Above: `overloaded`, and who has none
-  /// under way is the last to be refused.
+  /// Of messages that are not answered, with those that wait for their turn; the loops of a node have equal parts of it.
+  /// Above: `overloaded`, and who has little is the last to be refused.
+  std::size_t sends_held_bytes_of_all_max = sends_held_bytes_max;
+  /// Of these in the cluster; the others wait for their turn (send_turns.hpp).
   std::size_t sends_bytes_of_all_max = sends_bytes_max;
-  /// Of these, so many are in the cluster, and the others wait for their turn (send_turns.hpp). In units of a short
-  /// message, as a user's rate counts them. How many depends on how long those wait who seldom send (send_window.hpp): fewer
-  /// make batches smaller. Measured with three nodes on two cores, 200 pairs with 16 messages each: 21,800/s with 1,024,
-  /// 11,300/s with 256, 8,300/s with 64.
+  /// The same in units of a short message, as a user's rate counts them. How many depends on how long those wait who seldom
+  /// send (send_window.hpp): fewer make batches smaller. Measured with three nodes on two cores, 200 pairs with 16 messages
+  /// each: 21,800/s with 1,024, 11,300/s with 256, 8,300/s with 64.
   std::uint32_t sends_under_way_of_all_max = 1'024;
   std::uint32_t sends_under_way_of_all_min = 64;
   /// A turn ends by itself, because a shard without a leader does not answer for seconds.

@@ -53,11 +53,11 @@ struct server_parts final : public kj::Refcounted {
                                          page_turns::bounds{settings.pages_of_all_max,
                                                             settings.pages_under_way_of_all_max,
                                                             settings.page_turn_max, settings.page_wait_max})},
-        sends{settings.sends_bytes_of_all_max}, send_order{kj::refcounted<send_turns>(
-                                                    event_port.getTimer(),
-                                                    send_window{settings.sends_under_way_of_all_min,
-                                                                settings.sends_under_way_of_all_max},
-                                                    settings.send_turn_max)} {}
+        sends{settings.sends_held_bytes_of_all_max},
+        send_order{kj::refcounted<send_turns>(
+            event_port.getTimer(),
+            send_window{settings.sends_under_way_of_all_min, settings.sends_under_way_of_all_max},
+            settings.sends_bytes_of_all_max, settings.send_turn_max)} {}
 
   const gateway_config config;
   kj::UnixEventPort& port;
@@ -149,10 +149,10 @@ public:
   kj::Promise<kj::Maybe<kj::Own<page_turns::turn>>> page_turn() { return parts_->pages->begin(pages_ == 1); }
   bool begin_send(std::size_t bytes); ///< false: all connections together have too much under way
   void end_send(std::size_t bytes);
-  /// For one that has begun.
-  kj::Promise<core::answer> send_in_turn(core::submit what) {
-    const auto units = core::sends_of(what.what);
-    return parts_->send_order->ask(*sends_, std::move(what), units);
+  /// For one that has begun, and takes so many bytes.
+  kj::Promise<core::answer> send_in_turn(core::submit what, std::size_t bytes) {
+    const send_turns::cost takes{core::sends_of(what.what), bytes};
+    return parts_->send_order->ask(*sends_, std::move(what), takes);
   }
 
   std::size_t slot = 0; ///< in the server's table

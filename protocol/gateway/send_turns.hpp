@@ -16,16 +16,24 @@
 
 namespace parley::gateway {
 
-/// Owns:   the messages that wait. What all connections may have under way and waiting is bounded by `shared_room`.
+/// Owns:   the messages that wait. Those and what is under way are bounded together by a `shared_room`.
 /// Thread: that of its server's loop, whose timer outlives it.
 /// Holds:  messages of one connection go in the order in which they came. No more than the window is under way, or twice
 ///         as much with those that go at once, but for those that are not answered after `turn_max`: their shard may have
-///         no leader, and others have one.
+///         no leader, and others have one. Also with those it is no more than `bytes_max`, of which the last quarter is for
+///         messages that go at once.
 class send_turns final : public kj::Refcounted {
 public:
   /// `window`: in units, each of which costs as much as a short message (`core::sends_of`).
-  send_turns(kj::Timer& timer, send_window window, std::chrono::milliseconds turn_max)
-      : timer_{timer}, window_{window}, turn_max_{turn_max.count() * kj::MILLISECONDS} {}
+  send_turns(kj::Timer& timer, send_window window, std::size_t bytes_max, std::chrono::milliseconds turn_max)
+      : timer_{timer}, window_{window}, bytes_max_{bytes_max}, turn_max_{turn_max.count() *
+                                                                         kj::MILLISECONDS} {}
+
+  /// What a message costs the cluster, and takes of its memory.
+  struct cost {
+    std::uint32_t units = 0;
+    std::size_t bytes = 0;
+  };
 
   /// The messages of one connection, which owns it while it has a session. Later, it takes and gives nothing.
   class lane final : public kj::Refcounted {
@@ -41,7 +49,7 @@ public:
     friend send_turns;
     struct waiter {
       core::call what;
-      std::uint32_t units = 0;
+      cost takes;
       bool seldom = false; ///< nothing else of its connection waited or was under way
       send_window::moment asked_at{};
       kj::Own<kj::PromiseFulfiller<kj::Promise<core::answer>>> begun;
@@ -53,14 +61,13 @@ public:
     bool listed_ = false;         ///< among those who wait
   };
 
-  kj::Promise<core::answer> ask(lane& of, core::call what, std::uint32_t units) {
-    const bool seldom = of.waiting_.empty() && of.under_way_ == 0 && units <= 1;
-    const auto size = window_.size(now());
-    if (seldom ? under_way_ < 2 * size : of.waiting_.empty() && !waits() && under_way_ < size)
-      return begin(of, {std::move(what), units, seldom, now(), {}});
+  kj::Promise<core::answer> ask(lane& of, core::call what, cost takes) {
+    const bool seldom = of.waiting_.empty() && of.under_way_ == 0 && takes.units <= 1;
+    if (seldom ? has_room_at_once(takes.bytes) : of.waiting_.empty() && !waits() && has_room())
+      return begin(of, {std::move(what), takes, seldom, now(), {}});
     window_.full();
     auto turn = kj::newPromiseAndFulfiller<kj::Promise<core::answer>>();
-    of.waiting_.push_back({std::move(what), units, seldom, now(), kj::mv(turn.fulfiller)});
+    of.waiting_.push_back({std::move(what), takes, seldom, now(), kj::mv(turn.fulfiller)});
     if (!std::exchange(of.listed_, true)) {
       of.credit_ = 1;
       newcomers_.push_back(kj::addRef(of));
@@ -80,13 +87,15 @@ private:
 
   kj::Promise<core::answer> begin(lane& of, lane::waiter its) {
     const auto number = first_ + turns_.size();
-    turns_.push_back({timer_.now() + turn_max_, its.units});
-    under_way_ += its.units;
+    turns_.push_back({timer_.now() + turn_max_, its.takes.units});
+    under_way_ += its.takes.units;
+    bytes_under_way_ += its.takes.bytes;
     ++of.under_way_;
     return of.session_->ask(std::move(its.what))
         .attach(kj::defer([this, self = kj::addRef(*this), from = kj::addRef(of), number, seldom = its.seldom,
-                           asked_at = its.asked_at]() mutable {
+                           bytes = its.takes.bytes, asked_at = its.asked_at]() mutable {
           --from->under_way_;
+          bytes_under_way_ -= bytes;
           if (seldom)
             window_.answered(now() - asked_at, now());
           if (number >= first_)
@@ -97,7 +106,13 @@ private:
   send_window::moment now() const {
     return std::chrono::microseconds{(timer_.now() - kj::origin<kj::TimePoint>()) / kj::MICROSECONDS};
   }
-  bool has_room() { return under_way_ < window_.size(now()); }
+  bool has_room() const {
+    return under_way_ < window_.size(now()) &&
+           (bytes_under_way_ == 0 || bytes_under_way_ < bytes_max_ / 4 * 3);
+  }
+  bool has_room_at_once(std::size_t bytes) const {
+    return under_way_ < 2 * window_.size(now()) && bytes_under_way_ + bytes <= bytes_max_;
+  }
   void end(turn& t) { under_way_ -= std::exchange(t.units, 0); }
 
   void give() {
@@ -110,8 +125,8 @@ private:
       next_of(newcomers_.empty() ? ring_ : newcomers_);
     if (waits())
       window_.full();
-    if (waits() && !waking_) {
-      waking_ = true; // the room is taken, so there is a turn that ends
+    if (waits() && !turns_.empty() && !waking_) {
+      waking_ = true;
       wake_ = timer_.atTime(turns_.front().ends)
                   .then([this] {
                     waking_ = false;
@@ -140,7 +155,7 @@ private:
     } else {
       auto next = kj::mv(first->waiting_.front());
       first->waiting_.pop_front();
-      first->credit_ -= next.units;
+      first->credit_ -= next.takes.units;
       auto& its = *first;
       from.push_front(kj::mv(first));
       auto begun = kj::mv(next.begun);
@@ -157,11 +172,13 @@ private:
 
   kj::Timer& timer_;
   send_window window_;
+  const std::size_t bytes_max_;
   const kj::Duration turn_max_;
   std::deque<turn> turns_;  ///< in the order of their ends
   std::uint64_t first_ = 0; ///< the number of the first of them
   std::uint32_t under_way_ = 0;
-  line newcomers_, ring_; ///< those who wait, in the order of their turns
+  std::size_t bytes_under_way_ = 0; ///< also of those whose turn is over
+  line newcomers_, ring_;           ///< those who wait, in the order of their turns
   bool giving_ = false;
   bool waking_ = false;
   kj::Promise<void> wake_ = nullptr;

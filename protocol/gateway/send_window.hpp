@@ -54,7 +54,7 @@ private:
   std::uint32_t size_;
   std::int64_t change_ = 0; ///< less than one unit, in millionths
   bool full_ = false;       ///< since the last answer
-  moment last_{}, halved_{}, period_began_{};
+  moment last_{-std::chrono::hours{1}}, halved_{last_}, period_began_{last_};
   duration quickest_ = duration::max() / 4;
   duration quickest_before_ = duration::max() / 4;
 };

@@ -63,7 +63,7 @@ public:
       what->hash = sha256(what->body);
       what->at = c_->parts().clock.now();
       what->copy_own = c_->session().copies_own() ? 1 : 0;
-      return c_->send_in_turn(core::submit{std::move(*what)})
+      return c_->send_in_turn(core::submit{std::move(*what)}, bytes)
           .then([this, context](core::answer answer) mutable {
             const auto& placed = answer_to<core::submit>(answer);
             auto& metrics = c_->parts().metrics;

@@ -30,11 +30,13 @@ static_assert(entry_bytes_max <= proposals_bytes_max);
 constexpr std::size_t for_messages(std::size_t all) {
   return all - all / 4;
 }
-/// Of the messages of a node's clients that are not answered, all event loops together. The gateway's bound is below the
-/// store's, because the gateway looks at who has how many, and the store refuses anybody.
+/// Of the messages of a node's clients that are in the cluster and not answered, all event loops together. The gateway's
+/// bound is below the store's, because the gateway looks at who has how many, and the store refuses anybody.
 inline constexpr std::size_t sends_bytes_max = 8 << 20;
 static_assert(sends_bytes_max < for_messages(proposals_bytes_max));
 static_assert(2 * sends_bytes_max <= proposals_bytes_max, "each is proposed once more, for its recipient");
+/// With those that wait for their turn in the gateway, where each is in memory once.
+inline constexpr std::size_t sends_held_bytes_max = 64 << 20;
 
 // --- what leaves on a link ---------------------------------------------------------------------------------
 

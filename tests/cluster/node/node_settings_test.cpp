@@ -110,6 +110,7 @@ TEST_CASE("what clients have under way fits into what the store takes, however m
     const auto g = gateway_settings(c, some_cluster());
     CHECK(g.sends_bytes_of_all_max * loops < for_messages(store_settings(c, disk_id{1}).proposals_bytes_max));
     CHECK(g.sends_bytes_of_all_max > body_bytes_max + 1'024); // one of any size
+    CHECK(g.sends_held_bytes_of_all_max >= g.sends_bytes_of_all_max);
     CHECK(g.page_wait_max == c.call_timeout);
   }
 }

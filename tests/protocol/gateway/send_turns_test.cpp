@@ -38,18 +38,18 @@ struct fixture {
   kj::EventLoop loop;
   kj::WaitScope scope{loop};
   kj::TimerImpl timer{kj::origin<kj::TimePoint>()};
-  kj::Own<gateway::send_turns> turns =
-      kj::refcounted<gateway::send_turns>(timer, gateway::send_window{2, 4}, std::chrono::milliseconds{200});
+  kj::Own<gateway::send_turns> turns = kj::refcounted<gateway::send_turns>(
+      timer, gateway::send_window{2, 4}, 100'000, std::chrono::milliseconds{200});
   std::vector<std::string> begun;
 
   struct client {
     client(fixture& f, std::string name)
         : f{f}, session{std::move(name), f.begun}, lane{kj::refcounted<gateway::send_turns::lane>(session)} {}
     ~client() { lane->close(); }
-    void send(std::uint64_t counter, std::uint32_t units = 1) {
+    void send(std::uint64_t counter, std::uint32_t units = 1, std::size_t bytes = 100) {
       core::submit s;
       s.what.id.counter = counter;
-      calls.push_back(f.turns->ask(*lane, core::call{std::move(s)}, units)
+      calls.push_back(f.turns->ask(*lane, core::call{std::move(s)}, {units, bytes})
                           .then([this](core::answer) { ++answered; }, [this](kj::Exception&&) { ++lost; })
                           .eagerlyEvaluate(nullptr));
     }
@@ -163,6 +163,21 @@ TEST_CASE_FIXTURE(fixture, "messages that are not answered keep others waiting f
   CHECK(turns->under_way() == 0);
 }
 
+TEST_CASE_FIXTURE(
+    fixture,
+    "what is under way has a bound in bytes, whatever became of its turns; the rest of it is for others") {
+  client a{*this, "a"}, b{*this, "b"};
+  for (std::uint64_t n = 1; n <= 8; ++n)
+    a.send(n, 1, 30'000);
+  CHECK(begun == strings{"a1", "a2", "a3"});
+  pass(1 * kj::SECONDS);
+  CHECK(begun.size() == 3);
+  b.send(1, 1, 1'000);
+  CHECK(begun.back() == "b1");
+  a.answer_next();
+  CHECK(begun.back() == "a4");
+}
+
 TEST_CASE_FIXTURE(fixture, "who leaves takes along what waits, and their turns are others'") {
   client b{*this, "b"};
   {
@@ -195,24 +210,19 @@ TEST_CASE_FIXTURE(fixture, "a call that was cancelled takes no turn") {
 }
 
 TEST_CASE_FIXTURE(fixture,
-                  "while those who seldom send wait long, those who send a lot have less under way") {
+                  "while somebody is there who seldom sends, those who send a lot have less under way") {
   client greedy{*this, "g"}, other{*this, "o"};
   for (std::uint64_t n = 1; n <= 100; ++n)
     greedy.send(n);
   CHECK(turns->under_way() == 4);
   other.send(1);
-  other.answer_next(); // at once, so that is possible
-  pass(100 * kj::MILLISECONDS);
-  other.send(2);
-  pass(70 * kj::MILLISECONDS);
   other.answer_next();
   greedy.answer_next();
   greedy.answer_next();
   CHECK(turns->under_way() == 2);
   greedy.answer_next();
   CHECK(turns->under_way() == 2);
-  pass(100 * kj::MILLISECONDS); // nobody else is there any more
-  pass(950 * kj::MILLISECONDS);
+  pass(1'100 * kj::MILLISECONDS); // they have left
   CHECK(turns->under_way() == 4);
 }
 
@@ -220,28 +230,32 @@ namespace {
 
 /// One who sends a message every 20 ms, each of which takes `took`; for so long.
 std::uint32_t after(gateway::send_window& w, gateway::send_window::moment& now,
-                    std::chrono::milliseconds took, std::chrono::milliseconds time) {
-  for (const auto end = now + time; now < end; now += 20ms)
+                    std::chrono::milliseconds took, std::chrono::milliseconds time, bool full = true) {
+  for (const auto end = now + time; now < end; now += 20ms) {
+    if (full)
+      w.full();
     w.answered(took, now);
+  }
   return w.size(now);
 }
 
 } // namespace
 
-TEST_CASE("a window of sends shrinks while others wait long, and is large again soon after they do not") {
+TEST_CASE("a window of sends is as large as others do not notice, and large when there are no others") {
   gateway::send_window w{64, 1'024};
   gateway::send_window::moment now = 1h;
   CHECK(w.size(now) == 1'024);
-  CHECK(after(w, now, 3ms, 1'000ms) == 1'024);
-  CHECK(after(w, now, 20ms, 1'000ms) == 1'024); // as quick as anybody notices
-  CHECK(after(w, now, 100ms, 100ms) == 512);    // not again for those that were sent before it shrank
-  CHECK(after(w, now, 100ms, 3'000ms) == 64);
+  CHECK(after(w, now, 3ms, 10'000ms, false) == 64); // nobody needs more
   const auto grown = after(w, now, 5ms, 1'000ms);
   CHECK(grown > 100);
   CHECK(grown < 200);
-  CHECK(after(w, now, 5ms, 5'000ms) == 1'024);
+  CHECK(after(w, now, 20ms, 5'000ms) == 1'024); // as quick as anybody notices
+  CHECK(after(w, now, 100ms, 100ms) == 512);    // not again for those that were sent before it shrank
   CHECK(after(w, now, 100ms, 3'000ms) == 64);
+  CHECK(w.size(now + 900ms) == 64);
   CHECK(w.size(now + 1'100ms) == 1'024);
+  CHECK(after(w, now, 5ms, 5'000ms) == 1'024);
+  CHECK(after(w, now, 5ms, 10'000ms, false) == 64);
 }
 
 TEST_CASE("where every message takes long, a window of sends does not shrink for that") {
