@@ -178,6 +178,20 @@ std::vector<std::uint64_t> memory_of(const bench_cluster& bench) {
   return all;
 }
 
+/// The least that each node has in the last ten of these seconds: logs are trimmed now and then, which takes some MiB for
+/// some seconds, and it should not matter whether that is just now.
+std::vector<std::uint64_t> settle(bench_cluster& bench, unsigned seconds) {
+  wait(bench, seconds - std::min(seconds, 10u));
+  auto least = memory_of(bench);
+  for (unsigned s = 0; s < std::min(seconds, 10u); ++s) {
+    wait(bench, 1);
+    const auto now = memory_of(bench);
+    for (std::size_t n = 0; n < now.size(); ++n)
+      least[n] = std::min(least[n], now[n]);
+  }
+  return least;
+}
+
 kj::Promise<void> store_loot(user& by, conversation_id at, std::size_t left) {
   if (left == 0)
     return kj::READY_NOW;
@@ -276,8 +290,7 @@ assault_result measure(bench_cluster& bench, const bench_options& o, bystanders&
   for (const auto end = now_ns() + 10'000'000'000; people.under_way() > 10 && now_ns() < end;)
     wait(bench, 1);
   r.unanswered = people.under_way();
-  wait(bench, o.settle_seconds);
-  const auto after = memory_of(bench);
+  const auto after = settle(bench, o.settle_seconds);
   const auto grown = [](std::uint64_t now, std::uint64_t then) { return now > then ? now - then : 0; };
   r.before = before[0];
   r.peak = peaks[0];
@@ -313,12 +326,7 @@ attack_result measure_attacks(bench_cluster& bench, const bench_options& options
     come.push_back(u->who);
   const auto node = transport::parse_server_address(bench.cluster.client_seeds().front()).value();
   newcomers comers{bench, std::move(come), transport::resolve(node).value()};
-  // Logs are trimmed now and then, which takes some MiB for some seconds: the least is what the node has.
-  all.baseline = bench.cluster.anonymous_bytes(1);
-  for (unsigned s = 0; s < options.settle_seconds; ++s) {
-    wait(bench, 1);
-    all.baseline = std::min(all.baseline, bench.cluster.anonymous_bytes(1));
-  }
+  all.baseline = settle(bench, options.settle_seconds)[0];
   if (!options.json_only)
     std::printf("node 1 has %.1f MiB after its start, %.1f after ordinary use\n",
                 static_cast<double>(all.fresh) / (1 << 20), static_cast<double>(all.baseline) / (1 << 20));
