@@ -297,7 +297,8 @@ void connection::end_call() {
 
 void connection::hold_or_release() {
   // Calls that wait behind another call (behind a login, for example) have not begun, but are kept, too.
-  const bool hold = resting_ || questions_.unanswered() >= parts_->config.calls_max;
+  const bool hold = resting_ || questions_.unanswered() >= parts_->config.calls_max ||
+                    sends_bytes_ >= parts_->config.sends_held_bytes_max;
   if (hold == holding_ || stream_.get() == nullptr)
     return;
   holding_ = hold;
@@ -328,12 +329,14 @@ bool connection::begin_send(std::size_t bytes) {
   if (!parts_->sends.take(bytes, sends_bytes_))
     return false;
   sends_bytes_ += bytes;
+  hold_or_release();
   return true;
 }
 
 void connection::end_send(std::size_t bytes) {
   sends_bytes_ -= bytes;
   parts_->sends.give_back(bytes);
+  hold_or_release();
 }
 
 // --- towards the client ------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ public:
   send_window(std::uint32_t least, std::uint32_t most) : least_{least}, most_{most}, size_{least} {}
 
   /// In the units of `most`, which it is while nobody is there whom less would help.
-  std::uint32_t size(moment now) const { return now - last_ > std::chrono::seconds{1} ? most_ : size_; }
+  std::uint32_t size(moment now) const { return nobody_seldom(now) ? most_ : size_; }
   /// Something waits because so much is under way.
   void full() { full_ = true; }
   /// A message of somebody who had nothing else under way was answered.
@@ -32,7 +32,8 @@ public:
       period_began_ = now;
     }
     quickest_ = std::min(quickest_, took);
-    const auto since = std::min<duration>(now - std::exchange(last_, now), std::chrono::seconds{1});
+    const auto since = nobody_seldom(now) ? duration{0} : duration{now - last_};
+    last_ = now;
     const bool was_full = std::exchange(full_, false);
     if (took > std::max(always_quick, 3 * std::min(quickest_, quickest_before_))) {
       if (now - halved_ < took)
@@ -50,6 +51,8 @@ public:
   }
 
 private:
+  bool nobody_seldom(moment now) const { return now - last_ > std::chrono::seconds{1}; }
+
   const std::uint32_t least_, most_;
   std::uint32_t size_;
   std::int64_t change_ = 0; ///< less than one unit, in millionths
