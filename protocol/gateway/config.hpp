@@ -82,7 +82,7 @@ struct gateway_config {
   std::uint32_t calls_max = 256;
   /// Of its messages that are not answered, or wait for their turn. At this bound no further call is read: whoever sends
   /// more than the cluster takes would have it read, decrypted and kept for nothing.
-  std::size_t sends_held_bytes_max = 128 * 1024;
+  std::size_t sends_each_bytes_max = 128 * 1024;
   /// Questions that are not answered, or not finished by the client: Cap'n Proto keeps an entry for each.
   /// Above: closed.
   std::uint32_t questions_max = 2'048;

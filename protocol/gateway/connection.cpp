@@ -298,7 +298,7 @@ void connection::end_call() {
 void connection::hold_or_release() {
   // Calls that wait behind another call (behind a login, for example) have not begun, but are kept, too.
   const bool hold = resting_ || questions_.unanswered() >= parts_->config.calls_max ||
-                    sends_bytes_ >= parts_->config.sends_held_bytes_max;
+                    sends_bytes_ >= parts_->config.sends_each_bytes_max;
   if (hold == holding_ || stream_.get() == nullptr)
     return;
   holding_ = hold;

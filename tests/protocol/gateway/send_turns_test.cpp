@@ -39,7 +39,7 @@ struct fixture {
   kj::WaitScope scope{loop};
   kj::TimerImpl timer{kj::origin<kj::TimePoint>()};
   kj::Own<gateway::send_turns> turns = kj::refcounted<gateway::send_turns>(
-      timer, gateway::send_window{2, 4}, 100'000, std::chrono::milliseconds{200});
+      timer, gateway::send_window{4, 4}, 100'000, std::chrono::milliseconds{200});
   std::vector<std::string> begun;
 
   struct client {
@@ -211,6 +211,8 @@ TEST_CASE_FIXTURE(fixture, "a call that was cancelled takes no turn") {
 
 TEST_CASE_FIXTURE(fixture,
                   "while somebody is there who seldom sends, those who send a lot have less under way") {
+  turns = kj::refcounted<gateway::send_turns>(timer, gateway::send_window{2, 4}, 100'000,
+                                              std::chrono::milliseconds{200});
   client greedy{*this, "g"}, other{*this, "o"};
   for (std::uint64_t n = 1; n <= 100; ++n)
     greedy.send(n);
