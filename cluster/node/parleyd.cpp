@@ -408,7 +408,9 @@ int main(int argc, char** argv) {
   const auto asked = read();
   switch (asked.what) {
   case startup::action::print:
-    std::fputs(asked.text.c_str(), asked.exit_code == 0 ? stdout : stderr);
+    if (auto* to = asked.exit_code == 0 ? stdout : stderr;
+        std::fputs(asked.text.c_str(), to) < 0 || std::fflush(to) != 0)
+      return fail("the output cannot be written: what is there is not all of it");
     return asked.exit_code;
   case startup::action::dump: {
     const auto dumped = dump_node(asked.dump_dir, stdout);

@@ -90,3 +90,15 @@ TEST_CASE("a node that is told to stop hands its leaderships over, sends its cli
   }));
   CHECK(t.until(10s, [&] { return people[1]->heard == std::vector<std::string>{"before", "after"}; }));
 }
+
+TEST_CASE("nodes that are all told to stop do not wait for each other, and none advises to wait longer") {
+  town t{spread_over("0ms")};
+  for (std::size_t node = 1; node <= 3; ++node)
+    CHECK(!t.cluster.terminate(node, 0ms)); // the signal alone
+  CHECK(
+      t.until(30s, [&] { return !t.cluster.running(1) && !t.cluster.running(2) && !t.cluster.running(3); }));
+  for (std::size_t node = 1; node <= 3; ++node) {
+    CHECK(t.cluster.terminate(node, 0ms) == 0); // has ended: its status
+    CHECK(last_line_with(t.cluster.log(node), "drain-incomplete") == "");
+  }
+}

@@ -227,6 +227,18 @@ TEST_CASE("what a node prints that has no descriptors 0 to 2 goes nowhere, and i
   CHECK(storage::lmdb_environment::open(t.cluster.data(1), {}).has_value());
 }
 
+TEST_CASE("help and settings that cannot be written are a failure") {
+  const auto said = [](const std::string& flags, const char* where) {
+    return std::system(
+        ("'" + program_folder() + "/parleyd' " + flags + " >" + where + " 2>/dev/null").c_str());
+  };
+  const std::string settings = "--print-config --node 1 --data-dir d --certs-dir c --seeds 127.0.0.1:1";
+  for (const auto& flags : {std::string{"--help"}, settings}) {
+    CHECK(said(flags, "/dev/null") == 0);
+    CHECK(said(flags, "/dev/full") != 0);
+  }
+}
+
 TEST_CASE("a node whose disk has no room leads nothing, and people send through it all the same") {
   scratch_directory scratch;
   process_cluster_config config;
