@@ -2,6 +2,7 @@
 #include "tests/attacks/siege.hpp"
 
 #include <atomic>
+#include <limits>
 #include <list>
 #include <thread>
 
@@ -72,4 +73,22 @@ TEST_CASE("newcomers are served while strangers fill the room before login, from
   for (int wave = 0; wave < 3; ++wave)
     besiege(100, 40, 4'000);
   CHECK(grown.back() <= grown[1] + attack_bytes_max / 2);
+}
+
+TEST_CASE("a login is answered, whoever it names, and who is nobody's device is not let in") {
+  siege s;
+  constexpr auto most = std::numeric_limits<std::uint64_t>::max();
+  for (const std::uint64_t user : {std::uint64_t{0}, std::uint64_t{1}, most, number(s.alice.user)})
+    for (const std::uint64_t device : {std::uint64_t{0}, std::uint64_t{1}, most, number(s.alice.device)}) {
+      CAPTURE(user);
+      CAPTURE(device);
+      lean_device who;
+      who.user = user_id{user};
+      who.device = device_id{device};
+      who.key = client::make_key(); // the proof is right, and the key is no device's
+      const auto in = log_in_by_hand(s.cluster.client(1), who);
+      CHECK(in.answered);
+      CHECK_FALSE(in.inside);
+    }
+  s.bystander_goes_on();
 }

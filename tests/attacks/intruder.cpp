@@ -64,13 +64,15 @@ intruder log_in_by_hand(const address& node, const lean_device& who, unsigned fr
     p.setDevice(number(claim.device));
     p.setSignature(capnp::Data::Reader{signature.data(), signature.size()});
     p.setSessionNumber(number(claim.session));
+    p.setDeviceKey(capnp::Data::Reader{who.key.open.data(), who.key.open.size()});
   }));
   std::optional<verdict> v;
   hears([&] {
     v = answer_to<rpc::Gateway::LoginResults>(2, in.line.received);
     return v.has_value();
   });
-  in.inside = v && !v->exception && v->code == 0;
+  in.answered = v && !v->exception;
+  in.inside = in.answered && v->code == 0;
   in.line.received.clear();
   return in;
 }

@@ -7,6 +7,7 @@ namespace parley::test {
 
 struct intruder {
   stranger line;
+  bool answered = false; ///< its login was
   bool inside = false;
 };
 
