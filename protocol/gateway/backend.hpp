@@ -17,7 +17,7 @@ namespace parley::gateway {
 /// How long somebody waits whose call was refused because they, or everybody, have asked for too much. Meanwhile their
 /// connection is not read: reading what is refused costs as much as reading what is not. `sends`: `core::sends_of`.
 constexpr std::chrono::milliseconds rest_for(std::uint32_t sends) {
-  return std::chrono::milliseconds{100 + 20 * (sends == 0 ? 0 : sends - 1)};
+  return std::chrono::milliseconds{100 + 5 * (sends == 0 ? 0 : sends - 1)};
 }
 
 /// How the cluster reaches one connection. Its functions are called on the KJ thread and must not block.

@@ -378,7 +378,7 @@ inline constexpr count<std::uint32_t> user_sends_per_second{
     .key = "limits.user_sends_per_second",
     .about = topic::limits,
     .help = "The rate at which one user may send messages through a node, from all devices together; above "
-            "it, they are refused with `rate_limited`. A message counts once for each 4 KiB that it begins. "
+            "it, they are refused with `rate_limited`. A message counts once for each KiB that it begins. "
             "The user may make 300 other calls a second.",
     .unit = "messages per second",
     .standard = 200,

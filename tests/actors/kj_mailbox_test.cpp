@@ -159,7 +159,7 @@ TEST_CASE_FIXTURE(
     s.what.body = std::string(bytes, 'x');
     return core::call{std::move(s)};
   };
-  CHECK_FALSE(refused(0, message(65'536))); // as much as 16 short ones
+  CHECK_FALSE(refused(0, message(16'384))); // as much as 16 short ones
   for (int n = 0; n < 4; ++n)
     CHECK_FALSE(refused(n % 2, message(100)));
   CHECK(refused(0, message(1)));

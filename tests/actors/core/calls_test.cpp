@@ -43,7 +43,7 @@ TEST_CASE("every call can be refused with an answer of its own type") {
 }
 
 TEST_CASE(
-    "of all calls only sending counts against the rate of sends: once for each 4 KiB that a body begins") {
+    "of all calls only sending counts against the rate of sends: once for each KiB that a body begins") {
   const auto of_body = [](std::size_t bytes) {
     core::submission s;
     s.body = std::string(bytes, 'x');
@@ -51,9 +51,9 @@ TEST_CASE(
   };
   CHECK(of_body(0) == 1);
   CHECK(of_body(1) == 1);
-  CHECK(of_body(4'096) == 1);
-  CHECK(of_body(4'097) == 2);
-  CHECK(of_body(65'536) == 16);
+  CHECK(of_body(1'024) == 1);
+  CHECK(of_body(1'025) == 2);
+  CHECK(of_body(65'536) == 64);
   CHECK(core::sends_of(core::call{core::acknowledge{}}) == 0);
   CHECK(core::sends_of(core::call{core::mark_read{}}) == 0);
   CHECK(core::sends_of(core::call{core::sync_conversation{}}) == 0);
