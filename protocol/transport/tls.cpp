@@ -20,8 +20,11 @@ constexpr unsigned alpn_size = sizeof alpn_list - 1;
 static_assert(sizeof alpn_protocol - 1 == alpn_size - 1);
 
 tls_fault fault(const std::string& what) {
-  const auto code = ERR_peek_last_error();
-  const char* reason = code != 0 ? ERR_reason_error_string(code) : nullptr;
+  const auto first = ERR_peek_error(), last = ERR_peek_last_error();
+  // Of a file that cannot be read the first error is the system's, and the last one says only that it was that.
+  const char* reason = first != 0 && ERR_SYSTEM_ERROR(first) ? std::strerror(ERR_GET_REASON(first))
+                       : last != 0                           ? ERR_reason_error_string(last)
+                                                             : nullptr;
   ERR_clear_error();
   return {ec::bad_config, reason != nullptr ? what + ": " + reason : what};
 }

@@ -1,5 +1,6 @@
 // What a node says before it starts, to somebody who has to do something about it.
 #include "cluster/node/preflight.hpp"
+#include "protocol/transport/tls.hpp"
 
 #include "tests/support/certificates.hpp"
 
@@ -144,6 +145,13 @@ TEST_CASE_FIXTURE(
   const auto said = doubts(config);
   REQUIRE(said.size() == 1);
   CHECK(said[0].find("--seeds") != std::string::npos);
+}
+
+TEST_CASE_FIXTURE(place, "a key that cannot be read is named with the system's reason") {
+  const auto node = dir + "/certs/node-1/";
+  const auto refused = transport::make_server_context({node + "client.pem", node + "gone.key"});
+  REQUIRE_FALSE(refused.has_value());
+  CHECK(refused.error().detail.find("No such file") != std::string::npos);
 }
 
 TEST_CASE("file systems that copy what is overwritten are told from those that do not") {
