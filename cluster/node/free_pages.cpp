@@ -1,5 +1,9 @@
 #include "cluster/node/free_pages.hpp"
 
+#include "actors/interfaces.hpp"
+
+#include <caf/actor_system.hpp>
+#include <caf/event_based_actor.hpp>
 #include <pthread.h>
 
 #include <cstdint>
@@ -45,6 +49,16 @@ std::size_t give_free_pages_back() {
 void give_thread_cache_back() {
   if (mallctl != nullptr)
     mallctl("thread.tcache.flush", nullptr, nullptr, nullptr, 0);
+}
+
+void tidy_network_thread(caf::actor_system& system) {
+  system.spawn<caf::hidden>([](caf::event_based_actor* self) -> caf::behavior {
+    self->delayed_send(self, free_memory_every, atom::tick_v);
+    return {[self](atom::tick) {
+      give_thread_cache_back();
+      self->delayed_send(self, free_memory_every, atom::tick_v);
+    }};
+  });
 }
 
 free_pages_returner::~free_pages_returner() {

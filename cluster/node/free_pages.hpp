@@ -5,6 +5,8 @@
 // 4 MiB for each of its arenas, of which there are four for each processor, would be kept for ever after a burst that
 // touched them all. And each thread keeps some hundreds of free objects of each size for itself. After a burst these lie
 // scattered over its pages, and each of them keeps a page or more from being free.
+#include <caf/fwd.hpp>
+
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
@@ -20,6 +22,9 @@ std::size_t give_free_pages_back();
 /// Gives the arena back what the calling thread keeps. It costs as much as to free some thousand objects, so threads that
 /// allocate much do it every `free_memory_every`.
 void give_thread_cache_back();
+
+/// Has it done on the network's thread, on which actors run; with `caf.workers` it is some worker's turn.
+void tidy_network_thread(caf::actor_system& system);
 
 /// Half of the time for which jemalloc keeps a page that might be used again.
 inline constexpr std::chrono::seconds free_memory_every{5};

@@ -15,7 +15,6 @@
 #include "protocol/gateway/server.hpp"
 #include "protocol/values/chance.hpp"
 
-#include <caf/event_based_actor.hpp>
 #include <caf/scoped_actor.hpp>
 #include <caf/send.hpp>
 #include <fmt/format.h>
@@ -46,17 +45,6 @@ private:
   kj::Own<gateway::code_sender> to_;
   std::string_view next_;
 };
-
-/// For the network's thread, on which actors run. With `caf.workers` it is some worker's turn.
-void tidy_network_thread(caf::actor_system& system) {
-  system.spawn<caf::hidden>([](caf::event_based_actor* self) -> caf::behavior {
-    self->delayed_send(self, free_memory_every, atom::tick_v);
-    return {[self](atom::tick) {
-      give_thread_cache_back();
-      self->delayed_send(self, free_memory_every, atom::tick_v);
-    }};
-  });
-}
 
 /// One KJ loop with its gateway.
 class gateway_thread {
