@@ -224,17 +224,12 @@ public:
       left = {};
       for (auto& g : gateways_)
         left.clients += g->connections();
-      const auto replicas = ask_report().value_or(std::vector<replica_status>{});
       // Nobody takes what is led here if the other members are away or stop too, as when all nodes are stopped at once.
-      const auto stopping = routing_.cluster.read().draining;
-      const auto takes = [&](const member& m) {
+      const auto takes = [&, stopping = routing_.cluster.read().draining](const member& m) {
         return m.node != config_.node && links_->connected(m.node) && !stopping.contains(m.node);
       };
-      left.leaderships =
-          static_cast<std::size_t>(std::count_if(replicas.begin(), replicas.end(), [&](const auto& r) {
-            return r.as == replica_status::role::leader &&
-                   std::any_of(r.members.begin(), r.members.end(), takes);
-          }));
+      for (const auto& r : ask_report().value_or(std::vector<replica_status>{}))
+        left.leaderships += r.as == replica_status::role::leader && std::ranges::any_of(r.members, takes);
     } while ((left.clients > 0 || left.leaderships > 0) && clock::now() < deadline);
     return left;
   }
