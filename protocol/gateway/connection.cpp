@@ -155,7 +155,7 @@ void connection::drop_session() {
   if (session_.get() == nullptr)
     return;
   parts_->metrics.sessions.fetch_sub(1, std::memory_order_relaxed);
-  sends_->close();
+  sends_->close(ec::session_closed);
   sends_ = nullptr;
   session_ = nullptr;
 }
@@ -412,6 +412,8 @@ void connection::close(ec why, std::uint32_t reconnect_after_ms) {
   note_closed(why);
   closing_for_ = why == ec::none ? ec::session_closed : why;
   closing_since_ = parts_->port.getTimer().now();
+  if (sends_.get() != nullptr)
+    sends_->close(refusal());
   kj::Promise<void> heard = kj::READY_NOW;
   if (reception_.get() != nullptr) {
     auto request = reception_->receiver.closedRequest(capnp::MessageSize{8 + words_of(why), 0});

@@ -39,10 +39,11 @@ public:
   class lane final : public kj::Refcounted {
   public:
     explicit lane(gateway::session& s) : session_{&s} {}
-    /// The session ends. What waits is dropped: its promises reject.
-    void close() {
+    /// The session ends. What waits is refused for that reason: it was stored nowhere.
+    void close(ec why) {
       session_ = nullptr;
-      waiting_.clear();
+      for (auto& w : std::exchange(waiting_, {}))
+        w.begun->fulfill(core::refusal(w.what, why));
     }
 
   private:

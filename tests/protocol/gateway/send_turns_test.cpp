@@ -45,13 +45,14 @@ struct fixture {
   struct client {
     client(fixture& f, std::string name)
         : f{f}, session{std::move(name), f.begun}, lane{kj::refcounted<gateway::send_turns::lane>(session)} {}
-    ~client() { lane->close(); }
+    ~client() { lane->close(ec::session_closed); }
     void send(std::uint64_t counter, std::uint32_t units = 1, std::size_t bytes = 100) {
       core::submit s;
       s.what.id.counter = counter;
-      calls.push_back(f.turns->ask(*lane, core::call{std::move(s)}, {units, bytes})
-                          .then([this](core::answer) { ++answered; }, [this](kj::Exception&&) { ++lost; })
-                          .eagerlyEvaluate(nullptr));
+      calls.push_back(
+          f.turns->ask(*lane, core::call{std::move(s)}, {units, bytes})
+              .then([this](core::answer a) { ++(core::error_of(a) == ec::none ? answered : refused); })
+              .eagerlyEvaluate(nullptr));
     }
     void answer_next() {
       session.answer_next();
@@ -61,7 +62,7 @@ struct fixture {
     slow_session session;
     kj::Own<gateway::send_turns::lane> lane;
     std::vector<kj::Promise<void>> calls;
-    int answered = 0, lost = 0;
+    int answered = 0, refused = 0;
   };
   void pass(kj::Duration d) {
     timer.advanceTo(timer.now() + d);
@@ -178,7 +179,7 @@ TEST_CASE_FIXTURE(
   CHECK(begun.back() == "a4");
 }
 
-TEST_CASE_FIXTURE(fixture, "who leaves takes along what waits, and their turns are others'") {
+TEST_CASE_FIXTURE(fixture, "what waits of a session that ends is refused, and its turns are others'") {
   client b{*this, "b"};
   {
     client a{*this, "a"};
@@ -186,9 +187,9 @@ TEST_CASE_FIXTURE(fixture, "who leaves takes along what waits, and their turns a
       a.send(n);
     for (std::uint64_t n = 1; n <= 6; ++n)
       b.send(n);
-    a.lane->close();
+    a.lane->close(ec::fenced);
     scope.poll();
-    CHECK(a.lost == 4);
+    CHECK(a.refused == 4);
   }
   CHECK(begun == strings{"a1", "a2", "a3", "a4", "b1", "b2", "b3", "b4"});
   for (int n = 0; n < 4; ++n)
