@@ -321,7 +321,7 @@ inline constexpr duration resume_token_life{
 inline constexpr duration call_timeout{
     .key = "timing.call",
     .about = topic::timing,
-    .help = "A call of a client that has no answer after this time ends with `timed_out`: its outcome "
+    .help = "A call of a client that has no answer after this time ends with `timed-out`: its outcome "
             "is unknown, and the client tries again with the same id.",
     .standard = 5s,
     .within = {500ms, 30s},
@@ -351,8 +351,8 @@ inline constexpr count<std::uint32_t> connections_before_login_max{
     .about = topic::limits,
     .help = "The number of client connections per event loop that may be open without being logged "
             "in. It bounds the memory that strangers can occupy. One address may have an eighth of "
-            "them, and further ones are refused. If all are taken, the oldest one of the address "
-            "that has most is closed for a newcomer.",
+            "them. For one more, another one of that address is closed, or, if all are taken, one of "
+            "the network that has most: the oldest that has said nothing, or else the oldest.",
     .unit = "connections",
     .standard = 1'000,
     .within = {8, 1'000'000},
@@ -378,7 +378,7 @@ inline constexpr count<std::uint32_t> user_sends_per_second{
     .key = "limits.user_sends_per_second",
     .about = topic::limits,
     .help = "The rate at which one user may send messages through a node, from all devices together; above "
-            "it, they are refused with `rate_limited`. A message counts once for each KiB that it begins. "
+            "it, they are refused with `rate-limited`. A message counts once for each KiB that it begins. "
             "The user may make 300 other calls a second.",
     .unit = "messages per second",
     .standard = 200,
@@ -397,7 +397,7 @@ inline constexpr count<std::uint32_t> conversation_sends_per_second{
     .key = "limits.conversation_sends_per_second",
     .about = topic::limits,
     .help = "The rate at which one conversation accepts messages from all its members together; above "
-            "it, they are refused with `rate_limited`.",
+            "it, they are refused with `rate-limited`. A message counts once for each KiB that it begins.",
     .unit = "messages per second",
     .standard = 500,
     .within = {1, 1'000'000},
