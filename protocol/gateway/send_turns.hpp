@@ -126,15 +126,21 @@ private:
       next_of(newcomers_.empty() ? ring_ : newcomers_);
     if (waits())
       window_.full();
-    if (waits() && !turns_.empty() && !waking_) {
+    if (must_wake() && !waking_) {
       waking_ = true;
-      wake_ = timer_.atTime(turns_.front().ends)
-                  .then([this] {
-                    waking_ = false;
-                    give();
-                  })
-                  .eagerlyEvaluate(nullptr);
+      wake_ = wake().eagerlyEvaluate(nullptr);
     }
+  }
+  bool must_wake() const { return waits() && !turns_.empty(); } // else an answer is what gives room
+  /// One promise for as long as somebody waits: it may not be replaced from inside itself.
+  kj::Promise<void> wake() {
+    return timer_.atTime(turns_.front().ends).then([this]() -> kj::Promise<void> {
+      give();
+      if (must_wake())
+        return wake();
+      waking_ = false;
+      return kj::READY_NOW;
+    });
   }
   bool waits() const { return !newcomers_.empty() || !ring_.empty(); }
 
