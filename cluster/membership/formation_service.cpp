@@ -122,8 +122,12 @@ std::string formation_service::answer(node_id from, std::string_view bytes) {
 
 void formation_service::note_asker(const core::node_record& who) {
   if (const auto at = parse_endpoint(who.peer_address);
-      at && askers_.size() < askers_max && std::find(askers_.begin(), askers_.end(), *at) == askers_.end())
+      at && askers_.size() < askers_max && std::find(askers_.begin(), askers_.end(), *at) == askers_.end()) {
     askers_.push_back(*at);
+    const auto asked_until = std::chrono::steady_clock::now() + std::chrono::seconds{1};
+    listens_until_ =
+        std::max(listens_until_, asked_until); // it is asked what it knows before anything is founded
+  }
 }
 
 /// A node that is its only seed has nobody to ask. If its cluster has grown since, and its disk was lost, it would found
@@ -252,7 +256,7 @@ tl::expected<membership, std::string> formation_service::run(links& transport, c
     {
       std::scoped_lock guard{mutex_, r.s->mutex};
       for (auto& [seed, a, newer] : r.s->answers) {
-        if (alone && !knows_me(a))
+        if (alone && !newer && !knows_me(a))
           continue; // it is no seed
         if (newer)
           formation_.not_understood(seed);

@@ -64,6 +64,8 @@ bool peer_seeker::look(const node_list& nodes) {
       continue;
     if (transport_.connected(n.id)) {
       missing_.erase(n.id);
+      std::lock_guard guard{found_->mutex};
+      found_->elsewhere.erase(n.id);
       continue;
     }
     any = true;

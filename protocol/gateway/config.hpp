@@ -104,7 +104,7 @@ struct gateway_config {
   /// may come all at once when it has one, so these are bounded as well.
   std::chrono::milliseconds page_turn_max{200};
   std::uint32_t pages_under_way_of_all_max = 512; ///< with those whose turn has ended so
-  /// For a turn; then `overloaded`.
+  /// For a turn, also of a message; then `overloaded`.
   std::chrono::milliseconds page_wait_max = settings::call_timeout.standard;
   /// While the buffers of all are more than half full no page is read. If it lasts longer, and somebody waits, those
   /// with most in them are closed.
@@ -114,7 +114,7 @@ struct gateway_config {
   std::size_t sends_held_bytes_of_all_max = sends_held_bytes_max;
   /// Of these in the cluster; the others wait for their turn (send_turns.hpp).
   std::size_t sends_bytes_of_all_max = sends_bytes_max;
-  /// The same in units of a short message, as a user's rate counts them. How many depends on how long those wait who seldom
+  /// Also in units of a short message, as a user's rate counts them. How many depends on how long those wait who seldom
   /// send (send_window.hpp): fewer make batches smaller. Measured with three nodes on two cores, 200 pairs with 16 messages
   /// each: 21,800/s with 1,024, 11,300/s with 256, 8,300/s with 64.
   std::uint32_t sends_under_way_of_all_max = 1'024;

@@ -18,10 +18,10 @@ namespace parley::gateway {
 
 /// Owns:   the messages that wait. Those and what is under way are bounded together by a `shared_room`.
 /// Thread: that of its server's loop, whose timer outlives it.
-/// Holds:  messages of one connection go in the order in which they came. No more than the window is under way, or twice
-///         as much with those that go at once, but for those that are not answered after `turn_max`: their shard may have
-///         no leader, and others have one. Also with those it is no more than `bytes_max`, of which the last quarter is for
-///         messages that go at once.
+/// Holds:  messages of one connection go in the order in which they came. No more than the window is under way of those that
+///         take turns, and twice as much with those that go at once, but for those that are not answered after `turn_max`:
+///         their shard may have no leader, and others have one. Also with those it is no more than `bytes_max`, of which
+///         the last quarter is for messages that go at once.
 class send_turns final : public kj::Refcounted {
 public:
   /// `window`: in units, each of which costs as much as a short message (`core::sends_of`).
@@ -76,6 +76,15 @@ public:
     give();
     return kj::mv(turn.promise);
   }
+  /// Refuses what has waited for longer: it was stored nowhere.
+  void give_up(lane& of, std::chrono::milliseconds longer) {
+    while (!of.waiting_.empty() && now() - of.waiting_.front().asked_at > longer) {
+      auto late = kj::mv(of.waiting_.front());
+      of.waiting_.pop_front();
+      late.begun->fulfill(core::refusal(late.what, ec::overloaded,
+                                        static_cast<std::uint32_t>(rest_for(late.takes.units).count())));
+    }
+  }
   std::uint32_t under_way() const { return under_way_; } ///< in units
 
 private:
@@ -84,21 +93,29 @@ private:
   struct turn {
     kj::TimePoint ends;
     std::uint32_t units = 0; ///< 0: it is over
+    bool seldom = false;
   };
 
   kj::Promise<core::answer> begin(lane& of, lane::waiter its) {
     const auto number = first_ + turns_.size();
-    turns_.push_back({timer_.now() + turn_max_, its.takes.units});
+    turns_.push_back({timer_.now() + turn_max_, its.takes.units, its.seldom});
     under_way_ += its.takes.units;
+    if (!its.seldom)
+      busy_ += its.takes.units;
     bytes_under_way_ += its.takes.bytes;
     ++of.under_way_;
-    return of.session_->ask(std::move(its.what))
-        .attach(kj::defer([this, self = kj::addRef(*this), from = kj::addRef(of), number, seldom = its.seldom,
-                           bytes = its.takes.bytes, asked_at = its.asked_at]() mutable {
+    return kj::evalNow([&] { return of.session_->ask(std::move(its.what)); })
+        .then([this, self = kj::addRef(*this), seldom = its.seldom, asked_at = its.asked_at](core::answer a) {
+          const auto took = now() - asked_at;
+          // What was refused says nothing of how long the others wait, unless it took long.
+          if (seldom && (core::error_of(a) == ec::none || took > send_window::always_quick))
+            window_.answered(took, now());
+          return a;
+        })
+        .attach(kj::defer([this, self = kj::addRef(*this), from = kj::addRef(of), number,
+                           bytes = its.takes.bytes]() mutable {
           --from->under_way_;
           bytes_under_way_ -= bytes;
-          if (seldom)
-            window_.answered(now() - asked_at, now());
           if (number >= first_)
             end(turns_[number - first_]);
           give();
@@ -108,13 +125,16 @@ private:
     return std::chrono::microseconds{(timer_.now() - kj::origin<kj::TimePoint>()) / kj::MICROSECONDS};
   }
   bool has_room() const {
-    return under_way_ < window_.size(now()) &&
-           (bytes_under_way_ == 0 || bytes_under_way_ < bytes_max_ / 4 * 3);
+    return busy_ < window_.size(now()) && (bytes_under_way_ == 0 || bytes_under_way_ < bytes_max_ / 4 * 3);
   }
   bool has_room_at_once(std::size_t bytes) const {
     return under_way_ < 2 * window_.size(now()) && bytes_under_way_ + bytes <= bytes_max_;
   }
-  void end(turn& t) { under_way_ -= std::exchange(t.units, 0); }
+  void end(turn& t) {
+    if (!t.seldom)
+      busy_ -= t.units;
+    under_way_ -= std::exchange(t.units, 0);
+  }
 
   void give() {
     if (giving_)
@@ -128,7 +148,7 @@ private:
       window_.full();
     if (must_wake() && !waking_) {
       waking_ = true;
-      wake_ = wake().eagerlyEvaluate(nullptr);
+      wake_ = wake().eagerlyEvaluate([this](kj::Exception&&) { waking_ = false; });
     }
   }
   bool must_wake() const { return waits() && !turns_.empty(); } // else an answer is what gives room
@@ -145,17 +165,19 @@ private:
   bool waits() const { return !newcomers_.empty() || !ring_.empty(); }
 
   /// Begins a message of the first one in `line`, or moves it on. A newcomer whose messages have all begun stays one round
-  /// more, or somebody with one message at a time would always be new.
+  /// more, and as many as a large message has cost, or somebody with one message at a time would always be new.
   void next_of(line& from) {
     auto first = kj::mv(from.front());
     from.pop_front();
     while (!first->waiting_.empty() && !first->waiting_.front().begun->isWaiting())
       first->waiting_.pop_front(); // its call was cancelled
     if (first->waiting_.empty()) {
-      if (&from == &ring_)
+      if (&from == &ring_ && first->credit_ >= 0) {
         first->listed_ = false;
-      else
-        ring_.push_back(kj::mv(first));
+        return;
+      }
+      first->credit_ += &from == &ring_ ? 1 : 0;
+      ring_.push_back(kj::mv(first));
     } else if (first->credit_ <= 0) {
       ++first->credit_;
       ring_.push_back(kj::mv(first));
@@ -184,6 +206,7 @@ private:
   std::deque<turn> turns_;  ///< in the order of their ends
   std::uint64_t first_ = 0; ///< the number of the first of them
   std::uint32_t under_way_ = 0;
+  std::uint32_t busy_ = 0;          ///< of those that did not go at once
   std::size_t bytes_under_way_ = 0; ///< also of those whose turn is over
   line newcomers_, ring_;           ///< those who wait, in the order of their turns
   bool giving_ = false;

@@ -11,7 +11,7 @@
 namespace parley::gateway {
 namespace {
 
-constexpr std::uint32_t page_retry_ms = 100; ///< and of what does not fit into what all connections may have
+constexpr std::uint32_t page_retry_ms = 100;
 constexpr std::size_t send_overhead_bytes = 1'024; ///< of a message under way, beyond its body
 constexpr std::uint32_t receive_retry_ms = 100;    ///< as for the other calls above the user's rate
 

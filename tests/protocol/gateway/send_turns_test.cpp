@@ -2,6 +2,7 @@
 #include "protocol/gateway/send_turns.hpp"
 
 #include <algorithm>
+#include <deque>
 #include <doctest/doctest.h>
 
 #include <string>
@@ -141,6 +142,69 @@ TEST_CASE_FIXTURE(fixture,
   const auto larges = std::ranges::count_if(begun, [](const std::string& name) { return name[0] == 'l'; });
   CHECK(larges >= 3);
   CHECK(larges <= 6);
+}
+
+TEST_CASE_FIXTURE(fixture, "who pays one large message at a time gets no more than who sends many at once") {
+  client large{*this, "l"}, many{*this, "m"};
+  std::uint64_t sent = 0;
+  for (std::uint64_t n = 1; n <= 60; ++n)
+    many.send(n);
+  large.send(++sent, 4);
+  begun.clear();
+  while (many.answered < 40) {
+    if (!large.session.open.empty()) {
+      large.answer_next();
+      large.send(++sent, 4);
+    }
+    many.answer_next();
+  }
+  CHECK(sent >= 8);
+  CHECK(sent <= 14);
+}
+
+TEST_CASE_FIXTURE(fixture, "those who seldom send, however many, do not keep the others from their turns") {
+  std::deque<client> seldom;
+  for (int n = 0; n < 12; ++n)
+    seldom.emplace_back(*this, "s");
+  client busy{*this, "b"};
+  busy.send(1, 2);
+  for (std::uint64_t n = 1; n <= 5; ++n)
+    for (auto& s : seldom) {
+      if (!s.session.open.empty())
+        s.answer_next();
+      s.send(n);
+    }
+  busy.send(2, 2);
+  busy.answer_next();
+  CHECK(busy.session.open.size() == 1);
+}
+
+TEST_CASE_FIXTURE(fixture, "a message that has waited for long is refused, and those behind it are not yet") {
+  client a{*this, "a"};
+  for (std::uint64_t n = 1; n <= 5; ++n)
+    a.send(n, 1, 30'000); // no more than 100'000 bytes are under way
+  CHECK(begun.size() == 3);
+  pass(3 * kj::SECONDS);
+  a.send(6);
+  pass(3 * kj::SECONDS);
+  turns->give_up(*a.lane, 5s);
+  scope.poll();
+  CHECK(a.refused == 2);
+  a.answer_next();
+  CHECK(begun == strings{"a1", "a2", "a3", "a6"});
+}
+
+TEST_CASE_FIXTURE(fixture, "what is refused at once says nothing of how long the others wait") {
+  turns = kj::refcounted<gateway::send_turns>(timer, gateway::send_window{2, 4}, 100'000,
+                                              std::chrono::milliseconds{200});
+  client greedy{*this, "g"}, above{*this, "x"};
+  for (std::uint64_t n = 1; n <= 100; ++n)
+    greedy.send(n);
+  above.send(1);
+  above.session.open.front()->fulfill(core::refusal(core::call{core::submit{}}, ec::rate_limited, 100));
+  scope.poll();
+  greedy.answer_next();
+  CHECK(turns->under_way() == 4);
 }
 
 TEST_CASE_FIXTURE(fixture, "messages that are not answered keep others waiting for a moment only") {
