@@ -350,6 +350,36 @@ TEST_CASE_FIXTURE(
   CHECK(until([&] { return slow.asked() == 5; }));
 }
 
+TEST_CASE_FIXTURE(fixture,
+                  "a connection that waits for the answers to many bytes is not read until some are there") {
+  config.sends_each_bytes_max = 3'000;
+  start();
+  slow_cluster slow{*this};
+  asker greedy{*this, user_id{1}}, decent{*this, user_id{2}};
+  for (std::uint64_t i = 1; i <= 3; ++i) // of 2,024 bytes, as they are counted
+    greedy.send(i, 1'000);
+  REQUIRE(until([&] { return slow.asked() == 2; }));
+  get(decent.session.pingRequest().send().ignoreResult());
+  CHECK(slow.asked() == 2);
+  slow.waiting.front()->fulfill(
+      core::answer{core::answer_to<core::submit>{core::placement{ec::none, seq_no{1}}}});
+  CHECK(until([&] { return slow.asked() == 3; }));
+}
+
+TEST_CASE_FIXTURE(fixture, "messages that wait for their turn are refused when their session is fenced") {
+  config.sends_under_way_of_all_min = config.sends_under_way_of_all_max = 1;
+  start();
+  slow_cluster slow{*this};
+  asker a{*this, user_id{1}};
+  for (std::uint64_t i = 1; i <= 4; ++i) // one goes at once, and one is under way
+    a.send(i, 100);
+  REQUIRE(until([&] { return slow.asked() == 2; }));
+  cluster.sinks.front()->close(ec::fenced, 0);
+  REQUIRE(until([&] { return a.errors.size() == 2; }));
+  CHECK(a.errors == std::vector<ec>{ec::fenced, ec::fenced});
+  CHECK(slow.asked() == 2);
+}
+
 TEST_CASE("however many take all the room that they get, whoever has little of it finds some") {
   for (const std::size_t greedy : {1, 4, 64, 256})
     for (const std::uint64_t bytes : {1'100u, 66'560u}) {
