@@ -97,6 +97,8 @@ config_check validate(const gateway_config& c) {
     return config_fault{"sends_under_way_of_all_min"};
   if (c.sends_under_way_of_all_max < c.sends_under_way_of_all_min)
     return config_fault{"sends_under_way_of_all_max"};
+  if (c.sends_seldom_max < 1)
+    return config_fault{"sends_seldom_max"};
   if (c.send_turn_max.count() < 1)
     return config_fault{"send_turn_max"};
   if (c.buffers_bytes_of_all_max < 2 * c.stream.outbound_bytes_max)

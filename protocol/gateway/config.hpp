@@ -119,6 +119,8 @@ struct gateway_config {
   /// each: 21,800/s with 1,024, 11,300/s with 256, 8,300/s with 64.
   std::uint32_t sends_under_way_of_all_max = 1'024;
   std::uint32_t sends_under_way_of_all_min = 64;
+  /// The same units in a second of one connection: who sends more is not one who seldom sends.
+  std::uint32_t sends_seldom_max = 50;
   /// A turn ends by itself, because a shard without a leader does not answer for seconds.
   std::chrono::milliseconds send_turn_max{200};
   /// Of what was read and is not whole, and of what is written and not sent. Above: the connection with most of it is

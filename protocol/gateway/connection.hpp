@@ -57,7 +57,7 @@ struct server_parts final : public kj::Refcounted {
         send_order{kj::refcounted<send_turns>(
             event_port.getTimer(),
             send_window{settings.sends_under_way_of_all_min, settings.sends_under_way_of_all_max},
-            settings.sends_bytes_of_all_max, settings.send_turn_max)} {}
+            settings.sends_seldom_max, settings.sends_bytes_of_all_max, settings.send_turn_max)} {}
 
   const gateway_config config;
   kj::UnixEventPort& port;

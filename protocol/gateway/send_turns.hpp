@@ -1,7 +1,7 @@
 #pragma once
 // Whose message goes next into the cluster. What is under way there is served in the order in which it came, so a few who
 // send as fast as they can would decide how long everybody waits. Here they wait for each other instead: a short message
-// of somebody who has nothing else under way goes at once, the others take turns by what they cost. That is deficit round robin
+// of somebody who seldom sends goes at once, the others take turns by what they cost. That is deficit round robin
 // (Shreedhar and Varghese, 1995), with a first place for those who did not wait before, as in RFC 8290, section 4.
 #include "protocol/gateway/backend.hpp"
 #include "protocol/gateway/send_window.hpp"
@@ -10,6 +10,7 @@
 #include <kj/refcount.h>
 #include <kj/timer.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <list>
@@ -25,9 +26,11 @@ namespace parley::gateway {
 class send_turns final : public kj::Refcounted {
 public:
   /// `window`: in units, each of which costs as much as a short message (`core::sends_of`).
-  send_turns(kj::Timer& timer, send_window window, std::size_t bytes_max, std::chrono::milliseconds turn_max)
-      : timer_{timer}, window_{window}, bytes_max_{bytes_max}, turn_max_{turn_max.count() *
-                                                                         kj::MILLISECONDS} {}
+  /// `seldom_max`: in units in a second, or at once; who sends more does not seldom send.
+  send_turns(kj::Timer& timer, send_window window, std::uint32_t seldom_max, std::size_t bytes_max,
+             std::chrono::milliseconds turn_max)
+      : timer_{timer}, window_{window}, seldom_max_{seldom_max},
+        bytes_max_{bytes_max}, turn_max_{turn_max.count() * kj::MILLISECONDS} {}
 
   /// What a message costs the cluster, and takes of its memory.
   struct cost {
@@ -51,19 +54,20 @@ public:
     struct waiter {
       core::call what;
       cost takes;
-      bool seldom = false; ///< nothing else of its connection waited or was under way
+      bool seldom = false;
       send_window::moment asked_at{};
       kj::Own<kj::PromiseFulfiller<kj::Promise<core::answer>>> begun;
     };
-    gateway::session* session_;   ///< null: closed
-    std::list<waiter> waiting_;   // empty, it has no memory; most connections are idle
-    std::uint32_t under_way_ = 0; ///< messages
-    std::int64_t credit_ = 0;     ///< in units; above 0 it is its turn
-    bool listed_ = false;         ///< among those who wait
+    gateway::session* session_; ///< null: closed
+    std::list<waiter> waiting_; // empty, it has no memory; most connections are idle
+    std::int64_t credit_ = 0;   ///< in units; above 0 it is its turn
+    bool listed_ = false;       ///< among those who wait
+    double lately_ = 0;         ///< units; `seldom_max` of them leave in a second
+    send_window::moment lately_at_{};
   };
 
   kj::Promise<core::answer> ask(lane& of, core::call what, cost takes) {
-    const bool seldom = of.waiting_.empty() && of.under_way_ == 0 && takes.units <= 1;
+    const bool seldom = sends_seldom(of, takes.units) && of.waiting_.empty() && takes.units <= 1;
     if (seldom ? has_room_at_once(takes.bytes) : of.waiting_.empty() && !waits() && has_room())
       return begin(of, {std::move(what), takes, seldom, now(), {}});
     window_.full();
@@ -103,7 +107,6 @@ private:
     if (!its.seldom)
       busy_ += its.takes.units;
     bytes_under_way_ += its.takes.bytes;
-    ++of.under_way_;
     return kj::evalNow([&] { return of.session_->ask(std::move(its.what)); })
         .then([this, self = kj::addRef(*this), seldom = its.seldom, asked_at = its.asked_at](core::answer a) {
           const auto took = now() - asked_at;
@@ -112,14 +115,20 @@ private:
             window_.answered(took, now());
           return a;
         })
-        .attach(kj::defer([this, self = kj::addRef(*this), from = kj::addRef(of), number,
-                           bytes = its.takes.bytes]() mutable {
-          --from->under_way_;
+        .attach(kj::defer([this, self = kj::addRef(*this), number, bytes = its.takes.bytes]() mutable {
           bytes_under_way_ -= bytes;
           if (number >= first_)
             end(turns_[number - first_]);
           give();
         }));
+  }
+  /// Counts the message. Who sends in bursts, each when the last was answered, has nothing under way now and then, too; so
+  /// it is not that which counts, but how much they have sent.
+  bool sends_seldom(lane& of, std::uint32_t units) {
+    const std::chrono::duration<double> since = now() - std::exchange(of.lately_at_, now());
+    const auto left = std::max(0.0, of.lately_ - since.count() * seldom_max_);
+    of.lately_ = std::min(left + units, 10.0 * seldom_max_);
+    return of.lately_ <= seldom_max_;
   }
   send_window::moment now() const {
     return std::chrono::microseconds{(timer_.now() - kj::origin<kj::TimePoint>()) / kj::MICROSECONDS};
@@ -201,6 +210,7 @@ private:
 
   kj::Timer& timer_;
   send_window window_;
+  const std::uint32_t seldom_max_;
   const std::size_t bytes_max_;
   const kj::Duration turn_max_;
   std::deque<turn> turns_;  ///< in the order of their ends

@@ -40,7 +40,7 @@ struct fixture {
   kj::WaitScope scope{loop};
   kj::TimerImpl timer{kj::origin<kj::TimePoint>()};
   kj::Own<gateway::send_turns> turns = kj::refcounted<gateway::send_turns>(
-      timer, gateway::send_window{4, 4}, 100'000, std::chrono::milliseconds{200});
+      timer, gateway::send_window{4, 4}, 1, 100'000, std::chrono::milliseconds{200});
   std::vector<std::string> begun;
 
   struct client {
@@ -164,7 +164,7 @@ TEST_CASE_FIXTURE(fixture, "those who seldom send, however many, do not keep the
     seldom.emplace_back(*this, "s");
   client busy{*this, "b"};
   busy.send(1, 2);
-  for (std::uint64_t n = 1; n <= 5; ++n)
+  for (std::uint64_t n = 1; n <= 5; ++n, pass(1 * kj::SECONDS))
     for (auto& s : seldom) {
       if (!s.session.open.empty())
         s.answer_next();
@@ -191,7 +191,7 @@ TEST_CASE_FIXTURE(fixture, "a message that has waited for long is refused, and t
 }
 
 TEST_CASE_FIXTURE(fixture, "what is refused at once says nothing of how long the others wait") {
-  turns = kj::refcounted<gateway::send_turns>(timer, gateway::send_window{2, 4}, 100'000,
+  turns = kj::refcounted<gateway::send_turns>(timer, gateway::send_window{2, 4}, 1, 100'000,
                                               std::chrono::milliseconds{200});
   client greedy{*this, "g"}, above{*this, "x"};
   for (std::uint64_t n = 1; n <= 100; ++n)
@@ -275,7 +275,7 @@ TEST_CASE_FIXTURE(fixture, "a call that was cancelled takes no turn") {
 
 TEST_CASE_FIXTURE(fixture,
                   "while somebody is there who seldom sends, those who send a lot have less under way") {
-  turns = kj::refcounted<gateway::send_turns>(timer, gateway::send_window{2, 4}, 100'000,
+  turns = kj::refcounted<gateway::send_turns>(timer, gateway::send_window{2, 4}, 1, 100'000,
                                               std::chrono::milliseconds{200});
   client greedy{*this, "g"}, other{*this, "o"};
   for (std::uint64_t n = 1; n <= 100; ++n)
