@@ -93,9 +93,7 @@ config_check validate(const gateway_config& c) {
     return config_fault{"sends_held_bytes_of_all_max"};
   if (c.sends_each_bytes_max < 1)
     return config_fault{"sends_each_bytes_max"};
-  if (c.sends_under_way_of_all_min < 1)
-    return config_fault{"sends_under_way_of_all_min"};
-  if (c.sends_under_way_of_all_max < c.sends_under_way_of_all_min)
+  if (c.sends_under_way_of_all_max < 1)
     return config_fault{"sends_under_way_of_all_max"};
   if (c.sends_seldom_max < 1)
     return config_fault{"sends_seldom_max"};

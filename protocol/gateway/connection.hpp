@@ -54,10 +54,9 @@ struct server_parts final : public kj::Refcounted {
                                                             settings.pages_under_way_of_all_max,
                                                             settings.page_turn_max, settings.page_wait_max})},
         sends{settings.sends_held_bytes_of_all_max},
-        send_order{kj::refcounted<send_turns>(
-            event_port.getTimer(),
-            send_window{settings.sends_under_way_of_all_min, settings.sends_under_way_of_all_max},
-            settings.sends_seldom_max, settings.sends_bytes_of_all_max, settings.send_turn_max)} {}
+        send_order{kj::refcounted<send_turns>(event_port.getTimer(), settings.sends_under_way_of_all_max,
+                                              settings.sends_seldom_max, settings.sends_bytes_of_all_max,
+                                              settings.send_turn_max)} {}
 
   const gateway_config config;
   kj::UnixEventPort& port;

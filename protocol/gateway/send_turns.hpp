@@ -4,7 +4,6 @@
 // of somebody who seldom sends goes at once, the others take turns by what they cost. That is deficit round robin
 // (Shreedhar and Varghese, 1995), with a first place for those who did not wait before, as in RFC 8290, section 4.
 #include "protocol/gateway/backend.hpp"
-#include "protocol/gateway/send_window.hpp"
 
 #include <kj/async.h>
 #include <kj/refcount.h>
@@ -19,17 +18,17 @@ namespace parley::gateway {
 
 /// Owns:   the messages that wait. Those and what is under way are bounded together by a `shared_room`.
 /// Thread: that of its server's loop, whose timer outlives it.
-/// Holds:  messages of one connection go in the order in which they came. No more than the window is under way of those that
+/// Holds:  messages of one connection go in the order in which they came. No more than `most` is under way of those that
 ///         take turns, and twice as much with those that go at once, but for those that are not answered after `turn_max`:
 ///         their shard may have no leader, and others have one. Also with those it is no more than `bytes_max`, of which
 ///         the last quarter is for messages that go at once.
 class send_turns final : public kj::Refcounted {
 public:
-  /// `window`: in units, each of which costs as much as a short message (`core::sends_of`).
+  /// `most`: in units, each of which costs as much as a short message (`core::sends_of`).
   /// `seldom_max`: in units in a second, or at once; who sends more does not seldom send.
-  send_turns(kj::Timer& timer, send_window window, std::uint32_t seldom_max, std::size_t bytes_max,
+  send_turns(kj::Timer& timer, std::uint32_t most, std::uint32_t seldom_max, std::size_t bytes_max,
              std::chrono::milliseconds turn_max)
-      : timer_{timer}, window_{window}, seldom_max_{seldom_max},
+      : timer_{timer}, most_{most}, seldom_max_{seldom_max},
         bytes_max_{bytes_max}, turn_max_{turn_max.count() * kj::MILLISECONDS} {}
 
   /// What a message costs the cluster, and takes of its memory.
@@ -55,7 +54,7 @@ public:
       core::call what;
       cost takes;
       bool seldom = false;
-      send_window::moment asked_at{};
+      kj::TimePoint asked_at;
       kj::Own<kj::PromiseFulfiller<kj::Promise<core::answer>>> begun;
     };
     gateway::session* session_; ///< null: closed
@@ -63,16 +62,15 @@ public:
     std::int64_t credit_ = 0;   ///< in units; above 0 it is its turn
     bool listed_ = false;       ///< among those who wait
     double lately_ = 0;         ///< units; `seldom_max` of them leave in a second
-    send_window::moment lately_at_{};
+    kj::TimePoint lately_at_ = kj::origin<kj::TimePoint>();
   };
 
   kj::Promise<core::answer> ask(lane& of, core::call what, cost takes) {
     const bool seldom = sends_seldom(of, takes.units) && of.waiting_.empty() && takes.units <= 1;
     if (seldom ? has_room_at_once(takes.bytes) : of.waiting_.empty() && !waits() && has_room())
-      return begin(of, {std::move(what), takes, seldom, now(), {}});
-    window_.full();
+      return begin(of, {std::move(what), takes, seldom, timer_.now(), {}});
     auto turn = kj::newPromiseAndFulfiller<kj::Promise<core::answer>>();
-    of.waiting_.push_back({std::move(what), takes, seldom, now(), kj::mv(turn.fulfiller)});
+    of.waiting_.push_back({std::move(what), takes, seldom, timer_.now(), kj::mv(turn.fulfiller)});
     if (!std::exchange(of.listed_, true)) {
       of.credit_ = 1;
       newcomers_.push_back(kj::addRef(of));
@@ -82,7 +80,8 @@ public:
   }
   /// Refuses what has waited for longer: it was stored nowhere.
   void give_up(lane& of, std::chrono::milliseconds longer) {
-    while (!of.waiting_.empty() && now() - of.waiting_.front().asked_at > longer) {
+    while (!of.waiting_.empty() &&
+           timer_.now() - of.waiting_.front().asked_at > longer.count() * kj::MILLISECONDS) {
       auto late = kj::mv(of.waiting_.front());
       of.waiting_.pop_front();
       late.begun->fulfill(core::refusal(late.what, ec::overloaded,
@@ -108,13 +107,6 @@ private:
       busy_ += its.takes.units;
     bytes_under_way_ += its.takes.bytes;
     return kj::evalNow([&] { return of.session_->ask(std::move(its.what)); })
-        .then([this, self = kj::addRef(*this), seldom = its.seldom, asked_at = its.asked_at](core::answer a) {
-          const auto took = now() - asked_at;
-          // What was refused says nothing of how long the others wait, unless it took long.
-          if (seldom && (core::error_of(a) == ec::none || took > send_window::always_quick))
-            window_.answered(took, now());
-          return a;
-        })
         .attach(kj::defer([this, self = kj::addRef(*this), number, bytes = its.takes.bytes]() mutable {
           bytes_under_way_ -= bytes;
           if (number >= first_)
@@ -125,19 +117,16 @@ private:
   /// Counts the message. Who sends in bursts, each when the last was answered, has nothing under way now and then, too; so
   /// it is not that which counts, but how much they have sent.
   bool sends_seldom(lane& of, std::uint32_t units) {
-    const std::chrono::duration<double> since = now() - std::exchange(of.lately_at_, now());
-    const auto left = std::max(0.0, of.lately_ - since.count() * seldom_max_);
+    const auto us = (timer_.now() - std::exchange(of.lately_at_, timer_.now())) / kj::MICROSECONDS;
+    const auto left = std::max(0.0, of.lately_ - static_cast<double>(us) / 1e6 * seldom_max_);
     of.lately_ = std::min(left + units, 10.0 * seldom_max_);
     return of.lately_ <= seldom_max_;
   }
-  send_window::moment now() const {
-    return std::chrono::microseconds{(timer_.now() - kj::origin<kj::TimePoint>()) / kj::MICROSECONDS};
-  }
   bool has_room() const {
-    return busy_ < window_.size(now()) && (bytes_under_way_ == 0 || bytes_under_way_ < bytes_max_ / 4 * 3);
+    return busy_ < most_ && (bytes_under_way_ == 0 || bytes_under_way_ < bytes_max_ / 4 * 3);
   }
   bool has_room_at_once(std::size_t bytes) const {
-    return under_way_ < 2 * window_.size(now()) && bytes_under_way_ + bytes <= bytes_max_;
+    return under_way_ < 2 * most_ && bytes_under_way_ + bytes <= bytes_max_;
   }
   void end(turn& t) {
     if (!t.seldom)
@@ -153,8 +142,6 @@ private:
     drop_those_that_are_over();
     while (has_room() && waits())
       next_of(newcomers_.empty() ? ring_ : newcomers_);
-    if (waits())
-      window_.full();
     if (must_wake() && !waking_) {
       waking_ = true;
       wake_ = wake().eagerlyEvaluate([this](kj::Exception&&) { waking_ = false; });
@@ -209,7 +196,7 @@ private:
   }
 
   kj::Timer& timer_;
-  send_window window_;
+  const std::uint32_t most_;
   const std::uint32_t seldom_max_;
   const std::size_t bytes_max_;
   const kj::Duration turn_max_;

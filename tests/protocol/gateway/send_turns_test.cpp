@@ -39,8 +39,8 @@ struct fixture {
   kj::EventLoop loop;
   kj::WaitScope scope{loop};
   kj::TimerImpl timer{kj::origin<kj::TimePoint>()};
-  kj::Own<gateway::send_turns> turns = kj::refcounted<gateway::send_turns>(
-      timer, gateway::send_window{4, 4}, 1, 100'000, std::chrono::milliseconds{200});
+  kj::Own<gateway::send_turns> turns =
+      kj::refcounted<gateway::send_turns>(timer, 4, 1, 100'000, std::chrono::milliseconds{200});
   std::vector<std::string> begun;
 
   struct client {
@@ -190,19 +190,6 @@ TEST_CASE_FIXTURE(fixture, "a message that has waited for long is refused, and t
   CHECK(begun == strings{"a1", "a2", "a3", "a6"});
 }
 
-TEST_CASE_FIXTURE(fixture, "what is refused at once says nothing of how long the others wait") {
-  turns = kj::refcounted<gateway::send_turns>(timer, gateway::send_window{2, 4}, 1, 100'000,
-                                              std::chrono::milliseconds{200});
-  client greedy{*this, "g"}, above{*this, "x"};
-  for (std::uint64_t n = 1; n <= 100; ++n)
-    greedy.send(n);
-  above.send(1);
-  above.session.open.front()->fulfill(core::refusal(core::call{core::submit{}}, ec::rate_limited, 100));
-  scope.poll();
-  greedy.answer_next();
-  CHECK(turns->under_way() == 4);
-}
-
 TEST_CASE_FIXTURE(fixture, "messages that are not answered keep others waiting for a moment only") {
   client a{*this, "a"}, b{*this, "b"};
   for (std::uint64_t n = 1; n <= 10; ++n)
@@ -271,64 +258,4 @@ TEST_CASE_FIXTURE(fixture, "a call that was cancelled takes no turn") {
   a.answer_next();
   a.answer_next();
   CHECK(begun == strings{"a1", "a2", "a3", "a4", "a5", "b1", "b3"});
-}
-
-TEST_CASE_FIXTURE(fixture,
-                  "while somebody is there who seldom sends, those who send a lot have less under way") {
-  turns = kj::refcounted<gateway::send_turns>(timer, gateway::send_window{2, 4}, 1, 100'000,
-                                              std::chrono::milliseconds{200});
-  client greedy{*this, "g"}, other{*this, "o"};
-  for (std::uint64_t n = 1; n <= 100; ++n)
-    greedy.send(n);
-  CHECK(turns->under_way() == 5);
-  other.send(1);
-  other.answer_next();
-  for (int n = 0; n < 3; ++n)
-    greedy.answer_next();
-  CHECK(turns->under_way() == 2);
-  greedy.answer_next();
-  CHECK(turns->under_way() == 2);
-  pass(1'100 * kj::MILLISECONDS); // they have left
-  CHECK(turns->under_way() == 4);
-}
-
-namespace {
-
-/// One who sends a message every 20 ms, each of which takes `took`; for so long.
-std::uint32_t after(gateway::send_window& w, gateway::send_window::moment& now,
-                    std::chrono::milliseconds took, std::chrono::milliseconds time, bool full = true) {
-  for (const auto end = now + time; now < end; now += 20ms) {
-    if (full)
-      w.full();
-    w.answered(took, now);
-  }
-  return w.size(now);
-}
-
-} // namespace
-
-TEST_CASE("a window of sends is as large as others do not notice, and large when there are no others") {
-  gateway::send_window w{64, 1'024};
-  gateway::send_window::moment now = 1h;
-  CHECK(w.size(now) == 1'024);
-  CHECK(after(w, now, 3ms, 10'000ms, false) == 64); // nobody needs more
-  const auto grown = after(w, now, 5ms, 1'000ms);
-  CHECK(grown > 100);
-  CHECK(grown < 200);
-  CHECK(after(w, now, 20ms, 5'000ms) == 1'024); // as quick as anybody notices
-  CHECK(after(w, now, 100ms, 100ms) == 512);    // not again for those that were sent before it shrank
-  CHECK(after(w, now, 100ms, 3'000ms) == 64);
-  CHECK(w.size(now + 900ms) == 64);
-  CHECK(w.size(now + 1'100ms) == 1'024);
-  CHECK(after(w, now, 5ms, 5'000ms) == 1'024);
-  CHECK(after(w, now, 5ms, 10'000ms, false) == 64);
-}
-
-TEST_CASE("where every message takes long, a window of sends does not shrink for that") {
-  gateway::send_window w{64, 1'024};
-  gateway::send_window::moment now = 1h;
-  CHECK(after(w, now, 80ms, 60'000ms) == 1'024);
-  CHECK(after(w, now, 200ms, 5'000ms) == 1'024);
-  CHECK(after(w, now, 300ms, 5'000ms) == 64);
-  CHECK(after(w, now, 300ms, 30'000ms) == 1'024); // the disk has become slower
 }
