@@ -116,7 +116,7 @@ struct gateway_config {
   std::size_t sends_bytes_of_all_max = sends_bytes_max;
   /// Also in units of a short message, as a user's rate counts them: of those that take turns. Fewer make batches smaller.
   /// Measured with three nodes on two cores, 200 pairs with 16 messages each: 21,800/s with 1,024, 11,300/s with 256.
-  std::uint32_t sends_under_way_of_all_max = 1'024;
+  std::uint32_t sends_under_way_of_all_max = 1'536;
   /// The same units in a second of one connection: who sends more is not one who seldom sends.
   std::uint32_t sends_seldom_max = 50;
   /// A turn ends by itself, because a shard without a leader does not answer for seconds.
