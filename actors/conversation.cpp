@@ -56,9 +56,8 @@ void propose_submission(self_ptr self, routed_call c) {
 void submit(self_ptr self, routed_call c, answers& out) {
   auto& st = self->state;
   const auto& what = std::get<core::submit>(c.what).what;
-  if (!st.bucket.take(
-          self->clock().now(),
-          core::sends_of(what))) { // a retry is answered even above the limit, once it can be read
+  // A retry is answered even above the limit, once it can be read.
+  if (!st.bucket.take(self->clock().now(), core::sends_of(what))) {
     if (auto first = st.at.reader->find_retry(st.at.shard, what))
       out.answer<core::submit>(c, *first);
     else

@@ -13,7 +13,6 @@ namespace {
 
 constexpr std::uint32_t page_retry_ms = 100;
 constexpr std::size_t send_overhead_bytes = 1'024; ///< of a message under way, beyond its body
-constexpr std::uint32_t receive_retry_ms = 100;    ///< as for the other calls above the user's rate
 
 /// How many of `items` fit into a page: at least one, unless there are none.
 template <class Items>
@@ -56,7 +55,7 @@ public:
         add(c_->parts().metrics.send_errors[error_row(ec::overloaded)]);
         const auto pause = rest_for(core::sends_of(*what));
         c_->rest(pause);
-        return refuse(context, ec::overloaded, static_cast<std::uint32_t>(pause.count()));
+        return refuse(context, ec::overloaded, milliseconds(pause));
       }
       auto under_way = kj::defer([held = kj::addRef(*c_), bytes]() mutable { held->end_send(bytes); });
       what->from = c_->user();
@@ -267,7 +266,7 @@ public:
       const bool given = !r->cursor.empty(); // else: from what the device has acknowledged by now
       if (!c_->receive(kj::mv(r->receiver), given ? *after : c_->acknowledged())) {
         add(c_->parts().metrics.limited);
-        return refuse(context, ec::rate_limited, receive_retry_ms);
+        return refuse(context, ec::rate_limited, milliseconds(rest_for(0)));
       }
       if (given)
         tell_place(context.getResults(capnp::MessageSize{8, 0}), true, *after);
