@@ -1,10 +1,18 @@
 #pragma once
 // Bounds on what one message of the RPC protocol makes Cap'n Proto keep or walk: it has none of its own.
 #include "protocol/gateway/config.hpp"
+#include "protocol/schema/parley.capnp.h"
 
 #include <capnp/rpc.capnp.h>
 
 namespace parley::gateway {
+
+/// Whether the answer to a call holds an object that may be called before the answer has come: a session.
+inline bool is_for_session(capnp::rpc::Call::Reader call) {
+  constexpr std::uint16_t login = 3, resume = 4; // as the schema has them
+  return call.getInterfaceId() == capnp::typeId<rpc::Gateway>() &&
+         (call.getMethodId() == login || call.getMethodId() == resume);
+}
 
 /// False if a message would make Cap'n Proto keep more than the bounds of a connection count:
 ///

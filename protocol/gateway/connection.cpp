@@ -190,17 +190,23 @@ void connection::message_read(capnp::MessageReader& message) {
   if (!std::exchange(spoke_, true) && parts_->server != nullptr)
     parts_->server->spoke(*this);
   const auto m = message.getRoot<capnp::rpc::Message>();
-  const auto asked = [&](std::uint32_t question) {
-    return questions_.ask(question) && questions_.size() <= config.questions_max;
+  const auto asked = [&](std::uint32_t question, bool for_object) {
+    return questions_.ask(question, for_object) && questions_.size() <= config.questions_max;
+  };
+  // Cap'n Proto keeps it, whole. Before the login there are bounds on what a connection may send.
+  const auto in_vain = [&](capnp::rpc::MessageTarget::Reader target) {
+    return logged_in_ && target.isPromisedAnswer() &&
+           questions_.waits_in_vain(target.getPromisedAnswer().getQuestionId());
   };
   bool decent = is_modest(m, config);
   switch (m.which()) {
   case capnp::rpc::Message::BOOTSTRAP:
     decent = decent && !logged_in_ && ++bootstraps_ <= config.bootstraps_max &&
-             asked(m.getBootstrap().getQuestionId());
+             asked(m.getBootstrap().getQuestionId(), true);
     break;
   case capnp::rpc::Message::CALL:
-    decent = decent && asked(m.getCall().getQuestionId());
+    decent = decent && !in_vain(m.getCall().getTarget()) &&
+             asked(m.getCall().getQuestionId(), is_for_session(m.getCall()));
     break;
   case capnp::rpc::Message::FINISH:
     decent = decent && questions_.finish(m.getFinish().getQuestionId());

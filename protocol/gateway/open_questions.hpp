@@ -13,9 +13,9 @@ namespace parley::gateway {
 /// Thread: that of its connection.
 class open_questions {
 public:
-  /// False if the id is in use: the client broke the protocol.
-  bool ask(std::uint32_t id) {
-    if (!open_.try_emplace(id).second)
+  /// False if the id is in use: the client broke the protocol. `for_object`: its answer holds an object to call.
+  bool ask(std::uint32_t id, bool for_object = false) {
+    if (!open_.try_emplace(id, progress{.for_object = for_object}).second)
       return false;
     ++unanswered_;
     return true;
@@ -43,6 +43,12 @@ public:
       i->second.answered = true;
   }
 
+  /// Whether a call on the answer to `id` has to wait for it, and for nothing: there will be no object to call.
+  bool waits_in_vain(std::uint32_t id) const {
+    const auto i = open_.find(id);
+    return i != open_.end() && !i->second.answered && !i->second.for_object;
+  }
+
   std::size_t size() const { return open_.size(); }
   std::size_t unanswered() const { return unanswered_; }
   void shrink() {
@@ -54,6 +60,7 @@ private:
   struct progress {
     bool answered = false;
     bool finished = false;
+    bool for_object = false;
   };
   std::unordered_map<std::uint32_t, progress> open_;
   std::size_t unanswered_ = 0;

@@ -19,9 +19,9 @@ namespace parley::gateway {
 /// Owns:   the messages that wait. Those and what is under way are bounded together by a `shared_room`.
 /// Thread: that of its server's loop, whose timer outlives it.
 /// Holds:  messages of one connection go in the order in which they came. No more than `most` is under way of those that
-///         take turns, and twice as much with those that go at once, but for those that are not answered after `turn_max`:
-///         their shard may have no leader, and others have one. Also with those it is no more than `bytes_max`, of which
-///         the last quarter is for messages that go at once.
+///         take turns, but for those that are not answered after `turn_max`: their shard may have no leader, and others have
+///         one. Also with those it is no more than `bytes_max`, of which the last quarter is for messages that go at once.
+///         That is the bound of these; they wait only while `most` is under way of the others, and as much besides.
 class send_turns final : public kj::Refcounted {
 public:
   /// `most`: in units, each of which costs as much as a short message (`core::sends_of`).

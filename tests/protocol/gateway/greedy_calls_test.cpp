@@ -3,6 +3,7 @@
 #include "tests/protocol/gateway/fixture.hpp"
 #include "tests/protocol/gateway/hand_made.hpp"
 
+#include "protocol/gateway/call_shape.hpp"
 #include "protocol/gateway/open_questions.hpp"
 
 #include <doctest/doctest.h>
@@ -156,6 +157,66 @@ TEST_CASE_FIXTURE(fixture, "calls that wait behind a login are under way, finish
   CHECK(server->connections() == 2);
   KJ_ASSERT_NONNULL(login)->fulfill(core::refusal(core::call{core::find_device{}}, ec::unavailable));
   CHECK(until([&] { return closes(close_reason::bad_frame) == 1 && server->connections() == 1; }));
+}
+
+TEST_CASE("only the answer to a login holds an object that is called before the answer has come") {
+  gateway::open_questions open;
+  const auto asked = [](const std::string& bytes) {
+    bool is_for_session = false;
+    any_message(bytes, [&](capnp::rpc::Message::Reader m) {
+      return is_for_session = gateway::is_for_session(m.getCall());
+    });
+    return is_for_session;
+  };
+  const auto nothing = [](auto&, auto) {};
+  CHECK(asked(door_call<rpc::Gateway::LoginParams>(1, door_method::login, nothing)));
+  CHECK(asked(door_call<rpc::Gateway::ResumeParams>(1, door_method::resume, nothing)));
+  CHECK_FALSE(asked(door_call<rpc::Gateway::RequestCodeParams>(1, door_method::request_code, nothing)));
+  CHECK_FALSE(asked(of_session(session_method::ack_delivered, 1))); // the same number of another interface
+  CHECK_FALSE(asked(of_session(session_method::ack_read, 1)));
+  open.ask(1);
+  open.ask(2, true);
+  CHECK(open.waits_in_vain(1));
+  CHECK_FALSE(open.waits_in_vain(2));
+  CHECK_FALSE(open.waits_in_vain(3)); // the RPC system says what is wrong with it
+  open.answered(1);
+  CHECK_FALSE(open.waits_in_vain(1)); // nor does it wait
+}
+
+TEST_CASE_FIXTURE(fixture, "once logged in, a call that would wait for nothing ends the connection") {
+  start();
+  kj::Maybe<kj::Own<kj::PromiseFulfiller<core::answer>>> page;
+  cluster.on_session_call = [&](core::call) -> kj::Promise<core::answer> {
+    auto answer = kj::newPromiseAndFulfiller<core::answer>();
+    page = kj::mv(answer.fulfiller);
+    return kj::mv(answer.promise);
+  };
+  insider it{*this};
+  it.it.send(of_session(session_method::sync, 10));
+  REQUIRE(until([&] { return page != nullptr; }));
+  const auto on_page = [](std::uint32_t question) {
+    return session_call<rpc::Session::AckDeliveredParams>(
+        question, 10, session_method::ack_delivered,
+        [](auto&, auto p) { p.setCursor(bytes_of(std::string(400'000, 'x'))); });
+  };
+  SUBCASE("before the answer: it would be kept, whole") {
+    it.it.send(on_page(11));
+    CHECK(closed_for(close_reason::rpc_failed));
+  }
+  SUBCASE("after the answer: it fails, and that is all") {
+    KJ_ASSERT_NONNULL(page)->fulfill(core::answer{core::answer_to<core::pull_inbox>{core::inbox_page{}}});
+    const auto answered = [&](std::uint32_t question) {
+      return until([&] {
+        it.it.ended();
+        return answer_to<rpc::Session::SyncResults>(question, it.it.received).has_value();
+      });
+    };
+    REQUIRE(answered(10));
+    it.it.send(on_page(11));
+    REQUIRE(answered(11));
+    CHECK(answer_to<rpc::Session::SyncResults>(11, it.it.received)->exception);
+    CHECK(server->connections() == 1);
+  }
 }
 
 TEST_CASE_FIXTURE(fixture, "a receiver that is a promise may resolve once, to an object of the client") {
