@@ -31,7 +31,7 @@ alarm_actor::behavior_type alarm(self_ptr self) {
       [self](atom::tick) {
         auto& waiting = self->state.waiting;
         self->state.ticking = false;
-        const auto end = waiting.upper_bound(alarm_clock::now());
+        const auto end = waiting.upper_bound(self->clock().now());
         for (auto i = waiting.begin(); i != end; ++i)
           if (auto whom = caf::actor_cast<caf::strong_actor_ptr>(i->second))
             caf::anon_send(caf::actor_cast<sweep_sink>(std::move(whom)), atom::sweep_v);

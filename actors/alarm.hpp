@@ -40,7 +40,7 @@ template <class Self>
 void sweep_later(Self* self, std::chrono::milliseconds in) {
   if (auto alarm = self->home_system().registry().get(alarm_name))
     caf::anon_send(caf::actor_cast<alarm_actor>(alarm),
-                   alarm_request{caf::actor_cast<caf::weak_actor_ptr>(self), alarm_clock::now() + in});
+                   alarm_request{caf::actor_cast<caf::weak_actor_ptr>(self), self->clock().now() + in});
   else
     self->delayed_send(self, in, atom::sweep_v);
 }

@@ -134,8 +134,7 @@ struct leadership_news {
 struct shard_effects {
   std::vector<core::incurred> debts;
   std::vector<core::arrived> arrivals;
-  /// The store makes it as soon as a turn has applied: the start of "from commit to socket".
-  core::moment applied_at = std::chrono::steady_clock::now();
+  core::moment applied_at{}; ///< when a turn had applied it: the start of "from commit to socket"
 };
 
 struct peer_payloads { ///< from the node transport, calls lane

@@ -75,7 +75,7 @@ using self_ptr = wired_router_actor::stateful_pointer<router_state>;
 /// bound of a payload allows.
 class outgoing {
 public:
-  explicit outgoing(router_state& st) : st_{st} {}
+  explicit outgoing(self_ptr self) : st_{self->state}, now_{self->clock().now()} {}
   ~outgoing() {
     for (auto& [peer, p] : calls_)
       send(peer, std::move(p), [this](const auto& items) { refuse(items); });
@@ -97,8 +97,8 @@ public:
     answers_[to].items.push_back({number, std::move(what)});
   }
   void deliver(delivery d) {
-    deliveries_[d.to.node].items.push_back({d.to, d.after, std::move(d.rows), d.close,
-                                            core::age_us(d.applied_at, std::chrono::steady_clock::now())});
+    deliveries_[d.to.node].items.push_back(
+        {d.to, d.after, std::move(d.rows), d.close, core::age_us(d.applied_at, now_)});
   }
 
 private:
@@ -153,6 +153,7 @@ private:
   }
 
   router_state& st_;
+  clock_point now_;
   std::unordered_map<node_id, core::calls_payload> calls_;
   std::unordered_map<node_id, core::answers_payload> answers_;
   std::unordered_map<node_id, core::deliveries_payload> deliveries_;
@@ -161,7 +162,7 @@ private:
 /// Hands calls to the shards that lead here, to the nodes that lead elsewhere, or parks them.
 class dispatch {
 public:
-  explicit dispatch(self_ptr self) : self_{self}, st_{self->state}, out_{st_} {}
+  explicit dispatch(self_ptr self) : self_{self}, st_{self->state}, out_{self} {}
   ~dispatch() {
     for (auto& [shard, batch] : local_)
       caf::anon_send(st_.wiring.shards.at(shard), std::move(batch));
@@ -312,7 +313,7 @@ void count_refused(router_state& st) {
 /// Calls of another node. They are answered here or refused, never forwarded again: so there are no loops.
 void host(self_ptr self, node_id peer, core::calls_payload& calls) {
   auto& st = self->state;
-  outgoing back{st};
+  outgoing back{self};
   dispatch to{self};
   for (auto& c : calls.items) {
     const auto shard = core::home(c.what, st.config.shards);
@@ -356,12 +357,12 @@ void take_answers(router_state& st, node_id peer, core::answers_payload& got) {
   }
 }
 
-void take_deliveries(router_state& st, core::deliveries_payload& pushed) {
+void take_deliveries(self_ptr self, core::deliveries_payload& pushed) {
   std::vector<delivery> items;
-  const auto now = std::chrono::steady_clock::now();
+  const auto now = self->clock().now();
   for (auto& d : pushed.items)
     items.push_back({d.to, d.after, std::move(d.rows), d.close, core::aged(d.age_us, now)});
-  deliver_here(st, std::move(items));
+  deliver_here(self->state, std::move(items));
 }
 
 /// What cannot be read, or is of a kind that this node does not know, is refused and counted for the
@@ -377,7 +378,7 @@ void from_peer(self_ptr self, node_id peer, std::string_view bytes) {
   std::visit(overloaded{
                  [&](core::calls_payload& p) { host(self, peer, p); },
                  [&](core::answers_payload& p) { take_answers(st, peer, p); },
-                 [&](core::deliveries_payload& p) { take_deliveries(st, p); },
+                 [&](core::deliveries_payload& p) { take_deliveries(self, p); },
                  [&](core::leads_payload& p) { leaders_changed(self, st.leaders.learn(peer, p)); },
                  [&](const core::clock_payload& p) {
                    if (st.config.clock)
@@ -441,18 +442,19 @@ void rehome_some(router_state& st, clock_point now) {
 }
 
 /// A push without rows says how far the session should be, so it fetches what it missed.
-void tell_missed(router_state& st) {
+void tell_missed(self_ptr self) {
+  auto& st = self->state;
   if (st.missed.empty())
     return;
-  outgoing out{st};
+  outgoing out{self};
   for (const auto& [to, m] : std::exchange(st.missed, {}))
     out.deliver({to, m.last, {}, m.close, {}});
 }
 
 /// What the links still do not take is kept again.
-void offer_kept(router_state& st) {
-  outgoing out{st};
-  for (auto& k : st.kept.take())
+void offer_kept(self_ptr self) {
+  outgoing out{self};
+  for (auto& k : self->state.kept.take())
     out.answer(k.to, k.number, std::move(k.what));
 }
 
@@ -480,8 +482,8 @@ void sweep(self_ptr self) {
     tell_room(st, st.peers, room);
   }
   rehome_some(st, now);
-  tell_missed(st);
-  offer_kept(st);
+  tell_missed(self);
+  offer_kept(self);
   answers out;
   while (!st.waiting.empty() && st.waiting.front().deadline <= now) {
     out.refuse(st.waiting.front().call, ec::unavailable, 100);
@@ -496,7 +498,7 @@ void sweep(self_ptr self) {
       ++i;
     }
   }
-  outgoing back{st};
+  outgoing back{self};
   for (auto i = st.guests.begin(); i != st.guests.end();) {
     if (i->second.deadline <= now) { // the actor that had the call crashed, or its node does not respond
       back.answer(i->second.from, i->second.number, core::refusal(i->second.kind, ec::timed_out));
@@ -524,7 +526,7 @@ wired_router_actor::behavior_type router(self_ptr self, router_config config) {
       },
       [self](answer_batch& batch) { // to calls of other nodes
         auto& st = self->state;
-        outgoing out{st};
+        outgoing out{self};
         for (auto& a : batch.answers) {
           const auto g = st.guests.find(a.number);
           if (g == st.guests.end() || g->second.kind != kind_of(a.what))
@@ -536,7 +538,7 @@ wired_router_actor::behavior_type router(self_ptr self, router_config config) {
       [self](delivery_batch& batch) {
         auto& st = self->state;
         std::vector<delivery> here;
-        outgoing out{st};
+        outgoing out{self};
         for (auto& d : batch.deliveries) {
           if (d.to.node == st.config.node)
             here.push_back(std::move(d));
