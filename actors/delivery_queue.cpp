@@ -2,6 +2,8 @@
 
 #include "protocol/values/overloaded.hpp"
 
+#include <algorithm>
+
 namespace parley {
 
 std::size_t delivery_queue::weight(const core::inbox_row& row) {
@@ -16,15 +18,20 @@ std::size_t delivery_queue::weight(const core::inbox_row& row) {
 }
 
 delivery_queue::~delivery_queue() {
-  if (depth_)
-    depth_->fetch_sub(rows_.size() - first_, std::memory_order_relaxed);
+  count(first_ - rows_.size(), 0 - bytes_);
+}
+
+void delivery_queue::count(std::uint64_t rows, std::uint64_t bytes) {
+  if (all_ == nullptr)
+    return;
+  all_->rows.fetch_add(rows, std::memory_order_relaxed);
+  all_->bytes.fetch_add(bytes, std::memory_order_relaxed);
 }
 
 void delivery_queue::begin(std::uint64_t stream) {
   std::lock_guard guard{mutex_};
   stream_ = stream;
-  if (depth_)
-    depth_->fetch_sub(rows_.size() - first_, std::memory_order_relaxed);
+  count(first_ - rows_.size(), 0 - bytes_);
   std::vector<core::outgoing_row>{}.swap(rows_);
   first_ = 0;
   bytes_ = 0;
@@ -35,18 +42,20 @@ std::size_t delivery_queue::put(std::vector<core::inbox_row>& rows, core::moment
   std::lock_guard guard{mutex_};
   if (stream != stream_)
     return 0;
+  const bool crowded = all_ != nullptr && all_->bytes.load(std::memory_order_relaxed) > all_->bytes_max;
+  const auto bytes_max = crowded ? std::min(bytes_max_, crowded_bytes_max) : bytes_max_;
+  const auto before = bytes_;
   std::size_t taken = 0;
   for (auto& row : rows) {
     const auto w = weight(row);
     const auto held = rows_.size() - first_;
-    if (held > 0 && (held >= rows_max_ || bytes_ + w > bytes_max_))
+    if (held > 0 && (held >= rows_max_ || bytes_ + w > bytes_max))
       break;
     bytes_ += w;
     rows_.push_back({std::move(row), applied_at});
     ++taken;
   }
-  if (depth_)
-    depth_->fetch_add(taken, std::memory_order_relaxed);
+  count(taken, bytes_ - before);
   return taken;
 }
 
@@ -62,8 +71,7 @@ std::vector<core::outgoing_row> delivery_queue::take(std::size_t rows_max, std::
     out.push_back(std::move(rows_[first_++]));
   }
   bytes_ -= bytes;
-  if (depth_)
-    depth_->fetch_sub(out.size(), std::memory_order_relaxed);
+  count(0 - out.size(), 0 - bytes);
   if (first_ == rows_.size()) {
     first_ = 0;
     if (rows_.capacity() > 64)

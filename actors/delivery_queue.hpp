@@ -6,16 +6,25 @@
 
 namespace parley {
 
+/// What all delivery queues of a process hold together. Thread: any.
+struct delivery_totals {
+  std::uint64_t bytes_max = 64 << 20; ///< then they are crowded
+  std::atomic<std::uint64_t> rows{0}, bytes{0};
+};
+
 /// Where the rows of one session cross to its KJ thread.
 ///
 /// Owns:   rows that are pushed but not yet taken. It is bounded by rows and by bytes; what does not fit stays
-///         in the inbox, and the session fetches it from there.
+///         in the inbox, and the session fetches it from there. While all queues together are crowded, it holds little more
+///         than what leaves at once: thousands of clients that read slowly would have as many full queues.
 /// Thread: any; short critical sections.
 class delivery_queue {
 public:
-  /// `depth`: what all queues of the process hold together; outlives this one, may be null.
-  delivery_queue(std::size_t rows_max, std::size_t bytes_max, std::atomic<std::uint64_t>* depth = nullptr)
-      : rows_max_{rows_max}, bytes_max_{bytes_max}, depth_{depth} {}
+  static constexpr std::size_t crowded_bytes_max = 32 << 10;
+
+  /// `all`: outlives this one, may be null.
+  delivery_queue(std::size_t rows_max, std::size_t bytes_max, delivery_totals* all = nullptr)
+      : rows_max_{rows_max}, bytes_max_{bytes_max}, all_{all} {}
   ~delivery_queue();
   delivery_queue(const delivery_queue&) = delete;
   delivery_queue& operator=(const delivery_queue&) = delete;
@@ -34,13 +43,16 @@ public:
   static std::size_t weight(const core::inbox_row& row);
 
 private:
+  void count(std::uint64_t rows,
+             std::uint64_t bytes); ///< more of them; unsigned arithmetic wraps, so less, too
+
   mutable std::mutex mutex_;
   std::vector<core::outgoing_row> rows_;
   std::size_t first_ = 0; ///< taken before
   std::size_t bytes_ = 0;
   std::uint64_t stream_ = 0;
   std::size_t rows_max_, bytes_max_;
-  std::atomic<std::uint64_t>* depth_;
+  delivery_totals* all_;
 };
 
 } // namespace parley

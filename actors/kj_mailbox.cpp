@@ -218,8 +218,7 @@ kj_session::kj_session(kj_backend& owner, const session_identity& who, gateway::
     : owner_{&owner}, number_{who.ref.number}, user_{who.user}, rates_{owner.config().session.rates},
       sink_{sink}, port_{std::make_shared<port>(owner.mailbox(), who.ref.number)},
       box_{std::make_shared<delivery_queue>(owner.config().session.queue_rows_max,
-                                            owner.config().session.queue_bytes_max,
-                                            owner.config().queue_depth)},
+                                            owner.config().session.queue_bytes_max, owner.config().queues)},
       actor_{spawn_session(owner.system(), who, owner.config().session, port_, box_, owner.router())} {
   owner.enter(number_, *this);
 }

@@ -17,7 +17,7 @@ struct kj_backend_config {
   node_id node{};
   std::uint64_t process = 0; ///< as the router's
   session_config session;
-  std::atomic<std::uint64_t>* queue_depth = nullptr; ///< rows in all delivery queues; outlives the backend
+  delivery_totals* queues = nullptr; ///< of all delivery queues; outlives the backend
 };
 
 /// A gateway::backend for one KJ thread. Construct and destroy on that thread, inside its event loop's life.

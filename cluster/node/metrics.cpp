@@ -240,7 +240,7 @@ std::vector<MetricFamily> collect(const node_facts& facts) {
   gateway_page(p, facts.clients);
   p.family("delivery_queue_rows", "Inbox rows that wait in memory until clients take them.",
            MetricType::Gauge)
-      .value(read(facts.waiting.delivery_queue_rows));
+      .value(read(facts.waiting.delivery_queues.rows));
   p.family("debts", "Debts of shards led here that the other shards have not confirmed.", MetricType::Gauge)
       .value(read(facts.fan_outs.owed));
   p.family("debt_reads_failed_total",

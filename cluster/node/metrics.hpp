@@ -1,5 +1,6 @@
 #pragma once
 // The metrics that the admin port exports. They are gathered at each request; hot paths only add to atomics.
+#include "actors/delivery_queue.hpp"
 #include "actors/fan_out.hpp"
 #include "actors/router.hpp"
 #include "cluster/node/health.hpp"
@@ -73,7 +74,7 @@ private:
 
 /// How much waits in memory. Thread: any.
 struct depths {
-  counter delivery_queue_rows{0}; ///< rows for clients, in all delivery queues
+  delivery_totals delivery_queues; ///< rows for clients
 };
 
 /// The state of a node at one moment.

@@ -177,7 +177,7 @@ public:
     gateway_thread::parts parts{
         system_,
         router_,
-        {config_.node, process_, session_settings(config_), &waiting_.delivery_queue_rows},
+        {config_.node, process_, session_settings(config_), &waiting_.delivery_queues},
         gateway_settings(config_, founding_),
         tls_,
         std::move(*webhook),

@@ -114,8 +114,8 @@ std::string node_pages::page() {
                       "<tr><td class=t>rows owed to other shards<td>{}"
                       "<tr><td class=t>replicas, of these leaders<td>{}, {}</table>\n",
                       g.sessions.load(), g.connections.load(), g.sends.load(),
-                      it->waiting().delivery_queue_rows.load(), it->paying().owed.load(), now.replicas.size(),
-                      leads);
+                      it->waiting().delivery_queues.rows.load(), it->paying().owed.load(),
+                      now.replicas.size(), leads);
   html += "<h2>Other nodes</h2><table><tr><th class=t>node<th class=t>link<th>bytes waiting</tr>\n";
   for (const auto& l : now.links)
     html += fmt::format("<tr><td class=t>{}<td class=t><b class={}>{}</b><td>{}</tr>\n", number(l.peer),

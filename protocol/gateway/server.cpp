@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 #include <vector>
 
 namespace parley::gateway {
@@ -181,15 +182,18 @@ private:
   void eased() override { parts_->pages->give(); }
 
   /// Who has buffered most is the least likely to be somebody who only talks.
+  /// All are looked at once, because thousands may have a little each.
   void close_largest_until(std::size_t bytes_left) {
-    while (bytes() > bytes_left) {
-      connection* most = nullptr;
-      for (auto& c : connections_)
-        if (c->buffered_bytes() > (most == nullptr ? 0 : most->buffered_bytes()))
-          most = c.get();
-      if (most == nullptr)
-        return;
-      most->give_up_buffers(); // which releases them at once
+    if (bytes() <= bytes_left)
+      return;
+    std::vector<std::pair<std::size_t, connection*>> those;
+    for (auto& c : connections_)
+      if (const auto buffered = c->buffered_bytes(); buffered > 0)
+        those.emplace_back(buffered, c.get());
+    for (std::make_heap(those.begin(), those.end()); bytes() > bytes_left && !those.empty();
+         those.pop_back()) {
+      std::pop_heap(those.begin(), those.end());
+      those.back().second->give_up_buffers(); // which releases them at once
     }
   }
 

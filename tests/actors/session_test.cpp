@@ -298,11 +298,12 @@ TEST_CASE("a delivery queue accepts a single row of any size, and otherwise keep
 
 TEST_CASE(
     "the depth of all delivery queues is what they hold, also after one was destroyed with rows in it") {
-  std::atomic<std::uint64_t> depth{0};
-  delivery_queue stays{10, 70'000, &depth};
+  delivery_totals all;
+  auto& depth = all.rows;
+  delivery_queue stays{10, 70'000, &all};
   std::vector<core::inbox_row> rows{row(1), row(2), row(3)};
   {
-    delivery_queue goes{2, 70'000, &depth};
+    delivery_queue goes{2, 70'000, &all};
     CHECK(goes.put(rows) == 2);
     CHECK(stays.put(rows) == 3);
     CHECK(depth == 5);
@@ -310,6 +311,25 @@ TEST_CASE(
     CHECK(depth == 4);
   }
   CHECK(depth == 2);
+  CHECK(all.bytes == 2 * delivery_queue::weight(row(1)));
+}
+
+TEST_CASE("while all delivery queues together are crowded, each takes what leaves at once and no more") {
+  delivery_totals all{.bytes_max = 100'000};
+  delivery_queue full{10, 200'000, &all}, other{1'000, 200'000, &all};
+  std::vector large{row(1, 60'000), row(2, 60'000)}, next{row(1, 60'000), row(2, 60'000)},
+      rest{row(2, 60'000)};
+  CHECK(full.put(large) == 2);
+  CHECK(other.put(next) == 1); // a lone row always fits
+  CHECK(other.take(10, 1 << 20).size() == 1);
+  std::vector<core::inbox_row> small;
+  for (std::uint64_t n = 3; n <= 200; ++n)
+    small.push_back(row(n, 1'000));
+  const auto fits = delivery_queue::crowded_bytes_max / delivery_queue::weight(small[0]);
+  CHECK(other.put(small) == fits);
+  full.begin(1); // its client asks anew
+  CHECK(all.bytes == fits * delivery_queue::weight(row(3, 1'000)));
+  CHECK(other.put(rest) == 1);
 }
 
 TEST_CASE_FIXTURE(fixture, "a client that asks anew from where to stream gets no row of the stream before") {
@@ -338,8 +358,9 @@ TEST_CASE_FIXTURE(fixture, "a client that asks anew from where to stream gets no
 }
 
 TEST_CASE("what a delivery queue drops is no longer counted as waiting, and makes room") {
-  std::atomic<std::uint64_t> depth{0};
-  delivery_queue box{2, 70'000, &depth};
+  delivery_totals all;
+  auto& depth = all.rows;
+  delivery_queue box{2, 70'000, &all};
   std::vector rows{row(1), row(2), row(3)};
   CHECK(box.put(rows) == 2);
   CHECK(depth == 2);

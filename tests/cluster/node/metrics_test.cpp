@@ -92,7 +92,7 @@ struct busy_node {
     commits.committed(0, 1us);
     commits.committed(5, 400us);
     commits.committed(1'000'000, 2ms);
-    add(waiting.delivery_queue_rows, 7);
+    add(waiting.delivery_queues.rows, 7);
     now.storage.commits = 3;
     now.storage.rows = 40;
     now.storage.batches[4] = 2;
