@@ -311,7 +311,9 @@ TEST_CASE(
     CHECK(depth == 4);
   }
   CHECK(depth == 2);
-  CHECK(all.bytes == 2 * delivery_queue::weight(row(1)));
+  CHECK(all.bytes > 0);
+  CHECK(stays.take(10, 1000).size() == 2);
+  CHECK(all.bytes == 0);
 }
 
 TEST_CASE("while all delivery queues together are crowded, each takes what leaves at once and no more") {
