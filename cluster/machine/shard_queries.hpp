@@ -50,6 +50,10 @@ core::debt_page read_debts(shard_view& view, shard_id shard, std::uint64_t from,
 
 // --- inboxes -----------------------------------------------------------------------------------------------
 
+/// Of a page that is read for a session's stream (`pull_inbox::live`). All sessions may ask at once, when their node has
+/// failed for example, and each such page is in memory until its session has put it into its delivery queue, of which this
+/// is the least setting.
+inline constexpr std::size_t stream_page_bytes_max = 128 << 10;
 /// Rows behind `ask.after`. The last page reaches the inbox's end, whichever rows are gone.
 /// Errors: bad_cursor (beyond the end), corrupt.
 core::inbox_page read_inbox(shard_view& view, const core::pull_inbox& ask, const core::limits& l = {});

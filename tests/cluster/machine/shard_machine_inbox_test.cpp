@@ -176,6 +176,23 @@ TEST_CASE_FIXTURE(machine_fixture,
   CHECK(inbox(alice).next == inbox_pos::none); // an inbox that never had a row
 }
 
+TEST_CASE_FIXTURE(machine_fixture,
+                  "a page for a session's stream is no larger than what any delivery queue takes") {
+  for (std::uint64_t n = 1; n <= 6; ++n)
+    deliver(part(bob, n - 1, n, {stored(n - 1, n, alice, std::string(60'000, 'x'))}));
+  CHECK(positions(inbox(bob)) == std::vector<std::uint64_t>{1, 2, 3, 4, 5, 6});
+  const auto streamed = [&](std::uint64_t after) {
+    return read([&](auto& v) {
+      return cluster::queries::read_inbox(v, {bob, bobs, inbox_pos{after}, 0, 1, {}});
+    });
+  };
+  CHECK(positions(streamed(0)) == std::vector<std::uint64_t>{1, 2});
+  CHECK(streamed(0).more == 1);
+  CHECK(streamed(0).next == inbox_pos{2});
+  CHECK(positions(streamed(4)) == std::vector<std::uint64_t>{5, 6});
+  CHECK(streamed(4).more == 0);
+}
+
 TEST_CASE("one acknowledgement drops a bounded number of rows, and later ones drop the rest") {
   core::limits l;
   l.dropped_rows_max = 4;
