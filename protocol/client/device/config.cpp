@@ -49,6 +49,8 @@ config_check validate(const config& c) {
     return config_fault{"window"};
   if (c.in_flight_max < 1)
     return config_fault{"in_flight_max"};
+  if (c.in_flight_bytes_max < 1)
+    return config_fault{"in_flight_bytes_max"};
   if (c.outbox_messages_max < 1)
     return config_fault{"outbox_messages_max"};
   if (c.move_after_refusals < 1)

@@ -41,7 +41,11 @@ struct config {
   /// happens; larger windows are for load generators. The cluster remembers the newest 256 ids of a device in
   /// a conversation, so the window must stay far below that.
   std::size_t window = 1;
-  std::size_t in_flight_max = 1'024;         ///< messages under way, of all conversations together
+  std::size_t in_flight_max = 1'024; ///< messages under way, of all conversations together
+  /// What they take, each with 1,024 bytes beside its body; at this bound no further one is sent. At the same bound a node
+  /// reads nothing more from a connection. With more under way all other calls would wait behind messages: above the rate of
+  /// its user for so long that the connection seems to be dead.
+  std::size_t in_flight_bytes_max = 128 * 1'024;
   std::size_t outbox_messages_max = 100'000; ///< messages without an outcome; `send` refuses more
   /// After this many refusals in a row the device assumes that the node reaches no majority and tries
   /// another.

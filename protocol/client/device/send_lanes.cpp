@@ -11,6 +11,12 @@ void send_lanes::mark_ready(conversation_id c, lane& l) {
   }
 }
 
+void send_lanes::landed(lane& l, const item& i) {
+  --l.in_flight;
+  --in_flight_;
+  in_flight_bytes_ -= bytes_of(i);
+}
+
 std::deque<send_lanes::item>::iterator send_lanes::find(lane& l, std::uint64_t counter) {
   auto i = std::lower_bound(l.items.begin(), l.items.end(), counter,
                             [](const item& x, std::uint64_t n) { return x.it.counter < n; });
@@ -52,6 +58,7 @@ const send_lanes::item* send_lanes::take(instant now) {
             ++candidate.attempts;
             ++l.in_flight;
             ++in_flight_;
+            in_flight_bytes_ += bytes_of(candidate);
             return &candidate; // the lane stays in front: its window may have room for more
           }
       l.listed = false;
@@ -71,10 +78,8 @@ outgoing send_lanes::settle(conversation_id c, std::uint64_t counter) {
   const auto i = find(l, counter);
   if (i == l.items.end())
     return {};
-  if (i->in_flight) {
-    --l.in_flight;
-    --in_flight_;
-  }
+  if (i->in_flight)
+    landed(l, *i);
   auto out = std::move(i->it);
   l.items.erase(i);
   --size_;
@@ -93,9 +98,8 @@ void send_lanes::again(conversation_id c, std::uint64_t counter, instant at) {
   const auto i = find(l, counter);
   if (i == l.items.end() || !i->in_flight)
     return;
+  landed(l, *i);
   i->in_flight = false;
-  --l.in_flight;
-  --in_flight_;
   // The whole lane waits: what follows must not overtake.
   if (at > l.not_before) {
     l.not_before = at;

@@ -56,6 +56,7 @@ public:
     }
     delayed_.clear();
     in_flight_ = 0;
+    in_flight_bytes_ = 0;
   }
   /// When `take` can return something that only has to wait for its time.
   std::optional<instant> next_due() const {
@@ -66,6 +67,9 @@ public:
 
   std::size_t size() const { return size_; }
   std::size_t in_flight() const { return in_flight_; }
+  std::size_t in_flight_bytes() const {
+    return in_flight_bytes_;
+  } ///< as the cluster counts them (docs/api.md)
   bool empty() const { return size_ == 0; }
   /// The highest counter of a message that is here.
   std::uint64_t newest() const;
@@ -77,6 +81,8 @@ private:
     instant not_before{};
     bool listed = false; ///< in `ready_`
   };
+  static std::size_t bytes_of(const item& i) { return 1'024 + i.it.body->size(); }
+  void landed(lane& l, const item& i);
   void mark_ready(conversation_id c, lane& l);
   static std::deque<item>::iterator find(lane& l, std::uint64_t counter); ///< or the end
 
@@ -86,6 +92,7 @@ private:
   std::multimap<instant, conversation_id> delayed_;
   std::size_t size_ = 0;
   std::size_t in_flight_ = 0;
+  std::size_t in_flight_bytes_ = 0;
 };
 
 } // namespace parley::client

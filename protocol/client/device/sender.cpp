@@ -109,7 +109,8 @@ void sender::pump() {
   auto* link = host_.link();
   if (!link || link->ended() || host_.halted())
     return;
-  while (lanes_.in_flight() < config_.in_flight_max) {
+  while (lanes_.in_flight() < config_.in_flight_max &&
+         lanes_.in_flight_bytes() < config_.in_flight_bytes_max) {
     const auto* item = lanes_.take(now(timer_));
     if (!item)
       break;

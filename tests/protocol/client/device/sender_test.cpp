@@ -183,6 +183,27 @@ TEST_CASE_FIXTURE(sender_fixture, "no more messages are under way than the setti
   CHECK(session->sends.size() == 4);
 }
 
+TEST_CASE_FIXTURE(sender_fixture, "large messages wait in the device, and not in front of its other calls") {
+  make();
+  online();
+  for (std::uint64_t n = 1; n <= 3; ++n)
+    REQUIRE(out->post(conversation_id{n, n}, std::string(body_bytes_max, 'x')));
+  for (std::uint64_t n = 4; n <= 200; ++n)
+    REQUIRE(out->post(conversation_id{n, n}, "short"));
+  turn();
+  CHECK(session->sends.size() == 2); // with 1 KiB each they take 130 KiB
+  session->sends[0].accept();
+  turn();
+  CHECK(session->sends.size() == 3);
+  session->sends[1].refuse(ec::rate_limited);
+  session->sends[2].accept();
+  turn();
+  CHECK(session->sends.size() == 3 + 128); // of 1,029 bytes each
+  lose();
+  online();
+  CHECK(session->sends.size() > 60); // what was under way takes nothing any more
+}
+
 TEST_CASE_FIXTURE(sender_fixture, "a node that refuses again and again is left, unless there is no other") {
   settings.move_after_refusals = 3;
   SUBCASE("another node") {}
