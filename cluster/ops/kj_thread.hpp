@@ -78,8 +78,8 @@ private:
     served_ = true;
     started_.set_value(std::nullopt);
     // KJ looks at its sockets only when it has nothing to do, unless it is told otherwise. As long as some keep it busy,
-    // it would not hear from the others.
-    constexpr unsigned events_between_polls = 128;
+    // it would not hear from the others. An event takes a microsecond or, with much to decrypt, a hundred of them.
+    constexpr unsigned events_between_polls = 16;
     io.waitScope.setBusyPollInterval(events_between_polls);
     stopped.promise.wait(io.waitScope);
     std::lock_guard guard{mutex_};

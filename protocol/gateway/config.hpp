@@ -99,10 +99,13 @@ struct gateway_config {
   std::size_t page_bytes_max = parley::page_bytes_max;
   // Of all connections together, because a thousand that keep to their own bounds are too much for a node. Each is in
   // memory two or three times on its way.
-  std::uint32_t pages_of_all_max = 64; ///< that are read at a time; others wait for their turn
-  /// A turn ends by itself: a shard without a leader does not answer for seconds, and its pages take no memory. They
-  /// may come all at once when it has one, so these are bounded as well.
-  std::chrono::milliseconds page_turn_max{200};
+  /// That are read at a time; others wait for their turn. A page of a megabyte takes a millisecond of the thread that reads
+  /// it, and what others want of that thread waits behind all of them: a bystander's p99 beside four people who ask for
+  /// sixteen at once was 21 ms with 64 of them, 7 ms with 4.
+  std::uint32_t pages_of_all_max = 4;
+  /// A turn ends by itself: who does not answer by then waits for something, for the store to show what is new (20 ms) or for
+  /// a leader (seconds), and takes nobody's time. Such pages may come all at once, so these are bounded as well.
+  std::chrono::milliseconds page_turn_max{5};
   std::uint32_t pages_under_way_of_all_max = 512; ///< with those whose turn has ended so
   /// For a turn, also of a message; then `overloaded`.
   std::chrono::milliseconds page_wait_max = settings::call_timeout.standard;
