@@ -67,6 +67,8 @@ config_check validate(const gateway_config& c) {
     return config_fault{"flow_words_max"};
   if (c.calls_max < 1)
     return config_fault{"calls_max"};
+  if (c.calls_of_all_max < 1)
+    return config_fault{"calls_of_all_max"};
   if (c.questions_max < c.calls_max)
     return config_fault{"questions_max"};
   if (c.bootstraps_max < 1)

@@ -326,6 +326,18 @@ void connection::rest(std::chrono::milliseconds time) {
   }));
 }
 
+bool connection::begin_ask() {
+  if (!parts_->asks.take(1, asks_))
+    return false;
+  ++asks_;
+  return true;
+}
+
+void connection::end_ask() {
+  --asks_;
+  parts_->asks.give_back(1);
+}
+
 bool connection::begin_page() {
   if (pages_ >= parts_->config.pages_max)
     return false;

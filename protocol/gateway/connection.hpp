@@ -53,7 +53,7 @@ struct server_parts final : public kj::Refcounted {
                                          page_turns::bounds{settings.pages_of_all_max,
                                                             settings.pages_under_way_of_all_max,
                                                             settings.page_turn_max, settings.page_wait_max})},
-        sends{settings.sends_held_bytes_of_all_max},
+        asks{settings.calls_of_all_max}, sends{settings.sends_held_bytes_of_all_max},
         send_order{kj::refcounted<send_turns>(event_port.getTimer(), settings.sends_under_way_of_all_max,
                                               settings.sends_seldom_max, settings.sends_bytes_of_all_max,
                                               settings.send_turn_max)} {}
@@ -71,6 +71,7 @@ struct server_parts final : public kj::Refcounted {
   code_limits& code_asks;
   code_limits& registrations;
   kj::Own<page_turns> pages;
+  shared_room asks;  ///< calls under way of those who have logged in, but for messages
   shared_room sends; ///< under way and waiting, in bytes
   kj::Own<send_turns> send_order;
   transport::stream_buffers* buffers = nullptr;     ///< as `server`
@@ -142,6 +143,9 @@ public:
 
   void begin_call();
   void end_call();
+  /// A call of somebody who has logged in, and no message. False: all connections together have too many under way.
+  bool begin_ask();
+  void end_ask();
   bool begin_page(); ///< false: too many are under way, or wait for their turn
   void end_page() { --pages_; }
   /// For one that has begun: when it may be asked for, or nothing when it has waited too long.
@@ -194,6 +198,7 @@ private:
   std::uint64_t counted_in_ = 0;
   std::uint64_t counted_out_ = 0;
   std::uint32_t calls_ = 0;
+  std::uint32_t asks_ = 0;
   std::uint32_t pages_ = 0;
   std::size_t sends_bytes_ = 0;
   std::uint32_t deliveries_ = 0; ///< calls to receivers that have not returned

@@ -86,7 +86,7 @@ public:
   }
 
   kj::Promise<void> sync(SyncContext context) override {
-    return in_session(context, [this, context]() mutable -> kj::Promise<void> {
+    return in_room(context, [this, context]() mutable -> kj::Promise<void> {
       struct request {
         std::string cursor;
         std::uint32_t limit;
@@ -120,7 +120,7 @@ public:
   }
 
   kj::Promise<void> syncConversation(SyncConversationContext context) override {
-    return in_session(context, [this, context]() mutable -> kj::Promise<void> {
+    return in_room(context, [this, context]() mutable -> kj::Promise<void> {
       auto call = read_params([&] {
         const auto params = context.getParams();
         return core::sync_conversation{wire::to_conversation(params.getConversation()), c_->user(),
@@ -143,7 +143,7 @@ public:
   }
 
   kj::Promise<void> ackDelivered(AckDeliveredContext context) override {
-    return in_session(context, [this, context]() mutable -> kj::Promise<void> {
+    return in_room(context, [this, context]() mutable -> kj::Promise<void> {
       auto cursor = read_params([&] { return std::string{view(context.getParams().getCursor())}; });
       context.releaseParams();
       if (!cursor)
@@ -159,7 +159,7 @@ public:
   }
 
   kj::Promise<void> ackRead(AckReadContext context) override {
-    return in_session(context, [this, context]() mutable -> kj::Promise<void> {
+    return in_room(context, [this, context]() mutable -> kj::Promise<void> {
       auto call = read_params([&] {
         const auto params = context.getParams();
         return core::mark_read{wire::to_conversation(params.getConversation()), c_->user(),
@@ -173,7 +173,7 @@ public:
   }
 
   kj::Promise<void> openDirect(OpenDirectContext context) override {
-    return in_session(context, [this, context]() mutable -> kj::Promise<void> {
+    return in_room(context, [this, context]() mutable -> kj::Promise<void> {
       struct request {
         user_id user;
         std::string phone;
@@ -223,7 +223,7 @@ public:
   }
 
   kj::Promise<void> conversations(ConversationsContext context) override {
-    return in_session(context, [this, context]() mutable -> kj::Promise<void> {
+    return in_room(context, [this, context]() mutable -> kj::Promise<void> {
       auto call = read_params([&] {
         const auto params = context.getParams();
         return core::list_conversations{c_->user(), wire::to_conversation(params.getAfter()),
@@ -245,7 +245,7 @@ public:
   }
 
   kj::Promise<void> receive(ReceiveContext context) override {
-    return in_session(context, [this, context]() mutable -> kj::Promise<void> {
+    return in_room(context, [this, context]() mutable -> kj::Promise<void> {
       struct request {
         rpc::Receiver::Client receiver;
         std::string cursor;
@@ -314,6 +314,21 @@ private:
       if (const auto why = c_->refusal(); why != ec::none)
         return refuse(context, why);
       return body();
+    });
+  }
+
+  /// The same for calls that are no messages, which have a room of their own.
+  template <class Context, class Body>
+  kj::Promise<void> in_room(Context context, Body&& body) {
+    return in_session(context, [this, context, body = kj::mv(body)]() mutable -> kj::Promise<void> {
+      if (!c_->begin_ask()) {
+        context.releaseParams();
+        const auto pause = rest_for(0);
+        c_->rest(pause);
+        return refuse(context, ec::overloaded, milliseconds(pause));
+      }
+      auto under_way = kj::defer([held = kj::addRef(*c_)]() mutable { held->end_ask(); });
+      return body().attach(kj::mv(under_way));
     });
   }
 

@@ -331,6 +331,37 @@ TEST_CASE_FIXTURE(turns_fixture, "turns that buffers hold back are given as soon
 }
 
 TEST_CASE_FIXTURE(
+    fixture, "calls of all connections that wait for answers are bounded, and a first one still passes") {
+  config.calls_of_all_max = 4;
+  start();
+  slow_cluster slow{*this};
+  asker greedy{*this, user_id{1}}, decent{*this, user_id{2}};
+  std::vector<ec> refused;
+  const auto mark = [&](asker& by) {
+    by.calls.add(by.session.ackReadRequest()
+                     .send()
+                     .then([&](auto&& r) { refused.push_back(ec{r.getError().getCode()}); })
+                     .eagerlyEvaluate(nullptr));
+  };
+  for (int i = 0; i < 5; ++i)
+    mark(greedy);
+  REQUIRE(until([&] { return refused.size() == 2; }));
+  CHECK(refused == std::vector<ec>{ec::overloaded, ec::overloaded});
+  CHECK(slow.asked() == 3);
+  mark(decent);
+  REQUIRE(until([&] { return slow.asked() == 4; }));
+  decent.send(1, 100); // messages have a room of their own
+  REQUIRE(until([&] { return slow.asked() == 5; }));
+  get(greedy.session.pingRequest().send().ignoreResult());
+  for (auto& w : slow.waiting)
+    w->fulfill(core::answer{core::answer_to<core::mark_read>{}});
+  REQUIRE(until([&] { return refused.size() == 6; }));
+  for (int i = 0; i < 3; ++i)
+    mark(greedy);
+  CHECK(until([&] { return slow.asked() == 8; }));
+}
+
+TEST_CASE_FIXTURE(
     fixture, "messages of all connections that wait for answers are bounded, and a first one still passes") {
   config.sends_bytes_of_all_max = config.sends_held_bytes_of_all_max = 10'000;
   start();
