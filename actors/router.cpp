@@ -443,11 +443,8 @@ void rehome_some(router_state& st, clock_point now) {
 
 /// A push without rows says how far the session should be, so it fetches what it missed.
 void tell_missed(self_ptr self) {
-  auto& st = self->state;
-  if (st.missed.empty())
-    return;
   outgoing out{self};
-  for (const auto& [to, m] : std::exchange(st.missed, {}))
+  for (const auto& [to, m] : std::exchange(self->state.missed, {}))
     out.deliver({to, m.last, {}, m.close, {}});
 }
 
