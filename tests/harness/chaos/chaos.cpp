@@ -17,6 +17,7 @@
 #include <exception>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <thread>
 
 namespace parley::chaos {
@@ -406,9 +407,11 @@ verdict chaos_run::judge() {
 /// What the trials were to inject and did not: the run is void then.
 std::vector<std::string> chaos_run::missing() const {
   auto out = network_ ? network_->missing() : std::vector<std::string>{};
+  const auto add = [&](std::vector<std::string> more) { std::ranges::move(more, std::back_inserter(out)); };
+  if (disks_)
+    add(disks_->missing());
   if (copies_)
-    for (auto& m : copies_->missing())
-      out.push_back(std::move(m));
+    add(copies_->missing());
   return out;
 }
 

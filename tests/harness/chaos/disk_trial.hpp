@@ -23,6 +23,8 @@ public:
 
   std::string summary() const; ///< how often each kind was injected
   std::string json() const;
+  /// What makes the run void: disks that were to ail several times, and never did.
+  std::vector<std::string> missing() const;
 
 private:
   bool apply(const disk_step& step);
@@ -32,6 +34,7 @@ private:
   disk_scheduler scheduler_;
   disk_step now_;
   std::uint64_t effect_before_ = 0;
+  std::uint64_t begun_ = 0;
   std::array<std::uint64_t, disk_fault_kinds> injected_{};
 };
 

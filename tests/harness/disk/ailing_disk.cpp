@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <filesystem>
+#include <stdexcept>
 #include <system_error>
 
 namespace parley::test {
@@ -44,7 +45,10 @@ std::uint64_t ailing_disk::lied() const {
 
 std::string disk_shim() {
   const auto program = std::filesystem::read_symlink("/proc/self/exe");
-  return (program.parent_path() / "libparley_disk_shim.so").string();
+  auto shim = program.parent_path() / "libparley_disk_shim.so";
+  if (!std::filesystem::exists(shim)) // the loader only warns, and the disk would never ail
+    throw std::runtime_error{"there is no " + shim.string() + ", without which no disk can be made to ail"};
+  return shim.string();
 }
 
 } // namespace parley::test
