@@ -79,7 +79,7 @@ private:
     started_.set_value(std::nullopt);
     // KJ looks at its sockets only when it has nothing to do, unless it is told otherwise. As long as some keep it busy,
     // it would not hear from the others. An event takes a microsecond or, with much to decrypt, a hundred of them.
-    constexpr unsigned events_between_polls = 16;
+    constexpr unsigned events_between_polls = 32;
     io.waitScope.setBusyPollInterval(events_between_polls);
     stopped.promise.wait(io.waitScope);
     std::lock_guard guard{mutex_};

@@ -195,7 +195,7 @@ TEST_CASE_FIXTURE(fixture, "no wake-up is lost, however answers and the loop's s
 
 TEST_CASE_FIXTURE(fixture, "calls leave although somebody keeps the loop busy") {
   auto it = backend();
-  constexpr unsigned events_between_polls = 16; // as the loops of a node
+  constexpr unsigned events_between_polls = 32; // as the loops of a node
   io.waitScope.setBusyPollInterval(events_between_polls);
   std::size_t answered = 0;
   auto call = ask(*it, answered).eagerlyEvaluate(nullptr);

@@ -59,7 +59,7 @@ TEST_CASE_FIXTURE(fixture, "who keeps the loop busy holds back nobody's answers"
   config.questions_max = many;
   config.stream.outbound_pause_bytes = 0; // although its answers pile up, nobody stops it
   start();
-  constexpr unsigned events_between_polls = 16; // as the loops of a node
+  constexpr unsigned events_between_polls = 32; // as the loops of a node
   io.waitScope.setBusyPollInterval(events_between_polls);
   test_client busy{*this}, calm{*this};
   auto floods = busy.login(), talks = calm.login();
