@@ -98,9 +98,9 @@ struct gateway_config {
   std::uint32_t page_items_max = parley::page_items_max;
   std::size_t page_bytes_max = parley::page_bytes_max;
   /// Calls of those who have logged in that are not answered, but for messages, of all connections. While a shard has no
-  /// leader each takes 4 KiB, so that a thousand clients with `calls_max` would take a gigabyte. Above: `overloaded`, and who
-  /// has few is the last to be refused.
-  std::uint32_t calls_of_all_max = 32'768;
+  /// leader each takes 4 to 6 KiB, so that a thousand clients with `calls_max` would take a gigabyte. Above:
+  /// `overloaded`, and who has few is the last to be refused.
+  std::uint32_t calls_of_all_max = 16'384;
   // Of all connections together, because a thousand that keep to their own bounds are too much for a node. Each is in
   // memory two or three times on its way.
   /// That are read at a time; others wait for their turn. A page of a megabyte takes a millisecond of the thread that reads
