@@ -65,6 +65,8 @@ config_check validate(const gateway_config& c) {
     return config_fault{"nesting_max"};
   if (c.flow_words_max < c.stream.message_words_max)
     return config_fault{"flow_words_max"};
+  if (c.calls_before_login_max < 4) // the gateway, a greeting, a login, and a call to its session
+    return config_fault{"calls_before_login_max"};
   if (c.calls_max < 1)
     return config_fault{"calls_max"};
   if (c.calls_of_all_max < 1)

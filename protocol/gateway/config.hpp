@@ -36,6 +36,9 @@ struct gateway_config {
   // Before login. A connection is closed when it reaches one of these.
   std::chrono::milliseconds login_deadline = settings::login_deadline.standard;
   std::uint64_t login_bytes_max = 16 * 1024;
+  /// At this bound no further call is read. `login_bytes_max` holds a hundred, and while a login is not answered each of
+  /// those that wait behind it takes 5 KiB.
+  std::uint32_t calls_before_login_max = 16;
   std::uint32_t login_attempts_max = 3;
 
   // Connections.

@@ -305,8 +305,11 @@ void connection::end_call() {
 
 void connection::hold_or_release() {
   // Calls that wait behind another call (behind a login, for example) have not begun, but are kept, too.
-  const bool hold = resting_ || questions_.unanswered() >= parts_->config.calls_max ||
-                    sends_bytes_ >= parts_->config.sends_each_bytes_max;
+  const auto& config = parts_->config;
+  const auto calls_max =
+      logged_in_ ? config.calls_max : std::min(config.calls_before_login_max, config.calls_max);
+  const bool hold =
+      resting_ || questions_.unanswered() >= calls_max || sends_bytes_ >= config.sends_each_bytes_max;
   if (hold == holding_ || stream_.get() == nullptr)
     return;
   holding_ = hold;

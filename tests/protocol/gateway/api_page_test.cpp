@@ -119,6 +119,7 @@ TEST_CASE("the API's page names the bounds with which a gateway and a cluster ru
       {"nesting of such a message", grouped(static_cast<std::uint64_t>(g.nesting_max))},
       {"capabilities in such a message", grouped(g.capabilities_max)},
       {"calls under way on a connection", grouped(g.calls_max)},
+      {"of these, before login", grouped(g.calls_before_login_max)},
       {"calls under way of all connections of an event loop, but for messages", grouped(g.calls_of_all_max)},
       {"questions without `finish`", grouped(g.questions_max)},
       {"bytes of answers that the client has not read", grouped(stream.outbound_pause_bytes)},

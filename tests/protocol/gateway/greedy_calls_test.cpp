@@ -128,7 +128,12 @@ TEST_CASE_FIXTURE(fixture,
 }
 
 TEST_CASE_FIXTURE(fixture, "calls that wait behind a login are under way, finished or not") {
-  config.calls_max = 8;
+  SUBCASE("within the bound of every connection") {
+    config.calls_max = 8;
+  }
+  SUBCASE("within that of strangers") {
+    config.calls_before_login_max = 8;
+  }
   start();
   kj::Maybe<kj::Own<kj::PromiseFulfiller<core::answer>>> login;
   cluster.on_call = [&](core::call) -> kj::Promise<core::answer> {
