@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <limits>
 
 extern char** environ;
 
@@ -208,6 +209,10 @@ std::string flag_error(const CLI::ParseError& e, int argc, const char* const* ar
     return fmt::format("there is no flag {}{}", name,
                        near ? fmt::format("; did you mean {}?", *near) : " (see --help)");
   }
+  if (dynamic_cast<const CLI::ConversionError*>(&e) !=
+      nullptr) // of all values only this one is read by the parser
+    return fmt::format("--rescue-shard needs the number of a shard, as log lines name it: 0 to {}",
+                       std::numeric_limits<decltype(startup::rescue_shard)>::max());
   return fmt::format("{} (see --help)", e.what());
 }
 

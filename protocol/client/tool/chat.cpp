@@ -134,7 +134,8 @@ private:
     if (input_.reads_keys())
       screen_.note("up and down: what you typed before; Ctrl-A, Ctrl-E: to the begin, to the end; Alt-B, "
                    "Alt-F: by a word; Ctrl-W, Ctrl-U, Ctrl-K: remove a word, the begin, the end");
-    screen_.note("· kept in the profile, ✓ stored by the cluster, ✓✓ delivered, ✓✓ in blue read");
+    screen_.note("· kept in the profile, ✓ stored by the cluster, ✓✓ delivered, ✓✓ in blue (without colours: "
+                 "✔✔) read");
   }
 
   /// The line comes back as one that is sent, so that Enter answers yes.
@@ -306,7 +307,7 @@ command chat_command(context& shared) {
       .summary = "Talk in a conversation, live, on a terminal or in a pipe",
       .details =
           "The marks before your own messages: · is kept in the profile, ✓ is stored by the cluster, ✓✓ has "
-          "reached a device of the recipient, a blue ✓✓ was read.\n"
+          "reached a device of the recipient, a blue ✓✓ (without colours: ✔✔) was read.\n"
           "/quit, Ctrl-D on an empty line, or the end of the input ends the chat once all messages are "
           "stored. Ctrl-C ends it at once and Ctrl-Z stops it; what is not stored yet is kept and sent "
           "later. Text that is pasted is one message, line breaks and all. On a terminal, the arrow keys "

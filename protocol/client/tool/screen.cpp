@@ -46,8 +46,8 @@ std::string screen::mark(tick t) const {
     return fmt::format("{}✓ {}", colours_.dim, colours_.reset);
   case tick::delivered:
     return fmt::format("{}✓✓{}", colours_.dim, colours_.reset);
-  case tick::read:
-    return fmt::format("{}✓✓{}", colours_.blue, colours_.reset);
+  case tick::read: // without colours another sign has to tell it from `delivered`
+    return colours_.blue.empty() ? "✔✔" : fmt::format("{}✓✓{}", colours_.blue, colours_.reset);
   }
   return "";
 }

@@ -188,6 +188,9 @@ TEST_CASE("version, dump and form are asked for by their flags") {
   CHECK(rescue.rescue_shard == 7);
   CHECK(rescue.config.data_dir == "data/1");
   CHECK(parse({"--rescue-shard", "7"}, {}, false).exit_code == 2);
+  for (const auto* none : {"99999", "seven", "-1"})
+    CHECK(parse({"--rescue-shard", none, "--data-dir", "data/1"}, {}, false).text ==
+          "parleyd: --rescue-shard needs the number of a shard, as log lines name it: 0 to 65535\n");
   CHECK(parse({"--form"}).config.form);
   CHECK_FALSE(parse({}).config.form);
 }
