@@ -17,9 +17,9 @@ void simulation::note(const char* what, std::uint64_t a, std::uint64_t b, std::u
   for (std::uint64_t x : {static_cast<std::uint64_t>(time.now()), hash_bytes(what), a, b, c, d})
     hash_ = mix64(hash_ ^ x) + 0x9e3779b97f4a7c15ULL;
   if (print_)
-    std::printf("%12.3f %-14s %llu %llu %llu %llu\n", static_cast<double>(time.now()) / one_ms, what,
+    std::printf("%12.3f %-14s %llu %llu %llu %llu (%04x)\n", static_cast<double>(time.now()) / one_ms, what,
                 static_cast<unsigned long long>(a), static_cast<unsigned long long>(b),
-                static_cast<unsigned long long>(c), static_cast<unsigned long long>(d));
+                static_cast<unsigned long long>(c), static_cast<unsigned long long>(d), luck.mark());
 }
 
 void simulation::violate(std::string what) {

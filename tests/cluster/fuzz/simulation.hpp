@@ -37,6 +37,9 @@ public:
     return from[below(from.size())];
   }
 
+  /// Where two runs have drawn equally often from one seed, they have the same mark: for traces.
+  unsigned mark() const { return static_cast<unsigned>(mix64(state_) & 0xffff); }
+
 private:
   std::uint64_t state_;
 };

@@ -1,0 +1,198 @@
+#include "tests/sim/judge.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace parley::sim {
+
+std::string name(conversation_id c) {
+  return fmt::format("{:08x}", c.hi >> 32);
+}
+
+namespace {
+
+std::string name(const client_msg_id& id) {
+  return fmt::format("{}.{}", number(id.device), id.counter);
+}
+
+} // namespace
+
+void tally::add(const tally& o) {
+  acked += o.acked, retried += o.retried, received += o.received, synced += o.synced, marked += o.marked;
+  opened += o.opened, logins += o.logins, devices += o.devices;
+  crashes += o.crashes, power_losses += o.power_losses, lost_batches += o.lost_batches, cuts += o.cuts;
+  resets += o.resets, pauses += o.pauses, slow_disks += o.slow_disks;
+  client_crashes += o.client_crashes, absences += o.absences, hand_overs += o.hand_overs;
+  applied += o.applied, frames += o.frames, turns += o.turns, messages += o.messages;
+}
+
+void judge::submitted(const client_msg_id& id, conversation_id to, user_id from, std::uint64_t body) {
+  sim_.note("submit", number(id.device), id.counter, to.hi);
+  messages_.try_emplace(id, submission{to, from, body, reached(to), {}, false});
+}
+
+void judge::observe(conversation_id c, seq_no seq, const client_msg_id& id, user_id from, std::uint64_t body,
+                    std::string_view where) {
+  const auto m = messages_.find(id);
+  if (m == messages_.end() || m->second.to != c || m->second.from != from || m->second.body != body)
+    return sim_.violate(
+        fmt::format("rule 4: {} shows at {} of conversation {} message {}, which nobody sent so", where,
+                    number(seq), name(c), name(id)));
+  auto& x = m->second;
+  if (x.seq != seq_no::none && x.seq != seq)
+    return sim_.violate(fmt::format("rule 2: message {} has seq {} of conversation {}, and by {} seq {}",
+                                    name(id), number(x.seq), name(c), where, number(seq)));
+  const auto [at, is_new] = conversations_[c].at.try_emplace(seq, id);
+  if (!is_new && at->second != id)
+    return sim_.violate(fmt::format("rule 1: seq {} of conversation {} is message {}, and by {} message {}",
+                                    number(seq), name(c), name(at->second), where, name(id)));
+  if (seq <= x.above)
+    return sim_.violate(
+        fmt::format("rule 6: message {} has seq {} of conversation {}, though seq {} was acknowledged "
+                    "before it was sent",
+                    name(id), number(seq), name(c), number(x.above)));
+  x.seq = seq;
+}
+
+void judge::acked(const client_msg_id& id, seq_no seq, bool duplicate) {
+  const auto m = messages_.find(id);
+  sim_.note("acked", number(id.device), id.counter, number(seq), duplicate);
+  if (m == messages_.end())
+    return sim_.violate("harness: an unknown message was acknowledged");
+  auto& x = m->second;
+  observe(x.to, seq, id, x.from, x.body, "an acknowledgement");
+  ++count.acked;
+  x.acked = true;
+  auto& c = conversations_[x.to];
+  c.acked = std::max(c.acked, seq);
+}
+
+seq_no judge::reached(conversation_id c) const {
+  const auto i = conversations_.find(c);
+  return i == conversations_.end() ? seq_no::none : i->second.acked;
+}
+
+void judge::page(conversation_id c, seq_no after, const core::conversation_page& got, seq_no reached) {
+  ++count.synced;
+  sim_.note("page", c.hi, number(after), got.messages.size(), number(got.last));
+  auto last = after;
+  for (const auto& m : got.messages) {
+    if (m.seq != next(last))
+      return sim_.violate(fmt::format("rule 7: a sync of conversation {} goes from seq {} to seq {}", name(c),
+                                      number(last), number(m.seq)));
+    last = m.seq;
+    observe(c, m.seq, m.client_id, m.from, fuzz::hash_bytes(m.body), "a sync");
+  }
+  if (got.last < reached)
+    sim_.violate(
+        fmt::format("rule 7: a sync of conversation {} ends at seq {}, and seq {} was acknowledged before it "
+                    "was asked",
+                    name(c), number(got.last), number(reached)));
+  if (last > got.last || (got.more == 0 && last != got.last))
+    sim_.violate(
+        fmt::format("rule 7: a sync of conversation {} brought it to seq {} and says that it ends at {}",
+                    name(c), number(last), number(got.last)));
+}
+
+bool judge::is_first(user_id user, device_id device) const {
+  const auto i = devices_.find(user);
+  return i != devices_.end() && !i->second.empty() && i->second.front() == device;
+}
+
+void judge::received(user_id user, device_id device, const core::message_news& news) {
+  const auto& m = news.msg;
+  ++count.received;
+  sim_.note("received", number(device), m.conversation.hi, number(news.prev), number(m.seq));
+  observe(m.conversation, m.seq, m.client_id, m.from, fuzz::hash_bytes(m.body), "an inbox");
+  auto& seqs = streams_[{device, m.conversation}].seqs;
+  const auto last = seqs.empty() ? seq_no::none : seqs.back();
+  if (m.seq <= last)
+    return sim_.violate(
+        fmt::format("rule 7: the inbox of user {} brings device {} seq {} of conversation {} after seq {}",
+                    number(user), number(device), number(m.seq), name(m.conversation), number(last)));
+  if (news.prev > last && (!seqs.empty() || is_first(user, device)))
+    return sim_.violate(fmt::format(
+        "rule 7: the inbox of user {} brings device {} seq {} of conversation {}, which follows seq {}, and "
+        "the device has seq {}",
+        number(user), number(device), number(m.seq), name(m.conversation), number(news.prev), number(last)));
+  seqs.push_back(m.seq);
+}
+
+void judge::read_whole(conversation_id c, user_id by, seq_no last) {
+  conversations_[c].read[by] = last;
+}
+
+void judge::opened(conversation_id c, user_id a, user_id b) {
+  if (!conversations_[c].members.empty())
+    return;
+  ++count.opened;
+  conversations_[c].members = {a, b};
+  pairs_.emplace_back(a, b);
+}
+
+void judge::added(user_id user, device_id device) {
+  ++count.devices;
+  devices_[user].push_back(device);
+}
+
+void judge::applied(node_id node, const cluster::log_position& at, std::uint64_t which,
+                    std::uint64_t command) {
+  ++count.applied;
+  sim_.note("apply", number(node), number(at.shard), at.index, command);
+  const auto [i, is_new] = log_.try_emplace({at.shard, at.gen, at.index, which}, command);
+  if (!is_new && i->second != command)
+    sim_.violate(
+        fmt::format("rule 11: node {} applies another entry {} of shard {}, generation {}, than others did",
+                    number(node), at.index, number(at.shard), number(at.gen)));
+}
+
+std::string judge::missing() const {
+  for (const auto& [id, c] : conversations_) {
+    for (const auto user : c.members) {
+      const auto d = devices_.find(user);
+      if (d == devices_.end())
+        continue;
+      for (const auto device : d->second) {
+        const auto s = streams_.find({device, id});
+        const auto& seqs = s == streams_.end() ? std::vector<seq_no>{} : s->second.seqs;
+        const bool first = device == d->second.front();
+        for (const auto& [seq, message] : c.at) {
+          if (!first && (seqs.empty() || seq < seqs.front()))
+            continue; // from before the device was added
+          const bool own = messages_.at(message).from == user;
+          if ((!own || !first) && !std::ranges::binary_search(seqs, seq))
+            return fmt::format("device {} of user {} lacks seq {} of conversation {}", number(device),
+                               number(user), number(seq), name(id));
+        }
+      }
+    }
+  }
+  return {};
+}
+
+void judge::finish() {
+  for (const auto& [id, m] : messages_)
+    if (!m.acked)
+      return sim_.violate(fmt::format("liveness: message {} of conversation {} was never acknowledged",
+                                      name(id), name(m.to)));
+  for (const auto& [id, c] : conversations_) {
+    seq_no last{};
+    for (const auto& [seq, message] : c.at) {
+      if (seq != next(last))
+        return sim_.violate(
+            fmt::format("rule 5: conversation {} has seq {}, and nothing between it and seq {}", name(id),
+                        number(seq), number(last)));
+      last = seq;
+    }
+    for (const auto user : c.members)
+      if (const auto r = c.read.find(user); r == c.read.end() || r->second != last)
+        return sim_.violate(fmt::format("rule 3: user {} reads conversation {} up to seq {}, and it has {}",
+                                        number(user), name(id), r == c.read.end() ? 0 : number(r->second),
+                                        number(last)));
+  }
+  if (const auto what = missing(); !what.empty())
+    sim_.violate("rule 7: " + what);
+}
+
+} // namespace parley::sim

@@ -1,0 +1,109 @@
+#pragma once
+// Judges a run from outside: by what clients observed, by the rules of the chaos checker
+// (tests/harness/chaos/checker.hpp,
+// whose numbers the complaints carry), and by what each node applied.
+//
+//   1  a position (conversation, seq) holds one message in all observations
+//   2  a client_msg_id has one position, and every retry receives it as the answer
+//   3  an acknowledged message is in every member's last sync
+//   4  no message is read that was not sent
+//   5  positions are 1, 2, 3 … without gaps
+//   6  a message gets a position above all those acknowledged before it was first submitted
+//   7  a sync is contiguous and reaches what was acknowledged before it was asked; an inbox brings each
+// message that its
+//      user did not send, once and in order, and catches up after healing
+//   8  a device is brought its rows in ascending order
+//  11  replicas that applied the same entry hold the same state, and the n-th entry of a shard is the same
+// everywhere
+#include "actors/core/calls.hpp"
+#include "cluster/replication/replication.hpp"
+#include "tests/cluster/fuzz/simulation.hpp"
+
+#include <map>
+#include <set>
+#include <string>
+#include <tuple>
+#include <vector>
+
+namespace parley::sim {
+
+using fuzz::micros;
+using fuzz::one_ms;
+using fuzz::one_second;
+
+std::string name(conversation_id c);
+
+/// How often things happened, so that a run without them cannot pass for a success.
+struct tally {
+  std::uint64_t acked = 0, retried = 0, received = 0, synced = 0, marked = 0, opened = 0, logins = 0,
+                devices = 0;
+  std::uint64_t crashes = 0, power_losses = 0, lost_batches = 0, cuts = 0, resets = 0, pauses = 0,
+                slow_disks = 0;
+  std::uint64_t client_crashes = 0, absences = 0, hand_overs = 0, applied = 0, frames = 0, turns = 0,
+                messages = 0;
+  void add(const tally& other);
+};
+
+class judge {
+public:
+  explicit judge(fuzz::simulation& sim) : sim_{sim} {}
+
+  // --- what clients do and see -----------------------------------------------------------------------------
+  /// Before the first attempt. The body stands for itself: its hash is what is compared.
+  void submitted(const client_msg_id& id, conversation_id to, user_id from, std::uint64_t body);
+  void acked(const client_msg_id& id, seq_no seq, bool duplicate);
+  /// What a sync that is asked now has to reach.
+  seq_no reached(conversation_id c) const;
+  void page(conversation_id c, seq_no after, const core::conversation_page& got, seq_no reached);
+  /// A device's first row of each conversation may be any, if it was added later.
+  void received(user_id user, device_id device, const core::message_news& news);
+  /// The last pages of a conversation were read by one of its members.
+  void read_whole(conversation_id c, user_id by, seq_no last);
+  void opened(conversation_id c, user_id a, user_id b);
+  /// Whose conversations are open.
+  const std::vector<std::pair<user_id, user_id>>& pairs() const { return pairs_; }
+  void added(user_id user, device_id device);
+
+  // --- what nodes do ---------------------------------------------------------------------------------------
+  /// `which`: of the commands of one entry.
+  void applied(node_id node, const cluster::log_position& at, std::uint64_t which, std::uint64_t command);
+
+  // --- the end ---------------------------------------------------------------------------------------------
+  /// Empty, or what some device lacks of the conversations of its user.
+  std::string missing() const;
+  void finish();
+
+  tally count;
+
+private:
+  struct submission {
+    conversation_id to;
+    user_id from{};
+    std::uint64_t body = 0;
+    seq_no above{}; ///< acknowledged before it was first submitted
+    seq_no seq{};   ///< as it was acknowledged or seen
+    bool acked = false;
+  };
+  struct conversation {
+    std::vector<user_id> members;
+    std::map<seq_no, client_msg_id> at;
+    seq_no acked{}; ///< the highest
+    std::map<user_id, seq_no> read;
+  };
+  struct stream {
+    std::vector<seq_no> seqs; ///< as they came
+  };
+  void observe(conversation_id c, seq_no seq, const client_msg_id& id, user_id from, std::uint64_t body,
+               std::string_view where);
+  bool is_first(user_id user, device_id device) const;
+
+  fuzz::simulation& sim_;
+  std::map<client_msg_id, submission> messages_;
+  std::map<conversation_id, conversation> conversations_;
+  std::vector<std::pair<user_id, user_id>> pairs_;
+  std::map<user_id, std::vector<device_id>> devices_;
+  std::map<std::pair<device_id, conversation_id>, stream> streams_;
+  std::map<std::tuple<shard_id, generation, std::uint64_t, std::uint64_t>, std::uint64_t> log_;
+};
+
+} // namespace parley::sim

@@ -1,0 +1,152 @@
+#pragma once
+// One node: its process, its disk and its clock.
+//
+// The process is a caf::actor_system without threads (CAF's test coordinator), with the actors of a node as
+// cluster/node/node.cpp wires them: router, shards, residents, fan-outs, sessions, the alarm, and the
+// store's loop.
+// Nothing happens in it but by the agenda: it runs until nobody has a message, at a moment of its own clock.
+//
+//   frames, calls of clients, timers ──► actors, until all are idle
+//   the store's turn: begin, write, commit ──► the disk syncs, while the store takes nothing ──► finish
+//
+// Left out are links, TLS, the gateway's loop and LMDB, which have their own tests.
+#include "actors/router.hpp"
+#include "actors/session.hpp"
+#include "actors/shard.hpp"
+#include "cluster/node/store_loop.hpp"
+#include "tests/cluster/fuzz/virtual_network.hpp"
+#include "tests/sim/judge.hpp"
+#include "tests/support/virtual_environment.hpp"
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+
+namespace parley::sim {
+
+struct disk_profile {
+  micros sync_max = 4 * one_ms;
+  micros slow_sync_max = 150 * one_ms;
+  std::uint64_t slow_one_in = 60;
+  std::uint64_t crash_in_sync_one_in = 0; ///< while faults are on; 0: never
+};
+
+struct node_profile {
+  router_config router;
+  shard_config shard;
+  cluster::store_config store;
+  session_config session;
+  disk_profile disk;
+  std::size_t calls_window_bytes = 256 << 10; ///< of what waits for a peer; then the calls lane takes nothing
+  bool shuffles = false; ///< which of several actors with messages runs next is drawn, else they take turns
+};
+
+/// What a node needs from its surroundings.
+class node_user {
+public:
+  virtual ~node_user() = default;
+  /// The process dies of itself, in the middle of a sync or between two messages.
+  virtual void died(node_id node) = 0;
+};
+
+class sim_node final : public cluster::raft_port, public peer_port, public cluster::store_driver {
+public:
+  sim_node(fuzz::simulation& sim, judge& judge, fuzz::virtual_network& net, node_user& user,
+           node_profile profile);
+  ~sim_node() override;
+
+  // --- the process -----------------------------------------------------------------------------------------
+  void start();
+  void crash(test::unsynced what);
+  bool is_up() const { return process_ != nullptr; }
+  /// Rises with each start and end: what was meant for an earlier process does not reach this one.
+  std::uint64_t life() const { return life_; }
+  /// Is stopped, and goes on then as if nothing had been.
+  void pause(micros until);
+  /// Ends between two messages, soon.
+  void die_after(std::uint64_t messages) { dies_after_ = messages; }
+
+  // --- its network and clients -----------------------------------------------------------------------------
+  void frame_arrived(node_id from, std::string bytes);
+  void connection_reset(node_id peer);
+  core::connection_ref next_ref();
+  session_actor open_session(const session_identity& who, std::shared_ptr<session_port> port,
+                             std::shared_ptr<delivery_queue> box);
+  const session_config& sessions() const { return profile_.session; }
+  /// Hands a message to an actor here, soon.
+  template <class Actor, class Message>
+  void give(const Actor& to, Message what) {
+    caf::anon_send(to, std::move(what));
+    wake();
+  }
+  /// A call of the gateway itself, before login. `done` is called inside the node, unless the process ends
+  /// before.
+  void ask(core::call what, std::function<void(core::answer&)> done);
+  void drain_leaderships();
+
+  // --- its surroundings ------------------------------------------------------------------------------------
+  void clock_jump(micros forward) { ahead_ += forward; }
+  void set_clock_rate(std::int64_t per_mille) { rate_ = per_mille; }
+  void set_slow(bool on) { slow_ = on; }
+  void set_faults(bool on) { faults_ = on; }
+
+  // --- its state -------------------------------------------------------------------------------------------
+  node_id id() const { return profile_.router.node; }
+  cluster::member self() const { return {id(), profile_.store.replication.disk}; }
+  test::virtual_environment& env() { return env_; }
+  std::vector<cluster::replica_status> status() const;
+  std::string describe() const;
+
+  std::optional<std::size_t> waiting(node_id peer) const override;
+
+private:
+  class watched_machine;
+  struct process;
+
+  // raft_port, peer_port
+  void send_raft(node_id to, std::string frame) override;
+  void disk_forgot(const cluster::disk_forgot& what) override;
+  void diverged(const cluster::replicas_diverged& what) override;
+  bool send(node_id to, std::string payload) override;
+  // store_driver
+  void turn_soon() override;
+  void propose_kept_in(std::chrono::milliseconds in) override;
+  void show_reads_in(std::chrono::nanoseconds in) override;
+
+  using time_point = cluster::store_loop::time_point;
+  time_point now() const;
+  micros local(micros at) const { return at * rate_ / 1000 + ahead_; }
+  void in(micros delay, std::function<void()> what);
+  void wake();
+  void run();
+  void print_step() const;
+  void arm_timer();
+  /// Now, or when the sync is over.
+  void input(std::function<void(cluster::store_loop&)> what);
+  void tick();
+  void turn();
+  void synced(micros took);
+  void end_turn();
+
+  fuzz::simulation& sim_;
+  judge& judge_;
+  fuzz::virtual_network& net_;
+  node_user& user_;
+  node_profile profile_;
+  test::virtual_environment env_;
+  std::unique_ptr<process> process_;
+  std::deque<std::function<void(cluster::store_loop&)>> held_; ///< what arrived during a sync
+  std::uint64_t life_ = 0;
+  micros paused_until_ = 0;
+  micros ahead_ = 0;
+  std::int64_t rate_ = 1000;
+  micros timer_at_ = -1;
+  std::uint64_t dies_after_ = 0; ///< messages; 0: not
+  bool syncing_ = false;
+  bool woken_ = false;
+  bool slow_ = false;
+  bool faults_ = true;
+};
+
+} // namespace parley::sim

@@ -1,0 +1,291 @@
+#include "tests/sim/world.hpp"
+
+#include "cluster/machine/shard_rows.hpp"
+#include "cluster/membership/founding.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace parley::sim {
+namespace {
+
+constexpr micros join_within = 30 * one_second;
+constexpr micros agree_within = 60 * one_second;
+
+} // namespace
+
+world::world(const run_options& options)
+    : sim_{options.seed, options.print_trace}, profile_{draw_profile(sim_.luck)}, net_{sim_, *this,
+                                                                                       profile_.network} {
+  for (const auto& f : all_faults()) // a third of the kinds is left out, so that the others get deeper
+    profile_.faults.push_back(sim_.luck.percent(65) ? f.weight : 0);
+  for (const auto& w : all_works())
+    profile_.works.push_back(sim_.luck.percent(65) ? w.weight : 0);
+  profile_.faults[0] = std::max(profile_.faults[0], 1);
+  profile_.works[0] = std::max(profile_.works[0], 1);
+  for (std::size_t n = 1; n <= profile_.nodes; ++n) {
+    auto one = profile_.node;
+    one.router.node = node_id{n};
+    one.store.replication.node = node_id{n};
+    one.store.replication.disk = disk_id{100 + n};
+    for (const auto& fault :
+         {validate(one.router), validate(one.shard), validate(one.session), cluster::validate(one.store)})
+      if (fault)
+        sim_.violate("harness: " + std::string{fault->field});
+    nodes_.push_back(std::make_unique<sim_node>(sim_, judge_, net_, *this, one));
+    nodes_.back()->set_clock_rate(sim_.luck.between(970, 1030));
+  }
+}
+
+const std::vector<world::fault>& world::all_works() {
+  static const std::vector<fault> all{{"say", 40, &world::say},       {"say-much", 2, &world::say_much},
+                                      {"mark", 8, &world::read_mark}, {"read", 3, &world::read_all},
+                                      {"open", 2, &world::open_one},  {"device", 1, &world::add_device}};
+  return all;
+}
+
+// --- what users do -----------------------------------------------------------------------------------------
+
+std::pair<conversation_id, sim_client*> world::any_conversation() {
+  const auto [a, b] = sim_.luck.pick(judge_.pairs());
+  std::vector<sim_client*> members;
+  for (auto& c : clients_)
+    if (c->is_member() && (c->user() == a || c->user() == b))
+      members.push_back(c.get());
+  return {core::direct_conversation(a, b), sim_.luck.pick(members)};
+}
+
+void world::say() {
+  const auto [to, who] = any_conversation();
+  auto bytes = sim_.luck.below(sim_.luck.one_in(20) ? profile_.body_bytes_max : 40);
+  who->send(to, bytes + 1);
+}
+
+void world::say_much() {
+  const auto [to, who] = any_conversation();
+  for (auto n = sim_.luck.between(5, 20); n > 0; --n)
+    who->send(to, 1 + sim_.luck.below(40));
+}
+
+void world::read_mark() {
+  const auto [of, who] = any_conversation();
+  who->mark_read(of);
+}
+
+void world::read_all() {
+  const auto [of, who] = any_conversation();
+  who->sync(of);
+}
+
+void world::open_one() {
+  auto& a = any_client();
+  auto& b = any_client();
+  if (a.user() == b.user() || !a.is_member())
+    return;
+  a.open(b.user());
+}
+
+void world::add_device() {
+  auto& first = any_client();
+  const auto has = std::ranges::count_if(clients_, [&](const auto& c) { return c->user() == first.user(); });
+  if (!first.is_member() || has >= 3)
+    return;
+  clients_.push_back(std::make_unique<sim_client>(sim_, judge_, *this, profile_.client, first.user(),
+                                                  device_id{next_device_++}));
+  clients_.back()->join();
+}
+
+sim_node* world::find_node(device_id) {
+  auto& n = any_node();
+  return n.is_up() ? &n : nullptr;
+}
+
+// --- the course of a run -----------------------------------------------------------------------------------
+
+void world::found() {
+  cluster::founding record;
+  record.shards = profile_.shards;
+  record.replicas = static_cast<std::uint16_t>(profile_.replicas);
+  for (const auto& n : nodes_) {
+    core::node_record r;
+    r.id = n->id();
+    r.disk = n->self().disk;
+    record.nodes.push_back(r);
+  }
+  for (auto& n : nodes_) {
+    auto txn = n->env().begin_write();
+    for (std::uint16_t s = 0; s < profile_.shards; ++s) {
+      const auto members = cluster::first_members(record, shard_id{s});
+      if (std::ranges::find(members, n->self()) != members.end())
+        cluster::replication::found(*txn, shard_id{s}, members, n->self());
+    }
+    if (txn->commit() != ec::none)
+      sim_.violate("harness: a commit failed");
+    txn.reset();
+    n->env().synced();
+  }
+  for (auto& n : nodes_)
+    n->start();
+  for (auto& n : nodes_)
+    net_.break_all_of(n->id(), nodes_.size()); // so that sessions begin
+  for (std::size_t u = 1; u <= profile_.users; ++u) {
+    clients_.push_back(std::make_unique<sim_client>(sim_, judge_, *this, profile_.client, user_id{u},
+                                                    device_id{next_device_++}));
+    clients_.back()->join();
+  }
+  const auto all = [&](auto is) { return std::ranges::all_of(clients_, is); };
+  if (!until(join_within, [&] { return all([](const auto& c) { return c->is_member(); }); }))
+    return sim_.violate(
+        fmt::format("liveness: not all users could register: {}", clients_.front()->describe()));
+  for (std::size_t i = 0; i < profile_.conversations; ++i) {
+    const auto a = sim_.luck.below(profile_.users), b = sim_.luck.below(profile_.users);
+    if (a == b)
+      continue;
+    clients_[a]->open(clients_[b]->user());
+  }
+  clients_[0]->open(clients_[1]->user());
+  if (!until(join_within, [&] { return all([](const auto& c) { return c->settled(); }); }))
+    sim_.violate("liveness: not all conversations could be opened");
+}
+
+void world::every(micros mean, const std::vector<fault>& kinds, const std::vector<int>& weights) {
+  sim_.time.in(sim_.luck.between(0, 2 * mean), [this, mean, &kinds, &weights] {
+    if (!storming_ || sim_.failed())
+      return;
+    int sum = 0;
+    for (const auto w : weights)
+      sum += w;
+    auto at = static_cast<int>(sim_.luck.below(static_cast<std::uint64_t>(sum)));
+    for (std::size_t i = 0; i < kinds.size(); ++i)
+      if (at -= weights[i]; at < 0) {
+        sim_.note(kinds[i].name);
+        (this->*kinds[i].strike)();
+        break;
+      }
+    every(mean, kinds, weights);
+  });
+}
+
+bool world::until(micros within, const std::function<bool()>& reached) {
+  const auto deadline = sim_.time.now() + within;
+  while (sim_.time.now() < deadline && !sim_.failed()) {
+    const auto next = std::min(deadline, sim_.time.now() + 100 * one_ms);
+    while (sim_.time.step(next) && !sim_.failed()) {
+    }
+    if (!sim_.failed() && reached())
+      return true;
+  }
+  return sim_.failed();
+}
+
+std::string world::unsettled() {
+  for (auto& c : clients_)
+    if (!c->settled())
+      return c->describe();
+  if (auto what = judge_.missing(); !what.empty())
+    return what;
+  if (auto what = unequal(); !what.empty())
+    return what;
+  // What stands in the rows: nothing is owed, and each device's cursor is where its inbox ends.
+  for (auto& n : nodes_) {
+    auto txn = n->env().begin_read();
+    for (const auto& r : n->status()) {
+      const auto slot = cluster::replication::state_slot(*txn, r.shard);
+      if (!slot)
+        continue;
+      storage::shard_view state{*txn, r.shard, *slot};
+      std::string found;
+      namespace rows = cluster::rows;
+      state.ascend(
+          rows::row_key{'o'}, rows::row_key{'o'}.past(), [&](std::string_view key, std::string_view) {
+            found = fmt::format("shard {} still owes debt {}", number(r.shard), rows::parse_debt_key(key));
+            return storage::scan::stop;
+          });
+      for (auto& c : clients_)
+        if (const auto row = state.get(rows::inbox_head_key(c->user())))
+          if (auto head = rows::read<rows::inbox_head>(*row))
+            if (const auto* d = head->find(c->device());
+                found.empty() && (d == nullptr || d->acknowledged != head->last))
+              found = fmt::format(
+                  "the inbox of user {} ends at {}, and device {} has acknowledged {} and holds {}",
+                  number(c->user()), number(head->last), number(c->device()), d ? number(d->acknowledged) : 0,
+                  number(c->cursor()));
+      if (!found.empty())
+        return found;
+    }
+  }
+  return {};
+}
+
+/// Replicas that are not equal.
+std::string world::unequal() {
+  std::map<shard_id, std::pair<std::uint64_t, std::uint64_t>> seen; // what was applied, and its rows
+  for (auto& n : nodes_) {
+    auto txn = n->env().begin_read();
+    for (const auto& r : n->status()) {
+      const auto slot = cluster::replication::state_slot(*txn, r.shard);
+      if (!slot)
+        continue;
+      if (r.applied_index != r.last_index)
+        return fmt::format("node {} has not applied all of shard {}", number(n->id()), number(r.shard));
+      storage::shard_view state{*txn, r.shard, *slot};
+      std::uint64_t sum = 0;
+      state.ascend({}, {}, [&](std::string_view key, std::string_view value) {
+        sum = mix64(sum ^ fuzz::hash_bytes(key)) ^ fuzz::hash_bytes(value);
+        return storage::scan::more;
+      });
+      const auto [i, is_new] = seen.try_emplace(r.shard, r.applied_index, sum);
+      if (is_new)
+        continue;
+      if (i->second.first != r.applied_index)
+        return fmt::format("replicas of shard {} have applied {} and {}", number(r.shard), i->second.first,
+                           r.applied_index);
+      if (i->second.second != sum)
+        sim_.violate(fmt::format("rule 11: replicas of shard {} have applied entry {} and hold other rows",
+                                 number(r.shard), r.applied_index));
+    }
+  }
+  return {};
+}
+
+void world::read_to_the_end() {
+  for (const auto& [a, b] : judge_.pairs())
+    for (auto& c : clients_)
+      if (c->user() == a || c->user() == b)
+        c->sync(core::direct_conversation(a, b));
+  if (!until(agree_within,
+             [&] { return std::ranges::all_of(clients_, [](const auto& c) { return c->settled(); }); }))
+    sim_.violate("liveness: the last syncs do not end");
+}
+
+outcome world::run(const run_options& options) {
+  if (!sim_.failed())
+    found();
+  if (!sim_.failed()) {
+    storming_ = true;
+    every(profile_.fault_every, all_faults(), profile_.faults);
+    every(profile_.send_every, all_works(), profile_.works);
+    until(options.seconds * one_second, [] { return false; });
+  }
+  if (!sim_.failed()) {
+    heal();
+    std::string why;
+    if (!until(agree_within, [&] { return (why = unsettled()).empty(); })) {
+      for (auto& n : nodes_)
+        why += "\n  " + n->describe();
+      sim_.violate("liveness: " + why);
+    }
+  }
+  if (!sim_.failed())
+    read_to_the_end();
+  if (!sim_.failed())
+    judge_.finish();
+  return {sim_.violation(), judge_.count, sim_.trace_hash(), sim_.time.now()};
+}
+
+outcome run(const run_options& options) {
+  return world{options}.run(options);
+}
+
+} // namespace parley::sim

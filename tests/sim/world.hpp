@@ -1,0 +1,127 @@
+#pragma once
+// One run: a cluster of whole nodes, the devices of its users, and all that befalls them, from one seed.
+//
+//   found    generation 1 of each shard, and the users
+//   storm    users talk, while faults of the kinds that the seed allows strike
+//   calm     nothing is broken any more: within `agree_within` everything is sent, brought, acknowledged and
+// paid, and the
+//            replicas are equal
+//   reading  every member reads its conversations from the first message on
+#include "tests/sim/sim_client.hpp"
+#include "tests/sim/sim_node.hpp"
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace parley::sim {
+
+struct run_options {
+  std::uint64_t seed = 1;
+  int seconds = 20; ///< virtual seconds of the storm
+  bool print_trace = false;
+};
+
+struct outcome {
+  std::string violation; ///< empty if there was none
+  tally count;
+  std::uint64_t trace_hash = 0;
+  micros took = 0; ///< virtual time
+};
+
+outcome run(const run_options& options);
+
+/// What the seed has decided about this run.
+struct profile {
+  std::size_t nodes = 3;
+  std::size_t replicas = 3;
+  std::uint16_t shards = 4;
+  std::size_t users = 6;
+  std::size_t conversations = 6;
+  micros send_every = 100 * one_ms; ///< of all users
+  micros fault_every = one_second;
+  micros down_max = 2 * one_second;
+  std::size_t body_bytes_max = 200;
+  fuzz::network_profile network;
+  node_profile node;
+  client_profile client;
+  std::vector<int> faults, works; ///< the weight of each kind
+};
+profile draw_profile(fuzz::chance& luck);
+
+class world final : public fuzz::network_user, public node_user, public node_finder {
+public:
+  explicit world(const run_options& options);
+  outcome run(const run_options& options);
+
+private:
+  struct fault {
+    const char* name;
+    int weight;
+    void (world::*strike)();
+  };
+  static const std::vector<fault>& all_faults();
+  static const std::vector<fault>& all_works();
+
+  // --- faults (world_faults.cpp) ---------------------------------------------------------------------------
+  void kill_node();
+  void kill_in_run();
+  void lose_power();
+  void cut_off_node();
+  void cut_one_way();
+  void flap_link();
+  void break_link();
+  void pause_node();
+  void slow_disk();
+  void jump_clock();
+  void hand_over();
+  void kill_client();
+  void cut_client();
+  void send_client_away();
+  void take_down(sim_node& node, micros down, test::unsynced what = test::unsynced::seeded);
+  void heal();
+
+  // --- what users do ---------------------------------------------------------------------------------------
+  void say();
+  void say_much();
+  void read_mark();
+  void read_all();
+  void open_one();
+  void add_device();
+
+  // --- the course of a run ---------------------------------------------------------------------------------
+  void found();
+  void every(micros mean, const std::vector<fault>& kinds, const std::vector<int>& weights);
+  bool until(micros deadline, const std::function<bool()>& reached);
+  /// Empty, or the first thing that is not as it shall be when all is calm.
+  std::string unsettled();
+  std::string unequal();
+  void read_to_the_end();
+
+  // network_user, node_user, node_finder
+  bool is_up(node_id n) const override { return at(n).is_up(); }
+  void frame_arrived(node_id n, node_id from, std::string bytes) override {
+    at(n).frame_arrived(from, std::move(bytes));
+  }
+  void connection_reset(node_id n, node_id peer) override { at(n).connection_reset(peer); }
+  void died(node_id n) override;
+  sim_node* find_node(device_id device) override;
+
+  sim_node& at(node_id n) const { return *nodes_.at(number(n) - 1); }
+  sim_node& any_node() { return *nodes_[sim_.luck.below(nodes_.size())]; }
+  sim_client& any_client() { return *clients_[sim_.luck.below(clients_.size())]; }
+  /// A device of one of its members.
+  std::pair<conversation_id, sim_client*> any_conversation();
+
+  fuzz::simulation sim_;
+  profile profile_;
+  judge judge_{sim_};
+  fuzz::virtual_network net_;
+  std::vector<std::unique_ptr<sim_node>> nodes_;
+  std::vector<std::unique_ptr<sim_client>> clients_;
+  std::uint64_t next_device_ = 1;
+  bool storming_ = false;
+};
+
+} // namespace parley::sim
