@@ -118,6 +118,11 @@ std::optional<network_step> network_scheduler::heal() {
   return step;
 }
 
+void network_scheduler::once_more() {
+  bag_.push_back(now_);
+  --begun_;
+}
+
 /// Most are short: the product of two draws favours small values. What is promised has to fit in.
 milliseconds network_scheduler::draw_length(network_fault f, milliseconds now) {
   if (f == network_fault::stall)

@@ -65,6 +65,8 @@ public:
   std::optional<network_step> tick(milliseconds now, const network_view& view);
   /// Ends what is in progress.
   std::optional<network_step> heal();
+  /// The fault that ended had no effect, because its node was down, for example: it comes again, as the next one.
+  void once_more();
   bool active() const { return active_; }
   /// Whether the next fault needs to know the leader.
   bool asks_for_leader() const;

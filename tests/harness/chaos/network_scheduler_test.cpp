@@ -117,6 +117,24 @@ TEST_CASE("a run keeps its promise although a lost disk holds it up for ten seco
   }
 }
 
+TEST_CASE("a fault that had no effect comes again as the next one, and the run keeps its promise") {
+  for (std::uint64_t seed = 1; seed <= 50; ++seed) {
+    CAPTURE(seed);
+    world w{config(180s, true, true), seed};
+    for (milliseconds now{0}; now < w.length; now += 10ms) {
+      if (const auto step = w.it.tick(now, calm)) {
+        w.suffer(*step, now);
+        if (step->is == what::end && w.episodes.size() == 2)
+          w.it.once_more();
+      }
+    }
+    CHECK(w.episodes[2].fault == w.episodes[1].fault);
+    const auto kinds = w.kinds();
+    for (const auto f : w.it.promised())
+      CHECK(kinds.contains(f));
+  }
+}
+
 TEST_CASE("a run of 45 s injects five of six kinds of partition or all, and everything is undone") {
   for (std::uint64_t seed = 1; seed <= 200; ++seed) {
     CAPTURE(seed);

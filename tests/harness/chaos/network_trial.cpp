@@ -40,7 +40,10 @@ bool network_trial::apply(const network_step& step) {
     // What was in force at the end still counts: before it is undone.
     const auto effect = effect_so_far(now_) - effect_before_;
     auto& t = tallies_.at(static_cast<std::size_t>(now_));
-    ++(effect > 0 ? t.injected : t.without_effect);
+    if (effect > 0)
+      ++t.injected;
+    else if (++t.without_effect == 1)
+      scheduler_.once_more();
     t.effect += effect;
   }
   cluster_.network().set(step.set);
