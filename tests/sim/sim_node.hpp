@@ -2,9 +2,9 @@
 // One node: its process, its disk and its clock.
 //
 // The process is a caf::actor_system without threads (CAF's test coordinator), with the actors of a node as
-// cluster/node/node.cpp wires them: router, shards, residents, fan-outs, sessions, the alarm, and the
-// store's loop.
-// Nothing happens in it but by the agenda: it runs until nobody has a message, at a moment of its own clock.
+// cluster/node/node.cpp wires them: router, shards, residents, fan-outs, sessions, the alarm, and the store's
+// loop. Nothing happens in it but by the agenda: it runs until nobody has a message, at a moment of its own
+// clock.
 //
 //   frames, calls of clients, timers ──► actors, until all are idle
 //   the store's turn: begin, write, commit ──► the disk syncs, while the store takes nothing ──► finish
