@@ -44,7 +44,7 @@ profile draw_profile(fuzz::chance& luck) {
   n.shard.resident.sweep_every = milliseconds{luck.between(100, 1000)};
   n.shard.resident.passivate_after = milliseconds{luck.between(1000, luck.percent(50) ? 3000 : 60'000)};
   n.shard.resident.conversation_burst_max = luck.percent(70) ? 1000 : luck.between(2, 20);
-  n.shard.resident.conversation_refill_every = milliseconds{luck.between(5, 100)};
+  n.shard.resident.conversation_refill_every = milliseconds{luck.between(5, 30)}; // or a calm is too short
   auto& ledger = n.shard.fan_out.ledger;
   ledger.shards = p.shards;
   ledger.debts_max = static_cast<std::size_t>(luck.between(2, luck.percent(50) ? 6 : 4096));
