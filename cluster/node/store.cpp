@@ -45,13 +45,15 @@ void run_turn(store_loop& loop) {
   if (loop.begin(now())) // the followers' syncs are the longer way: where both threads share a processor,
     std::this_thread::yield(); // the network's goes first
   if (loop.wants_write()) {
-    loop.write(now());
+    loop.write();
+    loop.answer(now());
     const auto begun = now();
     loop.commit();
     const auto ended = now();
     loop.committed(ended - begun, ended);
   }
-  loop.finish(now());
+  if (loop.finish(now()))
+    loop.shown(now());
 }
 
 wired_store_actor::behavior_type store(self_ptr self, store_config config, storage::environment* env) {
@@ -91,7 +93,10 @@ wired_store_actor::behavior_type store(self_ptr self, store_config config, stora
         loop.close();
         self->quit();
       },
-      [&loop](atom::publish) { loop.show_reads(now()); },
+      [&loop](atom::publish) {
+        if (loop.show_reads(now()))
+          loop.shown(now());
+      },
   };
 }
 

@@ -203,29 +203,28 @@ void store_loop::publish(publishing when) {
     stop_process("what is committed could not be published", error);
 }
 
-void store_loop::publish_for_reads(time_point now) {
-  publish(publishing::now);
-  reads_published_at_ = now;
-}
-
 /// Answers the reads whose rounds are over: from now on what was applied before the rounds can be read. Under
 /// load each turn has both commands and reads, and a publish for each would undo what the journal saves.
-void store_loop::answer_reads(time_point now) {
+/// Whether it has published.
+bool store_loop::answer_reads(time_point now) {
   if (reads_.empty())
-    return;
-  if (!env_.all_visible()) {
+    return false;
+  const bool must_publish = !env_.all_visible();
+  if (must_publish) {
     const auto due = reads_published_at_ + config_.publish_reads_every;
     if (now < due) {
       if (!std::exchange(reads_armed_, true))
         driver_.show_reads_in(due - now);
-      return;
+      return false;
     }
-    publish_for_reads(now);
+    publish(publishing::now);
+    shown(now);
   }
   results out;
   for (const auto ticket : std::exchange(reads_, {}))
     if (const auto w = take(ticket))
       out.add(w->reply_to, {w->ticket, ec::none, true, {}});
+  return must_publish;
 }
 
 bool store_loop::begin(time_point now) {
@@ -239,7 +238,7 @@ bool store_loop::wants_write() const {
   return engine_.wants_write() || !node_rows_.empty();
 }
 
-void store_loop::write(time_point now) {
+void store_loop::write() {
   txn_ = env_.begin_write();
   written_rows_ = std::exchange(node_rows_, {});
   for (const auto& r : written_rows_)
@@ -251,6 +250,9 @@ void store_loop::write(time_point now) {
   }
   if (!written_rows_.empty())
     promised_ = storage::durable::now;
+}
+
+void store_loop::answer(time_point now) {
   commands_ = hand_out_results(now); // their log entries are on a majority's disks already
 }
 
@@ -270,15 +272,16 @@ void store_loop::committed(std::chrono::nanoseconds took, time_point now) {
     r.durable();
 }
 
-void store_loop::finish(time_point now) {
+bool store_loop::finish(time_point now) {
   auto late = engine_.end_turn(clock(now));
   hand_out_frames(late);
   // A shard that begins to lead reads what was applied before; frames do not wait for it.
   publish(late.news.leaderships.empty() ? publishing::if_due : publishing::now);
   hand_out(late.news);
-  answer_reads(now);
+  const bool published = answer_reads(now);
   if (engine_.wants_write())
     queue_turn();
+  return published;
 }
 
 bool store_loop::has_room(const proposal& p) const {
@@ -410,12 +413,14 @@ void store_loop::drain() {
   queue_turn();
 }
 
-void store_loop::show_reads(time_point now) {
+bool store_loop::show_reads(time_point now) {
   if (!open_)
-    return;
+    return false;
   reads_armed_ = false;
-  publish_for_reads(now);
+  publish(publishing::now);
+  shown(now);
   answer_reads(now);
+  return true;
 }
 
 void store_loop::report(const report_sink& to) {

@@ -5,10 +5,12 @@
 //
 //   inputs                         any number, in any order; what needs a turn asks the driver for one
 //   begin(now)                  ─► frames that may leave before the sync
-//   write(now)                     if `wants_write`: applies and appends, and answers what is on a majority's disks
+//   write()                        if `wants_write`: applies and appends
+//   answer(now)                 ─► answers to what is on a majority's disks
 //   commit()                       the sync, unless nothing needs it
 //   committed(took, now)           after that sync
 //   finish(now)                 ─► frames and answers that had to wait
+//   shown(now)                     if `finish` says so
 #include "actors/interfaces.hpp"
 #include "cluster/machine/shard_machine.hpp"
 #include "cluster/replication/attentive_clock.hpp"
@@ -76,7 +78,7 @@ struct node_row {
 struct store_wiring {
   std::unordered_map<std::uint16_t, shard_actor> shards;
   router_actor router;
-  raft_port* peers = nullptr;         ///< outlives the actor
+  raft_port* peers = nullptr;         ///< outlives the store
   store_observer* observer = nullptr; ///< may be null
 };
 
@@ -125,7 +127,7 @@ public:
   void seal(const seal_request& r);
   void transfer(const transfer_request& r);
   void drain();
-  void show_reads(time_point now);
+  bool show_reads(time_point now); ///< as `finish`
   void report(const report_sink& to);
   std::vector<shard_id> whole_without(node_id node) const;
   std::vector<replica_status> status() const { return engine_.status(); }
@@ -136,11 +138,14 @@ public:
   /// Whether frames have left.
   bool begin(time_point now);
   bool wants_write() const;
-  void write(time_point now);
+  void write();
+  void answer(time_point now);
   /// When what it committed has to be durable.
   storage::durable commit();
   void committed(std::chrono::nanoseconds took, time_point now);
-  void finish(time_point now);
+  /// True: it has published for reads, which takes as long as two syncs. Then `shown` tells when that was over.
+  bool finish(time_point now);
+  void shown(time_point now) { reads_published_at_ = now; }
 
 private:
   class results;
@@ -160,8 +165,7 @@ private:
   void hand_out(events& news);
   std::size_t hand_out_results(time_point now);
   void publish(storage::environment::publishing when);
-  void publish_for_reads(time_point now);
-  void answer_reads(time_point now);
+  bool answer_reads(time_point now);
   bool has_room(const proposal& p) const;
   void propose(proposal& p);
   void wait_for_others(proposal& p);

@@ -350,7 +350,8 @@ void sim_node::turn() {
   loop.begin(now());
   if (!loop.wants_write())
     return end_turn();
-  loop.write(now());
+  loop.write();
+  loop.answer(now());
   if (loop.commit() == storage::durable::with_next) {
     loop.committed({}, now());
     return end_turn();

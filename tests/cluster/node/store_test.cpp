@@ -1,5 +1,5 @@
-// The store actor with a real engine of one replica, a disk in memory and real time: what it keeps back,
-// and how it answers.
+// The store with a real engine of one replica and a disk in memory, as an actor in real time or as a loop at the
+// test's times: what it keeps back, and how it answers.
 #include "actors/core/commands.hpp"
 #include "cluster/node/store.hpp"
 #include "cluster/replication/peer_bodies.hpp"
@@ -16,6 +16,8 @@
 #include <map>
 #include <mutex>
 #include <numeric>
+#include <optional>
+#include <utility>
 #include <vector>
 
 using namespace parley;
@@ -127,46 +129,54 @@ struct recording_peers final : raft_port {
   std::optional<std::size_t> waiting(node_id) const override { return 0; }
 };
 
-struct fixture {
+struct surroundings {
   watched_environment env;
   no_peers peers; ///< outlives the actors
   witness seen;   ///< outlives the actors
   caf::actor_system_config settings;
   caf::actor_system system{settings};
-  wired_store_actor store;
   result_sink sink = system.spawn([this](result_sink::pointer) -> result_sink::behavior_type {
     return {[this](const result_batch& b) { seen.add(b); }};
   });
   store_config config;
 
-  fixture() {
+  surroundings() {
     config.replication.node = self.node;
     config.replication.disk = self.disk;
     const auto txn = env.begin_write();
     replication::found(*txn, s0, {self}, self);
     REQUIRE(txn->commit() == ec::none);
   }
-  ~fixture() {
-    caf::scoped_actor waiter{system};
-    waiter->send_exit(store, caf::exit_reason::user_shutdown);
-    waiter->wait_for(store);
-    caf::anon_send_exit(sink, caf::exit_reason::user_shutdown);
-  }
-  void open() { open(peers); }
-  void open(raft_port& to) {
-    store = spawn_store(system, config, env);
+  ~surroundings() { caf::anon_send_exit(sink, caf::exit_reason::user_shutdown); }
+  store_wiring wired(raft_port& to) {
     store_wiring wiring;
     wiring.observer = &seen;
     wiring.peers = &to;
-    caf::anon_send(store, std::move(wiring));
+    return wiring;
   }
-  void propose(std::uint64_t ticket, bool can_wait) {
+  proposal_batch proposals(std::uint64_t ticket, bool can_wait) {
     proposal_batch batch;
     auto p = make_proposal(s0, core::format_number::newest, ticket, sink, core::confirm_debts{0});
     p.can_wait = can_wait;
     batch.proposals.push_back(std::move(p));
-    caf::anon_send(store, std::move(batch));
+    return batch;
   }
+};
+
+struct fixture : surroundings {
+  wired_store_actor store;
+
+  ~fixture() {
+    caf::scoped_actor waiter{system};
+    waiter->send_exit(store, caf::exit_reason::user_shutdown);
+    waiter->wait_for(store);
+  }
+  void open() { open(peers); }
+  void open(raft_port& to) {
+    store = spawn_store(system, config, env);
+    caf::anon_send(store, wired(to));
+  }
+  void propose(std::uint64_t ticket, bool can_wait) { caf::anon_send(store, proposals(ticket, can_wait)); }
   void read(std::uint64_t ticket) { caf::anon_send(store, fresh_read{s0, ticket, sink}); }
   /// Proposes, and waits until it is applied.
   void commit(std::uint64_t ticket) {
@@ -186,6 +196,49 @@ struct fixture {
     std::lock_guard guard{seen.mutex};
     seen.answered.clear();
     seen.commits.clear();
+  }
+};
+
+/// The loop without the actor, at times that the test says.
+struct loop_fixture : surroundings, store_driver {
+  store_loop::time_point now{1h};
+  bool turn = false;
+  std::optional<std::chrono::nanoseconds> shows_in;
+  std::optional<store_loop> loop;
+
+  void turn_soon() override { turn = true; }
+  void propose_kept_in(std::chrono::milliseconds) override {}
+  void show_reads_in(std::chrono::nanoseconds in) override { shows_in = in; }
+
+  /// All turns that are wanted. Whether one published for reads.
+  bool turns() {
+    bool published = false;
+    while (std::exchange(turn, false)) {
+      loop->begin(now);
+      if (loop->wants_write()) {
+        loop->write();
+        loop->answer(now);
+        loop->commit();
+        loop->committed({}, now);
+      }
+      published |= loop->finish(now);
+    }
+    return published;
+  }
+  void lead() {
+    loop.emplace(config, env, *this);
+    loop->open(wired(peers), now);
+    while (loop->status().at(0).as != core::replica_status::role::leader) {
+      now += loop->tick(now);
+      turns();
+    }
+  }
+  bool commit_and_read() {
+    auto batch = proposals(1, false);
+    loop->propose(batch);
+    turns();
+    loop->read({s0, 2, sink});
+    return turns();
   }
 };
 
@@ -381,6 +434,22 @@ TEST_CASE_FIXTURE(fixture,
   CHECK(env.publishes == publishes);
   std::lock_guard guard{seen.mutex};
   CHECK_FALSE(seen.answered.contains(3));
+}
+
+TEST_CASE_FIXTURE(loop_fixture, "a publish for reads that takes long makes the next one come no sooner") {
+  config.publish_reads_every = 20ms;
+  lead();
+  const auto slow_publish = [&] { loop->shown(now += 100ms); };
+  REQUIRE(commit_and_read());
+  slow_publish();
+  now += 5ms;
+  CHECK_FALSE(commit_and_read());
+  REQUIRE(shows_in == 15ms);
+  now += 15ms;
+  REQUIRE(loop->show_reads(now));
+  slow_publish();
+  CHECK_FALSE(commit_and_read());
+  CHECK(shows_in == 20ms);
 }
 
 TEST_CASE_FIXTURE(fixture, "a read that waits for a publish is answered soon, however few commands follow") {
