@@ -245,7 +245,7 @@ public:
   }
 
   kj::Promise<void> receive(ReceiveContext context) override {
-    return in_room(context, [this, context]() mutable -> kj::Promise<void> {
+    return in_session(context, [this, context]() mutable -> kj::Promise<void> {
       struct request {
         rpc::Receiver::Client receiver;
         std::string cursor;
@@ -317,7 +317,7 @@ private:
     });
   }
 
-  /// The same for calls that are no messages, which have a room of their own.
+  /// The same for calls that wait for the cluster and are no messages: they have a room of their own.
   template <class Context, class Body>
   kj::Promise<void> in_room(Context context, Body&& body) {
     return in_session(context, [this, context, body = kj::mv(body)]() mutable -> kj::Promise<void> {

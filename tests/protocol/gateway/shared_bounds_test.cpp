@@ -334,6 +334,7 @@ TEST_CASE_FIXTURE(
     fixture, "calls of all connections that wait for answers are bounded, and a first one still passes") {
   config.calls_of_all_max = 4;
   start();
+  test_receiver::record got;
   slow_cluster slow{*this};
   asker greedy{*this, user_id{1}}, decent{*this, user_id{2}};
   std::vector<ec> refused;
@@ -352,6 +353,9 @@ TEST_CASE_FIXTURE(
   REQUIRE(until([&] { return slow.asked() == 4; }));
   decent.send(1, 100); // messages have a room of their own
   REQUIRE(until([&] { return slow.asked() == 5; }));
+  auto receive = decent.session.receiveRequest(); // which is answered at once, and needs none
+  receive.setReceiver(kj::heap<test_receiver>(got));
+  CHECK(ec{get(receive.send()).getError().getCode()} == ec::none);
   get(greedy.session.pingRequest().send().ignoreResult());
   for (auto& w : slow.waiting)
     w->fulfill(core::answer{core::answer_to<core::mark_read>{}});
