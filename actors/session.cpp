@@ -104,8 +104,8 @@ void pull(self_ptr self) {
                                             st.who.ref, st.who.session}});
 }
 
-/// The client begins to receive. However often it does so, one page is read at a time: each is up to a megabyte,
-/// which another session's rows have to wait for, and a call for it costs the client a few bytes.
+/// The client begins to receive. However often it does so, one page is read at a time: the rows of other sessions wait
+/// for it, and a call for it costs the client a few bytes.
 void start(self_ptr self, const start_streaming& from) {
   auto& st = self->state;
   if (st.over)

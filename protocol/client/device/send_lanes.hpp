@@ -67,9 +67,8 @@ public:
 
   std::size_t size() const { return size_; }
   std::size_t in_flight() const { return in_flight_; }
-  std::size_t in_flight_bytes() const {
-    return in_flight_bytes_;
-  } ///< as the cluster counts them (docs/api.md)
+  /// As the cluster counts them (docs/api.md).
+  std::size_t in_flight_bytes() const { return in_flight_bytes_; }
   bool empty() const { return size_ == 0; }
   /// The highest counter of a message that is here.
   std::uint64_t newest() const;

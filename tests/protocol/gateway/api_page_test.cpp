@@ -1,6 +1,7 @@
 // The tables of docs/api.md say what the code does: every error with what was stored and whether to try
 // again, and every bound that a client meets.
 #include "actors/core/limits.hpp"
+#include "protocol/client/device/config.hpp"
 #include "protocol/gateway/config.hpp"
 #include "protocol/values/errors.hpp"
 
@@ -179,4 +180,8 @@ TEST_CASE("the API's page names the bounds with which a gateway and a cluster ru
     CHECK(found->second == bound);
   }
   CHECK(listed.size() == expected.size());
+}
+
+TEST_CASE("the client library has no more messages under way than a node reads") {
+  CHECK(client::config{}.in_flight_bytes_max <= gateway::gateway_config{}.sends_each_bytes_max);
 }
