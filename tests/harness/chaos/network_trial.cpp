@@ -5,6 +5,12 @@
 #include <cstdlib>
 
 namespace parley::chaos {
+namespace {
+
+constexpr std::uint64_t again_max =
+    3; ///< of a kind that had no effect: one that never has any is a fault of this program
+
+} // namespace
 
 network_trial::network_trial(test::process_cluster& cluster, const network_config& config, std::uint64_t seed)
     : cluster_{cluster}, scheduler_{config, seed, cluster.size()} {}
@@ -42,7 +48,7 @@ bool network_trial::apply(const network_step& step) {
     auto& t = tallies_.at(static_cast<std::size_t>(now_));
     if (effect > 0)
       ++t.injected;
-    else if (++t.without_effect == 1)
+    else if (++t.without_effect <= again_max)
       scheduler_.once_more();
     t.effect += effect;
   }
