@@ -401,8 +401,8 @@ bool sim_node::send(node_id to, std::string payload) {
   if (!is_up())
     return false;
   const auto held = net_.waiting(id(), to);
-  if (!held || *held + payload.size() > profile_.calls_window_bytes)
-    return false;
+  if (!held || (*held != 0 && *held + payload.size() > profile_.calls_window_bytes))
+    return false; // an empty link takes anything, as a real one holds more than the largest payload
   payload.push_back('c');
   net_.send(id(), to, std::move(payload));
   return true;
