@@ -232,11 +232,15 @@ struct loop_fixture : surroundings, store_driver {
       now += loop->tick(now);
       turns();
     }
+    commit(); // whoever begins to lead publishes
   }
-  bool commit_and_read() {
+  void commit() {
     auto batch = proposals(1, false);
     loop->propose(batch);
     turns();
+  }
+  bool commit_and_read() {
+    commit();
     loop->read({s0, 2, sink});
     return turns();
   }
