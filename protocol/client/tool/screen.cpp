@@ -47,7 +47,7 @@ std::string screen::mark(tick t) const {
   case tick::delivered:
     return fmt::format("{}✓✓{}", colours_.dim, colours_.reset);
   case tick::read: // without colours another sign has to tell it from `delivered`
-    return colours_.blue.empty() ? "✔✔" : fmt::format("{}✓✓{}", colours_.blue, colours_.reset);
+    return colours_.blue.empty() && in_place_ ? "✔✔" : fmt::format("{}✓✓{}", colours_.blue, colours_.reset);
   }
   return "";
 }
