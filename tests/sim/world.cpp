@@ -13,6 +13,19 @@ namespace {
 constexpr micros join_within = 30 * one_second;
 constexpr micros agree_within = 60 * one_second;
 
+/// What `look` says of the first state of a replica of which it says anything.
+template <class Nodes, class Look>
+std::string first_said(Nodes& nodes, Look look) {
+  for (auto& n : nodes) {
+    auto txn = n->env().begin_read();
+    for (const auto& r : n->status())
+      if (const auto slot = cluster::replication::state_slot(*txn, r.shard))
+        if (auto said = look(*n, r, storage::shard_view{*txn, r.shard, *slot}); !said.empty())
+          return said;
+  }
+  return {};
+}
+
 } // namespace
 
 world::world(const run_options& options)
@@ -188,65 +201,49 @@ std::string world::unsettled() {
   if (auto what = unequal(); !what.empty())
     return what;
   // What stands in the rows: nothing is owed, and each device's cursor is where its inbox ends.
-  for (auto& n : nodes_) {
-    auto txn = n->env().begin_read();
-    for (const auto& r : n->status()) {
-      const auto slot = cluster::replication::state_slot(*txn, r.shard);
-      if (!slot)
-        continue;
-      storage::shard_view state{*txn, r.shard, *slot};
-      std::string found;
-      namespace rows = cluster::rows;
-      state.ascend(
-          rows::row_key{'o'}, rows::row_key{'o'}.past(), [&](std::string_view key, std::string_view) {
-            found = fmt::format("shard {} still owes debt {}", number(r.shard), rows::parse_debt_key(key));
-            return storage::scan::stop;
-          });
-      for (auto& c : clients_)
-        if (const auto row = state.get(rows::inbox_head_key(c->user())))
-          if (auto head = rows::read<rows::inbox_head>(*row))
-            if (const auto* d = head->find(c->device());
-                found.empty() && (d == nullptr || d->acknowledged != head->last))
-              found = fmt::format(
-                  "the inbox of user {} ends at {}, and device {} has acknowledged {} and holds {}",
-                  number(c->user()), number(head->last), number(c->device()), d ? number(d->acknowledged) : 0,
-                  number(c->cursor()));
-      if (!found.empty())
-        return found;
-    }
-  }
-  return {};
+  return first_said(nodes_, [&](sim_node&, const cluster::replica_status& r, storage::shard_view state) {
+    namespace rows = cluster::rows;
+    std::string found;
+    state.ascend(rows::row_key{'o'}, rows::row_key{'o'}.past(), [&](std::string_view key, std::string_view) {
+      found = fmt::format("shard {} still owes debt {}", number(r.shard), rows::parse_debt_key(key));
+      return storage::scan::stop;
+    });
+    for (auto& c : clients_)
+      if (const auto row = state.get(rows::inbox_head_key(c->user())))
+        if (auto head = rows::read<rows::inbox_head>(*row))
+          if (const auto* d = head->find(c->device());
+              found.empty() && (d == nullptr || d->acknowledged != head->last))
+            found =
+                fmt::format("the inbox of user {} ends at {}, and device {} has acknowledged {} and holds {}",
+                            number(c->user()), number(head->last), number(c->device()),
+                            d ? number(d->acknowledged) : 0, number(c->cursor()));
+    return found;
+  });
 }
 
 /// Replicas that are not equal.
 std::string world::unequal() {
   std::map<shard_id, std::pair<std::uint64_t, std::uint64_t>> seen; // what was applied, and its rows
-  for (auto& n : nodes_) {
-    auto txn = n->env().begin_read();
-    for (const auto& r : n->status()) {
-      const auto slot = cluster::replication::state_slot(*txn, r.shard);
-      if (!slot)
-        continue;
-      if (r.applied_index != r.last_index)
-        return fmt::format("node {} has not applied all of shard {}", number(n->id()), number(r.shard));
-      storage::shard_view state{*txn, r.shard, *slot};
-      std::uint64_t sum = 0;
-      state.ascend({}, {}, [&](std::string_view key, std::string_view value) {
-        sum = mix64(sum ^ fuzz::hash_bytes(key)) ^ fuzz::hash_bytes(value);
-        return storage::scan::more;
+  return first_said(
+      nodes_, [&](sim_node& n, const cluster::replica_status& r, storage::shard_view state) -> std::string {
+        if (r.applied_index != r.last_index)
+          return fmt::format("node {} has not applied all of shard {}", number(n.id()), number(r.shard));
+        std::uint64_t sum = 0;
+        state.ascend({}, {}, [&](std::string_view key, std::string_view value) {
+          sum = mix64(sum ^ fuzz::hash_bytes(key)) ^ fuzz::hash_bytes(value);
+          return storage::scan::more;
+        });
+        const auto [i, is_new] = seen.try_emplace(r.shard, r.applied_index, sum);
+        if (is_new)
+          return {};
+        if (i->second.first != r.applied_index)
+          return fmt::format("replicas of shard {} have applied {} and {}", number(r.shard), i->second.first,
+                             r.applied_index);
+        if (i->second.second != sum)
+          sim_.violate(fmt::format("rule 11: replicas of shard {} have applied entry {} and hold other rows",
+                                   number(r.shard), r.applied_index));
+        return {};
       });
-      const auto [i, is_new] = seen.try_emplace(r.shard, r.applied_index, sum);
-      if (is_new)
-        continue;
-      if (i->second.first != r.applied_index)
-        return fmt::format("replicas of shard {} have applied {} and {}", number(r.shard), i->second.first,
-                           r.applied_index);
-      if (i->second.second != sum)
-        sim_.violate(fmt::format("rule 11: replicas of shard {} have applied entry {} and hold other rows",
-                                 number(r.shard), r.applied_index));
-    }
-  }
-  return {};
 }
 
 void world::read_to_the_end() {
