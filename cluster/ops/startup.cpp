@@ -209,8 +209,8 @@ std::string flag_error(const CLI::ParseError& e, int argc, const char* const* ar
     return fmt::format("there is no flag {}{}", name,
                        near ? fmt::format("; did you mean {}?", *near) : " (see --help)");
   }
-  if (dynamic_cast<const CLI::ConversionError*>(&e) !=
-      nullptr) // of all values only this one is read by the parser
+  // Of all values only this one is read by the parser.
+  if (dynamic_cast<const CLI::ConversionError*>(&e) != nullptr)
     return fmt::format("--rescue-shard needs the number of a shard, as log lines name it: 0 to {}",
                        std::numeric_limits<decltype(startup::rescue_shard)>::max());
   return fmt::format("{} (see --help)", e.what());
