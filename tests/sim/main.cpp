@@ -1,19 +1,21 @@
 // node_sim runs the seeds FROM to TO and prints one line of figures. On a violation it prints the seed and
 // exits with 1.
 #include "cluster/ops/logging.hpp"
-#include "tests/sim/world.hpp"
+#include "tests/sim/results.hpp"
+#include "tests/sim/seed_process.hpp"
+#include "tests/sim/shrink.hpp"
+#include "tests/sim/switches.hpp"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <sys/personality.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <optional>
 
 namespace {
 
@@ -23,87 +25,84 @@ struct settings {
   run_options run;
   std::uint64_t from = 1, to = 1;
   int jobs = 1;
-  bool repeat = false, keep_going = false, hashes = false;
-  std::string plant;
+  bool repeat = false, keep_going = false, hashes = false, only_left = false;
+  std::string plant, results_file;
+  std::uint64_t shrink = 0; ///< the seed; 0: none
+  std::vector<std::string> without;
 };
 
-/// What one process has found.
-struct result {
-  tally count;
-  std::uint64_t seeds = 0, bad = 0, trace_hash = 0;
-  micros took = 0;
-  void add(const result& o) {
-    count.add(o.count);
-    seeds += o.seeds, bad += o.bad, took += o.took;
-    trace_hash ^= o.trace_hash;
-  }
-};
-static_assert(std::is_trivially_copyable_v<result>);
+/// Red, and on a terminal only.
+std::string red(std::string text) {
+  return isatty(STDOUT_FILENO) != 0 ? "\033[31m" + text + "\033[0m" : text;
+}
 
-struct process {
-  int fd = -1;
-  pid_t id = -1;
-};
-
-template <class Work>
-process begin(Work work) {
-  int ends[2];
-  if (pipe(ends) != 0)
-    std::exit(2);
+/// Prints what a person needs of a failure: the seed, the rule, and what came before.
+void print(std::uint64_t seed, const finding& found) {
+  fmt::print("{} {}\n", red(fmt::format("seed {}:", seed)), found.violation);
+  if (!found.story.empty())
+    fmt::print("The last events about it, the newest last:\n{}", found.story);
   std::fflush(stdout);
-  const auto id = fork();
-  if (id == 0) {
-    close(ends[0]);
-    const result found = work();
-    std::fflush(stdout);
-    _exit(write(ends[1], &found, sizeof found) == sizeof found ? 0 : 2);
-  }
-  close(ends[1]);
-  return {ends[0], id};
 }
 
-/// Nothing if the process ended before it had a result.
-std::optional<result> end(const process& p) {
-  result r;
-  const bool told = read(p.fd, &r, sizeof r) == sizeof r;
-  close(p.fd);
-  waitpid(p.id, nullptr, 0);
-  return told ? std::optional{r} : std::nullopt;
-}
-
-result run_seed(const settings& s, std::uint64_t seed) {
-  auto options = s.run;
-  options.seed = seed;
-  const auto found = run(options);
-  if (!found.violation.empty())
-    fmt::print("seed {}: {}\n", seed, found.violation);
-  return {found.count, 1, !found.violation.empty(), found.trace_hash, found.took};
-}
-
-/// A seed runs in a process of its own: a node that cannot go on ends its process, and a run that begins with
-/// the same memory does the same even if something depends on addresses.
-result run_seeds(const settings& s, std::uint64_t first) {
+result run_seeds(const settings& s, const results& done, std::uint64_t first) {
   result all;
   for (auto seed = first; seed <= s.to; seed += static_cast<std::uint64_t>(s.jobs)) {
-    auto found = end(begin([&] { return run_seed(s, seed); }));
-    if (!found) {
-      fmt::print("seed {}: a node ended the process\n", seed);
-      found = result{{}, 1, 1, 0, 0};
-    } else if (s.repeat && found->bad == 0) {
-      if (const auto again = end(begin([&] { return run_seed(s, seed); }));
-          !again || again->trace_hash != found->trace_hash) {
-        fmt::print("seed {}: the same seed produced a different trace\n", seed);
-        found->bad = 1;
+    if (done.has(seed))
+      continue;
+    auto options = s.run;
+    options.seed = seed;
+    auto found = run_alone(options);
+    if (s.repeat && found.violation.empty())
+      if (const auto again = run_alone(options); again.is.trace_hash != found.is.trace_hash) {
+        found.violation = "the same seed produced a different trace";
+        found.is.bad = 1;
       }
-    }
+    if (!found.violation.empty())
+      print(seed, found);
     if (s.hashes)
-      fmt::print("seed {}: trace {:016x}\n", seed, found->trace_hash);
-    found->trace_hash = parley::mix64(found->trace_hash ^ seed);
-    all.add(*found);
+      fmt::print("seed {}: trace {:016x}\n", seed, found.is.trace_hash);
+    done.append(seed, found.is.trace_hash, found.violation);
+    found.is.trace_hash = parley::mix64(found.is.trace_hash ^ seed);
+    all.add(found.is);
     if (all.bad != 0 && !s.keep_going)
       break;
   }
   return all;
+}
+
+int shrink_seed(const settings& s) {
+  auto options = s.run;
+  options.seed = s.shrink;
+  fmt::print("seed {}: ", s.shrink);
+  std::fflush(stdout);
+  const auto found = shrink(options);
+  if (found.last.violation.empty()) {
+    fmt::print("it does not fail\n");
+    return 0;
+  }
+  std::vector<std::string> needed;
+  for (auto& name : all_switches())
+    if (!found.least.without.contains(name))
+      needed.push_back(name);
+  fmt::print("After {} runs, the least that fails in the same way has {:.1f} s of faults and {}.\n",
+             found.runs, found.least.seconds,
+             needed.empty() ? "nothing else" : fmt::to_string(fmt::join(needed, ", ")));
+  fmt::print("It is shown again by\n  node_sim{}{} {}\n", s.plant.empty() ? "" : "_planted --plant ", s.plant,
+             command_of(found.least));
+  print(s.shrink, found.last);
+  return 1;
+}
+
+/// What an earlier run of the same seeds has found, and how many there are to do. False: nothing is left.
+bool print_left(const settings& s, const results& done) {
+  if (s.results_file.empty())
+    return true;
+  const auto left = done.left(s.from, s.to);
+  fmt::print("{} of {} seeds are left\n", left, s.to - s.from + 1);
+  for (const auto& [seed, what] : done.failures(s.from, s.to))
+    fmt::print("{} {}\n", red(fmt::format("seed {}:", seed)), what);
+  std::fflush(stdout);
+  return left != 0;
 }
 
 } // namespace
@@ -116,6 +115,15 @@ int main(int argc, char** argv) {
   app.add_option("--jobs", s.jobs, "Processes at a time")->check(CLI::Range(1, 64));
   app.add_option("--seconds", s.run.seconds, "Virtual seconds of faults in each run");
   app.add_option("--plant", s.plant, "Switches planted bugs on, in a build that has them");
+  app.add_option("--without", s.without, "Leaves these out: faults, work of users, conditions")
+      ->delimiter(',')
+      ->check(CLI::IsMember(all_switches()));
+  app.add_option("--users", s.run.users_max, "At most so many users")->check(CLI::Range(2, 9));
+  app.add_option("--variation", s.run.variation, "Draws anew how long frames and syncs take");
+  app.add_option("--shrink", s.shrink, "Looks for the least that fails as this seed does");
+  app.add_option("--results", s.results_file,
+                 "Appends a line for each seed to this file, and leaves out those in it");
+  app.add_flag("--left", s.only_left, "Only prints which seeds the file of results lacks");
   app.add_flag("--trace", s.run.print_trace, "Prints each event of a run");
   app.add_flag("--repeat", s.repeat, "Runs each seed twice and compares the traces");
   app.add_flag("--hashes", s.hashes, "Prints the hash of each seed's trace");
@@ -131,10 +139,18 @@ int main(int argc, char** argv) {
     setenv("PARLEY_PLANT", s.plant.c_str(), 1);
   parley::log::set_level(parley::log::level::error);
 
+  s.run.without = {s.without.begin(), s.without.end()};
+  if (s.shrink != 0)
+    return shrink_seed(s);
+  const results done{s.results_file};
+  const bool had_failures = !done.failures(s.from, s.to).empty();
+  if (!print_left(s, done) || s.only_left)
+    return had_failures ? 1 : 0;
+
   const auto begun = std::chrono::steady_clock::now();
   std::vector<process> workers;
   for (int i = 0; i < s.jobs && s.from + static_cast<std::uint64_t>(i) <= s.to; ++i)
-    workers.push_back(begin([&] { return run_seeds(s, s.from + static_cast<std::uint64_t>(i)); }));
+    workers.push_back(begin([&] { return run_seeds(s, done, s.from + static_cast<std::uint64_t>(i)); }));
   result all;
   for (const auto& w : workers)
     if (const auto r = end(w))
@@ -156,5 +172,5 @@ int main(int argc, char** argv) {
              "trace {:016x}\n",
              all.seeds, all.bad, virtual_seconds, virtual_seconds / real.count(), c.messages, c.turns,
              c.frames, all.trace_hash);
-  return all.bad == 0 ? 0 : 1;
+  return all.bad == 0 && !had_failures ? 0 : 1;
 }

@@ -234,7 +234,18 @@ void sim_node::crash(test::unsynced what) {
 }
 
 void sim_node::pause(micros until) {
+  sim_.note("stops", number(id()), static_cast<std::uint64_t>(until - sim_.time.now()));
   paused_until_ = std::max(paused_until_, until);
+}
+
+void sim_node::clock_jump(micros forward) {
+  sim_.note("clock", number(id()), static_cast<std::uint64_t>(forward));
+  ahead_ += forward;
+}
+
+void sim_node::set_slow(bool on) {
+  sim_.note("disk", number(id()), on);
+  slow_ = on;
 }
 
 void sim_node::in(micros delay, std::function<void()> what) {
@@ -469,6 +480,7 @@ void sim_node::ask(core::call what, std::function<void(core::answer&)> done) {
 }
 
 void sim_node::drain_leaderships() {
+  sim_.note("hands-over", number(id()));
   if (is_up())
     give(process_->store, atom::drain_v);
 }

@@ -86,9 +86,9 @@ public:
   void drain_leaderships();
 
   // --- its surroundings ------------------------------------------------------------------------------------
-  void clock_jump(micros forward) { ahead_ += forward; }
+  void clock_jump(micros forward);
   void set_clock_rate(std::int64_t per_mille) { rate_ = per_mille; }
-  void set_slow(bool on) { slow_ = on; }
+  void set_slow(bool on);
   void set_faults(bool on) { faults_ = on; }
 
   // --- its state -------------------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 #include "cluster/machine/shard_rows.hpp"
 #include "cluster/membership/founding.hpp"
+#include "tests/sim/story.hpp"
+#include "tests/sim/switches.hpp"
 
 #include <fmt/format.h>
 
@@ -29,8 +31,9 @@ std::string first_said(Nodes& nodes, Look look) {
 } // namespace
 
 world::world(const run_options& options)
-    : sim_{options.seed, options.print_trace}, profile_{draw_profile(sim_.luck)}, net_{sim_, *this,
-                                                                                       profile_.network} {
+    : options_{options}, sim_{options.seed, options.print_trace},
+      profile_{without(draw_profile(sim_.luck), options)}, net_{sim_, *this, profile_.network} {
+  sim_.keep_events();
   for (const auto& f : all_faults()) // a third of the kinds is left out, so that the others get deeper
     profile_.faults.push_back(sim_.luck.percent(65) ? f.weight : 0);
   for (const auto& w : all_works())
@@ -49,6 +52,16 @@ world::world(const run_options& options)
     nodes_.push_back(std::make_unique<sim_node>(sim_, judge_, net_, *this, one));
     nodes_.back()->set_clock_rate(sim_.luck.between(970, 1030));
   }
+  if (options.variation != 0)
+    sim_.luck = fuzz::chance{mix64(sim_.luck.next() ^ options.variation)};
+}
+
+std::vector<std::string> world::kinds() {
+  std::vector<std::string> out;
+  for (const auto* all : {&all_faults(), &all_works()})
+    for (const auto& k : *all)
+      out.emplace_back(k.name);
+  return out;
 }
 
 const std::vector<world::fault>& world::all_works() {
@@ -162,21 +175,27 @@ void world::found() {
     sim_.violate("liveness: not all conversations could be opened");
 }
 
-void world::every(micros mean, const std::vector<fault>& kinds, const std::vector<int>& weights) {
-  sim_.time.in(sim_.luck.between(0, 2 * mean), [this, mean, &kinds, &weights] {
+void world::every(micros mean, const std::vector<fault>& kinds, const std::vector<int>& weights,
+                  fuzz::chance plan) {
+  sim_.time.in(plan.between(0, 2 * mean), [this, mean, &kinds, &weights, plan]() mutable {
     if (!storming_ || sim_.failed())
       return;
     int sum = 0;
     for (const auto w : weights)
       sum += w;
-    auto at = static_cast<int>(sim_.luck.below(static_cast<std::uint64_t>(sum)));
+    auto at = static_cast<int>(plan.below(static_cast<std::uint64_t>(sum)));
+    fuzz::chance own{plan.next()};
     for (std::size_t i = 0; i < kinds.size(); ++i)
       if (at -= weights[i]; at < 0) {
-        sim_.note(kinds[i].name);
+        if (options_.without.contains(kinds[i].name))
+          break;
+        sim_.note(kinds[i].name, &kinds == &all_works());
+        std::swap(own, sim_.luck);
         (this->*kinds[i].strike)();
+        std::swap(own, sim_.luck);
         break;
       }
-    every(mean, kinds, weights);
+    every(mean, kinds, weights, plan);
   });
 }
 
@@ -259,11 +278,13 @@ void world::read_to_the_end() {
 outcome world::run(const run_options& options) {
   if (!sim_.failed())
     found();
+  micros storm_began = -1;
   if (!sim_.failed()) {
     storming_ = true;
-    every(profile_.fault_every, all_faults(), profile_.faults);
-    every(profile_.send_every, all_works(), profile_.works);
-    until(options.seconds * one_second, [] { return false; });
+    storm_began = sim_.time.now();
+    every(profile_.fault_every, all_faults(), profile_.faults, fuzz::chance{mix64(options.seed ^ 0xfa17)});
+    every(profile_.send_every, all_works(), profile_.works, fuzz::chance{mix64(options.seed ^ 0x0a7e)});
+    until(static_cast<micros>(options.seconds * one_second), [] { return false; });
   }
   if (!sim_.failed()) {
     heal();
@@ -278,7 +299,9 @@ outcome world::run(const run_options& options) {
     read_to_the_end();
   if (!sim_.failed())
     judge_.finish();
-  return {sim_.violation(), judge_.count, sim_.trace_hash(), sim_.time.now()};
+  return {sim_.violation(), sim_.failed() ? tell(sim_.events(), sim_.violation()) : "",
+          judge_.count,     sim_.trace_hash(),
+          sim_.time.now(),  storm_began};
 }
 
 outcome run(const run_options& options) {

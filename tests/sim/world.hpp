@@ -12,6 +12,7 @@
 
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -19,15 +20,22 @@ namespace parley::sim {
 
 struct run_options {
   std::uint64_t seed = 1;
-  int seconds = 20; ///< virtual seconds of the storm
+  double seconds = 20; ///< virtual seconds of the storm
   bool print_trace = false;
+  /// Switches (switches.hpp) that are off, though the seed has them on. Everything else is planned as with them.
+  std::set<std::string, std::less<>> without;
+  std::size_t users_max = 0; ///< fewer than the seed draws; 0: as many
+  /// Other than 0: what the seed draws stays as it is, but how long each frame and each sync takes is drawn anew.
+  std::uint64_t variation = 0;
 };
 
 struct outcome {
   std::string violation; ///< empty if there was none
+  std::string story;     ///< the events before it
   tally count;
   std::uint64_t trace_hash = 0;
-  micros took = 0; ///< virtual time
+  micros took = 0;         ///< virtual time
+  micros storm_began = -1; ///< -1: the run has not come so far
 };
 
 outcome run(const run_options& options);
@@ -54,6 +62,8 @@ class world final : public fuzz::network_user, public node_user, public node_fin
 public:
   explicit world(const run_options& options);
   outcome run(const run_options& options);
+  /// The kinds of faults, and of what users do.
+  static std::vector<std::string> kinds();
 
 private:
   struct fault {
@@ -92,7 +102,9 @@ private:
 
   // --- the course of a run ---------------------------------------------------------------------------------
   void found();
-  void every(micros mean, const std::vector<fault>& kinds, const std::vector<int>& weights);
+  /// When what of these happens is drawn of `plan` alone.
+  void every(micros mean, const std::vector<fault>& kinds, const std::vector<int>& weights,
+             fuzz::chance plan);
   bool until(micros deadline, const std::function<bool()>& reached);
   /// Empty, or the first thing that is not as it shall be when all is calm.
   std::string unsettled();
@@ -114,6 +126,7 @@ private:
   /// A device of one of its members.
   std::pair<conversation_id, sim_client*> any_conversation();
 
+  const run_options options_;
   fuzz::simulation sim_;
   profile profile_;
   judge judge_{sim_};

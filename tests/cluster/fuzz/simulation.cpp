@@ -16,6 +16,11 @@ void counts::add(const counts& o) {
 void simulation::note(const char* what, std::uint64_t a, std::uint64_t b, std::uint64_t c, std::uint64_t d) {
   for (std::uint64_t x : {static_cast<std::uint64_t>(time.now()), hash_bytes(what), a, b, c, d})
     hash_ = mix64(hash_ ^ x) + 0x9e3779b97f4a7c15ULL;
+  if (keeps_ && std::string_view{what} != "frame") {
+    if (events_.size() == events_kept_max)
+      events_.pop_front();
+    events_.push_back({time.now(), what, a, b, c, d});
+  }
   if (print_)
     std::printf("%12.3f %-14s %llu %llu %llu %llu (%04x)\n", static_cast<double>(time.now()) / one_ms, what,
                 static_cast<unsigned long long>(a), static_cast<unsigned long long>(b),

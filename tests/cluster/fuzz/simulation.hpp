@@ -3,6 +3,7 @@
 #include "protocol/values/types.hpp"
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <queue>
 #include <string>
@@ -89,9 +90,18 @@ struct counts {
   void add(const counts& other);
 };
 
+/// Something that happened, as it was noted.
+struct event {
+  micros at = 0;
+  const char* what = ""; ///< a literal
+  std::uint64_t a = 0, b = 0, c = 0, d = 0;
+};
+
 /// What all parts of a run share.
 class simulation {
 public:
+  static constexpr std::size_t events_kept_max = 1 << 18; ///< then the oldest are forgotten
+
   simulation(std::uint64_t seed, bool print) : luck{seed}, print_{print} {}
 
   agenda time;
@@ -103,6 +113,9 @@ public:
             std::uint64_t d = 0);
   std::uint64_t trace_hash() const { return hash_; }
   bool prints() const { return print_; }
+  /// From now on, events are kept for the story of a violation: all but frames, of which there are too many.
+  void keep_events() { keeps_ = true; }
+  const std::deque<event>& events() const { return events_; }
 
   /// Only the first violation is kept; the run ends with it.
   void violate(std::string what);
@@ -112,6 +125,8 @@ public:
 private:
   std::uint64_t hash_ = 0;
   std::string violation_;
+  std::deque<event> events_;
+  bool keeps_ = false;
   bool print_;
 };
 
