@@ -186,7 +186,8 @@ void judge::finish() {
       last = seq;
     }
     for (const auto user : c.members)
-      if (const auto r = c.read.find(user); r == c.read.end() || r->second != last)
+      if (const auto r = c.read.find(user);
+          devices_.contains(user) && (r == c.read.end() || r->second != last))
         return sim_.violate(fmt::format("rule 3: user {} reads conversation {} up to seq {}, and it has {}",
                                         number(user), name(id), r == c.read.end() ? 0 : number(r->second),
                                         number(last)));

@@ -110,6 +110,7 @@ bool print_left(const settings& s, const results& done) {
 int main(int argc, char** argv) {
   CLI::App app{"Simulates whole nodes, their network, disks and clients in virtual time"};
   settings s;
+  bool shapes = false;
   app.add_option("--from", s.from, "The first seed");
   app.add_option("--to", s.to, "The last seed");
   app.add_option("--jobs", s.jobs, "Processes at a time")->check(CLI::Range(1, 64));
@@ -124,6 +125,7 @@ int main(int argc, char** argv) {
   app.add_option("--results", s.results_file,
                  "Appends a line for each seed to this file, and leaves out those in it");
   app.add_flag("--left", s.only_left, "Only prints which seeds the file of results lacks");
+  app.add_flag("--shapes,!--plain", shapes, "With what seeds add to their usual runs");
   app.add_flag("--trace", s.run.print_trace, "Prints each event of a run");
   app.add_flag("--repeat", s.repeat, "Runs each seed twice and compares the traces");
   app.add_flag("--hashes", s.hashes, "Prints the hash of each seed's trace");
@@ -134,6 +136,7 @@ int main(int argc, char** argv) {
       personality(static_cast<unsigned long>(now) | ADDR_NO_RANDOMIZE) != -1)
     execv("/proc/self/exe", argv);
   CLI11_PARSE(app, argc, argv);
+  s.run.plain = !shapes;
   s.to = std::max(s.to, s.from);
   if (!s.plant.empty())
     setenv("PARLEY_PLANT", s.plant.c_str(), 1);
@@ -165,6 +168,13 @@ int main(int argc, char** argv) {
       "client crashes {}, absences {}\n",
       c.crashes, c.power_losses, c.lost_batches, c.cuts, c.resets, c.pauses, c.slow_disks, c.hand_overs,
       c.client_crashes, c.absences);
+  const auto& x = all.shapes;
+  fmt::print(
+      "seals {} (generations {}), joined {}, foreign logins {}, stuffed lanes {} (payloads {}), flickers {}, "
+      "late reads {}, registered {} (codes {}, found {}), sleepers {} (woken {}), absent {} (letters {}), "
+      "large bodies {}\n",
+      x.seals_asked, x.generations, x.joined, x.foreign, x.stuffed, x.unsent, x.flickers, x.late_reads,
+      x.registered, x.codes, x.found_phones, x.sleepers, x.woken, x.absent, x.letters, x.large_bodies);
   const std::chrono::duration<double> real = std::chrono::steady_clock::now() - begun;
   const double virtual_seconds = static_cast<double>(all.took) / one_second;
   fmt::print("{} seeds, {} failed, {:.0f} virtual s at {:.0f} x real time, {} messages of actors, {} turns, "

@@ -66,6 +66,7 @@ struct header {
 
 void result::add(const result& o) {
   count.add(o.count);
+  shapes.add(o.shapes);
   seeds += o.seeds, bad += o.bad, took += o.took;
   trace_hash ^= o.trace_hash;
 }
@@ -89,7 +90,7 @@ std::optional<result> end(const process& p) {
 finding run_alone(const run_options& options) {
   const auto all = outcome_of(begin_writing([&](int fd) {
     const auto found = run(options);
-    const header h{{found.count, 1, !found.violation.empty(), found.trace_hash, found.took},
+    const header h{{found.count, found.shapes, 1, !found.violation.empty(), found.trace_hash, found.took},
                    found.storm_began,
                    found.violation.size(),
                    found.story.size()};

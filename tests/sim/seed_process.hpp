@@ -15,6 +15,7 @@ namespace parley::sim {
 /// What one seed, or many, came to.
 struct result {
   tally count;
+  shape_tally shapes;
   std::uint64_t seeds = 0, bad = 0, trace_hash = 0;
   micros took = 0; ///< virtual time
   void add(const result& o);

@@ -170,10 +170,7 @@ void sim_client::try_join() {
                 if (life != life_ || joined_)
                   return;
                 if (error == ec::none) {
-                  joined_ = true;
-                  sim_.note("joined", number(user_), number(device_));
-                  judge_.added(user_, device_);
-                  go_online();
+                  enter();
                 } else if (parley::describe(error).retryable) {
                   later(pause(tries_++), [this] { try_join(); });
                 } else {
@@ -184,7 +181,26 @@ void sim_client::try_join() {
             });
 }
 
+void sim_client::enter() {
+  joined_ = true;
+  sim_.note("joined", number(user_), number(device_));
+  judge_.added(user_, device_);
+  go_online();
+}
+
+void sim_client::leave() {
+  away_ = true;
+  go_offline();
+}
+
+void sim_client::come_back() {
+  if (std::exchange(away_, false))
+    go_online();
+}
+
 void sim_client::go_online() {
+  if (away_)
+    return;
   online_ = true;
   tries_ = 0;
   if (joined_)

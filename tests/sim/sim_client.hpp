@@ -48,6 +48,8 @@ public:
   // --- its owner -------------------------------------------------------------------------------------------
   /// Adds itself to its user, and goes online when that is done.
   void join();
+  /// It is its user's already: goes online.
+  void enter();
   void open(user_id with);
   void send(conversation_id to, std::size_t bytes);
   void mark_read(conversation_id of);
@@ -55,6 +57,9 @@ public:
   void sync(conversation_id of);
   void go_offline();
   void go_online();
+  /// Offline until it comes back, whatever else brings devices online.
+  void leave();
+  void come_back();
   void crash();
   /// The node of that life has ended: the device notices, sooner or later.
   void node_ended(node_id node, std::uint64_t life);
@@ -106,6 +111,7 @@ private:
   user_id user_;
   device_id device_;
   std::uint64_t life_ = 0; ///< of the device's process
+  bool away_ = false;
 
   // What is in its store.
   bool joined_ = false;

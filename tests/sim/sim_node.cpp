@@ -60,7 +60,10 @@ public:
     judge_.applied(node_, at, last.second, fuzz::hash_bytes(command));
     return inner_.apply(state, at, command, ticket);
   }
-  void replaced(shard_id shard) override { inner_.replaced(shard); }
+  void replaced(shard_id shard) override {
+    last_.erase(shard); // another state, perhaps of another generation
+    inner_.replaced(shard);
+  }
 
 private:
   cluster::state_machine& inner_;
@@ -84,6 +87,8 @@ struct sim_node::process {
   std::vector<session_actor> sessions;
   std::shared_ptr<own_answers> own = std::make_shared<own_answers>();
   session_actor own_session;
+  caf::actor directory;
+  router_counters counters;
   std::uint64_t number = 0;
   std::uint64_t last_session = 0, last_call = 0;
   bool running = false;
@@ -92,8 +97,10 @@ struct sim_node::process {
 sim_node::sim_node(fuzz::simulation& sim, judge& judge, fuzz::virtual_network& net, node_user& user,
                    node_profile profile)
     : sim_{sim}, judge_{judge}, net_{net}, user_{user}, profile_{std::move(profile)},
-      env_{test::durability::on_synced, sim.luck.next()}, ahead_{sim.luck.between(one_second,
-                                                                                  100 * one_second)} {}
+      env_{test::durability::on_synced, sim.luck.next()}, late_{env_,
+                                                                [this] { return local(sim_.time.now()); },
+                                                                profile_.publish_every},
+      ahead_{sim.luck.between(one_second, 100 * one_second)} {}
 
 sim_node::~sim_node() {
   crash(test::unsynced::lost);
@@ -112,19 +119,23 @@ void sim_node::start() {
   p.number = sim_.luck.next() | 1;
   p.day = std::make_unique<node_day>([this] { return local(sim_.time.now()); });
   p.clock = std::make_unique<core::cluster_clock>(core::cluster_clock::reporter{}, *p.day);
-  p.reader = cluster::open_stored_state(env_, [this](shard_id shard) {
+  late_.begin();
+  auto& disk = profile_.publish_every != 0 ? static_cast<storage::environment&>(late_) : env_;
+  auto& readable = profile_.publish_every != 0 ? late_.readers() : env_;
+  p.reader = cluster::open_stored_state(readable, [this](shard_id shard) {
     sim_.violate(fmt::format("node {}: a row of shard {} is damaged", number(id()), number(shard)));
   });
   start_alarm(p.system);
   auto router = profile_.router;
   router.process = p.number;
   router.clock = p.clock.get();
+  router.counters = profile_.directory ? &p.counters : nullptr;
   p.router = spawn_router(p.system, router);
 
   auto store = profile_.store;
   store.replication.seed = sim_.luck.next();
   p.loop = std::make_unique<cluster::store_loop>(
-      store, env_, *this, [this](cluster::state_machine& inner) -> std::unique_ptr<cluster::state_machine> {
+      store, disk, *this, [this](cluster::state_machine& inner) -> std::unique_ptr<cluster::state_machine> {
         return std::make_unique<watched_machine>(inner, judge_, id());
       });
   using loop_type = cluster::store_loop;
@@ -186,6 +197,15 @@ void sim_node::start() {
   caf::anon_send(p.store, std::move(sw));
   p.own_session = spawn_session(p.system, {next_ref(), {}, {}, {}}, profile_.session, p.own,
                                 std::make_shared<delivery_queue>(1, 1 << 17), router_handle);
+  if (profile_.directory) {
+    auto directory = *profile_.directory;
+    directory.self.id = id();
+    directory.self.disk = self().disk;
+    directory.learn = [](const std::vector<core::node_record>&) {};
+    directory.reachable = [this](node_id n) { return net_.waiting(id(), n).has_value(); };
+    directory.cluster = [&p] { return p.counters.cluster.read(); };
+    p.directory = cluster::spawn_directory(p.system, std::move(directory), router_handle, store_handle);
+  }
   wake();
   in(0, [this] { tick(); });
 }
@@ -211,6 +231,8 @@ void sim_node::crash(test::unsynced what) {
   for (const auto& s : dead->sessions)
     end(s);
   end(dead->own_session);
+  if (dead->directory)
+    end(dead->directory);
   for (const auto& s : dead->shards)
     end(s);
   end(dead->router);
@@ -219,7 +241,7 @@ void sim_node::crash(test::unsynced what) {
     end(caf::actor_cast<caf::actor>(alarm));
   dead->system.registry().erase(alarm_name);
   dead->sessions.clear(), dead->shards.clear();
-  dead->own_session = nullptr, dead->router = nullptr, dead->store = nullptr;
+  dead->directory = nullptr, dead->own_session = nullptr, dead->router = nullptr, dead->store = nullptr;
   // A timeout keeps its actor alive, and the system's end waits for all of them.
   for (int rounds = 0; dead->system.registry().running() != 0; ++rounds) {
     if (rounds == 1000) {
@@ -411,6 +433,10 @@ void sim_node::send_raft(node_id to, std::string frame) {
 bool sim_node::send(node_id to, std::string payload) {
   if (!is_up())
     return false;
+  if (stuffed_.contains(to)) {
+    ++unsent_;
+    return false;
+  }
   const auto held = net_.waiting(id(), to);
   if (!held || (*held != 0 && *held + payload.size() > profile_.calls_window_bytes))
     return false; // an empty link takes anything, as a real one holds more than the largest payload
@@ -483,6 +509,22 @@ void sim_node::drain_leaderships() {
   sim_.note("hands-over", number(id()));
   if (is_up())
     give(process_->store, atom::drain_v);
+}
+
+void sim_node::seal(shard_id shard, std::vector<cluster::member> next) {
+  if (is_up())
+    give(process_->store, seal_request{shard, std::move(next)});
+}
+
+void sim_node::stuff(node_id peer, bool on) {
+  if (on)
+    stuffed_.insert(peer);
+  else
+    stuffed_.erase(peer);
+}
+
+bool sim_node::holds(shard_id shard) {
+  return cluster::replication::state_slot(*env_.begin_read(), shard).has_value();
 }
 
 std::vector<cluster::replica_status> sim_node::status() const {

@@ -13,15 +13,18 @@
 #include "actors/router.hpp"
 #include "actors/session.hpp"
 #include "actors/shard.hpp"
+#include "cluster/membership/directory.hpp"
 #include "cluster/node/store_loop.hpp"
 #include "tests/cluster/fuzz/virtual_network.hpp"
 #include "tests/sim/judge.hpp"
+#include "tests/sim/late_environment.hpp"
 #include "tests/support/virtual_environment.hpp"
 
 #include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 
 namespace parley::sim {
 
@@ -39,6 +42,8 @@ struct node_profile {
   session_config session;
   disk_profile disk;
   std::size_t calls_window_bytes = 256 << 10; ///< of what waits for a peer; then the calls lane takes nothing
+  micros publish_every = 0;                   ///< 0: what is committed can be read at once
+  std::optional<cluster::directory_config> directory; ///< none: nobody looks after the shards
   bool shuffles = false; ///< which of several actors with messages runs next is drawn, else they take turns
 };
 
@@ -84,6 +89,10 @@ public:
   /// before.
   void ask(core::call what, std::function<void(core::answer&)> done);
   void drain_leaderships();
+  /// If it leads the shard.
+  void seal(shard_id shard, std::vector<cluster::member> next);
+  /// Its calls lane to that node takes nothing, as one that is full.
+  void stuff(node_id peer, bool on);
 
   // --- its surroundings ------------------------------------------------------------------------------------
   void clock_jump(micros forward);
@@ -96,6 +105,10 @@ public:
   cluster::member self() const { return {id(), profile_.store.replication.disk}; }
   test::virtual_environment& env() { return env_; }
   std::vector<cluster::replica_status> status() const;
+  /// Has some state of the shard, which counts or did.
+  bool holds(shard_id shard);
+  std::uint64_t late_reads() const { return late_.late_reads(); }
+  std::uint64_t unsent() const { return unsent_; }
   std::string describe() const;
 
   std::optional<std::size_t> waiting(node_id peer) const override;
@@ -135,6 +148,7 @@ private:
   node_user& user_;
   node_profile profile_;
   test::virtual_environment env_;
+  late_environment late_;
   std::unique_ptr<process> process_;
   std::deque<std::function<void(cluster::store_loop&)>> held_; ///< what arrived during a sync
   std::uint64_t life_ = 0;
@@ -142,6 +156,8 @@ private:
   micros ahead_ = 0;
   std::int64_t rate_ = 1000;
   micros timer_at_ = -1;
+  std::set<node_id> stuffed_;
+  std::uint64_t unsent_ = 0;     ///< payloads that a stuffed lane did not take
   std::uint64_t dies_after_ = 0; ///< messages; 0: not
   bool syncing_ = false;
   bool woken_ = false;

@@ -13,15 +13,18 @@ namespace parley::sim {
 namespace {
 
 constexpr micros join_within = 30 * one_second;
-constexpr micros agree_within = 60 * one_second;
 
 /// What `look` says of the first state of a replica of which it says anything.
 template <class Nodes, class Look>
 std::string first_said(Nodes& nodes, Look look) {
+  std::map<shard_id, generation> newest; // what an earlier generation has left says nothing
+  for (auto& n : nodes)
+    for (const auto& r : n->status())
+      newest[r.shard] = std::max(newest[r.shard], r.gen);
   for (auto& n : nodes) {
     auto txn = n->env().begin_read();
     for (const auto& r : n->status())
-      if (const auto slot = cluster::replication::state_slot(*txn, r.shard))
+      if (const auto slot = cluster::replication::state_slot(*txn, r.shard); slot && r.gen == newest[r.shard])
         if (auto said = look(*n, r, storage::shard_view{*txn, r.shard, *slot}); !said.empty())
           return said;
   }
@@ -31,9 +34,11 @@ std::string first_said(Nodes& nodes, Look look) {
 } // namespace
 
 world::world(const run_options& options)
-    : options_{options}, sim_{options.seed, options.print_trace},
-      profile_{without(draw_profile(sim_.luck), options)}, net_{sim_, *this, profile_.network} {
+    : options_{options}, sim_{options.seed, options.print_trace}, profile_{without(draw_profile(sim_.luck),
+                                                                                   options)},
+      shape_luck_{options.seed ^ 0x73686170'65000000ULL}, net_{sim_, *this, profile_.network} {
   sim_.keep_events();
+  take_shape(options);
   for (const auto& f : all_faults()) // a third of the kinds is left out, so that the others get deeper
     profile_.faults.push_back(sim_.luck.percent(65) ? f.weight : 0);
   for (const auto& w : all_works())
@@ -84,8 +89,9 @@ std::pair<conversation_id, sim_client*> world::any_conversation() {
 
 void world::say() {
   const auto [to, who] = any_conversation();
-  auto bytes = sim_.luck.below(sim_.luck.one_in(20) ? profile_.body_bytes_max : 40);
-  who->send(to, bytes + 1);
+  const auto bytes =
+      shape_.heavy ? body_bytes() : sim_.luck.below(sim_.luck.one_in(20) ? profile_.body_bytes_max : 40) + 1;
+  who->send(to, bytes);
 }
 
 void world::say_much() {
@@ -122,8 +128,13 @@ void world::add_device() {
   clients_.back()->join();
 }
 
-sim_node* world::find_node(device_id) {
+sim_node* world::find_node(device_id device) {
   auto& n = any_node();
+  if (shape_.prefers_foreign && shape_luck_.percent(65))
+    for (const auto& c : clients_)
+      if (c->device() == device)
+        if (auto* foreign = foreign_node(c->user()))
+          return foreign;
   return n.is_up() ? &n : nullptr;
 }
 
@@ -133,7 +144,9 @@ void world::found() {
   cluster::founding record;
   record.shards = profile_.shards;
   record.replicas = static_cast<std::uint16_t>(profile_.replicas);
-  for (const auto& n : nodes_) {
+  const auto founders = shape_.founders != 0 ? shape_.founders : nodes_.size();
+  for (std::size_t i = 0; i < founders; ++i) {
+    const auto& n = nodes_[i];
     core::node_record r;
     r.id = n->id();
     r.disk = n->self().disk;
@@ -151,8 +164,8 @@ void world::found() {
     txn.reset();
     n->env().synced();
   }
-  for (auto& n : nodes_)
-    n->start();
+  for (std::size_t n = 0; n < founders; ++n)
+    nodes_[n]->start();
   for (auto& n : nodes_)
     net_.break_all_of(n->id(), nodes_.size()); // so that sessions begin
   for (std::size_t u = 1; u <= profile_.users; ++u) {
@@ -173,6 +186,8 @@ void world::found() {
   clients_[0]->open(clients_[1]->user());
   if (!until(join_within, [&] { return all([](const auto& c) { return c->settled(); }); }))
     sim_.violate("liveness: not all conversations could be opened");
+  if (!sim_.failed())
+    register_sleepers();
 }
 
 void world::every(micros mean, const std::vector<fault>& kinds, const std::vector<int>& weights,
@@ -216,6 +231,8 @@ std::string world::unsettled() {
     if (!c->settled())
       return c->describe();
   if (auto what = judge_.missing(); !what.empty())
+    return what;
+  if (auto what = unshaped(); !what.empty())
     return what;
   if (auto what = unequal(); !what.empty())
     return what;
@@ -270,7 +287,7 @@ void world::read_to_the_end() {
     for (auto& c : clients_)
       if (c->user() == a || c->user() == b)
         c->sync(core::direct_conversation(a, b));
-  if (!until(agree_within,
+  if (!until(agree_within_,
              [&] { return std::ranges::all_of(clients_, [](const auto& c) { return c->settled(); }); }))
     sim_.violate("liveness: the last syncs do not end");
 }
@@ -284,12 +301,14 @@ outcome world::run(const run_options& options) {
     storm_began = sim_.time.now();
     every(profile_.fault_every, all_faults(), profile_.faults, fuzz::chance{mix64(options.seed ^ 0xfa17)});
     every(profile_.send_every, all_works(), profile_.works, fuzz::chance{mix64(options.seed ^ 0x0a7e)});
+    begin_shapes(static_cast<micros>(options.seconds * one_second));
     until(static_cast<micros>(options.seconds * one_second), [] { return false; });
   }
   if (!sim_.failed()) {
+    end_shapes();
     heal();
     std::string why;
-    if (!until(agree_within, [&] { return (why = unsettled()).empty(); })) {
+    if (!until(agree_within_, [&] { return (why = unsettled()).empty(); })) {
       for (auto& n : nodes_)
         why += "\n  " + n->describe();
       sim_.violate("liveness: " + why);
@@ -299,9 +318,10 @@ outcome world::run(const run_options& options) {
     read_to_the_end();
   if (!sim_.failed())
     judge_.finish();
-  return {sim_.violation(), sim_.failed() ? tell(sim_.events(), sim_.violation()) : "",
-          judge_.count,     sim_.trace_hash(),
-          sim_.time.now(),  storm_began};
+  return {sim_.violation(),  sim_.failed() ? tell(sim_.events(), sim_.violation()) : "",
+          judge_.count,      shapes(),
+          sim_.trace_hash(), sim_.time.now(),
+          storm_began};
 }
 
 outcome run(const run_options& options) {

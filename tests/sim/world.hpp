@@ -7,6 +7,8 @@
 // paid, and the
 //            replicas are equal
 //   reading  every member reads its conversations from the first message on
+#include "tests/sim/newcomer.hpp"
+#include "tests/sim/shapes.hpp"
 #include "tests/sim/sim_client.hpp"
 #include "tests/sim/sim_node.hpp"
 
@@ -27,12 +29,14 @@ struct run_options {
   std::size_t users_max = 0; ///< fewer than the seed draws; 0: as many
   /// Other than 0: what the seed draws stays as it is, but how long each frame and each sync takes is drawn anew.
   std::uint64_t variation = 0;
+  bool plain = true; ///< without shapes (shapes.hpp)
 };
 
 struct outcome {
   std::string violation; ///< empty if there was none
   std::string story;     ///< the events before it
   tally count;
+  shape_tally shapes;
   std::uint64_t trace_hash = 0;
   micros took = 0;         ///< virtual time
   micros storm_began = -1; ///< -1: the run has not come so far
@@ -100,6 +104,50 @@ private:
   void open_one();
   void add_device();
 
+  // --- nodes and shards of a shape (world_shards.cpp) --------------------------------------------------------
+  void move_shard();
+  void strike_mover(sim_node& leader, const std::vector<cluster::member>& next);
+  std::vector<cluster::member> next_members(const std::vector<cluster::member>& now);
+  void stuff_lane();
+  void flicker();
+  sim_node* leader_of(shard_id shard);
+  sim_node* foreign_node(user_id user);
+  bool has_started(const sim_node& n) const { return n.life() != 0; }
+  /// Empty, or what is not as a shard's members shall be when all is calm.
+  std::string unseated();
+
+  // --- people of a shape (world_people.cpp) ------------------------------------------------------------------
+  struct sleeper {
+    user_id user{};
+    device_id device{};
+    bool registered = false, awake = false;
+  };
+  struct look_up {
+    std::string phone;
+    bool until_found = false;
+  };
+  void register_sleepers();
+  void try_sleeper(std::size_t which);
+  void wake(sleeper& s);
+  void wake_one();
+  void add_newcomer();
+  void begin_newcomer(const std::string& phone);
+  void look_up_phone();
+  void ask_phone(look_up what, sim_client& by);
+  void send_away(micros until);
+  void write_to(user_id absent, std::size_t left, micros mean);
+  void add_device_of(user_id user);
+  std::size_t body_bytes();
+
+  // --- the course of a shape (world_shapes.cpp) --------------------------------------------------------------
+  void take_shape(const run_options& options);
+  void begin_shapes(micros storm);
+  void end_shapes();
+  shape_tally shapes();
+  std::string unshaped();
+  void now_and_then(const char* name, micros mean, void (world::*strike)());
+  void again_and_again(const char* name, micros mean, void (world::*strike)(), fuzz::chance plan);
+
   // --- the course of a run ---------------------------------------------------------------------------------
   void found();
   /// When what of these happens is drawn of `plan` alone.
@@ -129,10 +177,18 @@ private:
   const run_options options_;
   fuzz::simulation sim_;
   profile profile_;
+  fuzz::chance shape_luck_; ///< of its own, so that a shape changes nothing in what the seed draws else
+  shape_profile shape_;
+  shape_tally shaped_;
   judge judge_{sim_};
   fuzz::virtual_network net_;
   std::vector<std::unique_ptr<sim_node>> nodes_;
   std::vector<std::unique_ptr<sim_client>> clients_;
+  phone_book phones_{sim_};
+  std::vector<std::unique_ptr<newcomer>> newcomers_;
+  std::vector<sleeper> sleepers_;
+  std::size_t looking_up_ = 0; ///< phones that must be found before the run ends
+  micros agree_within_ = 60 * one_second;
   std::uint64_t next_device_ = 1;
   bool storming_ = false;
 };

@@ -1,0 +1,278 @@
+#include "tests/sim/newcomer.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace parley::sim {
+namespace {
+
+constexpr micros answer_within = 5 * one_second;
+/// Then a person asks for another code. Above the longest that a message to a phone takes.
+constexpr micros code_within = 8 * one_second;
+/// Longer waits come from the bounds of an hour or a day.
+constexpr micros moment = 15 * one_second;
+/// Of `core::limits::codes_per_hour_of_asker_max`, which is the first bound that a device meets.
+constexpr std::uint64_t codes_in_an_hour = 3;
+constexpr std::size_t tickets_max = 3;
+
+body_hash hash_of(std::uint64_t a, std::uint64_t b = 0, std::uint64_t c = 0) {
+  body_hash h{};
+  auto x = mix64(a ^ mix64(b ^ mix64(c)));
+  for (std::size_t i = 0; i < 8; ++i)
+    h[i] = static_cast<std::uint8_t>(x >> (8 * i));
+  return h;
+}
+
+} // namespace
+
+// --- the phone book ----------------------------------------------------------------------------------------
+
+void phone_book::refused_for(const std::string& phone, micros wait) {
+  if (wait > moment && asked_[phone] < codes_in_an_hour)
+    sim_.violate(fmt::format("registration: {} has to wait {} s for a code, and has asked {} times", phone,
+                             wait / one_second, asked_[phone]));
+}
+
+void phone_book::belongs(const std::string& phone, user_id user, const char* says_who) {
+  const auto u = users_.try_emplace(phone, user).first->second;
+  if (u != user)
+    return sim_.violate(fmt::format("registration: {} says that {} is user {}, and it was user {}", says_who,
+                                    phone, number(user), number(u)));
+  const auto& p = phones_.try_emplace(user, phone).first->second;
+  if (p != phone)
+    sim_.violate(fmt::format("registration: {} says that user {} has {}, and it was {}", says_who,
+                             number(user), phone, p));
+}
+
+std::optional<user_id> phone_book::user_of(const std::string& phone) const {
+  const auto i = users_.find(phone);
+  return i == users_.end() ? std::nullopt : std::optional{i->second};
+}
+
+// --- the device --------------------------------------------------------------------------------------------
+
+newcomer::newcomer(fuzz::simulation& sim, phone_book& book, node_finder& nodes, const client_profile& profile,
+                   std::string phone, device_id device, std::function<void(user_id)> registered)
+    : sim_{sim}, book_{book}, nodes_{nodes}, profile_{profile}, phone_{std::move(phone)}, device_{device},
+      registered_{std::move(registered)} {}
+
+void newcomer::later(micros delay, std::function<void()> what) {
+  sim_.time.in(delay, [this, attempt = attempt_, what = std::move(what)] {
+    if (attempt == attempt_ && !settled() && !sim_.failed())
+      what();
+  });
+}
+
+micros newcomer::pause() {
+  return sim_.luck.between(1,
+                           std::min(profile_.backoff_max, profile_.backoff_min << std::min(tries_++, 10u)));
+}
+
+/// Calls the gateway's node: the answer is for the gateway, unless its node has ended.
+void newcomer::ask(sim_node& gateway, core::call what, answered then) {
+  gateway.ask(
+      std::move(what), [this, &gateway, life = gateway.life(), then = std::move(then)](core::answer& a) {
+        sim_.time.in(sim_.luck.between(20, 300),
+                     [this, &gateway, life, then, held = std::make_shared<core::answer>(std::move(a))] {
+                       if (gateway.is_up() && gateway.life() == life && !sim_.failed())
+                         then(*held);
+                     });
+      });
+}
+
+/// From the gateway to the device.
+void newcomer::reply(std::function<void()> what) {
+  later(sim_.luck.between(50, profile_.latency_max), std::move(what));
+}
+
+/// Null: none can be reached, and it tries again.
+sim_node* newcomer::begin_attempt() {
+  ++attempt_;
+  auto* node = nodes_.find_node(device_);
+  later(node ? answer_within : pause(), [this] { begin(); });
+  return node;
+}
+
+void newcomer::begin() {
+  if (settled())
+    return;
+  if (!seen_.empty())
+    register_device();
+  else
+    ask_for_code();
+}
+
+void newcomer::crash() {
+  if (settled())
+    return;
+  sim_.note("newcomer-crash", number(device_));
+  ++attempt_;
+  tried_ = tries_ = 0;
+  later(sim_.luck.between(10 * one_ms, one_second), [this] { begin(); });
+}
+
+void newcomer::ask_for_code() {
+  stage_ = stage::asks;
+  if (tickets_.empty())
+    tickets_.push_back(sim_.luck.next());
+  auto* node = begin_attempt();
+  if (node == nullptr)
+    return;
+  const auto ticket = tickets_.back();
+  const auto code = sim_.luck.below(1'000'000); // the gateway draws it
+  book_.asked(phone_);
+  sim_.note("ask-code", number(device_), number(node->id()), ticket);
+  core::request_code call{phone_, hash_of(ticket, code, core::phone_hash(phone_)), hash_of(ticket),
+                          core::asker{static_cast<std::uint16_t>(number(device_) & 0x7fff)}};
+  ask(*node, core::call{std::move(call)}, [this, node, ticket, code](const core::answer& a) {
+    if (const auto* got = core::answer_if<core::request_code>(a))
+      code_issued(*node, ticket, code, *got);
+    else
+      sim_.violate("registration: a request for a code is answered as another call");
+  });
+}
+
+/// At the gateway.
+void newcomer::code_issued(sim_node& gateway, std::uint64_t ticket, std::uint64_t code,
+                           const core::code_issued& got) {
+  const auto say = [this](ec why, std::uint32_t wait) { reply([this, why, wait] { refused(why, wait); }); };
+  if (got.error != ec::none || got.sent != 0)
+    return say(got.error, got.retry_after_ms);
+  ++codes_;
+  const bool sent = !faults_ || !sim_.luck.one_in(20);
+  const bool lost = faults_ && sim_.luck.one_in(20);
+  if (sent && !lost)
+    sim_.time.in(sim_.luck.between(50 * one_ms, 4 * one_second), [this, code] { code_arrives(code); });
+  core::report_code report{phone_, hash_of(ticket), hash_of(ticket, code, core::phone_hash(phone_)),
+                           static_cast<std::uint8_t>(sent)};
+  auto told = std::make_shared<bool>(false);
+  const auto once = [told, say, sent] {
+    if (!std::exchange(*told, true))
+      say(sent ? ec::none : ec::code_send_failed, 0);
+  };
+  ask(gateway, core::call{std::move(report)}, [once](const core::answer&) { once(); });
+  sim_.time.in(500 * one_ms, [&gateway, life = gateway.life(), once] {
+    if (gateway.is_up() && gateway.life() == life)
+      once(); // whoever asks is not kept waiting for the shard
+  });
+}
+
+void newcomer::code_arrives(std::uint64_t code) {
+  if (settled() || sim_.failed())
+    return;
+  sim_.note("code", number(device_), code);
+  seen_.push_back(code);
+  tried_ = 0;
+  ++attempt_;
+  later(sim_.luck.between(100 * one_ms, one_second), [this] { register_device(); }); // types it in
+}
+
+/// The answer to the request for a code, or to an attempt to register.
+void newcomer::refused(ec why, std::uint32_t retry_after_ms) {
+  const micros wait = retry_after_ms * one_ms;
+  switch (why) {
+  case ec::none: // it is on its way
+    stage_ = stage::waits_for_code;
+    tries_ = 0;
+    ++attempt_;
+    return later(code_within, [this] {
+      if (tickets_.size() < tickets_max)
+        tickets_.push_back(sim_.luck.next());
+      ask_for_code();
+    });
+  case ec::rate_limited:
+    book_.refused_for(phone_, wait);
+    if (wait > moment) {
+      stage_ = stage::gave_up;
+      return;
+    }
+    break;
+  case ec::code_wrong:
+  case ec::code_expired:
+    if (stage_ == stage::registers && ++tried_ < tickets_.size())
+      return register_device();
+    seen_.clear(); // none of its tickets, or no try is left
+    tried_ = 0;
+    if (tickets_.size() < tickets_max)
+      tickets_.push_back(sim_.luck.next());
+    else
+      tickets_ = {sim_.luck.next()};
+    break;
+  default:
+    if (!parley::describe(why).retryable)
+      return sim_.violate(
+          fmt::format("registration: device {} is refused: {}", number(device_), parley::describe(why).name));
+  }
+  ++attempt_;
+  later(std::max(pause(), wait), [this] { begin(); });
+}
+
+void newcomer::register_device() {
+  stage_ = stage::registers;
+  auto* node = begin_attempt();
+  if (node == nullptr)
+    return;
+  const auto ticket = tickets_[tickets_.size() - 1 - std::min(tried_, tickets_.size() - 1)];
+  const auto code = seen_.back();
+  const auto candidate = user_id{(std::uint64_t{1} << 40) + sim_.luck.below(std::uint64_t{1} << 40)};
+  sim_.note("confirm", number(device_), number(node->id()), ticket);
+  core::confirm_code call{phone_, hash_of(ticket, code, core::phone_hash(phone_)), candidate,
+                          hash_of(number(device_)), hash_of(ticket)};
+  ask(*node, core::call{std::move(call)}, [this, node, ticket, code](const core::answer& a) {
+    const auto* got = core::answer_if<core::confirm_code>(a);
+    if (got == nullptr)
+      return sim_.violate("registration: a code is answered as another call");
+    if (got->error != ec::none)
+      return reply([this, why = got->error] { refused(why, 0); });
+    used_ = {ticket, code};
+    book_.belongs(phone_, got->user, "a code");
+    add_device(*node, got->user);
+  });
+}
+
+/// At the gateway.
+void newcomer::add_device(sim_node& gateway, user_id user) {
+  core::device_record record;
+  record.id = device_;
+  record.name = fmt::format("device {}", number(device_));
+  record.key[0] = static_cast<std::uint8_t>(number(device_));
+  ask(gateway, core::call{core::add_device{user, phone_, record}}, [this, user](const core::answer& a) {
+    const auto why = core::error_of(a);
+    if (why != ec::none)
+      return reply([this, why] { refused(why, 0); });
+    reply([this, user] { is_in(user); });
+  });
+}
+
+void newcomer::is_in(user_id user) {
+  sim_.note("registered", number(device_), number(user));
+  ++attempt_;
+  if (sim_.luck.one_in(3))
+    try_stolen_code();
+  stage_ = stage::done;
+  registered_(user);
+}
+
+/// Somebody has seen the code and has the ticket.
+void newcomer::try_stolen_code() {
+  auto* node = nodes_.find_node(device_);
+  if (node == nullptr || !used_)
+    return;
+  const auto [ticket, code] = *used_;
+  core::confirm_code call{phone_, hash_of(ticket, code, core::phone_hash(phone_)), user_id{7},
+                          hash_of(~number(device_)), hash_of(ticket)};
+  ask(*node, core::call{std::move(call)}, [this](const core::answer& a) {
+    if (core::error_of(a) == ec::none)
+      sim_.violate(fmt::format("registration: a code for {} has served two keys", phone_));
+  });
+}
+
+std::string newcomer::describe() const {
+  static constexpr const char* names[] = {"asks for a code", "waits for its code", "registers",
+                                          "is registered", "may have no code for an hour"};
+  return fmt::format("the newcomer with device {} {}: {} tickets, {} codes came of {}", number(device_),
+                     names[static_cast<std::size_t>(stage_)], tickets_.size(), seen_.size(), codes_);
+}
+
+} // namespace parley::sim

@@ -1,0 +1,96 @@
+#pragma once
+// Somebody who registers a device by a code, and the phone book that judges what becomes of it. The device follows
+// protocol/client/device/enrolment, and what stands between it and the node follows protocol/gateway/door: the
+// gateway draws the code, has it sent, and says what became of it.
+//
+//   device ── request ─► gateway ── request_code ─► phone's shard
+//      ▲                    └─ the code, by a message to the phone ─► the person, who types it in
+//      └── register ──────► gateway ── confirm_code ─► phone's shard, then add_device ─► user's shard
+//
+// A node that ends takes with it what its gateway was about to do.
+#include "tests/sim/shapes.hpp"
+#include "tests/sim/sim_client.hpp"
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace parley::sim {
+
+/// What all that register have been told. Rules:
+///   a phone has one user for ever, and a user one phone
+///   a code serves the key that used it first, and no other
+///   whoever asks for a phone finds its user, if that was known before the question
+///   nobody waits longer than a moment for a code, unless as many were asked for as one asker may have in an hour
+class phone_book {
+public:
+  explicit phone_book(fuzz::simulation& sim) : sim_{sim} {}
+  void asked(const std::string& phone) { ++asked_[phone]; }
+  void refused_for(const std::string& phone, micros wait);
+  void belongs(const std::string& phone, user_id user, const char* says_who);
+  std::optional<user_id> user_of(const std::string& phone) const;
+  const std::map<std::string, user_id>& users() const { return users_; }
+
+private:
+  fuzz::simulation& sim_;
+  std::map<std::string, std::uint64_t> asked_; ///< requests for codes, whatever became of them
+  std::map<std::string, user_id> users_;
+  std::map<user_id, std::string> phones_;
+};
+
+class newcomer {
+public:
+  newcomer(fuzz::simulation& sim, phone_book& book, node_finder& nodes, const client_profile& profile,
+           std::string phone, device_id device, std::function<void(user_id)> registered);
+
+  void begin();
+  /// Its device forgets all but its tickets and its key, and begins again.
+  void crash();
+  /// No message to a phone is lost or refused any more.
+  void set_faults(bool on) { faults_ = on; }
+  /// It is registered, or may have no code for an hour.
+  bool settled() const { return stage_ == stage::done || stage_ == stage::gave_up; }
+  bool is_registered() const { return stage_ == stage::done; }
+  const std::string& phone() const { return phone_; }
+  std::uint64_t codes() const { return codes_; }
+  std::string describe() const;
+
+private:
+  enum class stage { asks, waits_for_code, registers, done, gave_up };
+  using answered = std::function<void(const core::answer&)>;
+
+  void later(micros delay, std::function<void()> what);
+  micros pause();
+  sim_node* begin_attempt();
+  void ask(sim_node& gateway, core::call what, answered then);
+  void reply(std::function<void()> what);
+  void ask_for_code();
+  void code_issued(sim_node& gateway, std::uint64_t ticket, std::uint64_t code, const core::code_issued& got);
+  void code_arrives(std::uint64_t code);
+  void refused(ec why, std::uint32_t retry_after_ms);
+  void register_device();
+  void add_device(sim_node& gateway, user_id user);
+  void is_in(user_id user);
+  void try_stolen_code();
+
+  fuzz::simulation& sim_;
+  phone_book& book_;
+  node_finder& nodes_;
+  client_profile profile_;
+  std::string phone_;
+  device_id device_;
+  std::function<void(user_id)> registered_;
+  stage stage_ = stage::asks;
+  std::vector<std::uint64_t> tickets_; ///< in its store, oldest first
+  std::vector<std::uint64_t> seen_;    ///< codes that have come, oldest first: the person remembers them
+  std::size_t tried_ = 0;              ///< tickets with which the newest code was tried
+  std::uint64_t attempt_ = 0;          ///< an answer to an earlier one comes too late
+  std::uint64_t codes_ = 0;
+  std::uint32_t tries_ = 0;
+  bool faults_ = true;
+  std::optional<std::pair<std::uint64_t, std::uint64_t>> used_; ///< the ticket and the code that served
+};
+
+} // namespace parley::sim

@@ -1,0 +1,213 @@
+// What people do beside talking: they register by a code, look each other up, sleep for most of the run, or are away
+// while much is written to them.
+#include "tests/sim/world.hpp"
+
+#include "protocol/values/limits.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace parley::sim {
+namespace {
+
+constexpr std::uint64_t first_sleeper = 1'000;
+constexpr micros sleepers_within = 60 * one_second;
+constexpr std::size_t newcomers_max = 8;
+
+std::string phone_of(std::uint64_t n) {
+  return fmt::format("+49{:07}", n);
+}
+
+} // namespace
+
+/// Half of them are short, and each power of two above is as likely as the one below.
+std::size_t world::body_bytes() {
+  if (!shape_luck_.one_in(8))
+    return 1 + shape_luck_.below(40);
+  const auto top = std::size_t{1} << shape_luck_.between(0, 16);
+  const auto bytes = std::min(body_bytes_max, top / 2 + 1 + shape_luck_.below(top / 2 + 1));
+  shaped_.large_bodies += bytes >= 4096;
+  return bytes;
+}
+
+// --- registered users --------------------------------------------------------------------------------------
+
+void world::register_sleepers() {
+  for (std::size_t i = 0; i < shape_.sleepers; ++i)
+    sleepers_.push_back({user_id{first_sleeper + i}, device_id{next_device_++}});
+  for (std::size_t i = 0; i < sleepers_.size(); ++i)
+    try_sleeper(i);
+  if (!until(sleepers_within, [&] { return std::ranges::all_of(sleepers_, &sleeper::registered); }))
+    sim_.violate("liveness: not all idle users could be registered");
+  shaped_.sleepers += sleepers_.size();
+}
+
+void world::try_sleeper(std::size_t which) {
+  auto& s = sleepers_[which];
+  if (s.registered || sim_.failed())
+    return;
+  sim_.time.in(shape_luck_.between(2 * one_second, 4 * one_second), [this, which] { try_sleeper(which); });
+  auto& node = *nodes_[shape_luck_.below(nodes_.size())];
+  core::device_record record;
+  record.id = s.device;
+  record.key[0] = static_cast<std::uint8_t>(number(s.device));
+  node.ask(core::call{core::add_device{s.user, fmt::format("+{}", number(s.user)), record}},
+           [this, which](core::answer& a) {
+             sleepers_[which].registered = sleepers_[which].registered || core::error_of(a) == ec::none;
+           });
+}
+
+void world::wake(sleeper& s) {
+  s.awake = true;
+  ++shaped_.woken;
+  clients_.push_back(std::make_unique<sim_client>(sim_, judge_, *this, profile_.client, s.user, s.device));
+  clients_.back()->enter();
+}
+
+/// Or somebody writes to one who sleeps on.
+void world::wake_one() {
+  auto& s = sleepers_[shape_luck_.below(sleepers_.size())];
+  if (s.awake)
+    return;
+  if (shape_luck_.percent(40))
+    return wake(s);
+  auto& friend_ = *clients_[shape_luck_.below(clients_.size())];
+  if (friend_.is_member())
+    friend_.open(s.user);
+}
+
+// --- newcomers ---------------------------------------------------------------------------------------------
+
+/// Now and then two devices of one person, at the same time.
+void world::add_newcomer() {
+  if (newcomers_.size() >= newcomers_max)
+    return;
+  const auto phone = phone_of(newcomers_.size());
+  begin_newcomer(phone);
+  if (shape_luck_.percent(30))
+    sim_.time.in(shape_luck_.between(0, 3 * one_second), [this, phone] {
+      if (storming_ && !sim_.failed())
+        begin_newcomer(phone);
+    });
+}
+
+void world::begin_newcomer(const std::string& phone) {
+  const device_id device{next_device_++};
+  newcomers_.push_back(std::make_unique<newcomer>(
+      sim_, phones_, *this, profile_.client, phone, device, [this, device](user_id user) {
+        ++shaped_.registered;
+        clients_.push_back(std::make_unique<sim_client>(sim_, judge_, *this, profile_.client, user, device));
+        clients_.back()->enter();
+      }));
+  auto& n = *newcomers_.back();
+  n.begin();
+  if (shape_luck_.percent(30))
+    sim_.time.in(shape_luck_.between(0, 6 * one_second), [this, &n] {
+      if (storming_ && !sim_.failed())
+        n.crash();
+    });
+}
+
+/// A phone that is registered, that is about to be, or that nobody has. Who finds a user opens a conversation, perhaps
+/// before the user's first device is there.
+void world::look_up_phone() {
+  auto& by = *clients_[shape_luck_.below(clients_.size())];
+  if (by.is_member())
+    ask_phone({phone_of(shape_luck_.below(newcomers_.size() + 1))}, by);
+}
+
+void world::ask_phone(look_up what, sim_client& by) {
+  const auto again = [this, what, &by] {
+    if (what.until_found)
+      sim_.time.in(500 * one_ms, [this, what, &by] { ask_phone(what, by); });
+  };
+  auto& node = *nodes_[shape_luck_.below(nodes_.size())];
+  if (sim_.failed())
+    return;
+  if (!node.is_up())
+    return again();
+  auto answered = std::make_shared<bool>(false);
+  if (what.until_found)
+    sim_.time.in(4 * one_second, [again, answered] {
+      if (!std::exchange(*answered, true))
+        again();
+    });
+  const auto known = phones_.user_of(what.phone);
+  node.ask(core::call{core::find_phone{what.phone, by.user()}},
+           [this, what, &by, known, again, answered](core::answer& a) {
+             if (std::exchange(*answered, true))
+               return;
+             const auto* found = core::answer_if<core::find_phone>(a);
+             if (found == nullptr)
+               return sim_.violate("a phone is answered as another call");
+             if (found->error == ec::no_such_user) {
+               if (known)
+                 sim_.violate(fmt::format(
+                     "registration: {} is said to be nobody's, and was user {}'s before the question",
+                     what.phone, number(*known)));
+               return;
+             }
+             if (found->error != ec::none)
+               return again();
+             ++shaped_.found_phones;
+             phones_.belongs(what.phone, found->user, "the phone's shard");
+             if (what.until_found)
+               --looking_up_;
+             else if (by.user() != found->user)
+               sim_.time.in(0, [&by, user = found->user] { by.open(user); });
+           });
+}
+
+// --- long absences -----------------------------------------------------------------------------------------
+
+void world::send_away(micros storm) {
+  for (std::size_t i = 0; i < shape_.absent; ++i) {
+    const auto [a, b] = shape_luck_.pick(judge_.pairs());
+    const auto user = shape_luck_.percent(50) ? a : b;
+    const auto c = std::ranges::find(clients_, user, [](const auto& x) { return x->user(); });
+    if (c == clients_.end() || !(*c)->is_member())
+      continue;
+    ++shaped_.absent;
+    auto& gone = **c;
+    sim_.note("absent", number(gone.device()));
+    gone.leave();
+    const auto back = shape_luck_.between(storm / 2, storm);
+    write_to(user, shape_.letters, back / static_cast<micros>(shape_.letters));
+    if (shape_luck_.percent(50))
+      sim_.time.in(back - shape_luck_.between(0, 2 * one_second), [this, user] { add_device_of(user); });
+    sim_.time.in(back, [&gone] { gone.come_back(); });
+  }
+  agree_within_ += static_cast<micros>(shape_.absent * shape_.letters) * 200 * one_ms;
+}
+
+void world::write_to(user_id absent, std::size_t left, micros mean) {
+  if (left == 0)
+    return;
+  sim_.time.in(shape_luck_.between(0, 2 * mean), [this, absent, left, mean] {
+    if (!storming_ || sim_.failed())
+      return;
+    std::vector<std::pair<conversation_id, sim_client*>> writers;
+    for (const auto& [a, b] : judge_.pairs())
+      if (a == absent || b == absent)
+        for (auto& c : clients_)
+          if (c->is_member() && c->user() == (a == absent ? b : a))
+            writers.emplace_back(core::direct_conversation(a, b), c.get());
+    if (!writers.empty()) {
+      const auto [to, who] = shape_luck_.pick(writers);
+      ++shaped_.letters;
+      who->send(to, 1 + shape_luck_.below(40));
+    }
+    write_to(absent, left - 1, mean);
+  });
+}
+
+void world::add_device_of(user_id user) {
+  if (sim_.failed())
+    return;
+  clients_.push_back(
+      std::make_unique<sim_client>(sim_, judge_, *this, profile_.client, user, device_id{next_device_++}));
+  clients_.back()->join();
+}
+
+} // namespace parley::sim

@@ -1,0 +1,187 @@
+// What befalls nodes and shards beside the usual faults: shards go on with other members, lanes are full, power
+// flickers; and what has to be true of members in the end.
+#include "tests/sim/world.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace parley::sim {
+
+using role = cluster::replica_status::role;
+
+sim_node* world::leader_of(shard_id shard) {
+  sim_node* best = nullptr;
+  std::pair<generation, std::uint64_t> best_term{};
+  for (auto& n : nodes_)
+    for (const auto& r : n->status())
+      if (r.shard == shard && r.as == role::leader)
+        if (std::pair term{r.gen, r.term}; !best || term > best_term) {
+          best = n.get();
+          best_term = term;
+        }
+  return best;
+}
+
+/// Repairs nothing, because no disk is lost: it grows, shrinks or moves the shard, or keeps it where it is.
+std::vector<cluster::member> world::next_members(const std::vector<cluster::member>& now) {
+  std::vector<cluster::member> in, out;
+  for (auto& n : nodes_)
+    if (has_started(*n))
+      (std::ranges::find(now, n->self()) != now.end() ? in : out).push_back(n->self());
+  const auto shuffle = [this](auto& v) {
+    for (auto i = v.size(); i > 1; --i)
+      std::swap(v[i - 1], v[shape_luck_.below(i)]);
+  };
+  shuffle(in);
+  shuffle(out);
+  auto size = now.size();
+  switch (shape_luck_.below(6)) {
+  case 0:
+    size = now.size() >= 3 ? 5 : 3;
+    break;
+  case 1:
+    size = now.size() >= 5 || shape_luck_.percent(65) ? 3 : 1;
+    break;
+  case 2:
+  case 3: // one gives way to another
+    if (!in.empty() && !out.empty())
+      in.pop_back();
+    break;
+  case 4: // any
+    in.insert(in.end(), out.begin(), out.end());
+    out.clear();
+    shuffle(in);
+    size = shape_luck_.one_in(4) ? 1 : 3;
+    break;
+  default: // the same
+    break;
+  }
+  in.insert(in.end(), out.begin(), out.end());
+  in.resize(std::min(size, in.size()));
+  if (in.size() % 2 == 0)
+    in.pop_back();
+  std::ranges::sort(in);
+  return in;
+}
+
+void world::move_shard() {
+  const shard_id shard{static_cast<std::uint16_t>(shape_luck_.below(profile_.shards))};
+  auto* leader = leader_of(shard);
+  if (leader == nullptr)
+    return;
+  std::vector<cluster::member> now;
+  for (const auto& r : leader->status())
+    if (r.shard == shard)
+      now = r.members;
+  const auto next = next_members(now);
+  if (next.empty())
+    return;
+  ++shaped_.seals_asked;
+  sim_.note("seal", number(shard), number(leader->id()), next.size());
+  leader->seal(shard, next);
+  if (shape_luck_.percent(60))
+    sim_.time.in(shape_luck_.between(0, shape_luck_.percent(50) ? 30 * one_ms : 600 * one_ms),
+                 [this, leader, next] {
+                   if (storming_ && !sim_.failed())
+                     strike_mover(*leader, next);
+                 });
+}
+
+/// In the middle of a move: who had the state, or who is to get it, or all.
+void world::strike_mover(sim_node& leader, const std::vector<cluster::member>& next) {
+  auto& successor = at(shape_luck_.pick(next).node);
+  const auto down = shape_luck_.between(20 * one_ms, profile_.down_max);
+  switch (shape_luck_.below(6)) {
+  case 0:
+  case 1:
+    return take_down(leader, down);
+  case 2:
+    return take_down(successor, down);
+  case 3:
+    for (auto& n : nodes_)
+      take_down(*n, shape_luck_.between(20 * one_ms, 500 * one_ms));
+    return;
+  case 4:
+    ++judge_.count.pauses;
+    return successor.pause(sim_.time.now() + shape_luck_.between(20 * one_ms, 2 * one_second));
+  default:
+    ++judge_.count.resets;
+    if (successor.id() != leader.id())
+      net_.break_connection(successor.id(), leader.id());
+  }
+}
+
+/// Raft goes on meanwhile: calls are refused at once; answers, pushes and announcements of leaders come late.
+void world::stuff_lane() {
+  auto& from = *nodes_[shape_luck_.below(nodes_.size())];
+  const auto to = nodes_[shape_luck_.below(nodes_.size())]->id();
+  if (from.id() == to)
+    return;
+  ++shaped_.stuffed;
+  sim_.note("stuff", number(from.id()), number(to));
+  from.stuff(to, true);
+  sim_.time.in(shape_luck_.between(50 * one_ms, 4 * one_second), [&from, to] { from.stuff(to, false); });
+}
+
+/// What was acknowledged is owed to inboxes when power fails, and nothing is confirmed between two failures.
+void world::flicker() {
+  ++shaped_.flickers;
+  say_much();
+  auto when = shape_luck_.between(0, 300 * one_ms);
+  for (auto times = shape_luck_.between(1, 3); times > 0; --times) {
+    sim_.time.in(when, [this] {
+      if (!storming_ || sim_.failed())
+        return;
+      ++judge_.count.power_losses;
+      for (auto& n : nodes_)
+        take_down(*n, shape_luck_.between(5 * one_ms, 200 * one_ms));
+    });
+    when += shape_luck_.between(210 * one_ms, 1500 * one_ms);
+  }
+}
+
+/// One that has no replica of the user's shard; null if there is none.
+sim_node* world::foreign_node(user_id user) {
+  const auto shard = home_shard(user, profile_.shards);
+  std::vector<sim_node*> without;
+  for (auto& n : nodes_)
+    if (n->is_up() && !n->holds(shard))
+      without.push_back(n.get());
+  if (without.empty())
+    return nullptr;
+  ++shaped_.foreign;
+  return shape_luck_.pick(without);
+}
+
+std::string world::unseated() {
+  std::map<shard_id, cluster::replica_status> newest;
+  for (auto& n : nodes_)
+    for (const auto& r : n->status())
+      if (r.as != role::sealed)
+        if (auto [i, is_new] = newest.try_emplace(r.shard, r); !is_new && r.gen > i->second.gen)
+          i->second = r;
+  for (std::uint16_t s = 0; s < profile_.shards; ++s) {
+    const shard_id shard{s};
+    const auto seat = newest.find(shard);
+    if (seat == newest.end())
+      return fmt::format("shard {} has no members", s);
+    const auto& members = seat->second.members;
+    for (auto& n : nodes_) {
+      const auto all = n->status();
+      const auto own = std::ranges::find(all, shard, &cluster::replica_status::shard);
+      if (std::ranges::find(members, n->self()) == members.end()) {
+        if (n->holds(shard))
+          return fmt::format("node {} keeps the state of shard {}, which is elsewhere", number(n->id()), s);
+      } else if (own == all.end() || own->gen != seat->second.gen || !n->holds(shard)) {
+        return fmt::format("node {} has no state of shard {}, generation {}, of which it is a member",
+                           number(n->id()), s, number(seat->second.gen));
+      }
+    }
+    if (shape_.tends_itself && members.size() < std::min(profile_.replicas, nodes_.size()))
+      return fmt::format("shard {} has {} members, and nobody adds more", s, members.size());
+  }
+  return {};
+}
+
+} // namespace parley::sim
