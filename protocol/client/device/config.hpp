@@ -1,5 +1,5 @@
 #pragma once
-#include "protocol/client/device/backoff.hpp"
+#include "protocol/client/rules/backoff.hpp"
 #include "protocol/client/values.hpp"
 #include "protocol/transport/socket.hpp"
 #include "protocol/values/config_fault.hpp"

@@ -1,7 +1,7 @@
 #pragma once
 #include "protocol/client/device/link_host.hpp"
 #include "protocol/client/device/login.hpp"
-#include "protocol/client/device/reconnect_rules.hpp"
+#include "protocol/client/rules/reconnect_rules.hpp"
 
 #include <vector>
 

@@ -1,6 +1,6 @@
 #pragma once
-#include "protocol/client/device/inbox_applier.hpp"
 #include "protocol/client/device/observer.hpp"
+#include "protocol/client/rules/inbox_applier.hpp"
 
 namespace parley::client {
 

@@ -1,8 +1,8 @@
 #pragma once
-#include "protocol/client/device/fork_search.hpp"
-#include "protocol/client/device/inbox_applier.hpp"
-#include "protocol/client/device/receipt_rules.hpp"
 #include "protocol/client/device/session_calls.hpp"
+#include "protocol/client/rules/fork_search.hpp"
+#include "protocol/client/rules/inbox_applier.hpp"
+#include "protocol/client/rules/receipt_rules.hpp"
 
 #include <functional>
 

@@ -1,9 +1,9 @@
 #pragma once
 #include "protocol/client/device/history_check.hpp"
-#include "protocol/client/device/inbox_applier.hpp"
 #include "protocol/client/device/old_copy.hpp"
-#include "protocol/client/device/receipt_rules.hpp"
 #include "protocol/client/device/session_calls.hpp"
+#include "protocol/client/rules/inbox_applier.hpp"
+#include "protocol/client/rules/receipt_rules.hpp"
 
 #include <map>
 #include <optional>

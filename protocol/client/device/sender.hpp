@@ -2,8 +2,8 @@
 #include "protocol/client/device/history.hpp"
 #include "protocol/client/device/link_host.hpp"
 #include "protocol/client/device/old_copy.hpp"
-#include "protocol/client/device/resend_rules.hpp"
-#include "protocol/client/device/send_lanes.hpp"
+#include "protocol/client/rules/resend_rules.hpp"
+#include "protocol/client/rules/send_lanes.hpp"
 
 #include <unordered_map>
 #include <vector>

@@ -1,4 +1,4 @@
-#include "protocol/client/device/receipt_rules.hpp"
+#include "protocol/client/rules/receipt_rules.hpp"
 
 #include <algorithm>
 

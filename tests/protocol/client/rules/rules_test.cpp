@@ -1,8 +1,8 @@
 // The pure rules of connecting, sending again, and acknowledging.
-#include "protocol/client/device/fork_search.hpp"
-#include "protocol/client/device/receipt_rules.hpp"
-#include "protocol/client/device/reconnect_rules.hpp"
-#include "protocol/client/device/resend_rules.hpp"
+#include "protocol/client/rules/fork_search.hpp"
+#include "protocol/client/rules/receipt_rules.hpp"
+#include "protocol/client/rules/reconnect_rules.hpp"
+#include "protocol/client/rules/resend_rules.hpp"
 
 #include <doctest/doctest.h>
 

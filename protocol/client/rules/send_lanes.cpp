@@ -1,4 +1,4 @@
-#include "protocol/client/device/send_lanes.hpp"
+#include "protocol/client/rules/send_lanes.hpp"
 
 #include <algorithm>
 

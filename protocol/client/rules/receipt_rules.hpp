@@ -1,6 +1,6 @@
 #pragma once
 // What a device tells the cluster about what it has received, and when: two sets of rules, both pure.
-#include "protocol/client/device/backoff.hpp"
+#include "protocol/client/rules/backoff.hpp"
 #include "protocol/client/values.hpp"
 
 #include <map>

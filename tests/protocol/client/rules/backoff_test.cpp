@@ -1,4 +1,4 @@
-#include "protocol/client/device/backoff.hpp"
+#include "protocol/client/rules/backoff.hpp"
 
 #include <doctest/doctest.h>
 

@@ -1,4 +1,4 @@
-#include "protocol/client/device/inbox_applier.hpp"
+#include "protocol/client/rules/inbox_applier.hpp"
 
 #include <doctest/doctest.h>
 
