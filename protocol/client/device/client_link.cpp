@@ -5,9 +5,6 @@
 namespace parley::client {
 namespace {
 
-/// A timer that fires so late was set in a loop that did not turn.
-constexpr auto stood_still = 1 * kj::SECONDS;
-
 capnp::ReaderOptions reader_options() {
   capnp::ReaderOptions options;
   options.traversalLimitInWords = 4 * page_bytes_max / sizeof(capnp::word); // a page, read up to four times
@@ -26,8 +23,8 @@ rpc::Gateway::Client bootstrap(capnp::RpcSystem<capnp::rpc::twoparty::VatId>& sy
 } // namespace
 
 client_link::client_link(kj::Own<line> l, kj::Timer& timer, std::chrono::milliseconds call_timeout)
-    : timer_{timer}, call_timeout_{duration(call_timeout)}, last_call_{timer.now()}, over_{nullptr},
-      line_{kj::mv(l)}, network_{line_->messages(), capnp::rpc::twoparty::Side::CLIENT, reader_options()},
+    : timer_{timer}, calls_{call_timeout, now(timer)}, over_{nullptr}, line_{kj::mv(l)},
+      network_{line_->messages(), capnp::rpc::twoparty::Side::CLIENT, reader_options()},
       system_{capnp::makeRpcClient(network_)}, gateway_{bootstrap(system_)}, tasks_{*this} {
   auto ended = kj::newPromiseAndFulfiller<void>();
   ended_ = kj::mv(ended.fulfiller);
@@ -38,11 +35,10 @@ client_link::client_link(kj::Own<line> l, kj::Timer& timer, std::chrono::millise
 }
 
 calls_under_way::ticket client_link::begin_call() {
-  last_call_ = timer_.now();
-  auto ticket = calls_.begin(last_call_);
+  auto ticket = calls_.begin(now(timer_));
   refresh();
   if (!watching_)
-    watch(last_call_ + call_timeout_);
+    watch(*calls_.due());
   return ticket;
 }
 
@@ -51,29 +47,21 @@ calls_under_way::ticket client_link::begin_call() {
 void client_link::refresh() {
   if (std::exchange(refreshing_, true))
     return;
-  tasks_.add(timer_.afterDelay(0 * kj::SECONDS).then([this, since = timer_.now()] {
+  tasks_.add(timer_.afterDelay(0 * kj::SECONDS).then([this, since = now(timer_)] {
     refreshing_ = false;
-    if (timer_.now() == since)
-      return;
-    calls_.postpone(since, timer_.now());
-    last_call_ = timer_.now();
+    calls_.moved(since, now(timer_));
   }));
 }
 
 // One timer at a time, however many calls: set for the oldest, and looked at again when it fires.
-void client_link::watch(kj::TimePoint due) {
+void client_link::watch(instant due) {
   watching_ = true;
-  tasks_.add(timer_.atTime(due).then([this, due] {
+  tasks_.add(timer_.atTime(point(due)).then([this, due] {
     watching_ = false;
-    // The loop stood still, so the answers may be here, unread.
-    if (timer_.now() - due > stood_still)
-      calls_.postpone(kj::origin<kj::TimePoint>(), timer_.now());
-    KJ_IF_MAYBE (oldest, calls_.oldest()) {
-      if (*oldest + call_timeout_ <= timer_.now())
-        end({ec::timed_out, "The node does not answer.", {}});
-      else
-        watch(*oldest + call_timeout_);
-    }
+    if (calls_.is_dead(due, now(timer_)))
+      end({ec::timed_out, "The node does not answer.", {}});
+    else if (const auto next = calls_.due())
+      watch(*next);
   }));
 }
 

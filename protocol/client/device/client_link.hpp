@@ -1,6 +1,7 @@
 #pragma once
 // One connection as the device sees it: the line, the RPC system on it, and the calls under way.
 #include "protocol/client/device/dialer.hpp"
+#include "protocol/client/rules/calls_under_way.hpp"
 #include "protocol/client/values.hpp"
 #include "protocol/schema/parley.capnp.h"
 
@@ -8,45 +9,7 @@
 #include <kj/async.h>
 #include <kj/timer.h>
 
-#include <list>
-#include <memory>
-
 namespace parley::client {
-
-/// When each call under way began, oldest first. A call holds a ticket; when the ticket is destroyed, however
-/// the call ended, the call is removed from the list.
-class calls_under_way {
-public:
-  using list = std::list<kj::TimePoint>;
-  class ticket {
-  public:
-    ticket(std::shared_ptr<list> calls, list::iterator at) : calls_{std::move(calls)}, at_{at} {}
-    ticket(ticket&& other) noexcept : calls_{std::move(other.calls_)}, at_{other.at_} {}
-    ticket& operator=(ticket&&) = delete;
-    ~ticket() {
-      if (calls_)
-        calls_->erase(at_);
-    }
-
-  private:
-    std::shared_ptr<list> calls_;
-    list::iterator at_;
-  };
-  ticket begin(kj::TimePoint now) { return {calls_, calls_->insert(calls_->end(), now)}; }
-  /// Those that began at `since` or later are said to have begun at `now`.
-  void postpone(kj::TimePoint since, kj::TimePoint now) {
-    for (auto i = calls_->rbegin(); i != calls_->rend() && *i >= since; ++i)
-      *i = now;
-  }
-  kj::Maybe<kj::TimePoint> oldest() const {
-    if (calls_->empty())
-      return nullptr;
-    return calls_->front();
-  }
-
-private:
-  std::shared_ptr<list> calls_ = std::make_shared<list>();
-};
 
 /// One connection of a device, first without a session and then with one.
 ///
@@ -79,20 +42,18 @@ public:
   bool ended() const { return why_.code != ec::none; }
   kj::Promise<void> over() { return over_.addBranch(); }
   const failure& why() const { return why_; }
-  kj::TimePoint last_call() const { return last_call_; }
+  instant last_call() const { return calls_.last(); }
 
 private:
   void taskFailed(kj::Exception&& e) override;
-  void watch(kj::TimePoint due);
+  void watch(instant due);
   void refresh();
 
   kj::Timer& timer_;
-  kj::Duration call_timeout_;
   failure why_{ec::none, {}, {}};
   calls_under_way calls_;
   bool watching_ = false;
   bool refreshing_ = false;
-  kj::TimePoint last_call_;
   kj::Own<kj::PromiseFulfiller<void>> ended_;
   kj::ForkedPromise<void> over_;
   kj::Own<line> line_;

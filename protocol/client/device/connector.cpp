@@ -10,8 +10,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
 namespace parley::client {
 
 connector::connector(kj::Timer& timer, dialer& dial, const config& settings, client_store& store,
@@ -77,12 +75,8 @@ bool connector::is_wanted() {
 }
 
 void connector::learn(const std::vector<std::string>& named) {
-  nodes_ = config_.seeds;
-  for (const auto& text : named) {
-    auto at = transport::parse_server_address(text);
-    if (at && std::find(nodes_.begin(), nodes_.end(), *at) == nodes_.end())
-      nodes_.push_back(std::move(*at));
-  }
+  nodes_ = nodes_to_try(config_.seeds, named,
+                        [](const std::string& text) { return transport::parse_server_address(text); });
   rules_.set_others(nodes_.size() - config_.seeds.size());
 }
 
@@ -213,25 +207,28 @@ void connector::closed_by_node(failure why, std::chrono::milliseconds reconnect_
     halt(link_state::fenced, std::move(why));
     return;
   }
-  if (reconnect_after.count() > 0)
-    rules_.advised(reconnect_after,
-                   why.code == ec::draining ? reconnect_rules::advice::soft : reconnect_rules::advice::firm);
+  rules_.closed(why.code, reconnect_after);
   if (link_)
     link_->end(why.code == ec::none ? refuse(ec::session_closed) : why);
 }
 
 void connector::consider(const failure& f) {
-  if (f.code == ec::fenced)
-    halt(link_state::fenced, f);
-  else if (link_ &&
-           (f.code == ec::session_closed || f.code == ec::draining || f.code == ec::not_authenticated))
-    link_->end(f);
+  switch (fate_of_session(f.code)) {
+  case session_fate::stays:
+    return;
+  case session_fate::ends:
+    if (link_)
+      link_->end(f);
+    return;
+  case session_fate::fenced:
+    return halt(link_state::fenced, f);
+  }
 }
 
 kj::Promise<void> connector::heartbeat(client_link& link) {
-  return timer_.atTime(link.last_call() + duration(config_.ping_every))
+  return timer_.atTime(point(link.last_call() + config_.ping_every))
       .then([this, &link]() -> kj::Promise<void> {
-        if (link.last_call() + duration(config_.ping_every) > timer_.now())
+        if (link.last_call() + config_.ping_every > now(timer_))
           return heartbeat(link);
         auto ticket = link.begin_call();
         return link.session()

@@ -2,6 +2,7 @@
 #include "protocol/client/device/link_host.hpp"
 #include "protocol/client/device/login.hpp"
 #include "protocol/client/rules/reconnect_rules.hpp"
+#include "protocol/client/rules/session_rules.hpp"
 
 #include <vector>
 

@@ -27,42 +27,32 @@ kj::Promise<result<T>> enrolment::ask(call_on<T> make, bool unanswered) {
   // After a turn of the loop, because the timer of a program that did something else before stands still.
   return promises_.wrap(timer_.afterDelay(0 * kj::SECONDS)
                             .then([this, made, unanswered] {
-                              return attempt<T>(made, timer_.now() + duration(config_.ask_timeout),
-                                                backoff{config_.resend}, 0, unanswered);
+                              return attempt<T>(made, {config_.seeds.size(), first_seed_, config_.resend,
+                                                       now(timer_) + config_.ask_timeout, unanswered});
                             })
                             .eagerlyEvaluate(nullptr));
 }
 
 template <class T>
-kj::Promise<result<T>> enrolment::attempt(std::shared_ptr<call_on<T>> make, kj::TimePoint deadline,
-                                          backoff pace, std::size_t tried, bool unanswered) {
-  const auto to = config_.seeds[(first_seed_ + tried) % config_.seeds.size()];
+kj::Promise<result<T>> enrolment::attempt(std::shared_ptr<call_on<T>> make, enrolment_rules rules) {
+  const auto to = config_.seeds[rules.seed()];
   return ask_node<T>(make, to)
       .then([](result<T>&& r) { return kj::mv(r); },
             [to](kj::Exception&& e) -> result<T> {
               return tl::unexpected{
                   failure{ec::unavailable, transport::to_string(to) + ": " + e.getDescription().cStr(), {}}};
             })
-      .then([this, make, deadline, pace, tried, unanswered](result<T>&& r) mutable -> kj::Promise<result<T>> {
-        // What an earlier attempt has begun is limited now, or not known to be done yet. Only whoever asked for it does
-        // not know of it.
-        if (!r && r.error().code == ec::rate_limited && unanswered &&
-            timer_.now() + duration(r.error().retry_after) < deadline)
-          return timer_.afterDelay(duration(r.error().retry_after)).then([this, make, deadline, pace, tried] {
-            return attempt<T>(make, deadline, pace, tried, false);
-          });
-        unanswered |= !r && (r.error().code == ec::unavailable || r.error().code == ec::timed_out);
-        const bool elsewhere = !r && r.error().retryable && r.error().code != ec::rate_limited &&
-                               r.error().code != ec::code_send_failed;
-        if (!elsewhere || timer_.now() >= deadline)
+      .then([this, make, rules](result<T>&& r) mutable -> kj::Promise<result<T>> {
+        if (r)
           return kj::mv(r);
-        // All seeds once without waiting; then all of them again after a pause.
-        if ((tried + 1) % config_.seeds.size() != 0)
-          return attempt<T>(make, deadline, pace, tried + 1, unanswered);
-        return timer_.afterDelay(duration(pace.next(dice_)))
-            .then([this, make, deadline, pace, tried, unanswered] {
-              return attempt<T>(make, deadline, pace, tried + 1, unanswered);
-            });
+        const auto retry = rules.again(r.error(), now(timer_), dice_);
+        if (!retry)
+          return kj::mv(r);
+        if (retry->at_once)
+          return attempt<T>(make, rules);
+        return timer_.afterDelay(duration(retry->pause)).then([this, make, rules] {
+          return attempt<T>(make, rules);
+        });
       });
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 #include "protocol/client/device/client_link.hpp"
+#include "protocol/client/rules/enrolment_rules.hpp"
 #include "protocol/client/store/store.hpp"
 
 #include <functional>
@@ -45,8 +46,7 @@ private:
   template <class T>
   kj::Promise<result<T>> ask(call_on<T> make, bool unanswered = false);
   template <class T>
-  kj::Promise<result<T>> attempt(std::shared_ptr<call_on<T>> make, kj::TimePoint deadline, backoff pace,
-                                 std::size_t tried, bool unanswered);
+  kj::Promise<result<T>> attempt(std::shared_ptr<call_on<T>> make, enrolment_rules rules);
   template <class T>
   kj::Promise<result<T>> ask_node(std::shared_ptr<call_on<T>> make, const server_address& at);
 

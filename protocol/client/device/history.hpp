@@ -1,16 +1,8 @@
 #pragma once
 #include "protocol/client/device/observer.hpp"
-#include "protocol/client/rules/inbox_applier.hpp"
+#include "protocol/client/rules/outbox_rules.hpp"
 
 namespace parley::client {
-
-/// One attempt to send a message.
-struct send_attempt {
-  conversation_id conversation;
-  std::uint64_t counter = 0; ///< of the message, as `post` returned it
-  std::uint64_t sent_as = 0; ///< the counter in its client_msg_id
-  unsigned number = 0;       ///< counts the attempts of this message under this id, from 1
-};
 
 /// Writes the history of a device for a checker, if there is a recorder.
 ///

@@ -1,5 +1,6 @@
 #include "protocol/client/device/login.hpp"
 
+#include "protocol/client/rules/session_rules.hpp"
 #include "protocol/client/store/keys.hpp"
 #include "protocol/wire/codec.hpp"
 
@@ -25,10 +26,10 @@ auto stored(Use use) -> tl::expected<decltype(use()), login_refusal> {
   }
 }
 
-login_refusal judge(failure why) {
-  auto then = link_state::offline;
-  if (!why.retryable)
-    then = why.code == ec::fenced ? link_state::fenced : link_state::refused;
+login_refusal refused(failure why, login_fate fate) {
+  const auto then = fate == login_fate::fenced    ? link_state::fenced
+                    : fate == login_fate::refused ? link_state::refused
+                                                  : link_state::offline;
   return {std::move(why), then};
 }
 
@@ -55,8 +56,8 @@ kj::Promise<login::proved> login::introduce(client_link& link) {
   call.setVersion(rpc::PROTOCOL_VERSION);
   return call.send().then([this, &link](auto&& hello) -> kj::Promise<proved> {
     if (auto f = wire::to_failure(hello.getError()); f.code != ec::none) {
-      const auto then = f.code == ec::unsupported_version ? link_state::refused : link_state::offline;
-      return proved{tl::unexpected{login_refusal{std::move(f), then}}};
+      const auto fate = fate_of_login(login_step::hello, f);
+      return proved{tl::unexpected{refused(std::move(f), fate)}};
     }
     transport::login_claim claim;
     const auto challenge = wire::fixed<32>(hello.getChallenge());
@@ -101,13 +102,8 @@ kj::Promise<login::proved> login::resume(client_link& link, transport::login_cla
     auto f = wire::to_failure(answer.getError());
     if (f.code == ec::none)
       return enter(link, claim.node, answer);
-    // Another cluster than the one that gave the token has no device of this key: to log in there would be refused,
-    // too, for a reason that misleads. The token stays, because it is good in its own cluster.
-    const bool elsewhere = f.code == ec::wrong_cluster;
-    auto refusal = judge(std::move(f));
-    if (elsewhere || refusal.then != link_state::refused)
-      return proved{tl::unexpected{std::move(refusal)}};
-    // The token is too old, for example. It proves nothing anyway.
+    if (const auto fate = fate_of_login(login_step::resume, f); fate != login_fate::anew)
+      return proved{tl::unexpected{refused(std::move(f), fate)}};
     if (auto forgotten = stored([this] { return store_.set_token({}), nothing{}; }); !forgotten)
       return proved{tl::unexpected{std::move(forgotten.error())}};
     return log_in(link, claim);
@@ -125,8 +121,10 @@ kj::Promise<login::proved> login::log_in(client_link& link, transport::login_cla
   call.setSessionNumber(number(claim.session));
   call.setDeviceKey(kj::arrayPtr(who_.key.open.data(), who_.key.open.size()));
   return call.send().then([this, &link, node = claim.node](auto&& answer) -> proved {
-    if (auto f = wire::to_failure(answer.getError()); f.code != ec::none)
-      return tl::unexpected{judge(std::move(f))};
+    if (auto f = wire::to_failure(answer.getError()); f.code != ec::none) {
+      const auto fate = fate_of_login(login_step::login, f);
+      return tl::unexpected{refused(std::move(f), fate)};
+    }
     return enter(link, node, answer);
   });
 }

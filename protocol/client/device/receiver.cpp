@@ -15,23 +15,18 @@ receiver::receiver(kj::Timer& timer, link_host& host, session_calls& calls, cons
                    client_store& store, observer& events, history_writer& history, const identity& who,
                    old_copy& old)
     : timer_{timer}, host_{host}, calls_{calls}, config_{settings}, store_{store}, observer_{events},
-      history_{history}, who_{who}, old_{old}, acks_{settings.ack_every, settings.ack_items_max},
+      history_{history}, who_{who}, old_{old}, rules_{settings.ack_every, settings.ack_items_max,
+                                                      settings.heal_tries_max},
       check_{host,
              calls,
              settings,
              store,
              events,
-             applier_,
+             rules_.applier(),
              reads_,
              [this](inbox_applier::hole missing) { return heal(missing); },
              [this](inbox_applier::hole missing) { hold(missing); }} {
-  const auto applied = store_.applied();
-  for (const auto& [c, upto] : applied.positions)
-    applier_.advance(c, upto);
-  for (const auto& mark : applied.marks)
-    applier_.raise(mark);
-  auto place = store_.where();
-  acks_.restore(std::move(place.applied), std::move(place.acknowledged));
+  rules_.restore(store_.applied(), store_.where());
   for (const auto& r : store_.reads_owed())
     reads_.want(r.conversation, r.upto);
 }
@@ -48,15 +43,9 @@ void receiver::online(client_link& link) {
 void receiver::lost() {
   gate_ = nullptr;
   if (config_.how == intake::live) // with `pull` the next page begins behind what is held
-    release_held();
-  acks_.lost();
+    rules_.release_all();
+  rules_.acks().lost();
   reads_.lost();
-}
-
-void receiver::release_held() {
-  for (const auto& [c, held] : held_)
-    applier_.release(c);
-  held_.clear();
 }
 
 void receiver::close_gate() {
@@ -72,8 +61,8 @@ void receiver::open_gate() {
 
 kj::Promise<void> receiver::begin(client_link& link) {
   if (!store_.where().compare)
-    return begin_receiving(link, acks_.applied());
-  acks_.restore({}, {});
+    return begin_receiving(link, rules_.acks().applied());
+  rules_.acks().restore({}, {});
   return check_.repair().then([this, &link](result<nothing>&& done) -> kj::Promise<void> {
     if (done)
       return begin_receiving(link, {});
@@ -85,14 +74,14 @@ kj::Promise<void> receiver::begin(client_link& link) {
 void receiver::closed(failure why, std::chrono::milliseconds reconnect_after) {
   // The stream began at a place that the inbox does not have. From an empty cursor that cannot be, so the next
   // connection does not end like this one.
-  if (why.code == ec::bad_cursor && !acks_.applied().empty())
+  if (why.code == ec::bad_cursor && !rules_.acks().applied().empty())
     start_over();
   host_.closed_by_node(std::move(why), reconnect_after);
 }
 
 void receiver::start_over() {
   if (kept(host_, [&] { store_.start_over(); }))
-    acks_.restore({}, {});
+    rules_.acks().restore({}, {});
 }
 
 kj::Promise<result<bool>> receiver::judge(cursor_standing asked) {
@@ -119,14 +108,14 @@ kj::Promise<result<bool>> receiver::judge(cursor_standing asked) {
 /// What lies between the profile's place and the acknowledged one may have been removed from the inbox.
 kj::Promise<result<nothing>> receiver::fetch_missing(cursor acknowledged) {
   return check_.fetch_missing(history_check::if_away::hold)
-      .then([this, from = acks_.applied(),
+      .then([this, from = rules_.acks().applied(),
              acknowledged = std::move(acknowledged)](result<nothing>&& done) -> result<nothing> {
         if (!done)
           return tl::unexpected{std::move(done.error())};
-        if (acks_.applied() != from) // rows came meanwhile, and their cursor is a newer one
+        if (rules_.acks().applied() != from) // rows came meanwhile, and their cursor is a newer one
           return nothing{};
-        if (!held_.empty()) { // the place stays behind what is still to be fetched
-          held_upto_ = acknowledged;
+        if (rules_.holds_any()) { // the place stays behind what is still to be fetched
+          rules_.take_up_to(acknowledged);
           return nothing{};
         }
         applied_batch batch;
@@ -136,7 +125,7 @@ kj::Promise<result<nothing>> receiver::fetch_missing(cursor acknowledged) {
               store_.acknowledged(acknowledged);
             }))
           return tl::unexpected{host_.why_halted()};
-        acks_.restore(acknowledged, acknowledged);
+        rules_.acks().restore(acknowledged, acknowledged);
         return nothing{};
       });
 }
@@ -185,7 +174,7 @@ kj::Promise<void> receiver::take(std::vector<inbox_row> rows, cursor upto) {
     for (const auto& row : rows)
       if (const auto* m = message_in(row))
         history_.row(config_.how == intake::live ? history_event::what::push : history_event::what::pull, *m);
-  const auto plan = applier_.decide(rows);
+  const auto plan = rules_.applier().decide(rows);
   if (!plan.missing) { // nearly always: no allocation, no extra turn of the loop
     kept(host_, [&] { commit(rows, plan, std::move(upto)); });
     return kj::READY_NOW;
@@ -193,55 +182,56 @@ kj::Promise<void> receiver::take(std::vector<inbox_row> rows, cursor upto) {
   close_gate(); // the place of a later delivery would cover this one
   // Wrapped, because fetching takes events in which the receiver may be destroyed.
   return promises_.wrap(take_checked(std::make_shared<std::vector<inbox_row>>(std::move(rows)),
-                                     std::move(upto), heal_tries{config_.heal_tries_max})
+                                     std::move(upto), rules_.new_tries())
                             .then([this] { open_gate(); }));
 }
 
 kj::Promise<void> receiver::take_checked(std::shared_ptr<std::vector<inbox_row>> rows, cursor upto,
                                          heal_tries tries) {
-  if (host_.halted())
-    return kj::READY_NOW;
-  const auto plan = applier_.decide(*rows);
-  if (!plan.missing) {
-    kept(host_, [&] { commit(*rows, plan, std::move(upto)); });
-    return kj::READY_NOW;
+  using kind = delivery_rules::step::kind;
+  for (;;) {
+    if (host_.halted())
+      return kj::READY_NOW;
+    auto step = rules_.next(*rows, tries);
+    switch (step.what) {
+    case kind::keep:
+      kept(host_, [&] { commit(*rows, step.plan, std::move(upto)); });
+      return kj::READY_NOW;
+    case kind::pass_over:
+      observer_.on_gap(step.hole.conversation, step.hole.after, step.hole.upto);
+      rules_.passed_over(step.hole, tries);
+      break;
+    case kind::fetch:
+      return heal(step.hole).then(
+          [this, rows, upto = std::move(upto), tries, hole = step.hole](result<nothing>&& asked) mutable {
+            fetched(hole, asked, tries);
+            return take_checked(rows, std::move(upto), tries);
+          });
+    }
   }
-  const auto hole = *plan.missing;
-  const auto again = [this, rows, upto](heal_tries left) { return take_checked(rows, upto, left); };
-  if (!held_.empty()) { // one wait for the cluster is enough; what else is missing is fetched after it
-    hold(hole);
-    return again(heal_tries{config_.heal_tries_max});
-  }
-  if (!tries.another()) {
-    // One conversation's hole must not hold up the others for ever. It is reported, not hidden.
-    observer_.on_gap(hole.conversation, hole.after, hole.upto);
-    applier_.advance(hole.conversation, hole.upto);
-    return again(heal_tries{config_.heal_tries_max});
-  }
-  return heal(hole).then([this, again, tries, hole](result<nothing>&& asked) mutable {
-    if (asked)
-      tries.tried(applier_.position(hole.conversation) > hole.after);
-    else
-      hold(hole);
-    return again(tries);
-  });
+}
+
+void receiver::fetched(inbox_applier::hole hole, const result<nothing>& asked, heal_tries& tries) {
+  const auto got = asked ? delivery_rules::reply::given : delivery_rules::reply::not_now;
+  if (rules_.fetched(hole, got, tries) && config_.how == intake::live)
+    fetch_held_later();
 }
 
 /// Fetches what lies between, page after page, until the hole is closed or the conversation ends.
 kj::Promise<result<nothing>> receiver::heal(inbox_applier::hole hole) {
   using answer = result<nothing>;
-  const auto from = applier_.position(hole.conversation);
+  const auto from = rules_.applier().position(hole.conversation);
   if (host_.halted() || from >= hole.upto)
     return answer{};
   return calls_.sync_conversation(hole.conversation, from, config_.page_items)
       .then([this, hole, from](result<conversation_page>&& page) mutable -> kj::Promise<answer> {
-        if (!page && !host_.halted() && (page.error().retryable || speaks_of_the_session(page.error().code)))
+        if (!page && !host_.halted() && may_help_to_repeat(page.error()))
           return answer{tl::unexpected{std::move(page.error())}};
         if (!page)
           return answer{}; // refused, or asked by nobody any more: the caller counts
         if (!kept(host_, [&] { commit_page(*page, hole.conversation); }))
           return answer{};
-        if (!page->more || applier_.position(hole.conversation) == from)
+        if (!page->more || rules_.applier().position(hole.conversation) == from)
           return answer{};
         return heal(hole);
       });
@@ -250,13 +240,7 @@ kj::Promise<result<nothing>> receiver::heal(inbox_applier::hole hole) {
 // --- what cannot be fetched now ----------------------------------------------------------------------------
 
 void receiver::hold(inbox_applier::hole hole) {
-  const bool first = held_.empty();
-  if (first)
-    held_upto_ = acks_.applied();
-  held_.try_emplace(hole.conversation,
-                    held_conversation{hole.upto, hole.upto, heal_tries{config_.heal_tries_max}});
-  applier_.hold(hole.conversation);
-  if (first && config_.how == intake::live)
+  if (rules_.hold(hole) && config_.how == intake::live)
     fetch_held_later();
 }
 
@@ -264,7 +248,7 @@ void receiver::fetch_held_later() {
   if (auto* link = host_.link())
     link->add(timer_.afterDelay(duration(config_.resend.max)).then([this] {
       return fetch_held(std::nullopt).then([this](result<nothing>&&) {
-        if (!held_.empty())
+        if (rules_.holds_any())
           fetch_held_later();
       });
     }));
@@ -272,36 +256,38 @@ void receiver::fetch_held_later() {
 
 kj::Promise<result<nothing>> receiver::fetch_held(std::optional<conversation_id> after) {
   using answer = result<nothing>;
-  const auto next = after ? held_.upper_bound(*after) : held_.begin();
-  if (next == held_.end() || host_.halted())
+  using kind = delivery_rules::held_step::kind;
+  const auto next = rules_.next_held(after);
+  if (!next || host_.halted())
     return answer{};
-  const auto c = next->first;
-  const auto before = applier_.position(c);
-  return heal({c, before, next->second.upto}).then([this, c, before](answer&& asked) -> kj::Promise<answer> {
-    const auto i = held_.find(c);
-    if (host_.halted() || i == held_.end())
+  return heal(*next).then([this, hole = *next](answer&& asked) -> kj::Promise<answer> {
+    if (host_.halted())
       return answer{};
-    if (!asked && config_.how == intake::pull) // somebody waits for the answer
-      return kj::mv(asked);
-    if (!asked)
-      return fetch_held(c); // of another shard, perhaps
-    auto& held = i->second;
-    const auto at = applier_.position(c);
-    held.tries.tried(at > before);
-    if (at >= held.upto)
-      held_no_more(c);
-    else if (!held.tries.another())
-      return give_up({c, at, held.hole_upto});
+    auto step =
+        rules_.held_fetched(hole, asked ? delivery_rules::reply::given : delivery_rules::reply::not_now);
+    switch (step.what) {
+    case kind::stop:
+      return answer{};
+    case kind::another:
+      if (config_.how == intake::pull) // somebody waits for the answer
+        return kj::mv(asked);
+      return fetch_held(hole.conversation); // of another shard, perhaps
+    case kind::give_up:
+      return give_up(step.hole);
+    case kind::complete:
+      held_no_more(std::move(step.place));
+      break;
+    case kind::restart:
+      break;
+    }
     return fetch_held(std::nullopt);
   });
 }
 
-/// The rows behind the hole were not kept here, so they have to come again.
 kj::Promise<result<nothing>> receiver::give_up(inbox_applier::hole hole) {
   if (hole.after < hole.upto)
     observer_.on_gap(hole.conversation, hole.after, hole.upto);
-  applier_.advance(hole.conversation, hole.upto);
-  release_held();
+  rules_.given_up(hole);
   if (config_.how == intake::pull)
     return pull();
   if (auto* link = host_.link())
@@ -309,74 +295,33 @@ kj::Promise<result<nothing>> receiver::give_up(inbox_applier::hole hole) {
   return result<nothing>{};
 }
 
-void receiver::held_no_more(conversation_id c) {
-  held_.erase(c);
-  applier_.release(c);
-  if (!held_.empty())
+void receiver::held_no_more(std::optional<cursor> place) {
+  if (!place) // others are held
     return;
   applied_batch batch;
-  batch.upto = held_upto_;
+  batch.upto = *place;
   if (!kept(host_, [&] { store_.apply(batch); }))
     return;
-  acks_.advance(std::move(held_upto_), 0);
+  rules_.place_kept(std::move(*place));
   acknowledge(1); // what was held up is in a hurry
 }
 
 void receiver::commit_page(const conversation_page& page, conversation_id c) {
-  applied_batch batch;
-  auto at = applier_.position(c);
-  for (const auto& m : page.messages) {
-    if (m.seq <= at)
-      continue;
-    at = m.seq;
-    batch.messages.push_back(&m);
-  }
-  batch.positions.emplace_back(c, at);
-  batch.marks = page.marks;
+  const auto batch = delivery_rules::to_keep(page, c, rules_.applier().position(c));
   store_.apply(batch);
-  applier_.advance(c, at);
+  rules_.applier().advance(c, batch.positions.front().second);
   for (const auto* m : batch.messages)
     tell(*m);
   for (const auto& mark : page.marks)
-    rose(applier_.raise(mark));
+    rose(rules_.applier().raise(mark));
 }
 
 void receiver::commit(const std::vector<inbox_row>& rows, const inbox_applier::plan& plan, cursor upto) {
-  applied_batch batch;
-  batch.messages.reserve(plan.fresh.size());
-  batch.positions = plan.positions;
-  std::size_t messages = 0;
-  auto fresh = plan.fresh.begin();
-  for (std::size_t n = 0; n < rows.size(); ++n)
-    std::visit(overloaded{
-                   [&](const message_row& row) {
-                     ++messages;
-                     if (fresh == plan.fresh.end() || *fresh != n)
-                       return;
-                     batch.messages.push_back(&row.msg);
-                     ++fresh;
-                   },
-                   [&](const conversation_info& opened) { batch.opened.push_back(opened); },
-                   [&](const watermark& mark) { batch.marks.push_back(mark); },
-                   [](const device_added&) {}, // told, not kept
-               },
-               rows[n]);
-  const bool all = held_.empty(); // else the place stays behind what is held
-  if (all)
-    batch.upto = upto;
-  store_.apply(batch);
-
-  for (const auto& [c, at] : plan.positions)
-    applier_.advance(c, at);
-  for (const auto& [c, at] : plan.held)
-    if (const auto held = held_.find(c); held != held_.end())
-      held->second.upto = std::max(held->second.upto, at);
-  if (all)
-    acks_.advance(std::move(upto), messages);
-  else
-    held_upto_ = std::move(upto);
+  const auto batch = rules_.to_keep(rows, plan, upto);
+  store_.apply(batch.to_apply);
+  rules_.kept(batch, plan, std::move(upto));
   // Told in the order of arrival: an opening before its first message.
-  fresh = plan.fresh.begin();
+  auto fresh = plan.fresh.begin();
   for (std::size_t n = 0; n < rows.size(); ++n)
     std::visit(overloaded{
                    [&](const message_row& row) {
@@ -387,12 +332,12 @@ void receiver::commit(const std::vector<inbox_row>& rows, const inbox_applier::p
                      ++fresh;
                    },
                    [&](const conversation_info& opened) { observer_.on_opened(opened); },
-                   [&](const watermark& mark) { rose(applier_.raise(mark)); },
+                   [&](const watermark& mark) { rose(rules_.applier().raise(mark)); },
                    [&](const device_added& added) { observer_.on_device_added(added); },
                },
                rows[n]);
-  if (all)
-    acknowledge(messages);
+  if (batch.moves)
+    acknowledge(batch.messages);
 }
 
 void receiver::tell(const message& m) {
@@ -415,12 +360,12 @@ void receiver::acknowledge(std::size_t messages) {
   auto* link = host_.link();
   if (!link)
     return;
-  const auto next = acks_.next(messages, now(timer_));
+  const auto next = rules_.acks().next(messages, now(timer_));
   if (next.what == delivery_acks::step::now)
     send_ack();
   else if (next.what == delivery_acks::step::at_due)
     link->add(timer_.atTime(point(next.due)).then([this] {
-      acks_.timer_fired();
+      rules_.acks().timer_fired();
       send_ack();
     }));
 }
@@ -429,38 +374,37 @@ void receiver::send_ack() {
   auto* link = host_.link();
   if (!link || !observer_.may_acknowledge())
     return;
-  auto upto = acks_.begin(now(timer_));
+  auto upto = rules_.acks().begin(now(timer_));
   if (!upto)
     return;
   auto call = link->session().ackDeliveredRequest(request_size(upto->size()));
   call.setCursor(wire::as_data(*upto));
   link->add(call.send().then([this, upto = std::move(*upto), ticket = link->begin_call()](auto&& a) {
     const auto f = wire::to_failure(a.getError());
-    // A cursor the cluster does not want is not offered again: the next delivery brings a better one.
-    const bool known = f.code == ec::none || f.code == ec::bad_cursor;
+    const bool known = delivery_acks::is_settled_by(f.code);
     if (known && !kept(host_, [&] { store_.acknowledged(upto); }))
       return;
-    acks_.answered(upto, known);
+    rules_.acks().answered(upto, known);
     if (!known)
       host_.consider(f);
     check_settled();
-    if (!acks_.idle())
+    if (!rules_.acks().idle())
       acknowledge(0);
   }));
 }
 
 kj::Promise<void> receiver::acknowledge_all() {
   auto* link = host_.link();
-  if (!link || host_.halted() || acks_.idle() || !observer_.may_acknowledge())
+  if (!link || host_.halted() || rules_.acks().idle() || !observer_.may_acknowledge())
     return kj::READY_NOW;
-  auto upto = acks_.applied();
+  auto upto = rules_.acks().applied();
   auto call = link->session().ackDeliveredRequest(request_size(upto.size()));
   call.setCursor(wire::as_data(upto));
   return call.send().then([this, upto = std::move(upto)](auto&& a) {
     if (wire::to_failure(a.getError()).code != ec::none)
       return;
     if (kept(host_, [&] { store_.acknowledged(upto); }))
-      acks_.answered(upto, true);
+      rules_.acks().answered(upto, true);
   });
 }
 
@@ -482,7 +426,8 @@ void receiver::send_reads() {
     call.setSeq(number(mark.upto));
     link->add(call.send().then([this, mark, ticket = link->begin_call()](auto&& a) -> kj::Promise<void> {
       const auto f = wire::to_failure(a.getError());
-      if (f.code == ec::none || (!f.retryable && !speaks_of_the_session(f.code))) {
+      const auto v = read_marks::judge(f, config_.ack_every);
+      if (v.what == read_marks::fate::settled) {
         if (kept(host_, [&] { store_.read_known(mark.conversation, mark.upto); })) {
           reads_.settled(mark);
           check_settled();
@@ -491,10 +436,9 @@ void receiver::send_reads() {
         return kj::READY_NOW;
       }
       host_.consider(f);
-      if (speaks_of_the_session(f.code)) // the mark stays under way until `lost`; the next session sends it
+      if (v.what == read_marks::fate::next_session)
         return kj::READY_NOW;
-      const auto wait = std::max(config_.ack_every, f.retry_after);
-      return timer_.afterDelay(duration(wait)).then([this, c = mark.conversation] {
+      return timer_.afterDelay(duration(v.pause)).then([this, c = mark.conversation] {
         reads_.again(c);
         send_reads();
       });
@@ -525,7 +469,7 @@ kj::Promise<result<std::size_t>> receiver::sync_inbox() {
         failure{ec::bad_request, "This device receives a stream, so there is nothing to fetch.", {}}}};
   const auto before = shown_;
   return promises_.wrap(pull().then([this, before](result<nothing>&& done) -> result<std::size_t> {
-    release_held(); // it comes again with the next call
+    rules_.release_all(); // it comes again with the next call
     if (!done)
       return tl::unexpected{std::move(done.error())};
     return shown_ - before;
@@ -535,14 +479,14 @@ kj::Promise<result<std::size_t>> receiver::sync_inbox() {
 kj::Promise<result<nothing>> receiver::pull() {
   using answer = result<nothing>;
   if (store_.where().compare) {
-    acks_.restore({}, {});
+    rules_.acks().restore({}, {});
     return check_.repair().then([this](answer&& done) -> kj::Promise<answer> {
       if (!done)
         return kj::mv(done);
       return pull();
     });
   }
-  const auto from = taken();
+  const auto from = rules_.taken();
   return calls_.sync_inbox(from, config_.page_items)
       .then([this, from](result<inbox_page>&& page) -> kj::Promise<answer> {
         if (!page && page.error().code == ec::bad_cursor && !from.empty()) {

@@ -2,10 +2,8 @@
 #include "protocol/client/device/history_check.hpp"
 #include "protocol/client/device/old_copy.hpp"
 #include "protocol/client/device/session_calls.hpp"
-#include "protocol/client/rules/inbox_applier.hpp"
-#include "protocol/client/rules/receipt_rules.hpp"
+#include "protocol/client/rules/delivery_rules.hpp"
 
-#include <map>
 #include <optional>
 
 namespace parley::client {
@@ -42,10 +40,10 @@ public:
   /// A delivery from the stream: resolves when the store has it.
   kj::Promise<void> take(std::vector<inbox_row> rows, cursor upto);
   void ack_read(conversation_id c, seq_no upto);
-  const inbox_applier& applier() const { return applier_; }
+  const inbox_applier& applier() const { return rules_.applier(); }
 
   /// Whether all that was applied or read is acknowledged.
-  bool idle() const { return acks_.idle() && reads_.idle(); }
+  bool idle() const { return rules_.acks().idle() && reads_.idle(); }
   /// Resolves when idle, or when the device is halted.
   kj::Promise<void> settled();
   /// Acknowledges what is applied, before a goodbye. Needs a connection.
@@ -69,6 +67,7 @@ private:
   kj::Promise<result<nothing>> fetch_missing(cursor acknowledged);
   void start_over();
   kj::Promise<void> take_checked(std::shared_ptr<std::vector<inbox_row>> rows, cursor upto, heal_tries tries);
+  void fetched(inbox_applier::hole hole, const result<nothing>& asked, heal_tries& tries);
   /// An error means that the cluster could not be asked now: trying again may help.
   kj::Promise<result<nothing>> heal(inbox_applier::hole hole);
   /// What is missing of the conversation is fetched later, and its rows wait until then.
@@ -77,11 +76,8 @@ private:
   /// cannot be asked for ends it with an error.
   kj::Promise<result<nothing>> fetch_held(std::optional<conversation_id> after);
   void fetch_held_later();
-  void held_no_more(conversation_id c);
+  void held_no_more(std::optional<cursor> place);
   kj::Promise<result<nothing>> give_up(inbox_applier::hole hole);
-  void release_held();
-  /// The place up to which rows were taken, applied or held.
-  const cursor& taken() const { return held_.empty() ? acks_.applied() : held_upto_; }
   void close_gate();
   void open_gate();
   kj::Promise<result<nothing>> pull();
@@ -107,18 +103,9 @@ private:
   const identity& who_;
   old_copy& old_;
 
-  inbox_applier applier_;
-  delivery_acks acks_;
+  delivery_rules rules_;
   read_marks reads_;
   history_check check_;
-  /// Conversations that are held, and how far each has to be fetched: at most as many as the device has.
-  struct held_conversation {
-    seq_no hole_upto{}; ///< what is missing
-    seq_no upto{};      ///< the newest row that waits behind it
-    heal_tries tries;
-  };
-  std::map<conversation_id, held_conversation> held_;
-  cursor held_upto_;    ///< the place in the inbox once nothing is held
   bool judged_ = false; ///< with `pull`: the cluster has said in this session where the cursor is
   std::size_t shown_ = 0;
   /// While the cluster's answer to `receive` is judged, or a gap is fetched, deliveries wait here.

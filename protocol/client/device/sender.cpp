@@ -8,19 +8,8 @@
 
 #include "protocol/wire/codec.hpp"
 
-#include <algorithm>
-
 namespace parley::client {
 namespace {
-
-/// A message gets so many new counters, and is then given up: the cluster refuses whatever is tried.
-constexpr unsigned renumberings_max = 8;
-
-/// How far the next counter is above the clock. The clock does not help if it is behind the one by which the
-/// forgotten counters were chosen. By how much is unknown, so each step is a thousand times longer.
-constexpr std::int64_t jump_of(unsigned renumberings) {
-  return std::int64_t{1} << std::min(10 * renumberings, 40U);
-}
 
 /// `fail` promises a checker that nothing was stored; `info` leaves it open.
 history_event::kind kind_of(const failure& why) {
@@ -33,10 +22,12 @@ sender::sender(kj::Timer& timer, link_host& host, const config& settings, client
                observer& events, history_writer& history, const identity& who, dice& chance,
                const kj::Clock& calendar, old_copy& old)
     : timer_{timer}, host_{host}, config_{settings}, store_{store}, observer_{events}, history_{history},
-      who_{who}, dice_{chance}, calendar_{calendar}, old_{old}, lanes_{settings.window},
-      rules_{settings.resend, settings.move_after_refusals, settings.seeds.size() > 1} {
+      who_{who}, dice_{chance}, calendar_{calendar}, old_{old},
+      rules_{{settings.window, settings.outbox_messages_max, settings.in_flight_max,
+              settings.in_flight_bytes_max, settings.resend, settings.move_after_refusals,
+              settings.seeds.size() > 1}} {
   for (auto& o : store_.waiting())
-    lanes_.add(std::move(o));
+    rules_.add(std::move(o));
 }
 
 kj::Promise<result<sent>> sender::send(conversation_id c, std::string body) {
@@ -54,15 +45,15 @@ result<std::uint64_t> sender::post(conversation_id c, std::string body) {
     return tl::unexpected{host_.why_halted()};
   if (body.size() > body_bytes_max)
     return tl::unexpected{refuse(ec::too_large)};
-  if (lanes_.size() >= config_.outbox_messages_max)
+  if (rules_.full())
     return tl::unexpected{failure{ec::overloaded,
                                   "Too many messages are waiting to be sent, so this one was not kept: send "
                                   "it again when some have left.",
                                   {}}};
   const auto* link = host_.link();
-  auto o = store_.enqueue(c, std::move(body), {clock(), link && !link->ended()});
+  auto o = store_.enqueue(c, std::move(body), {rules_.clock(calendar()), link && !link->ended()});
   const auto counter = o.counter;
-  lanes_.add(std::move(o));
+  rules_.add(std::move(o));
   if (link)
     pump();
   else
@@ -80,17 +71,17 @@ void sender::tell_failures() {
 void sender::online() {
   rules_.connected();
   // After a crash nobody knows which of them the new connection has carried.
-  if (!lanes_.empty() && !kept(host_, [&] { store_.trying(lanes_.newest()); }))
+  if (!rules_.empty() && !kept(host_, [&] { store_.trying(rules_.newest()); }))
     return;
   pump();
 }
 
-unix_ms sender::clock() const {
-  return std::max(cluster_time_, unix_ms{(calendar_.now() - kj::UNIX_EPOCH) / kj::MILLISECONDS});
+unix_ms sender::calendar() const {
+  return unix_ms{(calendar_.now() - kj::UNIX_EPOCH) / kj::MILLISECONDS};
 }
 
 void sender::lost(const failure& why) {
-  lanes_.all_again([&](const send_lanes::item& i) {
+  rules_.lost([&](const send_lanes::item& i) {
     history_.send(history_event::kind::info, {i.it.conversation, i.it.counter, i.attempts}, *i.it.body,
                   why.code);
   });
@@ -109,18 +100,13 @@ void sender::pump() {
   auto* link = host_.link();
   if (!link || link->ended() || host_.halted())
     return;
-  while (lanes_.in_flight() < config_.in_flight_max &&
-         lanes_.in_flight_bytes() < config_.in_flight_bytes_max) {
-    const auto* item = lanes_.take(now(timer_));
-    if (!item)
-      break;
+  while (const auto* item = rules_.take(now(timer_)))
     transmit(*link, *item);
-  }
   arm_pump(*link);
 }
 
 void sender::arm_pump(client_link& link) {
-  const auto due = lanes_.next_due();
+  const auto due = rules_.next_due();
   if (!due)
     return;
   const auto at = point(*due);
@@ -163,19 +149,19 @@ void sender::transmit(client_link& link, const send_lanes::item& item) {
   }));
 }
 
-void sender::stored(const send_attempt& a, sent placed) {
-  rules_.accepted();
+void sender::stored(const send_attempt& a, const sent& placed) {
   last_refusal_ = {ec::none, {}, {}};
-  cluster_time_ = std::max(cluster_time_, placed.at);
-  const auto* item = lanes_.peek(a.conversation, a.counter);
-  if (!item)
-    return;
-  if (placed.duplicate && item->first_attempt()) { // another message with the same words: not this one
-    if (!renumber(a, ec::conflict))
-      give_up(a, refuse(ec::conflict));
-    return;
-  }
-  const auto body = item->it.body;
+  const auto v = rules_.stored(a, placed, calendar());
+  if (v.what == outbox_rules::fate::sent)
+    keep_sent(a, placed);
+  else if (v.what == outbox_rules::fate::renumber)
+    renumber(a, v.why, v.clock);
+  else if (v.what == outbox_rules::fate::give_up)
+    give_up(a, refuse(v.why));
+}
+
+void sender::keep_sent(const send_attempt& a, const sent& placed) {
+  const auto body = rules_.peek(a)->it.body;
   history_.send(history_event::kind::ok, a, *body, ec::none, &placed);
   message m;
   m.conversation = a.conversation;
@@ -190,7 +176,7 @@ void sender::stored(const send_attempt& a, sent placed) {
         store_.sent(m);
       }))
     return;
-  lanes_.settle(a.conversation, a.counter);
+  rules_.settle(a);
   observer_.on_sent(placed);
   answer(a.counter, placed);
 }
@@ -206,56 +192,41 @@ void sender::notice_other_history(const message& placed) {
     link->end({ec::bad_cursor, "The cluster has another history than this device.", {}});
 }
 
-bool sender::renumber(const send_attempt& a, ec why) {
-  const auto& item = *lanes_.peek(a.conversation, a.counter);
-  if (item.renumberings >= renumberings_max)
-    return false;
-  const auto above = item.renumberings == 0 ? 0 : jump_of(item.renumberings);
-  const auto start = static_cast<std::int64_t>(clock());
+void sender::renumber(const send_attempt& a, ec why, unix_ms clock) {
   std::uint64_t sent_as = 0;
-  history_.send(history_event::kind::fail, a, *item.it.body, why);
-  if (!kept(host_, [&] { sent_as = store_.renumber(a.counter, unix_ms{start + above}); }))
-    return true;
-  lanes_.renumbered(a.conversation, a.counter, sent_as);
+  history_.send(history_event::kind::fail, a, *rules_.peek(a)->it.body, why);
+  if (!kept(host_, [&] { sent_as = store_.renumber(a.counter, clock); }))
+    return;
+  rules_.renumbered(a, sent_as);
   old_.noticed();
-  return true;
 }
 
 void sender::refused(const send_attempt& a, const failure& why) {
-  const auto* item = lanes_.peek(a.conversation, a.counter);
-  // The cluster has another text under this counter, so it never had this one; or, in a first attempt, it has
-  // forgotten a counter that this profile has never used.
-  const bool others =
-      why.code == ec::conflict || (why.code == ec::retry_too_old && item && item->first_attempt());
-  if (item && others && renumber(a, why.code))
-    return;
-  const auto verdict = rules_.refused(why, a.number, dice_);
-  if (verdict.again)
-    again(a, why, verdict);
-  else
+  const auto v = rules_.refused(a, why, now(timer_), calendar(), dice_);
+  if (v.what == outbox_rules::fate::renumber)
+    return renumber(a, why.code, v.clock);
+  if (v.what == outbox_rules::fate::again)
+    again(a, why, v.leave_node);
+  else if (v.what == outbox_rules::fate::give_up)
     give_up(a, why);
   host_.consider(why);
 }
 
-void sender::again(const send_attempt& a, const failure& why, const resend_rules::verdict& v) {
+void sender::again(const send_attempt& a, const failure& why, bool leave_node) {
   last_refusal_ = why;
   if (history_.wanted()) {
-    if (const auto* i = lanes_.peek(a.conversation, a.counter))
+    if (const auto* i = rules_.peek(a))
       history_.send(kind_of(why), a, *i->it.body, why.code);
   }
-  lanes_.again(a.conversation, a.counter, now(timer_) + v.pause);
-  if (auto* link = host_.link(); v.leave && link)
+  if (auto* link = host_.link(); leave_node && link)
     link->end({why.code, "This node has refused too many messages in a row, so another one is tried.", {}});
 }
 
 void sender::give_up(const send_attempt& a, const failure& why) {
-  const auto* item = lanes_.peek(a.conversation, a.counter);
-  if (!item)
-    return;
-  history_.send(kind_of(why), a, *item->it.body, why.code);
+  history_.send(kind_of(why), a, *rules_.peek(a)->it.body, why.code);
   if (!kept(host_, [&] { store_.failed(a.counter, why.code); }))
     return;
-  const auto o = lanes_.settle(a.conversation, a.counter);
+  const auto o = rules_.settle(a);
   observer_.on_failed(o, why);
   answer(a.counter, tl::unexpected{why});
 }

@@ -2,8 +2,6 @@
 #include "protocol/client/device/history.hpp"
 #include "protocol/client/device/link_host.hpp"
 #include "protocol/client/device/old_copy.hpp"
-#include "protocol/client/rules/resend_rules.hpp"
-#include "protocol/client/rules/send_lanes.hpp"
 
 #include <unordered_map>
 #include <vector>
@@ -32,8 +30,8 @@ public:
 
   kj::Promise<result<sent>> send(conversation_id c, std::string body);
   result<std::uint64_t> post(conversation_id c, std::string body);
-  std::size_t unsettled() const { return lanes_.size(); }
-  bool idle() const { return lanes_.empty(); }
+  std::size_t unsettled() const { return rules_.size(); }
+  bool idle() const { return rules_.empty(); }
   /// Why the last attempt was refused that is to be repeated; code `none` once an attempt succeeded after it.
   const failure& last_refusal() const { return last_refusal_; }
   /// Resolves when nothing is unsettled, or when the device is halted.
@@ -50,15 +48,14 @@ public:
 private:
   void pump();
   void arm_pump(client_link& link);
-  /// What a new counter must not be below: the calendar's time or the cluster's, whichever is later.
-  unix_ms clock() const;
+  unix_ms calendar() const;
   void transmit(client_link& link, const send_lanes::item& item);
-  void stored(const send_attempt& a, sent placed);
+  void stored(const send_attempt& a, const sent& placed);
+  void keep_sent(const send_attempt& a, const sent& placed);
   void notice_other_history(const message& placed);
   void refused(const send_attempt& a, const failure& why);
-  void again(const send_attempt& a, const failure& why, const resend_rules::verdict& v);
-  /// False: the message has had new counters too often.
-  bool renumber(const send_attempt& a, ec why);
+  void again(const send_attempt& a, const failure& why, bool leave_node);
+  void renumber(const send_attempt& a, ec why, unix_ms clock);
   void give_up(const send_attempt& a, const failure& why);
   void answer(std::uint64_t counter, result<sent> outcome);
   void check_settled();
@@ -73,10 +70,8 @@ private:
   dice& dice_;
   const kj::Clock& calendar_; ///< for counters only: waits use the timer
   old_copy& old_;
-  unix_ms cluster_time_{}; ///< of the newest message that the cluster has placed
 
-  send_lanes lanes_;
-  resend_rules rules_;
+  outbox_rules rules_;
   failure last_refusal_{ec::none, {}, {}};
   std::unordered_map<std::uint64_t, kj::Own<kj::PromiseFulfiller<result<sent>>>> promised_; ///< by counter
   kj::Maybe<kj::TimePoint> pump_armed_; ///< the timer that will call `pump`

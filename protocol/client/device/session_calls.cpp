@@ -1,7 +1,5 @@
 #include "protocol/client/device/session_calls.hpp"
 
-#include <algorithm>
-
 namespace parley::client {
 
 template <class T>
@@ -10,22 +8,20 @@ kj::Promise<result<T>> session_calls::ask(call_on<T> make) {
   // After a turn of the loop, because the timer of a program that did something else before stands still.
   return promises_.wrap(timer_.afterDelay(0 * kj::SECONDS)
                             .then([this, made] {
-                              return attempt<T>(made, timer_.now() + duration(config_.ask_timeout),
-                                                backoff{config_.resend});
+                              return attempt<T>(made, {config_.resend, now(timer_) + config_.ask_timeout});
                             })
                             .eagerlyEvaluate(nullptr));
 }
 
 template <class T>
-kj::Promise<result<T>> session_calls::attempt(std::shared_ptr<call_on<T>> make, kj::TimePoint deadline,
-                                              backoff pace) {
+kj::Promise<result<T>> session_calls::attempt(std::shared_ptr<call_on<T>> make, ask_rules rules) {
   if (host_.halted())
     return result<T>{tl::unexpected{host_.why_halted()}};
-  if (timer_.now() >= deadline) {
+  if (rules.over(now(timer_))) {
     const auto& last = host_.last_failure();
     return result<T>{tl::unexpected{last.code == ec::none ? refuse(ec::timed_out) : last}};
   }
-  return host_.session_or(deadline)
+  return host_.session_or(point(rules.deadline()))
       .then([this, make]() -> kj::Promise<result<T>> {
         auto* link = host_.link();
         if (!link) {
@@ -40,18 +36,15 @@ kj::Promise<result<T>> session_calls::attempt(std::shared_ptr<call_on<T>> make, 
               // What a lost connection leaves behind: worth another attempt.
               return tl::unexpected{failure{ec::unavailable, e.getDescription().cStr(), {}}};
             })
-      .then([this, make, deadline, pace](result<T>&& r) mutable -> kj::Promise<result<T>> {
+      .then([this, make, rules](result<T>&& r) mutable -> kj::Promise<result<T>> {
         if (r)
           return kj::mv(r);
         host_.consider(r.error());
-        const bool again = r.error().retryable || speaks_of_the_session(r.error().code);
-        if (!again || timer_.now() >= deadline)
+        const auto wait = rules.again(r.error(), now(timer_), dice_);
+        if (!wait)
           return kj::mv(r);
-        const auto wait = std::max(pace.next(dice_), r.error().retry_after);
-        if (timer_.now() + duration(wait) >= deadline) // another attempt would come too late
-          return kj::mv(r);
-        return timer_.afterDelay(duration(wait)).then([this, make, deadline, pace] {
-          return attempt<T>(make, deadline, pace);
+        return timer_.afterDelay(duration(*wait)).then([this, make, rules] {
+          return attempt<T>(make, rules);
         });
       });
 }

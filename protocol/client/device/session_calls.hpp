@@ -1,6 +1,7 @@
 #pragma once
 #include "protocol/client/device/history.hpp"
 #include "protocol/client/device/link_host.hpp"
+#include "protocol/client/rules/ask_rules.hpp"
 #include "protocol/wire/codec.hpp"
 
 #include <functional>
@@ -53,7 +54,7 @@ private:
   template <class T>
   kj::Promise<result<T>> ask(call_on<T> make);
   template <class T>
-  kj::Promise<result<T>> attempt(std::shared_ptr<call_on<T>> make, kj::TimePoint deadline, backoff pace);
+  kj::Promise<result<T>> attempt(std::shared_ptr<call_on<T>> make, ask_rules rules);
 
   kj::Timer& timer_;
   link_host& host_;

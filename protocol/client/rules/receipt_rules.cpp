@@ -1,5 +1,7 @@
 #include "protocol/client/rules/receipt_rules.hpp"
 
+#include "protocol/client/rules/session_rules.hpp"
+
 #include <algorithm>
 
 namespace parley::client {
@@ -43,6 +45,14 @@ std::vector<read_marks::mark> read_marks::take() {
       out.push_back({c, r.wanted});
     }
   return out;
+}
+
+read_marks::verdict read_marks::judge(const failure& answer, std::chrono::milliseconds every) {
+  if (answer.code == ec::none || !may_help_to_repeat(answer))
+    return {fate::settled, {}};
+  if (speaks_of_the_session(answer.code))
+    return {fate::next_session, {}};
+  return {fate::again, std::max(every, answer.retry_after)};
 }
 
 void read_marks::settled(const mark& told) {

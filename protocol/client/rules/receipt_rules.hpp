@@ -53,7 +53,10 @@ public:
 
   /// The place to acknowledge now, which is then under way; nothing if there is no need.
   std::optional<cursor> begin(instant now);
-  /// `known`: the cluster knows the place, or does not want it: it is not offered again.
+  /// Whether the cluster knows the place after this answer, or does not want it: then it is not offered
+  /// again, because the next delivery brings a better one.
+  static bool is_settled_by(ec answer) { return answer == ec::none || answer == ec::bad_cursor; }
+  /// `known`: see `is_settled_by`.
   void answered(const cursor& upto, bool known) {
     under_way_ = false;
     if (known)
@@ -77,7 +80,8 @@ private:
 ///
 /// Owns:   per conversation, how far it was read, how far the cluster knows, and whether a call is under way.
 /// Thread: its owner's. Pure.
-/// Holds:  positions only rise, except in `fall`; one call per conversation is under way at a time, with the newest position.
+/// Holds:  positions only rise, except in `fall`; one call per conversation is under way at a time, with the
+///         newest position.
 class read_marks {
 public:
   struct mark {
@@ -90,9 +94,18 @@ public:
   void want(conversation_id c, seq_no upto);
   /// All positions to tell now, which are then under way.
   std::vector<mark> take();
-  /// The cluster knows it, or has refused it for good: telling it again would change nothing.
+  enum class fate : std::uint8_t {
+    settled,      ///< the cluster knows it, or has refused it for good: telling it again would change nothing
+    next_session, ///< it stays under way until `lost`, and the next session tells it
+    again         ///< the cluster could not take it: `again`, after `pause`
+  };
+  struct verdict {
+    fate what = fate::settled;
+    std::chrono::milliseconds pause{0};
+  };
+  /// What an answer means for its mark. `every`: the shortest pause before the next attempt.
+  static verdict judge(const failure& answer, std::chrono::milliseconds every);
   void settled(const mark& told);
-  /// The cluster could not take it: it may be told again.
   void again(conversation_id c) { conversations_[c].under_way = false; }
   void lost();
   /// The cluster has lost what it had of the conversation after `upto`, and what was told about it.

@@ -1,7 +1,11 @@
 #pragma once
 #include "protocol/client/rules/backoff.hpp"
+#include "protocol/values/errors.hpp"
 
+#include <algorithm>
 #include <cstddef>
+#include <string>
+#include <vector>
 
 namespace parley::client {
 
@@ -9,11 +13,12 @@ namespace parley::client {
 ///
 /// Owns:   the index of the seed to try, the pause before the next round, and the backoff between rounds.
 /// Thread: its owner's. Pure: time and chance are arguments.
-/// Holds:  a round tries every seed once, then every other node, without a pause between them; a pause follows
-///         each round that fails, and each connection that is lost. After a loss the next round begins at the
-///         next seed, because the fault of the node may last. While somebody waits for a connection, no pause
-///         is longer than `wanted_max`, unless a node advised it that cannot serve more just now. A node that leaves
-///         advises pauses, too, so that not all come to the others at once; who has something to send may come earlier.
+/// Holds:  a round tries every seed once, then every other node, without a pause between them; a pause
+///         follows each round that fails, and each connection that is lost. After a loss the next round
+///         begins at the next seed, because the fault of the node may last. While somebody waits for a
+///         connection, no pause is longer than `wanted_max`, unless a node advised it that cannot serve more
+///         just now. A node that leaves advises pauses, too, so that not all come to the others at once; who
+///         has something to send may come earlier.
 class reconnect_rules {
 public:
   reconnect_rules(std::size_t seeds, std::size_t first, backoff_config pace,
@@ -58,6 +63,11 @@ public:
     advised_ = true;
     firm_ = how == advice::firm;
   }
+  /// The node closes the connection and says when to come back; 0: it has no advice.
+  void closed(ec why, std::chrono::milliseconds reconnect_after) {
+    if (reconnect_after.count() > 0)
+      advised(reconnect_after, why == ec::draining ? advice::soft : advice::firm);
+  }
   /// A connection that lasted `stable_after` was a good one: the backoff begins at its lowest ceiling again.
   void lost(instant now, dice& chance, bool wanted = false) {
     ++at_;
@@ -69,7 +79,8 @@ public:
       pause_ = this->wanted(pause_, chance);
   }
 
-  /// From now on somebody waits for a connection, and `left` of the pause is left. Returns what shall be left.
+  /// From now on somebody waits for a connection, and `left` of the pause is left. Returns what shall be
+  /// left.
   std::chrono::milliseconds wanted(std::chrono::milliseconds left, dice& chance) const {
     if ((advised_ && firm_) || left <= wanted_max_)
       return left;
@@ -95,5 +106,18 @@ private:
   bool advised_ = false; ///< `pause_` is the node's advice
   bool firm_ = false;    ///< of that advice
 };
+
+/// The nodes to try: the seeds, then those that the cluster named at the last login and that are no seeds.
+/// `parse` makes an address of a text, or something false: a text that is none is left out.
+template <class Address, class Parse>
+std::vector<Address> nodes_to_try(std::vector<Address> seeds, const std::vector<std::string>& named,
+                                  Parse parse) {
+  for (const auto& text : named) {
+    auto at = parse(text);
+    if (at && std::find(seeds.begin(), seeds.end(), *at) == seeds.end())
+      seeds.push_back(std::move(*at));
+  }
+  return seeds;
+}
 
 } // namespace parley::client

@@ -1,6 +1,6 @@
 #pragma once
 #include "protocol/client/rules/backoff.hpp"
-#include "protocol/client/values.hpp"
+#include "protocol/client/rules/session_rules.hpp"
 
 #include <algorithm>
 
@@ -26,7 +26,7 @@ public:
   /// `attempt` counts the attempts of this message, from 1.
   verdict refused(const failure& why, unsigned attempt, dice& chance) {
     verdict v;
-    v.again = why.retryable || speaks_of_the_session(why.code);
+    v.again = may_help_to_repeat(why);
     if (!v.again)
       return v;
     backoff pace{pace_};

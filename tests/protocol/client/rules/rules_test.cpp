@@ -141,6 +141,34 @@ TEST_CASE("a pause that a node asks for replaces the device's own, once") {
   CHECK(rules.pause() <= 2ms);
 }
 
+TEST_CASE("a node that drains gives soft advice, one that refuses its user gives firm advice, and others "
+          "give none") {
+  dice chance{1};
+  reconnect_rules rules{3, 0, {1ms, 2ms}, 10s, 5s};
+  rules.connected(0s);
+  rules.closed(ec::draining, 30s);
+  rules.lost(1min, chance, true);
+  CHECK(rules.pause() <= 5s);
+  rules.connected(0s);
+  rules.closed(ec::rate_limited, 30s);
+  rules.lost(1min, chance, true);
+  CHECK(rules.pause() == 30s);
+  rules.connected(0s);
+  rules.closed(ec::session_closed, 0ms);
+  rules.lost(1min, chance);
+  CHECK(rules.pause() <= 2ms);
+}
+
+TEST_CASE(
+    "nodes that the cluster named are tried after the seeds, each once, and what is no address is left out") {
+  const std::vector<int> seeds{3, 1};
+  const auto parse = [](const std::string& text) {
+    return text.empty() ? std::nullopt : std::optional{static_cast<int>(text.size())};
+  };
+  CHECK(nodes_to_try(seeds, {"x", "", "xxxx", "xxxx", "xx"}, parse) == std::vector{3, 1, 4, 2});
+  CHECK(nodes_to_try(seeds, {}, parse) == seeds);
+}
+
 // --- sending again -----------------------------------------------------------------------------------------
 
 TEST_CASE("outcomes of the message are final; conditions and the session's end are not") {
@@ -270,6 +298,26 @@ TEST_CASE(
   reads.settled(told[0]);
   CHECK(reads.idle());
   CHECK(reads.take().empty());
+}
+
+TEST_CASE(
+    "a mark that is refused for good is not told again; one that is refused for now is, after a pause") {
+  using fate = read_marks::fate;
+  CHECK(read_marks::judge(refuse(ec::none), 200ms).what == fate::settled);
+  CHECK(read_marks::judge(refuse(ec::not_a_member), 200ms).what == fate::settled);
+  CHECK(read_marks::judge(refuse(ec::fenced), 200ms).what == fate::next_session);
+  CHECK(read_marks::judge(refuse(ec::not_authenticated), 200ms).what == fate::next_session);
+  const auto v = read_marks::judge({ec::overloaded, "", 900ms}, 200ms);
+  CHECK(v.what == fate::again);
+  CHECK(v.pause == 900ms);
+  CHECK(read_marks::judge(refuse(ec::timed_out), 200ms).pause == 200ms);
+}
+
+TEST_CASE("a place that the cluster does not want is not offered again, and one that it could not take is") {
+  CHECK(delivery_acks::is_settled_by(ec::none));
+  CHECK(delivery_acks::is_settled_by(ec::bad_cursor));
+  for (const auto why : {ec::timed_out, ec::overloaded, ec::not_leader, ec::session_closed})
+    CHECK(!delivery_acks::is_settled_by(why));
 }
 
 // --- two histories -----------------------------------------------------------------------------------------
