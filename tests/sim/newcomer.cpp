@@ -50,6 +50,11 @@ std::optional<user_id> phone_book::user_of(const std::string& phone) const {
   return i == users_.end() ? std::nullopt : std::optional{i->second};
 }
 
+std::string phone_book::phone_of(user_id user) const {
+  const auto i = phones_.find(user);
+  return i == phones_.end() ? "" : i->second;
+}
+
 // --- the device --------------------------------------------------------------------------------------------
 
 newcomer::newcomer(fuzz::simulation& sim, phone_book& book, node_finder& nodes, const client_profile& profile,

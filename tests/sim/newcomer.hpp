@@ -31,6 +31,8 @@ public:
   void refused_for(const std::string& phone, micros wait);
   void belongs(const std::string& phone, user_id user, const char* says_who);
   std::optional<user_id> user_of(const std::string& phone) const;
+  /// Empty: not registered by a code.
+  std::string phone_of(user_id user) const;
   const std::map<std::string, user_id>& users() const { return users_; }
 
 private:

@@ -148,7 +148,8 @@ micros sim_client::pause(std::uint32_t tries) {
 
 // --- joining and connecting --------------------------------------------------------------------------------
 
-void sim_client::join() {
+void sim_client::join(std::string phone) {
+  phone_ = phone.empty() ? fmt::format("+{}", number(user_)) : std::move(phone);
   try_join();
 }
 
@@ -163,22 +164,21 @@ void sim_client::try_join() {
   record.id = device_;
   record.name = fmt::format("device {}", number(device_));
   record.key[0] = static_cast<std::uint8_t>(number(device_));
-  node->ask(core::call{core::add_device{user_, fmt::format("+{}", number(user_)), record}},
-            [this, life = life_](core::answer& a) {
-              const auto error = core::error_of(a);
-              sim_.time.in(sim_.luck.between(100, profile_.latency_max), [this, life, error] {
-                if (life != life_ || joined_)
-                  return;
-                if (error == ec::none) {
-                  enter();
-                } else if (parley::describe(error).retryable) {
-                  later(pause(tries_++), [this] { try_join(); });
-                } else {
-                  sim_.violate(fmt::format("device {} of user {} is refused: {}", number(device_),
-                                           number(user_), parley::describe(error).name));
-                }
-              });
-            });
+  node->ask(core::call{core::add_device{user_, phone_, record}}, [this, life = life_](core::answer& a) {
+    const auto error = core::error_of(a);
+    sim_.time.in(sim_.luck.between(100, profile_.latency_max), [this, life, error] {
+      if (life != life_ || joined_)
+        return;
+      if (error == ec::none) {
+        enter();
+      } else if (parley::describe(error).retryable) {
+        later(pause(tries_++), [this] { try_join(); });
+      } else {
+        sim_.violate(fmt::format("device {} of user {} is refused: {}", number(device_), number(user_),
+                                 parley::describe(error).name));
+      }
+    });
+  });
 }
 
 void sim_client::enter() {

@@ -46,8 +46,8 @@ public:
   ~sim_client();
 
   // --- its owner -------------------------------------------------------------------------------------------
-  /// Adds itself to its user, and goes online when that is done.
-  void join();
+  /// Adds itself to its user, who has this phone (empty: that of its number), and goes online when that is done.
+  void join(std::string phone = {});
   /// It is its user's already: goes online.
   void enter();
   void open(user_id with);
@@ -110,6 +110,7 @@ private:
   client_profile profile_;
   user_id user_;
   device_id device_;
+  std::string phone_;
   std::uint64_t life_ = 0; ///< of the device's process
   bool away_ = false;
 

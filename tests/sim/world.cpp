@@ -125,11 +125,12 @@ void world::add_device() {
     return;
   clients_.push_back(std::make_unique<sim_client>(sim_, judge_, *this, profile_.client, first.user(),
                                                   device_id{next_device_++}));
-  clients_.back()->join();
+  clients_.back()->join(phones_.phone_of(first.user()));
 }
 
 sim_node* world::find_node(device_id device) {
-  auto& n = any_node();
+  auto& any = any_node();
+  auto& n = has_started(any) ? any : *nodes_.front();
   if (shape_.prefers_foreign && shape_luck_.percent(65))
     for (const auto& c : clients_)
       if (c->device() == device)

@@ -111,6 +111,7 @@ private:
   void stuff_lane();
   void flicker();
   sim_node* leader_of(shard_id shard);
+  sim_node& some_node();
   sim_node* foreign_node(user_id user);
   bool has_started(const sim_node& n) const { return n.life() != 0; }
   /// Empty, or what is not as a shard's members shall be when all is calm.

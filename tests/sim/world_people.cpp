@@ -48,7 +48,7 @@ void world::try_sleeper(std::size_t which) {
   if (s.registered || sim_.failed())
     return;
   sim_.time.in(shape_luck_.between(2 * one_second, 4 * one_second), [this, which] { try_sleeper(which); });
-  auto& node = *nodes_[shape_luck_.below(nodes_.size())];
+  auto& node = some_node();
   core::device_record record;
   record.id = s.device;
   record.key[0] = static_cast<std::uint8_t>(number(s.device));
@@ -122,7 +122,7 @@ void world::ask_phone(look_up what, sim_client& by) {
     if (what.until_found)
       sim_.time.in(500 * one_ms, [this, what, &by] { ask_phone(what, by); });
   };
-  auto& node = *nodes_[shape_luck_.below(nodes_.size())];
+  auto& node = some_node();
   if (sim_.failed())
     return;
   if (!node.is_up())
@@ -207,7 +207,7 @@ void world::add_device_of(user_id user) {
     return;
   clients_.push_back(
       std::make_unique<sim_client>(sim_, judge_, *this, profile_.client, user, device_id{next_device_++}));
-  clients_.back()->join();
+  clients_.back()->join(phones_.phone_of(user));
 }
 
 } // namespace parley::sim

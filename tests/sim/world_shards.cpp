@@ -23,6 +23,12 @@ sim_node* world::leader_of(shard_id shard) {
   return best;
 }
 
+/// One that has joined.
+sim_node& world::some_node() {
+  auto& n = *nodes_[shape_luck_.below(nodes_.size())];
+  return has_started(n) ? n : *nodes_.front();
+}
+
 /// Repairs nothing, because no disk is lost: it grows, shrinks or moves the shard, or keeps it where it is.
 std::vector<cluster::member> world::next_members(const std::vector<cluster::member>& now) {
   std::vector<cluster::member> in, out;
