@@ -67,13 +67,17 @@ static int is_of_older_term(const struct raft_core* core, const struct raft_even
          (m->type == RAFT_INSTALL_SNAPSHOT && m->install_snapshot.term < core->raft.current_term);
 }
 
+static void begin_step(struct raft_core* core, struct raft_core_update* out) {
+  memset(out, 0, sizeof *out);
+  core->messages = NULL;
+  core->messages_n = 0;
+}
+
 static int step(struct raft_core* core, uint64_t now, struct raft_event* event,
                 const struct raft_entry* handed_in, struct raft_core_update* out) {
   struct raft_update update;
   memset(&update, 0, sizeof update);
-  memset(out, 0, sizeof *out);
-  core->messages = NULL;
-  core->messages_n = 0;
+  begin_step(core, out);
   core->answers_older_term = is_of_older_term(core, event);
   event->time = now;
   event->capacity = 0xffff; /* never the reason to refuse: a full disk is refused by ourselves, earlier */
@@ -168,6 +172,13 @@ int raft_core_receive(struct raft_core* core, uint64_t now, const struct raft_co
   struct raft_entry* es = NULL;
   char address[24];
   int rv;
+  /* Only a candidate has use for a vote. From a result that comes late the library takes the term unless a pre-vote is
+   * under way; but that it reads from the candidate's part of a union, which in every other state is a byte of a
+   * pointer: one follower in sixteen would have ended its leader's term. */
+  if (m->type == RAFT_CORE_VOTE_RESULT && raft_core_state(core) != RAFT_CORE_CANDIDATE) {
+    begin_step(core, update);
+    return 0;
+  }
   memset(&e, 0, sizeof e);
   memset(&r, 0, sizeof r);
   address_of(m->peer, address);
