@@ -10,7 +10,6 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <sys/personality.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -130,11 +129,6 @@ int main(int argc, char** argv) {
   app.add_flag("--repeat", s.repeat, "Runs each seed twice and compares the traces");
   app.add_flag("--hashes", s.hashes, "Prints the hash of each seed's trace");
   app.add_flag("--keep-going", s.keep_going, "Does not stop at the first seed with a violation");
-  // Where addresses are not random, a seed that depends on them by mistake does so in the same way each time.
-  if (const auto now = personality(0xffffffff);
-      now != -1 && (now & ADDR_NO_RANDOMIZE) == 0 &&
-      personality(static_cast<unsigned long>(now) | ADDR_NO_RANDOMIZE) != -1)
-    execv("/proc/self/exe", argv);
   CLI11_PARSE(app, argc, argv);
   s.run.plain = !shapes;
   s.to = std::max(s.to, s.from);
