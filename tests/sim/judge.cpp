@@ -24,6 +24,7 @@ void tally::add(const tally& o) {
   crashes += o.crashes, power_losses += o.power_losses, lost_batches += o.lost_batches, cuts += o.cuts;
   resets += o.resets, pauses += o.pauses, slow_disks += o.slow_disks;
   client_crashes += o.client_crashes, absences += o.absences, hand_overs += o.hand_overs;
+  duels += o.duels;
   applied += o.applied, frames += o.frames, turns += o.turns, messages += o.messages;
 }
 

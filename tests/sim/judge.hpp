@@ -13,9 +13,11 @@
 // message that its
 //      user did not send, once and in order, and catches up after healing
 //   8  a device is brought its rows in ascending order
+//  12  what was acknowledged as read stays so, and the other members' devices learn of it (rules_marks.cpp)
 //  11  replicas that applied the same entry hold the same state, and the n-th entry of a shard is the same
 // everywhere
 #include "actors/core/calls.hpp"
+#include "actors/core/watermarks.hpp"
 #include "cluster/replication/replication.hpp"
 #include "tests/cluster/fuzz/simulation.hpp"
 
@@ -39,8 +41,8 @@ struct tally {
                 devices = 0;
   std::uint64_t crashes = 0, power_losses = 0, lost_batches = 0, cuts = 0, resets = 0, pauses = 0,
                 slow_disks = 0;
-  std::uint64_t client_crashes = 0, absences = 0, hand_overs = 0, applied = 0, frames = 0, turns = 0,
-                messages = 0;
+  std::uint64_t client_crashes = 0, absences = 0, hand_overs = 0, duels = 0, applied = 0, frames = 0,
+                turns = 0, messages = 0;
   void add(const tally& other);
 };
 
@@ -63,6 +65,9 @@ public:
   /// Whose conversations are open.
   const std::vector<std::pair<user_id, user_id>>& pairs() const { return pairs_; }
   void added(user_id user, device_id device);
+  // (rules_marks.cpp) A mark was acknowledged; a device was brought one.
+  void marked(conversation_id c, user_id by, seq_no upto);
+  void told(device_id device, const core::watermark& mark);
 
   // --- what nodes do ---------------------------------------------------------------------------------------
   /// `which`: of the commands of one entry.
@@ -71,6 +76,8 @@ public:
   // --- the end ---------------------------------------------------------------------------------------------
   /// Empty, or what some device lacks of the conversations of its user.
   std::string missing() const;
+  /// Empty, or what is wrong with the marks of one member, of which `stored` is in the conversation's rows.
+  std::string unmarked(conversation_id c, user_id of, const core::progress& stored) const;
   void finish();
 
   tally count;
@@ -103,6 +110,8 @@ private:
   std::vector<std::pair<user_id, user_id>> pairs_;
   std::map<user_id, std::vector<device_id>> devices_;
   std::map<std::pair<device_id, conversation_id>, stream> streams_;
+  std::map<std::pair<conversation_id, user_id>, seq_no> marked_; ///< as acknowledged
+  std::map<std::tuple<device_id, conversation_id, user_id>, core::progress> told_;
   std::map<std::tuple<shard_id, generation, std::uint64_t, std::uint64_t>, std::uint64_t> log_;
 };
 

@@ -1,5 +1,6 @@
 #pragma once
-// The file of results of many seeds: a line for each seed that has ended. Whoever goes on with it leaves those out.
+// The file of results of many seeds: a line for each seed that has ended. Whoever goes on with it leaves
+// those out.
 //
 //   seed TAB ok|failed TAB hash of the trace TAB complaint
 //

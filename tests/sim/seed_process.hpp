@@ -1,6 +1,6 @@
 #pragma once
-// Runs seeds in processes of their own: a node that cannot go on ends its process, and a run that begins with the same
-// memory does the same even if something depends on addresses.
+// Runs seeds in processes of their own: a node that cannot go on ends its process, and a run that begins
+// with the same memory does the same even if something depends on addresses.
 #include "tests/sim/world.hpp"
 
 #include <sys/types.h>

@@ -12,8 +12,8 @@
 namespace parley::sim {
 namespace {
 
-/// What is left out changes when everything else happens, and a failure that needs a coincidence may need another one
-/// then. So each candidate is tried with several.
+/// What is left out changes when everything else happens, and a failure that needs a coincidence may need
+/// another one then. So each candidate is tried with several.
 constexpr std::uint64_t variations = 4;
 constexpr int runs_max = 400;
 
@@ -115,6 +115,8 @@ shrunk shrink(const run_options& options) {
 
 std::string command_of(const run_options& o) {
   auto out = fmt::format("--from {} --seconds {}", o.seed, o.seconds);
+  if (!o.plain)
+    out += " --shapes";
   if (o.users_max != 0)
     out += fmt::format(" --users {}", o.users_max);
   if (o.variation != 0)

@@ -1,6 +1,6 @@
 #pragma once
-// From a seed that fails to the least that fails in the same way: without the faults, the work of users and the conditions
-// that it does not need, with fewer users, and with a shorter storm.
+// From a seed that fails to the least that fails in the same way: without the faults, the work of users and
+// the conditions that it does not need, with fewer users, and with a shorter storm.
 #include "tests/sim/seed_process.hpp"
 
 #include <string>

@@ -339,7 +339,7 @@ void sim_client::take(core::inbox_row& row) {
                    newest = std::max(newest, m.msg.seq);
                  },
                  [&](const core::opened_news& o) { newest_.try_emplace(o.conversation); },
-                 [&](const core::watermark&) {},
+                 [&](const core::watermark& w) { judge_.told(device_, w); },
                  [&](const core::device_added&) {},
              },
              row.what);
@@ -482,9 +482,10 @@ void sim_client::mark_read(conversation_id of) {
 void sim_client::try_mark(conversation_id of, seq_no upto, std::uint32_t tries) {
   ask(core::call{core::mark_read{of, user_, upto}}, [this, of, upto, tries](core::answer* a) {
     const auto error = a ? core::error_of(*a) : ec::none; // of a lost connection nobody tries again
-    if (a && error == ec::none)
+    if (a && error == ec::none) {
       ++judge_.count.marked;
-    else if (error != ec::none && parley::describe(error).retryable && tries < 5)
+      judge_.marked(of, user_, upto);
+    } else if (error != ec::none && parley::describe(error).retryable && tries < 5)
       later(pause(tries), [this, of, upto, tries] { try_mark(of, upto, tries + 1); });
     else if (error != ec::none && !parley::describe(error).retryable)
       sim_.violate(fmt::format("a mark is refused: {}", parley::describe(error).name));

@@ -4,6 +4,8 @@
 #include "actors/core/cluster_clock.hpp"
 #include "cluster/machine/stored_state.hpp"
 #include "cluster/node/store.hpp"
+#include "cluster/replication/peer_bodies.hpp"
+#include "tests/sim/rules_bounds.hpp"
 
 #include <caf/actor_system.hpp>
 #include <caf/actor_system_config.hpp>
@@ -45,19 +47,36 @@ public:
   std::map<std::uint64_t, std::function<void(core::answer&)>> waiting;
 };
 
+/// Whether the frame gives a vote that counts.
+bool gives_vote(std::string_view frame) {
+  using cluster::raft_body;
+  cluster::frame_reader in{frame};
+  for (cluster::message_view m; in.next(m);)
+    if (m.header.type == cluster::message_type::vote_result)
+      if (const auto b = cluster::get_body<raft_body>(m.body);
+          b && (b->flags & raft_body::granted) != 0 && (b->flags & raft_body::pre_vote) == 0)
+        return true;
+  return false;
+}
+
 } // namespace
 
 /// Tells the judge what is applied.
 class sim_node::watched_machine final : public cluster::state_machine {
 public:
-  watched_machine(cluster::state_machine& inner, judge& judge, node_id node)
-      : inner_{inner}, judge_{judge}, node_{node} {}
+  watched_machine(cluster::state_machine& inner, judge& judge, fuzz::simulation& sim,
+                  const node_profile& profile)
+      : inner_{inner}, judge_{judge}, sim_{sim}, node_{profile.router.node},
+        bounds_{profile.shard.fan_out.ledger} {}
   std::optional<std::string> apply(storage::shard_txn& state, const cluster::log_position& at,
                                    std::string_view command, std::uint64_t ticket) override {
     auto& last = last_[at.shard]; // an entry may hold several commands
     last =
         last.first == at.index ? std::pair{at.index, last.second + 1} : std::pair{at.index, std::uint64_t{0}};
     judge_.applied(node_, at, last.second, fuzz::hash_bytes(command));
+    if (ticket != 0) // proposed here
+      if (const auto what = above_bounds(command, bounds_); !what.empty())
+        sim_.violate(fmt::format("bounds: entry {} of shard {}: {}", at.index, number(at.shard), what));
     return inner_.apply(state, at, command, ticket);
   }
   void replaced(shard_id shard) override {
@@ -68,7 +87,9 @@ public:
 private:
   cluster::state_machine& inner_;
   judge& judge_;
+  fuzz::simulation& sim_;
   node_id node_;
+  core::ledger_config bounds_;
   std::map<shard_id, std::pair<std::uint64_t, std::uint64_t>> last_; ///< the index, and which of its commands
 };
 
@@ -129,14 +150,14 @@ void sim_node::start() {
   auto router = profile_.router;
   router.process = p.number;
   router.clock = p.clock.get();
-  router.counters = profile_.directory ? &p.counters : nullptr;
+  router.counters = &p.counters;
   p.router = spawn_router(p.system, router);
 
   auto store = profile_.store;
   store.replication.seed = sim_.luck.next();
   p.loop = std::make_unique<cluster::store_loop>(
       store, disk, *this, [this](cluster::state_machine& inner) -> std::unique_ptr<cluster::state_machine> {
-        return std::make_unique<watched_machine>(inner, judge_, id());
+        return std::make_unique<watched_machine>(inner, judge_, sim_, profile_);
       });
   using loop_type = cluster::store_loop;
   p.store = p.system.spawn(
@@ -148,6 +169,8 @@ void sim_node::start() {
             },
             [this](const cluster::damaged_row& d) { input([d](loop_type& loop) { loop.damaged(d.shard); }); },
             [this](proposal_batch& b) {
+              for (const auto& p : b.proposals)
+                user_.proposed(id(), p.command);
               input([held = std::make_shared<proposal_batch>(std::move(b))](loop_type& loop) {
                 loop.propose(*held);
               });
@@ -409,6 +432,7 @@ void sim_node::synced(micros took) {
 
 void sim_node::end_turn() {
   process_->loop->finish(now());
+  user_.turn_ended(id());
   while (!held_.empty() && !syncing_) {
     const auto what = std::move(held_.front());
     held_.pop_front();
@@ -426,6 +450,11 @@ std::optional<std::size_t> sim_node::waiting(node_id peer) const {
 void sim_node::send_raft(node_id to, std::string frame) {
   if (!is_up())
     return;
+  user_.sent(id(), 'r', frame);
+  if (tells_vote_ && gives_vote(frame)) {
+    tells_vote_ = false;
+    user_.voted(id());
+  }
   frame.push_back('r');
   net_.send(id(), to, std::move(frame));
 }
@@ -440,6 +469,7 @@ bool sim_node::send(node_id to, std::string payload) {
   const auto held = net_.waiting(id(), to);
   if (!held || (*held != 0 && *held + payload.size() > profile_.calls_window_bytes))
     return false; // an empty link takes anything, as a real one holds more than the largest payload
+  user_.sent(id(), 'c', payload);
   payload.push_back('c');
   net_.send(id(), to, std::move(payload));
   return true;
@@ -530,6 +560,29 @@ bool sim_node::holds(shard_id shard) {
 std::vector<cluster::replica_status> sim_node::status() const {
   return is_up() && process_->loop->is_open() ? process_->loop->status()
                                               : std::vector<cluster::replica_status>{};
+}
+
+cluster::health_facts sim_node::health(std::size_t nodes) const {
+  cluster::health_facts f;
+  f.self = id();
+  f.at = now();
+  f.nodes = nodes;
+  f.store_answers = is_up() && process_->loop->is_open();
+  f.replicas = status();
+  if (is_up()) {
+    auto known = process_->counters.cluster.read();
+    f.leaders = std::move(known.leaders);
+    f.without_since = std::move(known.without_since);
+    f.full = std::move(known.full);
+  }
+  for (std::size_t n = 1; n <= nodes; ++n)
+    if (node_id{n} != id()) {
+      cluster::link_status link;
+      link.peer = node_id{n};
+      link.connected = waiting(link.peer).has_value();
+      f.links.push_back(link);
+    }
+  return f;
 }
 
 std::string sim_node::describe() const {

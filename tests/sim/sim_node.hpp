@@ -14,6 +14,7 @@
 #include "actors/session.hpp"
 #include "actors/shard.hpp"
 #include "cluster/membership/directory.hpp"
+#include "cluster/node/health.hpp"
 #include "cluster/node/store_loop.hpp"
 #include "tests/cluster/fuzz/virtual_network.hpp"
 #include "tests/sim/judge.hpp"
@@ -53,6 +54,12 @@ public:
   virtual ~node_user() = default;
   /// The process dies of itself, in the middle of a sync or between two messages.
   virtual void died(node_id node) = 0;
+  /// A node that `die_after_vote` was said to has given its vote.
+  virtual void voted(node_id /*node*/) {}
+  virtual void turn_ended(node_id /*node*/) {}
+  /// What leaves a node, `lane` 'r' or 'c', and what is handed to its store.
+  virtual void sent(node_id /*node*/, char /*lane*/, std::string_view /*bytes*/) {}
+  virtual void proposed(node_id /*node*/, std::string_view /*command*/) {}
 };
 
 class sim_node final : public cluster::raft_port, public peer_port, public cluster::store_driver {
@@ -71,6 +78,8 @@ public:
   void pause(micros until);
   /// Ends between two messages, soon.
   void die_after(std::uint64_t messages) { dies_after_ = messages; }
+  /// Says so when it has given its next vote, also in a later process.
+  void die_after_vote() { tells_vote_ = true; }
 
   // --- its network and clients -----------------------------------------------------------------------------
   void frame_arrived(node_id from, std::string bytes);
@@ -110,6 +119,8 @@ public:
   std::uint64_t late_reads() const { return late_.late_reads(); }
   std::uint64_t unsent() const { return unsent_; }
   std::string describe() const;
+  /// What it knows of itself and of the cluster, of `nodes` nodes.
+  cluster::health_facts health(std::size_t nodes) const;
 
   std::optional<std::size_t> waiting(node_id peer) const override;
 
@@ -159,6 +170,7 @@ private:
   std::set<node_id> stuffed_;
   std::uint64_t unsent_ = 0;     ///< payloads that a stuffed lane did not take
   std::uint64_t dies_after_ = 0; ///< messages; 0: not
+  bool tells_vote_ = false;
   bool syncing_ = false;
   bool woken_ = false;
   bool slow_ = false;

@@ -120,6 +120,14 @@ const std::map<std::string_view, teller>& tellers() {
          t.device = e.a, t.conversation = conversation_name(e.b);
          return t;
        }},
+      {"told",
+       [](const event& e, const cast& who) {
+         telling t{
+             fmt::format("{} is told that conversation {} was received up to seq {} and read up to seq {}",
+                         who.device(e.a), conversation_name(e.b), e.c, e.d)};
+         t.device = e.a, t.conversation = conversation_name(e.b);
+         return t;
+       }},
       {"page",
        [](const event& e, const cast&) {
          telling t{fmt::format("a sync of conversation {} after seq {} brings {} messages, and says that it "

@@ -1,6 +1,7 @@
 #pragma once
-// The last events before a violation, as a person reads them: one line each, the newest last. The complaint names what
-// it is about ("device 3", "conversation 0a1b2c3d", "node 2"), and the story keeps the events of those.
+// The last events before a violation, as a person reads them: one line each, the newest last. The complaint
+// names what it is about ("device 3", "conversation 0a1b2c3d", "node 2"), and the story keeps the events of
+// those.
 #include "tests/cluster/fuzz/simulation.hpp"
 
 #include <cstddef>

@@ -1,6 +1,6 @@
 #pragma once
-// What a run can do without: each kind of fault and of what users do, and each condition that makes a run harder.
-// `node_sim --without a,b` switches some off, and `--shrink` finds out which a violation needs.
+// What a run can do without: each kind of fault and of what users do, and each condition that makes a run
+// harder. `node_sim --without a,b` switches some off, and `--shrink` finds out which a violation needs.
 #include "tests/sim/world.hpp"
 
 #include <string>

@@ -293,6 +293,15 @@ void world::read_to_the_end() {
     sim_.violate("liveness: the last syncs do not end");
 }
 
+void world::settle() {
+  std::string why;
+  if (!until(agree_within_, [&] { return (why = unsettled()).empty() && (why = unmarked()).empty(); })) {
+    for (auto& n : nodes_)
+      why += "\n  " + n->describe();
+    sim_.violate("liveness: " + why);
+  }
+}
+
 outcome world::run(const run_options& options) {
   if (!sim_.failed())
     found();
@@ -308,13 +317,18 @@ outcome world::run(const run_options& options) {
   if (!sim_.failed()) {
     end_shapes();
     heal();
-    std::string why;
-    if (!until(agree_within_, [&] { return (why = unsettled()).empty(); })) {
-      for (auto& n : nodes_)
-        why += "\n  " + n->describe();
-      sim_.violate("liveness: " + why);
-    }
+    settle();
   }
+  if (!sim_.failed())
+    expect_truth({});
+  if (!sim_.failed())
+    expect_silence();
+  if (!sim_.failed())
+    expect_promptness();
+  if (!sim_.failed() && sim_.luck.percent(30))
+    examine_cut_off();
+  if (!sim_.failed())
+    settle();
   if (!sim_.failed())
     read_to_the_end();
   if (!sim_.failed())

@@ -4,8 +4,7 @@
 //   found    generation 1 of each shard, and the users
 //   storm    users talk, while faults of the kinds that the seed allows strike
 //   calm     nothing is broken any more: within `agree_within` everything is sent, brought, acknowledged and
-// paid, and the
-//            replicas are equal
+//            paid, and the replicas are equal. Then an idle cluster falls silent, says the truth of itself, and is prompt
 //   reading  every member reads its conversations from the first message on
 #include "tests/sim/newcomer.hpp"
 #include "tests/sim/shapes.hpp"
@@ -13,12 +12,16 @@
 #include "tests/sim/sim_node.hpp"
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
+#include <tuple>
 #include <vector>
 
 namespace parley::sim {
+
+class census;
 
 struct run_options {
   std::uint64_t seed = 1;
@@ -93,6 +96,7 @@ private:
   void kill_client();
   void cut_client();
   void send_client_away();
+  void duel(); // world_votes.cpp
   void take_down(sim_node& node, micros down, test::unsynced what = test::unsynced::seeded);
   void heal();
 
@@ -159,6 +163,16 @@ private:
   std::string unsettled();
   std::string unequal();
   void read_to_the_end();
+  void settle();
+
+  // --- rules of the calm (rules_*.cpp) ---------------------------------------------------------------------
+  void expect_truth(const std::set<node_id>& alone);
+  std::string untrue(const std::set<node_id>& alone);
+  void examine_cut_off();
+  void expect_silence();
+  std::string noise(const census& heard);
+  void expect_promptness();
+  std::string unmarked();
 
   // network_user, node_user, node_finder
   bool is_up(node_id n) const override { return at(n).is_up(); }
@@ -167,6 +181,10 @@ private:
   }
   void connection_reset(node_id n, node_id peer) override { at(n).connection_reset(peer); }
   void died(node_id n) override;
+  void voted(node_id n) override;
+  void turn_ended(node_id n) override;
+  void sent(node_id n, char lane, std::string_view bytes) override;
+  void proposed(node_id n, std::string_view command) override;
   sim_node* find_node(device_id device) override;
 
   sim_node& at(node_id n) const { return *nodes_.at(number(n) - 1); }
@@ -190,6 +208,8 @@ private:
   std::vector<sleeper> sleepers_;
   std::size_t looking_up_ = 0; ///< phones that must be found before the run ends
   micros agree_within_ = 60 * one_second;
+  std::map<std::tuple<shard_id, generation, std::uint64_t>, node_id> led_; ///< by term
+  census* census_ = nullptr;                                               ///< while somebody counts
   std::uint64_t next_device_ = 1;
   bool storming_ = false;
 };

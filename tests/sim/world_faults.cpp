@@ -3,14 +3,21 @@
 namespace parley::sim {
 
 const std::vector<world::fault>& world::all_faults() {
-  static const std::vector<fault> all{
-      {"kill", 12, &world::kill_node},       {"kill-in-run", 8, &world::kill_in_run},
-      {"power", 2, &world::lose_power},      {"cut-off", 6, &world::cut_off_node},
-      {"one-way", 5, &world::cut_one_way},   {"flap", 4, &world::flap_link},
-      {"break", 8, &world::break_link},      {"pause", 5, &world::pause_node},
-      {"slow-disk", 3, &world::slow_disk},   {"jump", 2, &world::jump_clock},
-      {"hand-over", 4, &world::hand_over},   {"kill-client", 6, &world::kill_client},
-      {"cut-client", 8, &world::cut_client}, {"away", 4, &world::send_client_away}};
+  static const std::vector<fault> all{{"kill", 12, &world::kill_node},
+                                      {"kill-in-run", 8, &world::kill_in_run},
+                                      {"power", 2, &world::lose_power},
+                                      {"cut-off", 6, &world::cut_off_node},
+                                      {"one-way", 5, &world::cut_one_way},
+                                      {"flap", 4, &world::flap_link},
+                                      {"break", 8, &world::break_link},
+                                      {"pause", 5, &world::pause_node},
+                                      {"slow-disk", 3, &world::slow_disk},
+                                      {"jump", 2, &world::jump_clock},
+                                      {"hand-over", 4, &world::hand_over},
+                                      {"kill-client", 6, &world::kill_client},
+                                      {"cut-client", 8, &world::cut_client},
+                                      {"away", 4, &world::send_client_away},
+                                      {"duel", 3, &world::duel}};
   return all;
 }
 
