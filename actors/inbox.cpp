@@ -2,6 +2,7 @@
 #include "actors/resident.hpp"
 #include "protocol/values/limits.hpp"
 #include "protocol/values/overloaded.hpp"
+#include "protocol/values/planted_bugs.hpp"
 
 #include <algorithm>
 #include <caf/stateful_actor.hpp>
@@ -40,7 +41,8 @@ duty left_to_do(const inbox_state& st) {
   };
   if (any([](const live_device& d) { return d.cursor.behind(); }))
     return duty::work;
-  return any([](const live_device& d) { return d.live; }) ? duty::held : duty::none;
+  const bool is_live = any([](const live_device& d) { return d.live; }) && !planted("unloads-while-live");
+  return is_live ? duty::held : duty::none;
 }
 
 /// Whether `ref` is the device's connection, which is the one with the highest number seen; a newer one closes
@@ -175,7 +177,7 @@ void acknowledge(self_ptr self, const core::acknowledge& what, const routed_call
 
 void detach(inbox_state& st, const core::detach& gone, const routed_call& c, answers& out) {
   auto i = st.devices.find(number(gone.device));
-  if (i != st.devices.end() && i->second.connection == gone.connection) {
+  if (i != st.devices.end() && (i->second.connection == gone.connection || planted("detach-of-any"))) {
     i->second.connection = {};
     i->second.live = false;
   }
@@ -260,7 +262,7 @@ bool pull(self_ptr self, const core::pull_inbox& ask, const routed_call& c, answ
   const bool has_all_known = begins && page.next >= st.arrived;
   if (view == reading::published && (page.error != ec::none || (page.more == 0 && !has_all_known)))
     return false;
-  if (page.error == ec::none && page.next < st.arrived)
+  if (page.error == ec::none && page.next < st.arrived && !planted("page-covers-unread"))
     page.more = 1; // rows arrive when applied, a moment before readers can read them
   if (!page.rows.empty())
     st.arrived = std::max(st.arrived, page.rows.back().pos);

@@ -4,6 +4,7 @@
 #include "actors/core/peer_payload.hpp"
 #include "actors/core/shard_leaders.hpp"
 #include "protocol/values/overloaded.hpp"
+#include "protocol/values/planted_bugs.hpp"
 
 #include <algorithm>
 #include <caf/stateful_actor.hpp>
@@ -213,7 +214,7 @@ private:
 
 void deliver_here(router_state& st, std::vector<delivery> items) {
   for (auto& d : items) {
-    if (d.to.process != st.config.process)
+    if (d.to.process != st.config.process && !planted("push-to-later-process"))
       continue; // it was for an earlier process of this node
     auto i = st.sessions.find(d.to.number);
     if (i == st.sessions.end())
@@ -379,7 +380,10 @@ void from_peer(self_ptr self, node_id peer, std::string_view bytes) {
                  [&](core::calls_payload& p) { host(self, peer, p); },
                  [&](core::answers_payload& p) { take_answers(st, peer, p); },
                  [&](core::deliveries_payload& p) { take_deliveries(self, p); },
-                 [&](core::leads_payload& p) { leaders_changed(self, st.leaders.learn(peer, p)); },
+                 [&](core::leads_payload& p) {
+                   if (!planted("announcement-ignored"))
+                     leaders_changed(self, st.leaders.learn(peer, p));
+                 },
                  [&](const core::clock_payload& p) {
                    if (st.config.clock)
                      st.config.clock->heard(peer, p.at, self->clock().now());

@@ -2,6 +2,7 @@
 
 #include "actors/alarm.hpp"
 #include "actors/answers.hpp"
+#include "protocol/values/planted_bugs.hpp"
 
 #include <algorithm>
 #include <caf/stateful_actor.hpp>
@@ -235,7 +236,7 @@ void answered(self_ptr self, answer_batch& batch) {
 void deliver(self_ptr self, delivery_batch& batch) {
   auto& st = self->state;
   for (auto& d : batch.deliveries) {
-    if (d.to != st.who.ref)
+    if (d.to != st.who.ref && !planted("push-to-later-process"))
       continue;
     if (d.close != ec::none) {
       close(self, d.close);
@@ -327,7 +328,7 @@ session_actor::behavior_type session(self_ptr self, session_identity who, sessio
           pull(self);
       },
       [self](atom::rehome) {
-        if (!self->state.attached)
+        if (!self->state.attached || planted("rehome-ignored"))
           return;
         attach(self);
         if (self->state.mode == stream::live || self->state.mode == stream::pulling)

@@ -1,6 +1,7 @@
 #include "actors/shard.hpp"
 
 #include "protocol/values/overloaded.hpp"
+#include "protocol/values/planted_bugs.hpp"
 
 #include <caf/stateful_actor.hpp>
 
@@ -277,6 +278,8 @@ shard_actor::behavior_type shard(self_ptr self, shard_id id, shard_config config
           return;
         if (auto r = st.residents.find(i->second); r != st.residents.end() && r->second.handle == idle.handle)
           caf::anon_send(r->second.actor, atom::stop_v);
+        if (planted("fan-out-ends-with-resident"))
+          caf::anon_send(st.fan_out, atom::stop_v);
         forget(st, idle.handle);
       },
   };
