@@ -6,6 +6,26 @@ namespace parley::sim {
 
 using std::chrono::milliseconds;
 
+namespace {
+
+/// Above these, a call is refused as `overloaded`, and whoever made it tries again. In a calm, all are enough.
+void draw_limits(fuzz::chance& luck, node_profile& n) {
+  const auto draw = [&](std::size_t& limit, std::int64_t least, std::int64_t most) {
+    const auto drawn = static_cast<std::size_t>(luck.between(least, most));
+    if (luck.percent(35))
+      limit = drawn;
+  };
+  draw(n.store.proposals_max, 2, 12);
+  draw(n.shard.resident.waiting_calls_max, 2, 8);
+  draw(n.router.forwarded_max, 4, 24);
+  draw(n.router.hosted_max, 4, 24);
+  draw(n.router.parked_max, 1, 8);
+  draw(n.router.kept.answers_max, 1, 4);
+  draw(n.session.calls_max, 4, 12);
+}
+
+} // namespace
+
 profile draw_profile(fuzz::chance& luck) {
   profile p;
   p.nodes = luck.percent(70) ? 3 : 5;
@@ -89,6 +109,7 @@ profile draw_profile(fuzz::chance& luck) {
   const auto least =
       std::max(ledger.parts_bytes_max, p.body_bytes_max + 1000) + rows * (p.body_bytes_max + 300) + 4096;
   n.calls_window_bytes = least * static_cast<std::size_t>(luck.between(1, luck.percent(50) ? 2 : 20));
+  draw_limits(luck, n);
   return p;
 }
 
