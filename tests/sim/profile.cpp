@@ -8,20 +8,21 @@ using std::chrono::milliseconds;
 
 namespace {
 
-/// Above these, a call is refused as `overloaded`, and whoever made it tries again. In a calm, all are enough.
+/// Above these, a call is refused as `overloaded`, and whoever made it tries again, after two seconds at most. A
+/// calm is long enough for what a storm leaves behind them.
 void draw_limits(fuzz::chance& luck, node_profile& n) {
   const auto draw = [&](std::size_t& limit, std::int64_t least, std::int64_t most) {
     const auto drawn = static_cast<std::size_t>(luck.between(least, most));
     if (luck.percent(35))
       limit = drawn;
   };
-  draw(n.store.proposals_max, 2, 12);
-  draw(n.shard.resident.waiting_calls_max, 2, 8);
-  draw(n.router.forwarded_max, 4, 24);
-  draw(n.router.hosted_max, 4, 24);
-  draw(n.router.parked_max, 1, 8);
-  draw(n.router.kept.answers_max, 1, 4);
-  draw(n.session.calls_max, 4, 12);
+  draw(n.store.proposals_max, 12, 40);
+  draw(n.shard.resident.waiting_calls_max, 8, 24);
+  draw(n.router.forwarded_max, 16, 64);
+  draw(n.router.hosted_max, 16, 64);
+  draw(n.router.parked_max, 2, 16);
+  draw(n.router.kept.answers_max, 1, 8);
+  draw(n.session.calls_max, 8, 24);
 }
 
 } // namespace

@@ -21,12 +21,18 @@ std::uint64_t times(std::chrono::milliseconds every) {
 } // namespace
 
 std::string world::noise(const census& heard) {
-  // One leader sends a heartbeat for each of its followers, who answers it.
-  const auto heartbeats =
-      profile_.shards * (profile_.replicas - 1) * times(profile_.node.store.replication.heartbeat_every);
+  // A leader sends a heartbeat to each of its followers, who answers it.
+  std::size_t followers = 0;
+  for (auto& n : nodes_)
+    for (const auto& r : n->status())
+      if (r.as == cluster::replica_status::role::leader)
+        followers += r.members.size() - 1;
+  const auto heartbeats = followers * times(profile_.node.store.replication.heartbeat_every);
   const auto links = nodes_.size() * (nodes_.size() - 1);
   const auto announcements = links * times(profile_.node.router.announce_every);
   const auto sessions = clients_.size() * times(profile_.node.session.attach_every);
+  // The DIRECTORY of each node asks for the list of nodes, which is a fresh read.
+  const auto looks = profile_.node.directory ? nodes_.size() * times(profile_.node.directory->look_every) : 0;
   const std::map<std::string, std::uint64_t, std::less<>> bounds{
       {"raft: heartbeat", heartbeats},
       {"raft: answer to a heartbeat or entries", heartbeats},
@@ -34,7 +40,9 @@ std::string world::noise(const census& heard) {
       {"announcement: clock", announcements},
       {"announcement: room", announcements},
       {"call: attach", sessions},
-      {"call: answer", sessions}};
+      {"call: list_nodes", looks},
+      {"raft: read", 2 * looks * nodes_.size()},
+      {"call: answer", sessions + looks}};
   for (const auto& [kind, n] : heard.all()) {
     const auto bound = bounds.find(kind);
     if (bound == bounds.end() || n > bound->second)
