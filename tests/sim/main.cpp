@@ -109,7 +109,6 @@ bool print_left(const settings& s, const results& done) {
 int main(int argc, char** argv) {
   CLI::App app{"Simulates whole nodes, their network, disks and clients in virtual time"};
   settings s;
-  bool shapes = false;
   app.add_option("--from", s.from, "The first seed");
   app.add_option("--to", s.to, "The last seed");
   app.add_option("--jobs", s.jobs, "Processes at a time")->check(CLI::Range(1, 64));
@@ -124,13 +123,12 @@ int main(int argc, char** argv) {
   app.add_option("--results", s.results_file,
                  "Appends a line for each seed to this file, and leaves out those in it");
   app.add_flag("--left", s.only_left, "Only prints which seeds the file of results lacks");
-  app.add_flag("--shapes,!--plain", shapes, "With what seeds add to their usual runs");
+  app.add_flag("--plain", s.run.plain, "Leaves out what seeds add to their usual runs");
   app.add_flag("--trace", s.run.print_trace, "Prints each event of a run");
   app.add_flag("--repeat", s.repeat, "Runs each seed twice and compares the traces");
   app.add_flag("--hashes", s.hashes, "Prints the hash of each seed's trace");
   app.add_flag("--keep-going", s.keep_going, "Does not stop at the first seed with a violation");
   CLI11_PARSE(app, argc, argv);
-  s.run.plain = !shapes;
   s.to = std::max(s.to, s.from);
   if (!s.plant.empty())
     setenv("PARLEY_PLANT", s.plant.c_str(), 1);

@@ -12,7 +12,7 @@ shape_profile draw_shape(fuzz::chance& luck, std::size_t nodes) {
   if (s.tends_itself && is_drawn(35))
     s.founders = nodes > 3 && is_drawn(50) ? 3 : 1;
   s.prefers_foreign = is_drawn();
-  s.seal_every = every(one_second, (nodes > 5 ? 10 : 6) * one_second);
+  s.seal_every = every(500 * one_ms, (nodes > 5 ? 10 : 5) * one_second);
   s.stuff_every = every(500 * one_ms, 5 * one_second);
   s.flicker_every = every(4 * one_second, 20 * one_second);
   s.publish_every = every(100 * one_ms, 2 * one_second);

@@ -291,6 +291,8 @@ void world::read_to_the_end() {
   if (!until(agree_within_,
              [&] { return std::ranges::all_of(clients_, [](const auto& c) { return c->settled(); }); }))
     sim_.violate("liveness: the last syncs do not end");
+  if (!sim_.failed() && !options_.plain)
+    ask_in_the_end();
 }
 
 void world::settle() {

@@ -32,7 +32,7 @@ struct run_options {
   std::size_t users_max = 0; ///< fewer than the seed draws; 0: as many
   /// Other than 0: what the seed draws stays as it is, but how long each frame and each sync takes is drawn anew.
   std::uint64_t variation = 0;
-  bool plain = true; ///< without shapes (shapes.hpp)
+  bool plain = false; ///< without shapes (shapes.hpp)
 };
 
 struct outcome {
@@ -139,6 +139,10 @@ private:
   void begin_newcomer(const std::string& phone);
   void look_up_phone();
   void ask_phone(look_up what, sim_client& by);
+  void ask_in_the_end();
+  void ask_list(user_id user, conversation_id after, std::set<conversation_id> seen);
+  void ask_device(user_id user, device_id device);
+  void ask_until_answered(core::call what, std::function<void(const core::answer&)> done);
   void send_away(micros until);
   void write_to(user_id absent, std::size_t left, micros mean);
   void add_device_of(user_id user);
@@ -207,6 +211,7 @@ private:
   std::vector<std::unique_ptr<newcomer>> newcomers_;
   std::vector<sleeper> sleepers_;
   std::size_t looking_up_ = 0; ///< phones that must be found before the run ends
+  std::size_t asking_ = 0;     ///< what is asked in the end and has no answer yet
   micros agree_within_ = 60 * one_second;
   std::map<std::tuple<shard_id, generation, std::uint64_t>, node_id> led_; ///< by term
   census* census_ = nullptr;                                               ///< while somebody counts

@@ -159,6 +159,72 @@ void world::ask_phone(look_up what, sim_client& by) {
            });
 }
 
+// --- what the cluster says of people in the end ------------------------------------------------------------
+
+void world::ask_in_the_end() {
+  std::set<user_id> users;
+  for (const auto& [a, b] : judge_.pairs())
+    users.insert({a, b});
+  for (const auto user : users)
+    ask_list(user, {}, {});
+  for (const auto& c : clients_)
+    ask_device(c->user(), c->device());
+  if (!until(agree_within_, [&] { return asking_ == 0; }))
+    sim_.violate("liveness: questions about conversations and devices have no answer");
+}
+
+/// Each again until it is answered: nothing is broken any more.
+void world::ask_until_answered(core::call what, std::function<void(const core::answer&)> done) {
+  ++asking_;
+  auto is_over = std::make_shared<bool>(false);
+  const auto again = [this, what, done, is_over] {
+    if (sim_.failed() || std::exchange(*is_over, true))
+      return;
+    --asking_;
+    ask_until_answered(what, done);
+  };
+  sim_.time.in(12 * one_second, again);
+  some_node().ask(what, [this, done, is_over, again](core::answer& a) {
+    if (parley::describe(core::error_of(a)).retryable)
+      return sim_.time.in(100 * one_ms, again);
+    if (std::exchange(*is_over, true))
+      return;
+    --asking_;
+    done(a);
+  });
+}
+
+/// All conversations, also those in which nobody has said anything.
+void world::ask_list(user_id user, conversation_id after, std::set<conversation_id> seen) {
+  const auto limit = static_cast<std::uint32_t>(shape_luck_.between(1, 5));
+  ask_until_answered(
+      core::list_conversations{user, after, limit}, [this, user, seen](const core::answer& a) mutable {
+        const auto* page = core::answer_if<core::list_conversations>(a);
+        if (page == nullptr || page->error != ec::none)
+          return sim_.violate(fmt::format("the conversations of user {} are not listed", number(user)));
+        for (const auto& one : page->items)
+          seen.insert(one.conversation);
+        if (page->more != 0 && !page->items.empty())
+          return ask_list(user, page->items.back().conversation, std::move(seen));
+        for (const auto& [x, y] : judge_.pairs())
+          if ((x == user || y == user) && seen.erase(core::direct_conversation(x, y)) == 0)
+            return sim_.violate(fmt::format("the list of user {} lacks conversation {}", number(user),
+                                            name(core::direct_conversation(x, y))));
+        if (!seen.empty())
+          sim_.violate(fmt::format("the list of user {} has conversation {}, which nobody opened",
+                                   number(user), name(*seen.begin())));
+      });
+}
+
+void world::ask_device(user_id user, device_id device) {
+  ask_until_answered(core::find_device{user, device}, [this, user, device](const core::answer& a) {
+    const auto* found = core::answer_if<core::find_device>(a);
+    if (found == nullptr || found->error != ec::none || found->device.id != device ||
+        found->device.key[0] != static_cast<std::uint8_t>(number(device)))
+      sim_.violate(fmt::format("device {} of user {} is not found", number(device), number(user)));
+  });
+}
+
 // --- long absences -----------------------------------------------------------------------------------------
 
 void world::send_away(micros storm) {
