@@ -137,6 +137,12 @@ void judge::added(user_id user, device_id device) {
   devices_[user].push_back(device);
 }
 
+void judge::came_first(user_id user, device_id device) {
+  auto& all = devices_[user];
+  if (const auto i = std::ranges::find(all, device); i != all.end())
+    std::rotate(all.begin(), i, i + 1);
+}
+
 void judge::applied(node_id node, const cluster::log_position& at, std::uint64_t which,
                     std::uint64_t command) {
   ++count.applied;

@@ -65,6 +65,8 @@ public:
   /// Whose conversations are open.
   const std::vector<std::pair<user_id, user_id>>& pairs() const { return pairs_; }
   void added(user_id user, device_id device);
+  /// Of several devices whose registrations were under way together, it was added first.
+  void came_first(user_id user, device_id device);
   // (rules_marks.cpp) A mark was acknowledged; a device was brought one.
   void marked(conversation_id c, user_id by, seq_no upto);
   void told(device_id device, const core::watermark& mark);

@@ -263,8 +263,11 @@ void sim_client::logged_in(const core::attached& state) {
   copies_ = state.devices > 1;
   if (ready_)
     return;
-  if (!std::exchange(begun_, true))
+  if (!std::exchange(begun_, true)) {
     cursor_ = state.acknowledged; // a later device of its user begins where the inbox was then
+    if (cursor_ == inbox_pos::none)
+      judge_.came_first(user_, device_);
+  }
   if (state.acknowledged > cursor_)
     return sim_.violate(fmt::format("the inbox of user {} says that device {} acknowledged {}, and it has {}",
                                     number(user_), number(device_), number(state.acknowledged),

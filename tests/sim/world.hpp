@@ -115,6 +115,8 @@ private:
   void stuff_lane();
   void flicker();
   sim_node* leader_of(shard_id shard);
+  /// As its newest leader has them.
+  std::vector<cluster::member> members_of(shard_id shard);
   sim_node& some_node();
   sim_node* foreign_node(user_id user);
   bool has_started(const sim_node& n) const { return n.life() != 0; }
@@ -126,6 +128,7 @@ private:
     user_id user{};
     device_id device{};
     bool registered = false, awake = false;
+    std::uint32_t tries = 0;
   };
   struct look_up {
     std::string phone;

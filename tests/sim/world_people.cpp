@@ -45,16 +45,23 @@ void world::register_sleepers() {
 
 void world::try_sleeper(std::size_t which) {
   auto& s = sleepers_[which];
-  if (s.registered || sim_.failed())
-    return;
-  sim_.time.in(shape_luck_.between(2 * one_second, 4 * one_second), [this, which] { try_sleeper(which); });
+  const auto again_in = [this, which, tries = ++s.tries](micros delay) {
+    sim_.time.in(delay, [this, which, tries] {
+      if (auto& it = sleepers_[which]; !it.registered && it.tries == tries && !sim_.failed())
+        try_sleeper(which);
+    });
+  };
+  again_in(shape_luck_.between(2 * one_second, 4 * one_second));
   auto& node = some_node();
   core::device_record record;
   record.id = s.device;
   record.key[0] = static_cast<std::uint8_t>(number(s.device));
   node.ask(core::call{core::add_device{s.user, fmt::format("+{}", number(s.user)), record}},
-           [this, which](core::answer& a) {
-             sleepers_[which].registered = sleepers_[which].registered || core::error_of(a) == ec::none;
+           [this, which, again_in](core::answer& a) {
+             if (core::error_of(a) == ec::none)
+               sleepers_[which].registered = true;
+             else
+               again_in(shape_luck_.between(50 * one_ms, 500 * one_ms)); // a node takes only so many calls
            });
 }
 

@@ -23,6 +23,14 @@ sim_node* world::leader_of(shard_id shard) {
   return best;
 }
 
+std::vector<cluster::member> world::members_of(shard_id shard) {
+  if (auto* leader = leader_of(shard))
+    for (auto& r : leader->status())
+      if (r.shard == shard)
+        return r.members;
+  return {cluster::member{}};
+}
+
 /// One that has joined.
 sim_node& world::some_node() {
   auto& n = *nodes_[shape_luck_.below(nodes_.size())];
@@ -76,11 +84,7 @@ void world::move_shard() {
   auto* leader = leader_of(shard);
   if (leader == nullptr)
     return;
-  std::vector<cluster::member> now;
-  for (const auto& r : leader->status())
-    if (r.shard == shard)
-      now = r.members;
-  const auto next = next_members(now);
+  const auto next = next_members(members_of(shard));
   if (next.empty())
     return;
   ++shaped_.seals_asked;
