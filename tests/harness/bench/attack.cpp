@@ -162,7 +162,9 @@ private:
   std::thread thread_; ///< last: it uses the others
 };
 
-/// The attackers share this machine's processors with the node, and would not in earnest: they take what it leaves.
+/// The attackers share this machine's processors with the node, and would not in earnest: they take what it leaves. Not
+/// quite: a thread that wakes up waits until one that runs has had its slice, up to 2.4 ms, and the ten threads that hand
+/// a message on add that up. `SCHED_IDLE` would starve those that hold a lock of this process or of a socket.
 void take_what_is_left() {
   setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), 19);
 }
