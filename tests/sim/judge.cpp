@@ -26,6 +26,9 @@ void tally::add(const tally& o) {
   client_crashes += o.client_crashes, absences += o.absences, hand_overs += o.hand_overs;
   duels += o.duels;
   applied += o.applied, frames += o.frames, turns += o.turns, messages += o.messages;
+  full_disks += o.full_disks, disk_errors += o.disk_errors, stops += o.stops, flips += o.flips;
+  mended += o.mended, lost_disks += o.lost_disks, put_back += o.put_back, fenced += o.fenced;
+  trials += o.trials;
 }
 
 void judge::submitted(const client_msg_id& id, conversation_id to, user_id from, std::uint64_t body) {

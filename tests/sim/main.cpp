@@ -124,15 +124,19 @@ int main(int argc, char** argv) {
                  "Appends a line for each seed to this file, and leaves out those in it");
   app.add_flag("--left", s.only_left, "Only prints which seeds the file of results lacks");
   app.add_flag("--plain", s.run.plain, "Leaves out what seeds add to their usual runs");
+  app.add_flag("--disks", s.run.disks,
+               "Plain runs with disks that are full, fail, are damaged, lost, or put back to older copies");
   app.add_flag("--trace", s.run.print_trace, "Prints each event of a run");
   app.add_flag("--repeat", s.repeat, "Runs each seed twice and compares the traces");
   app.add_flag("--hashes", s.hashes, "Prints the hash of each seed's trace");
   app.add_flag("--keep-going", s.keep_going, "Does not stop at the first seed with a violation");
   CLI11_PARSE(app, argc, argv);
+  s.run.plain |= s.run.disks;
   s.to = std::max(s.to, s.from);
   if (!s.plant.empty())
     setenv("PARLEY_PLANT", s.plant.c_str(), 1);
-  parley::log::set_level(parley::log::level::error);
+  // Above errors: a damaged row is one, and here it is a fault like others.
+  parley::log::set_level(static_cast<parley::log::level>(static_cast<int>(parley::log::level::error) + 1));
 
   s.run.without = {s.without.begin(), s.without.end()};
   if (s.shrink != 0)
@@ -167,6 +171,11 @@ int main(int argc, char** argv) {
       "large bodies {}\n",
       x.seals_asked, x.generations, x.joined, x.foreign, x.stuffed, x.unsent, x.flickers, x.late_reads,
       x.registered, x.codes, x.found_phones, x.sleepers, x.woken, x.absent, x.letters, x.large_bodies);
+  if (s.run.disks)
+    fmt::print("disks: full {}, errors {}, nodes stopped {}, rows flipped {} (replicas mended {}), lost {}, "
+               "put back {} (recognised {}), trials {}\n",
+               c.full_disks, c.disk_errors, c.stops, c.flips, c.mended, c.lost_disks, c.put_back, c.fenced,
+               c.trials);
   const std::chrono::duration<double> real = std::chrono::steady_clock::now() - begun;
   const double virtual_seconds = static_cast<double>(all.took) / one_second;
   fmt::print("{} seeds, {} failed, {:.0f} virtual s at {:.0f} x real time, {} messages of actors, {} turns, "

@@ -1,15 +1,8 @@
-#include "tests/sim/sim_node.hpp"
-
 #include "actors/alarm.hpp"
-#include "actors/core/cluster_clock.hpp"
-#include "cluster/machine/stored_state.hpp"
-#include "cluster/node/store.hpp"
 #include "cluster/replication/peer_bodies.hpp"
-#include "tests/sim/rules_bounds.hpp"
+#include "tests/sim/process_end.hpp"
+#include "tests/sim/sim_process.hpp"
 
-#include <caf/actor_system.hpp>
-#include <caf/actor_system_config.hpp>
-#include <caf/scheduler/test_coordinator.hpp>
 #include <caf/send.hpp>
 #include <caf/stateful_actor.hpp>
 #include <fmt/format.h>
@@ -18,34 +11,6 @@
 
 namespace parley::sim {
 namespace {
-
-struct caf_config : caf::actor_system_config {
-  caf_config() { set("scheduler.policy", caf::atom("testing")); }
-};
-
-/// The time of day as the node's clock has it: its own, from some day on.
-class node_day final : public wall_clock {
-public:
-  explicit node_day(std::function<micros()> local) : local_{std::move(local)} {}
-  unix_ms now() const override { return unix_ms{1'700'000'000'000 + local_() / one_ms}; }
-
-private:
-  std::function<micros()> local_;
-};
-
-/// Takes the answers to the gateway's own calls.
-class own_answers final : public session_port {
-public:
-  void answered(std::vector<numbered_answer> answers) override {
-    for (auto& a : answers)
-      if (auto w = waiting.extract(a.number); !w.empty())
-        w.mapped()(a.what);
-  }
-  void attached(const core::attached&) override {}
-  void rows_ready() override {}
-  void closed(ec) override {}
-  std::map<std::uint64_t, std::function<void(core::answer&)>> waiting;
-};
 
 /// Whether the frame gives a vote that counts.
 bool gives_vote(std::string_view frame) {
@@ -60,60 +25,6 @@ bool gives_vote(std::string_view frame) {
 }
 
 } // namespace
-
-/// Tells the judge what is applied.
-class sim_node::watched_machine final : public cluster::state_machine {
-public:
-  watched_machine(cluster::state_machine& inner, judge& judge, fuzz::simulation& sim,
-                  const node_profile& profile)
-      : inner_{inner}, judge_{judge}, sim_{sim}, node_{profile.router.node},
-        bounds_{profile.shard.fan_out.ledger} {}
-  std::optional<std::string> apply(storage::shard_txn& state, const cluster::log_position& at,
-                                   std::string_view command, std::uint64_t ticket) override {
-    auto& last = last_[at.shard]; // an entry may hold several commands
-    last =
-        last.first == at.index ? std::pair{at.index, last.second + 1} : std::pair{at.index, std::uint64_t{0}};
-    judge_.applied(node_, at, last.second, fuzz::hash_bytes(command));
-    if (ticket != 0) // proposed here
-      if (const auto what = above_bounds(command, bounds_); !what.empty())
-        sim_.violate(fmt::format("bounds: entry {} of shard {}: {}", at.index, number(at.shard), what));
-    return inner_.apply(state, at, command, ticket);
-  }
-  void replaced(shard_id shard) override {
-    last_.erase(shard); // another state, perhaps of another generation
-    inner_.replaced(shard);
-  }
-
-private:
-  cluster::state_machine& inner_;
-  judge& judge_;
-  fuzz::simulation& sim_;
-  node_id node_;
-  core::ledger_config bounds_;
-  std::map<shard_id, std::pair<std::uint64_t, std::uint64_t>> last_; ///< the index, and which of its commands
-};
-
-struct sim_node::process {
-  caf_config settings;
-  caf::actor_system system{settings};
-  caf::scheduler::test_coordinator& scheduler =
-      dynamic_cast<caf::scheduler::test_coordinator&>(system.scheduler());
-  std::unique_ptr<state_reader> reader;
-  std::unique_ptr<node_day> day;
-  std::unique_ptr<core::cluster_clock> clock;
-  std::unique_ptr<cluster::store_loop> loop;
-  cluster::wired_store_actor store;
-  wired_router_actor router;
-  std::vector<shard_actor> shards;
-  std::vector<session_actor> sessions;
-  std::shared_ptr<own_answers> own = std::make_shared<own_answers>();
-  session_actor own_session;
-  caf::actor directory;
-  router_counters counters;
-  std::uint64_t number = 0;
-  std::uint64_t last_session = 0, last_call = 0;
-  bool running = false;
-};
 
 sim_node::sim_node(fuzz::simulation& sim, judge& judge, fuzz::virtual_network& net, node_user& user,
                    node_profile profile)
@@ -132,9 +43,17 @@ sim_node::time_point sim_node::now() const {
 }
 
 void sim_node::start() {
+  if (is_up() || kept_down_)
+    return;
   ++life_;
   sim_.note("start", number(id()));
-  process_ = std::make_unique<process>();
+  sim_membership::parts known;
+  if (const auto why = begin_start(known); !why.empty())
+    return sim_.time.in(0, [this, why, life = life_] {
+      if (life == life_)
+        user_.stopped(id(), why);
+    });
+  process_ = std::make_unique<process>(*this);
   auto& p = *process_;
   p.scheduler.clock().current_time = now();
   p.number = sim_.luck.next() | 1;
@@ -143,13 +62,17 @@ void sim_node::start() {
   late_.begin();
   auto& disk = profile_.publish_every != 0 ? static_cast<storage::environment&>(late_) : env_;
   auto& readable = profile_.publish_every != 0 ? late_.readers() : env_;
+  p.membership = std::make_unique<sim_membership>(std::move(known));
   p.reader = cluster::open_stored_state(readable, [this](shard_id shard) {
+    if (may_be_damaged_)
+      return give(process_->store, cluster::damaged_row{shard});
     sim_.violate(fmt::format("node {}: a row of shard {} is damaged", number(id()), number(shard)));
   });
   start_alarm(p.system);
   auto router = profile_.router;
   router.process = p.number;
   router.clock = p.clock.get();
+  router.has_room = &p.watch.room;
   router.counters = &p.counters;
   p.router = spawn_router(p.system, router);
 
@@ -216,32 +139,57 @@ void sim_node::start() {
   rw.peers = this;
   sw.router = router_handle;
   sw.peers = this;
+  sw.observer = &p.watch;
   caf::anon_send(p.router, std::move(rw));
   caf::anon_send(p.store, std::move(sw));
   p.own_session = spawn_session(p.system, {next_ref(), {}, {}, {}}, profile_.session, p.own,
                                 std::make_shared<delivery_queue>(1, 1 << 17), router_handle);
   if (profile_.directory) {
     auto directory = *profile_.directory;
-    directory.self.id = id();
-    directory.self.disk = self().disk;
-    directory.learn = [](const std::vector<core::node_record>&) {};
+    directory.self = record();
+    directory.learn = [m = p.membership.get()](const std::vector<core::node_record>& list) {
+      m->learn(list);
+    };
     directory.reachable = [this](node_id n) { return net_.waiting(id(), n).has_value(); };
     directory.cluster = [&p] { return p.counters.cluster.read(); };
     p.directory = cluster::spawn_directory(p.system, std::move(directory), router_handle, store_handle);
   }
   wake();
   in(0, [this] { tick(); });
+  if (profile_.row_check.count() != 0) {
+    p.walk.emplace(readable);
+    p.pace.emplace(profile_.row_check,
+                   std::chrono::duration_cast<std::chrono::milliseconds>(now().time_since_epoch()));
+    in(0, [this] { check_rows(); });
+  }
 }
 
-void sim_node::crash(test::unsynced what) {
-  if (!is_up())
-    return;
+void sim_node::forget_process() {
   ++life_;
   held_.clear();
   syncing_ = woken_ = false;
   paused_until_ = 0;
   timer_at_ = -1;
   dies_after_ = 0;
+}
+
+/// What it was doing has no end, so nothing of it is destroyed.
+void sim_node::stop(const std::string& sentence) {
+  forget_process();
+  static auto& ended = *new std::vector<std::unique_ptr<process>>;
+  ended.push_back(std::move(process_));
+  const auto before = env_.unsynced_commits();
+  const auto kept = env_.crash(test::unsynced::seeded);
+  sim_.note("stopped", number(id()), before, kept);
+  if (sim_.prints())
+    fmt::print("{:15} node {}: {}\n", "", number(id()), sentence);
+  user_.stopped(id(), sentence);
+}
+
+void sim_node::crash(test::unsynced what) {
+  if (!is_up())
+    return;
+  forget_process();
   // The actors end before what they point to. What they still send meets ports that are closed: `process_`
   // is null.
   auto dead = std::move(process_);
@@ -299,8 +247,8 @@ void sim_node::in(micros delay, std::function<void()> what) {
       return;
     if (sim_.time.now() < paused_until_)
       in(paused_until_ - sim_.time.now(), what);
-    else
-      what();
+    else if (const auto sentence = last_words_of(what))
+      stop(*sentence);
   });
 }
 
@@ -448,7 +396,7 @@ std::optional<std::size_t> sim_node::waiting(node_id peer) const {
 }
 
 void sim_node::send_raft(node_id to, std::string frame) {
-  if (!is_up())
+  if (!is_up() || is_fenced())
     return;
   user_.sent(id(), 'r', frame);
   if (tells_vote_ && gives_vote(frame)) {
@@ -460,7 +408,7 @@ void sim_node::send_raft(node_id to, std::string frame) {
 }
 
 bool sim_node::send(node_id to, std::string payload) {
-  if (!is_up())
+  if (!is_up() || is_fenced())
     return false;
   if (stuffed_.contains(to)) {
     ++unsent_;
@@ -476,7 +424,7 @@ bool sim_node::send(node_id to, std::string payload) {
 }
 
 void sim_node::frame_arrived(node_id from, std::string bytes) {
-  if (!is_up() || bytes.empty())
+  if (!is_up() || is_fenced() || bytes.empty())
     return;
   ++judge_.count.frames;
   sim_.note("frame", number(id()), number(from), fuzz::hash_bytes(bytes));
@@ -500,11 +448,6 @@ void sim_node::connection_reset(node_id peer) {
     return;
   give(process_->store, peer_begun{peer});
   give(process_->router, peer_begun{peer});
-}
-
-void sim_node::disk_forgot(const cluster::disk_forgot& what) {
-  sim_.violate(fmt::format("node {}: accused by node {} of having forgotten entry {} of shard {}",
-                           number(id()), number(what.by), what.index, number(what.has.shard)));
 }
 
 void sim_node::diverged(const cluster::replicas_diverged& what) {

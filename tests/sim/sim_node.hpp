@@ -16,9 +16,11 @@
 #include "cluster/membership/directory.hpp"
 #include "cluster/node/health.hpp"
 #include "cluster/node/store_loop.hpp"
+#include "storage/data_directory.hpp"
 #include "tests/cluster/fuzz/virtual_network.hpp"
 #include "tests/sim/judge.hpp"
 #include "tests/sim/late_environment.hpp"
+#include "tests/sim/sim_membership.hpp"
 #include "tests/support/virtual_environment.hpp"
 
 #include <deque>
@@ -28,6 +30,8 @@
 #include <set>
 
 namespace parley::sim {
+
+inline constexpr storage::space roomy_disk{std::uint64_t{1} << 40, true};
 
 struct disk_profile {
   micros sync_max = 4 * one_ms;
@@ -45,6 +49,7 @@ struct node_profile {
   std::size_t calls_window_bytes = 256 << 10; ///< of what waits for a peer; then the calls lane takes nothing
   micros publish_every = 0;                   ///< 0: what is committed can be read at once
   std::optional<cluster::directory_config> directory; ///< none: nobody looks after the shards
+  std::chrono::milliseconds row_check{0};             ///< a pass over all rows; 0: nobody checks them
   bool shuffles = false; ///< which of several actors with messages runs next is drawn, else they take turns
 };
 
@@ -60,6 +65,12 @@ public:
   /// What leaves a node, `lane` 'r' or 'c', and what is handed to its store.
   virtual void sent(node_id /*node*/, char /*lane*/, std::string_view /*bytes*/) {}
   virtual void proposed(node_id /*node*/, std::string_view /*command*/) {}
+  /// The process has ended with a sentence, because it cannot go on.
+  virtual void stopped(node_id node, const std::string& sentence) = 0;
+  /// Others know that its disk, or this process, is not the one that they knew. It says nothing any more.
+  virtual void fenced(node_id node, storage::fence::then next) = 0;
+  /// Whether some disk was ever put back to an older copy.
+  virtual bool some_forgot() const = 0;
 };
 
 class sim_node final : public cluster::raft_port, public peer_port, public cluster::store_driver {
@@ -69,6 +80,7 @@ public:
   ~sim_node() override;
 
   // --- the process -----------------------------------------------------------------------------------------
+  /// Nothing if it runs, or is kept down.
   void start();
   void crash(test::unsynced what);
   bool is_up() const { return process_ != nullptr; }
@@ -80,6 +92,37 @@ public:
   void die_after(std::uint64_t messages) { dies_after_ = messages; }
   /// Says so when it has given its next vote, also in a later process.
   void die_after_vote() { tells_vote_ = true; }
+
+  // --- its disk (sim_node_disk.cpp) ------------------------------------------------------------------------
+  /// While it is down: it is not started before it is let go.
+  void keep_down(bool yes) { kept_down_ = yes; }
+  /// An empty disk in the place of this one. Only while it is down.
+  void replace_disk(disk_id next);
+  /// The disk as it is, if a crash now would lose nothing of it.
+  struct disk_copy {
+    disk_id disk{};
+    std::uint64_t start = 0; ///< of the process that ran
+    test::virtual_environment::copy_type tables;
+  };
+  std::optional<disk_copy> copy_disk() const;
+  /// An older copy in the place of the disk. Only while it is down. From now on others may say that it forgot.
+  void put_back(const disk_copy& older);
+  void set_room(storage::space room);
+  /// From now on readers may meet rows that are damaged.
+  void expect_damage() { may_be_damaged_ = true; }
+  /// Shards of whose replicas here a row is damaged, as far as the node knows.
+  const std::set<shard_id>& damaged() const;
+  bool is_syncing() const { return syncing_; }
+
+  // --- what it and others know of each other ---------------------------------------------------------------
+  core::node_record record() const;
+  /// Null while it is down.
+  sim_membership* membership() const;
+  /// Another node asks to be listed.
+  void admit(const core::node_record& who);
+  /// Its half of the greeting. A process that it refuses fences itself.
+  bool greets(sim_node& peer);
+  bool is_fenced() const;
 
   // --- its network and clients -----------------------------------------------------------------------------
   void frame_arrived(node_id from, std::string bytes);
@@ -126,6 +169,7 @@ public:
 
 private:
   class watched_machine;
+  class disk_watch;
   struct process;
 
   // raft_port, peer_port
@@ -140,6 +184,12 @@ private:
 
   using time_point = cluster::store_loop::time_point;
   time_point now() const;
+  /// Begins the next start of its disk. Says why not.
+  std::string begin_start(sim_membership::parts& with);
+  void forget_process();
+  void stop(const std::string& sentence);
+  void fence(storage::fence::then next);
+  void check_rows();
   micros local(micros at) const { return at * rate_ / 1000 + ahead_; }
   void in(micros delay, std::function<void()> what);
   void wake();
@@ -175,6 +225,9 @@ private:
   bool woken_ = false;
   bool slow_ = false;
   bool faults_ = true;
+  bool kept_down_ = false;
+  bool may_be_damaged_ = false; ///< a row of this disk was damaged once
+  bool was_put_back_ = false;   ///< and still has that disk
 };
 
 } // namespace parley::sim

@@ -93,6 +93,12 @@ std::string message_name(const event& e) {
   return fmt::format("{}.{}", e.a, e.b);
 }
 
+telling of_disk(const char* format, std::uint64_t node, std::uint64_t what) {
+  telling t{fmt::format(fmt::runtime(format), node, what)};
+  t.fault = true;
+  return t;
+}
+
 using teller = telling (*)(const event& e, const cast& who);
 
 const std::map<std::string_view, teller>& tellers() {
@@ -225,6 +231,32 @@ const std::map<std::string_view, teller>& tellers() {
          t.fault = true;
          return t;
        }},
+      {"room", [](const event& e,
+                  const cast&) { return of_disk("the disk of node {} has {} bytes of room", e.a, e.b); }},
+      {"flipped", [](const event& e,
+                     const cast&) { return of_disk("a row of node {}, of table {}, is damaged", e.a, e.b); }},
+      {"damaged",
+       [](const event& e, const cast&) {
+         return of_disk("node {} has found a damaged row of shard {}", e.a, e.b);
+       }},
+      {"mended",
+       [](const event& e, const cast&) {
+         return of_disk("the rows of node {} of shard {} are those of its leader now", e.a, e.b);
+       }},
+      {"disk-lost",
+       [](const event& e, const cast&) {
+         return of_disk("node {} gets an empty disk, with the number {}", e.a, e.b);
+       }},
+      {"put-back",
+       [](const event& e, const cast&) {
+         return of_disk("node {} gets an older copy of the disk with the number {}", e.a, e.b);
+       }},
+      {"refused",
+       [](const event& e, const cast&) { return of_disk("node {} does not know node {} again", e.a, e.b); }},
+      {"fenced", [](const event& e, const cast&) { return of_disk("node {} falls silent", e.a, 0); }},
+      {"stopped",
+       [](const event& e, const cast&) { return of_disk("node {} cannot go on, and ends", e.a, 0); }},
+      {"whole", [](const event& e, const cast&) { return of_disk("node {} has everything again", e.a, 0); }},
       {"hands-over",
        [](const event& e, const cast&) {
          telling t{fmt::format("node {} hands its leaderships over", e.a)};

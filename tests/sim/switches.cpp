@@ -31,6 +31,7 @@ std::vector<std::string> all_switches() {
   auto out = world::kinds();
   for (const auto& c : conditions)
     out.emplace_back(c.name);
+  out.emplace_back("trial");
   for (auto& name : shape_switches())
     out.push_back(std::move(name));
   return out;

@@ -45,6 +45,8 @@ world::world(const run_options& options)
     profile_.works.push_back(sim_.luck.percent(65) ? w.weight : 0);
   profile_.faults[0] = std::max(profile_.faults[0], 1);
   profile_.works[0] = std::max(profile_.works[0], 1);
+  if (options.disks)
+    draw_disks();
   for (std::size_t n = 1; n <= profile_.nodes; ++n) {
     auto one = profile_.node;
     one.router.node = node_id{n};
@@ -63,7 +65,7 @@ world::world(const run_options& options)
 
 std::vector<std::string> world::kinds() {
   std::vector<std::string> out;
-  for (const auto* all : {&all_faults(), &all_works()})
+  for (const auto* all : {&all_faults(), &all_works(), &all_disk_faults()})
     for (const auto& k : *all)
       out.emplace_back(k.name);
   return out;
@@ -148,10 +150,7 @@ void world::found() {
   const auto founders = shape_.founders != 0 ? shape_.founders : nodes_.size();
   for (std::size_t i = 0; i < founders; ++i) {
     const auto& n = nodes_[i];
-    core::node_record r;
-    r.id = n->id();
-    r.disk = n->self().disk;
-    record.nodes.push_back(r);
+    record.nodes.push_back(n->record());
   }
   for (auto& n : nodes_) {
     auto txn = n->env().begin_write();
@@ -193,26 +192,29 @@ void world::found() {
 
 void world::every(micros mean, const std::vector<fault>& kinds, const std::vector<int>& weights,
                   fuzz::chance plan) {
-  sim_.time.in(plan.between(0, 2 * mean), [this, mean, &kinds, &weights, plan]() mutable {
-    if (!storming_ || sim_.failed())
-      return;
-    int sum = 0;
-    for (const auto w : weights)
-      sum += w;
-    auto at = static_cast<int>(plan.below(static_cast<std::uint64_t>(sum)));
-    fuzz::chance own{plan.next()};
-    for (std::size_t i = 0; i < kinds.size(); ++i)
-      if (at -= weights[i]; at < 0) {
-        if (options_.without.contains(kinds[i].name))
-          break;
-        sim_.note(kinds[i].name, &kinds == &all_works());
-        std::swap(own, sim_.luck);
-        (this->*kinds[i].strike)();
-        std::swap(own, sim_.luck);
-        break;
-      }
-    every(mean, kinds, weights, plan);
-  });
+  int sum = 0;
+  for (const auto w : weights)
+    sum += w;
+  if (sum == 0)
+    return;
+  sim_.time.in(plan.between(0, 2 * mean),
+               [this, mean, &kinds, &weights, plan, sum, storm = storm_]() mutable {
+                 if (!storming_ || storm != storm_ || sim_.failed())
+                   return;
+                 auto at = static_cast<int>(plan.below(static_cast<std::uint64_t>(sum)));
+                 fuzz::chance own{plan.next()};
+                 for (std::size_t i = 0; i < kinds.size(); ++i)
+                   if (at -= weights[i]; at < 0) {
+                     if (options_.without.contains(kinds[i].name))
+                       break;
+                     sim_.note(kinds[i].name, &kinds == &all_works());
+                     std::swap(own, sim_.luck);
+                     (this->*kinds[i].strike)();
+                     std::swap(own, sim_.luck);
+                     break;
+                   }
+                 every(mean, kinds, weights, plan);
+               });
 }
 
 bool world::until(micros within, const std::function<bool()>& reached) {
@@ -228,6 +230,9 @@ bool world::until(micros within, const std::function<bool()>& reached) {
 }
 
 std::string world::unsettled() {
+  if (options_.disks)
+    if (auto what = ailing(); !what.empty())
+      return what;
   for (auto& c : clients_)
     if (!c->settled())
       return c->describe();
@@ -295,6 +300,24 @@ void world::read_to_the_end() {
     ask_in_the_end();
 }
 
+void world::talk() {
+  storming_ = true;
+  ++storm_;
+  every(profile_.send_every, all_works(), profile_.works,
+        fuzz::chance{mix64(options_.seed ^ 0x0a7e) + storm_ - 1});
+}
+
+void world::begin_storm() {
+  net_.calm(false);
+  for (auto& n : nodes_)
+    n->set_faults(true);
+  talk();
+  every(profile_.fault_every, all_faults(), profile_.faults,
+        fuzz::chance{mix64(options_.seed ^ 0xfa17) + storm_ - 1});
+  every(profile_.disk_fault_every, all_disk_faults(), profile_.disk_faults,
+        fuzz::chance{mix64(options_.seed ^ 0xd15c) + storm_ - 1});
+}
+
 void world::settle() {
   std::string why;
   if (!until(agree_within_, [&] { return (why = unsettled()).empty() && (why = unmarked()).empty(); })) {
@@ -304,22 +327,34 @@ void world::settle() {
   }
 }
 
+/// Everything heals, and is as it shall be.
+void world::calm() {
+  heal();
+  settle();
+}
+
 outcome world::run(const run_options& options) {
   if (!sim_.failed())
     found();
   micros storm_began = -1;
+  const auto length = static_cast<micros>(options.seconds * one_second);
+  const bool has_trial = profile_.trial != profile::trial::none;
   if (!sim_.failed()) {
-    storming_ = true;
     storm_began = sim_.time.now();
-    every(profile_.fault_every, all_faults(), profile_.faults, fuzz::chance{mix64(options.seed ^ 0xfa17)});
-    every(profile_.send_every, all_works(), profile_.works, fuzz::chance{mix64(options.seed ^ 0x0a7e)});
-    begin_shapes(static_cast<micros>(options.seconds * one_second));
-    until(static_cast<micros>(options.seconds * one_second), [] { return false; });
+    begin_storm();
+    begin_shapes(length);
+    until(has_trial ? length / 2 : length, [] { return false; });
+  }
+  if (has_trial && !sim_.failed()) {
+    disk_trial();
+    if (!sim_.failed()) {
+      begin_storm();
+      until(length / 2, [] { return false; });
+    }
   }
   if (!sim_.failed()) {
     end_shapes();
-    heal();
-    settle();
+    calm();
   }
   if (!sim_.failed())
     expect_truth({});

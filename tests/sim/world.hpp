@@ -3,6 +3,8 @@
 //
 //   found    generation 1 of each shard, and the users
 //   storm    users talk, while faults of the kinds that the seed allows strike
+//   trial    with `disks`, in some seeds, after half of the storm and a calm: something befalls a disk while all else is
+//            well, and the cluster has to deal with it in bounded time (world_disks.cpp)
 //   calm     nothing is broken any more: within `agree_within` everything is sent, brought, acknowledged and
 //            paid, and the replicas are equal. Then an idle cluster falls silent, says the truth of itself, and is prompt
 //   reading  every member reads its conversations from the first message on
@@ -33,6 +35,7 @@ struct run_options {
   /// Other than 0: what the seed draws stays as it is, but how long each frame and each sync takes is drawn anew.
   std::uint64_t variation = 0;
   bool plain = false; ///< without shapes (shapes.hpp)
+  bool disks = false; ///< disks ail (world_disks.cpp); with it runs are plain
 };
 
 struct outcome {
@@ -62,6 +65,9 @@ struct profile {
   node_profile node;
   client_profile client;
   std::vector<int> faults, works; ///< the weight of each kind
+  enum class trial { none, one_full, all_full, old_copy } trial = trial::none;
+  micros disk_fault_every = 0;
+  std::vector<int> disk_faults; ///< the weight of each kind
 };
 profile draw_profile(fuzz::chance& luck);
 
@@ -99,6 +105,32 @@ private:
   void duel(); // world_votes.cpp
   void take_down(sim_node& node, micros down, test::unsynced what = test::unsynced::seeded);
   void heal();
+
+  // --- ailing disks (world_disks.cpp) ----------------------------------------------------------------------
+  static const std::vector<fault>& all_disk_faults();
+  void draw_disks();
+  void fill_disk();
+  void fail_commit();
+  void flip_rows();
+  void damage(sim_node& node);
+  void lose_disk();
+  void when_whole(int tries, const std::function<void(sim_node&)>& strike);
+  bool is_whole() const;
+  std::string ailing() const;
+  bool rows_are_mended(sim_node& node) const;
+  void nurse(node_id ill);
+  void find_damage();
+  void begin_with_empty_disk(sim_node& node);
+  void ask_to_be_listed(sim_node& node);
+  void ask_whether_whole(sim_node& node);
+  void disconnect(sim_node& node, std::uint64_t life);
+  bool reaches(node_id a, node_id b) { return !net_.is_blocked(a, b) && !net_.is_blocked(b, a); }
+  void disk_trial();
+  void try_one_full(sim_node& node, storage::space room);
+  void try_all_full(storage::space room);
+  std::string unacknowledged();
+  void keep_a_copy(int tries);
+  void try_old_copy();
 
   // --- what users do ---------------------------------------------------------------------------------------
   void say();
@@ -162,6 +194,10 @@ private:
 
   // --- the course of a run ---------------------------------------------------------------------------------
   void found();
+  void begin_storm();
+  void calm();
+  /// Users do what they do, and nothing fails.
+  void talk();
   /// When what of these happens is drawn of `plan` alone.
   void every(micros mean, const std::vector<fault>& kinds, const std::vector<int>& weights,
              fuzz::chance plan);
@@ -187,11 +223,15 @@ private:
     at(n).frame_arrived(from, std::move(bytes));
   }
   void connection_reset(node_id n, node_id peer) override { at(n).connection_reset(peer); }
+  bool may_connect(node_id a, node_id b) override;
   void died(node_id n) override;
   void voted(node_id n) override;
   void turn_ended(node_id n) override;
   void sent(node_id n, char lane, std::string_view bytes) override;
   void proposed(node_id n, std::string_view command) override;
+  void stopped(node_id n, const std::string& sentence) override;
+  void fenced(node_id n, storage::fence::then next) override;
+  bool some_forgot() const override { return judge_.count.put_back != 0; }
   sim_node* find_node(device_id device) override;
 
   sim_node& at(node_id n) const { return *nodes_.at(number(n) - 1); }
@@ -219,7 +259,18 @@ private:
   std::map<std::tuple<shard_id, generation, std::uint64_t>, node_id> led_; ///< by term
   census* census_ = nullptr;                                               ///< while somebody counts
   std::uint64_t next_device_ = 1;
+  std::uint64_t storm_ = 0; ///< what an earlier one has planned does not happen
   bool storming_ = false;
+
+  struct disk_states {
+    fuzz::chance luck{0}; ///< of its own: what a seed draws for the rest does not depend on it
+    std::uint64_t next_disk = 1000;
+    node_id ill{}; ///< whose disk lost something that is not made good yet: never more than one
+    std::vector<std::pair<storage::table, std::string>> flipped; ///< its rows that were damaged
+    std::map<node_id, int> errors;                               ///< commits that will fail
+    std::map<node_id, sim_node::disk_copy> copies;
+  };
+  disk_states disks_;
 };
 
 } // namespace parley::sim

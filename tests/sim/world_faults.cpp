@@ -33,13 +33,8 @@ void world::take_down(sim_node& node, micros down, test::unsynced what) {
   ++judge_.count.crashes;
   const auto life = node.life();
   node.crash(what);
-  for (auto& c : clients_)
-    c->node_ended(node.id(), life);
-  net_.break_all_of(node.id(), nodes_.size());
-  sim_.time.in(down, [this, &node] {
-    if (!node.is_up())
-      node.start();
-  });
+  disconnect(node, life);
+  sim_.time.in(down, [&node] { node.start(); });
 }
 
 void world::kill_node() {
@@ -90,8 +85,8 @@ void world::flap_link() {
   if (a == b)
     return;
   for (int i = 0; i < 6; ++i)
-    sim_.time.in(i * 300 * one_ms, [this, a, b, i] {
-      if (storming_)
+    sim_.time.in(i * 300 * one_ms, [this, a, b, i, storm = storm_] {
+      if (storming_ && storm == storm_)
         net_.block(a, b, i % 2 == 0 ? fuzz::blocked::drops : fuzz::blocked::no);
     });
 }
@@ -154,10 +149,11 @@ void world::heal() {
   for (auto& n : nodes_) {
     n->set_faults(false);
     n->set_slow(false);
+    n->set_room(roomy_disk);
     n->die_after(0);
-    if (!n->is_up())
-      n->start();
+    n->start();
   }
+  find_damage();
   for (auto& c : clients_)
     c->go_online();
 }

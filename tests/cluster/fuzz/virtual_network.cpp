@@ -155,7 +155,8 @@ void virtual_network::reconnect(node_id a, node_id b) {
   between(a, b).reconnecting = true;
   sim_.time.in(sim_.luck.between(one_ms, profile_.reconnect_max), [this, a, b] {
     auto& c = between(a, b);
-    if (is_blocked(a, b) || is_blocked(b, a) || !user_.is_up(a) || !user_.is_up(b))
+    if (is_blocked(a, b) || is_blocked(b, a) || !user_.is_up(a) || !user_.is_up(b) ||
+        !user_.may_connect(a, b))
       return reconnect(a, b);
     c.reconnecting = false;
     c.open = true;

@@ -19,6 +19,8 @@ class network_user {
 public:
   virtual ~network_user() = default;
   virtual bool is_up(node_id node) const = 0;
+  /// Whether a connection may begin. One that may not is tried again.
+  virtual bool may_connect(node_id /*a*/, node_id /*b*/) { return true; }
   virtual void frame_arrived(node_id at, node_id from, std::string bytes) = 0;
   virtual void connection_reset(node_id at, node_id peer) = 0;
 };
