@@ -94,6 +94,7 @@ void sim_node::start() {
             [this](proposal_batch& b) {
               for (const auto& p : b.proposals)
                 user_.proposed(id(), p.command);
+              refuse_some(b);
               input([held = std::make_shared<proposal_batch>(std::move(b))](loop_type& loop) {
                 loop.propose(*held);
               });
@@ -327,6 +328,22 @@ void sim_node::input(std::function<void(cluster::store_loop&)> what) {
     held_.push_back(std::move(what));
   else
     what(*process_->loop);
+}
+
+/// Refuses what it takes out of the batch.
+void sim_node::refuse_some(proposal_batch& batch) {
+  if (refuses_one_in_ == 0)
+    return;
+  std::erase_if(batch.proposals, [&](const proposal& p) {
+    if (!sim_.luck.one_in(refuses_one_in_))
+      return false;
+    if (p.reply_to) {
+      result_batch refused;
+      refused.results.push_back({p.ticket, ec::overloaded, false, {}});
+      caf::anon_send(p.reply_to, std::move(refused));
+    }
+    return true;
+  });
 }
 
 void sim_node::tick() {

@@ -150,6 +150,8 @@ public:
   void clock_jump(micros forward);
   void set_clock_rate(std::int64_t per_mille) { rate_ = per_mille; }
   void set_slow(bool on);
+  /// Of what is proposed to its store, one in so many is refused as `overloaded`; 0: nothing is.
+  void refuse_one_in(std::uint64_t n) { refuses_one_in_ = n; }
   void set_faults(bool on) { faults_ = on; }
 
   // --- its state -------------------------------------------------------------------------------------------
@@ -196,6 +198,7 @@ private:
   void run();
   void print_step() const;
   void arm_timer();
+  void refuse_some(proposal_batch& batch);
   /// Now, or when the sync is over.
   void input(std::function<void(cluster::store_loop&)> what);
   void tick();
@@ -220,6 +223,7 @@ private:
   std::set<node_id> stuffed_;
   std::uint64_t unsent_ = 0;     ///< payloads that a stuffed lane did not take
   std::uint64_t dies_after_ = 0; ///< messages; 0: not
+  std::uint64_t refuses_one_in_ = 0;
   bool tells_vote_ = false;
   bool syncing_ = false;
   bool woken_ = false;

@@ -364,6 +364,8 @@ outcome world::run(const run_options& options) {
     expect_promptness();
   if (!sim_.failed() && sim_.luck.percent(30))
     examine_cut_off();
+  if (!sim_.failed() && sim_.luck.percent(50))
+    refuse_some();
   if (!sim_.failed())
     settle();
   if (!sim_.failed())

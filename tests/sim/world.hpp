@@ -215,6 +215,7 @@ private:
   void expect_silence();
   std::string noise(const census& heard);
   void expect_promptness();
+  void refuse_some();
   std::string unmarked();
 
   // network_user, node_user, node_finder
