@@ -52,7 +52,7 @@ outbox_rules::verdict outbox_rules::refused(const send_attempt& a, const failure
   if (item && others)
     if (auto v = renumber(*item, why.code, calendar))
       return *v;
-  const auto v = resend_.refused(why, a.number, chance);
+  const auto v = resend_.refused(why, a.number, item ? item->taken_at : now, now, chance);
   if (!v.again)
     return {item ? fate::give_up : fate::known, why.code};
   lanes_.again(a.conversation, a.counter, now + v.pause);

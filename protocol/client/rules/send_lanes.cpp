@@ -56,6 +56,7 @@ const send_lanes::item* send_lanes::take(instant now) {
           if (auto& candidate = l.items[i]; !candidate.in_flight) {
             candidate.in_flight = true;
             ++candidate.attempts;
+            candidate.taken_at = now;
             ++l.in_flight;
             ++in_flight_;
             in_flight_bytes_ += bytes_of(candidate);

@@ -25,6 +25,7 @@ public:
     unsigned attempts = 0; ///< under the id that it has now
     bool in_flight = false;
     unsigned renumberings = 0;
+    instant taken_at{}; ///< when the newest attempt began
     /// Whether no attempt but the one under way can have stored the message under its id.
     bool first_attempt() const { return attempts == 1 && !it.tried; }
   };

@@ -204,6 +204,27 @@ TEST_CASE("a node that refuses too often is left") {
 }
 
 TEST_CASE(
+    "a node that refuses what is too much of a burst is not left, and the rest of the burst is not lost") {
+  auto config = small();
+  config.messages_max = config.in_flight_max = 20;
+  outbox device{config};
+  device.connect();
+  std::vector<send_attempt> burst;
+  for (std::uint64_t n = 1; n <= 20; ++n)
+    device.post({n, n});
+  for (int n = 0; n < 20; ++n)
+    burst.push_back(device.take(1s));
+  for (unsigned n = 0; n < 19; ++n)
+    CHECK(!device.answer(burst[n], ec::overloaded, 1s + std::chrono::milliseconds{n}).leave_node);
+  CHECK(device.stored(burst[19], false).what == fate::sent); // the node has made progress
+  // A node that takes nothing at all is left, though later: each attempt begins after the refusal before.
+  for (int n = 1; n <= 3; ++n) {
+    const auto at = std::chrono::hours{n};
+    CHECK(device.answer(device.take(at), ec::overloaded, at + 1s).leave_node == (n == 3));
+  }
+}
+
+TEST_CASE(
     "an id that the cluster knows although it was never sent belongs to a message that is forgotten here") {
   outbox device;
   device.connect();

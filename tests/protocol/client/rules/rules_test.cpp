@@ -175,14 +175,14 @@ TEST_CASE("outcomes of the message are final; conditions and the session's end a
   dice chance{1};
   resend_rules rules{{50ms, 2'000ms}, 6, true};
   for (auto why : {ec::not_a_member, ec::too_large, ec::retry_too_old, ec::conflict, ec::bad_request})
-    CHECK(!rules.refused(refuse(why), 1, chance).again);
+    CHECK(!rules.refused(refuse(why), 1, 0s, 0s, chance).again);
   for (auto why : {ec::rate_limited, ec::not_leader, ec::overloaded, ec::timed_out, ec::unavailable,
                    ec::fenced, ec::not_authenticated})
-    CHECK(rules.refused(refuse(why), 1, chance).again);
+    CHECK(rules.refused(refuse(why), 1, 0s, 0s, chance).again);
   // Codes of a newer cluster, by their band alone.
   for (auto why : {ec{39}, ec{500}})
-    CHECK(!rules.refused(refuse(why), 1, chance).again);
-  CHECK(rules.refused(refuse(ec{1'999}), 1, chance).again);
+    CHECK(!rules.refused(refuse(why), 1, 0s, 0s, chance).again);
+  CHECK(rules.refused(refuse(ec{1'999}), 1, 0s, 0s, chance).again);
 }
 
 TEST_CASE("the pause grows with the attempts, stays bounded, and is never below the advice") {
@@ -190,18 +190,18 @@ TEST_CASE("the pause grows with the attempts, stays bounded, and is never below 
   resend_rules rules{{50ms, 2'000ms}, 1'000, true};
   auto longest = 0ms;
   for (unsigned attempt = 1; attempt < 200; ++attempt) {
-    const auto pause = rules.refused(refuse(ec::rate_limited), attempt, chance).pause;
+    const auto pause = rules.refused(refuse(ec::rate_limited), attempt, 0s, 0s, chance).pause;
     CHECK(pause <= (attempt == 1 ? 50ms : 2'000ms));
     longest = std::max(longest, pause);
   }
   CHECK(longest > 1'000ms);
-  CHECK(rules.refused({ec::rate_limited, "", 9'000ms}, 1, chance).pause == 9'000ms);
+  CHECK(rules.refused({ec::rate_limited, "", 9'000ms}, 1, 0s, 0s, chance).pause == 9'000ms);
 }
 
 TEST_CASE("a node is left after several refusals in a row of a kind that another node may not have") {
   dice chance{1};
   resend_rules rules{{50ms, 2'000ms}, 3, true};
-  const auto leave = [&](ec why) { return rules.refused(refuse(why), 1, chance).leave; };
+  const auto leave = [&](ec why) { return rules.refused(refuse(why), 1, 0s, 0s, chance).leave; };
   CHECK(!leave(ec::not_leader));
   CHECK(!leave(ec::timed_out));
   CHECK(!leave(ec::rate_limited)); // says nothing about the node
@@ -212,7 +212,7 @@ TEST_CASE("a node is left after several refusals in a row of a kind that another
   rules.accepted();
   CHECK(!leave(ec::not_leader));
   resend_rules alone{{50ms, 2'000ms}, 1, false};
-  CHECK(!alone.refused(refuse(ec::unavailable), 1, chance).leave);
+  CHECK(!alone.refused(refuse(ec::unavailable), 1, 0s, 0s, chance).leave);
 }
 
 // --- acknowledging -----------------------------------------------------------------------------------------
