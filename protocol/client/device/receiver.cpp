@@ -96,13 +96,19 @@ kj::Promise<result<bool>> receiver::judge(cursor_standing asked) {
   }
   if (asked.place != rpc::CursorPlace::AFTER)
     return answer{true};
-  return check_.is_other_history().then([this](bool other) -> answer {
-    if (host_.halted())
-      return tl::unexpected{host_.why_halted()};
-    if (other)
-      start_over();
-    return !other;
-  });
+  const bool forgotten = rules_.acks().idle(); // else the acknowledgement is on its way
+  return check_.is_other_history().then(
+      [this, forgotten, known = std::move(asked.acknowledged)](bool other) mutable -> answer {
+        if (host_.halted())
+          return tl::unexpected{host_.why_halted()};
+        if (other) {
+          start_over();
+        } else if (forgotten) {
+          rules_.acks().forgotten(std::move(known));
+          send_ack();
+        }
+        return !other;
+      });
 }
 
 /// What lies between the profile's place and the acknowledged one may have been removed from the inbox.

@@ -62,6 +62,9 @@ public:
     if (known)
       acknowledged_ = upto;
   }
+  /// At the beginning of a session the cluster knows only `known`, although it had confirmed all that is
+  /// applied: it confirms a place before a majority has it, and forgets it if the leader dies then.
+  void forgotten(cursor known) { acknowledged_ = std::move(known); }
   /// The connection is gone, and with it the call and the timer.
   void lost() { under_way_ = timer_set_ = false; }
 

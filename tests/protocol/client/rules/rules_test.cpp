@@ -261,6 +261,18 @@ TEST_CASE("one acknowledgement is under way at a time, and a lost one is sent ag
   CHECK(acks.begin(3s) == "2");
 }
 
+TEST_CASE("a place that the cluster has confirmed and then forgotten is offered again") {
+  delivery_acks acks{200ms, 5};
+  acks.advance("2", 1);
+  CHECK(acks.begin(0ms) == "2");
+  acks.answered("2", true);
+  acks.lost();
+  CHECK(acks.idle());
+  acks.forgotten("1");
+  CHECK(!acks.idle());
+  CHECK(acks.begin(1s) == "2");
+}
+
 TEST_CASE("a timer that was lost with its connection can be set again") {
   delivery_acks acks{200ms, 5};
   acks.advance("1", 0);
