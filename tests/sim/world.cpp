@@ -141,6 +141,14 @@ sim_node* world::find_node(device_id device) {
   return n.is_up() ? &n : nullptr;
 }
 
+std::vector<sim_node*> world::known_nodes() {
+  std::vector<sim_node*> found;
+  for (auto& n : nodes_)
+    if (has_started(*n))
+      found.push_back(n.get());
+  return found;
+}
+
 // --- the course of a run -----------------------------------------------------------------------------------
 
 void world::found() {

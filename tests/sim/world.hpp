@@ -234,6 +234,7 @@ private:
   void fenced(node_id n, storage::fence::then next) override;
   bool some_forgot() const override { return judge_.count.put_back != 0; }
   sim_node* find_node(device_id device) override;
+  std::vector<sim_node*> known_nodes() override;
 
   sim_node& at(node_id n) const { return *nodes_.at(number(n) - 1); }
   sim_node& any_node() { return *nodes_[sim_.luck.below(nodes_.size())]; }
