@@ -55,6 +55,9 @@ void world::draw_disks() {
   d.replicas = static_cast<std::uint16_t>(profile_.replicas);
   d.look_every = std::chrono::milliseconds{luck.between(300, 2000)};
   d.answer_within = std::chrono::milliseconds{luck.between(1000, 5000)};
+  agree_within_ =
+      120 *
+      one_second; // a disk is filled in small pieces, and debts of the time without room are paid singly
   if (options_.without.contains("trial"))
     profile_.trial = profile::trial::none;
   if (profile_.trial == profile::trial::old_copy) {
