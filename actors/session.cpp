@@ -44,7 +44,7 @@ struct session_state {
   /// The client began to receive anew while that pull was under way, which is for a stream that was replaced.
   bool restarted = false;
   std::uint64_t attach_number = 0;
-  inbox_pos acked{};
+  inbox_pos acked{};     ///< as the client said, to this session or to an earlier one
   bool attached = false; ///< since the first attach: the session is usable
   bool sweeping = false;
   clock_point sweep_at{}; ///< when the sweep is due; far away if the connection is idle
@@ -191,6 +191,8 @@ void attach_answered(self_ptr self, const core::attached& a) {
   st.attached = true;
   if (a.acknowledged < st.acked) // the previous leader had it in memory only
     ask(self, core::call{core::acknowledge{st.who.user, st.who.device, st.acked}});
+  // This one may have it in memory only, too, and the device's earlier session, which could repeat it, is gone.
+  st.acked = std::max(st.acked, a.acknowledged);
   if (st.mode == stream::live && a.last > st.last)
     pull(self);
 }

@@ -267,6 +267,18 @@ TEST_CASE_FIXTURE(fixture, "an acknowledgement that was lost with a leader is re
   CHECK(std::get<core::acknowledge>(expect<core::acknowledge>().what).upto == inbox_pos{7});
 }
 
+TEST_CASE_FIXTURE(fixture,
+                  "what an earlier session of the device acknowledged is repeated to the next leader") {
+  core::attached state;
+  state.acknowledged = inbox_pos{7}; // the leader counts what it has not written yet
+  attach(state);
+  caf::anon_send(it, atom::rehome_v);
+  run();
+  state.acknowledged = inbox_pos{3};
+  answer<core::attach>(expect<core::attach>(), state);
+  CHECK(std::get<core::acknowledge>(expect<core::acknowledge>().what).upto == inbox_pos{7});
+}
+
 TEST_CASE_FIXTURE(fixture, "a fenced connection is closed once, with the reason") {
   go_live();
   push(0, {}, ec::fenced);
