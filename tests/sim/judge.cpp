@@ -101,7 +101,7 @@ void judge::page(conversation_id c, seq_no after, const core::conversation_page&
 
 bool judge::is_first(user_id user, device_id device) const {
   const auto i = devices_.find(user);
-  return i != devices_.end() && !i->second.empty() && i->second.front() == device;
+  return i != devices_.end() && !i->second.empty() && i->second.front() == device && !later_.contains(device);
 }
 
 void judge::received(user_id user, device_id device, const core::message_news& news) {
@@ -140,7 +140,11 @@ void judge::added(user_id user, device_id device) {
   devices_[user].push_back(device);
 }
 
-void judge::came_first(user_id user, device_id device) {
+void judge::came(user_id user, device_id device, bool first) {
+  if (!first) {
+    later_.insert(device);
+    return;
+  }
   auto& all = devices_[user];
   if (const auto i = std::ranges::find(all, device); i != all.end())
     std::rotate(all.begin(), i, i + 1);
@@ -166,7 +170,7 @@ std::string judge::missing() const {
       for (const auto device : d->second) {
         const auto s = streams_.find({device, id});
         const auto& seqs = s == streams_.end() ? std::vector<seq_no>{} : s->second.seqs;
-        const bool first = device == d->second.front();
+        const bool first = is_first(user, device);
         for (const auto& [seq, message] : c.at) {
           if (!first && (seqs.empty() || seq < seqs.front()))
             continue; // from before the device was added

@@ -67,8 +67,9 @@ public:
   /// Whose conversations are open.
   const std::vector<std::pair<user_id, user_id>>& pairs() const { return pairs_; }
   void added(user_id user, device_id device);
-  /// Of several devices whose registrations were under way together, it was added first.
-  void came_first(user_id user, device_id device);
+  /// At its first login: of its user's devices it was added first, or not. Their registrations may have been under way
+  /// together, so the answers to these do not tell.
+  void came(user_id user, device_id device, bool first);
   // (rules_marks.cpp) A mark was acknowledged; a device was brought one.
   void marked(conversation_id c, user_id by, seq_no upto);
   void told(device_id device, const core::watermark& mark);
@@ -113,6 +114,7 @@ private:
   std::map<conversation_id, conversation> conversations_;
   std::vector<std::pair<user_id, user_id>> pairs_;
   std::map<user_id, std::vector<device_id>> devices_;
+  std::set<device_id> later_; ///< those that are known to be no first ones
   std::map<std::pair<device_id, conversation_id>, stream> streams_;
   std::map<std::pair<conversation_id, user_id>, seq_no> marked_; ///< as acknowledged
   std::map<std::tuple<device_id, conversation_id, user_id>, core::progress> told_;

@@ -36,7 +36,8 @@ std::string judge::unmarked(conversation_id c, user_id of, const core::progress&
   // A device that is added begins behind rows that no other one has yet, and counts as one that has them: these
   // are not told as received before a later one is.
   const auto devices_of = devices_.find(of);
-  const bool one_device = devices_of != devices_.end() && devices_of->second.size() == 1;
+  const bool one_device = devices_of != devices_.end() && devices_of->second.size() == 1 &&
+                          is_first(of, devices_of->second.front());
   for (const auto& [seq, message] : known->second.at)
     if (one_device && messages_.at(message).from != of && seq > stored.delivered)
       return fmt::format("user {} has received seq {} of conversation {}, and seq {} is stored as received",
@@ -47,6 +48,8 @@ std::string judge::unmarked(conversation_id c, user_id of, const core::progress&
       continue;
     // A later device has what came since it was added. A reader's own devices need to know only what it has
     // read.
+    if (!is_first(member, devices->second.front()))
+      continue; // the first one could not register in time
     const auto t = told_.find({devices->second.front(), c, of});
     const auto has = t == told_.end() ? core::progress{} : t->second;
     if (has.read != stored.read || (member != of && has.delivered != stored.delivered))

@@ -208,8 +208,8 @@ void sim_client_program::logged_in(const core::attached& state) {
     return sim_.violate(fmt::format("the inbox of user {} says that device {} acknowledged {}, and it has {}",
                                     number(user_), number(device_), number(state.acknowledged),
                                     number(applied)));
-  if (!std::exchange(told_.begun, true) && state.acknowledged == inbox_pos::none)
-    judge_.came_first(user_, device_);
+  if (!std::exchange(told_.begun, true))
+    judge_.came(user_, device_, state.acknowledged == inbox_pos::none);
   sim_.note("login", number(device_), number(applied), number(state.last));
   ready_ = true;
   calls_.emplace(std::chrono::microseconds{profile_.answer_within}, now());
