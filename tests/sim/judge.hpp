@@ -1,7 +1,6 @@
 #pragma once
 // Judges a run from outside: by what clients observed, by the rules of the chaos checker
-// (tests/harness/chaos/checker.hpp,
-// whose numbers the complaints carry), and by what each node applied.
+// (tests/harness/chaos/checker.hpp, whose numbers the complaints carry), and by what each node applied.
 //
 //   1  a position (conversation, seq) holds one message in all observations
 //   2  a client_msg_id has one position, and every retry receives it as the answer
@@ -10,12 +9,11 @@
 //   5  positions are 1, 2, 3 … without gaps
 //   6  a message gets a position above all those acknowledged before it was first submitted
 //   7  a sync is contiguous and reaches what was acknowledged before it was asked; an inbox brings each
-// message that its
-//      user did not send, once and in order, and catches up after healing
+//      message that its user did not send, once and in order, and catches up after healing
 //   8  a device is brought its rows in ascending order
-//  12  what was acknowledged as read stays so, and the other members' devices learn of it (rules_marks.cpp)
 //  11  replicas that applied the same entry hold the same state, and the n-th entry of a shard is the same
-// everywhere
+//      everywhere
+//  12  what was acknowledged as read stays so, and the other members' devices learn of it (rules_marks.cpp)
 #include "actors/core/calls.hpp"
 #include "actors/core/watermarks.hpp"
 #include "cluster/replication/replication.hpp"
