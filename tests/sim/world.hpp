@@ -140,7 +140,7 @@ private:
   void open_one();
   void add_device();
 
-  // --- nodes and shards of a shape (world_shards.cpp) --------------------------------------------------------
+  // --- nodes and shards of a shape (world_shards.cpp) ------------------------------------------------------
   void move_shard();
   void strike_mover(sim_node& leader, const std::vector<cluster::member>& next);
   std::vector<cluster::member> next_members(const std::vector<cluster::member>& now);
@@ -155,7 +155,7 @@ private:
   /// Empty, or what is not as a shard's members shall be when all is calm.
   std::string unseated();
 
-  // --- people of a shape (world_people.cpp) ------------------------------------------------------------------
+  // --- people of a shape (world_people.cpp) ----------------------------------------------------------------
   struct sleeper {
     user_id user{};
     device_id device{};
@@ -183,7 +183,7 @@ private:
   void add_device_of(user_id user);
   std::size_t body_bytes();
 
-  // --- the course of a shape (world_shapes.cpp) --------------------------------------------------------------
+  // --- the course of a shape (world_shapes.cpp) ------------------------------------------------------------
   void take_shape(const run_options& options);
   void begin_shapes(micros storm);
   void end_shapes();
