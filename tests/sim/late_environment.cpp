@@ -40,7 +40,8 @@ public:
                           std::size_t rows_max) override {
     if (t != table::log) {
       std::size_t left = rows_max;
-      inner_->ascend(t, from, to, [&](std::string_view key, std::string_view) {
+      // Not in this transaction: it would have read rows that it only erases, and one that is damaged would be its end.
+      env_.inner_.begin_read()->ascend(t, from, to, [&](std::string_view key, std::string_view) {
         if (left-- == 0)
           return scan::stop;
         touch(t, key);

@@ -192,6 +192,8 @@ public:
   ec commit(storage::durable /*the test decides*/) override {
     if (!close())
       throw std::logic_error{"virtual_environment: a transaction commits once"};
+    if (status_ != ec::none)
+      return status_; // what it wrote may follow from a row that it could not read
     return env_.commit(changes_, life_);
   }
 
