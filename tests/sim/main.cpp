@@ -125,13 +125,12 @@ int main(int argc, char** argv) {
   app.add_flag("--left", s.only_left, "Only prints which seeds the file of results lacks");
   app.add_flag("--plain", s.run.plain, "Leaves out what seeds add to their usual runs");
   app.add_flag("--disks", s.run.disks,
-               "Plain runs with disks that are full, fail, are damaged, lost, or put back to older copies");
+               "With disks that are full, fail, are damaged, lost, or put back to older copies");
   app.add_flag("--trace", s.run.print_trace, "Prints each event of a run");
   app.add_flag("--repeat", s.repeat, "Runs each seed twice and compares the traces");
   app.add_flag("--hashes", s.hashes, "Prints the hash of each seed's trace");
   app.add_flag("--keep-going", s.keep_going, "Does not stop at the first seed with a violation");
   CLI11_PARSE(app, argc, argv);
-  s.run.plain |= s.run.disks;
   s.to = std::max(s.to, s.from);
   if (!s.plant.empty())
     setenv("PARLEY_PLANT", s.plant.c_str(), 1);

@@ -38,7 +38,8 @@ world::world(const run_options& options)
                                                                                    options)},
       shape_luck_{options.seed ^ 0x73686170'65000000ULL}, net_{sim_, *this, profile_.network} {
   sim_.keep_events();
-  take_shape(options);
+  if (!options.disks || has_shape_beside_disks())
+    take_shape(options);
   for (const auto& f : all_faults()) // a third of the kinds is left out, so that the others get deeper
     profile_.faults.push_back(sim_.luck.percent(65) ? f.weight : 0);
   for (const auto& w : all_works())

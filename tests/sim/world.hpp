@@ -35,7 +35,7 @@ struct run_options {
   /// Other than 0: what the seed draws stays as it is, but how long each frame and each sync takes is drawn anew.
   std::uint64_t variation = 0;
   bool plain = false; ///< without shapes (shapes.hpp)
-  bool disks = false; ///< disks ail (world_disks.cpp); with it runs are plain
+  bool disks = false; ///< disks ail (world_disks.cpp)
 };
 
 struct outcome {
@@ -108,6 +108,7 @@ private:
 
   // --- ailing disks (world_disks.cpp) ----------------------------------------------------------------------
   static const std::vector<fault>& all_disk_faults();
+  bool has_shape_beside_disks();
   void draw_disks();
   void fill_disk();
   void fail_commit();
@@ -266,6 +267,7 @@ private:
 
   struct disk_states {
     fuzz::chance luck{0}; ///< of its own: what a seed draws for the rest does not depend on it
+    bool has_shape = false;
     std::uint64_t next_disk = 1000;
     node_id ill{}; ///< whose disk lost something that is not made good yet: never more than one
     std::vector<std::pair<storage::table, std::string>> flipped; ///< its rows that were damaged

@@ -37,8 +37,15 @@ const std::vector<world::fault>& world::all_disk_faults() {
   return all;
 }
 
+/// Half of the seeds are plain, and may have a trial instead.
+bool world::has_shape_beside_disks() {
+  disks_.luck = fuzz::chance{options_.seed ^ 0x6469736b'73000000ULL};
+  disks_.has_shape = !options_.plain && disks_.luck.percent(50);
+  return disks_.has_shape;
+}
+
 void world::draw_disks() {
-  auto& luck = disks_.luck = fuzz::chance{options_.seed ^ 0x6469736b'73000000ULL};
+  auto& luck = disks_.luck;
   for (const auto& f : all_disk_faults())
     profile_.disk_faults.push_back(luck.percent(67) ? f.weight : 0);
   profile_.disk_fault_every = luck.between(500, luck.percent(50) ? 2000 : 6000) * one_ms;
@@ -58,8 +65,10 @@ void world::draw_disks() {
   agree_within_ =
       120 *
       one_second; // a disk is filled in small pieces, and debts of the time without room are paid singly
-  if (options_.without.contains("trial"))
+  if (options_.without.contains("trial") || disks_.has_shape)
     profile_.trial = profile::trial::none;
+  shape_.seal_every = 0; // who loses its disk while a shard moves may be the one that has the state
+  shape_.founders = 0;
   if (profile_.trial == profile::trial::old_copy) {
     n.store.replication.votes_after = std::chrono::milliseconds{1000}; // those who know better have their say
     for (auto copies = luck.between(1, 3); copies > 0; --copies)
