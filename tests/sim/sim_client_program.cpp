@@ -11,7 +11,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::chrono::nanoseconds ask_within = 30s, stable_after = 5s;
+constexpr std::chrono::nanoseconds stable_after = 5s;
 constexpr std::chrono::milliseconds wanted_max = 500ms;
 constexpr std::size_t ack_items_max = 100, nodes_named_max = 8;
 constexpr unsigned heal_tries_max = 3, move_after_refusals = 6;
@@ -26,6 +26,10 @@ client::outbox_config outbox_of(const client_profile& profile, bool other_nodes)
   c.move_after_refusals = move_after_refusals;
   c.other_nodes = other_nodes;
   return c;
+}
+
+std::chrono::nanoseconds patience(client::dice& chance) {
+  return chance.upto(1) == 0 ? 30s : std::chrono::nanoseconds{100ms} + chance.upto(1'000) * 1ms;
 }
 
 /// The device begins at the node that the world finds for it.
@@ -65,9 +69,10 @@ sim_client_program::sim_client_program(fuzz::simulation& sim, judge& judge, node
                                        told_to_judge& told, user_id user, device_id device,
                                        online_type online)
     : sim_{sim}, judge_{judge}, finder_{nodes}, profile_{profile}, store_{store}, told_{told}, user_{user},
-      device_{device}, told_online_{std::move(online)}, chance_{sim.luck.next()}, seeds_{nodes.known_nodes()},
-      nodes_{seeds_}, reconnect_{seeds_.size(), first_seed(nodes, device, seeds_), pauses_of(profile),
-                                 stable_after, wanted_max},
+      device_{device}, told_online_{std::move(online)}, chance_{sim.luck.next()},
+      ask_within_{patience(chance_)}, seeds_{nodes.known_nodes()}, nodes_{seeds_},
+      reconnect_{seeds_.size(), first_seed(nodes, device, seeds_), pauses_of(profile), stable_after,
+                 wanted_max},
       out_{outbox_of(profile, seeds_.size() > 1)}, in_{std::chrono::microseconds{profile.ack_delay_max},
                                                        ack_items_max, heal_tries_max} {
   in_.restore(store_.applied(), store_.where());
@@ -329,7 +334,7 @@ void sim_client_program::ask(std::function<core::call()> make, answered_type don
 }
 
 client::ask_rules sim_client_program::asking() const {
-  return {pauses_of(profile_), now() + ask_within};
+  return {pauses_of(profile_), now() + ask_within_};
 }
 
 void sim_client_program::attempt(std::shared_ptr<question> q) {

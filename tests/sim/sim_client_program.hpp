@@ -152,6 +152,9 @@ private:
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 
   client::dice chance_;
+  /// For a question, all its attempts together. Half of the programs have little patience: what they cannot
+  /// fetch of a conversation while its shard has no leader is held.
+  std::chrono::nanoseconds ask_within_;
   std::vector<sim_node*> seeds_, nodes_; ///< `nodes_`: the seeds, then those that the cluster named
   client::reconnect_rules reconnect_;
   client::outbox_rules out_;
