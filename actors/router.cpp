@@ -374,16 +374,13 @@ void from_peer(self_ptr self, node_id peer, std::string_view bytes) {
   auto payload = core::decode<core::peer_payload>(bytes, skipped);
   if (!payload || skipped != 0)
     count_refused(st);
-  if (!payload)
+  if (!payload || (planted("announcement-ignored") && std::holds_alternative<core::leads_payload>(*payload)))
     return;
   std::visit(overloaded{
                  [&](core::calls_payload& p) { host(self, peer, p); },
                  [&](core::answers_payload& p) { take_answers(st, peer, p); },
                  [&](core::deliveries_payload& p) { take_deliveries(self, p); },
-                 [&](core::leads_payload& p) {
-                   if (!planted("announcement-ignored"))
-                     leaders_changed(self, st.leaders.learn(peer, p));
-                 },
+                 [&](core::leads_payload& p) { leaders_changed(self, st.leaders.learn(peer, p)); },
                  [&](const core::clock_payload& p) {
                    if (st.config.clock)
                      st.config.clock->heard(peer, p.at, self->clock().now());
