@@ -117,10 +117,17 @@ void newcomer::crash() {
   later(sim_.luck.between(10 * one_ms, one_second), [this] { begin(); });
 }
 
+/// For another code: with an older one, whose code is on its way, none would be sent.
+void newcomer::take_ticket() {
+  tickets_.push_back(sim_.luck.next());
+  if (tickets_.size() > tickets_max)
+    tickets_.erase(tickets_.begin());
+}
+
 void newcomer::ask_for_code() {
   stage_ = stage::asks;
   if (tickets_.empty())
-    tickets_.push_back(sim_.luck.next());
+    take_ticket();
   auto* node = begin_attempt();
   if (node == nullptr)
     return;
@@ -182,8 +189,7 @@ void newcomer::refused(ec why, std::uint32_t retry_after_ms) {
     tries_ = 0;
     ++attempt_;
     return later(code_within, [this] {
-      if (tickets_.size() < tickets_max)
-        tickets_.push_back(sim_.luck.next());
+      take_ticket();
       ask_for_code();
     });
   case ec::rate_limited:
@@ -199,10 +205,7 @@ void newcomer::refused(ec why, std::uint32_t retry_after_ms) {
       return register_device();
     seen_.clear(); // none of its tickets, or no try is left
     tried_ = 0;
-    if (tickets_.size() < tickets_max)
-      tickets_.push_back(sim_.luck.next());
-    else
-      tickets_ = {sim_.luck.next()};
+    take_ticket();
     break;
   default:
     if (!parley::describe(why).retryable)

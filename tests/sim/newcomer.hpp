@@ -67,6 +67,7 @@ private:
   sim_node* begin_attempt();
   void ask(sim_node& gateway, core::call what, answered then);
   void reply(std::function<void()> what);
+  void take_ticket();
   void ask_for_code();
   void code_issued(sim_node& gateway, std::uint64_t ticket, std::uint64_t code, const core::code_issued& got);
   void code_arrives(std::uint64_t code);
