@@ -65,7 +65,7 @@ kj::Promise<result<history_check::finding>> history_check::look(conversation_id 
 
 // --- is it another history? --------------------------------------------------------------------------------
 
-kj::Promise<bool> history_check::is_other_history() {
+kj::Promise<history_check::verdict> history_check::judge() {
   std::vector<message> all;
   for (const auto& c : known())
     if (auto m = newest(c, end_of_all))
@@ -74,15 +74,21 @@ kj::Promise<bool> history_check::is_other_history() {
   if (all.size() > conversations_looked_at)
     all.resize(conversations_looked_at);
   // All at once: one that has no answer takes as long as all of them.
-  auto looks = kj::heapArrayBuilder<kj::Promise<bool>>(all.size());
+  auto looks = kj::heapArrayBuilder<kj::Promise<verdict>>(all.size());
   for (auto& mine : all) {
     const auto c = mine.conversation;
     const auto seq = mine.seq;
-    looks.add(
-        look(c, seq, std::move(mine)).then([](result<finding>&& found) { return found && !found->same; }));
+    looks.add(look(c, seq, std::move(mine)).then([](result<finding>&& found) {
+      if (!found)
+        return verdict::unknown;
+      return found->same ? verdict::same : verdict::other;
+    }));
   }
-  return kj::joinPromises(looks.finish()).then([](kj::Array<bool>&& others) {
-    return std::find(others.begin(), others.end(), true) != others.end();
+  return kj::joinPromises(looks.finish()).then([](kj::Array<verdict>&& found) {
+    const auto any = [&](verdict v) { return std::find(found.begin(), found.end(), v) != found.end(); };
+    if (any(verdict::other))
+      return verdict::other;
+    return found.size() == 0 || any(verdict::unknown) ? verdict::unknown : verdict::same;
   });
 }
 

@@ -97,18 +97,19 @@ kj::Promise<result<bool>> receiver::judge(cursor_standing asked) {
   if (asked.place != rpc::CursorPlace::AFTER)
     return answer{true};
   const bool forgotten = rules_.acks().idle(); // else the acknowledgement is on its way
-  return check_.is_other_history().then(
-      [this, forgotten, known = std::move(asked.acknowledged)](bool other) mutable -> answer {
-        if (host_.halted())
-          return tl::unexpected{host_.why_halted()};
-        if (other) {
-          start_over();
-        } else if (forgotten) {
-          rules_.acks().forgotten(std::move(known));
-          send_ack();
-        }
-        return !other;
-      });
+  return check_.judge().then([this, forgotten, known = std::move(asked.acknowledged)](
+                                 history_check::verdict history) mutable -> answer {
+    using verdict = history_check::verdict;
+    if (host_.halted())
+      return tl::unexpected{host_.why_halted()};
+    if (history == verdict::other) {
+      start_over();
+    } else if (history == verdict::same && forgotten && rules_.acks().idle() && !store_.where().compare) {
+      rules_.acks().forgotten(std::move(known)); // if it is not certain, the next session asks again
+      send_ack();
+    }
+    return history != verdict::other;
+  });
 }
 
 /// What lies between the profile's place and the acknowledged one may have been removed from the inbox.

@@ -354,6 +354,27 @@ TEST_CASE_FIXTURE(receiver_fixture,
 
 TEST_CASE_FIXTURE(
     receiver_fixture,
+    "a place that was forgotten is not acknowledged while nobody can tell whose history it is") {
+  make();
+  online();
+  deliver({row(0, 1)}, "c1");
+  session->acks[0].accept();
+  turn();
+  lose();
+  online();
+  auto results = session->receives[0].context.getResults();
+  results.setPlace(rpc::CursorPlace::AFTER);
+  results.setAcknowledged(wire::as_data("c0"));
+  session->receives[0].accept();
+  turn();
+  leaderless(3'000ms); // longer than the question is asked
+  CHECK(session->acks.empty());
+  deliver({row(1, 2)}, "c2"); // but what comes is taken
+  CHECK(seen.lost.empty());
+}
+
+TEST_CASE_FIXTURE(
+    receiver_fixture,
     "a stream begins at the store's cursor, or at its start if the cluster does not know that") {
   make();
   online();
