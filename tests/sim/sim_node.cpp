@@ -64,8 +64,11 @@ void sim_node::start() {
   auto& readable = profile_.publish_every != 0 ? late_.readers() : env_;
   p.membership = std::make_unique<sim_membership>(std::move(known));
   p.reader = cluster::open_stored_state(readable, [this](shard_id shard) {
-    if (may_be_damaged_)
-      return give(process_->store, cluster::damaged_row{shard});
+    if (may_be_damaged_) {
+      if (process_) // else the process has ended in the middle of this, and nobody hears of it
+        give(process_->store, cluster::damaged_row{shard});
+      return;
+    }
     sim_.violate(fmt::format("node {}: a row of shard {} is damaged", number(id()), number(shard)));
   });
   start_alarm(p.system);
