@@ -370,7 +370,7 @@ TEST_CASE_FIXTURE(restored_fixture, "a comparison that is interrupted is made ag
   }
   catch_up();
   CHECK(shown().empty());
-  CHECK(bodies_of(seen.lost) == std::vector<std::string>{"lost 0"});
+  CHECK(until([&] { return bodies_of(seen.lost) == std::vector<std::string>{"lost 0"}; }));
   CHECK(store.history(talk, seq_no{0}, 100).size() == 4);
 }
 
