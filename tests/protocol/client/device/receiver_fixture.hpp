@@ -31,6 +31,16 @@ struct receiver_fixture : part_fixture {
     in->lost();
     cut();
   }
+  /// The next session begins, in which the cluster knows only of `known` that it was acknowledged.
+  void come_back_before(std::string_view known) {
+    lose();
+    online();
+    auto results = session->receives[0].context.getResults();
+    results.setPlace(rpc::CursorPlace::AFTER);
+    results.setAcknowledged(wire::as_data(known));
+    session->receives[0].accept();
+    turn();
+  }
   static inbox_row row(std::uint64_t prev, std::uint64_t seq, conversation_id c = talk) {
     message_row r;
     r.prev = seq_no{prev};

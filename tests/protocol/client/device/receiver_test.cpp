@@ -336,13 +336,7 @@ TEST_CASE_FIXTURE(receiver_fixture,
   session->acks[0].accept();
   turn();
   CHECK(in->idle());
-  lose();
-  online();
-  auto results = session->receives[0].context.getResults();
-  results.setPlace(rpc::CursorPlace::AFTER);
-  results.setAcknowledged(wire::as_data("c0"));
-  session->receives[0].accept();
-  turn();
+  come_back_before("c0");
   CHECK(session->acks.empty()); // it may be another cluster's history
   confirm(0, 1);
   REQUIRE(session->acks.size() == 1);
@@ -360,13 +354,7 @@ TEST_CASE_FIXTURE(
   deliver({row(0, 1)}, "c1");
   session->acks[0].accept();
   turn();
-  lose();
-  online();
-  auto results = session->receives[0].context.getResults();
-  results.setPlace(rpc::CursorPlace::AFTER);
-  results.setAcknowledged(wire::as_data("c0"));
-  session->receives[0].accept();
-  turn();
+  come_back_before("c0");
   leaderless(3'000ms); // longer than the question is asked
   CHECK(session->acks.empty());
   deliver({row(1, 2)}, "c2"); // but what comes is taken

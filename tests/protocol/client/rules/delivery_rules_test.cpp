@@ -2,6 +2,7 @@
 // moves.
 #include "protocol/client/rules/delivery_rules.hpp"
 #include "protocol/client/store/memory_store.hpp"
+#include "tests/protocol/client/rules/inbox_rows.hpp"
 
 #include <doctest/doctest.h>
 
@@ -10,23 +11,15 @@
 
 using namespace parley;
 using namespace parley::client;
+using parley::test::other;
+using parley::test::row;
+using parley::test::talk;
 using namespace std::chrono_literals;
 using reply = delivery_rules::reply;
 using step = delivery_rules::step::kind;
 using held = delivery_rules::held_step::kind;
 
 namespace {
-
-constexpr conversation_id talk{1, 2};
-constexpr conversation_id other{3, 4};
-
-inbox_row row(std::uint64_t prev, std::uint64_t seq, conversation_id c = talk) {
-  message_row r;
-  r.prev = seq_no{prev};
-  r.msg.conversation = c;
-  r.msg.seq = seq_no{seq};
-  return r;
-}
 
 /// A device's way in with its store, which outlives it. The cluster's conversations have all numbers up to
 /// `has`.

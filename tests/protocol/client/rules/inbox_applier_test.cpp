@@ -1,22 +1,15 @@
 #include "protocol/client/rules/inbox_applier.hpp"
+#include "tests/protocol/client/rules/inbox_rows.hpp"
 
 #include <doctest/doctest.h>
 
 using namespace parley;
 using namespace parley::client;
+using parley::test::other;
+using parley::test::row;
+using parley::test::talk;
 
 namespace {
-
-constexpr conversation_id talk{1, 2};
-constexpr conversation_id other{3, 4};
-
-inbox_row row(std::uint64_t prev, std::uint64_t seq, conversation_id c = talk) {
-  message_row r;
-  r.prev = seq_no{prev};
-  r.msg.conversation = c;
-  r.msg.seq = seq_no{seq};
-  return r;
-}
 
 void accept(inbox_applier& a, const inbox_applier::plan& p) {
   for (const auto& [c, at] : p.positions)
