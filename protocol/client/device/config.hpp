@@ -47,8 +47,8 @@ struct config {
   /// its user for so long that the connection seems to be dead.
   std::size_t in_flight_bytes_max = 128 * 1'024;
   std::size_t outbox_messages_max = 100'000; ///< messages without an outcome; `send` refuses more
-  /// After this many refusals in a row the device assumes that the node reaches no majority and tries
-  /// another.
+  /// After this many refusals in a row, of which those of one burst count once, the device assumes that the
+  /// node reaches no majority and tries another.
   unsigned move_after_refusals = 6;
 
   intake how = intake::live;

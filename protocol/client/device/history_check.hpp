@@ -34,12 +34,13 @@ public:
         reads_{reads}, fetch_{std::move(fetch)}, hold_{std::move(hold)} {}
   KJ_DISALLOW_COPY(history_check);
 
+  /// On the cluster's history of the conversations, compared with the store's.
   enum class verdict : std::uint8_t {
     same,
     other,  ///< the cluster has other messages than the store
     unknown ///< nothing differs, but a shard has no majority now, or the store has no message to compare
   };
-  /// It looks at the newest message of the few conversations that changed last, because a cluster that was put
+  /// Looks at the newest message of the few conversations that changed last, because a cluster that was put
   /// back has lost what came last.
   kj::Promise<verdict> judge();
   /// Compares all conversations and repairs the store. Afterwards the store need not be compared any more.
