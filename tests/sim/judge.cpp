@@ -28,7 +28,7 @@ void tally::add(const tally& o) {
   applied += o.applied, frames += o.frames, turns += o.turns, messages += o.messages;
   full_disks += o.full_disks, disk_errors += o.disk_errors, stops += o.stops, flips += o.flips;
   mended += o.mended, lost_disks += o.lost_disks, put_back += o.put_back, fenced += o.fenced;
-  trials += o.trials;
+  trials += o.trials, rescues += o.rescues, not_rescued += o.not_rescued, numbers_lost += o.numbers_lost;
 }
 
 void judge::submitted(const client_msg_id& id, conversation_id to, user_id from, std::uint64_t body) {
@@ -44,7 +44,8 @@ void judge::observe(conversation_id c, seq_no seq, const client_msg_id& id, user
         fmt::format("rule 4: {} shows at {} of conversation {} message {}, which nobody sent so", where,
                     number(seq), name(c), name(id)));
   auto& x = m->second;
-  if (x.seq != seq_no::none && x.seq != seq)
+  const bool is_gone = is_lost(c, seq);
+  if (x.seq != seq_no::none && x.seq != seq && !is_gone && !is_lost(c, x.seq))
     return sim_.violate(fmt::format("rule 2: message {} has seq {} of conversation {}, and by {} seq {}",
                                     name(id), number(x.seq), name(c), where, number(seq)));
   const auto [at, is_new] = conversations_[c].at.try_emplace(seq, id);
@@ -56,7 +57,8 @@ void judge::observe(conversation_id c, seq_no seq, const client_msg_id& id, user
         fmt::format("rule 6: message {} has seq {} of conversation {}, though seq {} was acknowledged "
                     "before it was sent",
                     name(id), number(seq), name(c), number(x.above)));
-  x.seq = seq;
+  if (!is_gone || x.seq == seq_no::none)
+    x.seq = seq;
 }
 
 void judge::acked(const client_msg_id& id, seq_no seq, bool duplicate) {
@@ -69,7 +71,8 @@ void judge::acked(const client_msg_id& id, seq_no seq, bool duplicate) {
   ++count.acked;
   x.acked = true;
   auto& c = conversations_[x.to];
-  c.acked = std::max(c.acked, seq);
+  if (!is_lost(x.to, seq))
+    c.acked = std::max(c.acked, seq);
 }
 
 seq_no judge::reached(conversation_id c) const {
@@ -82,17 +85,19 @@ void judge::page(conversation_id c, seq_no after, const core::conversation_page&
   sim_.note("page", c.hi, number(after), got.messages.size(), number(got.last));
   auto last = after;
   for (const auto& m : got.messages) {
-    if (m.seq != next(last))
+    if (m.seq != next(last) && !follows(c, last, m.seq))
       return sim_.violate(fmt::format("rule 7: a sync of conversation {} goes from seq {} to seq {}", name(c),
                                       number(last), number(m.seq)));
     last = m.seq;
     observe(c, m.seq, m.client_id, m.from, fuzz::hash_bytes(m.body), "a sync");
   }
-  if (got.last < reached)
+  if (got.last < std::min(reached, this->reached(c)))
     sim_.violate(
         fmt::format("rule 7: a sync of conversation {} ends at seq {}, and seq {} was acknowledged before it "
                     "was asked",
                     name(c), number(got.last), number(reached)));
+  if (got.messages.empty() && last > got.last && is_lost(c, last))
+    return;
   if (last > got.last || (got.more == 0 && last != got.last))
     sim_.violate(
         fmt::format("rule 7: a sync of conversation {} brought it to seq {} and says that it ends at {}",
@@ -111,6 +116,8 @@ void judge::received(user_id user, device_id device, const core::message_news& n
   observe(m.conversation, m.seq, m.client_id, m.from, fuzz::hash_bytes(m.body), "an inbox");
   auto& seqs = streams_[{device, m.conversation}].seqs;
   const auto last = seqs.empty() ? seq_no::none : seqs.back();
+  if (m.seq <= last && is_rescued(user) && (m.from == user || std::ranges::binary_search(seqs, m.seq)))
+    return; // the inbox had forgotten it, and was filled again
   if (m.seq <= last)
     return sim_.violate(
         fmt::format("rule 7: the inbox of user {} brings device {} seq {} of conversation {} after seq {}",
@@ -174,6 +181,8 @@ std::string judge::missing() const {
         for (const auto& [seq, message] : c.at) {
           if (!first && (seqs.empty() || seq < seqs.front()))
             continue; // from before the device was added
+          if (is_lost(id, seq))
+            continue;
           const bool own = messages_.at(message).from == user;
           if ((!own || !first) && !std::ranges::binary_search(seqs, seq))
             return fmt::format("device {} of user {} lacks seq {} of conversation {}", number(device),
@@ -193,12 +202,18 @@ void judge::finish() {
   for (const auto& [id, c] : conversations_) {
     seq_no last{};
     for (const auto& [seq, message] : c.at) {
-      if (seq != next(last))
+      if (is_lost(id, seq))
+        continue;
+      if (seq != next(last) && !follows(id, last, seq))
         return sim_.violate(
             fmt::format("rule 5: conversation {} has seq {}, and nothing between it and seq {}", name(id),
                         number(seq), number(last)));
       last = seq;
     }
+    if (last < kept(id))
+      return sim_.violate(
+          fmt::format("rule 5: conversation {} ends at seq {}, and when it was rescued it had seq {}",
+                      name(id), number(last), number(kept(id))));
     for (const auto user : c.members)
       if (const auto r = c.read.find(user);
           devices_.contains(user) && (r == c.read.end() || r->second != last))

@@ -14,9 +14,12 @@
 //  11  replicas that applied the same entry hold the same state, and the n-th entry of a shard is the same
 //      everywhere
 //  12  what was acknowledged as read stays so, and the other members' devices learn of it (rules_marks.cpp)
+//
+// A rescue may forget what its survivor did not have, and nothing else (rules_rescue.cpp). Rule 1 has no exception.
 #include "actors/core/calls.hpp"
 #include "actors/core/watermarks.hpp"
 #include "cluster/replication/replication.hpp"
+#include "storage/environment.hpp"
 #include "tests/cluster/fuzz/simulation.hpp"
 
 #include <map>
@@ -42,7 +45,7 @@ struct tally {
   std::uint64_t client_crashes = 0, absences = 0, hand_overs = 0, duels = 0, refusals = 0, applied = 0,
                 frames = 0, turns = 0, messages = 0;
   std::uint64_t full_disks = 0, disk_errors = 0, stops = 0, flips = 0, mended = 0, lost_disks = 0,
-                put_back = 0, fenced = 0, trials = 0;
+                put_back = 0, fenced = 0, trials = 0, rescues = 0, not_rescued = 0, numbers_lost = 0;
   void add(const tally& other);
 };
 
@@ -76,6 +79,23 @@ public:
   /// `which`: of the commands of one entry.
   void applied(node_id node, const cluster::log_position& at, std::uint64_t which, std::uint64_t command);
 
+  // --- rescues (rules_rescue.cpp) --------------------------------------------------------------------------
+  /// What a survivor has when its shard is rescued.
+  struct survival {
+    std::uint16_t shards = 0;     ///< of the cluster
+    generation next{};            ///< the one that begins
+    std::uint64_t counted_at = 0; ///< the entry that counts the rescue
+    std::map<std::pair<std::uint64_t, std::uint64_t>, std::uint64_t>
+        entries;                       ///< the others, as `applied` gets them
+    std::vector<std::string> messages; ///< their keys in the state
+  };
+  void rescued(shard_id shard, survival what);
+  /// Whether that entry counts a rescue, and nobody has applied it yet.
+  bool is_counted_at(const cluster::log_position& at) const;
+  /// It is applied for the first time: the state is all that is left.
+  void counted(const cluster::log_position& at, storage::shard_view& state);
+  bool has_rescues() const { return !rescues_.empty(); }
+
   // --- the end ---------------------------------------------------------------------------------------------
   /// Empty, or what some device lacks of the conversations of its user.
   std::string missing() const;
@@ -107,7 +127,28 @@ private:
                std::string_view where);
   bool is_first(user_id user, device_id device) const;
 
+  // (rules_rescue.cpp)
+  struct rescue {
+    survival what;
+    bool is_counted = false;
+    std::map<conversation_id, seq_no> kept; ///< the last message of each conversation
+  };
+  /// A rescue has forgotten the message with that number.
+  bool is_lost(conversation_id c, seq_no seq) const;
+  /// Nothing lies between the two but what was lost.
+  bool follows(conversation_id c, seq_no before, seq_no seq) const;
+  /// The last that every later reader of the conversation has to find.
+  seq_no kept(conversation_id c) const;
+  /// As of the newest rescue of the conversation's shard: a number of before. False without a rescue.
+  bool is_from_before(conversation_id c, seq_no seq) const;
+  const std::vector<rescue>* rescues_of(shard_id shard) const;
+  const std::vector<rescue>* rescues_of(conversation_id c) const;
+  /// Of the user's inbox.
+  bool is_rescued(user_id user) const;
+
   fuzz::simulation& sim_;
+  std::map<shard_id, std::vector<rescue>> rescues_;
+  std::uint16_t shards_ = 0; ///< known with the first rescue
   std::map<client_msg_id, submission> messages_;
   std::map<conversation_id, conversation> conversations_;
   std::vector<std::pair<user_id, user_id>> pairs_;

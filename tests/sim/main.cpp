@@ -124,8 +124,11 @@ int main(int argc, char** argv) {
                  "Appends a line for each seed to this file, and leaves out those in it");
   app.add_flag("--left", s.only_left, "Only prints which seeds the file of results lacks");
   app.add_flag("--plain", s.run.plain, "Leaves out what seeds add to their usual runs");
-  app.add_flag("--disks", s.run.disks,
-               "With disks that are full, fail, are damaged, lost, or put back to older copies");
+  auto* disks =
+      app.add_flag("--disks", s.run.disks,
+                   "With disks that are full, fail, are damaged, lost, or put back to older copies");
+  app.add_flag("--rescues", s.run.rescues, "With shards that lose their majority for good, and are rescued")
+      ->excludes(disks);
   app.add_flag("--trace", s.run.print_trace, "Prints each event of a run");
   app.add_flag("--repeat", s.repeat, "Runs each seed twice and compares the traces");
   app.add_flag("--hashes", s.hashes, "Prints the hash of each seed's trace");
@@ -175,6 +178,9 @@ int main(int argc, char** argv) {
                "put back {} (recognised {}), trials {}\n",
                c.full_disks, c.disk_errors, c.stops, c.flips, c.mended, c.lost_disks, c.put_back, c.fenced,
                c.trials);
+  if (s.run.rescues)
+    fmt::print("rescues {} (impossible {}), disks lost {}, numbers lost {}\n", c.rescues, c.not_rescued,
+               c.lost_disks, c.numbers_lost);
   const std::chrono::duration<double> real = std::chrono::steady_clock::now() - begun;
   const double virtual_seconds = static_cast<double>(all.took) / one_second;
   fmt::print("{} seeds, {} failed, {:.0f} virtual s at {:.0f} x real time, {} messages of actors, {} turns, "

@@ -10,6 +10,8 @@
 namespace parley::sim {
 
 void judge::marked(conversation_id c, user_id by, seq_no upto) {
+  if (is_from_before(c, upto))
+    return; // its message may be lost, and so may the mark, if the answer was on its way when the shard was rescued
   auto& m = marked_[{c, by}];
   m = std::max(m, upto);
 }
@@ -17,7 +19,7 @@ void judge::marked(conversation_id c, user_id by, seq_no upto) {
 void judge::told(device_id device, const core::watermark& mark) {
   sim_.note("told", number(device), mark.conversation.hi, number(mark.delivered), number(mark.read));
   auto& t = told_[{device, mark.conversation, mark.user}];
-  if (mark.delivered < t.delivered || mark.read < t.read)
+  if ((mark.delivered < t.delivered || mark.read < t.read) && !has_rescues())
     sim_.violate(fmt::format(
         "rule 12: device {} is told that user {} has received conversation {} up to seq {} and read "
         "it up to seq {}, which is less than before",
@@ -39,7 +41,7 @@ std::string judge::unmarked(conversation_id c, user_id of, const core::progress&
   const bool one_device = devices_of != devices_.end() && devices_of->second.size() == 1 &&
                           is_first(of, devices_of->second.front());
   for (const auto& [seq, message] : known->second.at)
-    if (one_device && messages_.at(message).from != of && seq > stored.delivered)
+    if (one_device && messages_.at(message).from != of && seq > stored.delivered && !is_from_before(c, seq))
       return fmt::format("user {} has received seq {} of conversation {}, and seq {} is stored as received",
                          number(of), number(seq), name(c), number(stored.delivered));
   for (const auto member : known->second.members) {
@@ -52,6 +54,9 @@ std::string judge::unmarked(conversation_id c, user_id of, const core::progress&
       continue; // the first one could not register in time
     const auto t = told_.find({devices->second.front(), c, of});
     const auto has = t == told_.end() ? core::progress{} : t->second;
+    if (rescues_of(c) != nullptr && has.read >= stored.read &&
+        (member == of || has.delivered >= stored.delivered))
+      continue; // what it knows beyond that was lost
     if (has.read != stored.read || (member != of && has.delivered != stored.delivered))
       return fmt::format(
           "user {} has received conversation {} up to seq {} and read it up to seq {}, and device {} of "

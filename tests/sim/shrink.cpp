@@ -115,7 +115,9 @@ shrunk shrink(const run_options& options) {
 
 std::string command_of(const run_options& o) {
   auto out = fmt::format("--from {} --seconds {}{}{}", o.seed, o.seconds, o.plain ? " --plain" : "",
-                         o.disks ? " --disks" : "");
+                         o.disks     ? " --disks"
+                         : o.rescues ? " --rescues"
+                                     : "");
   if (o.users_max != 0)
     out += fmt::format(" --users {}", o.users_max);
   if (o.variation != 0)

@@ -45,6 +45,7 @@ public:
   user_id user() const { return user_; }
   device_id device() const { return device_; }
   bool is_member() const { return joined_; }
+  bool is_opening() const { return !to_open_.empty(); }
   /// Nothing is to be sent or told, and it is connected.
   bool settled() const;
   inbox_pos cursor() { return sim_client_program::place(store_.where().applied); }

@@ -220,11 +220,7 @@ void sim_client_program::logged_in(const core::attached& state) {
   calls_.emplace(std::chrono::microseconds{profile_.answer_within}, now());
   reconnect_.connected(now());
   name_nodes();
-  // An empty cursor means what the device has acknowledged: nothing, or what was there when it was added.
-  link_->receive(applied == inbox_pos::none ? state.acknowledged : applied);
-  if (in_.acks().idle() && applied > state.acknowledged)
-    in_.acks().forgotten(place(state.acknowledged));
-  send_ack();
+  begin_stream(state.acknowledged);
   send_reads();
   out_.connected();
   if (!out_.empty())
@@ -259,8 +255,10 @@ void sim_client_program::learn() {
 void sim_client_program::closed(ec why) {
   sim_.note("closed", number(device_), static_cast<std::uint64_t>(why));
   // Nobody else has this device's key, and nobody puts the cluster back to an older copy.
-  if (why == ec::fenced || why == ec::bad_cursor)
+  if (why == ec::fenced || (why == ec::bad_cursor && !judge_.has_rescues()))
     return violate("the session", why);
+  if (why == ec::bad_cursor)
+    start_over();
   if (!ready_)
     return not_let_in();
   reconnect_.closed(why, 0ms);

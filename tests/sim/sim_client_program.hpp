@@ -140,6 +140,20 @@ private:
   void send_ack();
   void send_reads();
 
+  // --- another history (sim_client_history.cpp)
+  void begin_stream(inbox_pos acknowledged);
+  void start_over();
+  void judge_history(std::vector<message> newest, std::function<void(bool is_same)> done);
+  void look(const message& mine, std::function<void(bool is_same, seq_no last)> done);
+  struct comparison;
+  void compare_all(std::vector<conversation_id> left, std::function<void()> done);
+  void compare(std::shared_ptr<comparison> one);
+  void settle(const comparison& one);
+  void fetch_missing(conversation_id after, std::function<void()> done);
+  void fetch_listed(std::shared_ptr<core::conversation_list> list, std::size_t at,
+                    std::function<void()> done);
+  std::vector<message> newest_of_all();
+
   fuzz::simulation& sim_;
   judge& judge_;
   node_finder& finder_;

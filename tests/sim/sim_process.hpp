@@ -62,7 +62,10 @@ public:
     if (ticket != 0) // proposed here
       if (const auto what = above_bounds(command, bounds_); !what.empty())
         sim_.violate(fmt::format("bounds: entry {} of shard {}: {}", at.index, number(at.shard), what));
-    return inner_.apply(state, at, command, ticket);
+    auto objection = inner_.apply(state, at, command, ticket);
+    if (judge_.is_counted_at(at))
+      judge_.counted(at, state);
+    return objection;
   }
   void replaced(shard_id shard) override {
     last_.erase(shard); // another state, perhaps of another generation

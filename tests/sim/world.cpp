@@ -48,6 +48,8 @@ world::world(const run_options& options)
   profile_.works[0] = std::max(profile_.works[0], 1);
   if (options.disks)
     draw_disks();
+  if (options.rescues)
+    draw_rescues();
   for (std::size_t n = 1; n <= profile_.nodes; ++n) {
     auto one = profile_.node;
     one.router.node = node_id{n};
@@ -239,7 +241,7 @@ bool world::until(micros within, const std::function<bool()>& reached) {
 }
 
 std::string world::unsettled() {
-  if (options_.disks)
+  if (options_.disks || options_.rescues)
     if (auto what = ailing(); !what.empty())
       return what;
   for (auto& c : clients_)
@@ -352,6 +354,7 @@ outcome world::run(const run_options& options) {
     storm_began = sim_.time.now();
     begin_storm();
     begin_shapes(length);
+    plan_rescues(length);
     until(has_trial ? length / 2 : length, [] { return false; });
   }
   if (has_trial && !sim_.failed()) {

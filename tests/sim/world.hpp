@@ -34,8 +34,9 @@ struct run_options {
   std::size_t users_max = 0; ///< fewer than the seed draws; 0: as many
   /// Other than 0: what the seed draws stays as it is, but how long each frame and each sync takes is drawn anew.
   std::uint64_t variation = 0;
-  bool plain = false; ///< without shapes (shapes.hpp)
-  bool disks = false; ///< disks ail (world_disks.cpp)
+  bool plain = false;   ///< without shapes (shapes.hpp)
+  bool disks = false;   ///< disks ail (world_disks.cpp)
+  bool rescues = false; ///< shards lose their majorities, and are rescued (world_rescue.cpp)
 };
 
 struct outcome {
@@ -49,6 +50,8 @@ struct outcome {
 };
 
 outcome run(const run_options& options);
+/// What of rescues can be left out (switches.hpp).
+std::vector<std::string> rescue_switches();
 
 /// What the seed has decided about this run.
 struct profile {
@@ -132,6 +135,17 @@ private:
   std::string unacknowledged();
   void keep_a_copy(int tries);
   void try_old_copy();
+
+  // --- rescues (world_rescue.cpp) --------------------------------------------------------------------------
+  void draw_rescues();
+  void plan_rescues(micros storm);
+  void begin_rescue(int tries);
+  bool choose_victims();
+  void lose_majorities();
+  std::map<shard_id, sim_node*> choose_survivors(std::string& why);
+  bool knows_all(sim_node& node, shard_id shard);
+  void rescue();
+  void rescue_shard(sim_node& node, shard_id shard);
 
   // --- what users do ---------------------------------------------------------------------------------------
   void say();
@@ -275,6 +289,14 @@ private:
     std::map<node_id, sim_node::disk_copy> copies;
   };
   disk_states disks_;
+
+  struct rescue_states {
+    fuzz::chance luck{0}; ///< of its own
+    bool lags = false, power = false, late = false, again = false;
+    bool under_way = false;
+    std::set<node_id> victims;
+  };
+  rescue_states rescues_;
 };
 
 } // namespace parley::sim

@@ -335,7 +335,7 @@ void world::ask_whether_whole(sim_node& node) {
 }
 
 bool world::may_connect(node_id a, node_id b) {
-  if (!options_.disks)
+  if (!options_.disks && !options_.rescues)
     return true;
   const bool one = at(a).greets(at(b)); // both say what they think of the other
   const bool other = at(b).greets(at(a));
