@@ -7,14 +7,20 @@
 namespace parley::sim {
 namespace {
 
-constexpr micros answer_within = 5 * one_second;
+using namespace std::chrono_literals;
+
+constexpr micros answer_within = 5 * one_second;     ///< of one node
+constexpr std::chrono::nanoseconds ask_within = 10s; ///< of all
 /// Then a person asks for another code. Above the longest that a message to a phone takes.
 constexpr micros code_within = 8 * one_second;
 /// Longer waits come from the bounds of an hour or a day.
 constexpr micros moment = 15 * one_second;
 /// Of `core::limits::codes_per_hour_of_asker_max`, which is the first bound that a device meets.
 constexpr std::uint64_t codes_in_an_hour = 3;
-constexpr std::size_t tickets_max = 3;
+
+std::uint64_t number_of(const std::string& ticket) {
+  return std::stoull(ticket);
+}
 
 body_hash hash_of(std::uint64_t a, std::uint64_t b = 0, std::uint64_t c = 0) {
   body_hash h{};
@@ -60,18 +66,13 @@ std::string phone_book::phone_of(user_id user) const {
 newcomer::newcomer(fuzz::simulation& sim, phone_book& book, node_finder& nodes, const client_profile& profile,
                    std::string phone, device_id device, std::function<void(user_id)> registered)
     : sim_{sim}, book_{book}, nodes_{nodes}, profile_{profile}, phone_{std::move(phone)}, device_{device},
-      registered_{std::move(registered)} {}
+      registered_{std::move(registered)}, pause_{pauses_of(profile)}, chance_{sim.luck.next()} {}
 
 void newcomer::later(micros delay, std::function<void()> what) {
   sim_.time.in(delay, [this, attempt = attempt_, what = std::move(what)] {
     if (attempt == attempt_ && !settled() && !sim_.failed())
       what();
   });
-}
-
-micros newcomer::pause() {
-  return sim_.luck.between(1,
-                           std::min(profile_.backoff_max, profile_.backoff_min << std::min(tries_++, 10u)));
 }
 
 /// Calls the gateway's node: the answer is for the gateway, unless its node has ended.
@@ -91,21 +92,41 @@ void newcomer::reply(std::function<void()> what) {
   later(sim_.luck.between(50, profile_.latency_max), std::move(what));
 }
 
-/// Null: none can be reached, and it tries again.
-sim_node* newcomer::begin_attempt() {
-  ++attempt_;
-  auto* node = nodes_.find_node(device_);
-  later(node ? answer_within : pause(), [this] { begin(); });
-  return node;
-}
-
 void newcomer::begin() {
   if (settled())
     return;
-  if (!seen_.empty())
-    register_device();
+  if (!seen_.empty()) {
+    stage_ = stage::registers;
+    if (!trial_)
+      trial_.emplace(client::ticket_rules{tickets_}.for_trial(phone_));
+    return begin_request(false);
+  }
+  stage_ = stage::asks;
+  const auto request =
+      client::ticket_rules{tickets_}.next(phone_, [this] { return fmt::format("{}", sim_.luck.next()); });
+  ticket_ = request.ticket;
+  begin_request(request.repeats);
+}
+
+void newcomer::begin_request(bool unanswered) {
+  seeds_ = nodes_.known_nodes();
+  const auto first = std::ranges::find(seeds_, nodes_.find_node(device_));
+  rules_.emplace(seeds_.size(), first == seeds_.end() ? 0 : static_cast<std::size_t>(first - seeds_.begin()),
+                 pauses_of(profile_), now() + ask_within, unanswered);
+  attempt();
+}
+
+/// At the node that the rules name.
+void newcomer::attempt() {
+  ++attempt_;
+  auto& node = *seeds_[rules_->seed()];
+  if (!node.is_up())
+    return reply([this] { refused(failed(ec::unavailable)); });
+  later(answer_within, [this] { refused(failed(ec::timed_out)); });
+  if (stage_ == stage::registers)
+    register_device(node);
   else
-    ask_for_code();
+    ask_for_code(node);
 }
 
 void newcomer::crash() {
@@ -113,33 +134,21 @@ void newcomer::crash() {
     return;
   sim_.note("newcomer-crash", number(device_));
   ++attempt_;
-  tried_ = tries_ = 0;
+  trial_.reset();
+  pause_.reset();
   later(sim_.luck.between(10 * one_ms, one_second), [this] { begin(); });
 }
 
-/// For another code: with an older one, whose code is on its way, none would be sent.
-void newcomer::take_ticket() {
-  tickets_.push_back(sim_.luck.next());
-  if (tickets_.size() > tickets_max)
-    tickets_.erase(tickets_.begin());
-}
-
-void newcomer::ask_for_code() {
-  stage_ = stage::asks;
-  if (tickets_.empty())
-    take_ticket();
-  auto* node = begin_attempt();
-  if (node == nullptr)
-    return;
-  const auto ticket = tickets_.back();
+void newcomer::ask_for_code(sim_node& gateway) {
   const auto code = sim_.luck.below(1'000'000); // the gateway draws it
+  const auto ticket = number_of(ticket_);
   book_.asked(phone_);
-  sim_.note("ask-code", number(device_), number(node->id()), ticket);
+  sim_.note("ask-code", number(device_), number(gateway.id()), ticket);
   core::request_code call{phone_, hash_of(ticket, code, core::phone_hash(phone_)), hash_of(ticket),
                           core::asker{static_cast<std::uint16_t>(number(device_) & 0x7fff)}};
-  ask(*node, core::call{std::move(call)}, [this, node, ticket, code](const core::answer& a) {
+  ask(gateway, core::call{std::move(call)}, [this, &gateway, ticket, code](const core::answer& a) {
     if (const auto* got = core::answer_if<core::request_code>(a))
-      code_issued(*node, ticket, code, *got);
+      code_issued(gateway, ticket, code, *got);
     else
       sim_.violate("registration: a request for a code is answered as another call");
   });
@@ -148,7 +157,9 @@ void newcomer::ask_for_code() {
 /// At the gateway.
 void newcomer::code_issued(sim_node& gateway, std::uint64_t ticket, std::uint64_t code,
                            const core::code_issued& got) {
-  const auto say = [this](ec why, std::uint32_t wait) { reply([this, why, wait] { refused(why, wait); }); };
+  const auto say = [this](ec why, std::uint32_t wait) {
+    reply([this, why, wait] { why == ec::none ? code_is_sent() : refused(failed(why, wait)); });
+  };
   if (got.error != ec::none || got.sent != 0)
     return say(got.error, got.retry_after_ms);
   ++codes_;
@@ -175,67 +186,67 @@ void newcomer::code_arrives(std::uint64_t code) {
     return;
   sim_.note("code", number(device_), code);
   seen_.push_back(code);
-  tried_ = 0;
+  trial_.reset();
   ++attempt_;
-  later(sim_.luck.between(100 * one_ms, one_second), [this] { register_device(); }); // types it in
+  later(sim_.luck.between(100 * one_ms, one_second), [this] { begin(); }); // types it in
 }
 
-/// The answer to the request for a code, or to an attempt to register.
-void newcomer::refused(ec why, std::uint32_t retry_after_ms) {
-  const micros wait = retry_after_ms * one_ms;
-  switch (why) {
-  case ec::none: // it is on its way
-    stage_ = stage::waits_for_code;
-    tries_ = 0;
-    ++attempt_;
-    return later(code_within, [this] {
-      take_ticket();
-      ask_for_code();
-    });
-  case ec::rate_limited:
+void newcomer::code_is_sent() {
+  ++attempt_;
+  client::ticket_rules{tickets_}.issued(ticket_, ticket_);
+  stage_ = stage::waits_for_code;
+  pause_.reset();
+  later(code_within, [this] { begin(); }); // another one
+}
+
+/// The attempt failed. Where the request ends with that, the person begins again.
+void newcomer::refused(const client::failure& why) {
+  ++attempt_;
+  const micros wait = why.retry_after / 1us;
+  if (why.code == ec::rate_limited) {
     book_.refused_for(phone_, wait);
     if (wait > moment) {
       stage_ = stage::gave_up;
       return;
     }
-    break;
-  case ec::code_wrong:
-  case ec::code_expired:
-    if (stage_ == stage::registers && ++tried_ < tickets_.size())
-      return register_device();
-    seen_.clear(); // none of its tickets, or no try is left
-    tried_ = 0;
-    take_ticket();
-    break;
-  default:
-    if (!parley::describe(why).retryable)
-      return sim_.violate(
-          fmt::format("registration: device {} is refused: {}", number(device_), parley::describe(why).name));
   }
-  ++attempt_;
-  later(std::max(pause(), wait), [this] { begin(); });
+  if (const auto retry = rules_->again(why, now(), chance_))
+    return later(retry->pause / 1us, [this] { attempt(); });
+  if (stage_ == stage::registers) {
+    if (trial_->refused(why))
+      return begin_request(false);
+    if (trial_->over()) { // asks for another code
+      trial_.reset();
+      seen_.clear();
+    } else if (!why.retryable) {
+      return sim_.violate(fmt::format("registration: device {} is refused: {}", number(device_),
+                                      parley::describe(why.code).name));
+    }
+  } else {
+    client::ticket_rules{tickets_}.refused(ticket_, why);
+    if (!why.retryable)
+      return sim_.violate(fmt::format("registration: device {} may have no code: {}", number(device_),
+                                      parley::describe(why.code).name));
+  }
+  later(std::max<micros>(pause_.next(chance_) / 1us, wait), [this] { begin(); });
 }
 
-void newcomer::register_device() {
-  stage_ = stage::registers;
-  auto* node = begin_attempt();
-  if (node == nullptr)
-    return;
-  const auto ticket = tickets_[tickets_.size() - 1 - std::min(tried_, tickets_.size() - 1)];
+void newcomer::register_device(sim_node& gateway) {
+  const auto ticket = number_of(trial_->ticket());
   const auto code = seen_.back();
   const auto candidate = user_id{(std::uint64_t{1} << 40) + sim_.luck.below(std::uint64_t{1} << 40)};
-  sim_.note("confirm", number(device_), number(node->id()), ticket);
+  sim_.note("confirm", number(device_), number(gateway.id()), ticket);
   core::confirm_code call{phone_, hash_of(ticket, code, core::phone_hash(phone_)), candidate,
                           hash_of(number(device_)), hash_of(ticket)};
-  ask(*node, core::call{std::move(call)}, [this, node, ticket, code](const core::answer& a) {
+  ask(gateway, core::call{std::move(call)}, [this, &gateway, ticket, code](const core::answer& a) {
     const auto* got = core::answer_if<core::confirm_code>(a);
     if (got == nullptr)
       return sim_.violate("registration: a code is answered as another call");
     if (got->error != ec::none)
-      return reply([this, why = got->error] { refused(why, 0); });
+      return reply([this, why = got->error] { refused(failed(why)); });
     used_ = {ticket, code};
     book_.belongs(phone_, got->user, "a code");
-    add_device(*node, got->user);
+    add_device(gateway, got->user);
   });
 }
 
@@ -248,7 +259,7 @@ void newcomer::add_device(sim_node& gateway, user_id user) {
   ask(gateway, core::call{core::add_device{user, phone_, record}}, [this, user](const core::answer& a) {
     const auto why = core::error_of(a);
     if (why != ec::none)
-      return reply([this, why] { refused(why, 0); });
+      return reply([this, why] { refused(failed(why)); });
     reply([this, user] { is_in(user); });
   });
 }

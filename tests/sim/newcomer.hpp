@@ -1,13 +1,15 @@
 #pragma once
-// Somebody who registers a device by a code, and the phone book that judges what becomes of it. The device follows
-// protocol/client/device/enrolment, and what stands between it and the node follows protocol/gateway/door: the
-// gateway draws the code, has it sent, and says what became of it.
+// Somebody who registers a device by a code, and the phone book that judges what becomes of it. The device runs the rules
+// of the client library: which node it asks, what it asks again, and with which tickets. What stands between it and the node
+// follows protocol/gateway/door: the gateway draws the code, has it sent, and says what became of it.
 //
 //   device ── request ─► gateway ── request_code ─► phone's shard
 //      ▲                    └─ the code, by a message to the phone ─► the person, who types it in
 //      └── register ──────► gateway ── confirm_code ─► phone's shard, then add_device ─► user's shard
 //
 // A node that ends takes with it what its gateway was about to do.
+#include "protocol/client/rules/enrolment_rules.hpp"
+#include "protocol/client/rules/ticket_rules.hpp"
 #include "tests/sim/shapes.hpp"
 #include "tests/sim/sim_client.hpp"
 
@@ -63,19 +65,20 @@ private:
   using answered = std::function<void(const core::answer&)>;
 
   void later(micros delay, std::function<void()> what);
-  micros pause();
-  sim_node* begin_attempt();
+  void begin_request(bool unanswered);
+  void attempt();
   void ask(sim_node& gateway, core::call what, answered then);
   void reply(std::function<void()> what);
-  void take_ticket();
-  void ask_for_code();
+  void ask_for_code(sim_node& gateway);
   void code_issued(sim_node& gateway, std::uint64_t ticket, std::uint64_t code, const core::code_issued& got);
   void code_arrives(std::uint64_t code);
-  void refused(ec why, std::uint32_t retry_after_ms);
-  void register_device();
+  void code_is_sent();
+  void refused(const client::failure& why);
+  void register_device(sim_node& gateway);
   void add_device(sim_node& gateway, user_id user);
   void is_in(user_id user);
   void try_stolen_code();
+  client::instant now() const { return std::chrono::microseconds{sim_.time.now()}; }
 
   fuzz::simulation& sim_;
   phone_book& book_;
@@ -85,12 +88,16 @@ private:
   device_id device_;
   std::function<void(user_id)> registered_;
   stage stage_ = stage::asks;
-  std::vector<std::uint64_t> tickets_; ///< in its store, oldest first
-  std::vector<std::uint64_t> seen_;    ///< codes that have come, oldest first: the person remembers them
-  std::size_t tried_ = 0;              ///< tickets with which the newest code was tried
-  std::uint64_t attempt_ = 0;          ///< an answer to an earlier one comes too late
+  std::vector<client::code_ticket> tickets_; ///< in its store
+  std::vector<std::uint64_t> seen_;          ///< codes that have come: the person remembers them
+  std::string ticket_;                       ///< of the request for a code
+  std::optional<client::code_trial> trial_;  ///< of the newest code
+  std::vector<sim_node*> seeds_;
+  std::optional<client::enrolment_rules> rules_; ///< of the request that is under way
+  client::backoff pause_;                        ///< until the person tries again
+  client::dice chance_;
+  std::uint64_t attempt_ = 0; ///< an answer to an earlier one comes too late
   std::uint64_t codes_ = 0;
-  std::uint32_t tries_ = 0;
   bool faults_ = true;
   std::optional<std::pair<std::uint64_t, std::uint64_t>> used_; ///< the ticket and the code that served
 };

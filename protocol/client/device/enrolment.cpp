@@ -3,8 +3,6 @@
 #include "protocol/client/store/keys.hpp"
 #include "protocol/wire/codec.hpp"
 
-#include <algorithm>
-
 namespace parley::client {
 
 namespace {
@@ -98,17 +96,11 @@ kj::Promise<result<std::chrono::seconds>> enrolment::request_code(std::string ph
   // Refused here: a code on its way to a phone would be of no use, and is one less that the number may have.
   if (mine.registered())
     return good_for{tl::unexpected{registered_already()}};
-  const auto last = std::find_if(mine.tickets.begin(), mine.tickets.end(),
-                                 [&](const code_ticket& t) { return t.unanswered && t.phone == phone; });
-  const bool repeats = last != mine.tickets.end();
-  const auto ticket = repeats ? last->ticket : make_ticket();
-  if (!repeats) {
-    mine.tickets.push_back({phone, ticket, true});
-    if (mine.tickets.size() > code_tickets_max)
-      mine.tickets.erase(mine.tickets.begin());
+  const auto request = ticket_rules{mine.tickets}.next(phone, make_ticket);
+  const auto& ticket = request.ticket;
+  if (!request.repeats)
     if (auto now = keep(store_, mine); !now)
       return good_for{tl::unexpected{std::move(now.error())}};
-  }
   return ask<issued>(
              [phone, ticket](rpc::Gateway::Client& gateway) -> kj::Promise<answer> {
                auto call = gateway.requestCodeRequest(request_size(phone.size() + ticket.size()));
@@ -120,20 +112,17 @@ kj::Promise<result<std::chrono::seconds>> enrolment::request_code(std::string ph
                  return issued{std::chrono::seconds{a.getExpiresInS()}, wire::bytes(a.getTicket())};
                });
              },
-             repeats)
+             request.repeats)
       .then([this, ticket](answer&& a) -> good_for {
-        if (!a && a.error().retryable)
-          return tl::unexpected{std::move(a.error())};
         auto mine = store_.who().value_or(identity{});
-        for (auto& t : mine.tickets)
-          if (a && t.ticket == ticket)
-            t = {t.phone, std::move(a->ticket)}; // a node of an earlier version draws its own
-        if (!a)
-          std::erase_if(mine.tickets, [&](const code_ticket& t) { return t.ticket == ticket; });
-        const auto now = keep(store_, mine);
-        if (!a)
+        ticket_rules rules{mine.tickets};
+        if (!a) {
+          if (rules.refused(ticket, a.error()))
+            (void)keep(store_, mine); // the refusal says more than a store that fails, too
           return tl::unexpected{std::move(a.error())};
-        if (!now)
+        }
+        rules.issued(ticket, std::move(a->ticket));
+        if (const auto now = keep(store_, mine); !now)
           return tl::unexpected{now.error()};
         return a->good_for;
       });
@@ -145,13 +134,8 @@ kj::Promise<result<identity>> enrolment::register_device(std::string phone, std:
   auto mine = store_.who().value_or(identity{});
   if (mine.registered())
     return answer{tl::unexpected{registered_already()}};
-  auto a = kj::heap<attempted>();
-  for (auto& t : mine.tickets)
-    if (t.phone == phone) {
-      t.unanswered = false; // a code has come, so the next request is for another one
-      a->tickets.push_back(t.ticket);
-    }
-  if (a->tickets.empty())
+  code_trial trial{ticket_rules{mine.tickets}.for_trial(phone)};
+  if (trial.over())
     return answer{
         tl::unexpected{failure{ec::code_expired,
                                "This profile has not asked for a code for " + phone +
@@ -164,20 +148,15 @@ kj::Promise<result<identity>> enrolment::register_device(std::string phone, std:
   mine.phone = phone;
   if (auto now = keep(store_, mine); !now)
     return answer{tl::unexpected{std::move(now.error())}};
-  a->mine = std::move(mine);
-  a->phone = std::move(phone);
-  a->code = std::move(code);
-  a->name = std::move(name);
-  a->why = refuse(ec::code_expired);
-  return try_tickets(kj::mv(a));
+  return try_tickets(kj::heap<attempted>(
+      attempted{std::move(mine), std::move(phone), std::move(code), std::move(name), std::move(trial)}));
 }
 
 kj::Promise<result<identity>> enrolment::try_tickets(kj::Own<attempted> a) {
   using answer = result<identity>;
-  const auto ticket = std::move(a->tickets.back());
-  a->tickets.pop_back();
   auto& it = *a;
-  return ask<identity>([&it, ticket](rpc::Gateway::Client& gateway) -> kj::Promise<answer> {
+  return ask<identity>([&it](rpc::Gateway::Client& gateway) -> kj::Promise<answer> {
+           const auto& ticket = it.trial.ticket();
            auto call = gateway.registerRequest(
                request_size(it.phone.size() + it.code.size() + it.name.size() + ticket.size() + 32));
            call.setPhone(it.phone.c_str());
@@ -197,14 +176,9 @@ kj::Promise<result<identity>> enrolment::try_tickets(kj::Own<attempted> a) {
          })
       .then([this, a = kj::mv(a)](answer&& r) mutable -> kj::Promise<answer> {
         if (!r) {
-          const auto code = r.error().code;
-          if (code != ec::code_wrong && code != ec::code_expired)
-            return kj::mv(r);
-          if (code == ec::code_wrong)
-            a->why = std::move(r.error());
-          if (a->tickets.empty())
-            return answer{tl::unexpected{std::move(a->why)}};
-          return try_tickets(kj::mv(a));
+          if (a->trial.refused(std::move(r.error())))
+            return try_tickets(kj::mv(a));
+          return answer{tl::unexpected{a->trial.why()}};
         }
         if (auto now = keep(store_, *r); !now)
           return answer{tl::unexpected{std::move(now.error())}};

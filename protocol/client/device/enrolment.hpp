@@ -1,6 +1,7 @@
 #pragma once
 #include "protocol/client/device/client_link.hpp"
 #include "protocol/client/rules/enrolment_rules.hpp"
+#include "protocol/client/rules/ticket_rules.hpp"
 #include "protocol/client/store/store.hpp"
 
 #include <functional>
@@ -38,8 +39,7 @@ private:
   struct attempted {
     identity mine;
     std::string phone, code, name;
-    std::vector<std::string> tickets; ///< not tried yet, the next one last
-    failure why;                      ///< the first refusal that says more than "expired"
+    code_trial trial;
   };
   kj::Promise<result<identity>> try_tickets(kj::Own<attempted> a);
   /// `unanswered`: an earlier attempt, of this call or of one before it, had no answer.

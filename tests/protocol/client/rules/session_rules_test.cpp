@@ -4,6 +4,7 @@
 #include "protocol/client/rules/calls_under_way.hpp"
 #include "protocol/client/rules/enrolment_rules.hpp"
 #include "protocol/client/rules/session_rules.hpp"
+#include "protocol/client/rules/ticket_rules.hpp"
 
 #include <doctest/doctest.h>
 
@@ -153,4 +154,63 @@ TEST_CASE("whoever asks again after a lost answer waits once for what that attem
   // A request of an earlier life that had no answer counts, too; but nobody waits beyond the deadline.
   CHECK(enrolment_rules{1, 0, {50ms, 2s}, 30s, true}.again({ec::rate_limited, "", 5'000ms}, 0s, chance));
   CHECK(!enrolment_rules{1, 0, {50ms, 2s}, 30s, true}.again({ec::rate_limited, "", 30'000ms}, 0s, chance));
+}
+
+TEST_CASE(
+    "a request for a code is repeated with its ticket until it has an answer, and then another is made") {
+  std::vector<code_ticket> tickets;
+  ticket_rules rules{tickets};
+  int drawn = 0;
+  const auto draw = [&] { return "ticket " + std::to_string(++drawn); };
+  CHECK(!rules.next("+1", draw).repeats);
+  CHECK(rules.next("+1", draw).repeats);
+  CHECK(rules.next("+2", draw).ticket == "ticket 2"); // of another number
+  CHECK(!rules.refused("ticket 1", refuse(ec::rate_limited)));
+  CHECK(rules.next("+1", draw).ticket == "ticket 1");
+  SUBCASE("a code is on its way") {
+    rules.issued("ticket 1", "ticket 1");
+  }
+  SUBCASE("a code came, though no answer did") {
+    CHECK(rules.for_trial("+1") == std::vector<std::string>{"ticket 1"});
+  }
+  SUBCASE("the number may have no code") {
+    CHECK(rules.refused("ticket 1", refuse(ec::bad_phone)));
+  }
+  CHECK(rules.next("+1", draw).ticket == "ticket 3");
+  CHECK(rules.next("+2", draw).ticket == "ticket 2");
+}
+
+TEST_CASE("the newest tickets are kept, and the one that the node drew replaces that of the device") {
+  std::vector<code_ticket> tickets;
+  ticket_rules rules{tickets};
+  for (const auto* t : {"1", "2", "3", "4"}) {
+    rules.next("+1", [&] { return t; });
+    rules.issued(t, t);
+  }
+  rules.issued("3", "drawn by the node");
+  CHECK(rules.for_trial("+1") == std::vector<std::string>{"2", "drawn by the node", "4"});
+  CHECK(rules.for_trial("+2").empty());
+}
+
+TEST_CASE("a code is tried with all tickets, the newest first, and what is said of it is that it is wrong") {
+  code_trial trial{{"old", "new"}};
+  CHECK(trial.ticket() == "new");
+  SUBCASE("the newest ticket says so") {
+    CHECK(trial.refused(refuse(ec::code_wrong)));
+    CHECK(trial.ticket() == "old");
+    CHECK(!trial.refused(refuse(ec::code_expired)));
+    CHECK(trial.why().code == ec::code_wrong);
+    CHECK(trial.over());
+  }
+  SUBCASE("all have expired") {
+    CHECK(trial.refused(refuse(ec::code_expired)));
+    CHECK(!trial.refused(refuse(ec::code_expired)));
+    CHECK(trial.why().code == ec::code_expired);
+  }
+  SUBCASE("no node answers: that is not about the code, which may be tried again") {
+    CHECK(!trial.refused(refuse(ec::unavailable)));
+    CHECK(trial.why().code == ec::unavailable);
+    CHECK(trial.ticket() == "new");
+    CHECK(!trial.over());
+  }
 }
