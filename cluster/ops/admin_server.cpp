@@ -10,6 +10,7 @@
 #include <kj/compat/tls.h>
 #include <kj/debug.h>
 
+#include <algorithm>
 #include <fstream>
 #include <iterator>
 #include <map>
@@ -51,14 +52,69 @@ bool names_loopback(std::string_view host) {
   return is_loopback(name);
 }
 
+/// What a connection is doing. The order is that in which connections give way to others, see `places`.
+enum class stage : std::uint8_t {
+  asks,  ///< the handshake is not done, or the request is not complete
+  reads, ///< its answer is being sent
+  waits  ///< for the source
+};
+
+/// The connections that are open. When all places are taken, a client that does nothing gives its place to the next one,
+/// so that no number of them keeps a probe waiting: the oldest whose request is not complete, else the oldest that has
+/// its answer and has not read it. Those that wait for the source are never closed for others.
+///
+/// Owns:   a place for each connection.
+/// Thread: that of the loop.
+class places {
+public:
+  explicit places(std::size_t max) : max_{max} {}
+
+  struct ticket {
+    std::uint64_t number;
+    kj::Promise<void> gives_way; ///< when somebody else needs the place
+  };
+  /// None: all are taken, by connections that wait for the source.
+  kj::Maybe<ticket> take() {
+    if (all_.size() >= max_) {
+      auto least = std::ranges::min_element(all_, {}, [](const auto& p) { return p.second.now; });
+      if (least == all_.end() || least->second.now == stage::waits)
+        return nullptr;
+      least->second.give_way->fulfill(); // it ends when the loop turns
+      all_.erase(least);
+    }
+    auto way = kj::newPromiseAndFulfiller<void>();
+    all_.emplace(++last_, place{stage::asks, kj::mv(way.fulfiller)});
+    return ticket{last_, kj::mv(way.promise)};
+  }
+  void set(std::uint64_t number, stage now) {
+    if (const auto i = all_.find(number); i != all_.end())
+      i->second.now = now;
+  }
+  void leave(std::uint64_t number) { all_.erase(number); }
+
+private:
+  struct place {
+    stage now;
+    kj::Own<kj::PromiseFulfiller<void>> give_way;
+  };
+  std::size_t max_;
+  std::map<std::uint64_t, place> all_; ///< the oldest first
+  std::uint64_t last_ = 0;
+};
+
+/// Of one connection.
 class service final : public kj::HttpService {
 public:
   /// `pages` is where `source` is asked. `only_loopback`: whoever says that this is another machine is refused.
-  service(admin_source& source, kj_thread& pages, const kj::HttpHeaderTable& table, bool only_loopback)
-      : source_{source}, pages_{pages}, table_{table}, only_loopback_{only_loopback} {}
+  service(admin_source& source, kj_thread& pages, const kj::HttpHeaderTable& table, bool only_loopback,
+          places& all, std::uint64_t place)
+      : source_{source}, pages_{pages}, table_{table}, only_loopback_{only_loopback}, all_{all}, place_{
+                                                                                                     place} {}
   kj::Promise<void> request(kj::HttpMethod method, kj::StringPtr url, const kj::HttpHeaders& asked,
                             kj::AsyncInputStream&, Response& response) override {
+    all_.set(place_, stage::waits);
     return begin(method, url, asked).then([this, method, &response](std::unique_ptr<reply>&& r) {
+      all_.set(place_, stage::reads);
       return send(method, std::move(*r), response);
     });
   }
@@ -94,6 +150,8 @@ private:
   kj_thread& pages_;
   const kj::HttpHeaderTable& table_;
   bool only_loopback_;
+  places& all_;
+  std::uint64_t place_;
 };
 
 /// A client that does not send HTTP gets an error and is disconnected. Clients that disconnect are not
@@ -163,7 +221,8 @@ public:
 private:
   struct on_loop {
     kj::Timer& timer;
-    kj::HttpServer& http;
+    const kj::HttpHeaderTable& table;
+    kj::HttpServerSettings& settings; ///< copied for each connection
     kj::TaskSet& connections;
   };
 
@@ -185,7 +244,6 @@ private:
     port_ = static_cast<std::uint16_t>(port->getPort());
     kj::HttpHeaderTable::Builder builder;
     const auto table = builder.build();
-    service pages{source_, pages_, *table, is_loopback(config_.listen.host)};
     quiet_errors errors;
     close_after_one callbacks;
     kj::HttpServerSettings settings;
@@ -195,9 +253,8 @@ private:
     settings.canceledUploadGraceBytes = 4096;
     settings.errorHandler = errors;
     settings.callbacks = callbacks;
-    kj::HttpServer http{timer, *table, pages, settings};
     kj::TaskSet connections{*this};
-    on_loop parts{timer, http, connections};
+    on_loop parts{timer, *table, settings, connections};
     auto accepting = accept(*port, parts).eagerlyEvaluate(nullptr);
     here.serve();
     return std::nullopt;
@@ -231,14 +288,8 @@ private:
     return kj::evalNow([&port] { return port.accept(); })
         .then(
             [this, &here](kj::Own<kj::AsyncIoStream> stream) -> kj::Promise<void> {
-              if (open_ >= config_.connections_max) {
-                if (greeting_.empty())
-                  return kj::READY_NOW;
-                const auto oldest = greeting_.begin(); // it leaves its place when the loop turns
-                oldest->second->fulfill();
-                greeting_.erase(oldest);
-              }
-              here.connections.add(serve(kj::mv(stream), here));
+              KJ_IF_MAYBE (place, places_.take())
+                here.connections.add(serve(kj::mv(stream), kj::mv(*place), here));
               return kj::READY_NOW;
             },
             // For instance, file descriptors ran out: clients that disconnect free some.
@@ -246,40 +297,31 @@ private:
         .then([this, &port, &here] { return accept(port, here); });
   }
 
-  kj::Promise<void> serve(kj::Own<kj::AsyncIoStream> stream, on_loop& here) {
-    ++open_;
+  kj::Promise<void> serve(kj::Own<kj::AsyncIoStream> stream, places::ticket place, on_loop& here) {
     auto tls = tls_.now();
-    kj::Promise<kj::Own<kj::AsyncIoStream>> secured =
-        tls ? greet(tls->wrapServer(kj::mv(stream)), here)
+    auto secured =
+        tls ? here.timer.timeoutAfter(span(config_.request_within), tls->wrapServer(kj::mv(stream)))
             : kj::Promise<kj::Own<kj::AsyncIoStream>>{kj::mv(stream)};
-    return secured.then([&here](kj::Own<kj::AsyncIoStream> s) { return here.http.listenHttp(kj::mv(s)); })
+    return secured
+        .then([this, &here, number = place.number](kj::Own<kj::AsyncIoStream> s) {
+          auto pages = kj::heap<service>(source_, pages_, here.table, is_loopback(config_.listen.host),
+                                         places_, number);
+          auto http = kj::heap<kj::HttpServer>(here.timer, here.table, *pages, here.settings);
+          auto done = http->listenHttp(kj::mv(s));
+          return done.attach(kj::mv(http), kj::mv(pages));
+        })
         .exclusiveJoin(here.timer.afterDelay(span(config_.connection_within)))
-        .attach(kj::defer([this] { --open_; }), kj::mv(tls));
-  }
-  /// A handshake, until it takes too long or somebody else needs its place.
-  kj::Promise<kj::Own<kj::AsyncIoStream>> greet(kj::Promise<kj::Own<kj::AsyncIoStream>> handshake,
-                                                on_loop& here) {
-    auto place = kj::newPromiseAndFulfiller<void>();
-    const auto mine = ++greeted_;
-    greeting_.emplace(mine, kj::mv(place.fulfiller));
-    auto gives_way = place.promise.then([]() -> kj::Promise<kj::Own<kj::AsyncIoStream>> {
-      return KJ_EXCEPTION(OVERLOADED, "somebody else needs the place");
-    });
-    return here.timer.timeoutAfter(span(config_.request_within), kj::mv(handshake))
-        .exclusiveJoin(kj::mv(gives_way))
-        .attach(kj::defer([this, mine] { greeting_.erase(mine); }));
+        .exclusiveJoin(kj::mv(place.gives_way))
+        .attach(kj::defer([this, number = place.number] { places_.leave(number); }), kj::mv(tls));
   }
   void taskFailed(kj::Exception&&) override {} // a client that spoke nonsense or went away
 
   const admin_config config_;
   admin_source& source_;
   std::uint16_t port_ = 0;
-  renewable<kj::TlsContext> tls_; ///< nothing on loopback
-  std::size_t open_ = 0;          ///< used on the loop only
-  /// Handshakes that nobody has taken the place of, the oldest first; used on the loop only.
-  std::map<std::uint64_t, kj::Own<kj::PromiseFulfiller<void>>> greeting_;
-  std::uint64_t greeted_ = 0;
-  kj_thread pages_; ///< asks the source, so that the loop never waits
+  renewable<kj::TlsContext> tls_;          ///< nothing on loopback
+  places places_{config_.connections_max}; ///< used on the loop only
+  kj_thread pages_;                        ///< asks the source, so that the loop never waits
   std::optional<std::string> pages_failed_;
   kj_thread thread_; ///< last: it uses all of the above
 };

@@ -41,12 +41,13 @@ struct admin_config {
   std::chrono::milliseconds request_within{3'000}; ///< handshake and headers
   /// The whole connection; a slow reader is disconnected.
   std::chrono::milliseconds connection_within{10'000};
-  /// More are closed at once; with TLS the oldest one whose handshake is not done gives way instead.
+  /// For one more, the oldest one gives way that has not sent its request, or else that has not read its answer. It is
+  /// closed at once if all wait for the source.
   std::size_t connections_max = 64;
 };
 
-/// Owns: a thread with its own event loop, and one that asks the source. A slow reader delays nobody, and /healthz
-/// does not wait for the source.
+/// Owns: a thread with its own event loop, and one that asks the source. Clients that do not ask or do not read
+/// delay nobody, however many there are, and /healthz does not wait for the source.
 class admin_server {
 public:
   virtual ~admin_server() = default;

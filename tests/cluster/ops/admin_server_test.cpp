@@ -194,15 +194,47 @@ TEST_CASE_FIXTURE(fixture, "clients that do not read are disconnected, and delay
   }
 }
 
-TEST_CASE_FIXTURE(fixture, "connections above the bound are closed, and there is room again when one ends") {
-  config.connections_max = 3;
+TEST_CASE_FIXTURE(fixture, "however many clients send nothing, or half a request, a probe is answered") {
+  config.request_within = config.connection_within = 60'000ms;
+  config.connections_max = 8;
+  node.phase = 1;
   start();
-  {
-    peer a{server->port()}, b{server->port()}, c{server->port()};
-    peer fourth{server->port()};
-    CHECK(fourth.hear() == "");
-    CHECK(a.ask("GET /healthz").starts_with("HTTP/1.1 200 "));
+  std::vector<std::unique_ptr<peer>> hung;
+  for (int round = 0; round < 3; ++round) {
+    for (int i = 0; i < 50; ++i) {
+      hung.push_back(std::make_unique<peer>(server->port()));
+      if (i % 2 == 0)
+        hung.back()->say("GET /readyz HTTP/1.1\r\nHost: loc");
+    }
+    CHECK(has(ask("GET /readyz"), "\r\n\r\nready\n"));
   }
+  CHECK(hung.front()->hear() == ""); // it gave way, long before its time was over
+}
+
+TEST_CASE_FIXTURE(fixture, "clients that do not read their answers give way to others") {
+  config.connection_within = 60'000ms;
+  config.connections_max = 4;
+  node.big = std::string(16 << 20, '#') + "\n";
+  start();
+  std::vector<std::unique_ptr<peer>> slow;
+  for (int i = 0; i < 4; ++i) {
+    slow.push_back(std::make_unique<peer>(server->port()));
+    slow.back()->say("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  }
+  CHECK(comes_alive());
+}
+
+TEST_CASE_FIXTURE(fixture, "while all connections wait for the node, one more is closed at once") {
+  config.connections_max = 1;
+  std::promise<void> answered;
+  node.held = answered.get_future().share();
+  start();
+  peer waiting{server->port()};
+  REQUIRE(waiting.say("GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+  REQUIRE(until([this] { return node.asked > 0; }));
+  CHECK(peer{server->port()}.hear() == "");
+  answered.set_value();
+  CHECK(has(waiting.hear(), "starting"));
   CHECK(comes_alive());
 }
 
