@@ -332,9 +332,10 @@ admin_source::readiness whole_of(const health_facts& f) {
   if (!filling.empty())
     line(fmt::format("{}: the replica here is being filled; wait", name_shards(filling)));
   if (!f.has_room)
-    line("all shards: the disk here has no room for messages, so its replicas fall behind; free space on the "
-         "disk of "
-         "the data directory");
+    line(fmt::format(
+        "all shards: the disk here has no room for messages, so {}; free space on the disk of the "
+        "data directory",
+        f.nodes > 1 ? "its replicas fall behind" : "none are stored"));
   if (f.clock_difference_ms != 0)
     line(fmt::format(
         "the clock of this machine is {} s {} those of most other nodes, whose time is used instead; set "

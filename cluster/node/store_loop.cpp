@@ -135,12 +135,17 @@ void store_loop::report_halts(const events& news) {
     wiring_.observer->has_room(*news.has_room);
   if (*news.has_room)
     log::info("disk-has-room", {{"means", "this node stores messages again"}});
-  else
+  else {
+    const bool others =
+        std::ranges::any_of(engine_.status(), [](const auto& r) { return r.members.size() > 1; });
     log::warn("disk-full",
               {{"bytes_free", env_.room().bytes_free},
-               {"means", "the reserve (limits.disk_reserve) is reached: this node takes no new messages, "
-                         "and other nodes lead its shards"},
+               {"means", std::string{"the reserve (limits.disk_reserve) is reached: this node takes no new "
+                                     "messages, and "} +
+                             (others ? "members with room, if there are any, lead its shards"
+                                     : "no other node has replicas of its shards, so nobody takes them")},
                {"next", "free space on the disk of the data directory, or enlarge it"}});
+  }
 }
 
 std::uint64_t store_loop::remember(const result_sink& reply_to, std::uint64_t ticket, std::size_t bytes) {

@@ -182,7 +182,9 @@ TEST_CASE_FIXTURE(
   leaders[0] = three;
   replicas[0].as = role::follower;
   is_ready();
-  is_not_whole({"no room"});
+  is_not_whole({"no room", "fall behind"});
+  nodes = replicas_wanted = 1; // nobody is ahead of it
+  is_not_whole({"no room", "none are stored"});
 }
 
 TEST_CASE_FIXTURE(well, "a node whose certificate clients refuse is not ready, and says how to renew it") {
