@@ -101,7 +101,9 @@ void world::begin_rescue(int tries) {
   if (!storming_ || sim_.failed() || tries == 0)
     return;
   auto& luck = rescues_.luck;
-  if (rescues_.under_way || !ailing().empty() || !choose_victims())
+  const auto is_beginning = [](const auto& c) { return !c->is_member() || c->is_opening(); };
+  if (rescues_.under_way || std::ranges::any_of(clients_, is_beginning) || !ailing().empty() ||
+      !choose_victims())
     return sim_.time.in(luck.between(20, 200) * one_ms, [this, tries] { begin_rescue(tries - 1); });
   rescues_.under_way = true;
   sim_.note("rescue-begins");
