@@ -2,17 +2,23 @@
 
 #include "tests/attacks/assaults.hpp"
 
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <map>
 #include <stdexcept>
 #include <thread>
+#include <utility>
 
 namespace parley::bench {
 namespace {
@@ -162,12 +168,58 @@ private:
   std::thread thread_; ///< last: it uses the others
 };
 
-/// The attackers share this machine's processors with the node, and would not in earnest: they take what it leaves. Not
-/// quite: a thread that wakes up waits until one that runs has had its slice, up to 2.4 ms, and the ten threads that hand
-/// a message on add that up. `SCHED_IDLE` would starve those that hold a lock of this process or of a socket.
-void take_what_is_left() {
-  setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), 19);
-}
+/// The attackers, in a process of their own that takes only what the processors have left: in earnest they would have
+/// machines of their own. A thread of the lowest ordinary priority would not do. On a kernel since 6.6 who wakes up waits until
+/// the one that runs has had its slice, up to 2.4 ms, and ten threads hand a message on one after the other. In this
+/// process such a thread could be put aside while it holds a lock that the bystanders need.
+/// To be made while this process has no other thread, or the child might inherit a lock that nobody releases.
+class raid {
+public:
+  raid(const test::assault& what, const test::address& node, std::span<const test::attacker> attackers,
+       std::size_t lines)
+      : field_{new (shared_memory()) test::battlefield{node, attackers, attacker_threads}} {
+    child_ = fork();
+    if (child_ < 0)
+      throw std::runtime_error{std::string{"cannot start the attackers: "} + std::strerror(errno)};
+    if (child_ != 0)
+      return;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    const sched_param none{};
+    if (sched_setscheduler(0, SCHED_IDLE, &none) != 0) // threads inherit it
+      setpriority(PRIO_PROCESS, 0, 19);
+    std::vector<std::thread> threads;
+    for (std::size_t t = 0; t < field_->threads; ++t)
+      threads.emplace_back([this, &what, t, lines] { what.run(*field_, t, lines); });
+    for (auto& t : threads)
+      t.join();
+    _exit(0); // without what this process has to tidy up at its end
+  }
+  raid(const raid&) = delete;
+  raid& operator=(const raid&) = delete;
+  ~raid() {
+    end();
+    field_->~battlefield();
+    munmap(field_, sizeof *field_);
+  }
+  /// Ends the attack. Returns how many connections were opened.
+  std::size_t end() {
+    field_->over = true;
+    if (child_ > 0)
+      waitpid(std::exchange(child_, 0), nullptr, 0);
+    return field_->opened;
+  }
+
+private:
+  static void* shared_memory() {
+    void* p =
+        mmap(nullptr, sizeof(test::battlefield), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED)
+      throw std::runtime_error{std::string{"no memory for the attackers: "} + std::strerror(errno)};
+    return p;
+  }
+  test::battlefield* field_;
+  pid_t child_ = 0;
+};
 
 void wait(bench_cluster& bench, unsigned seconds) {
   bench.timer.afterDelay(seconds * kj::SECONDS).wait(bench.io.waitScope);
@@ -270,25 +322,16 @@ assault_result measure(bench_cluster& bench, const bench_options& o, bystanders&
   r.calm = comers.take();
   const auto before = memory_of(bench);
 
-  test::battlefield field{bench.cluster.client(1), attackers, attacker_threads};
+  raid attack{what, bench.cluster.client(1), attackers, r.lines};
   lookout memory{bench.cluster};
   bench.start_measuring();
   people.count_for(&r.attacked_ack_us, &r.attacked_us);
-  std::vector<std::thread> threads;
-  for (std::size_t t = 0; t < field.threads; ++t)
-    threads.emplace_back([&field, &what, t, lines = r.lines] {
-      take_what_is_left();
-      what.run(field, t, lines);
-    });
   wait(bench, o.seconds);
   people.count_for(nullptr, nullptr);
   r.attacked = comers.take();
   r.cores = bench.measured().nodes_us[0] / 1e6 / bench.measured().seconds;
-  field.over = true;
-  for (auto& t : threads)
-    t.join();
+  r.opened = attack.end();
   const auto peaks = memory.end();
-  r.opened = field.opened;
   for (const auto end = now_ns() + 10'000'000'000; people.under_way() > 10 && now_ns() < end;)
     wait(bench, 1);
   r.unanswered = people.under_way();
