@@ -115,8 +115,9 @@ core::outcome shard_machine::on(step& s, core::put_device& c) {
     s.rows.put(rows::inbox_key(c.user, head.last), row);
     if (s.memory.leading)
       results_.arrivals.push_back({s.at.shard, c.user, {{head.last, std::move(row)}}});
+    head.begins.push_back({c.device.id, head.last});
   }
-  head.devices.push_back({c.device.id, account.devices.empty() ? inbox_pos::none : head.last});
+  head.devices.push_back({c.device.id, head.begin_of(c.device.id)});
   account.devices.push_back(std::move(c.device));
   std::vector<core::owed_copies> asks;
   if (account.devices.size() == 2) { // the conversations have known it when a later device is added

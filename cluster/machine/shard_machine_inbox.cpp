@@ -69,6 +69,17 @@ private:
   std::map<user_id, inbox> inboxes_;
 };
 
+/// The delivered watermark of a user is the highest of its devices. So of what a device acknowledges from `acknowledged`
+/// on, others have reported what is not behind the position that this returns. A device that was added later has reported
+/// nothing up to where it began, and the rows before it may be on no device. What is told again changes nothing.
+inbox_pos told_upto(const rows::inbox_head& head, inbox_pos acknowledged) {
+  auto told = acknowledged;
+  for (const auto& d : head.devices) // in the order in which they were added, so one pass is enough
+    if (head.begin_of(d.device) <= told || planted("begin-counts-as-told"))
+      told = std::max(told, d.acknowledged);
+  return told;
+}
+
 } // namespace
 
 core::outcome shard_machine::on(step& s, core::append_inbox& c) {
@@ -181,10 +192,7 @@ core::outcome shard_machine::on(step& s, core::advance_cursor& c) {
   if (upto <= cursor->acknowledged)
     return core::advanced{ec::none, cursor->acknowledged};
 
-  // The delivered watermark of a user is the highest of its devices: others have reported lower ones already.
-  auto told = inbox_pos::none;
-  for (const auto& d : head.devices)
-    told = std::max(told, d.acknowledged);
+  const auto told = told_upto(head, cursor->acknowledged);
   std::map<conversation_id, seq_no> delivered;
   if (upto > told) {
     const inbox_pos first{number(told) + 1}, end{number(upto) + 1};

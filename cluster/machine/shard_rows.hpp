@@ -19,7 +19,7 @@
 //   R <shard>                      renewal              another one did: whose streams are owed to it again
 //   V                              shard_format         what its commands and rows may contain; absent: 1
 //   p <phone>                      core::phone_claim    at the phone's shard
-//   u <user> 0                     inbox_head           last position, devices' cursors
+//   u <user> 0                     inbox_head           last position, devices' cursors and begins
 //   u <user> 1                     account              phone, devices and their keys
 //   u <user> 2 <conversation>      inbox_stream         what the inbox has of it; also the list of conversations
 //   u <user> 3 <conversation><u2>  inbox_mark           the watermark of u2 as this inbox knows it, and its row
@@ -239,15 +239,26 @@ struct device_cursor {
   }
 };
 
+/// A device that was added later never gets the rows up to there.
+struct device_begin {
+  device_id device{};
+  inbox_pos begin{};
+  template <class F>
+  auto fields(F&& f) {
+    return f(device, begin);
+  }
+};
+
 struct inbox_head {
   inbox_pos last{};
   inbox_pos dropped{}; ///< rows at or below it are erased
   std::vector<device_cursor> devices;
   std::optional<conversation_id>
-      copies_next; ///< from it on, conversations do not know of the second device yet
+      copies_next;                  ///< from it on, conversations do not know of the second device yet
+  std::vector<device_begin> begins; ///< none: from the first row on, or an older program added it
   template <class F>
   auto fields(F&& f) {
-    return f(last, dropped, devices, copies_next);
+    return f(last, dropped, devices, copies_next, begins);
   }
 
   device_cursor* find(device_id d) {
@@ -255,6 +266,12 @@ struct inbox_head {
       if (x.device == d)
         return &x;
     return nullptr;
+  }
+  inbox_pos begin_of(device_id d) const {
+    for (const auto& x : begins)
+      if (x.device == d)
+        return x.begin;
+    return inbox_pos::none;
   }
 };
 

@@ -4,6 +4,7 @@
 
 using namespace parley;
 using test::machine_fixture;
+namespace rows = cluster::rows;
 
 namespace {
 
@@ -157,6 +158,93 @@ TEST_CASE_FIXTURE(machine_fixture, "rows are kept until all devices have them, a
   CHECK(inbox(alice).rows.empty());
 }
 
+namespace {
+
+/// What the last command owes to conversations: how far the user has received each.
+std::map<conversation_id, std::uint64_t> told(const cluster::shard_machine::results& news) {
+  std::map<conversation_id, std::uint64_t> out;
+  for (const auto& d : news.debts) {
+    const auto& mark = std::get<core::owed_watermark>(d.what).mark;
+    out[mark.conversation] = number(mark.delivered);
+  }
+  return out;
+}
+
+/// As a program wrote it that did not remember where devices began.
+struct older_head {
+  rows::inbox_head is;
+  auto fields(auto&& f) { return f(is.last, is.dropped, is.devices, is.copies_next); }
+};
+
+} // namespace
+
+TEST_CASE_FIXTURE(machine_fixture,
+                  "what a later device never gets is told when the first one acknowledges it, and not "
+                  "by the later one") {
+  const auto other = core::direct_conversation(alice, carol);
+  const auto from_carol = [&](std::uint64_t prev, std::uint64_t seq) {
+    auto p = part(alice, prev, seq, {stored(prev, seq, carol)});
+    p.conversation = other;
+    std::get<core::message_news>(p.items[0]).msg.conversation = other;
+    return p;
+  };
+  done(device(alice, alices));
+  deliver(part(alice, 0, 2, {stored(0, 1, bob), stored(1, 2, bob)}));
+  done(device(alice, alices_tablet)); // position 3 is the news of it
+  deliver(from_carol(0, 1));
+  acknowledge(alice, alices_tablet, 4);
+  CHECK(told(news) == std::map<conversation_id, std::uint64_t>{{other, 1}});
+  acknowledge(alice, alices, 1);
+  CHECK(told(news) == std::map<conversation_id, std::uint64_t>{{room, 1}});
+  acknowledge(alice, alices, 3);
+  CHECK(told(news) == std::map<conversation_id, std::uint64_t>{{room, 2}});
+  // From here on each device has what the other one has, so it is told once.
+  deliver(from_carol(1, 2));
+  acknowledge(alice, alices_tablet, 5);
+  CHECK(told(news) == std::map<conversation_id, std::uint64_t>{{other, 2}});
+  acknowledge(alice, alices, 5);
+  CHECK(told(news).empty());
+}
+
+TEST_CASE_FIXTURE(machine_fixture,
+                  "of three devices, what any of them could not tell is told by the one that gets it") {
+  const device_id third{103};
+  done(device(alice, alices));
+  deliver(part(alice, 0, 1, {stored(0, 1, bob)}));
+  done(device(alice, alices_tablet)); // position 2
+  deliver(part(alice, 1, 2, {stored(1, 2, bob)}));
+  done(device(alice, third)); // position 4
+  deliver(part(alice, 2, 3, {stored(2, 3, bob)}));
+  acknowledge(alice, third, 5);
+  CHECK(told(news)[room] == 3);
+  acknowledge(alice, alices_tablet, 3);
+  CHECK(told(news)[room] == 2);
+  acknowledge(alice, alices, 5);
+  CHECK(told(news)[room] == 3); // again: nobody had told the first row
+}
+
+TEST_CASE_FIXTURE(machine_fixture,
+                  "an inbox's head of an older program, which does not say where devices began, is read") {
+  done(device(alice, alices));
+  done(device(alice, alices_tablet));
+  {
+    auto txn = disk.begin_write();
+    storage::shard_txn state{*txn, shard, 0};
+    const auto key = rows::inbox_head_key(alice);
+    auto now = rows::read_whole<rows::inbox_head>(state.get(key).value());
+    REQUIRE(now.it);
+    CHECK(now.it->begins.size() == 1);
+    state.put(key, core::encode_for(core::format_number::oldest, older_head{*now.it}));
+    REQUIRE(txn->commit() == ec::none);
+  }
+  deliver(part(alice, 0, 1, {stored(0, 1, bob)}));
+  acknowledge(alice, alices_tablet, 2);
+  CHECK(told(news)[room] == 1);
+  acknowledge(alice, alices, 2);
+  CHECK(told(news).empty());
+  CHECK(inbox(alice).rows.empty());
+}
+
 TEST_CASE_FIXTURE(machine_fixture,
                   "the last page of an inbox reaches its end, also where the last rows are gone") {
   done(device(bob, bobs));
@@ -229,6 +317,29 @@ TEST_CASE(
   }
   CHECK(f.advance(f.bob, f.bobs, UINT64_MAX).upto == inbox_pos{10});
   CHECK(f.news.debts.empty());
+}
+
+TEST_CASE("what a later device never gets is told in pieces, too, and then the cursor passes what that one "
+          "has told") {
+  core::limits l;
+  l.acknowledged_rows_max = 4;
+  machine_fixture f{l};
+  f.done(f.device(f.alice, f.alices));
+  for (std::uint64_t n = 1; n <= 10; ++n)
+    f.deliver(f.part(f.alice, n - 1, n, {f.stored(n - 1, n, f.bob)}));
+  f.done(f.device(f.alice, f.alices_tablet)); // position 11 is the news of it
+  for (std::uint64_t n = 11; n <= 14; ++n)
+    f.deliver(f.part(f.alice, n - 1, n, {f.stored(n - 1, n, f.bob)}));
+  CHECK(f.advance(f.alice, f.alices_tablet, 15).upto == inbox_pos{15});
+  for (const std::uint64_t reached : {4, 8}) {
+    CHECK(f.advance(f.alice, f.alices, UINT64_MAX).upto == inbox_pos{reached});
+    CHECK(told(f.news)[f.room] == reached);
+  }
+  CHECK(f.advance(f.alice, f.alices, UINT64_MAX).upto == inbox_pos{12});
+  CHECK(told(f.news)[f.room] == 11);
+  CHECK(f.advance(f.alice, f.alices, UINT64_MAX).upto == inbox_pos{15});
+  CHECK(told(f.news).empty());
+  CHECK(f.rows_read <= 2);
 }
 
 TEST_CASE("one acknowledgement reads a bounded number of bytes, but at least one row") {
