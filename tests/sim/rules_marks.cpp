@@ -35,13 +35,9 @@ std::string judge::unmarked(conversation_id c, user_id of, const core::progress&
   if (const auto m = marked_.find({c, of}); m != marked_.end() && stored.read < m->second)
     return fmt::format("user {} has marked conversation {} as read up to seq {}, and seq {} is stored",
                        number(of), name(c), number(m->second), number(stored.read));
-  // A device that is added begins behind rows that no other one has yet, and counts as one that has them: these
-  // are not told as received before a later one is.
-  const auto devices_of = devices_.find(of);
-  const bool one_device = devices_of != devices_.end() && devices_of->second.size() == 1 &&
-                          is_first(of, devices_of->second.front());
+  const bool has_device = devices_.contains(of);
   for (const auto& [seq, message] : known->second.at)
-    if (one_device && messages_.at(message).from != of && seq > stored.delivered && !is_from_before(c, seq))
+    if (has_device && messages_.at(message).from != of && seq > stored.delivered && !is_from_before(c, seq))
       return fmt::format("user {} has received seq {} of conversation {}, and seq {} is stored as received",
                          number(of), number(seq), name(c), number(stored.delivered));
   for (const auto member : known->second.members) {
