@@ -96,6 +96,7 @@ public:
   // --- its disk (sim_node_disk.cpp) ------------------------------------------------------------------------
   /// While it is down: it is not started before it is let go.
   void keep_down(bool yes) { kept_down_ = yes; }
+  bool is_kept_down() const { return kept_down_; }
   /// An empty disk in the place of this one. Only while it is down.
   void replace_disk(disk_id next);
   /// The disk as it is, if a crash now would lose nothing of it.

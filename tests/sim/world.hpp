@@ -141,6 +141,7 @@ private:
   void plan_rescues(micros storm);
   void begin_rescue(int tries);
   bool choose_victims();
+  void lag();
   void lose_majorities();
   std::map<shard_id, sim_node*> choose_survivors(std::string& why);
   bool knows_all(sim_node& node, shard_id shard);

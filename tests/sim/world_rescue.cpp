@@ -107,18 +107,27 @@ void world::begin_rescue(int tries) {
     return sim_.time.in(luck.between(20, 200) * one_ms, [this, tries] { begin_rescue(tries - 1); });
   rescues_.under_way = true;
   sim_.note("rescue-begins");
-  const auto lag = rescues_.lags ? luck.between(1, luck.percent(50) ? 300 : 2000) * one_ms : 0;
-  if (lag != 0)
-    for (auto& survivor : nodes_)
-      if (!rescues_.victims.contains(survivor->id()))
-        for (const auto victim : rescues_.victims)
-          if (luck.percent(60)) {
-            const auto how = luck.percent(50) ? fuzz::blocked::stalls : fuzz::blocked::drops;
-            net_.block(victim, survivor->id(), how);
-            if (luck.percent(30))
-              net_.block(survivor->id(), victim, how);
-          }
-  sim_.time.in(lag, [this] { lose_majorities(); });
+  if (!rescues_.lags)
+    return lose_majorities();
+  for (auto& survivor : nodes_)
+    if (!rescues_.victims.contains(survivor->id()) && luck.percent(60))
+      survivor->drain_leaderships(); // one that leads falls behind in nothing
+  sim_.time.in(luck.between(0, 500 * one_ms), [this] { lag(); });
+}
+
+void world::lag() {
+  auto& luck = rescues_.luck;
+  for (auto& survivor : nodes_)
+    if (!rescues_.victims.contains(survivor->id()))
+      for (const auto victim : rescues_.victims)
+        if (luck.percent(60)) {
+          const auto how = luck.percent(50) ? fuzz::blocked::stalls : fuzz::blocked::drops;
+          net_.block(victim, survivor->id(), how);
+          if (luck.percent(30))
+            net_.block(survivor->id(), victim, how);
+        }
+  sim_.time.in(luck.between(one_ms, luck.percent(50) ? 300 * one_ms : 2 * one_second),
+               [this] { lose_majorities(); });
 }
 
 /// So that some shard loses its majority, and each has a member left.

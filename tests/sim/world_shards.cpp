@@ -41,7 +41,7 @@ sim_node& world::some_node() {
 std::vector<cluster::member> world::next_members(const std::vector<cluster::member>& now) {
   std::vector<cluster::member> in, out;
   for (auto& n : nodes_)
-    if (has_started(*n))
+    if (has_started(*n) && !n->is_kept_down()) // nobody moves a shard to a disk that is not listed
       (std::ranges::find(now, n->self()) != now.end() ? in : out).push_back(n->self());
   const auto shuffle = [this](auto& v) {
     for (auto i = v.size(); i > 1; --i)
