@@ -97,9 +97,10 @@ void gateway_page(page& p, const gateway::gateway_metrics& g) {
   p.family("sessions", "Devices that are logged in through this node now.", gauge).value(read(g.sessions));
   p.family("connections_accepted_total", "Client connections that this node accepted.", counter)
       .value(read(g.accepted));
-  p.family("connections_refused_total", "Client connections that were refused because a limit was reached.",
-           counter)
-      .value(read(g.refused));
+  p.family("connections_refused_total",
+           "Client connections that were refused because a limit was reached, by the limit.", counter)
+      .value(read(g.refused_full), {{"limit", "connections"}})
+      .value(read(g.refused), {{"limit", "handshakes_of_address"}});
   p.family("connections_closed_total", "Client connections that were closed, by the first reason for it.",
            counter);
   for (std::size_t i = 1; i < g.closes.size(); ++i)
@@ -120,10 +121,11 @@ void gateway_page(page& p, const gateway::gateway_metrics& g) {
       .value(read(g.codes_sent));
   p.family("registrations_total", "Devices that were registered through this node.", counter)
       .value(read(g.registrations));
-  p.family("limited_total",
-           "Requests for codes and for registrations that were refused by the limit per network address.",
-           counter)
-      .value(read(g.limited));
+  p.family("calls_refused_total",
+           "Calls of clients that this node refused because a limit of its own was reached, by the limit.",
+           counter);
+  for (std::size_t i = 0; i < g.refused_at.size(); ++i)
+    p.value(read(g.refused_at[i]), {{"limit", std::string{gateway::bound_names[i]}}});
   p.family("calls_total", "Calls of clients of all kinds that this node received.", counter)
       .value(read(g.calls));
   p.family("sends_total", "Messages that clients asked this node to send.", counter).value(read(g.sends));

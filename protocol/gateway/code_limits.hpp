@@ -52,6 +52,11 @@ public:
         of_[i].admit(*who[i], now);
     return wait;
   }
+  /// Nobody is admitted, whatever their address.
+  bool node_has_none(core::token_bucket::time_point now) {
+    std::lock_guard guard{mutex_};
+    return node_.wait(now).count() > 0;
+  }
   /// `who` was admitted, and no code was sent: the node has it for somebody else. The address and its networks have
   /// asked nevertheless, and each question costs a shard a write.
   void give_back(const network_keys& who) {

@@ -129,7 +129,8 @@ void connection::sweep(kj::TimePoint now) {
     return;
   }
   if (sends_.get() != nullptr)
-    parts_->send_order->give_up(*sends_, config.page_wait_max);
+    add(parts_->metrics.refused_for(bound::messages_waiting),
+        parts_->send_order->give_up(*sends_, config.page_wait_max));
   if (reception_.get() != nullptr && reception_->waiting &&
       now - reception_->waiting_since >= span(config.receiver_deadline))
     stream_->close(close_reason::receiver_stalled);

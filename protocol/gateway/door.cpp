@@ -69,9 +69,9 @@ public:
       if (!r->ticket.empty() && r->ticket.size() != code_ticket_bytes)
         return refuse(context, ec::bad_request);
       const auto networks = c_->networks();
-      if (const auto wait = parts.code_asks.admit(networks, std::chrono::steady_clock::now());
+      if (const auto wait = admit_to(parts.code_asks, bound::codes_of_address, bound::codes_of_node);
           wait.count() > 0)
-        return limited(context, wait);
+        return refuse(context, ec::rate_limited, milliseconds(wait));
       auto code = random_code(parts.dice);
       auto ticket = r->ticket.empty() ? random_ticket(parts.dice) : std::move(r->ticket);
       core::request_code call{r->phone, hash_of_code(ticket, r->phone, code), hash_of_ticket(ticket),
@@ -95,6 +95,8 @@ public:
                 add(c_->parts().metrics.codes_sent);
               else
                 c_->parts().code_asks.give_back(c_->networks());
+              if (why == ec::overloaded)
+                add(c_->parts().metrics.refused_for(bound::codes_waiting));
               report.sent = sent ? 1 : 0;
               return tell(std::move(report)).then([this, context, why, ticket, good_for_ms]() mutable {
                 return why == ec::none ? is_sent(context, ticket, good_for_ms) : refuse(context, why);
@@ -134,9 +136,10 @@ public:
         return refuse(context, ec::bad_request);
       if (!is_code(r->code))
         return refuse(context, ec::code_wrong);
-      if (const auto wait = parts.registrations.admit(c_->networks(), std::chrono::steady_clock::now());
+      if (const auto wait =
+              admit_to(parts.registrations, bound::registrations_of_address, bound::registrations_of_node);
           wait.count() > 0)
-        return limited(context, wait);
+        return refuse(context, ec::rate_limited, milliseconds(wait));
       device.id = device_of_key(device.key);
       device.name = std::move(r->name);
       device.since = parts.clock.now();
@@ -248,10 +251,13 @@ private:
     return kj::READY_NOW;
   }
 
-  template <class Context>
-  kj::Promise<void> limited(Context& context, std::chrono::nanoseconds wait) {
-    add(c_->parts().metrics.limited);
-    return refuse(context, ec::rate_limited, milliseconds(wait));
+  /// As `code_limits::admit`; counts a refusal, by whose share is used up.
+  std::chrono::nanoseconds admit_to(code_limits& limits, bound of_address, bound of_node) {
+    const auto now = std::chrono::steady_clock::now();
+    const auto wait = limits.admit(c_->networks(), now);
+    if (wait.count() > 0)
+      add(c_->parts().metrics.refused_for(limits.node_has_none(now) ? of_node : of_address));
+    return wait;
   }
 
   /// Checks the proof, then opens the session.

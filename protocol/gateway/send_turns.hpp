@@ -41,7 +41,8 @@ public:
   class lane final : public kj::Refcounted {
   public:
     explicit lane(gateway::session& s) : session_{&s} {}
-    /// The session ends. What waits is refused for that reason: it was stored nowhere.
+    /// The session ends. What waits is refused for that reason. This attempt was stored nowhere; of an earlier one with the
+    /// same id nobody knows here, so a client has to ask again all the same (`was_stored`).
     void close(ec why) {
       session_ = nullptr;
       for (auto& w : std::exchange(waiting_, {}))
@@ -78,15 +79,18 @@ public:
     give();
     return kj::mv(turn.promise);
   }
-  /// Refuses what has waited for longer: it was stored nowhere.
-  void give_up(lane& of, std::chrono::milliseconds longer) {
-    while (!of.waiting_.empty() &&
-           timer_.now() - of.waiting_.front().asked_at > longer.count() * kj::MILLISECONDS) {
+  /// Refuses what has waited for longer, for which the same is true. Returns how many messages those are.
+  std::uint64_t give_up(lane& of, std::chrono::milliseconds longer) {
+    std::uint64_t n = 0;
+    for (; !of.waiting_.empty() &&
+           timer_.now() - of.waiting_.front().asked_at > longer.count() * kj::MILLISECONDS;
+         ++n) {
       auto late = kj::mv(of.waiting_.front());
       of.waiting_.pop_front();
       late.begun->fulfill(core::refusal(late.what, ec::overloaded,
                                         static_cast<std::uint32_t>(rest_for(late.takes.units).count())));
     }
+    return n;
   }
   std::uint32_t under_way() const { return under_way_; } ///< in units
 

@@ -149,7 +149,6 @@ private:
           return after_a_look([this] { return accept_some(); });
         continue;
       }
-      add(metrics_.refused);
       if (++refused == refused_in_a_row_max)
         return pause_accepting(refused_pause);
     }
@@ -158,8 +157,14 @@ private:
   /// False if the connection is refused: it is closed, and costs neither a handshake nor room.
   bool admit(kj::AutoCloseFd fd, const network_keys& from, core::token_bucket::time_point now) {
     add(metrics_.accepted);
-    if (connections_.size() >= config_.connections_max || !handshakes_of_.admit(from, now))
+    if (connections_.size() >= config_.connections_max) {
+      add(metrics_.refused_full);
       return false;
+    }
+    if (!handshakes_of_.admit(from, now)) {
+      add(metrics_.refused);
+      return false;
+    }
     // More than one if a bound of its address and one of its network are reached.
     while (auto* in_the_way = strangers_.who_gives_way_to(from)) {
       strangers_.leave(*in_the_way);

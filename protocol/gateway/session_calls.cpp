@@ -53,6 +53,7 @@ public:
       if (!c_->begin_send(bytes)) {
         add(c_->parts().metrics.sends);
         add(c_->parts().metrics.send_errors[error_row(ec::overloaded)]);
+        count(bound::messages);
         const auto pause = rest_for(core::sends_of(*what));
         c_->rest(pause);
         return refuse(context, ec::overloaded, milliseconds(pause));
@@ -192,7 +193,7 @@ public:
       if (r->user == user_id{} && !is_phone(r->phone))
         return refuse(context, ec::bad_phone);
       if (const auto wait = c_->parts().lookups.admit(c_->user(), lookup_rate(), now()); wait.count() > 0) {
-        add(c_->parts().metrics.limited);
+        count(bound::lookups);
         return refuse(context, ec::rate_limited, milliseconds(wait));
       }
       if (r->user != user_id{}) // no device has the id 0: this asks whether there is such a user
@@ -265,7 +266,7 @@ public:
         return refuse(context, after.error());
       const bool given = !r->cursor.empty(); // else: from what the device has acknowledged by now
       if (!c_->receive(kj::mv(r->receiver), given ? *after : c_->acknowledged())) {
-        add(c_->parts().metrics.limited);
+        count(bound::receivers);
         return refuse(context, ec::rate_limited, milliseconds(rest_for(0)));
       }
       if (given)
@@ -289,6 +290,7 @@ public:
 
 private:
   const gateway_config& config_() const { return c_->parts().config; }
+  void count(bound reached) { add(c_->parts().metrics.refused_for(reached)); }
   std::uint32_t page_limit(std::uint32_t asked) const {
     const auto most = config_().page_items_max;
     return asked == 0 ? most : std::min(asked, most);
@@ -323,6 +325,7 @@ private:
     return in_session(context, [this, context, body = kj::mv(body)]() mutable -> kj::Promise<void> {
       if (!c_->begin_ask()) {
         context.releaseParams();
+        count(bound::calls);
         const auto pause = rest_for(0);
         c_->rest(pause);
         return refuse(context, ec::overloaded, milliseconds(pause));
@@ -348,8 +351,10 @@ private:
   /// fill the memory.
   template <class Context, class Call, class Fill>
   kj::Promise<void> paged(Context& context, Call call, Fill fill) {
-    if (!c_->begin_page())
+    if (!c_->begin_page()) {
+      count(bound::pages);
       return refuse(context, ec::overloaded, page_retry_ms);
+    }
     auto page_under_way =
         kj::defer([held = kj::addRef(*c_)]() mutable { held->end_page(); }); // `ask` may throw
     return c_->page_turn()
@@ -357,8 +362,10 @@ private:
                fill = kj::mv(fill)](kj::Maybe<kj::Own<page_turns::turn>> turn) mutable -> kj::Promise<void> {
           if (const auto why = c_->refusal(); why != ec::none) // it has ended meanwhile
             return refuse(context, why);
-          if (turn == nullptr) // it has waited too long
+          if (turn == nullptr) {
+            count(bound::pages_waiting);
             return refuse(context, ec::overloaded, page_retry_ms);
+          }
           return c_->session()
               .ask(std::move(call))
               .then([context, fill = kj::mv(fill)](core::answer answer) mutable -> kj::Promise<void> {

@@ -474,6 +474,7 @@ TEST_CASE_FIXTURE(fixture, "the number of pages under way is bounded") {
   auto third = get(session.syncRequest().send());
   CHECK(third.getError().getCode() == static_cast<int>(ec::overloaded));
   CHECK(third.getError().getRetryAfterMs() > 0);
+  CHECK(shared.metrics.refused_for(gateway::bound::pages) == 1);
   for (auto& w : waiting)
     w->fulfill(core::answer{core::answer_to<core::pull_inbox>{core::inbox_page{}}});
   CHECK(get(kj::mv(first)).getError().getCode() == 0);
@@ -498,6 +499,7 @@ TEST_CASE_FIXTURE(fixture, "an address that asks for too many codes has to wait"
   auto limited = ask();
   CHECK(limited.getError().getCode() == static_cast<int>(ec::rate_limited));
   CHECK(limited.getError().getRetryAfterMs() > 1'000'000);
+  CHECK(shared.metrics.refused_for(gateway::bound::codes_of_address) == 1);
   CHECK(codes.sent.size() == 2);
 }
 

@@ -96,6 +96,7 @@ TEST_CASE_FIXTURE(codes_fixture, "what sends no code takes nothing of what the n
   for (int i = 0; i < 3; ++i)
     CHECK(ask() == ec::none);
   CHECK(ask() == ec::rate_limited);
+  CHECK(shared.metrics.refused_for(gateway::bound::codes_of_node) == 1);
 }
 
 TEST_CASE_FIXTURE(fixture, "a code that cannot be sent is an error, and one that is refused is not sent") {

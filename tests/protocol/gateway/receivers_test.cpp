@@ -86,7 +86,7 @@ TEST_CASE_FIXTURE(fixture,
   arrive(*this, 1, 1, 10);
   CHECK(until([&] { return first.seqs == std::vector<std::uint64_t>{1}; }));
   CHECK(second.seqs.empty());
-  CHECK(shared.metrics.limited == 1);
+  CHECK(shared.metrics.refused_for(gateway::bound::receivers) == 1);
 }
 
 TEST_CASE_FIXTURE(fixture, "nobody is read while their connection rests, and they are read afterwards") {

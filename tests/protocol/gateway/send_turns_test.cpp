@@ -183,7 +183,7 @@ TEST_CASE_FIXTURE(fixture, "a message that has waited for long is refused, and t
   pass(3 * kj::SECONDS);
   a.send(6);
   pass(3 * kj::SECONDS);
-  turns->give_up(*a.lane, 5s);
+  CHECK(turns->give_up(*a.lane, 5s) == 2);
   scope.poll();
   CHECK(a.refused == 2);
   a.answer_next();

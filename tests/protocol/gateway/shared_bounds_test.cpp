@@ -162,6 +162,7 @@ TEST_CASE_FIXTURE(fixture,
     CHECK(late.page_errors.back() == ec::overloaded);
   }
   CHECK(slow.asked() == 1);
+  CHECK(shared.metrics.refused_for(gateway::bound::pages_waiting) == 2 * config.pages_max);
   slow.answer_page(0);
   REQUIRE(until([&] { return first.answered == 1; }));
   late.page();
@@ -349,6 +350,7 @@ TEST_CASE_FIXTURE(
   REQUIRE(until([&] { return refused.size() == 2; }));
   CHECK(refused == std::vector<ec>{ec::overloaded, ec::overloaded});
   CHECK(slow.asked() == 3);
+  CHECK(shared.metrics.refused_for(gateway::bound::calls) == 2);
   mark(decent);
   REQUIRE(until([&] { return slow.asked() == 4; }));
   decent.send(1, 100); // messages have a room of their own
@@ -376,6 +378,7 @@ TEST_CASE_FIXTURE(
   REQUIRE(until([&] { return greedy.errors.size() == 1; }));
   CHECK(greedy.errors.front() == ec::overloaded);
   CHECK(slow.asked() == 3);
+  CHECK(shared.metrics.refused_for(gateway::bound::messages) == 1);
   decent.send(1, 1'000);
   REQUIRE(until([&] { return slow.asked() == 4; }));
   for (auto& w : slow.waiting)

@@ -338,6 +338,18 @@ TEST_CASE_FIXTURE(fixture, "connections that are refused cost nobody else's hand
 }
 
 TEST_CASE_FIXTURE(fixture,
+                  "a connection above those that a node has is refused, whoever asks, and counted as such") {
+  config.connections_max = 1;
+  start();
+  auto first = stranger_from(*this, 2);
+  CHECK(first->handshake());
+  auto second = stranger_from(*this, 3);
+  CHECK(!second->handshake());
+  CHECK(shared.metrics.refused_full == 1);
+  CHECK(shared.metrics.refused == 0);
+}
+
+TEST_CASE_FIXTURE(fixture,
                   "a gateway's loop is seen to turn, and its accepting to stand still while somebody waits") {
   config.handshakes_burst = config.address_handshakes_burst = 1;
   config.handshake_every = config.address_handshake_every = 1h; // the second connection is not accepted
