@@ -69,7 +69,11 @@ newcomer::newcomer(fuzz::simulation& sim, phone_book& book, node_finder& nodes, 
       registered_{std::move(registered)}, pause_{pauses_of(profile)}, chance_{sim.luck.next()} {}
 
 void newcomer::later(micros delay, std::function<void()> what) {
-  sim_.time.in(delay, [this, attempt = attempt_, what = std::move(what)] {
+  later(attempt_, delay, std::move(what));
+}
+
+void newcomer::later(std::uint64_t attempt, micros delay, std::function<void()> what) {
+  sim_.time.in(delay, [this, attempt, what = std::move(what)] {
     if (attempt == attempt_ && !settled() && !sim_.failed())
       what();
   });
@@ -87,9 +91,9 @@ void newcomer::ask(sim_node& gateway, core::call what, answered then) {
       });
 }
 
-/// From the gateway to the device.
-void newcomer::reply(std::function<void()> what) {
-  later(sim_.luck.between(50, profile_.latency_max), std::move(what));
+/// From the gateway to the device, which listens only during the attempt that asked.
+void newcomer::reply(std::uint64_t attempt, std::function<void()> what) {
+  later(attempt, sim_.luck.between(50, profile_.latency_max), std::move(what));
 }
 
 void newcomer::begin() {
@@ -121,7 +125,7 @@ void newcomer::attempt() {
   ++attempt_;
   auto& node = *seeds_[rules_->seed()];
   if (!node.is_up())
-    return reply([this] { refused(failed(ec::unavailable)); });
+    return reply(attempt_, [this] { refused(failed(ec::unavailable)); });
   later(answer_within, [this] { refused(failed(ec::timed_out)); });
   if (stage_ == stage::registers)
     register_device(node);
@@ -146,19 +150,20 @@ void newcomer::ask_for_code(sim_node& gateway) {
   sim_.note("ask-code", number(device_), number(gateway.id()), ticket);
   core::request_code call{phone_, hash_of(ticket, code, core::phone_hash(phone_)), hash_of(ticket),
                           core::asker{static_cast<std::uint16_t>(number(device_) & 0x7fff)}};
-  ask(gateway, core::call{std::move(call)}, [this, &gateway, ticket, code](const core::answer& a) {
-    if (const auto* got = core::answer_if<core::request_code>(a))
-      code_issued(gateway, ticket, code, *got);
-    else
-      sim_.violate("registration: a request for a code is answered as another call");
-  });
+  ask(gateway, core::call{std::move(call)},
+      [this, &gateway, attempt = attempt_, ticket, code](const core::answer& a) {
+        if (const auto* got = core::answer_if<core::request_code>(a))
+          code_issued(gateway, attempt, ticket, code, *got);
+        else
+          sim_.violate("registration: a request for a code is answered as another call");
+      });
 }
 
 /// At the gateway.
-void newcomer::code_issued(sim_node& gateway, std::uint64_t ticket, std::uint64_t code,
+void newcomer::code_issued(sim_node& gateway, std::uint64_t attempt, std::uint64_t ticket, std::uint64_t code,
                            const core::code_issued& got) {
-  const auto say = [this](ec why, std::uint32_t wait) {
-    reply([this, why, wait] { why == ec::none ? code_is_sent() : refused(failed(why, wait)); });
+  const auto say = [this, attempt](ec why, std::uint32_t wait) {
+    reply(attempt, [this, why, wait] { why == ec::none ? code_is_sent() : refused(failed(why, wait)); });
   };
   if (got.error != ec::none || got.sent != 0)
     return say(got.error, got.retry_after_ms);
@@ -238,30 +243,32 @@ void newcomer::register_device(sim_node& gateway) {
   sim_.note("confirm", number(device_), number(gateway.id()), ticket);
   core::confirm_code call{phone_, hash_of(ticket, code, core::phone_hash(phone_)), candidate,
                           hash_of(number(device_)), hash_of(ticket)};
-  ask(gateway, core::call{std::move(call)}, [this, &gateway, ticket, code](const core::answer& a) {
-    const auto* got = core::answer_if<core::confirm_code>(a);
-    if (got == nullptr)
-      return sim_.violate("registration: a code is answered as another call");
-    if (got->error != ec::none)
-      return reply([this, why = got->error] { refused(failed(why)); });
-    used_ = {ticket, code};
-    book_.belongs(phone_, got->user, "a code");
-    add_device(gateway, got->user);
-  });
+  ask(gateway, core::call{std::move(call)},
+      [this, &gateway, attempt = attempt_, ticket, code](const core::answer& a) {
+        const auto* got = core::answer_if<core::confirm_code>(a);
+        if (got == nullptr)
+          return sim_.violate("registration: a code is answered as another call");
+        if (got->error != ec::none)
+          return reply(attempt, [this, why = got->error] { refused(failed(why)); });
+        used_ = {ticket, code};
+        book_.belongs(phone_, got->user, "a code");
+        add_device(gateway, attempt, got->user);
+      });
 }
 
 /// At the gateway.
-void newcomer::add_device(sim_node& gateway, user_id user) {
+void newcomer::add_device(sim_node& gateway, std::uint64_t attempt, user_id user) {
   core::device_record record;
   record.id = device_;
   record.name = fmt::format("device {}", number(device_));
   record.key[0] = static_cast<std::uint8_t>(number(device_));
-  ask(gateway, core::call{core::add_device{user, phone_, record}}, [this, user](const core::answer& a) {
-    const auto why = core::error_of(a);
-    if (why != ec::none)
-      return reply([this, why] { refused(failed(why)); });
-    reply([this, user] { is_in(user); });
-  });
+  ask(gateway, core::call{core::add_device{user, phone_, record}},
+      [this, attempt, user](const core::answer& a) {
+        const auto why = core::error_of(a);
+        if (why != ec::none)
+          return reply(attempt, [this, why] { refused(failed(why)); });
+        reply(attempt, [this, user] { is_in(user); });
+      });
 }
 
 void newcomer::is_in(user_id user) {

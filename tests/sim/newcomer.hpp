@@ -65,17 +65,19 @@ private:
   using answered = std::function<void(const core::answer&)>;
 
   void later(micros delay, std::function<void()> what);
+  void later(std::uint64_t attempt, micros delay, std::function<void()> what);
   void begin_request(bool unanswered);
   void attempt();
   void ask(sim_node& gateway, core::call what, answered then);
-  void reply(std::function<void()> what);
+  void reply(std::uint64_t attempt, std::function<void()> what);
   void ask_for_code(sim_node& gateway);
-  void code_issued(sim_node& gateway, std::uint64_t ticket, std::uint64_t code, const core::code_issued& got);
+  void code_issued(sim_node& gateway, std::uint64_t attempt, std::uint64_t ticket, std::uint64_t code,
+                   const core::code_issued& got);
   void code_arrives(std::uint64_t code);
   void code_is_sent();
   void refused(const client::failure& why);
   void register_device(sim_node& gateway);
-  void add_device(sim_node& gateway, user_id user);
+  void add_device(sim_node& gateway, std::uint64_t attempt, user_id user);
   void is_in(user_id user);
   void try_stolen_code();
   client::instant now() const { return std::chrono::microseconds{sim_.time.now()}; }
