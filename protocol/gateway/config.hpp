@@ -113,7 +113,8 @@ struct gateway_config {
   /// A turn ends by itself: who does not answer by then waits for something, for the store to show what is new (20 ms) or for
   /// a leader (seconds), and takes nobody's time. Such pages may come all at once, so these are bounded as well.
   std::chrono::milliseconds page_turn_max{5};
-  std::uint32_t pages_under_way_of_all_max = 512; ///< with those whose turn has ended so
+  /// With those whose turn has ended so. When a quarter of it is under way, a connection gets one only.
+  std::uint32_t pages_under_way_of_all_max = 512;
   /// For a turn, also of a message; then `overloaded`.
   std::chrono::milliseconds page_wait_max = settings::call_timeout.standard;
   /// While the buffers of all are more than half full no page is read. If it lasts longer, and somebody waits, those

@@ -149,7 +149,9 @@ public:
   bool begin_page(); ///< false: too many are under way, or wait for their turn
   void end_page() { --pages_; }
   /// For one that has begun: when it may be asked for, or nothing when it has waited too long.
-  kj::Promise<kj::Maybe<kj::Own<page_turns::turn>>> page_turn() { return parts_->pages->begin(pages_ == 1); }
+  kj::Promise<kj::Maybe<kj::Own<page_turns::turn>>> page_turn() {
+    return parts_->pages->begin(page_asker_, pages_ == 1);
+  }
   bool begin_send(std::size_t bytes); ///< false: all connections together have too much under way
   void end_send(std::size_t bytes);
   /// For one that has begun, and takes so many bytes.
@@ -200,6 +202,7 @@ private:
   std::uint32_t calls_ = 0;
   std::uint32_t asks_ = 0;
   std::uint32_t pages_ = 0;
+  page_turns::asker page_asker_;
   std::size_t sends_bytes_ = 0;
   std::uint32_t deliveries_ = 0; ///< calls to receivers that have not returned
   std::uint32_t bootstraps_ = 0;

@@ -7,6 +7,7 @@
 #include <kj/refcount.h>
 #include <kj/timer.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -18,6 +19,8 @@ namespace parley::gateway {
 /// Thread: that of its server's loop, whose timer outlives it.
 /// Holds:  connections that have no other page under way or waiting come first, so whoever asks for many delays mostly
 ///         itself. Every fourth turn is one of the others', or a crowd that asks again and again would keep them waiting.
+///         Pages whose turn has ended by itself may wait for a leader for seconds: three quarters of those that may be under
+///         way are only for connections that have none, or a hundred who ask for several at once would take them all.
 ///         While the buffers of all connections are more than half full no turn is given: a page that cannot be sent
 ///         only takes memory.
 class page_turns final : public kj::Refcounted {
@@ -31,23 +34,30 @@ public:
   };
   page_turns(kj::Timer& timer, const bounds& most) : timer_{timer}, most_{most}, held_since_{timer.now()} {}
 
+  /// Whose page it is: a connection, which outlives its turns and its waiting.
+  struct asker {
+    std::uint32_t under_way = 0; ///< pages
+  };
+
   /// It lasts until the page is written, which is when its owner destroys it.
   class turn {
   public:
-    explicit turn(kj::Own<page_turns> from)
-        : from_{kj::mv(from)}, late_{from_->timer_.afterDelay(span(from_->most_.turn))
-                                         .then([this] {
-                                           ended_ = true;
-                                           --from_->turns_;
-                                           from_->give();
-                                         })
-                                         .eagerlyEvaluate(nullptr)} {
+    turn(kj::Own<page_turns> from, asker& by)
+        : from_{kj::mv(from)}, by_{by}, late_{from_->timer_.afterDelay(span(from_->most_.turn))
+                                                  .then([this] {
+                                                    ended_ = true;
+                                                    --from_->turns_;
+                                                    from_->give();
+                                                  })
+                                                  .eagerlyEvaluate(nullptr)} {
       ++from_->turns_;
       ++from_->under_way_;
+      ++by_.under_way;
       from_->held_since_ = from_->timer_.now();
     }
     ~turn() noexcept(false) {
       --from_->under_way_;
+      --by_.under_way;
       if (!ended_)
         --from_->turns_;
       from_->give();
@@ -56,19 +66,20 @@ public:
 
   private:
     kj::Own<page_turns> from_;
+    asker& by_;
     bool ended_ = false; ///< by itself
     kj::Promise<void> late_;
   };
 
-  /// `only`: the connection has no other page. Nothing if it has waited too long.
-  kj::Promise<kj::Maybe<kj::Own<turn>>> begin(bool only) {
+  /// `only`: the connection has no other page, also none that waits. Nothing if it has waited too long.
+  kj::Promise<kj::Maybe<kj::Own<turn>>> begin(asker& by, bool only) {
     give();
-    if (has_turn()) // and nobody waits for it
-      return kj::Maybe<kj::Own<turn>>{kj::heap<turn>(kj::addRef(*this))};
+    if (has_turn() && may_have_one(by)) // and nobody waits who may
+      return kj::Maybe<kj::Own<turn>>{kj::heap<turn>(kj::addRef(*this), by)};
     if (!wanted())
       held_since_ = timer_.now();
     auto waiter = kj::newPromiseAndFulfiller<kj::Maybe<kj::Own<turn>>>();
-    (only ? first_ : then_).push_back(kj::mv(waiter.fulfiller));
+    (only ? first_ : then_).push_back({kj::mv(waiter.fulfiller), &by});
     return waiter.promise.exclusiveJoin(
         timer_.afterDelay(span(most_.wait)).then([] { return kj::Maybe<kj::Own<turn>>{}; }));
   }
@@ -78,19 +89,22 @@ public:
   /// To be called when the buffers have become emptier.
   void give() {
     while (has_turn() && wanted()) {
-      const bool to_others = first_.empty() || (!then_.empty() && first_in_a_row_ == first_in_a_row_max);
-      auto& from = to_others ? then_ : first_;
-      first_in_a_row_ = to_others || then_.empty() ? 0 : first_in_a_row_ + 1;
-      auto next = kj::mv(from.front());
-      from.pop_front();
-      next->fulfill(kj::heap<turn>(kj::addRef(*this)));
+      const auto first = next_of(first_), then = next_of(then_);
+      if (first == first_.end() && then == then_.end())
+        return;
+      const bool to_others =
+          first == first_.end() || (then != then_.end() && first_in_a_row_ == first_in_a_row_max);
+      first_in_a_row_ = to_others || then == then_.end() ? 0 : first_in_a_row_ + 1;
+      auto next = kj::mv(to_others ? *then : *first);
+      to_others ? then_.erase(then) : first_.erase(first);
+      next.begun->fulfill(kj::heap<turn>(kj::addRef(*this), *next.by));
     }
   }
   /// Whether somebody waits.
   bool wanted() {
     for (auto* from : {&first_, &then_})
       while (!from->empty() &&
-             !from->front()->isWaiting()) // its connection has gone, or it has waited too long
+             !from->front().begun->isWaiting()) // its connection has gone, or it has waited too long
         from->pop_front();
     return !first_.empty() || !then_.empty();
   }
@@ -99,13 +113,25 @@ public:
   kj::TimePoint held_since() const { return held_since_; }
 
 private:
-  using queue = std::deque<kj::Own<kj::PromiseFulfiller<kj::Maybe<kj::Own<turn>>>>>;
+  struct waiter {
+    kj::Own<kj::PromiseFulfiller<kj::Maybe<kj::Own<turn>>>> begun;
+    asker* by; ///< gone if nobody waits for `begun`
+  };
+  using queue = std::deque<waiter>;
   static constexpr unsigned first_in_a_row_max = 3;
 
   static kj::Duration span(std::chrono::milliseconds d) { return d.count() * kj::MILLISECONDS; }
   bool has_turn() const {
     return turns_ < most_.at_a_time && under_way_ < most_.under_way &&
            (buffers_ == nullptr || !buffers_->crowded());
+  }
+  bool may_have_one(const asker& by) const {
+    return by.under_way == 0 || under_way_ < std::max(1U, most_.under_way / 4);
+  }
+  /// The one that waits for longest, of those who may have a turn. All of them may unless many are under way.
+  queue::iterator next_of(queue& from) const {
+    return std::ranges::find_if(from,
+                                [this](waiter& w) { return w.begun->isWaiting() && may_have_one(*w.by); });
   }
 
   kj::Timer& timer_;

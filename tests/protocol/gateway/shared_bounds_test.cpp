@@ -230,8 +230,11 @@ struct turns_fixture {
   kj::WaitScope scope{loop};
   kj::TimerImpl timer{kj::origin<kj::TimePoint>()};
   gateway::page_turns::bounds most{1, 3, std::chrono::milliseconds{200}, std::chrono::milliseconds{5'000}};
+  std::deque<gateway::page_turns::asker> askers;
 
   auto make() { return kj::refcounted<gateway::page_turns>(timer, most); }
+  /// Of a connection that has none under way.
+  auto begin(gateway::page_turns& turns, bool only) { return turns.begin(askers.emplace_back(), only); }
   void pass(kj::Duration d) {
     timer.advanceTo(timer.now() + d);
     scope.poll();
@@ -249,14 +252,14 @@ struct buffers final : transport::stream_buffers {
 
 TEST_CASE_FIXTURE(turns_fixture, "a turn that was given to nobody ends at once") {
   auto turns = make();
-  auto first = turns->begin(true).wait(scope);
+  auto first = begin(*turns, true).wait(scope);
   {
-    auto second = turns->begin(true);
+    auto second = begin(*turns, true);
     CHECK(turns->waiting() == 1);
     first = nullptr; // the second has it, and goes without taking it up
     CHECK(turns->waiting() == 0);
   }
-  auto third = turns->begin(false);
+  auto third = begin(*turns, false);
   CHECK(third.poll(scope));
 }
 
@@ -264,11 +267,11 @@ TEST_CASE_FIXTURE(
     turns_fixture,
     "a connection with several pages gets every fourth turn, however many others ask again and again") {
   auto turns = make();
-  auto now = turns->begin(true).wait(scope);
-  auto several = turns->begin(false);
+  auto now = begin(*turns, true).wait(scope);
+  auto several = begin(*turns, false);
   std::deque<kj::Promise<turn>> others;
   for (int i = 0; i < 4; ++i)
-    others.push_back(turns->begin(true));
+    others.push_back(begin(*turns, true));
   int before = 0;
   for (; before < 20 && !several.poll(scope); ++before) {
     now = nullptr;
@@ -276,15 +279,15 @@ TEST_CASE_FIXTURE(
       break;
     now = others.front().wait(scope);
     others.pop_front();
-    others.push_back(turns->begin(true)); // so that there is always one
+    others.push_back(begin(*turns, true)); // so that there is always one
   }
   CHECK(before == 3);
 }
 
 TEST_CASE_FIXTURE(turns_fixture, "a turn ends by itself, and only so many pages are late") {
   auto turns = make();
-  auto late = turns->begin(true).wait(scope);
-  auto second = turns->begin(true), third = turns->begin(true), fourth = turns->begin(true);
+  auto late = begin(*turns, true).wait(scope);
+  auto second = begin(*turns, true), third = begin(*turns, true), fourth = begin(*turns, true);
   pass(199 * kj::MILLISECONDS);
   CHECK_FALSE(second.poll(scope));
   pass(1 * kj::MILLISECONDS);
@@ -299,14 +302,44 @@ TEST_CASE_FIXTURE(turns_fixture, "a turn ends by itself, and only so many pages 
   CHECK(fourth.poll(scope));
 }
 
+TEST_CASE_FIXTURE(turns_fixture,
+                  "those who ask for several pages while a shard has no leader leave turns to others") {
+  most = {100, 16, std::chrono::milliseconds{5}, std::chrono::milliseconds{5'000}};
+  auto turns = make();
+  std::vector<kj::Promise<turn>> pages;
+  for (int i = 0; i < 4; ++i) {
+    auto& greedy = askers.emplace_back();
+    for (int page = 0; page < 4; ++page)
+      pages.push_back(turns->begin(greedy, page == 0));
+  }
+  std::vector<turn> under_way;
+  const auto take = [&] {
+    pass(5 * kj::MILLISECONDS);
+    for (std::size_t i = 0; i < pages.size(); ++i)
+      if (pages[i].poll(scope)) {
+        under_way.push_back(pages[i].wait(scope));
+        pages.erase(pages.begin() + static_cast<std::ptrdiff_t>(i--));
+      }
+  };
+  take();
+  CHECK(under_way.size() == 7); // four of the first, and one of each of the others
+  for (int i = 0; i < 9; ++i)
+    pages.push_back(begin(*turns, true));
+  take();
+  CHECK(under_way.size() == 16); // all that there are, and none of those had to wait
+  under_way.clear();
+  take();
+  CHECK(under_way.size() == 9); // what the greedy ones asked for is read after all
+}
+
 TEST_CASE_FIXTURE(turns_fixture, "whoever has waited too long has no turn, and takes none") {
   most.turn = std::chrono::minutes{1};
   auto turns = make();
-  auto first = turns->begin(true).wait(scope);
-  auto second = turns->begin(true);
+  auto first = begin(*turns, true).wait(scope);
+  auto second = begin(*turns, true);
   pass(4'999 * kj::MILLISECONDS);
   CHECK_FALSE(second.poll(scope));
-  auto third = turns->begin(true);
+  auto third = begin(*turns, true);
   pass(1 * kj::MILLISECONDS);
   REQUIRE(second.poll(scope));
   CHECK((second.wait(scope) == nullptr));
@@ -322,7 +355,7 @@ TEST_CASE_FIXTURE(turns_fixture, "turns that buffers hold back are given as soon
   turns->watch(&all);
   all.changed(0, 51);
   pass(1 * kj::SECONDS);
-  auto first = turns->begin(true), second = turns->begin(false);
+  auto first = begin(*turns, true), second = begin(*turns, false);
   CHECK_FALSE(first.poll(scope));
   CHECK(turns->held_since() == timer.now()); // and not since the beginning
   all.changed(51, 50);
