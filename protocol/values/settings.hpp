@@ -321,8 +321,10 @@ inline constexpr duration resume_token_life{
 inline constexpr duration call_timeout{
     .key = "timing.call",
     .about = topic::timing,
-    .help = "A call of a client that has no answer after this time ends with `timed-out`: its outcome "
-            "is unknown, and the client tries again with the same id.",
+    .help =
+        "A call of a client that has no answer after this time ends with `timed-out`: its outcome "
+        "is unknown, and the client tries again with the same id. Messages and pages may wait for their "
+        "turn as long before that, while clients ask for more than the node can do; then they are refused.",
     .standard = 5s,
     .within = {500ms, 30s},
 };
