@@ -242,6 +242,8 @@ void line_editor::later() {
 void line_editor::end_line() {
   if (too_long_) {
     lines_.emplace_back(tl::unexpected{client::refuse(ec::too_large)});
+  } else if (!is_utf8(text_)) { // the terminal uses another encoding, or half of a character was erased
+    lines_.emplace_back(tl::unexpected{client::refuse(ec::bad_text)});
   } else {
     keep(text_);
     lines_.emplace_back(std::move(text_));

@@ -1,5 +1,7 @@
 #include "protocol/client/tool/line_input.hpp"
 
+#include "protocol/client/tool/terminal_text.hpp"
+
 #include <fmt/format.h>
 #include <poll.h>
 #include <sys/stat.h>
@@ -15,6 +17,8 @@ input_line growing_line::end() {
   auto line = std::exchange(*this, {});
   if (line.too_long_)
     return tl::unexpected{client::refuse(ec::too_large)};
+  if (!is_utf8(line.text_)) // nobody could read it
+    return tl::unexpected{client::refuse(ec::bad_text)};
   return std::move(line.text_);
 }
 

@@ -356,6 +356,10 @@ command send_command(context& shared) {
               throw stop{status::usage,
                          "The message is empty, so nothing was sent. Give its words, or - to send "
                          "the lines of standard input."};
+            if (!is_utf8(sending::text(*o)))
+              throw stop{status::usage,
+                         "The message is not UTF-8, so nothing was sent: nobody could read it. Set the "
+                         "terminal to UTF-8."};
             // Marks of the recipient are told to the chat only.
             if (o->wait != "sent" || !sending_by_chat{*o, shared}.run())
               sending{*o, shared}.run();

@@ -237,6 +237,25 @@ TEST_CASE("a path that is no text is shown as far as it is, and one that cannot 
   }
 }
 
+TEST_CASE("a message that is not UTF-8 is refused, and so is such a line, with no line after it") {
+  node n;
+  n.enter("alice", "+4911111111");
+  n.enter("bob", "+4922222222");
+  auto o = n.parley("alice", "send --to +4922222222 \"$(printf 'Gr\\374\\337e')\"");
+  CAPTURE(o.text);
+  CHECK(o.status == 2);
+  CHECK(o.text.find("The message is not UTF-8, so nothing was sent") != std::string::npos);
+  o = n.parley("alice", "send --to +4922222222 -", "printf 'one\\nGr\\374\\337e\\nthree\\n' |");
+  CAPTURE(o.text);
+  CHECK(o.status == 1);
+  CHECK(o.text.find("Line 2 was refused, and no line after it was sent: A text is not UTF-8") !=
+        std::string::npos);
+  o = n.parley("bob", "sync");
+  CHECK(o.text.find("one") != std::string::npos);
+  CHECK(o.text.find("no text") == std::string::npos);
+  CHECK(o.text.find("three") == std::string::npos);
+}
+
 TEST_CASE("numbers that `top` writes as JSON are whole, and are null where a page has none") {
   const auto listening = transport::listen_on(*transport::resolve({"127.0.0.1", 0}), 8);
   REQUIRE(listening);

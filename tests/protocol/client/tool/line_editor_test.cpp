@@ -213,6 +213,16 @@ TEST_CASE_FIXTURE(
   }
 }
 
+TEST_CASE_FIXTURE(typist, "a line that is not UTF-8 is refused, and not offered again") {
+  type("f\xfcr\r");
+  const auto line = in.take();
+  REQUIRE(line);
+  REQUIRE(!*line);
+  CHECK(line->error().code == ec::bad_text);
+  type(up);
+  CHECK(shown() == "|");
+}
+
 TEST_CASE_FIXTURE(typist, "of a line that is wider than the row, what is around the cursor is shown") {
   const auto row = [&](std::size_t room) {
     const auto r = row_of(in.typed(), room);

@@ -68,6 +68,18 @@ TEST_CASE("a line that is longer than a message is refused, and those before and
   CHECK(lines[4].error().code == ec::too_large);
 }
 
+TEST_CASE("a line that is not UTF-8 is refused, and those before and after it are read") {
+  piped_in input{"für\nf\xfcr\nfür"};
+  auto io = kj::setupAsyncIo();
+  line_input in{io.unixEventPort, input_mode::lines};
+  CHECK(*in.next().wait(io.waitScope) == "für");
+  const auto refused = in.next().wait(io.waitScope);
+  REQUIRE(refused);
+  REQUIRE(!*refused);
+  CHECK(refused->error().code == ec::bad_text);
+  CHECK(*in.next().wait(io.waitScope) == "für");
+}
+
 TEST_CASE("a line that grows holds no more than its bound") {
   growing_line line;
   for (std::size_t n = 0; n < 2 * line_bytes_max; ++n)

@@ -79,6 +79,19 @@ std::size_t count(const std::string& in, const std::string& what) {
 
 } // namespace
 
+TEST_CASE("without colours another sign tells what was read from what was delivered") {
+  const auto text = on_terminal([](screen& s) { // standard output is no terminal, so there are no colours
+    s.own(1, seq_no::none, noon(0), "hello", tick::waiting);
+    s.sent(stored(1, 1));
+    s.raise(seq_no{1}, tick::delivered);
+    CHECK(s.lowest() == tick::delivered);
+    s.raise(seq_no{1}, tick::read);
+  });
+  CHECK(count(text, "✓✓") == 1);
+  CHECK(text.find("✔✔") > text.find("✓✓"));
+  CHECK(text.find("\x1b[34m") == std::string::npos);
+}
+
 TEST_CASE("a date stands before the first message of another day, and nowhere else") {
   const auto text = on_terminal([](screen& s) {
     s.theirs(from_bob(1, "one", noon(0)), "bob");
