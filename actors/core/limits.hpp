@@ -38,8 +38,8 @@ struct limits {
   std::uint32_t code_wrong_max = 30;          ///< wrong tries that a number remembers
   std::chrono::milliseconds code_wrong_forgotten_every = std::chrono::hours{12}; ///< one of them
 
-  // codes of one number that one network asks for (`asker`): within the bounds above, so that a stranger at one
-  // address cannot use up what the number has, and its owner gets a code from elsewhere
+  // Codes of one number that one network asks for (`asker`). They are within the bounds above, so that a stranger at one
+  // address cannot use up what the number has, and its owner gets a code from elsewhere.
   std::uint32_t codes_per_hour_of_asker_max = 3;
   std::uint32_t codes_per_day_of_asker_max = 4;
   std::uint32_t codes_asked_per_day_of_asker_max = 12; ///< with those that could not be sent

@@ -4,14 +4,27 @@
 #include "protocol/schema/parley.capnp.h"
 
 #include <capnp/rpc.capnp.h>
+#include <capnp/schema.h>
+
+#include <set>
 
 namespace parley::gateway {
 
+/// The methods of the door whose results hold a session, by the schema: their ordinals.
+inline std::set<std::uint16_t> methods_for_session() {
+  std::set<std::uint16_t> out;
+  for (const auto method : capnp::Schema::from<rpc::Gateway>().getMethods())
+    for (const auto field : method.getResultType().getFields())
+      if (field.getType().isInterface() &&
+          field.getType().asInterface() == capnp::Schema::from<rpc::Session>())
+        out.insert(method.getOrdinal());
+  return out;
+}
+
 /// Whether the answer to a call holds an object that may be called before the answer has come: a session.
 inline bool is_for_session(capnp::rpc::Call::Reader call) {
-  constexpr std::uint16_t login = 3, resume = 4; // as the schema has them
-  return call.getInterfaceId() == capnp::typeId<rpc::Gateway>() &&
-         (call.getMethodId() == login || call.getMethodId() == resume);
+  static const auto methods = methods_for_session();
+  return call.getInterfaceId() == capnp::typeId<rpc::Gateway>() && methods.contains(call.getMethodId());
 }
 
 /// False if a message would make Cap'n Proto keep more than the bounds of a connection count:

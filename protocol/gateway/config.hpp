@@ -53,7 +53,7 @@ struct gateway_config {
   /// accepted each `handshake_every`: 2,000 a second are all that a core can do.
   std::int64_t handshakes_burst = 1'000;
   std::chrono::microseconds handshake_every{500};
-  /// Of one address, and in proportion of its networks. What is above is refused at once, and costs no handshake of
+  /// Handshakes of one address, and in proportion of its networks. What is above is refused at once, and costs no handshake of
   /// others.
   std::int64_t address_handshakes_burst = 250;
   std::chrono::microseconds address_handshake_every{4'000};
@@ -80,10 +80,10 @@ struct gateway_config {
   transport::stream_limits stream = server_limits();
   transport::tcp_options tcp;
   int nesting_max = 16;
-  /// Of calls that have not returned, and how many they are. At these bounds no further call is read.
+  /// Words of calls that have not returned, and how many such calls there may be. At these bounds no further call is read.
   std::size_t flow_words_max = 256 * 1024;
   std::uint32_t calls_max = 256;
-  /// Of its messages that are not answered, or wait for their turn. At this bound no further call is read: whoever sends
+  /// Bytes of its messages that are not answered, or wait for their turn. At this bound no further call is read: whoever sends
   /// more than the cluster takes would have it read, decrypted and kept for nothing.
   std::size_t sends_each_bytes_max = 128 * 1024;
   /// Questions that are not answered, or not finished by the client: Cap'n Proto keeps an entry for each.
@@ -106,33 +106,33 @@ struct gateway_config {
   std::uint32_t calls_of_all_max = 16'384;
   // Of all connections together, because a thousand that keep to their own bounds are too much for a node. Each is in
   // memory two or three times on its way.
-  /// That are read at a time; others wait for their turn. A page of a megabyte takes a millisecond of the thread that reads
+  /// Pages that are read at a time; others wait for their turn. A page of a megabyte takes a millisecond of the thread that reads
   /// it, and what others want of that thread waits behind all of them: a bystander's p99 beside four people who ask for
   /// sixteen at once was 21 ms with 64 of them, 7 ms with 4.
   std::uint32_t pages_of_all_max = 4;
   /// A turn ends by itself: who does not answer by then waits for something, for the store to show what is new (20 ms) or for
   /// a leader (seconds), and takes nobody's time. Such pages may come all at once, so these are bounded as well.
   std::chrono::milliseconds page_turn_max{5};
-  /// With those whose turn has ended so. When a quarter of it is under way, a connection gets one only.
+  /// Pages with those whose turn has ended so. When a quarter of it is under way, a connection gets one only.
   std::uint32_t pages_under_way_of_all_max = 512;
-  /// For a turn, also of a message; then `overloaded`.
+  /// How long a page or a message waits for its turn; then it is `overloaded`.
   std::chrono::milliseconds page_wait_max = settings::call_timeout.standard;
   /// While the buffers of all are more than half full no page is read. If it lasts longer, and somebody waits, those
   /// with most in them are closed.
   std::chrono::milliseconds pages_held_back_max{1'000};
-  /// Of messages that are not answered, with those that wait for their turn; the loops of a node have equal parts of it.
+  /// Bytes of messages that are not answered, with those that wait for their turn; the loops of a node have equal parts of it.
   /// Above: `overloaded`, and who has little is the last to be refused.
   std::size_t sends_held_bytes_of_all_max = sends_held_bytes_max;
-  /// Of these in the cluster; the others wait for their turn (send_turns.hpp).
+  /// Those of them that are in the cluster; the others wait for their turn (send_turns.hpp).
   std::size_t sends_bytes_of_all_max = sends_bytes_max;
-  /// Also in units of a short message, as a user's rate counts them: of those that take turns. Fewer make batches smaller.
+  /// The same, of those that take turns, in units of a short message, as a user's rate counts them. Fewer make batches smaller.
   /// Measured with three nodes on two cores, 200 pairs with 16 messages each: 21,800/s with 1,024, 11,300/s with 256.
   std::uint32_t sends_under_way_of_all_max = 1'536;
   /// The same units in a second of one connection: who sends more is not one who seldom sends.
   std::uint32_t sends_seldom_max = 50;
   /// A turn ends by itself, because a shard without a leader does not answer for seconds.
   std::chrono::milliseconds send_turn_max{200};
-  /// Of what was read and is not whole, and of what is written and not sent. Above: the connection with most of it is
+  /// Bytes of what was read and is not whole, and of what is written and not sent. Above: the connection with most of it is
   /// closed.
   std::size_t buffers_bytes_of_all_max = 128 * 1024 * 1024;
   std::size_t body_bytes_max = parley::body_bytes_max;

@@ -12,7 +12,6 @@ namespace parley::gateway {
 namespace {
 
 constexpr std::uint32_t page_retry_ms = 100;
-constexpr std::size_t send_overhead_bytes = 1'024; ///< of a message under way, beyond its body
 
 /// How many of `items` fit into a page: at least one, unless there are none.
 template <class Items>

@@ -12,6 +12,8 @@ namespace parley {
 
 /// Of one message. The largest that a client sends encrypted is smaller, because padding and keys need room.
 inline constexpr std::size_t body_bytes_max = 64 * 1024;
+/// What a message under way is counted for beyond its body, by the node and by the client that keeps to the node's bound.
+inline constexpr std::size_t send_overhead_bytes = 1'024;
 /// Of one line that `parley` reads from its standard input: a line becomes a message.
 inline constexpr std::size_t line_bytes_max = body_bytes_max;
 /// Of the name that the owner gives to a device.

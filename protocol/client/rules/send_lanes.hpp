@@ -81,7 +81,7 @@ private:
     instant not_before{};
     bool listed = false; ///< in `ready_`
   };
-  static std::size_t bytes_of(const item& i) { return 1'024 + i.it.body->size(); }
+  static std::size_t bytes_of(const item& i) { return send_overhead_bytes + i.it.body->size(); }
   void landed(lane& l, const item& i);
   void mark_ready(conversation_id c, lane& l);
   static std::deque<item>::iterator find(lane& l, std::uint64_t counter); ///< or the end

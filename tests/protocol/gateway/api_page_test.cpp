@@ -111,7 +111,8 @@ TEST_CASE("the API's page names the bounds with which a gateway and a cluster ru
        grouped(g.pages_under_way_of_all_max)},
       {"seconds that a page waits for its turn (`timing.call`)", seconds(g.page_wait_max)},
       {"bytes of messages that all clients of a node wait for", grouped(sends_held_bytes_max)},
-      {"bytes of messages that a connection waits for, each with 1,024 more than its body",
+      {"bytes of messages that a connection waits for, each with " + grouped(send_overhead_bytes) +
+           " more than its body",
        grouped(g.sends_each_bytes_max)},
       {"seconds that a message waits for its turn (`timing.call`)", seconds(g.page_wait_max)},
       {"bytes in the buffers of all connections of an event loop", grouped(g.buffers_bytes_of_all_max)},
