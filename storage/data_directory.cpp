@@ -337,7 +337,7 @@ std::string seen_key(node_id node) {
   return key_writer{}.raw(seen_prefix).put(node).bytes();
 }
 
-std::vector<std::pair<node_id, std::string>> read_seen(read_txn& txn) {
+tl::expected<std::vector<std::pair<node_id, std::string>>, disk_fault> read_seen(read_txn& txn) {
   std::vector<std::pair<node_id, std::string>> out;
   std::string above{seen_prefix};
   ++above.back();
@@ -348,6 +348,10 @@ std::vector<std::pair<node_id, std::string>> read_seen(read_txn& txn) {
       out.emplace_back(node, value);
     return scan::more;
   });
+  if (txn.status() != ec::none)
+    return objection(txn.status(),
+                     "what this node saw of the starts of other nodes cannot be read from its data "
+                     "directory: check the disk");
   return out;
 }
 

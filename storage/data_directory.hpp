@@ -78,9 +78,9 @@ struct start_history {
 /// Records the next start, with a random word. Error: `corrupt` if the row cannot be read.
 tl::expected<start_history, disk_fault> begin_start(write_txn& txn);
 
-/// Rows of what was seen of the starts of other nodes.
+/// Rows of what was seen of the starts of other nodes. Error: not all of them can be read.
 std::string seen_key(node_id node);
-std::vector<std::pair<node_id, std::string>> read_seen(read_txn& txn);
+tl::expected<std::vector<std::pair<node_id, std::string>>, disk_fault> read_seen(read_txn& txn);
 
 /// Why no node may run on a directory any more.
 struct fence {

@@ -134,7 +134,10 @@ tl::expected<claimed, std::string> claim(storage::environment& env, node_id node
     return tl::unexpected{start.error().what};
   out.identity = *identity;
   out.start = {number(identity->disk), start->number, std::move(start->words)};
-  out.book = std::make_shared<start_book>(storage::read_seen(*txn));
+  auto seen = storage::read_seen(*txn);
+  if (!seen)
+    return tl::unexpected{seen.error().what};
+  out.book = std::make_shared<start_book>(std::move(*seen));
   if (!out.book->unread().empty())
     return tl::unexpected{std::string{
         "what this node saw of the starts of other nodes cannot be read from its data directory: start the "

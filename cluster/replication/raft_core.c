@@ -71,6 +71,7 @@ static void begin_step(struct raft_core* core, struct raft_core_update* out) {
   memset(out, 0, sizeof *out);
   core->messages = NULL;
   core->messages_n = 0;
+  core->answers_older_term = 0;
 }
 
 static int step(struct raft_core* core, uint64_t now, struct raft_event* event,

@@ -13,7 +13,10 @@ std::string sim_node::begin_start(sim_membership::parts& with) {
   auto start = storage::begin_start(*txn);
   if (!start)
     return start.error().what;
-  with.seen = storage::read_seen(*txn);
+  auto seen = storage::read_seen(*txn);
+  if (!seen)
+    return seen.error().what;
+  with.seen = std::move(*seen);
   if (txn->commit(storage::durable::now) != ec::none) {
     txn.reset();
     env_.crash(test::unsynced::seeded);

@@ -231,7 +231,21 @@ TEST_CASE("what was seen of other nodes' starts is read back by node") {
     return 0;
   });
   const auto found = read_seen(*env->begin_read());
-  CHECK(found == std::vector<std::pair<node_id, std::string>>{{node_id{2}, "b"}, {node_id{300}, "c"}});
+  REQUIRE(found);
+  CHECK(*found == std::vector<std::pair<node_id, std::string>>{{node_id{2}, "b"}, {node_id{300}, "c"}});
+}
+
+TEST_CASE("a node whose disk does not read what it saw of other nodes' starts says just that") {
+  struct unreadable final : read_txn {
+    std::optional<std::string_view> get(table, std::string_view) override { return std::nullopt; }
+    void ascend(table, std::string_view, std::string_view, const visitor&) override {}
+    void descend(table, std::string_view, std::string_view, const visitor&) override {}
+    ec status() const override { return ec::corrupt; }
+  } txn;
+  const auto found = read_seen(txn);
+  REQUIRE(!found);
+  CHECK(found.error().code == ec::corrupt);
+  CHECK(found.error().what.find("starts of other nodes cannot be read") != std::string::npos);
 }
 
 TEST_CASE("a fenced directory says why for ever, and the first reason stays") {
