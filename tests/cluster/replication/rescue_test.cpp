@@ -139,6 +139,34 @@ TEST_CASE_FIXTURE(three_nodes,
   CHECK(until([&] { return same(4); }));
 }
 
+TEST_CASE_FIXTURE(
+    three_nodes,
+    "who kept the state for members that lost their disks before they said that they had it gives "
+    "it up when one of them was rescued") {
+  commit("a");
+  REQUIRE(until([&] { return same(1); }));
+  const std::vector<member> next{on(4), on(5), on(6)};
+  for (const auto& m : next)
+    start(add(m));
+  settle().engine->seal(s0, next, ++tickets);
+  REQUIRE(until([&] { return at(1).engine->status(s0)->as == replica_status::role::sealed; }));
+  cut.insert(node_id{1}); // it does not hear that the others have the state
+  commit("b");
+  REQUIRE(until([&] { return at(4).rows(s0).size() == 2; }));
+  REQUIRE(at(1).rows(s0).size() == 1);
+  for (std::uint64_t n = 4; n <= 6; ++n)
+    crash(at(n));
+  REQUIRE(rescue_durably(at(4)));
+  start(at(4));
+  start(add(on(5, 501)));
+  start(add(on(6, 601)));
+  settle();
+  cut.clear();
+  meet(at(1));
+  CHECK(until([&] { return at(1).rows(s0).empty(); }));
+  CHECK(at(1).engine->status(s0)->as == replica_status::role::sealed); // and still answers for what has ended
+}
+
 TEST_CASE_FIXTURE(three_nodes, "what other members are known to have had is shown") {
   commit("a");
   auto& leads = settle();
