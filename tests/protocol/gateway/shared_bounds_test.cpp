@@ -327,9 +327,13 @@ TEST_CASE_FIXTURE(turns_fixture,
     pages.push_back(begin(*turns, true));
   take();
   CHECK(under_way.size() == 16); // all that there are, and none of those had to wait
-  under_way.clear();
-  take();
-  CHECK(under_way.size() == 9); // what the greedy ones asked for is read after all
+  std::size_t read_later = 0;
+  for (int i = 0; i < 9 && !under_way.empty(); ++i) {
+    under_way.clear();
+    take();
+    read_later += under_way.size();
+  }
+  CHECK(read_later == 9); // what the greedy ones asked for is read after all
 }
 
 TEST_CASE_FIXTURE(turns_fixture, "whoever has waited too long has no turn, and takes none") {
