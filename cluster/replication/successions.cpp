@@ -155,8 +155,11 @@ void successions::receive(node_id from, const message_header& h, std::string_vie
     }
     return;
   }
-  if (record.ending && !goes_on)
-    return; // ended before, and not called back
+  if (record.ending && !goes_on) { // ended before, and not called back
+    if (!r->halted())
+      r->bury(); // a generation after it has ended as well, and only one that has the state can end
+    return;
+  }
   r->learn_succession(s);
 }
 

@@ -6,7 +6,8 @@
 //   next member    ── confirmed ─► the replica that sent `sealed`, once its own state is on disk
 //
 // A sealed replica that is no member of the next generation becomes a tombstone when a majority of the
-// successors has confirmed. A tombstone still answers messages of the old generation: it answers that this
+// successors has confirmed, or when it hears that their generation has ended, too: most of them may have lost their
+// disks since, and then the shard was rescued. A tombstone still answers messages of the old generation: it answers that this
 // generation has ended. Every message may be lost, and is then repeated.
 #include "cluster/replication/peer_frames.hpp"
 #include "cluster/replication/replica_record.hpp"
