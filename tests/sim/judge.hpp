@@ -95,6 +95,8 @@ public:
   /// It is applied for the first time: the state is all that is left.
   void counted(const cluster::log_position& at, storage::shard_view& state);
   bool has_rescues() const { return !rescues_.empty(); }
+  /// What was answered before a rescue may be forgotten, and is asked again.
+  std::uint64_t rescues() const { return count.rescues; }
 
   // --- the end ---------------------------------------------------------------------------------------------
   /// Empty, or what some device lacks of the conversations of its user.

@@ -37,6 +37,7 @@ void sim_client::begin_to_join() {
 
 void sim_client::try_join() {
   const auto attempt = ++join_attempt_;
+  join_after_ = judge_.rescues();
   const auto answer = [this, attempt](ec why) {
     sim_.time.in(sim_.luck.between(100, profile_.latency_max),
                  [this, attempt, why] { join_answered(attempt, why); });
@@ -57,6 +58,8 @@ void sim_client::join_answered(std::uint64_t attempt, ec why) {
   if (attempt != join_attempt_ || joined_ || sim_.failed())
     return;
   ++join_attempt_;
+  if (why == ec::none && join_after_ != judge_.rescues())
+    why = ec::unavailable; // the answer was on its way, and what it says may be forgotten
   if (why == ec::none)
     return enter();
   if (const auto retry = join_->again(failed(why), now(), join_chance_))
@@ -139,13 +142,17 @@ void sim_client::open(user_id with) {
 void sim_client::try_open(user_id with) {
   if (!program_ || !program_->is_ready() || !to_open_.contains(with) || !opening_.insert(with).second)
     return; // again after the login, or when the answer came
-  const auto make = [this, with] {
+  const auto asked = std::make_shared<std::uint64_t>();
+  const auto make = [this, with, asked] {
+    *asked = judge_.rescues();
     const auto at = unix_ms{1'700'000'000'000 + sim_.time.now() / one_ms};
     return core::call{core::open_conversation{user_, with, at}};
   };
-  program_->ask(make, [this, with](core::answer* a, const client::failure& why) {
+  program_->ask(make, [this, with, asked](core::answer* a, const client::failure& why) {
     opening_.erase(with);
-    if (a != nullptr) {
+    if (a != nullptr && *asked != judge_.rescues()) {
+      try_open(with);
+    } else if (a != nullptr) {
       to_open_.erase(with);
       judge_.opened(core::direct_conversation(user_, with), std::min(user_, with), std::max(user_, with));
     } else if (why.retryable) {

@@ -45,7 +45,6 @@ public:
   user_id user() const { return user_; }
   device_id device() const { return device_; }
   bool is_member() const { return joined_; }
-  bool is_opening() const { return !to_open_.empty(); }
   /// Nothing is to be sent or told, and it is connected.
   bool settled() const;
   inbox_pos cursor() { return sim_client_program::place(store_.where().applied); }
@@ -74,6 +73,7 @@ private:
   std::optional<client::enrolment_rules> join_;
   client::dice join_chance_;
   std::uint64_t join_attempt_ = 0; ///< an answer to an earlier one comes too late
+  std::uint64_t join_after_ = 0;   ///< so many rescues
 
   // What a crash does not lose.
   client::memory_store store_{{1'000'000}};

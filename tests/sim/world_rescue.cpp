@@ -91,9 +91,9 @@ void world::plan_rescues(micros storm) {
   if (!options_.rescues)
     return;
   auto& luck = rescues_.luck;
-  sim_.time.in(luck.between(storm / 10, storm / 2), [this] { begin_rescue(100); });
+  sim_.time.in(luck.between(storm / 10, storm), [this] { begin_rescue(300); });
   if (rescues_.again)
-    sim_.time.in(luck.between(storm / 2, storm * 8 / 10), [this] { begin_rescue(100); });
+    sim_.time.in(luck.between(storm / 2, storm), [this] { begin_rescue(300); });
 }
 
 /// When every shard has all its members, so that the survivor of each is one that has what a member has.
@@ -101,9 +101,7 @@ void world::begin_rescue(int tries) {
   if (!storming_ || sim_.failed() || tries == 0)
     return;
   auto& luck = rescues_.luck;
-  const auto is_beginning = [](const auto& c) { return !c->is_member() || c->is_opening(); };
-  if (rescues_.under_way || std::ranges::any_of(clients_, is_beginning) || !ailing().empty() ||
-      !choose_victims())
+  if (rescues_.under_way || !ailing().empty() || !choose_victims())
     return sim_.time.in(luck.between(20, 200) * one_ms, [this, tries] { begin_rescue(tries - 1); });
   rescues_.under_way = true;
   sim_.note("rescue-begins");
@@ -126,6 +124,8 @@ void world::lag() {
           if (luck.percent(30))
             net_.block(survivor->id(), victim, how);
         }
+  for (auto bursts = luck.between(0, 4); bursts > 0; --bursts)
+    say_much();
   sim_.time.in(luck.between(one_ms, luck.percent(50) ? 300 * one_ms : 2 * one_second),
                [this] { lose_majorities(); });
 }
@@ -235,11 +235,9 @@ bool world::knows_all(sim_node& node, shard_id shard) {
     return account &&
            std::ranges::find(account->devices, device, &core::device_record::id) != account->devices.end();
   };
-  return std::ranges::all_of(clients_,
-                             [&](const auto& c) {
-                               return c->is_member() && !c->is_opening() &&
-                                      has_device(c->user(), c->device());
-                             }) &&
+  return std::ranges::all_of(
+             clients_,
+             [&](const auto& c) { return !c->is_member() || has_device(c->user(), c->device()); }) &&
          std::ranges::all_of(sleepers_, [&](const auto& s) { return has_device(s.user, s.device); }) &&
          std::ranges::all_of(judge_.pairs(), [&](const auto& pair) {
            const auto c = core::direct_conversation(pair.first, pair.second);
