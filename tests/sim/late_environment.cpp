@@ -166,6 +166,7 @@ void late_environment::begin() {
   for (auto& rows : old_)
     rows.clear();
   behind_ = false;
+  in_turn_ = false; // a process that ended in the middle of one has not said so
 }
 
 std::unique_ptr<storage::read_txn> late_environment::reading_side::begin_read() {

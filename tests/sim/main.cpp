@@ -174,10 +174,11 @@ int main(int argc, char** argv) {
       x.seals_asked, x.generations, x.joined, x.foreign, x.stuffed, x.unsent, x.flickers, x.late_reads,
       x.registered, x.codes, x.found_phones, x.sleepers, x.woken, x.absent, x.letters, x.large_bodies);
   if (s.run.disks)
-    fmt::print("disks: full {}, errors {}, nodes stopped {}, rows flipped {} (replicas mended {}), lost {}, "
+    fmt::print("disks: full {}, errors {}, reads failed {}, nodes stopped {}, rows flipped {} (replicas "
+               "mended {}), lost {}, "
                "put back {} (recognised {}), trials {}\n",
-               c.full_disks, c.disk_errors, c.stops, c.flips, c.mended, c.lost_disks, c.put_back, c.fenced,
-               c.trials);
+               c.full_disks, c.disk_errors, c.read_errors, c.stops, c.flips, c.mended, c.lost_disks,
+               c.put_back, c.fenced, c.trials);
   if (s.run.rescues)
     fmt::print("rescues {} (impossible {}), disks lost {}, numbers lost {}\n", c.rescues, c.not_rescued,
                c.lost_disks, c.numbers_lost);

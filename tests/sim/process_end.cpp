@@ -25,6 +25,10 @@ std::optional<std::string> last_words_of(const std::function<void()>& what) {
   return std::nullopt;
 }
 
+bool runs_process() {
+  return way_out != nullptr;
+}
+
 } // namespace parley::sim
 
 /// What `parley::end_process` is in this program.

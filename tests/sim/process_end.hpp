@@ -12,4 +12,7 @@ namespace parley::sim {
 /// Thread: one.
 std::optional<std::string> last_words_of(const std::function<void()>& what);
 
+/// Whether `what` of `last_words_of` runs now.
+bool runs_process();
+
 } // namespace parley::sim

@@ -32,7 +32,15 @@ sim_node::sim_node(fuzz::simulation& sim, judge& judge, fuzz::virtual_network& n
       env_{test::durability::on_synced, sim.luck.next()}, late_{env_,
                                                                 [this] { return local(sim_.time.now()); },
                                                                 profile_.publish_every},
-      ahead_{sim.luck.between(one_second, 100 * one_second)} {}
+      ahead_{sim.luck.between(one_second, 100 * one_second)} {
+  if (!profile_.reads_fail)
+    return;
+  const bool late = profile_.publish_every != 0;
+  const auto asks = [this] { read_one(); };
+  failing_ =
+      std::make_unique<failing_environment>(late ? static_cast<storage::environment&>(late_) : env_, asks);
+  failing_readers_ = std::make_unique<failing_environment>(late ? late_.readers() : env_, asks);
+}
 
 sim_node::~sim_node() {
   crash(test::unsynced::lost);
@@ -60,8 +68,9 @@ void sim_node::start() {
   p.day = std::make_unique<node_day>([this] { return local(sim_.time.now()); });
   p.clock = std::make_unique<core::cluster_clock>(core::cluster_clock::reporter{}, *p.day);
   late_.begin();
-  auto& disk = profile_.publish_every != 0 ? static_cast<storage::environment&>(late_) : env_;
-  auto& readable = profile_.publish_every != 0 ? late_.readers() : env_;
+  const bool late = profile_.publish_every != 0;
+  auto& disk = failing_ ? *failing_ : late ? static_cast<storage::environment&>(late_) : env_;
+  auto& readable = failing_ ? *failing_readers_ : late ? late_.readers() : env_;
   p.membership = std::make_unique<sim_membership>(std::move(known));
   p.reader = cluster::open_stored_state(readable, [this](shard_id shard) {
     if (may_be_damaged_) {

@@ -18,6 +18,7 @@
 #include "cluster/node/store_loop.hpp"
 #include "storage/data_directory.hpp"
 #include "tests/cluster/fuzz/virtual_network.hpp"
+#include "tests/sim/failing_environment.hpp"
 #include "tests/sim/judge.hpp"
 #include "tests/sim/late_environment.hpp"
 #include "tests/sim/sim_membership.hpp"
@@ -50,6 +51,7 @@ struct node_profile {
   micros publish_every = 0;                   ///< 0: what is committed can be read at once
   std::optional<cluster::directory_config> directory; ///< none: nobody looks after the shards
   std::chrono::milliseconds row_check{0};             ///< a pass over all rows; 0: nobody checks them
+  bool reads_fail = false;                            ///< sometimes (`fail_read`)
   bool shuffles = false; ///< which of several actors with messages runs next is drawn, else they take turns
 };
 
@@ -109,6 +111,8 @@ public:
   /// An older copy in the place of the disk. Only while it is down. From now on others may say that it forgot.
   void put_back(const disk_copy& older);
   void set_room(storage::space room);
+  /// So many reads from now on one fails, and the process ends; 0: none does.
+  void fail_read(std::uint64_t reads) { fails_after_ = reads; }
   /// From now on readers may meet rows that are damaged.
   void expect_damage() { may_be_damaged_ = true; }
   /// Shards of whose replicas here a row is damaged, as far as the node knows.
@@ -189,6 +193,7 @@ private:
   time_point now() const;
   /// Begins the next start of its disk. Says why not.
   std::string begin_start(sim_membership::parts& with);
+  void read_one();
   void forget_process();
   void stop(const std::string& sentence);
   void fence(storage::fence::then next);
@@ -214,6 +219,7 @@ private:
   node_profile profile_;
   test::virtual_environment env_;
   late_environment late_;
+  std::unique_ptr<failing_environment> failing_, failing_readers_; ///< with `reads_fail`
   std::unique_ptr<process> process_;
   std::deque<std::function<void(cluster::store_loop&)>> held_; ///< what arrived during a sync
   std::uint64_t life_ = 0;
@@ -225,6 +231,7 @@ private:
   std::uint64_t unsent_ = 0;     ///< payloads that a stuffed lane did not take
   std::uint64_t dies_after_ = 0; ///< messages; 0: not
   std::uint64_t refuses_one_in_ = 0;
+  std::uint64_t fails_after_ = 0; ///< reads; 0: not
   bool tells_vote_ = false;
   bool syncing_ = false;
   bool woken_ = false;

@@ -1,7 +1,9 @@
 // The disk of a node of the simulator, and what others know of it.
 #include "tests/sim/sim_process.hpp"
 
+#include "protocol/values/last_words.hpp"
 #include "storage/data_directory.hpp"
+#include "tests/sim/process_end.hpp"
 
 #include <caf/send.hpp>
 
@@ -29,6 +31,12 @@ std::string sim_node::begin_start(sim_membership::parts& with) {
   with.keep = [this](cluster::node_row row) { give(process_->store, std::move(row)); };
   with.ask_whole = [this](cluster::whole_request r) { give(process_->store, std::move(r)); };
   return {};
+}
+
+/// As storage/map_guard.hpp does when the system has no page for what is read.
+void sim_node::read_one() {
+  if (fails_after_ != 0 && process_ && runs_process() && --fails_after_ == 0)
+    end_process("parleyd: the data file cannot be read");
 }
 
 /// As the thread of cluster/node/row_checker.hpp does.

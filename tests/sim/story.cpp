@@ -257,6 +257,28 @@ const std::map<std::string_view, teller>& tellers() {
       {"stopped",
        [](const event& e, const cast&) { return of_disk("node {} cannot go on, and ends", e.a, 0); }},
       {"whole", [](const event& e, const cast&) { return of_disk("node {} has everything again", e.a, 0); }},
+      {"rescued", [](const event& e,
+                     const cast&) { return of_disk("node {} is to go on alone with shard {}", e.a, e.b); }},
+      {"kept",
+       [](const event& e, const cast&) {
+         telling t{fmt::format("of conversation {} the rescued shard has kept what is up to seq {}",
+                               conversation_name(e.a), e.b)};
+         t.conversation = conversation_name(e.a);
+         return t;
+       }},
+      {"starts-over",
+       [](const event& e, const cast& who) {
+         telling t{fmt::format("{} compares its history with the cluster's", who.device(e.a))};
+         t.device = e.a;
+         return t;
+       }},
+      {"falls",
+       [](const event& e, const cast& who) {
+         telling t{fmt::format("{} gives up what follows seq {} of conversation {}", who.device(e.a), e.c,
+                               conversation_name(e.b))};
+         t.device = e.a, t.conversation = conversation_name(e.b);
+         return t;
+       }},
       {"hands-over",
        [](const event& e, const cast&) {
          telling t{fmt::format("node {} hands its leaderships over", e.a)};

@@ -47,7 +47,7 @@ world::world(const run_options& options)
   profile_.faults[0] = std::max(profile_.faults[0], 1);
   profile_.works[0] = std::max(profile_.works[0], 1);
   if (options.disks)
-    draw_disks();
+    draw_disks(), draw_reads();
   if (options.rescues)
     draw_rescues();
   for (std::size_t n = 1; n <= profile_.nodes; ++n) {
@@ -68,7 +68,7 @@ world::world(const run_options& options)
 
 std::vector<std::string> world::kinds() {
   std::vector<std::string> out;
-  for (const auto* all : {&all_faults(), &all_works(), &all_disk_faults()})
+  for (const auto* all : {&all_faults(), &all_works(), &all_disk_faults(), &all_read_faults()})
     for (const auto& k : *all)
       out.emplace_back(k.name);
   return out;
@@ -327,6 +327,9 @@ void world::begin_storm() {
         fuzz::chance{mix64(options_.seed ^ 0xfa17) + storm_ - 1});
   every(profile_.disk_fault_every, all_disk_faults(), profile_.disk_faults,
         fuzz::chance{mix64(options_.seed ^ 0xd15c) + storm_ - 1});
+  static const std::vector<int> one{1};
+  if (reads_.every != 0)
+    every(reads_.every, all_read_faults(), one, fuzz::chance{mix64(options_.seed ^ 0x4ead) + storm_ - 1});
 }
 
 void world::settle() {

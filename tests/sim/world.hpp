@@ -111,6 +111,10 @@ private:
 
   // --- ailing disks (world_disks.cpp) ----------------------------------------------------------------------
   static const std::vector<fault>& all_disk_faults();
+  static const std::vector<fault>& all_read_faults(); // world_reads.cpp
+  void draw_reads();
+  void fail_read();
+  void unread(sim_node& node);
   bool has_shape_beside_disks();
   void draw_disks();
   void fill_disk();
@@ -158,6 +162,7 @@ private:
 
   // --- nodes and shards of a shape (world_shards.cpp) ------------------------------------------------------
   void move_shard();
+  bool is_moving();
   void strike_mover(sim_node& leader, const std::vector<cluster::member>& next);
   std::vector<cluster::member> next_members(const std::vector<cluster::member>& now);
   void stuff_lane();
@@ -283,6 +288,8 @@ private:
   struct disk_states {
     fuzz::chance luck{0}; ///< of its own: what a seed draws for the rest does not depend on it
     bool has_shape = false;
+    bool moves = false;             ///< operators move shards, and nodes join
+    micros sealed_at = -one_second; ///< when an operator asked for it last
     std::uint64_t next_disk = 1000;
     node_id ill{}; ///< whose disk lost something that is not made good yet: never more than one
     std::vector<std::pair<storage::table, std::string>> flipped; ///< its rows that were damaged
@@ -290,6 +297,13 @@ private:
     std::map<node_id, sim_node::disk_copy> copies;
   };
   disk_states disks_;
+
+  struct read_states {
+    fuzz::chance luck{0}; ///< of its own
+    micros every = 0;
+    node_id replaced{}; ///< whose disk is not used any more when a read has failed
+  };
+  read_states reads_;
 
   struct rescue_states {
     fuzz::chance luck{0}; ///< of its own

@@ -67,8 +67,12 @@ void world::draw_disks() {
       one_second; // a disk is filled in small pieces, and debts of the time without room are paid singly
   if (options_.without.contains("trial") || disks_.has_shape)
     profile_.trial = profile::trial::none;
-  shape_.seal_every = 0; // who loses its disk while a shard moves may be the one that has the state
-  shape_.founders = 0;
+  // In a third of the seeds, as earlier, no shard is moved by an operator, and all nodes are there from the beginning.
+  disks_.moves = disks_.has_shape && fuzz::chance{options_.seed ^ 0x6d6f7665'73000000ULL}.percent(67);
+  if (!disks_.moves) {
+    shape_.seal_every = 0;
+    shape_.founders = 0;
+  }
   if (profile_.trial == profile::trial::old_copy) {
     n.store.replication.votes_after = std::chrono::milliseconds{1000}; // those who know better have their say
     for (auto copies = luck.between(1, 3); copies > 0; --copies)
@@ -155,8 +159,10 @@ void world::lose_disk() {
 void world::when_whole(int tries, const std::function<void(sim_node&)>& strike) {
   if (!storming_ || sim_.failed() || tries == 0 || profile_.replicas < 3)
     return;
-  if (disks_.ill == node_id::none && is_whole()) {
+  if (disks_.ill == node_id::none && is_whole() && !(disks_.moves && is_moving())) {
     auto& node = *nodes_[disks_.luck.below(nodes_.size())];
+    if (!has_started(node))
+      return;
     disks_.ill = node.id();
     strike(node);
     return nurse(node.id());
@@ -176,7 +182,11 @@ bool world::is_whole() const {
 std::string world::ailing() const {
   std::map<shard_id, std::pair<generation, std::vector<cluster::member>>> newest;
   std::map<std::pair<shard_id, node_id>, cluster::replica_status> all;
+  std::size_t joined = 0;
   for (const auto& n : nodes_) {
+    if (disks_.moves && !has_started(*n))
+      continue;
+    ++joined;
     if (!n->is_up() || n->is_fenced())
       return fmt::format("node {} does not run", number(n->id()));
     if (!n->damaged().empty())
@@ -191,7 +201,7 @@ std::string world::ailing() const {
   }
   for (const auto& [shard, it] : newest) {
     const auto& [gen, members] = it;
-    if (members.size() < std::min<std::size_t>(profile_.replicas, nodes_.size()))
+    if (members.size() < std::min<std::size_t>(profile_.replicas, joined))
       return fmt::format("shard {} has {} members", number(shard), members.size());
     bool led = false;
     for (const auto& m : members) {
@@ -207,6 +217,8 @@ std::string world::ailing() const {
     if (!led)
       return fmt::format("nobody leads shard {}", number(shard));
   }
+  if (reads_.replaced != node_id::none)
+    return fmt::format("node {} is about to meet what cannot be read", number(reads_.replaced));
   if (disks_.ill != node_id::none && !rows_are_mended(at(disks_.ill)))
     return fmt::format("node {} has a damaged row that nobody has found", number(disks_.ill));
   return {};
@@ -255,6 +267,8 @@ void world::stopped(node_id n, const std::string& sentence) {
   ++judge_.count.stops;
   disconnect(node, node.life());
   const auto down = sim_.luck.between(20 * one_ms, profile_.down_max);
+  if (mentions(sentence, "data file cannot be read"))
+    return unread(node);
   auto& errors = disks_.errors[n];
   if (errors > 0 && (mentions(sentence, "storage-failed") || mentions(sentence, "cannot be written"))) {
     --errors;

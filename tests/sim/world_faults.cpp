@@ -151,8 +151,10 @@ void world::heal() {
     n->set_slow(false);
     n->set_room(roomy_disk);
     n->die_after(0);
+    n->fail_read(0);
     n->start();
   }
+  reads_.replaced = node_id::none;
   find_damage();
   for (auto& c : clients_)
     c->go_online();
