@@ -29,7 +29,7 @@ void tally::add(const tally& o) {
   full_disks += o.full_disks, disk_errors += o.disk_errors, stops += o.stops, flips += o.flips;
   mended += o.mended, lost_disks += o.lost_disks, put_back += o.put_back, fenced += o.fenced;
   trials += o.trials, rescues += o.rescues, not_rescued += o.not_rescued, numbers_lost += o.numbers_lost;
-  read_errors += o.read_errors;
+  read_errors += o.read_errors, laggards += o.laggards;
 }
 
 void judge::submitted(const client_msg_id& id, conversation_id to, user_id from, std::uint64_t body) {

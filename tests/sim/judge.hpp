@@ -46,7 +46,7 @@ struct tally {
                 frames = 0, turns = 0, messages = 0;
   std::uint64_t full_disks = 0, disk_errors = 0, stops = 0, flips = 0, mended = 0, lost_disks = 0,
                 put_back = 0, fenced = 0, trials = 0, rescues = 0, not_rescued = 0, numbers_lost = 0,
-                read_errors = 0;
+                read_errors = 0, laggards = 0;
   void add(const tally& other);
 };
 

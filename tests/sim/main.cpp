@@ -176,9 +176,9 @@ int main(int argc, char** argv) {
   if (s.run.disks)
     fmt::print("disks: full {}, errors {}, reads failed {}, nodes stopped {}, rows flipped {} (replicas "
                "mended {}), lost {}, "
-               "put back {} (recognised {}), trials {}\n",
+               "put back {} (to meet a laggard {}, recognised {}), trials {}\n",
                c.full_disks, c.disk_errors, c.read_errors, c.stops, c.flips, c.mended, c.lost_disks,
-               c.put_back, c.fenced, c.trials);
+               c.put_back, c.laggards, c.fenced, c.trials);
   if (s.run.rescues)
     fmt::print("rescues {} (impossible {}), disks lost {}, numbers lost {}\n", c.rescues, c.not_rescued,
                c.lost_disks, c.numbers_lost);

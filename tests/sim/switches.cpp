@@ -32,6 +32,7 @@ std::vector<std::string> all_switches() {
   for (const auto& c : conditions)
     out.emplace_back(c.name);
   out.emplace_back("trial");
+  out.emplace_back("laggard");
   for (auto& name : rescue_switches())
     out.push_back(std::move(name));
   for (auto& name : shape_switches())

@@ -139,6 +139,9 @@ private:
   std::string unacknowledged();
   void keep_a_copy(int tries);
   void try_old_copy();
+  std::vector<sim_node*> leave_with_laggard(sim_node& node, std::uint64_t start);
+  void go_down(sim_node& node);
+  void start_again(sim_node& node);
 
   // --- rescues (world_rescue.cpp) --------------------------------------------------------------------------
   void draw_rescues();
@@ -288,6 +291,7 @@ private:
   struct disk_states {
     fuzz::chance luck{0}; ///< of its own: what a seed draws for the rest does not depend on it
     bool has_shape = false;
+    bool laggard = false;           ///< an older copy meets one node first, which was away
     bool moves = false;             ///< operators move shards, and nodes join
     micros sealed_at = -one_second; ///< when an operator asked for it last
     std::uint64_t next_disk = 1000;

@@ -67,6 +67,8 @@ void world::draw_disks() {
       one_second; // a disk is filled in small pieces, and debts of the time without room are paid singly
   if (options_.without.contains("trial") || disks_.has_shape)
     profile_.trial = profile::trial::none;
+  disks_.laggard = fuzz::chance{options_.seed ^ 0x6c616767'61000000ULL}.percent(67) &&
+                   !options_.without.contains("laggard");
   // In a third of the seeds, as earlier, no shard is moved by an operator, and all nodes are there from the beginning.
   disks_.moves = disks_.has_shape && fuzz::chance{options_.seed ^ 0x6d6f7665'73000000ULL}.percent(67);
   if (!disks_.moves) {
@@ -465,9 +467,13 @@ void world::try_old_copy() {
   until(500 * one_ms, [] { return false; }); // the last results arrive
   if (sim_.failed() || !is_whole())
     return;
+  const bool other_disk = copy.disk != node.self().disk;
+  const auto others =
+      disks_.laggard && !other_disk ? leave_with_laggard(node, copy.start) : std::vector<sim_node*>{};
+  if (sim_.failed() || node.membership() == nullptr)
+    return;
   const auto had = node.status();
   const auto start_then = node.membership()->start().number;
-  const bool other_disk = copy.disk != node.self().disk;
   const auto life = node.life();
   node.crash(test::unsynced::lost);
   disconnect(node, life);
@@ -491,11 +497,53 @@ void world::try_old_copy() {
   look(!profile_.network.late_frames_cross_over);
   talk();
   const auto recognised = [&] { return judge_.count.fenced != before; };
-  if (until(recognise_within, recognised) && recognised())
-    return;
-  if (must && !sim_.failed())
+  until(recognise_within, recognised);
+  for (auto* other : others)
+    start_again(*other);
+  if (must && !recognised() && !sim_.failed())
     sim_.violate(
         fmt::format("node {} has an older disk, and nobody noticed: {}", number(id), node.describe()));
+}
+
+/// The older copy is to meet one node only, which was away while the last messages were acknowledged: the two may be a majority
+/// that lacks them. Of the node's starts that one has seen a later one than the copy's. Returns the others, which are down.
+std::vector<sim_node*> world::leave_with_laggard(sim_node& node, std::uint64_t start) {
+  auto& laggard = *nodes_[disks_.luck.below(nodes_.size())];
+  if (&laggard == &node)
+    return {};
+  if (node.membership()->start().number == start) {
+    go_down(node);
+    start_again(node);
+  }
+  const auto is_known = [&] { return is_whole() && net_.waiting(laggard.id(), node.id()); };
+  if (!until(10 * one_second, is_known) || sim_.failed())
+    return {};
+  go_down(laggard);
+  talk();
+  until(disks_.luck.between(500 * one_ms, 3 * one_second), [] { return false; });
+  storming_ = false;
+  std::vector<sim_node*> others;
+  for (auto& n : nodes_)
+    if (n.get() != &laggard && n.get() != &node) {
+      go_down(*n);
+      others.push_back(n.get());
+    }
+  sim_.note("laggard", number(node.id()), number(laggard.id()));
+  ++judge_.count.laggards;
+  start_again(laggard);
+  return others;
+}
+
+void world::go_down(sim_node& node) {
+  const auto life = node.life();
+  node.crash(test::unsynced::kept);
+  disconnect(node, life);
+  node.keep_down(true);
+}
+
+void world::start_again(sim_node& node) {
+  node.keep_down(false);
+  node.start();
 }
 
 } // namespace parley::sim
