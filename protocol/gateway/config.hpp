@@ -57,7 +57,7 @@ struct gateway_config {
   /// others.
   std::int64_t address_handshakes_burst = 250;
   std::chrono::microseconds address_handshake_every{4'000};
-  /// Handshakes whose next step waits for its turn (handshake_turns.hpp). At this bound no connection is accepted: it waits
+  /// Handshakes whose next step waits for its turn (step_line.hpp). At this bound no connection is accepted: it waits
   /// in the backlog instead, or those in line would have to give way to newcomers before their turn comes.
   std::size_t handshakes_waiting_max = 64;
   int backlog = 4'096;

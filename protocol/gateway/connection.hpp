@@ -75,7 +75,7 @@ struct server_parts final : public kj::Refcounted {
   shared_room sends; ///< under way and waiting, in bytes
   kj::Own<send_turns> send_order;
   transport::stream_buffers* buffers = nullptr;     ///< as `server`
-  transport::handshake_turns* handshakes = nullptr; ///< as `server`
+  transport::step_line* handshakes = nullptr; ///< as `server`
   server_hooks* server = nullptr;                   ///< null once the server is destroyed
   bool draining = false;
 };

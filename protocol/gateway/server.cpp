@@ -284,7 +284,7 @@ private:
   std::uint16_t local_port_;
   core::token_bucket handshakes_;
   network_limits handshakes_of_;
-  transport::handshake_turns turns_; ///< outlives the connections
+  transport::step_line turns_; ///< outlives the connections
   waiting_room<connection> strangers_;
   std::vector<kj::Own<connection>> connections_;
   std::vector<kj::Own<connection>> retired_;

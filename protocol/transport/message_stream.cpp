@@ -166,19 +166,19 @@ void message_stream::fail_handshake(const char* what) {
   close(too_long ? close_reason::login_bytes : close_reason::handshake_failed);
 }
 
-kj::Promise<void> message_stream::handshake(handshake_turns* turns) {
+kj::Promise<void> message_stream::handshake(step_line* turns) {
   if (turns == nullptr)
     return handshake_step(nullptr);
   return handshake_step_after(observer_.whenBecomesReadable(), turns);
 }
 
-kj::Promise<void> message_stream::handshake_step_after(kj::Promise<void> ready, handshake_turns* turns) {
+kj::Promise<void> message_stream::handshake_step_after(kj::Promise<void> ready, step_line* turns) {
   if (turns != nullptr)
     ready = ready.then([turns] { return turns->next(); });
   return ready.then([this, turns] { return handshake_step(turns); });
 }
 
-kj::Promise<void> message_stream::handshake_step(handshake_turns* turns) {
+kj::Promise<void> message_stream::handshake_step(step_line* turns) {
   if (closed())
     return gone();
   ERR_clear_error();

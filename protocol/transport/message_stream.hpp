@@ -5,7 +5,7 @@
 // and overruns a buffer when the first bytes are ffffffff (version 0.9.2). Here one read yields many
 // messages, one write sends all messages of a turn of the loop, and the segment table is checked before
 // Cap'n Proto's reader sees a byte.
-#include "protocol/transport/handshake_turns.hpp"
+#include "protocol/transport/step_line.hpp"
 #include "protocol/transport/socket_bio.hpp"
 #include "protocol/transport/tls.hpp"
 #include "protocol/values/config_fault.hpp"
@@ -149,7 +149,7 @@ public:
   /// Call it once, before anything else. Rejects with DISCONNECTED; `reason()` says why. `turns`: once its peer has said
   /// something, each step waits for a turn of its own. They outlive the stream, and are for servers, whose peer begins. Null:
   /// no step waits.
-  kj::Promise<void> handshake(handshake_turns* turns = nullptr);
+  kj::Promise<void> handshake(step_line* turns = nullptr);
 
   /// 32 bytes that only the two ends of this connection know (RFC 8446, 7.5), for the login proof.
   std::array<std::uint8_t, 32> login_exporter() const;
@@ -226,8 +226,8 @@ private:
   found_message next_message(const capnp::ReaderOptions& options);
   io fill();
   bool may_read() const;
-  kj::Promise<void> handshake_step(handshake_turns* turns);
-  kj::Promise<void> handshake_step_after(kj::Promise<void> ready, handshake_turns* turns);
+  kj::Promise<void> handshake_step(step_line* turns);
+  kj::Promise<void> handshake_step_after(kj::Promise<void> ready, step_line* turns);
   void open_gate();
   void count_buffers();
   void append(kj::ArrayPtr<const kj::ArrayPtr<const capnp::word>> segments);

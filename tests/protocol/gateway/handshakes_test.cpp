@@ -137,7 +137,7 @@ TEST_CASE("a client that knows AES-256 only is served") {
 
 TEST_CASE("steps of handshakes are taken in their order, and one that nobody waits for is left out") {
   auto io = kj::setupAsyncIo();
-  transport::handshake_turns turns{io.provider->getTimer()};
+  transport::step_line turns{io.provider->getTimer()};
   std::vector<int> taken;
   const auto note = [&](int n) {
     return turns.next().then([&taken, n] { taken.push_back(n); }).eagerlyEvaluate(nullptr);
@@ -159,7 +159,7 @@ TEST_CASE_FIXTURE(fixture, "a connection that has said nothing waits for no turn
   auto listening = transport::listen_on(*transport::resolve({"127.0.0.1", 0}), 1);
   REQUIRE(listening.has_value());
   port = transport::local_port(listening->get());
-  transport::handshake_turns turns{io.provider->getTimer()};
+  transport::step_line turns{io.provider->getTimer()};
   raw_client peer{*this};
   int fd = -1;
   REQUIRE(until([&] { return (fd = ::accept(listening->get(), nullptr, nullptr)) >= 0; }));

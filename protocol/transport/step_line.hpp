@@ -13,9 +13,9 @@ namespace parley::transport {
 ///         Steps are taken in the order in which they were asked for; one that nobody waits for any more is left out.
 /// Bound:  that of the connections. Whoever accepts them stops while too many wait, or the line grows until those in it
 ///         have to give way to newcomers before their turn comes, and nobody ends a handshake.
-class handshake_turns final : private kj::TaskSet::ErrorHandler {
+class step_line final : private kj::TaskSet::ErrorHandler {
 public:
-  explicit handshake_turns(kj::Timer& timer) : timer_{timer}, tasks_{*this} {}
+  explicit step_line(kj::Timer& timer) : timer_{timer}, tasks_{*this} {}
 
   /// When the next step may be taken.
   kj::Promise<void> next() {
