@@ -86,13 +86,15 @@ connection::connection(kj::Own<server_parts> parts, kj::AutoCloseFd fd, const tr
   stream_->limit_inbound(parts_->config.login_bytes_max);
   stream_->watch(this);
   stream_->share(parts_->buffers);
+  stream_->write_in_steps(parts_->large_steps);
 }
 
 connection::~connection() noexcept(false) = default;
 
 void connection::start() {
   // A handshake that fails has closed the stream. It is counted when the connection is retired.
-  tasks_->add(stream_->handshake(parts_->handshakes).then([this] { start_rpc(); }, [](kj::Exception&&) {}));
+  tasks_->add(
+      stream_->handshake(parts_->handshake_steps).then([this] { start_rpc(); }, [](kj::Exception&&) {}));
 }
 
 void connection::start_rpc() {

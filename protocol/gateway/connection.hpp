@@ -74,9 +74,10 @@ struct server_parts final : public kj::Refcounted {
   shared_room asks;  ///< calls under way of those who have logged in, but for messages
   shared_room sends; ///< under way and waiting, in bytes
   kj::Own<send_turns> send_order;
-  transport::stream_buffers* buffers = nullptr;     ///< as `server`
-  transport::step_line* handshakes = nullptr; ///< as `server`
-  server_hooks* server = nullptr;                   ///< null once the server is destroyed
+  transport::stream_buffers* buffers = nullptr;    ///< as `server`
+  transport::step_line* handshake_steps = nullptr; ///< as `server`
+  transport::step_line* large_steps = nullptr;     ///< pages, and much that is written; as `server`
+  server_hooks* server = nullptr;                  ///< null once the server is destroyed
   bool draining = false;
 };
 
@@ -149,6 +150,10 @@ public:
   bool begin_page(); ///< false: too many are under way, or wait for their turn
   void end_page() { --pages_; }
   /// For one that has begun: when it may be asked for, or nothing when it has waited too long.
+  /// When an answer of up to a megabyte may be put together.
+  kj::Promise<void> large_step() {
+    return parts_->large_steps != nullptr ? parts_->large_steps->next() : kj::Promise<void>{kj::READY_NOW};
+  }
   kj::Promise<kj::Maybe<kj::Own<page_turns::turn>>> page_turn() {
     return parts_->pages->begin(page_asker_, pages_ == 1);
   }

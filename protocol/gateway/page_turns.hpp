@@ -64,11 +64,14 @@ public:
     }
     KJ_DISALLOW_COPY(turn);
 
+    /// The page is there: from now on it takes memory and this thread's time, so its turn lasts until it is written.
+    void answered() { late_ = nullptr; }
+
   private:
     kj::Own<page_turns> from_;
     asker& by_;
     bool ended_ = false; ///< by itself
-    kj::Promise<void> late_;
+    kj::Maybe<kj::Promise<void>> late_;
   };
 
   /// `only`: the connection has no other page, also none that waits. Nothing if it has waited too long.

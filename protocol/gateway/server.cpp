@@ -44,13 +44,15 @@ public:
         handshakes_of_{{config_.address_handshakes_burst, config_.address_handshake_every,
                         config_.handshakes_burst, config_.handshake_every},
                        config_.addresses_max},
-        turns_{timer_}, strangers_{config_.pre_login_max, config_.pre_login_per_address_max},
+        handshake_steps_{timer_}, large_steps_{timer_}, strangers_{config_.pre_login_max,
+                                                                   config_.pre_login_per_address_max},
         accepting_{kj::heap<kj::TaskSet>(static_cast<kj::TaskSet::ErrorHandler&>(*this))},
         tasks_{kj::heap<kj::TaskSet>(static_cast<kj::TaskSet::ErrorHandler&>(*this))} {
     parts_->server = this;
     parts_->buffers = this;
     parts_->pages->watch(this);
-    parts_->handshakes = &turns_;
+    parts_->handshake_steps = &handshake_steps_;
+    parts_->large_steps = &large_steps_;
     accepting_->add(keep_accepting());
     tasks_->add(keep_sweeping());
   }
@@ -65,7 +67,8 @@ public:
       c->tear_down();
     parts_->pages->watch(nullptr);
     parts_->buffers = nullptr;
-    parts_->handshakes = nullptr;
+    parts_->handshake_steps = nullptr;
+    parts_->large_steps = nullptr;
     metrics_.connections.fetch_sub(connections_.size(), std::memory_order_relaxed);
   }
 
@@ -124,7 +127,7 @@ private:
       pulse_.accepting_turned(now);
       if (const auto wait = handshakes_.wait(now); wait.count() > 0)
         return pause_accepting(wait);
-      if (turns_.waiting() >= config_.handshakes_waiting_max)
+      if (handshake_steps_.waiting() >= config_.handshakes_waiting_max)
         return pause_accepting(crowded_pause);
       sockaddr_storage from{};
       socklen_t size = sizeof from;
@@ -284,7 +287,8 @@ private:
   std::uint16_t local_port_;
   core::token_bucket handshakes_;
   network_limits handshakes_of_;
-  transport::step_line turns_; ///< outlives the connections
+  transport::step_line handshake_steps_; ///< outlives the connections
+  transport::step_line large_steps_;     ///< the same
   waiting_room<connection> strangers_;
   std::vector<kj::Own<connection>> connections_;
   std::vector<kj::Own<connection>> retired_;

@@ -365,14 +365,20 @@ private:
             count(bound::pages_waiting);
             return refuse(context, ec::overloaded, page_retry_ms);
           }
+          auto& its_turn = *KJ_ASSERT_NONNULL(turn);
           return c_->session()
               .ask(std::move(call))
-              .then([context, fill = kj::mv(fill)](core::answer answer) mutable -> kj::Promise<void> {
+              .then([this, context, fill = kj::mv(fill),
+                     &its_turn](core::answer answer) mutable -> kj::Promise<void> {
                 const auto& page = answer_to<Call>(answer);
                 if (page.error != ec::none)
                   return refuse(context, page.error, page.retry_after_ms);
-                fill(context.getResults(capnp::MessageSize{size_of(page), 0}), page);
-                return kj::READY_NOW;
+                its_turn.answered();
+                return c_->large_step().then(
+                    [context, fill = kj::mv(fill), answer = std::move(answer)]() mutable {
+                      const auto& page = answer_to<Call>(answer);
+                      fill(context.getResults(capnp::MessageSize{size_of(page), 0}), page);
+                    });
               })
               .attach(kj::mv(turn));
         })

@@ -27,6 +27,8 @@ namespace {
 /// A record may hold one byte. After so many the others of the thread have their turn: a message of the largest size
 /// takes fewer, if its peer fills them.
 constexpr unsigned fills_in_a_row_max = 64;
+/// So much is encrypted and given to the kernel in one step, in some tenths of a millisecond.
+constexpr std::size_t written_in_a_row_max = 256 * 1024;
 constexpr std::size_t keep_bytes = 2048;     ///< an output buffer this small is kept between writes
 constexpr auto idle_after = 1 * kj::SECONDS; ///< and for so long; then the next sweep releases it
 
@@ -469,11 +471,14 @@ void message_stream::schedule_flush() {
 }
 
 kj::Promise<void> message_stream::flush() {
-  while (!closed() && unsent_bytes() > 0) {
+  for (std::size_t written = 0; !closed() && unsent_bytes() > 0;) {
+    if (written >= written_in_a_row_max && write_steps_ != nullptr)
+      return write_steps_->next().then([this] { return flush(); });
     std::size_t n = 0;
     ERR_clear_error();
     if (SSL_write_ex(ssl_, out_.data() + out_sent_, unsent_bytes(), &n) == 1) {
       out_sent_ += n;
+      written += n;
       continue;
     }
     const auto error = SSL_get_error(ssl_, 0);

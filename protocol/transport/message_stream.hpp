@@ -5,8 +5,8 @@
 // and overruns a buffer when the first bytes are ffffffff (version 0.9.2). Here one read yields many
 // messages, one write sends all messages of a turn of the loop, and the segment table is checked before
 // Cap'n Proto's reader sees a byte.
-#include "protocol/transport/step_line.hpp"
 #include "protocol/transport/socket_bio.hpp"
+#include "protocol/transport/step_line.hpp"
 #include "protocol/transport/tls.hpp"
 #include "protocol/values/config_fault.hpp"
 #include "protocol/values/settings.hpp"
@@ -164,6 +164,9 @@ public:
   /// Null ends the watching. The watcher outlives the stream, or ends the watching before.
   void watch(stream_watcher* watcher) { watcher_ = watcher; }
 
+  /// Much of what is written leaves in steps, which wait in this line. It outlives the stream. Null: at once.
+  void write_in_steps(step_line* line) { write_steps_ = line; }
+
   /// Its buffers count among these, which outlive it. Null: among nobody's.
   void share(stream_buffers* all) { all_buffers_ = all; }
   /// What its buffers take.
@@ -254,6 +257,7 @@ private:
   SSL* ssl_ = nullptr;
   side side_;
   stream_watcher* watcher_ = nullptr;
+  step_line* write_steps_ = nullptr;
   close_reason reason_ = close_reason::none;
   bool handshake_done_ = false;
   bool flushing_ = false;

@@ -1,6 +1,6 @@
 #pragma once
-// When a handshake goes on. Each step of one takes a third of a millisecond of the thread that also serves everybody who
-// has logged in, and strangers can begin a thousand at once.
+// When work goes on that takes a third of a millisecond or more of the thread that also serves everybody else, and of which
+// much can come at once: strangers begin a thousand handshakes, a crowd asks for pages of a megabyte.
 #include <kj/async.h>
 #include <kj/timer.h>
 
@@ -11,8 +11,8 @@ namespace parley::transport {
 /// Thread: that of the timer's loop.
 /// Holds:  between two steps the loop looks at its sockets, so what others have sent meanwhile comes before the next one.
 ///         Steps are taken in the order in which they were asked for; one that nobody waits for any more is left out.
-/// Bound:  that of the connections. Whoever accepts them stops while too many wait, or the line grows until those in it
-///         have to give way to newcomers before their turn comes, and nobody ends a handshake.
+/// Bound:  that of those who ask. Whoever accepts connections stops while too many handshakes wait, or the line grows until
+///         those in it have to give way to newcomers before their turn comes, and nobody ends a handshake.
 class step_line final : private kj::TaskSet::ErrorHandler {
 public:
   explicit step_line(kj::Timer& timer) : timer_{timer}, tasks_{*this} {}

@@ -8,6 +8,9 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include <functional>
+#include <set>
+
 using namespace parley;
 using namespace parley::test;
 
@@ -171,4 +174,45 @@ TEST_CASE_FIXTURE(fixture, "a connection that has said nothing waits for no turn
   REQUIRE(peer.handshake());
   CHECK(until([&] { return shaken; }));
   CHECK(turns.waiting() == 0);
+}
+
+TEST_CASE_FIXTURE(
+    fixture,
+    "much that is written leaves in steps, and what else waits in their line comes between two of them") {
+  auto tls = transport::make_server_context({certificate.certificate_file, certificate.key_file});
+  REQUIRE(tls.has_value());
+  auto listening = transport::listen_on(*transport::resolve({"127.0.0.1", 0}), 1);
+  REQUIRE(listening.has_value());
+  port = transport::local_port(listening->get());
+  raw_client peer{*this};
+  int fd = -1;
+  REQUIRE(until([&] { return (fd = ::accept(listening->get(), nullptr, nullptr)) >= 0; }));
+  transport::step_line line{io.provider->getTimer()};
+  transport::message_stream stream{io.unixEventPort, kj::AutoCloseFd{fd}, *tls, transport::side::server,
+                                   config.stream};
+  bool shaken = false;
+  auto handshake = stream.handshake().then([&] { shaken = true; }).eagerlyEvaluate(nullptr);
+  REQUIRE(peer.handshake());
+  REQUIRE(until([&] { return shaken; }));
+
+  stream.write_in_steps(&line);
+  constexpr std::size_t megabyte = 1024 * 1024;
+  const auto words = kj::heapArray<capnp::word>(megabyte / sizeof(capnp::word));
+  const kj::ArrayPtr<const capnp::word> segment = words;
+  stream.write(kj::arrayPtr(&segment, 1));
+  std::set<std::size_t> left; // at the steps of somebody else
+  struct nothing final : kj::TaskSet::ErrorHandler {
+    void taskFailed(kj::Exception&&) override {}
+  } ignored;
+  kj::TaskSet tasks{ignored};
+  std::function<void()> again = [&] {
+    tasks.add(line.next().then([&] {
+      left.insert(stream.unsent_bytes());
+      if (stream.unsent_bytes() > 0)
+        again();
+    }));
+  };
+  again();
+  CHECK(until([&] { return !peer.ended() && stream.unsent_bytes() == 0; }));
+  CHECK(left.size() >= 4); // all of it, what three steps leave, and perhaps what a full socket did
 }

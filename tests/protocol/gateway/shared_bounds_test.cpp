@@ -303,6 +303,19 @@ TEST_CASE_FIXTURE(turns_fixture, "a turn ends by itself, and only so many pages 
 }
 
 TEST_CASE_FIXTURE(turns_fixture,
+                  "the turn of a page that is there lasts until it is written, however long that takes") {
+  auto turns = make();
+  auto page = begin(*turns, true).wait(scope);
+  auto next = begin(*turns, true);
+  pass(199 * kj::MILLISECONDS);
+  KJ_ASSERT_NONNULL(page)->answered();
+  pass(4 * kj::SECONDS);
+  CHECK_FALSE(next.poll(scope));
+  page = nullptr;
+  CHECK(next.poll(scope));
+}
+
+TEST_CASE_FIXTURE(turns_fixture,
                   "those who ask for several pages while a shard has no leader leave turns to others") {
   most = {100, 16, std::chrono::milliseconds{5}, std::chrono::milliseconds{5'000}};
   auto turns = make();
