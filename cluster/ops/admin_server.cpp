@@ -11,6 +11,8 @@
 #include <kj/debug.h>
 
 #include <algorithm>
+#include <array>
+#include <atomic>
 #include <fstream>
 #include <iterator>
 #include <map>
@@ -27,7 +29,9 @@ struct reply {
   std::string body;
 };
 
-/// A page that the node has to be asked for. It may wait, for the store for example.
+/// The pages that the node has to be asked for. It may wait, for the store for example.
+constexpr std::array<std::string_view, 4> asked_pages{"/readyz", "/wholez", "/metrics", "/"};
+
 reply answer(admin_source& source, std::string_view path) {
   if (path == "/readyz" || path == "/wholez") {
     const auto now = path == "/readyz" ? source.state() : source.whole();
@@ -35,10 +39,48 @@ reply answer(admin_source& source, std::string_view path) {
   }
   if (path == "/metrics")
     return {200, "OK", "text/plain; version=0.0.4; charset=utf-8", source.metrics()};
-  if (path == "/")
-    return {200, "OK", "text/html; charset=utf-8", source.page()};
-  return {404, "Not Found", plain_text, "There are /, /metrics, /healthz, /readyz and /wholez.\n"};
+  return {200, "OK", "text/html; charset=utf-8", source.page()};
 }
+
+/// Asks the node for pages. All who ask for one while it waits for its turn share it, so a probe waits for one page of each
+/// kind at most, however many have asked before it, and is never told what was so before it asked.
+///
+/// Owns:   the questions that are under way, also those whose askers have gone: to drop one waits for its end.
+/// Thread: that of the server's loop; `source` is asked on `pages`.
+class page_answers final : private kj::TaskSet::ErrorHandler {
+public:
+  using answered = std::shared_ptr<const reply>; // GCC 12 takes a reply inside of a promise for uninitialized
+
+  page_answers(admin_source& source, kj_thread& pages) : source_{source}, pages_{pages}, under_way_{*this} {}
+
+  kj::Promise<answered> ask(std::string_view path) {
+    auto& last = last_[path];
+    if (last.begun == nullptr || *last.begun) {
+      auto begun = std::make_shared<std::atomic<bool>>(false);
+      last.answer = pages_
+                        .ask([&source = source_, path, begun]() -> answered {
+                          *begun = true;
+                          return std::make_shared<reply>(answer(source, path));
+                        })
+                        .fork();
+      last.begun = std::move(begun);
+      under_way_.add(last.answer.addBranch().ignoreResult());
+    }
+    return last.answer.addBranch();
+  }
+
+private:
+  struct question {
+    std::shared_ptr<std::atomic<bool>> begun; ///< set on `pages`
+    kj::ForkedPromise<answered> answer = nullptr;
+  };
+  void taskFailed(kj::Exception&&) override {} // those who asked are told
+
+  admin_source& source_;
+  kj_thread& pages_;
+  std::map<std::string_view, question> last_; ///< by path, of `asked_pages`
+  kj::TaskSet under_way_;
+};
 
 /// Whether a browser on this machine can have meant this machine: a page of a stranger whose name has come to
 /// mean 127.0.0.1 sends that name (DNS rebinding).
@@ -105,49 +147,49 @@ private:
 /// Of one connection.
 class service final : public kj::HttpService {
 public:
-  /// `pages` is where `source` is asked. `only_loopback`: whoever says that this is another machine is refused.
-  service(admin_source& source, kj_thread& pages, const kj::HttpHeaderTable& table, bool only_loopback,
-          places& all, std::uint64_t place)
-      : source_{source}, pages_{pages}, table_{table}, only_loopback_{only_loopback}, all_{all}, place_{
-                                                                                                     place} {}
+  /// `only_loopback`: whoever says that this is another machine is refused.
+  service(page_answers& pages, const kj::HttpHeaderTable& table, bool only_loopback, places& all,
+          std::uint64_t place)
+      : pages_{pages}, table_{table}, only_loopback_{only_loopback}, all_{all}, place_{place} {}
   kj::Promise<void> request(kj::HttpMethod method, kj::StringPtr url, const kj::HttpHeaders& asked,
                             kj::AsyncInputStream&, Response& response) override {
     all_.set(place_, stage::waits);
-    return begin(method, url, asked).then([this, method, &response](std::unique_ptr<reply>&& r) {
+    return begin(method, url, asked).then([this, method, &response](answered r) {
       all_.set(place_, stage::reads);
-      return send(method, std::move(*r), response);
+      return send(method, std::move(r), response);
     });
   }
 
 private:
-  using answered = std::unique_ptr<reply>; // GCC 12 takes a reply inside of a promise for uninitialized
+  using answered = page_answers::answered;
 
   kj::Promise<answered> begin(kj::HttpMethod method, kj::StringPtr url, const kj::HttpHeaders& asked) {
-    const auto with = [](reply r) { return std::make_unique<reply>(std::move(r)); };
+    const auto with = [](reply r) { return answered{std::make_shared<reply>(std::move(r))}; };
     if (method != kj::HttpMethod::GET && method != kj::HttpMethod::HEAD)
       return with({405, "Method Not Allowed", plain_text, "Only GET.\n"});
     if (only_loopback_)
       KJ_IF_MAYBE (host, asked.get(kj::HttpHeaderId::HOST))
         if (!names_loopback(host->cStr()))
           return with({403, "Forbidden", plain_text, "This port answers to 127.0.0.1, ::1 and localhost.\n"});
-    std::string path{url.cStr(), std::min(url.size(), std::string_view{url.cStr()}.find('?'))};
+    const std::string_view path{url.cStr(), std::min(url.size(), std::string_view{url.cStr()}.find('?'))};
     if (path == "/healthz") // that a node waits for its disk is no reason to restart it
       return with({200, "OK", plain_text, "alive\n"});
-    return pages_.ask([this, with, path = std::move(path)] { return with(answer(source_, path)); });
+    const auto page = std::ranges::find(asked_pages, path);
+    if (page == asked_pages.end())
+      return with({404, "Not Found", plain_text, "There are /, /metrics, /healthz, /readyz and /wholez.\n"});
+    return pages_.ask(*page);
   }
-  kj::Promise<void> send(kj::HttpMethod method, reply r, Response& response) {
+  kj::Promise<void> send(kj::HttpMethod method, answered r, Response& response) {
     kj::HttpHeaders headers{table_};
-    headers.set(kj::HttpHeaderId::CONTENT_TYPE, r.type);
-    auto stream = response.send(r.status, r.reason, headers, r.body.size());
+    headers.set(kj::HttpHeaderId::CONTENT_TYPE, r->type);
+    auto stream = response.send(r->status, r->reason, headers, r->body.size());
     if (method == kj::HttpMethod::HEAD)
       return kj::READY_NOW;
-    auto body = kj::heap<std::string>(std::move(r.body));
-    auto written = stream->write(body->data(), body->size());
-    return written.attach(kj::mv(stream), kj::mv(body));
+    auto written = stream->write(r->body.data(), r->body.size());
+    return written.attach(kj::mv(stream), kj::mv(r));
   }
 
-  admin_source& source_;
-  kj_thread& pages_;
+  page_answers& pages_;
   const kj::HttpHeaderTable& table_;
   bool only_loopback_;
   places& all_;
@@ -221,6 +263,7 @@ public:
 private:
   struct on_loop {
     kj::Timer& timer;
+    page_answers& pages;
     const kj::HttpHeaderTable& table;
     kj::HttpServerSettings& settings; ///< copied for each connection
     kj::TaskSet& connections;
@@ -253,8 +296,9 @@ private:
     settings.canceledUploadGraceBytes = 4096;
     settings.errorHandler = errors;
     settings.callbacks = callbacks;
+    page_answers pages{source_, pages_};
     kj::TaskSet connections{*this};
-    on_loop parts{timer, *table, settings, connections};
+    on_loop parts{timer, pages, *table, settings, connections};
     auto accepting = accept(*port, parts).eagerlyEvaluate(nullptr);
     here.serve();
     return std::nullopt;
@@ -304,8 +348,8 @@ private:
             : kj::Promise<kj::Own<kj::AsyncIoStream>>{kj::mv(stream)};
     return secured
         .then([this, &here, number = place.number](kj::Own<kj::AsyncIoStream> s) {
-          auto pages = kj::heap<service>(source_, pages_, here.table, is_loopback(config_.listen.host),
-                                         places_, number);
+          auto pages =
+              kj::heap<service>(here.pages, here.table, is_loopback(config_.listen.host), places_, number);
           auto http = kj::heap<kj::HttpServer>(here.timer, here.table, *pages, here.settings);
           auto done = http->listenHttp(kj::mv(s));
           return done.attach(kj::mv(http), kj::mv(pages));

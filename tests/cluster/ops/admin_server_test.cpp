@@ -224,6 +224,28 @@ TEST_CASE_FIXTURE(fixture, "clients that do not read their answers give way to o
   CHECK(comes_alive());
 }
 
+TEST_CASE_FIXTURE(
+    fixture, "all who ask while a page waits for its turn share it, and none is told what was so before") {
+  std::promise<void> answered;
+  node.held = answered.get_future().share();
+  start();
+  peer first{server->port()};
+  REQUIRE(first.say("GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+  REQUIRE(until([this] { return node.asked > 0; }));
+  std::vector<std::unique_ptr<peer>> others;
+  for (int i = 0; i < 20; ++i) {
+    others.push_back(std::make_unique<peer>(server->port()));
+    REQUIRE(others.back()->say("GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+  }
+  CHECK(comes_alive()); // so the server has read what came before
+  node.phase = 1;
+  answered.set_value();
+  first.hear();
+  for (auto& p : others)
+    CHECK(has(p->hear(), "\r\n\r\nready\n"));
+  CHECK(node.asked <= 3); // the first, and the others; perhaps one was read late
+}
+
 TEST_CASE_FIXTURE(fixture, "while all connections wait for the node, one more is closed at once") {
   config.connections_max = 1;
   std::promise<void> answered;
