@@ -80,9 +80,11 @@ std::vector<cluster::member> world::next_members(const std::vector<cluster::memb
   return in;
 }
 
-/// A seal was asked for just now, or is in a log and not applied: then who loses its disk may be the one that has the state.
+/// Nodes join, or a seal was asked for just now, or is in a log and not applied: then who loses its disk may be the one that has the state.
 bool world::is_moving() {
-  if (sim_.time.now() - disks_.sealed_at < one_second)
+  if (sim_.time.now() - disks_.sealed_at < one_second || std::ranges::count_if(nodes_, [&](const auto& n) {
+                                                           return has_started(*n);
+                                                         }) < 3) // nobody else has what it has
     return true;
   bool found = false;
   for (auto& n : nodes_) {
