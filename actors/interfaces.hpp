@@ -179,6 +179,7 @@ struct start_streaming {
 /// From the directory: the replicas of a shard shall be other ones.
 struct seal_request {
   shard_id shard{};
+  generation of{}; ///< whose members were looked at: the wish says nothing about a later one
   std::vector<core::member> next;
 };
 /// Another replica shall lead a shard that is led here.

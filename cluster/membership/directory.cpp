@@ -113,7 +113,7 @@ void look_after(self_ptr self, const replica_report& report) {
     facts.members = r.members;
     if (auto next = reconfigure(facts)) {
       log::info("shard-reconfigured", {{"shard", r.shard}, {"generation", r.gen}, {"members", next->size()}});
-      caf::anon_send(st.store, seal_request{r.shard, std::move(*next)});
+      caf::anon_send(st.store, seal_request{r.shard, r.gen, std::move(*next)});
       if (++seals >= st.config.seals_max)
         break; // the next report continues: state transfers share the links with messages
     }

@@ -394,7 +394,7 @@ void store_loop::damaged(shard_id shard) {
 void store_loop::seal(const seal_request& r) {
   if (!open_)
     return;
-  engine_.seal(r.shard, r.next, remember(result_sink{}, 0));
+  engine_.seal(r.shard, r.next, remember(result_sink{}, 0), r.of);
   queue_turn();
 }
 

@@ -408,8 +408,11 @@ bool replica::lacks_room() const {
   return any_full && with_room() < majority();
 }
 
-void replica::seal(std::vector<member> next, std::uint64_t ticket) {
+void replica::seal(std::vector<member> next, std::uint64_t ticket, std::optional<generation> of) {
   if (record_.as == life::sealed || record_.as == life::tombstone || seal_in_log_ != 0)
+    return refuse(ticket, ec::sealed);
+  // Who decided on `next` knew other members: a disk that is lost since could come back by it.
+  if (of && *of != record_.gen && !planted("seal-without-generation"))
     return refuse(ticket, ec::sealed);
   if (!was_leading_)
     return refuse(ticket, ec::not_leader);

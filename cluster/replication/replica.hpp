@@ -146,7 +146,7 @@ public:
   bool is_full(std::uint64_t id) const;
   /// Adds to `host.full_backlogs` the members without room that this leader needs for a majority.
   void count_full_backlogs();
-  void seal(std::vector<member> next, std::uint64_t ticket);
+  void seal(std::vector<member> next, std::uint64_t ticket, std::optional<generation> of);
   /// Raft's timer. Those of leaders are called together, so that their heartbeats share frames.
   void timeout();
   /// Every `heartbeat_every`.

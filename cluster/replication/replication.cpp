@@ -438,9 +438,10 @@ void replication::damaged(shard_id shard) {
     impl_->damaged(*r);
 }
 
-void replication::seal(shard_id shard, std::vector<member> next, std::uint64_t ticket) {
+void replication::seal(shard_id shard, std::vector<member> next, std::uint64_t ticket,
+                       std::optional<generation> of) {
   if (auto* r = impl_->find(shard))
-    r->seal(std::move(next), ticket);
+    r->seal(std::move(next), ticket, of);
   else
     impl_->host.news.refusals.push_back({ticket, ec::not_leader, node_id::none});
 }

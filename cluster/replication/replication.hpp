@@ -253,8 +253,9 @@ public:
   /// leader sends it its own state, if the others that answer are a majority meanwhile.
   void damaged(shard_id shard);
   /// Ends this generation; `next` are the members of the next one. Leader only. `ticket` is refused,
-  /// or answered by `generation_sealed`.
-  void seal(shard_id shard, std::vector<member> next, std::uint64_t ticket);
+  /// or answered by `generation_sealed`. `of`: the generation that is meant; if it has ended, the seal is refused as `sealed`.
+  void seal(shard_id shard, std::vector<member> next, std::uint64_t ticket,
+            std::optional<generation> of = {});
 
   // --- one turn --------------------------------------------------------------------------------------------
   /// Whether `write` has anything to do. If not, the frames of `begin_turn` and

@@ -123,7 +123,10 @@ void sim_node::start() {
               input([r](loop_type& loop) { r.done(loop.whole_without(r.without)); });
             },
             [this](const cluster::node_row& r) { input([r](loop_type& loop) { loop.keep(r); }); },
-            [this](const seal_request& r) { input([r](loop_type& loop) { loop.seal(r); }); },
+            [this](const seal_request& r) {
+              user_.seal_wished(r);
+              input([r](loop_type& loop) { loop.seal(r); });
+            },
             [this](const transfer_request& r) { input([r](loop_type& loop) { loop.transfer(r); }); },
             [this](atom::drain) { input([](loop_type& loop) { loop.drain(); }); },
             [this](atom::report, const report_sink& to) {
@@ -513,9 +516,9 @@ void sim_node::drain_leaderships() {
     give(process_->store, atom::drain_v);
 }
 
-void sim_node::seal(shard_id shard, std::vector<cluster::member> next) {
+void sim_node::seal(shard_id shard, generation of, std::vector<cluster::member> next) {
   if (is_up())
-    give(process_->store, seal_request{shard, std::move(next)});
+    give(process_->store, seal_request{shard, of, std::move(next)});
 }
 
 void sim_node::stuff(node_id peer, bool on) {

@@ -67,6 +67,8 @@ public:
   /// What leaves a node, `lane` 'r' or 'c', and what is handed to its store.
   virtual void sent(node_id /*node*/, char /*lane*/, std::string_view /*bytes*/) {}
   virtual void proposed(node_id /*node*/, std::string_view /*command*/) {}
+  /// Its store is asked to end a generation; the DIRECTORY asks, too.
+  virtual void seal_wished(const seal_request& /*wish*/) {}
   /// The process has ended with a sentence, because it cannot go on.
   virtual void stopped(node_id node, const std::string& sentence) = 0;
   /// Others know that its disk, or this process, is not the one that they knew. It says nothing any more.
@@ -147,7 +149,7 @@ public:
   void ask(core::call what, std::function<void(core::answer&)> done);
   void drain_leaderships();
   /// If it leads the shard.
-  void seal(shard_id shard, std::vector<cluster::member> next);
+  void seal(shard_id shard, generation of, std::vector<cluster::member> next);
   /// Its calls lane to that node takes nothing, as one that is full.
   void stuff(node_id peer, bool on);
 

@@ -171,6 +171,7 @@ private:
   void stuff_lane();
   void flicker();
   sim_node* leader_of(shard_id shard);
+  static generation generation_of(const sim_node& leader, shard_id shard);
   /// As its newest leader has them.
   std::vector<cluster::member> members_of(shard_id shard);
   sim_node& some_node();
@@ -254,6 +255,7 @@ private:
   void turn_ended(node_id n) override;
   void sent(node_id n, char lane, std::string_view bytes) override;
   void proposed(node_id n, std::string_view command) override;
+  void seal_wished(const seal_request& wish) override;
   void stopped(node_id n, const std::string& sentence) override;
   void fenced(node_id n, storage::fence::then next) override;
   bool some_forgot() const override { return judge_.count.put_back != 0; }
@@ -283,7 +285,9 @@ private:
   std::size_t asking_ = 0;     ///< what is asked in the end and has no answer yet
   micros agree_within_ = 60 * one_second;
   std::map<std::tuple<shard_id, generation, std::uint64_t>, node_id> led_; ///< by term
-  census* census_ = nullptr;                                               ///< while somebody counts
+  std::set<std::tuple<shard_id, generation, std::vector<cluster::member>>>
+      wished_;               ///< seals, with the next members
+  census* census_ = nullptr; ///< while somebody counts
   std::uint64_t next_device_ = 1;
   std::uint64_t storm_ = 0; ///< what an earlier one has planned does not happen
   bool storming_ = false;

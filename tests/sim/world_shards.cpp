@@ -32,6 +32,13 @@ std::vector<cluster::member> world::members_of(shard_id shard) {
   return {cluster::member{}};
 }
 
+generation world::generation_of(const sim_node& leader, shard_id shard) {
+  for (const auto& r : leader.status())
+    if (r.shard == shard)
+      return r.gen;
+  return {};
+}
+
 /// One that has joined.
 sim_node& world::some_node() {
   auto& n = *nodes_[shape_luck_.below(nodes_.size())];
@@ -110,6 +117,7 @@ void world::move_shard() {
   auto* leader = leader_of(shard);
   if (leader == nullptr)
     return;
+  const auto of = generation_of(*leader, shard);
   const auto next = next_members(members_of(shard));
   if (next.empty())
     return;
@@ -118,7 +126,13 @@ void world::move_shard() {
   disks_.sealed_at = sim_.time.now();
   ++shaped_.seals_asked;
   sim_.note("seal", number(shard), number(leader->id()), next.size());
-  leader->seal(shard, next);
+  leader->seal(shard, of, next);
+  // What decided on it may be slow, and a second one of the same opinion. (Drawn of no chance that others draw of.)
+  if (fuzz::chance late{mix64(options_.seed ^ static_cast<std::uint64_t>(sim_.time.now()))}; late.percent(30))
+    sim_.time.in(late.between(0, 2 * one_second), [this, shard, of, next] {
+      if (auto* now = leader_of(shard); now != nullptr && storming_ && !sim_.failed())
+        now->seal(shard, of, next);
+    });
   if (shape_luck_.percent(60))
     sim_.time.in(shape_luck_.between(0, shape_luck_.percent(50) ? 30 * one_ms : 600 * one_ms),
                  [this, leader, next] {

@@ -1,4 +1,4 @@
-// Faults that are aimed at elections, and the rule that they could break.
+// Faults that are aimed at elections, and the rules that they could break; and who may be members of a generation.
 #include "tests/sim/world.hpp"
 
 #include <fmt/format.h>
@@ -38,10 +38,21 @@ void world::voted(node_id n) {
   });
 }
 
+void world::seal_wished(const seal_request& wish) {
+  auto next = wish.next;
+  std::ranges::sort(next);
+  wished_.emplace(wish.shard, wish.of, std::move(next));
+}
+
 void world::turn_ended(node_id n) {
   for (const auto& r : at(n).status()) {
     if (r.as != cluster::replica_status::role::leader)
       continue;
+    if (r.gen > generation{1} && !judge_.has_rescues() &&
+        !wished_.contains({r.shard, static_cast<generation>(number(r.gen) - 1), r.members}))
+      return sim_.violate(fmt::format(
+          "generation {} of shard {} has members that nobody wished for when generation {} had its own",
+          number(r.gen), number(r.shard), number(r.gen) - 1));
     const auto [known, is_new] = led_.try_emplace({r.shard, r.gen, r.term}, n);
     if (!is_new && known->second != n)
       sim_.violate(fmt::format("node {} and node {} both lead shard {} in term {} of generation {}",

@@ -286,6 +286,24 @@ TEST_CASE_FIXTURE(test_cluster, "a shard of one replica grows to three") {
   CHECK(at(2).engine->status(s0)->gen == generation{2});
 }
 
+TEST_CASE_FIXTURE(test_cluster,
+                  "a seal that was decided on for a generation that has ended changes nothing") {
+  start(add(on(1)), {on(1)});
+  commit("before");
+  start(add(on(2)));
+  start(add(on(3)));
+  at(1).engine->seal(s0, {on(1), on(2), on(3)}, 1000, generation{1});
+  CHECK(until([&] { return same(1); }));
+  auto& l = settle();
+  l.engine->seal(s0, {on(1)}, 1001, generation{1});
+  step();
+  CHECK(l.refused[1001] == ec::sealed);
+  commit("after");
+  CHECK(until([&] { return same(2); }));
+  for (auto& [id, n] : nodes)
+    CHECK(n->engine->status(s0)->gen == generation{2});
+}
+
 TEST_CASE_FIXTURE(three_nodes, "a lost disk is replaced by another one, which has a new id") {
   for (int i = 0; i < 20; ++i)
     commit("c" + std::to_string(i));
