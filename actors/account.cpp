@@ -1,5 +1,6 @@
 #include "actors/resident.hpp"
 #include "protocol/values/overloaded.hpp"
+#include "protocol/values/planted_bugs.hpp"
 
 #include <algorithm>
 #include <caf/stateful_actor.hpp>
@@ -50,7 +51,12 @@ void handle(self_ptr self, routed_call c, answers& out) {
             else
               read_fresh(self, st, std::move(c));
           },
-          [&](const core::find_phone&) { read_fresh(self, st, std::move(c)); },
+          [&](const core::find_phone& x) {
+            if (planted("phone-from-old-view"))
+              out.answer<core::find_phone>(c, st.at.reader->phone(st.at.shard, x.phone));
+            else
+              read_fresh(self, st, std::move(c));
+          },
           [&](const core::served_elsewhere<resident_kind::account> auto&) {
             out.refuse(c, ec::internal); // resident_of names another resident for it
           },

@@ -1,6 +1,7 @@
 #include "actors/core/token_bucket.hpp"
 #include "actors/resident.hpp"
 #include "protocol/values/overloaded.hpp"
+#include "protocol/values/planted_bugs.hpp"
 
 #include <algorithm>
 #include <caf/stateful_actor.hpp>
@@ -63,7 +64,10 @@ void submit(self_ptr self, routed_call c, answers& out) {
     else
       out.refuse(c, ec::rate_limited, 100);
   } else if (!admit(st, what.from)) {
-    read_fresh(self, st, std::move(c));
+    if (planted("old-no-is-final"))
+      out.refuse(c, refusal_of(st.head));
+    else
+      read_fresh(self, st, std::move(c));
   } else {
     propose_submission(self, std::move(c));
   }
@@ -130,7 +134,12 @@ void handle(self_ptr self, routed_call c, answers& out) {
                  [&](const core::submit&) { submit(self, std::move(c), out); },
                  [&](const core::open_conversation&) { open(self, std::move(c), out); },
                  [&](const core::mark_read&) { mark_read(self, std::move(c), out); },
-                 [&](const core::sync_conversation&) { read_fresh(self, st, std::move(c)); },
+                 [&](const core::sync_conversation& x) {
+                   if (planted("sync-from-old-view"))
+                     out.answer<core::sync_conversation>(c, st.at.reader->page(st.at.shard, x));
+                   else
+                     read_fresh(self, st, std::move(c));
+                 },
                  [&](const core::served_elsewhere<resident_kind::conversation> auto&) {
                    out.refuse(c, ec::internal); // resident_of names another resident for it
                  },
