@@ -34,7 +34,7 @@ void tally::add(const tally& o) {
 
 void judge::submitted(const client_msg_id& id, conversation_id to, user_id from, std::uint64_t body) {
   sim_.note("submit", number(id.device), id.counter, to.hi);
-  messages_.try_emplace(id, submission{to, from, body, reached(to), {}, false});
+  messages_.try_emplace(id, submission{to, from, body, reached(to), {}, false, sim_.time.now()});
 }
 
 void judge::observe(conversation_id c, seq_no seq, const client_msg_id& id, user_id from, std::uint64_t body,
@@ -110,6 +110,11 @@ bool judge::is_first(user_id user, device_id device) const {
   return i != devices_.end() && !i->second.empty() && i->second.front() == device && !later_.contains(device);
 }
 
+bool judge::was_there(user_id user, device_id device, const submission& when) const {
+  const auto i = added_at_.find(device);
+  return is_first(user, device) || (i != added_at_.end() && i->second < when.at);
+}
+
 void judge::received(user_id user, device_id device, const core::message_news& news) {
   const auto& m = news.msg;
   ++count.received;
@@ -146,6 +151,7 @@ void judge::opened(conversation_id c, user_id a, user_id b) {
 void judge::added(user_id user, device_id device) {
   ++count.devices;
   devices_[user].push_back(device);
+  added_at_[device] = sim_.time.now();
 }
 
 void judge::came(user_id user, device_id device, bool first) {
@@ -180,8 +186,8 @@ std::string judge::missing() const {
         const auto& seqs = s == streams_.end() ? std::vector<seq_no>{} : s->second.seqs;
         const bool first = is_first(user, device);
         for (const auto& [seq, message] : c.at) {
-          if (!first && (seqs.empty() || seq < seqs.front()))
-            continue; // from before the device was added
+          if (!was_there(user, device, messages_.at(message)) && (seqs.empty() || seq < seqs.front()))
+            continue;
           if (is_lost(id, seq))
             continue;
           const bool own = messages_.at(message).from == user;

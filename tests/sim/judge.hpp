@@ -102,6 +102,8 @@ public:
   // --- the end ---------------------------------------------------------------------------------------------
   /// Empty, or what some device lacks of the conversations of its user.
   std::string missing() const;
+  /// The last message that the device has to count as applied: of others, and written since it was there.
+  seq_no due(conversation_id c, user_id user, device_id device) const;
   /// Empty, or what is wrong with the marks of one member, of which `stored` is in the conversation's rows.
   std::string unmarked(conversation_id c, user_id of, const core::progress& stored) const;
   void finish();
@@ -116,6 +118,7 @@ private:
     seq_no above{}; ///< acknowledged before it was first submitted
     seq_no seq{};   ///< as it was acknowledged or seen
     bool acked = false;
+    micros at = 0; ///< when it was first submitted
   };
   struct conversation {
     std::vector<user_id> members;
@@ -129,6 +132,7 @@ private:
   void observe(conversation_id c, seq_no seq, const client_msg_id& id, user_id from, std::uint64_t body,
                std::string_view where);
   bool is_first(user_id user, device_id device) const;
+  bool was_there(user_id user, device_id device, const submission& when) const;
 
   // (rules_rescue.cpp)
   struct rescue {
@@ -156,6 +160,7 @@ private:
   std::map<conversation_id, conversation> conversations_;
   std::vector<std::pair<user_id, user_id>> pairs_;
   std::map<user_id, std::vector<device_id>> devices_;
+  std::map<device_id, micros> added_at_;
   std::set<device_id> later_; ///< those that are known to be no first ones
   std::map<std::pair<device_id, conversation_id>, stream> streams_;
   std::map<std::pair<conversation_id, user_id>, seq_no> marked_; ///< as acknowledged

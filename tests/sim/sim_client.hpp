@@ -47,6 +47,8 @@ public:
   bool is_member() const { return joined_; }
   /// Nothing is to be sent or told, and it is connected.
   bool settled() const;
+  /// Of a conversation; none while its program does not run.
+  seq_no position(conversation_id c) const { return program_ ? program_->position(c) : seq_no::none; }
   inbox_pos cursor() { return sim_client_program::place(store_.where().applied); }
   std::string describe();
 

@@ -249,6 +249,8 @@ std::string world::unsettled() {
       return c->describe();
   if (auto what = judge_.missing(); !what.empty())
     return what;
+  if (auto what = unplaced(); !what.empty())
+    return what;
   if (auto what = unshaped(); !what.empty())
     return what;
   if (auto what = unequal(); !what.empty())

@@ -242,6 +242,7 @@ private:
   void expect_promptness();
   void refuse_some();
   std::string unmarked();
+  std::string unplaced();
 
   // network_user, node_user, node_finder
   bool is_up(node_id n) const override { return at(n).is_up(); }
