@@ -1,6 +1,7 @@
 // node_sim runs the seeds FROM to TO and prints one line of figures. On a violation it prints the seed and
 // exits with 1.
 #include "cluster/ops/logging.hpp"
+#include "tests/sim/regressions.hpp"
 #include "tests/sim/results.hpp"
 #include "tests/sim/seed_process.hpp"
 #include "tests/sim/shrink.hpp"
@@ -24,7 +25,7 @@ struct settings {
   run_options run;
   std::uint64_t from = 1, to = 1;
   int jobs = 1;
-  bool repeat = false, keep_going = false, hashes = false, only_left = false;
+  bool repeat = false, keep_going = false, hashes = false, only_left = false, regressions = false;
   std::string plant, results_file;
   std::uint64_t shrink = 0; ///< the seed; 0: none
   std::vector<std::string> without;
@@ -130,6 +131,8 @@ int main(int argc, char** argv) {
   app.add_flag("--rescues", s.run.rescues, "With shards that lose their majority for good, and are rescued")
       ->excludes(disks);
   app.add_flag("--trace", s.run.print_trace, "Prints each event of a run");
+  app.add_flag("--regressions", s.regressions,
+               "Runs the seeds that have found faults, and plants those that can be");
   app.add_flag("--repeat", s.repeat, "Runs each seed twice and compares the traces");
   app.add_flag("--hashes", s.hashes, "Prints the hash of each seed's trace");
   app.add_flag("--keep-going", s.keep_going, "Does not stop at the first seed with a violation");
@@ -140,6 +143,8 @@ int main(int argc, char** argv) {
   // Above errors: a damaged row is one, and here it is a fault like others.
   parley::log::set_level(static_cast<parley::log::level>(static_cast<int>(parley::log::level::error) + 1));
 
+  if (s.regressions)
+    return run_regressions();
   s.run.without = {s.without.begin(), s.without.end()};
   if (s.shrink != 0)
     return shrink_seed(s);
