@@ -201,7 +201,7 @@ core::attached announce(self_ptr self, const auto& ask) {
       state.last = d.last;
     if (state.copies_due != 0 && st.copies_ticket == 0)
       ask_copies(self);
-    if (d.dropped)
+    if (d.dropped && !planted("gone-stays-gone"))
       call_back(st, d);
   }
   return state;
