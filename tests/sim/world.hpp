@@ -316,7 +316,7 @@ private:
 
   struct rescue_states {
     fuzz::chance luck{0}; ///< of its own
-    bool lags = false, power = false, late = false, again = false;
+    bool lags = false, power = false, late = false, again = false, quiet = false;
     bool under_way = false;
     std::set<node_id> victims;
   };

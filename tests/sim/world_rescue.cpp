@@ -61,7 +61,7 @@ std::vector<std::vector<std::string>> unapplied(storage::read_txn& txn, shard_id
 } // namespace
 
 std::vector<std::string> rescue_switches() {
-  return {"rescue-lag", "rescue-power", "rescue-again", "rescue-late"};
+  return {"rescue-lag", "rescue-power", "rescue-again", "rescue-late", "rescue-quiet"};
 }
 
 /// Before the nodes are made.
@@ -77,6 +77,7 @@ void world::draw_rescues() {
   rescues_.power = is_drawn("rescue-power");
   rescues_.late = is_drawn("rescue-late");
   rescues_.again = is_drawn("rescue-again");
+  rescues_.quiet = is_drawn("rescue-quiet");
   profile_.replicas = 3;
   auto& d = profile_.node.directory.emplace();
   d.replicas = static_cast<std::uint16_t>(profile_.replicas);
@@ -155,6 +156,8 @@ bool world::choose_victims() {
 
 void world::lose_majorities() {
   auto& luck = rescues_.luck;
+  if (rescues_.quiet && luck.percent(50))
+    storming_ = false; // no later message shows anybody what is missing
   for (const auto victim : rescues_.victims) {
     auto& node = at(victim);
     const auto life = node.life();
