@@ -233,10 +233,13 @@ core::inbox_page read_inbox(shard_view& view, const core::pull_inbox& ask, const
     page.error = ec::bad_cursor;
     return page;
   }
+  // What arrived before a device was added is not its own, whatever of it is still there for the others.
+  const auto after = std::max(ask.after, head.it ? head.it->begin_of(ask.device) : inbox_pos::none);
+  page.next = after;
   const auto rows_max = rows_of(ask.limit, l);
   const auto bytes_max = ask.live != 0 ? std::min(stream_page_bytes_max, l.page_bytes_max) : l.page_bytes_max;
   std::size_t bytes = 0;
-  const inbox_pos first{number(ask.after) + 1};
+  const inbox_pos first{number(after) + 1};
   view.ascend(rows::inbox_key(ask.user, first), rows::inbox_rows(ask.user).past(),
               [&](std::string_view key, std::string_view v) {
                 if (page.rows.size() >= rows_max || (bytes != 0 && bytes + v.size() > bytes_max)) {

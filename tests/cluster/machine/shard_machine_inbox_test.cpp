@@ -281,6 +281,24 @@ TEST_CASE_FIXTURE(machine_fixture,
   CHECK(streamed(4).more == 0);
 }
 
+TEST_CASE_FIXTURE(
+    machine_fixture,
+    "who asks from the first row on gets what arrived since their device was added, and no more") {
+  done(device(alice, alices));
+  deliver(part(alice, 0, 2, {stored(0, 1, bob), stored(1, 2, bob)}));
+  done(device(alice, alices_tablet)); // position 3 is the news of it
+  const auto from_the_first = [&](device_id d) {
+    return read([&](auto& v) {
+      return cluster::queries::read_inbox(v, {alice, d, inbox_pos::none, 0, 0, {}});
+    });
+  };
+  CHECK(from_the_first(alices_tablet).rows.empty());
+  CHECK(from_the_first(alices_tablet).next == inbox_pos{3});
+  deliver(part(alice, 2, 3, {stored(2, 3, bob)}));
+  CHECK(positions(from_the_first(alices_tablet)) == std::vector<std::uint64_t>{4});
+  CHECK(positions(from_the_first(alices)) == std::vector<std::uint64_t>{1, 2, 3, 4});
+}
+
 TEST_CASE("one acknowledgement drops a bounded number of rows, and later ones drop the rest") {
   core::limits l;
   l.dropped_rows_max = 4;
