@@ -94,7 +94,7 @@ bool names_loopback(std::string_view host) {
   return is_loopback(name);
 }
 
-/// What a connection is doing. The order is that in which connections give way to others, see `places`.
+/// What a connection is doing.
 enum class stage : std::uint8_t {
   asks,  ///< the handshake is not done, or the request is not complete
   reads, ///< its answer is being sent
@@ -102,8 +102,9 @@ enum class stage : std::uint8_t {
 };
 
 /// The connections that are open. When all places are taken, a client that does nothing gives its place to the next one,
-/// so that no number of them keeps a probe waiting: the oldest whose request is not complete, else the oldest that has
-/// its answer and has not read it. Those that wait for the source are never closed for others.
+/// so that no number of them keeps a probe waiting. It is one whose request is not complete, or one that has its answer and
+/// has not read it, of whichever there are more, and of these the oldest: a probe that has just connected is neither
+/// among many nor old. Those that wait for the source are never closed for others.
 ///
 /// Owns:   a place for each connection.
 /// Thread: that of the loop.
@@ -118,11 +119,15 @@ public:
   /// None: all are taken, by connections that wait for the source.
   kj::Maybe<ticket> take() {
     if (all_.size() >= max_) {
-      auto least = std::ranges::min_element(all_, {}, [](const auto& p) { return p.second.now; });
-      if (least == all_.end() || least->second.now == stage::waits)
+      const auto in = [this](stage s) {
+        return std::ranges::count_if(all_, [s](const auto& p) { return p.second.now == s; });
+      };
+      const auto idle = in(stage::asks) > in(stage::reads) ? stage::asks : stage::reads;
+      const auto oldest = std::ranges::find_if(all_, [idle](const auto& p) { return p.second.now == idle; });
+      if (oldest == all_.end())
         return nullptr;
-      least->second.give_way->fulfill(); // it ends when the loop turns
-      all_.erase(least);
+      oldest->second.give_way->fulfill(); // it ends when the loop turns
+      all_.erase(oldest);
     }
     auto way = kj::newPromiseAndFulfiller<void>();
     all_.emplace(++last_, place{stage::asks, kj::mv(way.fulfiller)});

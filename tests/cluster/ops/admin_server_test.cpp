@@ -224,6 +224,24 @@ TEST_CASE_FIXTURE(fixture, "clients that do not read their answers give way to o
   CHECK(comes_alive());
 }
 
+TEST_CASE_FIXTURE(fixture, "probes that have just connected keep their places while others do not read") {
+  config.connection_within = config.request_within = 60'000ms;
+  config.connections_max = 4;
+  node.big = std::string(16 << 20, '#') + "\n";
+  start();
+  std::vector<std::unique_ptr<peer>> slow;
+  for (int i = 0; i < 4; ++i) {
+    slow.push_back(std::make_unique<peer>(server->port()));
+    slow.back()->say("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  }
+  CHECK(comes_alive()); // so the server has read what came before
+  peer first{server->port()}, second{server->port()};
+  for (auto* probe : {&first, &second}) {
+    REQUIRE(probe->say("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+    CHECK(has(probe->hear(), "HTTP/1.1 200 "));
+  }
+}
+
 TEST_CASE_FIXTURE(
     fixture, "all who ask while a page waits for its turn share it, and none is told what was so before") {
   std::promise<void> answered;
