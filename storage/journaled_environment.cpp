@@ -302,9 +302,7 @@ ec journaled_environment::impl::stop(const char* doing, int error) {
   failed_ = true;
   if (aborts_) {
     end_process(std::string{"parleyd: storage failed: cannot "} + doing + ": " + std::strerror(error) +
-                ". The process stops here. It is unknown whether the last batch is on disk; none of it was "
-                "acknowledged. Check the disk, then start the node again. If this repeats: " +
-                std::string{replace_directory_advice} + ".");
+                advice_after_failed_write(error == ENOSPC ? ec::disk_full : ec::storage_failed));
   }
   return ec::storage_failed;
 }

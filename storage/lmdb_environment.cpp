@@ -201,7 +201,9 @@ public:
     open_ = false;
     env_.writing_ = false;
     if (rc != 0)
-      return env_.stop(rc == ENOSPC || rc == MDB_MAP_FULL ? ec::disk_full : ec::storage_failed,
+      return env_.stop(rc == MDB_MAP_FULL || stopped_by_full_disk(rc, env_.disk_bytes_free())
+                           ? ec::disk_full
+                           : ec::storage_failed,
                        std::string{"commit: "} + mdb_strerror(rc));
     env_.spare_.committed(tables_.rows_scattered(), steady::now());
     env_.committed(tables_.rows_written(),
@@ -313,10 +315,7 @@ ec lmdb_environment::impl::stop(ec why, const std::string& objection) {
   failed_ = true;
   if (config_.abort_on_failure) {
     end_process("parleyd: storage failed (" + std::string{describe(why).name} + "): " + file_ + ": " +
-                objection +
-                ". The process stops here. It is unknown whether the last batch is on disk; none of it was "
-                "acknowledged. Check the disk, then start the node again. If this repeats: " +
-                std::string{replace_directory_advice} + ".");
+                objection + advice_after_failed_write(why));
   }
   return why;
 }

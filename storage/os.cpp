@@ -1,5 +1,7 @@
 #include "storage/os.hpp"
 
+#include "protocol/values/last_words.hpp"
+
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -14,6 +16,22 @@ int sync_directory(const std::string& path) {
   const int rc = ::fsync(fd) == 0 ? 0 : errno;
   ::close(fd);
   return rc;
+}
+
+bool stopped_by_full_disk(int error, std::uint64_t bytes_free) {
+  constexpr std::uint64_t written_at_once = 1 << 20; // more than LMDB writes in one call
+  return error == ENOSPC || (error == EIO && bytes_free < written_at_once);
+}
+
+std::string advice_after_failed_write(ec why) {
+  const std::string ends = ". The process stops here. It is unknown whether the last batch is on disk; none "
+                           "of it was acknowledged. ";
+  if (why == ec::disk_full)
+    return ends + "The disk is full: free space on the disk of the data directory, or enlarge it, then start "
+                  "the node again. Nothing "
+                  "is damaged.";
+  return ends + "Check the disk, then start the node again. If this repeats: " +
+         std::string{replace_directory_advice} + ".";
 }
 
 } // namespace parley::storage

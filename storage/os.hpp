@@ -1,5 +1,7 @@
 #pragma once
 // Calls of the operating system that storage needs in more than one place. Internal to storage/.
+#include "protocol/values/errors.hpp"
+
 #include <cstdint>
 #include <string>
 
@@ -8,5 +10,12 @@ namespace parley::storage {
 /// Syncs the entries of a directory: without it, a new file can be missing after a power failure, although
 /// the file itself was synced. Returns 0 or an errno.
 int sync_directory(const std::string& path);
+
+/// Whether a write failed because the disk is full, of which so much was free afterwards. LMDB calls a write that stopped
+/// half-way an input/output error.
+bool stopped_by_full_disk(int error, std::uint64_t bytes_free);
+
+/// What a process says, after the reason, that ends because a write failed.
+std::string advice_after_failed_write(ec why);
 
 } // namespace parley::storage

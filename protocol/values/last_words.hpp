@@ -12,8 +12,11 @@ void last_words(std::string_view line) noexcept;
 /// than an abort: a service manager restarts both, but the latter fills the disk with core dumps.
 [[noreturn]] void end_process(std::string_view line) noexcept;
 
-/// What to do with a data directory that cannot be used any more. It completes the sentence that says why.
+/// What to do with a data directory that cannot be used any more. It follows the sentence that says why. A node does not know
+/// here whether others have its rows: of a cluster of one this directory is the only copy.
 inline constexpr std::string_view replace_directory_advice =
-    "Set the data directory aside, start this node with an empty one, and let the other replicas fill it";
+    "If other nodes have replicas of its shards, set the data directory aside, start this node with an empty "
+    "one, and let "
+    "them fill it; if none have, the directory is the only copy: keep it";
 
 } // namespace parley

@@ -226,7 +226,7 @@ TEST_CASE_FIXTURE(
   damaged = {shard_id{1}};
   is_ready();
   is_not_whole({"shard 1: a row of the replica here does not match its checksum", "majority without this one",
-                "empty none", "start the nodes that are away", "Set the data directory aside"});
+                "empty none", "start the nodes that are away", "set the data directory aside"});
 }
 
 TEST_CASE_FIXTURE(
