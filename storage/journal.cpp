@@ -132,8 +132,14 @@ tl::expected<journal, disk_fault> journal::open(const std::string& directory, st
   const auto size = static_cast<std::uint64_t>(has.st_size);
   j.bytes_ = std::max(size / block_bytes * block_bytes, whole_blocks(bytes));
   if (size < j.bytes_) {
-    if (const int error = fill_with_zeros(fd, size, j.bytes_); error != 0)
+    if (const int error = fill_with_zeros(fd, size, j.bytes_); error != 0) {
+      if (error == ENOSPC && ::ftruncate(fd, has.st_size) == 0)
+        return tl::make_unexpected(disk_fault{
+            ec::disk_full, "the disk has no room for the journal " + path + ", which takes " +
+                               std::to_string(j.bytes_ >> 20) +
+                               " MiB: free space there, or enlarge the disk, then start the node again"});
       return objection(ec::storage_failed, "fill", path, error);
+    }
     if (::fsync(fd) != 0)
       return objection(ec::storage_failed, "sync", path, errno);
     if (const int error = sync_directory(directory); error != 0)

@@ -1,4 +1,5 @@
 // What disks, kills and full file systems do to a store.
+#include "storage/journal.hpp"
 #include "storage/lmdb_environment.hpp"
 #include "tests/storage/faults.hpp"
 #include "tests/storage/scratch.hpp"
@@ -501,6 +502,24 @@ TEST_CASE("a full map is an answer, never a half-stored batch") {
   env = open(dir, small_config(1 << 20));
   CHECK(get(*env, table::state, "k") == "v");
   CHECK_FALSE(get(*env, table::log, numbered(0)));
+}
+
+TEST_CASE("a disk without room for the journal is named with what to do, and left as it was") {
+  scratch_directory dir;
+  if (::unshare(CLONE_NEWNS) != 0 || ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+      ::mount("tmpfs", dir.path().c_str(), "tmpfs", 0, "size=8m,mode=700") != 0) {
+    MESSAGE("not permitted to mount: skipped");
+    return;
+  }
+  {
+    const auto refused = journal::open(dir.path(), 32 << 20);
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().code == ec::disk_full);
+    CHECK_MESSAGE(refused.error().what.find("which takes 32 MiB: free space there") != std::string::npos,
+                  refused.error().what);
+  }
+  CHECK(std::filesystem::file_size(journal::path_in(dir.path())) == 0);
+  ::umount2(dir.path().c_str(), MNT_DETACH);
 }
 
 TEST_CASE("on a full file system proposals are refused in time, and accepted again when there is space") {
