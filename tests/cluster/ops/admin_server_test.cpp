@@ -17,6 +17,7 @@
 #include <filesystem>
 #include <functional>
 #include <future>
+#include <ranges>
 #include <thread>
 #include <vector>
 
@@ -123,6 +124,15 @@ struct fixture {
     }
     return false;
   }
+  /// So many clients that ask for a page of 16 MiB, and do not read it.
+  std::vector<std::unique_ptr<peer>> ask_and_do_not_read(int clients) {
+    std::vector<std::unique_ptr<peer>> slow;
+    for (int i = 0; i < clients; ++i) {
+      slow.push_back(std::make_unique<peer>(server->port()));
+      slow.back()->say("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    }
+    return slow;
+  }
   bool comes_alive() {
     return until([this] { return ask("GET /healthz").starts_with("HTTP/1.1 200 "); });
   }
@@ -179,15 +189,11 @@ TEST_CASE_FIXTURE(fixture, "clients that do not read are disconnected, and delay
   config.connections_max = 6;
   node.big = std::string(16 << 20, '#') + "\n";
   start();
-  std::vector<std::unique_ptr<peer>> slow;
-  for (int i = 0; i < 5; ++i) {
-    slow.push_back(std::make_unique<peer>(server->port()));
-    slow.back()->say("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
-  }
+  auto slow = ask_and_do_not_read(5);
   CHECK(ask("GET /healthz").starts_with("HTTP/1.1 200 "));
   slow.push_back(std::make_unique<peer>(server->port())); // says nothing at all
-  CHECK(comes_alive());                                   // there is room only once they have been cut off
-  for (auto& p : slow) {
+  CHECK(comes_alive());
+  for (auto& p : slow | std::views::reverse) { // the last to come is the last to be cut off
     const auto got = p->hear();
     CHECK(!has(got, "(open)"));
     CHECK(got.size() < node.big.size());
@@ -216,11 +222,7 @@ TEST_CASE_FIXTURE(fixture, "clients that do not read their answers give way to o
   config.connections_max = 4;
   node.big = std::string(16 << 20, '#') + "\n";
   start();
-  std::vector<std::unique_ptr<peer>> slow;
-  for (int i = 0; i < 4; ++i) {
-    slow.push_back(std::make_unique<peer>(server->port()));
-    slow.back()->say("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
-  }
+  const auto slow = ask_and_do_not_read(4);
   CHECK(comes_alive());
 }
 
@@ -229,11 +231,7 @@ TEST_CASE_FIXTURE(fixture, "probes that have just connected keep their places wh
   config.connections_max = 4;
   node.big = std::string(16 << 20, '#') + "\n";
   start();
-  std::vector<std::unique_ptr<peer>> slow;
-  for (int i = 0; i < 4; ++i) {
-    slow.push_back(std::make_unique<peer>(server->port()));
-    slow.back()->say("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
-  }
+  const auto slow = ask_and_do_not_read(4);
   CHECK(comes_alive()); // so the server has read what came before
   peer first{server->port()}, second{server->port()};
   for (auto* probe : {&first, &second}) {
