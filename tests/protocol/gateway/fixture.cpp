@@ -345,6 +345,32 @@ void raw_client::finish() {
   ::shutdown(fd_, SHUT_WR);
 }
 
+namespace {
+
+kj::AutoCloseFd accepted(fixture& f, int listener) {
+  int fd = -1;
+  REQUIRE(f.until([&] { return (fd = ::accept(listener, nullptr, nullptr)) >= 0; }));
+  return kj::AutoCloseFd{fd};
+}
+
+} // namespace
+
+lone_stream::lone_stream(fixture& fix)
+    : f{fix},
+      tls{transport::make_server_context({f.certificate.certificate_file, f.certificate.key_file}).value()},
+      listener{transport::listen_on(*transport::resolve({"127.0.0.1", 0}), 1).value()},
+      peer{(f.port = transport::local_port(listener.get()), f)}, stream{f.io.unixEventPort,
+                                                                        accepted(f, listener.get()), tls,
+                                                                        transport::side::server,
+                                                                        f.config.stream} {}
+
+void lone_stream::shake_hands() {
+  bool shaken = false;
+  auto handshake = stream.handshake().then([&] { shaken = true; }).eagerlyEvaluate(nullptr);
+  REQUIRE(peer.handshake());
+  REQUIRE(f.until([&] { return shaken; }));
+}
+
 std::string words(std::initializer_list<std::uint32_t> halves) {
   std::string bytes;
   for (auto h : halves)

@@ -187,6 +187,19 @@ private:
   bool refused_ = false;
 };
 
+/// A server's end of a connection without a server, and its peer.
+struct lone_stream {
+  explicit lone_stream(fixture& fix);
+  /// Both shake hands, or the test fails.
+  void shake_hands();
+
+  fixture& f;
+  transport::tls_context tls;
+  kj::AutoCloseFd listener;
+  raw_client peer;
+  transport::message_stream stream;
+};
+
 std::string words(std::initializer_list<std::uint32_t> halves);
 core::inbox_row row(std::uint64_t pos, std::size_t body_bytes);
 

@@ -157,21 +157,12 @@ TEST_CASE("steps of handshakes are taken in their order, and one that nobody wai
 }
 
 TEST_CASE_FIXTURE(fixture, "a connection that has said nothing waits for no turn") {
-  auto tls = transport::make_server_context({certificate.certificate_file, certificate.key_file});
-  REQUIRE(tls.has_value());
-  auto listening = transport::listen_on(*transport::resolve({"127.0.0.1", 0}), 1);
-  REQUIRE(listening.has_value());
-  port = transport::local_port(listening->get());
   transport::step_line turns{io.provider->getTimer()};
-  raw_client peer{*this};
-  int fd = -1;
-  REQUIRE(until([&] { return (fd = ::accept(listening->get(), nullptr, nullptr)) >= 0; }));
-  transport::message_stream stream{io.unixEventPort, kj::AutoCloseFd{fd}, *tls, transport::side::server,
-                                   config.stream};
+  lone_stream here{*this};
   bool shaken = false;
-  auto handshake = stream.handshake(&turns).then([&] { shaken = true; }).eagerlyEvaluate(nullptr);
+  auto handshake = here.stream.handshake(&turns).then([&] { shaken = true; }).eagerlyEvaluate(nullptr);
   CHECK(turns.waiting() == 0);
-  REQUIRE(peer.handshake());
+  REQUIRE(here.peer.handshake());
   CHECK(until([&] { return shaken; }));
   CHECK(turns.waiting() == 0);
 }
@@ -179,21 +170,10 @@ TEST_CASE_FIXTURE(fixture, "a connection that has said nothing waits for no turn
 TEST_CASE_FIXTURE(
     fixture,
     "much that is written leaves in steps, and what else waits in their line comes between two of them") {
-  auto tls = transport::make_server_context({certificate.certificate_file, certificate.key_file});
-  REQUIRE(tls.has_value());
-  auto listening = transport::listen_on(*transport::resolve({"127.0.0.1", 0}), 1);
-  REQUIRE(listening.has_value());
-  port = transport::local_port(listening->get());
-  raw_client peer{*this};
-  int fd = -1;
-  REQUIRE(until([&] { return (fd = ::accept(listening->get(), nullptr, nullptr)) >= 0; }));
   transport::step_line line{io.provider->getTimer()};
-  transport::message_stream stream{io.unixEventPort, kj::AutoCloseFd{fd}, *tls, transport::side::server,
-                                   config.stream};
-  bool shaken = false;
-  auto handshake = stream.handshake().then([&] { shaken = true; }).eagerlyEvaluate(nullptr);
-  REQUIRE(peer.handshake());
-  REQUIRE(until([&] { return shaken; }));
+  lone_stream here{*this};
+  auto& stream = here.stream;
+  here.shake_hands();
 
   stream.write_in_steps(&line);
   constexpr std::size_t megabyte = 1024 * 1024;
@@ -213,6 +193,6 @@ TEST_CASE_FIXTURE(
     }));
   };
   again();
-  CHECK(until([&] { return !peer.ended() && stream.unsent_bytes() == 0; }));
+  CHECK(until([&] { return !here.peer.ended() && stream.unsent_bytes() == 0; }));
   CHECK(left.size() >= 4); // all of it, what three steps leave, and perhaps what a full socket did
 }
