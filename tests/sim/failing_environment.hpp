@@ -23,6 +23,8 @@ public:
   bool all_visible() const override { return inner_.all_visible(); }
 
 private:
+  template <class Txn>
+  class asking;
   class reads;
   class writes;
 
