@@ -27,9 +27,7 @@ std::string advice_after_failed_write(ec why) {
   const std::string ends = ". The process stops here. It is unknown whether the last batch is on disk; none "
                            "of it was acknowledged. ";
   if (why == ec::disk_full)
-    return ends + "The disk is full: free space on the disk of the data directory, or enlarge it, then start "
-                  "the node again. Nothing "
-                  "is damaged.";
+    return ends + std::string{full_disk_advice} + ". Nothing is damaged.";
   return ends + "Check the disk, then start the node again. If this repeats: " +
          std::string{replace_directory_advice} + ".";
 }

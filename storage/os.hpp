@@ -1,5 +1,6 @@
 #pragma once
-// Calls of the operating system that storage needs in more than one place. Internal to storage/.
+// Calls of the operating system that storage needs in more than one place, and what it means when they fail. Internal to
+// storage/.
 #include "protocol/values/errors.hpp"
 
 #include <cstdint>

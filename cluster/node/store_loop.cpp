@@ -11,16 +11,18 @@ namespace {
 
 using publishing = storage::environment::publishing;
 
+std::string advice_for(ec why) {
+  if (why == ec::disk_full)
+    return std::string{full_disk_advice};
+  return (why == ec::corrupt ? "The data directory is damaged. Check the disk. "
+                             : "Check the disk, then start the node again. If this repeats: ") +
+         std::string{replace_directory_advice};
+}
+
 [[noreturn]] void stop_process(const std::string& what, ec why) {
   end_process("parleyd: " + what + " (" + std::string{describe(why).name} +
               "). The process stops here; what was acknowledged is on the disks of a majority. " +
-              (why == ec::disk_full
-                   ? "The disk is full: free space on the disk of the data directory, or enlarge it, then "
-                     "start the node again"
-                   : (why == ec::corrupt ? "The data directory is damaged. Check the disk. "
-                                         : "Check the disk, then start the node again. If this repeats: ") +
-                         std::string{replace_directory_advice}) +
-              ".");
+              advice_for(why) + ".");
 }
 
 /// The turn's transaction, with what other shards have written in it, is abandoned: another one says why, so that the

@@ -12,6 +12,9 @@ void last_words(std::string_view line) noexcept;
 /// than an abort: a service manager restarts both, but the latter fills the disk with core dumps.
 [[noreturn]] void end_process(std::string_view line) noexcept;
 
+inline constexpr std::string_view full_disk_advice = "The disk is full: free space on the disk of the data "
+                                                     "directory, or enlarge it, then start the node again";
+
 /// What to do with a data directory that cannot be used any more. It follows the sentence that says why. A node does not know
 /// here whether others have its rows: of a cluster of one this directory is the only copy.
 inline constexpr std::string_view replace_directory_advice =
