@@ -41,8 +41,8 @@ struct admin_config {
   std::chrono::milliseconds request_within{3'000}; ///< handshake and headers
   /// The whole connection; a slow reader is disconnected.
   std::chrono::milliseconds connection_within{10'000};
-  /// For one more, the oldest one gives way that has not sent its request, or else that has not read its answer. It is
-  /// closed at once if all wait for the source.
+  /// For one more, one gives way that has not sent its request, or one that has not read its answer: the oldest of whichever
+  /// there are more. It is closed at once if all wait for the source.
   std::size_t connections_max = 64;
 };
 

@@ -150,12 +150,12 @@ public:
   bool begin_page(); ///< false: too many are under way, or wait for their turn
   void end_page() { --pages_; }
   /// For one that has begun: when it may be asked for, or nothing when it has waited too long.
+  kj::Promise<kj::Maybe<kj::Own<page_turns::turn>>> page_turn() {
+    return parts_->pages->begin(page_asker_, pages_ == 1);
+  }
   /// When an answer of up to a megabyte may be put together.
   kj::Promise<void> large_step() {
     return parts_->large_steps != nullptr ? parts_->large_steps->next() : kj::Promise<void>{kj::READY_NOW};
-  }
-  kj::Promise<kj::Maybe<kj::Own<page_turns::turn>>> page_turn() {
-    return parts_->pages->begin(page_asker_, pages_ == 1);
   }
   bool begin_send(std::size_t bytes); ///< false: all connections together have too much under way
   void end_send(std::size_t bytes);
