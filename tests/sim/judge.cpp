@@ -164,6 +164,15 @@ void judge::came(user_id user, device_id device, bool first) {
     std::rotate(all.begin(), i, i + 1);
 }
 
+void judge::told_of(user_id user, device_id device, device_id other) {
+  sim_.note("told-of", number(device), number(other));
+  const bool is_news = told_of_[device].insert(other).second;
+  if (other == device || (!is_news && !is_rescued(user)))
+    sim_.violate(fmt::format("devices: device {} of user {} is told that {} was added{}", number(device),
+                             number(user), other == device ? "it" : fmt::format("device {}", number(other)),
+                             is_news ? "" : " once more"));
+}
+
 void judge::applied(node_id node, const cluster::log_position& at, std::uint64_t which,
                     std::uint64_t command) {
   ++count.applied;
@@ -197,6 +206,15 @@ std::string judge::missing() const {
         }
       }
     }
+  }
+  for (const auto& [user, all] : devices_) { // its owner has to learn of one that somebody else has added
+    if (all.empty() || !is_first(user, all.front()))
+      continue;
+    const auto told = told_of_.find(all.front());
+    for (const auto other : all)
+      if (other != all.front() && (told == told_of_.end() || !told->second.contains(other)))
+        return fmt::format("device {} of user {} was not told of device {}", number(all.front()),
+                           number(user), number(other));
   }
   return {};
 }

@@ -72,6 +72,8 @@ public:
   /// At its first login: of its user's devices it was added first, or not. Their registrations may have been under way
   /// together, so the answers to these do not tell.
   void came(user_id user, device_id device, bool first);
+  /// A device was brought the news that its user has another one.
+  void told_of(user_id user, device_id device, device_id other);
   // (rules_marks.cpp) A mark was acknowledged; a device was brought one.
   void marked(conversation_id c, user_id by, seq_no upto);
   void told(device_id device, const core::watermark& mark);
@@ -161,7 +163,8 @@ private:
   std::vector<std::pair<user_id, user_id>> pairs_;
   std::map<user_id, std::vector<device_id>> devices_;
   std::map<device_id, micros> added_at_;
-  std::set<device_id> later_; ///< those that are known to be no first ones
+  std::map<device_id, std::set<device_id>> told_of_; ///< of which others each was told
+  std::set<device_id> later_;                        ///< those that are known to be no first ones
   std::map<std::pair<device_id, conversation_id>, stream> streams_;
   std::map<std::pair<conversation_id, user_id>, seq_no> marked_; ///< as acknowledged
   std::map<std::tuple<device_id, conversation_id, user_id>, core::progress> told_;

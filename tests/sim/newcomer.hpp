@@ -56,6 +56,7 @@ public:
   void set_faults(bool on) { faults_ = on; }
   /// It is registered, or may have no code for an hour.
   bool settled() const { return stage_ == stage::done || stage_ == stage::gave_up; }
+  bool is_registered() const { return stage_ == stage::done; }
   const std::string& phone() const { return phone_; }
   std::uint64_t codes() const { return codes_; }
   std::string describe() const;

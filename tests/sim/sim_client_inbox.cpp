@@ -54,6 +54,8 @@ void sim_client_program::delivered(const std::vector<core::outgoing_row>& rows, 
       judge_.received(user_, device_, *m);
     else if (const auto* mark = std::get_if<watermark>(&r.row.what))
       judge_.told(device_, *mark);
+    else if (const auto* other = std::get_if<device_added>(&r.row.what))
+      judge_.told_of(user_, device_, other->device);
   }
   behind_gate_.push_back(d);
   if (behind_gate_.size() == 1)

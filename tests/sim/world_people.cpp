@@ -228,7 +228,15 @@ void world::ask_device(user_id user, device_id device) {
     const auto* found = core::answer_if<core::find_device>(a);
     if (found == nullptr || found->error != ec::none || found->device.id != device ||
         found->device.key[0] != static_cast<std::uint8_t>(number(device)))
-      sim_.violate(fmt::format("device {} of user {} is not found", number(device), number(user)));
+      return sim_.violate(fmt::format("device {} of user {} is not found", number(device), number(user)));
+    const auto has = std::ranges::count(clients_, user, [](const auto& c) { return c->user(); });
+    // Who gave up may have been registered, and has not heard of it.
+    const auto unsure = std::ranges::count_if(newcomers_, [&](const auto& n) {
+      return !n->is_registered() && n->phone() == phones_.phone_of(user);
+    });
+    if (found->devices < has || found->devices > has + unsure)
+      sim_.violate(
+          fmt::format("user {} has {} devices, and is said to have {}", number(user), has, found->devices));
   });
 }
 
