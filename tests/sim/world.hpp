@@ -149,6 +149,8 @@ private:
   void begin_rescue(int tries);
   bool choose_victims();
   void lag();
+  bool cut_off_inbox();
+  void strike_when_said(int tries);
   void lose_majorities();
   std::map<shard_id, sim_node*> choose_survivors(std::string& why);
   bool knows_all(sim_node& node, shard_id shard);
@@ -316,7 +318,7 @@ private:
 
   struct rescue_states {
     fuzz::chance luck{0}; ///< of its own
-    bool lags = false, power = false, late = false, again = false, quiet = false;
+    bool lags = false, power = false, late = false, again = false, quiet = false, inbox = false;
     bool under_way = false;
     std::set<node_id> victims;
   };

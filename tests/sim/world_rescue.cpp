@@ -61,7 +61,7 @@ std::vector<std::vector<std::string>> unapplied(storage::read_txn& txn, shard_id
 } // namespace
 
 std::vector<std::string> rescue_switches() {
-  return {"rescue-lag", "rescue-power", "rescue-again", "rescue-late", "rescue-quiet"};
+  return {"rescue-lag", "rescue-power", "rescue-again", "rescue-late", "rescue-quiet", "rescue-inbox"};
 }
 
 /// Before the nodes are made.
@@ -78,6 +78,8 @@ void world::draw_rescues() {
   rescues_.late = is_drawn("rescue-late");
   rescues_.again = is_drawn("rescue-again");
   rescues_.quiet = is_drawn("rescue-quiet");
+  rescues_.inbox = fuzz::chance{options_.seed ^ 0x696e626f'78000000ULL}.percent(35) &&
+                   !options_.without.contains("rescue-inbox");
   profile_.replicas = 3;
   auto& d = profile_.node.directory.emplace();
   d.replicas = static_cast<std::uint16_t>(profile_.replicas);
@@ -104,6 +106,8 @@ void world::begin_rescue(int tries) {
   auto& luck = rescues_.luck;
   if (rescues_.under_way || !ailing().empty() || !choose_victims())
     return sim_.time.in(luck.between(20, 200) * one_ms, [this, tries] { begin_rescue(tries - 1); });
+  if (rescues_.inbox && cut_off_inbox())
+    return;
   rescues_.under_way = true;
   sim_.note("rescue-begins");
   if (!rescues_.lags)
@@ -129,6 +133,66 @@ void world::lag() {
     say_much();
   sim_.time.in(luck.between(one_ms, luck.percent(50) ? 300 * one_ms : 2 * one_second),
                [this] { lose_majorities(); });
+}
+
+/// The survivors hear nothing more of who leads one of the shards that are about to lose their majority, and of the others
+/// everything. So they have the last messages of conversations, and lack that inboxes there got them, which is confirmed;
+/// and nobody says anything after that.
+bool world::cut_off_inbox() {
+  auto& luck = rescues_.luck;
+  struct plan {
+    node_id leader;
+    std::vector<std::pair<conversation_id, user_id>> said; ///< by whom
+  };
+  std::vector<plan> plans;
+  for (std::uint16_t s = 0; s < profile_.shards; ++s) {
+    const auto* leader = leader_of(shard_id{s});
+    const auto members = members_of(shard_id{s});
+    const auto lost = static_cast<std::size_t>(
+        std::ranges::count_if(members, [&](const auto& m) { return rescues_.victims.contains(m.node); }));
+    if (leader == nullptr || !rescues_.victims.contains(leader->id()) || 2 * lost < members.size())
+      continue;
+    plan one{leader->id(), {}};
+    for (const auto& [a, b] : judge_.pairs()) {
+      const auto c = core::direct_conversation(a, b);
+      const auto* other = leader_of(home_shard(c, profile_.shards));
+      if (other == nullptr || other == leader)
+        continue;
+      if (home_shard(a, profile_.shards) == shard_id{s})
+        one.said.emplace_back(c, b);
+      if (home_shard(b, profile_.shards) == shard_id{s})
+        one.said.emplace_back(c, a);
+    }
+    if (!one.said.empty())
+      plans.push_back(std::move(one));
+  }
+  if (plans.empty())
+    return false;
+  const auto& chosen = luck.pick(plans);
+  rescues_.under_way = true;
+  sim_.note("rescue-begins", number(chosen.leader));
+  const auto how = luck.percent(50) ? fuzz::blocked::stalls : fuzz::blocked::drops;
+  for (auto& survivor : nodes_)
+    if (!rescues_.victims.contains(survivor->id()))
+      net_.block(chosen.leader, survivor->id(), how);
+  storming_ = false;
+  for (const auto& [to, says] : chosen.said)
+    if (const auto who = std::ranges::find_if(
+            clients_, [&](const auto& c) { return c->is_member() && c->user() == says; });
+        who != clients_.end())
+      for (auto left = luck.between(1, 3); left > 0; --left)
+        (*who)->send(to, 30);
+  strike_when_said(40);
+  return true;
+}
+
+/// When nobody has anything to send any more, or does not get rid of it.
+void world::strike_when_said(int tries) {
+  if (sim_.failed())
+    return;
+  if (tries > 0 && !std::ranges::all_of(clients_, [](const auto& c) { return c->settled(); }))
+    return sim_.time.in(50 * one_ms, [this, tries] { strike_when_said(tries - 1); });
+  sim_.time.in(rescues_.luck.between(0, 300 * one_ms), [this] { lose_majorities(); });
 }
 
 /// So that some shard loses its majority, and each has a member left.
