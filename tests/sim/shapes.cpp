@@ -38,6 +38,7 @@ constexpr condition conditions[] = {
     {"directory", [](shape_profile& s) { s.tends_itself = false, s.founders = 0; }},
     {"foreign-nodes", [](shape_profile& s) { s.prefers_foreign = false; }},
     {"move-shard", [](shape_profile& s) { s.seal_every = 0; }},
+    {"leave-behind", [](shape_profile& s) { s.leaves_behind = false; }},
     {"stuff-lane", [](shape_profile& s) { s.stuff_every = 0; }},
     {"flicker", [](shape_profile& s) { s.flicker_every = 0; }},
     {"late-reads", [](shape_profile& s) { s.publish_every = 0; }},

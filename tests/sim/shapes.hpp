@@ -20,6 +20,7 @@ struct shape_profile {
   bool tends_itself = false;    ///< each node runs the DIRECTORY, which lists nodes and reconfigures shards
   bool prefers_foreign = false; ///< devices mostly connect to nodes without a replica of their user's shard
   micros seal_every = 0;        ///< a shard goes on with other members
+  bool leaves_behind = true;    ///< a node is away meanwhile, and while it goes on once more
   micros stuff_every = 0;       ///< the calls lane between two nodes takes nothing for a while
   micros flicker_every = 0; ///< power fails everywhere just after messages were sent, and again soon after
   micros publish_every = 0; ///< readers see commits this late, unless the store publishes before

@@ -170,6 +170,9 @@ private:
   bool is_moving();
   void strike_mover(sim_node& leader, const std::vector<cluster::member>& next);
   std::vector<cluster::member> next_members(const std::vector<cluster::member>& now);
+  void leave_behind();
+  void note_left_behind(sim_node& node, const cluster::replica_status& r);
+  void move_on(shard_id shard, generation of, const std::vector<cluster::member>& to, int tries);
   void stuff_lane();
   void flicker();
   sim_node* leader_of(shard_id shard);
@@ -318,6 +321,15 @@ private:
 
   struct rescue_states {
     fuzz::chance luck{0}; ///< of its own
+  struct left_behind {
+    node_id node{};
+    shard_id shard{};
+    generation of{}; ///< that has its state
+    micros down = 0;
+    std::vector<cluster::member> after; ///< of the second generation without it
+  };
+  left_behind left_behind_;
+
     bool lags = false, power = false, late = false, again = false, quiet = false, inbox = false;
     bool under_way = false;
     std::set<node_id> victims;

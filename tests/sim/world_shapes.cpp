@@ -51,6 +51,8 @@ void world::again_and_again(const char* name, micros mean, void (world::*strike)
 
 void world::begin_shapes(micros storm) {
   now_and_then("move-shard", shape_.seal_every, &world::move_shard);
+  if (shape_.leaves_behind)
+    now_and_then("leave-behind", 2 * shape_.seal_every, &world::leave_behind);
   now_and_then("stuff-lane", shape_.stuff_every, &world::stuff_lane);
   now_and_then("flicker", shape_.flicker_every, &world::flicker);
   now_and_then("newcomer", shape_.newcomer_every, &world::add_newcomer);

@@ -165,6 +165,58 @@ void world::strike_mover(sim_node& leader, const std::vector<cluster::member>& n
   }
 }
 
+/// A member that the next generation does without goes down as soon as its own has ended, and comes back when that one has
+/// ended as well, mostly on nodes that keep nothing of it.
+void world::leave_behind() {
+  fuzz::chance luck{mix64(options_.seed ^ static_cast<std::uint64_t>(sim_.time.now()) ^ 0x6c656674)};
+  const shard_id shard{static_cast<std::uint16_t>(luck.below(profile_.shards))};
+  auto* leader = leader_of(shard);
+  if (leader == nullptr || options_.disks)
+    return;
+  std::vector<cluster::member> may_stay, others;
+  for (const auto& m : members_of(shard))
+    if (m != leader->self())
+      may_stay.push_back(m);
+  if (may_stay.size() < 2)
+    return;
+  const auto left = luck.pick(may_stay);
+  for (auto& n : nodes_)
+    if (has_started(*n) && !n->is_kept_down() && n->self() != left && n.get() != leader)
+      others.insert(others.begin() + static_cast<std::ptrdiff_t>(luck.below(others.size() + 1)), n->self());
+  if (others.size() < 3)
+    return;
+  std::vector next{leader->self(), others[0], others[1]};
+  std::ranges::sort(next);
+  std::vector<cluster::member> after{others.begin() + 2, others.end()}; // who keeps nothing of it
+  after.resize(after.size() < 3 ? 1 : 3);
+  std::ranges::sort(after);
+  const auto of = generation_of(*leader, shard);
+  sim_.note("seal", number(shard), number(leader->id()), next.size(), number(left.node));
+  ++shaped_.seals_asked;
+  left_behind_ = {left.node, shard, of, luck.between(3 * one_second, 8 * one_second), std::move(after)};
+  leader->seal(shard, of, std::move(next));
+}
+
+/// At the end of a turn of a node.
+void world::note_left_behind(sim_node& node, const cluster::replica_status& r) {
+  const auto it = left_behind_;
+  if (node.id() != it.node || r.shard != it.shard || r.gen != it.of || r.as != role::sealed || !storming_)
+    return;
+  sim_.time.in(0, [this, &node, it] { take_down(node, it.down); });
+  move_on(it.shard, static_cast<generation>(number(it.of) + 1), it.after, 40);
+  left_behind_ = {};
+}
+
+void world::move_on(shard_id shard, generation of, const std::vector<cluster::member>& to, int tries) {
+  if (!storming_ || sim_.failed() || tries == 0)
+    return;
+  if (auto* leader = leader_of(shard); leader != nullptr && generation_of(*leader, shard) >= of) {
+    ++shaped_.seals_asked;
+    return leader->seal(shard, of, to);
+  }
+  sim_.time.in(50 * one_ms, [this, shard, of, to, tries] { move_on(shard, of, to, tries - 1); });
+}
+
 /// Raft goes on meanwhile: calls are refused at once; answers, pushes and announcements of leaders come late.
 void world::stuff_lane() {
   auto& from = *nodes_[shape_luck_.below(nodes_.size())];

@@ -46,6 +46,8 @@ void world::seal_wished(const seal_request& wish) {
 
 void world::turn_ended(node_id n) {
   for (const auto& r : at(n).status()) {
+    if (left_behind_.node == n)
+      note_left_behind(at(n), r);
     if (r.as != cluster::replica_status::role::leader)
       continue;
     if (r.gen > generation{1} && !judge_.has_rescues() &&
