@@ -10,7 +10,31 @@ namespace {
 /// Less than half of the shortest `attach_every` of the profile.
 constexpr micros prompt_within = 4 * one_second;
 
+/// Sessions say again that they are there as soon as they can.
+constexpr micros heard_within = 2 * one_second;
+
 } // namespace
+
+/// For a while one node's calls reach nobody, and neither do the heartbeats of its sessions: they count as gone where their
+/// inboxes are led. They are not, and so what comes afterwards is prompt for them as well.
+void world::hold_up_sessions() {
+  fuzz::chance luck{mix64(options_.seed ^ 0x68656c64)};
+  if (!luck.percent(20) || options_.without.contains("held-sessions"))
+    return;
+  auto& from = *luck.pick(nodes_);
+  ++judge_.count.held_up;
+  sim_.note("held-up", number(from.id()));
+  const auto set = [&](bool on) {
+    for (auto& n : nodes_)
+      if (n->id() != from.id())
+        from.stuff(n->id(), on);
+  };
+  set(true);
+  until(profile_.node.shard.resident.silent_after.count() * one_ms * 21 / 20 + one_second,
+        [] { return false; });
+  set(false);
+  until(heard_within, [] { return false; });
+}
 
 void world::expect_promptness() {
   for (const auto& [a, b] : judge_.pairs())

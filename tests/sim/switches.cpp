@@ -33,6 +33,8 @@ std::vector<std::string> all_switches() {
     out.emplace_back(c.name);
   out.emplace_back("trial");
   out.emplace_back("laggard");
+  out.emplace_back("last-strike");
+  out.emplace_back("held-sessions");
   for (auto& name : rescue_switches())
     out.push_back(std::move(name));
   for (auto& name : shape_switches())

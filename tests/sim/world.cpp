@@ -50,6 +50,9 @@ world::world(const run_options& options)
     draw_disks(), draw_reads();
   if (options.rescues)
     draw_rescues();
+  profile_.node.shard.resident.silent_after =
+      profile_.node.session.attach_every *
+      fuzz::chance{options.seed ^ 0x73696c65'6e740000ULL}.between(15, 30) / 10;
   for (std::size_t n = 1; n <= profile_.nodes; ++n) {
     auto one = profile_.node;
     one.router.node = node_id{n};
@@ -378,11 +381,17 @@ outcome world::run(const run_options& options) {
   if (!sim_.failed())
     expect_silence();
   if (!sim_.failed())
+    hold_up_sessions();
+  if (!sim_.failed())
     expect_promptness();
   if (!sim_.failed() && sim_.luck.percent(30))
     examine_cut_off();
   if (!sim_.failed() && sim_.luck.percent(50))
     refuse_some();
+  if (!sim_.failed()) {
+    settle();
+    strike_last();
+  }
   if (!sim_.failed())
     settle();
   if (!sim_.failed())

@@ -244,8 +244,10 @@ private:
   void examine_cut_off();
   void expect_silence();
   std::string noise(const census& heard);
+  void hold_up_sessions();
   void expect_promptness();
   void refuse_some();
+  void strike_last();
   std::string unmarked();
   std::string unplaced();
 
@@ -319,8 +321,6 @@ private:
   };
   read_states reads_;
 
-  struct rescue_states {
-    fuzz::chance luck{0}; ///< of its own
   struct left_behind {
     node_id node{};
     shard_id shard{};
@@ -330,6 +330,8 @@ private:
   };
   left_behind left_behind_;
 
+  struct rescue_states {
+    fuzz::chance luck{0}; ///< of its own
     bool lags = false, power = false, late = false, again = false, quiet = false, inbox = false;
     bool under_way = false;
     std::set<node_id> victims;
