@@ -1,5 +1,6 @@
 // The `Gateway` of the schema: what a connection can do before it has logged in.
 #include "protocol/gateway/crypto.hpp"
+#include "protocol/gateway/registration.hpp"
 #include "protocol/gateway/rpc_objects.hpp"
 #include "protocol/gateway/text.hpp"
 #include "protocol/gateway/tokens.hpp"
@@ -72,34 +73,24 @@ public:
       if (const auto wait = admit_to(parts.code_asks, bound::codes_of_address, bound::codes_of_node);
           wait.count() > 0)
         return refuse(context, ec::rate_limited, milliseconds(wait));
-      auto code = random_code(parts.dice);
       auto ticket = r->ticket.empty() ? random_ticket(parts.dice) : std::move(r->ticket);
-      core::request_code call{r->phone, hash_of_code(ticket, r->phone, code), hash_of_ticket(ticket),
-                              asker_of(r->phone, networks)};
-      core::report_code report{std::move(r->phone), call.ticket, call.code_hash};
-      return parts.cluster.ask(std::move(call))
-          .then([this, context, code = std::move(code), ticket = std::move(ticket),
-                 report = std::move(report)](core::answer answer) mutable -> kj::Promise<void> {
-            const auto issued = answer_to<core::request_code>(answer);
-            if (issued.error != ec::none || issued.sent)
-              c_->parts().code_asks.give_back(c_->networks());
-            if (issued.error != ec::none)
-              return refuse(context, issued.error, issued.retry_after_ms);
-            if (issued.sent)
-              return is_sent(context, ticket, issued.good_for_ms);
-            auto sent = c_->parts().codes.send(report.phone, std::move(code));
-            return sent.then([this, context, ticket = std::move(ticket), good_for_ms = issued.good_for_ms,
-                              report = std::move(report)](ec why) mutable {
-              const bool sent = why == ec::none;
-              if (sent)
+      code_steps steps{std::move(r->phone), std::move(ticket), random_code(parts.dice), networks};
+      return parts.cluster.ask(steps.request())
+          .then([this, context, steps = std::move(steps)](core::answer answer) mutable -> kj::Promise<void> {
+            if (const auto end = steps.issued(answer_to<core::request_code>(answer))) {
+              give_back(*end);
+              return say(context, *end, steps.ticket());
+            }
+            auto sent = c_->parts().codes.send(steps.phone(), steps.code());
+            return sent.then([this, context, steps = std::move(steps)](ec why) mutable {
+              const auto end = steps.sent(why);
+              give_back(end);
+              if (end.sends_one)
                 add(c_->parts().metrics.codes_sent);
-              else
-                c_->parts().code_asks.give_back(c_->networks());
               if (why == ec::overloaded)
                 add(c_->parts().metrics.refused_for(bound::codes_waiting));
-              report.sent = sent ? 1 : 0;
-              return tell(std::move(report)).then([this, context, why, ticket, good_for_ms]() mutable {
-                return why == ec::none ? is_sent(context, ticket, good_for_ms) : refuse(context, why);
+              return tell(steps.report(why)).then([context, end, ticket = steps.ticket()]() mutable {
+                return say(context, end, ticket);
               });
             });
           });
@@ -143,27 +134,24 @@ public:
       device.id = device_of_key(device.key);
       device.name = std::move(r->name);
       device.since = parts.clock.now();
-      core::confirm_code call{r->phone, hash_of_code(r->ticket, r->phone, r->code),
-                              user_id{parts.dice.nonzero()}, hash_of_key(device.key),
-                              hash_of_ticket(r->ticket)};
-      return parts.cluster.ask(std::move(call))
-          .then([this, context, phone = std::move(r->phone),
-                 device = std::move(device)](core::answer answer) mutable -> kj::Promise<void> {
-            const auto confirmed = answer_to<core::confirm_code>(answer);
-            if (confirmed.error != ec::none)
-              return refuse(context, confirmed.error);
-            const auto id = device.id;
+      registration_steps steps{std::move(r->phone), r->ticket, r->code, std::move(device),
+                               user_id{parts.dice.nonzero()}};
+      return parts.cluster.ask(steps.confirm())
+          .then([this, context, steps = std::move(steps)](core::answer answer) mutable -> kj::Promise<void> {
+            auto next = steps.confirmed(answer_to<core::confirm_code>(answer));
+            if (!next)
+              return refuse(context, next.error().error, next.error().retry_after_ms);
             return c_->parts()
-                .cluster.ask(core::add_device{confirmed.user, std::move(phone), std::move(device)})
-                .then([this, context, user = confirmed.user,
-                       id](core::answer added) mutable -> kj::Promise<void> {
-                  const auto& done = answer_to<core::add_device>(added);
-                  if (done.error != ec::none)
-                    return refuse(context, done.error, done.retry_after_ms);
+                .cluster.ask(std::move(*next))
+                .then([this, context,
+                       steps = std::move(steps)](core::answer added) mutable -> kj::Promise<void> {
+                  const auto user = steps.added(answer_to<core::add_device>(added));
+                  if (!user)
+                    return refuse(context, user.error().error, user.error().retry_after_ms);
                   add(c_->parts().metrics.registrations);
                   auto results = context.getResults(capnp::MessageSize{6, 0});
-                  results.setUser(number(user));
-                  results.setDevice(number(id));
+                  results.setUser(number(*user));
+                  results.setDevice(number(steps.device()));
                   return kj::READY_NOW;
                 });
           });
@@ -233,20 +221,26 @@ private:
     return is_phone(phone) ? ec::none : ec::bad_phone;
   }
 
-  /// Tells the shard what became of a code, before the asker is told: a repeat of the request is answered by it. If the
-  /// shard does not answer soon, the asker is not kept waiting, because the login deadline would close the connection
-  /// without a word.
+  /// Tells the shard what became of a code.
   kj::Promise<void> tell(core::report_code report) {
     auto& parts = c_->parts();
     return parts.cluster.ask(std::move(report))
         .ignoreResult()
-        .exclusiveJoin(parts.port.getTimer().afterDelay(500 * kj::MILLISECONDS));
+        .exclusiveJoin(
+            parts.port.getTimer().afterDelay(code_steps::report_within.count() * kj::MILLISECONDS));
   }
 
-  static kj::Promise<void> is_sent(RequestCodeContext& context, std::string_view ticket,
-                                   std::uint32_t good_for_ms) {
+  void give_back(const code_outcome& end) {
+    if (!end.sends_one)
+      c_->parts().code_asks.give_back(c_->networks());
+  }
+
+  static kj::Promise<void> say(RequestCodeContext& context, const code_outcome& end,
+                               std::string_view ticket) {
+    if (end.error != ec::none)
+      return refuse(context, end.error, end.retry_after_ms);
     auto results = context.getResults(capnp::MessageSize{8, 0});
-    results.setExpiresInS(good_for_ms / 1'000);
+    results.setExpiresInS(end.good_for_ms / 1'000);
     results.setTicket(as_data(ticket));
     return kj::READY_NOW;
   }
