@@ -22,12 +22,8 @@ std::uint64_t number_of(const std::string& ticket) {
   return std::stoull(ticket);
 }
 
-body_hash hash_of(std::uint64_t a, std::uint64_t b = 0, std::uint64_t c = 0) {
-  body_hash h{};
-  auto x = mix64(a ^ mix64(b ^ mix64(c)));
-  for (std::size_t i = 0; i < 8; ++i)
-    h[i] = static_cast<std::uint8_t>(x >> (8 * i));
-  return h;
+std::string digits_of(std::uint64_t code) {
+  return fmt::format("{:0{}}", code, code_digits);
 }
 
 } // namespace
@@ -145,42 +141,42 @@ void newcomer::crash() {
 
 void newcomer::ask_for_code(sim_node& gateway) {
   const auto code = sim_.luck.below(1'000'000); // the gateway draws it
-  const auto ticket = number_of(ticket_);
   book_.asked(phone_);
-  sim_.note("ask-code", number(device_), number(gateway.id()), ticket);
-  core::request_code call{phone_, hash_of(ticket, code, core::phone_hash(phone_)), hash_of(ticket),
-                          core::asker{static_cast<std::uint16_t>(number(device_) & 0x7fff)}};
-  ask(gateway, core::call{std::move(call)},
-      [this, &gateway, attempt = attempt_, ticket, code](const core::answer& a) {
+  sim_.note("ask-code", number(device_), number(gateway.id()), number_of(ticket_));
+  // Of an address of its own.
+  gateway::code_steps steps{phone_, ticket_, digits_of(code), {gateway::address_key{number(device_)}}};
+  ask(gateway, core::call{steps.request()},
+      [this, &gateway, attempt = attempt_, steps, code](const core::answer& a) {
         if (const auto* got = core::answer_if<core::request_code>(a))
-          code_issued(gateway, attempt, ticket, code, *got);
+          code_issued(gateway, attempt, steps, code, *got);
         else
           sim_.violate("registration: a request for a code is answered as another call");
       });
 }
 
 /// At the gateway.
-void newcomer::code_issued(sim_node& gateway, std::uint64_t attempt, std::uint64_t ticket, std::uint64_t code,
-                           const core::code_issued& got) {
-  const auto say = [this, attempt](ec why, std::uint32_t wait) {
-    reply(attempt, [this, why, wait] { why == ec::none ? code_is_sent() : refused(failed(why, wait)); });
+void newcomer::code_issued(sim_node& gateway, std::uint64_t attempt, gateway::code_steps steps,
+                           std::uint64_t code, const core::code_issued& got) {
+  const auto say = [this, attempt](const gateway::code_outcome& end) {
+    reply(attempt, [this, why = end.error, wait = end.retry_after_ms] {
+      why == ec::none ? code_is_sent() : refused(failed(why, wait));
+    });
   };
-  if (got.error != ec::none || got.sent != 0)
-    return say(got.error, got.retry_after_ms);
+  if (const auto end = steps.issued(got))
+    return say(*end);
   ++codes_;
   const bool sent = !faults_ || !sim_.luck.one_in(20);
   const bool lost = faults_ && sim_.luck.one_in(20);
   if (sent && !lost)
     sim_.time.in(sim_.luck.between(50 * one_ms, 4 * one_second), [this, code] { code_arrives(code); });
-  core::report_code report{phone_, hash_of(ticket), hash_of(ticket, code, core::phone_hash(phone_)),
-                           static_cast<std::uint8_t>(sent)};
+  const auto why = sent ? ec::none : ec::code_send_failed;
   auto told = std::make_shared<bool>(false);
-  const auto once = [told, say, sent] {
+  const auto once = [told, say, end = steps.sent(why)] {
     if (!std::exchange(*told, true))
-      say(sent ? ec::none : ec::code_send_failed, 0);
+      say(end);
   };
-  ask(gateway, core::call{std::move(report)}, [once](const core::answer&) { once(); });
-  sim_.time.in(500 * one_ms, [&gateway, life = gateway.life(), once] {
+  ask(gateway, core::call{steps.report(why)}, [once](const core::answer&) { once(); });
+  sim_.time.in(gateway::code_steps::report_within / 1us, [&gateway, life = gateway.life(), once] {
     if (gateway.is_up() && gateway.life() == life)
       once(); // whoever asks is not kept waiting for the shard
   });
@@ -237,38 +233,39 @@ void newcomer::refused(const client::failure& why) {
 }
 
 void newcomer::register_device(sim_node& gateway) {
-  const auto ticket = number_of(trial_->ticket());
+  const auto& ticket = trial_->ticket();
   const auto code = seen_.back();
   const auto candidate = user_id{(std::uint64_t{1} << 40) + sim_.luck.below(std::uint64_t{1} << 40)};
-  sim_.note("confirm", number(device_), number(gateway.id()), ticket);
-  core::confirm_code call{phone_, hash_of(ticket, code, core::phone_hash(phone_)), candidate,
-                          hash_of(number(device_)), hash_of(ticket)};
-  ask(gateway, core::call{std::move(call)},
-      [this, &gateway, attempt = attempt_, ticket, code](const core::answer& a) {
+  sim_.note("confirm", number(device_), number(gateway.id()), number_of(ticket));
+  gateway::registration_steps steps{phone_, ticket, digits_of(code), record_of(device_), candidate};
+  ask(gateway, core::call{steps.confirm()},
+      [this, &gateway, attempt = attempt_, steps, used = std::pair{ticket, code}](const core::answer& a) {
         const auto* got = core::answer_if<core::confirm_code>(a);
         if (got == nullptr)
           return sim_.violate("registration: a code is answered as another call");
-        if (got->error != ec::none)
-          return reply(attempt, [this, why = got->error] { refused(failed(why)); });
-        used_ = {ticket, code};
+        auto it = steps;
+        auto next = it.confirmed(*got);
+        if (!next)
+          return reply(attempt,
+                       [this, why = next.error()] { refused(failed(why.error, why.retry_after_ms)); });
+        used_ = used;
         book_.belongs(phone_, got->user, "a code");
-        add_device(gateway, attempt, got->user);
+        add_device(gateway, attempt, std::move(it), std::move(*next));
       });
 }
 
 /// At the gateway.
-void newcomer::add_device(sim_node& gateway, std::uint64_t attempt, user_id user) {
-  core::device_record record;
-  record.id = device_;
-  record.name = fmt::format("device {}", number(device_));
-  record.key[0] = static_cast<std::uint8_t>(number(device_));
-  ask(gateway, core::call{core::add_device{user, phone_, record}},
-      [this, attempt, user](const core::answer& a) {
-        const auto why = core::error_of(a);
-        if (why != ec::none)
-          return reply(attempt, [this, why] { refused(failed(why)); });
-        reply(attempt, [this, user] { is_in(user); });
-      });
+void newcomer::add_device(sim_node& gateway, std::uint64_t attempt, gateway::registration_steps steps,
+                          core::add_device call) {
+  ask(gateway, core::call{std::move(call)}, [this, attempt, steps](const core::answer& a) {
+    const auto* got = core::answer_if<core::add_device>(a);
+    if (got == nullptr)
+      return sim_.violate("registration: an added device is answered as another call");
+    const auto user = steps.added(*got);
+    reply(attempt, [this, user] {
+      user ? is_in(*user) : refused(failed(user.error().error, user.error().retry_after_ms));
+    });
+  });
 }
 
 void newcomer::is_in(user_id user) {
@@ -285,10 +282,10 @@ void newcomer::try_stolen_code() {
   auto* node = nodes_.find_node(device_);
   if (node == nullptr || !used_)
     return;
-  const auto [ticket, code] = *used_;
-  core::confirm_code call{phone_, hash_of(ticket, code, core::phone_hash(phone_)), user_id{7},
-                          hash_of(~number(device_)), hash_of(ticket)};
-  ask(*node, core::call{std::move(call)}, [this](const core::answer& a) {
+  const auto& [ticket, code] = *used_;
+  const gateway::registration_steps steps{phone_, ticket, digits_of(code),
+                                          record_of(device_id{~number(device_)}), user_id{7}};
+  ask(*node, core::call{steps.confirm()}, [this](const core::answer& a) {
     if (core::error_of(a) == ec::none)
       sim_.violate(fmt::format("registration: a code for {} has served two keys", phone_));
   });

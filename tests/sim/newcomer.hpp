@@ -1,7 +1,8 @@
 #pragma once
 // Somebody who registers a device by a code, and the phone book that judges what becomes of it. The device runs the rules
 // of the client library: which node it asks, what it asks again, and with which tickets. What stands between it and the node
-// follows protocol/gateway/door: the gateway draws the code, has it sent, and says what became of it.
+// takes the steps of the gateway's door (protocol/gateway/registration): it draws the code, has it sent, and says what became
+// of it.
 //
 //   device ── request ─► gateway ── request_code ─► phone's shard
 //      ▲                    └─ the code, by a message to the phone ─► the person, who types it in
@@ -10,6 +11,7 @@
 // A node that ends takes with it what its gateway was about to do.
 #include "protocol/client/rules/enrolment_rules.hpp"
 #include "protocol/client/rules/ticket_rules.hpp"
+#include "protocol/gateway/registration.hpp"
 #include "tests/sim/shapes.hpp"
 #include "tests/sim/sim_client.hpp"
 
@@ -72,13 +74,14 @@ private:
   void ask(sim_node& gateway, core::call what, answered then);
   void reply(std::uint64_t attempt, std::function<void()> what);
   void ask_for_code(sim_node& gateway);
-  void code_issued(sim_node& gateway, std::uint64_t attempt, std::uint64_t ticket, std::uint64_t code,
+  void code_issued(sim_node& gateway, std::uint64_t attempt, gateway::code_steps steps, std::uint64_t code,
                    const core::code_issued& got);
   void code_arrives(std::uint64_t code);
   void code_is_sent();
   void refused(const client::failure& why);
   void register_device(sim_node& gateway);
-  void add_device(sim_node& gateway, std::uint64_t attempt, user_id user);
+  void add_device(sim_node& gateway, std::uint64_t attempt, gateway::registration_steps steps,
+                  core::add_device call);
   void is_in(user_id user);
   void try_stolen_code();
   client::instant now() const { return std::chrono::microseconds{sim_.time.now()}; }
@@ -102,7 +105,7 @@ private:
   std::uint64_t attempt_ = 0; ///< an answer to an earlier one comes too late
   std::uint64_t codes_ = 0;
   bool faults_ = true;
-  std::optional<std::pair<std::uint64_t, std::uint64_t>> used_; ///< the ticket and the code that served
+  std::optional<std::pair<std::string, std::uint64_t>> used_; ///< the ticket and the code that served
 };
 
 } // namespace parley::sim

@@ -14,6 +14,14 @@ constexpr micros join_answer_within = 3 * one_second;
 
 } // namespace
 
+core::device_record record_of(device_id device) {
+  core::device_record record;
+  record.id = device;
+  record.name = fmt::format("device {}", number(device));
+  record.key[0] = static_cast<std::uint8_t>(number(device));
+  return record;
+}
+
 sim_client::sim_client(fuzz::simulation& sim, judge& judge, node_finder& nodes, client_profile profile,
                        user_id user, device_id device)
     : sim_{sim}, judge_{judge}, nodes_{nodes}, profile_{profile}, user_{user}, device_{device},
@@ -46,11 +54,7 @@ void sim_client::try_join() {
   if (!node.is_up())
     return answer(ec::unavailable);
   sim_.time.in(join_answer_within, [this, attempt] { join_answered(attempt, ec::timed_out); });
-  core::device_record record;
-  record.id = device_;
-  record.name = fmt::format("device {}", number(device_));
-  record.key[0] = static_cast<std::uint8_t>(number(device_));
-  node.ask(core::call{core::add_device{user_, phone_, record}},
+  node.ask(core::call{core::add_device{user_, phone_, record_of(device_)}},
            [answer](core::answer& a) { answer(core::error_of(a)); });
 }
 

@@ -14,6 +14,9 @@
 
 namespace parley::sim {
 
+/// Of a device that is to be added.
+core::device_record record_of(device_id device);
+
 class sim_client {
 public:
   sim_client(fuzz::simulation& sim, judge& judge, node_finder& nodes, client_profile profile, user_id user,
