@@ -1,6 +1,6 @@
 #pragma once
 #include "protocol/client/device/session_calls.hpp"
-#include "protocol/client/rules/fork_search.hpp"
+#include "protocol/client/rules/history_rules.hpp"
 #include "protocol/client/rules/inbox_applier.hpp"
 #include "protocol/client/rules/receipt_rules.hpp"
 
@@ -34,15 +34,8 @@ public:
         reads_{reads}, fetch_{std::move(fetch)}, hold_{std::move(hold)} {}
   KJ_DISALLOW_COPY(history_check);
 
-  /// On the cluster's history of the conversations, compared with the store's.
-  enum class verdict : std::uint8_t {
-    same,
-    other,  ///< the cluster has other messages than the store
-    unknown ///< nothing differs, but a shard has no majority now, or the store has no message to compare
-  };
-  /// Looks at the newest message of the few conversations that changed last, because a cluster that was put
-  /// back has lost what came last.
-  kj::Promise<verdict> judge();
+  /// Looks at the newest messages of the conversations that tell whether the cluster has another history.
+  kj::Promise<history_verdict> judge();
   /// Compares all conversations and repairs the store. Afterwards the store need not be compared any more.
   kj::Promise<result<nothing>> repair();
   /// If a conversation cannot be fetched now, because its shard has no majority.
@@ -57,16 +50,10 @@ public:
   void tell_lost();
 
 private:
-  /// What the cluster has at the place of one of this device's messages.
-  struct finding {
-    bool same = false;
-    seq_no last{}; ///< of the conversation in the cluster
-  };
-  struct comparison;
   kj::Promise<result<finding>> look(conversation_id c, seq_no seq, std::optional<message> mine);
   kj::Promise<result<nothing>> repair_next(std::shared_ptr<std::vector<conversation_id>> all, std::size_t at);
-  kj::Promise<result<nothing>> compare(std::shared_ptr<comparison> one);
-  kj::Promise<result<nothing>> settle(const comparison& one);
+  kj::Promise<result<nothing>> compare(std::shared_ptr<history_comparison> one);
+  kj::Promise<result<nothing>> settle(const history_comparison& one);
   /// Fails if it does not get to `last`; goes on to `wanted` if the conversation is as long.
   kj::Promise<result<nothing>> fetch_upto(conversation_id c, seq_no last, seq_no wanted);
   kj::Promise<result<nothing>> fetch_page(conversation_id after, if_away then);

@@ -72,9 +72,7 @@ kj::Promise<void> receiver::begin(client_link& link) {
 }
 
 void receiver::closed(failure why, std::chrono::milliseconds reconnect_after) {
-  // The stream began at a place that the inbox does not have. From an empty cursor that cannot be, so the next
-  // connection does not end like this one.
-  if (why.code == ec::bad_cursor && !rules_.acks().applied().empty())
+  if (is_place_unknown(why.code, rules_.acks().applied()))
     start_over();
   host_.closed_by_node(std::move(why), reconnect_after);
 }
@@ -96,20 +94,24 @@ kj::Promise<result<bool>> receiver::judge(cursor_standing asked) {
   }
   if (asked.place != rpc::CursorPlace::AFTER)
     return answer{true};
-  const bool forgotten = rules_.acks().idle(); // else the acknowledgement is on its way
-  return check_.judge().then([this, forgotten, known = std::move(asked.acknowledged)](
-                                 history_check::verdict history) mutable -> answer {
-    using verdict = history_check::verdict;
-    if (host_.halted())
-      return tl::unexpected{host_.why_halted()};
-    if (history == verdict::other) {
-      start_over();
-    } else if (history == verdict::same && forgotten && rules_.acks().idle() && !store_.where().compare) {
-      rules_.acks().forgotten(std::move(known)); // if it is not certain, the next session asks again
-      send_ack();
-    }
-    return history != verdict::other;
-  });
+  const bool idle = rules_.acks().idle(); // else the acknowledgement is on its way
+  return check_.judge().then(
+      [this, idle, known = std::move(asked.acknowledged)](history_verdict history) mutable -> answer {
+        if (host_.halted())
+          return tl::unexpected{host_.why_halted()};
+        switch (after_judging(history, idle && rules_.acks().idle(), store_.where().compare)) {
+        case late_place::go_on:
+          break;
+        case late_place::offer_again:
+          rules_.acks().forgotten(std::move(known));
+          send_ack();
+          break;
+        case late_place::start_over:
+          start_over();
+          break;
+        }
+        return history != history_verdict::other;
+      });
 }
 
 /// What lies between the profile's place and the acknowledged one may have been removed from the inbox.

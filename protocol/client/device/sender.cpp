@@ -6,6 +6,7 @@
 //                             └── with a pause ┴▶ unknown or "not now" (same client_msg_id)
 #include "protocol/client/device/sender.hpp"
 
+#include "protocol/client/rules/history_rules.hpp"
 #include "protocol/wire/codec.hpp"
 
 namespace parley::client {
@@ -181,11 +182,8 @@ void sender::keep_sent(const send_attempt& a, const sent& placed) {
   answer(a.counter, placed);
 }
 
-/// A number that another message of the history has is given only by a cluster that has lost that message.
 void sender::notice_other_history(const message& placed) {
-  const auto there = store_.newest(placed.conversation, placed.seq, 1);
-  const bool taken = !there.empty() && there[0].seq == placed.seq && there[0].client_id != placed.client_id;
-  if (!taken || store_.where().compare)
+  if (!is_number_taken(store_.newest(placed.conversation, placed.seq, 1), placed) || store_.where().compare)
     return;
   store_.start_over();
   if (auto* link = host_.link(); link && config_.how == intake::live) // the next stream compares first
