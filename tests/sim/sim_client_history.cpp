@@ -1,36 +1,16 @@
-// The cluster may have another history than the device: its shards were rescued. As protocol/client/device does it: a device
-// whose place the inbox does not know, or which finds that one of its newest messages is another one there, starts over. It
-// compares all conversations, gives up what the cluster has lost, and fetches what it has not.
-#include "protocol/client/rules/fork_search.hpp"
+// The cluster may have another history than the device: its shards were rescued. What the device does then is decided by
+// client::history_rules; here it is asked, kept and fetched, as protocol/client/device/history_check does it.
+#include "protocol/client/rules/history_rules.hpp"
 #include "tests/sim/sim_client_program.hpp"
 
 #include <algorithm>
-#include <limits>
-#include <set>
 
 namespace parley::sim {
 namespace {
 
-constexpr std::size_t conversations_looked_at = 8;
-constexpr seq_no end_of_all{std::numeric_limits<std::int64_t>::max()};
 constexpr std::uint32_t list_items = 4;
 
-bool is_same(const core::message& there, const message& mine) {
-  return there.seq == mine.seq && there.from == mine.sender && there.client_id == mine.client_id &&
-         there.body.view() == mine.body;
-}
-
 } // namespace
-
-/// One conversation under comparison.
-struct sim_client_program::comparison {
-  conversation_id conversation;
-  seq_no newest; ///< of this device
-  client::fork_search search;
-  seq_no last{}; ///< of the cluster
-  std::vector<conversation_id> left;
-  std::function<void()> done;
-};
 
 /// After a login, of which the inbox knows that the device has acknowledged so much.
 void sim_client_program::begin_stream(inbox_pos acknowledged) {
@@ -38,27 +18,31 @@ void sim_client_program::begin_stream(inbox_pos acknowledged) {
     const auto applied = place(in_.acks().applied());
     // An empty cursor means what the device has acknowledged: nothing, or what was there when it was added.
     link_->receive(applied == inbox_pos::none ? acknowledged : applied);
-    if (in_.acks().idle() && applied > acknowledged)
-      in_.acks().forgotten(place(acknowledged));
     send_ack();
   };
   if (store_.where().compare) {
     in_.acks().restore({}, {});
-    std::set<conversation_id> all;
-    for (const auto& [c, at] : store_.applied().positions)
-      all.insert(c);
-    for (const auto& c : store_.conversations())
-      all.insert(c.conversation);
-    return compare_all({all.begin(), all.end()}, begin);
+    return compare_all(known(), begin);
   }
-  if (!judge_.has_rescues() || !in_.acks().idle() || place(in_.acks().applied()) <= acknowledged)
+  if (place(in_.acks().applied()) <= acknowledged)
     return begin();
-  judge_history(newest_of_all(), [this, begin](bool same) {
-    if (same)
+  const bool idle = in_.acks().idle(); // else the acknowledgement is on its way
+  const auto judged = [this, acknowledged, begin, idle](client::history_verdict history) {
+    switch (client::after_judging(history, idle && in_.acks().idle(), store_.where().compare)) {
+    case client::late_place::go_on:
       return begin();
-    start_over();
-    cut();
-  });
+    case client::late_place::offer_again:
+      in_.acks().forgotten(place(acknowledged));
+      return begin();
+    case client::late_place::start_over:
+      start_over();
+      return cut();
+    }
+  };
+  if (judge_.has_rescues())
+    judge_history(judged);
+  else
+    judged(client::history_verdict::same); // only a rescue gives the cluster another history
 }
 
 void sim_client_program::start_over() {
@@ -67,103 +51,112 @@ void sim_client_program::start_over() {
   in_.acks().restore({}, {});
 }
 
-std::vector<message> sim_client_program::newest_of_all() {
-  std::vector<message> all;
-  for (const auto& [c, at] : store_.applied().positions)
-    for (auto& m : store_.newest(c, end_of_all, 1))
-      all.push_back(std::move(m));
-  std::ranges::stable_sort(all, std::greater{}, &message::at);
-  if (all.size() > conversations_looked_at)
-    all.resize(conversations_looked_at);
-  return all;
+std::vector<conversation_id> sim_client_program::known() {
+  return client::known_conversations(store_.applied(), store_.conversations());
 }
 
-void sim_client_program::judge_history(std::vector<message> newest, std::function<void(bool)> done) {
-  if (newest.empty())
-    return done(true);
-  const auto mine = std::move(newest.back());
-  newest.pop_back();
-  look(mine, [this, newest = std::move(newest), done](bool same, seq_no) {
-    if (!same)
-      return done(false);
-    judge_history(newest, done);
-  });
+std::optional<message> sim_client_program::newest(conversation_id c, seq_no upto) {
+  auto found = store_.newest(c, upto, 1);
+  return found.empty() ? std::nullopt : std::optional{std::move(found.front())};
 }
 
-/// Ends the connection if the cluster cannot tell now.
-void sim_client_program::look(const message& mine, std::function<void(bool, seq_no)> done) {
-  const auto make = [this, c = mine.conversation, seq = mine.seq] {
-    return core::call{
-        core::sync_conversation{c, user_, seq == seq_no::none ? seq : seq_no{number(seq) - 1}, 1}};
+/// Nothing: the cluster cannot tell now.
+void sim_client_program::look(conversation_id c, seq_no seq, std::optional<message> mine,
+                              std::function<void(std::optional<client::finding>)> done) {
+  const auto make = [this, c, seq] {
+    return core::call{core::sync_conversation{c, user_, client::asked_after(seq), 1}};
   };
   ask({make,
-       [this, mine, done](core::answer* a, const client::failure& why) {
+       [this, mine = std::move(mine), done](core::answer* a, const client::failure& why) {
          if (a == nullptr)
-           return why.code == ec::no_such_conversation || why.code == ec::not_a_member ? done(false, {})
-                                                                                       : cut();
+           return done(client::lacks_conversation(why.code) ? std::optional{client::finding{}}
+                                                            : std::nullopt);
          const auto* page = core::answer_if<core::sync_conversation>(*a);
          if (page == nullptr)
            return sim_.violate("a sync is answered as another call");
-         done(!page->messages.empty() && is_same(page->messages.front(), mine), page->last);
+         done(client::found_in(as_client_sees(*page), mine ? &*mine : nullptr));
        },
        asking(), link_});
 }
 
-void sim_client_program::compare_all(std::vector<conversation_id> left, std::function<void()> done) {
-  if (left.empty()) // what was acknowledged with the old place may be of conversations that are not known here
+void sim_client_program::judge_history(std::function<void(client::history_verdict)> done) {
+  std::vector<message> all;
+  for (const auto& c : known())
+    if (auto m = newest(c, client::above_all))
+      all.push_back(std::move(*m));
+  all = client::telling_messages(std::move(all));
+  if (all.empty())
+    return done(client::judge_history({}));
+  struct looks {
+    std::vector<std::optional<client::finding>> found;
+    std::size_t open;
+  };
+  const auto answers = std::make_shared<looks>(looks{{}, all.size()});
+  answers->found.resize(all.size());
+  for (std::size_t i = 0; i < all.size(); ++i)
+    look(all[i].conversation, all[i].seq, all[i],
+         [answers, i, done](const std::optional<client::finding>& found) {
+           answers->found[i] = found;
+           if (--answers->open == 0)
+             done(client::judge_history(answers->found));
+         });
+}
+
+void sim_client_program::compare_all(std::vector<conversation_id> all, std::function<void()> done) {
+  compare_next(std::make_shared<std::vector<conversation_id>>(std::move(all)), 0, std::move(done));
+}
+
+void sim_client_program::compare_next(std::shared_ptr<std::vector<conversation_id>> all, std::size_t at,
+                                      std::function<void()> done) {
+  if (at ==
+      all->size()) // what was acknowledged with the old place may be of conversations that are not known here
     return fetch_missing({}, [this, done] {
       store_.compared();
       done();
     });
-  const auto c = left.back();
-  left.pop_back();
-  const auto mine = store_.newest(c, end_of_all, 1);
-  const auto newest = mine.empty() ? seq_no::none : mine.front().seq;
-  compare(std::make_shared<comparison>(
-      comparison{c, newest, client::fork_search{newest}, {}, std::move(left), std::move(done)}));
+  const auto c = (*all)[at];
+  const auto mine = newest(c, client::above_all);
+  compare(std::make_shared<client::history_comparison>(c, mine ? mine->seq : seq_no::none),
+          [this, all, at, done] { compare_next(all, at + 1, done); });
 }
 
-void sim_client_program::compare(std::shared_ptr<comparison> one) {
-  while (const auto upto = one->search.next()) {
-    const auto mine = store_.newest(one->conversation, *upto, 1);
-    if (!mine.empty() && mine.front().seq > one->search.same_upto())
-      return look(mine.front(), [this, one, seq = mine.front().seq](bool same, seq_no last) {
-        one->search.answer(seq, same);
-        one->last = std::max(one->last, last);
-        compare(one);
-      });
-    one->search.nothing();
-  }
-  if (one->newest != seq_no::none)
-    return settle(*one);
-  message none;
-  none.conversation = one->conversation;
-  look(none, [this, one](bool, seq_no last) {
-    one->last = last;
-    settle(*one);
-  });
+void sim_client_program::compare(std::shared_ptr<client::history_comparison> one,
+                                 std::function<void()> done) {
+  auto next = one->next([&](seq_no upto) { return newest(one->conversation(), upto); });
+  if (!next)
+    return settle(*one, std::move(done));
+  look(one->conversation(), next->seq, std::move(next->mine),
+       [this, one, seq = next->seq, done](const std::optional<client::finding>& found) {
+         if (!found)
+           return cut();
+         one->found(seq, *found);
+         compare(one, done);
+       });
 }
 
-void sim_client_program::settle(const comparison& one) {
-  const auto c = one.conversation;
-  const auto there = store_.newest(c, end_of_all, 1);
-  const auto wanted = std::max(one.last, there.empty() ? seq_no::none : there.front().seq);
-  const bool lost = one.newest > one.search.same_upto();
-  if (lost || position(c) > one.last) {
-    const auto upto = lost ? one.search.same_upto() : one.last;
-    sim_.note("falls", number(device_), c.hi, number(upto));
-    store_.roll_back(c, upto);
-    in_.applier().fall(c, upto);
-    reads_.fall(c, upto);
+void sim_client_program::settle(const client::history_comparison& one, std::function<void()> done) {
+  const auto c = one.conversation();
+  const auto mine = newest(c, client::above_all);
+  const auto repair = one.outcome(position(c), mine ? mine->seq : seq_no::none);
+  if (repair.falls_to) {
+    sim_.note("falls", number(device_), c.hi, number(*repair.falls_to));
+    store_.roll_back(c, *repair.falls_to);
+    in_.applier().fall(c, *repair.falls_to);
+    reads_.fall(c, *repair.falls_to);
   }
-  const auto go_on = [this, one](reply) {
-    if (position(one.conversation) < one.last)
-      return cut();
-    compare_all(one.left, one.done);
-  };
+  fetch_upto(c, one.last(), repair.wanted, std::move(done));
+}
+
+/// Ends the connection if it does not get to `last`; goes on to `wanted` if the conversation is as long.
+void sim_client_program::fetch_upto(conversation_id c, seq_no last, seq_no wanted,
+                                    std::function<void()> done) {
   if (position(c) >= wanted)
-    return go_on(reply::given);
-  heal({c, position(c), wanted}, go_on);
+    return done();
+  heal({c, position(c), wanted}, [this, c, last, done](reply) {
+    if (position(c) < last)
+      return cut();
+    done();
+  });
 }
 
 void sim_client_program::fetch_missing(conversation_id after, std::function<void()> done) {
@@ -175,27 +168,24 @@ void sim_client_program::fetch_missing(conversation_id after, std::function<void
          const auto* list = core::answer_if<core::list_conversations>(*a);
          if (list == nullptr)
            return sim_.violate("a list is answered as another call");
-         fetch_listed(std::make_shared<core::conversation_list>(*list), 0, done);
+         auto seen = as_client_sees(*list);
+         client::applied_batch batch;
+         batch.opened = client::not_opened_yet(seen, store_.conversations());
+         store_.apply(batch);
+         fetch_listed(std::make_shared<conversation_list>(std::move(seen)), 0, done);
        },
        asking(), link_});
 }
 
-void sim_client_program::fetch_listed(std::shared_ptr<core::conversation_list> list, std::size_t at,
+void sim_client_program::fetch_listed(std::shared_ptr<conversation_list> list, std::size_t at,
                                       std::function<void()> done) {
   if (at == list->items.size()) {
-    if (list->more == 0 || list->items.empty())
+    if (!list->more || list->items.empty())
       return done();
     return fetch_missing(list->items.back().conversation, done);
   }
   const auto& c = list->items[at];
-  const auto go_on = [this, list, at, done](reply) {
-    if (position(list->items[at].conversation) < list->items[at].last)
-      return cut();
-    fetch_listed(list, at + 1, done);
-  };
-  if (position(c.conversation) >= c.last)
-    return go_on(reply::given);
-  heal({c.conversation, position(c.conversation), c.last}, go_on);
+  fetch_upto(c.conversation, c.last, c.last, [this, list, at, done] { fetch_listed(list, at + 1, done); });
 }
 
 } // namespace parley::sim

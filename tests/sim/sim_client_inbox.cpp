@@ -26,6 +26,8 @@ client::inbox_row as_client_sees(const core::inbox_row& row) {
                     row.what);
 }
 
+} // namespace
+
 conversation_page as_client_sees(const core::conversation_page& page) {
   conversation_page out;
   for (const auto& m : page.messages)
@@ -36,7 +38,13 @@ conversation_page as_client_sees(const core::conversation_page& page) {
   return out;
 }
 
-} // namespace
+conversation_list as_client_sees(const core::conversation_list& list) {
+  conversation_list out;
+  for (const auto& c : list.items)
+    out.items.push_back({c.conversation, c.members, c.last});
+  out.more = list.more != 0;
+  return out;
+}
 
 // --- deliveries --------------------------------------------------------------------------------------------
 

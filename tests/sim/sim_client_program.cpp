@@ -257,7 +257,7 @@ void sim_client_program::closed(ec why) {
   // Nobody else has this device's key, and nobody puts the cluster back to an older copy.
   if (why == ec::fenced || (why == ec::bad_cursor && !judge_.has_rescues()))
     return violate("the session", why);
-  if (why == ec::bad_cursor)
+  if (client::is_place_unknown(why, in_.acks().applied()))
     start_over();
   if (!ready_)
     return not_let_in();
@@ -431,8 +431,15 @@ void sim_client_program::sent(const client::send_attempt& a, const std::string& 
     if (out_.stored(a, there, calendar()).what != fate::sent)
       return sim_.violate(fmt::format("message {}.{} is said to be stored before it was first sent",
                                       number(device_), a.sent_as));
-    store_.sent({a.conversation, there.seq, there.id, user_, {device_, a.sent_as}, there.at, body});
+    const message m{a.conversation, there.seq, there.id, user_, {device_, a.sent_as}, there.at, body};
+    const bool other =
+        client::is_number_taken(store_.newest(m.conversation, m.seq, 1), m) && !store_.where().compare;
+    if (other)
+      store_.start_over(); // the next stream compares first
+    store_.sent(m);
     out_.settle(a);
+    if (other)
+      return cut();
   } else {
     const auto v = out_.refused(a, why, now(), calendar(), chance_);
     if (v.what != fate::again)

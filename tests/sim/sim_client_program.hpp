@@ -8,6 +8,7 @@
 #include "protocol/client/rules/ask_rules.hpp"
 #include "protocol/client/rules/calls_under_way.hpp"
 #include "protocol/client/rules/delivery_rules.hpp"
+#include "protocol/client/rules/history_rules.hpp"
 #include "protocol/client/rules/outbox_rules.hpp"
 #include "protocol/client/rules/reconnect_rules.hpp"
 #include "protocol/client/store/memory_store.hpp"
@@ -36,6 +37,9 @@ inline client::failure failed(ec why, std::uint32_t retry_after_ms = 0) {
   return {why, {}, std::chrono::milliseconds{retry_after_ms}};
 }
 client::failure failure_in(const core::answer& a);
+// What the cluster has, as the gateway writes it and a device reads it.
+conversation_page as_client_sees(const core::conversation_page& page);
+conversation_list as_client_sees(const core::conversation_list& list);
 
 /// What the judge has been told of a device.
 struct told_to_judge {
@@ -143,16 +147,19 @@ private:
   // --- another history (sim_client_history.cpp)
   void begin_stream(inbox_pos acknowledged);
   void start_over();
-  void judge_history(std::vector<message> newest, std::function<void(bool is_same)> done);
-  void look(const message& mine, std::function<void(bool is_same, seq_no last)> done);
-  struct comparison;
-  void compare_all(std::vector<conversation_id> left, std::function<void()> done);
-  void compare(std::shared_ptr<comparison> one);
-  void settle(const comparison& one);
-  void fetch_missing(conversation_id after, std::function<void()> done);
-  void fetch_listed(std::shared_ptr<core::conversation_list> list, std::size_t at,
+  std::vector<conversation_id> known();
+  std::optional<message> newest(conversation_id c, seq_no upto);
+  void look(conversation_id c, seq_no seq, std::optional<message> mine,
+            std::function<void(std::optional<client::finding>)> done);
+  void judge_history(std::function<void(client::history_verdict)> done);
+  void compare_all(std::vector<conversation_id> all, std::function<void()> done);
+  void compare_next(std::shared_ptr<std::vector<conversation_id>> all, std::size_t at,
                     std::function<void()> done);
-  std::vector<message> newest_of_all();
+  void compare(std::shared_ptr<client::history_comparison> one, std::function<void()> done);
+  void settle(const client::history_comparison& one, std::function<void()> done);
+  void fetch_upto(conversation_id c, seq_no last, seq_no wanted, std::function<void()> done);
+  void fetch_missing(conversation_id after, std::function<void()> done);
+  void fetch_listed(std::shared_ptr<conversation_list> list, std::size_t at, std::function<void()> done);
 
   fuzz::simulation& sim_;
   judge& judge_;
