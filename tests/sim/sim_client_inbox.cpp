@@ -123,7 +123,7 @@ void sim_client_program::heal(hole missing, std::function<void(reply)> done) {
   };
   const auto fetched = [this, missing, done, from, reached](core::answer* a, const client::failure& why) {
     if (a == nullptr)
-      return done(client::may_help_to_repeat(why) ? reply::not_now : reply::given);
+      return done(client::delivery_rules::reply_of(why));
     const auto* got = core::answer_if<core::sync_conversation>(*a);
     if (got == nullptr)
       return sim_.violate("a sync is answered as another call");
@@ -135,7 +135,7 @@ void sim_client_program::heal(hole missing, std::function<void(reply)> done) {
     in_.applier().advance(c, batch.positions.front().second);
     for (const auto& mark : page.marks)
       in_.applier().raise(mark);
-    if (!page.more || position(c) == from)
+    if (!client::delivery_rules::goes_on(page, from, position(c)))
       return done(reply::given);
     heal(missing, done);
   };

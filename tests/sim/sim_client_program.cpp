@@ -1,6 +1,8 @@
 #include "tests/sim/sim_client_program.hpp"
 
 #include "protocol/client/rules/session_rules.hpp"
+#include "protocol/gateway/node_addresses.hpp"
+#include "protocol/values/sha256.hpp"
 
 #include <fmt/format.h>
 
@@ -13,7 +15,7 @@ using namespace std::chrono_literals;
 
 constexpr std::chrono::nanoseconds stable_after = 5s;
 constexpr std::chrono::milliseconds wanted_max = 500ms;
-constexpr std::size_t ack_items_max = 100, nodes_named_max = 8;
+constexpr std::size_t ack_items_max = 100;
 constexpr unsigned heal_tries_max = 3, move_after_refusals = 6;
 
 client::outbox_config outbox_of(const client_profile& profile, bool other_nodes) {
@@ -233,11 +235,13 @@ void sim_client_program::logged_in(const core::attached& state) {
 
 /// The node names others, as the gateway's answer to a login does.
 void sim_client_program::name_nodes() {
-  std::vector<std::string> named;
+  gateway::node_addresses::list listed;
   for (const auto* n : finder_.known_nodes())
-    if (n->is_up() && named.size() < nodes_named_max)
-      named.push_back(fmt::format("{}", number(n->id())));
-  if (named == store_.nodes())
+    listed.emplace_back(n->id(), fmt::format("{}", number(n->id())));
+  gateway::node_addresses of_cluster;
+  of_cluster.set(std::move(listed));
+  const auto named = of_cluster.others(link_->node());
+  if (!client::are_others_named(named, store_.nodes()))
     return;
   store_.set_nodes(named);
   learn();
@@ -407,9 +411,7 @@ void sim_client_program::transmit(const client::send_lanes::item& item) {
   s.conversation = a.conversation;
   s.from = user_;
   s.id = {device_, a.sent_as};
-  const auto hash = fuzz::hash_bytes(*body);
-  for (std::size_t i = 0; i < 8; ++i)
-    s.hash[i] = static_cast<std::uint8_t>(hash >> (8 * i));
+  s.hash = sha256(*body);
   s.at = calendar(); // the gateway's
   s.copy_own = copies_ ? 1 : 0;
   s.body = *body;

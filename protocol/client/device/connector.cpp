@@ -135,8 +135,7 @@ kj::Promise<void> connector::refused(login_refusal why) {
 kj::Promise<void> connector::stay(logged_in accepted, server_address at) {
   if (halted())
     return kj::READY_NOW;
-  // An older gateway names none, and neither does a node that is alone; what is known stays.
-  if (!accepted.nodes.empty() && accepted.nodes != store_.nodes()) {
+  if (are_others_named(accepted.nodes, store_.nodes())) {
     if (!kept(*this, [&] { store_.set_nodes(accepted.nodes); }))
       return kj::READY_NOW;
     learn(accepted.nodes);

@@ -234,13 +234,14 @@ kj::Promise<result<nothing>> receiver::heal(inbox_applier::hole hole) {
     return answer{};
   return calls_.sync_conversation(hole.conversation, from, config_.page_items)
       .then([this, hole, from](result<conversation_page>&& page) mutable -> kj::Promise<answer> {
-        if (!page && !host_.halted() && may_help_to_repeat(page.error()))
+        if (!page && !host_.halted() &&
+            delivery_rules::reply_of(page.error()) == delivery_rules::reply::not_now)
           return answer{tl::unexpected{std::move(page.error())}};
         if (!page)
           return answer{}; // refused, or asked by nobody any more: the caller counts
         if (!kept(host_, [&] { commit_page(*page, hole.conversation); }))
           return answer{};
-        if (!page->more || rules_.applier().position(hole.conversation) == from)
+        if (!delivery_rules::goes_on(*page, from, rules_.applier().position(hole.conversation)))
           return answer{};
         return heal(hole);
       });

@@ -1,6 +1,7 @@
 #pragma once
 #include "protocol/client/rules/inbox_applier.hpp"
 #include "protocol/client/rules/receipt_rules.hpp"
+#include "protocol/client/rules/session_rules.hpp"
 #include "protocol/client/store/store.hpp"
 
 #include <map>
@@ -46,6 +47,14 @@ public:
     given,  ///< the cluster has given what it has of it, or has refused it for good
     not_now ///< the cluster could not tell
   };
+  /// What it means that a page of what is missing was refused.
+  static reply reply_of(const failure& why) {
+    return may_help_to_repeat(why) ? reply::not_now : reply::given;
+  }
+  /// Whether the next page may bring more of what is missing. `before`, `after`: the positions around this one.
+  static bool goes_on(const conversation_page& page, seq_no before, seq_no after) {
+    return page.more && before != after;
+  }
   /// Answers whether the first conversation is held now, so that the fetching of what is held has to begin.
   bool fetched(const inbox_applier::hole& hole, reply got, heal_tries& tries);
   void passed_over(const inbox_applier::hole& hole, heal_tries& tries);

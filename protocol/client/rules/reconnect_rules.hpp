@@ -107,6 +107,12 @@ private:
   bool firm_ = false;    ///< of that advice
 };
 
+/// Whether the nodes that the cluster named at a login are other ones than the store has. An older gateway names none, and
+/// neither does a node that is alone: what is known stays.
+inline bool are_others_named(const std::vector<std::string>& named, const std::vector<std::string>& kept) {
+  return !named.empty() && named != kept;
+}
+
 /// The nodes to try: the seeds, then those that the cluster named at the last login and that are no seeds.
 /// `parse` makes an address of a text, or something false: a text that is none is left out.
 template <class Address, class Parse>

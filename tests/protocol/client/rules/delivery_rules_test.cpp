@@ -256,3 +256,18 @@ TEST_CASE("a page that brings what is here already changes nothing") {
   REQUIRE(batch.messages.size() == 1);
   CHECK(batch.positions.front().second == seq_no{3});
 }
+
+TEST_CASE("what the cluster refuses for good counts as given, and what may help to repeat does not") {
+  for (const auto why : {ec::timed_out, ec::unavailable, ec::overloaded, ec::fenced})
+    CHECK(delivery_rules::reply_of(refuse(why)) == reply::not_now);
+  for (const auto why : {ec::no_such_conversation, ec::not_a_member, ec::bad_request})
+    CHECK(delivery_rules::reply_of(refuse(why)) == reply::given);
+}
+
+TEST_CASE("pages are fetched while there are more and each gets further") {
+  conversation_page page;
+  CHECK(!delivery_rules::goes_on(page, seq_no{3}, seq_no{5})); // the last one
+  page.more = true;
+  CHECK(delivery_rules::goes_on(page, seq_no{3}, seq_no{5}));
+  CHECK(!delivery_rules::goes_on(page, seq_no{3}, seq_no{3}));
+}

@@ -49,6 +49,14 @@ TEST_CASE(
   CHECK(rules.seed() < 2);
 }
 
+TEST_CASE("nodes that are not named stay known, and the same ones need not be kept again") {
+  using nodes = std::vector<std::string>;
+  CHECK(are_others_named(nodes{"a:1"}, {}));
+  CHECK(are_others_named(nodes{"a:1", "b:1"}, nodes{"a:1"}));
+  CHECK(!are_others_named(nodes{"a:1"}, nodes{"a:1"}));
+  CHECK(!are_others_named({}, nodes{"a:1"}));
+}
+
 TEST_CASE("the pauses between rounds that fail grow up to the highest ceiling") {
   dice chance{7};
   reconnect_rules rules{1, 0, {100ms, 1'000ms}, 5s, 5s};
