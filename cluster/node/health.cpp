@@ -237,7 +237,7 @@ admin_source::readiness whole_of(const health_facts& f) {
       most = std::max(most, entries);
     }
   };
-  std::map<node_id, std::vector<std::size_t>> away, mute, forgot;
+  std::map<node_id, std::vector<std::size_t>> away, mute, forgot, full;
   std::map<node_id, lag> behind;
   lag behind_here;
   std::vector<std::size_t> too_few, filling, damaged;
@@ -261,6 +261,9 @@ admin_source::readiness whole_of(const health_facts& f) {
     case role::leader:
       if (r.members.size() < wanted)
         too_few.push_back(shard);
+      for (const auto& m : r.members)
+        if (m.node != f.self && linked.contains(m.node) && f.full.contains(m.node))
+          full[m.node].push_back(shard);
       break;
     case role::follower:
     case role::candidate:
@@ -304,6 +307,12 @@ admin_source::readiness whole_of(const health_facts& f) {
         "{}: the replica on node {} does not answer although the node is linked: it halted, or its disk was "
         "replaced and it is being filled; look at /wholez of that node",
         name_shards(shards), number(node)));
+  for (const auto& [node, its] : full)
+    if (const auto shards = without(its, shortage.shards); !shards.empty())
+      line(fmt::format(
+          "{}: the disk of node {} has no room for messages, so the replica there is sent none and falls "
+          "behind; free space on the disk of its data directory, or enlarge it",
+          name_shards(shards), number(node)));
   for (const auto& [node, shards] : forgot)
     line(fmt::format(
         "{}: the replica on node {} has less than it had confirmed: its disk is an older copy, or lost "

@@ -187,6 +187,22 @@ TEST_CASE_FIXTURE(
   is_not_whole({"no room", "none are stored"});
 }
 
+TEST_CASE_FIXTURE(well, "whoever leads a shard is not whole while a member's disk is full, and says which") {
+  full = {two};
+  is_ready(); // the others are a majority
+  is_not_whole({"shard 0: the disk of node 2 has no room", "falls behind", "free space"});
+  CHECK(whole_of(*this).why.find("shard 1") == std::string::npos); // of which its own leader tells
+  link(two, false);                                                // what it said is old
+  silent = {{shard_id{0}, {two, disk_id{2}}}};
+  CHECK(whole_of(*this).why.find("no room") == std::string::npos);
+  link(two, true);
+  silent.clear();
+  full = {two, three}; // which is said once
+  CHECK(whole_of(*this).why.find("the disk of node 2") == std::string::npos);
+  full.clear();
+  CHECK(whole_of(*this).ready);
+}
+
 TEST_CASE_FIXTURE(well, "a node whose certificate clients refuse is not ready, and says how to renew it") {
   client_certificate_ended = true;
   is_not_ready({"certificate for clients", "renew it", "SIGHUP"});
