@@ -119,6 +119,8 @@ private:
     if (o == options.end() || (!takes_several(*o) && given_.contains(&*o)))
       wrong(fmt::format("\"{}\" is one word too many: `parley {}` takes {}.", printable(w),
                         asked_.chosen->name, o == options.end() ? "options only" : "one"));
+    if (ended_ && o->behind_dashes)
+      *o->behind_dashes = true;
     set(*o, w, o->unit);
   }
 

@@ -29,7 +29,7 @@ struct request {
 /// `--name VALUE` and `--name=VALUE` are the same. Options of the command and shared ones come in any order
 /// behind the command's name, shared ones before it as well; `--` ends them. An option that takes several
 /// values takes the words up to the next one that begins with a dash. Every other word belongs to the argument
-/// that is given by its place, byte for byte. The last value of an option wins. An option that is not given is
+/// that is given by its place, byte for byte; that one is told whether it stood behind `--`. The last value of an option wins. An option that is not given is
 /// read from its variable, unless that is empty; `variable` looks one up.
 ///
 /// Throws `misused`.

@@ -56,6 +56,8 @@ struct option {
   std::vector<std::string> choices{};                ///< of a text
   bool existing_file = false;
   std::string environment{}; ///< a variable that the value is read from if the option is not given
+  bool* behind_dashes =
+      nullptr; ///< of an argument by its place: set if it was given behind `--`; may be null
 };
 
 struct command {

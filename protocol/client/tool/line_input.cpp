@@ -17,8 +17,12 @@ input_line growing_line::end() {
   auto line = std::exchange(*this, {});
   if (line.too_long_)
     return tl::unexpected{client::refuse(ec::too_large)};
-  if (!is_utf8(line.text_)) // nobody could read it
-    return tl::unexpected{client::refuse(ec::bad_text)};
+  if (!is_utf8(line.text_)) {
+    auto why =
+        client::refuse(ec::bad_text); // its own words speak of all that was handed in, and lines went before
+    why.sentence = "It is not UTF-8, so nobody could read it. Have the program that writes it write UTF-8.";
+    return tl::unexpected{std::move(why)};
+  }
   return std::move(line.text_);
 }
 

@@ -16,9 +16,21 @@ namespace {
 struct options {
   std::string to;
   std::vector<std::string> words;
+  bool literal = false; ///< the words stood behind `--`: a dash is one
   std::string wait = "sent";
   int seconds = 30;
 };
+
+/// In front of a sentence about a line of standard input; nothing for the one message of the command line, which is 0.
+std::string about(std::size_t line) {
+  return line == 0 ? "" : fmt::format("Line {}: ", line);
+}
+/// The same where the line was refused: what became of the others.
+std::string refused(std::size_t line) {
+  if (line < 2)
+    return line == 0 ? "" : "Line 1 was refused, and no line after it was sent: ";
+  return fmt::format("Line {} was refused. The lines before it were sent, and none after it: ", line);
+}
 
 void print_sent(const client::sent& s, context& shared, const palette& colours) {
   if (shared.json)
@@ -118,16 +130,18 @@ public:
     shown_.watch(device_);
     talk_ = find();
     shown_.begin(talk_, device_.it().who().user);
-    if (options_.words.size() == 1 && options_.words[0] == "-")
+    if (lines(options_))
       send_lines();
     else
-      send(text(options_), "");
+      send(text(options_), 0);
     if (options_.wait != "sent")
       wait_for_marks();
     shown_.finish(device_, limit());
     device_.wait(device_.it().stop());
   }
 
+  /// Whether each line of standard input is a message.
+  static bool lines(const options& o) { return !o.literal && o.words.size() == 1 && o.words[0] == "-"; }
   /// The one message of the command line.
   static std::string text(const options& o) { return fmt::format("{}", fmt::join(o.words, " ")); }
 
@@ -173,17 +187,11 @@ private:
           throw stop{status::local, fmt::format("{} {} lines were read before.", why, number - 1)};
         return;
       }
-      const auto name = fmt::format("Line {}", number);
       if (!*line)
-        refused(line->error(), name);
+        stop_with(line->error(), refused(number));
       if (!(*line)->empty())
-        send(**line, name);
+        send(**line, number);
     }
-  }
-
-  /// `line`: "Line 3"; empty for the one message of the command line.
-  [[noreturn]] static void refused(const client::failure& why, const std::string& line) {
-    stop_with(why, line.empty() ? "" : line + " was refused, and no line after it was sent: ");
   }
 
   client::result<client::sent> post(const std::string& body) {
@@ -193,7 +201,8 @@ private:
     return device_.wait(shown_.outcome(*counter), limit());
   }
 
-  void send(const std::string& body, const std::string& line) {
+  /// `line`: as of `about`.
+  void send(const std::string& body, std::size_t line) {
     auto r = post(body);
     if (!r && r.error().code == ec::no_such_conversation) { // the cluster was put back, and has lost it
       const auto again = device_.wait(begin_finding_talk(device_, options_.to, look_in::cluster), limit());
@@ -205,10 +214,9 @@ private:
           status::unreachable,
           fmt::format("{}The message is not stored yet. {} It is kept, and the next command of this profile "
                       "sends it.{}",
-                      line.empty() ? "" : line + ": ", why_not_yet(device_),
-                      line.empty() ? "" : " No line after it was sent.")};
+                      about(line), why_not_yet(device_), line == 0 ? "" : " No line after it was sent.")};
     if (!r)
-      refused(r.error(), line);
+      stop_with(r.error(), refused(line));
   }
 
   void wait_for_marks() {
@@ -248,16 +256,15 @@ public:
   bool run() {
     if (!line_)
       return false;
-    if (!(options_.words.size() == 1 && options_.words[0] == "-"))
-      return send(sending::text(options_), "");
+    if (!sending::lines(options_))
+      return send(sending::text(options_), 0);
     line_input input{io_.unixEventPort, input_mode::lines};
     for (std::size_t number = 1; auto line = input.next().wait(io_.waitScope); ++number) {
-      const auto name = fmt::format("Line {}: ", number);
       if (!*line)
-        stop_with(line->error(), name);
-      if (!(*line)->empty() && !send(**line, name))
+        stop_with(line->error(), refused(number));
+      if (!(*line)->empty() && !send(**line, number))
         throw stop{status::unreachable,
-                   name +
+                   about(number) +
                        "The chat that had the profile open ended before it read this line. Neither it nor a "
                        "line after it was sent."};
     }
@@ -268,9 +275,10 @@ public:
 
 private:
   /// False if the chat ended before it had read the message.
-  bool send(const std::string& body, const std::string& name) {
+  bool send(const std::string& body, std::size_t line) {
+    const auto name = about(line);
     if (body.size() > body_bytes_max)
-      stop_with(client::refuse(ec::too_large), name);
+      stop_with(client::refuse(ec::too_large), refused(line));
     bool late = false, kept = false;
     const auto end = io_.provider->getTimer()
                          .afterDelay(options_.seconds * kj::SECONDS)
@@ -296,7 +304,8 @@ private:
                                 "next command of this profile sends it: look at the conversation before "
                                 "you send it again.")};
     if (end.answer->how != status::done)
-      throw stop{end.answer->how, name + end.answer->sentence};
+      throw stop{end.answer->how,
+                 (end.answer->how == status::refused ? refused(line) : name) + end.answer->sentence};
     print_sent(end.answer->placed, shared_, colours_);
     return true;
   }
@@ -335,10 +344,13 @@ command send_command(context& shared) {
             .required = true},
            {.name = "TEXT",
             .unit = "TEXT",
-            .help = "The words of the message. With - each line of standard input that is not empty "
-                    "is sent as one message. Write -- before a text that begins with a dash.",
+            .help =
+                "The words of the message. With - each line of standard input that is not empty "
+                "is sent as one message. Write -- before a text that begins with a dash; behind it a - is "
+                "text as well.",
             .value = &o->words,
-            .required = true},
+            .required = true,
+            .behind_dashes = &o->literal},
            {.name = "--wait",
             .unit = "UNTIL",
             .help =

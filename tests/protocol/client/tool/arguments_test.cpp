@@ -18,12 +18,13 @@ struct line {
   unsigned lines = 20;
   int seconds = 30;
   double every = 1;
+  bool literal = false;
   std::uint64_t after = 0;
   std::vector<command> commands{
       {.name = "send",
        .options =
            {{.name = "--to", .unit = "WHOM", .value = &to, .required = true},
-            {.name = "TEXT", .unit = "TEXT", .value = &words, .required = true},
+            {.name = "TEXT", .unit = "TEXT", .value = &words, .required = true, .behind_dashes = &literal},
             {.name = "--file", .unit = "FILE", .value = &files},
             {.name = "--wait", .unit = "UNTIL", .value = &wait, .choices = {"sent", "read"}},
             {.name = "--lines", .unit = "NUMBER", .value = &lines},
@@ -59,6 +60,18 @@ struct line {
 };
 
 } // namespace
+
+TEST_CASE(
+    "an argument by its place is told whether it stood behind --, where a dash is a word like any other") {
+  line l;
+  l.read({"send", "--to", "x", "-"});
+  CHECK(l.words == std::vector<std::string>{"-"});
+  CHECK_FALSE(l.literal);
+  line behind;
+  behind.read({"send", "--to", "x", "--", "-"});
+  CHECK(behind.words == std::vector<std::string>{"-"});
+  CHECK(behind.literal);
+}
 
 TEST_CASE("the words of a message arrive byte for byte") {
   for (const std::string text : {"[hello,world]",

@@ -401,6 +401,19 @@ TEST_CASE("an empty message is refused, and empty lines are skipped") {
   CHECK(count(o.text, "\"event\":\"message\"") == 3);
 }
 
+TEST_CASE("behind -- a dash is a text, and without it stands for standard input") {
+  node n;
+  n.enter("alice", "+4911111111");
+  n.enter("bob", "+4922222222");
+  CHECK(n.parley("alice", "send --to +4922222222 -- -", "echo unread |").status == 0);
+  CHECK(n.parley("alice", "send --to +4922222222 -", "echo read |").status == 0);
+  const auto o = n.parley("bob", "sync --json");
+  CAPTURE(o.text);
+  CHECK(count(o.text, "\"body\":\"-\"") == 1);
+  CHECK(count(o.text, "\"body\":\"read\"") == 1);
+  CHECK(count(o.text, "\"event\":\"message\"") == 2);
+}
+
 TEST_CASE("the limit of send counts for each line of a pipe, and not for the time between them") {
   node n;
   n.enter("alice", "+4911111111");
@@ -423,7 +436,8 @@ TEST_CASE("the limit of send counts for each line of a pipe, and not for the tim
   n.refuse({ec::none, ec::not_a_member});
   o = n.parley("alice", "send --to +4922222222 -", "(echo; echo seven; echo eight) |");
   CHECK(o.status == 1);
-  CHECK(o.text.find("Line 2 was refused, and no line after it was sent: ") != std::string::npos);
+  CHECK(o.text.find("Line 2 was refused. The lines before it were sent, and none after it: ") !=
+        std::string::npos);
 }
 
 TEST_CASE("people are shown by the number that was used, or by the name that they were given") {
