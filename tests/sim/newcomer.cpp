@@ -99,20 +99,20 @@ void newcomer::begin() {
     stage_ = stage::registers;
     if (!trial_)
       trial_.emplace(client::ticket_rules{tickets_}.for_trial(phone_));
-    return begin_request(false);
+    return begin_request();
   }
   stage_ = stage::asks;
   const auto request =
       client::ticket_rules{tickets_}.next(phone_, [this] { return fmt::format("{}", sim_.luck.next()); });
   ticket_ = request.ticket;
-  begin_request(request.repeats);
+  begin_request();
 }
 
-void newcomer::begin_request(bool unanswered) {
+void newcomer::begin_request() {
   seeds_ = nodes_.known_nodes();
   const auto first = std::ranges::find(seeds_, nodes_.find_node(device_));
   rules_.emplace(seeds_.size(), first == seeds_.end() ? 0 : static_cast<std::size_t>(first - seeds_.begin()),
-                 pauses_of(profile_), now() + ask_within, unanswered);
+                 pauses_of(profile_), now() + ask_within);
   attempt();
 }
 
@@ -215,7 +215,7 @@ void newcomer::refused(const client::failure& why) {
     return later(retry->pause / 1us, [this] { attempt(); });
   if (stage_ == stage::registers) {
     if (trial_->refused(why))
-      return begin_request(false);
+      return begin_request();
     if (trial_->over()) { // asks for another code
       trial_.reset();
       seen_.clear();

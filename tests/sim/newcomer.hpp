@@ -69,7 +69,7 @@ private:
 
   void later(micros delay, std::function<void()> what);
   void later(std::uint64_t attempt, micros delay, std::function<void()> what);
-  void begin_request(bool unanswered);
+  void begin_request();
   void attempt();
   void ask(sim_node& gateway, core::call what, answered then);
   void reply(std::uint64_t attempt, std::function<void()> what);

@@ -39,7 +39,7 @@ void sim_client::begin_to_join() {
   const auto first = std::ranges::find(join_at_, nodes_.find_node(device_));
   join_.emplace(join_at_.size(),
                 first == join_at_.end() ? 0 : static_cast<std::size_t>(first - join_at_.begin()),
-                pauses_of(profile_), now() + join_within, false);
+                pauses_of(profile_), now() + join_within);
   try_join();
 }
 

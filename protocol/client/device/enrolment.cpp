@@ -20,13 +20,13 @@ result<nothing> keep(client_store& store, const identity& who) {
 } // namespace
 
 template <class T>
-kj::Promise<result<T>> enrolment::ask(call_on<T> make, bool unanswered) {
+kj::Promise<result<T>> enrolment::ask(call_on<T> make) {
   const auto made = std::make_shared<call_on<T>>(std::move(make));
   // After a turn of the loop, because the timer of a program that did something else before stands still.
   return promises_.wrap(timer_.afterDelay(0 * kj::SECONDS)
-                            .then([this, made, unanswered] {
+                            .then([this, made] {
                               return attempt<T>(made, {config_.seeds.size(), first_seed_, config_.resend,
-                                                       now(timer_) + config_.ask_timeout, unanswered});
+                                                       now(timer_) + config_.ask_timeout});
                             })
                             .eagerlyEvaluate(nullptr));
 }
@@ -101,18 +101,16 @@ kj::Promise<result<std::chrono::seconds>> enrolment::request_code(std::string ph
   if (!request.repeats)
     if (auto now = keep(store_, mine); !now)
       return good_for{tl::unexpected{std::move(now.error())}};
-  return ask<issued>(
-             [phone, ticket](rpc::Gateway::Client& gateway) -> kj::Promise<answer> {
-               auto call = gateway.requestCodeRequest(request_size(phone.size() + ticket.size()));
-               call.setPhone(phone.c_str());
-               call.setTicket(wire::as_data(ticket));
-               return call.send().then([](auto&& a) -> answer {
-                 if (auto f = wire::to_failure(a.getError()); f.code != ec::none)
-                   return tl::unexpected{std::move(f)};
-                 return issued{std::chrono::seconds{a.getExpiresInS()}, wire::bytes(a.getTicket())};
-               });
-             },
-             request.repeats)
+  return ask<issued>([phone, ticket](rpc::Gateway::Client& gateway) -> kj::Promise<answer> {
+           auto call = gateway.requestCodeRequest(request_size(phone.size() + ticket.size()));
+           call.setPhone(phone.c_str());
+           call.setTicket(wire::as_data(ticket));
+           return call.send().then([](auto&& a) -> answer {
+             if (auto f = wire::to_failure(a.getError()); f.code != ec::none)
+               return tl::unexpected{std::move(f)};
+             return issued{std::chrono::seconds{a.getExpiresInS()}, wire::bytes(a.getTicket())};
+           });
+         })
       .then([this, ticket](answer&& a) -> good_for {
         auto mine = store_.who().value_or(identity{});
         ticket_rules rules{mine.tickets};

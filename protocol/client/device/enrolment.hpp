@@ -42,9 +42,8 @@ private:
     code_trial trial;
   };
   kj::Promise<result<identity>> try_tickets(kj::Own<attempted> a);
-  /// `unanswered`: an earlier attempt, of this call or of one before it, had no answer.
   template <class T>
-  kj::Promise<result<T>> ask(call_on<T> make, bool unanswered = false);
+  kj::Promise<result<T>> ask(call_on<T> make);
   template <class T>
   kj::Promise<result<T>> attempt(std::shared_ptr<call_on<T>> make, enrolment_rules rules);
   template <class T>

@@ -120,7 +120,7 @@ TEST_CASE("a token that is refused is forgotten, unless it is good in another cl
 
 TEST_CASE("while no node answers, all seeds are asked in turn, with a pause after each round") {
   dice chance{1};
-  enrolment_rules rules{3, 1, {50ms, 2s}, 30s, false};
+  enrolment_rules rules{3, 1, {50ms, 2s}, 30s};
   std::vector<std::size_t> asked;
   instant now{};
   for (int n = 0; n < 6; ++n) {
@@ -137,23 +137,26 @@ TEST_CASE("while no node answers, all seeds are asked in turn, with a pause afte
 TEST_CASE("a refusal that every node would give is final") {
   dice chance{1};
   for (const auto why : {ec::rate_limited, ec::code_send_failed, ec::code_wrong, ec::bad_phone})
-    CHECK(!enrolment_rules{3, 0, {50ms, 2s}, 30s, false}.again(refuse(why), 0s, chance));
+    CHECK(!enrolment_rules{3, 0, {50ms, 2s}, 30s}.again(refuse(why), 0s, chance));
 }
 
-TEST_CASE("whoever asks again after a lost answer waits once for what that attempt has begun") {
+TEST_CASE(
+    "whoever asks too soon waits for as long as the node says and asks it again, if there is time for it") {
   dice chance{1};
-  enrolment_rules rules{3, 0, {50ms, 2s}, 30s, false};
+  enrolment_rules rules{3, 0, {50ms, 2s}, 30s};
   REQUIRE(rules.again(refuse(ec::timed_out), 0s, chance));
   CHECK(rules.seed() == 1);
   const auto retry = rules.again({ec::rate_limited, "", 5'000ms}, 1s, chance);
   REQUIRE(retry);
   CHECK(!retry->at_once);
   CHECK(retry->pause == 5'000ms);
-  CHECK(rules.seed() == 1); // the same node
-  CHECK(!rules.again({ec::rate_limited, "", 5'000ms}, 7s, chance));
-  // A request of an earlier life that had no answer counts, too; but nobody waits beyond the deadline.
-  CHECK(enrolment_rules{1, 0, {50ms, 2s}, 30s, true}.again({ec::rate_limited, "", 5'000ms}, 0s, chance));
-  CHECK(!enrolment_rules{1, 0, {50ms, 2s}, 30s, true}.again({ec::rate_limited, "", 30'000ms}, 0s, chance));
+  CHECK(rules.seed() == 1);                                        // the same node
+  CHECK(rules.again({ec::rate_limited, "", 5'000ms}, 7s, chance)); // somebody else has asked meanwhile
+  CHECK(!rules.again({ec::rate_limited, "", 5'000ms}, 26s, chance));
+  enrolment_rules first{1, 0, {50ms, 2s}, 30s};
+  CHECK(first.again({ec::rate_limited, "", 1'000ms}, 0s, chance)->pause ==
+        1'000ms); // it need not be a repeat
+  CHECK(!first.again({ec::rate_limited, "", 30'000ms}, 0s, chance));
 }
 
 TEST_CASE(
