@@ -98,6 +98,27 @@ client::failure without_answer(client::failure why) {
   return why;
 }
 
+/// Waits for the cluster. If that takes longer than a person expects, it is said who is asked.
+template <class T>
+client::result<T> patiently(client::blocking_device& device, const options& o, const client::config& settings,
+                            kj::Promise<client::result<T>>&& answer) {
+  auto& timer = device.timer();
+  // After a turn of the loop, because the timer of a program that did something else before stands still.
+  const auto saying = timer.afterDelay(0 * kj::SECONDS)
+                          .then([&timer] { return timer.afterDelay(1'500 * kj::MILLISECONDS); })
+                          .then([&] {
+                            std::vector<std::string> nodes;
+                            for (const auto& seed : settings.seeds)
+                              nodes.push_back(transport::to_string(seed));
+                            std::cerr
+                                << printable(fmt::format("Not done yet: trying {}. It gives up after {} s.",
+                                                         fmt::join(nodes, ", "), o.seconds))
+                                << "\n";
+                          })
+                          .eagerlyEvaluate(nullptr);
+  return device.wait(kj::mv(answer));
+}
+
 void run(const options& o, context& shared) {
   client::observer silent;
   shared.settle_ca(); // it is read here, and again when it is kept
@@ -111,7 +132,7 @@ void run(const options& o, context& shared) {
     std::vector<std::uintmax_t> from;
     for (const auto& file : o.code_from)
       from.push_back(size_of(file));
-    const auto asked = device.wait(device.it().request_code(o.phone));
+    const auto asked = patiently(device, o, settings, device.it().request_code(o.phone));
     if (!asked)
       stop_with(without_answer(asked.error()));
     if (o.request_only) {
@@ -142,7 +163,7 @@ void run(const options& o, context& shared) {
         device.timer().afterDelay(50 * kj::MILLISECONDS).wait(device.io().waitScope);
     }
   }
-  const auto who = device.wait(device.it().register_device(o.phone, code, o.name));
+  const auto who = patiently(device, o, settings, device.it().register_device(o.phone, code, o.name));
   if (!who)
     stop_with(with_next_step(who.error(), o, shared));
   shared.remember();

@@ -71,6 +71,17 @@ TEST_CASE("a code is sent once, also if the answer to the request was lost and t
   n.with([](test::fake_cluster& cluster) { CHECK(cluster.codes_asked == 1); });
 }
 
+TEST_CASE("register says whom it tries while nobody answers, and what to look at when it gives up") {
+  node n;
+  const auto o =
+      n.parley("alice", "register --phone +4911111111 --request-only --seconds 3 --seeds 127.0.0.1:1");
+  CAPTURE(o.text);
+  CHECK(o.status == 3);
+  CHECK(o.text.find("Not done yet: trying 127.0.0.1:1. It gives up after 3 s.\n") != std::string::npos);
+  CHECK(o.text.find("Check that the cluster is running and that --seeds names its nodes.") !=
+        std::string::npos);
+}
+
 TEST_CASE("the cluster is asked once which conversation a person is in") {
   node n;
   n.enter("alice", "+4911111111");
