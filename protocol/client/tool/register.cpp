@@ -231,7 +231,11 @@ command register_command(context& shared) {
                               "example +491700000001.",
                               printable(o->phone))};
             o->phone = *phone;
-            if (o->name.size() > device_name_bytes_max || !is_utf8(o->name))
+            if (!is_utf8(o->name))
+              throw stop{status::usage,
+                         "--device-name is not UTF-8, so nobody could read it, and nothing was done. Set "
+                         "the terminal to UTF-8."};
+            if (o->name.size() > device_name_bytes_max)
               throw stop{status::usage,
                          fmt::format("--device-name is text of at most {} bytes. Give a shorter one.",
                                      device_name_bytes_max)};

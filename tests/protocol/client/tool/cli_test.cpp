@@ -59,6 +59,8 @@ TEST_CASE("a command line that cannot be understood says what is accepted") {
   says("sync --after 5", "--after goes with --conversation");
   says("register --phone +4922222222 --device-name " + std::string(1'000, 'x'),
        "--device-name is text of at most");
+  says("register --phone +4922222222 --device-name \"$(printf 'Gr\\374\\337e')\"",
+       "--device-name is not UTF-8");
   says("sync --read --conversation +4922222222", "Leave one of them out");
   says("register --phone +4922222222 --request-only --code 123456", "Leave one of them out");
   says("top --admin-ca /nowhere", "There is no file /nowhere.");
