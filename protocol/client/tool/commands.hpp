@@ -65,6 +65,7 @@ struct command {
   std::string summary{}; ///< one sentence without a full stop, for the list of commands
   std::string details{}; ///< paragraphs and examples after the options
   std::vector<option> options{};
+  bool uses_profile = true;    ///< false: the shared options say nothing to it, but for --json
   std::function<void()> run{}; ///< does what the options say, or throws `stop`
 };
 

@@ -60,7 +60,8 @@ int main(int argc, char** argv) {
     const std::vector<std::string> words(argv + std::min(argc, 1), argv + argc);
     const auto asked =
         read_arguments(words, options, commands, [](const char* name) { return std::getenv(name); });
-    variables = asked.variables;
+    if (asked.chosen && asked.chosen->uses_profile) // or they gave nothing that it can have failed for
+      variables = asked.variables;
     std::string text;
     switch (asked.it) {
     case request::what::run:

@@ -361,6 +361,7 @@ command top_command(context& shared) {
                    .unit = "NUMBER",
                    .help = "How many readings to show; 0 shows them until the command is stopped.",
                    .value = &o->times}},
+      .uses_profile = false,
       .run =
           [o, &shared] {
             watch{*o, shared}.run();

@@ -583,5 +583,10 @@ TEST_CASE("a variable that a failure may come from is named, with what the profi
           " send --wait read --seconds 1 --to +4922222222 hello");
   CHECK(o.status == 3);
   CHECK(o.text.find("PARLEY_SEEDS") == std::string::npos); // the node was reached
+  o = run(std::string{"PARLEY_SEEDS=127.0.0.1:1 "} + PARLEY_TOOL +
+          " top --times 1 --every 0.1 --admin 127.0.0.1:1");
+  CHECK(o.status == 3);
+  CHECK(o.text.find("--admin") != std::string::npos);
+  CHECK(o.text.find("PARLEY_SEEDS") == std::string::npos); // it connects to none of them
   CHECK(run("PARLEY_SEEDS= PARLEY_PROFILE=" + n.dir + "/alice " + PARLEY_TOOL + " sync").status == 0);
 }
