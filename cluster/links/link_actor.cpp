@@ -1,5 +1,6 @@
 #include "cluster/links/link_actors.hpp"
 
+#include "cluster/links/passing_refusals.hpp"
 #include "protocol/values/chance.hpp"
 
 namespace parley::cluster {
@@ -97,6 +98,7 @@ struct link_state {
   clock::time_point give_up_at{};
   std::chrono::milliseconds retry_after{0};
   clock::time_point heard_at{}, said_at{};
+  passing_refusals refused_once_proved;
   std::uint64_t word = 0; ///< of the start of the process that the session is with
   struct probe {
     std::uint64_t session = 0;
@@ -208,7 +210,9 @@ struct link_state {
       context->events.disowned(peer, r.verdict);
       return rest_long();
     }
-    if (const auto left_out = context->refusals.admit(); left_out >= 0)
+    // Once both are proved, what is refused is a call of two at once, or one to a node that has just been started.
+    const bool said = at != phase::proving || refused_once_proved.lasts(peer, clock::now());
+    if (const auto left_out = said ? context->refusals.admit() : -1; left_out >= 0)
       log::warn("link-refused-by-peer",
                 {{"peer", peer}, {"why", r.why.substr(0, 200)}, {"left_out", left_out}});
     rest(clock::now());
@@ -240,6 +244,7 @@ struct link_state {
     session = number_of_it;
     version = spoken;
     retry_after = std::chrono::milliseconds{0};
+    refused_once_proved.end(peer);
     heard_at = said_at = clock::now();
     batches_sent = batches_received = bytes_received = bytes_acknowledged = 0;
     // The order matters: a payload that is put between the two is sent in this session, late but whole. The

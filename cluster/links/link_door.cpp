@@ -1,4 +1,5 @@
 #include "cluster/links/link_actors.hpp"
+#include "cluster/links/passing_refusals.hpp"
 #include "protocol/values/chance.hpp"
 
 #include <caf/openssl/all.hpp>
@@ -28,6 +29,7 @@ struct door_state {
   door_actor::pointer self{};
   link_context_ptr context;
   std::map<std::uint64_t, caller> waiting; ///< by session
+  passing_refusals unlisted;               ///< of callers that the list of nodes lacks
 
   void refuse(std::uint64_t attempt, std::uint64_t claims, std::string why) {
     if (const auto left_out = context->refusals.admit(); left_out >= 0)
@@ -92,6 +94,7 @@ struct door_state {
     const bool proved = it.certificate.verify(it.facts.for_caller(), p.signature);
     if (proved && !it.facts.is_query && p.verdict == start_verdict::fits) {
       if (const auto entry = context->find(from)) {
+        unlisted.end(from);
         it.at = caller::step::probed;
         self->send(entry->actor, link_probe{p.session, it.facts.caller_start.word()}, door_actor{self});
         return;
@@ -105,9 +108,12 @@ struct door_state {
       // An older copy may have forgotten its peers too. Whoever judges so has seen this very disk.
       if (p.verdict != start_verdict::fits)
         return context->events.disowned(from, p.verdict);
-      return refuse(
-          c.attempt, number(from),
-          "the list of nodes here lacks the caller: if that lasts, the two are of different clusters");
+      std::string why =
+          "the list of nodes here lacks the caller: this node has not joined its cluster yet, or the "
+          "two are of different clusters";
+      if (unlisted.lasts(from, clock::now()))
+        return refuse(c.attempt, number(from), std::move(why));
+      return say(c.who, link_refused{c.attempt, std::move(why), start_verdict::fits});
     }
     if (p.query.size() > context->config.query_bytes_max)
       return refuse(c.attempt, number(from), "the question is too long");
