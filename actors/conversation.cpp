@@ -101,7 +101,7 @@ void mark_read(self_ptr self, routed_call c, answers& out) {
   }
   auto& mark = st.marks[number(what.by)];
   if (mark.askers.size() >= st.at.config.waiting_calls_max) {
-    out.refuse(c, ec::overloaded, 1000);
+    refuse_for_room(st, c, out, 1000);
     return;
   }
   mark.read = std::max(mark.read, what.upto);

@@ -240,9 +240,11 @@ kj::Promise<core::answer> kj_session::ask(core::call what) {
     return core::refusal(what, ec::unavailable);
   // The conversation answers retries even above its limit. A user who sends this fast gets none answered, and has to
   // wait.
-  if (const auto sends = core::sends_of(what); !may_ask(sends))
+  if (const auto sends = core::sends_of(what); !may_ask(sends)) {
+    count(owner_->config().session.refused, &refused_calls::rate_of_user);
     return core::refusal(what, ec::rate_limited,
                          static_cast<std::uint32_t>(gateway::rest_for(sends).count()));
+  }
   const auto n = ++last_call_;
   auto paf = kj::newPromiseAndFulfiller<core::answer>();
   open_.emplace(n, kj::mv(paf.fulfiller));

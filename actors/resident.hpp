@@ -3,6 +3,7 @@
 #include "actors/alarm.hpp"
 #include "actors/answers.hpp"
 #include "actors/core/trusted_time.hpp"
+#include "actors/refused_calls.hpp"
 #include "actors/state_reader.hpp"
 #include "protocol/values/config_fault.hpp"
 #include "protocol/values/settings.hpp"
@@ -26,6 +27,7 @@ struct resident_config {
   std::chrono::microseconds conversation_refill_every =
       settings::interval(settings::conversation_sends_per_second.standard);
   const wall_clock* time_of_day = &system_time_of_day; ///< outlives the actors
+  refused_calls* refused = nullptr;                    ///< the same; may be null
 };
 config_check validate(const resident_config& config);
 
@@ -137,6 +139,13 @@ void end_sweep(Self* self, resident_state& st, duty left) {
     caf::anon_send(st.at.home, resident_idle{st.at.handle});
 }
 
+/// Refuses a call of a resident for which as many wait as may.
+inline void refuse_for_room(const resident_state& st, const routed_call& c, answers& out,
+                            std::uint32_t retry_after_ms) {
+  count(st.at.config.refused, &refused_calls::calls_of_resident);
+  out.refuse(c, ec::overloaded, retry_after_ms);
+}
+
 /// One turn's calls: `handle(call, out)` for each, unless too many wait already. If one makes the actor
 /// crash, that call and those behind it are answered `internal`; an asker ignores a second answer.
 template <class Self, class F>
@@ -148,7 +157,7 @@ void take_calls(Self* self, call_batch& batch, F handle) {
     const asker who{*c};
     try {
       if (st.waiting.size() >= st.at.config.waiting_calls_max)
-        out.refuse(*c, ec::overloaded, 200);
+        refuse_for_room(st, *c, out, 200);
       else
         handle(std::move(*c), out);
     } catch (...) {

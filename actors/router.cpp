@@ -198,8 +198,8 @@ private:
   }
   void forward(node_id leader, routed_call c) {
     if (st_.forwards.size() >= st_.config.forwarded_max) {
-      answers_.refuse(c, ec::overloaded, 200);
-      return;
+      count(st_.config.refused, &refused_calls::calls_to_nodes);
+      return answers_.refuse(c, ec::overloaded, 200);
     }
     const auto n = ++st_.last_number;
     st_.forwards.emplace(n, forwarded{asker{c}, leader, self_->clock().now() + st_.config.answer_within});
@@ -317,8 +317,7 @@ void host(self_ptr self, node_id peer, core::calls_payload& calls) {
   outgoing back{self};
   dispatch to{self};
   for (auto& c : calls.items) {
-    const auto shard = core::home(c.what, st.config.shards);
-    if (st.leaders.of(shard) != st.config.node) {
+    if (st.leaders.of(core::home(c.what, st.config.shards)) != st.config.node) {
       back.answer(peer, c.number, core::refusal(c.what, ec::not_leader, 20));
       continue;
     }
@@ -330,6 +329,7 @@ void host(self_ptr self, node_id peer, core::calls_payload& calls) {
       continue;
     }
     if (st.guests.size() >= st.config.hosted_max) {
+      count(st.config.refused, &refused_calls::calls_of_nodes);
       back.answer(peer, c.number, core::refusal(c.what, ec::overloaded, 200));
       continue;
     }

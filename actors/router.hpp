@@ -3,6 +3,7 @@
 #include "actors/core/kept_answers.hpp"
 #include "actors/core/leader_gaps.hpp"
 #include "actors/interfaces.hpp"
+#include "actors/refused_calls.hpp"
 #include "protocol/values/config_fault.hpp"
 #include "protocol/values/counters.hpp"
 #include "protocol/values/node_limits.hpp"
@@ -85,6 +86,7 @@ struct router_config {
   /// item that is larger travels alone.
   std::size_t payload_bytes_max = calls_payload_bytes_max;
   router_counters* counters = nullptr;  ///< outlives the actor; may be null
+  refused_calls* refused = nullptr;     ///< the same
   core::cluster_clock* clock = nullptr; ///< compared with those of the peers; outlives the actor; may be null
   /// Whether this node's disk has room for messages: the peers are told. It outlives the actor; may be null.
   const std::atomic<bool>* has_room = nullptr;

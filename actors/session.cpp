@@ -262,6 +262,7 @@ void submit(self_ptr self, call_batch& batch) {
   call_batch out;
   for (auto& c : batch.calls) {
     if (st.open.size() >= st.config.calls_max) {
+      count(st.config.refused, &refused_calls::calls_of_session);
       refused.push_back({c.number, core::refusal(c.what, ec::overloaded, 200)});
       continue;
     }

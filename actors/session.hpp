@@ -1,6 +1,7 @@
 #pragma once
 #include "actors/delivery_queue.hpp"
 #include "actors/interfaces.hpp"
+#include "actors/refused_calls.hpp"
 #include "actors/user_rates.hpp"
 #include "protocol/values/config_fault.hpp"
 #include "protocol/values/settings.hpp"
@@ -33,6 +34,7 @@ struct session_config {
   /// Where the two rates are kept: one for all sessions of the process. They are asked where a call comes in
   /// (kj_mailbox.cpp), before it costs a hop. Null: a loop has its own.
   std::shared_ptr<user_rates> rates;
+  refused_calls* refused = nullptr; ///< outlives the actors; may be null
 
   static constexpr std::uint32_t other_calls_burst = 1'000;
   static constexpr std::uint32_t other_calls_per_second = 300;

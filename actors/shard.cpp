@@ -118,12 +118,18 @@ void look_afresh(self_ptr self, routed_call c) {
   caf::anon_send(st.store, fresh_read{st.id, ticket, caf::actor_cast<result_sink>(self)});
 }
 
+/// A resident would be one too many.
+void refuse_for_room(self_ptr self, const routed_call& c, answers& out) {
+  count(self->state.config.resident.refused, &refused_calls::residents);
+  out.refuse(c, ec::overloaded, 1000);
+}
+
 /// `look_afresh` looked, and found that what the call is about exists after all: its resident serves it.
 void hand_over(self_ptr self, routed_call& c, answers& out) {
   const auto key = resident_of(c.what);
   auto* to = key ? resident(self, *key) : nullptr;
   if (to == nullptr)
-    return out.refuse(c, ec::overloaded, 1000);
+    return refuse_for_room(self, c, out);
   call_batch one;
   one.calls.push_back(std::move(c));
   caf::anon_send(*to, std::move(one));
@@ -218,7 +224,7 @@ void route(self_ptr self, call_batch& batch) {
         groups.emplace_back(to, call_batch{});
       groups.back().second.calls.push_back(std::move(c));
     } else {
-      out.refuse(c, ec::overloaded, 1000);
+      refuse_for_room(self, c, out);
     }
   }
   for (auto& [to, calls] : groups)

@@ -89,7 +89,7 @@ private:
   std::vector<MetricFamily>& out_;
 };
 
-void gateway_page(page& p, const gateway::gateway_metrics& g) {
+void gateway_page(page& p, const gateway::gateway_metrics& g, const refused_calls& refused) {
   const auto counter = MetricType::Counter;
   const auto gauge = MetricType::Gauge;
   p.family("connections", "Client connections that are open now, logged in or not.", gauge)
@@ -126,6 +126,12 @@ void gateway_page(page& p, const gateway::gateway_metrics& g) {
            counter);
   for (std::size_t i = 0; i < g.refused_at.size(); ++i)
     p.value(read(g.refused_at[i]), {{"limit", std::string{gateway::bound_names[i]}}});
+  p.value(read(refused.rate_of_user), {{"limit", "rate_of_user"}})
+      .value(read(refused.calls_of_session), {{"limit", "calls_of_session"}})
+      .value(read(refused.calls_to_nodes), {{"limit", "calls_to_nodes"}})
+      .value(read(refused.calls_of_nodes), {{"limit", "calls_of_nodes"}})
+      .value(read(refused.residents), {{"limit", "residents"}})
+      .value(read(refused.calls_of_resident), {{"limit", "calls_of_resident"}});
   p.family("calls_total", "Calls of clients of all kinds that this node received.", counter)
       .value(read(g.calls));
   p.family("sends_total", "Messages that clients asked this node to send.", counter).value(read(g.sends));
@@ -239,7 +245,7 @@ std::vector<MetricFamily> collect(const node_facts& facts) {
   for (std::size_t i = 0; i < now.gateways.size(); ++i)
     if (!now.gateways[i].drains)
       p.value(since(now.gateways[i].accepting), {{"thread", std::to_string(i + 1)}});
-  gateway_page(p, facts.clients);
+  gateway_page(p, facts.clients, facts.refused);
   p.family("delivery_queue_rows", "Inbox rows that wait in memory until clients take them.",
            MetricType::Gauge)
       .value(read(facts.waiting.delivery_queues.rows));

@@ -98,6 +98,7 @@ struct node_facts {
   const depths& waiting;
   const router_counters& router;
   const fan_out_counters& fan_outs;
+  const refused_calls& refused;
 };
 
 /// Also exported before there is a node.

@@ -119,6 +119,7 @@ public:
     auto rc = router_settings(config, founding_);
     rc.process = process_;
     rc.counters = &routing_;
+    rc.refused = &refused_;
     rc.clock = &clock_;
     rc.has_room = &commits_.room_flag();
     rc.drains = &drains_;
@@ -153,6 +154,7 @@ public:
     store_wiring sw;
     auto each = shard_settings(config_, founding_);
     each.resident.time_of_day = &clock_;
+    each.resident.refused = &refused_;
     each.fan_out.counters = &paying_;
     each.fan_out.report = [this](shard_id shard, fan_out_trouble what, ec why) {
       log_debts(shard, what, why);
@@ -186,6 +188,7 @@ public:
         clock_};
     parts.backend.session.rates =
         make_rates(parts.backend.session); // of a user, whichever thread serves them
+    parts.backend.session.refused = &refused_;
     if (auto why = renew_certificate())
       return *why + ". Create it again with scripts/make_certs.sh (--certs-dir)";
     for (std::uint32_t i = 0; i < config_.kj_threads; ++i) {
@@ -418,6 +421,7 @@ public:
   router_counters routing_;
   core::cluster_clock clock_{&impl::log_clock};
   fan_out_counters paying_;
+  refused_calls refused_;
 
 private:
   void fence(std::string why, storage::fence::then next = storage::fence::then::begin_anew) {
@@ -573,6 +577,9 @@ const router_counters& node::routing() const {
 }
 const fan_out_counters& node::paying() const {
   return impl_->paying_;
+}
+const refused_calls& node::refused() const {
+  return impl_->refused_;
 }
 std::vector<core::node_record> node::nodes() const {
   return impl_->nodes();

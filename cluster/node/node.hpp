@@ -61,6 +61,7 @@ public:
   const depths& waiting() const;
   const router_counters& routing() const;
   const fan_out_counters& paying() const;
+  const refused_calls& refused() const;
   /// The nodes of the cluster that this node knows. Any thread.
   std::vector<core::node_record> nodes() const;
   /// For the answer to a fenced node's question. It is as of the last time that the node asked, and empty the first

@@ -94,7 +94,7 @@ std::string node_pages::metrics() {
   const bool ready = state_of(now).ready, whole = whole_of(now).ready;
   return prometheus::TextSerializer{}.Serialize(
       collect({std::move(now), ready, whole, it->metrics(), it->commits(), it->waiting(), it->routing(),
-               it->paying()}));
+               it->paying(), it->refused()}));
 }
 
 std::string node_pages::page() {

@@ -45,6 +45,24 @@ struct fixture : test::actor_fixture {
 
 } // namespace
 
+TEST_CASE_FIXTURE(fixture,
+                  "a resident with as many calls that wait as it may have refuses more, which is counted") {
+  refused_calls refused;
+  config.refused = &refused;
+  config.waiting_calls_max = 1;
+  open();
+  call(room, asker.handle, 1, message(alice, 1));
+  run();
+  CHECK(asker.answers.take().empty());
+  call(room, asker.handle, 2, message(alice, 2));
+  run();
+  const auto answers = asker.answers.take();
+  REQUIRE(answers.size() == 1);
+  CHECK(answers[0].number == 2);
+  CHECK(core::error_of(answers[0].what) == ec::overloaded);
+  CHECK(refused.calls_of_resident == 1);
+}
+
 TEST_CASE_FIXTURE(fixture, "a conversation that exists is opened without a write, and the answer says so") {
   open();
   const auto ask = [&](std::uint64_t number, user_id by, user_id with) {

@@ -145,6 +145,8 @@ TEST_CASE_FIXTURE(fixture, "to receive counts as a call of the user, at whicheve
 TEST_CASE_FIXTURE(
     fixture,
     "who sends too much is refused at once, and their connection rests; others and other calls go on") {
+  refused_calls counted;
+  sessions.refused = &counted;
   sessions.sends_burst_max = 20;
   sessions.sends_refill_every = 1h;
   auto it = backend();
@@ -168,6 +170,7 @@ TEST_CASE_FIXTURE(
   CHECK_FALSE(refused(0, core::call{core::acknowledge{user_id{1}, device_id{2}, inbox_pos{1}}}));
   auto last = sessions_of[0]->ask(message(1));
   wait(last.then([](core::answer a) { CHECK(core::error_of(a) == ec::rate_limited); }));
+  CHECK(counted.rate_of_user == 3);
 }
 
 TEST_CASE_FIXTURE(fixture, "all calls of a user have a rate, whatever they ask") {

@@ -46,6 +46,7 @@ inline const shard_id local{0}, remote{1};
 struct router_fixture : actor_fixture {
   recording_peers peers;
   router_counters counters;
+  refused_calls refused;
   router_config config;
   wired_router_actor it;
   sink asker = make_sink();
@@ -61,6 +62,7 @@ struct router_fixture : actor_fixture {
     config.node = here;
     config.process = 9;
     config.counters = &counters;
+    config.refused = &refused;
     config.shards = 4;
     it = spawn_router(sys, config);
     router_wiring w;

@@ -67,6 +67,7 @@ TEST_CASE_FIXTURE(fixture, "the number of calls that are under way to other node
   ask(1, remote);
   ask(2, remote);
   CHECK(told(2) == ec::overloaded);
+  CHECK(refused.calls_to_nodes == 1);
   peer_answers(there, peers.take<core::calls_payload>().at(0).number);
   CHECK(told(1) == ec::none);
   ask(3, remote); // there is room again
@@ -231,6 +232,7 @@ TEST_CASE_FIXTURE(fixture, "the number of calls of other nodes that are under wa
   REQUIRE(back.size() == 1);
   CHECK(back[0].number == 6);
   CHECK(core::error_of(back[0].what) == ec::overloaded);
+  CHECK(refused.calls_of_nodes == 1);
 }
 
 TEST_CASE_FIXTURE(fixture, "a call of another node that gets no answer is forgotten in the end") {

@@ -98,6 +98,20 @@ TEST_CASE_FIXTURE(fixture, "a call that gets no answer is answered `timed_out` i
   CHECK(core::error_of(port->answers.back().what) == ec::timed_out);
 }
 
+TEST_CASE_FIXTURE(
+    fixture, "a session with as many calls without an answer as it may have refuses more, which is counted") {
+  refused_calls refused;
+  config.refused = &refused;
+  config.calls_max = 2; // the attach has its answer by then
+  attach();
+  for (std::uint64_t n = 1; n <= 3; ++n)
+    submit(n);
+  REQUIRE(port->answers.size() == 1);
+  CHECK(port->answers[0].number == 3);
+  CHECK(core::error_of(port->answers[0].what) == ec::overloaded);
+  CHECK(refused.calls_of_session == 1);
+}
+
 TEST_CASE_FIXTURE(fixture, "an answer of another kind than the call does not lose the call") {
   attach();
   submit(1);

@@ -114,7 +114,9 @@ TEST_CASE_FIXTURE(fixture, "calls that wait in a resident that crashes are answe
 
 TEST_CASE_FIXTURE(fixture,
                   "a shard with as many residents as it may have answers `overloaded` until some passivate") {
+  refused_calls refused;
   config.residents_max = 1;
+  config.resident.refused = &refused;
   config.resident.passivate_after = 2s;
   start();
   leads(true);
@@ -131,6 +133,7 @@ TEST_CASE_FIXTURE(fixture,
   };
   other();
   CHECK(told() == errors{ec::overloaded});
+  CHECK(refused.residents == 1);
   for (int i = 0; i < 4; ++i)
     advance(1s);
   other();

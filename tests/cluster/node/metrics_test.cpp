@@ -82,10 +82,12 @@ struct busy_node {
   depths waiting;
   router_counters router;
   fan_out_counters fan_outs;
+  refused_calls refused;
   node_snapshot now;
 
   busy_node() {
     add(clients.send_errors[error_row(ec::rate_limited)], 2);
+    add(refused.calls_of_nodes, 3);
     add(clients.closes[static_cast<std::size_t>(transport::close_reason::idle)]);
     clients.applied_to_written.observe(3ms);
     clients.applied_to_written.observe(1h); // above the last bucket
@@ -111,7 +113,7 @@ struct busy_node {
   }
   std::string text() const {
     return prometheus::TextSerializer{}.Serialize(
-        collect({now, true, true, clients, commits, waiting, router, fan_outs}));
+        collect({now, true, true, clients, commits, waiting, router, fan_outs, refused}));
   }
 };
 
@@ -132,8 +134,9 @@ TEST_CASE(
   const depths waiting;
   const router_counters router;
   const fan_out_counters fan_outs;
+  const refused_calls refused;
   const auto idle = prometheus::TextSerializer{}.Serialize(
-      collect({{}, false, false, clients, commits, waiting, router, fan_outs}));
+      collect({{}, false, false, clients, commits, waiting, router, fan_outs, refused}));
   CHECK(parse(idle).size() == parse(busy_node{}.text()).size());
 }
 
@@ -217,6 +220,8 @@ TEST_CASE("labels come from bounded sets: reasons, errors, roles, shards, nodes 
   CHECK(value(all.at("parley_connections_closed_total"),
               "parley_connections_closed_total{reason=\"idle\"}") == 1);
   CHECK(all.at("parley_send_errors_total").series.size() == 1);
+  CHECK(value(all.at("parley_calls_refused_total"), "parley_calls_refused_total{limit=\"calls_of_nodes\"}") ==
+        3);
   CHECK(value(all.at("parley_certificate_end_seconds"),
               "parley_certificate_end_seconds{certificate=\"client\"}") == 1'900'000'000);
   const auto& still = all.at("parley_gateway_still_seconds");
