@@ -130,6 +130,39 @@ TEST_CASE_FIXTURE(fixture, "a code that cannot be sent is an error, and one that
   CHECK(given_back.sent == 0);
 }
 
+TEST_CASE_FIXTURE(codes_fixture,
+                  "what became of a code is reported although whoever asked has gone meanwhile") {
+  /// Its answer comes when the test says so.
+  struct slow_sender final : gateway::code_sender {
+    kj::PromiseFulfillerPair<ec> outcome = kj::newPromiseAndFulfiller<ec>();
+    bool asked = false;
+    kj::Promise<ec> send(std::string, std::string) override {
+      asked = true;
+      return kj::mv(outcome.promise);
+    }
+  } slow;
+  sender = &slow;
+  start();
+  ec outcome = ec::none;
+  SUBCASE("it was sent") {}
+  SUBCASE("it was not sent") {
+    outcome = ec::code_send_failed;
+  }
+  {
+    test_client c{*this};
+    auto request = c.door.requestCodeRequest();
+    request.setPhone("+491234567");
+    auto answer = request.send();
+    REQUIRE(until([&] { return slow.asked; }));
+  }
+  REQUIRE(until([&] { return server->connections() == 0; }));
+  CHECK(cluster.calls.size() == 1);
+  slow.outcome.fulfiller->fulfill(ec{outcome});
+  REQUIRE(until([&] { return cluster.calls.size() == 2; }));
+  CHECK(std::get<core::report_code>(cluster.calls[1]).sent == (outcome == ec::none));
+  CHECK(shared.metrics.codes_sent == (outcome == ec::none));
+}
+
 TEST_CASE_FIXTURE(fixture, "an asker is told what became of the code although the shard is silent") {
   start();
   cluster.on_call = [&](core::call what) -> kj::Promise<core::answer> {

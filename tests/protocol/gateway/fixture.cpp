@@ -169,7 +169,7 @@ void fixture::start() {
   auto trust = transport::make_client_context({certificate.certificate_file});
   REQUIRE(trust.has_value());
   client_tls = *trust;
-  auto made = gateway::make_gateway_server(io.unixEventPort, config, *tls, cluster, codes, clock, shared);
+  auto made = gateway::make_gateway_server(io.unixEventPort, config, *tls, cluster, *sender, clock, shared);
   REQUIRE_MESSAGE(made.has_value(), made.error().detail);
   server = kj::mv(*made);
   port = server->port();

@@ -87,6 +87,7 @@ struct fixture {
   test_certificate certificate;
   fake_cluster cluster;
   recording_sender codes;
+  gateway::code_sender* sender = &codes; ///< whom `start` gives to the gateway
   fixed_clock clock;
   gateway::gateway_shared shared;
   gateway::gateway_config config;
