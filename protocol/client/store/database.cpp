@@ -37,8 +37,17 @@ std::string words_of(sqlite3* db, const std::filesystem::path& file) {
       failure_words(sqlite3_extended_errcode(db), sqlite3_system_errno(db), no_room, sqlite3_errmsg(db))};
 }
 
+/// What one can do about a damaged profile, as the end of a sentence.
+constexpr auto after_damage =
+    "restore the whole profile from a copy, or register this device anew with another "
+    "--profile. What the cluster has stored is not lost.";
+
 [[noreturn]] void failed(sqlite3* db) {
   const char* file = sqlite3_db_filename(db, "main");
+  // A page that is not as it was written, by its checksum, is no fault of the disk's room or of this change.
+  if (const int kind = sqlite3_extended_errcode(db) & 0xff; kind == SQLITE_CORRUPT || kind == SQLITE_NOTADB)
+    throw store_error{
+        fmt::format("The profile's database {} is damaged: {}", file ? file : "", after_damage)};
   throw store_error{
       fmt::format("The profile's database {} failed: {}. This change was not kept: check that the disk "
                   "has room and is healthy, then run the program again.",
@@ -90,8 +99,8 @@ void database::unlock(const std::filesystem::path& file, const mls::secret& key)
   if (code == SQLITE_NOTADB)
     throw store_error{
         fmt::format("The key does not fit {}, or that file is damaged: give the key that it was "
-                    "made with, or restore both from one copy.",
-                    file.string())};
+                    "made with, {}",
+                    file.string(), after_damage)};
   if (code != SQLITE_OK)
     throw store_error{fmt::format("The profile's database {} cannot be used: {}. Nothing was changed in it: "
                                   "make room if the disk is full; else "

@@ -60,6 +60,39 @@ TEST_CASE("a key that does not fit, or is no key, is refused with a sentence") {
   }
 }
 
+TEST_CASE("a database with a byte that was flipped is called damaged, wherever it is, with what one can do") {
+  scratch_directory s;
+  {
+    sqlite_store store{s.path()};
+    for (int n = 0; n < 20; ++n)
+      store.enqueue(talk, std::string(2'000, 'x'));
+  }
+  const auto file = s.path() / "parley.db";
+  const auto whole = content(file);
+  std::size_t told = 0;
+  for (std::size_t at = 100; at < whole.size(); at += 4'096) { // each page once
+    auto flipped = whole;
+    flipped[at] = static_cast<char>(flipped[at] ^ 1);
+    write(file, flipped);
+    std::string why;
+    try {
+      sqlite_store store{s.path()};
+      (void)store.waiting();
+    } catch (const store_error& e) {
+      why = e.what();
+    }
+    if (why.empty()) // a page that nobody read
+      continue;
+    ++told;
+    CAPTURE(why);
+    CHECK(says(why, "damaged"));
+    CHECK(says(why, "restore the whole profile from a copy, or register this device anew"));
+    CHECK(says(why, "is not lost"));
+    CHECK_FALSE(says(why, "has room"));
+  }
+  CHECK(told > 10);
+}
+
 TEST_CASE("a profile that an older parley left unencrypted is refused with a sentence") {
   scratch_directory s;
   write(s.path() / "parley.db", std::string{"SQLite format 3\0", 16} + std::string(4080, 0));
