@@ -52,6 +52,7 @@ public:
   bool settled() const;
   /// Of a conversation; none while its program does not run.
   seq_no position(conversation_id c) const { return program_ ? program_->position(c) : seq_no::none; }
+  std::size_t to_send() { return store_.waiting().size(); }
   inbox_pos cursor() { return sim_client_program::place(store_.where().applied); }
   std::string describe();
 

@@ -236,6 +236,7 @@ private:
   std::string unsettled();
   std::string unequal();
   void read_to_the_end();
+  std::size_t left_over();
   void settle();
 
   // --- rules of the calm (rules_*.cpp) ---------------------------------------------------------------------
