@@ -19,7 +19,6 @@ struct live_device {
   core::cursor_writer cursor;
   std::uint64_t cursor_ticket = 0;                  ///< of the newest proposal to write it
   std::chrono::steady_clock::time_point heard_at{}; ///< when its connection last said that it is there
-  bool dropped = false;                             ///< it was live and counts as gone, because it was silent
 };
 
 struct inbox_state : resident_state {
@@ -59,27 +58,18 @@ bool take_over(inbox_state& st, device_id device, const core::connection_ref& re
   }
   d.connection = ref;
   d.session = session;
-  d.live = d.dropped = false;
+  d.live = false;
   return true;
 }
 
-/// A push without rows, which says that there is more than the session has: it asks for it.
-void call_back(const inbox_state& st, live_device& d) {
-  delivery_batch out;
-  out.deliveries.push_back({d.connection, inbox_pos{number(d.last) + 1}, {}, ec::none, {}});
-  caf::anon_send(st.at.router, std::move(out));
-  d.dropped = false;
-}
-
 /// A connection whose node is gone detaches from nobody. Without heartbeats it counts as gone: what is pushed to it
-/// reaches nobody, and the inbox could never passivate. If it lives after all, its next heartbeat is told to ask for what
-/// there is, after which rows are pushed to it again.
+/// reaches nobody, and the inbox could never passivate. If it lives after all, its next heartbeat is told that nothing is pushed
+/// to it, and it asks for what there is, after which rows are pushed to it again. An inbox that has passivated meanwhile, and
+/// one that has begun anew, say the same.
 void drop_silent(inbox_state& st, std::chrono::steady_clock::time_point now) {
   for (auto& [device, d] : st.devices)
-    if (d.live && d.heard_at + st.at.config.silent_after <= now) {
+    if (d.live && d.heard_at + st.at.config.silent_after <= now)
       d.live = false;
-      d.dropped = true;
-    }
 }
 /// Sees to it that a sweep looks at the live device that was heard of least recently.
 void arm_for_silence(self_ptr self) {
@@ -201,8 +191,7 @@ core::attached announce(self_ptr self, const auto& ask) {
       state.last = d.last;
     if (state.copies_due != 0 && st.copies_ticket == 0)
       ask_copies(self);
-    if (d.dropped && !planted("gone-stays-gone"))
-      call_back(st, d);
+    state.live = d.live || planted("gone-stays-gone");
   }
   return state;
 }
@@ -269,7 +258,6 @@ bool pull(self_ptr self, const core::pull_inbox& ask, const routed_call& c, answ
   if (ask.live != 0 && page.error == ec::none) {
     auto& d = st.devices[number(ask.device)];
     d.live = page.more == 0;
-    d.dropped = false;
     d.last = page.next;
     d.heard_at = self->clock().now();
   }

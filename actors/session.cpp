@@ -194,7 +194,7 @@ void attach_answered(self_ptr self, const core::attached& a) {
   // This one may have it in memory only, too, and the device's earlier session, which could repeat it, is gone.
   if (!planted("earlier-ack-forgotten"))
     st.acked = std::max(st.acked, a.acknowledged);
-  if (st.mode == stream::live && a.last > st.last)
+  if (st.mode == stream::live && (a.live == 0 || a.last > st.last))
     pull(self);
 }
 

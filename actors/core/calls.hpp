@@ -207,9 +207,10 @@ struct attached {
   std::uint32_t devices = 0; ///< of the user: more than one wants copies of own messages
   std::uint32_t retry_after_ms = 0;
   std::uint8_t copies_due = 0; ///< 1: some of the user's conversations do not know of the second device yet
+  std::uint8_t live = 0;       ///< 1: new rows are pushed to the session
   template <class F>
   auto fields(F&& f) {
-    return f(error, acknowledged, last, devices, retry_after_ms, copies_due);
+    return f(error, acknowledged, last, devices, retry_after_ms, copies_due, live);
   }
 };
 

@@ -141,14 +141,23 @@ TEST_CASE_FIXTURE(fixture,
   const auto answer = attach(first); // its heartbeat was late
   REQUIRE(core::error_of(answer) == ec::none);
   CHECK(core::answer_if<core::attach>(answer)->last == inbox_pos{1});
-  const auto told = router.deliveries.take();
-  REQUIRE(told.size() == 1); // also if nothing has arrived, or it would not be pushed to again
-  CHECK(told[0].rows.empty());
-  CHECK(told[0].after > inbox_pos::none);
+  CHECK(core::answer_if<core::attach>(answer)->live == 0);
   reader.next_page.next = inbox_pos{1};
   pull(first);
+  CHECK(core::answer_if<core::attach>(attach(first))->live == 1);
   arrive(2);
   CHECK(router.deliveries.take().size() == 1);
+}
+
+TEST_CASE_FIXTURE(fixture,
+                  "an inbox that begins anew says to a heartbeat that nothing is pushed to its session") {
+  attach(first);
+  pull(first);
+  CHECK(core::answer_if<core::attach>(attach(first))->live == 1);
+  restart();
+  CHECK(core::answer_if<core::attach>(attach(first))->live == 0);
+  pull(first);
+  CHECK(core::answer_if<core::attach>(attach(first))->live == 1);
 }
 
 TEST_CASE_FIXTURE(fixture, "an inbox that somebody uses now and then stays, and is asked about seldom") {

@@ -3,6 +3,8 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+
 using namespace parley;
 using namespace std::chrono_literals;
 
@@ -443,6 +445,24 @@ TEST_CASE_FIXTURE(fixture,
   CHECK(box->rows() == 0);
   answer<core::pull_inbox>(again, page);
   CHECK(box->rows() == 1);
+}
+
+TEST_CASE_FIXTURE(
+    fixture,
+    "a session to which nothing is pushed asks for what there is, whether it lacks anything or not") {
+  config.attach_every = 5s;
+  go_live(inbox_pos{9});
+  const auto pulls_after = [&](std::uint8_t live) {
+    advance(5s);
+    core::attached state; // its inbox has passivated, because it had not heard of the session for long
+    state.last = inbox_pos{9};
+    state.live = live;
+    answer<core::attach>(expect<core::attach>(), state);
+    return std::ranges::count_if(
+        router.calls.take(), [](const auto& c) { return std::holds_alternative<core::pull_inbox>(c.what); });
+  };
+  CHECK(pulls_after(1) == 0);
+  CHECK(pulls_after(0) == 1);
 }
 
 TEST_CASE_FIXTURE(fixture, "a heartbeat that gets no answer is repeated") {
