@@ -450,6 +450,16 @@ std::chrono::milliseconds debt_ledger::postpone(const ref& r, time_point now) {
   return pause;
 }
 
+/// Whom this node takes for the leader may be wrong for as long as there is none, and its answer comes within a
+/// fraction of a millisecond. As soon as another one is known the debt is late by this pause at most.
+void debt_ledger::wait_for_leader(const ref& r, time_point now) {
+  auto* d = find(r.debt);
+  if (!d || d->targets[r.target].at != progress::sent)
+    return;
+  d->targets[r.target].at = progress::waiting;
+  later_.emplace(now + config_.retry.min, r);
+}
+
 /// Whoever has waited long enough is sent again.
 void debt_ledger::wake(time_point now) {
   while (!later_.empty() && later_.begin()->first <= now) {
@@ -475,8 +485,10 @@ debt_ledger::refusals debt_ledger::answered(std::uint64_t call, ec error, const 
     for (const auto& r : refs) {
       if (elsewhere && planted("paid-when-timed-out"))
         settle(r);
-      else if (elsewhere)
-        reopen(r);
+      else if (error == ec::timed_out)
+        reopen(r); // it has waited
+      else if (error == ec::not_leader)
+        wait_for_leader(r, now);
       else
         postpone(r, now);
     }

@@ -185,6 +185,7 @@ private:
   std::chrono::milliseconds pause_of(const target& t) const; ///< its next one
   /// Returns how long it waits.
   std::chrono::milliseconds postpone(const ref& r, time_point now);
+  void wait_for_leader(const ref& r, time_point now);
   void wake(time_point now);
   void note_confirmed();
   bool takes_more(std::uint16_t shard) const;
