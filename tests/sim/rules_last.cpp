@@ -8,7 +8,9 @@
 namespace parley::sim {
 namespace {
 
-constexpr micros strikes_within = 2 * one_second;
+/// When the first node is struck: most of what was said is on devices, and little of what these acknowledged is written.
+constexpr micros struck_after = 1200 * one_ms;
+constexpr micros over_after = 3 * one_second;
 
 } // namespace
 
@@ -24,14 +26,14 @@ void world::strike_last() {
           std::ranges::find_if(clients_, [&](const auto& c) { return c->is_member() && c->user() == says; });
       if (who != clients_.end())
         sim_.time.in(luck.between(0, one_second),
-                     [this, to = core::direct_conversation(a, b), &c = **who] { c.send(to, 30); });
+                     [to = core::direct_conversation(a, b), &c = **who] { c.send(to, 30); });
     }
-  if (luck.percent(50))
+  if (luck.percent(67))
     for (auto& n : nodes_)
       n->refuse_one_in(static_cast<std::uint64_t>(luck.between(2, 4)));
   for (auto& c : clients_)
     if (luck.percent(60))
-      sim_.time.in(luck.between(0, strikes_within), [&c = *c] { c.cut(); });
+      sim_.time.in(struck_after - luck.between(0, 600 * one_ms), [&c = *c] { c.cut(); });
   // One or two of them, so that most sessions live on and have to repeat what was said to others.
   for (auto strikes = luck.between(1, 2); strikes > 0; --strikes) {
     auto& node = *luck.pick(nodes_);
@@ -39,14 +41,14 @@ void world::strike_last() {
       continue;
     const bool dies = luck.percent(75);
     const auto down = luck.between(20 * one_ms, 500 * one_ms);
-    sim_.time.in(luck.between(100 * one_ms, strikes_within), [this, &node, dies, down] {
+    sim_.time.in(struck_after + luck.between(0, 400 * one_ms), [this, &node, dies, down] {
       if (dies)
         take_down(node, down);
       else
         node.drain_leaderships();
     });
   }
-  until(strikes_within + one_second, [] { return false; });
+  until(over_after, [] { return false; });
   for (auto& n : nodes_)
     n->refuse_one_in(0);
 }
