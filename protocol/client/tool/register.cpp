@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
 #include <iostream>
 #include <memory>
@@ -57,12 +58,10 @@ std::string again(const options& o, const context& shared) {
   return fmt::format("parley register{} --phone {}", shared.option_text(), o.phone);
 }
 
-std::string ask_for_code(const options& o, const context& shared, std::chrono::seconds good_for) {
+/// A line of standard input; at a terminal behind `told`.
+std::string read_code(const options& o, const context& shared, const std::string& told) {
   if (::isatty(STDIN_FILENO))
-    std::cerr << fmt::format(
-        "A code was sent to {}; it is good for {} min. If several come, the last one is good."
-        "\nCode: ",
-        o.phone, good_for.count() / 60);
+    std::cerr << told << "\nCode: ";
   std::string code;
   if (!std::getline(std::cin, code))
     throw stop{
@@ -73,6 +72,28 @@ std::string ask_for_code(const options& o, const context& shared, std::chrono::s
   constexpr std::string_view around = " \t\r"; // what is copied from a message may have some
   const auto first = code.find_first_not_of(around);
   return first == std::string::npos ? "" : code.substr(first, code.find_last_not_of(around) + 1 - first);
+}
+
+std::string ask_for_code(const options& o, const context& shared, std::chrono::seconds good_for) {
+  return read_code(
+      o, shared,
+      fmt::format("A code was sent to {}; it is good for {} min. If several come, the last one is good.",
+                  o.phone, good_for.count() / 60));
+}
+
+/// Whoever ran the command before, and ended it when its code was on its way, need not have another one sent. Empty:
+/// there is none, or another one is wanted.
+std::string ask_for_earlier_code(const options& o, const context& shared, const client::identity& mine) {
+  const bool any = std::ranges::any_of(mine.tickets, [&](const client::code_ticket& t) {
+    return t.phone == o.phone &&
+           !t.unanswered; // an unanswered request is repeated, and no second code is sent
+  });
+  if (!any || o.request_only || !o.code.empty() || !o.code_from.empty() || !::isatty(STDIN_FILENO))
+    return {};
+  return read_code(
+      o, shared,
+      fmt::format("A code was sent to {} before. Type it in, or press Enter to have another one sent.",
+                  o.phone));
 }
 
 /// The refusal of a code, and how to go on.
@@ -128,6 +149,8 @@ void run(const options& o, context& shared) {
   const auto owned = open_device(shared, settings, silent, profile_must::be_writable);
   auto& device = *owned;
   auto code = o.code == "-" ? std::string{} : o.code;
+  if (code.empty())
+    code = ask_for_earlier_code(o, shared, device.store().who().value_or(client::identity{}));
   if (code.empty()) {
     std::vector<std::uintmax_t> from;
     for (const auto& file : o.code_from)

@@ -248,6 +248,31 @@ TEST_CASE("a chat whose output is no terminal, or a dumb one, leaves the keys to
   CHECK(t.shows("the shell 42"));
 }
 
+TEST_CASE("whoever ended register at its prompt and runs it again types the code that came, or has another "
+          "one sent") {
+  test::node n;
+  terminal t;
+  const auto register_again = "env " + n.command("alice", "register --phone +4911111111") + "\n";
+  t.type(register_again);
+  REQUIRE(t.shows("A code was sent to +4911111111; it is good for"));
+  t.type("\x03"); // Ctrl-C
+  REQUIRE(t.shows("$ "));
+  t.type(register_again);
+  REQUIRE(t.shows("A code was sent to +4911111111 before."));
+  std::size_t codes = 0;
+  SUBCASE("it has come") {
+    codes = 1;
+  }
+  SUBCASE("it has not") {
+    codes = 2;
+    t.type("\n");
+    REQUIRE(t.shows("A code was sent to +4911111111; it is good for"));
+  }
+  t.type("123456\n");
+  CHECK(t.shows("is registered"));
+  n.with([&](test::fake_cluster& cluster) { CHECK(cluster.codes_asked == codes); });
+}
+
 TEST_CASE("while a chat has the profile open, it sends what other commands want sent") {
   pair_of_people n;
   n.enter("carol", "+4933333333");
