@@ -293,7 +293,7 @@ TEST_CASE("while a chat has the profile open, it sends what other commands want 
   CHECK(n.parley("alice", "send --to nobody x").status == 2);
   o = n.parley("alice", "send --to +4922222222 -", "(echo ok; head -c 70000 /dev/zero | tr '\\0' x) |");
   CHECK(o.status == 1);
-  CHECK(o.text.find("Line 2: ") != std::string::npos);
+  CHECK(o.text.find("Line 2 was refused. The lines before it were sent") != std::string::npos);
   n.refuse(std::vector<ec>(10'000, ec::overloaded));
   o = n.parley("alice", "send --seconds 1 --to +4922222222 later");
   CHECK(o.status == 3);
