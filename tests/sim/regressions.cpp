@@ -18,14 +18,14 @@ struct regression {
 
 const regression all[] = {
     // Faults of the product that can be planted again: clean without the bug, and a violation with it.
-    {{.seed = 18},
+    {{.seed = 11},
      "begin-counts-as-told",
      "what waits while a second device is added was never told as delivered"},
-    {{.seed = 5},
+    {{.seed = 4},
      "seal-without-generation",
      "a late wish ended a generation that had its own members already"},
-    {{.seed = 1}, "ack-written-once", "an acknowledgement that was refused once was never written"},
-    {{.seed = 37},
+    {{.seed = 9}, "ack-written-once", "an acknowledgement that was refused once was never written"},
+    {{.seed = 45},
      "first-append-anywhere",
      "a stream began with its second message, and the first was never brought"},
     {{.seed = 43},
