@@ -437,27 +437,18 @@ std::chrono::milliseconds debt_ledger::pause_of(const target& t) const {
   return std::min<std::chrono::milliseconds>(config_.retry.min * (1 << t.waits), config_.retry.max);
 }
 
-std::chrono::milliseconds debt_ledger::postpone(const ref& r, time_point now) {
+std::chrono::milliseconds debt_ledger::postpone(const ref& r, time_point now, pauses how) {
   auto* d = find(r.debt);
   if (!d || d->targets[r.target].at != progress::sent)
     return {};
   auto& t = d->targets[r.target];
   constexpr std::uint8_t doublings_max = 16;
-  const auto pause = pause_of(t);
-  t.waits = std::min<std::uint8_t>(t.waits + 1, doublings_max);
+  const auto pause = how == pauses::grow ? pause_of(t) : config_.retry.min;
+  if (how == pauses::grow)
+    t.waits = std::min<std::uint8_t>(t.waits + 1, doublings_max);
   t.at = progress::waiting;
   later_.emplace(now + pause, r);
   return pause;
-}
-
-/// Whom this node takes for the leader may be wrong for as long as there is none, and its answer comes within a
-/// fraction of a millisecond. As soon as another one is known the debt is late by this pause at most.
-void debt_ledger::wait_for_leader(const ref& r, time_point now) {
-  auto* d = find(r.debt);
-  if (!d || d->targets[r.target].at != progress::sent)
-    return;
-  d->targets[r.target].at = progress::waiting;
-  later_.emplace(now + config_.retry.min, r);
 }
 
 /// Whoever has waited long enough is sent again.
@@ -487,10 +478,8 @@ debt_ledger::refusals debt_ledger::answered(std::uint64_t call, ec error, const 
         settle(r);
       else if (error == ec::timed_out)
         reopen(r); // it has waited
-      else if (error == ec::not_leader)
-        wait_for_leader(r, now);
       else
-        postpone(r, now);
+        postpone(r, now, error == ec::not_leader ? pauses::stay : pauses::grow);
     }
     if (band_of(error) != error_band::condition)
       refused = {refs.size(), error};

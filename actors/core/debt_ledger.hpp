@@ -183,9 +183,11 @@ private:
   void settle(const ref& r);
   void reopen(const ref& r);
   std::chrono::milliseconds pause_of(const target& t) const; ///< its next one
+  /// Whom this node takes for the leader may be wrong for as long as there is none, and says so within a fraction of a
+  /// millisecond. As soon as another one is known, a debt is late by the shortest pause at most.
+  enum class pauses : bool { grow, stay };
   /// Returns how long it waits.
-  std::chrono::milliseconds postpone(const ref& r, time_point now);
-  void wait_for_leader(const ref& r, time_point now);
+  std::chrono::milliseconds postpone(const ref& r, time_point now, pauses how = pauses::grow);
   void wake(time_point now);
   void note_confirmed();
   bool takes_more(std::uint16_t shard) const;
