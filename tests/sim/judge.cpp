@@ -25,6 +25,7 @@ void tally::add(const tally& o) {
   resets += o.resets, pauses += o.pauses, slow_disks += o.slow_disks;
   client_crashes += o.client_crashes, absences += o.absences, hand_overs += o.hand_overs;
   duels += o.duels, refusals += o.refusals, held_up += o.held_up, last_strikes += o.last_strikes;
+  gone_for_good += o.gone_for_good;
   applied += o.applied, frames += o.frames, turns += o.turns, messages += o.messages;
   full_disks += o.full_disks, disk_errors += o.disk_errors, stops += o.stops, flips += o.flips;
   mended += o.mended, lost_disks += o.lost_disks, put_back += o.put_back, fenced += o.fenced;

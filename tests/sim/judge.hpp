@@ -43,7 +43,7 @@ struct tally {
   std::uint64_t crashes = 0, power_losses = 0, lost_batches = 0, cuts = 0, resets = 0, pauses = 0,
                 slow_disks = 0;
   std::uint64_t client_crashes = 0, absences = 0, hand_overs = 0, duels = 0, refusals = 0, held_up = 0,
-                last_strikes = 0, applied = 0, frames = 0, turns = 0, messages = 0;
+                last_strikes = 0, gone_for_good = 0, applied = 0, frames = 0, turns = 0, messages = 0;
   std::uint64_t full_disks = 0, disk_errors = 0, stops = 0, flips = 0, mended = 0, lost_disks = 0,
                 put_back = 0, fenced = 0, trials = 0, rescues = 0, not_rescued = 0, numbers_lost = 0,
                 read_errors = 0, laggards = 0;

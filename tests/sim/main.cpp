@@ -168,9 +168,10 @@ int main(int argc, char** argv) {
              c.acked, c.retried, c.received, c.synced, c.marked, c.opened, c.devices, c.logins);
   fmt::print(
       "crashes {} (power {}, batches lost {}), cuts {}, resets {}, pauses {}, slow disks {}, hand-overs {}, "
-      "duels {}, refusals {}, sessions held up {}, last strikes {}, client crashes {}, absences {}\n",
+      "duels {}, refusals {}, sessions held up {}, last strikes {}, gone for good {}, client crashes {}, "
+      "absences {}\n",
       c.crashes, c.power_losses, c.lost_batches, c.cuts, c.resets, c.pauses, c.slow_disks, c.hand_overs,
-      c.duels, c.refusals, c.held_up, c.last_strikes, c.client_crashes, c.absences);
+      c.duels, c.refusals, c.held_up, c.last_strikes, c.gone_for_good, c.client_crashes, c.absences);
   const auto& x = all.shapes;
   fmt::print(
       "seals {} (generations {}), joined {}, foreign logins {}, stuffed lanes {} (payloads {}), flickers {}, "

@@ -17,7 +17,7 @@ constexpr micros true_within = 20 * one_second;
 
 } // namespace
 
-/// Empty, or which node says of itself what is not so, if those of `alone` are cut off from all others.
+/// Empty, or which node says of itself what is not so, if those of `alone` are cut off from all others. One that is gone says nothing.
 std::string world::untrue(const std::set<node_id>& alone) {
   std::map<shard_id, cluster::replica_status> newest; // as its leader has it, or whoever has heard most
   for (auto& n : nodes_)
@@ -29,7 +29,11 @@ std::string world::untrue(const std::set<node_id>& alone) {
         is = r;
     }
   for (auto& n : nodes_) {
+    if (n->id() == gone_)
+      continue;
     const auto reaches = [&](node_id other) {
+      if (other == gone_)
+        return false;
       return other == n->id() || (!alone.contains(n->id()) && !alone.contains(other));
     };
     bool should = true;

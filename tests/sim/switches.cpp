@@ -35,6 +35,7 @@ std::vector<std::string> all_switches() {
   out.emplace_back("laggard");
   out.emplace_back("last-strike");
   out.emplace_back("held-sessions");
+  out.emplace_back("gone-for-good");
   for (auto& name : rescue_switches())
     out.push_back(std::move(name));
   for (auto& name : shape_switches())

@@ -378,8 +378,9 @@ void world::settle() {
   }
 }
 
-/// Everything heals, and is as it shall be.
+/// Everything heals, but for what does not, and is as it shall be.
 void world::calm() {
+  lose_one_for_good(moment::storm_ends);
   heal();
   settle();
 }
@@ -409,6 +410,8 @@ outcome world::run(const run_options& options) {
     calm();
   }
   if (!sim_.failed())
+    lose_one_for_good(moment::all_settled);
+  if (!sim_.failed())
     expect_truth({});
   if (!sim_.failed())
     expect_silence();
@@ -416,7 +419,7 @@ outcome world::run(const run_options& options) {
     hold_up_sessions();
   if (!sim_.failed())
     expect_promptness();
-  if (!sim_.failed() && sim_.luck.percent(30))
+  if (!sim_.failed() && sim_.luck.percent(30) && gone_ == node_id::none) // another one would be too many
     examine_cut_off();
   if (!sim_.failed() && sim_.luck.percent(50))
     refuse_some();

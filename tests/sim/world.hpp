@@ -243,6 +243,9 @@ private:
   void expect_truth(const std::set<node_id>& alone);
   std::string untrue(const std::set<node_id>& alone);
   void examine_cut_off();
+  enum class moment : std::uint8_t { storm_ends, all_settled };
+  void lose_one_for_good(moment when);
+  bool is_dispensable(node_id node);
   void expect_silence();
   std::string noise(const census& heard);
   void hold_up_sessions();
@@ -295,8 +298,9 @@ private:
   micros agree_within_ = 60 * one_second;
   std::map<std::tuple<shard_id, generation, std::uint64_t>, node_id> led_; ///< by term
   std::set<std::tuple<shard_id, generation, std::vector<cluster::member>>>
-      wished_;               ///< seals, with the next members
-  census* census_ = nullptr; ///< while somebody counts
+      wished_;                   ///< seals, with the next members
+  node_id gone_ = node_id::none; ///< does not come back (rules_majority.cpp)
+  census* census_ = nullptr;     ///< while somebody counts
   std::uint64_t next_device_ = 1;
   std::uint64_t storm_ = 0; ///< what an earlier one has planned does not happen
   bool storming_ = false;

@@ -273,6 +273,8 @@ std::string world::unseated() {
       return fmt::format("shard {} has no members", s);
     const auto& members = seat->second.members;
     for (auto& n : nodes_) {
+      if (n->id() == gone_)
+        continue;
       const auto all = n->status();
       const auto own = std::ranges::find(all, shard, &cluster::replica_status::shard);
       if (std::ranges::find(members, n->self()) == members.end()) {
