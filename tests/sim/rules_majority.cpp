@@ -6,18 +6,19 @@
 
 namespace parley::sim {
 
-/// Whether each shard has a majority of its newest members without the node.
+/// Whether each shard has a majority of its newest members without the node. Of a shard whose members are all down it is not
+/// known.
 bool world::is_dispensable(node_id node) {
   std::map<shard_id, cluster::replica_status> newest;
   for (auto& n : nodes_)
     for (const auto& r : n->status())
       if (auto& is = newest.try_emplace(r.shard, r).first->second; r.gen > is.gen)
         is = r;
-  return std::ranges::all_of(newest, [&](const auto& shard) {
-    const auto& members = shard.second.members;
-    const auto left = std::ranges::count_if(members, [&](const auto& m) { return m.node != node; });
-    return 2 * static_cast<std::size_t>(left) > members.size();
-  });
+  return newest.size() == profile_.shards && std::ranges::all_of(newest, [&](const auto& shard) {
+           const auto& members = shard.second.members;
+           const auto left = std::ranges::count_if(members, [&](const auto& m) { return m.node != node; });
+           return 2 * static_cast<std::size_t>(left) > members.size();
+         });
 }
 
 /// In a part of the seeds in which no shard moves away from a dead node, or to it, `when` the storm ends or all has settled

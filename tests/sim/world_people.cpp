@@ -190,8 +190,11 @@ void world::ask_until_answered(core::call what, std::function<void(const core::a
     --asking_;
     ask_until_answered(what, done);
   };
+  auto& node = some_node();
+  if (!node.is_up())
+    return sim_.time.in(100 * one_ms, again);
   sim_.time.in(12 * one_second, again);
-  some_node().ask(what, [this, done, is_over, again](core::answer& a) {
+  node.ask(what, [this, done, is_over, again](core::answer& a) {
     if (parley::describe(core::error_of(a)).retryable)
       return sim_.time.in(100 * one_ms, again);
     if (std::exchange(*is_over, true))
