@@ -13,12 +13,17 @@ constexpr std::size_t history_rows_max = 512;
 constexpr std::size_t debts_bytes_max = 4 << 20;
 
 class stored_state final : public state_reader {
-  /// A shard without a replica here reads as empty.
+  /// A shard without a replica here reads as empty, and what is not found in it may be elsewhere: a resident that asks has
+  /// outlived its replica, which has moved to other nodes meanwhile.
   template <class F>
   auto view(shard_id s, F ask) {
     const auto txn = env_.begin_read();
-    storage::shard_view v{*txn, s, replication::state_slot(*txn, s).value_or(0)};
+    const auto slot = replication::state_slot(*txn, s);
+    storage::shard_view v{*txn, s, slot.value_or(0)};
     auto answer = ask(v);
+    if constexpr (requires { answer.error = ec::not_leader; })
+      if (!slot)
+        answer.error = ec::not_leader;
     if (v.status() == ec::corrupt || error_in(answer) == ec::corrupt)
       damaged_(s);
     return answer;
