@@ -33,6 +33,7 @@ const regression all[] = {
      "an inbox that had passivated knew nothing of a session that lived, and pushed it nothing"},
     // Of the product, too, but nothing does it again that this number still shows.
     {{.seed = 909}, "", "what an earlier session had acknowledged was forgotten with a leader"},
+    {{.seed = 18071}, "", "who had outlived a replica that moved away took its emptiness for a final no"},
     // Faults of the simulator itself.
     {{.seed = 188}, "", "a link's window was smaller than the repair of a gap"},
     {{.seed = 622}, "", "of two devices that register together the later one passed for the first"},
