@@ -3,8 +3,6 @@
 // it paid, acknowledged and written. In a storm the next message would show everybody what is missing.
 #include "tests/sim/world.hpp"
 
-#include <algorithm>
-
 namespace parley::sim {
 namespace {
 
@@ -22,11 +20,9 @@ void world::strike_last() {
   for (const auto& [a, b] : judge_.pairs())
     for (auto left = luck.between(1, 3); left > 0; --left) {
       const auto says = luck.percent(50) ? a : b;
-      const auto who =
-          std::ranges::find_if(clients_, [&](const auto& c) { return c->is_member() && c->user() == says; });
-      if (who != clients_.end())
+      if (auto* who = member_of(says))
         sim_.time.in(luck.between(0, one_second),
-                     [to = core::direct_conversation(a, b), &c = **who] { c.send(to, 30); });
+                     [to = core::direct_conversation(a, b), who] { who->send(to, 30); });
     }
   if (luck.percent(67))
     for (auto& n : nodes_)

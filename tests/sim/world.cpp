@@ -198,7 +198,7 @@ void world::found() {
     clients_[a]->open(clients_[b]->user());
   }
   clients_[0]->open(clients_[1]->user());
-  if (!until(join_within, [&] { return all([](const auto& c) { return c->settled(); }); }))
+  if (!until(join_within, [&] { return all_have_settled(); }))
     sim_.violate("liveness: not all conversations could be opened");
   if (!sim_.failed())
     register_sleepers();
@@ -241,6 +241,16 @@ bool world::until(micros within, const std::function<bool()>& reached) {
       return true;
   }
   return sim_.failed();
+}
+
+sim_client* world::member_of(user_id user) {
+  const auto it =
+      std::ranges::find_if(clients_, [&](const auto& c) { return c->is_member() && c->user() == user; });
+  return it == clients_.end() ? nullptr : it->get();
+}
+
+bool world::all_have_settled() const {
+  return std::ranges::all_of(clients_, [](const auto& c) { return c->settled(); });
 }
 
 std::string world::unsettled() {
@@ -309,9 +319,7 @@ void world::read_to_the_end() {
     for (auto& c : clients_)
       if (c->user() == a || c->user() == b)
         c->sync(core::direct_conversation(a, b));
-  const auto have_read = [&] {
-    return std::ranges::all_of(clients_, [](const auto& c) { return c->settled(); });
-  };
+  const auto have_read = [&] { return all_have_settled(); };
   // Where pages are tiny, and few are read at a time, long conversations take longer. Their pages come all the same.
   bool done = until(agree_within_, have_read);
   for (int more = 4; !done && more > 0; --more) {

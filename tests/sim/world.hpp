@@ -176,6 +176,8 @@ private:
   void stuff_lane();
   void flicker();
   sim_node* leader_of(shard_id shard);
+  sim_client* member_of(user_id user); ///< the first device that has registered; null: none has
+  bool all_have_settled() const;       ///< the devices
   static generation generation_of(const sim_node& leader, shard_id shard);
   /// As its newest leader has them.
   std::vector<cluster::member> members_of(shard_id shard);

@@ -177,11 +177,9 @@ bool world::cut_off_inbox() {
       net_.block(chosen.leader, survivor->id(), how);
   storming_ = false;
   for (const auto& [to, says] : chosen.said)
-    if (const auto who = std::ranges::find_if(
-            clients_, [&](const auto& c) { return c->is_member() && c->user() == says; });
-        who != clients_.end())
+    if (auto* who = member_of(says))
       for (auto left = luck.between(1, 3); left > 0; --left)
-        (*who)->send(to, 30);
+        who->send(to, 30);
   strike_when_said(40);
   return true;
 }
@@ -190,7 +188,7 @@ bool world::cut_off_inbox() {
 void world::strike_when_said(int tries) {
   if (sim_.failed())
     return;
-  if (tries > 0 && !std::ranges::all_of(clients_, [](const auto& c) { return c->settled(); }))
+  if (tries > 0 && !all_have_settled())
     return sim_.time.in(50 * one_ms, [this, tries] { strike_when_said(tries - 1); });
   sim_.time.in(rescues_.luck.between(0, 300 * one_ms), [this] { lose_majorities(); });
 }
