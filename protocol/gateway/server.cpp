@@ -15,6 +15,11 @@
 namespace parley::gateway {
 namespace {
 
+/// While a loop is always busy, it takes a step of a handshake at least so often, a third of its time,
+constexpr kj::Duration handshake_patience = 1 * kj::MILLISECONDS;
+/// and a step of what is large or much, which takes up to two milliseconds.
+constexpr kj::Duration bulk_patience = 10 * kj::MILLISECONDS;
+
 constexpr std::chrono::milliseconds descriptors_retry{100}; ///< after EMFILE and the like
 /// Connections that are refused at once cost no handshake and no room, but a system call or two each. After
 /// so many of them the thread does something else first.
@@ -44,8 +49,8 @@ public:
         handshakes_of_{{config_.address_handshakes_burst, config_.address_handshake_every,
                         config_.handshakes_burst, config_.handshake_every},
                        config_.addresses_max},
-        handshake_steps_{timer_}, large_steps_{timer_}, strangers_{config_.pre_login_max,
-                                                                   config_.pre_login_per_address_max},
+        handshake_steps_{timer_, handshake_patience}, large_steps_{timer_, bulk_patience},
+        strangers_{config_.pre_login_max, config_.pre_login_per_address_max},
         accepting_{kj::heap<kj::TaskSet>(static_cast<kj::TaskSet::ErrorHandler&>(*this))},
         tasks_{kj::heap<kj::TaskSet>(static_cast<kj::TaskSet::ErrorHandler&>(*this))} {
     parts_->server = this;

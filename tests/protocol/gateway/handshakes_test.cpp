@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #include <functional>
+#include <limits>
 #include <set>
 
 using namespace parley;
@@ -140,7 +141,7 @@ TEST_CASE("a client that knows AES-256 only is served") {
 
 TEST_CASE("steps of handshakes are taken in their order, and one that nobody waits for is left out") {
   auto io = kj::setupAsyncIo();
-  transport::step_line turns{io.provider->getTimer()};
+  transport::step_line turns{io.provider->getTimer(), 1 * kj::MILLISECONDS};
   std::vector<int> taken;
   const auto note = [&](int n) {
     return turns.next().then([&taken, n] { taken.push_back(n); }).eagerlyEvaluate(nullptr);
@@ -156,8 +157,39 @@ TEST_CASE("steps of handshakes are taken in their order, and one that nobody wai
   CHECK(taken.size() == 3);
 }
 
+namespace {
+
+/// Events that follow from each other without an end, as on a loop that somebody keeps busy.
+kj::Promise<void> chain(std::uint64_t left, std::uint64_t& done) {
+  if (left == 0)
+    return kj::READY_NOW;
+  ++done;
+  return kj::evalLater([left, &done] { return chain(left - 1, done); });
+}
+
+} // namespace
+
+TEST_CASE_FIXTURE(fixture, "a step comes behind all that the others have begun, however much that is") {
+  io.waitScope.setBusyPollInterval(32); // as the loops of a node
+  transport::step_line line{io.provider->getTimer(), 1 * kj::HOURS};
+  std::uint64_t done = 0;
+  constexpr std::uint64_t events = 10'000;
+  auto others = chain(events, done).eagerlyEvaluate(nullptr);
+  line.next().wait(io.waitScope);
+  CHECK(done == events);
+}
+
+TEST_CASE_FIXTURE(fixture, "a step is taken although the loop never comes to rest") {
+  io.waitScope.setBusyPollInterval(32);
+  transport::step_line line{io.provider->getTimer(), 1 * kj::MILLISECONDS};
+  std::uint64_t done = 0;
+  auto others = chain(std::numeric_limits<std::uint64_t>::max(), done).eagerlyEvaluate(nullptr);
+  line.next().wait(io.waitScope);
+  CHECK(done > 0);
+}
+
 TEST_CASE_FIXTURE(fixture, "a connection that has said nothing waits for no turn") {
-  transport::step_line turns{io.provider->getTimer()};
+  transport::step_line turns{io.provider->getTimer(), 1 * kj::MILLISECONDS};
   lone_stream here{*this};
   bool shaken = false;
   auto handshake = here.stream.handshake(&turns).then([&] { shaken = true; }).eagerlyEvaluate(nullptr);
@@ -170,7 +202,7 @@ TEST_CASE_FIXTURE(fixture, "a connection that has said nothing waits for no turn
 TEST_CASE_FIXTURE(
     fixture,
     "much that is written leaves in steps, and what else waits in their line comes between two of them") {
-  transport::step_line line{io.provider->getTimer()};
+  transport::step_line line{io.provider->getTimer(), 1 * kj::MILLISECONDS};
   lone_stream here{*this};
   auto& stream = here.stream;
   here.shake_hands();
