@@ -87,6 +87,7 @@ connection::connection(kj::Own<server_parts> parts, kj::AutoCloseFd fd, const tr
   stream_->watch(this);
   stream_->share(parts_->buffers);
   stream_->write_in_steps(parts_->large_steps);
+  stream_->read_in_steps(parts_->read_steps);
 }
 
 connection::~connection() noexcept(false) = default;

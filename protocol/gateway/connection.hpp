@@ -77,6 +77,7 @@ struct server_parts final : public kj::Refcounted {
   transport::stream_buffers* buffers = nullptr;    ///< as `server`
   transport::step_line* handshake_steps = nullptr; ///< as `server`
   transport::step_line* large_steps = nullptr;     ///< pages, and much that is written; as `server`
+  transport::step_line* read_steps = nullptr;      ///< those who say much without a pause; as `server`
   server_hooks* server = nullptr;                  ///< null once the server is destroyed
   bool draining = false;
 };

@@ -50,7 +50,8 @@ public:
                         config_.handshakes_burst, config_.handshake_every},
                        config_.addresses_max},
         handshake_steps_{timer_, handshake_patience}, large_steps_{timer_, bulk_patience},
-        strangers_{config_.pre_login_max, config_.pre_login_per_address_max},
+        read_steps_{timer_, bulk_patience}, strangers_{config_.pre_login_max,
+                                                       config_.pre_login_per_address_max},
         accepting_{kj::heap<kj::TaskSet>(static_cast<kj::TaskSet::ErrorHandler&>(*this))},
         tasks_{kj::heap<kj::TaskSet>(static_cast<kj::TaskSet::ErrorHandler&>(*this))} {
     parts_->server = this;
@@ -58,6 +59,7 @@ public:
     parts_->pages->watch(this);
     parts_->handshake_steps = &handshake_steps_;
     parts_->large_steps = &large_steps_;
+    parts_->read_steps = &read_steps_;
     accepting_->add(keep_accepting());
     tasks_->add(keep_sweeping());
   }
@@ -74,6 +76,7 @@ public:
     parts_->buffers = nullptr;
     parts_->handshake_steps = nullptr;
     parts_->large_steps = nullptr;
+    parts_->read_steps = nullptr;
     metrics_.connections.fetch_sub(connections_.size(), std::memory_order_relaxed);
   }
 
@@ -294,6 +297,7 @@ private:
   network_limits handshakes_of_;
   transport::step_line handshake_steps_; ///< outlives the connections
   transport::step_line large_steps_;     ///< the same
+  transport::step_line read_steps_;      ///< the same
   waiting_room<connection> strangers_;
   std::vector<kj::Own<connection>> connections_;
   std::vector<kj::Own<connection>> retired_;

@@ -27,6 +27,8 @@ namespace {
 /// A record may hold one byte. After so many the others of the thread have their turn: a message of the largest size
 /// takes fewer, if its peer fills them.
 constexpr unsigned fills_in_a_row_max = 64;
+/// So many messages of one peer are read in one step, in a millisecond or so.
+constexpr unsigned read_in_a_row_max = 32;
 /// So much is encrypted and given to the kernel in one step, in some tenths of a millisecond.
 constexpr std::size_t written_in_a_row_max = 256 * 1024;
 constexpr std::size_t keep_bytes = 2048;     ///< an output buffer this small is kept between writes
@@ -287,11 +289,23 @@ message_stream::receive(const capnp::ReaderOptions& options) {
 }
 
 template <class Found>
+kj::Promise<kj::Maybe<Found>> message_stream::read_next_step(capnp::ReaderOptions options) {
+  auto turn = read_steps_ != nullptr ? read_steps_->next() : kj::evalLater([] {});
+  return turn.then([this, options] {
+    read_in_a_row_ = 0;
+    return read_loop<Found>(options);
+  });
+}
+
+template <class Found>
 kj::Promise<kj::Maybe<Found>> message_stream::read_loop(capnp::ReaderOptions options) {
   for (unsigned fills = 0;; ++fills) {
     if (may_read()) {
+      if (read_in_a_row_ == read_in_a_row_max && read_steps_ != nullptr)
+        return read_next_step<Found>(options);
       auto found = next_message(options);
       KJ_IF_MAYBE (message, found) {
+        ++read_in_a_row_;
         if constexpr (std::is_same_v<Found, capnp::MessageReaderAndFds>)
           return kj::Maybe<Found>{Found{kj::mv(*message), nullptr}};
         else
@@ -306,11 +320,12 @@ kj::Promise<kj::Maybe<Found>> message_stream::read_loop(capnp::ReaderOptions opt
       return gate.promise.then([this, options] { return read_loop<Found>(options); });
     }
     if (fills == fills_in_a_row_max)
-      return kj::evalLater([this, options] { return read_loop<Found>(options); });
+      return read_next_step<Found>(options);
     switch (fill()) {
     case io::done:
       break;
     case io::again:
+      read_in_a_row_ = 0;
       if (in_taken_ == in_.size())
         std::vector<char>{}.swap(in_), in_taken_ = 0;
       count_buffers();

@@ -166,6 +166,8 @@ public:
 
   /// Much of what is written leaves in steps, which wait in this line. It outlives the stream. Null: at once.
   void write_in_steps(step_line* line) { write_steps_ = line; }
+  /// Whoever says much without a pause is read in steps, which wait in this line. It outlives the stream. Null: at once.
+  void read_in_steps(step_line* line) { read_steps_ = line; }
 
   /// Its buffers count among these, which outlive it. Null: among nobody's.
   void share(stream_buffers* all) { all_buffers_ = all; }
@@ -224,6 +226,8 @@ private:
 
   /// `Found`: what a message is handed out as.
   template <class Found>
+  kj::Promise<kj::Maybe<Found>> read_next_step(capnp::ReaderOptions options);
+  template <class Found>
   kj::Promise<kj::Maybe<Found>> read_loop(capnp::ReaderOptions options);
   capnp::ReaderOptions bounded(capnp::ReaderOptions options) const;
   found_message next_message(const capnp::ReaderOptions& options);
@@ -258,6 +262,8 @@ private:
   side side_;
   stream_watcher* watcher_ = nullptr;
   step_line* write_steps_ = nullptr;
+  step_line* read_steps_ = nullptr;
+  unsigned read_in_a_row_ = 0; ///< messages, since nothing was there to read or a step was taken
   close_reason reason_ = close_reason::none;
   bool handshake_done_ = false;
   bool flushing_ = false;

@@ -8,6 +8,8 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <functional>
+#include <set>
 
 using namespace parley;
 using namespace parley::test;
@@ -39,6 +41,36 @@ TEST_CASE_FIXTURE(fixture, "a message that arrives byte by byte leaves the other
   auto other = rung.whenBecomesReadable().then([&] { return turn(); }).eagerlyEvaluate(nullptr);
   REQUIRE(until([&] { return whole; }));
   CHECK(turns >= records / 128);
+}
+
+TEST_CASE_FIXTURE(fixture,
+                  "whoever says much without a pause is read in steps, between which others have theirs") {
+  transport::step_line line{io.provider->getTimer(), 1 * kj::HOURS};
+  lone_stream here{*this};
+  here.shake_hands();
+  here.stream.read_in_steps(&line);
+  constexpr std::size_t messages = 300;
+  std::size_t read = 0;
+  std::function<kj::Promise<void>()> listen = [&]() -> kj::Promise<void> {
+    return here.stream.receive(transport::rpc_options(64)).then([&](auto&&) -> kj::Promise<void> {
+      return ++read == messages ? kj::Promise<void>{kj::READY_NOW} : listen();
+    });
+  };
+  std::string all;
+  for (std::size_t i = 0; i < messages; ++i)
+    all += words({0, 1, 7, 7}); // one segment of a word
+  here.peer.send(all);
+  auto all_read = listen().eagerlyEvaluate(nullptr);
+  std::set<std::size_t> between; // what was read at the steps of somebody else
+  std::function<kj::Promise<void>()> others = [&]() -> kj::Promise<void> {
+    return line.next().then([&]() -> kj::Promise<void> {
+      between.insert(read);
+      return read == messages ? kj::Promise<void>{kj::READY_NOW} : others();
+    });
+  };
+  auto step = others().eagerlyEvaluate(nullptr);
+  REQUIRE(until([&] { return read == messages; }));
+  CHECK(between.size() >= 8);
 }
 
 TEST_CASE_FIXTURE(fixture, "who keeps the loop busy holds back nobody's answers") {
