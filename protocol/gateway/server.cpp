@@ -15,9 +15,9 @@
 namespace parley::gateway {
 namespace {
 
-/// While a loop is always busy, it takes a step of a handshake at least so often, a third of its time,
+/// How long a step waits for a loop that is always busy. One of a handshake takes a third of a millisecond,
 constexpr kj::Duration handshake_patience = 1 * kj::MILLISECONDS;
-/// and a step of what is large or much, which takes up to two milliseconds.
+/// one of a page, of much that is written, or of somebody who says much, up to two.
 constexpr kj::Duration bulk_patience = 10 * kj::MILLISECONDS;
 
 constexpr std::chrono::milliseconds descriptors_retry{100}; ///< after EMFILE and the like
