@@ -142,8 +142,10 @@ private:
     bool is_counted = false;
     std::map<conversation_id, seq_no> kept; ///< the last message of each conversation
   };
+  /// Of the messages up to that number: the last one that no rescue has forgotten.
+  seq_no what_is_left(conversation_id c, seq_no seq) const;
   /// A rescue has forgotten the message with that number.
-  bool is_lost(conversation_id c, seq_no seq) const;
+  bool is_lost(conversation_id c, seq_no seq) const { return what_is_left(c, seq) < seq; }
   /// Nothing lies between the two but what was lost.
   bool follows(conversation_id c, seq_no before, seq_no seq) const;
   /// The last that every later reader of the conversation has to find.

@@ -41,6 +41,9 @@ const regression all[] = {
     {{.seed = 1479, .disks = true}, "", "a node that ended met a damaged row, and spoke to nobody"},
     {{.seed = 1818}, "", "a calm ended as the last of what a storm of bursts had left was paid"},
     {{.seed = 27}, "", "a newcomer heard the answer to an attempt that it had given up"},
+    {{.seed = 564, .rescues = true},
+     "",
+     "a sync that was asked before a rescue had to bring what that forgot"},
 };
 
 void plant(const char* bug) {

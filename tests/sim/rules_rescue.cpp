@@ -84,15 +84,14 @@ bool judge::is_rescued(user_id user) const {
   return !rescues_.empty() && rescues_.contains(home_shard(user, shards_));
 }
 
-bool judge::is_lost(conversation_id c, seq_no seq) const {
+seq_no judge::what_is_left(conversation_id c, seq_no seq) const {
   if (const auto* all = rescues_of(c))
     for (auto n = rescues_before(seq); n < all->size(); ++n)
       if (const auto& r = (*all)[n]; r.is_counted) {
         const auto k = r.kept.find(c);
-        if (k == r.kept.end() || seq > k->second)
-          return true;
+        seq = std::min(seq, k == r.kept.end() ? seq_no::none : k->second);
       }
-  return false;
+  return seq;
 }
 
 bool judge::follows(conversation_id c, seq_no before, seq_no seq) const {
