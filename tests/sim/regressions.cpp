@@ -34,6 +34,9 @@ const regression all[] = {
     // Of the product, too, but nothing does it again that this number still shows.
     {{.seed = 909}, "", "what an earlier session had acknowledged was forgotten with a leader"},
     {{.seed = 18071}, "", "who had outlived a replica that moved away took its emptiness for a final no"},
+    {{.seed = 78, .rescues = true},
+     "",
+     "a device compared its history for ever, because a conversation had lost what its inbox had"},
     // Faults of the simulator itself.
     {{.seed = 188}, "", "a link's window was smaller than the repair of a gap"},
     {{.seed = 622}, "", "of two devices that register together the later one passed for the first"},

@@ -185,7 +185,24 @@ void sim_client_program::fetch_listed(std::shared_ptr<conversation_list> list, s
     return fetch_missing(list->items.back().conversation, done);
   }
   const auto& c = list->items[at];
-  fetch_upto(c.conversation, c.last, c.last, [this, list, at, done] { fetch_listed(list, at + 1, done); });
+  fetch_told(c.conversation, c.last, [this, list, at, done] { fetch_listed(list, at + 1, done); });
+}
+
+/// Up to `told`, which is the inbox's word, or to where the conversation ends itself.
+void sim_client_program::fetch_told(conversation_id c, seq_no told, std::function<void()> done) {
+  if (position(c) >= told)
+    return done();
+  heal({c, position(c), told}, [this, c, told, done](reply got) {
+    if (position(c) >= told)
+      return done();
+    if (got == reply::not_now)
+      return cut();
+    look(c, seq_no::none, std::nullopt, [this, c, told, done](const std::optional<client::finding>& there) {
+      if (!there || position(c) < client::end_of_listed(told, *there))
+        return cut();
+      done();
+    });
+  });
 }
 
 } // namespace parley::sim

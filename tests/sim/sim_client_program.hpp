@@ -160,6 +160,7 @@ private:
   void fetch_upto(conversation_id c, seq_no last, seq_no wanted, std::function<void()> done);
   void fetch_missing(conversation_id after, std::function<void()> done);
   void fetch_listed(std::shared_ptr<conversation_list> list, std::size_t at, std::function<void()> done);
+  void fetch_told(conversation_id c, seq_no told, std::function<void()> done);
 
   fuzz::simulation& sim_;
   judge& judge_;

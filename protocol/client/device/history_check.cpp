@@ -166,7 +166,7 @@ kj::Promise<answer> history_check::fetch_listed(std::shared_ptr<conversation_lis
     return fetch_page(list->items.back().conversation, then);
   }
   const auto& c = list->items[at];
-  return fetch_upto(c.conversation, c.last, c.last)
+  return fetch_told(c.conversation, c.last)
       .then([this, list, at, then](answer&& done) -> kj::Promise<answer> {
         if (!done && (host_.halted() || then == if_away::fail))
           return kj::mv(done);
@@ -175,6 +175,24 @@ kj::Promise<answer> history_check::fetch_listed(std::shared_ptr<conversation_lis
           hold_({c, applier_.position(c), last});
         return fetch_listed(list, at + 1, then);
       });
+}
+
+kj::Promise<answer> history_check::fetch_told(conversation_id c, seq_no told) {
+  if (applier_.position(c) >= told)
+    return answer{};
+  return fetch_({c, applier_.position(c), told}).then([this, c, told](answer&& asked) -> kj::Promise<answer> {
+    if (!asked || applier_.position(c) >= told)
+      return kj::mv(asked);
+    if (host_.halted())
+      return answer{tl::unexpected{host_.why_halted()}};
+    return look(c, seq_no::none, std::nullopt).then([this, c, told](result<finding>&& there) -> answer {
+      if (!there)
+        return tl::unexpected{std::move(there.error())};
+      if (applier_.position(c) < end_of_listed(told, *there))
+        return tl::unexpected{stopped_short()};
+      return {};
+    });
+  });
 }
 
 } // namespace parley::client

@@ -59,6 +59,8 @@ private:
   kj::Promise<result<nothing>> fetch_page(conversation_id after, if_away then);
   kj::Promise<result<nothing>> fetch_listed(std::shared_ptr<conversation_list> list, std::size_t at,
                                             if_away then);
+  /// Up to `told`, which is the inbox's word, or to where the conversation ends itself.
+  kj::Promise<result<nothing>> fetch_told(conversation_id c, seq_no told);
   std::optional<message> newest(conversation_id c, seq_no upto);
   std::vector<conversation_id> known();
 

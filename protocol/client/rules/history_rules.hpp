@@ -4,6 +4,7 @@
 #include "protocol/client/rules/fork_search.hpp"
 #include "protocol/client/store/store.hpp"
 
+#include <algorithm>
 #include <limits>
 #include <optional>
 #include <span>
@@ -142,5 +143,10 @@ private:
 /// Of the conversations that the cluster lists: those that the store does not know.
 std::vector<conversation_info> not_opened_yet(const conversation_list& there,
                                               const std::vector<conversation_info>& here);
+/// How far a conversation of the list has to be fetched. `told`: where it ends according to the list, which is what the inbox was
+/// told. `there`: of the conversation itself, which has lost the last of that if its shard was rescued, and the inbox's was not.
+constexpr seq_no end_of_listed(seq_no told, const finding& there) {
+  return std::min(told, there.last);
+}
 
 } // namespace parley::client

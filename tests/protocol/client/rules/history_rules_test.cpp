@@ -185,3 +185,9 @@ TEST_CASE("conversations that the cluster lists and the store does not know are 
   CHECK(not_opened_yet({{known, fresh}, false}, {known}) == std::vector{fresh});
   CHECK(not_opened_yet({{known}, false}, {known}).empty());
 }
+
+TEST_CASE("a conversation ends where it says, although the inbox may have been told of more") {
+  CHECK(end_of_listed(seq_no{8}, {false, seq_no{7}}) == seq_no{7}); // its shard was rescued
+  CHECK(end_of_listed(seq_no{8}, {false, seq_no{9}}) == seq_no{8}); // what is new comes through the inbox
+  CHECK(end_of_listed(seq_no{8}, {}) == seq_no::none);              // it is lost as a whole
+}

@@ -1,0 +1,77 @@
+// A receiver whose cluster may have another history than its store: what it asks, and what it does while it cannot know.
+#include "tests/protocol/client/device/receiver_fixture.hpp"
+
+using namespace parley;
+using namespace parley::test;
+
+namespace {
+
+struct history_fixture : receiver_fixture {
+  /// The session answers a fetch with nothing: the conversation ends there.
+  void ends(std::size_t n, std::uint64_t last) {
+    REQUIRE(session->heals.size() > n);
+    session->heals[n].context.getResults().setLast(last);
+    session->heals[n].accept();
+    turn();
+  }
+  /// The inbox knows of one conversation, and was told of so many messages.
+  void list(std::size_t n, std::uint64_t last) {
+    REQUIRE(session->lists.size() > n);
+    auto items = session->lists[n].context.getResults().initItems(1);
+    wire::write(items[0], talk, std::vector{user_id{1}, user_id{2}}, seq_no{last});
+    session->lists[n].accept();
+    turn();
+  }
+};
+
+} // namespace
+
+TEST_CASE_FIXTURE(
+    history_fixture,
+    "a device that has compared its history receives, although a conversation has lost what its inbox has") {
+  make();
+  online();
+  deliver({row(0, 1), row(1, 2)}, "c1");
+  lose();
+  online();
+  session->receives[0].refuse(ec::bad_cursor);
+  turn();
+  ends(0, 1); // it has not the second message
+  confirm(1, 1);
+  ends(2, 1); // nor another one in its place
+  CHECK(seen.lost.size() == 1);
+  list(0, 2);
+  ends(3, 1);
+  std::uint64_t end = 1;
+  SUBCASE("it says where it ends") {}
+  SUBCASE("it says that there is more") {
+    end = 2;
+  }
+  ends(4, end);
+  if (end == 1) {
+    REQUIRE(session->receives.size() == 2);
+    CHECK(!store.where().compare);
+  } else {
+    CHECK(host.current->why().code == ec::unavailable);
+    CHECK(store.where().compare); // the next session compares again
+  }
+}
+
+TEST_CASE_FIXTURE(history_fixture,
+                  "a profile that was put back holds nothing for what a conversation has lost") {
+  make();
+  online();
+  deliver({row(0, 1)}, "c1");
+  lose();
+  online();
+  auto results = session->receives[0].context.getResults();
+  results.setPlace(rpc::CursorPlace::BEFORE);
+  results.setAcknowledged(wire::as_data(std::string{"c9"}));
+  session->receives[0].accept();
+  turn();
+  list(0, 2);
+  ends(0, 1);
+  ends(1, 1);
+  CHECK(store.where().applied == "c9");
+  CHECK(seen.gaps.empty());
+}
