@@ -29,43 +29,49 @@ successions::progress& successions::of(const replica& r, generation gen) {
   return p;
 }
 
-void successions::tell(node_id whom, shard_id shard, const succession& s) {
+void successions::tell(node_id whom, const replica& r, const succession& s) {
   const auto body = core::encode(s);
-  auto& out = node_.host.out.start(
-      whom, node_.host.ending_turn ? frame_batcher::leaves::late : frame_batcher::leaves::early,
-      {message_type::sealed, shard, s.ended, 0, 0}, body.size());
+  // What this turn still has to write may be just that.
+  const bool waits = node_.host.ending_turn || r.unsynced();
+  auto& out = node_.host.out.start(whom, waits ? frame_batcher::leaves::late : frame_batcher::leaves::early,
+                                   {message_type::sealed, r.shard(), s.ended, 0, 0}, body.size());
   out.append(body);
   node_.host.out.finish();
 }
 
-/// The end that the replica is sure of, and has on its disk.
+/// The end that the replica is sure of. It may not be on its disk yet.
 const succession* successions::speaks_of(const replica& r) {
   const auto as = r.record().as;
-  const bool speaks = as == replica_record::life::sealed || (as == replica_record::life::live && r.raft());
-  return speaks && !r.unsynced() ? known_end(r) : nullptr;
+  const bool speaks = as == replica_record::life::sealed || as == replica_record::life::live;
+  if (planted("alone-in-silence") && (r.unsynced() || (as == replica_record::life::live && !r.raft())))
+    return nullptr;
+  return speaks ? known_end(r) : nullptr;
 }
 
 void successions::session_begun(node_id peer) {
   for (const auto& [shard, r] : node_.replicas)
     if (const auto* s = speaks_of(*r); s && !among(s->next, peer))
-      tell(peer, shard, *s);
+      tell(peer, *r, *s);
 }
 
 void successions::announce(to whom) {
   const auto self = node_.host.config.node;
   for (const auto& [shard, r] : node_.replicas) {
     const auto* s = speaks_of(*r);
-    if (!s)
+    if (!s || r->unsynced())
       continue;
     auto& p = of(*r, s->next_gen());
     std::vector<node_id> told{self};
+    // Who waits for a majority asks also those who have confirmed: they may be rescued when most of them have lost their
+    // disks, and then there never is a majority.
+    const bool waits = r->record().as == replica_record::life::sealed && !planted("confirmed-asked-once");
     const auto tell_all = [&](const std::vector<member>& members) {
       for (const auto& m : members) {
-        if (std::find(told.begin(), told.end(), m.node) != told.end() ||
-            std::find(p.confirmed.begin(), p.confirmed.end(), m.node) != p.confirmed.end())
+        const bool knows = std::find(p.confirmed.begin(), p.confirmed.end(), m.node) != p.confirmed.end();
+        if ((knows && !waits) || std::find(told.begin(), told.end(), m.node) != told.end())
           continue;
         told.push_back(m.node);
-        tell(m.node, shard, *s);
+        tell(m.node, *r, *s);
       }
     };
     tell_all(s->next);
@@ -92,10 +98,10 @@ void successions::answer_old(node_id from, const replica& r, generation gen) {
   if (!s || gen > s->ended || r.unsynced())
     return;
   if (gen == s->ended)
-    return tell(from, r.shard(), *s);
+    return tell(from, r, *s);
   auto later = *s; // more than one generation ago: the index of its seal is forgotten
   later.seal_index = later.seal_term = 0;
-  tell(from, r.shard(), later);
+  tell(from, r, later);
 }
 
 void successions::heard(node_id from, const replica& r, std::uint64_t) {
@@ -154,6 +160,7 @@ void successions::receive(node_id from, const message_header& h, std::string_vie
                            {message_type::confirmed, h.shard, s.next_gen(), 0, 0});
       node_.host.out.finish();
     }
+    answer_old(from, *r, s.next_gen()); // if that one has ended, too
     return;
   }
   if (record.ending && !goes_on) { // ended before, and not called back

@@ -5,10 +5,11 @@
 //   next member    ── fetch ─► sealed replicas, or successors that have the state (state_transfer.hpp)
 //   next member    ── confirmed ─► the replica that sent `sealed`, once its own state is on disk
 //
-// A sealed replica that is no member of the next generation becomes a tombstone when a majority of the
-// successors has confirmed, or when it hears that their generation has ended, too: most of them may have lost their
-// disks since, and then the shard was rescued. A tombstone still answers messages of the old generation: it answers that this
-// generation has ended. Every message may be lost, and is then repeated.
+// A sealed replica that is no member of the next generation becomes a tombstone when a majority of the successors has
+// confirmed, or when it hears that their generation has ended, too: most of them may have lost their disks since, and then the
+// shard was rescued. So it goes on asking also those that have confirmed, and who knows of a later end says that as well. A
+// tombstone still answers messages of the old generation: it answers that this generation has ended. Every message may be
+// lost, and is then repeated.
 #include "cluster/replication/peer_frames.hpp"
 #include "cluster/replication/replica_record.hpp"
 
@@ -43,7 +44,7 @@ private:
   enum class to : std::uint8_t { all, successors };
   static const succession* speaks_of(const replica& r);
   void announce(to whom);
-  void tell(node_id whom, shard_id shard, const succession& s);
+  void tell(node_id whom, const replica& r, const succession& s);
   progress& of(const replica& r, generation gen);
 
   replication_parts& node_;

@@ -37,6 +37,9 @@ const regression all[] = {
     {{.seed = 78, .rescues = true},
      "",
      "a device compared its history for ever, because a conversation had lost what its inbox had"},
+    {{.seed = 488, .rescues = true},
+     "",
+     "who kept a state for others was never told that their generation had ended by a rescue"},
     // Faults of the simulator itself.
     {{.seed = 188}, "", "a link's window was smaller than the repair of a gap"},
     {{.seed = 622}, "", "of two devices that register together the later one passed for the first"},

@@ -224,6 +224,58 @@ TEST_CASE_FIXTURE(test_cluster,
   CHECK_FALSE(at(1).leads[s0].ready);
 }
 
+namespace {
+
+/// Node 1 was the shard's only member, and now node 2 is. Both stop, and node 1 has its older disk again.
+struct alone_one_after_the_other : test_cluster {
+  alone_one_after_the_other() {
+    config.votes_after = 1000ms;
+    for (std::uint64_t n = 1; n <= 2; ++n)
+      start(add(on(n)), n == 1 ? std::vector{on(1)} : std::vector<member>{});
+    commit("alone");
+    const auto before = at(1).env.copy();
+    settle().engine->seal(s0, {on(2)}, ++tickets);
+    REQUIRE(until([&] { return leader() == &at(2); }));
+    commit("goes on");
+    for (std::uint64_t n = 1; n <= 2; ++n) {
+      crash(at(n));
+      at(n).leads.clear();
+    }
+    at(1).env.put_back(before);
+    cut = {node_id{1}, node_id{2}}; // there are no sessions when a node starts
+  }
+  bool first_knows() const {
+    return nodes.at(node_id{1})->engine->status(s0)->as == replica_status::role::sealed;
+  }
+};
+
+} // namespace
+
+TEST_CASE_FIXTURE(alone_one_after_the_other,
+                  "of two that would lead alone the later one tells the other one before it leads itself") {
+  start(at(1));
+  start(at(2));
+  cut.clear();
+  meet(at(1));
+  CHECK(until([&] { return first_knows(); }, 100));
+  until([] { return false; }, 2000);
+  CHECK_FALSE(at(1).leads[s0].ready);
+  commit("and on");
+  CHECK(at(2).rows(s0).size() == 3);
+}
+
+TEST_CASE_FIXTURE(alone_one_after_the_other,
+                  "a session that begins while a new term is written begins with the end of what has ended") {
+  start(at(2));
+  for (int i = 0; i < 5000 && at(2).engine->status(s0)->as != replica_status::role::leader; ++i)
+    at(2).engine->tick(mono_ms{++now});
+  REQUIRE(at(2).engine->status(s0)->as == replica_status::role::leader);
+  start(at(1));
+  cut.clear();
+  meet(at(1));
+  CHECK(until([&] { return first_knows(); }, 100));
+}
+
 TEST_CASE_FIXTURE(three_nodes, "nodes that forgot nothing are never accused, however they are started") {
   for (int round = 0; round < 6; ++round) {
     commit("x");

@@ -167,6 +167,31 @@ TEST_CASE_FIXTURE(
   CHECK(at(1).engine->status(s0)->as == replica_status::role::sealed); // and still answers for what has ended
 }
 
+TEST_CASE_FIXTURE(
+    three_nodes,
+    "who kept the state for members of which one had said that it has it learns that only that one is left") {
+  commit("a");
+  REQUIRE(until([&] { return same(1); }));
+  start(add(on(4)));
+  settle().engine->seal(s0, {on(4), on(5), on(6)}, ++tickets);
+  REQUIRE(until([&] { return at(4).rows(s0).size() == 1; }));
+  wait(2500);
+  REQUIRE(at(1).rows(s0).size() == 1); // one of three
+  cut.insert(node_id{1});
+  start(add(on(5)));
+  start(add(on(6)));
+  commit("b");
+  for (std::uint64_t n = 4; n <= 6; ++n)
+    crash(at(n));
+  REQUIRE(rescue_durably(at(4)));
+  start(at(4));
+  start(add(on(5, 501)));
+  start(add(on(6, 601)));
+  settle();
+  cut.clear(); // what is said when sessions begin is lost
+  CHECK(until([&] { return at(1).rows(s0).empty(); }));
+}
+
 TEST_CASE_FIXTURE(three_nodes, "what other members are known to have had is shown") {
   commit("a");
   auto& leads = settle();
