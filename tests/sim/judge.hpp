@@ -63,6 +63,8 @@ public:
   void page(conversation_id c, seq_no after, const core::conversation_page& got, seq_no reached);
   /// A device's first row of each conversation may be any, if it was added later.
   void received(user_id user, device_id device, const core::message_news& news);
+  /// A device was refused what lies between the two so often that it goes on without.
+  void passed_over(user_id user, device_id device, conversation_id c, seq_no after, seq_no upto);
   /// The last pages of a conversation were read by one of its members.
   void read_whole(conversation_id c, user_id by, seq_no last);
   void opened(conversation_id c, user_id a, user_id b);

@@ -47,6 +47,8 @@ const regression all[] = {
     {{.seed = 1479, .disks = true}, "", "a node that ended met a damaged row, and spoke to nobody"},
     {{.seed = 1818}, "", "a calm ended as the last of what a storm of bursts had left was paid"},
     {{.seed = 27}, "", "a newcomer heard the answer to an attempt that it had given up"},
+    {{.seed = 486, .rescues = true}, "", "a shard moved to lost disks after the operator had looked at it"},
+    {{.seed = 507, .rescues = true}, "", "a client may not pass over what a rescue has lost"},
     {{.seed = 564, .rescues = true},
      "",
      "a sync that was asked before a rescue had to bring what that forgot"},

@@ -94,6 +94,14 @@ seq_no judge::what_is_left(conversation_id c, seq_no seq) const {
   return seq;
 }
 
+void judge::passed_over(user_id user, device_id device, conversation_id c, seq_no after, seq_no upto) {
+  sim_.note("passed", number(device), c.hi, number(after), number(upto));
+  if (what_is_left(c, upto) > after)
+    sim_.violate(fmt::format(
+        "device {} of user {} cannot fetch what lies between seq {} and seq {} of conversation {}",
+        number(device), number(user), number(after), number(upto), name(c)));
+}
+
 bool judge::follows(conversation_id c, seq_no before, seq_no seq) const {
   const auto* all = rescues_of(c);
   const auto n = rescues_before(seq);

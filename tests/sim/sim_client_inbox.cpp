@@ -3,8 +3,6 @@
 #include "protocol/values/overloaded.hpp"
 #include "tests/sim/sim_client_program.hpp"
 
-#include <fmt/format.h>
-
 namespace parley::sim {
 namespace {
 
@@ -85,12 +83,16 @@ void sim_client_program::take(std::shared_ptr<delivery> d) {
       take(d);
     });
   case kind::pass_over:
-    return sim_.violate(
-        fmt::format("device {} of user {} cannot fetch what lies between seq {} and seq {} of "
-                    "conversation {}",
-                    number(device_), number(user_), number(step.hole.after), number(step.hole.upto),
-                    name(step.hole.conversation)));
+    pass_over(step.hole);
+    in_.passed_over(step.hole, d->tries);
+    return take(d);
   }
+}
+
+/// The client tells its user that something is missing.
+void sim_client_program::pass_over(const hole& missing) {
+  if (missing.after < missing.upto)
+    judge_.passed_over(user_, device_, missing.conversation, missing.after, missing.upto);
 }
 
 void sim_client_program::taken(const delivery& d) {
@@ -164,9 +166,9 @@ void sim_client_program::fetch_held(std::optional<conversation_id> after, std::f
     case kind::another:
       return fetch_held(missing.conversation, done);
     case kind::give_up:
-      return sim_.violate(fmt::format("device {} of user {} cannot fetch seq {} of conversation {}",
-                                      number(device_), number(user_), number(step.hole.upto),
-                                      name(step.hole.conversation)));
+      pass_over(step.hole);
+      in_.given_up(step.hole);
+      return cut(); // what waited behind it comes again
     case kind::complete:
       if (step.place) {
         client::applied_batch batch;

@@ -138,6 +138,7 @@ private:
   void keep(const delivery& d, const client::inbox_applier::plan& plan);
   /// Fetches what is missing, page after page, while the connection lasts.
   void heal(hole missing, std::function<void(reply)> done);
+  void pass_over(const hole& missing);
   void fetch_held_later();
   void fetch_held(std::optional<conversation_id> after, std::function<void()> done);
   void acknowledge(std::size_t messages);

@@ -279,6 +279,13 @@ const std::map<std::string_view, teller>& tellers() {
          t.device = e.a, t.conversation = conversation_name(e.b);
          return t;
        }},
+      {"passed",
+       [](const event& e, const cast& who) {
+         telling t{fmt::format("{} goes on without what lies between seq {} and seq {} of conversation {}",
+                               who.device(e.a), e.c, e.d, conversation_name(e.b))};
+         t.device = e.a, t.conversation = conversation_name(e.b);
+         return t;
+       }},
       {"hands-over",
        [](const event& e, const cast&) {
          telling t{fmt::format("node {} hands its leaderships over", e.a)};
