@@ -167,6 +167,8 @@ private:
 
   // --- nodes and shards of a shape (world_shards.cpp) ------------------------------------------------------
   void move_shard();
+  bool are_there(const std::vector<cluster::member>& members);
+  std::set<shard_id> about_to_move(const std::set<node_id>& but_of);
   bool is_moving();
   void strike_mover(sim_node& leader, const std::vector<cluster::member>& next);
   std::vector<cluster::member> next_members(const std::vector<cluster::member>& now);

@@ -246,6 +246,7 @@ void world::lose_majorities() {
 /// what is lost: then the victims come back with their disks.
 std::map<shard_id, sim_node*> world::choose_survivors(std::string& why) {
   std::map<shard_id, sim_node*> out;
+  const auto sealed = about_to_move(rescues_.victims);
   for (std::uint16_t s = 0; s < profile_.shards; ++s) {
     const shard_id shard{s};
     std::vector<seat> seats;
@@ -264,8 +265,11 @@ std::map<shard_id, sim_node*> world::choose_survivors(std::string& why) {
       }
     const auto lost =
         std::ranges::count_if(members, [&](const auto& m) { return rescues_.victims.contains(m.node); });
-    if (2 * static_cast<std::size_t>(lost) < members.size())
+    if (2 * static_cast<std::size_t>(lost) < members.size()) {
+      if (sealed.contains(shard)) // to members that may be lost, and by then this operator has gone
+        why = fmt::format("shard {} is about to move", s);
       continue;
+    }
     std::pair<std::uint64_t, std::uint64_t> best{};
     for (const auto& x : seats) {
       if (rescues_.victims.contains(x.node->id()) || x.record.gen != newest)

@@ -6,6 +6,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
+#include <set>
 
 namespace parley::sim {
 
@@ -87,14 +89,20 @@ std::vector<cluster::member> world::next_members(const std::vector<cluster::memb
   return in;
 }
 
-/// Nodes join, or a seal was asked for just now, or is in a log and not applied: then who loses its disk may be the one that has the state.
-bool world::is_moving() {
-  if (sim_.time.now() - disks_.sealed_at < one_second || std::ranges::count_if(nodes_, [&](const auto& n) {
-                                                           return has_started(*n);
-                                                         }) < 3) // nobody else has what it has
-    return true;
-  bool found = false;
+/// Nobody moves a shard to a disk that is lost.
+bool world::are_there(const std::vector<cluster::member>& members) {
+  return std::ranges::all_of(members, [this](const auto& m) {
+    const auto& n = at(m.node);
+    return n.self() == m && !n.is_kept_down();
+  });
+}
+
+/// The shards of which a seal is in a log of any other node than `but_of`, and not applied.
+std::set<shard_id> world::about_to_move(const std::set<node_id>& but_of) {
+  std::set<shard_id> found;
   for (auto& n : nodes_) {
+    if (but_of.contains(n->id()))
+      continue;
     const auto txn = n->env().begin_read();
     std::map<shard_id, cluster::replica_record> records;
     cluster::each_record(*txn, [&](shard_id shard, std::string_view bytes) {
@@ -104,12 +112,21 @@ bool world::is_moving() {
     txn->ascend(storage::table::log, {}, {}, [&](std::string_view, std::string_view row) {
       const auto h = cluster::get_row_header(row, core::reading::known).it;
       if (h && h->kind == cluster::entry_kind::seal)
-        if (const auto r = records.find(h->shard); r != records.end())
-          found |= r->second.gen == h->gen && r->second.applied_index < h->index;
-      return found ? storage::scan::stop : storage::scan::more;
+        if (const auto r = records.find(h->shard);
+            r != records.end() && r->second.gen == h->gen && r->second.applied_index < h->index)
+          found.insert(h->shard);
+      return storage::scan::more;
     });
   }
   return found;
+}
+
+/// Nodes join, or a seal was asked for just now, or is in a log and not applied: then who loses its disk may be the one that
+/// has the state.
+bool world::is_moving() {
+  const auto started = std::ranges::count_if(nodes_, [&](const auto& n) { return has_started(*n); });
+  return sim_.time.now() - disks_.sealed_at < one_second || started < 3 || // nobody else has what it has
+         !about_to_move({}).empty();
 }
 
 void world::move_shard() {
@@ -130,7 +147,7 @@ void world::move_shard() {
   // What decided on it may be slow, and a second one of the same opinion. (Drawn of no chance that others draw of.)
   if (fuzz::chance late{mix64(options_.seed ^ static_cast<std::uint64_t>(sim_.time.now()))}; late.percent(30))
     sim_.time.in(late.between(0, 2 * one_second), [this, shard, of, next] {
-      if (auto* now = leader_of(shard); now != nullptr && storming_ && !sim_.failed())
+      if (auto* now = leader_of(shard); now != nullptr && storming_ && !sim_.failed() && are_there(next))
         now->seal(shard, of, next);
     });
   if (shape_luck_.percent(60))
@@ -208,7 +225,7 @@ void world::note_left_behind(sim_node& node, const cluster::replica_status& r) {
 }
 
 void world::move_on(shard_id shard, generation of, const std::vector<cluster::member>& to, int tries) {
-  if (!storming_ || sim_.failed() || tries == 0)
+  if (!storming_ || sim_.failed() || tries == 0 || !are_there(to))
     return;
   if (auto* leader = leader_of(shard); leader != nullptr && generation_of(*leader, shard) >= of) {
     ++shaped_.seals_asked;
