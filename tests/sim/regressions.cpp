@@ -40,6 +40,10 @@ const regression all[] = {
     {{.seed = 488, .rescues = true},
      "",
      "who kept a state for others was never told that their generation had ended by a rescue"},
+    {{.seed = 45, .rescues = true},
+     "",
+     "what a device without a message had acknowledged was forgotten, and never acknowledged again"},
+    {{.seed = 260, .rescues = true}, "", "the same, after a second rescue"},
     // Faults of the simulator itself.
     {{.seed = 188}, "", "a link's window was smaller than the repair of a gap"},
     {{.seed = 622}, "", "of two devices that register together the later one passed for the first"},

@@ -34,6 +34,10 @@ void sim_client_program::begin_stream(inbox_pos acknowledged) {
     case client::late_place::offer_again:
       in_.acks().forgotten(place(acknowledged));
       return begin();
+    case client::late_place::begin_again:
+      start_over();
+      store_.compared();
+      return cut();
     case client::late_place::start_over:
       start_over();
       return cut();

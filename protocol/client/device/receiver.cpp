@@ -82,35 +82,45 @@ void receiver::start_over() {
     rules_.acks().restore({}, {});
 }
 
-kj::Promise<result<bool>> receiver::judge(cursor_standing asked) {
-  using answer = result<bool>;
+void receiver::begin_again() {
+  start_over();
+  if (!host_.halted())
+    kept(host_, [&] { store_.compared(); }); // there is nothing to compare
+}
+
+kj::Promise<result<late_place>> receiver::judge(cursor_standing asked) {
+  using answer = result<late_place>;
   if (asked.place == rpc::CursorPlace::BEFORE) {
     old_.noticed();
     return fetch_missing(std::move(asked.acknowledged)).then([](result<nothing>&& done) -> answer {
       if (!done)
         return tl::unexpected{std::move(done.error())};
-      return true;
+      return late_place::go_on;
     });
   }
   if (asked.place != rpc::CursorPlace::AFTER)
-    return answer{true};
+    return answer{late_place::go_on};
   const bool idle = rules_.acks().idle(); // else the acknowledgement is on its way
   return check_.judge().then(
       [this, idle, known = std::move(asked.acknowledged)](history_verdict history) mutable -> answer {
         if (host_.halted())
           return tl::unexpected{host_.why_halted()};
-        switch (after_judging(history, idle && rules_.acks().idle(), store_.where().compare)) {
+        const auto then = after_judging(history, idle && rules_.acks().idle(), store_.where().compare);
+        switch (then) {
         case late_place::go_on:
           break;
         case late_place::offer_again:
           rules_.acks().forgotten(std::move(known));
           send_ack();
           break;
+        case late_place::begin_again:
+          begin_again();
+          break;
         case late_place::start_over:
           start_over();
           break;
         }
-        return history != history_verdict::other;
+        return then;
       });
 }
 
@@ -150,11 +160,13 @@ kj::Promise<void> receiver::begin_receiving(client_link& link, cursor from) {
       .then([this, &link, again = !from.empty()](auto&& a) -> kj::Promise<void> {
         const auto f = wire::to_failure(a.getError());
         if (f.code == ec::none)
-          return judge(standing_in(a)).then([this, &link](result<bool>&& same) {
-            if (!same) {
-              link.end(same.error());
-            } else if (!*same) {
+          return judge(standing_in(a)).then([this, &link](result<late_place>&& place) {
+            if (!place) {
+              link.end(place.error());
+            } else if (*place == late_place::start_over) {
               link.end({ec::bad_cursor, "The cluster has another history than this device.", {}});
+            } else if (*place == late_place::begin_again) {
+              link.end({ec::bad_cursor, "The cluster has forgotten what this device had received last.", {}});
             } else {
               open_gate();
             }
@@ -510,10 +522,11 @@ kj::Promise<result<nothing>> receiver::pull() {
           return stays ? fetch_held(std::nullopt) : take_page(std::move(*page));
         auto asked = page->asked;
         return judge(std::move(asked))
-            .then([this, stays, page = std::move(*page)](result<bool>&& same) mutable -> kj::Promise<answer> {
-              if (!same)
-                return answer{tl::unexpected{std::move(same.error())}};
-              if (!*same)
+            .then([this, stays,
+                   page = std::move(*page)](result<late_place>&& place) mutable -> kj::Promise<answer> {
+              if (!place)
+                return answer{tl::unexpected{std::move(place.error())}};
+              if (*place == late_place::start_over || *place == late_place::begin_again)
                 return pull(); // what the page holds comes again
               return stays ? fetch_held(std::nullopt) : take_page(std::move(page));
             });

@@ -61,11 +61,12 @@ public:
 private:
   kj::Promise<void> begin(client_link& link);
   kj::Promise<void> begin_receiving(client_link& link, cursor from);
-  /// What the cluster says of a cursor that the store remembers. Answers whether the store's history is the
-  /// cluster's; if it is not, `start_over` was called.
-  kj::Promise<result<bool>> judge(cursor_standing place);
+  /// What the cluster says of a cursor that the store remembers. Answers what was done: after `start_over` and `begin_again`
+  /// nothing that comes from that cursor on is taken.
+  kj::Promise<result<late_place>> judge(cursor_standing place);
   kj::Promise<result<nothing>> fetch_missing(cursor acknowledged);
   void start_over();
+  void begin_again();
   kj::Promise<void> take_checked(std::shared_ptr<std::vector<inbox_row>> rows, cursor upto, heal_tries tries);
   void fetched(inbox_applier::hole hole, const result<nothing>& asked, heal_tries& tries);
   /// An error means that the cluster could not be asked now: trying again may help.

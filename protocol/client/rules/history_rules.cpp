@@ -41,7 +41,9 @@ std::vector<message> telling_messages(std::vector<message> newest) {
 history_verdict judge_history(std::span<const std::optional<finding>> found) {
   if (std::ranges::any_of(found, [](const auto& f) { return f && !f->same; }))
     return history_verdict::other;
-  const bool told = !found.empty() && std::ranges::all_of(found, [](const auto& f) { return f.has_value(); });
+  if (found.empty())
+    return history_verdict::nothing;
+  const bool told = std::ranges::all_of(found, [](const auto& f) { return f.has_value(); });
   return told ? history_verdict::same : history_verdict::unknown;
 }
 

@@ -51,8 +51,9 @@ std::vector<message> telling_messages(std::vector<message> newest);
 /// On the cluster's history of the conversations, compared with the store's.
 enum class history_verdict : std::uint8_t {
   same,
-  other,  ///< the cluster has other messages than the store
-  unknown ///< nothing differs, but a shard has no majority now, or the store has no message to compare
+  other,   ///< the cluster has other messages than the store
+  nothing, ///< the store has no message to compare
+  unknown  ///< nothing differs, but a shard has no majority now
 };
 /// By what the cluster has at the places of the telling messages; nothing: it could not tell.
 history_verdict judge_history(std::span<const std::optional<finding>> found);
@@ -61,15 +62,19 @@ history_verdict judge_history(std::span<const std::optional<finding>> found);
 enum class late_place : std::uint8_t {
   go_on,
   offer_again, ///< the cluster has confirmed the place and forgotten it: the device acknowledges it again
+  begin_again, ///< what came last comes again: call `start_over` of the store, and `compared`, and begin again
   start_over   ///< the place belongs to another history: call `start_over` of the store, and begin again
 };
 /// `idle`: nothing was to be acknowledged, from before the question until now. `to_compare`: the histories are to be compared
-/// anyway. If it is not certain that the histories are the same, the place is not offered: the next session asks again.
+/// anyway. If it is not certain that the histories are the same, the place is not offered: the next session asks again. But
+/// whoever has no message to compare would never know. It takes again what came since the place that the cluster has: if that is
+/// another history, nothing of it is passed over.
 constexpr late_place after_judging(history_verdict history, bool idle, bool to_compare) {
   if (history == history_verdict::other)
     return late_place::start_over;
-  return history == history_verdict::same && idle && !to_compare ? late_place::offer_again
-                                                                 : late_place::go_on;
+  if (!idle || to_compare || history == history_verdict::unknown)
+    return late_place::go_on;
+  return history == history_verdict::same ? late_place::offer_again : late_place::begin_again;
 }
 
 /// Whether the cluster has ended the stream because its inbox does not have the place at which it began, `applied`. From no place

@@ -75,3 +75,27 @@ TEST_CASE_FIXTURE(history_fixture,
   CHECK(store.where().applied == "c9");
   CHECK(seen.gaps.empty());
 }
+
+TEST_CASE_FIXTURE(
+    history_fixture,
+    "a device without a message takes again what it had acknowledged and the cluster has forgotten") {
+  make();
+  online();
+  deliver({conversation_info{talk, {user_id{1}, user_id{2}}, {}}}, "c1");
+  pass(1'000ms);
+  session->acks[0].accept();
+  turn();
+  CHECK(in->idle());
+  come_back_before("c0");
+  CHECK(host.current->why().code == ec::bad_cursor);
+  CHECK(!store.where().compare); // there is nothing to compare
+  lose();
+  online();
+  REQUIRE(session->receives.size() == 1);
+  CHECK(session->received_from[0].empty());
+  session->receives[0].accept();
+  deliver({conversation_info{talk, {user_id{1}, user_id{2}}, {}}}, "c1");
+  pass(1'000ms);
+  REQUIRE(session->acks.size() == 1);
+  CHECK(acked(0) == "c1");
+}

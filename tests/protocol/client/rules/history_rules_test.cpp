@@ -111,7 +111,7 @@ TEST_CASE("one message that the cluster has not is enough, and all have to be th
   CHECK(judge_history(found{same_there, other_there, std::nullopt}) == history_verdict::other);
   CHECK(judge_history(found{same_there, same_there}) == history_verdict::same);
   CHECK(judge_history(found{same_there, std::nullopt}) == history_verdict::unknown);
-  CHECK(judge_history(found{}) == history_verdict::unknown); // nothing was compared
+  CHECK(judge_history(found{}) == history_verdict::nothing);
 }
 
 TEST_CASE("a late place is offered again only in a history that is certainly the same, and if nothing else "
@@ -121,8 +121,12 @@ TEST_CASE("a late place is offered again only in a history that is certainly the
     for (const bool to_compare : {false, true}) {
       CHECK(after_judging(verdict::other, idle, to_compare) == late_place::start_over);
       CHECK(after_judging(verdict::unknown, idle, to_compare) == late_place::go_on);
+      const bool forgotten = idle && !to_compare;
       CHECK(after_judging(verdict::same, idle, to_compare) ==
-            (idle && !to_compare ? late_place::offer_again : late_place::go_on));
+            (forgotten ? late_place::offer_again : late_place::go_on));
+      // Nothing can be compared, now or later: what came since is taken again.
+      CHECK(after_judging(verdict::nothing, idle, to_compare) ==
+            (forgotten ? late_place::begin_again : late_place::go_on));
     }
 }
 
