@@ -27,12 +27,16 @@ void sim_client_program::begin_stream(inbox_pos acknowledged) {
   if (place(in_.acks().applied()) <= acknowledged)
     return begin();
   const bool idle = in_.acks().idle(); // else the acknowledgement is on its way
-  const auto judged = [this, acknowledged, begin, idle](client::history_verdict history) {
-    switch (client::after_judging(history, idle && in_.acks().idle(), store_.where().compare)) {
+  const auto judged = [this, acknowledged, begin, idle](const client::judgement& judged) {
+    switch (client::after_judging(judged.history, idle && in_.acks().idle(), store_.where().compare)) {
     case client::late_place::go_on:
       return begin();
     case client::late_place::offer_again:
       in_.acks().forgotten(place(acknowledged));
+      return begin();
+    case client::late_place::ask_later:
+      if (in_.doubt(judged.doubts, place(acknowledged)))
+        fetch_held_later();
       return begin();
     case client::late_place::begin_again:
       start_over();
@@ -46,7 +50,7 @@ void sim_client_program::begin_stream(inbox_pos acknowledged) {
   if (judge_.has_rescues())
     judge_history(judged);
   else
-    judged(client::history_verdict::same); // only a rescue gives the cluster another history
+    judged({client::history_verdict::same, {}}); // only a rescue gives the cluster another history
 }
 
 void sim_client_program::start_over() {
@@ -83,27 +87,46 @@ void sim_client_program::look(conversation_id c, seq_no seq, std::optional<messa
        asking(), link_});
 }
 
-void sim_client_program::judge_history(std::function<void(client::history_verdict)> done) {
+void sim_client_program::judge_history(std::function<void(client::judgement)> done) {
   std::vector<message> all;
   for (const auto& c : known())
     if (auto m = newest(c, client::above_all))
       all.push_back(std::move(*m));
   all = client::telling_messages(std::move(all));
   if (all.empty())
-    return done(client::judge_history({}));
+    return done(client::judge_history({}, {}));
   struct looks {
+    std::vector<client::doubt> telling;
     std::vector<std::optional<client::finding>> found;
     std::size_t open;
   };
-  const auto answers = std::make_shared<looks>(looks{{}, all.size()});
+  const auto answers = std::make_shared<looks>(looks{{}, {}, all.size()});
+  for (const auto& m : all)
+    answers->telling.push_back({m.conversation, m.seq});
   answers->found.resize(all.size());
   for (std::size_t i = 0; i < all.size(); ++i)
     look(all[i].conversation, all[i].seq, all[i],
          [answers, i, done](const std::optional<client::finding>& found) {
            answers->found[i] = found;
            if (--answers->open == 0)
-             done(client::judge_history(answers->found));
+             done(client::judge_history(answers->telling, answers->found));
          });
+}
+
+void sim_client_program::compare_held(client::doubt at, std::function<void()> done) {
+  look(at.conversation, at.seq, newest(at.conversation, at.seq),
+       [this, at, done](const std::optional<client::finding>& there) {
+         if (in_.doubted(at.conversation) != at.seq)
+           return done();
+         if (!there)
+           return fetch_held(at.conversation, done);
+         if (!there->same) {
+           start_over();
+           return cut();
+         }
+         in_.confirmed(at.conversation);
+         fetch_held(std::nullopt, done);
+       });
 }
 
 void sim_client_program::compare_all(std::vector<conversation_id> all, std::function<void()> done) {

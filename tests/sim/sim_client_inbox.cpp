@@ -158,6 +158,8 @@ void sim_client_program::fetch_held(std::optional<conversation_id> after, std::f
   const auto next = in_.next_held(after);
   if (!next)
     return done();
+  if (const auto seq = in_.doubted(next->conversation); seq != seq_no::none)
+    return compare_held({next->conversation, seq}, done);
   heal(*next, [this, missing = *next, done](reply got) {
     auto step = in_.held_fetched(missing, got);
     switch (step.what) {

@@ -152,7 +152,8 @@ private:
   std::optional<message> newest(conversation_id c, seq_no upto);
   void look(conversation_id c, seq_no seq, std::optional<message> mine,
             std::function<void(std::optional<client::finding>)> done);
-  void judge_history(std::function<void(client::history_verdict)> done);
+  void judge_history(std::function<void(client::judgement)> done);
+  void compare_held(client::doubt at, std::function<void()> done);
   void compare_all(std::vector<conversation_id> all, std::function<void()> done);
   void compare_next(std::shared_ptr<std::vector<conversation_id>> all, std::size_t at,
                     std::function<void()> done);

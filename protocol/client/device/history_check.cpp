@@ -35,7 +35,7 @@ kj::Promise<result<finding>> history_check::look(conversation_id c, seq_no seq, 
 
 // --- is it another history? --------------------------------------------------------------------------------
 
-kj::Promise<history_verdict> history_check::judge() {
+kj::Promise<judgement> history_check::judge() {
   std::vector<message> all;
   for (const auto& c : known())
     if (auto m = newest(c, above_all))
@@ -43,16 +43,19 @@ kj::Promise<history_verdict> history_check::judge() {
   all = telling_messages(std::move(all));
   // All at once: one that has no answer takes as long as all of them.
   auto looks = kj::heapArrayBuilder<kj::Promise<std::optional<finding>>>(all.size());
+  std::vector<doubt> telling;
   for (auto& mine : all) {
     const auto c = mine.conversation;
     const auto seq = mine.seq;
+    telling.push_back({c, seq});
     looks.add(look(c, seq, std::move(mine)).then([](result<finding>&& found) {
       return found ? std::optional{*found} : std::nullopt;
     }));
   }
-  return kj::joinPromises(looks.finish()).then([](kj::Array<std::optional<finding>>&& found) {
-    return judge_history({found.begin(), found.size()});
-  });
+  return kj::joinPromises(looks.finish())
+      .then([telling = std::move(telling)](kj::Array<std::optional<finding>>&& found) {
+        return judge_history(telling, {found.begin(), found.size()});
+      });
 }
 
 // --- the cluster was put back ------------------------------------------------------------------------------

@@ -35,7 +35,11 @@ public:
   KJ_DISALLOW_COPY(history_check);
 
   /// Looks at the newest messages of the conversations that tell whether the cluster has another history.
-  kj::Promise<history_verdict> judge();
+  kj::Promise<judgement> judge();
+  /// Looks at a message that could not be compared then.
+  kj::Promise<result<finding>> look_again(const doubt& at) {
+    return look(at.conversation, at.seq, newest(at.conversation, at.seq));
+  }
   /// Compares all conversations and repairs the store. Afterwards the store need not be compared any more.
   kj::Promise<result<nothing>> repair();
   /// If a conversation cannot be fetched now, because its shard has no majority.

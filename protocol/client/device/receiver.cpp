@@ -10,6 +10,13 @@
 #include <algorithm>
 
 namespace parley::client {
+namespace {
+
+failure other_history() {
+  return {ec::bad_cursor, "The cluster has another history than this device.", {}};
+}
+
+} // namespace
 
 receiver::receiver(kj::Timer& timer, link_host& host, session_calls& calls, const config& settings,
                    client_store& store, observer& events, history_writer& history, const identity& who,
@@ -102,16 +109,20 @@ kj::Promise<result<late_place>> receiver::judge(cursor_standing asked) {
     return answer{late_place::go_on};
   const bool idle = rules_.acks().idle(); // else the acknowledgement is on its way
   return check_.judge().then(
-      [this, idle, known = std::move(asked.acknowledged)](history_verdict history) mutable -> answer {
+      [this, idle, known = std::move(asked.acknowledged)](judgement&& judged) mutable -> answer {
         if (host_.halted())
           return tl::unexpected{host_.why_halted()};
-        const auto then = after_judging(history, idle && rules_.acks().idle(), store_.where().compare);
+        const auto then = after_judging(judged.history, idle && rules_.acks().idle(), store_.where().compare);
         switch (then) {
         case late_place::go_on:
           break;
         case late_place::offer_again:
           rules_.acks().forgotten(std::move(known));
           send_ack();
+          break;
+        case late_place::ask_later:
+          if (rules_.doubt(judged.doubts, std::move(known)) && config_.how == intake::live)
+            fetch_held_later();
           break;
         case late_place::begin_again:
           begin_again();
@@ -164,7 +175,7 @@ kj::Promise<void> receiver::begin_receiving(client_link& link, cursor from) {
             if (!place) {
               link.end(place.error());
             } else if (*place == late_place::start_over) {
-              link.end({ec::bad_cursor, "The cluster has another history than this device.", {}});
+              link.end(other_history());
             } else if (*place == late_place::begin_again) {
               link.end({ec::bad_cursor, "The cluster has forgotten what this device had received last.", {}});
             } else {
@@ -282,6 +293,8 @@ kj::Promise<result<nothing>> receiver::fetch_held(std::optional<conversation_id>
   const auto next = rules_.next_held(after);
   if (!next || host_.halted())
     return answer{};
+  if (const auto seq = rules_.doubted(next->conversation); seq != seq_no::none)
+    return compare_held({next->conversation, seq});
   return heal(*next).then([this, hole = *next](answer&& asked) -> kj::Promise<answer> {
     if (host_.halted())
       return answer{};
@@ -303,6 +316,31 @@ kj::Promise<result<nothing>> receiver::fetch_held(std::optional<conversation_id>
       break;
     }
     return fetch_held(std::nullopt);
+  });
+}
+
+/// The place is later than the cluster knows, and stays so until this is known.
+kj::Promise<result<nothing>> receiver::compare_held(doubt at) {
+  using answer = result<nothing>;
+  return check_.look_again(at).then([this, at](result<finding>&& there) -> kj::Promise<answer> {
+    if (host_.halted() || rules_.doubted(at.conversation) != at.seq)
+      return answer{};
+    if (!there && config_.how == intake::pull)
+      return answer{tl::unexpected{std::move(there.error())}};
+    if (!there)
+      return fetch_held(at.conversation);
+    if (there->same) {
+      rules_.confirmed(at.conversation);
+      return fetch_held(std::nullopt);
+    }
+    start_over();
+    if (config_.how == intake::pull) {
+      rules_.release_all();
+      return pull();
+    }
+    if (auto* link = host_.link())
+      link->end(other_history());
+    return answer{};
   });
 }
 
@@ -491,6 +529,8 @@ kj::Promise<result<std::size_t>> receiver::sync_inbox() {
         failure{ec::bad_request, "This device receives a stream, so there is nothing to fetch.", {}}}};
   const auto before = shown_;
   return promises_.wrap(pull().then([this, before](result<nothing>&& done) -> result<std::size_t> {
+    if (rules_.doubts())
+      judged_ = false;
     rules_.release_all(); // it comes again with the next call
     if (!done)
       return tl::unexpected{std::move(done.error())};

@@ -76,6 +76,7 @@ private:
   /// Tries once to fetch each conversation that is held and comes after `after`. With `pull` the first that
   /// cannot be asked for ends it with an error.
   kj::Promise<result<nothing>> fetch_held(std::optional<conversation_id> after);
+  kj::Promise<result<nothing>> compare_held(doubt at);
   void fetch_held_later();
   void held_no_more(std::optional<cursor> place);
   kj::Promise<result<nothing>> give_up(inbox_applier::hole hole);

@@ -107,6 +107,33 @@ bool delivery_rules::hold(const inbox_applier::hole& hole) {
   return first;
 }
 
+bool delivery_rules::doubt(std::span<const client::doubt> of, cursor known) {
+  bool first = false;
+  for (const auto& d : of) {
+    const auto at = applier_.position(d.conversation);
+    first = hold({d.conversation, at, at}) || first;
+    held_.at(d.conversation).doubted = d.seq;
+  }
+  forgotten_ = std::move(known);
+  return first;
+}
+
+seq_no delivery_rules::doubted(conversation_id c) const {
+  const auto i = held_.find(c);
+  return i == held_.end() ? seq_no::none : i->second.doubted;
+}
+
+void delivery_rules::confirmed(conversation_id c) {
+  if (const auto i = held_.find(c); i != held_.end())
+    i->second.doubted = {};
+}
+
+void delivery_rules::place_kept(cursor upto) {
+  acks_.advance(std::move(upto), 0);
+  if (const auto known = std::exchange(forgotten_, {}))
+    acks_.forgotten(*known);
+}
+
 std::optional<inbox_applier::hole> delivery_rules::next_held(std::optional<conversation_id> after) const {
   const auto next = after ? held_.upper_bound(*after) : held_.begin();
   if (next == held_.end())
@@ -145,6 +172,7 @@ void delivery_rules::release_all() {
   for (const auto& [c, held] : held_)
     applier_.release(c);
   held_.clear();
+  forgotten_.reset();
 }
 
 } // namespace parley::client

@@ -1,4 +1,5 @@
 #pragma once
+#include "protocol/client/rules/history_rules.hpp"
 #include "protocol/client/rules/inbox_applier.hpp"
 #include "protocol/client/rules/receipt_rules.hpp"
 #include "protocol/client/rules/session_rules.hpp"
@@ -20,7 +21,8 @@ namespace parley::client {
 ///         that the cluster refuses to fill `heal_tries_max` times in a row is passed over. One that it
 ///         cannot fill now, because the conversation's shard has no majority, is held: the rows of the
 ///         conversation wait, the others go on, and the place stays, so that all of it comes again if the
-///         device dies. At most as many conversations are held as the device has.
+///         device dies. At most as many conversations are held as the device has. One is also held while it
+///         is in doubt whether the cluster has what the store has of it.
 class delivery_rules {
 public:
   delivery_rules(std::chrono::nanoseconds ack_every, std::size_t ack_items_max, unsigned heal_tries_max)
@@ -76,6 +78,14 @@ public:
   /// What is missing of the conversation is fetched later, and its rows wait until then. Answers as
   /// `fetched`.
   bool hold(const inbox_applier::hole& hole);
+  /// The cluster knows only `known`, which is before the place that it had confirmed, and these messages could not be compared.
+  /// Their conversations are held until they are; then the place is acknowledged again. Answers as `fetched`.
+  bool doubt(std::span<const client::doubt> of, cursor known);
+  bool doubts() const { return forgotten_.has_value(); }
+  /// The message of a conversation that is held which has to be compared before anything is fetched; `none`: there is none.
+  seq_no doubted(conversation_id c) const;
+  /// The cluster has that message.
+  void confirmed(conversation_id c);
   bool holds_any() const { return !held_.empty(); }
   /// What to fetch of the first conversation that is held and comes after `after`.
   std::optional<inbox_applier::hole> next_held(std::optional<conversation_id> after) const;
@@ -96,7 +106,7 @@ public:
   /// The gap is passed over, and nothing is held any more. The rows behind it were not kept, so a new stream
   /// has to bring them again.
   void given_up(const inbox_applier::hole& hole);
-  void place_kept(cursor upto) { acks_.advance(std::move(upto), 0); }
+  void place_kept(cursor upto);
   /// The stream is over, and what waits comes again with the next one.
   void release_all();
   /// The place up to which rows were taken, kept or held.
@@ -114,13 +124,15 @@ private:
     seq_no hole_upto{}; ///< what is missing
     seq_no upto{};      ///< the newest row that waits behind it
     heal_tries tries;
+    seq_no doubted{}; ///< the message that has to be compared first
   };
 
   unsigned heal_tries_max_;
   inbox_applier applier_;
   delivery_acks acks_;
   std::map<conversation_id, held_conversation> held_;
-  cursor held_upto_; ///< the place in the inbox once nothing is held
+  cursor held_upto_;                ///< the place in the inbox once nothing is held
+  std::optional<cursor> forgotten_; ///< what the cluster knew, while anything is in doubt
 };
 
 } // namespace parley::client

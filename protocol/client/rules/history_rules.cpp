@@ -47,6 +47,15 @@ history_verdict judge_history(std::span<const std::optional<finding>> found) {
   return told ? history_verdict::same : history_verdict::unknown;
 }
 
+judgement judge_history(std::span<const doubt> telling, std::span<const std::optional<finding>> found) {
+  judgement j{judge_history(found), {}};
+  if (j.history == history_verdict::unknown)
+    for (std::size_t i = 0; i < telling.size(); ++i)
+      if (!found[i])
+        j.doubts.push_back(telling[i]);
+  return j;
+}
+
 bool is_number_taken(const std::vector<message>& newest, const message& placed) {
   return !newest.empty() && newest.back().seq == placed.seq && newest.back().client_id != placed.client_id;
 }

@@ -57,23 +57,37 @@ enum class history_verdict : std::uint8_t {
 };
 /// By what the cluster has at the places of the telling messages; nothing: it could not tell.
 history_verdict judge_history(std::span<const std::optional<finding>> found);
+/// A message whose conversation could not be asked, so that it is to be compared later.
+struct doubt {
+  conversation_id conversation;
+  seq_no seq{};
+};
+struct judgement {
+  history_verdict history = history_verdict::unknown;
+  std::vector<doubt> doubts; ///< if it is `unknown`
+};
+/// `telling`: the messages that were looked at, in the order of `found`.
+judgement judge_history(std::span<const doubt> telling, std::span<const std::optional<finding>> found);
 
 /// What a device does that has a later place in its inbox than the cluster knows.
 enum class late_place : std::uint8_t {
   go_on,
   offer_again, ///< the cluster has confirmed the place and forgotten it: the device acknowledges it again
+  ask_later,   ///< hold what the doubts are about, see `delivery_rules::doubt`
   begin_again, ///< what came last comes again: call `start_over` of the store, and `compared`, and begin again
   start_over   ///< the place belongs to another history: call `start_over` of the store, and begin again
 };
 /// `idle`: nothing was to be acknowledged, from before the question until now. `to_compare`: the histories are to be compared
-/// anyway. If it is not certain that the histories are the same, the place is not offered: the next session asks again. But
-/// whoever has no message to compare would never know. It takes again what came since the place that the cluster has: if that is
-/// another history, nothing of it is passed over.
+/// anyway. If it is not certain that the histories are the same, the place is not offered, and does not move: else the cluster
+/// would know a later one, and nobody would ask again. But whoever has no message to compare would never know. It takes again
+/// what came since the place that the cluster has: if that is another history, nothing of it is passed over.
 constexpr late_place after_judging(history_verdict history, bool idle, bool to_compare) {
   if (history == history_verdict::other)
     return late_place::start_over;
-  if (!idle || to_compare || history == history_verdict::unknown)
+  if (!idle || to_compare)
     return late_place::go_on;
+  if (history == history_verdict::unknown)
+    return late_place::ask_later;
   return history == history_verdict::same ? late_place::offer_again : late_place::begin_again;
 }
 

@@ -7,6 +7,8 @@ namespace parley::test {
 
 using namespace parley::client;
 
+inline constexpr conversation_id elsewhere{3, 4}; ///< in a shard that has a leader
+
 struct receiver_fixture : part_fixture {
   old_copy old{seen};
   kj::Own<session_calls> calls;

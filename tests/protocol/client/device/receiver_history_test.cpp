@@ -99,3 +99,53 @@ TEST_CASE_FIXTURE(
   REQUIRE(session->acks.size() == 1);
   CHECK(acked(0) == "c1");
 }
+
+TEST_CASE_FIXTURE(history_fixture,
+                  "what could not be compared is compared as soon as its shard has a majority again") {
+  make();
+  online();
+  deliver({row(0, 1)}, "c1");
+  session->acks[0].accept();
+  turn();
+  come_back_before("c0");
+  leaderless(3'000ms); // longer than the question is asked
+  deliver({row(1, 2), row(0, 1, elsewhere)}, "c2");
+  CHECK(seen.bodies() == std::vector<std::string>{"1", "1"}); // that conversation waits
+  CHECK(store.where().applied == "c1");
+  CHECK(session->acks.empty());
+  SUBCASE("the cluster has what this device has") {
+    confirm(next_fetch(), 1);
+    heal(next_fetch(), 2);
+    CHECK(seen.bodies() == std::vector<std::string>{"1", "1", "healed"});
+    CHECK(store.where().applied == "c2");
+    REQUIRE(session->acks.size() == 1);
+    CHECK(acked(0) == "c2");
+  }
+  SUBCASE("the cluster has lost it") {
+    ends(next_fetch(), 0);
+    CHECK(host.current->why().code == ec::bad_cursor);
+    CHECK(store.where().compare);
+    CHECK(session->acks.empty());
+  }
+  SUBCASE("the connection is lost before") {
+    come_back_before("c0");
+    CHECK(session->received_from[0] == "c1");
+    confirm(0, 1);
+    REQUIRE(session->acks.size() == 1);
+    CHECK(acked(0) == "c1");
+  }
+}
+
+TEST_CASE_FIXTURE(history_fixture,
+                  "a place that nothing came after is acknowledged again when it could be compared") {
+  make();
+  online();
+  deliver({row(0, 1)}, "c1");
+  session->acks[0].accept();
+  turn();
+  come_back_before("c0");
+  leaderless(3'000ms);
+  confirm(next_fetch(), 1);
+  REQUIRE(session->acks.size() == 1);
+  CHECK(acked(0) == "c1");
+}

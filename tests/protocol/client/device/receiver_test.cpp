@@ -7,8 +7,6 @@ using namespace parley::test;
 
 namespace {
 
-constexpr conversation_id elsewhere{3, 4}; ///< in a shard that has a leader
-
 struct full_disk final : memory_store {
   void apply(const applied_batch&) override { throw store_error{"The profile's database failed: full."}; }
 };
@@ -357,7 +355,10 @@ TEST_CASE_FIXTURE(
   come_back_before("c0");
   leaderless(3'000ms); // longer than the question is asked
   CHECK(session->acks.empty());
-  deliver({row(1, 2)}, "c2"); // but what comes is taken
+  deliver({row(0, 1, elsewhere)}, "c2"); // but what comes is taken
+  CHECK(seen.bodies() == std::vector<std::string>{"1", "1"});
+  CHECK(session->acks.empty()); // else the next session could not ask again
+  CHECK(store.where().applied == "c1");
   CHECK(seen.lost.empty());
 }
 

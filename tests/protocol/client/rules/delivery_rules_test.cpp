@@ -271,3 +271,49 @@ TEST_CASE("pages are fetched while there are more and each gets further") {
   CHECK(delivery_rules::goes_on(page, seq_no{3}, seq_no{5}));
   CHECK(!delivery_rules::goes_on(page, seq_no{3}, seq_no{3}));
 }
+
+TEST_CASE("a conversation in doubt waits until it was compared, and then the place is acknowledged again") {
+  inbox device;
+  device.has[talk] = 9;
+  device.deliver({row(0, 1)}, "a");
+  auto& acks = device.rules->acks();
+  acks.restore("a", "a");
+  const doubt doubts[] = {{talk, seq_no{1}}};
+  CHECK(device.rules->doubt(doubts, "0"));
+  CHECK(device.rules->doubts());
+  device.deliver({row(1, 2), row(0, 1, other)}, "b");
+  CHECK(device.history() == numbers{1});
+  CHECK(device.history(other) == numbers{1});
+  CHECK(device.store.where().applied == "a");
+  CHECK(acks.idle()); // nothing is acknowledged meanwhile
+  CHECK(device.rules->doubted(talk) == seq_no{1});
+  CHECK(device.rules->doubted(other) == seq_no::none);
+  SUBCASE("the cluster has it") {
+    device.rules->confirmed(talk);
+    CHECK(device.rules->doubted(talk) == seq_no::none);
+    CHECK(device.fetch_held() == held::stop);
+    CHECK(device.history() == numbers{1, 2});
+    CHECK(device.store.where().applied == "b");
+    CHECK(!device.rules->doubts());
+    CHECK(!acks.idle());
+  }
+  SUBCASE("the stream is over before") {
+    device.rules->release_all();
+    CHECK(!device.rules->doubts());
+    CHECK(acks.applied() == "a");
+    CHECK(acks.idle());
+  }
+}
+
+TEST_CASE("a place that did not move is acknowledged again after a doubt as well") {
+  inbox device;
+  device.deliver({row(0, 1)}, "a");
+  auto& acks = device.rules->acks();
+  acks.restore("a", "a");
+  const doubt doubts[] = {{talk, seq_no{1}}};
+  CHECK(device.rules->doubt(doubts, "0"));
+  device.rules->confirmed(talk);
+  CHECK(device.fetch_held() == held::stop);
+  CHECK(acks.applied() == "a");
+  CHECK(!acks.idle());
+}

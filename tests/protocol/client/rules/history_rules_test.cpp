@@ -112,6 +112,15 @@ TEST_CASE("one message that the cluster has not is enough, and all have to be th
   CHECK(judge_history(found{same_there, same_there}) == history_verdict::same);
   CHECK(judge_history(found{same_there, std::nullopt}) == history_verdict::unknown);
   CHECK(judge_history(found{}) == history_verdict::nothing);
+
+  // Those that could not be asked are asked later, if that may still tell anything.
+  const std::vector<doubt> telling{{{1, 1}, seq_no{5}}, {{1, 2}, seq_no{6}}};
+  const auto unknown = judge_history(telling, found{same_there, std::nullopt});
+  CHECK(unknown.history == history_verdict::unknown);
+  REQUIRE(unknown.doubts.size() == 1);
+  CHECK(unknown.doubts[0].conversation == conversation_id{1, 2});
+  CHECK(unknown.doubts[0].seq == seq_no{6});
+  CHECK(judge_history(telling, found{other_there, std::nullopt}).doubts.empty());
 }
 
 TEST_CASE("a late place is offered again only in a history that is certainly the same, and if nothing else "
@@ -120,10 +129,11 @@ TEST_CASE("a late place is offered again only in a history that is certainly the
   for (const bool idle : {false, true})
     for (const bool to_compare : {false, true}) {
       CHECK(after_judging(verdict::other, idle, to_compare) == late_place::start_over);
-      CHECK(after_judging(verdict::unknown, idle, to_compare) == late_place::go_on);
       const bool forgotten = idle && !to_compare;
       CHECK(after_judging(verdict::same, idle, to_compare) ==
             (forgotten ? late_place::offer_again : late_place::go_on));
+      CHECK(after_judging(verdict::unknown, idle, to_compare) ==
+            (forgotten ? late_place::ask_later : late_place::go_on));
       // Nothing can be compared, now or later: what came since is taken again.
       CHECK(after_judging(verdict::nothing, idle, to_compare) ==
             (forgotten ? late_place::begin_again : late_place::go_on));
