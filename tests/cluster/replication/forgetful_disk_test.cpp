@@ -234,8 +234,13 @@ struct alone_one_after_the_other : test_cluster {
       start(add(on(n)), n == 1 ? std::vector{on(1)} : std::vector<member>{});
     commit("alone");
     const auto before = at(1).env.copy();
-    settle().engine->seal(s0, {on(2)}, ++tickets);
-    REQUIRE(until([&] { return leader() == &at(2); }));
+    for (int i = 1; i <= 3; ++i) { // the last one is not told who was there before
+      settle().engine->seal(s0, {on(2)}, ++tickets);
+      REQUIRE(until([&] {
+        return leader() == &at(2) &&
+               at(2).engine->status(s0)->gen == generation{static_cast<std::uint32_t>(i + 1)};
+      }));
+    }
     commit("goes on");
     for (std::uint64_t n = 1; n <= 2; ++n) {
       crash(at(n));
