@@ -106,11 +106,15 @@ inline proposal make_proposal(shard_id shard, core::format_number format, std::u
 struct proposal_batch {
   std::vector<proposal> proposals;
 };
+/// Whose rows a read needs, and no others. None: it may need any.
+using read_subject = std::variant<std::monostate, user_id, conversation_id>;
+
 /// A read that reaches everything acknowledged so far: answered when a new read transaction shows it.
 struct fresh_read {
   shard_id shard{};
   std::uint64_t ticket = 0;
   result_sink reply_to;
+  read_subject about;
 };
 
 /// From an inbox to one connection: rows that follow `after` in its stream. Without rows it says only how far

@@ -64,4 +64,31 @@ std::optional<resident_key> resident_of(const core::call& c) {
       c);
 }
 
+read_subject read_subject_of(const core::call& c) {
+  const auto none = [](const auto&) { return read_subject{}; };
+  const auto user = [](const auto& x) { return read_subject{x.user}; };
+  const auto conversation = [](const auto& x) { return read_subject{x.conversation}; };
+  return std::visit(overloaded{
+                        [](const core::submit& x) { return read_subject{x.what.conversation}; },
+                        [&](const core::open_conversation& x) { return none(x); },
+                        [&](const core::sync_conversation& x) { return conversation(x); },
+                        [&](const core::mark_read& x) { return conversation(x); },
+                        [&](const core::pull_inbox& x) { return user(x); },
+                        [&](const core::acknowledge& x) { return user(x); },
+                        [&](const core::list_conversations& x) { return user(x); },
+                        [&](const core::attach& x) { return user(x); },
+                        [&](const core::detach& x) { return user(x); },
+                        [&](const core::log_in& x) { return user(x); },
+                        [&](const core::request_code& x) { return none(x); },
+                        [&](const core::report_code& x) { return none(x); },
+                        [&](const core::confirm_code& x) { return none(x); },
+                        [&](const core::find_phone& x) { return none(x); },
+                        [&](const core::add_device& x) { return none(x); },
+                        [&](const core::find_device& x) { return user(x); },
+                        [&](const core::propose& x) { return none(x); },
+                        [&](const core::list_nodes& x) { return none(x); },
+                    },
+                    c);
+}
+
 } // namespace parley

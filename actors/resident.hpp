@@ -41,6 +41,8 @@ struct resident_key {
 };
 /// `nullopt`: the shard answers the call by itself.
 std::optional<resident_key> resident_of(const core::call& c);
+/// Whose rows its answer is read from.
+read_subject read_subject_of(const core::call& c);
 
 /// Everything a resident needs from its shard.
 struct residence {
@@ -90,8 +92,9 @@ std::uint64_t propose(Self* self, resident_state& st, routed_call c, const core:
 /// Keeps a call until a new read transaction shows all that was acknowledged before now.
 template <class Self>
 void read_fresh(Self* self, resident_state& st, routed_call c) {
+  const auto about = read_subject_of(c.what);
   const auto ticket = st.waiting.wait(std::move(c));
-  caf::anon_send(st.at.store, fresh_read{st.at.shard, ticket, caf::actor_cast<result_sink>(self)});
+  caf::anon_send(st.at.store, fresh_read{st.at.shard, ticket, caf::actor_cast<result_sink>(self), about});
 }
 
 /// A sweep comes `in` from now, or before if one is armed already.

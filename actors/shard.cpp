@@ -114,8 +114,9 @@ bool has_resident(const shard_state& st, const resident_key& key) {
 /// minute, and a client can make up any number of names of nothing: the shard looks into a fresh view first.
 void look_afresh(self_ptr self, routed_call c) {
   auto& st = self->state;
+  const auto about = read_subject_of(c.what);
   const auto ticket = st.waiting.wait(std::move(c));
-  caf::anon_send(st.store, fresh_read{st.id, ticket, caf::actor_cast<result_sink>(self)});
+  caf::anon_send(st.store, fresh_read{st.id, ticket, caf::actor_cast<result_sink>(self), about});
 }
 
 /// A resident would be one too many.
@@ -166,7 +167,7 @@ void serve(self_ptr self, routed_call c, proposal_batch& proposals, answers& out
                  },
                  [&](core::list_nodes&) {
                    const auto ticket = st.waiting.wait(std::move(c));
-                   caf::anon_send(st.store, fresh_read{st.id, ticket, me});
+                   caf::anon_send(st.store, fresh_read{st.id, ticket, me, {}});
                  },
                  [&](const core::served_elsewhere<resident_kind::shard> auto&) {
                    out.refuse(c, ec::internal); // resident_of names a resident for it

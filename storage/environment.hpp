@@ -87,6 +87,9 @@ public:
   virtual ec publish(publishing) { return ec::none; }
   /// Whether readers see all that is committed, so that `publish` has nothing to do. For the writer.
   virtual bool all_visible() const { return true; }
+  /// Whether readers see all that is committed of the shard's rows whose keys begin so: with a letter and an id of 8 or 16
+  /// bytes. For the writer. May say no although they do.
+  virtual bool visible(shard_id, std::string_view /*beginning*/) const { return all_visible(); }
 };
 
 /// One shard's state rows inside a transaction, as a state machine sees them: keys have no shard and slot

@@ -2,6 +2,7 @@
 
 #include "protocol/values/chance.hpp"
 #include "protocol/values/last_words.hpp"
+#include "storage/changed_rows.hpp"
 #include "storage/journal_rows.hpp"
 #include "storage/os.hpp"
 
@@ -54,6 +55,9 @@ public:
   std::unique_ptr<read_txn> begin_read();
   ec publish(publishing when);
   bool all_visible() const { return !open_; }
+  bool visible(shard_id shard, std::string_view beginning) const {
+    return !changed_.may_have(shard, beginning);
+  }
 
   std::unique_ptr<lmdb_environment> tables;
   std::atomic<std::uint64_t> syncs{0}, bytes{0}, sync_last_us{0}, sync_total_us{0}, commits{0};
@@ -75,6 +79,7 @@ private:
   journal_record pending_;            ///< committed, but not synced; then the open turn's rows
   std::size_t turn_began_at_ = 0;     ///< in it
   std::uint64_t rows_ = 0;            ///< in `open_`
+  changed_rows changed_;              ///< by it; also by turns that were abandoned
   std::uint64_t turn_began_with_ = 0; ///< of `rows_`
   std::uint64_t published_sequence_ = 0;
   steady::time_point due_{};
@@ -104,22 +109,24 @@ public:
   // The journal comes first: views into LMDB's pages may become invalid with the write.
   void put(table t, std::string_view key, std::string_view value) override {
     note_put(out_, t, key, value);
-    ++env_.rows_;
+    changes(t, key);
     in_.put(t, key, value);
   }
   void append(table t, std::string_view key, std::string_view value) override {
     note_append(out_, t, key, value);
-    ++env_.rows_;
+    changes(t, key);
     in_.append(t, key, value);
   }
   void erase(table t, std::string_view key) override {
     note_erase(out_, t, key);
-    ++env_.rows_;
+    changes(t, key);
     in_.erase(t, key);
   }
   std::size_t erase_range(table t, std::string_view from, std::string_view to,
                           std::size_t rows_max) override {
     note_erase_range(out_, t, from, to, rows_max);
+    if (t == table::state)
+      env_.changed_.note_range(from, to);
     const auto erased = in_.erase_range(t, from, to, rows_max);
     env_.rows_ += erased + 1; // the record counts even if it erased nothing: the tables have to name it
     return erased;
@@ -131,6 +138,11 @@ public:
   }
 
 private:
+  void changes(table t, std::string_view key) {
+    ++env_.rows_;
+    if (t == table::state)
+      env_.changed_.note(key);
+  }
   impl& env_;
   write_txn& in_;
   std::string& out_;
@@ -274,6 +286,7 @@ ec journaled_environment::impl::publish_rows(publishing when) {
   }
   open_.reset();
   rows_ = 0;
+  changed_.clear();
   pending_.clear();
   file_.rewind(file_.last());
   published_sequence_ = file_.last().sequence;
@@ -338,6 +351,10 @@ ec journaled_environment::publish(publishing when) {
 }
 bool journaled_environment::all_visible() const {
   return impl_->all_visible();
+}
+
+bool journaled_environment::visible(shard_id shard, std::string_view beginning) const {
+  return impl_->visible(shard, beginning);
 }
 lmdb_stats journaled_environment::stats() {
   return impl_->tables->stats();

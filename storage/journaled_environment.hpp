@@ -51,6 +51,7 @@ public:
   space room() override;
   ec publish(publishing when) override;
   bool all_visible() const override;
+  bool visible(shard_id shard, std::string_view beginning) const override;
 
   lmdb_stats stats(); ///< of the tables; each of its commits is a publish
   journal_stats journal();

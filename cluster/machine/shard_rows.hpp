@@ -154,6 +154,13 @@ inline row_key mark_key(user_id u, conversation_id c, user_id of) {
 inline row_key inbox_rows(user_id u) {
   return row_key{'i'}.put(u);
 }
+/// How the keys of all that is stored of a user begin, and of a conversation.
+inline std::array<row_key, 2> rows_of(user_id u) {
+  return {row_key{'u'}.put(u), inbox_rows(u)};
+}
+inline std::array<row_key, 2> rows_of(conversation_id c) {
+  return {conversation_rows(c), message_rows(c)};
+}
 inline row_key inbox_key(user_id u, inbox_pos p) {
   return row_key{'i'}.put(u).put(p);
 }

@@ -1,7 +1,9 @@
 #include "cluster/node/store_loop.hpp"
 
+#include "cluster/machine/shard_rows.hpp"
 #include "cluster/ops/logging.hpp"
 #include "protocol/values/last_words.hpp"
+#include "protocol/values/overloaded.hpp"
 
 #include <algorithm>
 #include <caf/send.hpp>
@@ -157,7 +159,7 @@ void store_loop::report_halts(const events& news) {
 std::uint64_t store_loop::remember(const result_sink& reply_to, std::uint64_t ticket, std::size_t bytes) {
   const auto n = ++last_ticket_;
   if (reply_to) {
-    proposals_.emplace(n, waiting{reply_to, ticket, bytes});
+    proposals_.emplace(n, waiting{reply_to, ticket, bytes, {}, {}});
     bytes_ += bytes;
   }
   return n;
@@ -214,11 +216,37 @@ void store_loop::publish(publishing when) {
     stop_process("what is committed could not be published", error);
 }
 
+/// Whether readers see all that was applied of what the read is about.
+bool store_loop::visible(const waiting& read) const {
+  return env_.all_visible() ||
+         std::visit(overloaded{
+                        [](std::monostate) { return false; },
+                        [&](auto of) {
+                          return std::ranges::all_of(rows::rows_of(of), [&](const auto& key) {
+                            return env_.visible(read.shard, key);
+                          });
+                        },
+                    },
+                    read.about);
+}
+
 /// Answers the reads whose rounds are over: from now on what was applied before the rounds can be read. Under
-/// load each turn has both commands and reads, and a publish for each would undo what the journal saves.
+/// load each turn has both commands and reads, and a publish for each would undo what the journal saves: most reads are
+/// about somebody of whom nothing has changed since the last one.
 /// Whether it has published.
 bool store_loop::answer_reads(time_point now) {
-  if (reads_.empty())
+  results out;
+  const auto answer = [&](const waiting& w) { out.add(w.reply_to, {w.ticket, ec::none, true, {}}); };
+  for (const auto ticket : std::exchange(reads_, {})) {
+    const auto w = proposals_.find(ticket);
+    if (w == proposals_.end())
+      continue;
+    if (visible(w->second))
+      answer(*take(ticket));
+    else
+      late_reads_.push_back(ticket);
+  }
+  if (late_reads_.empty())
     return false;
   const bool must_publish = !env_.all_visible();
   if (must_publish) {
@@ -231,10 +259,9 @@ bool store_loop::answer_reads(time_point now) {
     publish(publishing::now);
     shown(now);
   }
-  results out;
-  for (const auto ticket : std::exchange(reads_, {}))
+  for (const auto ticket : std::exchange(late_reads_, {}))
     if (const auto w = take(ticket))
-      out.add(w->reply_to, {w->ticket, ec::none, true, {}});
+      answer(*w);
   return must_publish;
 }
 
@@ -355,7 +382,12 @@ void store_loop::read(const fresh_read& r) {
     results{}.add(r.reply_to, {r.ticket, ec::overloaded, false, {}});
     return;
   }
-  engine_.read(r.shard, remember(r.reply_to, r.ticket));
+  const auto ticket = remember(r.reply_to, r.ticket);
+  if (auto w = proposals_.find(ticket); w != proposals_.end()) {
+    w->second.shard = r.shard;
+    w->second.about = r.about;
+  }
+  engine_.read(r.shard, ticket);
   queue_turn();
 }
 

@@ -154,6 +154,8 @@ private:
     result_sink reply_to;
     std::uint64_t ticket = 0;
     std::size_t bytes = 0; ///< of its command
+    shard_id shard{};      ///< of a read
+    read_subject about;    ///< the same
   };
 
   mono_ms clock(time_point now);
@@ -165,6 +167,7 @@ private:
   void hand_out(events& news);
   std::size_t hand_out_results(time_point now);
   void publish(storage::environment::publishing when);
+  bool visible(const waiting& read) const;
   bool answer_reads(time_point now);
   bool has_room(const proposal& p) const;
   void propose(proposal& p);
@@ -182,7 +185,8 @@ private:
   std::unordered_map<std::uint64_t, waiting> proposals_; ///< by the engine's ticket; reads too
   std::vector<proposal> merging_;                        ///< proposals that can wait
   std::size_t bytes_ = 0;                                ///< of the commands of both
-  std::vector<std::uint64_t> reads_; ///< the engine's tickets of those that wait for a publish
+  std::vector<std::uint64_t> reads_;      ///< the engine's tickets of those whose rounds are over
+  std::vector<std::uint64_t> late_reads_; ///< of those that wait for a publish
   time_point reads_published_at_{};
   bool reads_armed_ = false;
   std::vector<node_row> node_rows_; ///< for the next commit

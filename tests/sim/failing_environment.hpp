@@ -21,6 +21,7 @@ public:
   storage::space room() override { return inner_.room(); }
   ec publish(publishing when) override { return inner_.publish(when); }
   bool all_visible() const override { return inner_.all_visible(); }
+  bool visible(shard_id s, std::string_view beginning) const override { return inner_.visible(s, beginning); }
 
 private:
   template <class Txn>

@@ -174,4 +174,13 @@ std::unique_ptr<storage::read_txn> late_environment::reading_side::begin_read() 
   return std::make_unique<view>(env_);
 }
 
+bool late_environment::visible(shard_id shard, std::string_view beginning) const {
+  const auto& changed = old_[static_cast<std::size_t>(table::state)];
+  return std::ranges::none_of(std::array<std::uint8_t, 2>{0, 1}, [&](std::uint8_t slot) {
+    const auto all = storage::shard_view::prefix(shard, slot).append(beginning);
+    const auto first = changed.lower_bound(all);
+    return first != changed.end() && first->first.starts_with(all);
+  });
+}
+
 } // namespace parley::sim

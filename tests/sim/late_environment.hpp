@@ -29,6 +29,7 @@ public:
   storage::space room() override { return inner_.room(); }
   ec publish(publishing when) override;
   bool all_visible() const override { return !behind_; }
+  bool visible(shard_id shard, std::string_view beginning) const override;
 
   /// The same for those who read on other threads than the writer's.
   storage::environment& readers() { return readers_; }

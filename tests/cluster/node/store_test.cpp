@@ -1,6 +1,7 @@
 // The store with a real engine of one replica and a disk in memory, as an actor in real time or as a loop at the
 // test's times: what it keeps back, and how it answers.
 #include "actors/core/commands.hpp"
+#include "cluster/machine/shard_rows.hpp"
 #include "cluster/node/store.hpp"
 #include "cluster/replication/peer_bodies.hpp"
 #include "tests/support/patience.hpp"
@@ -17,6 +18,7 @@
 #include <mutex>
 #include <numeric>
 #include <optional>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -89,6 +91,8 @@ struct watched_environment final : test::virtual_environment {
     return ec::none;
   }
   bool all_visible() const override { return published == commits(); }
+  std::set<std::string, std::less<>> changed; ///< beginnings that readers do not see yet
+  bool visible(shard_id, std::string_view beginning) const override { return !changed.contains(beginning); }
   std::atomic<bool> full{false}; ///< the test's thread sets it
   std::atomic<bool> hangs{false},
       hung{false}; ///< a turn begins with a look at the disk: there the store waits
@@ -177,7 +181,7 @@ struct fixture : surroundings {
     caf::anon_send(store, wired(to));
   }
   void propose(std::uint64_t ticket, bool can_wait) { caf::anon_send(store, proposals(ticket, can_wait)); }
-  void read(std::uint64_t ticket) { caf::anon_send(store, fresh_read{s0, ticket, sink}); }
+  void read(std::uint64_t ticket) { caf::anon_send(store, fresh_read{s0, ticket, sink, {}}); }
   /// Proposes, and waits until it is applied.
   void commit(std::uint64_t ticket) {
     propose(ticket, false);
@@ -241,7 +245,7 @@ struct loop_fixture : surroundings, store_driver {
   }
   bool commit_and_read() {
     commit();
-    loop->read({s0, 2, sink});
+    loop->read({s0, 2, sink, {}});
     return turns();
   }
 };
@@ -454,6 +458,32 @@ TEST_CASE_FIXTURE(loop_fixture, "a publish for reads that takes long makes the n
   slow_publish();
   CHECK_FALSE(commit_and_read());
   CHECK(shows_in == 20ms);
+}
+
+TEST_CASE_FIXTURE(loop_fixture, "a read about somebody of whom nothing has changed waits for no publish") {
+  config.publish_reads_every = 10min;
+  lead();
+  REQUIRE(commit_and_read()); // the first in a while; from here on another one is far away
+  const user_id changed{7}, not_changed{8};
+  env.changed.emplace(rows::rows_of(changed)[1]);
+  commit();
+  const auto publishes = env.publishes.load();
+  loop->read({s0, 10, sink, not_changed});
+  loop->read({s0, 11, sink, changed});
+  loop->read({s0, 12, sink, {}}); // may be about anybody
+  turns();
+  REQUIRE(seen.wait_until([&] { return seen.answered.contains(10); }));
+  CHECK(seen.answered.at(10) == ec::none);
+  CHECK(env.publishes == publishes);
+  CHECK(shows_in);
+  {
+    std::lock_guard guard{seen.mutex};
+    CHECK_FALSE(seen.answered.contains(11));
+    CHECK_FALSE(seen.answered.contains(12));
+  }
+  REQUIRE(loop->show_reads(now += 10min));
+  REQUIRE(seen.wait_until([&] { return seen.answered.contains(11) && seen.answered.contains(12); }));
+  CHECK(env.publishes == publishes + 1);
 }
 
 TEST_CASE_FIXTURE(fixture, "a read that waits for a publish is answered soon, however few commands follow") {
