@@ -3,6 +3,7 @@
 #include "protocol/transport/turn_end.hpp"
 #include "protocol/values/overloaded.hpp"
 
+#include <algorithm>
 #include <caf/send.hpp>
 #include <kj/debug.h>
 #include <sys/eventfd.h>
@@ -107,7 +108,9 @@ public:
   void outlive_owner() { owner_ = nullptr; }
 
 private:
-  bool may_ask(std::uint32_t sends); ///< `sends`: as `user_rates::take`
+  /// `sends`: as `user_rates::take`. Zero: they may ask. Else how long they wait; meanwhile, or for the longest rest if that
+  /// is shorter, their connection is not read.
+  std::chrono::milliseconds pause_before(std::uint32_t sends);
 
   kj_backend* owner_; ///< null once it has ended
   std::uint64_t number_;
@@ -240,10 +243,9 @@ kj::Promise<core::answer> kj_session::ask(core::call what) {
     return core::refusal(what, ec::unavailable);
   // The conversation answers retries even above its limit. A user who sends this fast gets none answered, and has to
   // wait.
-  if (const auto sends = core::sends_of(what); !may_ask(sends)) {
+  if (const auto pause = pause_before(core::sends_of(what)); pause.count() != 0) {
     count(owner_->config().session.refused, &refused_calls::rate_of_user);
-    return core::refusal(what, ec::rate_limited,
-                         static_cast<std::uint32_t>(gateway::rest_for(sends).count()));
+    return core::refusal(what, ec::rate_limited, static_cast<std::uint32_t>(pause.count()));
   }
   const auto n = ++last_call_;
   auto paf = kj::newPromiseAndFulfiller<core::answer>();
@@ -254,16 +256,21 @@ kj::Promise<core::answer> kj_session::ask(core::call what) {
   return kj::mv(paf.promise);
 }
 
-bool kj_session::may_ask(std::uint32_t sends) {
-  if (user_ == user_id{} || rates_->take(user_, sends, std::chrono::steady_clock::now()))
-    return true;
+std::chrono::milliseconds kj_session::pause_before(std::uint32_t sends) {
+  using std::chrono::milliseconds;
+  if (user_ == user_id{})
+    return milliseconds{0};
+  const auto wait = rates_->take(user_, sends, std::chrono::steady_clock::now());
+  if (wait.count() == 0)
+    return milliseconds{0};
+  const auto pause = std::max(std::chrono::ceil<milliseconds>(wait), gateway::rest_min);
   if (sink_)
-    sink_->rest(gateway::rest_for(sends));
-  return false;
+    sink_->rest(std::min(pause, gateway::rest_max));
+  return pause;
 }
 
 bool kj_session::start_receiving(inbox_pos after) {
-  if (!may_ask(0))
+  if (pause_before(0).count() != 0)
     return false;
   // At once: the actor may put rows of the stream before until it hears of the new one.
   box_->begin(++streams_);

@@ -5,6 +5,7 @@
 #include "protocol/values/types.hpp"
 
 #include <array>
+#include <chrono>
 #include <mutex>
 
 namespace parley {
@@ -23,13 +24,15 @@ public:
   user_rates(rate sends, rate calls)
       : fresh_{{sends.burst_max, sends.refill_every}, {calls.burst_max, calls.refill_every}} {}
 
-  /// For a call that counts as so many sends (`core::sends_of`); 0: as a call only. False if the user has to wait. A
-  /// refused send does not count as a call.
-  bool take(user_id user, std::uint32_t sends, core::token_bucket::time_point now) {
+  /// For a call that counts as so many sends (`core::sends_of`); 0: as a call only. Zero: it may be made, and is counted.
+  /// Else how long the user has to wait; a refused send does not count as a call.
+  std::chrono::nanoseconds take(user_id user, std::uint32_t sends, core::token_bucket::time_point now) {
     auto& part = parts_[mix64(number(user)) % parts_.size()];
     const std::lock_guard guard{part.mutex};
     auto& its = part.users.find(user, fresh_);
-    return (sends == 0 || its.sends.take(now, sends)) && its.calls.take(now);
+    if (sends != 0 && !its.sends.take(now, sends))
+      return its.sends.wait(now);
+    return its.calls.take(now) ? std::chrono::nanoseconds{0} : its.calls.wait(now);
   }
 
 private:

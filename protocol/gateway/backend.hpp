@@ -19,6 +19,9 @@ namespace parley::gateway {
 constexpr std::chrono::milliseconds rest_for(std::uint32_t sends) {
   return std::chrono::milliseconds{100 + 5 * (sends == 0 ? 0 : sends - 1)};
 }
+/// The same of one whose own rate says how long: less than the least costs more than it gives, and what others send to
+/// them is acknowledged on the same connection.
+inline constexpr std::chrono::milliseconds rest_min{100}, rest_max{1'000};
 
 /// How the cluster reaches one connection. Its functions are called on the KJ thread and must not block.
 class connection_sink {

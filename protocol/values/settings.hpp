@@ -383,7 +383,7 @@ inline constexpr count<std::uint32_t> user_sends_per_second{
             "it, they are refused with `rate-limited`. A message counts once for each KiB that it begins. "
             "The user may make 300 other calls a second.",
     .unit = "messages per second",
-    .standard = 200,
+    .standard = 20,
     .within = {1, 1'000'000},
 };
 inline constexpr count<std::uint32_t> user_sends_burst{
@@ -392,7 +392,7 @@ inline constexpr count<std::uint32_t> user_sends_burst{
     .help = "The number of messages that one user may send through a node in a burst before "
             "limits.user_sends_per_second applies.",
     .unit = "messages",
-    .standard = 400,
+    .standard = 40,
     .within = {1, std::numeric_limits<std::uint32_t>::max()},
 };
 inline constexpr count<std::uint32_t> conversation_sends_per_second{

@@ -18,9 +18,13 @@ namespace {
 /// Of a connection: it counts how often it was told to rest.
 struct recording_sink final : gateway::connection_sink {
   void rows_ready() override {}
-  void rest(std::chrono::milliseconds) override { ++rests; }
+  void rest(std::chrono::milliseconds time) override {
+    ++rests;
+    last = time;
+  }
   void close(ec, std::uint32_t) override {}
   std::size_t rests = 0;
+  std::chrono::milliseconds last{};
 };
 
 /// A router that answers every call with a message of its own, from an actor of its own: the worst case for
@@ -171,6 +175,29 @@ TEST_CASE_FIXTURE(
   auto last = sessions_of[0]->ask(message(1));
   wait(last.then([](core::answer a) { CHECK(core::error_of(a) == ec::rate_limited); }));
   CHECK(counted.rate_of_user == 3);
+}
+
+TEST_CASE_FIXTURE(
+    fixture,
+    "whoever has sent a large message is told how long it costs them, and rests for a second at most") {
+  sessions.sends_burst_max = 1;
+  sessions.sends_refill_every = 1min;
+  auto it = backend();
+  auto sessions_of = open(*it, {1});
+  core::submit large, small;
+  large.what.body = std::string(65'536, 'x'); // as much as 64 short ones, of which 63 are owed
+  small.what.body = "x";
+  auto sent = sessions_of[0]->ask(core::call{large});
+  CHECK(sink.rests == 0);
+  auto refused = sessions_of[0]->ask(core::call{small});
+  CHECK(sink.rests == 1);
+  CHECK(sink.last == gateway::rest_max);
+  wait(refused.then([](core::answer a) {
+    const auto& it = std::get<core::answer_to<core::submit>>(a).what;
+    CHECK(it.error == ec::rate_limited);
+    CHECK(std::chrono::milliseconds{it.retry_after_ms} > 60min);
+    CHECK(std::chrono::milliseconds{it.retry_after_ms} <= 64min);
+  }));
 }
 
 TEST_CASE_FIXTURE(fixture, "all calls of a user have a rate, whatever they ask") {

@@ -1,5 +1,6 @@
 #include "tests/harness/bench/attack.hpp"
 
+#include "protocol/values/settings.hpp"
 #include "tests/attacks/assaults.hpp"
 
 #include <sched.h>
@@ -259,25 +260,22 @@ kj::Promise<void> store_loot(user& by, conversation_id at, std::size_t left) {
   });
 }
 
-/// Everybody opens a conversation with the next one and fills it. A few at a time, because a silent session ends.
+/// Everybody opens a conversation with the next one and fills it, as fast as they may.
 std::vector<test::attacker> make_attackers(bench_cluster& bench, std::size_t count) {
-  constexpr std::size_t at_a_time = 16;
   std::vector<test::attacker> all;
-  while (all.size() + 1 < count) {
-    auto users = bench.make_users(std::min(at_a_time, (count - all.size()) / 2 * 2));
-    kj::Vector<kj::Promise<void>> filled;
-    for (std::size_t i = 0; i < users.size(); i += 2) {
-      const auto loot = bench.open_direct(*users[i], *users[i + 1]);
-      filled.add(store_loot(*users[i], loot, loot_messages));
-      all.push_back({users[i]->who, loot});
-      all.push_back({users[i + 1]->who, loot});
-    }
-    kj::joinPromises(filled.releaseAsArray()).wait(bench.io.waitScope);
+  auto users = bench.make_users(count / 2 * 2);
+  kj::Vector<kj::Promise<void>> filled;
+  for (std::size_t i = 0; i < users.size(); i += 2) {
+    const auto loot = bench.open_direct(*users[i], *users[i + 1]);
+    filled.add(store_loot(*users[i], loot, loot_messages));
+    all.push_back({users[i]->who, loot});
+    all.push_back({users[i + 1]->who, loot});
   }
+  kj::joinPromises(filled.releaseAsArray()).wait(bench.io.waitScope);
   return all;
 }
 
-/// As many messages as everybody may send at once, and not more.
+/// As many messages as everybody may send at once.
 kj::Promise<void> chat(user& by, conversation_id at, std::uint64_t counter, std::uint64_t until) {
   if (counter == until)
     return kj::READY_NOW;
@@ -295,18 +293,23 @@ kj::Promise<void> chat(user& by, conversation_id at, std::uint64_t counter, std:
 /// a node that has run for a day; what grows only under attack does, and what the next assault adds, too.
 void use_ordinarily(bench_cluster& bench) {
   auto users = bench.make_users(ordinary_users);
-  for (std::uint64_t round = 0; round < 3; ++round) {
+  constexpr std::uint64_t lanes = 8, rounds = 12;
+  const std::uint64_t in_a_lane = settings::user_sends_burst.standard / lanes; // one after the other
+  for (std::uint64_t round = 0; round < rounds; ++round) {
     kj::Vector<kj::Promise<void>> chats;
     for (std::size_t i = 0; i + 1 < users.size(); i += 2) {
       const auto c = bench.open_direct(*users[i], *users[i + 1]);
-      for (std::uint64_t lane = 0; lane < 8; ++lane) // of 50 messages, one after the other
-        chats.add(chat(*users[i], c, 1 + round * 1'000 + lane * 50, 1 + round * 1'000 + lane * 50 + 50));
+      for (std::uint64_t lane = 0; lane < 2 * lanes; ++lane) { // of both
+        const auto first = 1 + (round * lanes + lane / 2) * in_a_lane;
+        chats.add(chat(*users[i + lane % 2], c, first, first + in_a_lane));
+      }
       auto page = users[i + 1]->line->session().syncConversationRequest();
       wire::write(page.initConversation(), c);
       chats.add(page.send().ignoreResult());
     }
     kj::joinPromises(chats.releaseAsArray()).wait(bench.io.waitScope);
     bench.log_in(users);
+    wait(bench, settings::user_sends_burst.standard / settings::user_sends_per_second.standard);
   }
 }
 

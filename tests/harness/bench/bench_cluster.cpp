@@ -18,7 +18,8 @@ test::process_cluster_config cluster_config(const bench_options& o) {
   c.bind = o.bind;
   c.flags = {"--log-level", "warn", "--replicas", std::to_string(o.replicas)};
   // The cluster is measured, not the limits that protect it from one user; an attack measures those.
-  if (o.measure != bench_options::what::attack)
+  c.standard_rates = o.measure == bench_options::what::attack;
+  if (!c.standard_rates)
     c.flags.insert(c.flags.end(),
                    {"--limits-user-sends-per-second", "1000000", "--limits-user-sends-burst", "1000000",
                     "--limits-conversation-sends-per-second", "1000000", "--limits-conversation-sends-burst",

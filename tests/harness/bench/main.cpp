@@ -1,3 +1,4 @@
+#include "protocol/values/settings.hpp"
 #include "tests/harness/bench/bench.hpp"
 #include "tests/harness/dev/command_line.hpp"
 
@@ -117,14 +118,18 @@ int main(int argc, char** argv) {
             bench_options::what::attack);
     o->nodes = 1;
     o->bind = false;
-    o->rate = 50;
+    o->rate = 20;
     o->users = 256;
     sub->add_option("--only", o->only, "The name of an assault; repeat the option for more (default: all)")
         ->allow_extra_args(false);
     sub->add_option("--users", o->users, "The number of attackers who have an account")
         ->check(CLI::Range(4, 256))
         ->capture_default_str();
-    sub->add_option("--rate", o->rate, "Messages per second of the two bystanders")->capture_default_str();
+    sub->add_option("--rate", o->rate, "Messages per second of the two bystanders")
+        ->check(CLI::Range(
+            1.0,
+            2.0 * parley::settings::user_sends_per_second.standard)) // above, they are refused themselves
+        ->capture_default_str();
     sub->add_option("--settle", o->settle_seconds,
                     "Seconds from the end of an assault until the memory is read that is left")
         ->capture_default_str();

@@ -314,6 +314,10 @@ std::vector<std::string> process_cluster::command(std::size_t node, const proces
     argv.insert(argv.end(),
                 {"--peer-advertise", p.doors.peer.text(), "--client-advertise", p.doors.client.text()});
   argv.insert(argv.end(), config_.flags.begin(), config_.flags.end());
+  for (const auto& [flag, value] :
+       {std::pair{"--limits-user-sends-per-second", "200"}, std::pair{"--limits-user-sends-burst", "400"}})
+    if (!config_.standard_rates && std::ranges::find(argv, flag) == argv.end())
+      argv.insert(argv.end(), {flag, value});
   return argv;
 }
 

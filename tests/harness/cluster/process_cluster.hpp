@@ -32,6 +32,8 @@ struct process_cluster_config {
   std::string directory;          ///< empty: a new one under TMPDIR, which is removed at the end
   bool keep = false;              ///< keeps the directory
   std::vector<std::string> flags; ///< for every node
+  /// False: each user may send what ten people do, because a test has few of them. Flags go first.
+  bool standard_rates = false;
   std::map<std::string, std::string> environment; ///< added to the harness's own
   /// Puts a proxy in front of each node's peer port and client port: what the nodes advertise, and what
   /// `client` returns, is the proxy's. Admin ports have none.

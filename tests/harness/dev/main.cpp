@@ -64,6 +64,7 @@ std::string path_line() {
 void run(const options& o) {
   test::process_cluster_config config;
   config.nodes = o.nodes;
+  config.standard_rates = true;
   config.directory = o.directory;
   config.keep = !o.directory.empty();
   test::process_cluster cluster{config};
