@@ -131,6 +131,7 @@ TEST_CASE_FIXTURE(history_fixture,
     come_back_before("c0");
     CHECK(session->received_from[0] == "c1");
     confirm(0, 1);
+    confirm(1, 1); // of the other conversation
     REQUIRE(session->acks.size() == 1);
     CHECK(acked(0) == "c1");
   }
