@@ -199,68 +199,58 @@ TEST_CASE_FIXTURE(test_cluster,
   CHECK(until([&] { return at(2).rows(s0).size() == 3; }));
 }
 
-TEST_CASE_FIXTURE(test_cluster,
-                  "the only member of a generation learns that others went on without it, long ago") {
-  config.votes_after = 1000ms;
-  for (std::uint64_t n = 1; n <= 3; ++n)
-    start(add(on(n)), n == 1 ? std::vector{on(1)} : std::vector<member>{});
-  commit("alone");
-  const auto before = at(1).env.copy();
-  for (int i = 0; i < 3; ++i) { // the last ones are not told who was there before
-    settle().engine->seal(s0, {on(2), on(3)}, ++tickets);
-    REQUIRE(until([&] {
-      return leader() && leader()->engine->status(s0)->gen > generation{static_cast<std::uint32_t>(i + 1)};
-    }));
-  }
-  crash(at(1));
-  at(1).leads.clear();
-  at(1).env.put_back(before);
-  cut.insert(node_id{1});
-  start(at(1));
-  cut.erase(node_id{1});
-  meet(at(1));
-  CHECK(until([&] { return at(1).engine->status(s0)->as == replica_status::role::sealed; }, 100));
-  until([] { return false; }, 2000);
-  CHECK_FALSE(at(1).leads[s0].ready);
-}
-
 namespace {
 
-/// Node 1 was the shard's only member, and now node 2 is. Both stop, and node 1 has its older disk again.
-struct alone_one_after_the_other : test_cluster {
-  alone_one_after_the_other() {
-    config.votes_after = 1000ms;
-    for (std::uint64_t n = 1; n <= 2; ++n)
+/// Node 1 was the shard's only member, and has its older disk again.
+struct first_one_again : test_cluster {
+  first_one_again() { config.votes_after = 1000ms; }
+  void move_to(const std::vector<member>& next) {
+    for (std::uint64_t n = 1; n <= 3; ++n)
       start(add(on(n)), n == 1 ? std::vector{on(1)} : std::vector<member>{});
     commit("alone");
-    const auto before = at(1).env.copy();
-    for (int i = 1; i <= 3; ++i) { // the last one is not told who was there before
-      settle().engine->seal(s0, {on(2)}, ++tickets);
+    before_ = at(1).env.copy();
+    for (int i = 1; i <= 3; ++i) { // the last ones are not told who was there before
+      settle().engine->seal(s0, next, ++tickets);
       REQUIRE(until([&] {
-        return leader() == &at(2) &&
-               at(2).engine->status(s0)->gen == generation{static_cast<std::uint32_t>(i + 1)};
+        return leader() && leader() != &at(1) &&
+               leader()->engine->status(s0)->gen == generation{static_cast<std::uint32_t>(i + 1)};
       }));
     }
     commit("goes on");
-    for (std::uint64_t n = 1; n <= 2; ++n) {
-      crash(at(n));
-      at(n).leads.clear();
-    }
-    at(1).env.put_back(before);
-    cut = {node_id{1}, node_id{2}}; // there are no sessions when a node starts
+    crash(at(1));
+    at(1).leads.clear();
+    at(1).env.put_back(before_);
   }
-  bool first_knows() const {
-    return nodes.at(node_id{1})->engine->status(s0)->as == replica_status::role::sealed;
+  /// There are no sessions when a node starts.
+  void start_apart(std::uint64_t n) {
+    cut = {node_id{1}, node_id{2}};
+    start(at(n));
+    cut.clear();
   }
+  bool first_knows() { return at(1).engine->status(s0)->as == replica_status::role::sealed; }
+
+private:
+  test::virtual_environment::copy_type before_;
 };
 
 } // namespace
 
-TEST_CASE_FIXTURE(alone_one_after_the_other,
+TEST_CASE_FIXTURE(first_one_again,
+                  "the only member of a generation learns that others went on without it, long ago") {
+  move_to({on(2), on(3)});
+  start_apart(1);
+  meet(at(1));
+  CHECK(until([&] { return first_knows(); }, 100));
+  until([] { return false; }, 2000);
+  CHECK_FALSE(at(1).leads[s0].ready);
+}
+
+TEST_CASE_FIXTURE(first_one_again,
                   "of two that would lead alone the later one tells the other one before it leads itself") {
-  start(at(1));
-  start(at(2));
-  cut.clear();
+  move_to({on(2)});
+  crash(at(2));
+  start_apart(1);
+  start_apart(2);
   meet(at(1));
   CHECK(until([&] { return first_knows(); }, 100));
   until([] { return false; }, 2000);
@@ -269,15 +259,24 @@ TEST_CASE_FIXTURE(alone_one_after_the_other,
   CHECK(at(2).rows(s0).size() == 3);
 }
 
-TEST_CASE_FIXTURE(alone_one_after_the_other,
+TEST_CASE_FIXTURE(first_one_again,
                   "a session that begins while a new term is written begins with the end of what has ended") {
-  start(at(2));
-  for (int i = 0; i < 5000 && at(2).engine->status(s0)->as != replica_status::role::leader; ++i)
-    at(2).engine->tick(mono_ms{++now});
-  REQUIRE(at(2).engine->status(s0)->as == replica_status::role::leader);
-  start(at(1));
-  cut.clear();
-  meet(at(1));
+  move_to({on(2), on(3)});
+  auto& led = settle();
+  auto& next = &led == &at(2) ? at(3) : at(2);
+  const auto term = next.engine->status(s0)->term;
+  led.engine->transfer_leadership(s0, next.who.node);
+  for (int i = 0; i < 100; ++i) {
+    take_inputs();
+    if (next.engine->status(s0)->term > term)
+      break;
+    for (auto* n : {&led, &next})
+      turn_of(*n);
+  }
+  REQUIRE(next.engine->status(s0)->term > term);
+  start_apart(1);
+  next.engine->peer_begun(node_id{1});
+  at(1).engine->peer_begun(next.who.node);
   CHECK(until([&] { return first_knows(); }, 100));
 }
 

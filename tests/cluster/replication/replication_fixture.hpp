@@ -215,6 +215,12 @@ struct test_cluster {
     take(n, n.engine->end_turn(mono_ms{now}));
   }
   void step() {
+    take_inputs();
+    for (auto& [id, n] : nodes)
+      if (n->engine && !n->hangs)
+        turn_of(*n);
+  }
+  void take_inputs() {
     ++now;
     for (auto& [id, n] : nodes)
       if (n->engine && !n->hangs && mono_ms{now} >= n->engine->next_tick()) {
@@ -231,9 +237,6 @@ struct test_cluster {
       for (auto& bytes : arrived)
         to->second->engine->receive(ends.first, bytes, mono_ms{now});
     }
-    for (auto& [id, n] : nodes)
-      if (n->engine && !n->hangs)
-        turn_of(*n);
   }
   template <class F>
   bool until(F done, int ms = 20'000) {
