@@ -25,7 +25,7 @@ const regression all[] = {
      "seal-without-generation",
      "a late wish ended a generation that had its own members already"},
     {{.seed = 9}, "ack-written-once", "an acknowledgement that was refused once was never written"},
-    {{.seed = 45},
+    {{.seed = 37},
      "first-append-anywhere",
      "a stream began with its second message, and the first was never brought"},
     {{.seed = 43},
