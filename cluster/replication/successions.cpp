@@ -58,17 +58,16 @@ void successions::announce(to whom) {
   const auto self = node_.host.config.node;
   for (const auto& [shard, r] : node_.replicas) {
     const auto* s = speaks_of(*r);
-    if (!s || r->unsynced())
+    const bool sealed = r->record().as == replica_record::life::sealed;
+    if (!s || r->unsynced() || (!sealed && !r->raft()))
       continue;
     auto& p = of(*r, s->next_gen());
     std::vector<node_id> told{self};
-    // Who waits for a majority asks also those who have confirmed: they may be rescued when most of them have lost their
-    // disks, and then there never is a majority.
-    const bool waits = r->record().as == replica_record::life::sealed && !planted("confirmed-asked-once");
+    const bool again = whom == to::confirmed && sealed;
     const auto tell_all = [&](const std::vector<member>& members) {
       for (const auto& m : members) {
         const bool knows = std::find(p.confirmed.begin(), p.confirmed.end(), m.node) != p.confirmed.end();
-        if ((knows && !waits) || std::find(told.begin(), told.end(), m.node) != told.end())
+        if ((knows && !again) || std::find(told.begin(), told.end(), m.node) != told.end())
           continue;
         told.push_back(m.node);
         tell(m.node, *r, *s);
@@ -84,7 +83,10 @@ void successions::tick() {
   if (node_.host.now < next_at_)
     return;
   next_at_ = node_.host.now + node_.host.config.announce_every.count();
-  announce(to::successors);
+  // Who waits for a majority asks now and then also those who have confirmed: they may be rescued when most of them have
+  // lost their disks, and then there never is a majority. A shard may stay without one for as long as people need.
+  const bool again = ++announcements_ % confirmed_every == 0 && !planted("confirmed-asked-once");
+  announce(again ? to::confirmed : to::successors);
 }
 
 void successions::end_turn(bool committed) {

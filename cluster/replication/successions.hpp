@@ -7,7 +7,7 @@
 //
 // A sealed replica that is no member of the next generation becomes a tombstone when a majority of the successors has
 // confirmed, or when it hears that their generation has ended, too: most of them may have lost their disks since, and then the
-// shard was rescued. So it goes on asking also those that have confirmed, and who knows of a later end says that as well. A
+// shard was rescued. So it asks also those that have confirmed, once a minute, and who knows of a later end says that as well. A
 // tombstone still answers messages of the old generation: it answers that this generation has ended. Every message may be
 // lost, and is then repeated.
 #include "cluster/replication/peer_frames.hpp"
@@ -41,7 +41,12 @@ private:
     generation gen{};
     std::vector<node_id> confirmed;
   };
-  enum class to : std::uint8_t { all, successors };
+  enum class to : std::uint8_t {
+    all,
+    successors, ///< that have not confirmed
+    confirmed   ///< and those that have
+  };
+  static constexpr std::uint64_t confirmed_every = 60; ///< announcements
   static const succession* speaks_of(const replica& r);
   void announce(to whom);
   void tell(node_id whom, const replica& r, const succession& s);
@@ -50,6 +55,7 @@ private:
   replication_parts& node_;
   std::map<shard_id, progress> progress_;
   std::int64_t next_at_ = 0;
+  std::uint64_t announcements_ = 0;
 };
 
 } // namespace parley::cluster

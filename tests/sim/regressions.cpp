@@ -51,6 +51,7 @@ const regression all[] = {
     {{.seed = 1479, .disks = true}, "", "a node that ended met a damaged row, and spoke to nobody"},
     {{.seed = 1818}, "", "a calm ended as the last of what a storm of bursts had left was paid"},
     {{.seed = 27}, "", "a newcomer heard the answer to an attempt that it had given up"},
+    {{.seed = 10997}, "", "what was meant for a node that is gone for good counted as noise"},
     {{.seed = 486, .rescues = true}, "", "a shard moved to lost disks after the operator had looked at it"},
     {{.seed = 507, .rescues = true}, "", "a client may not pass over what a rescue has lost"},
     {{.seed = 564, .rescues = true},

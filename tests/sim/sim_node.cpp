@@ -430,7 +430,8 @@ std::optional<std::size_t> sim_node::waiting(node_id peer) const {
 void sim_node::send_raft(node_id to, std::string frame) {
   if (!is_up() || is_fenced())
     return;
-  user_.sent(id(), 'r', frame);
+  if (net_.waiting(id(), to)) // without a link nothing leaves
+    user_.sent(id(), 'r', frame);
   if (tells_vote_ && gives_vote(frame)) {
     tells_vote_ = false;
     user_.voted(id());

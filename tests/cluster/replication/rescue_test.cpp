@@ -188,8 +188,8 @@ TEST_CASE_FIXTURE(
   start(add(on(5, 501)));
   start(add(on(6, 601)));
   settle();
-  cut.clear(); // what is said when sessions begin is lost
-  CHECK(until([&] { return at(1).rows(s0).empty(); }));
+  cut.clear();                                                  // what is said when sessions begin is lost
+  CHECK(until([&] { return at(1).rows(s0).empty(); }, 70'000)); // who has confirmed is asked once a minute
 }
 
 TEST_CASE_FIXTURE(three_nodes, "what other members are known to have had is shown") {
