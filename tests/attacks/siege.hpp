@@ -47,7 +47,6 @@ struct siege : neighbourhood {
   static process_cluster_config one_node() {
     process_cluster_config c;
     c.nodes = 1;
-    c.standard_rates = true;
     return c;
   }
 
