@@ -37,7 +37,9 @@ export class Cluster {
       // A node ends with us, however we end.
       const command = ['setpriv', '--pdeathsig', 'KILL', parleyd, '--node', `${node}`,
         '--seeds', `${at(0)},${at(1)},${at(2)}`, '--data-dir', `${directory}/data-${node}`, '--certs-dir', `${directory}/certs`,
-        '--peer-listen', at(node - 1), '--client-listen', client, '--admin-listen', admin]
+        '--peer-listen', at(node - 1), '--client-listen', client, '--admin-listen', admin,
+        // Two people say here what many do elsewhere.
+        '--limits-user-sends-per-second', '200', '--limits-user-sends-burst', '400']
       cluster.#nodes.push({ command, client, admin, log: `${directory}/node-${node}.log` })
       cluster.restart(node)
     }
