@@ -52,6 +52,7 @@ const regression all[] = {
     {{.seed = 1818}, "", "a calm ended as the last of what a storm of bursts had left was paid"},
     {{.seed = 27}, "", "a newcomer heard the answer to an attempt that it had given up"},
     {{.seed = 10997}, "", "what was meant for a node that is gone for good counted as noise"},
+    {{.seed = 11961}, "", "a device that fetched a history row by row was to have done so in 4 s"},
     {{.seed = 486, .rescues = true}, "", "a shard moved to lost disks after the operator had looked at it"},
     {{.seed = 507, .rescues = true}, "", "a client may not pass over what a rescue has lost"},
     {{.seed = 564, .rescues = true},

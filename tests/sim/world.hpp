@@ -253,6 +253,7 @@ private:
   void expect_silence();
   std::string noise(const census& heard);
   void hold_up_sessions();
+  micros fetches_a_history_in() const;
   void expect_promptness();
   void refuse_some();
   void strike_last();
