@@ -22,73 +22,66 @@ config_check validate(const resident_config& config) {
 
 namespace {
 
-// The kind of a key is the one that its call declares.
-template <class Call>
-std::optional<resident_key> at(const Call&, conversation_id c) {
-  return resident_key{Call::served_by, c.hi, c.lo};
-}
-template <class Call>
-std::optional<resident_key> at(const Call&, user_id u) {
-  return resident_key{Call::served_by, 0, number(u)};
-}
-template <class Call>
-std::optional<resident_key> at_phone(const Call& c) {
-  return resident_key{Call::served_by, 0, core::phone_hash(c.phone)};
+struct phone_hash {
+  std::uint64_t value;
+};
+/// Whom a call is about. None: the shard answers it by itself.
+using subject = std::variant<std::monostate, conversation_id, user_id, phone_hash>;
+
+subject subject_of(const core::call& c) {
+  const auto conversation = [](const auto& x) -> subject { return x.conversation; };
+  const auto user = [](const auto& x) -> subject { return x.user; };
+  const auto phone = [](const auto& x) -> subject { return phone_hash{core::phone_hash(x.phone)}; };
+  return std::visit(
+      overloaded{
+          [](const core::submit& x) -> subject { return x.what.conversation; },
+          [](const core::open_conversation& x) -> subject { return core::direct_conversation(x.by, x.with); },
+          [&](const core::sync_conversation& x) { return conversation(x); },
+          [&](const core::mark_read& x) { return conversation(x); },
+          [&](const core::pull_inbox& x) { return user(x); },
+          [&](const core::acknowledge& x) { return user(x); },
+          [&](const core::list_conversations& x) { return user(x); },
+          [&](const core::attach& x) { return user(x); },
+          [&](const core::detach& x) { return user(x); },
+          [&](const core::log_in& x) { return user(x); },
+          [&](const core::request_code& x) { return phone(x); },
+          [&](const core::report_code& x) { return phone(x); },
+          [&](const core::confirm_code& x) { return phone(x); },
+          [&](const core::find_phone& x) { return phone(x); },
+          [&](const core::add_device& x) { return user(x); },
+          [&](const core::find_device& x) { return user(x); },
+          [](const core::propose&) { return subject{}; },
+          [](const core::list_nodes&) { return subject{}; },
+      },
+      c);
 }
 
 } // namespace
 
 std::optional<resident_key> resident_of(const core::call& c) {
-  using none = std::optional<resident_key>;
-  return std::visit(
-      overloaded{
-          [](const core::submit& x) { return at(x, x.what.conversation); },
-          [](const core::open_conversation& x) { return at(x, core::direct_conversation(x.by, x.with)); },
-          [](const core::sync_conversation& x) { return at(x, x.conversation); },
-          [](const core::mark_read& x) { return at(x, x.conversation); },
-          [](const core::pull_inbox& x) { return at(x, x.user); },
-          [](const core::acknowledge& x) { return at(x, x.user); },
-          [](const core::list_conversations& x) { return at(x, x.user); },
-          [](const core::attach& x) { return at(x, x.user); },
-          [](const core::detach& x) { return at(x, x.user); },
-          [](const core::log_in& x) { return at(x, x.user); },
-          [](const core::request_code& x) { return at_phone(x); },
-          [](const core::report_code& x) { return at_phone(x); },
-          [](const core::confirm_code& x) { return at_phone(x); },
-          [](const core::find_phone& x) { return at_phone(x); },
-          [](const core::add_device& x) { return at(x, x.user); },
-          [](const core::find_device& x) { return at(x, x.user); },
-          [](const core::propose&) { return none{}; },
-          [](const core::list_nodes&) { return none{}; },
-      },
-      c);
+  using key = std::optional<resident_key>;
+  const auto kind = std::visit([](const auto& x) { return std::decay_t<decltype(x)>::served_by; }, c);
+  return std::visit(overloaded{
+                        [](std::monostate) { return key{}; },
+                        [&](conversation_id of) {
+                          return key{{kind, of.hi, of.lo}};
+                        },
+                        [&](user_id of) {
+                          return key{{kind, 0, number(of)}};
+                        },
+                        [&](phone_hash of) {
+                          return key{{kind, 0, of.value}};
+                        },
+                    },
+                    subject_of(c));
 }
 
 read_subject read_subject_of(const core::call& c) {
-  const auto none = [](const auto&) { return read_subject{}; };
-  const auto user = [](const auto& x) { return read_subject{x.user}; };
-  const auto conversation = [](const auto& x) { return read_subject{x.conversation}; };
   return std::visit(overloaded{
-                        [](const core::submit& x) { return read_subject{x.what.conversation}; },
-                        [&](const core::open_conversation& x) { return none(x); },
-                        [&](const core::sync_conversation& x) { return conversation(x); },
-                        [&](const core::mark_read& x) { return conversation(x); },
-                        [&](const core::pull_inbox& x) { return user(x); },
-                        [&](const core::acknowledge& x) { return user(x); },
-                        [&](const core::list_conversations& x) { return user(x); },
-                        [&](const core::attach& x) { return user(x); },
-                        [&](const core::detach& x) { return user(x); },
-                        [&](const core::log_in& x) { return user(x); },
-                        [&](const core::request_code& x) { return none(x); },
-                        [&](const core::report_code& x) { return none(x); },
-                        [&](const core::confirm_code& x) { return none(x); },
-                        [&](const core::find_phone& x) { return none(x); },
-                        [&](const core::add_device& x) { return none(x); },
-                        [&](const core::find_device& x) { return user(x); },
-                        [&](const core::propose& x) { return none(x); },
-                        [&](const core::list_nodes& x) { return none(x); },
+                        [](auto of) { return read_subject{of}; },
+                        [](phone_hash) { return read_subject{}; },
                     },
-                    c);
+                    subject_of(c));
 }
 
 } // namespace parley
