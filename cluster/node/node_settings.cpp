@@ -59,6 +59,8 @@ gateway::gateway_config gateway_settings(const node_config& c, const founding& f
   g.sends_bytes_of_all_max = sends_bytes_max / c.kj_threads;
   g.sends_held_bytes_of_all_max = sends_held_bytes_max / c.kj_threads;
   g.sends_under_way_of_all_max = std::max(1u, g.sends_under_way_of_all_max / c.kj_threads);
+  // Who sends all that a user may takes turns, however little that is.
+  g.sends_seldom_max = std::clamp(c.user_sends_per_second * 4 / 5, 1U, g.sends_seldom_max);
   g.resume_valid_for = whole_seconds(c.resume_token_life);
   g.drain_spread = c.drain_spread;
   return g;

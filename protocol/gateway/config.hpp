@@ -128,7 +128,8 @@ struct gateway_config {
   /// The same, of those that take turns, in units of a short message, as a user's rate counts them. Fewer make batches smaller.
   /// Measured with three nodes on two cores, 200 pairs with 16 messages each: 21,800/s with 1,024, 11,300/s with 256.
   std::uint32_t sends_under_way_of_all_max = 1'536;
-  /// The same units in a second of one connection: who sends more is not one who seldom sends.
+  /// The same units in a second of one connection: who sends more is not one who seldom sends. A node sets it below the rate
+  /// of a user, so that those who use all of that take turns.
   std::uint32_t sends_seldom_max = 50;
   /// A turn ends by itself, because a shard without a leader does not answer for seconds.
   std::chrono::milliseconds send_turn_max{200};

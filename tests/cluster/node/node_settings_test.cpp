@@ -115,6 +115,17 @@ TEST_CASE("what clients have under way fits into what the store takes, however m
   }
 }
 
+TEST_CASE("who sends all that a user may is not one who seldom sends, and takes turns") {
+  auto c = whole();
+  for (const std::uint32_t rate : {1U, 2U, 20U, 60U, 100'000U}) {
+    c.user_sends_per_second = rate;
+    const auto g = gateway_settings(c, some_cluster());
+    CHECK(g.sends_seldom_max <= std::max(1U, rate * 4 / 5));
+    CHECK(g.sends_seldom_max <= gateway::gateway_config{}.sends_seldom_max);
+    CHECK_FALSE(gateway::validate(g));
+  }
+}
+
 TEST_CASE("codes leave the machine encrypted, and the provider's secret comes from a file") {
   auto c = whole();
   CHECK_FALSE(webhook_settings(c)->has_value()); // the console
