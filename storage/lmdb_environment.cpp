@@ -1,6 +1,7 @@
 #include "storage/lmdb_environment.hpp"
 
 #include "protocol/values/last_words.hpp"
+#include "storage/lmdb_file.hpp"
 #include "storage/lmdb_tables.hpp"
 #include "storage/map_guard.hpp"
 #include "storage/os.hpp"
@@ -8,7 +9,6 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -30,23 +30,6 @@ constexpr std::uint64_t page_bytes_max = 64 << 10; // map sizes are multiples of
 
 std::uint64_t round_up(std::uint64_t n, std::uint64_t step) {
   return (n + step - 1) / step * step;
-}
-
-disk_fault lmdb_failure(const std::string& file, const char* doing, int rc) {
-  const bool rotten = rc == MDB_INVALID || rc == MDB_CORRUPTED || rc == MDB_PAGE_NOTFOUND;
-  std::string what = std::string{"cannot "} + doing + " " + file + ": " + mdb_strerror(rc);
-  if (rotten)
-    what += ". The file is damaged. " + std::string{replace_directory_advice};
-  else if (rc == EACCES || rc == EPERM)
-    what += ". Run the node as the user who owns its data directory";
-  return {rotten ? ec::corrupt : ec::storage_failed, std::move(what)};
-}
-
-/// LMDB's own: it found a page that cannot be, and would abort.
-void assertion_failed(MDB_env* env, const char* what) {
-  const auto* file = static_cast<const std::string*>(mdb_env_get_userctx(env));
-  end_process("parleyd: the data file " + (file ? *file : std::string{}) + " is damaged (LMDB: " + what +
-              "). " + std::string{replace_directory_advice} + ".");
 }
 
 } // namespace
@@ -88,9 +71,7 @@ private:
   ec stop(ec why, const std::string& objection);
   void committed(std::uint64_t rows, std::chrono::microseconds took);
   void measure();
-  /// Bytes in pages that were freed before `moment`.
-  std::uint64_t count_free_bytes(MDB_txn* txn, std::size_t moment) const;
-  std::uint64_t disk_bytes_free() const;
+  std::uint64_t disk_bytes_free() const { return bytes_free_on_disk(directory_); }
 
   const std::string directory_;
   const std::string file_;
@@ -469,35 +450,6 @@ std::unique_ptr<read_txn> lmdb_environment::impl::begin_read() {
 
 // --- space -------------------------------------------------------------------------------------------------
 
-std::uint64_t lmdb_environment::impl::count_free_bytes(MDB_txn* txn, std::size_t moment) const {
-  // Table 0 is LMDB's own list: one record per transaction that freed pages, under its number; its first
-  // word is how many.
-  MDB_cursor* cursor = nullptr;
-  if (mdb_cursor_open(txn, 0, &cursor) != 0)
-    return 0;
-  std::uint64_t pages = 0;
-  MDB_val key{}, list{};
-  while (mdb_cursor_get(cursor, &key, &list, MDB_NEXT) == 0) {
-    std::size_t freed_at = 0, n = 0;
-    if (key.mv_size >= sizeof freed_at)
-      std::memcpy(&freed_at, key.mv_data, sizeof freed_at);
-    if (freed_at >= moment)
-      break;
-    if (list.mv_size >= sizeof n)
-      std::memcpy(&n, list.mv_data, sizeof n);
-    pages += n;
-  }
-  mdb_cursor_close(cursor);
-  return pages * page_bytes_;
-}
-
-std::uint64_t lmdb_environment::impl::disk_bytes_free() const {
-  struct statvfs fs {};
-  if (::statvfs(directory_.c_str(), &fs) != 0)
-    return 0; // a disk that cannot say so much has no room
-  return static_cast<std::uint64_t>(fs.f_bavail) * fs.f_frsize;
-}
-
 space lmdb_environment::impl::room() {
   const auto used = used_bytes_.load();
   const auto map = map_bytes_.load();
@@ -522,7 +474,7 @@ space lmdb_environment::impl::room() {
         oldest = *std::min_element(moments_.begin(), moments_.end());
       }
       if (now != free_counted_at_ || oldest != free_counted_for_) {
-        free_bytes_ = count_free_bytes(s->tables.txn(), oldest);
+        free_bytes_ = count_free_pages(s->tables.txn(), oldest) * page_bytes_;
         free_counted_at_ = now;
         free_counted_for_ = oldest;
       }
@@ -553,7 +505,7 @@ lmdb_stats lmdb_environment::impl::stats() {
   }
   ec why = ec::none;
   if (auto slot = take_slot(if_full::refuse, why)) {
-    s.free_bytes = count_free_bytes(slot->tables.txn(), ~std::size_t{0});
+    s.free_bytes = count_free_pages(slot->tables.txn(), ~std::size_t{0}) * page_bytes_;
     for (std::size_t i = 0; i < table_count; ++i) {
       MDB_stat one{};
       if (mdb_stat(slot->tables.txn(), tables_[i], &one) == 0)

@@ -3,6 +3,7 @@
 #include "protocol/values/last_words.hpp"
 
 #include <fcntl.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -16,6 +17,11 @@ int sync_directory(const std::string& path) {
   const int rc = ::fsync(fd) == 0 ? 0 : errno;
   ::close(fd);
   return rc;
+}
+
+std::uint64_t bytes_free_on_disk(const std::string& directory) {
+  struct statvfs fs {};
+  return ::statvfs(directory.c_str(), &fs) == 0 ? static_cast<std::uint64_t>(fs.f_bavail) * fs.f_frsize : 0;
 }
 
 bool stopped_by_full_disk(int error, std::uint64_t bytes_free) {

@@ -12,6 +12,9 @@ namespace parley::storage {
 /// the file itself was synced. Returns 0 or an errno.
 int sync_directory(const std::string& path);
 
+/// For the user of this process, where `directory` is; 0 also if the disk cannot say.
+std::uint64_t bytes_free_on_disk(const std::string& directory);
+
 /// Whether a write failed because the disk is full, of which so much was free afterwards. LMDB calls a write that stopped
 /// half-way an input/output error.
 bool stopped_by_full_disk(int error, std::uint64_t bytes_free);
