@@ -18,8 +18,8 @@
 namespace parley::storage {
 namespace {
 
-constexpr std::uint32_t magic = 0x314a4c50;         // "PLJ1"
-constexpr std::uint32_t word_magic = 0x31574c50;    // "PLW1"
+constexpr std::uint32_t magic = 0x324a4c50;         // "PLJ2"
+constexpr std::uint32_t magic_before = 0x314a4c50;  // "PLJ1"
 constexpr std::uint32_t version_digit = 0xff000000; // of it
 
 struct record_header {
@@ -30,13 +30,6 @@ struct record_header {
   std::uint32_t payload_bytes = 0;
   std::uint32_t crc_before = 0;
 };
-struct word_block {
-  std::uint32_t magic = word_magic;
-  std::uint32_t crc = 0;
-  std::uint64_t salt = 0;
-  std::uint64_t sequence = 0;
-};
-static_assert(sizeof(word_block) == 24);
 /// What a record keeps of its memory when it has been written, and what is copied at a time to be written past the page
 /// cache.
 constexpr std::size_t kept_bytes_max = 1 << 20;
@@ -81,7 +74,7 @@ bool header_in(std::string_view bytes, std::uint64_t room, record_header& h) {
   if (bytes.size() < header_bytes)
     return false;
   std::memcpy(&h, bytes.data(), header_bytes);
-  return h.magic == magic && h.payload_bytes <= room - header_bytes;
+  return (h.magic == magic || h.magic == magic_before) && h.payload_bytes <= room - header_bytes;
 }
 
 /// Whether the record with this header is what was written; `bytes` begin with it and hold all of it.
@@ -163,6 +156,10 @@ journal& journal::operator=(journal&& other) noexcept {
   std::swap(last_, other.last_);
   std::swap(last_crc_, other.last_crc_);
   std::swap(word_at_, other.word_at_);
+  std::swap(naming_, other.naming_);
+  std::swap(naming_words_, other.naming_words_);
+  std::swap(number_, other.number_);
+  std::swap(tail_, other.tail_);
   return *this;
 }
 journal::~journal() {
@@ -184,8 +181,26 @@ bool journal::holds_a_record() const {
   return read() && sum_fits(start, h);
 }
 
+tl::expected<std::optional<journal_word>, disk_fault> journal::checkpoint_in(const std::string& directory) {
+  const auto path = path_in(directory);
+  if (!exists(directory))
+    return std::nullopt;
+  journal j{path, ::open(path.c_str(), O_RDONLY | O_CLOEXEC), 0};
+  if (j.fd_ < 0)
+    return objection(ec::storage_failed, "open", path, errno);
+  std::string blocks;
+  if (const int error = j.read_words(blocks); error != 0)
+    return objection(ec::storage_failed, "read", path, error);
+  if (hold_another_version(blocks))
+    return tl::make_unexpected(of_another_version(path));
+  const auto words = decode_words(blocks);
+  const auto* word = deciding(words);
+  return word ? std::optional{*word} : std::nullopt;
+}
+
 tl::expected<std::uint64_t, disk_fault>
-journal::read(journal_mark after, const std::function<record_fault(std::string_view)>& take) const {
+journal::read(std::uint64_t salt, journal_place from,
+              const std::function<record_fault(std::string_view)>& take) const {
   std::string file(bytes_, '\0');
   for (std::size_t got = 0; got < file.size();) {
     const auto n = ::pread(fd_, file.data() + got, file.size() - got, static_cast<off_t>(got));
@@ -195,27 +210,28 @@ journal::read(journal_mark after, const std::function<record_fault(std::string_v
       return objection(ec::storage_failed, "read", path_, n < 0 ? errno : EIO);
     got += static_cast<std::size_t>(n);
   }
+  auto last = from.sequence;
   record_header h;
   const auto whole_at = [&](std::uint64_t at) {
-    const auto from = std::string_view{file}.substr(at);
-    return header_in(from, from.size(), h) && h.salt == after.salt && h.sequence > after.sequence &&
-           sum_fits(from, h);
+    if (at >= file.size())
+      return false;
+    const auto bytes = std::string_view{file}.substr(at);
+    return header_in(bytes, bytes.size(), h) && h.salt == salt && h.sequence > last && sum_fits(bytes, h);
   };
+  const auto next_at = [&](std::uint64_t at) { return whole_at(at) && h.sequence == last + 1; };
   // Whether it was torn is not asked: how that version sums its records is not known here.
   const auto other_version_at = [&](std::uint64_t at) {
     std::memcpy(&h, file.data() + at, header_bytes);
-    return h.magic != magic && (h.magic | version_digit) == (magic | version_digit) && h.salt == after.salt &&
-           h.sequence > after.sequence;
+    return h.magic != magic && h.magic != magic_before &&
+           (h.magic | version_digit) == (magic | version_digit) && h.salt == salt && h.sequence > last;
   };
   std::optional<std::uint64_t> returned;
-  for (std::uint64_t at = 0; at < words_bytes; at += block_bytes) {
-    if (const auto word = word_in({file.data() + at, block_bytes}, after.salt))
-      returned = std::max(returned.value_or(0), *word);
-  }
-  auto last = after.sequence;
+  for (const auto& word : decode_words({file.data(), words_bytes}))
+    if (word && word->returned.salt == salt)
+      returned = std::max(returned.value_or(0), word->returned.sequence);
   std::optional<std::uint32_t> crc_before;
-  std::uint64_t at = words_bytes;
-  while (whole_at(at) && h.sequence == last + 1) {
+  auto at = from.at;
+  while (next_at(at) || next_at(at = words_bytes)) {
     if (crc_before && h.crc_before != *crc_before)
       return damaged(path_, "a record does not follow the one before it");
     crc_before = h.crc;
@@ -230,10 +246,10 @@ journal::read(journal_mark after, const std::function<record_fault(std::string_v
     last = h.sequence;
     at += whole_blocks(header_bytes + h.payload_bytes);
   }
-  for (; at < file.size(); at += block_bytes) {
+  for (at = words_bytes; at < file.size(); at += block_bytes) {
     if (other_version_at(at))
       return tl::make_unexpected(of_another_version(path_));
-    if (whole_at(at) && h.sequence > last)
+    if (whole_at(at))
       return damaged(path_, "a record is damaged, and whole ones follow it");
   }
   if (!returned)
@@ -244,38 +260,90 @@ journal::read(journal_mark after, const std::function<record_fault(std::string_v
   return last;
 }
 
-std::optional<std::uint64_t> journal::word_in(std::string_view block, std::uint64_t salt) {
-  word_block w;
-  std::memcpy(&w, block.data(), sizeof w);
-  if (w.magic != word_magic || w.salt != salt ||
-      crc32c(block.substr(unsummed_bytes, sizeof w - unsummed_bytes)) != w.crc)
-    return std::nullopt;
-  return w.sequence;
+int journal::read_words(std::string& blocks) const {
+  blocks.assign(words_bytes, '\0');
+  const auto n = ::pread(fd_, blocks.data(), blocks.size(), 0);
+  return n == static_cast<ssize_t>(blocks.size()) ? 0 : n < 0 ? errno : EIO;
 }
 
 int journal::begin(journal_mark mark, journal_mark named) {
-  std::string words(words_bytes, '\0');
-  if (::pread(fd_, words.data(), words.size(), 0) != static_cast<ssize_t>(words.size()))
-    return EIO;
-  const auto first = word_in({words.data(), block_bytes}, named.salt);
-  const auto second = word_in({words.data() + block_bytes, block_bytes}, named.salt);
-  word_at_ = first && (!second || *first > *second) ? 1 : 0; // not over the word that is needed until then
-  if (const int error = write_word(mark); error != 0)
+  std::string blocks;
+  if (const int error = read_words(blocks); error != 0)
     return error;
-  if (::fdatasync(fd_) != 0)
-    return errno;
-  return 0;
+  const auto words = decode_words(blocks);
+  const auto* needed = deciding(words); // not over the word that is needed until then
+  if (!needed)
+    for (const auto& w : words)
+      if (w && w->returned.salt == named.salt &&
+          (!needed || w->returned.sequence > needed->returned.sequence))
+        needed = &*w;
+  word_at_ = needed && words[0] && needed == &*words[0] ? 1 : 0;
+  naming_ = std::nullopt;
+  for (const auto& w : words)
+    if (w && w->names)
+      number_ = std::max(number_, w->names->number);
+  return write_words_of(mark, 1);
 }
 
-void journal::rewind(journal_mark mark) {
+void journal::name(journal_place from, std::string tables) {
+  naming_ = journal_word::checkpoint{0, from, std::move(tables)};
+  naming_words_ = 0;
+}
+
+int journal::restart(journal_mark mark, std::string tables) {
+  name({mark.sequence, words_bytes}, std::move(tables));
   if (mark.salt != last_.salt)
     last_crc_ = 0;
   last_ = mark;
+  if (const int error = write_names(); error != 0)
+    return error;
   at_ = words_bytes;
+  return 0;
+}
+
+int journal::write_names() {
+  return is_named() ? 0 : write_words_of(last_, both - naming_words_);
+}
+
+int journal::close() {
+  naming_ = std::nullopt;
+  naming_words_ = 0;
+  return write_words_of(last_, both);
+}
+
+int journal::write_words_of(journal_mark returned, int count) {
+  for (; count > 0; --count) { // each is synced before the other block is written
+    if (const int error = write_word(returned); error != 0)
+      return error;
+    if (::fdatasync(fd_) != 0)
+      return errno;
+    word_is_durable();
+  }
+  return 0;
+}
+
+void journal::word_is_durable() {
+  if (naming_ && !is_named() && ++naming_words_ == both)
+    tail_ = naming_->from;
+}
+
+std::uint64_t journal::bytes_used() const {
+  if (last_.sequence == tail_.sequence)
+    return 0;
+  return at_ > tail_.at ? at_ - tail_.at : bytes() - (tail_.at - at_);
+}
+
+std::optional<std::uint64_t> journal::room_for(std::uint64_t bytes) const {
+  const bool empty = last_.sequence == tail_.sequence;
+  if (!empty && at_ <= tail_.at) // the records that are needed go round the end
+    return bytes <= tail_.at - at_ ? std::optional{at_} : std::nullopt;
+  if (bytes <= bytes_ - at_)
+    return at_;
+  return bytes <= (empty ? bytes_ : tail_.at) - words_bytes ? std::optional{words_bytes} : std::nullopt;
 }
 
 bool journal::has_room_for(const journal_record& r) const {
-  return whole_blocks(r.bytes_.size()) <= bytes_ - at_ && r.payload_bytes() <= UINT32_MAX;
+  return r.payload_bytes() <= UINT32_MAX && room_for(whole_blocks(r.bytes_.size()));
 }
 
 char* journal::aligned(std::size_t bytes) {
@@ -313,16 +381,12 @@ int journal::write_at(std::uint64_t at, std::string_view bytes) {
 }
 
 int journal::write_word(journal_mark returned) {
-  word_block w;
-  w.salt = returned.salt;
-  w.sequence = returned.sequence;
-  std::string bytes(block_bytes, '\0');
-  std::memcpy(bytes.data(), &w, sizeof w);
-  w.crc = crc32c(std::string_view{bytes}.substr(unsummed_bytes, sizeof w - unsummed_bytes));
-  std::memcpy(bytes.data() + offsetof(word_block, crc), &w.crc, sizeof w.crc);
+  journal_word word{returned, naming_};
+  if (word.names)
+    word.names->number = ++number_;
   const auto at = word_at_;
   word_at_ = static_cast<std::uint8_t>(1 - at);
-  return write_at(at * block_bytes, bytes);
+  return write_at(at * block_bytes, encode(word));
 }
 
 int journal::append(journal_record& r) {
@@ -337,13 +401,17 @@ int journal::append(journal_record& r) {
   h.crc = crc32c(std::string_view{bytes}.substr(unsummed_bytes));
   std::memcpy(bytes.data() + offsetof(record_header, crc), &h.crc, sizeof h.crc);
   bytes.resize(whole_blocks(bytes.size()), '\0');
+  const auto at = room_for(bytes.size());
+  if (!at)
+    return ENOSPC; // the caller has not asked
   if (const int error = write_word(last_); error != 0)
     return error;
-  if (const int error = write_at(at_, bytes); error != 0)
+  if (const int error = write_at(*at, bytes); error != 0)
     return error;
   if (::fdatasync(fd_) != 0)
     return errno;
-  at_ += bytes.size();
+  at_ = *at + bytes.size();
+  word_is_durable();
   last_.sequence = h.sequence;
   last_crc_ = h.crc;
   return 0;

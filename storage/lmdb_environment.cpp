@@ -1,6 +1,7 @@
 #include "storage/lmdb_environment.hpp"
 
 #include "protocol/values/last_words.hpp"
+#include "storage/lmdb_checkpoint.hpp"
 #include "storage/lmdb_file.hpp"
 #include "storage/lmdb_tables.hpp"
 #include "storage/map_guard.hpp"
@@ -15,6 +16,7 @@
 #include <atomic>
 #include <bit>
 #include <cassert>
+#include <cerrno>
 #include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
@@ -27,6 +29,7 @@ namespace {
 using steady = std::chrono::steady_clock;
 
 constexpr std::uint64_t page_bytes_max = 64 << 10; // map sizes are multiples of any page size
+constexpr unsigned kept_commits_max = 3; // the named one, the next, and the one that takes its place
 
 std::uint64_t round_up(std::uint64_t n, std::uint64_t step) {
   return (n + step - 1) / step * step;
@@ -37,7 +40,7 @@ std::uint64_t round_up(std::uint64_t n, std::uint64_t step) {
 class lmdb_environment::impl {
 public:
   impl(std::string directory, const lmdb_config& config)
-      : directory_{std::move(directory)}, file_{directory_ + "/store.mdb"}, config_{config} {}
+      : directory_{std::move(directory)}, file_{path_in(directory_)}, config_{config} {}
   ~impl();
   impl(const impl&) = delete;
   impl& operator=(const impl&) = delete;
@@ -45,6 +48,10 @@ public:
   std::optional<disk_fault> open();
   std::unique_ptr<write_txn> begin_write();
   std::unique_ptr<read_txn> begin_read();
+  std::unique_ptr<kept_commit> keep();
+  void release(MDB_txn* txn, std::size_t moment);
+  void leave_syncing_to_caller() { mdb_env_set_flags(env_, MDB_NOSYNC, 1); }
+  int descriptor() const { return file_descriptor_; }
   space room();
   void give_back() {
     if (const auto pages = failed_ || writing_ ? 0 : spare_.due(steady::now()); pages != 0)
@@ -102,7 +109,7 @@ private:
   std::uint32_t readers_ = 0;
   std::uint32_t readers_peak_ = 0;
   std::vector<std::unique_ptr<slot>> idle_;
-  std::vector<std::size_t> moments_; ///< those that open readers see, in no order; at most `readers_max`
+  std::vector<std::size_t> moments_; ///< those that open readers see, and those that are kept; in no order
 
   std::mutex stats_mutex_;
   lmdb_stats stats_;
@@ -169,7 +176,7 @@ public:
   }
   ec status() const override { return tables_.status(); }
 
-  ec commit(durable /*LMDB knows but one way*/) override {
+  ec commit(durable /*LMDB has one way at a time*/) override {
     if (tables_.status() != ec::none) {
       abandon();
       return env_.stop(tables_.status(), tables_.objection());
@@ -219,7 +226,7 @@ std::optional<disk_fault> lmdb_environment::impl::open() {
   if (const int rc = mdb_env_create(&env_); rc != 0)
     return lmdb_failure(file_, "open", rc);
   mdb_env_set_maxdbs(env_, table_count);
-  mdb_env_set_maxreaders(env_, config_.readers_max);
+  mdb_env_set_maxreaders(env_, config_.readers_max + kept_commits_max);
   mdb_env_set_mapsize(env_, map);
   unsigned flags = MDB_NOSUBDIR | MDB_NOTLS; // NOTLS: a reader belongs to its object, not to a thread
   if (!config_.read_ahead)
@@ -448,6 +455,31 @@ std::unique_ptr<read_txn> lmdb_environment::impl::begin_read() {
   return std::make_unique<reader>(*this, std::move(s), why);
 }
 
+std::unique_ptr<lmdb_environment::kept_commit> lmdb_environment::impl::keep() {
+  auto name = name_commit(file_descriptor_, page_bytes_);
+  MDB_txn* txn = nullptr;
+  if (failed_ || !name || mdb_txn_begin(env_, nullptr, MDB_RDONLY, &txn) != 0)
+    return nullptr;
+  // It is no open reader: nothing is read in it, so the map may grow meanwhile.
+  const auto moment = mdb_txn_id(txn);
+  {
+    std::lock_guard guard{gate_};
+    moments_.push_back(moment);
+  }
+  return std::unique_ptr<kept_commit>{new kept_commit{*this, txn, moment, std::move(*name)}};
+}
+
+void lmdb_environment::impl::release(MDB_txn* txn, std::size_t moment) {
+  mdb_txn_abort(txn);
+  std::lock_guard guard{gate_};
+  *std::find(moments_.begin(), moments_.end(), moment) = moments_.back();
+  moments_.pop_back();
+}
+
+lmdb_environment::kept_commit::~kept_commit() {
+  env_.release(txn_, moment_);
+}
+
 // --- space -------------------------------------------------------------------------------------------------
 
 space lmdb_environment::impl::room() {
@@ -521,6 +553,10 @@ lmdb_stats lmdb_environment::impl::stats() {
 lmdb_environment::lmdb_environment(std::unique_ptr<impl> impl) : impl_{std::move(impl)} {}
 lmdb_environment::~lmdb_environment() = default;
 
+std::string lmdb_environment::path_in(const std::string& directory) {
+  return directory + "/store.mdb";
+}
+
 tl::expected<std::unique_ptr<lmdb_environment>, disk_fault>
 lmdb_environment::open(const std::string& directory, lmdb_config config) {
   if (const auto fault = validate(config))
@@ -540,6 +576,18 @@ std::unique_ptr<read_txn> lmdb_environment::begin_read() {
 }
 space lmdb_environment::room() {
   return impl_->room();
+}
+void lmdb_environment::leave_syncing_to_caller() {
+  impl_->leave_syncing_to_caller();
+}
+std::unique_ptr<lmdb_environment::kept_commit> lmdb_environment::keep() {
+  return impl_->keep();
+}
+int lmdb_environment::belong_to(std::uint64_t salt, std::uint64_t or_to) {
+  return storage::belong_to(impl_->descriptor(), salt, or_to);
+}
+int lmdb_environment::sync() {
+  return ::fdatasync(impl_->descriptor()) == 0 ? 0 : errno;
 }
 void lmdb_environment::give_back() {
   impl_->give_back();

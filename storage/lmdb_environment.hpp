@@ -6,9 +6,11 @@
 // value when it is read. A flipped bit in the headers of LMDB's pages is not always found; it stops the
 // process or hides records.
 //
-// Durability: plain synchronous commits (fdatasync of the pages, then a synchronous write of the meta page);
-// NOSYNC, NOMETASYNC and WRITEMAP are never used. When a commit fails, it is unknown which of the two
-// meta pages the next start will find: the process aborts, and Raft restores what was lost.
+// Durability: plain synchronous commits (fdatasync of the pages, then a synchronous write of the meta page), until the caller
+// says that it sees to it: from then on commits are not synced (MDB_NOSYNC), and the caller keeps one after another, syncs the
+// file, and writes down the name of the one it kept (lmdb_checkpoint.hpp). NOMETASYNC and WRITEMAP are never used. When a
+// commit fails, it is unknown which of the two meta pages the next start will find: the process aborts, and Raft restores what
+// was lost.
 //
 // Growth of the map. LMDB can change the size of its map only while no transaction uses it, and readers of
 // other threads come and go. So readers hold a lock in shared mode: `begin_read` acquires it, the
@@ -29,6 +31,8 @@
 #include <memory>
 #include <optional>
 #include <string>
+
+struct MDB_txn;
 
 namespace parley::storage {
 
@@ -83,6 +87,7 @@ public:
   static tl::expected<std::unique_ptr<lmdb_environment>, disk_fault> open(const std::string& directory,
                                                                           lmdb_config config);
   ~lmdb_environment() override;
+  static std::string path_in(const std::string& directory);
 
   /// Never waits. After any failure inside, `status()` keeps naming it and `commit()` fails. A record that
   /// fails its checksum counts as one, so that nothing is stored that was derived from its absence.
@@ -93,6 +98,20 @@ public:
   /// has the status `overloaded`.
   std::unique_ptr<read_txn> begin_read() override;
   space room() override;
+
+  /// A commit that stays whole in the file while this object lives, whatever is committed after it. Its pages are not used
+  /// again meanwhile, so the file grows with what is changed. The map may grow.
+  class kept_commit;
+  /// The newest one. Thread: the writer's. `nullptr`: it could not be read. At most three live at a time.
+  std::unique_ptr<kept_commit> keep();
+  /// Writes into the file that the journal with one of these salts may name its commits. 0, or an errno. Durable with the next
+  /// commit that is synced.
+  int belong_to(std::uint64_t salt, std::uint64_t or_to);
+  /// From now on commits return before they are on the disk.
+  void leave_syncing_to_caller();
+  /// When it returns 0, everything that was committed before the call is on the disk; otherwise an errno. Thread: any.
+  int sync();
+
   /// Gives back a part of the memory that earlier transactions needed and later ones do not, if it is time (2 ms). Thread:
   /// the writer's, while it has no transaction. To be called about once a second.
   void give_back();
@@ -103,6 +122,24 @@ private:
   class impl;
   explicit lmdb_environment(std::unique_ptr<impl> impl);
   std::unique_ptr<impl> impl_;
+};
+
+/// Thread: the writer's. Ends before the environment.
+class lmdb_environment::kept_commit {
+public:
+  ~kept_commit();
+  kept_commit(const kept_commit&) = delete;
+  kept_commit& operator=(const kept_commit&) = delete;
+  const std::string& name() const { return name_; }
+
+private:
+  friend class lmdb_environment::impl;
+  kept_commit(impl& env, MDB_txn* txn, std::size_t moment, std::string name)
+      : env_{env}, txn_{txn}, moment_{moment}, name_{std::move(name)} {}
+  impl& env_;
+  MDB_txn* txn_;
+  std::size_t moment_;
+  std::string name_;
 };
 
 } // namespace parley::storage

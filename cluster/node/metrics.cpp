@@ -167,6 +167,13 @@ void storage_page(page& p, const node_snapshot& now, bool has_room) {
   p.family("journal_bytes_total", "Bytes that were written to the journal.", counter).value(j.bytes);
   p.family("journal_sync_seconds_total", "Seconds spent in writing and syncing journal records.", counter)
       .value(static_cast<double>(j.sync_total.count()) / 1e6);
+  p.family("storage_checkpoints_total",
+           "Commits of LMDB that are on the disk and named by the journal, which needs nothing older.",
+           counter)
+      .value(j.checkpoints);
+  p.family("storage_checkpoints_awaited_total",
+           "Those that held up everything else: the journal was full, or too much had changed.", counter)
+      .value(j.checkpoints_awaited);
   p.family("storage_commits_total", "LMDB transactions that were committed.", counter).value(s.commits);
   p.family("storage_commit_seconds_total", "Seconds spent in LMDB commits.", counter)
       .value(static_cast<double>(s.commit_total.count()) / 1e6);

@@ -244,7 +244,7 @@ public:
     bool ended = false;
     waiter->receive([&](const caf::down_msg&) { ended = true; },
                     caf::after(std::chrono::seconds{10}) >> [] {}); // a sync may take that long
-    return ended;
+    return ended && env_.close();
   }
 
   void stop() {

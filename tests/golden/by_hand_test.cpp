@@ -297,7 +297,8 @@ TEST_CASE("every table has the number that records of the journal call it by") {
   }
 }
 
-TEST_CASE("a record of the journal and the mark of the last one are written as they were") {
+TEST_CASE("records and words of the journal and the mark of the last one are written as they were, and the "
+          "first ones read") {
   const journal_mark mark{0x0807060504030201, 41};
   const auto row = compare("journal.mark", encode(mark));
   const auto back = decode_mark(row);
@@ -307,36 +308,52 @@ TEST_CASE("a record of the journal and the mark of the last one are written as t
 
   test::scratch_directory dir;
   constexpr std::size_t bytes = journal::bytes_min;
-  constexpr std::string_view payload = "what the record holds";
-  std::string then, word;
+  constexpr std::string_view payload = "what the record holds", tables = "the name of a commit";
+  constexpr journal_place from{41, journal::words_bytes};
+  std::string record_then, naming_then, alone_then;
   {
     auto file = journal::open(dir.path(), bytes);
     REQUIRE(file.has_value());
-    file->rewind(mark);
+    REQUIRE(file->restart(mark, std::string{tables}) == 0);
     journal_record record;
     record.bytes().append(payload);
     REQUIRE(file->append(record) == 0);
     const auto all = content_of(dir.file("store.journal"));
     CHECK(all.size() == bytes);
     CHECK(all.find_last_not_of('\0') == journal::words_bytes + 32 + payload.size() - 1);
-    then = compare("journal.record", all.substr(journal::words_bytes, 32 + payload.size()));
-    word = compare("journal.word", all.substr(0, 24));
+    record_then = compare("journal.record.version-2", all.substr(journal::words_bytes, 32 + payload.size()));
+    naming_then = compare("journal.word.version-2", all.substr(0, 52 + tables.size()));
+    REQUIRE(file->close() == 0);
+    alone_then = compare("journal.word.clean", content_of(dir.file("store.journal")).substr(0, 24));
   }
-  auto block = word;
-  block.resize(journal::words_bytes);
-  block += then;
-  block.resize(bytes);
-  write_file(dir.file("store.journal"), block);
-  const auto file = journal::open(dir.path(), bytes);
-  REQUIRE(file.has_value());
-  std::string found;
-  const auto last = file->read(mark, [&](std::string_view p) {
-    found = p;
-    return record_fault::none;
-  });
-  REQUIRE(last.has_value());
-  CHECK(*last == mark.sequence + 1);
-  CHECK(found == payload);
+  const auto read = [&](std::string block, const std::string& record, const std::string& word) {
+    block.resize(journal::words_bytes);
+    block += record;
+    block.resize(bytes);
+    write_file(dir.file("store.journal"), block);
+    CAPTURE(word);
+    const auto file = journal::open(dir.path(), bytes);
+    REQUIRE(file.has_value());
+    std::string found;
+    const auto last = file->read(mark.salt, from, [&](std::string_view p) {
+      found = p;
+      return record_fault::none;
+    });
+    REQUIRE(last.has_value());
+    CHECK(*last == mark.sequence + 1);
+    CHECK(found == payload);
+  };
+  read(naming_then, record_then, "of this version");
+  const auto named = journal::checkpoint_in(dir.path());
+  REQUIRE(named.has_value());
+  REQUIRE(named->has_value());
+  CHECK((*named)->names->tables == tables);
+  CHECK((*named)->names->from.sequence == from.sequence);
+  CHECK((*named)->names->from.at == from.at);
+  // A node of the first version that was killed: its tables are opened as they are.
+  read(test::golden("journal.word", {}), test::golden("journal.record", {}), "of the first version");
+  CHECK_FALSE(journal::checkpoint_in(dir.path())->has_value());
+  CHECK(decode_words(alone_then + std::string(journal::words_bytes, '\0'))[0]->returned.sequence == 42);
 }
 
 TEST_CASE("the layout file of a data directory is written as it was, and found by the next start") {

@@ -6,6 +6,8 @@
 
 #include <cerrno>
 #include <cstddef>
+#include <filesystem>
+#include <system_error>
 
 namespace parley::test {
 
@@ -19,8 +21,20 @@ disk_faults& faults() {
 extern "C" int fdatasync(int fd) {
   auto& f = parley::test::faults();
   ++f.fdatasyncs;
-  if (const int e = f.fdatasync_errno; e != 0) {
+  if (f.on_fdatasync)
+    f.on_fdatasync(fd);
+  const auto fails = [&] {
+    std::error_code error;
+    return f.only_failing.empty() ||
+           std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(fd), error) == f.only_failing;
+  };
+  if (const int e = f.fdatasync_errno; e != 0 && fails()) {
     errno = e;
+    return -1;
+  }
+  if (f.fdatasyncs_until_failure >= 0 && f.fdatasyncs_until_failure-- == 0) {
+    f.fdatasyncs_until_failure = 0;
+    errno = EIO;
     return -1;
   }
   return static_cast<int>(::syscall(SYS_fdatasync, fd));

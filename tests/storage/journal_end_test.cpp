@@ -1,4 +1,5 @@
 // The end of the journal: what was acknowledged is not taken for a torn write.
+#include "storage/journal_rows.hpp"
 #include "tests/storage/journal_fixture.hpp"
 
 #include <optional>
@@ -8,6 +9,9 @@ using namespace parley::storage;
 using namespace parley::test;
 
 namespace {
+
+/// Behind that of the first row.
+constexpr auto unpublished_record = first_record + journal::block_bytes;
 
 /// A node that was killed when it had acknowledged `a`, `b` and `c` since the last publish.
 struct killed {
@@ -44,7 +48,7 @@ TEST_CASE_FIXTURE(killed,
     for (std::size_t bit = 0; bit < 8 * used; bit += record == 1 ? 3 : 7) {
       CAPTURE(record);
       CAPTURE(bit);
-      const auto at = first_record + record * journal::block_bytes + bit / 8;
+      const auto at = unpublished_record + record * journal::block_bytes + bit / 8;
       const auto flipped = static_cast<char>(all[at] ^ (1 << bit % 8));
       if (all.compare(at, std::string::npos, std::string(all.size() - at, '\0')) == 0)
         continue;
@@ -61,7 +65,7 @@ TEST_CASE_FIXTURE(killed,
 TEST_CASE_FIXTURE(killed,
                   "a journal whose end was zeroed is refused, and not only what is left of it taken") {
   for (const std::uint64_t records : {1, 2}) {
-    const auto from = first_record + records * journal::block_bytes;
+    const auto from = unpublished_record + records * journal::block_bytes;
     scribble(journal(), from, std::string(64 << 10, '\0'));
     if (records == 1)
       CHECK(is_refused());
@@ -95,14 +99,23 @@ TEST_CASE_FIXTURE(killed,
   copy_disk(dir, older);
   SUBCASE("of this run") {
     put_row(*env, "d", "1");
-    REQUIRE(env->publish(environment::publishing::now) == ec::none);
+    checkpoint(*env);
     for (const char* key : {"e", "f", "g"})
       put_row(*env, key, "1");
     copy_disk(dir, image);
     std::filesystem::copy_file(older.file("store.mdb"), image.file("store.mdb"),
                                std::filesystem::copy_options::overwrite_existing);
-    CHECK(is_refused()); // older tables, and a journal that is ahead of them
+    CHECK(is_refused()); // older tables, and a journal that names others
+    copy_disk(dir, image);
+    CHECK(rows(*open_journaled(image.path())).size() == 8);
     return;
+  }
+  SUBCASE("of the life before, whose pages are all there still") {
+    env.reset();
+    env = open_journaled(dir.path());
+    copy_disk(dir, image);
+    std::filesystem::copy_file(older.file("store.journal"), image.file("store.journal"),
+                               std::filesystem::copy_options::overwrite_existing);
   }
   SUBCASE("of another") {
     env.reset();
@@ -122,18 +135,33 @@ TEST_CASE_FIXTURE(killed, "a torn word costs nothing: the other one is there") {
   }
 }
 
+TEST_CASE_FIXTURE(killed,
+                  "older tables that have the commit which the journal names are as good as the newest") {
+  scratch_directory older;
+  copy_disk(dir, older);
+  put_row(*env, "d", "1");
+  REQUIRE(env->publish(environment::publishing::now) == ec::none);
+  put_row(*env, "e", "1");
+  copy_disk(dir, image);
+  std::filesystem::copy_file(older.file("store.mdb"), image.file("store.mdb"),
+                             std::filesystem::copy_options::overwrite_existing);
+  CHECK(rows(*open_journaled(image.path())).size() == 6);
+}
+
 TEST_CASE("a process that dies while it opens its journal, again and again, is still opened by the next") {
-  scratch_directory dir, before, image;
-  {
-    auto env = open_journaled(dir.path());
-    put_row(*env, "a", "1");
+  scratch_directory dir;
+  put_and_stop(dir.path(), "a", "1");
+  SUBCASE("after a clean stop") {}
+  SUBCASE("after a kill") {
+    put_row(*open_journaled(dir.path()), "a", "2");
   }
-  copy_disk(dir, before);
-  for (int i = 0; i < 5; ++i) {
-    { auto env = open_journaled(dir.path()); }
-    // The tables do not name the new journal yet.
-    std::filesystem::copy_file(before.file("store.mdb"), dir.file("store.mdb"),
-                               std::filesystem::copy_options::overwrite_existing);
+  const auto words = journal::checkpoint_in(dir.path());
+  REQUIRE(words.has_value());
+  const auto mark = *words ? (*words)->returned : *decode_mark(*get(*open(dir), table::node, mark_key));
+  for (std::uint64_t salt = 1; salt <= 5; ++salt) { // the tables do not name the new journal yet
+    auto file = journal::open(dir.path(), small_journal().bytes);
+    REQUIRE(file.has_value());
+    REQUIRE(file->begin({salt, mark.sequence}, mark) == 0);
   }
   CHECK(rows(*open_journaled(dir.path())).size() == 1);
 }

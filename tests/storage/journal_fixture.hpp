@@ -18,7 +18,7 @@ using namespace storage;
 
 inline journal_config small_journal() {
   journal_config c;
-  c.bytes = 1 << 20;
+  c.bytes = 4 << 20;
   c.publish_every = std::chrono::hours{1}; // only when a test says so
   return c;
 }
@@ -26,6 +26,7 @@ inline journal_config small_journal() {
 inline std::unique_ptr<journaled_environment> open_journaled(const std::string& path,
                                                              const journal_config& config = small_journal()) {
   auto tables = small_config();
+  tables.prepare_bytes = 64 << 10;
   tables.pages_kept_for = std::chrono::milliseconds{0}; // each publish gives some back
   auto env = journaled_environment::open(path, tables, config);
   REQUIRE_MESSAGE(env.has_value(), (env ? std::string{} : env.error().what));
@@ -40,6 +41,28 @@ inline void put_row(environment& env, std::string_view key, std::string_view val
   auto txn = env.begin_write();
   txn->put(table::state, key, value);
   REQUIRE(txn->commit(when) == ec::none);
+}
+
+/// A life that ends in a clean stop, after which the tables are opened as they are.
+inline void put_and_stop(const std::string& path, std::string_view key, std::string_view value) {
+  const auto env = open_journaled(path);
+  put_row(*env, key, value);
+  REQUIRE(env->publish(environment::publishing::now) == ec::none);
+}
+
+/// Of the newest commit of the tables that nobody has open.
+inline std::string name_of(const scratch_directory& dir) {
+  return open(dir)->keep()->name();
+}
+
+/// Publishes, and waits until the journal names what was published and nothing older.
+inline void checkpoint(journaled_environment& env) {
+  const auto before = env.journal().checkpoints;
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds{30};
+  REQUIRE(env.publish(environment::publishing::now) == ec::none);
+  while (env.journal().checkpoints == before && std::chrono::steady_clock::now() < end)
+    REQUIRE(env.publish(environment::publishing::if_due) == ec::none);
+  REQUIRE(env.journal().checkpoints > before);
 }
 
 inline std::map<std::string, std::string> rows(environment& env) {

@@ -113,19 +113,19 @@ TEST_CASE("records that another version of the program wrote are not passed over
   for (const std::uint64_t record : {0ULL, 4096ULL}) {
     CAPTURE(record);
     const auto digit = first_record + record + 3;
-    scribble(image.file("store.journal"), digit, "2");
+    scribble(image.file("store.journal"), digit, "3");
     const auto opened = journaled_environment::open(image.path(), small_config(), small_journal());
     REQUIRE_FALSE(opened.has_value());
     CHECK(opened.error().code == ec::unsupported_version);
     CHECK(opened.error().what.find("let it stop cleanly, then upgrade") != std::string::npos);
     CHECK(opened.error().what.find("data directory away") == std::string::npos);
-    scribble(image.file("store.journal"), digit, "1");
+    scribble(image.file("store.journal"), digit, "2");
   }
   CHECK(rows(*open_journaled(image.path())).size() == 2); // nothing of them was overwritten
 }
 
 TEST_CASE("what only looks like a record of another version, without this journal's salt, is a torn one") {
-  for (const auto* bytes : {"PLJ2", "QLJ1", "PLJ1"}) {
+  for (const auto* bytes : {"PLJ3", "QLJ2", "PLJ2", "PLJ1"}) {
     CAPTURE(bytes);
     scratch_directory dir, image;
     auto env = open_journaled(dir.path());
@@ -138,23 +138,67 @@ TEST_CASE("what only looks like a record of another version, without this journa
   }
 }
 
-TEST_CASE("after a publish nothing of the journal keeps a program of another version from starting") {
+TEST_CASE("after a clean stop nothing of the journal keeps a program of another version from starting") {
+  scratch_directory dir;
+  {
+    auto env = open_journaled(dir.path());
+    put_row(*env, "a", "1");
+    put_row(*env, "b", "2");
+    REQUIRE(env->publish(environment::publishing::now) == ec::none);
+  }
+  scribble(dir.file("store.journal"), first_record + 3,
+           "3"); // this program is the other one, as seen from these records
+  scribble(dir.file("store.journal"), first_record + 4096 + 3, "3");
+  std::ifstream in{dir.file("store.journal"), std::ios::binary};
+  const std::string all{std::istreambuf_iterator<char>{in}, {}};
+  for (const std::size_t block : {0, 1})
+    CHECK(all.substr(block * journal::block_bytes, 4) == "PLW1"); // and the first version knows its words
+  CHECK(rows(*open_journaled(dir.path())).size() == 2);
+}
+
+TEST_CASE("what is closed takes nothing more, and is closed once") {
   scratch_directory dir, image;
   auto env = open_journaled(dir.path());
   put_row(*env, "a", "1");
-  put_row(*env, "b", "2");
   REQUIRE(env->publish(environment::publishing::now) == ec::none);
+  CHECK(env->close());
+  CHECK_FALSE(env->close());
+  {
+    auto txn = env->begin_write();
+    txn->put(table::state, "b", "1");
+    CHECK(txn->commit() == ec::storage_failed);
+  }
+  copy_disk(dir, image); // the process ends here, and destroys nothing
+  CHECK_FALSE(journal::checkpoint_in(image.path())->has_value());
+  CHECK(rows(*open(image)).size() == 1);
+}
+
+TEST_CASE("what is not published keeps a close from being a clean stop, and is there at the next start") {
+  scratch_directory dir;
+  auto env = open_journaled(dir.path());
+  put_row(*env, "a", "1");
+  CHECK_FALSE(env->close());
+  env.reset();
+  CHECK(rows(*open_journaled(dir.path())).size() == 1);
+}
+
+TEST_CASE("words of another version are not passed over: only it knows which commit of the tables is whole") {
+  scratch_directory dir, image;
+  auto env = open_journaled(dir.path());
+  put_row(*env, "a", "1");
   copy_disk(dir, image);
-  scribble(image.file("store.journal"), first_record + 3,
-           "2"); // this program is the other one, as seen from these records
-  scribble(image.file("store.journal"), first_record + 4096 + 3, "2");
-  CHECK(rows(*open_journaled(image.path())).size() == 2);
+  scribble(image.file("store.journal"), 3, "3");
+  const auto opened = journaled_environment::open(image.path(), small_config(), small_journal());
+  REQUIRE_FALSE(opened.has_value());
+  CHECK(opened.error().code == ec::unsupported_version);
+  scribble(image.file("store.journal"), 3, "2");
+  CHECK(rows(*open_journaled(image.path())).size() == 1);
 }
 
 TEST_CASE(
     "a whole record with an operation or a table that is not known asks for the version that wrote it") {
   scratch_directory dir;
-  { put_row(*open_journaled(dir.path()), "a", "1"); }
+  put_and_stop(dir.path(), "a", "1");
   std::string payload;
   ec expected = ec::unsupported_version;
   SUBCASE("a later operation") {
@@ -177,7 +221,7 @@ TEST_CASE(
   {
     auto file = journal::open(dir.path(), small_journal().bytes);
     REQUIRE(file.has_value());
-    file->rewind(*mark);
+    REQUIRE(file->restart(*mark, name_of(dir)) == 0);
     journal_record record;
     record.bytes().append(payload);
     REQUIRE(file->append(record) == 0);
@@ -191,7 +235,7 @@ TEST_CASE(
 
 TEST_CASE("a journal mark of another version asks for the version that wrote it") {
   scratch_directory dir;
-  { put_row(*open_journaled(dir.path()), "a", "1"); }
+  put_and_stop(dir.path(), "a", "1");
   auto mark = *get(*open(dir), table::node, mark_key);
   SUBCASE("a higher version") {
     mark[0] = 2;
