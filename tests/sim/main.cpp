@@ -1,6 +1,7 @@
 // node_sim runs the seeds FROM to TO and prints one line of figures. On a violation it prints the seed and
 // exits with 1.
 #include "cluster/ops/logging.hpp"
+#include "tests/sim/plants.hpp"
 #include "tests/sim/regressions.hpp"
 #include "tests/sim/results.hpp"
 #include "tests/sim/seed_process.hpp"
@@ -13,9 +14,12 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <sstream>
+#include <string_view>
 
 namespace {
 
@@ -105,16 +109,25 @@ bool print_left(const settings& s, const results& done) {
   return left != 0;
 }
 
+/// A name that nobody knows switches nothing on, and whoever mistyped it would read "0 failed".
+std::string a_list_of_plants(const std::string& list) {
+  std::istringstream in{list};
+  for (std::string name; std::getline(in, name, ',');)
+    if (const auto& all = parley::sim::all_plants(); std::ranges::find(all, name) == all.end())
+      return fmt::format("there is no planted bug \"{}\"; there are: {}", name, fmt::join(all, ", "));
+  return {};
+}
+
 } // namespace
 
 int main(int argc, char** argv) {
   CLI::App app{"Simulates whole nodes, their network, disks and clients in virtual time"};
   settings s;
   app.add_option("--from", s.from, "The first seed");
-  app.add_option("--to", s.to, "The last seed");
+  const auto* to = app.add_option("--to", s.to, "The last seed; the first one, if it is not given");
   app.add_option("--jobs", s.jobs, "Processes at a time")->check(CLI::Range(1, 64));
   app.add_option("--seconds", s.run.seconds, "Virtual seconds of faults in each run");
-  app.add_option("--plant", s.plant, "Switches planted bugs on, in a build that has them");
+  app.add_option("--plant", s.plant, "Switches planted bugs on (node_sim_planted)")->check(a_list_of_plants);
   app.add_option("--without", s.without, "Leaves these out: faults, work of users, conditions")
       ->delimiter(',')
       ->check(CLI::IsMember(all_switches()));
@@ -137,7 +150,17 @@ int main(int argc, char** argv) {
   app.add_flag("--hashes", s.hashes, "Prints the hash of each seed's trace");
   app.add_flag("--keep-going", s.keep_going, "Does not stop at the first seed with a violation");
   CLI11_PARSE(app, argc, argv);
-  s.to = std::max(s.to, s.from);
+  if (to->empty())
+    s.to = s.from;
+  if (s.to < s.from) {
+    fmt::print(stderr, "node_sim: there are no seeds from {} to {}: the first one comes first\n", s.from,
+               s.to);
+    return 2;
+  }
+  if (!s.plant.empty() && !std::string_view{argv[0]}.ends_with("_planted")) {
+    fmt::print(stderr, "node_sim: this program has no planted bugs; node_sim_planted has them\n");
+    return 2;
+  }
   if (!s.plant.empty())
     setenv("PARLEY_PLANT", s.plant.c_str(), 1);
   // Above errors: a damaged row is one, and here it is a fault like others.

@@ -10,6 +10,9 @@
 #include <array>
 #include <cstdio>
 #include <memory>
+#include <set>
+#include <string>
+#include <string_view>
 
 using namespace parley::tidy;
 
@@ -76,6 +79,23 @@ TEST_CASE("every declaration is used") {
 TEST_CASE("every source is compiled, every header is included") {
   expect_none(unbuilt_files(whole_tree()));
   expect_none(unused_headers(whole_tree()));
+}
+
+TEST_CASE("the simulator knows every planted bug by its name, and no other") {
+  std::set<std::string> planted, known;
+  constexpr std::string_view asks = "planted(\"";
+  for (const auto& file : whole_tree().files) {
+    const bool is_list = file.path == "tests/sim/plants.cpp";
+    const bool is_shipped = is_code(file.path) && !is_inside(file.path, "tests");
+    for (const auto& line : file.lines) {
+      if (is_list && trimmed(line).starts_with('"'))
+        known.insert(std::string{trimmed(line).substr(1, trimmed(line).rfind('"') - 1)});
+      for (auto at = line.find(asks); is_shipped && at != line.npos; at = line.find(asks, at + 1))
+        planted.insert(line.substr(at + asks.size(), line.find('"', at + asks.size()) - at - asks.size()));
+    }
+  }
+  CHECK(planted.size() > 40);
+  CHECK(known == planted);
 }
 
 TEST_CASE("no file is too long") {

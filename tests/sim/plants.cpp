@@ -1,0 +1,62 @@
+#include "tests/sim/plants.hpp"
+
+namespace parley::sim {
+
+const std::vector<std::string>& all_plants() {
+  static const std::vector<std::string> names{
+      "ack-before-sync",
+      "ack-written-once",
+      "alone-in-silence",
+      "announcement-ignored",
+      "apply-after-seal",
+      "batch-by-count",
+      "begin-counts-as-told",
+      "code-serves-any-key",
+      "confirmed-asked-once",
+      "debt-page-forgets-more",
+      "debts-not-replayed",
+      "dedup-only-in-memory",
+      "detach-of-any",
+      "device-added-again",
+      "earlier-ack-forgotten",
+      "ended-state-kept",
+      "entries-without-credit",
+      "fan-out-ends-with-resident",
+      "first-append-anywhere",
+      "full-member-flooded",
+      "gone-stays-gone",
+      "hand-over-to-any",
+      "inbox-accepts-gap",
+      "log-kept-for-dead",
+      "log-kept-for-full",
+      "log-trimmed-under-transfer",
+      "message-before-persist",
+      "number-gets-new-user",
+      "old-no-is-final",
+      "one-device-confirms-all",
+      "page-covers-unread",
+      "page-forgets-more",
+      "paid-when-timed-out",
+      "phone-from-old-view",
+      "probe-sends-again",
+      "push-to-later-process",
+      "receipt-waits-for-ever",
+      "refused-one-by-one",
+      "rehome-ignored",
+      "reserve-used-up",
+      "rollback-unnoticed",
+      "seal-without-generation",
+      "seq-by-actor",
+      "state-on-full-disk",
+      "successor-before-majority",
+      "sync-from-old-view",
+      "transfer-ends-by-age",
+      "trim-sends-again",
+      "unloads-while-live",
+      "unseen-taken-for-seen",
+      "vote-not-persisted",
+  };
+  return names;
+}
+
+} // namespace parley::sim
