@@ -42,11 +42,8 @@ std::uint64_t whole_blocks(std::uint64_t n) {
   return (n + journal::block_bytes - 1) / journal::block_bytes * journal::block_bytes;
 }
 
-tl::unexpected<disk_fault> objection(ec code, const char* doing, const std::string& path, int error) {
-  std::string what = std::string{"cannot "} + doing + " " + path + ": " + std::strerror(error);
-  if (error == EACCES || error == EPERM)
-    what += ". Run the node as the user who owns its data directory";
-  return tl::make_unexpected(disk_fault{error == ENOSPC ? ec::disk_full : code, std::move(what)});
+tl::unexpected<disk_fault> objection(const char* doing, const std::string& path, int error) {
+  return tl::make_unexpected(cannot(doing, path, error));
 }
 
 tl::unexpected<disk_fault> damaged(const std::string& path, const char* how) {
@@ -59,12 +56,10 @@ tl::unexpected<disk_fault> damaged(const std::string& path, const char* how) {
 int fill_with_zeros(int fd, std::uint64_t from, std::uint64_t end) {
   static constexpr std::size_t step = 1 << 20;
   const std::string zeros(step, '\0');
-  while (from < end) {
-    const auto n =
-        ::pwrite(fd, zeros.data(), std::min<std::uint64_t>(step, end - from), static_cast<off_t>(from));
-    if (n < 0 && errno != EINTR)
-      return errno;
-    from += n > 0 ? static_cast<std::uint64_t>(n) : 0;
+  for (; from < end; from += step) {
+    const auto n = std::min<std::uint64_t>(step, end - from);
+    if (const int error = write_at(fd, from, std::string_view{zeros}.substr(0, n)); error != 0)
+      return error;
   }
   return 0;
 }
@@ -117,11 +112,11 @@ tl::expected<journal, disk_fault> journal::open(const std::string& directory, st
   auto path = path_in(directory);
   const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (fd < 0)
-    return objection(ec::storage_failed, "open", path, errno);
+    return objection("open", path, errno);
   journal j{path, fd, 0};
   struct stat has {};
   if (::fstat(fd, &has) != 0)
-    return objection(ec::storage_failed, "look at", path, errno);
+    return objection("look at", path, errno);
   const auto size = static_cast<std::uint64_t>(has.st_size);
   j.bytes_ = std::max(size / block_bytes * block_bytes, whole_blocks(bytes));
   if (size < j.bytes_) {
@@ -131,12 +126,12 @@ tl::expected<journal, disk_fault> journal::open(const std::string& directory, st
             ec::disk_full, "the disk has no room for the journal " + path + ", which takes " +
                                std::to_string(j.bytes_ >> 20) +
                                " MiB: free space there, or enlarge the disk, then start the node again"});
-      return objection(ec::storage_failed, "fill", path, error);
+      return objection("fill", path, error);
     }
     if (::fsync(fd) != 0)
-      return objection(ec::storage_failed, "sync", path, errno);
+      return objection("sync", path, errno);
     if (const int error = sync_directory(directory); error != 0)
-      return objection(ec::storage_failed, "sync", directory, error);
+      return objection("sync", directory, error);
   }
   j.direct_ = ::open(path.c_str(), O_RDWR | O_DIRECT | O_CLOEXEC); // some file systems refuse
   return j;
@@ -171,9 +166,7 @@ journal::~journal() {
 
 bool journal::holds_a_record() const {
   std::string start(header_bytes, '\0');
-  const auto read = [&] {
-    return ::pread(fd_, start.data(), start.size(), words_bytes) == static_cast<ssize_t>(start.size());
-  };
+  const auto read = [&] { return read_at(fd_, words_bytes, start) == 0; };
   record_header h;
   if (!read() || !header_in(start, bytes_ - words_bytes, h))
     return false;
@@ -187,10 +180,10 @@ tl::expected<std::optional<journal_word>, disk_fault> journal::checkpoint_in(con
     return std::nullopt;
   journal j{path, ::open(path.c_str(), O_RDONLY | O_CLOEXEC), 0};
   if (j.fd_ < 0)
-    return objection(ec::storage_failed, "open", path, errno);
+    return objection("open", path, errno);
   std::string blocks;
   if (const int error = j.read_words(blocks); error != 0)
-    return objection(ec::storage_failed, "read", path, error);
+    return objection("read", path, error);
   if (hold_another_version(blocks))
     return tl::make_unexpected(of_another_version(path));
   const auto words = decode_words(blocks);
@@ -202,14 +195,8 @@ tl::expected<std::uint64_t, disk_fault>
 journal::read(std::uint64_t salt, journal_place from,
               const std::function<record_fault(std::string_view)>& take) const {
   std::string file(bytes_, '\0');
-  for (std::size_t got = 0; got < file.size();) {
-    const auto n = ::pread(fd_, file.data() + got, file.size() - got, static_cast<off_t>(got));
-    if (n < 0 && errno == EINTR)
-      continue;
-    if (n <= 0)
-      return objection(ec::storage_failed, "read", path_, n < 0 ? errno : EIO);
-    got += static_cast<std::size_t>(n);
-  }
+  if (const int error = read_at(fd_, 0, file); error != 0)
+    return objection("read", path_, error);
   auto last = from.sequence;
   record_header h;
   const auto whole_at = [&](std::uint64_t at) {
@@ -262,8 +249,7 @@ journal::read(std::uint64_t salt, journal_place from,
 
 int journal::read_words(std::string& blocks) const {
   blocks.assign(words_bytes, '\0');
-  const auto n = ::pread(fd_, blocks.data(), blocks.size(), 0);
-  return n == static_cast<ssize_t>(blocks.size()) ? 0 : n < 0 ? errno : EIO;
+  return read_at(fd_, 0, blocks);
 }
 
 int journal::begin(journal_mark mark, journal_mark named) {
@@ -366,14 +352,8 @@ int journal::write_at(std::uint64_t at, std::string_view bytes) {
       std::memcpy(copy, piece.data(), piece.size());
       piece = {copy, piece.size()};
     }
-    for (std::size_t put = 0; put < piece.size();) {
-      const auto n = ::pwrite(fd, piece.data() + put, piece.size() - put, static_cast<off_t>(at + put));
-      if (n < 0 && errno == EINTR)
-        continue;
-      if (n < 0)
-        return errno;
-      put += static_cast<std::size_t>(n);
-    }
+    if (const int error = storage::write_at(fd, at, piece); error != 0)
+      return error;
     at += piece.size();
     bytes.remove_prefix(piece.size());
   }
@@ -381,12 +361,11 @@ int journal::write_at(std::uint64_t at, std::string_view bytes) {
 }
 
 int journal::write_word(journal_mark returned) {
-  journal_word word{returned, naming_};
-  if (word.names)
-    word.names->number = ++number_;
+  if (naming_)
+    naming_->number = ++number_;
   const auto at = word_at_;
   word_at_ = static_cast<std::uint8_t>(1 - at);
-  return write_at(at * block_bytes, encode(word));
+  return write_at(at * block_bytes, encode(returned, naming_));
 }
 
 int journal::append(journal_record& r) {

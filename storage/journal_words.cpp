@@ -1,11 +1,11 @@
 #include "storage/journal_words.hpp"
 
 #include "protocol/values/codec.hpp"
-#include "storage/bytes.hpp"
 #include "storage/crc32c.hpp"
 
 #include <cassert>
 #include <cstring>
+#include <utility>
 
 namespace parley::storage {
 namespace {
@@ -13,50 +13,41 @@ namespace {
 constexpr std::uint32_t magic_alone = 0x31574c50;  // "PLW1"
 constexpr std::uint32_t magic_naming = 0x32574c50; // "PLW2"
 constexpr std::size_t word_sum_ends_at = 8;        // magic and the checksum itself
-constexpr std::size_t alone_bytes = 24, naming_bytes = 52;
 
 constexpr std::uint32_t word_version_digit = 0xff000000; // of a magic number
 
 std::optional<journal_word> decode_word(std::string_view block) {
-  const auto magic = number_at<std::uint32_t>(block, 0);
-  auto used = alone_bytes;
+  reader in{block};
+  const auto magic = in.get<std::uint32_t>(), sum = in.get<std::uint32_t>();
+  if (magic != magic_alone && magic != magic_naming)
+    return std::nullopt;
+  journal_word w;
+  w.returned.salt = in.get<std::uint64_t>();
+  w.returned.sequence = in.get<std::uint64_t>();
   if (magic == magic_naming) {
-    const auto name = number_at<std::uint32_t>(block, naming_bytes - sizeof(std::uint32_t));
-    if (name > tables_name_bytes_max)
+    journal_word::checkpoint names;
+    names.number = in.get<std::uint64_t>();
+    names.from.sequence = in.get<std::uint64_t>();
+    names.from.at = in.get<std::uint64_t>();
+    names.tables = in.get_bytes();
+    if (!in.ok() || names.tables.size() > tables_name_bytes_max)
       return std::nullopt;
-    used = naming_bytes + name;
-  } else if (magic != magic_alone) {
-    return std::nullopt;
+    w.names = std::move(names);
   }
-  if (crc32c(block.substr(word_sum_ends_at, used - word_sum_ends_at)) !=
-      number_at<std::uint32_t>(block, sizeof magic))
-    return std::nullopt;
-  journal_word w{{number_at<std::uint64_t>(block, 8), number_at<std::uint64_t>(block, 16)}, std::nullopt};
-  if (magic == magic_naming)
-    w.names =
-        journal_word::checkpoint{number_at<std::uint64_t>(block, 24),
-                                 {number_at<std::uint64_t>(block, 32), number_at<std::uint64_t>(block, 40)},
-                                 std::string{block.substr(naming_bytes, used - naming_bytes)}};
-  return w;
+  block.remove_suffix(in.rest().size());
+  return crc32c(block.substr(word_sum_ends_at)) == sum ? std::optional{std::move(w)} : std::nullopt;
 }
 
 } // namespace
 
-std::string encode(const journal_word& w) {
-  std::string out;
-  out.reserve(word_block_bytes);
-  append_number(out, w.names ? magic_naming : magic_alone);
-  append_number(out, std::uint32_t{0});
-  append_number(out, w.returned.salt);
-  append_number(out, w.returned.sequence);
-  if (w.names) {
-    assert(w.names->tables.size() <= tables_name_bytes_max);
-    append_number(out, w.names->number);
-    append_number(out, w.names->from.sequence);
-    append_number(out, w.names->from.at);
-    append_number(out, static_cast<std::uint32_t>(w.names->tables.size()));
-    out += w.names->tables;
+std::string encode(journal_mark returned, const std::optional<journal_word::checkpoint>& names) {
+  writer w{word_block_bytes};
+  w.put(names ? magic_naming : magic_alone).put(std::uint32_t{0}).put(returned.salt).put(returned.sequence);
+  if (names) {
+    assert(names->tables.size() <= tables_name_bytes_max);
+    w.put(names->number).put(names->from.sequence).put(names->from.at).put(std::string_view{names->tables});
   }
+  auto out = std::move(w).bytes();
   const std::uint32_t sum = crc32c(std::string_view{out}.substr(word_sum_ends_at));
   std::memcpy(out.data() + sizeof magic_alone, &sum, sizeof sum);
   out.resize(word_block_bytes, '\0');
@@ -72,7 +63,7 @@ journal_words decode_words(std::string_view blocks) {
 
 bool hold_another_version(std::string_view blocks) {
   for (; blocks.size() >= word_block_bytes; blocks.remove_prefix(word_block_bytes)) {
-    const auto magic = number_at<std::uint32_t>(blocks, 0);
+    const auto magic = reader{blocks}.get<std::uint32_t>();
     if (magic != magic_alone && magic != magic_naming &&
         (magic | word_version_digit) == (magic_alone | word_version_digit))
       return true;

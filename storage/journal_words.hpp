@@ -43,7 +43,7 @@ inline constexpr std::size_t word_block_bytes = 4096;
 inline constexpr std::size_t tables_name_bytes_max = 3'072;
 
 /// A block. The name has at most `tables_name_bytes_max`.
-std::string encode(const journal_word& w);
+std::string encode(journal_mark returned, const std::optional<journal_word::checkpoint>& names);
 /// Of the two blocks; `none`: it is no word.
 journal_words decode_words(std::string_view blocks);
 /// Whether one is of a version that is not known here. What it says of the tables is unknown, too.

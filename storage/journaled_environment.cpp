@@ -77,7 +77,9 @@ private:
   ec make_room();
   ec commit_tables();
   ec name_if_synced(bool waits);
-  void is_named();
+  void take_over_if_named();
+  ec write_names();
+  ec await_checkpoint();
   ec begin_checkpoint();
   ec checkpoint_in_idleness();
   ec settle();
@@ -258,22 +260,20 @@ journaled_environment::open(const std::string& directory, const lmdb_config& tab
     }
   }
   if (mark.salt != 0 && !journal::exists(directory))
-    return tl::make_unexpected(disk_fault{
-        ec::corrupt, journal::path_in(directory) +
-                         " is missing or cut off, and it held what was acknowledged last. Restore it, or "
-                         "start this node with an empty data directory; other replicas, if there are any, "
-                         "fill it"});
+    return tl::make_unexpected(
+        disk_fault{ec::corrupt, journal::path_in(directory) +
+                                    " is missing or cut off, and it held what was acknowledged last. " +
+                                    std::string{restore_advice}});
   if (*named && ((*named)->returned.salt != mark.salt || (*named)->names->from.sequence != mark.sequence))
     return tl::make_unexpected(not_of_the_journal(lmdb_environment::path_in(directory)));
   auto file = journal::open(directory, config.bytes);
   if (!file)
     return tl::make_unexpected(std::move(file.error()));
   if (mark.salt == 0 && file->holds_a_record()) // the mark is durable before the first record
-    return tl::make_unexpected(disk_fault{
-        ec::corrupt,
-        directory + "/store.mdb is missing or empty, and " + journal::path_in(directory) +
-            " was written beside it. Restore it, or start this node with an empty data directory; other "
-            "replicas, if there are any, fill it"});
+    return tl::make_unexpected(
+        disk_fault{ec::corrupt, lmdb_environment::path_in(directory) + " is missing or empty, and " +
+                                    journal::path_in(directory) + " was written beside it. " +
+                                    std::string{restore_advice}});
   auto it = std::make_unique<impl>(std::move(*inside), std::move(*file), config, tables.abort_on_failure);
   if (auto objection = it->recover(mark, *named))
     return tl::make_unexpected(std::move(*objection));
@@ -329,7 +329,7 @@ ec journaled_environment::impl::write_record() {
   sync_last_us = static_cast<std::uint64_t>(took.count());
   sync_total_us += static_cast<std::uint64_t>(took.count());
   pending_.clear();
-  is_named();
+  take_over_if_named();
   return ec::none;
 }
 
@@ -395,7 +395,7 @@ ec journaled_environment::impl::name_if_synced(bool waits) {
 }
 
 /// The commit before it is needed no more when both words name the next one: with one of them damaged, the other decides.
-void journaled_environment::impl::is_named() {
+void journaled_environment::impl::take_over_if_named() {
   if (!next_ || !next_is_synced_ || !file_.is_named())
     return;
   named_ = std::move(next_);
@@ -403,17 +403,26 @@ void journaled_environment::impl::is_named() {
   ++checkpoints;
 }
 
+/// In words of their own: no record comes along with them.
+ec journaled_environment::impl::write_names() {
+  if (const int error = file_.write_names(); error != 0)
+    return stop("write the journal", error);
+  take_over_if_named();
+  return ec::none;
+}
+
+ec journaled_environment::impl::await_checkpoint() {
+  ++checkpoints_awaited;
+  const auto error = name_if_synced(true);
+  return error != ec::none ? error : write_names();
+}
+
 ec journaled_environment::impl::begin_checkpoint() {
   // Pages that were changed since `named_` are not used again, so the file grows with them; who changes that much waits.
   constexpr int times_behind_max = 4;
-  if (next_ && rows_behind_ >= times_behind_max * config_.rows_max) {
-    ++checkpoints_awaited;
-    if (const auto error = name_if_synced(true); error != ec::none)
+  if (next_ && rows_behind_ >= times_behind_max * config_.rows_max)
+    if (const auto error = await_checkpoint(); error != ec::none)
       return error;
-    if (const int error = file_.write_names(); error != 0)
-      return stop("write the journal", error);
-    is_named();
-  }
   if (next_ || !is_behind_)
     return ec::none;
   const auto now = steady::now();
@@ -430,27 +439,20 @@ ec journaled_environment::impl::begin_checkpoint() {
   return ec::none;
 }
 
-/// No record comes that would bring the words along.
 ec journaled_environment::impl::checkpoint_in_idleness() {
   if (const auto error = name_if_synced(false); error != ec::none)
     return error;
-  if (next_is_synced_) {
-    if (const int error = file_.write_names(); error != 0)
-      return stop("write the journal", error);
-    is_named();
-  }
+  if (next_is_synced_)
+    if (const auto error = write_names(); error != ec::none)
+      return error;
   return begin_checkpoint();
 }
 
 /// The journal is full: what it holds has to be on the disk in the tables before it can be written over.
 ec journaled_environment::impl::make_room() {
   if (next_) {
-    ++checkpoints_awaited;
-    if (const auto error = name_if_synced(true); error != ec::none)
+    if (const auto error = await_checkpoint(); error != ec::none)
       return error;
-    if (const int error = file_.write_names(); error != 0)
-      return stop("write the journal", error);
-    is_named();
     if (file_.has_room_for(pending_))
       return ec::none;
   }

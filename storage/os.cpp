@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 
 namespace parley::storage {
 
@@ -17,6 +18,38 @@ int sync_directory(const std::string& path) {
   const int rc = ::fsync(fd) == 0 ? 0 : errno;
   ::close(fd);
   return rc;
+}
+
+int read_at(int file, std::uint64_t at, std::string& to) {
+  for (std::size_t got = 0; got < to.size();) {
+    const auto n = ::pread(file, to.data() + got, to.size() - got, static_cast<off_t>(at + got));
+    if (n < 0 && errno == EINTR)
+      continue;
+    if (n <= 0)
+      return n < 0 ? errno : EIO;
+    got += static_cast<std::size_t>(n);
+  }
+  return 0;
+}
+
+int write_at(int file, std::uint64_t at, std::string_view bytes) {
+  while (!bytes.empty()) {
+    const auto n = ::pwrite(file, bytes.data(), bytes.size(), static_cast<off_t>(at));
+    if (n < 0 && errno == EINTR)
+      continue;
+    if (n <= 0)
+      return n < 0 ? errno : EIO;
+    at += static_cast<std::uint64_t>(n);
+    bytes.remove_prefix(static_cast<std::size_t>(n));
+  }
+  return 0;
+}
+
+disk_fault cannot(const char* doing, const std::string& path, int error) {
+  const bool forbidden = error == EACCES || error == EPERM;
+  return {error == ENOSPC ? ec::disk_full : ec::storage_failed,
+          std::string{"cannot "} + doing + " " + path + ": " + std::strerror(error) +
+              (forbidden ? ". Run the node as the user who owns its data directory" : ". Check the disk")};
 }
 
 std::uint64_t bytes_free_on_disk(const std::string& directory) {
