@@ -41,8 +41,7 @@ struct killed {
 TEST_CASE_FIXTURE(killed,
                   "whichever bit of an acknowledged record is flipped, it is not taken for a torn one") {
   const auto untouched = [&] { copy_disk(dir, image); };
-  std::ifstream in{journal(), std::ios::binary};
-  const std::string all{std::istreambuf_iterator<char>{in}, {}};
+  const auto all = contents(journal());
   constexpr std::size_t used = 80; // of a record, at least: header, operation, key, value
   for (std::uint64_t record = 0; record < 3; ++record)
     for (std::size_t bit = 0; bit < 8 * used; bit += record == 1 ? 3 : 7) {

@@ -43,6 +43,11 @@ inline void put_row(environment& env, std::string_view key, std::string_view val
   REQUIRE(txn->commit(when) == ec::none);
 }
 
+inline std::string contents(const std::string& path) {
+  std::ifstream in{path, std::ios::binary};
+  return {std::istreambuf_iterator<char>{in}, {}};
+}
+
 /// A life that ends in a clean stop, after which the tables are opened as they are.
 inline void put_and_stop(const std::string& path, std::string_view key, std::string_view value) {
   const auto env = open_journaled(path);

@@ -149,8 +149,7 @@ TEST_CASE("after a clean stop nothing of the journal keeps a program of another 
   scribble(dir.file("store.journal"), first_record + 3,
            "3"); // this program is the other one, as seen from these records
   scribble(dir.file("store.journal"), first_record + 4096 + 3, "3");
-  std::ifstream in{dir.file("store.journal"), std::ios::binary};
-  const std::string all{std::istreambuf_iterator<char>{in}, {}};
+  const auto all = contents(dir.file("store.journal"));
   for (const std::size_t block : {0, 1})
     CHECK(all.substr(block * journal::block_bytes, 4) == "PLW1"); // and the first version knows its words
   CHECK(rows(*open_journaled(dir.path())).size() == 2);

@@ -23,13 +23,6 @@ using namespace parley::test;
 
 namespace {
 
-using bytes = std::string;
-
-bytes contents(const std::string& path) {
-  std::ifstream in{path, std::ios::binary};
-  return bytes{std::istreambuf_iterator<char>{in}, {}};
-}
-
 /// The disk under a directory: what each of its files held when its last sync began, and what it holds now.
 class disk {
 public:
@@ -52,8 +45,8 @@ public:
     left_ = n;
     at_ = std::move(at);
   }
-  /// A sync of the tables takes up to so long.
-  void be_slow(std::chrono::microseconds most) { slow_ = most; }
+  /// A sync that the writer does not wait for takes so long: the disk's part, which nothing can be polled for.
+  void be_slow(std::chrono::microseconds time) { slow_ = time; }
 
 private:
   static constexpr std::array names{"store.mdb", "store.journal"};
@@ -90,7 +83,7 @@ private:
   std::function<void()> at_;
   std::chrono::microseconds slow_{};
   std::mutex mutex_;
-  std::array<bytes, names.size()> synced_;
+  std::array<std::string, names.size()> synced_;
 };
 
 using model = std::map<std::string, std::string>;
