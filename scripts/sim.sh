@@ -18,7 +18,8 @@ cd "$(dirname "$0")/.."
 usage() { sed -n '2,16s/^# \{0,1\}//p' "$0"; }
 
 from='' to='' program=node_sim plant='' whole=yes more=()
-need() { [ $# -gt 1 ] || { echo "sim: $1 needs a value" >&2 && exit 2; }; }
+refuse() { echo "sim: $1 (scripts/sim.sh --help)" >&2 && exit 2; }
+need() { { [ $# -gt 1 ] && [ "${2#--}" = "$2" ]; } || refuse "$1 needs a value"; }
 while [ $# -gt 0 ]; do
   case $1 in
   --help | -h) usage && exit 0 ;;
@@ -40,10 +41,13 @@ while [ $# -gt 0 ]; do
     ;;
   esac
 done
-if [ -z "$from" ] || [ -z "$to" ]; then
-  usage >&2
-  exit 2
-fi
+[ -n "$from" ] || { usage >&2 && exit 2; }
+[ -n "$to" ] || refuse "the last seed is missing behind $from"
+for seed in "$from" "$to"; do
+  [[ $seed =~ ^[0-9]+$ ]] || refuse "\"$seed\" is no seed; seeds come before options that have values"
+done
+[ "$from" -le "$to" ] || refuse "there are no seeds from $from to $to"
+[ -n "$whole" ] || [ -z "${jobs[*]-}${left[*]-}" ] || refuse "--jobs and --left go with a range of seeds"
 [ -f build/build.ninja ] || cmake -S . -B build -G Ninja
 cmake --build build --target "$program"
 bin=build/bin/$program
